@@ -1,0 +1,29 @@
+/** A dead letter: a message that could not be read, and why. Never silently dropped, never folded. */
+import { z } from "zod";
+import { isoTime } from "./signal.ts";
+
+export const DEAD_REASONS = [
+  "bad_subject",
+  "bad_json",
+  "bad_shape",
+  "too_large",
+  "wrong_identity",
+  "unknown_version",
+  "from_the_future",
+  "impossible_counts",
+] as const;
+export type DeadReason = (typeof DEAD_REASONS)[number];
+
+export const deadLetterSchema = z.object({
+  service: z.string().max(40),
+  reason: z.enum(DEAD_REASONS),
+  text: z.string().max(300),
+  subject: z.string().max(320),
+  sequence: z.int().min(0),
+  stored_at: isoTime,
+  /** The beginning of the payload, as text, without control characters. */
+  excerpt: z.string().max(512),
+  /** How many more of the same sender and reason were not written since the last one. */
+  suppressed: z.int().min(0),
+});
+export type DeadLetter = z.infer<typeof deadLetterSchema>;

@@ -1,0 +1,124 @@
+/**
+ * `aviary.yaml`: which gateways are expected, which canaries exist, which lanes KEDA scales. Read by everything but collectors.
+ * Without it an absent gateway would be invisible.
+ */
+import { z } from "zod";
+import { type CanaryRef, KUBERNETES_NAME_PATTERN, parseCanaryKey, TOKEN_PATTERN } from "./subjects.ts";
+import { duration } from "./units.ts";
+
+export const CALLER_CLASSES = ["flagger", "rollouts", "keda", "flux", "operator"] as const;
+export type CallerClass = (typeof CALLER_CLASSES)[number];
+
+const token = z.string().regex(TOKEN_PATTERN, "expected [a-z0-9-]{1,63}");
+const canaryName = z.string().refine((key) => parseCanaryKey(key) !== undefined, {
+  error: `expected <namespace>/<name>, each ${KUBERNETES_NAME_PATTERN.source}`,
+});
+const host = z.string().regex(/^[a-z0-9.-]{1,253}(?::\d{1,5})?$/, "expected a host name, lower case, with or without a port");
+
+const gateway = z.strictObject({
+  name: token,
+  az: token,
+  slice: z.enum(["canary", "stable"]),
+  tier: z.enum(["1TB", "2TB"]).default("1TB"),
+});
+
+const callerSettings = z.strictObject({ interval: duration("1s", "1h").prefault("60s") });
+
+const canary = z.strictObject({
+  fleet: token,
+  policy: z.string().min(1),
+  hosts: z.array(host).max(32).default([]),
+  lanes: z.array(token).max(32).default([]),
+  callers: z
+    .strictObject({
+      flagger: callerSettings.optional(),
+      rollouts: callerSettings.optional(),
+      keda: callerSettings.optional(),
+      flux: callerSettings.optional(),
+    })
+    .prefault({}),
+});
+
+const lane = z
+  .strictObject({
+    az: token,
+    slice: z.enum(["canary", "stable"]),
+    /** Jobs one replica is expected to carry: KEDA's `targetValue` and `lagThreshold`. */
+    perReplica: z.int().min(1).max(10_000).default(8),
+    min: z.int().min(0).max(10_000).default(0),
+    stableMax: z.int().min(0).max(10_000),
+    pollingInterval: duration("1s", "10m").prefault("30s"),
+    cooldown: duration("1s", "1h").prefault("120s"),
+  })
+  .refine((value) => value.min <= value.stableMax, { error: "min must not be above stableMax" });
+
+export const fleetFileSchema = z
+  .strictObject({
+    fleets: z.record(token, z.strictObject({ gateways: z.array(gateway).min(1).max(1_000) })),
+    canaries: z.record(canaryName, canary),
+    lanes: z.record(token, lane).default({}),
+  })
+  .superRefine((file, context) => {
+    for (const [name, fleet] of Object.entries(file.fleets)) {
+      const seen = new Set<string>();
+      fleet.gateways.forEach((entry, index) => {
+        const key = `${entry.az}/${entry.name}`;
+        if (seen.has(key)) {
+          context.addIssue({
+            code: "custom",
+            path: ["fleets", name, "gateways", index, "name"],
+            message: `gateway ${key} is listed twice`,
+          });
+        }
+        seen.add(key);
+      });
+    }
+    for (const [name, entry] of Object.entries(file.canaries)) {
+      if (file.fleets[entry.fleet] === undefined) {
+        context.addIssue({
+          code: "custom",
+          path: ["canaries", name, "fleet"],
+          message: `no fleet is named ${JSON.stringify(entry.fleet)}`,
+        });
+      }
+      entry.lanes.forEach((laneName, index) => {
+        if (file.lanes[laneName] === undefined) {
+          context.addIssue({
+            code: "custom",
+            path: ["canaries", name, "lanes", index],
+            message: `no lane is named ${JSON.stringify(laneName)}`,
+          });
+        }
+      });
+    }
+    const owner = new Map<string, string>();
+    for (const [name, entry] of Object.entries(file.canaries)) {
+      for (const laneName of entry.lanes) {
+        const other = owner.get(laneName);
+        if (other !== undefined) {
+          context.addIssue({
+            code: "custom",
+            path: ["canaries", name, "lanes"],
+            message: `lane ${laneName} already belongs to ${other}`,
+          });
+        }
+        owner.set(laneName, name);
+      }
+    }
+  });
+
+export type FleetFile = z.output<typeof fleetFileSchema>;
+export type GatewayEntry = FleetFile["fleets"][string]["gateways"][number];
+export type CanaryEntry = FleetFile["canaries"][string];
+/** A lane's settings; `pollingInterval` and `cooldown` are milliseconds once read. */
+export type LaneEntry = FleetFile["lanes"][string];
+
+/** Gateways of one fleet, in the file's order. */
+export function gatewaysOf(file: FleetFile, fleet: string): readonly GatewayEntry[] {
+  return file.fleets[fleet]?.gateways ?? [];
+}
+
+/** All canaries of the file as references, in the file's order. */
+export function canariesOf(file: FleetFile): readonly CanaryRef[] {
+  return Object.keys(file.canaries).flatMap((key) => parseCanaryKey(key) ?? []);
+}

@@ -1,0 +1,34 @@
+/** Ids computed from content: the same content has the same id on every machine, which is what makes repeating harmless. */
+import { createHash } from "node:crypto";
+
+/** SHA-256 of a string (UTF-8) or of bytes, 64 lower-case hex digits. */
+export function sha256Hex(content: string | Uint8Array): string {
+  return createHash("sha256").update(content).digest("hex");
+}
+
+/**
+ * JSON with object keys in code-unit order and without `undefined`, so that equal values have equal bytes.
+ * Numbers are written as JSON.stringify writes them; NaN and infinities are a programming error here and throw.
+ */
+export function canonicalJson(value: unknown): string {
+  if (value === null || typeof value === "boolean" || typeof value === "string") return JSON.stringify(value);
+  if (typeof value === "number") {
+    if (!Number.isFinite(value)) throw new TypeError(`canonicalJson: ${value} has no JSON form`);
+    return JSON.stringify(value);
+  }
+  if (Array.isArray(value)) return `[${value.map((item) => canonicalJson(item ?? null)).join(",")}]`;
+  if (typeof value === "object") {
+    const record = value as Record<string, unknown>;
+    const parts: string[] = [];
+    for (const key of Object.keys(record).sort()) {
+      if (record[key] !== undefined) parts.push(`${JSON.stringify(key)}:${canonicalJson(record[key])}`);
+    }
+    return `{${parts.join(",")}}`;
+  }
+  throw new TypeError(`canonicalJson: a ${typeof value} has no JSON form`);
+}
+
+/** The first `digits` hex digits of the SHA-256 of the canonical form: 16 for verdicts and incidents, 12 for revisions. */
+export function contentId(value: unknown, digits = 16): string {
+  return sha256Hex(canonicalJson(value)).slice(0, digits);
+}

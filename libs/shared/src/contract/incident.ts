@@ -1,0 +1,40 @@
+/** An incident: something people must hear about, told once whoever repeats it. */
+import { z } from "zod";
+import { contentId } from "./ids.ts";
+import { INCIDENTS, type IncidentCode } from "./reasons.ts";
+import { isoTime } from "./signal.ts";
+
+const codes = Object.keys(INCIDENTS) as [IncidentCode, ...IncidentCode[]];
+
+export const incidentSchema = z.object({
+  id: z.string().regex(/^[0-9a-f]{16}$/),
+  code: z.enum(codes),
+  subject: z.object({ namespace: z.string(), name: z.string(), fleet: z.string() }).optional(),
+  az: z.string().max(63).optional(),
+  gateway: z.string().max(63).optional(),
+  severity: z.enum(["warning", "critical"]),
+  at: isoTime,
+  facts: z.record(z.string().max(64), z.union([z.string().max(300), z.number(), z.boolean(), z.null()])),
+  dedup_key: z.string().max(200),
+});
+export type Incident = z.infer<typeof incidentSchema>;
+
+const compiled = z.compile(incidentSchema);
+export const parseIncident = (value: unknown): z.ZodSafeParseResult<Incident> => compiled.safeParse(value);
+
+/**
+ * An incident with the id and the key that its content gives.
+ * @param scope the window or revision that makes it the same incident when it is said again
+ */
+export function incident(
+  code: IncidentCode,
+  at: string,
+  scope: string,
+  where: Partial<Pick<Incident, "subject" | "az" | "gateway">>,
+  facts: Incident["facts"],
+): Incident {
+  const id = contentId([code, where, scope], 16);
+  const place = where.subject ? `${where.subject.namespace}/${where.subject.name}` : "-";
+  const dedup = [code, place, where.az ?? "-", where.gateway ?? "-", scope].join("|").slice(0, 200);
+  return { id, code, ...where, severity: INCIDENTS[code].severity, at, facts, dedup_key: dedup };
+}

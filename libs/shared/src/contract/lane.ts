@@ -1,0 +1,27 @@
+/** The lane record: what KEDA is told about one build queue, and why. Latest per lane in the key-value bucket `lane`. */
+import { z } from "zod";
+import { reasonSchema } from "./reasons.ts";
+import { count, isoTime } from "./signal.ts";
+
+export const laneRecordSchema = z.object({
+  lane: z.string().max(63),
+  canary: z.string().max(128),
+  at: isoTime,
+  /** What the queue really holds. */
+  depth_true: count,
+  /** The gated depth: the true one, cut to perReplica × the replicas that may run now. */
+  depth: count,
+  /** ceil(depth / perReplica), at least the lane's minimum. */
+  replicas: count,
+  max_replicas: count,
+  /** 0 exactly when growth is barred. */
+  allow: z.literal([0, 1]),
+  degraded_ticks: count,
+  /** When `replicas` last changed; null before the first change. */
+  changed_at: isoTime.nullable(),
+  reasons: z.array(reasonSchema).max(5),
+});
+export type LaneRecord = z.infer<typeof laneRecordSchema>;
+
+const compiled = z.compile(laneRecordSchema);
+export const parseLaneRecord = (value: unknown): z.ZodSafeParseResult<LaneRecord> => compiled.safeParse(value);

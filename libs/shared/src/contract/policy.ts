@@ -1,0 +1,78 @@
+/** The policy of one canary: what is compared with what, and how long each state may last. One YAML file; every key has a default. */
+import { z } from "zod";
+import { duration } from "./units.ts";
+
+const ratio = (min: number, max: number) => z.number().min(min).max(max);
+const marks = z
+  .strictObject({ yellow: ratio(0.01, 1), red: ratio(0.01, 1) })
+  .refine((tier) => tier.yellow < tier.red, { error: "yellow must be below red" });
+
+const thresholds = z.strictObject({
+  /** Ceiling of errors_5xx / requests, a fraction: 0.005 is 0.5 %. */
+  max5xxRate: ratio(0.000_001, 0.5).default(0.005),
+  maxP99: duration("1ms", "10m").prefault("220ms"),
+  /** Canary p99 over stable p99; 1.15 is a regression of 15 %. */
+  maxP99RegressionRatio: ratio(1.01, 100).default(1.15),
+  maxQueueDepth: z.int().min(1).max(1_000_000).default(12),
+});
+
+export const policySchema = z
+  .strictObject({
+    mode: z.enum(["two-key", "literal"]).default("two-key"),
+    window: duration("1s", "1h").prefault("5m"),
+    /** How long after a window's end its signals may still arrive. */
+    grace: duration("100ms", "5m").prefault("10s"),
+    /** Time after the release reached the canary slice that is marked and not judged. */
+    warmup: duration("0s", "1h").prefault("60s"),
+    thresholds: thresholds.prefault({}),
+    disk: z
+      .strictObject({ "1TB": marks.prefault({ yellow: 0.82, red: 0.9 }), "2TB": marks.prefault({ yellow: 0.78, red: 0.9 }) })
+      .prefault({}),
+    evidence: z.enum(["strict", "normal", "eager"]).default("normal"),
+    traffic: z.enum(["real", "synthetic", "both"]).default("real"),
+    macRelease: z.enum(["optional", "required"]).default("optional"),
+    promoteAfterPassWindows: z.int().min(1).max(1_000).default(2),
+    passAfterWindows: z.int().min(1).max(10_000).default(12),
+    holdBudget: duration("1s", "7d").prefault("30m"),
+    maxPending: duration("1s", "7d").prefault("2h"),
+    maxRun: duration("1s", "30d").prefault("24h"),
+    stableNeedsPass: z.boolean().default(false),
+    doctorBeforeTraffic: z.boolean().default(true),
+  })
+  .transform((file) => ({
+    mode: file.mode,
+    windowMs: file.window,
+    graceMs: file.grace,
+    warmupMs: file.warmup,
+    thresholds: {
+      max5xxRate: file.thresholds.max5xxRate,
+      maxP99Ms: file.thresholds.maxP99,
+      maxP99RegressionRatio: file.thresholds.maxP99RegressionRatio,
+      maxQueueDepth: file.thresholds.maxQueueDepth,
+    },
+    disk: file.disk,
+    evidence: file.evidence,
+    traffic: file.traffic,
+    macRelease: file.macRelease,
+    promoteAfterPassWindows: file.promoteAfterPassWindows,
+    passAfterWindows: file.passAfterWindows,
+    holdBudgetMs: file.holdBudget,
+    maxPendingMs: file.maxPending,
+    maxRunMs: file.maxRun,
+    stableNeedsPass: file.stableNeedsPass,
+    doctorBeforeTraffic: file.doctorBeforeTraffic,
+  }));
+
+export type PolicyFile = z.input<typeof policySchema>;
+/** A policy as code holds it: milliseconds and fractions. */
+export type Policy = z.output<typeof policySchema>;
+
+/** Slots of one window: bursts must be told from rates. */
+export const SLOTS = 5;
+/** How far ahead of the broker's clock a signal may be, milliseconds; beyond it the signal is a dead letter and its gateway a hold. */
+export const MAX_CLOCK_AHEAD_MS = 5_000;
+/** Clear a disk mark this far below it, so that a disk on the edge does not flap (a fraction of the capacity). */
+export const DISK_HYSTERESIS_RATIO = 0.02;
+
+/** The policy that an empty file means. */
+export const defaultPolicy = (): Policy => policySchema.parse({});

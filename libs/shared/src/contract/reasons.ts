@@ -1,0 +1,160 @@
+/**
+ * Why a verdict is what it is: the closed list of reason codes, each with what it does to the verdict and what it means to an operator.
+ * The tables in the docs are generated from this list.
+ *
+ * effect  `evidence`  a hold for lack of evidence alone: not degraded
+ *         `hold`      a hold that something wrong caused: degraded
+ *         `fail`      can fail a run (the two-window rule or a hard signal decides whether this one does)
+ *         `answer`    set by the HTTP shim on an answer, never by the evaluator
+ * hard    blocks a Flagger confirm-rollout at weight 0, when no traffic can exist yet
+ */
+import { z } from "zod";
+
+export interface ReasonKind {
+  readonly effect: "evidence" | "hold" | "fail" | "answer";
+  readonly hard: boolean;
+  readonly meaning: string;
+}
+
+export const REASONS = {
+  no_run: {
+    effect: "evidence",
+    hard: false,
+    meaning: "No run is open: no revision was announced and the canary slice runs what stable runs.",
+  },
+  pending: {
+    effect: "evidence",
+    hard: false,
+    meaning: "A revision was announced; its release has not reached the canary slice and no traffic was shifted yet.",
+  },
+  warming: {
+    effect: "evidence",
+    hard: false,
+    meaning: "The release is on the canary slice and inside its warm-up; what is measured now is not judged.",
+  },
+  low_traffic: {
+    effect: "evidence",
+    hard: false,
+    meaning: "Too few requests to say anything: no request in the window, or not enough to rule out a gross fault.",
+  },
+  stale: { effect: "hold", hard: true, meaning: "An expected gateway has not sent a signal for two periods and the grace." },
+  gap: {
+    effect: "hold",
+    hard: true,
+    meaning:
+      "Signals of an expected gateway are missing: a hole in its sequence, a restarted collector, or log that is no longer held.",
+  },
+  late: {
+    effect: "hold",
+    hard: true,
+    meaning: "Signals arrived after their window had closed; they are counted here and were not judged.",
+  },
+  clock_skew: { effect: "hold", hard: true, meaning: "A gateway's clock is more than five seconds ahead of the broker's." },
+  version_skew: { effect: "hold", hard: true, meaning: "Gateways of one slice run different gateway versions." },
+  skill_skew: { effect: "hold", hard: true, meaning: "Gateways of one slice have different skill packs." },
+  fragment_skew: { effect: "hold", hard: true, meaning: "Gateways of one slice have different configuration fragments." },
+  slice_mismatch: {
+    effect: "hold",
+    hard: true,
+    meaning: "A collector claims another slice than the fleet file gives its gateway.",
+  },
+  release_changed: {
+    effect: "hold",
+    hard: true,
+    meaning: "The release on the canary slice changed during the run and nobody announced it.",
+  },
+  environment: { effect: "hold", hard: true, meaning: "Stable suffers as well: the environment, not the canary." },
+  over_5xx: { effect: "fail", hard: false, meaning: "The rate of 5xx answers is over its ceiling." },
+  over_p99: { effect: "fail", hard: false, meaning: "The 99th percentile of latency is over its ceiling." },
+  p99_regression: {
+    effect: "fail",
+    hard: false,
+    meaning: "The 99th percentile of latency regressed against stable by more than the limit.",
+  },
+  queue_high: { effect: "hold", hard: false, meaning: "The canary lane's queue is deeper than its ceiling." },
+  queue_growth: { effect: "fail", hard: false, meaning: "The queue grows steadily while the canary's weight rises." },
+  disk_yellow: { effect: "fail", hard: true, meaning: "A gateway's disk crossed the yellow mark of its tier." },
+  disk_red: { effect: "fail", hard: true, meaning: "A gateway's disk crossed the red mark: scale to the minimum and drain." },
+  disk_unwritable: { effect: "hold", hard: true, meaning: "No file can be written on a gateway's state volume." },
+  doctor_error: {
+    effect: "fail",
+    hard: true,
+    meaning: "Doctor reports an error on a canary gateway that its baseline did not have.",
+  },
+  doctor_unknown: {
+    effect: "hold",
+    hard: true,
+    meaning: "Doctor's answer could not be read, or none has come for the release while the policy asks for one.",
+  },
+  gateway_down: { effect: "hold", hard: true, meaning: "A gateway does not answer its probes, or says that it is not ready." },
+  worker_unreachable: { effect: "hold", hard: true, meaning: "A gateway's worker cannot be reached." },
+  dep_down: { effect: "hold", hard: true, meaning: "A dependency of a gateway does not answer." },
+  maintenance: {
+    effect: "hold",
+    hard: true,
+    meaning: "The canary or one of its gateways is in maintenance, or the run is paused.",
+  },
+  promotion_running: { effect: "hold", hard: true, meaning: "An artifact is being promoted to a gateway of this canary." },
+  hold_expired: {
+    effect: "hold",
+    hard: false,
+    meaning: "The hold budget is used up; people were told. Still a hold: time alone fails nothing.",
+  },
+  latched: {
+    effect: "fail",
+    hard: true,
+    meaning: "The run failed earlier; a fail stays until the revision changes or an operator clears it.",
+  },
+  evaluator_down: {
+    effect: "answer",
+    hard: true,
+    meaning: "No fresh verdict: the evaluator's lease does not move, or the last verdict's time is over.",
+  },
+  unknown_canary: { effect: "answer", hard: true, meaning: "No canary of this name is configured." },
+} as const satisfies Record<string, ReasonKind>;
+
+export type ReasonCode = keyof typeof REASONS;
+export const REASON_CODES = Object.keys(REASONS) as ReasonCode[];
+
+/** One reason of a verdict, as it travels: a code, where, the numbers, and one line for people. */
+export const reasonSchema = z.object({
+  code: z.enum(REASON_CODES as [ReasonCode, ...ReasonCode[]]),
+  metric: z.string().max(40).optional(),
+  az: z.string().max(63).optional(),
+  gateway: z.string().max(63).optional(),
+  value: z.number().optional(),
+  limit: z.number().optional(),
+  unit: z.string().max(12).optional(),
+  text: z.string().max(160),
+});
+export type Reason = z.infer<typeof reasonSchema>;
+
+/** Does this code, on a hold, mean that something is wrong (and not only that evidence is missing)? */
+export function degrades(code: ReasonCode): boolean {
+  return REASONS[code].effect !== "evidence";
+}
+
+/** Codes of incidents: what people must hear about outside the verdict itself. Closed, like the reasons. */
+export const INCIDENTS = {
+  verdict_failed: { severity: "critical", meaning: "A run failed." },
+  release_changed: { severity: "warning", meaning: "The canary slice's release changed during a run and nobody announced it." },
+  environment: { severity: "warning", meaning: "Canary and stable suffer together." },
+  hold_expired: { severity: "warning", meaning: "A run has been held longer than its budget." },
+  run_expired: {
+    severity: "warning",
+    meaning: "A run was closed because its time was over: pending too long, or running too long.",
+  },
+  caller_conflict: { severity: "warning", meaning: "Two controller classes asked about one canary inside a minute." },
+  auth_failed: {
+    severity: "warning",
+    meaning: "A request to the shim was refused: no token, a wrong one, or one without the right.",
+  },
+  disk_red: { severity: "critical", meaning: "A gateway's disk crossed the red mark." },
+  disk_yellow: { severity: "warning", meaning: "A gateway's disk crossed the yellow mark." },
+  spool_gap: { severity: "warning", meaning: "A collector's spool was full and dropped its oldest signals." },
+  unreadable: { severity: "warning", meaning: "Messages that could not be read were put aside." },
+  log_gap: { severity: "critical", meaning: "The log no longer holds where a checkpoint wants to continue." },
+  promotion_failed: { severity: "critical", meaning: "A promotion failed." },
+  rollback_failed: { severity: "critical", meaning: "Restoring the stable release failed." },
+} as const satisfies Record<string, { severity: "warning" | "critical"; meaning: string }>;
+export type IncidentCode = keyof typeof INCIDENTS;

@@ -1,0 +1,18 @@
+/** A receipt: one step of one promotion on one Mac. Receipts are the history; jobs are removed when done. */
+import { z } from "zod";
+import { hash64, isoTime } from "./signal.ts";
+
+export const receiptSchema = z.object({
+  plan: z.string().regex(/^[0-9a-f]{16}$/),
+  job: z.string().max(80),
+  phase: z.enum(["refused", "started", "switched", "rolled_back", "failed"]),
+  gateway: z.object({ az: z.string(), fleet: z.string(), gateway: z.string() }),
+  kind: z.enum(["skills", "gateway"]),
+  hash_before: hash64.nullable(),
+  hash_after: hash64.nullable(),
+  /** The fencing number under which the step was made; null for a refusal before the lock. */
+  fence: z.int().min(0).nullable(),
+  reason: z.string().max(300),
+  at: isoTime,
+});
+export type Receipt = z.infer<typeof receiptSchema>;

@@ -1,0 +1,149 @@
+/**
+ * A signal: one observation from one gateway. Identity (az, fleet, gateway, kind) is the subject; the payload repeats it only
+ * so that a message read on its own makes sense, and a payload that disagrees with its subject is refused.
+ */
+import { z } from "zod";
+import { latencyWireSchema } from "../histogram.ts";
+import type { SIGNAL_KINDS } from "./subjects.ts";
+
+/** ISO-8601 UTC with milliseconds, for example `2026-11-21T10:05:00.000Z`. */
+export const isoTime = z
+  .string()
+  .regex(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/, "expected ISO-8601 UTC with milliseconds");
+export const tokenText = z.string().regex(/^[a-z0-9-]{1,63}$/, "expected [a-z0-9-]{1,63}");
+export const hash64 = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 lower-case hex digits");
+/** A count: an integer, 0 to 2^53 - 1. */
+export const count = z.int().min(0);
+const share = z.number().min(0).max(1);
+const shortText = z.string().max(200);
+const names = z.array(z.string().max(120)).max(64);
+
+export const HTTP_SOURCES = ["access-log", "prometheus", "synthetic"] as const;
+export type HttpSource = (typeof HTTP_SOURCES)[number];
+
+/** Requests that finished inside `[observed_at - period_ms, observed_at)`. One real source a gateway; synthetic requests are always apart. */
+export const httpBody = z.object({
+  source: z.enum(HTTP_SOURCES),
+  requests: count,
+  errors_5xx: count,
+  latency: latencyWireSchema,
+});
+
+export const HEALTH_STATES = ["up", "refused", "timeout", "starting", "draining", "not_ready"] as const;
+export const healthBody = z.object({
+  state: z.enum(HEALTH_STATES),
+  failing: names,
+  suppressed: names,
+  uptime_ms: count.nullable(),
+  /** True once the gateway has been up longer than its warm-up; traffic of a gateway that is still warming is marked, not judged. */
+  warm: z.boolean(),
+  worker_reachable: z.boolean(),
+});
+
+export const queueBody = z.object({ lane: z.string().min(1).max(63), role: z.enum(["build", "gateway"]), depth: count });
+
+export const diskBody = z.object({
+  used_ratio: share,
+  total_bytes: count,
+  tier: z.enum(["1TB", "2TB"]),
+  writable: z.boolean(),
+});
+
+export const skillsBody = z.object({ pack_hash: hash64, count, changed: names });
+
+const finding = z.object({ check_id: z.string().max(120), severity: z.string().max(16), message: shortText });
+export const doctorBody = z.object({
+  deep: z.boolean(),
+  checks_run: count,
+  errors: z.array(finding).max(20),
+  warnings: z.array(finding).max(20),
+  /** Findings of severity error that the baseline of this gateway did not have. */
+  new_vs_baseline: z.array(finding).max(20),
+  /** The run produced no report that can be read: not a pass and not a failure. */
+  unknown: z.boolean(),
+});
+
+export const depsBody = z
+  .array(z.object({ name: z.string().min(1).max(63), ok: z.boolean(), latency_ms: z.number().min(0).nullable() }))
+  .max(32);
+
+export const processBody = z.object({
+  gateway_boot: z.string().max(64).nullable(),
+  restarts: count,
+  rss_bytes: count.nullable(),
+  exit_code: z.int().optional(),
+  oom: z.boolean().optional(),
+  thermal: z.string().max(32).optional(),
+  memory_pressure: z.string().max(32).optional(),
+});
+
+export const logBody = z.object({
+  errors: count,
+  warnings: count,
+  by_subsystem: z.record(z.string().max(64), count),
+  samples: z.array(z.string().max(300)).max(3),
+});
+
+export const rolloutBody = z.object({
+  canary: z.string().max(128),
+  weight: z.number().min(0).max(100),
+  phase: z.string().max(32),
+});
+
+const envelope = {
+  v: z.literal(1),
+  id: z.string().min(1).max(320),
+  az: tokenText,
+  fleet: tokenText,
+  gateway: tokenText,
+  /** Start time of the collector in base 36, a dash, and 64 random bits in hex: boots of one gateway sort by time. */
+  collector_boot: z.string().regex(/^[a-z0-9-]{1,63}$/),
+  /** Counts from 1 over all kinds of one collector boot. */
+  seq: z.int().min(1),
+  /** A claim; the fleet file decides, a mismatch is a hold. */
+  slice: z.enum(["canary", "stable"]),
+  gateway_version: z.string().min(1).max(64).nullable(),
+  skill_hash: hash64.nullable(),
+  fragment_hash: hash64.nullable(),
+  observed_at: isoTime,
+  period_ms: z.int().min(1).max(86_400_000),
+};
+
+/** The wire schema, uncompiled: for JSON Schema output. Use `parseSignal` to read. */
+export const signalSchema = z.discriminatedUnion("kind", [
+  z.object({ ...envelope, kind: z.literal("http"), body: httpBody }),
+  z.object({ ...envelope, kind: z.literal("health"), body: healthBody }),
+  z.object({ ...envelope, kind: z.literal("queue"), body: queueBody }),
+  z.object({ ...envelope, kind: z.literal("disk"), body: diskBody }),
+  z.object({ ...envelope, kind: z.literal("skills"), body: skillsBody }),
+  z.object({ ...envelope, kind: z.literal("doctor"), body: doctorBody }),
+  z.object({ ...envelope, kind: z.literal("deps"), body: depsBody }),
+  z.object({ ...envelope, kind: z.literal("process"), body: processBody }),
+  z.object({ ...envelope, kind: z.literal("log"), body: logBody }),
+  z.object({ ...envelope, kind: z.literal("rollout"), body: rolloutBody }),
+]);
+
+export type Signal = z.infer<typeof signalSchema>;
+export type SignalOf<K extends Signal["kind"]> = Extract<Signal, { kind: K }>;
+export type SignalBody<K extends Signal["kind"]> = SignalOf<K>["body"];
+
+const compiled = z.compile(signalSchema);
+/** Checks a parsed JSON value; compiled, so that a good signal costs well under a microsecond. */
+export const parseSignal = (value: unknown): z.ZodSafeParseResult<Signal> => compiled.safeParse(value);
+
+/** How often each kind is published when nothing else is configured, milliseconds: about 1.1 messages a second a gateway. */
+export const DEFAULT_PERIOD_MS: Readonly<Record<(typeof SIGNAL_KINDS)[number], number>> = {
+  http: 5_000,
+  health: 5_000,
+  queue: 5_000,
+  rollout: 5_000,
+  disk: 10_000,
+  process: 10_000,
+  deps: 10_000,
+  log: 30_000,
+  skills: 300_000,
+  doctor: 1_800_000,
+};
+
+/** The largest signal that is read, bytes. Larger ones are dead letters. */
+export const MAX_SIGNAL_BYTES = 16 * 1024;

@@ -1,0 +1,144 @@
+/** The verdict: the one answer that every controller gets in its own dialect, with its reasons, and the evidence it rests on. */
+import { z } from "zod";
+import { contentId } from "./ids.ts";
+import { reasonSchema } from "./reasons.ts";
+import { RUN_STATES } from "./run.ts";
+import { count, hash64, isoTime } from "./signal.ts";
+import { closedWindowSchema, windowMetaSchema } from "./window.ts";
+
+export const OUTCOMES = ["pass", "hold", "fail"] as const;
+export type Outcome = (typeof OUTCOMES)[number];
+export const outcomeSchema = z.enum(OUTCOMES);
+
+/** 1 pass, 0.5 hold, 0 fail: the number that controllers compare. */
+export const OUTCOME_NUMBER: Readonly<Record<Outcome, number>> = { pass: 1, hold: 0.5, fail: 0 };
+export const OUTCOME_STATUS = { pass: "healthy", hold: "hold", fail: "failing" } as const;
+
+const sliceFigures = z.object({
+  requests: count,
+  errors_5xx: count,
+  "5xx_rate": z.number().nullable(),
+  /** The same number under a name that Argo's expression language can read. */
+  error_rate_5xx: z.number().nullable(),
+  p99_ms: z.number().nullable(),
+});
+export type SliceFigures = z.infer<typeof sliceFigures>;
+
+const flag = z.literal([0, 1]);
+
+export const verdictBodySchema = z.object({
+  schema: z.literal("aviary/verdict.v1"),
+  id: z.string().regex(/^[0-9a-f]{16}$/),
+  at: isoTime,
+  subject: z.object({ namespace: z.string(), name: z.string(), fleet: z.string() }),
+  status: z.enum(["healthy", "hold", "failing"]),
+  verdict: outcomeSchema,
+  verdict_num: z.number(),
+  degraded: z.boolean(),
+  degraded_num: flag,
+  canary: sliceFigures,
+  stable: sliceFigures.nullable(),
+  gateway: z.object({
+    process_ok: z.boolean(),
+    process_ok_num: flag,
+    worker_reachable: z.boolean(),
+    worker_reachable_num: flag,
+    deps_ok: z.boolean(),
+    deps_ok_num: flag,
+    disk_ok: z.boolean(),
+    disk_ok_num: flag,
+    doctor_ok: z.boolean(),
+    doctor_ok_num: flag,
+    queue_depth: count.nullable(),
+    skill_hash: hash64.nullable(),
+    gateway_version: z.string().nullable(),
+    expected: count,
+    fresh: count,
+  }),
+  concerns: z.object({
+    errors: outcomeSchema,
+    latency: outcomeSchema,
+    queue: outcomeSchema,
+    disk: outcomeSchema,
+    doctor: outcomeSchema,
+    parity: outcomeSchema,
+  }),
+  judge: z.object({
+    mode: z.enum(["two-key", "literal"]),
+    literal: outcomeSchema,
+    two_key: outcomeSchema,
+    consecutive_over: count,
+    consecutive_pass: count,
+    evidence: z.enum(["strict", "normal", "eager"]),
+    traffic: z.enum(["real", "synthetic", "both"]),
+    luck: z.number().nullable(),
+    noise: z.object({ rho: z.number(), phi: z.number(), reference_windows: count }).nullable(),
+  }),
+  reasons: z.array(reasonSchema).max(5),
+  reasons_more: count.optional(),
+  warnings: z.array(reasonSchema).max(5),
+  thresholds: z.object({
+    max_5xx_rate: z.number(),
+    max_p99_ms: z.number(),
+    max_p99_regression_ratio: z.number(),
+    max_queue_depth: z.number(),
+  }),
+  window: windowMetaSchema.nullable(),
+  run: z
+    .object({
+      id: z.string(),
+      state: z.enum(RUN_STATES),
+      revision: z.string(),
+      since: isoTime,
+      weight: z.number(),
+      canary_active: z.boolean(),
+      promotable: z.boolean(),
+      /** Id of the verdict that latched the fail. */
+      latched_by: z.string().nullable(),
+      /** What the controller calls the revision; null when the run was opened by observation. */
+      controller_revision: z.string().nullable(),
+      /** A Flagger confirm gate has asked during this run, so a hold can be said without counting as a success. */
+      gated: z.boolean(),
+      /** The canary slice runs the release under test, or the policy does not ask for it. */
+      mac_release_ok: z.boolean(),
+      /** Skill pack under test (announced or pinned), and the one that stable runs: what the promoter may put where. */
+      announced_hash: hash64.nullable(),
+      stable_hash: hash64.nullable(),
+    })
+    .nullable(),
+  /** False while the policy asks for a pass before stable may be promoted and there was none. */
+  stable_may_promote: z.boolean(),
+  valid_until: isoTime,
+});
+
+export type VerdictBody = z.infer<typeof verdictBodySchema>;
+export type RunView = NonNullable<VerdictBody["run"]>;
+
+/** What was learned before the run, frozen at its start: the judge's reference. */
+export const referenceSchema = z.object({
+  windows: count,
+  from: z.enum(["stable", "same-gateways", "none"]),
+  figures: z.record(z.string(), z.number()),
+});
+
+export const verdictRecordSchema = z.object({
+  body: verdictBodySchema,
+  /** The judge's input: the window that this verdict closed or last rested on; null when no window has closed yet. */
+  evidence: z.object({ closed: closedWindowSchema.nullable(), reference: referenceSchema.nullable() }),
+});
+export type VerdictRecord = z.infer<typeof verdictRecordSchema>;
+export type Reference = z.infer<typeof referenceSchema>;
+
+const compiled = z.compile(verdictRecordSchema);
+export const parseVerdictRecord = (value: unknown): z.ZodSafeParseResult<VerdictRecord> => compiled.safeParse(value);
+
+/** The largest verdict record that is published, bytes; above it histograms are made coarser until it fits. */
+export const MAX_VERDICT_BYTES = 32 * 1024;
+/** The largest body that HTTP serves, bytes: Argo Rollouts stores each measurement in the cluster's database. */
+export const MAX_ANSWER_BYTES = 2 * 1024;
+export const MAX_REASONS = 5;
+
+/** Verdict id: the first 16 hex digits of the SHA-256 of the canonical body without `id`. */
+export function verdictId(body: Omit<VerdictBody, "id">): string {
+  return contentId(body, 16);
+}

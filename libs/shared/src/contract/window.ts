@@ -1,0 +1,43 @@
+/**
+ * A closed window as it travels in verdict records: enough to judge it again under another policy, without the signals.
+ *
+ * A window is a half-open stretch of event time, `[start, end)`, split into five equal slots. It is summed up in cells: one for each
+ * slice, AZ and source of traffic. A cell holds five slots, each with its counts and a sparse latency histogram.
+ */
+import { z } from "zod";
+import { latencySparseSchema } from "../histogram.ts";
+import { count, HTTP_SOURCES, isoTime, tokenText } from "./signal.ts";
+
+export const slotSchema = z.object({ requests: count, errors_5xx: count, latency: latencySparseSchema });
+
+export const windowSummarySchema = z.object({
+  slice: z.enum(["canary", "stable"]),
+  az: tokenText,
+  source: z.enum(HTTP_SOURCES),
+  /** Five, in order of time. When a signal covers more than one slot (period above a fifth of the window) its counts are in the slot of its end and `slotted` is false. */
+  slots: z.array(slotSchema).length(5),
+  slotted: z.boolean(),
+  /** Gateways that contributed, and gateways that the fleet file expects in this slice and AZ. */
+  gateways: count,
+  expected: count,
+});
+
+export const windowMetaSchema = z.object({ start: isoTime, end: isoTime, index: count, weight: z.number().min(0).max(100) });
+
+export const closedWindowSchema = z.object({
+  window: windowMetaSchema,
+  /** False when a gateway was missing, restarted its collector, or left a hole in its sequence inside this window: never a pass. */
+  complete: z.boolean(),
+  /** Why it is incomplete, one line each, at most 8. */
+  gaps: z.array(z.string().max(160)).max(8),
+  /** Signals whose time lies in an earlier window and that came after that window had closed. */
+  late: count,
+  /** Newest depth of the canary's lane in the AZ under test inside this window; null when none was seen. */
+  queue_depth: count.nullable(),
+  cells: z.array(windowSummarySchema).max(256),
+});
+
+export type WindowSlot = z.infer<typeof slotSchema>;
+export type WindowSummary = z.infer<typeof windowSummarySchema>;
+export type WindowMeta = z.infer<typeof windowMetaSchema>;
+export type ClosedWindow = z.infer<typeof closedWindowSchema>;
