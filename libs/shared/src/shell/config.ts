@@ -1,0 +1,193 @@
+/**
+ * Reading configuration: a file or the environment, through a schema, with every problem in one report. A problem names the file, the line, the key,
+ * what was found and what is expected; unknown keys are problems and come with the nearest known name. Secrets are not shown.
+ *
+ * Schemas are `z.strictObject`s, keys are camelCase. Durations: `contract/units.ts`; sizes: `bytes.ts`. A refinement's message is what is expected, as in "a port above 1023".
+ */
+import { readFile } from "node:fs/promises";
+import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type ParsedNode, parseDocument } from "yaml";
+import type { z } from "zod";
+import { expectation, findings } from "./config-issues.ts";
+import { Terminal } from "./faults.ts";
+import { redactText } from "./redact.ts";
+
+export interface ConfigProblem {
+  /** The file as it was named to us, or `environment`. */
+  readonly source: string;
+  /** 1-based, where the file is known. */
+  readonly line?: number;
+  /** The key, as in `fleets.payments.gateways[0].az`; empty for the whole file. */
+  readonly path: string;
+  readonly found: string;
+  readonly expected: string;
+}
+
+/** All problems of one or several files; the message is the whole report. */
+export class ConfigError extends Terminal {
+  override readonly name = "ConfigError";
+  readonly problems: readonly ConfigProblem[];
+  constructor(problems: readonly ConfigProblem[], cause?: unknown) {
+    super("bad_config", formatProblems(problems), cause);
+    this.problems = problems;
+  }
+}
+
+export type Parsed<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
+
+/** The line of a key path in its file, if there is one. */
+export type LineOf = (keys: readonly PropertyKey[]) => number | undefined;
+
+/** A file as read, before any schema: for callers that merge several files first. */
+export interface YamlFile {
+  readonly source: string;
+  readonly value: unknown;
+  readonly lineOf: LineOf;
+}
+
+/** Larger files are refused: a configuration of this size is a mistake. */
+export const MAX_FILE_BYTES = 1_048_576;
+const MAX_PROBLEMS_SHOWN = 50;
+
+/** One problem in one line: `aviary.yaml:12: lanes.a.min: found -1, expected at least 0`. */
+export function formatProblem(problem: ConfigProblem): string {
+  const place = problem.line === undefined ? problem.source : `${problem.source}:${problem.line}`;
+  return `${place}: ${problem.path === "" ? "" : `${problem.path}: `}found ${problem.found}, expected ${problem.expected}`;
+}
+
+/** The whole report, a line a problem, at most 50 of them. */
+export function formatProblems(problems: readonly ConfigProblem[]): string {
+  const lines = problems.slice(0, MAX_PROBLEMS_SHOWN).map(formatProblem);
+  if (problems.length > MAX_PROBLEMS_SHOWN) lines.push(`and ${problems.length - MAX_PROBLEMS_SHOWN} more problems`);
+  return lines.join("\n");
+}
+
+/** Checks a value that has already been read, and answers with all problems or with the typed value. */
+export function checkConfig<S extends z.ZodType>(
+  source: string,
+  value: unknown,
+  schema: S,
+  lineOf: LineOf = () => undefined,
+): Parsed<z.output<S>> {
+  const result = schema.safeParse(value, { error: expectation });
+  if (result.success) return { ok: true, value: result.data };
+  const problems = findings(schema, value, result.error.issues).map(({ keys, found, expected }): ConfigProblem => {
+    const line = lineOf(keys);
+    return { source, ...(line === undefined ? {} : { line }), path: formatPath(keys), found, expected };
+  });
+  return { ok: false, problems };
+}
+
+/**
+ * The typed value.
+ * @throws ConfigError with every problem.
+ */
+export function parseConfig<S extends z.ZodType>(source: string, value: unknown, schema: S, lineOf?: LineOf): z.output<S> {
+  const result = checkConfig(source, value, schema, lineOf);
+  if (!result.ok) throw new ConfigError(result.problems);
+  return result.value;
+}
+
+/**
+ * Reads a YAML (or JSON, which is YAML) file and checks it. An empty file counts as an empty mapping.
+ * @throws ConfigError when it cannot be read, is larger than 1 MiB, is not YAML (with the line), or does not fit the schema.
+ */
+export async function loadYamlFile<S extends z.ZodType>(path: string, schema: S): Promise<z.output<S>> {
+  const file = await readYamlFile(path);
+  return parseConfig(file.source, file.value, schema, file.lineOf);
+}
+
+/**
+ * Reads a YAML file without checking what is in it.
+ * @throws ConfigError when it cannot be read, is larger than 1 MiB, or is not YAML.
+ */
+export async function readYamlFile(path: string): Promise<YamlFile> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    const reason = error instanceof Error && "code" in error ? String(error.code) : "unreadable";
+    throw new ConfigError(
+      [{ source: path, path: "", found: reason === "ENOENT" ? "no such file" : reason, expected: "a readable file" }],
+      error,
+    );
+  }
+  if (Buffer.byteLength(text) > MAX_FILE_BYTES) {
+    throw new ConfigError([
+      { source: path, path: "", found: `${Buffer.byteLength(text)} bytes`, expected: `at most ${MAX_FILE_BYTES} bytes` },
+    ]);
+  }
+  return parseYaml(path, text);
+}
+
+/**
+ * Parses YAML text; duplicate keys are errors, and aliases that would blow the file up more than a hundredfold are refused.
+ * @throws ConfigError with the line of every syntax error.
+ */
+export function parseYaml(source: string, text: string): YamlFile {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  if (document.errors.length > 0) {
+    const problems = document.errors.map(
+      (error): ConfigProblem => ({
+        source,
+        line: lines.linePos(error.pos[0]).line,
+        path: "",
+        found: `broken YAML (${redactText(error.message)})`,
+        expected: "valid YAML",
+      }),
+    );
+    throw new ConfigError(problems);
+  }
+  const lineOf: LineOf = (keys) => {
+    const offset = offsetOf(document.contents, keys, (node) => (isAlias(node) ? node.resolve(document) : node));
+    return offset === undefined ? undefined : lines.linePos(offset).line;
+  };
+  try {
+    return { source, value: document.toJS() ?? {}, lineOf };
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : "unreadable";
+    throw new ConfigError([{ source, path: "", found: `broken YAML (${redactText(reason)})`, expected: "valid YAML" }], error);
+  }
+}
+
+/** The offset of the deepest part of a path that the file has: the key of a mapping entry, or the entry of a list. */
+function offsetOf(
+  root: ParsedNode | null,
+  keys: readonly PropertyKey[],
+  resolve: (node: Node) => Node | undefined,
+): number | undefined {
+  let node: Node | undefined = root ?? undefined;
+  let offset = root?.range[0];
+  for (const key of keys) {
+    const inside: Node | undefined = node === undefined ? undefined : resolve(node);
+    if (isMap<Node, Node>(inside)) {
+      const pair = inside.items.find((item) => isScalar(item.key) && String(item.key.value) === String(key));
+      if (pair === undefined) return offset;
+      offset = pair.key.range?.[0] ?? offset;
+      node = pair.value ?? undefined;
+    } else if (isSeq<Node>(inside) && typeof key === "number") {
+      const entry: Node | undefined = inside.items[key];
+      offset = entry?.range?.[0] ?? offset;
+      node = entry;
+    } else {
+      return offset;
+    }
+  }
+  return offset;
+}
+
+function formatPath(keys: readonly PropertyKey[]): string {
+  return keys.map((key, index) => (typeof key === "number" ? `[${key}]` : `${index === 0 ? "" : "."}${String(key)}`)).join("");
+}
+
+/**
+ * Reads the environment once, at the start: only the variables that the schema names; an empty variable counts as absent.
+ * Other variables are not looked at, because a cluster puts its own into every container.
+ * @throws ConfigError with every problem.
+ */
+export function readEnv<S extends z.ZodObject>(schema: S, env: Readonly<Record<string, string | undefined>>): z.output<S> {
+  const named = Object.keys(schema.shape).map((name) => [name, env[name]] as const);
+  return parseConfig("environment", Object.fromEntries(named.filter(([, value]) => value !== undefined && value !== "")), schema);
+}

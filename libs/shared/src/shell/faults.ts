@@ -1,0 +1,123 @@
+/**
+ * Faults: what can go wrong outside a decision, in two kinds. A retryable fault may go away by itself; a terminal one needs somebody to change something.
+ * Every fault carries a short reason code for logs, metrics and tests, a message for people, and the error that caused it.
+ *
+ * Also here: the one retry loop of the project, and the back-off that a caller keeps for each upstream it talks to.
+ */
+
+/** The same call may succeed later. */
+export class Retryable extends Error {
+  override readonly name = "Retryable";
+  readonly code: string;
+  constructor(code: string, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+  }
+}
+
+/** The same call will fail again until somebody changes something. */
+export class Terminal extends Error {
+  override readonly name: string = "Terminal";
+  readonly code: string;
+  constructor(code: string, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+  }
+}
+
+export type Fault = Retryable | Terminal;
+
+/** Makes a retryable fault; throw it or hand it on. `code` is lower_snake_case. */
+export function retryable(code: string, message: string, cause?: unknown): Retryable {
+  return new Retryable(code, message, cause);
+}
+
+/** Makes a terminal fault; throw it or hand it on. `code` is lower_snake_case. */
+export function terminal(code: string, message: string, cause?: unknown): Terminal {
+  return new Terminal(code, message, cause);
+}
+
+/** True only for a retryable fault: an error that nobody classified is not tried again. */
+export function isRetryable(error: unknown): error is Retryable {
+  return error instanceof Retryable;
+}
+
+/** The reason code of a fault; `unclassified` for anything else that was thrown. */
+export function faultCode(error: unknown): string {
+  return error instanceof Retryable || error instanceof Terminal ? error.code : "unclassified";
+}
+
+export interface RetryOptions {
+  /** How often `fn` is called at most, the first call included. At least 1; 3 unless told. */
+  readonly attempts?: number;
+  /** Upper bound of the first wait, doubled for every further wait. */
+  readonly baseMs: number;
+  /** Upper bound of any wait. */
+  readonly capMs: number;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+  /** Waits; rejects when the signal aborts (the `sleep` of a Clock). */
+  readonly sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Calls `fn` until it succeeds, throws something that is not retryable, or has been called `attempts` times; the last error is thrown as it is.
+ * Between calls it waits `random() × min(capMs, baseMs × 2^n)`: "full jitter", which spreads callers that failed together over the whole interval
+ * (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). An aborted signal ends the loop with the signal's reason.
+ */
+export async function withRetries<T>(options: RetryOptions, fn: (attempt: number) => Promise<T>): Promise<T> {
+  const attempts = options.attempts ?? 3;
+  if (!Number.isInteger(attempts) || attempts < 1)
+    throw new RangeError(`attempts must be a whole number of at least 1, not ${attempts}`);
+  for (let attempt = 1; ; attempt += 1) {
+    options.signal?.throwIfAborted();
+    try {
+      return await fn(attempt);
+    } catch (error) {
+      if (!isRetryable(error) || attempt >= attempts) throw error;
+    }
+    const ceilingMs = Math.min(options.capMs, options.baseMs * 2 ** (attempt - 1));
+    await options.sleep(options.random() * ceilingMs, options.signal);
+  }
+}
+
+/**
+ * The back-off of one upstream.
+ *
+ *     open ──failed──▶ waiting until notBeforeMs ──time passes──▶ open (the next call is the trial)
+ *       ▲                                                          │
+ *       └── succeeded: failures = 0 ◀──────────────────────────────┤
+ *           waiting again, twice as long up to the ceiling ◀─failed┘
+ *
+ * Times are those of the caller's clock; use a monotonic one.
+ */
+export interface Backoff {
+  readonly failures: number;
+  /** No call before this time. */
+  readonly notBeforeMs: number;
+}
+
+export interface BackoffLimits {
+  /** The wait after the first failure. */
+  readonly baseMs: number;
+  /** The longest wait, however often the upstream has failed. */
+  readonly ceilingMs: number;
+}
+
+/** An upstream that has not failed. */
+export const noBackoff: Backoff = { failures: 0, notBeforeMs: Number.NEGATIVE_INFINITY };
+
+/** Whether the upstream may be called at `nowMs`. */
+export function mayCall(state: Backoff, nowMs: number): boolean {
+  return nowMs >= state.notBeforeMs;
+}
+
+/**
+ * The state after one more failure at `nowMs`. The wait lies in [d/2, d) with d = min(ceilingMs, baseMs × 2^failures):
+ * half of it is certain, so that an unlucky draw cannot turn a back-off into a hot loop, and half is drawn, so that many callers do not come back together.
+ */
+export function afterFailure(state: Backoff, nowMs: number, limits: BackoffLimits, random: () => number): Backoff {
+  const waitMs = Math.min(limits.ceilingMs, limits.baseMs * 2 ** Math.min(state.failures, 52));
+  return { failures: state.failures + 1, notBeforeMs: nowMs + waitMs / 2 + (random() * waitMs) / 2 };
+}

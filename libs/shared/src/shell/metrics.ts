@@ -1,0 +1,240 @@
+/**
+ * A small metrics registry with the Prometheus text exposition (format 0.0.4, https://prometheus.io/docs/instrumenting/exposition_formats/).
+ * A series is an object that holds plain numbers: look it up once with `series(...)`, then counting costs an addition. What a service counts
+ * anyway is not counted twice: `read` takes a number from where it lives when somebody scrapes.
+ *
+ * Limits: a metric holds at most `maxSeries` label sets (100 unless told). Whatever comes after shares one series whose labels all say `_overflow`,
+ * so totals stay right and memory stays bounded, and `aviary_metrics_overflow_total{metric}` counts the lookups that ended there.
+ */
+
+export type Labels = Readonly<Record<string, string>>;
+
+export interface CounterSeries {
+  /** Adds a number ≥ 0; 1 unless told. */
+  inc(by?: number): void;
+  readonly value: number;
+}
+
+export interface GaugeSeries {
+  set(value: number): void;
+  readonly value: number;
+}
+
+export interface HistogramSeries {
+  /** Counts one observation; NaN and infinities are left out. */
+  observe(value: number): void;
+  readonly count: number;
+  readonly sum: number;
+}
+
+/** All series of one metric. `series()` without labels is for a metric that has none. Exactly the declared label names must be given. */
+export interface Family<S> {
+  series(labels?: Labels): S;
+  /** Forgets a series, for things that went away; unknown labels are ignored. */
+  remove(labels: Labels): void;
+}
+
+export interface MetricOptions {
+  readonly labels?: readonly string[];
+  readonly maxSeries?: number;
+}
+
+export interface Registry {
+  counter(name: string, help: string, options?: MetricOptions): Family<CounterSeries>;
+  gauge(name: string, help: string, options?: MetricOptions): Family<GaugeSeries>;
+  /** `bounds` are the upper bounds of the buckets, growing, without +Inf. */
+  histogram(name: string, help: string, bounds: readonly number[], options?: MetricOptions): Family<HistogramSeries>;
+  /** A metric without labels whose value is read at every scrape; a reader that throws leaves the metric out of that scrape. */
+  read(type: "counter" | "gauge", name: string, help: string, value: () => number): void;
+  /** The text exposition of everything, ending in a line feed. */
+  expose(): string;
+}
+
+/** The content type of `expose()`. */
+export const EXPOSITION_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+const OVERFLOW = "_overflow";
+const DEFAULT_MAX_SERIES = 100;
+
+interface Metric {
+  readonly type: "counter" | "gauge" | "histogram";
+  readonly help: string;
+  readonly lines: () => string[];
+}
+
+/** An empty registry. Registering a name twice, or an illegal name, throws: both are mistakes in the program. */
+export function createRegistry(): Registry {
+  const metrics = new Map<string, Metric>();
+
+  const register = (name: string, metric: Metric): void => {
+    if (!/^[a-zA-Z_:][a-zA-Z0-9_:]*$/.test(name)) throw new Error(`not a metric name: ${name}`);
+    if (metrics.has(name)) throw new Error(`the metric ${name} is registered already`);
+    metrics.set(name, metric);
+  };
+
+  const family = <S>(
+    type: Metric["type"],
+    name: string,
+    help: string,
+    options: MetricOptions,
+    create: () => S,
+    write: (series: S, labels: string) => string[],
+  ): Family<S> => {
+    const names = options.labels ?? [];
+    for (const label of names) {
+      if (!/^[a-zA-Z_][a-zA-Z0-9_]*$/.test(label) || label.startsWith("__") || (type === "histogram" && label === "le")) {
+        throw new Error(`not a label name of ${name}: ${label}`);
+      }
+    }
+    const seriesByLabels = new Map<string, S>();
+    const maxSeries = options.maxSeries ?? DEFAULT_MAX_SERIES;
+    const overflowKey = labelText(names, () => OVERFLOW);
+    const keyOf = (labels: Labels): string => {
+      if (Object.keys(labels).length !== names.length) throw new Error(`${name} needs the labels (${names.join(", ")})`);
+      return labelText(names, (label) => {
+        const value = labels[label];
+        if (value === undefined) throw new Error(`${name} needs the label ${label}`);
+        return value;
+      });
+    };
+    register(name, { type, help, lines: () => [...seriesByLabels].flatMap(([labels, series]) => write(series, labels)) });
+    const find = (key: string): S => {
+      const known = seriesByLabels.get(key);
+      if (known !== undefined) return known;
+      if (key !== overflowKey && seriesByLabels.size >= maxSeries && names.length > 0) {
+        overflow.series({ metric: name }).inc();
+        return find(overflowKey);
+      }
+      const series = create();
+      seriesByLabels.set(key, series);
+      return series;
+    };
+    return { series: (labels = {}) => find(keyOf(labels)), remove: (labels) => void seriesByLabels.delete(keyOf(labels)) };
+  };
+
+  const counter: Registry["counter"] = (name, help, options = {}) =>
+    family("counter", name, help, options, newCounter, plainLine(name));
+  const overflow = counter("aviary_metrics_overflow_total", "Lookups of a label set beyond the limit of its metric.", {
+    labels: ["metric"],
+    maxSeries: 1_000,
+  });
+
+  return {
+    counter,
+    gauge: (name, help, options = {}) => family("gauge", name, help, options, newGauge, plainLine(name)),
+    histogram: (name, help, bounds, options = {}) => {
+      const growing = bounds.every(
+        (bound, index) => Number.isFinite(bound) && bound > (bounds[index - 1] ?? Number.NEGATIVE_INFINITY),
+      );
+      if (bounds.length === 0 || !growing) throw new Error(`the bucket bounds of ${name} must be finite and grow`);
+      return family("histogram", name, help, options, () => newHistogram(bounds), histogramLines(name, bounds));
+    },
+    read: (type, name, help, value) => register(name, { type, help, lines: () => readLines(name, value) }),
+    expose: () => {
+      const blocks = [...metrics].map(([name, { type, help, lines }]) => {
+        const found = lines();
+        const helpText = help.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
+        return found.length === 0 ? "" : `# HELP ${name} ${helpText}\n# TYPE ${name} ${type}\n${found.join("\n")}\n`;
+      });
+      return blocks.join("");
+    },
+  };
+}
+
+/** Registers what every process says about itself: memory, CPU time, start time. */
+export function registerProcessMetrics(registry: Registry, startedAt: number): void {
+  registry.read("gauge", "process_resident_memory_bytes", "Resident memory size in bytes.", () => process.memoryUsage.rss());
+  registry.read(
+    "gauge",
+    "process_start_time_seconds",
+    "Start time of the process since the epoch in seconds.",
+    () => startedAt / 1000,
+  );
+  registry.read("counter", "process_cpu_seconds_total", "User and system CPU time spent in seconds.", () => {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1e6;
+  });
+}
+
+interface MutableCounter extends CounterSeries {
+  value: number;
+}
+
+function newCounter(): CounterSeries {
+  const series: MutableCounter = {
+    value: 0,
+    inc: (by = 1) => {
+      if (!(by >= 0)) throw new RangeError(`a counter cannot grow by ${by}`);
+      series.value += by;
+    },
+  };
+  return series;
+}
+
+function newGauge(): GaugeSeries {
+  const series = {
+    value: 0,
+    set: (value: number) => {
+      series.value = value;
+    },
+  };
+  return series;
+}
+
+interface HistogramState extends HistogramSeries {
+  readonly buckets: Float64Array;
+}
+
+function newHistogram(bounds: readonly number[]): HistogramState {
+  const series = {
+    buckets: new Float64Array(bounds.length + 1),
+    count: 0,
+    sum: 0,
+    observe: (value: number) => {
+      if (!Number.isFinite(value)) return;
+      let index = 0;
+      while (index < bounds.length && value > bounds[index]!) index += 1;
+      series.buckets[index]! += 1;
+      series.count += 1;
+      series.sum += value;
+    },
+  };
+  return series;
+}
+
+function plainLine(name: string): (series: { readonly value: number }, labels: string) => string[] {
+  return (series, labels) => [`${name}${labels === "" ? "" : `{${labels}}`} ${numberText(series.value)}`];
+}
+
+function histogramLines(name: string, bounds: readonly number[]): (series: HistogramState, labels: string) => string[] {
+  return ({ buckets, count, sum }, labels) => {
+    let cumulative = 0;
+    const prefix = labels === "" ? "" : `${labels},`;
+    const lines = [...bounds, Number.POSITIVE_INFINITY].map((bound, index) => {
+      cumulative += buckets[index]!;
+      return `${name}_bucket{${prefix}le="${numberText(bound)}"} ${cumulative}`;
+    });
+    const braces = labels === "" ? "" : `{${labels}}`;
+    return [...lines, `${name}_sum${braces} ${numberText(sum)}`, `${name}_count${braces} ${count}`];
+  };
+}
+
+function readLines(name: string, value: () => number): string[] {
+  try {
+    return [`${name} ${numberText(value())}`];
+  } catch {
+    return [];
+  }
+}
+
+/** `a="1",b="2"` in the declared order: the identity of a series and its text at once. */
+function labelText(names: readonly string[], textOf: (name: string) => string): string {
+  return names.map((name) => `${name}="${escapeLabel(textOf(name))}"`).join(",");
+}
+
+function escapeLabel(value: string): string {
+  return value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
+}
+
+function numberText(value: number): string {
+  return value === Number.POSITIVE_INFINITY ? "+Inf" : value === Number.NEGATIVE_INFINITY ? "-Inf" : String(value);
+}
