@@ -161,7 +161,7 @@ export const RULES: readonly Rule[] = [
     "core/ is pure",
     "the same log must give the same bytes on every machine: time and randomness come in as arguments, effects go out as values",
     (path) => coreOf(path) !== undefined,
-    /\bawait\b|\basync\b|\bPromise\b|\bprocess\b|\bglobalThis\b|\bconsole\b|\bMath\.random\b|\brandomUUID\b|\bDate\.now\b|\bnew Date\(\s*\)|\bperformance\b|\bset(?:Timeout|Interval|Immediate)\b|\bqueueMicrotask\b|\btoLocale\w*\b|\bIntl\b/g,
+    /\bawait\b|\basync\b|\bPromise\b|(?<![.\w])process\.(?!exit_code|restarts|rss_bytes|oom|thermal|memory_pressure|gateway_boot)|\bglobalThis\b|\bconsole\b|\bMath\.random\b|\brandomUUID\b|\bDate\.now\b|\bnew Date\(\s*\)|\bperformance\b|\bset(?:Timeout|Interval|Immediate)\b|\bqueueMicrotask\b|\btoLocale\w*\b|\bIntl\b/g,
   ),
   codeRule(
     "shared code reads no environment",
