@@ -1,0 +1,290 @@
+/**
+ * The one way to call somebody else over HTTP. Every call has a deadline and a size limit, follows no redirect, and goes only to allowed schemes and addresses.
+ * What goes wrong is a fault with a code that tells cases apart which mean different things to a probe:
+ *
+ *     retryable  refused · timeout · reset · no_such_host · unreachable · network · bad_status (408, 425, 429, 5xx)
+ *     terminal   redirect · too_large · not_http · tls · bad_url · scheme_denied · address_denied · bad_request · bad_status (others)
+ *
+ * One call:  connecting ──connected──▶ waiting ──headers──▶ reading ──end──▶ answer
+ *            any of them ──deadline──▶ timeout · ──connection lost──▶ reset · ──caller's signal──▶ the signal's reason
+ *
+ * Connections are kept alive. A kept connection that the server has just closed is indistinguishable from a reset; such a GET or HEAD is sent once more
+ * on a fresh connection, inside the same deadline.
+ */
+import { lookup as systemLookup } from "node:dns";
+import {
+  type ClientRequest,
+  Agent as HttpAgent,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  request as requestHttp,
+} from "node:http";
+import { Agent as HttpsAgent, request as requestHttps } from "node:https";
+import { isIP, type LookupFunction } from "node:net";
+import { deniedAddress, deniedName, plainHost } from "./address-policy.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { type Fault, Retryable, retryable, Terminal, terminal } from "./faults.ts";
+import { redactText } from "./redact.ts";
+
+export interface HttpClientOptions {
+  readonly clock?: Clock;
+  /** `http:` and `https:` unless told. */
+  readonly schemes?: readonly string[];
+  /** Host names and addresses that may be called although the address policy denies them. */
+  readonly allow?: readonly string[];
+  /** Whether this machine's own loopback addresses may be called, as a collector does; false unless told. */
+  readonly loopback?: boolean;
+  /** Looks names up; the system's resolver unless told. */
+  readonly lookup?: typeof systemLookup;
+  /** PEM texts: authorities to trust instead of the system's, and the client's own certificate. */
+  readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
+}
+
+export interface HttpRequest {
+  readonly url: string;
+  readonly method?: "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE";
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string | Uint8Array;
+  /** For the whole call, from the first lookup to the last byte. */
+  readonly timeoutMs: number;
+  /** The largest body that is read. */
+  readonly maxBytes: number;
+  /** Which statuses are an answer and not a `bad_status`; 200 to 299 unless told. A redirect never is. */
+  readonly accept?: (status: number) => boolean;
+  /** True where the path itself is a secret, as with webhook URLs: fault messages then name the origin only. */
+  readonly secretPath?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+export interface HttpAnswer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Buffer;
+  readonly elapsedMs: number;
+}
+
+export interface HttpClient extends Disposable {
+  /** One call. Rejects with a `Retryable` or `Terminal` fault, or with the reason of the caller's signal. */
+  send(request: HttpRequest): Promise<HttpAnswer>;
+}
+
+const AGENT_LIMITS = { keepAlive: true, maxSockets: 16, maxTotalSockets: 64, maxFreeSockets: 4 } as const;
+const MAX_HEADER_BYTES = 16_384;
+const KEPT_CONNECTION_CLOSED = Symbol("a kept connection was closed");
+
+/** Makes a client with connections of its own; disposing it closes them. */
+export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
+  const clock = options.clock ?? systemClock;
+  const schemes = new Set(options.schemes ?? ["http:", "https:"]);
+  const loopback = options.loopback === true;
+  const allowed = new Set((options.allow ?? []).map(plainHost));
+  const lookup = guardedLookup(options.lookup ?? systemLookup, (address) =>
+    allowed.has(plainHost(address)) ? undefined : deniedAddress(address, loopback),
+  );
+  const agents = { http: new HttpAgent(AGENT_LIMITS), https: new HttpsAgent({ ...AGENT_LIMITS, ...options.tls }) };
+
+  const admit = (request: HttpRequest): URL => {
+    if (!URL.canParse(request.url)) throw terminal("bad_url", "the URL to call cannot be read");
+    const url = new URL(request.url);
+    if (!schemes.has(url.protocol)) throw terminal("scheme_denied", `URLs that begin with ${url.protocol} may not be called`);
+    const host = plainHost(url.hostname);
+    const denied = allowed.has(host) ? undefined : isIP(host) ? deniedAddress(host, loopback) : deniedName(host);
+    if (denied !== undefined) throw terminal("address_denied", `${host} is ${denied}; list the host to allow it`);
+    return url;
+  };
+
+  const open = (request: HttpRequest, url: URL, fresh: boolean): ClientRequest => {
+    const secure = url.protocol === "https:";
+    const host = plainHost(url.hostname);
+    const length = request.body === undefined ? {} : { "content-length": String(Buffer.byteLength(request.body)) };
+    return (secure ? requestHttps : requestHttp)({
+      host,
+      port: url.port === "" ? (secure ? 443 : 80) : Number(url.port),
+      path: `${url.pathname}${url.search}`,
+      method: request.method ?? "GET",
+      headers: { "accept-encoding": "identity", ...request.headers, ...length, host: url.host },
+      maxHeaderSize: MAX_HEADER_BYTES,
+      ...(url.username === "" && url.password === ""
+        ? {}
+        : { auth: `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}` }),
+      // The operator's list may name a host whose addresses the policy would deny.
+      ...(allowed.has(host) ? {} : { lookup }),
+      agent: fresh ? false : secure ? agents.https : agents.http,
+      ...(fresh && secure ? options.tls : {}),
+    });
+  };
+
+  return {
+    send: async (request) => {
+      const url = admit(request);
+      const startedMs = clock.monotonicMs();
+      const target = describeTarget(request, url);
+      const once = (fresh: boolean): Promise<HttpAnswer> =>
+        exchange(() => open(request, url, fresh), request, target, clock, startedMs);
+      try {
+        return await once(false);
+      } catch (error) {
+        if (error === KEPT_CONNECTION_CLOSED) return await once(true);
+        throw error;
+      }
+    },
+    [Symbol.dispose]: () => {
+      agents.http.destroy();
+      agents.https.destroy();
+    },
+  };
+}
+
+/** One request and its answer; rejects with `KEPT_CONNECTION_CLOSED` when it is safe and sensible to send it again. */
+function exchange(
+  open: () => ClientRequest,
+  request: HttpRequest,
+  target: string,
+  clock: Clock,
+  startedMs: number,
+): Promise<HttpAnswer> {
+  return new Promise((resolve, reject) => {
+    let phase: "connecting" | "waiting" | "reading" = "connecting";
+    let call: ClientRequest | undefined;
+    const { signal } = request;
+    if (signal?.aborted) return reject(signal.reason);
+
+    const finish = (): void => {
+      cancelTimer();
+      signal?.removeEventListener("abort", onAbort);
+    };
+    const giveUp = (reason: unknown): void => {
+      finish();
+      reject(reason);
+      call?.destroy();
+    };
+    const onAbort = (): void => giveUp(signal?.reason);
+    const leftMs = request.timeoutMs - (clock.monotonicMs() - startedMs);
+    const cancelTimer = clock.setTimer(leftMs, () => {
+      const missing = { connecting: "no connection", waiting: "no answer", reading: "the answer did not end" }[phase];
+      giveUp(retryable("timeout", `${target}: ${missing} within ${request.timeoutMs} ms`));
+    });
+    signal?.addEventListener("abort", onAbort, { once: true });
+
+    try {
+      call = open();
+    } catch (error) {
+      return giveUp(terminal("bad_request", `${target}: the request cannot be sent (${codeOf(error)})`, error));
+    }
+    const sent = call;
+    sent.on("socket", (socket) => {
+      if (!socket.connecting) phase = "waiting";
+      else
+        socket.once("connect", () => {
+          phase = "waiting";
+        });
+    });
+    sent.on("error", (error) => {
+      const repeatable = request.method === undefined || request.method === "GET" || request.method === "HEAD";
+      if (sent.reusedSocket && repeatable && phase !== "reading" && codeOf(error) === "ECONNRESET")
+        giveUp(KEPT_CONNECTION_CLOSED);
+      else giveUp(classify(error, target));
+    });
+    sent.on("response", (response) => {
+      phase = "reading";
+      const refusal = refuse(response, request, target);
+      if (refusal !== undefined) return giveUp(refusal);
+      const chunks: Buffer[] = [];
+      let size = 0;
+      response.on("data", (chunk: Buffer) => {
+        size += chunk.length;
+        if (size > request.maxBytes) giveUp(tooLarge(request, target));
+        else chunks.push(chunk);
+      });
+      response.on("error", (error) => giveUp(classify(error, target)));
+      response.on("end", () => {
+        finish();
+        resolve({
+          status: response.statusCode ?? 0,
+          headers: response.headers,
+          body: Buffer.concat(chunks, size),
+          elapsedMs: clock.monotonicMs() - startedMs,
+        });
+      });
+    });
+    sent.end(request.body);
+  });
+}
+
+/** Why the head of an answer is already enough to refuse it. */
+function refuse(response: IncomingMessage, request: HttpRequest, target: string): Fault | undefined {
+  const status = response.statusCode ?? 0;
+  const { location } = response.headers;
+  if (status >= 300 && status < 400 && (status !== 304 || location !== undefined)) {
+    const origin = location !== undefined && URL.canParse(location) ? ` to ${new URL(location).origin}` : "";
+    return terminal("redirect", `${target}: answered ${status}, a redirect${origin}; name the final address instead`);
+  }
+  const accept = request.accept ?? ((code: number) => code >= 200 && code < 300);
+  if (!accept(status)) {
+    const passing = status >= 500 || status === 408 || status === 425 || status === 429;
+    return (passing ? retryable : terminal)("bad_status", `${target}: answered ${status}`);
+  }
+  return request.method !== "HEAD" && Number(response.headers["content-length"]) > request.maxBytes
+    ? tooLarge(request, target)
+    : undefined;
+}
+
+function tooLarge(request: HttpRequest, target: string): Fault {
+  return terminal("too_large", `${target}: the answer is larger than ${request.maxBytes} bytes`);
+}
+
+const FAULT_CODES: Readonly<Record<string, readonly [code: string, text: string]>> = {
+  ECONNREFUSED: ["refused", "connection refused"],
+  ECONNRESET: ["reset", "connection lost"],
+  ECONNABORTED: ["reset", "connection lost"],
+  EPIPE: ["reset", "connection lost"],
+  ETIMEDOUT: ["timeout", "no connection in the time that the system allows"],
+  ENOTFOUND: ["no_such_host", "the name cannot be looked up"],
+  EAI_AGAIN: ["no_such_host", "the name server does not answer"],
+  EHOSTUNREACH: ["unreachable", "no route to the host"],
+  ENETUNREACH: ["unreachable", "no route to the network"],
+  EADDRNOTAVAIL: ["unreachable", "no local address can reach it"],
+};
+
+function classify(error: unknown, target: string): Fault {
+  if (error instanceof Terminal || error instanceof Retryable) return error;
+  const code = codeOf(error);
+  const known = Object.hasOwn(FAULT_CODES, code) ? FAULT_CODES[code] : undefined;
+  if (known !== undefined) return retryable(known[0], `${target}: ${known[1]}`, error);
+  if (code === "HPE_HEADER_OVERFLOW")
+    return terminal("too_large", `${target}: the headers of the answer are larger than ${MAX_HEADER_BYTES} bytes`, error);
+  if (code.startsWith("HPE_")) return terminal("not_http", `${target}: the answer is not HTTP (${code})`, error);
+  if (/^(ERR_TLS|ERR_SSL|EPROTO|CERT_|UNABLE_TO_|DEPTH_ZERO|SELF_SIGNED|HOSTNAME_)/.test(code))
+    return terminal("tls", `${target}: TLS failed (${code})`, error);
+  return retryable("network", `${target}: the connection failed (${code})`, error);
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error && typeof error.code === "string"
+    ? error.code
+    : error instanceof Error
+      ? error.name
+      : "unknown";
+}
+
+/** What messages call the other side: never with user name, password or query, which may be secrets. */
+function describeTarget(request: HttpRequest, url: URL): string {
+  return redactText(`${request.method ?? "GET"} ${url.origin}${request.secretPath === true ? "" : url.pathname}`);
+}
+
+/** Looks a name up and hands on its addresses only when none is denied; the connection uses exactly these, so a second lookup cannot give others. */
+function guardedLookup(lookup: typeof systemLookup, denied: (address: string) => string | undefined): LookupFunction {
+  return (name, options, callback) => {
+    lookup(name, { ...options, all: true }, (error, addresses) => {
+      if (error !== null) return callback(error, "", 0);
+      const first = addresses[0];
+      const bad = addresses.find(({ address }) => denied(address) !== undefined);
+      if (bad !== undefined || first === undefined) {
+        const reason = bad === undefined ? "no address" : `${bad.address}, ${denied(bad.address)}`;
+        return callback(terminal("address_denied", `${name} resolves to ${reason}; list the host to allow it`), "", 0);
+      }
+      if (options.all === true) callback(null, addresses);
+      else callback(null, first.address, first.family);
+    });
+  };
+}

@@ -1,0 +1,143 @@
+/**
+ * The life of a service process: start it, keep it until somebody asks it to stop, put everything away, and say with the exit code how it went.
+ *
+ *     starting ──start() resolves──▶ running ──SIGINT, SIGTERM, fail(), uncaught error──▶ stopping ──disposed──▶ over
+ *         └────start() rejects, or a signal comes: its abort signal fires──────────────────▶ │
+ *     stopping for longer than the grace time: one loud line with what is still open, then process.exit
+ *     stopping, and a second SIGINT: process.exit at once with 130
+ *     over, and something still keeps the process alive when the grace time ends: the same loud line, then process.exit
+ *
+ * The exit code is 0 after a requested stop and 1 after any failure. An unhandled rejection or uncaught exception is a failure: it is logged and the service
+ * stops, because nobody knows any more which promise of the program still holds.
+ * The body is try/finally over `Symbol.asyncDispose` and not `await using`, because Node 22 cannot parse that syntax.
+ */
+import { type Clock, systemClock } from "./clock.ts";
+import { ConfigError, formatProblem } from "./config.ts";
+import { createLogger, type Logger } from "./logger.ts";
+
+export interface ServiceContext {
+  /** Aborts when the service must stop; hand it to everything that waits. */
+  readonly signal: AbortSignal;
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** Stops the service as failed: for what goes wrong in the background and cannot be thrown to anybody. */
+  readonly fail: (error: unknown) => void;
+}
+
+type Listener = (argument: unknown) => void;
+
+/** The parts of `process` that the life of a service needs; tests hand in their own. */
+export interface ProcessHost {
+  on(event: string, listener: Listener): void;
+  off(event: string, listener: Listener): void;
+  exit(code: number): void;
+  setExitCode(code: number): void;
+  /** The kinds of things that keep the process alive, one entry each. */
+  openResources(): string[];
+}
+
+const thisProcess: ProcessHost = {
+  on: (event, listener) => void process.on(event, listener),
+  off: (event, listener) => void process.off(event, listener),
+  exit: (code) => process.exit(code),
+  setExitCode: (code) => {
+    process.exitCode = code;
+  },
+  openResources: () => process.getActiveResourcesInfo(),
+};
+
+export interface ServiceOptions {
+  readonly name: string;
+  /** Starts the service; what it resolves to is disposed when the service stops. Must give up when the context's signal aborts. */
+  readonly start: (context: ServiceContext) => Promise<AsyncDisposable>;
+  /** How long stopping may take before the process exits anyway; 10 s unless told. Keep it below the supervisor's own limit. */
+  readonly graceMs?: number;
+  readonly log?: Logger;
+  readonly clock?: Clock;
+  readonly host?: ProcessHost;
+}
+
+const DEFAULT_GRACE_MS = 10_000;
+const EXIT_INTERRUPTED = 130;
+
+/** Runs a service from start to end; resolves when it is over and has set the exit code. Never rejects. */
+export async function runService(options: ServiceOptions): Promise<void> {
+  const { name, graceMs = DEFAULT_GRACE_MS, clock = systemClock } = options;
+  const host = options.host ?? thisProcess;
+  const log = options.log ?? createLogger({ service: name, clock });
+  const stopping = new AbortController();
+  const life = { phase: "starting" as "starting" | "running" | "stopping" | "over", failed: false, interrupts: 0 };
+  let stopDeadline = Number.POSITIVE_INFINITY;
+  let cancelGrace = (): void => {};
+
+  const giveUp = (): void => {
+    const open = countEach(host.openResources());
+    log.fatal({ phase: life.phase, open, graceMs }, `${name} did not stop within its grace time, exiting`);
+    host.exit(life.phase === "over" && !life.failed ? 0 : 1);
+  };
+  const stop = (reason: string): void => {
+    if (stopping.signal.aborted) return;
+    log.info({ reason }, `${name} is stopping`);
+    stopDeadline = clock.monotonicMs() + graceMs;
+    cancelGrace = clock.setTimer(graceMs, giveUp);
+    stopping.abort(new Error(`${name} is stopping: ${reason}`));
+  };
+  const fail = (error: unknown, what = "failed"): void => {
+    life.failed = true;
+    logFailure(log, error, `${name} ${what}`);
+    stop(what);
+  };
+
+  const listeners: Readonly<Record<string, Listener>> = {
+    SIGTERM: () => stop("SIGTERM"),
+    SIGINT: () => {
+      life.interrupts += 1;
+      if (life.interrupts > 1) host.exit(EXIT_INTERRUPTED);
+      else stop("SIGINT");
+    },
+    unhandledRejection: (reason) => fail(reason, "has an unhandled rejection"),
+    uncaughtException: (error) => fail(error, "has an uncaught exception"),
+  };
+  for (const [event, listener] of Object.entries(listeners)) host.on(event, listener);
+
+  try {
+    const service = await options.start({ signal: stopping.signal, log, clock, fail: (error) => fail(error) });
+    try {
+      if (!stopping.signal.aborted) {
+        life.phase = "running";
+        log.info(`${name} is running`);
+        await new Promise((resolve) => stopping.signal.addEventListener("abort", resolve, { once: true }));
+      }
+    } finally {
+      life.phase = "stopping";
+      await service[Symbol.asyncDispose]();
+    }
+  } catch (error) {
+    const aborted = error === stopping.signal.reason || (error instanceof Error && error.name === "AbortError");
+    const givenUp = life.phase === "starting" && stopping.signal.aborted && aborted;
+    if (!givenUp) fail(error, life.phase === "starting" ? "could not start" : "could not stop cleanly");
+  }
+
+  life.phase = "over";
+  cancelGrace();
+  for (const [event, listener] of Object.entries(listeners)) host.off(event, listener);
+  host.setExitCode(life.failed ? 1 : 0);
+  log.info({ failed: life.failed }, `${name} is over`);
+  // Whatever is still open now was forgotten by the service. The watch itself keeps nothing alive.
+  clock.setTimer(Math.max(0, stopDeadline - clock.monotonicMs()), giveUp, { background: true });
+}
+
+function logFailure(log: Logger, error: unknown, message: string): void {
+  if (!(error instanceof ConfigError)) {
+    log.fatal({ err: error }, message);
+    return;
+  }
+  for (const problem of error.problems) log.fatal({ problem }, formatProblem(problem));
+  log.fatal({ problems: error.problems.length }, `${message}: the configuration has problems`);
+}
+
+function countEach(names: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const name of names) counts[name] = (counts[name] ?? 0) + 1;
+  return counts;
+}

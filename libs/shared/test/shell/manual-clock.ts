@@ -1,0 +1,39 @@
+/** A clock that stands still until a test moves it. Timers fire inside `advance`, in order of their time. */
+import { type Clock, sleepWith } from "../../src/shell/clock.ts";
+
+export interface ManualClock extends Clock {
+  /** Moves time on and fires what is due, also timers that others set meanwhile. */
+  advance(ms: number): void;
+  /** How many timers are armed. */
+  readonly timers: number;
+}
+
+export function manualClock(startAt = Date.UTC(2026, 10, 1)): ManualClock {
+  let elapsedMs = 0;
+  const timers = new Set<{ dueMs: number; fn: () => void }>();
+  const setTimer: Clock["setTimer"] = (ms, fn) => {
+    const timer = { dueMs: elapsedMs + Math.max(0, ms), fn };
+    timers.add(timer);
+    return () => void timers.delete(timer);
+  };
+  return {
+    now: () => startAt + elapsedMs,
+    monotonicMs: () => elapsedMs,
+    setTimer,
+    sleep: (ms, signal) => sleepWith(setTimer, ms, signal),
+    advance: (ms) => {
+      const untilMs = elapsedMs + ms;
+      for (;;) {
+        const [next] = [...timers].filter(({ dueMs }) => dueMs <= untilMs).sort((a, b) => a.dueMs - b.dueMs);
+        if (next === undefined) break;
+        timers.delete(next);
+        elapsedMs = next.dueMs;
+        next.fn();
+      }
+      elapsedMs = untilMs;
+    },
+    get timers() {
+      return timers.size;
+    },
+  };
+}
