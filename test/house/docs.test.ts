@@ -1,0 +1,166 @@
+/** Prose is true: what it names exists. Paths, links, scripts and verbs of every Markdown file, and the verbs that messages in the code advise. */
+import assert from "node:assert/strict";
+import { dirname, join } from "node:path/posix";
+import { describe, it } from "node:test";
+import { fixedPart, pathsIn, readProse, scriptsIn, verbsIn } from "./prose.ts";
+import { readSource } from "./source.ts";
+import { codeFiles, exists, filesUnder, isProduct, readText } from "./tree.ts";
+
+const all = filesUnder();
+const places = [...new Set(all.filter((path) => path.includes("/")).map((path) => path.slice(0, path.indexOf("/"))))];
+const baseNames = new Set(all.map((path) => path.slice(path.lastIndexOf("/") + 1)));
+const prose = all.filter((path) => path.endsWith(".md")).map((path) => readProse(path, readText(path)));
+const scripts = Object.keys((JSON.parse(readText("package.json")) as { scripts: Record<string, string> }).scripts);
+
+/** Files that belong to whoever uses Aviary, not to the repository. */
+const USERS_FILES = new Set(["aviary.yaml", "tokens.yaml", "collector.yaml", "payments.yaml", "default.yaml"]);
+/** Languages of fences that hold commands; the others hold data or answers. */
+const SHELL = new Set(["sh", "bash", "console", "shell", ""]);
+
+const verbFiles = new Map<string, string>();
+for (const path of all.filter((file) => /^(services\/[^/]+\/src\/verbs|cli\/src)\/.*\.ts$/.test(file))) {
+  const text = readText(path);
+  for (const [, name] of text.matchAll(/\bname: "([a-z][a-z-]*)"/g))
+    verbFiles.set(name as string, (verbFiles.get(name as string) ?? "") + text);
+}
+
+function lost(list: readonly string[], why: string): void {
+  assert.equal(list.length, 0, `${why}\n  ${list.join("\n  ")}`);
+}
+
+function unknownVerbs(place: string, code: string): string[] {
+  return verbsIn(code).flatMap(({ verb, sub }) => {
+    const text = verbFiles.get(verb);
+    if (text === undefined) return [`${place}: aviary ${verb}`];
+    const words = sub?.split("|") ?? [];
+    return words.filter((word) => !new RegExp(`\\b${word}\\b`).test(text)).map((word) => `${place}: aviary ${verb} ${word}`);
+  });
+}
+
+describe("prose is true", () => {
+  it("links lead somewhere", () => {
+    const anchorsOf = new Map(prose.map((file) => [file.path, file.anchors]));
+    lost(
+      prose.flatMap((file) =>
+        file.links
+          .filter(({ text }) => !/^[a-z]+:/.test(text))
+          .filter(({ text }) => {
+            const [target = "", anchor] = text.split("#");
+            const path = target === "" ? file.path : join(dirname(file.path), target);
+            return !exists(path) || (anchor !== undefined && anchorsOf.get(path)?.has(anchor) === false);
+          })
+          .map(({ text, line }) => `${file.path}:${line}: ${text}`),
+      ),
+      "links to files or headings that do not exist:",
+    );
+  });
+
+  it("paths exist", () => {
+    lost(
+      prose.flatMap((file) =>
+        [...file.spans, ...file.fenced.filter((code) => SHELL.has(code.language))].flatMap(({ text, line }) =>
+          pathsIn(text, places)
+            .filter((path) => !exists(fixedPart(path)) && !exists(join(dirname(file.path), fixedPart(path))))
+            .map((path) => `${file.path}:${line}: ${path}`),
+        ),
+      ),
+      "paths that do not exist:",
+    );
+  });
+
+  it("file names are those of files", () => {
+    lost(
+      prose.flatMap((file) =>
+        file.spans
+          .filter(({ text }) => /^[\w.-]+\.(ts|mjs|md|json|ya?ml)$/.test(text))
+          .filter(({ text }) => !baseNames.has(text) && !USERS_FILES.has(text))
+          .map(({ text, line }) => `${file.path}:${line}: ${text}`),
+      ),
+      "names of files that are nowhere:",
+    );
+  });
+
+  it("npm scripts exist", () => {
+    lost(
+      prose.flatMap((file) =>
+        [...file.spans, ...file.fenced].flatMap(({ text, line }) =>
+          scriptsIn(text)
+            .filter((script) => !scripts.includes(script))
+            .map((script) => `${file.path}:${line}: npm run ${script}`),
+        ),
+      ),
+      "scripts that package.json does not have:",
+    );
+  });
+
+  it("verbs of the command line exist", () => {
+    lost(
+      prose.flatMap((file) =>
+        [...file.spans, ...file.fenced].flatMap(({ text, line }) => unknownVerbs(`${file.path}:${line}`, text)),
+      ),
+      "verbs that no file in services/*/src/verbs or cli/src defines:",
+    );
+  });
+
+  it("verbs that messages advise exist", () => {
+    lost(
+      codeFiles()
+        .filter((path) => isProduct(path) || path.startsWith("scripts/"))
+        .flatMap((path) =>
+          readSource(path, readText(path)).strings.flatMap(({ value, line }) =>
+            [...value.matchAll(/`(aviary [^`]*)`/g)].flatMap((match) => unknownVerbs(`${path}:${line}`, match[1] as string)),
+          ),
+        ),
+      "messages tell people to run what does not exist:",
+    );
+  });
+
+  it("every decision is listed, and every document is linked from somewhere", () => {
+    const index = readText("docs/decisions/README.md");
+    lost(
+      filesUnder("docs/decisions").filter(
+        (path) => /\/\d{4}-/.test(path) && !index.includes(path.slice(path.lastIndexOf("/") + 1)),
+      ),
+      "decisions that docs/decisions/README.md does not list:",
+    );
+    const linked = new Set(
+      prose.flatMap((file) => file.links.map(({ text }) => join(dirname(file.path), text.split("#")[0] as string))),
+    );
+    lost(
+      filesUnder("docs").filter((path) => path.endsWith(".md") && !linked.has(path) && !linked.has(dirname(path))),
+      "documents that no other document leads to:",
+    );
+  });
+});
+
+describe("the prose checker bites", () => {
+  it("finds links, paths, scripts and verbs", () => {
+    const file = readProse(
+      "docs/x.md",
+      "# A title: two\n[a](b.md#c) `[no](link)` `libs/shared/src/gone.ts`\n```sh\nnpm run aviary -- streams apply\naviary run start prod/x\nnpm test\n```\n",
+    );
+    assert.deepEqual(file.links, [{ text: "b.md#c", line: 2 }]);
+    assert.deepEqual([...file.anchors], ["a-title-two"]);
+    assert.deepEqual(
+      file.spans.flatMap(({ text }) => pathsIn(text, ["libs", ".ci"])),
+      ["libs/shared/src/gone.ts"],
+    );
+    assert.deepEqual(
+      file.fenced.flatMap(({ text }) => scriptsIn(text)),
+      ["aviary", "test"],
+    );
+    assert.deepEqual(
+      file.fenced.flatMap(({ text }) => verbsIn(text)),
+      [
+        { verb: "streams", sub: "apply" },
+        { verb: "run", sub: "start" },
+      ],
+    );
+  });
+
+  it("takes what stands before a placeholder", () => {
+    assert.equal(fixedPart("services/*/src/verbs"), "services/");
+    assert.equal(fixedPart("docs/schemas/<name>.json"), "docs/schemas/");
+    assert.equal(fixedPart("docs/glossary.md"), "docs/glossary.md");
+  });
+});
