@@ -1,0 +1,64 @@
+/** What the NATS client throws, as faults: retryable when it may pass by itself, terminal when somebody has to act. */
+import { JetStreamApiCodes, JetStreamApiError } from "@nats-io/jetstream";
+import {
+  AuthorizationError,
+  ClosedConnectionError,
+  ConnectionError,
+  DrainingConnectionError,
+  NoRespondersError,
+  PermissionViolationError,
+  RequestError,
+  TimeoutError,
+  UserAuthenticationExpiredError,
+} from "@nats-io/nats-core";
+import { type Fault, isRetryable, retryable, Terminal, terminal } from "../shell/faults.ts";
+
+/** The fault that `error` amounts to; `doing` completes "while ...". Faults are handed on as they are. */
+export function busFault(error: unknown, doing: string): Fault {
+  if (isRetryable(error) || error instanceof Terminal) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof JetStreamApiError) {
+    if (error.code === JetStreamApiCodes.StreamNotFound) {
+      return terminal("stream_missing", `${doing}: the stream does not exist; create it with "aviary streams apply"`, error);
+    }
+    if (error.code === JetStreamApiCodes.ConsumerNotFound)
+      return terminal("durable_missing", `${doing}: the consumer does not exist`, error);
+    if (
+      error.code === JetStreamApiCodes.StreamWrongLastSequence ||
+      error.code === JetStreamApiCodes.StreamWrongLastSequenceUnknown
+    ) {
+      return terminal("conflict", `${doing}: ${message}`, error);
+    }
+    return error.status >= 500 || error.status === 429
+      ? retryable("broker_unavailable", `${doing}: ${message}`, error)
+      : terminal("broker_refused", `${doing}: ${message}`, error);
+  }
+  if (error instanceof ClosedConnectionError || error instanceof DrainingConnectionError) {
+    return terminal("bus_closed", `${doing}: the connection to the broker is closed`, error);
+  }
+  for (const cause of causes(error)) {
+    if (
+      cause instanceof PermissionViolationError ||
+      cause instanceof AuthorizationError ||
+      cause instanceof UserAuthenticationExpiredError
+    ) {
+      return terminal("broker_denied", `${doing}: ${cause.message}; check this service's broker credentials`, error);
+    }
+    if (
+      cause instanceof TimeoutError ||
+      cause instanceof NoRespondersError ||
+      cause instanceof RequestError ||
+      cause instanceof ConnectionError ||
+      (cause as NodeJS.ErrnoException).code === "ECONNREFUSED"
+    ) {
+      return retryable("broker_unavailable", `${doing}: ${message}`, error);
+    }
+  }
+  return terminal("broker_error", `${doing}: ${message}`, error);
+}
+
+function causes(error: unknown): Error[] {
+  const found: Error[] = [];
+  for (let next = error; next instanceof Error && found.length < 5; next = next.cause) found.push(next);
+  return found;
+}

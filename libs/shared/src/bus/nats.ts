@@ -1,0 +1,207 @@
+/**
+ * The bus on NATS JetStream (nats-server 2.9 and newer).
+ *
+ * What newer servers add is used only after looking at the version: several filters in one consumer (2.10), a reason on `reject` (2.11),
+ * and the broker's clock in the stream's info (2.10; older ones tell their time by storing a message).
+ */
+import { AckPolicy, DeliverPolicy, JetStreamApiError, type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
+import { credsAuthenticator, type NatsConnection, nanos, type TlsOptions } from "@nats-io/nats-core";
+import { connect } from "@nats-io/transport-node";
+import { type Clock, systemClock } from "../shell/clock.ts";
+import { retryable, terminal } from "../shell/faults.ts";
+import type { Bucket, BucketName, Bus, BusStatus } from "./bus.ts";
+import { type BucketContext, openBucket } from "./nats-bucket.ts";
+import { busFault } from "./nats-fault.ts";
+import { type FollowContext, followStream } from "./nats-follow.ts";
+import { fromDirectRead, parseBrokerTime } from "./nats-message.ts";
+import { takeFrom } from "./nats-take.ts";
+import { createPublisher, type PublisherOptions } from "./publisher.ts";
+
+export interface NatsOptions {
+  /** `nats://host:port` or `tls://host:port`; several for a cluster. */
+  readonly servers: string | readonly string[];
+  /** How this client calls itself towards the server; shown by its monitoring. */
+  readonly name: string;
+  readonly user?: string;
+  readonly pass?: string;
+  readonly token?: string;
+  /** The content of a credentials file (user JWT and seed). */
+  readonly creds?: string;
+  readonly tls?: TlsOptions;
+  /** Try until a server answers instead of failing at once; for services that start beside their broker. */
+  readonly waitOnFirstConnect?: boolean;
+  /** How long one connection attempt and one request to the broker may take. */
+  readonly timeoutMs?: number;
+  readonly publisher?: Omit<PublisherOptions, "clock">;
+  readonly clock?: Clock;
+}
+
+/** The bus, and the connection below it for those who set up streams. */
+export interface NatsBus extends Bus {
+  readonly connection: NatsConnection;
+}
+
+const EXISTS_WITH_OTHER_CONFIG = 10148;
+const NAME_IN_USE = 10013;
+
+/** Connects. @throws Retryable `broker_unavailable` when no server answers (unless told to wait), Terminal `broker_denied` when credentials are refused. */
+export async function connectNats(options: NatsOptions): Promise<NatsBus> {
+  const clock = options.clock ?? systemClock;
+  const timeoutMs = options.timeoutMs ?? 5000;
+  const where = typeof options.servers === "string" ? options.servers : options.servers.join(", ");
+  const connection = await connect({
+    servers: typeof options.servers === "string" ? options.servers : [...options.servers],
+    name: options.name,
+    // Without this every request builds two stack traces: half of the cost of a publish.
+    noAsyncTraces: true,
+    // For ever: a broker may be away for longer than any number of attempts (the default gives up after about twenty seconds).
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 250,
+    reconnectJitter: 250,
+    reconnectJitterTLS: 500,
+    pingInterval: 10_000,
+    timeout: timeoutMs,
+    waitOnFirstConnect: options.waitOnFirstConnect ?? false,
+    ...(options.user === undefined ? {} : { user: options.user }),
+    ...(options.pass === undefined ? {} : { pass: options.pass }),
+    ...(options.token === undefined ? {} : { token: options.token }),
+    ...(options.creds === undefined ? {} : { authenticator: credsAuthenticator(new TextEncoder().encode(options.creds)) }),
+    ...(options.tls === undefined ? {} : { tls: options.tls }),
+  }).catch((error: unknown) => {
+    throw busFault(error, `connecting to ${where}`);
+  });
+  const manager = await jetstreamManager(connection, { timeout: timeoutMs, checkAPI: false });
+  return makeBus(connection, manager, clock, options.publisher);
+}
+
+function makeBus(
+  connection: NatsConnection,
+  manager: JetStreamManager,
+  clock: Clock,
+  publisherOptions: PublisherOptions | undefined,
+): NatsBus {
+  const publisher = createPublisher(connection, { ...publisherOptions, clock });
+  const listeners = new Set<(status: BusStatus) => void>();
+  const reconnectListeners = new Set<() => void>();
+  let status: BusStatus = "connected";
+  let version = connection.info?.version ?? "0.0.0";
+
+  function setStatus(next: BusStatus): void {
+    if (status === next || status === "closed") return;
+    status = next;
+    for (const listener of [...listeners]) listener(next);
+  }
+
+  async function watchConnection(): Promise<void> {
+    for await (const event of connection.status()) {
+      if (event.type === "disconnect") {
+        publisher.setConnected(false);
+        setStatus("reconnecting");
+      } else if (event.type === "reconnect") {
+        version = connection.info?.version ?? version;
+        publisher.setConnected(true);
+        setStatus("connected");
+        for (const listener of [...reconnectListeners]) listener();
+      }
+    }
+  }
+  void watchConnection();
+  void connection.closed().then((error) => {
+    publisher.close(
+      terminal(
+        "bus_closed",
+        `the connection to the broker is closed${error instanceof Error ? `: ${error.message}` : ""}`,
+        error ?? undefined,
+      ),
+    );
+    setStatus("closed");
+  });
+
+  const atLeast = (major: number, minor: number): boolean => {
+    const [haveMajor = 0, haveMinor = 0] = version.split(".").map(Number);
+    return haveMajor > major || (haveMajor === major && haveMinor >= minor);
+  };
+  const onReconnect = (listener: () => void): (() => void) => {
+    reconnectListeners.add(listener);
+    return () => reconnectListeners.delete(listener);
+  };
+  const followContext: FollowContext = { connection, manager, clock, onReconnect, severalFilters: () => atLeast(2, 10) };
+  const bucketContext: BucketContext = { manager, publisher, follow: (request) => followStream(followContext, request) };
+
+  async function guarded<T>(doing: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw busFault(error, doing);
+    }
+  }
+
+  return {
+    connection,
+    get status() {
+      return status;
+    },
+    get server() {
+      return `nats-server ${version}`;
+    },
+    onStatus(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    publish: (message) => publisher.publish(message),
+    follow: (options) => followStream(followContext, options),
+    last: (stream, subject) =>
+      guarded(`reading the last message of ${subject}`, async () => {
+        const found = await manager.streams.getMessage(stream, { last_by_subj: subject });
+        return found === null ? undefined : fromDirectRead(found);
+      }),
+    streamState: (stream) =>
+      guarded(`reading the state of ${stream}`, async () => {
+        const { state } = await manager.streams.info(stream);
+        return { messages: state.messages, firstSequence: state.first_seq, lastSequence: state.last_seq };
+      }),
+    brokerTime: () =>
+      guarded("reading the broker's clock", async () => {
+        if (atLeast(2, 10)) {
+          // The answer comes from the leader of INPUTS: the very clock that stamps the inputs.
+          const info = (await manager.streams.info("INPUTS")) as { ts?: string };
+          if (info.ts !== undefined) return parseBrokerTime(info.ts);
+        }
+        await publisher.publish({ subject: "$KV.lease.clock", data: "" });
+        // Of the stream's leader, not of a replica: another process may have written since, which is as good an answer.
+        const stored = await manager.streams.getMessage("KV_lease", { last_by_subj: "$KV.lease.clock" });
+        if (stored === null)
+          throw retryable("broker_unavailable", "the message that was written to read the broker's clock is gone");
+        return parseBrokerTime(stored.timestamp);
+      }),
+    bucket: (name: BucketName): Promise<Bucket> => guarded(`opening bucket ${name}`, () => openBucket(bucketContext, name)),
+    ensureDurable: ({ stream, name, filter, ackWaitMs, maxDeliver }) =>
+      guarded(`creating the durable ${stream}/${name}`, async () => {
+        const changeable = { filter_subject: filter, ack_wait: nanos(ackWaitMs), max_deliver: maxDeliver ?? -1 };
+        try {
+          await manager.consumers.add(stream, {
+            durable_name: name,
+            ack_policy: AckPolicy.Explicit,
+            deliver_policy: DeliverPolicy.All,
+            ...changeable,
+          });
+        } catch (error) {
+          if (!(error instanceof JetStreamApiError) || (error.code !== EXISTS_WITH_OTHER_CONFIG && error.code !== NAME_IN_USE))
+            throw error;
+          await manager.consumers.update(stream, name, changeable);
+        }
+      }),
+    durableState: (stream, name) =>
+      guarded(`reading the durable ${stream}/${name}`, async () => {
+        const info = await manager.consumers.info(stream, name);
+        return { pending: info.num_pending, ackPending: info.num_ack_pending };
+      }),
+    take: (stream, durable, max, waitMs) =>
+      guarded(`taking from ${stream}/${durable}`, () =>
+        takeFrom({ connection, clock, namesReason: atLeast(2, 11) }, stream, durable, max, waitMs),
+      ),
+    async [Symbol.asyncDispose]() {
+      if (!connection.isClosed()) await connection.close();
+    },
+  };
+}

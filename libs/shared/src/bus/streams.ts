@@ -1,0 +1,304 @@
+/**
+ * Streams, buckets and durable consumers as data: what must exist on the broker, and how to say what differs.
+ *
+ * Nothing here talks to a broker; `streams-apply.ts` reads, compares and applies. Nothing here needs more than nats-server 2.9.
+ */
+import { demandSubject, subjectFilters } from "../contract/subjects.ts";
+import type { BucketName } from "./bus.ts";
+
+export const STREAM_NAMES = ["INPUTS", "VERDICTS", "INCIDENTS", "DIGESTS", "RECEIPTS", "DEMAND", "DEAD"] as const;
+export type StreamName = (typeof STREAM_NAMES)[number];
+
+export const BUCKET_NAMES = ["checkpoint", "lane", "lease", "token"] as const satisfies readonly BucketName[];
+
+/** What a stream is on the broker. Durations in milliseconds, sizes in bytes; 0 milliseconds and -1 bytes mean "no limit", as JetStream has it. */
+export interface StreamShape {
+  readonly subjects: readonly string[];
+  /** `limits`: kept until age or size says no; `workqueue`: kept until acknowledged. */
+  readonly retention: "limits" | "workqueue" | "interest";
+  readonly maxAgeMs: number;
+  readonly maxBytes: number;
+  readonly maxMessagesPerSubject: number;
+  /** At the byte cap: `old` drops the oldest message, `new` refuses the next. */
+  readonly discard: "old" | "new";
+  /** How long the broker remembers message ids. */
+  readonly duplicateWindowMs: number;
+  readonly storage: "file" | "memory";
+  readonly replicas: number;
+}
+
+export interface StreamDefinition extends StreamShape {
+  readonly name: StreamName;
+  readonly description: string;
+}
+
+/** A bucket: the latest value of every key, nothing older. */
+export interface BucketDefinition {
+  readonly name: BucketName;
+  readonly maxBytes: number;
+  readonly replicas: number;
+}
+
+/** A durable pull consumer with explicit acknowledgement. */
+export interface DurableDefinition {
+  readonly stream: StreamName;
+  readonly name: string;
+  readonly filter: string;
+  /** A delivery without an answer comes again after this time. */
+  readonly ackWaitMs: number;
+  /** Deliveries of one message before the broker gives it up; undefined: no limit. */
+  readonly maxDeliver?: number;
+}
+
+/** Everything that has to exist on the broker. */
+export interface Topology {
+  readonly streams: readonly StreamDefinition[];
+  readonly buckets: readonly BucketDefinition[];
+  readonly durables: readonly DurableDefinition[];
+}
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+const MIB = 1024 * 1024;
+const GIB = 1024 * MIB;
+
+/**
+ * The duplicate window has to outlast the longest restart of a writer: a leader that dies between "stored" and "checkpoint written"
+ * is replaced within seconds, but a Mac that reboots for an update, or a pod that waits for a node, takes minutes, and then
+ * publishes the same ids again. Ten minutes cover that; longer windows cost the broker about 150 bytes of memory a message.
+ * A spool that is replayed after a longer outage may store a signal twice; the evaluator counts the first one (by its id).
+ */
+const RESTART_WINDOW_MS = 10 * MINUTE;
+
+interface Plan {
+  readonly subjects: readonly string[];
+  readonly maxAgeMs: number;
+  readonly maxBytes: number;
+  readonly retention?: StreamShape["retention"];
+  readonly description: string;
+}
+
+const PLANS: Readonly<Record<StreamName, Plan>> = {
+  // 72 h of one gateway are about 0.2 GB (1.1 messages a second of about 700 stored bytes): raise the cap for fleets of more than 40.
+  INPUTS: {
+    subjects: [subjectFilters.signals, subjectFilters.control],
+    maxAgeMs: 72 * HOUR,
+    maxBytes: 8 * GIB,
+    description: "signals, and what controllers and operators say: all that can change a verdict",
+  },
+  VERDICTS: {
+    subjects: [subjectFilters.verdicts],
+    maxAgeMs: 30 * DAY,
+    maxBytes: 2 * GIB,
+    description: "verdict records; the last message of a subject is the verdict",
+  },
+  INCIDENTS: {
+    subjects: [subjectFilters.incidents],
+    maxAgeMs: 30 * DAY,
+    maxBytes: 256 * MIB,
+    description: "what went wrong, from every service",
+  },
+  DIGESTS: { subjects: [subjectFilters.digests], maxAgeMs: 30 * DAY, maxBytes: 256 * MIB, description: "messages to people" },
+  RECEIPTS: { subjects: [subjectFilters.receipts], maxAgeMs: 90 * DAY, maxBytes: 256 * MIB, description: "what promotions did" },
+  // No age limit: an old message is still demand until the evaluator takes it out.
+  DEMAND: {
+    subjects: [subjectFilters.demand],
+    maxAgeMs: 0,
+    maxBytes: 64 * MIB,
+    retention: "workqueue",
+    description: "gated depth of the build lanes, read by KEDA",
+  },
+  DEAD: {
+    subjects: [subjectFilters.dead],
+    maxAgeMs: 7 * DAY,
+    maxBytes: 256 * MIB,
+    description: "what could not be read, and why",
+  },
+};
+
+/** Byte caps for a fleet on one workstation. JetStream reserves the caps, so the usual ones do not fit a small disk. */
+export const LOCAL_MAX_BYTES: Readonly<Record<StreamName, number>> = {
+  INPUTS: 256 * MIB,
+  VERDICTS: 64 * MIB,
+  INCIDENTS: 16 * MIB,
+  DIGESTS: 16 * MIB,
+  RECEIPTS: 16 * MIB,
+  DEMAND: 16 * MIB,
+  DEAD: 16 * MIB,
+};
+
+export interface TopologyOptions {
+  /** Copies of every stream and bucket: 1, 3 or 5. Production across three zones: 3. */
+  readonly replicas?: number;
+  /** Overrides byte caps. */
+  readonly maxBytes?: Partial<Readonly<Record<StreamName, number>>>;
+  /** Lanes whose demand consumers must exist before KEDA looks: without its consumer KEDA scales on the whole stream's history. */
+  readonly lanes?: readonly string[];
+}
+
+/** The demand consumer of one lane: `num_pending + num_ack_pending` of the consumer `<lane>` is what KEDA reads. */
+export function demandDurable(lane: string): DurableDefinition {
+  return { stream: "DEMAND", name: lane, filter: demandSubject(lane), ackWaitMs: 30 * SECOND };
+}
+
+/** The notifier's place in each stream that it reads. */
+export const NOTIFIER_DURABLES: readonly DurableDefinition[] = [
+  { stream: "VERDICTS", name: "notifier", filter: subjectFilters.verdicts, ackWaitMs: MINUTE },
+  { stream: "INCIDENTS", name: "notifier", filter: subjectFilters.incidents, ackWaitMs: MINUTE },
+  { stream: "RECEIPTS", name: "notifier", filter: subjectFilters.receipts, ackWaitMs: MINUTE },
+];
+
+/** Everything that has to exist, for the given number of replicas and lanes. */
+export function topology(options: TopologyOptions = {}): Topology {
+  const replicas = options.replicas ?? 1;
+  const streams = STREAM_NAMES.map((name): StreamDefinition => {
+    const plan = PLANS[name];
+    return {
+      name,
+      description: plan.description,
+      subjects: plan.subjects,
+      retention: plan.retention ?? "limits",
+      maxAgeMs: plan.maxAgeMs,
+      maxBytes: options.maxBytes?.[name] ?? plan.maxBytes,
+      maxMessagesPerSubject: -1,
+      discard: "old",
+      duplicateWindowMs: RESTART_WINDOW_MS,
+      storage: "file",
+      replicas,
+    };
+  });
+  const buckets = BUCKET_NAMES.map(
+    (name): BucketDefinition => ({ name, maxBytes: name === "checkpoint" ? 64 * MIB : 16 * MIB, replicas }),
+  );
+  return { streams, buckets, durables: [...NOTIFIER_DURABLES, ...(options.lanes ?? []).map(demandDurable)] };
+}
+
+/** What the broker has, as far as it concerns us. Streams, buckets and durables of others are left out or ignored. */
+export interface ActualTopology {
+  readonly streams: readonly (StreamShape & { readonly name: string })[];
+  readonly buckets: readonly {
+    readonly name: string;
+    readonly maxBytes: number;
+    readonly replicas: number;
+    readonly history: number;
+  }[];
+  readonly durables: readonly DurableDefinition[];
+}
+
+/** One thing that is not as it should be. */
+export interface Difference {
+  /** For example `stream INPUTS`, `bucket lease`, `durable DEMAND/build-az-a`. */
+  readonly object: string;
+  /** The differing property, or `existence`. */
+  readonly field: string;
+  /** One sentence that an operator can act on. */
+  readonly text: string;
+  /** What `apply` does about it: creates it, updates it in place, or refuses because only recreating (and losing content) would help. */
+  readonly remedy: "create" | "update" | "recreate";
+}
+
+/** The exact list of differences between what is and what must be, in words; empty when all is as wanted. */
+export function diffStreams(actual: ActualTopology, wanted: Topology): Difference[] {
+  const differences: Difference[] = [];
+  for (const stream of wanted.streams) {
+    const object = `stream ${stream.name}`;
+    const found = actual.streams.find((candidate) => candidate.name === stream.name);
+    if (found === undefined) differences.push(missing(object));
+    else compare(object, STREAM_FIELDS, found, stream, differences);
+  }
+  for (const bucket of wanted.buckets) {
+    const object = `bucket ${bucket.name}`;
+    const found = actual.buckets.find((candidate) => candidate.name === bucket.name);
+    if (found === undefined) differences.push(missing(object));
+    else compare(object, BUCKET_FIELDS, found, { ...bucket, history: 1 }, differences);
+  }
+  for (const durable of wanted.durables) {
+    const object = `durable ${durable.stream}/${durable.name}`;
+    const found = actual.durables.find((candidate) => candidate.stream === durable.stream && candidate.name === durable.name);
+    if (found === undefined) differences.push(missing(object));
+    else compare(object, DURABLE_FIELDS, found, durable, differences);
+  }
+  return differences;
+}
+
+interface Field<T> {
+  readonly field: keyof T & string;
+  readonly label: string;
+  readonly say: (value: never) => string;
+  readonly remedy: Difference["remedy"];
+}
+
+const STREAM_FIELDS: readonly Field<StreamShape>[] = [
+  {
+    field: "subjects",
+    label: "subjects",
+    say: (value: readonly string[]) => [...value].sort().join(", ") || "none",
+    remedy: "update",
+  },
+  { field: "retention", label: "retention", say: String, remedy: "recreate" },
+  { field: "maxAgeMs", label: "max age", say: sayDuration, remedy: "update" },
+  { field: "maxBytes", label: "byte cap", say: sayBytes, remedy: "update" },
+  { field: "maxMessagesPerSubject", label: "messages per subject", say: sayCount, remedy: "update" },
+  { field: "discard", label: "discard policy", say: String, remedy: "update" },
+  { field: "duplicateWindowMs", label: "duplicate window", say: sayDuration, remedy: "update" },
+  { field: "storage", label: "storage", say: String, remedy: "recreate" },
+  { field: "replicas", label: "replicas", say: String, remedy: "update" },
+];
+
+const BUCKET_FIELDS: readonly Field<ActualTopology["buckets"][number]>[] = [
+  { field: "maxBytes", label: "byte cap", say: sayBytes, remedy: "update" },
+  { field: "replicas", label: "replicas", say: String, remedy: "update" },
+  { field: "history", label: "history", say: String, remedy: "update" },
+];
+
+const DURABLE_FIELDS: readonly Field<DurableDefinition>[] = [
+  { field: "filter", label: "filter", say: String, remedy: "update" },
+  { field: "ackWaitMs", label: "ack wait", say: sayDuration, remedy: "update" },
+  { field: "maxDeliver", label: "delivery limit", say: (value: number | undefined) => sayCount(value ?? -1), remedy: "update" },
+];
+
+function missing(object: string): Difference {
+  return { object, field: "existence", text: `${object} does not exist`, remedy: "create" };
+}
+
+function compare<T>(object: string, fields: readonly Field<T>[], actual: T, wanted: T, into: Difference[]): void {
+  for (const { field, label, say, remedy } of fields) {
+    const is = say(actual[field] as never);
+    const must = say(wanted[field] as never);
+    if (is === must) continue;
+    const advice =
+      remedy === "recreate" ? "; this cannot be changed in place: delete it by hand (its content is lost), then apply" : "";
+    into.push({ object, field, text: `${object}: ${label} is ${is}, must be ${must}${advice}`, remedy });
+  }
+}
+
+function sayDuration(ms: number): string {
+  if (ms === 0) return "unlimited";
+  for (const [unit, size] of [
+    ["d", DAY],
+    ["h", HOUR],
+    ["min", MINUTE],
+    ["s", SECOND],
+  ] as const) {
+    if (ms % size === 0) return `${ms / size} ${unit}`;
+  }
+  return `${ms} ms`;
+}
+
+function sayBytes(bytes: number): string {
+  if (bytes < 0) return "unlimited";
+  for (const [unit, size] of [
+    ["GiB", GIB],
+    ["MiB", MIB],
+    ["KiB", 1024],
+  ] as const) {
+    if (bytes > 0 && bytes % size === 0) return `${bytes / size} ${unit}`;
+  }
+  return `${bytes} B`;
+}
+
+function sayCount(count: number): string {
+  return count < 0 ? "unlimited" : String(count);
+}
