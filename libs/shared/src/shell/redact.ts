@@ -33,7 +33,7 @@ const PATTERNS: readonly (readonly [RegExp, string])[] = [
   ],
   // Shapes that are secrets wherever they stand: our own tokens, JSON web tokens, Slack tokens and webhook paths, key files.
   [/avy_[A-Za-z0-9_-]{8,}/g, HIDDEN],
-  [/eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*/g, HIDDEN],
+  [/eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}/g, HIDDEN],
   [/xox[a-z]-[A-Za-z0-9-]+/g, HIDDEN],
   [/(hooks\.slack\.com\/)[^\s"']+/gi, `$1${HIDDEN}`],
   [/-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*PRIVATE KEY-----)?/g, HIDDEN],
