@@ -1,0 +1,161 @@
+/** A real Caddy as the fleet's reverse proxy: its configuration, its process, and new weights through its admin API. */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { readRollout, watchControl } from "./control.ts";
+import { type FleetPlan, places, writeJson } from "./layout.ts";
+import { sharesAt } from "./shares.ts";
+
+/** What Caddy prints about itself. */
+function ask(command: string, verb: string): string {
+  return execFileSync(command, [verb], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"], timeout: 10_000 });
+}
+
+const READY_WITHIN_MS = 10_000;
+const STOP_WITHIN_MS = 3_000;
+const LOG_MEGABYTES = 16;
+
+export interface RunningProxy {
+  /** For people: `caddy 2.6.2` or `built-in`. */
+  readonly kind: string;
+  stop(): Promise<void>;
+}
+
+export interface CaddyBinary {
+  readonly command: string;
+  readonly version: string;
+  /** The selection policy that takes weights exists since Caddy 2.7. */
+  readonly weighted: boolean;
+}
+
+/** The Caddy on the PATH (or `AVIARY_CADDY_BIN`), or undefined when there is none that works. */
+export function findCaddy(env: NodeJS.ProcessEnv = process.env): CaddyBinary | undefined {
+  const command = env.AVIARY_CADDY_BIN ?? "caddy";
+  try {
+    const version = ask(command, "version").trim().replace(/^v/, "").split(" ", 1)[0] ?? "";
+    const modules = ask(command, "list-modules");
+    return { command, version, weighted: modules.includes("http.reverse_proxy.selection_policies.weighted_round_robin") };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Caddy's JSON configuration for one weight (https://caddyserver.com/docs/json/). */
+export function caddyConfig(plan: FleetPlan, weight: number, weighted: boolean): Record<string, unknown> {
+  const local = (port: number): string => `${plan.host}:${port}`;
+  const shares = sharesAt(plan.gateways, weight);
+  const upstreams = shares.flatMap(({ gateway, parts }) =>
+    // Without a policy that takes weights, a gateway is listed as often as its share says, and one entry is drawn at random.
+    Array.from({ length: weighted ? 1 : parts }, () => ({ dial: local(gateway.proxyPort) })),
+  );
+  const selection = weighted
+    ? { policy: "weighted_round_robin", weights: shares.map((share) => share.parts) }
+    : { policy: "random" };
+  const server = (
+    port: number,
+    handler: Record<string, unknown>,
+    rest: Record<string, unknown> = {},
+  ): Record<string, unknown> => ({
+    listen: [local(port)],
+    automatic_https: { disable: true },
+    routes: [{ handle: [{ handler: "reverse_proxy", ...handler }] }],
+    ...rest,
+  });
+  const logs: Record<string, unknown> = {
+    default: { level: "WARN", writer: { output: "stderr" }, exclude: ["http.log.access"] },
+  };
+  const servers: Record<string, unknown> = {
+    vip: server(plan.vipPort, { upstreams, load_balancing: { selection_policy: selection } }),
+  };
+  for (const gateway of plan.gateways) {
+    servers[gateway.name] = server(
+      gateway.proxyPort,
+      { upstreams: [{ dial: local(gateway.port) }] },
+      { logs: { default_logger_name: gateway.name } },
+    );
+    logs[gateway.name] = {
+      include: [`http.log.access.${gateway.name}`],
+      encoder: { format: "json" },
+      writer: { output: "file", filename: places.accessLog(plan, gateway.name), roll_size_mb: LOG_MEGABYTES, roll_keep: 1 },
+    };
+  }
+  return {
+    admin: { listen: local(plan.proxyAdminPort), config: { persist: false } },
+    logging: { logs },
+    // No grace_period: with one, Caddy 2.6 cuts the connections of the old configuration at once when it takes a new one.
+    apps: { http: { servers } },
+  };
+}
+
+/** Starts Caddy and follows the rollout file; undefined when no Caddy is found. `onExit` is called when Caddy ends by itself. */
+export async function startCaddy(plan: FleetPlan, onExit: () => void): Promise<RunningProxy | undefined> {
+  const binary = findCaddy();
+  if (binary === undefined) return undefined;
+  for (const gateway of plan.gateways) mkdirSync(dirname(places.accessLog(plan, gateway.name)), { recursive: true });
+  const home = join(plan.directory, "caddy");
+  const file = join(home, "caddy.json");
+  let weight = readRollout(plan).weight;
+  writeJson(file, caddyConfig(plan, weight, binary.weighted));
+  const child = spawn(binary.command, ["run", "--config", file], {
+    stdio: ["ignore", "inherit", "inherit"],
+    env: { ...process.env, HOME: home, XDG_CONFIG_HOME: home, XDG_DATA_HOME: home },
+  });
+  await ready(plan, child);
+  const stopWatching = watchControl(
+    places.rollout(plan),
+    () => readRollout(plan),
+    (rollout) => {
+      if (rollout.weight === weight) return;
+      weight = rollout.weight;
+      load(plan, caddyConfig(plan, weight, binary.weighted)).catch((error: Error) =>
+        process.stderr.write(`caddy did not take weight ${weight}: ${error.message}\n`),
+      );
+    },
+  );
+  let stopping = false;
+  child.once("exit", () => {
+    if (!stopping) onExit();
+  });
+  return {
+    kind: `caddy ${binary.version}`,
+    stop: async () => {
+      stopping = true;
+      stopWatching();
+      await end(child);
+    },
+  };
+}
+
+async function load(plan: FleetPlan, config: Record<string, unknown>): Promise<void> {
+  const answer = await fetch(`http://${plan.host}:${plan.proxyAdminPort}/load`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(config),
+    signal: AbortSignal.timeout(10_000),
+  });
+  if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`);
+}
+
+async function ready(plan: FleetPlan, child: ChildProcess): Promise<void> {
+  const deadline = performance.now() + READY_WITHIN_MS;
+  for (;;) {
+    if (child.exitCode !== null) throw new Error(`caddy ended with status ${child.exitCode}: see the proxy's log`);
+    try {
+      await fetch(`http://${plan.host}:${plan.proxyAdminPort}/config/`, { signal: AbortSignal.timeout(1_000) });
+      return;
+    } catch (error) {
+      if (performance.now() > deadline)
+        throw new Error(`caddy was not ready within ${READY_WITHIN_MS / 1000} s`, { cause: error });
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = new Promise((resolve) => child.once("exit", resolve));
+  child.kill("SIGTERM");
+  const killer = setTimeout(() => child.kill("SIGKILL"), STOP_WITHIN_MS);
+  await gone;
+  clearTimeout(killer);
+}

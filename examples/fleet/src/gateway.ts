@@ -1,0 +1,148 @@
+/**
+ * A stand-in for one OpenClaw gateway: the same probe routes with the same bodies, and one work route whose latency has a heavy tail.
+ * What it says and how it fails can be changed while it runs. Modelled on openclaw 2026.9.6.
+ */
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { type GatewayControl, readGatewayControl, watchControl } from "./control.ts";
+import { type FleetPlan, gatewayOf, places } from "./layout.ts";
+import { lognormal, seededRandom, seedOf } from "./random.ts";
+
+export interface GatewayOptions {
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  readonly seed: number;
+  readonly controlFile: string;
+  readonly readControl: () => GatewayControl;
+}
+
+/** Where users' requests go. */
+export const WORK_PATH = "/v1/chat/completions";
+/** Median and spread of the work route: the 99th percentile lies at 77 ms. */
+const MEDIAN_MS = 24;
+const SIGMA = 0.5;
+/** How long a gateway needs from its start to "started". A real one takes ten seconds; nobody wants to watch that. */
+const STARTUP_MS = 500;
+
+const CONTROL_PAGE = "<!doctype html><html><head><title>OpenClaw Control</title></head><body></body></html>\n";
+
+type Answer = readonly [status: number, body: string, type: string, headers: Readonly<Record<string, string>>];
+
+const json = (status: number, body: unknown): Answer => [status, JSON.stringify(body), "application/json; charset=utf-8", {}];
+const plain = (status: number, body: string, headers: Readonly<Record<string, string>> = {}): Answer => [
+  status,
+  body,
+  "text/plain; charset=utf-8",
+  headers,
+];
+
+/** The answer to a probe, or undefined when the path is none. Probes answer GET and HEAD, on exact paths only. */
+function probe(method: string, path: string, control: GatewayControl, uptimeMs: number): Answer | undefined {
+  const name = /^\/(health|startup|ready)z?$/.exec(path)?.[1];
+  if (name === undefined) return /^\/(health|startup|ready)z?\/$/.test(path) ? plain(404, "Not Found") : undefined;
+  if (method !== "GET" && method !== "HEAD") return plain(405, "Method Not Allowed", { allow: "GET, HEAD" });
+  const starting = uptimeMs < STARTUP_MS;
+  const draining = control.state === "draining";
+  const { version } = control;
+  if (name === "health") return json(200, { ok: true, status: "live" });
+  if (name === "startup") {
+    if (starting) return json(503, { ok: false, status: "starting", version, uptimeMs, pendingReason: "startup-sidecars" });
+    if (draining) return json(503, { ok: false, status: "draining", version, uptimeMs });
+    return json(200, { ok: true, status: "started", version, uptimeMs });
+  }
+  const failing = starting
+    ? ["startup-sidecars"]
+    : draining
+      ? ["gateway-draining"]
+      : control.state === "channel"
+        ? ["telegram"]
+        : [];
+  const suppressed = control.state === "suppressed" ? { suppressed: ["telegram"] } : {};
+  return json(failing.length === 0 ? 200 : 503, { ready: failing.length === 0, failing, ...suppressed, uptimeMs });
+}
+
+/** Starts one gateway. @returns its address and a way to stop it; open requests are cut, as a kill would. */
+export async function startGateway(options: GatewayOptions): Promise<{ port: number; stop(): Promise<void> }> {
+  const random = seededRandom(seedOf(options.name, options.seed));
+  let control = options.readControl();
+  let startedAt = performance.now();
+  const stopWatching = watchControl(options.controlFile, options.readControl, (next) => {
+    // A new version means a new runtime: the uptime of every probe begins again.
+    if (next.version !== control.version) startedAt = performance.now();
+    control = next;
+  });
+
+  const work = (response: ServerResponse): void => {
+    const fails = random() < control.errorRatio;
+    const delayMs = lognormal(random, MEDIAN_MS, SIGMA) + control.slowMs;
+    const answer = fails
+      ? json(500, { error: { message: "model worker crashed", type: "internal_error" } })
+      : json(200, { id: "chatcmpl_demo", object: "chat.completion", model: "openclaw/default", choices: [] });
+    setTimeout(() => send(response, answer), delayMs);
+  };
+
+  const answer = (method: string, path: string): Answer | "work" => {
+    const uptimeMs = Math.round(performance.now() - startedAt);
+    const probed = probe(method, path, control, uptimeMs);
+    if (probed) return probed;
+    if (control.state === "draining") {
+      const message = "Gateway is temporarily unavailable while suspending or restarting";
+      return json(503, { error: { message, type: "service_unavailable", code: "gateway_unavailable" } });
+    }
+    // A restart for a new version does not turn users away: in production the balancer drains the gateway first.
+    if (path === WORK_PATH) return "work";
+    if (path === "/v1/models") return json(200, { object: "list", data: [{ id: "openclaw/default", object: "model" }] });
+    if (path.startsWith("/v1/") || path.startsWith("/api/")) return plain(404, "Not Found");
+    if (uptimeMs < STARTUP_MS) return plain(503, "Plugin runtime is starting", { "retry-after": "1" });
+    // The trap that a status-only probe falls into: the control page answers every other path with 200.
+    return [200, CONTROL_PAGE, "text/html; charset=utf-8", {}];
+  };
+
+  const handle = (request: IncomingMessage, response: ServerResponse): void => {
+    request.resume();
+    const method = request.method ?? "GET";
+    const found = answer(method, (request.url ?? "/").split("?", 1)[0] ?? "/");
+    if (found === "work") work(response);
+    else send(response, found, method === "HEAD");
+  };
+
+  const server = createServer(handle);
+  server.keepAliveTimeout = 30_000;
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(options.port, options.host, resolve);
+  });
+  const address = server.address();
+  return {
+    port: typeof address === "object" && address !== null ? address.port : options.port,
+    stop: async () => {
+      stopWatching();
+      server.closeAllConnections();
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+    },
+  };
+}
+
+/** Starts the gateway of this name with the plan's port and control file. */
+export function startGatewayOf(plan: FleetPlan, name: string): Promise<{ port: number; stop(): Promise<void> }> {
+  const { port } = gatewayOf(plan, name);
+  return startGateway({
+    name,
+    host: plan.host,
+    port,
+    seed: plan.seed,
+    controlFile: places.gatewayControl(plan, name),
+    readControl: () => readGatewayControl(plan, name),
+  });
+}
+
+function send(response: ServerResponse, [status, body, type, headers]: Answer, withoutBody = false): void {
+  if (response.destroyed) return;
+  response.writeHead(status, {
+    "content-type": type,
+    "content-length": Buffer.byteLength(body),
+    "cache-control": "no-store",
+    ...headers,
+  });
+  response.end(withoutBody ? undefined : body);
+}

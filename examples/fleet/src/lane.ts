@@ -1,0 +1,94 @@
+/** The build lane of the demo: a Redis list with a producer and a few workers. Its length is what the collector's probe `queue` reads. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { Redis } from "ioredis";
+import { type FleetControl, readFleetControl, watchControl } from "./control.ts";
+import { type FleetPlan, places } from "./layout.ts";
+import { exponential, seededRandom, seedOf } from "./random.ts";
+
+/** Redis key of a lane's list. */
+export const laneKey = (lane: string): string => `lane:${lane}`;
+
+/** With these three a job rarely waits: a busy worker 40 % of the time. */
+const WORKERS = 3;
+const MEAN_ARRIVAL_MS = 1_000;
+const MEAN_JOB_MS = 1_200;
+const LOOK_EVERY_MS = 500;
+/** Jobs in the list at most, whatever is asked for. */
+const MAX_DEPTH = 10_000;
+
+/** Starts the lane's producer and workers. The list's content of an earlier run is kept. */
+export async function startLane(plan: FleetPlan): Promise<{ depth(): Promise<number>; stop(): Promise<void> }> {
+  if (plan.redisPort === undefined) throw new Error("the build lane needs Redis, and this fleet runs without");
+  const redis = new Redis({ host: plan.host, port: plan.redisPort, lazyConnect: true, maxRetriesPerRequest: null });
+  redis.on("error", (error) => process.stderr.write(`redis: ${error.message}\n`));
+  await redis.connect();
+  const random = seededRandom(seedOf("lane", plan.seed));
+  const key = laneKey(plan.lane);
+  let control: FleetControl = readFleetControl(plan);
+  const stopWatching = watchControl(
+    places.fleetControl(plan),
+    () => readFleetControl(plan),
+    (next) => {
+      control = next;
+    },
+  );
+  const stop = new AbortController();
+  const loops = [
+    every(
+      stop.signal,
+      () => exponential(random, MEAN_ARRIVAL_MS),
+      () => redis.rpush(key, job()),
+    ),
+    // With a depth set, the producer keeps the list exactly there; without, workers drain what is left of it at their usual pace.
+    every(
+      stop.signal,
+      () => LOOK_EVERY_MS,
+      () => keepDepth(redis, key, control.laneDepth),
+    ),
+    ...Array.from({ length: WORKERS }, () =>
+      every(
+        stop.signal,
+        () => exponential(random, MEAN_JOB_MS),
+        () => (control.laneDepth === null ? redis.lpop(key) : undefined),
+      ),
+    ),
+  ];
+  return {
+    depth: () => redis.llen(key),
+    stop: async () => {
+      stop.abort();
+      stopWatching();
+      await Promise.all(loops);
+      redis.disconnect();
+    },
+  };
+}
+
+async function keepDepth(redis: Redis, key: string, depth: number | null): Promise<void> {
+  const wanted = Math.min(depth ?? 0, MAX_DEPTH);
+  const there = await redis.llen(key);
+  if (depth === null) {
+    // What a fault piled up is worked off at once when it is over.
+    if (there > 10 * WORKERS) await redis.ltrim(key, 0, WORKERS - 1);
+    return;
+  }
+  if (there < wanted) await redis.rpush(key, ...Array.from({ length: wanted - there }, job));
+  else if (there > wanted) await redis.ltrim(key, 0, wanted - 1);
+}
+
+function job(): string {
+  return JSON.stringify({ kind: "build", at: new Date().toISOString() });
+}
+
+/** Runs a step again and again with the given pauses until the signal says stop; a failing step is reported and tried again. */
+async function every(signal: AbortSignal, pauseMs: () => number, step: () => unknown): Promise<void> {
+  while (!signal.aborted) {
+    await sleep(pauseMs(), undefined, { signal }).catch(() => undefined);
+    if (signal.aborted) return;
+    try {
+      await step();
+    } catch (error) {
+      if (!signal.aborted) process.stderr.write(`lane: ${(error as Error).message}\n`);
+    }
+  }
+}
