@@ -100,6 +100,8 @@ export async function runService(options: ServiceOptions): Promise<void> {
   };
   for (const [event, listener] of Object.entries(listeners)) host.on(event, listener);
 
+  // A service that waits for messages may hold nothing that keeps a process alive; it must not end by running out of things to do.
+  const letGo = clock.setTimer(Number.POSITIVE_INFINITY, () => {});
   try {
     const service = await options.start({ signal: stopping.signal, log, clock, fail: (error) => fail(error) });
     try {
@@ -119,6 +121,7 @@ export async function runService(options: ServiceOptions): Promise<void> {
   }
 
   life.phase = "over";
+  letGo();
   cancelGrace();
   for (const [event, listener] of Object.entries(listeners)) host.off(event, listener);
   host.setExitCode(life.failed ? 1 : 0);
