@@ -44,20 +44,12 @@ export interface FleetPlan {
   readonly stableVersion: string;
   /** Requests a second over all gateways. */
   readonly requestsPerSecond: number;
-  readonly policy: string;
+  /** `aviary.yaml` of this fleet. */
+  readonly fleetFile: string;
 }
 
-export const AZS = ["az-a", "az-b", "az-c"] as const;
-export const FLEET = "payments";
-export const CANARY = "prod/payments-gateway";
-export const LANE = "build-az-a";
+/** What the stable slice runs at first. */
 export const STABLE_VERSION = "2026.9.6";
-
-/** Six gateways: one canary (`…1`) and one stable (`…2`) in each of three AZs. Both tiers of disks occur. */
-export const GATEWAYS: readonly Omit<FleetGateway, "port" | "proxyPort">[] = AZS.flatMap((az) => [
-  { name: `mac-${az.slice(3)}1`, az, slice: "canary" as const, tier: az === "az-b" ? ("1TB" as const) : ("2TB" as const) },
-  { name: `mac-${az.slice(3)}2`, az, slice: "stable" as const, tier: az === "az-b" ? ("1TB" as const) : ("2TB" as const) },
-]);
 
 const PLAN_FILE = "fleet.json";
 
@@ -76,7 +68,6 @@ export const places = {
   gatewayControl: (plan: FleetPlan, name: string): string => join(plan.directory, "control", `gateway-${name}.json`),
   fleetControl: (plan: FleetPlan): string => join(plan.directory, "control", "fleet.json"),
   rollout: (plan: FleetPlan): string => join(plan.directory, "control", "rollout.json"),
-  fleetFile: (plan: FleetPlan): string => join(plan.directory, "config", "aviary.yaml"),
   tokensFile: (plan: FleetPlan): string => join(plan.directory, "config", "tokens.yaml"),
   token: (plan: FleetPlan): string => join(plan.directory, "config", "operator.token"),
   log: (plan: FleetPlan, part: string): string => join(plan.directory, "logs", `${part}.log`),

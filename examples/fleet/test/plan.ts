@@ -3,12 +3,16 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { CANARY, FLEET, type FleetPlan, GATEWAYS, LANE, STABLE_VERSION } from "../src/layout.ts";
+import { fileURLToPath } from "node:url";
+import type { FleetPlan } from "../src/layout.ts";
+import { makePlan } from "../src/make-plan.ts";
+
+const FLEET_FILE = fileURLToPath(new URL("../config/aviary.yaml", import.meta.url));
 
 /** Ports that were free a moment ago, all different. */
-export async function freePorts(count: number): Promise<number[]> {
+async function freePorts(names: readonly string[]): Promise<Record<string, number>> {
   const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
+    names.map(async () => {
       const server = createServer();
       await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
       return server;
@@ -19,31 +23,15 @@ export async function freePorts(count: number): Promise<number[]> {
     return typeof address === "object" && address !== null ? address.port : 0;
   });
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
+  return Object.fromEntries(names.map((name, index) => [name, ports[index] ?? 0]));
 }
 
 /** A plan over free ports, in a temporary directory. */
 export async function testPlan(change: Partial<FleetPlan> = {}): Promise<FleetPlan & Disposable> {
   const directory = mkdtempSync(join(tmpdir(), "aviary-fleet-"));
-  const ports = await freePorts(2 * GATEWAYS.length + 3);
-  const take = (): number => ports.pop() ?? 0;
+  const options = { directory, fleetFile: FLEET_FILE, seed: 1, requestsPerSecond: 50, servers: false, choosePorts: freePorts };
   return {
-    v: 1,
-    directory,
-    host: "127.0.0.1",
-    seed: 1,
-    fleet: FLEET,
-    canary: CANARY,
-    lane: LANE,
-    gateways: GATEWAYS.map((gateway) => ({ ...gateway, port: take(), proxyPort: take() })),
-    vipPort: take(),
-    proxyAdminPort: take(),
-    relayPorts: {},
-    shimPort: take(),
-    opsPorts: {},
-    stableVersion: STABLE_VERSION,
-    requestsPerSecond: 50,
-    policy: "policies/default.yaml",
+    ...(await makePlan(options)),
     ...change,
     [Symbol.dispose]: () => rmSync(directory, { recursive: true, force: true }),
   };

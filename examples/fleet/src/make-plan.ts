@@ -1,0 +1,61 @@
+/** From a fleet file to a plan: the gateways that it lists, on the ports that the caller has. */
+import { fleetFileSchema } from "@aviary/shared/contract/fleet.ts";
+import { loadYamlFile } from "@aviary/shared/shell/config.ts";
+import { type FleetPlan, STABLE_VERSION } from "./layout.ts";
+
+export interface PlanOptions {
+  readonly directory: string;
+  readonly fleetFile: string;
+  readonly seed: number;
+  readonly requestsPerSecond: number;
+  /** With NATS and Redis beside the fleet, or all in one process without them. */
+  readonly servers: boolean;
+  /** Chooses a port for each of the names. */
+  readonly choosePorts: (names: readonly string[]) => Promise<Readonly<Record<string, number>>>;
+}
+
+/** Reads the fleet file and makes the plan for its first canary. @throws ConfigError when the file is wrong */
+export async function makePlan(options: PlanOptions): Promise<FleetPlan> {
+  const file = await loadYamlFile(options.fleetFile, fleetFileSchema);
+  const [canary, entry] = Object.entries(file.canaries)[0] ?? [];
+  if (canary === undefined || entry === undefined) throw new Error(`${options.fleetFile} names no canary`);
+  const gateways = file.fleets[entry.fleet]?.gateways ?? [];
+  const azs = [...new Set(gateways.map((gateway) => gateway.az))];
+  const collectors = gateways.map((gateway) => `collector-${gateway.name}`);
+  const names = [
+    "vip",
+    "shim",
+    ...gateways.flatMap(({ name }) => [`gateway-${name}`, `proxy-${name}`]),
+    ...["proxy-admin", "evaluator", "shim-ops", ...collectors],
+    ...(options.servers ? ["nats", "nats-monitor", "redis", ...azs.map((az) => `relay-${az}`)] : []),
+  ];
+  const ports = await options.choosePorts(names);
+  const port = (name: string): number => {
+    const chosen = ports[name];
+    if (chosen === undefined) throw new Error(`no port was chosen for ${name}`);
+    return chosen;
+  };
+  return {
+    v: 1,
+    directory: options.directory,
+    host: "127.0.0.1",
+    seed: options.seed,
+    fleet: entry.fleet,
+    canary,
+    lane: entry.lanes[0] ?? "build",
+    gateways: gateways.map((gateway) => ({
+      ...gateway,
+      port: port(`gateway-${gateway.name}`),
+      proxyPort: port(`proxy-${gateway.name}`),
+    })),
+    vipPort: port("vip"),
+    proxyAdminPort: port("proxy-admin"),
+    ...(options.servers ? { natsPort: port("nats"), natsMonitorPort: port("nats-monitor"), redisPort: port("redis") } : {}),
+    relayPorts: options.servers ? Object.fromEntries(azs.map((az) => [az, port(`relay-${az}`)])) : {},
+    shimPort: port("shim"),
+    opsPorts: Object.fromEntries(["evaluator", "shim-ops", ...collectors].map((name) => [name, port(name)])),
+    stableVersion: STABLE_VERSION,
+    requestsPerSecond: options.requestsPerSecond,
+    fleetFile: options.fleetFile,
+  };
+}

@@ -1,0 +1,181 @@
+/**
+ * Starts child processes, writes their output to bounded logs, starts them again when they die, and ends them all.
+ *
+ *     starting ──ready──▶ running ──dies──▶ waiting (0.5 s, 1 s, 2 s … 30 s) ──▶ starting
+ *         │                  └──stop()──▶ over ◀──stop()──┘
+ *         └──dies or is not ready in time: start() rejects, with the end of its log
+ *
+ * A child that has run for a minute is forgiven its earlier deaths. Every child leads a process group of its own, so that what it started ends with it,
+ * and a Ctrl-C in the terminal reaches the starter alone.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { startGuard } from "./guard.ts";
+import { lastLines, openLogFile } from "./log-file.ts";
+
+export interface ChildSpec {
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly logFile: string;
+  /** Resolves to true once the child serves; asked again and again. */
+  readonly ready: () => Promise<boolean>;
+  /** Later phases end first: users and services before the servers that they use. */
+  readonly phase: number;
+}
+
+export interface Supervisor {
+  /** Starts a child and waits until it is ready. @throws Error with the end of its log */
+  start(spec: ChildSpec): Promise<void>;
+  /** Ends a child and keeps it down. Harmless for a child that is not there. `kill` ends it as a power cut would. */
+  stop(name: string, how?: "ask" | "kill"): Promise<void>;
+  isRunning(name: string): boolean;
+  /** The child's process id while it runs. */
+  pid(name: string): number | undefined;
+  /** Ends everything, the last phase first. */
+  stopAll(): Promise<void>;
+}
+
+export interface SupervisorOptions {
+  readonly groupsFile: string;
+  /** One line for the person at the terminal. */
+  readonly say: (line: string) => void;
+}
+
+interface Child {
+  readonly spec: ChildSpec;
+  process: ChildProcess | undefined;
+  exited: Promise<void>;
+  wanted: boolean;
+  deaths: number;
+  startedAt: number;
+  readonly cancelWait: AbortController;
+}
+
+const READY_WITHIN_MS = 60_000;
+const ASK_EVERY_MS = 100;
+const STOP_WITHIN_MS = 6_000;
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 30_000;
+const FORGIVEN_AFTER_MS = 60_000;
+const SHOWN_LINES = 12;
+
+export function createSupervisor({ groupsFile, say }: SupervisorOptions): Supervisor {
+  const children = new Map<string, Child>();
+  const guard = startGuard(groupsFile);
+  let ending = false;
+
+  const record = (): void =>
+    guard.keep([...children.values()].flatMap((child) => (child.process?.pid === undefined ? [] : [child.process.pid])));
+
+  const launch = (child: Child): void => {
+    const { spec } = child;
+    const log = openLogFile(spec.logFile);
+    log.write(`--- ${new Date().toISOString()} ${spec.command} ${spec.args.join(" ")}\n`);
+    const running = spawn(spec.command, spec.args, {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, ...spec.env },
+      detached: true,
+    });
+    child.process = running;
+    child.startedAt = performance.now();
+    running.stdout?.on("data", (data: Uint8Array) => log.write(data));
+    running.stderr?.on("data", (data: Uint8Array) => log.write(data));
+    child.exited = new Promise((resolve) => {
+      const over = (how: string): void => {
+        if (child.process !== running) return;
+        child.process = undefined;
+        log.write(`--- ${new Date().toISOString()} ${how}\n`);
+        log.close();
+        record();
+        resolve();
+        if (child.wanted && !ending) void revive(child, how);
+      };
+      running.once("error", (error) => over(`could not be started: ${error.message}`));
+      running.once("exit", (code, signal) => over(signal === null ? `exited with ${code}` : `was ended by ${signal}`));
+    });
+    record();
+  };
+
+  const revive = async (child: Child, how: string): Promise<void> => {
+    if (performance.now() - child.startedAt > FORGIVEN_AFTER_MS) child.deaths = 0;
+    const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** child.deaths);
+    child.deaths += 1;
+    say(`${child.spec.name} ${how}; it starts again in ${pauseMs / 1000} s (its log: ${child.spec.logFile})`);
+    await sleep(pauseMs, undefined, { signal: child.cancelWait.signal }).catch(() => undefined);
+    if (child.wanted && !ending) launch(child);
+  };
+
+  const waitUntilReady = async (child: Child): Promise<void> => {
+    const { spec } = child;
+    const deadline = performance.now() + READY_WITHIN_MS;
+    while (!(await spec.ready().catch(() => false))) {
+      const died = child.process === undefined;
+      if (died || performance.now() > deadline) {
+        const why = died ? "ended before it was ready" : `was not ready within ${READY_WITHIN_MS / 1000} s`;
+        throw new Error(`${spec.name} ${why}. The end of ${spec.logFile}:\n${lastLines(spec.logFile, SHOWN_LINES)}`);
+      }
+      await sleep(ASK_EVERY_MS);
+    }
+  };
+
+  const end = async (child: Child, how: "ask" | "kill"): Promise<void> => {
+    child.wanted = false;
+    child.cancelWait.abort();
+    if (child.process === undefined) return;
+    signalGroup(child.process, how === "kill" ? "SIGKILL" : "SIGTERM");
+    const late = new AbortController();
+    const killer = sleep(STOP_WITHIN_MS, undefined, { signal: late.signal }).then(
+      () => child.process && signalGroup(child.process, "SIGKILL"),
+      () => undefined,
+    );
+    await child.exited;
+    late.abort();
+    await killer;
+  };
+
+  return {
+    start: async (spec) => {
+      if (ending) throw new Error(`${spec.name} is not started: everything is being stopped`);
+      if (children.get(spec.name)?.wanted) throw new Error(`${spec.name} is running already`);
+      const child: Child = {
+        spec,
+        process: undefined,
+        exited: Promise.resolve(),
+        // Only a child that was ready once is started again by itself: one that cannot start is somebody's mistake.
+        wanted: false,
+        deaths: 0,
+        startedAt: 0,
+        cancelWait: new AbortController(),
+      };
+      children.set(spec.name, child);
+      launch(child);
+      await waitUntilReady(child);
+      child.wanted = true;
+    },
+    stop: async (name, how = "ask") => {
+      const child = children.get(name);
+      if (child) await end(child, how);
+    },
+    isRunning: (name) => children.get(name)?.process !== undefined,
+    pid: (name) => children.get(name)?.process?.pid,
+    stopAll: async () => {
+      ending = true;
+      const phases = [...new Set([...children.values()].map((child) => child.spec.phase))].sort((a, b) => b - a);
+      for (const phase of phases) {
+        await Promise.all([...children.values()].filter((child) => child.spec.phase === phase).map((child) => end(child, "ask")));
+      }
+      guard.close();
+    },
+  };
+}
+
+function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
+  if (child.pid === undefined) return;
+  try {
+    process.kill(-child.pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}
