@@ -64,12 +64,12 @@ const BAD: readonly { readonly rule: string; readonly path: string; readonly tex
     text: 'const { main } = await import("@aviary/evaluator/src/main.ts");',
   },
   {
-    rule: "core/ imports the contract, the histogram and itself",
+    rule: "core/ imports the contract, the histogram, zod and itself",
     path: "services/evaluator/src/core/x.ts",
     text: 'import { readFileSync } from "node:fs";',
   },
   {
-    rule: "core/ imports the contract, the histogram and itself",
+    rule: "core/ imports the contract, the histogram, zod and itself",
     path: "services/evaluator/src/core/x.ts",
     text: 'import type { Bus } from "@aviary/shared/bus/bus.ts";',
   },
