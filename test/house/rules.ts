@@ -152,6 +152,12 @@ export const RULES: readonly Rule[] = [
     () => true,
     (_from, to) => to.startsWith("node:") || !isBuiltin(to),
   ),
+  importRule(
+    "no module of timers is imported",
+    "they are a second door to the machine's clock: take a Clock",
+    (path) => isProduct(path) && !path.startsWith("examples/"),
+    (_from, to) => !/^node:(timers|perf_hooks)/.test(to),
+  ),
   codeRule(
     "time is read in shell/clock.ts only",
     "whoever needs the time takes a Clock, so that tests and the simulation can drive it",
