@@ -10,7 +10,13 @@ import type { Outcome, Reference } from "@aviary/shared/contract/verdict.ts";
  * else only carries it.
  */
 export type JudgeMemory = { readonly [key: string]: JudgeMemoryValue };
-export type JudgeMemoryValue = null | boolean | number | string | readonly JudgeMemoryValue[] | { readonly [key: string]: JudgeMemoryValue };
+export type JudgeMemoryValue =
+  | null
+  | boolean
+  | number
+  | string
+  | readonly JudgeMemoryValue[]
+  | { readonly [key: string]: JudgeMemoryValue };
 
 /** The run as the judge sees it. */
 export interface JudgedRun {

@@ -1,0 +1,74 @@
+/** Takes one closed window into what the judge knows of a run. */
+import type { Policy } from "@aviary/shared/contract/policy.ts";
+import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
+import * as histogram from "@aviary/shared/histogram.ts";
+import type { Baseline } from "./baseline.ts";
+import { baselineOf, keepBaseline, pooled } from "./baseline.ts";
+import { figuresOf, literalRule } from "./literal.ts";
+import type { Measured } from "./measure.ts";
+import { measure } from "./measure.ts";
+import type { State } from "./memory.ts";
+import { START } from "./memory.ts";
+import { ceilingOf, MAX_AZ_VIEWS, WHOLE } from "./rule.ts";
+import type { WindowTally } from "./tally.ts";
+import { tallyWindow } from "./tally.ts";
+import type { View } from "./view.ts";
+import { byMetric, extended, NEW_VIEW } from "./view.ts";
+
+export interface Absorbed {
+  readonly tally: WindowTally;
+  /** Every view of the run up to and with this window. */
+  readonly views: ReadonlyMap<string, View>;
+  /** The same views in this window alone. */
+  readonly measured: ReadonlyMap<string, Measured>;
+  /** Stable's latencies over all the windows given. */
+  readonly baseline: Baseline;
+}
+
+/** @param windows oldest first, at most 12; the last one is new, those before it are known to `before`. */
+export function absorb(before: State, windows: readonly ClosedWindow[], policy: Policy): Absorbed {
+  const tally = tallyWindow(windows.at(-1)!, policy.traffic, "canary");
+  const baseline = baselineOf(windows, tally, before.baseline, policy.traffic);
+  const views = new Map<string, View>();
+  const measured = new Map<string, Measured>();
+  const ceilings = byMetric((metric) => ceilingOf(metric, policy));
+  const names = viewNames(before, tally);
+  for (const name of names) {
+    const azs = tally.azs.filter(({ az }) => name === WHOLE || az === name);
+    const near = name === WHOLE ? names.filter((az) => az !== WHOLE) : [name];
+    const window = measure(azs, tally.azs, baselineFor(baseline, near, name === WHOLE), policy);
+    measured.set(name, window);
+    views.set(name, extended(before.views.get(name) ?? NEW_VIEW, window, ceilings));
+  }
+  return { tally, views, measured, baseline };
+}
+
+/** The state of a run whose memory is lost, as far as the windows before the last one tell it. @param judged how many of them counted. */
+export function relearned(windows: readonly ClosedWindow[], policy: Policy, judged: number): State {
+  let state = START;
+  const known = windows.slice(0, -1);
+  for (let k = Math.max(0, known.length - judged); k < known.length; k++) {
+    const upTo = windows.slice(0, k + 1);
+    const { views, baseline, tally } = absorb(state, upTo, policy);
+    const complete = upTo.at(-1)!.complete && tally.unreadable === null;
+    const literal = literalRule(figuresOf(tally), complete, state.literal, policy).counts;
+    state = { views, baseline: keepBaseline(baseline, upTo, policy.traffic), literal };
+  }
+  return state;
+}
+
+/** The whole canary, and every AZ in which it has had traffic in this run. */
+function viewNames(before: State, tally: WindowTally): string[] {
+  const names = new Set([WHOLE, ...before.views.keys()]);
+  for (const { az, judged } of tally.azs) if (judged.requests > 0 && names.size <= MAX_AZ_VIEWS + 1) names.add(az);
+  return [...names];
+}
+
+/**
+ * Stable for a view: that of the AZs in which the canary has had traffic. For the whole canary, when those have no stable traffic,
+ * that of all AZs; an AZ is not compared with others, which may simply be slower.
+ */
+function baselineFor(baseline: Baseline, near: readonly string[], orAll: boolean): histogram.Histogram {
+  const sum = pooled(baseline, near);
+  return orAll && histogram.isEmpty(sum) ? pooled(baseline, baseline.keys()) : sum;
+}

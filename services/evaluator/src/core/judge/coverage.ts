@@ -1,0 +1,74 @@
+/** What a window can say at all, whatever the rule: absence of evidence is a hold in both modes. */
+import type { Reason } from "@aviary/shared/contract/reasons.ts";
+import type { Outcome } from "@aviary/shared/contract/verdict.ts";
+import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
+import type { Absorbed } from "./absorb.ts";
+import type { Graded } from "./graded.ts";
+import { worstOf } from "./graded.ts";
+import type { WindowFigures } from "./literal.ts";
+import { WHOLE } from "./rule.ts";
+import { fit, grouped } from "./words.ts";
+
+export interface Coverage {
+  readonly errors: Outcome;
+  readonly latency: Outcome;
+  readonly reasons: readonly Graded[];
+  readonly warnings: readonly Reason[];
+}
+
+/** With all traffic on the canary nothing can be seen of stable. */
+const ALL_WEIGHT = 100;
+
+export function coverageOf(window: ClosedWindow, now: Absorbed, figures: WindowFigures, hasStable: boolean): Coverage {
+  const { canary, stable } = figures;
+  const whole = holdReason(window, now, figures);
+  const stableExpected = hasStable && window.window.weight < ALL_WEIGHT;
+  const baseline = now.measured.get(WHOLE)!.threshold;
+  const latency = whole === null && canary.requests > 0 ? latencyReason(canary.p99Ms, baseline === null && stableExpected) : null;
+  const found = [whole, latency].filter((reason) => reason !== null);
+  return {
+    errors: whole === null ? "pass" : "hold",
+    latency: worstOf(whole === null ? "pass" : "hold", latency === null ? "pass" : "hold"),
+    reasons: found.map((reason) => ({ outcome: "hold", reason })),
+    warnings: canary.requests > 0 && stable.requests === 0 ? [aloneWarning(hasStable, baseline === null)] : [],
+  };
+}
+
+function holdReason(window: ClosedWindow, { tally }: Absorbed, { canary }: WindowFigures): Reason | null {
+  if (tally.unreadable !== null) {
+    return { code: "gap", text: fit(`This window is unreadable and was refused: ${tally.unreadable}`) };
+  }
+  if (!window.complete) {
+    const [first = "signals are missing", ...more] = window.gaps;
+    return {
+      code: "gap",
+      text: fit(`Incomplete window: ${first}`, more.length > 0 ? `, and ${grouped(more.length)} more` : null),
+    };
+  }
+  if (canary.requests > 0) return null;
+  return { code: "low_traffic", metric: "requests", value: 0, text: "No requests in this window." };
+}
+
+function latencyReason(p99Ms: number | null, noBaseline: boolean): Reason | null {
+  if (p99Ms === null) {
+    return { code: "low_traffic", metric: "p99_ms", text: "No latency was seen in this window: its requests came without one." };
+  }
+  if (!noBaseline) return null;
+  return {
+    code: "low_traffic",
+    metric: "p99_ms",
+    text: "No baseline: stable had no requests in the last windows to compare p99 with.",
+  };
+}
+
+function aloneWarning(hasStable: boolean, noBaseline: boolean): Reason {
+  const what = hasStable
+    ? "Environment unknown: stable had no requests in this window"
+    : "Environment unknown: this fleet has no stable slice";
+  const text = fit(
+    what,
+    "; a shared incident cannot be told from the canary's fault",
+    noBaseline ? ", p99 regression is not judged" : null,
+  );
+  return { code: "environment", text };
+}

@@ -1,0 +1,82 @@
+/**
+ * The judge: the closed windows of a run, and what it remembers of the run, in; an outcome in both modes, with reasons, out.
+ * Pure: the same input gives the same bytes. How it decides, in words and with an edge-case table: docs/judge.md.
+ */
+import type { Policy } from "@aviary/shared/contract/policy.ts";
+import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
+import type { Absorbed } from "./absorb.ts";
+import { absorb, relearned } from "./absorb.ts";
+import { keepBaseline } from "./baseline.ts";
+import type { Coverage } from "./coverage.ts";
+import { coverageOf } from "./coverage.ts";
+import { byWeight, worstOf } from "./graded.ts";
+import type { LiteralResult } from "./literal.ts";
+import { figuresOf, literalRule } from "./literal.ts";
+import { decode, encode } from "./memory.ts";
+import type { JudgedRun, JudgeOutcome, ModeOutcome } from "./outcome.ts";
+import type { QueueResult } from "./queue.ts";
+import { queueRule } from "./queue.ts";
+import { LONGEST, WHOLE } from "./rule.ts";
+import { spikesByAz } from "./sentences.ts";
+import type { TwoKeyResult } from "./two-key.ts";
+import { nothingToJudge, twoKeyRule } from "./two-key.ts";
+import type { JudgedView } from "./view.ts";
+
+/**
+ * @param windows the run's closed windows, oldest first, of which the last 12 are used; the last one is judged now.
+ * @param run where the run stands. Without memory the judge learns the run again from the windows it is given.
+ * @throws RangeError when there is no window.
+ */
+export function judge(windows: readonly ClosedWindow[], policy: Policy, run: JudgedRun): JudgeOutcome {
+  const recent = windows.slice(-LONGEST);
+  const last = recent.at(-1);
+  if (last === undefined) throw new RangeError("judge: no window to judge; call it when one has closed");
+  const before = (run.memory === null ? null : decode(run.memory)) ?? relearned(recent, policy, run.judged);
+  const now = absorb(before, recent, policy);
+  const figures = figuresOf(now.tally);
+  const views = judgedViews(now);
+  const coverage = coverageOf(last, now, figures, run.hasStable);
+  const queue = queueRule(recent, policy);
+  const literal = literalRule(figures, last.complete && now.tally.unreadable === null, before.literal, policy);
+  const input = { views, t: run.judged + 1, policy, reference: run.reference, baselineWindows: recent.length };
+  const twoKey = figures.canary.requests > 0 ? twoKeyRule(input) : nothingToJudge(input);
+  return {
+    literal: modeOutcome(literal, spikesByAz(views, policy), true, coverage, queue),
+    twoKey: modeOutcome(twoKey, twoKey.warnings, twoKey.promoteEvidence, coverage, queue),
+    consecutiveOver: Math.max(...Object.values(literal.counts)),
+    luck: twoKey.luck,
+    noise: { ...twoKey.noise, reference_windows: run.reference?.windows ?? 0 },
+    memory: encode({
+      views: now.views,
+      baseline: keepBaseline(now.baseline, recent, policy.traffic),
+      literal: literal.counts,
+    }),
+  };
+}
+
+/** The whole canary, and each AZ in which it has had traffic since the run's start. */
+function judgedViews({ views, measured }: Absorbed): JudgedView[] {
+  const judged = [...views].map(([name, view]) => ({ name, view, measured: measured.get(name)! }));
+  const azs = judged.filter(({ name, view }) => name !== WHOLE && view.errors.run.n > 0);
+  return [...judged.filter(({ name }) => name === WHOLE), ...azs.sort((p, q) => (p.name < q.name ? -1 : 1))];
+}
+
+/** What the rule of a mode found, with what holds in both modes. */
+function modeOutcome(
+  { outcomes, reasons }: Pick<LiteralResult | TwoKeyResult, "outcomes" | "reasons">,
+  warnings: ModeOutcome["warnings"],
+  evidence: boolean,
+  coverage: Coverage,
+  queue: QueueResult,
+): ModeOutcome {
+  const errors = worstOf(outcomes.errors, coverage.errors);
+  const latency = worstOf(outcomes.ceiling, outcomes.regression, coverage.latency);
+  const verdict = worstOf(errors, latency, queue.outcome);
+  return {
+    verdict,
+    reasons: byWeight([...coverage.reasons, ...reasons, ...queue.reasons]),
+    warnings: [...warnings, ...queue.warnings, ...coverage.warnings],
+    promotable: verdict === "pass" && evidence,
+    concerns: { errors, latency, queue: queue.outcome },
+  };
+}

@@ -1,0 +1,55 @@
+/**
+ * The four keys of the two-key rule. A stretch of windows fails the run when all four turn: its rate reaches the ceiling, luck does
+ * not explain it, it is steady rather than one window, and the environment does not explain it.
+ */
+import type { Stretch } from "./counts.ts";
+import { withoutWorst } from "./counts.ts";
+import { luck, tail } from "./luck.ts";
+import type { Noise } from "./noise.ts";
+import { BURST_PRIOR } from "./noise.ts";
+import type { Metric } from "./rule.ts";
+import { compareRate, FAST, LEAST_BAD, LUCK_REST, STEADY } from "./rule.ts";
+
+/** Rate key: does the pooled rate reach the ceiling? */
+export function rateKey(s: Stretch, ceiling: number): boolean {
+  return s.n > 0 && compareRate(s.x, s.n, ceiling) >= 0;
+}
+
+/** How many bad requests come at once: what was learned, or what this stretch shows beyond its own chance, whichever is more. */
+export function burstFactor(s: Stretch, noise: Noise): number {
+  return Math.max(noise.phi, 1, (s.a - Math.sqrt(Math.max(s.spread, 0)) + BURST_PRIOR) / (s.single + BURST_PRIOR));
+}
+
+/**
+ * Probability that a healthy service shows this stretch or worse by luck.
+ * @param baseline relative variance of the mean itself; 0 unless the mean was measured on stable.
+ */
+export function luckOf(s: Stretch, noise: Noise, bursts: number, baseline: number): number {
+  return luck(s.x, s.mu, (bursts - 1) / s.mu + (noise.rho * s.q) / (s.n * s.mu) + baseline);
+}
+
+/** Luck key: a healthy service shows this at most once in 1 / `level`, and there are enough bad requests to speak of. */
+export function luckKey(s: Stretch, luckiness: number, level: number): boolean {
+  return luckiness <= level && s.x >= LEAST_BAD;
+}
+
+/** Steady key: still suspicious without its worst window; a single window needs eight times the ceiling instead. */
+export function steadyKey(s: Stretch, noise: Noise, bursts: number, baseline: number, ceiling: number): boolean {
+  if (s.windows === 1) return compareRate(s.x, s.n, ceiling, FAST) >= 0;
+  const rest = withoutWorst(s);
+  if (rest.n <= 0 || rest.x <= 0 || compareRate(rest.x, rest.n, ceiling, STEADY) < 0) return false;
+  const c = (bursts - 1) / rest.mu + (noise.rho * rest.q) / (rest.n * rest.mu) + baseline;
+  return luck(rest.x, rest.mu, c) <= LUCK_REST;
+}
+
+/**
+ * Environment key: true unless stable explains the stretch. Where stable suffers (70 % of the ceiling), the canary must be clearly
+ * more than twice as bad; in a regression, clearly worse at all. Nothing bad on stable, or no stable: nothing to object to.
+ */
+export function environmentKey(s: Stretch, metric: Metric, ceiling: number): boolean {
+  if (s.e <= 0) return true;
+  const excess = (times: number) => tail(s.xe, times * s.e, s.v / (s.e * s.e));
+  if (metric === "regression" && s.e < ceiling * s.ne) return excess(1) <= 0.001;
+  if (metric !== "regression" && s.e < 0.7 * ceiling * s.ne) return true;
+  return excess(2) <= 0.05;
+}

@@ -1,0 +1,133 @@
+/**
+ * The literal rule, as it is written in most runbooks: two consecutive windows over the ceiling fail. Each metric counts its own
+ * windows. A window that says nothing about the canary (no requests, incomplete, or stable over its ceiling just the same) neither
+ * extends a count nor clears it.
+ */
+import type { Policy } from "@aviary/shared/contract/policy.ts";
+import type { Reason } from "@aviary/shared/contract/reasons.ts";
+import type { Outcome } from "@aviary/shared/contract/verdict.ts";
+import * as histogram from "@aviary/shared/histogram.ts";
+import type { Graded } from "./graded.ts";
+import type { Metric } from "./rule.ts";
+import { compareRate, METRIC_CODE, METRICS } from "./rule.ts";
+import type { Tally, WindowTally } from "./tally.ts";
+import { fit, grouped, milliseconds, percent } from "./words.ts";
+
+/** Windows over the limit up to now, by metric. */
+export type LiteralCounts = { readonly [metric in Metric]: number };
+
+export const NO_COUNTS: LiteralCounts = { errors: 0, ceiling: 0, regression: 0 };
+
+/** Both slices in one window, all AZs together. */
+export interface SliceFigures {
+  readonly requests: number;
+  readonly errors: number;
+  /** Null when no latency was seen. */
+  readonly p99Ms: number | null;
+}
+
+export interface WindowFigures {
+  readonly canary: SliceFigures;
+  readonly stable: SliceFigures;
+}
+
+export interface LiteralResult {
+  readonly counts: LiteralCounts;
+  readonly outcomes: Readonly<Record<Metric, Outcome>>;
+  readonly reasons: readonly Graded[];
+}
+
+const WINDOWS_TO_FAIL = 2;
+
+export function figuresOf(tally: WindowTally): WindowFigures {
+  return { canary: sliceFigures(tally.azs.map((az) => az.judged)), stable: sliceFigures(tally.azs.map((az) => az.compared)) };
+}
+
+/** @param complete whether the window may count at all. */
+export function literalRule(figures: WindowFigures, complete: boolean, before: LiteralCounts, policy: Policy): LiteralResult {
+  const counts = { ...before };
+  const outcomes: Record<Metric, Outcome> = { errors: "pass", ceiling: "pass", regression: "pass" };
+  const reasons: Graded[] = [];
+  for (const metric of METRICS) {
+    const seen = look(metric, figures, policy);
+    if (seen === "shared") {
+      outcomes[metric] = "hold";
+      reasons.push({ outcome: "hold", reason: sharedReason(metric, figures, policy) });
+    } else if (seen === "over") {
+      if (complete) counts[metric]++;
+      const outcome = complete && counts[metric] >= WINDOWS_TO_FAIL ? "fail" : "hold";
+      outcomes[metric] = outcome;
+      reasons.push({ outcome, reason: overReason(metric, figures, policy, outcome === "fail" ? counts[metric] : 0) });
+    } else if (seen === "under" && complete) {
+      counts[metric] = 0;
+    }
+  }
+  return { counts, outcomes, reasons };
+}
+
+function look(metric: Metric, { canary, stable }: WindowFigures, policy: Policy): "over" | "under" | "shared" | "unknown" {
+  const { max5xxRate, maxP99Ms, maxP99RegressionRatio } = policy.thresholds;
+  if (metric === "errors") {
+    if (canary.requests === 0) return "unknown";
+    if (compareRate(canary.errors, canary.requests, max5xxRate) <= 0) return "under";
+    return stable.requests > 0 && compareRate(stable.errors, stable.requests, max5xxRate) > 0 ? "shared" : "over";
+  }
+  if (canary.p99Ms === null) return "unknown";
+  if (metric === "ceiling") {
+    if (canary.p99Ms <= maxP99Ms) return "under";
+    return stable.p99Ms !== null && stable.p99Ms > maxP99Ms ? "shared" : "over";
+  }
+  if (stable.p99Ms === null) return "unknown";
+  return canary.p99Ms > maxP99RegressionRatio * stable.p99Ms ? "over" : "under";
+}
+
+/** @param failed how many windows in a row, when that fails; 0 for a hold. */
+function overReason(metric: Metric, { canary, stable }: WindowFigures, policy: Policy, failed: number): Reason {
+  const { max5xxRate, maxP99Ms, maxP99RegressionRatio } = policy.thresholds;
+  const rule = failed > 0 ? `; ${failed} windows in a row are over, two fail` : "; one window over: two consecutive windows fail";
+  if (metric === "errors") {
+    const rate = canary.errors / canary.requests;
+    const facts = `${grouped(canary.errors)} of ${grouped(canary.requests)} requests failed in this window (${percent(rate)}, ceiling ${percent(max5xxRate)})`;
+    return { code: METRIC_CODE[metric], metric: "5xx_rate", value: rate, limit: max5xxRate, unit: "1", text: fit(facts + rule) };
+  }
+  const p99 = canary.p99Ms!;
+  if (metric === "ceiling") {
+    const facts = `p99 was ${milliseconds(p99)} in this window, ceiling ${milliseconds(maxP99Ms)}`;
+    return { code: METRIC_CODE[metric], metric: "p99_ms", value: p99, limit: maxP99Ms, unit: "ms", text: fit(facts + rule) };
+  }
+  const ratio = p99 / stable.p99Ms!;
+  const facts = `p99 was ${milliseconds(p99)} in this window, ${Number(ratio.toFixed(2))} x stable's ${milliseconds(stable.p99Ms!)} (limit ${maxP99RegressionRatio} x)`;
+  return {
+    code: METRIC_CODE[metric],
+    metric: "p99_regression_ratio",
+    value: ratio,
+    limit: maxP99RegressionRatio,
+    unit: "1",
+    text: fit(facts + rule),
+  };
+}
+
+function sharedReason(metric: Metric, { canary, stable }: WindowFigures, policy: Policy): Reason {
+  const { max5xxRate, maxP99Ms } = policy.thresholds;
+  if (metric === "errors") {
+    const rate = canary.errors / canary.requests;
+    const facts = `${percent(rate)} of the canary's requests failed in this window, and ${percent(stable.errors / stable.requests)} of stable's`;
+    const text = fit(facts, ` (ceiling ${percent(max5xxRate)})`, ": both suffer, not the canary's doing");
+    return { code: "environment", metric: "5xx_rate", value: rate, limit: max5xxRate, unit: "1", text };
+  }
+  const facts = `p99 was ${milliseconds(canary.p99Ms!)} on the canary and ${milliseconds(stable.p99Ms!)} on stable in this window`;
+  const text = fit(facts, ` (ceiling ${milliseconds(maxP99Ms)})`, ": both suffer, not the canary's doing");
+  return { code: "environment", metric: "p99_ms", value: canary.p99Ms!, limit: maxP99Ms, unit: "ms", text };
+}
+
+function sliceFigures(tallies: readonly Tally[]): SliceFigures {
+  const latency = histogram.create();
+  let requests = 0;
+  let errors = 0;
+  for (const tally of tallies) {
+    requests += tally.requests;
+    errors += tally.errors;
+    histogram.merge(latency, tally.latency);
+  }
+  return { requests, errors, p99Ms: histogram.quantile(latency, 0.99) };
+}

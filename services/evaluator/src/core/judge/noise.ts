@@ -1,0 +1,52 @@
+/**
+ * The two kinds of noise that luck knows, learned from a reference of healthy windows: `rho`, how much the rate itself differs from
+ * window to window (intra-class correlation of the counts), and `phi`, how many bad requests come at once (bursts inside a window).
+ */
+import type { Counts } from "./counts.ts";
+import { EMPTY, withWindow } from "./counts.ts";
+
+export interface Noise {
+  readonly rho: number;
+  readonly phi: number;
+}
+
+/** Prior weight of "no bursts". */
+export const BURST_PRIOR = 2;
+const LEAST_RHO = 1e-6;
+const MOST_RHO = 0.05;
+/** Below this many effective windows a reference may raise rho above its default, not lower it. */
+const ENOUGH_WINDOWS = 24;
+
+/** What is assumed without a reference: rates that vary by a quarter of the ceiling, no bursts. */
+export function defaultNoise(ceiling: number): Noise {
+  return { rho: clamped(ceiling / 4), phi: 1 };
+}
+
+/**
+ * Learns from windows with n > 0; fewer than two teach nothing and give the default.
+ * @param windows healthy windows; only `n`, `x`, `s2`, `q2` are read.
+ * @param ceiling share of bad requests that is allowed, a fraction.
+ */
+export function learnNoise(windows: readonly Counts[], ceiling: number): Noise {
+  const seen = windows.filter((w) => w.n > 0);
+  const k = seen.length;
+  if (k < 2) return defaultNoise(ceiling);
+  let sum = EMPTY;
+  for (const w of seen) sum = withWindow(sum, w, ceiling);
+  const phi = Math.max(1, (sum.a + BURST_PRIOR) / (sum.single + BURST_PRIOR));
+  const rate = sum.x / sum.n;
+  let squares = 0;
+  for (const w of seen) squares += (w.x - rate * w.n) ** 2;
+  const dispersion = ((squares * k) / (k - 1) + 1) / (sum.x + 1);
+  const effective = (sum.n * sum.n) / sum.q;
+  const perWindow = sum.q / sum.n;
+  const doubt = Math.sqrt(2 / Math.max(effective - 1, 1) + phi / (sum.x + 1));
+  const low = Math.max(0, (dispersion - phi) / perWindow);
+  const high = Math.max(0, (dispersion * (1 + doubt) - phi) / perWindow);
+  const raised = Math.max(ceiling / 4, low);
+  return { rho: clamped(effective >= ENOUGH_WINDOWS ? Math.min(raised, high) : raised), phi };
+}
+
+function clamped(rho: number): number {
+  return Math.min(MOST_RHO, Math.max(LEAST_RHO, rho));
+}

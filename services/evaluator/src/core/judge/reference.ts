@@ -1,0 +1,75 @@
+/**
+ * The judge's reference: what was learned from healthy traffic before a run, frozen at its start. It travels in the verdict record
+ * as plain numbers: `errors.rho`, `errors.phi`, ... for the whole slice, `<az>/errors.rho`, ... for each AZ.
+ */
+import type { Policy } from "@aviary/shared/contract/policy.ts";
+import type { Reference } from "@aviary/shared/contract/verdict.ts";
+import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
+import * as histogram from "@aviary/shared/histogram.ts";
+import { measure } from "./measure.ts";
+import type { Noise } from "./noise.ts";
+import { defaultNoise, learnNoise } from "./noise.ts";
+import type { Metric } from "./rule.ts";
+import { ceilingOf, LONGEST, METRICS, WHOLE } from "./rule.ts";
+import type { SliceName, WindowTally } from "./tally.ts";
+import { tallyWindow } from "./tally.ts";
+
+/** How many windows a reference is made of at most: four hours of five minutes. */
+export const REFERENCE_WINDOWS = 48;
+
+/**
+ * Learns the noise of each metric from closed windows, oldest first; of more than 48 the last 48 are used.
+ * @param slice `stable`, or `canary` for the same gateways before the run (a fleet without a stable slice).
+ * @returns `from: "none"` when fewer than two windows had traffic: the judge then assumes its defaults.
+ */
+export function referenceFrom(windows: readonly ClosedWindow[], policy: Policy, slice: SliceName): Reference {
+  const tallies = windows.slice(-REFERENCE_WINDOWS).map((window) => tallyWindow(window, policy.traffic, slice));
+  const names = new Set(tallies.flatMap(({ azs }) => azs.filter(({ judged }) => judged.requests > 0).map(({ az }) => az)));
+  const used = tallies.filter(({ azs }) => azs.some(({ judged }) => judged.requests > 0)).length;
+  if (used < 2) return { windows: used, from: "none", figures: {} };
+  const figures: Record<string, number> = {};
+  for (const name of [WHOLE, ...[...names].sort()]) Object.assign(figures, learn(tallies, name, policy));
+  return { windows: used, from: slice === "stable" ? "stable" : "same-gateways", figures };
+}
+
+/** The noise that holds for a view: that of its own AZ, else that of the whole slice, else the default. */
+export function referenceNoise(
+  reference: Reference | null,
+  view: string,
+  metric: Metric,
+  ceiling: number,
+): { readonly noise: Noise; readonly windows: number } {
+  for (const name of [view, WHOLE]) {
+    const rho = reference?.figures[figureName(name, metric, "rho")];
+    const phi = reference?.figures[figureName(name, metric, "phi")];
+    if (reference !== null && isUsable(rho, 0) && isUsable(phi, 1)) return { noise: { rho, phi }, windows: reference.windows };
+  }
+  return { noise: defaultNoise(ceiling), windows: 0 };
+}
+
+function isUsable(value: number | undefined, least: number): value is number {
+  return value !== undefined && Number.isFinite(value) && value >= least;
+}
+
+/** The figures of one view. The regression is counted against the threshold of the newest 12 windows, as at the run's start. */
+function learn(tallies: readonly WindowTally[], name: string, policy: Policy): Record<string, number> {
+  const latest = histogram.create();
+  const views = tallies.map(({ azs }) => azs.filter(({ az }) => name === WHOLE || az === name));
+  for (const azs of views.slice(-LONGEST)) for (const { judged } of azs) histogram.merge(latest, judged.latency);
+  const counted = views.map((azs) => measure(azs, azs, latest, policy));
+  const figures: Record<string, number> = {};
+  const limitMs = counted.at(-1)?.threshold?.limitMs;
+  if (limitMs !== undefined) figures[figureName(name, "regression", "limit_ms")] = limitMs;
+  for (const metric of METRICS) {
+    const windows = counted.map(({ counts }) => counts[metric]).filter(({ n }) => n > 0);
+    if (windows.length < 2) continue;
+    const { rho, phi } = learnNoise(windows, ceilingOf(metric, policy));
+    figures[figureName(name, metric, "rho")] = rho;
+    figures[figureName(name, metric, "phi")] = phi;
+  }
+  return figures;
+}
+
+function figureName(view: string, metric: Metric, figure: string): string {
+  return view === WHOLE ? `${metric}.${figure}` : `${view}/${metric}.${figure}`;
+}

@@ -1,0 +1,142 @@
+/** The two-key rule for one metric of one view: every stretch that ends now is tried with the four keys. */
+import type { Counts, Stretch } from "./counts.ts";
+import { EMPTY, withWindow } from "./counts.ts";
+import { burstFactor, environmentKey, luckKey, luckOf, rateKey, steadyKey } from "./keys.ts";
+import { lowerTail, tail } from "./luck.ts";
+import type { Noise } from "./noise.ts";
+import type { Metric } from "./rule.ts";
+import { EVIDENCE_ERROR, LONGEST, LUCK_HOLD, LUCK_PART, LUCK_RUN, PROMOTE, STEP, WORSE } from "./rule.ts";
+
+/** One metric of one view since the run's start. */
+export interface Series {
+  /** The last windows, at most 12, oldest first; the last one is judged now. */
+  readonly recent: readonly Counts[];
+  /** All windows of the run. */
+  readonly run: Stretch;
+}
+
+export interface Rule {
+  readonly metric: Metric;
+  /** Share of bad requests that is allowed, a fraction. */
+  readonly ceiling: number;
+  /** Factor on the probabilities of luck: the policy's `evidence`, divided by the number of AZs in the view of one AZ. */
+  readonly lambda: number;
+  /** Factor on the probability of luck that makes a stretch suspicious: 1, or one over the number of AZs. */
+  readonly suspicion: number;
+  readonly noise: Noise;
+  /** Relative variance of the healthy mean itself: 0, or in a regression how well stable's own share of slow requests is known. */
+  readonly baseline: number;
+}
+
+/** A stretch that reaches the ceiling, and which keys it turned. `whole` is true for the whole run. */
+export interface Tried {
+  readonly stretch: Stretch;
+  readonly whole: boolean;
+  readonly luck: number;
+  readonly bursts: number;
+  readonly kind: "fail" | "environment" | "suspicious" | "quiet";
+  /** It has one window, which luck cannot explain, but which is below eight times the ceiling. */
+  readonly single: boolean;
+}
+
+export interface Finding {
+  readonly kind: "fail" | "environment" | "suspicious" | "clear";
+  /** The stretch that decided: among those of this kind the one that luck explains least; null when clear. */
+  readonly decided: Tried | null;
+  /** Smallest probability of luck over all stretches that reach the ceiling, or else that of the whole run; null without requests. */
+  readonly luck: number | null;
+  /** Gross faults (10 times the ceiling), and faults of twice the ceiling, are ruled out. */
+  readonly stepEvidence: boolean;
+  readonly promoteEvidence: boolean;
+  /** Chance does not explain how much worse than stable the canary is over the run. */
+  readonly worse: boolean;
+}
+
+/** @param t number of the last window since the run's start, from 1. */
+export function scan(series: Series, t: number, rule: Rule): Finding {
+  const tried = stretches(series, t, rule);
+  const decided = (["fail", "environment", "suspicious"] as const)
+    .map((kind) => tried.filter((one) => one.kind === kind).sort((p, q) => p.luck - q.luck)[0])
+    .find((one) => one !== undefined);
+  const run = series.run;
+  return {
+    kind: decided === undefined ? "clear" : (decided.kind as "fail" | "environment" | "suspicious"),
+    decided: decided ?? null,
+    luck: tried.length > 0 ? Math.min(...tried.map((one) => one.luck)) : wholeRunLuck(run, rule),
+    stepEvidence: ruledOut(run, STEP, rule),
+    promoteEvidence: ruledOut(run, PROMOTE, rule),
+    worse: isWorse(run, rule),
+  };
+}
+
+/** The last 1 to 12 windows, short of the whole run, and the whole run. Past 12 windows every further look costs: (12 / t)^2. */
+function stretches(series: Series, t: number, rule: Rule): Tried[] {
+  const brake = rule.lambda * (t <= LONGEST ? 1 : (LONGEST / t) ** 2);
+  const tried: Tried[] = [];
+  let stretch = EMPTY;
+  for (let k = 1; k <= Math.min(t - 1, series.recent.length); k++) {
+    stretch = withWindow(stretch, series.recent[series.recent.length - k]!, rule.ceiling);
+    if (rateKey(stretch, rule.ceiling)) tried.push(tryKeys(stretch, false, LUCK_PART * brake, rule));
+  }
+  const whole = { ...series.run, windows: t };
+  if (rateKey(whole, rule.ceiling)) tried.push(tryKeys(whole, true, (t === 1 ? LUCK_PART : LUCK_RUN) * brake, rule));
+  return tried;
+}
+
+function tryKeys(stretch: Stretch, whole: boolean, level: number, rule: Rule): Tried {
+  const { noise, baseline, ceiling } = rule;
+  const bursts = burstFactor(stretch, noise);
+  const luck = luckOf(stretch, noise, bursts, baseline);
+  const lucky = luckKey(stretch, luck, level);
+  const steady = lucky && steadyKey(stretch, noise, bursts, baseline, ceiling);
+  let kind: Tried["kind"] = luck <= LUCK_HOLD * rule.suspicion ? "suspicious" : "quiet";
+  if (steady) kind = environmentKey(stretch, rule.metric, ceiling) ? "fail" : "environment";
+  return { stretch, whole, luck, bursts, kind, single: lucky && !steady && stretch.windows === 1 };
+}
+
+function wholeRunLuck(run: Stretch, rule: Rule): number | null {
+  if (run.n === 0) return null;
+  return luckOf(run, rule.noise, burstFactor(run, rule.noise), rule.baseline);
+}
+
+/** Would a service with `times` the ceiling have had more bad requests than this run, all but certainly? */
+function ruledOut(run: Stretch, times: number, rule: Rule): boolean {
+  return run.n > 0 && lowerTail(run.x, times * rule.ceiling * run.n, evidenceSpread(run, times, rule)) <= EVIDENCE_ERROR;
+}
+
+function evidenceSpread(run: Stretch, times: number, rule: Rule): number {
+  const mu = times * rule.ceiling * run.n;
+  return Math.max(1e-9, (rule.noise.phi - 1) / mu + (rule.noise.rho * run.q) / (run.n * mu));
+}
+
+/**
+ * How many requests without a bad one, spread over windows of the present size, rule out `times` the ceiling.
+ * @returns an estimate for people, at least 1.
+ */
+export function cleanRequestsNeeded(run: Stretch, times: number, rule: Rule): number {
+  const perWindow = run.n > 0 ? run.q / run.n : 0;
+  let low = 0;
+  let high = 1 / (times * rule.ceiling);
+  const enough = (n: number) => {
+    const mu = times * rule.ceiling * n;
+    const c = Math.max(1e-9, (rule.noise.phi - 1) / mu + (rule.noise.rho * Math.min(perWindow, n)) / mu);
+    return lowerTail(0, mu, c) <= EVIDENCE_ERROR;
+  };
+  while (!enough(high) && high < 1e12) {
+    low = high;
+    high *= 2;
+  }
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    if (enough(middle)) high = middle;
+    else low = middle;
+    if (middle === Math.floor((low + high) / 2) && high - low <= 1) break;
+  }
+  return Math.max(1, Math.ceil(high));
+}
+
+function isWorse(run: Stretch, rule: Rule): boolean {
+  if (run.xe < 5 || run.e <= 0) return false;
+  const c = run.v / (run.e * run.e) + (rule.noise.rho * run.q) / (run.n * run.e) + (rule.noise.phi - 1) / run.e;
+  return tail(run.xe, run.e, c) <= WORSE;
+}

@@ -1,0 +1,165 @@
+/** What an operator reads of the two-key rule: one line for each way a stretch of windows can end. */
+
+import type { Policy } from "@aviary/shared/contract/policy.ts";
+import type { Reason } from "@aviary/shared/contract/reasons.ts";
+import type { Metric } from "./rule.ts";
+import { ceilingOf, compareRate, FAST, METRIC_CODE, PROMOTE, STEP } from "./rule.ts";
+import type { Finding, Rule, Tried } from "./scan.ts";
+import { cleanRequestsNeeded } from "./scan.ts";
+import type { JudgedView } from "./view.ts";
+import { fit, grouped, milliseconds, oneIn, percent, stretchWords } from "./words.ts";
+
+/** Where a finding was made, in the terms of people. */
+export interface Place {
+  /** Null for the canary as a whole. */
+  readonly az: string | null;
+  /** Above how many milliseconds a request is slow; null for errors. */
+  readonly limitMs: number | null;
+  /** Windows that the noise was learned from; 0 without a reference. */
+  readonly referenceWindows: number;
+}
+
+/** The reason of a finding that is not clear. */
+export function findingReason(finding: Finding, decided: Tried, rule: Rule, place: Place): Reason {
+  if (finding.kind === "environment")
+    return { ...figures(decided, rule, place), code: "environment", text: environmentText(decided, rule, place) };
+  const text = finding.kind === "fail" ? failText(decided, rule, place) : suspiciousText(decided, rule, place);
+  return { ...figures(decided, rule, place), code: METRIC_CODE[rule.metric], text };
+}
+
+function failText(tried: Tried, rule: Rule, place: Place): string {
+  const { stretch } = tried;
+  const single = stretch.windows === 1 ? `, more than ${FAST} x the limit` : "";
+  return fit(
+    `${counted(tried, rule, place)}${single})`,
+    `; a healthy canary shows this ${oneIn(tried.luck)}`,
+    stretch.ne > 0 ? `, stable had ${percent(stretch.e / stretch.ne)}` : null,
+    noiseClause(rule, place),
+  );
+}
+
+function suspiciousText(tried: Tried, rule: Rule, place: Place): string {
+  const alone =
+    tried.stretch.windows === 1 ? `; one window alone fails only from ${percent(Math.min(1, FAST * rule.ceiling))}` : null;
+  return fit(
+    `${counted(tried, rule, place)})`,
+    `; luck explains this ${oneIn(tried.luck)}`,
+    tried.bursts >= 2 ? `, for they come about ${Math.round(tried.bursts)} at once` : null,
+    alone,
+    ": the next window decides",
+    noiseClause(rule, place),
+  );
+}
+
+function environmentText({ stretch, whole }: Tried, rule: Rule, place: Place): string {
+  return fit(
+    `${prefix(place)}${grouped(stretch.xe)} of ${grouped(stretch.ne)} requests ${bad(rule.metric, place)} in ${stretchWords(stretch.windows, whole)}`,
+    `, but at stable's rate it would be ${grouped(stretch.e)}`,
+    ": both suffer, not the canary's doing",
+  );
+}
+
+/** Why a pass is not possible yet: what was seen does not rule out a gross fault. */
+export function evidenceReason(run: Tried["stretch"], rule: Rule, place: Place): Reason {
+  const gross = percent(Math.min(1, STEP * rule.ceiling));
+  const text =
+    run.x === 0
+      ? fit(
+          `${grouped(run.n)} requests, none ${bad(rule.metric, place)}`,
+          `; about ${grouped(cleanRequestsNeeded(run, STEP, rule))} are needed to rule out a gross fault (${gross})`,
+          noiseClause(rule, place),
+        )
+      : fit(
+          `${grouped(run.x)} of ${grouped(run.n)} requests ${bad(rule.metric, place)}; that does not rule out a gross fault (${gross}) yet`,
+        );
+  return { code: "low_traffic", ...measured(rule.metric, run.x / run.n, rule.ceiling), text };
+}
+
+/** Why a run that passes is not promotable yet. */
+export function promotionWarning(run: Tried["stretch"], rule: Rule, place: Place): Reason {
+  const limit = percent(Math.min(1, PROMOTE * rule.ceiling));
+  const text = fit(
+    `No promotion yet: ${grouped(run.x)} of ${grouped(run.n)} requests ${bad(rule.metric, place)}`,
+    `; ${limit} is not ruled out`,
+    run.x === 0 ? `, which takes about ${grouped(cleanRequestsNeeded(run, PROMOTE, rule))} without one` : null,
+    noiseClause(rule, place),
+  );
+  return { code: "low_traffic", ...measured(rule.metric, run.x / run.n, rule.ceiling), text };
+}
+
+/** Under the ceiling, and yet clearly worse than stable. */
+export function worseWarning(run: Tried["stretch"], rule: Rule): Reason {
+  const times = run.xe / run.e;
+  const text = fit(
+    `No promotion: ${grouped(run.xe)} of ${grouped(run.ne)} requests failed, ${Number(times.toPrecision(2))} x as many as at stable's rate`,
+    ` (${percent(run.e / run.ne)})`,
+    ", though under the ceiling",
+  );
+  return { code: METRIC_CODE[rule.metric], ...measured(rule.metric, run.x / run.n, rule.ceiling), text };
+}
+
+/** A window over its limit that the rule does not act on: a spike in one AZ, or few enough to be luck, must be seen all the same. */
+export function overWarning(x: number, n: number, metric: Metric, ceiling: number, place: Place, why: string | null): Reason {
+  const share = `${percent(x / n)}, limit ${percent(ceiling)}`;
+  const text = fit(
+    `${prefix(place)}${grouped(x)} of ${grouped(n)} requests ${bad(metric, place)} in this window (${share})`,
+    why,
+  );
+  return { ...where(place), code: METRIC_CODE[metric], ...measured(metric, x / n, ceiling), text };
+}
+
+/** In the literal mode only the whole canary is judged: an AZ that is over its limit alone is a warning. */
+export function spikesByAz(views: readonly JudgedView[], policy: Policy): Reason[] {
+  if (views.length <= 2) return [];
+  const warnings: Reason[] = [];
+  for (const { name, measured: window } of views.slice(1)) {
+    for (const metric of ["errors", "ceiling"] as const) {
+      const { n, x } = window.counts[metric];
+      const ceiling = ceilingOf(metric, policy);
+      if (n === 0 || compareRate(x, n, ceiling) <= 0) continue;
+      const place = { az: name, limitMs: metric === "errors" ? null : policy.thresholds.maxP99Ms, referenceWindows: 0 };
+      warnings.push(overWarning(x, n, metric, ceiling, place, null));
+    }
+  }
+  return warnings;
+}
+
+/** "60 of 10,000 requests failed in the last 2 windows (0.6 %, limit 0.5 %", without the closing bracket. */
+function counted({ stretch, whole }: Tried, rule: Rule, place: Place): string {
+  const share = `${percent(stretch.x / stretch.n)}, limit ${percent(rule.ceiling)}`;
+  return `${prefix(place)}${grouped(stretch.x)} of ${grouped(stretch.n)} requests ${bad(rule.metric, place)} in ${stretchWords(stretch.windows, whole)} (${share}`;
+}
+
+function bad(metric: Metric, { limitMs }: Place): string {
+  if (metric === "errors" || limitMs === null) return "failed";
+  return metric === "ceiling"
+    ? `took over ${milliseconds(limitMs)}`
+    : `took over ${milliseconds(limitMs)} (stable's p99 and its margin)`;
+}
+
+function prefix({ az }: Place): string {
+  return az === null ? "" : `${az}: `;
+}
+
+function where({ az }: Place): { az?: string } {
+  return az === null ? {} : { az };
+}
+
+function noiseClause({ noise }: Rule, { referenceWindows }: Place): string {
+  const figures = `rho ${Number(noise.rho.toPrecision(2))}, phi ${Number(noise.phi.toPrecision(2))}`;
+  return referenceWindows > 0 ? ` [${figures} from ${referenceWindows} windows]` : ` [${figures} assumed]`;
+}
+
+function figures({ stretch }: Tried, rule: Rule, place: Place): Omit<Reason, "code" | "text"> {
+  return { ...where(place), ...measured(rule.metric, stretch.x / stretch.n, rule.ceiling) };
+}
+
+const MEASURE: Readonly<Record<Metric, string>> = {
+  errors: "5xx_rate",
+  ceiling: "slow_ratio",
+  regression: "slower_than_stable_ratio",
+};
+
+function measured(metric: Metric, value: number, limit: number): { metric: string; value: number; limit: number; unit: string } {
+  return { metric: MEASURE[metric], value, limit, unit: "1" };
+}

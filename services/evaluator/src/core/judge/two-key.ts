@@ -1,0 +1,136 @@
+/** The two-key rule over all metrics and views: the canary as a whole, and each of its AZs against the stable gateways beside it. */
+import type { Policy } from "@aviary/shared/contract/policy.ts";
+import type { Reason } from "@aviary/shared/contract/reasons.ts";
+import type { Outcome, Reference } from "@aviary/shared/contract/verdict.ts";
+import type { Graded } from "./graded.ts";
+import type { Noise } from "./noise.ts";
+import { referenceNoise } from "./reference.ts";
+import type { Metric } from "./rule.ts";
+import { ceilingOf, compareRate, LAMBDA, METRICS, WHOLE } from "./rule.ts";
+import type { Finding, Rule } from "./scan.ts";
+import { scan } from "./scan.ts";
+import type { Place } from "./sentences.ts";
+import { evidenceReason, findingReason, overWarning, promotionWarning, worseWarning } from "./sentences.ts";
+import type { JudgedView } from "./view.ts";
+
+export interface TwoKeyInput {
+  /** The whole canary first, then its AZs. */
+  readonly views: readonly JudgedView[];
+  /** Number of the window since the run's start, from 1. */
+  readonly t: number;
+  readonly policy: Policy;
+  readonly reference: Reference | null;
+  /** Windows that the regression's baseline covers. */
+  readonly baselineWindows: number;
+}
+
+export interface TwoKeyResult {
+  readonly outcomes: Readonly<Record<Metric, Outcome>>;
+  /** Fails first. */
+  readonly reasons: readonly Graded[];
+  readonly warnings: readonly Reason[];
+  /** Faults of twice the ceiling are ruled out in every metric, and the canary is not clearly worse than stable. */
+  readonly promoteEvidence: boolean;
+  readonly luck: number | null;
+  /** The noise of the 5xx rate. */
+  readonly noise: Noise;
+}
+
+const RANK = { fail: 3, environment: 2, suspicious: 1, clear: 0 } as const;
+
+interface Found {
+  readonly rule: Rule;
+  readonly place: Place;
+  readonly finding: Finding;
+  readonly judged: JudgedView;
+}
+
+export function twoKeyRule(input: TwoKeyInput): TwoKeyResult {
+  const outcomes: Record<Metric, Outcome> = { errors: "pass", ceiling: "pass", regression: "pass" };
+  const ranked: { rank: number; reason: Reason }[] = [];
+  const warnings: Reason[] = [];
+  const lucks: number[] = [];
+  let promoteEvidence = true;
+  for (const metric of METRICS) {
+    const whole = find(input, metric, input.views[0]!);
+    // Without a baseline there is no regression to judge; whether that is a hold is decided by the caller.
+    if (whole === null) continue;
+    const azs = input.views.length > 2 ? input.views.slice(1).flatMap((view) => find(input, metric, view) ?? []) : [];
+    const worst = [whole, ...azs].reduce((p, q) => (RANK[q.finding.kind] > RANK[p.finding.kind] ? q : p));
+    const evidence = whole.finding.stepEvidence;
+    if (worst.finding.kind === "fail") outcomes[metric] = "fail";
+    else if (worst.finding.kind !== "clear" || !evidence) outcomes[metric] = "hold";
+    for (const found of shown(whole, azs)) {
+      if (found.finding.decided === null) continue;
+      ranked.push({
+        rank: RANK[found.finding.kind],
+        reason: findingReason(found.finding, found.finding.decided, found.rule, found.place),
+      });
+    }
+    const run = whole.judged.view[metric].run;
+    const wanting = !evidence && whole.finding.kind === "clear" && run.n > 0;
+    if (wanting) ranked.push({ rank: 0, reason: evidenceReason(run, whole.rule, whole.place) });
+    warnings.push(...warningsOf(metric, whole, azs));
+    const worse = metric === "errors" && whole.finding.worse;
+    if (!whole.finding.promoteEvidence || worse) promoteEvidence = false;
+    lucks.push(...[whole, ...azs].flatMap(({ finding }) => finding.luck ?? []));
+  }
+  ranked.sort((p, q) => q.rank - p.rank);
+  return {
+    outcomes,
+    reasons: ranked.map(({ rank, reason }) => ({ outcome: rank === RANK.fail ? "fail" : "hold", reason })),
+    warnings,
+    promoteEvidence,
+    luck: lucks.length > 0 ? Math.min(...lucks) : null,
+    noise: referenceNoise(input.reference, WHOLE, "errors", ceilingOf("errors", input.policy)).noise,
+  };
+}
+
+/** What the rule says of a window without requests: nothing. */
+export function nothingToJudge({ reference, policy }: TwoKeyInput): TwoKeyResult {
+  const { noise } = referenceNoise(reference, WHOLE, "errors", ceilingOf("errors", policy));
+  const outcomes = { errors: "hold", ceiling: "hold", regression: "hold" } as const;
+  return { outcomes, reasons: [], warnings: [], promoteEvidence: false, luck: null, noise };
+}
+
+/** The whole view, unless it is clear, and the worst AZ when it is no better than the whole. */
+function shown(whole: Found, azs: readonly Found[]): Found[] {
+  const [worst] = [...azs].sort(
+    (p, q) => RANK[q.finding.kind] - RANK[p.finding.kind] || (p.finding.decided?.luck ?? 1) - (q.finding.decided?.luck ?? 1),
+  );
+  if (worst === undefined || RANK[worst.finding.kind] < RANK[whole.finding.kind]) return [whole];
+  return RANK[worst.finding.kind] > RANK[whole.finding.kind] ? [worst, whole] : [whole, worst];
+}
+
+function find(input: TwoKeyInput, metric: Metric, judged: JudgedView): Found | null {
+  const { policy, reference, t } = input;
+  const { threshold } = judged.measured;
+  if (metric === "regression" && threshold === null) return null;
+  const ceiling = ceilingOf(metric, policy);
+  const { noise, windows } = referenceNoise(reference, judged.name, metric, ceiling);
+  const share = judged.name === WHOLE ? 1 : 1 / (input.views.length - 1);
+  const baseline =
+    metric === "regression" && threshold !== null
+      ? (noise.phi + (noise.rho * threshold.timed) / input.baselineWindows) / (threshold.above + 1)
+      : 0;
+  const rule: Rule = { metric, ceiling, lambda: LAMBDA[policy.evidence] * share, suspicion: share, noise, baseline };
+  const limits = { errors: null, ceiling: policy.thresholds.maxP99Ms, regression: threshold?.limitMs ?? null };
+  const place: Place = { az: judged.name === WHOLE ? null : judged.name, limitMs: limits[metric], referenceWindows: windows };
+  return { rule, place, judged, finding: scan(judged.view[metric], t, rule) };
+}
+
+/** What stays below the rule's threshold and must be seen all the same. */
+function warningsOf(metric: Metric, whole: Found, azs: readonly Found[]): Reason[] {
+  const warnings: Reason[] = [];
+  for (const { judged, finding, rule, place } of [whole, ...azs]) {
+    const { n, x } = judged.measured.counts[metric];
+    if (finding.kind !== "clear" || n === 0 || compareRate(x, n, rule.ceiling) <= 0) continue;
+    warnings.push(overWarning(x, n, metric, rule.ceiling, place, ": few enough to be luck"));
+  }
+  const { finding, rule, place, judged } = whole;
+  const run = judged.view[metric].run;
+  if (finding.kind !== "clear" || !finding.stepEvidence) return warnings;
+  if (metric === "errors" && finding.worse) warnings.push(worseWarning(run, rule));
+  else if (!finding.promoteEvidence) warnings.push(promotionWarning(run, rule, place));
+  return warnings;
+}

@@ -1,0 +1,44 @@
+/** Numbers and sentences for people. A reason has room for 160 characters: what does not fit is left out, clause by clause. */
+
+const ROOM = 160;
+
+/** The first clause, and as many of the others as fit, in their order; then a full stop. */
+export function fit(first: string, ...more: readonly (string | null)[]): string {
+  let text = first.length >= ROOM ? `${first.slice(0, ROOM - 4)}...` : first;
+  for (const clause of more) {
+    if (clause !== null && text.length + clause.length < ROOM) text += clause;
+  }
+  return `${text}.`;
+}
+
+/** 12345 as "12,345". */
+export function grouped(count: number): string {
+  return String(Math.round(count)).replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
+/** A fraction in percent, to two significant digits or better: 0.005 as "0.5 %", 0.021 as "2.1 %". */
+export function percent(share: number): string {
+  const value = share * 100;
+  if (value === 0) return "0 %";
+  const digits = value >= 10 ? 1 : Math.min(6, 1 - Math.floor(Math.log10(value)));
+  return `${Number(value.toFixed(digits))} %`;
+}
+
+/** Milliseconds without needless digits. */
+export function milliseconds(ms: number): string {
+  return `${Number(ms.toPrecision(ms >= 100 ? Math.ceil(Math.log10(ms + 1)) : 3))} ms`;
+}
+
+/** A probability as "once in 700,000 times": the odds to two significant digits. */
+export function oneIn(probability: number): string {
+  if (!(probability > 1e-12)) return "less than once in a trillion times";
+  const odds = 1 / probability;
+  const unit = 10 ** Math.max(0, Math.floor(Math.log10(odds)) - 1);
+  return `once in ${grouped(Math.round(odds / unit) * unit)} times`;
+}
+
+/** "the last window", "the last 3 windows", "the 14 windows since the start". */
+export function stretchWords(windows: number, whole: boolean): string {
+  if (windows === 1) return "the last window";
+  return whole ? `the ${grouped(windows)} windows since the start` : `the last ${grouped(windows)} windows`;
+}

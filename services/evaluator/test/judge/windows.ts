@@ -1,0 +1,89 @@
+/** Closed windows for the judge's tests: built from a few numbers, everything else as an ordinary run has it. */
+import type { Policy } from "@aviary/shared/contract/policy.ts";
+import { defaultPolicy } from "@aviary/shared/contract/policy.ts";
+import type { Reference } from "@aviary/shared/contract/verdict.ts";
+import type { ClosedWindow, WindowSummary } from "@aviary/shared/contract/window.ts";
+import * as histogram from "@aviary/shared/histogram.ts";
+import { judge } from "../../src/core/judge/judge.ts";
+import type { JudgeMemory, JudgeOutcome } from "../../src/core/judge/outcome.ts";
+
+export const POLICY: Policy = defaultPolicy();
+
+export interface CellPlan {
+  readonly slice?: "canary" | "stable";
+  readonly az?: string;
+  readonly source?: WindowSummary["source"];
+  /** Requests and 5xx answers, by slot. */
+  readonly requests: readonly number[];
+  readonly errors?: readonly number[];
+  /** Latency of the requests of slot k: each [ms, how many]; 50 ms for all when absent. */
+  readonly latency?: (slot: number, requests: number) => readonly (readonly [ms: number, times: number])[];
+  readonly slotted?: boolean;
+}
+
+/** `n` spread evenly over five slots. */
+export function evenly(n: number): number[] {
+  return Array.from({ length: 5 }, (_, k) => Math.floor((n * (k + 1)) / 5) - Math.floor((n * k) / 5));
+}
+
+export function cell(plan: CellPlan): WindowSummary {
+  const { slice = "canary", az = "az-a", source = "access-log", requests, errors = [0, 0, 0, 0, 0], slotted = true } = plan;
+  const slots = requests.map((n, k) => {
+    const h = histogram.create();
+    for (const [ms, times] of plan.latency?.(k, n) ?? [[50, n]]) histogram.insert(h, ms, times);
+    return { requests: n, errors_5xx: errors[k]!, latency: histogram.toSparse(h) };
+  });
+  return { slice, az, source, slots, slotted, gateways: 2, expected: 2 };
+}
+
+export function closed(
+  index: number,
+  cells: readonly WindowSummary[],
+  changes: Partial<ClosedWindow> & { weight?: number } = {},
+): ClosedWindow {
+  const { weight = 10, ...rest } = changes;
+  const at = (minutes: number) => new Date(Date.UTC(2026, 10, 21, 10, minutes)).toISOString();
+  return {
+    window: { start: at(5 * index), end: at(5 * index + 5), index, weight },
+    complete: true,
+    gaps: [],
+    late: 0,
+    queue_depth: null,
+    cells: [...cells],
+    ...rest,
+  };
+}
+
+/** Canary cell from totals: errors in the slots named by `where`, one after the other, the first slots by default. */
+export function canary(n: number, errors: number, where: readonly number[] = [0, 1, 2, 3, 4]): WindowSummary {
+  const bySlot = [0, 0, 0, 0, 0];
+  for (let k = 0; k < errors; k++) bySlot[where[k % where.length]!]!++;
+  return cell({ requests: evenly(n), errors: bySlot });
+}
+
+export function stable(n: number, errors: number, az = "az-a"): WindowSummary {
+  return cell({ slice: "stable", az, requests: evenly(n), errors: [errors, 0, 0, 0, 0] });
+}
+
+export interface RunPlan {
+  readonly policy?: Policy;
+  readonly reference?: Reference | null;
+  readonly hasStable?: boolean;
+}
+
+/** Judges a run window by window, as the evaluator does; the memory goes through JSON each time. */
+export function judgeRun(windows: readonly ClosedWindow[], plan: RunPlan = {}): JudgeOutcome[] {
+  const outcomes: JudgeOutcome[] = [];
+  let memory: JudgeMemory | null = null;
+  for (let t = 1; t <= windows.length; t++) {
+    const run = { judged: t - 1, memory, reference: plan.reference ?? null, hasStable: plan.hasStable ?? true };
+    const outcome = judge(windows.slice(Math.max(0, t - 12), t), plan.policy ?? POLICY, run);
+    memory = JSON.parse(JSON.stringify(outcome.memory)) as JudgeMemory;
+    outcomes.push(outcome);
+  }
+  return outcomes;
+}
+
+export function noise(rho: number, phi = 1): Reference {
+  return { windows: 48, from: "stable", figures: { "errors.rho": rho, "errors.phi": phi } };
+}
