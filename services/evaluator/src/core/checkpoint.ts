@@ -1,0 +1,101 @@
+/**
+ * The whole state of the fold as text and back: everything as of one position in the log, open windows included. A restart is this
+ * plus the fold of what follows, and gives the same bytes as a fold that was never interrupted.
+ *
+ * Maps, sets, histograms and infinities, which JSON lacks, are written as objects with one tagged key.
+ */
+import * as histogram from "@aviary/shared/histogram.ts";
+import type { GatewayState } from "./gateway.ts";
+import type { Setup } from "./setup.ts";
+import { type CanaryState, createCanary, createState, type LaneState, newFrame, type State } from "./state.ts";
+
+export const CHECKPOINT_SCHEMA = "aviary/checkpoint.v1";
+
+interface CheckpointFile {
+  readonly schema: string;
+  readonly policy_hash: string;
+  /** First sequence that the state has not folded. */
+  readonly replay_from: number;
+  readonly state: Pick<
+    State,
+    "sequence" | "nowMs" | "gateways" | "canaries" | "lanes" | "dead" | "nextDeadlineMs" | "lastCheckpointMs"
+  >;
+}
+
+function isHistogram(value: object): value is histogram.Histogram {
+  return "bins" in value && value.bins instanceof Float64Array;
+}
+
+function encode(_key: string, value: unknown): unknown {
+  if (value === Number.POSITIVE_INFINITY) return { $infinity: 1 };
+  if (value instanceof Map) return { $map: [...value] };
+  if (value instanceof Set) return { $set: [...value] };
+  if (typeof value === "object" && value !== null && isHistogram(value)) return { $histogram: histogram.toSparse(value) };
+  return value;
+}
+
+function decode(_key: string, value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  const tagged = value as { $infinity?: 1; $map?: [unknown, unknown][]; $set?: unknown[]; $histogram?: histogram.LatencySparse };
+  if (tagged.$infinity !== undefined) return Number.POSITIVE_INFINITY;
+  if (tagged.$map !== undefined) return new Map(tagged.$map);
+  if (tagged.$set !== undefined) return new Set(tagged.$set);
+  if (tagged.$histogram !== undefined) return histogram.fromSparse(tagged.$histogram);
+  return value;
+}
+
+/** The state as text. */
+export function encodeCheckpoint(state: State): string {
+  const { sequence, nowMs, gateways, canaries, lanes, dead, nextDeadlineMs, lastCheckpointMs } = state;
+  const file: CheckpointFile = {
+    schema: CHECKPOINT_SCHEMA,
+    policy_hash: state.setup.policyHash,
+    replay_from: sequence + 1,
+    state: { sequence, nowMs, gateways, canaries, lanes, dead, nextDeadlineMs, lastCheckpointMs },
+  };
+  return JSON.stringify(file, encode);
+}
+
+/**
+ * Reads a checkpoint back under the present setup. Gateways, canaries and lanes that the fleet file no longer has are forgotten, new
+ * ones start empty. When a policy changed, runs and latches stay, and rows of windows and the judge's memory start anew.
+ * @returns undefined when the text is not a checkpoint of this version: then the log is folded from its beginning
+ */
+export function decodeCheckpoint(text: string, setup: Setup): State | undefined {
+  let file: CheckpointFile;
+  try {
+    file = JSON.parse(text, decode) as CheckpointFile;
+  } catch {
+    return undefined;
+  }
+  if (file?.schema !== CHECKPOINT_SCHEMA) return undefined;
+  const state = createState(setup);
+  state.sequence = file.state.sequence;
+  state.nowMs = file.state.nowMs;
+  state.lastCheckpointMs = file.state.lastCheckpointMs;
+  state.nextDeadlineMs = file.state.nextDeadlineMs;
+  for (const [key, count] of file.state.dead) state.dead.set(key, count);
+  const policyChanged = file.policy_hash !== setup.policyHash;
+  for (const key of state.gateways.keys()) {
+    const known: GatewayState | undefined = file.state.gateways.get(key);
+    const entry = setup.gateways.get(key)!;
+    if (known !== undefined) state.gateways.set(key, { ...known, slice: entry.slice });
+  }
+  for (const [key, canarySetup] of setup.canaries) {
+    const known: CanaryState | undefined = file.state.canaries.get(key);
+    const canary = known ?? createCanary(canarySetup);
+    state.canaries.set(key, canary);
+    if ((policyChanged || known === undefined) && state.lastCheckpointMs > 0) {
+      newFrame(canary, canarySetup, state.nowMs);
+      canary.staleCheckMs = state.nowMs + 1;
+      if (canary.run !== null) Object.assign(canary.run, { judged: 0, memory: null, windows: [], outcome: null });
+    }
+  }
+  for (const [name, lane] of setup.lanes) {
+    const known: LaneState | undefined = file.state.lanes.get(name);
+    if (known !== undefined) state.lanes.set(name, known);
+    else if (state.lastCheckpointMs > 0) state.lanes.get(name)!.nextTickMs = state.nowMs + lane.pollingInterval;
+  }
+  if (policyChanged) state.nextDeadlineMs = state.nowMs;
+  return state;
+}

@@ -1,0 +1,59 @@
+/**
+ * Dead letters: what could not be read is put aside with its reason. At most so many a sender and minute of broker time are written;
+ * the rest is counted and reported with the next one, so that a flood of garbage stays small.
+ */
+import type { DeadLetter } from "@aviary/shared/contract/dead.ts";
+import { incident } from "@aviary/shared/contract/incident.ts";
+import type { Effect } from "./effects.ts";
+import type { UnreadableInput } from "./inputs.ts";
+import { isoTime } from "./iso-time.ts";
+import type { State } from "./state.ts";
+
+export const DEAD_PER_MINUTE = 10;
+const MAX_SENDERS = 1_000;
+
+/** Effects of one unreadable message: a letter, or nothing while its sender is over the limit. The first of a minute is an incident. */
+export function deadEffect(state: State, input: UnreadableInput, sender: string): Effect[] {
+  const key = sender.slice(0, 200);
+  const minute = Math.floor(input.storedAt / 60_000);
+  let count = state.dead.get(key);
+  if (count === undefined) {
+    if (state.dead.size >= MAX_SENDERS) state.dead.delete(state.dead.keys().next().value!);
+    count = { minute, written: 0, suppressed: 0 };
+    state.dead.set(key, count);
+  }
+  if (count.minute !== minute) {
+    count.minute = minute;
+    count.written = 0;
+  }
+  if (count.written >= DEAD_PER_MINUTE) {
+    count.suppressed += 1;
+    return [];
+  }
+  count.written += 1;
+  const letter: DeadLetter = {
+    service: "evaluator",
+    reason: input.reason,
+    text: input.text.slice(0, 300),
+    subject: input.subject.slice(0, 320),
+    sequence: input.sequence,
+    stored_at: isoTime(input.storedAt),
+    excerpt: input.excerpt.slice(0, 512),
+    suppressed: count.suppressed,
+  };
+  count.suppressed = 0;
+  const effects: Effect[] = [{ kind: "dead", id: `dead-${input.sequence}`, letter }];
+  if (count.written === 1) {
+    effects.push({
+      kind: "incident",
+      incident: incident(
+        "unreadable",
+        isoTime(input.storedAt),
+        `${key}|${minute}`,
+        {},
+        { sender: key, reason: input.reason, text: letter.text },
+      ),
+    });
+  }
+  return effects;
+}

@@ -1,0 +1,30 @@
+/** When the fold must look at a canary again, if no message makes it look earlier. Bringing a canary to rest at T sees to every deadline up to T. */
+
+import { observationMs } from "./run.ts";
+import type { CanarySetup } from "./setup.ts";
+import type { CanaryState, State } from "./state.ts";
+import { closeAtMs } from "./window.ts";
+
+/** The earliest deadline of one canary, broker time; Infinity before the log began. */
+export function canaryDeadlineMs(state: State, canary: CanaryState, setup: CanarySetup): number {
+  const { policy } = setup;
+  const { run } = canary;
+  let next = canary.frame === null ? Number.POSITIVE_INFINITY : closeAtMs(canary.frame, policy.graceMs);
+  const consider = (ms: number): void => {
+    if (ms > canary.settledAtMs && ms < next) next = ms;
+  };
+  consider(canary.staleCheckMs);
+  if (canary.observed !== null) consider(canary.observed.sinceMs + observationMs(state, setup));
+  if (canary.maintenance !== null) consider(canary.maintenance.untilMs);
+  for (const key of setup.gateways) {
+    const until = state.gateways.get(key)!.maintenanceUntilMs;
+    if (until > 0) consider(until);
+  }
+  if (run === null) return next;
+  if (run.state === "pending") consider(run.sinceMs + policy.maxPendingMs);
+  if (run.state === "warming") consider(run.judgeFromMs);
+  if (run.state === "warming" || run.state === "active" || (run.state === "failed" && !run.over))
+    consider(run.sinceMs + policy.maxRunMs);
+  if (run.state === "active" && run.heldSinceMs > 0 && !run.holdExpired) consider(run.heldSinceMs + policy.holdBudgetMs);
+  return next;
+}

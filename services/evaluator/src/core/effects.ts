@@ -1,0 +1,27 @@
+/**
+ * What the fold wants done, as values. Each carries an id computed from content, so doing it twice does it once.
+ * The list of one step is already in the order in which it must be performed: incidents, verdict, lanes and demand, checkpoint.
+ */
+import type { DeadLetter } from "@aviary/shared/contract/dead.ts";
+import type { Incident } from "@aviary/shared/contract/incident.ts";
+import type { LaneRecord } from "@aviary/shared/contract/lane.ts";
+import type { VerdictRecord } from "@aviary/shared/contract/verdict.ts";
+
+export type Effect =
+  | { readonly kind: "dead"; readonly id: string; readonly letter: DeadLetter }
+  | { readonly kind: "incident"; readonly incident: Incident }
+  | { readonly kind: "verdict"; readonly record: VerdictRecord }
+  | { readonly kind: "lane"; readonly record: LaneRecord }
+  /** The durable of this lane shall have this many messages pending. */
+  | { readonly kind: "demand"; readonly lane: string; readonly depth: number }
+  /** Save the state as it is after this step. */
+  | { readonly kind: "checkpoint" };
+
+export const NO_EFFECTS: readonly Effect[] = [];
+
+const ORDER: Readonly<Record<Effect["kind"], number>> = { dead: 0, incident: 1, verdict: 2, lane: 3, demand: 4, checkpoint: 5 };
+
+/** People hear before KEDA adds replicas (R87), and a checkpoint never points past what is not yet done. Stable within a kind. */
+export function inOrder(effects: readonly Effect[]): readonly Effect[] {
+  return effects.length < 2 ? effects : [...effects].sort((a, b) => ORDER[a.kind] - ORDER[b.kind]);
+}

@@ -1,0 +1,186 @@
+/**
+ * What the fold knows of one gateway: the newest of each kind of signal, its release, its disk level. Each `take…` function folds
+ * one body in and says whether a *fact* changed, that is, something a verdict could show; everything else is free.
+ */
+import type { Policy } from "@aviary/shared/contract/policy.ts";
+import { DISK_HYSTERESIS_RATIO } from "@aviary/shared/contract/policy.ts";
+import type { Release, Slice } from "@aviary/shared/contract/run.ts";
+import type { Signal, SignalBody } from "@aviary/shared/contract/signal.ts";
+import type { SignalKind } from "@aviary/shared/contract/subjects.ts";
+import { createSequenceTrack, type SequenceTrack } from "./sequence.ts";
+import type { GatewaySetup } from "./setup.ts";
+
+export type DiskLevel = "green" | "yellow" | "red";
+
+/** When a kind was last seen, and how often it comes. */
+export interface Seen {
+  observedAtMs: number;
+  periodMs: number;
+}
+
+export interface GatewayState {
+  readonly key: string;
+  readonly az: string;
+  readonly name: string;
+  readonly slice: Slice;
+  readonly sequence: SequenceTrack;
+  /** The slice that the collector claims; null before its first signal. */
+  claimed: Slice | null;
+  release: Release;
+  /** Event time since which `release` holds. */
+  releaseSinceMs: number;
+  /** Newest sighting a kind. Synthetic and real traffic are seen apart. */
+  readonly seen: Map<SignalKind | "synthetic", Seen>;
+  health: SignalBody<"health"> | null;
+  disk: SignalBody<"disk"> | null;
+  diskLevel: DiskLevel;
+  /** Broker time at which the level last rose; a rise inside a run fails it. */
+  diskRoseAtMs: number;
+  doctor: SignalBody<"doctor"> | null;
+  doctorAtMs: number;
+  deps: SignalBody<"deps"> | null;
+  process: SignalBody<"process"> | null;
+  rolloutWeight: number | null;
+  /** A signal from the future came and none from the present since. */
+  clockAhead: boolean;
+  maintenanceUntilMs: number;
+  maintenanceReason: string;
+}
+
+const UNKNOWN_RELEASE: Release = { gateway_version: null, skill_hash: null, fragment_hash: null };
+
+export function createGateway(setup: GatewaySetup): GatewayState {
+  return {
+    key: setup.key,
+    az: setup.az,
+    name: setup.name,
+    slice: setup.slice,
+    sequence: createSequenceTrack(),
+    claimed: null,
+    release: UNKNOWN_RELEASE,
+    releaseSinceMs: 0,
+    seen: new Map(),
+    health: null,
+    disk: null,
+    diskLevel: "green",
+    diskRoseAtMs: 0,
+    doctor: null,
+    doctorAtMs: 0,
+    deps: null,
+    process: null,
+    rolloutWeight: null,
+    clockAhead: false,
+    maintenanceUntilMs: 0,
+    maintenanceReason: "",
+  };
+}
+
+/**
+ * Notes that a kind was seen.
+ * @returns `older` when a newer one is known already: then the body must not overwrite it; `fresh` when the kind was absent or had
+ * gone stale by `nowMs`, or comes at another period now, which is a change of fact; `same` otherwise.
+ */
+export function see(
+  gateway: GatewayState,
+  kind: SignalKind | "synthetic",
+  observedAtMs: number,
+  periodMs: number,
+  nowMs: number,
+  graceMs: number,
+): "older" | "fresh" | "same" {
+  const seen = gateway.seen.get(kind);
+  if (seen === undefined) {
+    gateway.seen.set(kind, { observedAtMs, periodMs });
+    return "fresh";
+  }
+  if (observedAtMs < seen.observedAtMs) return "older";
+  const wasStale = nowMs >= staleAtMs(seen, graceMs) || seen.periodMs !== periodMs;
+  seen.observedAtMs = observedAtMs;
+  seen.periodMs = periodMs;
+  return wasStale ? "fresh" : "same";
+}
+
+/** A kind is stale once the broker's clock has passed this: two periods and the grace after it was observed. */
+export function staleAtMs(seen: Seen, graceMs: number): number {
+  return seen.observedAtMs + 2 * seen.periodMs + graceMs;
+}
+
+/** Takes the release of an envelope. A part that the collector does not know yet leaves the known one standing. */
+export function takeRelease(gateway: GatewayState, signal: Signal, observedAtMs: number): boolean {
+  const known = gateway.release;
+  const version = signal.gateway_version ?? known.gateway_version;
+  const skills = signal.skill_hash ?? known.skill_hash;
+  const fragment = signal.fragment_hash ?? known.fragment_hash;
+  if (version === known.gateway_version && skills === known.skill_hash && fragment === known.fragment_hash) return false;
+  gateway.release = { gateway_version: version, skill_hash: skills, fragment_hash: fragment };
+  gateway.releaseSinceMs = observedAtMs;
+  return true;
+}
+
+export function takeHealth(gateway: GatewayState, body: SignalBody<"health">): boolean {
+  const before = gateway.health;
+  gateway.health = body;
+  return (
+    before === null ||
+    before.state !== body.state ||
+    before.warm !== body.warm ||
+    before.worker_reachable !== body.worker_reachable ||
+    before.failing.join() !== body.failing.join() ||
+    before.suppressed.join() !== body.suppressed.join()
+  );
+}
+
+/**
+ * The disk level with hysteresis: a mark is crossed at or above it (C11: the boundary counts), and cleared two points below it.
+ * @param tier the fleet file's word; capacity is what the tier was guessed from, so the file wins
+ */
+export function diskLevel(
+  before: DiskLevel,
+  usedRatio: number,
+  marks: { readonly yellow: number; readonly red: number },
+): DiskLevel {
+  if (usedRatio >= marks.red || (before === "red" && usedRatio >= marks.red - DISK_HYSTERESIS_RATIO)) return "red";
+  if (usedRatio >= marks.yellow || (before !== "green" && usedRatio >= marks.yellow - DISK_HYSTERESIS_RATIO)) return "yellow";
+  return "green";
+}
+
+const LEVELS: readonly DiskLevel[] = ["green", "yellow", "red"];
+
+/** @returns whether a fact changed; `gateway.diskRoseAtMs` tells a rise from a fall. */
+export function takeDisk(
+  gateway: GatewayState,
+  body: SignalBody<"disk">,
+  tier: keyof Policy["disk"],
+  policy: Policy,
+  storedAtMs: number,
+): boolean {
+  const before = gateway.disk;
+  const level = diskLevel(gateway.diskLevel, body.used_ratio, policy.disk[tier]);
+  const changed = before === null || level !== gateway.diskLevel || before.writable !== body.writable;
+  if (LEVELS.indexOf(level) > LEVELS.indexOf(gateway.diskLevel)) gateway.diskRoseAtMs = storedAtMs;
+  gateway.disk = body;
+  gateway.diskLevel = level;
+  return changed;
+}
+
+const findings = (list: readonly { readonly check_id: string }[]): string => list.map((finding) => finding.check_id).join();
+
+export function takeDoctor(gateway: GatewayState, body: SignalBody<"doctor">, observedAtMs: number): boolean {
+  const before = gateway.doctor;
+  gateway.doctor = body;
+  gateway.doctorAtMs = observedAtMs;
+  return (
+    before === null ||
+    before.unknown !== body.unknown ||
+    findings(before.new_vs_baseline) !== findings(body.new_vs_baseline) ||
+    findings(before.errors) !== findings(body.errors) ||
+    findings(before.warnings) !== findings(body.warnings)
+  );
+}
+
+export function takeDeps(gateway: GatewayState, body: SignalBody<"deps">): boolean {
+  const states = (deps: SignalBody<"deps">): string => deps.map((dep) => `${dep.name}:${dep.ok}`).join();
+  const changed = gateway.deps === null || states(gateway.deps) !== states(body);
+  gateway.deps = body;
+  return changed;
+}

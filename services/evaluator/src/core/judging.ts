@@ -1,0 +1,58 @@
+/** What a closed window means for its canary: judged when a run is active, kept as history for the next run's reference. */
+import type { ClosedWindow, WindowSlot, WindowSummary } from "@aviary/shared/contract/window.ts";
+import * as histogram from "@aviary/shared/histogram.ts";
+import { judge } from "./judge/judge.ts";
+import type { CanarySetup } from "./setup.ts";
+import { type CanaryState, isOpen } from "./state.ts";
+
+/** Windows that one call of the judge sees, and that a reference is learned from. */
+export const JUDGED_WINDOWS = 12;
+export const HISTORY_WINDOWS = 48;
+
+/** Judges the window when the canary's run is active and measured part of it; keeps it as history when it is complete. */
+export function judgeWindow(canary: CanaryState, setup: CanarySetup, closed: ClosedWindow): void {
+  const { run } = canary;
+  if (run !== null && run.state === "active" && run.latch === null && Date.parse(closed.window.end) > run.judgeFromMs) {
+    run.windows = [...run.windows, closed].slice(-JUDGED_WINDOWS);
+    run.outcome = judge(run.windows, setup.policy, {
+      judged: run.judged,
+      memory: run.memory,
+      reference: run.reference,
+      hasStable: setup.hasStable,
+    });
+    run.memory = run.outcome.memory;
+    run.judged += 1;
+  }
+  if (closed.complete) {
+    const kept = historyWindow(closed, isOpen(run));
+    if (kept.cells.length > 0) canary.history = [...canary.history, kept].slice(-HISTORY_WINDOWS);
+  }
+}
+
+/** One cell a slice and source, over all AZs; the canary slice of an open run is what is under test, so it is no history. */
+function historyWindow(closed: ClosedWindow, runOpen: boolean): ClosedWindow {
+  const merged = new Map<string, WindowSummary>();
+  for (const cell of closed.cells) {
+    if (runOpen && cell.slice === "canary") continue;
+    const key = `${cell.slice}|${cell.source}`;
+    const known = merged.get(key);
+    merged.set(key, known === undefined ? { ...cell, az: "all" } : mergeCells(known, cell));
+  }
+  return { ...closed, cells: [...merged.values()] };
+}
+
+function mergeCells(a: WindowSummary, b: WindowSummary): WindowSummary {
+  return {
+    ...a,
+    slotted: a.slotted && b.slotted,
+    gateways: a.gateways + b.gateways,
+    expected: a.expected + b.expected,
+    slots: a.slots.map((slot, index) => mergeSlots(slot, b.slots[index]!)),
+  };
+}
+
+function mergeSlots(a: WindowSlot, b: WindowSlot): WindowSlot {
+  const latency = histogram.fromSparse(a.latency);
+  histogram.mergeSparse(latency, b.latency);
+  return { requests: a.requests + b.requests, errors_5xx: a.errors_5xx + b.errors_5xx, latency: histogram.toSparse(latency) };
+}

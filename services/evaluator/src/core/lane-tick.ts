@@ -1,0 +1,84 @@
+/** A lane's tick: gathers the facts, lets `gatedDepth` decide, and says what changed. */
+import type { LaneRecord } from "@aviary/shared/contract/lane.ts";
+import { canaryKey } from "@aviary/shared/contract/subjects.ts";
+import type { Effect } from "./effects.ts";
+import { isoTime } from "./iso-time.ts";
+import { gatedDepth, type LaneFacts } from "./lanes.ts";
+import type { CanarySetup, LaneSetup } from "./setup.ts";
+import { type CanaryState, gatewaysOfCanary, type LaneState, type State } from "./state.ts";
+
+/**
+ * Recomputes one lane.
+ * @param tick true at the lane's own interval, which counts degraded ticks; false when a verdict changed in between
+ */
+export function tickLane(state: State, lane: LaneState, atMs: number, tick: boolean, effects: Effect[]): void {
+  const setup = state.setup.lanes.get(lane.name)!;
+  const canary = state.canaries.get(setup.canary)!;
+  const canarySetup = state.setup.canaries.get(setup.canary)!;
+  if (tick) lane.degradedTicks = canary.lastDegraded ? lane.degradedTicks + 1 : 0;
+  const facts = factsOf(state, lane, setup, canary, canarySetup, atMs);
+  const gated = gatedDepth(facts);
+  const before = lane.record;
+  const record: LaneRecord = {
+    lane: lane.name,
+    canary: canaryKey(canarySetup.ref),
+    at: isoTime(atMs),
+    depth_true: canary.depths.get(lane.name)?.depth ?? 0,
+    depth: gated.depth,
+    replicas: gated.replicas,
+    max_replicas: gated.maxReplicas,
+    allow: gated.allow,
+    degraded_ticks: lane.degradedTicks,
+    changed_at: before !== null && before.replicas !== gated.replicas ? isoTime(atMs) : (before?.changed_at ?? null),
+    reasons: [...gated.reasons],
+  };
+  const same = before !== null && JSON.stringify({ ...before, at: "" }) === JSON.stringify({ ...record, at: "" });
+  if (same && !tick) return;
+  lane.record = record;
+  effects.push({ kind: "lane", record });
+  if (!same || before === null) effects.push({ kind: "demand", lane: lane.name, depth: record.depth });
+}
+
+function factsOf(
+  state: State,
+  lane: LaneState,
+  setup: LaneSetup,
+  canary: CanaryState,
+  canarySetup: CanarySetup,
+  atMs: number,
+): LaneFacts {
+  const gateways = gatewaysOfCanary(state, canarySetup);
+  const { run } = canary;
+  const depth = canary.depths.get(lane.name);
+  const known = depth !== undefined && atMs < depth.observedAtMs + 2 * depth.periodMs + canarySetup.policy.graceMs;
+  return {
+    slice: setup.slice,
+    perReplica: setup.perReplica,
+    min: setup.min,
+    stableMax: setup.stableMax,
+    depthTrue: known ? depth.depth : null,
+    replicasNow: lane.record?.replicas ?? setup.min,
+    runActive: run !== null && (run.state === "warming" || run.state === "active"),
+    failed: run?.latch != null,
+    degradedTicks: lane.degradedTicks,
+    degradedBy: canary.lastReason ?? "stale",
+    disk: worstDisk(
+      state,
+      gateways.map((gateway) => gateway.key),
+    ),
+    azUnderTest: gateways.some((gateway) => gateway.slice === "canary" && gateway.az === setup.az),
+  };
+}
+
+function worstDisk(state: State, keys: readonly string[]): LaneFacts["disk"] {
+  let worst: LaneFacts["disk"] = "green";
+  for (const key of keys) {
+    const gateway = state.gateways.get(key)!;
+    if (gateway.diskLevel === "red") return "red";
+    if (gateway.diskLevel === "yellow") {
+      if (state.setup.gateways.get(key)!.tier === "2TB") worst = "yellow-2TB";
+      else if (worst === "green") worst = "yellow-1TB";
+    }
+  }
+  return worst;
+}

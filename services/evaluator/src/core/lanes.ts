@@ -1,0 +1,94 @@
+/**
+ * What KEDA is told about one lane: its depth, cut down to what may run now. A pure function of what is known at a lane tick.
+ *
+ * Replicas are KEDA's own arithmetic: ceil(depth / perReplica). So cutting the depth to perReplica × n lets n replicas run, and no
+ * second mechanism is needed. The cuts, from weak to strong; the strongest that applies wins, and each gives its reason:
+ *
+ *   a run is active and has not passed        stable max + 1                              R96, R129
+ *   degraded for two lane ticks               no more than run now                        R131
+ *   disk yellow (1TB)                         no more than run now                        R117
+ *   disk yellow (2TB)                         stable lanes as now, canary lanes minimum    R118
+ *   disk red                                  the minimum                                 R119
+ *   failed                                    canary lanes 0; stable lanes as now, at most stable max   R114
+ *   canary lane outside the AZ under test     the minimum                                 R99
+ *   depth not known                           what runs now stays, and does not grow
+ */
+import type { Reason, ReasonCode } from "@aviary/shared/contract/reasons.ts";
+import type { Slice } from "@aviary/shared/contract/run.ts";
+
+export interface LaneFacts {
+  readonly slice: Slice;
+  readonly perReplica: number;
+  readonly min: number;
+  readonly stableMax: number;
+  /** The newest depth; null when none was ever seen or the last one is stale. */
+  readonly depthTrue: number | null;
+  /** Replicas of the last record; the minimum before the first one. */
+  readonly replicasNow: number;
+  /** Warming or active, and not passed; pending does not cut. */
+  readonly runActive: boolean;
+  readonly failed: boolean;
+  /** Ticks in a row, this one included, at which the verdict was degraded. */
+  readonly degradedTicks: number;
+  /** The first reason of the degraded verdict. */
+  readonly degradedBy: ReasonCode;
+  readonly disk: "green" | "yellow-1TB" | "yellow-2TB" | "red";
+  /** Does the fleet have a canary gateway in the lane's AZ? */
+  readonly azUnderTest: boolean;
+}
+
+export interface GatedDepth {
+  readonly depth: number;
+  readonly replicas: number;
+  readonly maxReplicas: number;
+  /** 0 exactly when growth is barred: no replica more than now may start. */
+  readonly allow: 0 | 1;
+  readonly reasons: readonly Reason[];
+}
+
+/** No lane may ask for more replicas than this, whatever its queue holds: KEDA's own default ceiling. */
+export const MAX_REPLICAS = 100;
+
+export function gatedDepth(lane: LaneFacts): GatedDepth {
+  const reasons: Reason[] = [];
+  let cap = MAX_REPLICAS;
+  const cut = (to: number, reason: Reason): void => {
+    if (to < cap) {
+      cap = to;
+      reasons.unshift(reason);
+    }
+  };
+  if (lane.runActive) {
+    cut(lane.stableMax + 1, {
+      code: "warming",
+      text: `a run is open: at most stable max + 1 = ${lane.stableMax + 1} replicas until it passes`,
+    });
+  }
+  if (lane.degradedTicks >= 2)
+    cut(lane.replicasNow, { code: lane.degradedBy, text: `degraded for ${lane.degradedTicks} ticks: no growth` });
+  if (lane.disk !== "green" && lane.disk !== "red") {
+    cut(lane.replicasNow, { code: "disk_yellow", text: "a disk is yellow: no growth" });
+    if (lane.disk === "yellow-2TB" && lane.slice === "canary")
+      cut(lane.min, { code: "disk_yellow", text: "a 2TB disk is yellow: stable lanes only" });
+  }
+  if (lane.disk === "red") cut(lane.min, { code: "disk_red", text: "a disk is red: scale to the minimum" });
+  if (lane.slice === "canary" && !lane.azUnderTest)
+    cut(lane.min, { code: "no_run", text: "the lane's AZ has no canary gateway: it sleeps" });
+  if (lane.failed && lane.slice === "canary") cut(0, { code: "latched", text: "the run failed: the canary lane sleeps" });
+  if (lane.failed && lane.slice === "stable")
+    cut(Math.min(lane.replicasNow, lane.stableMax), { code: "latched", text: "the run failed: no growth" });
+  if (lane.depthTrue === null)
+    cut(lane.replicasNow, { code: "stale", text: "the lane's depth is not known: what runs stays, nothing is added" });
+
+  const wanted = lane.depthTrue === null ? lane.replicasNow : Math.ceil(lane.depthTrue / lane.perReplica);
+  const floor = Math.min(lane.min, cap);
+  const replicas = Math.max(floor, Math.min(wanted, cap));
+  const depth = lane.depthTrue === null ? replicas * lane.perReplica : Math.min(lane.depthTrue, cap * lane.perReplica);
+  return {
+    depth,
+    replicas,
+    maxReplicas: cap,
+    allow: cap > Math.max(replicas, lane.replicasNow) ? 1 : 0,
+    reasons: reasons.slice(0, 5),
+  };
+}

@@ -1,0 +1,59 @@
+/** Agreement inside a slice: do its gateways run the same release, and if not, which one is odd? */
+import type { Reason, ReasonCode } from "@aviary/shared/contract/reasons.ts";
+import type { Release } from "@aviary/shared/contract/run.ts";
+import type { GatewayState } from "./gateway.ts";
+
+const PARTS = [
+  { part: "gateway_version", code: "version_skew", noun: "version" },
+  { part: "skill_hash", code: "skill_skew", noun: "skills" },
+  { part: "fragment_hash", code: "fragment_skew", noun: "fragments" },
+] as const satisfies readonly { part: keyof Release; code: ReasonCode; noun: string }[];
+
+const short = (value: string | null): string =>
+  value === null ? "unknown" : /^[0-9a-f]{64}$/.test(value) ? value.slice(0, 12) : value;
+
+/** The one release that all these gateways run; `null` when there are none, or they differ, or one has never said. */
+export function agreedRelease(gateways: readonly GatewayState[]): Release | null {
+  const first = gateways[0];
+  if (first === undefined || first.claimed === null) return null;
+  for (const gateway of gateways) {
+    if (gateway.claimed === null) return null;
+    for (const { part } of PARTS) if (gateway.release[part] !== first.release[part]) return null;
+  }
+  return first.release;
+}
+
+/** One reason for each part of the release in which the slice disagrees; the gateway named is one of the smallest camp. */
+export function skewReasons(gateways: readonly GatewayState[], slice: string): Reason[] {
+  const reasons: Reason[] = [];
+  const known = gateways.filter((gateway) => gateway.claimed !== null);
+  for (const { part, code, noun } of PARTS) {
+    const camps = new Map<string | null, GatewayState[]>();
+    for (const gateway of known) {
+      const value = gateway.release[part];
+      const camp = camps.get(value);
+      if (camp) camp.push(gateway);
+      else camps.set(value, [gateway]);
+    }
+    if (camps.size < 2) continue;
+    const bySize = [...camps].sort((a, b) => a[1].length - b[1].length || (String(a[0]) < String(b[0]) ? -1 : 1));
+    const [value, camp] = bySize[0]!;
+    const [common, others] = bySize[bySize.length - 1]!;
+    const odd = camp[0]!;
+    reasons.push({
+      code,
+      az: odd.az,
+      gateway: odd.name,
+      text: `${slice} slice disagrees on ${noun}: ${short(value)} on ${odd.name} (${odd.az}), ${short(common)} on ${others.length} of ${known.length}`.slice(
+        0,
+        160,
+      ),
+    });
+  }
+  return reasons;
+}
+
+/** `2026.9.6, skills 9f2a01bc33de` */
+export function releaseText(release: Release): string {
+  return `${release.gateway_version ?? "unknown version"}, skills ${short(release.skill_hash)}`;
+}

@@ -1,0 +1,375 @@
+/**
+ * The run's state machine (states and pictures: contract/run.ts). Every function changes one canary and returns the incidents
+ * that the change causes. `atMs` is the broker's time of the input, or of the deadline, that caused it.
+ */
+import type { Control } from "@aviary/shared/contract/control.ts";
+import { contentId } from "@aviary/shared/contract/ids.ts";
+import { type Incident, incident } from "@aviary/shared/contract/incident.ts";
+import { type Release, type RunState, sameRelease } from "@aviary/shared/contract/run.ts";
+import { isoTime } from "./iso-time.ts";
+import { referenceFrom } from "./judge/reference.ts";
+import { agreedRelease } from "./release.ts";
+import type { CanarySetup } from "./setup.ts";
+import { type CanaryState, gatewaysOfCanary, isOpen, newFrame, type Opener, type Run, type State } from "./state.ts";
+
+/** Finished revisions that are remembered so that they do not start again by themselves. */
+const MAX_FINISHED = 32;
+
+export const subjectOf = (setup: CanarySetup): NonNullable<Incident["subject"]> => ({
+  namespace: setup.ref.namespace,
+  name: setup.ref.name,
+  fleet: setup.fleet,
+});
+
+/** 12 hex digits that name what is under test: the Macs' release and what the controller calls its revision. */
+export function revisionOf(release: Release, controllerRevision: string | null): string {
+  return contentId([release.gateway_version, release.skill_hash, release.fragment_hash, controllerRevision], 12);
+}
+
+interface Opening {
+  readonly openedBy: Opener;
+  readonly controllerRevision: string | null;
+  readonly release: Release;
+  readonly announcedHash: string | null;
+  readonly announcedVersion: string | null;
+}
+
+/** Opens a run: ends the one before it, starts a new row of windows, freezes the reference. */
+export function openRun(state: State, canary: CanaryState, setup: CanarySetup, opening: Opening, atMs: number): void {
+  if (isOpen(canary.run)) moveTo(canary, "superseded", atMs);
+  const revision = revisionOf(opening.release, opening.controllerRevision);
+  const before = canaryRelease(state, setup);
+  canary.run = {
+    id: `${revision}-${state.sequence}`,
+    revision,
+    controllerRevision: opening.controllerRevision,
+    openedBy: opening.openedBy,
+    sinceMs: atMs,
+    state: "pending",
+    stateSinceMs: atMs,
+    judgeFromMs: Number.MAX_SAFE_INTEGER,
+    announcedHash: opening.announcedHash,
+    announcedVersion: opening.announcedVersion,
+    pinned: null,
+    before,
+    weight: 0,
+    phase: null,
+    gated: false,
+    confirmed: false,
+    paused: null,
+    latch: null,
+    over: false,
+    promotable: false,
+    consecutivePass: 0,
+    heldSinceMs: 0,
+    holdExpired: false,
+    judged: 0,
+    memory: null,
+    reference:
+      canary.history.length === 0 ? null : referenceFrom(canary.history, setup.policy, setup.hasStable ? "stable" : "canary"),
+    windows: [],
+    outcome: null,
+  };
+  canary.observed = null;
+  canary.lastWindow = null;
+  newFrame(canary, setup, atMs);
+}
+
+/** The release that the whole canary slice runs now, or null. */
+export function canaryRelease(state: State, setup: CanarySetup): Release | null {
+  return agreedRelease(gatewaysOfCanary(state, setup).filter((gateway) => gateway.slice === "canary"));
+}
+
+/** What the canary slice would go back to: stable's release, or what it ran before where no stable slice exists. */
+export function stableRelease(state: State, canary: CanaryState, setup: CanarySetup): Release | null {
+  if (!setup.hasStable) return canary.baseline;
+  return agreedRelease(gatewaysOfCanary(state, setup).filter((gateway) => gateway.slice === "stable"));
+}
+
+/** Enters a state; what ends a run remembers its revision, so that it does not start again by itself. */
+export function moveTo(canary: CanaryState, to: RunState, atMs: number): void {
+  const { run } = canary;
+  if (run === null) return;
+  run.state = to;
+  run.stateSinceMs = atMs;
+  run.heldSinceMs = 0;
+  if (to === "passed" || to === "failed" || to === "aborted" || to === "expired") {
+    remember(canary, run.revision);
+    if (run.controllerRevision !== null) remember(canary, run.controllerRevision);
+    if (run.pinned !== null) remember(canary, revisionOf(run.pinned, null));
+  }
+  if (to === "passed") canary.everPassed = true;
+}
+
+function remember(canary: CanaryState, revision: string): void {
+  canary.finished = [...canary.finished.filter((known) => known !== revision), revision].slice(-MAX_FINISHED);
+}
+
+function startWarming(state: State, canary: CanaryState, setup: CanarySetup, atMs: number): void {
+  const run = canary.run!;
+  moveTo(canary, "warming", atMs);
+  run.pinned = canaryRelease(state, setup);
+  run.judgeFromMs = atMs + setup.policy.warmupMs;
+}
+
+/** The end of a run's frame: between two runs, windows are counted from here. */
+function closeFrame(canary: CanaryState, setup: CanarySetup, atMs: number): void {
+  newFrame(canary, setup, atMs);
+}
+
+/** Applies one control message. Returns the incidents. */
+export function applyControl(state: State, canary: CanaryState, setup: CanarySetup, control: Control, atMs: number): Incident[] {
+  const { run } = canary;
+  switch (control.verb) {
+    case "announce":
+    case "start":
+      return announce(state, canary, setup, control, atMs);
+    case "weight":
+      if (run && isOpen(run) && concerns(run, control.revision)) {
+        run.weight = control.weight;
+        if (run.state === "pending" && control.weight > 0 && setup.policy.macRelease === "optional")
+          startWarming(state, canary, setup, atMs);
+      }
+      return [];
+    case "phase":
+      if (run && isOpen(run) && concerns(run, control.revision)) {
+        run.phase = control.phase;
+        if (run.state === "pending" && run.confirmed && control.phase === "Progressing" && setup.policy.macRelease === "optional")
+          startWarming(state, canary, setup, atMs);
+      }
+      return [];
+    case "gate":
+      if (run && isOpen(run) && concerns(run, control.revision)) applyGate(state, canary, setup, control, atMs);
+      return [];
+    case "end":
+      if (run && isOpen(run) && concerns(run, control.revision)) {
+        if (run.state !== "failed") moveTo(canary, control.result === "succeeded" ? "passed" : "aborted", atMs);
+        else run.over = true;
+        closeFrame(canary, setup, atMs);
+      }
+      return [];
+    case "abort":
+      if (run && isOpen(run) && run.state !== "failed") {
+        moveTo(canary, "aborted", atMs);
+        closeFrame(canary, setup, atMs);
+      }
+      return [];
+    case "clear":
+      if (run?.latch) {
+        run.latch = null;
+        moveTo(canary, "aborted", atMs);
+        closeFrame(canary, setup, atMs);
+      }
+      return [];
+    case "pause":
+      if (run && isOpen(run)) run.paused = control.reason;
+      return [];
+    case "resume":
+      if (run) run.paused = null;
+      return [];
+    case "maintenance":
+      applyMaintenance(state, canary, setup, control, atMs);
+      return [];
+  }
+}
+
+/** A message that names a revision concerns the run of that revision only: a late hook of an old run changes nothing. */
+function concerns(run: Run, revision: string | undefined): boolean {
+  return revision === undefined || run.controllerRevision === null || revision === run.controllerRevision;
+}
+
+function announce(
+  state: State,
+  canary: CanaryState,
+  setup: CanarySetup,
+  control: Extract<Control, { verb: "announce" | "start" }>,
+  atMs: number,
+): Incident[] {
+  const { run } = canary;
+  if (run && isOpen(run) && run.controllerRevision === control.revision) {
+    run.announcedHash ??= control.skill_hash ?? null;
+    run.announcedVersion ??= control.gateway_version ?? null;
+    return [];
+  }
+  if (control.verb === "announce") {
+    if (run?.controllerRevision === control.revision || canary.finished.includes(control.revision)) return [];
+  }
+  openRun(
+    state,
+    canary,
+    setup,
+    {
+      openedBy: control.verb === "start" || control.caller === "operator" ? "operator" : "controller",
+      controllerRevision: control.revision,
+      release: { gateway_version: control.gateway_version ?? null, skill_hash: control.skill_hash ?? null, fragment_hash: null },
+      announcedHash: control.skill_hash ?? null,
+      announcedVersion: control.gateway_version ?? null,
+    },
+    atMs,
+  );
+  // An operator's start, and an analysis that is already measuring (Argo Rollouts), say that traffic is about to be shifted.
+  const goesOn = control.verb === "start" || control.caller === "rollouts";
+  if (goesOn && setup.policy.macRelease === "optional") startWarming(state, canary, setup, atMs);
+  return [];
+}
+
+function applyGate(
+  state: State,
+  canary: CanaryState,
+  setup: CanarySetup,
+  control: Extract<Control, { verb: "gate" }>,
+  atMs: number,
+): void {
+  const run = canary.run!;
+  if (control.gate.startsWith("confirm-")) run.gated = true;
+  if (control.gate === "confirm-rollout") {
+    if (control.allowed) run.confirmed = true;
+  } else if (run.state === "pending" && run.confirmed && setup.policy.macRelease === "optional") {
+    startWarming(state, canary, setup, atMs);
+  }
+}
+
+/** Maintenance that names no end lasts this long, so that nothing waits for somebody asleep. */
+const DEFAULT_MAINTENANCE_MS = 4 * 3_600_000;
+
+function applyMaintenance(
+  state: State,
+  canary: CanaryState,
+  setup: CanarySetup,
+  control: Extract<Control, { verb: "maintenance" }>,
+  atMs: number,
+): void {
+  const untilMs = control.on ? (control.until === undefined ? atMs + DEFAULT_MAINTENANCE_MS : Date.parse(control.until)) : 0;
+  if (control.gateway === undefined) {
+    canary.maintenance = control.on ? { untilMs, reason: control.reason, mute: control.mute } : null;
+    return;
+  }
+  for (const gateway of gatewaysOfCanary(state, setup)) {
+    if (gateway.name !== control.gateway) continue;
+    gateway.maintenanceUntilMs = untilMs;
+    gateway.maintenanceReason = control.reason;
+  }
+}
+
+/**
+ * What the state of the world, without any message, does to the run: pending to warming when the Macs have the release, warming to
+ * active, the run of an observed release, restored after a fail, expiry. Called whenever a fact changed or a deadline fired.
+ */
+export function advance(state: State, canary: CanaryState, setup: CanarySetup, atMs: number): Incident[] {
+  const incidents: Incident[] = [];
+  if (canary.maintenance !== null && canary.maintenance.untilMs <= atMs) canary.maintenance = null;
+  const release = canaryRelease(state, setup);
+  const stable = stableRelease(state, canary, setup);
+  observe(state, canary, setup, release, stable, atMs);
+  const { run } = canary;
+  if (run === null) return incidents;
+
+  if (run.state === "pending") {
+    const arrived =
+      release !== null && (run.announcedHash === null ? isNew(run, release, stable) : release.skill_hash === run.announcedHash);
+    if (arrived) startWarming(state, canary, setup, atMs);
+    else if (atMs >= run.sinceMs + setup.policy.maxPendingMs) incidents.push(expire(canary, setup, "pending too long", atMs));
+  }
+  if (run.state === "warming" || run.state === "active") {
+    if (run.pinned === null && release !== null) run.pinned = release;
+    // The announced pack arrives while traffic already moves: that is what was announced, so it becomes what is pinned.
+    if (
+      run.pinned !== null &&
+      release !== null &&
+      run.announcedHash !== null &&
+      release.skill_hash === run.announcedHash &&
+      !sameRelease(run.pinned, release)
+    ) {
+      run.pinned = release;
+    }
+    if (run.state === "warming" && atMs >= run.judgeFromMs) moveTo(canary, "active", atMs);
+    if (atMs >= run.sinceMs + setup.policy.maxRunMs) incidents.push(expire(canary, setup, "running too long", atMs));
+  }
+  if (run.state === "failed" && !run.over) {
+    if (release !== null && stable !== null && sameRelease(release, stable)) {
+      run.over = true;
+      closeFrame(canary, setup, atMs);
+    } else if (atMs >= run.sinceMs + setup.policy.maxRunMs)
+      incidents.push(expire(canary, setup, "failed and not restored", atMs));
+  }
+  return incidents;
+}
+
+/** New to the canary slice: neither what stable runs nor what the slice ran when the run opened. */
+function isNew(run: Run, release: Release, stable: Release | null): boolean {
+  if (stable !== null && sameRelease(release, stable)) return false;
+  return run.before === null || stable !== null || !sameRelease(release, run.before);
+}
+
+function expire(canary: CanaryState, setup: CanarySetup, why: string, atMs: number): Incident {
+  const run = canary.run!;
+  const was = run.state;
+  moveTo(canary, "expired", atMs);
+  closeFrame(canary, setup, atMs);
+  return incident("run_expired", isoTime(atMs), run.id, { subject: subjectOf(setup) }, { run: run.id, state: was, why });
+}
+
+/** How long the whole canary slice must agree on a new release before observation opens a run: two periods of its health signals. */
+export function observationMs(state: State, setup: CanarySetup): number {
+  let periodMs = 0;
+  for (const gateway of gatewaysOfCanary(state, setup)) {
+    if (gateway.slice === "canary") periodMs = Math.max(periodMs, gateway.seen.get("health")?.periodMs ?? 0);
+  }
+  return 2 * periodMs;
+}
+
+/** Watches the canary slice for a release that is not stable's, and opens a run when no controller is configured to do it. */
+function observe(
+  state: State,
+  canary: CanaryState,
+  setup: CanarySetup,
+  release: Release | null,
+  stable: Release | null,
+  atMs: number,
+): void {
+  const { run } = canary;
+  if (release === null) {
+    canary.observed = null;
+    return;
+  }
+  const sameAsStable = stable !== null && sameRelease(release, stable);
+  if (!isOpen(run) && (sameAsStable || (!setup.hasStable && canary.baseline === null))) canary.baseline = release;
+  const comparable = stable !== null && !sameAsStable;
+  const underTest =
+    run !== null && isOpen(run) && (run.openedBy !== "observation" || (run.pinned !== null && sameRelease(run.pinned, release)));
+  const done = canary.finished.includes(revisionOf(release, null));
+  if (setup.hasController || !comparable || underTest || done || !canarySliceFresh(state, setup, atMs)) {
+    canary.observed = null;
+    return;
+  }
+  if (canary.observed === null || !sameRelease(canary.observed.release, release)) {
+    canary.observed = { release, sinceMs: atMs };
+    return;
+  }
+  if (atMs < canary.observed.sinceMs + observationMs(state, setup)) return;
+  openRun(
+    state,
+    canary,
+    setup,
+    { openedBy: "observation", controllerRevision: null, release, announcedHash: null, announcedVersion: null },
+    atMs,
+  );
+  startWarming(state, canary, setup, atMs);
+}
+
+function canarySliceFresh(state: State, setup: CanarySetup, atMs: number): boolean {
+  return gatewaysOfCanary(state, setup)
+    .filter((gateway) => gateway.slice === "canary")
+    .every((gateway) => {
+      const seen = gateway.seen.get("health");
+      return seen !== undefined && atMs < seen.observedAtMs + 2 * seen.periodMs + setup.policy.graceMs;
+    });
+}
+
+/** Did the canary slice change its release during the run without an announcement? Returns what it runs now. */
+export function unannouncedRelease(state: State, canary: CanaryState, setup: CanarySetup): Release | undefined {
+  const { run } = canary;
+  if (run === null || (run.state !== "warming" && run.state !== "active") || run.pinned === null) return undefined;
+  const release = canaryRelease(state, setup);
+  return release !== null && !sameRelease(release, run.pinned) ? release : undefined;
+}

@@ -1,0 +1,165 @@
+/**
+ * The sequence of one gateway's signals: which numbers came, which are missing, and when the missing ones must have been.
+ *
+ * A collector counts from 1 over all kinds while it lives (one boot). Messages of one boot may arrive out of order, because the
+ * publisher resends. Of each boot the highest number and the holes below it are kept. A hole that is filled was only late; a hole
+ * that is still open when a window closes makes the window incomplete, if the time between its neighbours touches the window.
+ *
+ * Boots carry their start time, so an older boot (its spool, replayed after the restart) is told from a newer one.
+ * Limits: 4 boots a gateway, 64 holes a boot; beyond them the oldest is given up and stays recorded as lost time.
+ */
+
+/** Missing numbers `from..to`, somewhere in the event time between `afterMs` and `beforeMs`. */
+export interface Hole {
+  from: number;
+  to: number;
+  afterMs: number;
+  beforeMs: number;
+}
+
+export interface BootTrack {
+  boot: string;
+  highest: number;
+  /** Event time of the signal with the highest number. */
+  highestAtMs: number;
+  holes: Hole[];
+}
+
+/** A stretch of event time in which evidence of this gateway is missing for good. */
+export interface LostTime {
+  afterMs: number;
+  beforeMs: number;
+  why: string;
+}
+
+export interface SequenceTrack {
+  /** Oldest first. */
+  boots: BootTrack[];
+  lost: LostTime[];
+}
+
+export type Arrival = "new" | "duplicate" | "unknown-boot";
+
+const MAX_BOOTS = 4;
+const MAX_HOLES = 64;
+const MAX_LOST = 64;
+
+export function createSequenceTrack(): SequenceTrack {
+  return { boots: [], lost: [] };
+}
+
+/** Start time of a collector boot, milliseconds; boots sort by it. */
+export function bootStartMs(boot: string): number {
+  const dash = boot.indexOf("-");
+  const start = Number.parseInt(dash < 0 ? boot : boot.slice(0, dash), 36);
+  return Number.isFinite(start) ? start : 0;
+}
+
+/** Records that evidence between two event times is missing; the oldest record goes when there are too many. */
+export function loseTime(track: SequenceTrack, lost: LostTime): void {
+  track.lost.push(lost);
+  if (track.lost.length > MAX_LOST) {
+    const [first, second] = track.lost as [LostTime, LostTime];
+    second.afterMs = Math.min(first.afterMs, second.afterMs);
+    second.beforeMs = Math.max(first.beforeMs, second.beforeMs);
+    track.lost.shift();
+  }
+}
+
+/**
+ * Takes one number into account.
+ * @returns `new` when the signal counts, `duplicate` when it came before, `unknown-boot` when its boot is too old to tell.
+ */
+export function arrive(track: SequenceTrack, boot: string, seq: number, observedAtMs: number): Arrival {
+  const newest = track.boots[track.boots.length - 1];
+  if (newest !== undefined && newest.boot === boot) return arriveAt(newest, track, seq, observedAtMs);
+  return arriveElsewhere(track, boot, seq, observedAtMs);
+}
+
+function arriveAt(entry: BootTrack, track: SequenceTrack, seq: number, observedAtMs: number): Arrival {
+  if (seq === entry.highest + 1) {
+    entry.highest = seq;
+    if (observedAtMs > entry.highestAtMs) entry.highestAtMs = observedAtMs;
+    return "new";
+  }
+  if (seq > entry.highest) {
+    entry.holes.push({
+      from: entry.highest + 1,
+      to: seq - 1,
+      afterMs: entry.highestAtMs,
+      beforeMs: Math.max(observedAtMs, entry.highestAtMs),
+    });
+    entry.highest = seq;
+    if (observedAtMs > entry.highestAtMs) entry.highestAtMs = observedAtMs;
+    if (entry.holes.length > MAX_HOLES) {
+      const oldest = entry.holes.shift()!;
+      loseTime(track, { afterMs: oldest.afterMs, beforeMs: oldest.beforeMs, why: "signals missing" });
+    }
+    return "new";
+  }
+  return fill(entry, seq) ? "new" : "duplicate";
+}
+
+/** A number below the highest: it fills a hole, or it came before. */
+function fill(entry: BootTrack, seq: number): boolean {
+  const index = entry.holes.findIndex((hole) => seq >= hole.from && seq <= hole.to);
+  if (index < 0) return false;
+  const hole = entry.holes[index]!;
+  const rest: Hole[] = [];
+  if (seq > hole.from) rest.push({ ...hole, to: seq - 1 });
+  if (seq < hole.to) rest.push({ ...hole, from: seq + 1 });
+  entry.holes.splice(index, 1, ...rest);
+  return true;
+}
+
+function arriveElsewhere(track: SequenceTrack, boot: string, seq: number, observedAtMs: number): Arrival {
+  const known = track.boots.find((entry) => entry.boot === boot);
+  if (known !== undefined) return arriveAt(known, track, seq, observedAtMs);
+  const start = bootStartMs(boot);
+  const newest = track.boots[track.boots.length - 1];
+  const entry: BootTrack = { boot, highest: seq, highestAtMs: observedAtMs, holes: [] };
+  if (newest === undefined) {
+    track.boots.push(entry);
+    return "new";
+  }
+  if (start < bootStartMs(newest.boot)) {
+    const older = track.boots[0]!;
+    if (track.boots.length >= MAX_BOOTS || start < bootStartMs(older.boot)) return "unknown-boot";
+    track.boots.splice(track.boots.length - 1, 0, entry);
+    return "new";
+  }
+  // A restart: what the old collector would have said until it ended, and before the new one spoke, is unknown.
+  loseTime(track, {
+    afterMs: newest.highestAtMs,
+    beforeMs: Math.max(observedAtMs, newest.highestAtMs + 1),
+    why: "the collector restarted",
+  });
+  if (seq > 1) entry.holes.push({ from: 1, to: seq - 1, afterMs: newest.highestAtMs, beforeMs: observedAtMs });
+  track.boots.push(entry);
+  if (track.boots.length > MAX_BOOTS) track.boots.shift();
+  return "new";
+}
+
+/** Why evidence inside `[startMs, endMs)` is missing; `undefined` when none is. */
+export function missingIn(track: SequenceTrack, startMs: number, endMs: number): string | undefined {
+  for (const boot of track.boots) {
+    for (const hole of boot.holes) {
+      if (hole.afterMs < endMs && hole.beforeMs >= startMs) {
+        const missing = hole.to - hole.from + 1;
+        return `${missing} ${missing === 1 ? "signal" : "signals"} missing (number ${hole.from}${hole.to > hole.from ? `-${hole.to}` : ""})`;
+      }
+    }
+  }
+  for (const lost of track.lost) {
+    if (lost.afterMs < endMs && lost.beforeMs >= startMs) return lost.why;
+  }
+  return undefined;
+}
+
+/** Forgets what lies wholly before `beforeMs`: no window that is still open can touch it. */
+export function forgetBefore(track: SequenceTrack, beforeMs: number): void {
+  for (const boot of track.boots) {
+    if (boot.holes.length > 0) boot.holes = boot.holes.filter((hole) => hole.beforeMs >= beforeMs);
+  }
+  if (track.lost.length > 0) track.lost = track.lost.filter((lost) => lost.beforeMs >= beforeMs);
+}

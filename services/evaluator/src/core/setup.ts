@@ -1,0 +1,90 @@
+/** What the fold knows before the first message: the fleet file and the policies, arranged for look-ups. Never changes while a fold lives. */
+import type { CallerClass, FleetFile, GatewayEntry, LaneEntry } from "@aviary/shared/contract/fleet.ts";
+import type { Policy } from "@aviary/shared/contract/policy.ts";
+import { type CanaryRef, canaryKey, parseCanaryKey } from "@aviary/shared/contract/subjects.ts";
+
+export interface CanarySetup {
+  readonly key: string;
+  readonly ref: CanaryRef;
+  readonly fleet: string;
+  readonly policy: Policy;
+  /** Keys of the fleet's gateways, in the file's order. */
+  readonly gateways: readonly string[];
+  readonly hasStable: boolean;
+  readonly lanes: readonly string[];
+  /** The lane whose depth the verdict shows: the first canary lane, else the first. */
+  readonly lane: string | undefined;
+  /** Does a controller (Flagger, Argo Rollouts, Flux) open runs, or does observation? */
+  readonly hasController: boolean;
+}
+
+export interface GatewaySetup extends GatewayEntry {
+  readonly key: string;
+  readonly fleet: string;
+}
+
+export interface LaneSetup extends LaneEntry {
+  readonly name: string;
+  /** Key of the canary that owns the lane; lanes without one are not fed. */
+  readonly canary: string;
+}
+
+export interface Setup {
+  readonly policyHash: string;
+  readonly gateways: ReadonlyMap<string, GatewaySetup>;
+  readonly canaries: ReadonlyMap<string, CanarySetup>;
+  readonly lanes: ReadonlyMap<string, LaneSetup>;
+  /** Canary keys of each fleet. */
+  readonly canariesOfFleet: ReadonlyMap<string, readonly string[]>;
+}
+
+/** `<az>.<fleet>.<gateway>`: the middle of the gateway's signal subjects. */
+export function gatewayKey(az: string, fleet: string, gateway: string): string {
+  return `${az}.${fleet}.${gateway}`;
+}
+
+const CONTROLLERS: readonly CallerClass[] = ["flagger", "rollouts", "flux"];
+
+/**
+ * Arranges a checked fleet file.
+ * @param policies one for each canary key of the file
+ * @throws RangeError when a canary has no policy: the loader reports that with its place, so here it is a programming error
+ */
+export function createSetup(fleet: FleetFile, policies: ReadonlyMap<string, Policy>, policyHash: string): Setup {
+  const gateways = new Map<string, GatewaySetup>();
+  for (const [fleetName, entry] of Object.entries(fleet.fleets)) {
+    for (const gateway of entry.gateways) {
+      const key = gatewayKey(gateway.az, fleetName, gateway.name);
+      gateways.set(key, { ...gateway, key, fleet: fleetName });
+    }
+  }
+  const canaries = new Map<string, CanarySetup>();
+  const lanes = new Map<string, LaneSetup>();
+  const canariesOfFleet = new Map<string, string[]>();
+  for (const [name, entry] of Object.entries(fleet.canaries)) {
+    const ref = parseCanaryKey(name);
+    const policy = policies.get(name);
+    if (ref === undefined || policy === undefined) throw new RangeError(`canary ${name} has no policy`);
+    const key = canaryKey(ref);
+    const own = [...gateways.values()].filter((gateway) => gateway.fleet === entry.fleet);
+    for (const laneName of entry.lanes) {
+      const lane = fleet.lanes[laneName];
+      if (lane !== undefined) lanes.set(laneName, { ...lane, name: laneName, canary: key });
+    }
+    canaries.set(key, {
+      key,
+      ref,
+      fleet: entry.fleet,
+      policy,
+      gateways: own.map((gateway) => gateway.key),
+      hasStable: own.some((gateway) => gateway.slice === "stable"),
+      lanes: entry.lanes,
+      lane: entry.lanes.find((laneName) => fleet.lanes[laneName]?.slice === "canary") ?? entry.lanes[0],
+      hasController: CONTROLLERS.some((caller) => entry.callers[caller as keyof typeof entry.callers] !== undefined),
+    });
+    const sameFleet = canariesOfFleet.get(entry.fleet);
+    if (sameFleet) sameFleet.push(key);
+    else canariesOfFleet.set(entry.fleet, [key]);
+  }
+  return { policyHash, gateways, canaries, lanes, canariesOfFleet };
+}

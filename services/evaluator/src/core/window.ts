@@ -1,0 +1,195 @@
+/**
+ * Windows of event time, while they are open and when they close.
+ *
+ *   a signal arrives ──▶ window of its observed_at, still open? ──▶ merged into the cell of its slice, AZ and source
+ *                                        └── already closed: counted as late in the window that is open now, never merged
+ *   window end + grace, by the broker's clock ──▶ closed: summed up, checked for completeness, never touched again
+ *
+ * Window i of a frame is `[origin + i·length, origin + (i+1)·length)`; a frame belongs to one run, or to the time between two runs.
+ * Whether a signal is late depends on its observed_at and its store time alone, so every replica and every replay agrees.
+ *
+ * A window is complete when every expected gateway covered it: no hole in its sequence and no restart of its collector inside it,
+ * and its traffic reported up to two periods before the window's end.
+ */
+import { type Policy, SLOTS } from "@aviary/shared/contract/policy.ts";
+import type { Slice } from "@aviary/shared/contract/run.ts";
+import type { HttpSource, SignalBody } from "@aviary/shared/contract/signal.ts";
+import type { ClosedWindow, WindowSlot, WindowSummary } from "@aviary/shared/contract/window.ts";
+import * as histogram from "@aviary/shared/histogram.ts";
+import type { GatewayState } from "./gateway.ts";
+import { isoTime } from "./iso-time.ts";
+import { missingIn } from "./sequence.ts";
+
+export interface OpenSlot {
+  requests: number;
+  errors: number;
+  latency: histogram.Histogram;
+}
+
+export interface Cell {
+  readonly slice: Slice;
+  readonly az: string;
+  readonly source: HttpSource;
+  readonly slots: OpenSlot[];
+  slotted: boolean;
+  readonly gateways: Set<string>;
+}
+
+export interface OpenWindow {
+  readonly index: number;
+  readonly cells: Map<string, Cell>;
+  late: number;
+  queueDepth: number | null;
+  queueAtMs: number;
+}
+
+/** A row of windows with one origin. */
+export interface Frame {
+  readonly originMs: number;
+  readonly lengthMs: number;
+  /** Index of the oldest window that has not closed. */
+  next: number;
+  readonly open: Map<number, OpenWindow>;
+}
+
+export function createFrame(originMs: number, lengthMs: number): Frame {
+  return { originMs, lengthMs, next: 0, open: new Map() };
+}
+
+export const windowStartMs = (frame: Frame, index: number): number => frame.originMs + index * frame.lengthMs;
+
+/** The broker time after which the oldest open window may close. */
+export const closeAtMs = (frame: Frame, graceMs: number): number => windowStartMs(frame, frame.next + 1) + graceMs;
+
+function openWindow(frame: Frame, index: number): OpenWindow {
+  let window = frame.open.get(index);
+  if (window === undefined) {
+    window = { index, cells: new Map(), late: 0, queueDepth: null, queueAtMs: 0 };
+    frame.open.set(index, window);
+  }
+  return window;
+}
+
+function cellOf(window: OpenWindow, gateway: GatewayState, source: HttpSource): Cell {
+  const key = `${gateway.slice}|${gateway.az}|${source}`;
+  let cell = window.cells.get(key);
+  if (cell === undefined) {
+    const slots: OpenSlot[] = [];
+    for (let slot = 0; slot < SLOTS; slot++) slots.push({ requests: 0, errors: 0, latency: histogram.create() });
+    cell = { slice: gateway.slice, az: gateway.az, source, slots, slotted: true, gateways: new Set() };
+    window.cells.set(key, cell);
+  }
+  return cell;
+}
+
+/**
+ * Merges one http body.
+ * @param observedAtMs end of the stretch that the counts cover
+ * @returns `merged`, `late` (its window has closed), or `before` (it lies before the frame's origin)
+ */
+export function takeHttp(
+  frame: Frame,
+  gateway: GatewayState,
+  body: SignalBody<"http">,
+  observedAtMs: number,
+  periodMs: number,
+): "merged" | "late" | "before" {
+  const since = observedAtMs - frame.originMs;
+  if (since < 0) return "before";
+  const index = Math.floor(since / frame.lengthMs);
+  if (index < frame.next) {
+    openWindow(frame, frame.next).late += 1;
+    return "late";
+  }
+  const cell = cellOf(openWindow(frame, index), gateway, body.source);
+  const slotMs = frame.lengthMs / SLOTS;
+  const slot = cell.slots[Math.min(SLOTS - 1, Math.floor((since - index * frame.lengthMs) / slotMs))]!;
+  slot.requests += body.requests;
+  slot.errors += body.errors_5xx;
+  if (body.latency.counts.length > 0 || body.latency.zero > 0) histogram.mergeWire(slot.latency, body.latency);
+  if (periodMs > slotMs) cell.slotted = false;
+  cell.gateways.add(gateway.key);
+  return "merged";
+}
+
+/** Notes a queue depth; the newest of the window stays. */
+export function takeQueue(frame: Frame, depth: number, observedAtMs: number): void {
+  const index = Math.floor((observedAtMs - frame.originMs) / frame.lengthMs);
+  if (index < frame.next) return;
+  const window = openWindow(frame, index);
+  if (window.queueDepth === null || observedAtMs >= window.queueAtMs) {
+    window.queueDepth = depth;
+    window.queueAtMs = observedAtMs;
+  }
+}
+
+const MAX_GAPS = 8;
+
+/** Why a window is incomplete, one line a gateway. `traffic` is what the verdict rests on. */
+function gapsOf(gateways: readonly GatewayState[], startMs: number, endMs: number, traffic: Policy["traffic"]): string[] {
+  const gaps: string[] = [];
+  for (const gateway of gateways) {
+    const missing = missingIn(gateway.sequence, startMs, endMs);
+    const name = `${gateway.name} (${gateway.az})`;
+    if (missing !== undefined) gaps.push(`${name}: ${missing}`);
+    else if (traffic !== "synthetic" && !covered(gateway, "http", endMs))
+      gaps.push(`${name}: no traffic report up to the end of the window`);
+    else if (traffic !== "real" && !covered(gateway, "synthetic", endMs))
+      gaps.push(`${name}: no synthetic report up to the end of the window`);
+  }
+  return gaps;
+}
+
+function covered(gateway: GatewayState, kind: "http" | "synthetic", endMs: number): boolean {
+  const seen = gateway.seen.get(kind);
+  return seen !== undefined && seen.observedAtMs >= endMs - 2 * seen.periodMs;
+}
+
+function closedSlots(cell: Cell): WindowSlot[] {
+  return cell.slots.map((slot) => ({
+    requests: slot.requests,
+    errors_5xx: slot.errors,
+    latency: histogram.toSparse(slot.latency),
+  }));
+}
+
+/**
+ * Closes the oldest open window and moves the frame on.
+ * @param gateways the canary's expected gateways, in the fleet file's order, without those in maintenance
+ * @param weight   the canary's weight at the close, percent
+ */
+export function closeWindow(
+  frame: Frame,
+  gateways: readonly GatewayState[],
+  weight: number,
+  traffic: Policy["traffic"],
+): ClosedWindow {
+  const index = frame.next;
+  const window = openWindow(frame, index);
+  const startMs = windowStartMs(frame, index);
+  const endMs = startMs + frame.lengthMs;
+  frame.open.delete(index);
+  frame.next = index + 1;
+  const cells: WindowSummary[] = [...window.cells.values()]
+    .sort((a, b) => compare(a.slice, b.slice) || compare(a.az, b.az) || compare(a.source, b.source))
+    .map((cell) => ({
+      slice: cell.slice,
+      az: cell.az,
+      source: cell.source,
+      slots: closedSlots(cell),
+      slotted: cell.slotted,
+      gateways: cell.gateways.size,
+      expected: gateways.filter((gateway) => gateway.slice === cell.slice && gateway.az === cell.az).length,
+    }));
+  const gaps = gapsOf(gateways, startMs, endMs, traffic);
+  return {
+    window: { start: isoTime(startMs), end: isoTime(endMs), index, weight },
+    complete: gaps.length === 0,
+    gaps: gaps.slice(0, MAX_GAPS).map((gap) => gap.slice(0, 160)),
+    late: window.late,
+    queue_depth: window.queueDepth,
+    cells,
+  };
+}
+
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

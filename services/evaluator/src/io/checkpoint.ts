@@ -1,0 +1,35 @@
+/** Checkpoints in the key-value bucket `checkpoint`: compressed, one key a shard, with a stated limit. */
+import { gunzipSync, gzipSync } from "node:zlib";
+import type { Bus } from "@aviary/shared/bus/bus.ts";
+import { terminal } from "@aviary/shared/shell/faults.ts";
+import { decodeCheckpoint } from "../core/checkpoint.ts";
+import type { Setup } from "../core/setup.ts";
+import type { State } from "../core/state.ts";
+
+/** The largest checkpoint that is written, bytes after compression. */
+export const MAX_CHECKPOINT_BYTES = 256 * 1024;
+
+/** Saves the text of a checkpoint. @throws Terminal `checkpoint_too_large`: shard by fleet. */
+export async function saveCheckpoint(bus: Bus, shard: string, text: string): Promise<void> {
+  const packed = gzipSync(text);
+  if (packed.length > MAX_CHECKPOINT_BYTES) {
+    throw terminal(
+      "checkpoint_too_large",
+      `the checkpoint has ${packed.length} bytes, the limit is ${MAX_CHECKPOINT_BYTES}: give each fleet an evaluator of its own`,
+    );
+  }
+  const bucket = await bus.bucket("checkpoint");
+  await bucket.put(shard, packed);
+}
+
+/** The last saved state, or undefined when there is none that this version can read. */
+export async function loadCheckpoint(bus: Bus, shard: string, setup: Setup): Promise<State | undefined> {
+  const bucket = await bus.bucket("checkpoint");
+  const entry = await bucket.get(shard);
+  if (entry === undefined) return undefined;
+  try {
+    return decodeCheckpoint(gunzipSync(entry.value).toString(), setup);
+  } catch {
+    return undefined;
+  }
+}

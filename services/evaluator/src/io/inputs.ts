@@ -1,0 +1,116 @@
+/**
+ * Reading the log: one stored message to one typed input. Everything that a schema refuses becomes an `unreadable` input with its
+ * reason; nothing is dropped here and nothing throws.
+ */
+import type { StoredMessage } from "@aviary/shared/bus/bus.ts";
+import { MAX_CONTROL_BYTES, parseControl } from "@aviary/shared/contract/control.ts";
+import type { DeadReason } from "@aviary/shared/contract/dead.ts";
+import { MAX_SIGNAL_BYTES, parseSignal, type Signal } from "@aviary/shared/contract/signal.ts";
+import { type InputSubject, parseInputSubject } from "@aviary/shared/contract/subjects.ts";
+import type { Input, UnreadableInput } from "../core/inputs.ts";
+
+/** Subjects whose parse is remembered; a fleet has gateways × kinds of them. Beyond it the memory is emptied. */
+const MAX_REMEMBERED = 20_000;
+
+export type ReadInput = (message: StoredMessage) => Input;
+
+/** A reader with its own memory of subjects. */
+export function createInputReader(): ReadInput {
+  const remembered = new Map<string, InputSubject | null>();
+  const subjectOf = (subject: string): InputSubject | null => {
+    let parsed = remembered.get(subject);
+    if (parsed === undefined) {
+      if (remembered.size >= MAX_REMEMBERED) remembered.clear();
+      parsed = parseInputSubject(subject) ?? null;
+      remembered.set(subject, parsed);
+    }
+    return parsed;
+  };
+  return (message) => {
+    const subject = subjectOf(message.subject);
+    if (subject === null) return unreadable(message, "bad_subject", `no input has the subject ${message.subject}`);
+    return subject.family === "signal" ? readSignal(message, subject) : readControl(message, subject);
+  };
+}
+
+function readSignal(message: StoredMessage, subject: Extract<InputSubject, { family: "signal" }>): Input {
+  if (message.data.length > MAX_SIGNAL_BYTES)
+    return unreadable(message, "too_large", `${message.data.length} bytes; a signal has at most ${MAX_SIGNAL_BYTES}`);
+  const value = readJson(message.data);
+  if (value === undefined) return unreadable(message, "bad_json", "not JSON");
+  const parsed = parseSignal(value);
+  if (!parsed.success) return unreadable(message, versionReason(value), issueText(parsed.error.issues));
+  const signal: Signal = parsed.data;
+  if (
+    signal.az !== subject.az ||
+    signal.fleet !== subject.fleet ||
+    signal.gateway !== subject.gateway ||
+    signal.kind !== subject.kind
+  ) {
+    return unreadable(
+      message,
+      "wrong_identity",
+      `the payload says ${signal.az}.${signal.fleet}.${signal.gateway}.${signal.kind}; the subject is who sent it`,
+    );
+  }
+  if (signal.kind === "http" && signal.body.errors_5xx > signal.body.requests) {
+    return unreadable(message, "impossible_counts", `${signal.body.errors_5xx} errors in ${signal.body.requests} requests`);
+  }
+  return { kind: "signal", sequence: message.sequence, storedAt: message.storedAt, signal };
+}
+
+function readControl(message: StoredMessage, subject: Extract<InputSubject, { family: "control" }>): Input {
+  if (message.data.length > MAX_CONTROL_BYTES)
+    return unreadable(message, "too_large", `${message.data.length} bytes; a control message has at most ${MAX_CONTROL_BYTES}`);
+  const value = readJson(message.data);
+  if (value === undefined) return unreadable(message, "bad_json", "not JSON");
+  const parsed = parseControl(value);
+  if (!parsed.success) return unreadable(message, versionReason(value), issueText(parsed.error.issues));
+  if (parsed.data.verb !== subject.verb)
+    return unreadable(message, "wrong_identity", `the payload says ${parsed.data.verb}; the subject says ${subject.verb}`);
+  return {
+    kind: "control",
+    sequence: message.sequence,
+    storedAt: message.storedAt,
+    fleet: subject.fleet,
+    canary: subject.canary,
+    control: parsed.data,
+  };
+}
+
+function readJson(data: Uint8Array): unknown {
+  try {
+    return JSON.parse(text(data, data.length));
+  } catch {
+    return undefined;
+  }
+}
+
+const text = (data: Uint8Array, length: number): string =>
+  Buffer.from(data.buffer, data.byteOffset, Math.min(length, data.length)).toString();
+
+function versionReason(value: unknown): DeadReason {
+  const version = typeof value === "object" && value !== null ? (value as { v?: unknown }).v : undefined;
+  return version !== undefined && version !== 1 ? "unknown_version" : "bad_shape";
+}
+
+function issueText(issues: readonly { readonly path: readonly PropertyKey[]; readonly message: string }[]): string {
+  return issues
+    .slice(0, 3)
+    .map((issue) => `${issue.path.map(String).join(".") || "(whole)"}: ${issue.message}`)
+    .join("; ")
+    .slice(0, 300);
+}
+
+function unreadable(message: StoredMessage, reason: DeadReason, why: string): UnreadableInput {
+  const excerpt = text(message.data, 512).replace(/[\u0000-\u001f\u007f]/g, " ");
+  return {
+    kind: "unreadable",
+    sequence: message.sequence,
+    storedAt: message.storedAt,
+    subject: message.subject,
+    reason,
+    text: why,
+    excerpt,
+  };
+}

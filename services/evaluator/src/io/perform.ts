@@ -1,0 +1,155 @@
+/**
+ * Performing effects: one after another, in the order in which the fold gave them. Every one carries an id computed from content, so
+ * an evaluator that dies in the middle leaves nothing that its successor would double. An effect that fails is tried again while the
+ * broker is away, and a bounded number of times while it is there; then the evaluator stops, and a restart is a replay.
+ */
+import type { Bus } from "@aviary/shared/bus/bus.ts";
+import { deadSubject, incidentSubject, verdictSubject } from "@aviary/shared/contract/subjects.ts";
+import type { Clock } from "@aviary/shared/shell/clock.ts";
+import { isRetryable } from "@aviary/shared/shell/faults.ts";
+import type { Logger } from "@aviary/shared/shell/logger.ts";
+import { injectTraceContext, tracer } from "@aviary/shared/shell/telemetry.ts";
+import type { Effect } from "../core/effects.ts";
+import { saveCheckpoint } from "./checkpoint.ts";
+import { setDemand } from "./demand.ts";
+
+/** What one step wants done, with the checkpoint's text already taken from the state of that moment. */
+export interface Batch {
+  readonly atMs: number;
+  readonly effects: readonly Effect[];
+  readonly checkpoint: string | undefined;
+}
+
+export interface PerformerOptions {
+  readonly bus: Bus;
+  readonly shard: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** May effects be performed now? While not, the queue waits. */
+  readonly allowed: () => boolean;
+  /** Broker time up to which an earlier evaluator has performed everything already. */
+  readonly doneBeforeMs: number;
+  readonly onPerformed: (kind: Effect["kind"]) => void;
+  readonly onFatal: (error: unknown) => void;
+  readonly signal: AbortSignal;
+}
+
+export interface Performer {
+  enqueue(batch: Batch): void;
+  /** Batches that wait. */
+  readonly waiting: number;
+  /** Resolves when everything enqueued so far is done, or the performer has stopped. */
+  settled(): Promise<void>;
+}
+
+const MAX_ATTEMPTS = 20;
+const RETRY_MS = 250;
+const WAIT_MS = 100;
+
+export function createPerformer(options: PerformerOptions): Performer {
+  const queue: Batch[] = [];
+  let running: Promise<void> | undefined;
+  const drain = async (): Promise<void> => {
+    try {
+      for (let batch = queue[0]; batch !== undefined; batch = queue[0]) {
+        await performBatch(options, batch);
+        queue.shift();
+      }
+    } catch (error) {
+      queue.length = 0;
+      if (!options.signal.aborted) options.onFatal(error);
+    } finally {
+      running = undefined;
+    }
+  };
+  return {
+    enqueue(batch) {
+      queue.push(batch);
+      running ??= Promise.resolve().then(drain);
+    },
+    get waiting() {
+      return queue.length;
+    },
+    settled: async () => {
+      while (running !== undefined) await running;
+    },
+  };
+}
+
+async function performBatch(options: PerformerOptions, batch: Batch): Promise<void> {
+  const repeated = batch.atMs < options.doneBeforeMs;
+  for (const effect of batch.effects) {
+    if (repeated && effect.kind !== "checkpoint") continue;
+    await untilDone(options, () => perform(options, effect, batch.checkpoint));
+    options.onPerformed(effect.kind);
+  }
+}
+
+/** Tries until it is done. Waiting for the broker or the lease costs no attempt. */
+async function untilDone(options: PerformerOptions, work: () => Promise<unknown>): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    while (!options.allowed() || options.bus.status !== "connected") await options.clock.sleep(WAIT_MS, options.signal);
+    try {
+      await work();
+      return;
+    } catch (error) {
+      options.signal.throwIfAborted();
+      if (!isRetryable(error) || attempt >= MAX_ATTEMPTS) throw error;
+      options.log.warn({ err: error, attempt }, "an effect failed and is tried again");
+      await options.clock.sleep(RETRY_MS, options.signal);
+    }
+  }
+}
+
+async function perform(options: PerformerOptions, effect: Effect, checkpoint: string | undefined): Promise<void> {
+  const { bus } = options;
+  switch (effect.kind) {
+    case "dead":
+      await bus.publish({ subject: deadSubject("evaluator"), data: JSON.stringify(effect.letter), id: effect.id });
+      return;
+    case "incident": {
+      const { incident } = effect;
+      await bus.publish({
+        subject: incidentSubject(incident.subject, incident.code),
+        data: JSON.stringify(incident),
+        id: incident.id,
+      });
+      return;
+    }
+    case "verdict": {
+      const { body } = effect.record;
+      const span = tracer().startSpan("verdict", {
+        attributes: { "aviary.verdict.id": body.id, "aviary.verdict": body.verdict },
+      });
+      const headers = injectTraceContext();
+      try {
+        await bus.publish({ subject: verdictSubject(body.subject), data: JSON.stringify(effect.record), id: body.id, headers });
+      } finally {
+        span.end();
+      }
+      const first = body.reasons[0];
+      options.log.info(
+        {
+          verdict: body.verdict,
+          canary: `${body.subject.namespace}/${body.subject.name}`,
+          id: body.id,
+          reason: first?.code,
+          window: body.window?.index,
+        },
+        first?.text ?? "all conditions hold",
+      );
+      return;
+    }
+    case "lane": {
+      const bucket = await bus.bucket("lane");
+      await bucket.put(effect.record.lane, JSON.stringify(effect.record));
+      return;
+    }
+    case "demand":
+      await setDemand(bus, effect.lane, effect.depth);
+      return;
+    case "checkpoint":
+      if (checkpoint !== undefined) await saveCheckpoint(bus, options.shard, checkpoint);
+      return;
+  }
+}

@@ -1,0 +1,247 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { REASON_CODES } from "@aviary/shared/contract/reasons.ts";
+import fc from "fast-check";
+import type { Input } from "../../src/core/inputs.ts";
+import { createSimulatedFleet, fold, foldFleet, type GatewayPlan, type SimulatedFleet, story } from "./simulated-fleet.ts";
+
+function measured(policy = {}): SimulatedFleet {
+  const fleet = createSimulatedFleet({ policy });
+  fleet.advance(30);
+  fleet.say({ verb: "announce", caller: "rollouts", revision: "v2" });
+  fleet.advance(95);
+  return fleet;
+}
+
+const body = (fleet: SimulatedFleet) => {
+  const { verdicts } = foldFleet(fleet);
+  return verdicts[verdicts.length - 1]!.body;
+};
+const codes = (fleet: SimulatedFleet): string[] => body(fleet).reasons.map((reason) => reason.code);
+
+test("a healthy canary passes, so the holds below have a cause", () => {
+  assert.equal(body(measured()).verdict, "pass", story(foldFleet(measured()).verdicts).join("\n"));
+});
+
+test("a gateway that falls silent is a hold within two periods and the grace, and its name is said", () => {
+  const fleet = measured();
+  const before = fleet.now();
+  fleet.gateway("stable-c").silent = true;
+  fleet.advance(20);
+  const { verdicts } = foldFleet(fleet);
+  const first = verdicts.find(
+    ({ body: said }) =>
+      said.reasons.some((reason) => reason.code === "stale" && reason.gateway === "stable-c") && Date.parse(said.at) > before,
+  );
+  assert.ok(first, story(verdicts).join("\n"));
+  assert.equal(first.body.verdict, "hold");
+  assert.equal(first.body.degraded, true);
+  assert.equal(first.body.reasons[0]!.gateway, "stable-c");
+  assert.ok(Date.parse(first.body.at) <= before + 2 * 5_000 + 2_000, "decided at the deadline");
+  assert.equal(body(fleet).gateway.fresh, 5);
+});
+
+test("a hole in a gateway's sequence makes the window a hold; one that is filled in time does not", () => {
+  const fleet = measured();
+  fleet.advance(5);
+  const lostAt = fleet.log.length - 8;
+  const lost = fleet.log[lostAt]!;
+  fleet.advance(60);
+  const resequenced = (log: Input[]): Input[] => log.map((input, index) => ({ ...input, sequence: index + 1 }) as Input);
+  const without = resequenced(fleet.log.filter((_, index) => index !== lostAt));
+  const holed = fold(fleet.setup, without, fleet.now() + 100).verdicts;
+  assert.ok(
+    holed.some(({ body: said }) => said.reasons.some((reason) => reason.code === "gap")),
+    story(holed).join("\n"),
+  );
+  const reordered = fleet.log.filter((_, index) => index !== lostAt);
+  const storedAt = (fleet.log[lostAt + 5] as { storedAt: number }).storedAt;
+  reordered.splice(lostAt + 5, 0, { ...lost, storedAt } as Input);
+  const filled = fold(fleet.setup, resequenced(reordered), fleet.now() + 100).verdicts;
+  assert.ok(!filled.some(({ body: said }) => said.reasons.some((reason) => reason.code === "gap")), story(filled).join("\n"));
+});
+
+test("a restarted collector makes the window of its restart a hold, and the next one counts again", () => {
+  const fleet = measured();
+  Object.assign(fleet.gateway("canary-a"), { boot: 2, seq: 0 });
+  fleet.advance(35);
+  assert.ok(
+    foldFleet(fleet).verdicts.some(({ body: said }) =>
+      said.reasons.some((reason) => reason.code === "gap" && reason.text.includes("restarted")),
+    ),
+  );
+  fleet.advance(65);
+  assert.equal(body(fleet).verdict, "pass", story(foldFleet(fleet).verdicts).join("\n"));
+});
+
+test("signals that come after their window had closed are counted in the next record and merged nowhere", () => {
+  const fleet = measured();
+  const canary = fleet.gateway("canary-b");
+  const held: Input[] = [];
+  const start = fleet.log.length;
+  fleet.advance(30);
+  for (const [index, input] of fleet.log.entries()) {
+    if (index >= start && input.kind === "signal" && input.signal.gateway === canary.name && input.signal.kind === "http")
+      held.push(input);
+  }
+  fleet.advance(15);
+  const storedAt = (fleet.log[fleet.log.length - 1] as { storedAt: number }).storedAt;
+  const log = [
+    ...fleet.log.filter((input) => !held.includes(input)),
+    ...held.map((input) => ({ ...input, storedAt }) as Input),
+  ].map((input, index) => ({ ...input, sequence: index + 1 }) as Input);
+  const rest = fleet.log.length;
+  fleet.advance(60);
+  const tail = fleet.log.slice(rest).map((input, index) => ({ ...input, sequence: log.length + index + 1 }) as Input);
+  const { verdicts } = fold(fleet.setup, [...log, ...tail], fleet.now() + 100);
+  const windows = new Map(
+    verdicts.flatMap(({ evidence }) => (evidence.closed ? [[evidence.closed.window.start, evidence.closed] as const] : [])),
+  );
+  const late = [...windows.values()].reduce((sum, window) => sum + window.late, 0);
+  assert.ok(late > 0 && late <= held.length);
+  const incomplete = [...windows.values()].filter((window) => !window.complete);
+  assert.ok(incomplete.length > 0);
+});
+
+function setAll(gateways: GatewayPlan[], plan: Partial<GatewayPlan>): void {
+  for (const gateway of gateways) Object.assign(gateway, plan);
+}
+
+test("each fact that must not be is a hold with its own name", () => {
+  const cases: [string, (fleet: SimulatedFleet) => void][] = [
+    ["gateway_down", (fleet) => setAll([fleet.gateway("canary-a")], { health: "timeout" })],
+    ["slice_mismatch", (fleet) => setAll([fleet.gateway("canary-a")], { claims: "stable" })],
+    ["version_skew", (fleet) => setAll([fleet.gateway("canary-a")], { version: "2026.9.9" })],
+    ["clock_skew", (fleet) => setAll([fleet.gateway("canary-a")], { clockOffsetMs: 60_000 })],
+    ["release_changed", (fleet) => setAll(fleet.slice("canary"), { version: "2026.9.9" })],
+    ["environment", (fleet) => setAll(fleet.gateways, { errors: 20 })],
+    ["low_traffic", (fleet) => setAll(fleet.gateways, { requests: 0 })],
+  ];
+  for (const [code, spoil] of cases) {
+    const fleet = measured();
+    spoil(fleet);
+    fleet.advance(70);
+    const said = body(fleet);
+    assert.equal(said.verdict, "hold", `${code}: ${story(foldFleet(fleet).verdicts).slice(-4).join(" | ")}`);
+    assert.ok(codes(fleet).includes(code), `${code}: ${codes(fleet).join(" ")}`);
+    assert.equal(said.degraded, code !== "low_traffic", code);
+  }
+});
+
+test("disk marks: crossed during a run fails at once, crossed before holds, and a mark clears two points below it", () => {
+  const crossed = measured();
+  crossed.gateway("stable-a").diskUsedRatio = 0.78;
+  crossed.advance(10);
+  assert.equal(body(crossed).verdict, "fail");
+  assert.equal(codes(crossed)[0], "disk_yellow");
+  assert.equal(body(crossed).concerns.disk, "fail");
+
+  const before = createSimulatedFleet();
+  before.gateway("stable-a").diskUsedRatio = 0.8;
+  before.advance(30);
+  before.say({ verb: "announce", caller: "rollouts", revision: "v2" });
+  before.advance(95);
+  assert.equal(body(before).verdict, "hold");
+  assert.ok(codes(before).includes("disk_yellow"));
+  before.gateway("stable-a").diskUsedRatio = 0.77;
+  before.advance(20);
+  assert.ok(codes(before).includes("disk_yellow"), "one point below the mark is not clear");
+  before.gateway("stable-a").diskUsedRatio = 0.75;
+  before.advance(20);
+  assert.equal(body(before).verdict, "pass", story(foldFleet(before).verdicts).slice(-5).join(" | "));
+});
+
+test("a new Doctor error on a canary gateway fails the run; on a stable one it holds; a missing report holds where the policy asks", () => {
+  const fails = createSimulatedFleet();
+  for (const gateway of fails.gateways) gateway.sendsDoctor = true;
+  fails.advance(30);
+  fails.say({ verb: "announce", caller: "rollouts", revision: "v2" });
+  fails.advance(60);
+  fails.gateway("canary-a").doctorErrors = ["core/doctor/state-integrity"];
+  fails.advance(35);
+  assert.equal(body(fails).verdict, "fail");
+  assert.equal(codes(fails)[0], "doctor_error");
+
+  const holds = createSimulatedFleet();
+  for (const gateway of holds.gateways) gateway.sendsDoctor = true;
+  holds.gateway("stable-a").doctorErrors = ["core/doctor/state-integrity"];
+  holds.advance(30);
+  holds.say({ verb: "announce", caller: "rollouts", revision: "v2" });
+  holds.advance(95);
+  assert.equal(body(holds).verdict, "hold");
+
+  const asks = measured({ doctorBeforeTraffic: true });
+  assert.ok(codes(asks).includes("doctor_unknown"));
+});
+
+test("no sequence of messages makes a pass without fresh, gap-free evidence", () => {
+  const spoil = fc.record({
+    at: fc.integer({ min: 1, max: 40 }),
+    gateway: fc.integer({ min: 0, max: 5 }),
+    what: fc.constantFrom("silent", "speaks", "restart", "errors", "healthy", "no-requests", "skew", "ahead", "present", "skip"),
+  });
+  let passes = 0;
+  fc.assert(
+    fc.property(fc.array(spoil, { maxLength: 12 }), fc.array(fc.nat(), { maxLength: 20 }), (plan, dropped) => {
+      const fleet = createSimulatedFleet();
+      for (let tick = 1; tick <= 45; tick++) {
+        if (tick === 4) fleet.say({ verb: "announce", caller: "rollouts", revision: "v2" });
+        for (const { gateway, what } of plan.filter((entry) => entry.at === tick)) {
+          const target = fleet.gateways[gateway]!;
+          if (what === "silent") target.silent = true;
+          if (what === "speaks") target.silent = false;
+          if (what === "restart") Object.assign(target, { boot: target.boot + 1, seq: 0 });
+          if (what === "errors") target.errors = target.requests;
+          if (what === "healthy") Object.assign(target, { errors: 0, requests: 100 });
+          if (what === "no-requests") Object.assign(target, { errors: 0, requests: 0 });
+          if (what === "skew") target.pack = "f".repeat(64);
+          if (what === "ahead") target.clockOffsetMs = 60_000;
+          if (what === "present") target.clockOffsetMs = 0;
+          if (what === "skip") target.seq += 3;
+        }
+        fleet.advance(5);
+      }
+      const gone = new Set(dropped.map((pick) => pick % fleet.log.length));
+      const log = fleet.log.filter((input, index) => input.kind !== "signal" || !gone.has(index));
+      const { verdicts } = fold(fleet.setup, log, fleet.now() + 60_000);
+      for (const { body: said, evidence } of verdicts) {
+        for (const reason of said.reasons) assert.ok(REASON_CODES.includes(reason.code));
+        if (said.verdict !== "pass") continue;
+        passes += 1;
+        assert.equal(said.reasons.length, 0);
+        assert.equal(said.gateway.fresh, said.gateway.expected);
+        const window = evidence.closed;
+        assert.ok(window?.complete, "a pass rests on a complete window");
+        const startMs = Date.parse(window.window.start);
+        const endMs = Date.parse(window.window.end);
+        for (const gateway of fleet.gateways) {
+          const own = log.flatMap((input) =>
+            input.kind === "signal" &&
+            input.signal.gateway === gateway.name &&
+            input.storedAt <= Date.parse(said.at) &&
+            Date.parse(input.signal.observed_at) - input.storedAt <= 5_000
+              ? [input.signal]
+              : [],
+          );
+          const inside = own.filter(
+            (signal) => Date.parse(signal.observed_at) >= startMs && Date.parse(signal.observed_at) < endMs,
+          );
+          assert.ok(
+            inside.some((signal) => signal.kind === "http"),
+            `${gateway.name} said nothing about traffic in the window`,
+          );
+          assert.equal(new Set(inside.map((signal) => signal.collector_boot)).size, 1, "a pass over a restart");
+          const numbers = inside.map((signal) => signal.seq).sort((a, b) => a - b);
+          assert.equal(numbers[numbers.length - 1]! - numbers[0]! + 1, new Set(numbers).size, "a pass over a hole");
+        }
+        const requests = window.cells
+          .filter((cell) => cell.slice === "canary")
+          .flatMap((cell) => cell.slots)
+          .reduce((sum, slot) => sum + slot.requests, 0);
+        assert.ok(requests > 0, "a pass without a request");
+      }
+    }),
+    { numRuns: 60 },
+  );
+  assert.ok(passes > 0, "the property saw no pass at all and proved nothing");
+});

@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { gatedDepth, type LaneFacts } from "../../src/core/lanes.ts";
+import { createSimulatedFleet, foldFleet } from "./simulated-fleet.ts";
+
+const quiet: LaneFacts = {
+  slice: "canary",
+  perReplica: 8,
+  min: 0,
+  stableMax: 2,
+  depthTrue: 100,
+  replicasNow: 2,
+  runActive: false,
+  failed: false,
+  degradedTicks: 0,
+  degradedBy: "stale",
+  disk: "green",
+  azUnderTest: true,
+};
+
+test("what each fact does to a lane of depth 100", () => {
+  const table: [string, Partial<LaneFacts>, { depth: number; replicas: number; allow: 0 | 1 }][] = [
+    ["no run cuts nothing", {}, { depth: 100, replicas: 13, allow: 1 }],
+    ["growth starts at the ninth job (C8)", { depthTrue: 9, replicasNow: 1 }, { depth: 9, replicas: 2, allow: 1 }],
+    ["eight jobs are one replica", { depthTrue: 8, replicasNow: 1 }, { depth: 8, replicas: 1, allow: 1 }],
+    ["depth 0 sleeps (R99)", { depthTrue: 0 }, { depth: 0, replicas: 0, allow: 1 }],
+    ["an active run may take stable max + 1 (R96)", { runActive: true }, { depth: 24, replicas: 3, allow: 0 }],
+    [
+      "an active run below its cap may grow",
+      { runActive: true, depthTrue: 10, replicasNow: 1 },
+      { depth: 10, replicas: 2, allow: 1 },
+    ],
+    ["one degraded tick cuts nothing", { degradedTicks: 1 }, { depth: 100, replicas: 13, allow: 1 }],
+    ["two degraded ticks freeze (R131)", { degradedTicks: 2 }, { depth: 16, replicas: 2, allow: 0 }],
+    ["frozen still shrinks", { degradedTicks: 2, depthTrue: 3 }, { depth: 3, replicas: 1, allow: 0 }],
+    ["yellow on 1TB bars growth (R117)", { disk: "yellow-1TB" }, { depth: 16, replicas: 2, allow: 0 }],
+    ["yellow on 2TB leaves the stable lane only (R118)", { disk: "yellow-2TB" }, { depth: 0, replicas: 0, allow: 0 }],
+    [
+      "yellow on 2TB bars growth of a stable lane",
+      { disk: "yellow-2TB", slice: "stable", min: 1 },
+      { depth: 16, replicas: 2, allow: 0 },
+    ],
+    ["red is the minimum (R119)", { disk: "red", slice: "stable", min: 1 }, { depth: 8, replicas: 1, allow: 0 }],
+    ["a fail puts the canary lane to 0 (R114)", { failed: true }, { depth: 0, replicas: 0, allow: 0 }],
+    ["a fail freezes a stable lane", { failed: true, slice: "stable", min: 1 }, { depth: 16, replicas: 2, allow: 0 }],
+    ["a lane outside the AZ under test sleeps (R99)", { azUnderTest: false }, { depth: 0, replicas: 0, allow: 0 }],
+    ["an unknown depth keeps what runs", { depthTrue: null }, { depth: 16, replicas: 2, allow: 0 }],
+  ];
+  for (const [name, facts, expected] of table) {
+    const { depth, replicas, allow } = gatedDepth({ ...quiet, ...facts });
+    assert.deepEqual({ depth, replicas, allow }, expected, name);
+  }
+});
+
+test("the gated depth never exceeds the true one, replicas are KEDA's own arithmetic, and every cut gives its reason", () => {
+  const facts = fc.record({
+    slice: fc.constantFrom("canary" as const, "stable" as const),
+    perReplica: fc.integer({ min: 1, max: 20 }),
+    min: fc.integer({ min: 0, max: 2 }),
+    stableMax: fc.integer({ min: 2, max: 10 }),
+    depthTrue: fc.integer({ min: 0, max: 2_000 }),
+    replicasNow: fc.integer({ min: 0, max: 12 }),
+    runActive: fc.boolean(),
+    failed: fc.boolean(),
+    degradedTicks: fc.integer({ min: 0, max: 4 }),
+    degradedBy: fc.constant("stale" as const),
+    disk: fc.constantFrom("green" as const, "yellow-1TB" as const, "yellow-2TB" as const, "red" as const),
+    azUnderTest: fc.boolean(),
+  });
+  fc.assert(
+    fc.property(facts, (lane) => {
+      const gated = gatedDepth(lane);
+      assert.ok(gated.depth <= lane.depthTrue);
+      assert.ok(gated.replicas <= Math.max(gated.maxReplicas, 0));
+      assert.equal(Math.max(Math.min(lane.min, gated.maxReplicas), Math.ceil(gated.depth / lane.perReplica)), gated.replicas);
+      if (gated.depth < lane.depthTrue && gated.maxReplicas < 100) assert.ok(gated.reasons.length > 0);
+      if (lane.degradedTicks >= 2 || lane.failed || lane.disk === "red")
+        assert.ok(gated.replicas <= Math.max(lane.replicasNow, lane.min) || gated.replicas <= lane.min);
+    }),
+  );
+});
+
+test("people hear of a fail before its lane is told: incident, verdict, lane, demand, in this order (R87)", () => {
+  const fleet = createSimulatedFleet();
+  fleet.queue.depth = 20;
+  fleet.advance(30);
+  fleet.say({ verb: "announce", caller: "rollouts", revision: "v2" });
+  fleet.advance(60);
+  fleet.gateway("canary-a").diskUsedRatio = 0.95;
+  fleet.advance(15);
+  const { effects } = foldFleet(fleet);
+  const fail = effects.findIndex((effect) => effect.kind === "verdict" && effect.record.body.verdict === "fail");
+  const incident = effects.findIndex((effect) => effect.kind === "incident" && effect.incident.code === "verdict_failed");
+  const lane = effects.findIndex((effect, index) => index > fail && effect.kind === "lane");
+  const demand = effects.findIndex((effect, index) => index > lane && effect.kind === "demand");
+  const checkpoint = effects.findIndex((effect, index) => index > demand && effect.kind === "checkpoint");
+  assert.ok(incident >= 0 && incident < fail && fail < lane && lane < demand && demand < checkpoint);
+  const record = effects[lane];
+  assert.ok(record?.kind === "lane" && record.record.depth === 0 && record.record.allow === 0);
+});

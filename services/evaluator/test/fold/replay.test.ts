@@ -1,0 +1,118 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import type { Effect } from "../../src/core/effects.ts";
+import type { Input } from "../../src/core/inputs.ts";
+import { createState } from "../../src/core/state.ts";
+import { step } from "../../src/core/step.ts";
+import { createSimulatedFleet, fold, NEW_PACK, restored, START_MS } from "./simulated-fleet.ts";
+
+/** A log in which much happens: a run that passes windows, a fault, a fail, a restore, a next revision, a restarted collector. */
+function eventfulLog() {
+  const fleet = createSimulatedFleet({ azs: ["az-a", "az-b"] });
+  fleet.advance(20);
+  fleet.say({ verb: "announce", caller: "flagger", revision: "v2" });
+  fleet.say({ verb: "weight", caller: "flagger", weight: 10, revision: "v2" });
+  fleet.advance(100);
+  fleet.gateway("stable-b").boot = 2;
+  fleet.gateway("stable-b").seq = 0;
+  fleet.advance(40);
+  for (const gateway of fleet.slice("canary")) gateway.errors = 9;
+  fleet.queue.depth = 30;
+  fleet.advance(70);
+  for (const gateway of fleet.slice("canary")) gateway.errors = 0;
+  fleet.gateway("canary-a").silent = true;
+  fleet.advance(40);
+  fleet.gateway("canary-a").silent = false;
+  fleet.gateway("canary-b").diskUsedRatio = 0.95;
+  fleet.say({ verb: "announce", caller: "flagger", revision: "v3", skill_hash: NEW_PACK });
+  fleet.advance(40);
+  return fleet;
+}
+
+const bytes = (effects: readonly Effect[]): string => JSON.stringify(effects.filter((effect) => effect.kind !== "checkpoint"));
+
+test("the same log gives the same bytes after a crash at any message, continued from a checkpoint", () => {
+  const fleet = eventfulLog();
+  const whole = fold(fleet.setup, fleet.log, fleet.now() + 100);
+  assert.ok(whole.verdicts.length > 10);
+  assert.deepEqual(new Set(whole.verdicts.map(({ body }) => body.verdict)), new Set(["hold", "pass", "fail"]));
+  const expected = bytes(whole.effects);
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: fleet.log.length }), (cut) => {
+      const before = fold(fleet.setup, fleet.log.slice(0, cut));
+      const after = fold(fleet.setup, fleet.log.slice(cut), fleet.now() + 100, restored(fleet.setup, before.state));
+      assert.equal(bytes([...before.effects, ...after.effects]), expected);
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test("the same log gives the same bytes live, with the broker's clock told at any moments in between", () => {
+  const fleet = eventfulLog();
+  const expected = bytes(fold(fleet.setup, fleet.log, fleet.now() + 100).effects);
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 0, max: fleet.now() - START_MS }), { maxLength: 200 }), (offsets) => {
+      const clocks = offsets.map((offset) => START_MS + offset);
+      const live: Input[] = [];
+      for (const input of fleet.log) {
+        const storedAt = (input as { storedAt: number }).storedAt;
+        for (const at of clocks.filter((clock) => clock <= storedAt).sort((a, b) => a - b)) live.push({ kind: "clock", at });
+        clocks.splice(0, clocks.length, ...clocks.filter((clock) => clock > storedAt));
+        live.push(input);
+      }
+      assert.equal(bytes(fold(fleet.setup, live, fleet.now() + 100).effects), expected);
+    }),
+    { numRuns: 40 },
+  );
+});
+
+test("messages that the broker stored twice change no verdict", () => {
+  const fleet = eventfulLog();
+  const expected = fold(fleet.setup, fleet.log, fleet.now() + 100).verdicts.map(({ body }) => ({
+    ...body,
+    id: "",
+    run: body.run && { ...body.run, id: "", latched_by: null },
+  }));
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 0, max: fleet.log.length - 1 }), { minLength: 1, maxLength: 100 }), (twice) => {
+      const repeats = new Set(twice);
+      const log: Input[] = [];
+      for (const [index, input] of fleet.log.entries()) {
+        log.push({ ...input, sequence: log.length + 1 } as Input);
+        if (repeats.has(index) && input.kind === "signal") log.push({ ...input, sequence: log.length + 1 } as Input);
+      }
+      const twiceFolded = fold(fleet.setup, log, fleet.now() + 100).verdicts.map(({ body }) => ({
+        ...body,
+        id: "",
+        run: body.run && { ...body.run, id: "", latched_by: null },
+      }));
+      const strip = (list: typeof expected) => JSON.stringify(list).replaceAll(/verdict [0-9a-f]{16}/g, "verdict");
+      assert.equal(strip(twiceFolded), strip(expected));
+    }),
+    { numRuns: 25 },
+  );
+});
+
+test("a message that was folded before is not folded again", () => {
+  const fleet = createSimulatedFleet();
+  fleet.advance(60);
+  const { state } = fold(fleet.setup, fleet.log);
+  for (const input of fleet.log.slice(-40)) assert.deepEqual(step(state, input).effects, []);
+});
+
+test("the earliest deadline is always ahead of what was fired: the fold cannot spin", () => {
+  const fleet = eventfulLog();
+  let state = createState(fleet.setup);
+  for (const input of fleet.log) {
+    state = step(state, input).state;
+    assert.ok(
+      state.nextDeadlineMs >= (input as { storedAt: number }).storedAt,
+      "a deadline before the last input was left unfired",
+    );
+  }
+  const day = 24 * 3_600_000;
+  const { effects } = step(state, { kind: "clock", at: fleet.now() + day });
+  const windows = effects.filter((effect) => effect.kind === "verdict").length;
+  assert.ok(windows >= day / 30_000, "an idle fleet still gets a verdict a window");
+});

@@ -1,0 +1,190 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { mayPromote } from "@aviary/shared/contract/run.ts";
+import { parseVerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import { createSimulatedFleet, foldFleet, NEW_PACK, type SimulatedFleet, STABLE_PACK, story } from "./simulated-fleet.ts";
+
+const last = (fleet: SimulatedFleet) => {
+  const { verdicts } = foldFleet(fleet);
+  return verdicts[verdicts.length - 1]!.body;
+};
+
+function announceAndWarm(fleet: SimulatedFleet, revision = "v2", pack = NEW_PACK): void {
+  fleet.say({ verb: "announce", caller: "flagger", revision, skill_hash: pack });
+  fleet.advance(10);
+  for (const gateway of fleet.slice("canary")) Object.assign(gateway, { version: "2026.9.7", pack });
+  fleet.advance(5);
+  fleet.say({ verb: "gate", caller: "flagger", gate: "confirm-rollout", allowed: true, revision });
+  fleet.say({ verb: "weight", caller: "flagger", weight: 10, revision });
+}
+
+test("a Flagger canary goes from announce to passed, and stable may be promoted after", () => {
+  const fleet = createSimulatedFleet({ policy: { stableNeedsPass: true } });
+  fleet.advance(60);
+  assert.deepEqual(
+    last(fleet).reasons.map((reason) => reason.code),
+    ["no_run"],
+  );
+  assert.equal(last(fleet).degraded, false);
+
+  fleet.say({ verb: "announce", caller: "flagger", revision: "v2", skill_hash: NEW_PACK });
+  fleet.advance(5);
+  assert.equal(last(fleet).run?.state, "pending");
+  assert.deepEqual(mayPromote(last(fleet), "canary", NEW_PACK, undefined, fleet.now()), { allowed: true });
+  assert.equal(mayPromote(last(fleet), "canary", STABLE_PACK, undefined, fleet.now()).allowed, false);
+  assert.equal(mayPromote(last(fleet), "stable", NEW_PACK, undefined, fleet.now()).allowed, false);
+
+  for (const gateway of fleet.slice("canary")) gateway.pack = NEW_PACK;
+  fleet.advance(5);
+  assert.equal(last(fleet).run?.state, "warming");
+  assert.equal(mayPromote(last(fleet), "canary", NEW_PACK, undefined, fleet.now()).allowed, false);
+  fleet.say({ verb: "weight", caller: "flagger", weight: 10, revision: "v2" });
+  fleet.advance(120);
+  const passing = last(fleet);
+  assert.equal(passing.verdict, "pass", story(foldFleet(fleet).verdicts).join("\n"));
+  assert.equal(passing.run?.state, "active");
+  assert.equal(passing.run?.promotable, true);
+  assert.equal(passing.run?.weight, 10);
+  assert.ok(passing.canary.requests > 0);
+  assert.equal(passing.gateway.skill_hash, NEW_PACK);
+
+  fleet.say({ verb: "end", caller: "flagger", result: "succeeded", revision: "v2" });
+  fleet.advance(5);
+  const passed = last(fleet);
+  assert.equal(passed.run?.state, "passed");
+  assert.deepEqual(mayPromote(passed, "stable", NEW_PACK, undefined, fleet.now()), { allowed: true });
+  for (const gateway of fleet.slice("stable")) gateway.pack = NEW_PACK;
+  fleet.advance(60);
+  fleet.say({ verb: "announce", caller: "flagger", revision: "v2" });
+  fleet.advance(10);
+  assert.equal(last(fleet).run?.state, "passed", "a revision that passed does not start again by itself");
+});
+
+test("5xx on the canary fails at the second window, stays failed, is over when restored, and a new revision passes", () => {
+  const fleet = createSimulatedFleet();
+  fleet.advance(30);
+  announceAndWarm(fleet);
+  fleet.advance(90);
+  assert.equal(last(fleet).verdict, "pass", story(foldFleet(fleet).verdicts).join("\n"));
+  for (const gateway of fleet.slice("canary")) gateway.errors = 5;
+  fleet.advance(95);
+  const failed = last(fleet);
+  assert.equal(failed.verdict, "fail", story(foldFleet(fleet).verdicts).join("\n"));
+  assert.equal(failed.run?.state, "failed");
+  assert.equal(failed.degraded, true);
+  assert.ok(failed.reasons.some((reason) => reason.code === "over_5xx"));
+  assert.equal(failed.run?.promotable, false);
+  const windowsOver = foldFleet(fleet).verdicts.filter(
+    ({ body }) => body.judge.consecutive_over > 0 && body.run?.state === "active",
+  );
+  assert.ok(windowsOver.length >= 1, "one window over is a hold first");
+  assert.ok(windowsOver.every(({ body }) => body.verdict === "hold"));
+
+  for (const gateway of fleet.slice("canary")) gateway.errors = 0;
+  fleet.advance(120);
+  assert.equal(last(fleet).verdict, "fail", "a fail latches");
+  assert.deepEqual(mayPromote(last(fleet), "canary", STABLE_PACK, undefined, fleet.now()), { allowed: true });
+  assert.equal(mayPromote(last(fleet), "canary", NEW_PACK, undefined, fleet.now()).allowed, false);
+
+  for (const gateway of fleet.slice("canary")) Object.assign(gateway, { version: "2026.9.6", pack: STABLE_PACK });
+  fleet.advance(30);
+  assert.equal(last(fleet).run?.canary_active, false);
+  assert.equal(last(fleet).verdict, "fail", "restored is not forgiven");
+  fleet.say({ verb: "announce", caller: "flagger", revision: "v2" });
+  fleet.advance(5);
+  assert.equal(last(fleet).verdict, "fail", "the same revision starts nothing");
+
+  announceAndWarm(fleet, "v3", NEW_PACK);
+  fleet.advance(120);
+  assert.equal(last(fleet).verdict, "pass", story(foldFleet(fleet).verdicts).join("\n"));
+});
+
+test("without a controller, a release on the whole canary slice opens a run by itself, passes by its windows, and stable follows", () => {
+  const fleet = createSimulatedFleet({ controller: false, policy: { passAfterWindows: 3 } });
+  fleet.advance(60);
+  fleet.gateway("canary-b").pack = NEW_PACK;
+  fleet.advance(30);
+  assert.equal(last(fleet).run, null, "one odd gateway is skew, not a run");
+  const skew = last(fleet).reasons.find((reason) => reason.code === "skill_skew");
+  assert.equal(skew?.az, "az-b");
+  for (const gateway of fleet.slice("canary")) gateway.pack = NEW_PACK;
+  fleet.advance(30);
+  assert.equal(last(fleet).run?.canary_active, true);
+  fleet.advance(180);
+  assert.equal(last(fleet).run?.state, "passed", story(foldFleet(fleet).verdicts).join("\n"));
+  for (const gateway of fleet.slice("stable")) gateway.pack = NEW_PACK;
+  fleet.advance(60);
+  assert.equal(last(fleet).run?.state, "passed");
+});
+
+test("an analysis of Argo Rollouts starts to be measured at its first call", () => {
+  const fleet = createSimulatedFleet();
+  fleet.advance(30);
+  fleet.say({ verb: "announce", caller: "rollouts", revision: "6d5f" });
+  fleet.advance(5);
+  assert.equal(last(fleet).run?.state, "warming");
+  fleet.advance(120);
+  assert.equal(last(fleet).verdict, "pass", story(foldFleet(fleet).verdicts).join("\n"));
+});
+
+test("no state waits for somebody: pending, active and failed runs expire, with an incident", () => {
+  for (const until of ["pending", "active", "failed"] as const) {
+    const fleet = createSimulatedFleet({ policy: { maxPending: "5m", maxRun: "10m" } });
+    fleet.advance(30);
+    if (until === "pending") fleet.say({ verb: "announce", caller: "flagger", revision: "v2", skill_hash: NEW_PACK });
+    else announceAndWarm(fleet);
+    if (until === "failed") for (const gateway of fleet.slice("canary")) gateway.errors = 50;
+    fleet.advance(660);
+    const { verdicts, effects } = foldFleet(fleet);
+    const body = verdicts[verdicts.length - 1]!.body;
+    assert.equal(body.run?.state, "expired", `${until}: ${story(verdicts).slice(-3).join(" | ")}`);
+    assert.equal(body.run?.canary_active, false);
+    assert.equal(body.verdict, until === "failed" ? "fail" : "hold");
+    assert.equal(effects.filter((effect) => effect.kind === "incident" && effect.incident.code === "run_expired").length, 1);
+  }
+});
+
+test("an operator can abort, clear, pause and put into maintenance", () => {
+  const fleet = createSimulatedFleet();
+  fleet.advance(30);
+  announceAndWarm(fleet);
+  fleet.advance(90);
+  fleet.say({ verb: "pause", caller: "operator", reason: "looking at it" });
+  fleet.advance(5);
+  assert.deepEqual(
+    last(fleet).reasons.map((reason) => reason.code),
+    ["maintenance"],
+  );
+  fleet.say({ verb: "resume", caller: "operator", reason: "seen" });
+  fleet.advance(5);
+  assert.equal(last(fleet).verdict, "pass");
+  for (const gateway of fleet.slice("canary")) gateway.errors = 50;
+  fleet.advance(90);
+  assert.equal(last(fleet).verdict, "fail");
+  fleet.say({ verb: "clear", caller: "operator", reason: "a test of the load generator" });
+  fleet.advance(5);
+  assert.equal(last(fleet).run?.state, "aborted");
+  assert.equal(last(fleet).verdict, "hold");
+  fleet.say({ verb: "maintenance", caller: "operator", on: true, mute: true, reason: "new disks" });
+  fleet.advance(5);
+  assert.ok(last(fleet).reasons.some((reason) => reason.code === "maintenance"));
+  assert.equal(mayPromote(last(fleet), "stable", STABLE_PACK, undefined, fleet.now()).allowed, false);
+});
+
+test("every verdict of a whole day in the life is one that its schema accepts, with an id from its content", () => {
+  const fleet = createSimulatedFleet();
+  fleet.advance(30);
+  announceAndWarm(fleet);
+  fleet.advance(60);
+  for (const gateway of fleet.slice("canary")) gateway.errors = 50;
+  fleet.advance(90);
+  const { verdicts } = foldFleet(fleet);
+  const seen = new Set<string>();
+  for (const record of verdicts) {
+    const parsed = parseVerdictRecord(JSON.parse(JSON.stringify(record)));
+    assert.ok(parsed.success, JSON.stringify(parsed.error?.issues));
+    assert.ok(!seen.has(record.body.id), `verdict ${record.body.id} twice`);
+    seen.add(record.body.id);
+    assert.ok(JSON.stringify(record).length <= 32 * 1024);
+  }
+});

@@ -1,0 +1,236 @@
+/**
+ * A fleet in simulated time: writes the log that six gateways, a controller and the broker would write, for the fold to read.
+ * Time is a number that only `advance` moves; every gateway sends what its settings say at its own periods.
+ */
+import { type ControlContent, controlMessage } from "@aviary/shared/contract/control.ts";
+import { fleetFileSchema } from "@aviary/shared/contract/fleet.ts";
+import { sha256Hex } from "@aviary/shared/contract/ids.ts";
+import { type PolicyFile, policySchema } from "@aviary/shared/contract/policy.ts";
+import type { Signal, SignalBody } from "@aviary/shared/contract/signal.ts";
+import type { SignalKind } from "@aviary/shared/contract/subjects.ts";
+import type { VerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import * as histogram from "@aviary/shared/histogram.ts";
+import { decodeCheckpoint, encodeCheckpoint } from "../../src/core/checkpoint.ts";
+import type { Effect } from "../../src/core/effects.ts";
+import type { Input } from "../../src/core/inputs.ts";
+import { createSetup, type Setup } from "../../src/core/setup.ts";
+import { createState, type State } from "../../src/core/state.ts";
+import { step } from "../../src/core/step.ts";
+
+export const START_MS = Date.parse("2026-11-21T10:00:00.000Z");
+export const CANARY = { namespace: "prod", name: "payments-gateway" };
+export const CANARY_KEY = "prod/payments-gateway";
+export const STABLE_PACK = sha256Hex("stable pack");
+export const NEW_PACK = sha256Hex("new pack");
+const FRAGMENT = sha256Hex("fragment");
+
+export interface GatewayPlan {
+  readonly az: string;
+  readonly name: string;
+  readonly slice: "canary" | "stable";
+  boot: number;
+  seq: number;
+  version: string;
+  pack: string;
+  /** Requests a report, and how many of them fail. */
+  requests: number;
+  errors: number;
+  latencyMs: number;
+  diskUsedRatio: number;
+  health: SignalBody<"health">["state"];
+  clockOffsetMs: number;
+  silent: boolean;
+  claims: "canary" | "stable";
+  doctorErrors: string[];
+  sendsDoctor: boolean;
+}
+
+export interface FleetOptions {
+  readonly policy?: PolicyFile;
+  readonly controller?: boolean;
+  readonly azs?: readonly string[];
+  readonly stable?: boolean;
+  readonly lane?: boolean;
+}
+
+/** Two of each slice's periods in a 30 s window, so that tests stay short: window 30 s, grace 2 s, warm-up 10 s. */
+export const TEST_POLICY: PolicyFile = { mode: "literal", window: "30s", grace: "2s", warmup: "10s", doctorBeforeTraffic: false };
+
+export function createSimulatedFleet(options: FleetOptions = {}) {
+  const azs = options.azs ?? ["az-a", "az-b", "az-c"];
+  const slices: ("canary" | "stable")[] = options.stable === false ? ["canary"] : ["canary", "stable"];
+  const gateways: GatewayPlan[] = azs.flatMap((az) =>
+    slices.map((slice) => ({
+      az,
+      name: `${slice}-${az.slice(-1)}`,
+      slice,
+      boot: 1,
+      seq: 0,
+      version: "2026.9.6",
+      pack: STABLE_PACK,
+      requests: 100,
+      errors: 0,
+      latencyMs: 40,
+      diskUsedRatio: 0.4,
+      health: "up" as const,
+      clockOffsetMs: 0,
+      silent: false,
+      claims: slice,
+      doctorErrors: [],
+      sendsDoctor: false,
+    })),
+  );
+  const fleet = fleetFileSchema.parse({
+    fleets: { payments: { gateways: gateways.map(({ az, name, slice }) => ({ az, name, slice, tier: "2TB" })) } },
+    canaries: {
+      [CANARY_KEY]: {
+        fleet: "payments",
+        policy: "default.yaml",
+        lanes: options.lane === false ? [] : ["build-az-a"],
+        callers: options.controller === false ? {} : { flagger: { interval: "60s" } },
+      },
+    },
+    lanes: options.lane === false ? {} : { "build-az-a": { az: "az-a", slice: "canary", stableMax: 2, pollingInterval: "10s" } },
+  });
+  const setup: Setup = createSetup(
+    fleet,
+    new Map([[CANARY_KEY, policySchema.parse({ ...TEST_POLICY, ...options.policy })]]),
+    "policy-1",
+  );
+  const log: Input[] = [];
+  let nowMs = START_MS;
+  let tick = 0;
+  const queue = { depth: 4 };
+
+  const append = (
+    input: { kind: "signal"; signal: Signal } | { kind: "control"; control: ReturnType<typeof controlMessage> },
+  ): void => {
+    const sequence = log.length + 1;
+    if (input.kind === "signal") log.push({ kind: "signal", sequence, storedAt: nowMs + 3, signal: input.signal });
+    else log.push({ kind: "control", sequence, storedAt: nowMs + 3, fleet: "payments", canary: CANARY, control: input.control });
+  };
+
+  const send = <K extends SignalKind>(gateway: GatewayPlan, kind: K, body: SignalBody<K>, periodMs: number): void => {
+    if (gateway.silent) return;
+    gateway.seq += 1;
+    const boot = `${(START_MS + gateway.boot).toString(36)}-0000000000000000`;
+    const signal = {
+      v: 1,
+      id: `${gateway.az}.payments.${gateway.name}.${boot}.${gateway.seq}`,
+      az: gateway.az,
+      fleet: "payments",
+      gateway: gateway.name,
+      collector_boot: boot,
+      seq: gateway.seq,
+      slice: gateway.claims,
+      gateway_version: gateway.version,
+      skill_hash: gateway.pack,
+      fragment_hash: FRAGMENT,
+      observed_at: new Date(nowMs + gateway.clockOffsetMs).toISOString(),
+      period_ms: periodMs,
+      kind,
+      body,
+    } as unknown as Signal;
+    append({ kind: "signal", signal });
+  };
+
+  const report = (gateway: GatewayPlan): void => {
+    send(
+      gateway,
+      "health",
+      {
+        state: gateway.health,
+        failing: [],
+        suppressed: [],
+        uptime_ms: 600_000,
+        warm: true,
+        worker_reachable: gateway.health === "up",
+      },
+      5_000,
+    );
+    const latency = histogram.create();
+    if (gateway.requests > 0) histogram.insert(latency, gateway.latencyMs, gateway.requests);
+    send(
+      gateway,
+      "http",
+      { source: "access-log", requests: gateway.requests, errors_5xx: gateway.errors, latency: histogram.toWire(latency) },
+      5_000,
+    );
+    if (tick % 2 === 0)
+      send(gateway, "disk", { used_ratio: gateway.diskUsedRatio, total_bytes: 2e12, tier: "2TB", writable: true }, 10_000);
+    if (gateway.sendsDoctor && tick % 6 === 0) {
+      const findings = gateway.doctorErrors.map((check_id) => ({ check_id, severity: "error", message: "broken" }));
+      send(
+        gateway,
+        "doctor",
+        { deep: false, checks_run: 8, errors: findings, warnings: [], new_vs_baseline: findings, unknown: false },
+        30_000,
+      );
+    }
+  };
+
+  return {
+    setup,
+    gateways,
+    log,
+    queue,
+    now: () => nowMs,
+    gateway: (name: string): GatewayPlan => gateways.find((gateway) => gateway.name === name)!,
+    slice: (slice: "canary" | "stable"): GatewayPlan[] => gateways.filter((gateway) => gateway.slice === slice),
+    send,
+    say(content: ControlContent, discriminator = `${log.length}`): void {
+      append({ kind: "control", control: controlMessage(CANARY, content, new Date(nowMs).toISOString(), discriminator) });
+    },
+    /** Moves time on in steps of five seconds; every gateway reports at each. */
+    advance(seconds: number): void {
+      for (let passed = 0; passed < seconds; passed += 5) {
+        nowMs += 5_000;
+        tick += 1;
+        for (const gateway of gateways) report(gateway);
+        const first = gateways[0]!;
+        if (options.lane !== false) send(first, "queue", { lane: "build-az-a", role: "build", depth: queue.depth }, 5_000);
+      }
+    },
+  };
+}
+
+export type SimulatedFleet = ReturnType<typeof createSimulatedFleet>;
+
+export interface Folded {
+  readonly state: State;
+  readonly effects: Effect[];
+  readonly verdicts: VerdictRecord[];
+}
+
+/** Folds a log; `until` is the broker's clock at the end, for the deadlines after the last message. */
+export function fold(setup: Setup, log: readonly Input[], until?: number, from: State = createState(setup)): Folded {
+  const effects: Effect[] = [];
+  let state = from;
+  for (const input of log) {
+    const stepped = step(state, input);
+    state = stepped.state;
+    effects.push(...stepped.effects);
+  }
+  if (until !== undefined) effects.push(...step(state, { kind: "clock", at: until }).effects);
+  return { state, effects, verdicts: effects.flatMap((effect) => (effect.kind === "verdict" ? [effect.record] : [])) };
+}
+
+/** What `fold` gives for a fleet's log up to its present. */
+export function foldFleet(fleet: SimulatedFleet): Folded {
+  return fold(fleet.setup, fleet.log, fleet.now() + 100);
+}
+
+/** The same state after a trip through a checkpoint. */
+export function restored(setup: Setup, state: State): State {
+  const again = decodeCheckpoint(encodeCheckpoint(state), setup);
+  if (again === undefined) throw new Error("the checkpoint could not be read back");
+  return again;
+}
+
+/** One line a verdict, for reading failures: time, verdict, state, reason codes. */
+export function story(verdicts: readonly VerdictRecord[]): string[] {
+  return verdicts.map(
+    ({ body }) =>
+      `${body.at.slice(11, 19)} ${body.verdict} ${body.run?.state ?? "-"} [${body.reasons.map((reason) => reason.code).join(" ")}]`,
+  );
+}
