@@ -12,7 +12,7 @@ import {
   terminal,
   withRetries,
 } from "../../src/shell/faults.ts";
-import { manualClock } from "./manual-clock.ts";
+import { manualClock } from "../../src/testing/manual-clock.ts";
 
 describe("faults", () => {
   it("carry a code, a message and a cause", () => {

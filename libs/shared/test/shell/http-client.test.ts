@@ -6,7 +6,7 @@ import { afterEach, describe, it } from "node:test";
 import { deniedAddress } from "../../src/shell/address-policy.ts";
 import { isRetryable, Retryable, Terminal } from "../../src/shell/faults.ts";
 import { createHttpClient, type HttpClientOptions, type HttpRequest } from "../../src/shell/http-client.ts";
-import { manualClock } from "./manual-clock.ts";
+import { manualClock } from "../../src/testing/manual-clock.ts";
 
 const closers: (() => void)[] = [];
 afterEach(() => {

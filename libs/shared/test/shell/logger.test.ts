@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { createLogger, type LoggerOptions } from "../../src/shell/logger.ts";
 import { HIDDEN, redactText, redactValue } from "../../src/shell/redact.ts";
 import { generateToken } from "../../src/shell/tokens.ts";
-import { manualClock } from "./manual-clock.ts";
+import { manualClock } from "../../src/testing/manual-clock.ts";
 
 function capture(options: Partial<LoggerOptions> = {}) {
   const lines: string[] = [];

@@ -4,7 +4,7 @@ import { Terminal } from "../../src/shell/faults.ts";
 import { createHttpClient } from "../../src/shell/http-client.ts";
 import { createRegistry } from "../../src/shell/metrics.ts";
 import { type OpsServer, type OpsServerOptions, startOpsServer } from "../../src/shell/ops-server.ts";
-import { manualClock } from "./manual-clock.ts";
+import { manualClock } from "../../src/testing/manual-clock.ts";
 
 const open: AsyncDisposable[] = [];
 const client = createHttpClient({ loopback: true });

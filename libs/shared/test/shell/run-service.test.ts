@@ -4,7 +4,7 @@ import { after, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { createLogger } from "../../src/shell/logger.ts";
 import { type ProcessHost, runService } from "../../src/shell/run-service.ts";
-import { manualClock } from "./manual-clock.ts";
+import { manualClock } from "../../src/testing/manual-clock.ts";
 
 const PROGRAM = fileURLToPath(new URL("./service-process.ts", import.meta.url));
 const LONG_GRACE_MS = 300_000;

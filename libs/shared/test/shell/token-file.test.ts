@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, it } from "node:test";
 import { createLogger } from "../../src/shell/logger.ts";
 import { openTokenFile, type TokenFile } from "../../src/shell/token-file.ts";
 import { hashToken, isRefusal } from "../../src/shell/tokens.ts";
-import { type ManualClock, manualClock } from "./manual-clock.ts";
+import { type ManualClock, manualClock } from "../../src/testing/manual-clock.ts";
 
 let folder: string;
 let path: string;
