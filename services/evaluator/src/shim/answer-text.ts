@@ -1,0 +1,121 @@
+/**
+ * Verdict bodies as bytes. A body is serialized once a verdict, cut to its limit, and kept without its closing brace; what belongs to one request
+ * (who asked, the measurement's number, the lane) is spliced in behind it.
+ */
+import type { LaneRecord } from "@aviary/shared/contract/lane.ts";
+import { MAX_ANSWER_BYTES, type VerdictBody } from "@aviary/shared/contract/verdict.ts";
+
+/** Bytes kept free for what belongs to one request: without a lane, and with one. */
+export const REQUEST_BYTES = 224;
+export const REQUEST_BYTES_WITH_LANE = 640;
+
+type Cut = (body: VerdictBody) => VerdictBody;
+
+const keepReasons =
+  (count: number): Cut =>
+  (body) => {
+    const more = (body.reasons_more ?? 0) + Math.max(0, body.reasons.length - count);
+    return { ...body, reasons: body.reasons.slice(0, count), ...(more > 0 ? { reasons_more: more } : {}) };
+  };
+const keepWarnings =
+  (count: number): Cut =>
+  (body) => ({ ...body, warnings: body.warnings.slice(0, count) });
+const shortTexts =
+  (chars: number): Cut =>
+  (body) => ({
+    ...body,
+    reasons: body.reasons.map((reason) => ({ ...reason, text: cutText(reason.text, chars) })),
+    warnings: body.warnings.map((warning) => ({ ...warning, text: cutText(warning.text, chars) })),
+  });
+const withoutHashes: Cut = (body) => ({
+  ...body,
+  run: body.run === null ? null : { ...body.run, announced_hash: null, stable_hash: null },
+});
+const withoutNoise: Cut = (body) => ({ ...body, judge: { ...body.judge, noise: null } });
+
+/** Rates to six digits: more is noise, and a quotient of two counts is twenty characters long. */
+const roundRates: Cut = (body) => {
+  const round = (rate: number | null): number | null => (rate === null ? null : Number(rate.toPrecision(6)));
+  const slice = <F extends VerdictBody["canary"]>(figures: F): F => ({
+    ...figures,
+    "5xx_rate": round(figures["5xx_rate"]),
+    error_rate_5xx: round(figures.error_rate_5xx),
+    p99_ms: round(figures.p99_ms),
+  });
+  return { ...body, canary: slice(body.canary), stable: body.stable === null ? null : slice(body.stable) };
+};
+
+/** What goes first when a body is too long: what machines do not read, then the later reasons. The first reason always stays. */
+const CUTS: readonly Cut[] = [
+  roundRates,
+  withoutHashes,
+  keepWarnings(2),
+  keepReasons(3),
+  shortTexts(100),
+  keepWarnings(1),
+  keepReasons(2),
+  withoutNoise,
+  keepWarnings(0),
+  keepReasons(1),
+  shortTexts(60),
+];
+
+function cutText(text: string, chars: number): string {
+  return text.length <= chars ? text : `${text.slice(0, chars - 1)}…`;
+}
+
+/**
+ * The JSON of a body without its closing brace, with `reserved` bytes left for what a request adds: short enough that with what a request adds it stays within the limit of an answer (2 KiB: Argo Rollouts
+ * keeps every measurement in the cluster's database). The whole body, uncut, is at `/api/v1/canaries/<namespace>/<name>`.
+ */
+export function openJson(body: VerdictBody, stale: boolean, reserved: number): string {
+  let cut = body;
+  let text = serialize(cut, stale);
+  for (const step of CUTS) {
+    if (Buffer.byteLength(text) <= MAX_ANSWER_BYTES - reserved) break;
+    cut = step(cut);
+    text = serialize(cut, stale);
+  }
+  return text;
+}
+
+function serialize(body: VerdictBody, stale: boolean): string {
+  const text = JSON.stringify(body);
+  return stale ? `${text.slice(0, -1)},"stale":true` : text.slice(0, -1);
+}
+
+/** The lane as KEDA reads it: numbers where there is a record; without one `depth` is null, which KEDA takes as an error and keeps its replicas. */
+export type Scale = Omit<LaneRecord, "depth" | "depth_true" | "replicas" | "max_replicas" | "changed_at" | "reasons"> & {
+  readonly depth: number | null;
+  readonly depth_true: number | null;
+  readonly replicas: number | null;
+  readonly max_replicas: number | null;
+  readonly changed_at: string | null;
+  readonly reasons: readonly string[];
+};
+
+/** What belongs to one request. */
+export interface RequestParts {
+  readonly key: "flagger" | "rollout" | "keda";
+  /** The canary's name, or the lane's. */
+  readonly label: string;
+  readonly index: number;
+  readonly caller: string;
+  readonly conflict: boolean;
+  readonly scale?: Scale;
+}
+
+/** Closes what `openJson` left open. */
+export function closeJson(open: string, parts: RequestParts): string {
+  const scale = parts.scale === undefined ? "" : `,"scale":${JSON.stringify(parts.scale)}`;
+  const conflict = parts.conflict ? ',"caller_conflict":true' : "";
+  return `${open},"${parts.key}":${JSON.stringify(parts.label)},"measurement":{"index":${parts.index},"caller":"${parts.caller}"}${scale}${conflict}}`;
+}
+
+/**
+ * The number of a measurement: `floor((now − since) / interval) + 1`, 0 without a run. Derived, so every replica and every repeated call gets the same one (C4).
+ */
+export function measurementIndex(since: string | undefined, nowMs: number, intervalMs: number): number {
+  if (since === undefined) return 0;
+  return Math.max(0, Math.floor((nowMs - Date.parse(since)) / intervalMs)) + 1;
+}

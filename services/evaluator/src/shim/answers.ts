@@ -1,0 +1,205 @@
+/**
+ * From a stored verdict to the body that one caller gets. Pure: the time and the age of the evaluator's lease are arguments.
+ *
+ * The rule that everything rests on: no fresh verdict is a hold. A verdict is fresh until its `valid_until` and while the evaluator's lease moves; after
+ * that whatever is not a fail becomes the hold `evaluator_down` with `stale: true`. A fail has latched and stays a fail, whoever is down.
+ */
+import { contentId } from "@aviary/shared/contract/ids.ts";
+import { defaultPolicy, type Policy } from "@aviary/shared/contract/policy.ts";
+import { degrades, REASONS, type Reason, type ReasonCode } from "@aviary/shared/contract/reasons.ts";
+import { MAX_REASONS, OUTCOME_NUMBER, OUTCOME_STATUS, type Outcome, type VerdictBody } from "@aviary/shared/contract/verdict.ts";
+
+/** A lease that has not moved for this long belongs to nobody; milliseconds of the observer's own clock. */
+export const LEASE_STALE_MS = 15_000;
+
+/** A verdict body as it is answered: the stored one, or what is said instead of it. */
+export interface Answer {
+  readonly body: VerdictBody;
+  readonly stale: boolean;
+  /** False for a canary that is not configured or that this host does not serve. */
+  readonly known: boolean;
+}
+
+/** Why a stored verdict may no longer be believed; `undefined` while it may. */
+export function staleCause(body: VerdictBody, nowMs: number, leaseAgeMs: number): string | undefined {
+  if (nowMs > Date.parse(body.valid_until))
+    return `the last verdict was valid until ${body.valid_until} and no newer one has come`;
+  if (!(leaseAgeMs < LEASE_STALE_MS)) return `no evaluator has renewed its lease for ${LEASE_STALE_MS / 1000} s`;
+  return undefined;
+}
+
+/** The stored verdict as it may be answered now. */
+export function currentAnswer(body: VerdictBody, cause: string | undefined): Answer {
+  if (cause === undefined) return { body, stale: false, known: true };
+  if (body.verdict === "fail") return { body, stale: true, known: true };
+  const held = heldBody(body, { code: "evaluator_down", text: `${cause}: held until there is one` });
+  return { body: held, stale: true, known: true };
+}
+
+/** The body as a hold for one more reason, which comes first. Nothing of it can be promoted on. */
+function heldBody(body: VerdictBody, reason: Reason): VerdictBody {
+  const reasons = [reason, ...body.reasons].slice(0, MAX_REASONS);
+  const more = (body.reasons_more ?? 0) + body.reasons.length + 1 - reasons.length;
+  const hold = (outcome: Outcome): Outcome => (outcome === "pass" ? "hold" : outcome);
+  const { errors, latency, queue, disk, doctor, parity } = body.concerns;
+  return {
+    ...outcomeOf("hold", reasons),
+    ...withoutOutcome(body),
+    concerns: {
+      errors: hold(errors),
+      latency: hold(latency),
+      queue: hold(queue),
+      disk: hold(disk),
+      doctor: hold(doctor),
+      parity: hold(parity),
+    },
+    reasons,
+    ...(more > 0 ? { reasons_more: more } : {}),
+    run: body.run === null ? null : { ...body.run, promotable: false },
+  };
+}
+
+type OutcomeFields = Pick<VerdictBody, "status" | "verdict" | "verdict_num" | "degraded" | "degraded_num">;
+
+function outcomeOf(verdict: Outcome, reasons: readonly { readonly code: ReasonCode }[]): OutcomeFields {
+  const degraded = verdict === "fail" || (verdict === "hold" && reasons.some((reason) => degrades(reason.code)));
+  return {
+    status: OUTCOME_STATUS[verdict],
+    verdict,
+    verdict_num: OUTCOME_NUMBER[verdict],
+    degraded,
+    degraded_num: degraded ? 1 : 0,
+  };
+}
+
+function withoutOutcome(body: VerdictBody): Omit<VerdictBody, keyof OutcomeFields | "reasons_more"> {
+  const { status, verdict, verdict_num, degraded, degraded_num, reasons_more, ...rest } = body;
+  return rest;
+}
+
+/**
+ * What is said about a revision that the controller names and that no verdict speaks of yet: the stored verdict is about another one, so
+ * neither its pass nor its fail counts. What stands against any revision now (a full disk, a gateway that is down) stays.
+ */
+export function unseenRevisionAnswer(answer: Answer, revision: string | undefined): Answer {
+  const { body } = answer;
+  const standing = body.reasons.filter((reason) => REASONS[reason.code].hard && reason.code !== "latched");
+  const named = revision === undefined ? "another revision" : `revision ${revision.slice(0, 60)}`;
+  const pending: Reason = { code: "pending", text: `${named} is announced; there is no verdict about it yet` };
+  const reasons = [...standing, pending].slice(0, MAX_REASONS);
+  const held = withoutOutcome(heldBody(body, pending));
+  return { ...answer, body: { ...outcomeOf("hold", reasons), ...held, reasons, run: null } };
+}
+
+/** Which verdict is asked for, when none is stored. */
+export interface Absent {
+  readonly namespace: string;
+  readonly name: string;
+  readonly fleet: string;
+  readonly code: "evaluator_down" | "unknown_canary" | "no_run";
+  readonly text: string;
+  readonly nowMs: number;
+  readonly policy?: Policy | undefined;
+}
+
+/** A whole body where there is no verdict: a hold with every key that a template may read, and nothing measured. */
+export function absentAnswer(absent: Absent): Answer {
+  const at = new Date(absent.nowMs).toISOString();
+  const { mode, evidence, traffic, thresholds } = absent.policy ?? defaultPolicy();
+  const subject = { namespace: absent.namespace, name: absent.name, fleet: absent.fleet };
+  const reasons: Reason[] = [{ code: absent.code, text: absent.text.slice(0, 160) }];
+  const body: VerdictBody = {
+    schema: "aviary/verdict.v1",
+    id: contentId([absent.code, subject], 16),
+    at,
+    subject,
+    ...outcomeOf("hold", reasons),
+    canary: { requests: 0, errors_5xx: 0, "5xx_rate": null, error_rate_5xx: null, p99_ms: null },
+    stable: null,
+    gateway: {
+      process_ok: false,
+      process_ok_num: 0,
+      worker_reachable: false,
+      worker_reachable_num: 0,
+      deps_ok: false,
+      deps_ok_num: 0,
+      disk_ok: false,
+      disk_ok_num: 0,
+      doctor_ok: false,
+      doctor_ok_num: 0,
+      queue_depth: null,
+      skill_hash: null,
+      gateway_version: null,
+      expected: 0,
+      fresh: 0,
+    },
+    concerns: { errors: "hold", latency: "hold", queue: "hold", disk: "hold", doctor: "hold", parity: "hold" },
+    judge: {
+      mode,
+      literal: "hold",
+      two_key: "hold",
+      consecutive_over: 0,
+      consecutive_pass: 0,
+      evidence,
+      traffic,
+      luck: null,
+      noise: null,
+    },
+    reasons,
+    warnings: [],
+    thresholds: {
+      max_5xx_rate: thresholds.max5xxRate,
+      max_p99_ms: thresholds.maxP99Ms,
+      max_p99_regression_ratio: thresholds.maxP99RegressionRatio,
+      max_queue_depth: thresholds.maxQueueDepth,
+    },
+    window: null,
+    run: null,
+    stable_may_promote: false,
+    valid_until: at,
+  };
+  return { body, stale: absent.code === "evaluator_down", known: absent.code !== "unknown_canary" };
+}
+
+export const CONCERN_VIEWS = ["errors", "latency", "queue", "disk"] as const;
+export type ConcernView = (typeof CONCERN_VIEWS)[number];
+
+/** Codes that belong to one concern; every other code stands behind all of them. */
+const CONCERN_CODES: Readonly<Partial<Record<ReasonCode, keyof VerdictBody["concerns"]>>> = {
+  over_5xx: "errors",
+  over_p99: "latency",
+  p99_regression: "latency",
+  queue_high: "queue",
+  queue_growth: "queue",
+  disk_yellow: "disk",
+  disk_red: "disk",
+  disk_unwritable: "disk",
+  doctor_error: "doctor",
+  doctor_unknown: "doctor",
+  version_skew: "parity",
+  skill_skew: "parity",
+  fragment_skew: "parity",
+  slice_mismatch: "parity",
+  release_changed: "parity",
+};
+
+/**
+ * The same verdict, judged by one concern alone (R86): its outcome and the reasons that belong to it or to no concern. A latched fail whose
+ * concern has recovered since stays a fail in every view: it cannot be told any more which one it was.
+ */
+export function concernAnswer(answer: Answer, view: ConcernView): Answer {
+  const { body } = answer;
+  const latchedElsewhere = body.verdict === "fail" && !Object.values(body.concerns).includes("fail");
+  const verdict = latchedElsewhere ? "fail" : body.concerns[view];
+  const belongs = (reason: Reason): boolean => (CONCERN_CODES[reason.code] ?? view) === view;
+  const reasons = verdict === "pass" ? [] : body.reasons.filter(belongs);
+  return {
+    ...answer,
+    body: {
+      ...outcomeOf(verdict, reasons),
+      ...withoutOutcome(body),
+      reasons,
+      warnings: body.warnings.filter(belongs),
+    },
+  };
+}

@@ -1,0 +1,101 @@
+/**
+ * What Flagger's webhooks are told: one table, as one pure function.
+ *
+ *                                              pass   hold                          fail   no run              unknown canary
+ *   confirm-rollout, and                       200    403 only for a hard reason,   403    as hold             403
+ *   confirm-traffic-increase at weight 0              or a release that the
+ *                                                     policy wants on the Macs
+ *   confirm-traffic-increase                   200    403                           403    403                 403
+ *   confirm-promotion                          200 if promotable, else 403   (same) 403    403                 403
+ *   pre-rollout, rollout                       200    200                           403    200                 403
+ *   rollback (200 means: roll back)            403    403                           200    403                 403
+ *   post-rollout                               200    200                           200    200                 200
+ *
+ * At weight 0 no canary traffic can exist, so the first row asks for preconditions and not for evidence (C40). A refused pre-rollout or rollout hook
+ * costs Flagger a failed check, so a hold lets them through and stops at the confirm gates, which wait without a penalty.
+ * A run that an operator aborted keeps its confirm gates closed: nobody may widen it. Refusals are 403, never 409 or 5xx: Flagger retries a 5xx
+ * and throws its text away.
+ */
+import { REASONS, type Reason } from "@aviary/shared/contract/reasons.ts";
+import type { RunState } from "@aviary/shared/contract/run.ts";
+import type { Outcome } from "@aviary/shared/contract/verdict.ts";
+
+export const GATES = [
+  "confirm-rollout",
+  "pre-rollout",
+  "rollout",
+  "confirm-traffic-increase",
+  "confirm-promotion",
+  "rollback",
+  "post-rollout",
+] as const;
+export type Gate = (typeof GATES)[number];
+
+/** Gates that hold without a penalty: asking one of them proves that a hold can be said without counting as a success. */
+export const CONFIRM_GATES: ReadonlySet<Gate> = new Set(["confirm-rollout", "confirm-traffic-increase", "confirm-promotion"]);
+
+/** What the table reads; a verdict body is one, with `known: true`. */
+export interface GateFacts {
+  /** False for a canary that is not configured, or that this host does not serve. */
+  readonly known: boolean;
+  readonly verdict: Outcome;
+  readonly reasons: readonly Pick<Reason, "code" | "text">[];
+  readonly run: {
+    readonly state: RunState;
+    readonly canary_active: boolean;
+    readonly weight: number;
+    readonly promotable: boolean;
+    readonly mac_release_ok: boolean;
+  } | null;
+}
+
+export interface GateAnswer {
+  readonly allowed: boolean;
+  /** One line, at most 200 characters: Flagger shows it in the Kubernetes Event of a refused pre-rollout or rollout hook. */
+  readonly text: string;
+}
+
+const MAX_TEXT = 200;
+
+const yes = (text: string): GateAnswer => ({ allowed: true, text: oneLine(text) });
+const no = (text: string): GateAnswer => ({ allowed: false, text: oneLine(text) });
+
+/** The table above. */
+export function gateAnswer(gate: Gate, facts: GateFacts): GateAnswer {
+  const why = facts.reasons[0]?.text ?? facts.verdict;
+  if (gate === "post-rollout") return yes("ok");
+  if (!facts.known) return no(gate === "rollback" ? `no rollback: ${why}` : why);
+  if (gate === "rollback") {
+    return facts.verdict === "fail" ? yes(`roll back: ${why}`) : no(`no rollback: the verdict is ${facts.verdict}`);
+  }
+  if (facts.verdict === "fail") return no(`fail: ${why}`);
+  if (gate === "pre-rollout" || gate === "rollout") return yes(facts.verdict === "pass" ? "pass" : `${facts.verdict}: ${why}`);
+  if (facts.run?.state === "aborted") return no("the run was aborted: start another one, or roll back in the controller");
+
+  if (gate === "confirm-promotion") return confirmPromotion(facts, why);
+  if (facts.verdict === "pass") return yes("pass");
+  if (gate === "confirm-rollout" || (facts.run?.weight ?? 0) === 0) return preconditions(facts);
+  return no(isOpen(facts.run) ? `hold: ${why}` : `no run is open: ${why}`);
+}
+
+function isOpen(run: GateFacts["run"]): boolean {
+  return run !== null && (run.state === "pending" || run.canary_active);
+}
+
+function confirmPromotion({ run, verdict }: GateFacts, why: string): GateAnswer {
+  if (run?.promotable) return yes("promotable");
+  return no(verdict === "pass" ? "pass, but not promotable yet: more passed windows are needed" : `not promotable: ${why}`);
+}
+
+function preconditions({ reasons, run }: GateFacts): GateAnswer {
+  const hard = reasons.find((reason) => REASONS[reason.code].hard);
+  if (hard !== undefined) return no(`${hard.code}: ${hard.text}`);
+  if (run?.mac_release_ok === false)
+    return no("the canary gateways do not run the release under test yet (macRelease: required)");
+  return yes("nothing stands against it");
+}
+
+function oneLine(text: string): string {
+  const line = text.replaceAll(/\s+/g, " ").trim();
+  return line.length <= MAX_TEXT ? line : `${line.slice(0, MAX_TEXT - 1)}…`;
+}

@@ -1,0 +1,51 @@
+/** The shim as a process of its own. */
+import { connectNats } from "@aviary/shared/bus/nats.ts";
+import { systemClock } from "@aviary/shared/shell/clock.ts";
+import { readEnv } from "@aviary/shared/shell/config.ts";
+import { loadFleet } from "@aviary/shared/shell/fleet-config.ts";
+import { createLogger } from "@aviary/shared/shell/logger.ts";
+import { createRegistry, registerProcessMetrics } from "@aviary/shared/shell/metrics.ts";
+import { startOpsServer } from "@aviary/shared/shell/ops-server.ts";
+import { runService, type ServiceContext } from "@aviary/shared/shell/run-service.ts";
+import { openTokenFile } from "@aviary/shared/shell/token-file.ts";
+import { shimEnvSchema } from "./config.ts";
+import { startShim } from "./server.ts";
+
+/** The longest interval of any controller in the fleet decides how long two tokens must overlap at least. */
+function longestIntervalMs(fleet: Awaited<ReturnType<typeof loadFleet>>["fleet"]): number {
+  const intervals = Object.values(fleet.canaries).flatMap(({ callers }) =>
+    Object.values(callers).map((caller) => caller?.interval ?? 0),
+  );
+  return Math.max(60_000, ...intervals);
+}
+
+async function start({ log, clock }: ServiceContext): Promise<AsyncDisposable> {
+  const env = readEnv(shimEnvSchema, process.env);
+  const { fleet, policies } = await loadFleet(env.AVIARY_FLEET_FILE);
+  const metrics = createRegistry();
+  registerProcessMetrics(metrics, clock.now());
+  const open: (() => void | PromiseLike<void>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const dispose of open.splice(0).reverse()) await dispose();
+  };
+  try {
+    const tokens = await openTokenFile({ path: env.AVIARY_TOKENS_FILE, clock, log, intervalMs: longestIntervalMs(fleet) });
+    open.push(() => tokens[Symbol.dispose]());
+    const servers = env.AVIARY_NATS_URL.split(",");
+    const bus = await connectNats({ servers, name: "aviary-shim", waitOnFirstConnect: true, clock });
+    open.push(() => bus[Symbol.asyncDispose]());
+    const { AVIARY_SHIM_HOST: host, AVIARY_SHIM_PORT: port } = env;
+    const shim = await startShim({ bus, fleet, policies, tokens, host, port, clock, logger: log, metrics });
+    open.push(() => shim[Symbol.asyncDispose]());
+    const checks = { shim: shim.notReady, tokens: () => tokens.problem() };
+    const ops = await startOpsServer({ registry: metrics, host: env.AVIARY_OPS_HOST, port: env.AVIARY_OPS_PORT, clock, checks });
+    open.push(() => ops[Symbol.asyncDispose]());
+    return { [Symbol.asyncDispose]: close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+const level = readEnv(shimEnvSchema.pick({ AVIARY_LOG_LEVEL: true }), process.env).AVIARY_LOG_LEVEL;
+await runService({ name: "shim", start, log: createLogger({ service: "shim", level, clock: systemClock }) });

@@ -1,0 +1,63 @@
+/**
+ * The two queries of the Prometheus dialect: `vector(1)`, with which Flagger asks whether anybody is there, and
+ * `aviary_verdict{namespace="prod",canary="payments-gateway"}`. Nothing else of PromQL: no client checks a query before it sends it. Pure.
+ */
+export type Query =
+  | { readonly kind: "one" }
+  | { readonly kind: "verdict"; readonly namespace: string | undefined; readonly canary: string }
+  | { readonly kind: "bad"; readonly text: string };
+
+export const SERIES = "aviary_verdict";
+const MAX_QUERY = 1_024;
+const EXPECTED = `expected ${SERIES}{namespace="…",canary="…"} or vector(1)`;
+
+/** Reads a query; blanks between its parts do not count. */
+export function readQuery(source: string): Query {
+  const bad = (text: string): Query => ({ kind: "bad", text: `${text}: ${EXPECTED}` });
+  const query = source.trim();
+  if (query === "") return bad("no query");
+  if (query.length > MAX_QUERY) return bad("the query is too long");
+  if (/^vector\s*\(\s*1\s*\)$/.test(query)) return { kind: "one" };
+  const open = query.indexOf("{");
+  if (open < 0 || !query.endsWith("}") || query.slice(0, open).trim() !== SERIES) {
+    return bad(`cannot read ${JSON.stringify(query.slice(0, 60))}`);
+  }
+  const labels: { namespace?: string; canary?: string } = {};
+  for (const part of query.slice(open + 1, -1).split(",")) {
+    const matcher = part.trim();
+    if (matcher === "") continue;
+    const match = /^(\w{1,32})\s*=\s*(?:"([a-z0-9./-]{1,128})"|'([a-z0-9./-]{1,128})')$/.exec(matcher);
+    const name = match?.[1];
+    if (match === null || (name !== "namespace" && name !== "canary")) {
+      return bad(`cannot read the label ${JSON.stringify(matcher.slice(0, 60))}`);
+    }
+    if (labels[name] !== undefined) return bad(`the label ${name} is given twice`);
+    labels[name] = match[2] ?? match[3] ?? "";
+  }
+  if (labels.canary === undefined) return bad("the label canary is missing");
+  return { kind: "verdict", namespace: labels.namespace, canary: labels.canary };
+}
+
+/** Whether `time` is one that Prometheus would take: Unix seconds, with or without a fraction, or RFC 3339. Its value does not matter: the answer is about now. */
+export function isTime(text: string): boolean {
+  if (/^\d{1,12}(?:\.\d{1,9})?(?:e[+]?\d{1,2})?$/.test(text)) return true;
+  return (
+    /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})$/.test(text) && Number.isFinite(Date.parse(text))
+  );
+}
+
+/**
+ * One series with one sample, whose value is a string: a number there makes KEDA's operator exit, and a `value` of fewer than two entries Flagger.
+ * @param seconds Unix time of the sample
+ * @param warnings shown by Argo Rollouts in the measurement's metadata
+ */
+export function vectorJson(
+  metric: Readonly<Record<string, string>>,
+  sample: "1" | "0.5" | "0",
+  seconds: number,
+  warnings: readonly string[],
+): string {
+  const data = `{"resultType":"vector","result":[{"metric":${JSON.stringify(metric)},"value":[${seconds},"${sample}"]}]}`;
+  const said = warnings.length === 0 ? "" : `,"warnings":${JSON.stringify(warnings)}`;
+  return `{"status":"success","data":${data}${said}}`;
+}

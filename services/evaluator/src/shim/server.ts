@@ -1,0 +1,183 @@
+/**
+ * The shim's HTTP server: bare `node:http` over a view of the bus. It answers from the first moment (hold, until the verdicts are read), whether an evaluator
+ * exists or not, and writes nothing but what callers tell it.
+ */
+import { createServer, type Server } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import type { Bus } from "@aviary/shared/bus/bus.ts";
+import type { FleetFile } from "@aviary/shared/contract/fleet.ts";
+import type { Policy } from "@aviary/shared/contract/policy.ts";
+import type { Clock } from "@aviary/shared/shell/clock.ts";
+import { terminal } from "@aviary/shared/shell/faults.ts";
+import type { Logger } from "@aviary/shared/shell/logger.ts";
+import type { Registry } from "@aviary/shared/shell/metrics.ts";
+import { createSeats } from "./callers.ts";
+import type { Context } from "./context.ts";
+import { createDispatcher, type Doorkeeper } from "./dispatch.ts";
+import { LIMITS } from "./limits.ts";
+import { createOutbox } from "./outbox.ts";
+import { createRefusals, type Refusals } from "./refusals.ts";
+import { problem } from "./reply.ts";
+import { routesOf } from "./routes/list.ts";
+import { createStreams, type Streams } from "./routes/stream.ts";
+import { followView, type View } from "./view.ts";
+
+export interface ShimOptions {
+  readonly bus: Bus;
+  readonly fleet: FleetFile;
+  /** Policies by canary; only the thresholds shown before the first verdict come from here. */
+  readonly policies?: ReadonlyMap<string, Policy>;
+  readonly tokens: Doorkeeper;
+  /** The address to bind; 127.0.0.1 unless told. */
+  readonly host?: string;
+  /** 0 takes any free port. */
+  readonly port: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics?: Registry;
+}
+
+export interface Shim extends AsyncDisposable {
+  readonly url: string;
+  readonly port: number;
+  /** For a readiness check: why it is not ready, or undefined. */
+  notReady(): string | undefined;
+}
+
+/**
+ * Starts the shim.
+ * @throws Terminal `port_in_use` or `cannot_listen`; whatever the bus throws when it cannot be followed.
+ */
+export async function startShim(options: ShimOptions): Promise<Shim> {
+  const { bus, fleet, tokens, clock, metrics, host = "127.0.0.1" } = options;
+  const logger = options.logger.child("shim");
+  const view = await followView({ bus, fleet, policies: options.policies ?? new Map(), clock, logger });
+  const outbox = createOutbox(bus, clock, logger);
+  const context: Context = { bus, fleet, view, outbox, seats: createSeats(), clock, logger };
+  const streams = createStreams(context);
+  const refusals = createRefusals(context, clock, logger);
+  const dispatcher = createDispatcher(routesOf(streams), context, tokens, refusals);
+  const counts = { requests: 0, connections: 0, turnedAway: 0 };
+  const server = createServer(
+    {
+      maxHeaderSize: LIMITS.headerBytes,
+      headersTimeout: LIMITS.headersMs,
+      requestTimeout: LIMITS.requestMs,
+      keepAliveTimeout: LIMITS.keepAliveMs,
+      connectionsCheckingInterval: 1_000,
+      noDelay: true,
+    },
+    (request, response) => {
+      counts.requests += 1;
+      dispatcher.handle(request, response);
+    },
+  );
+  server.maxConnections = LIMITS.connections;
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) => answerBadRequest(error, socket as Socket));
+  limitSources(server, counts);
+  if (metrics !== undefined) registerMetrics(metrics, { counts, outbox, refusals, streams, view });
+  try {
+    await listen(server, host, options.port);
+  } catch (error) {
+    streams[Symbol.dispose]();
+    await view[Symbol.asyncDispose]();
+    throw error;
+  }
+  const { port } = server.address() as AddressInfo;
+  const url = `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  logger.info({ url, canaries: view.canaries.size }, "the shim listens");
+  return {
+    url,
+    port,
+    notReady: () =>
+      !view.ready ? "the verdicts are not read yet" : bus.status === "connected" ? undefined : `the bus is ${bus.status}`,
+    async [Symbol.asyncDispose]() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      streams[Symbol.dispose]();
+      server.closeIdleConnections();
+      const cancel = clock.setTimer(2_000, () => server.closeAllConnections(), { background: true });
+      await closed.finally(cancel);
+      await view[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function listen(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      const code = error.code === "EADDRINUSE" ? "port_in_use" : "cannot_listen";
+      reject(terminal(code, `the shim cannot listen on ${host}:${port} (${error.code ?? error.message})`, error));
+    });
+    server.listen(port, host, () => resolve());
+  });
+}
+
+/** One source may hold a quarter of all connections, so that a slow or leaking one leaves room for the others. */
+function limitSources(server: Server, counts: { connections: number; turnedAway: number }): void {
+  const open = new Map<string, number>();
+  server.on("connection", (socket: Socket) => {
+    const source = socket.remoteAddress ?? "";
+    const held = (open.get(source) ?? 0) + 1;
+    if (held > LIMITS.connectionsPerSource) {
+      counts.turnedAway += 1;
+      socket.destroy();
+      return;
+    }
+    open.set(source, held);
+    counts.connections += 1;
+    socket.once("close", () => {
+      counts.connections -= 1;
+      const left = (open.get(source) ?? 1) - 1;
+      if (left > 0) open.set(source, left);
+      else open.delete(source);
+    });
+  });
+}
+
+/** What cannot be parsed as HTTP, or comes too slowly, gets JSON as well, and its connection is closed. */
+function answerBadRequest(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || error.code === "ECONNRESET") {
+    socket.destroy();
+    return;
+  }
+  const [status, phrase] =
+    error.code === "HPE_HEADER_OVERFLOW"
+      ? [431, "Request Header Fields Too Large"]
+      : error.code === "ERR_HTTP_REQUEST_TIMEOUT"
+        ? [408, "Request Timeout"]
+        : [400, "Bad Request"];
+  const { body, type } = problem(status as number, "bad_request", String(phrase).toLowerCase());
+  const head = `HTTP/1.1 ${status} ${phrase}\r\nContent-Type: ${type}\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n`;
+  socket.end(head + body);
+}
+
+interface Counted {
+  readonly counts: { readonly requests: number; readonly connections: number; readonly turnedAway: number };
+  readonly outbox: { readonly counts: { readonly stored: number; readonly failed: number; readonly refused: number } };
+  readonly refusals: Refusals;
+  readonly streams: Streams;
+  readonly view: View;
+}
+
+function registerMetrics(registry: Registry, { counts, outbox, refusals, streams, view }: Counted): void {
+  const read = (type: "counter" | "gauge", name: string, help: string, value: () => number): void =>
+    registry.read(type, `aviary_shim_${name}`, help, value);
+  read("counter", "requests_total", "Requests that reached the shim.", () => counts.requests);
+  read("gauge", "connections", "Open connections.", () => counts.connections);
+  read("counter", "connections_refused_total", "Connections beyond what one source may hold.", () => counts.turnedAway);
+  read("counter", "refused_total", "Requests without a valid token or without the right.", () => refusals.count);
+  read("counter", "messages_stored_total", "Control messages and incidents stored.", () => outbox.counts.stored);
+  read(
+    "counter",
+    "messages_failed_total",
+    "Control messages and incidents that could not be stored.",
+    () => outbox.counts.failed,
+  );
+  read("counter", "messages_over_limit_total", "Control messages beyond the limit of their canary.", () => outbox.counts.refused);
+  read("gauge", "streams", "Open event streams.", () => streams.size);
+  read("counter", "unreadable_total", "Verdicts and lane records that could not be read.", () => view.unreadable);
+  read("gauge", "lease_age_seconds", "Seconds since the evaluator's lease last moved.", () => {
+    const ageMs = view.leaseAgeMs();
+    return Number.isFinite(ageMs) ? ageMs / 1000 : -1;
+  });
+}
