@@ -128,6 +128,7 @@ async function lead(
   };
   await noteLogGap(bus, state, log, fold);
   const readInput = createInputReader();
+  const deadlines = watchDeadlines(bus, clock, state, fold, log, signal);
   follower = await bus.follow({
     stream: "INPUTS",
     from: { sequence: state.sequence + 1 },
@@ -141,7 +142,6 @@ async function lead(
       if (!signal.aborted) failed.reject(error ?? new Error("reading INPUTS ended"));
     },
   });
-  const deadlines = watchDeadlines(bus, clock, state, fold, log, signal);
   follower.caughtUp.then(
     () => {
       log.info({ sequence: state.sequence }, "caught up with the log");
