@@ -46,7 +46,7 @@ export interface FollowOptions {
   readonly stream: StreamName;
   /** Subject filters; empty means the whole stream. More than one needs nats-server 2.10 on the NATS bus: older servers are filtered on the client. */
   readonly subjects?: readonly string[];
-  /** Where to begin: a sequence, a store time, the last message of every subject and then on, all, or only what comes. */
+  /** Where to begin: a sequence, a store time (a time to come is the end of the log as it is now), the last message of every subject and then on, all, or only what comes. */
   readonly from: { sequence: number } | { time: number } | "last-per-subject" | "all" | "new";
   /** Called in order, synchronously; must not throw. */
   readonly onMessage: (message: StoredMessage) => void;
@@ -120,7 +120,13 @@ export interface Bus extends AsyncDisposable {
   brokerTime(): Promise<number>;
   bucket(name: BucketName): Promise<Bucket>;
   /** Creates or updates a durable pull consumer (explicit ack). `filter` is one subject. */
-  ensureDurable(options: { stream: StreamName; name: string; filter: string; ackWaitMs: number; maxDeliver?: number }): Promise<void>;
+  ensureDurable(options: {
+    stream: StreamName;
+    name: string;
+    filter: string;
+    ackWaitMs: number;
+    maxDeliver?: number;
+  }): Promise<void>;
   durableState(stream: StreamName, name: string): Promise<DurableState>;
   /** Takes up to `max` messages now, waiting at most `waitMs` for the first. */
   take(stream: StreamName, durable: string, max: number, waitMs: number): Promise<Delivery[]>;

@@ -80,7 +80,10 @@ export async function followStream(context: FollowContext, request: FollowReques
     // Until the first state is complete, "last per subject" must begin again as such; what was taken already is skipped.
     if (from === "last-per-subject" && !caughtUp) {
       // The server wants this policy to come with a filter, even if the filter lets everything through.
-      return { deliver_policy: DeliverPolicy.LastPerSubject, filter_subject: ">" };
+      return {
+        deliver_policy: DeliverPolicy.LastPerSubject,
+        ...(subjects.length > 1 && serverFilters ? {} : { filter_subject: ">" }),
+      };
     }
     if (!tookAny) {
       if (from === "all") return { deliver_policy: DeliverPolicy.All };

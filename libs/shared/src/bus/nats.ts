@@ -83,6 +83,8 @@ function makeBus(
   const publisher = createPublisher(connection, { ...publisherOptions, clock });
   const listeners = new Set<(status: BusStatus) => void>();
   const reconnectListeners = new Set<() => void>();
+  /** Durables that answered last time. */
+  const knownDurables = new Set<string>();
   let status: BusStatus = "connected";
   let version = connection.info?.version ?? "0.0.0";
 
@@ -197,9 +199,15 @@ function makeBus(
         return { pending: info.num_pending, ackPending: info.num_ack_pending };
       }),
     take: (stream, durable, max, waitMs) =>
-      guarded(`taking from ${stream}/${durable}`, () =>
-        takeFrom({ connection, clock, namesReason: atLeast(2, 11) }, stream, durable, max, waitMs),
-      ),
+      guarded(`taking from ${stream}/${durable}`, async () => {
+        // A request to a consumer that does not exist gets no answer from newer servers, so its existence is asked for once.
+        const key = `${stream}/${durable}`;
+        if (!knownDurables.has(key)) await manager.consumers.info(stream, durable);
+        knownDurables.delete(key);
+        const taken = await takeFrom({ connection, clock, namesReason: atLeast(2, 11) }, stream, durable, max, waitMs);
+        knownDurables.add(key);
+        return taken;
+      }),
     async [Symbol.asyncDispose]() {
       if (!connection.isClosed()) await connection.close();
     },

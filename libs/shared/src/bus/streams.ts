@@ -138,9 +138,13 @@ export interface TopologyOptions {
   readonly lanes?: readonly string[];
 }
 
-/** The demand consumer of one lane: `num_pending + num_ack_pending` of the consumer `<lane>` is what KEDA reads. */
+/**
+ * The demand consumer of one lane: `num_pending + num_ack_pending` of the consumer `<lane>` is what KEDA reads.
+ * The ack wait is short because the evaluator acknowledges what it takes at once: a nats-server 2.9 that is killed may forget the last
+ * acknowledgements, and then counts those messages (which are gone) as unanswered until this time has passed.
+ */
 export function demandDurable(lane: string): DurableDefinition {
-  return { stream: "DEMAND", name: lane, filter: demandSubject(lane), ackWaitMs: 30 * SECOND };
+  return { stream: "DEMAND", name: lane, filter: demandSubject(lane), ackWaitMs: 5 * SECOND };
 }
 
 /** The notifier's place in each stream that it reads. */

@@ -46,19 +46,30 @@ export function locateTestServer(name: TestServer): string | undefined {
   });
 }
 
-/**
- * The program's path; without it the test is skipped with the reason, or fails where `CI` is set, because there nothing may be missing.
- * A test returns at once when it gets undefined.
- */
-export function requireServer(test: Pick<TestContext, "skip">, name: TestServer): string | undefined {
-  const path = locateTestServer(name);
-  if (path !== undefined) return path;
+/** Why tests that need the server cannot run here, or undefined when they can. @throws Error with the reason where `CI` is set: nothing may be missing there. */
+export function missingServer(name: TestServer): string | undefined {
+  if (locateTestServer(name) !== undefined) return undefined;
   const program = name === "redis" ? "redis-server" : name.startsWith("nats") ? "nats-server" : (name as "caddy" | "rsync");
   const version = name === "nats-2.9" ? " older than 2.10" : name === "nats-current" ? " 2.11 or newer" : "";
   const reason = `needs ${program}${version}; ${howToInstall(program)}`;
   if (process.env.CI) throw new Error(reason);
-  test.skip(reason);
-  return undefined;
+  return reason;
+}
+
+/**
+ * Whether the test can go on: without the server it is skipped with the reason, or fails where `CI` is set.
+ * A test returns at once when it gets false.
+ */
+export function requireServer(test: Pick<TestContext, "skip">, name: TestServer): boolean {
+  const reason = missingServer(name);
+  if (reason !== undefined) test.skip(reason);
+  return reason === undefined;
+}
+
+function binaryOf(name: TestServer, given: string | undefined): string {
+  const binary = given ?? locateTestServer(name);
+  if (binary === undefined) throw new Error(missingServer(name));
+  return binary;
 }
 
 /** A TCP port of the loopback interface that was free a moment ago. */
@@ -70,13 +81,16 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** Starts nats-server with JetStream and monitoring. `config` is appended to its configuration file. */
-export async function startNats(options: {
-  binary: string;
-  storeDir?: string;
-  port?: number;
-  config?: string;
-}): Promise<RunningNats> {
+/** Starts nats-server with JetStream and monitoring: any version, unless one is named or a program given. `config` is appended to its configuration file. */
+export async function startNats(
+  options: {
+    version?: "nats" | "nats-2.9" | "nats-current";
+    binary?: string;
+    storeDir?: string;
+    port?: number;
+    config?: string;
+  } = {},
+): Promise<RunningNats> {
   const folder = makeFolder("nats");
   const storeDir = options.storeDir ?? join(folder, "data");
   const port = options.port ?? (await freePort());
@@ -88,7 +102,14 @@ export async function startNats(options: {
     `host: 127.0.0.1\nport: ${port}\nhttp: "127.0.0.1:${monitorPort}"\nserver_name: test\njetstream { store_dir: ${JSON.stringify(storeDir)}, max_mem: 256MB, max_file: 8GB }\n${options.config ?? ""}\n`,
   );
   const isReady = async (): Promise<boolean> => (await fetch(`${monitorUrl}/healthz`, { signal: AbortSignal.timeout(1000) })).ok;
-  const server = await startServer({ name: "nats-server", binary: options.binary, args: ["-c", config], folder, port, isReady });
+  const server = await startServer({
+    name: "nats-server",
+    binary: binaryOf(options.version ?? "nats", options.binary),
+    args: ["-c", config],
+    folder,
+    port,
+    isReady,
+  });
   return Object.assign(server, { url: `nats://127.0.0.1:${port}`, monitorUrl, storeDir });
 }
 
@@ -114,7 +135,14 @@ export async function startRedis(options: {
   ];
   const args = [...fixed, "--save", "", "--appendonly", "no", ...(options.args ?? [])];
   const isReady = (): Promise<boolean> => answersPing(port);
-  const server = await startServer({ name: "redis-server", binary: options.binary, args, folder, port, isReady });
+  const server = await startServer({
+    name: "redis-server",
+    binary: binaryOf("redis", options.binary),
+    args,
+    folder,
+    port,
+    isReady,
+  });
   return Object.assign(server, { url: `redis://127.0.0.1:${port}` });
 }
 

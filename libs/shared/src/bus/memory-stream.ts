@@ -1,0 +1,142 @@
+/** One stream of the memory bus: an array of messages with growing sequences, limits of age and size, and a memory of message ids. */
+import type { Headers, Outgoing, Stored, StoredMessage, StreamState } from "./bus.ts";
+import type { StreamShape } from "./streams.ts";
+import { matchesAny } from "./subject-match.ts";
+
+export interface MemoryMessage extends StoredMessage {
+  readonly bytes: number;
+}
+
+/** What is kept of a `StreamShape`; storage and replicas mean nothing here. */
+export type MemoryStreamShape = Pick<
+  StreamShape,
+  "subjects" | "maxAgeMs" | "maxBytes" | "maxMessagesPerSubject" | "duplicateWindowMs"
+>;
+
+export interface MemoryStream {
+  readonly name: string;
+  readonly shape: MemoryStreamShape;
+  /** Stores a message and tells the listeners; a known id stores nothing. */
+  append(message: Outgoing): Stored;
+  /** The message at `sequence`, unless a limit or an acknowledgement has removed it. */
+  at(sequence: number): MemoryMessage | undefined;
+  lastOf(subject: string): MemoryMessage | undefined;
+  /** Sequences of the last message of every subject that the filters select, ascending. */
+  lastPerSubject(filters: readonly string[]): number[];
+  remove(sequence: number): void;
+  state(): StreamState;
+  onAppend(listener: () => void): () => void;
+}
+
+/** What JetStream adds to a message on disk, about. Counted so that byte caps mean the same here as there. */
+const OVERHEAD_BYTES = 30;
+const ENCODER = new TextEncoder();
+
+/** Makes an empty stream. `now` is the broker's clock, milliseconds since the epoch; store times never go back, even where it does. */
+export function createMemoryStream(name: string, shape: MemoryStreamShape, now: () => number): MemoryStream {
+  const messages = new Map<number, MemoryMessage>();
+  /** The sequence of the oldest message; kept by hand, because the first key of a map that loses its oldest entries is slow to find. */
+  let first = 1;
+  let last = 0;
+  let bytes = 0;
+  let lastStoredAt = 0;
+  const lastSequences = new Map<string, number>();
+  /** Ids in the order of arrival, so that the oldest are in front. */
+  const seen = new Map<string, { readonly sequence: number; readonly at: number }>();
+  const listeners = new Set<() => void>();
+
+  function remove(sequence: number): void {
+    const message = messages.get(sequence);
+    if (message === undefined) return;
+    messages.delete(sequence);
+    bytes -= message.bytes;
+    if (lastSequences.get(message.subject) === sequence) forgetLast(message.subject, sequence);
+    while (first <= last && !messages.has(first)) first += 1;
+  }
+
+  function forgetLast(subject: string, sequence: number): void {
+    lastSequences.delete(subject);
+    for (let earlier = sequence - 1; earlier >= first; earlier -= 1) {
+      if (messages.get(earlier)?.subject !== subject) continue;
+      lastSequences.set(subject, earlier);
+      return;
+    }
+  }
+
+  function applyAge(): void {
+    if (shape.maxAgeMs === 0) return;
+    const oldest = now() - shape.maxAgeMs;
+    for (let message = messages.get(first); message !== undefined && message.storedAt <= oldest; message = messages.get(first))
+      remove(first);
+  }
+
+  function applyLimits(previous: number | undefined): void {
+    if (shape.maxMessagesPerSubject === 1 && previous !== undefined) remove(previous);
+    while (shape.maxBytes >= 0 && bytes > shape.maxBytes && messages.size > 1) remove(first);
+  }
+
+  function knownId(id: string, at: number): number | undefined {
+    for (const [oldId, entry] of seen) {
+      if (entry.at + shape.duplicateWindowMs > at) break;
+      seen.delete(oldId);
+    }
+    return seen.get(id)?.sequence;
+  }
+
+  return {
+    name,
+    shape,
+    at(sequence) {
+      applyAge();
+      return messages.get(sequence);
+    },
+    append(outgoing) {
+      const storedAt = Math.max(Math.floor(now()), lastStoredAt);
+      const known = outgoing.id === undefined ? undefined : knownId(outgoing.id, storedAt);
+      if (known !== undefined) return { stream: name, sequence: known, duplicate: true };
+      lastStoredAt = storedAt;
+      applyAge();
+      last += 1;
+      const message = makeMessage(outgoing, last, storedAt);
+      const previous = lastSequences.get(message.subject);
+      messages.set(last, message);
+      bytes += message.bytes;
+      lastSequences.set(message.subject, last);
+      if (message.id !== undefined) seen.set(message.id, { sequence: last, at: storedAt });
+      applyLimits(previous);
+      for (const listener of [...listeners]) listener();
+      return { stream: name, sequence: message.sequence, duplicate: false };
+    },
+    lastOf(subject) {
+      applyAge();
+      const sequence = lastSequences.get(subject);
+      return sequence === undefined ? undefined : messages.get(sequence);
+    },
+    lastPerSubject(filters) {
+      applyAge();
+      const sequences: number[] = [];
+      for (const [subject, sequence] of lastSequences) if (matchesAny(filters, subject)) sequences.push(sequence);
+      return sequences.sort((a, b) => a - b);
+    },
+    remove,
+    state() {
+      applyAge();
+      // As JetStream counts: a stream that never held anything has 0 and 0, an emptied one begins behind its last message.
+      return { messages: messages.size, firstSequence: last === 0 ? 0 : first, lastSequence: last };
+    },
+    onAppend(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+}
+
+function makeMessage(outgoing: Outgoing, sequence: number, storedAt: number): MemoryMessage {
+  // A copy, as a broker would have: the sender may use its buffer again.
+  const data = typeof outgoing.data === "string" ? ENCODER.encode(outgoing.data) : outgoing.data.slice();
+  const headers: Headers = outgoing.headers ?? {};
+  let bytes = OVERHEAD_BYTES + outgoing.subject.length + data.length + (outgoing.id?.length ?? 0);
+  for (const name of Object.keys(headers)) bytes += name.length + (headers[name] as string).length + 4;
+  const header = (name: string): string | undefined => (name === "Nats-Msg-Id" ? outgoing.id : headers[name]);
+  return { subject: outgoing.subject, sequence, storedAt, id: outgoing.id, data, header, bytes };
+}
