@@ -1,0 +1,142 @@
+/**
+ * The collector's configuration: `collector.yaml` and, beside it, fragments `conf.d/*.yaml` in the order of their names (`core/merge-config.ts`).
+ * `collector.yaml` holds what differs from node to node (names, ports, paths); fragments hold what nodes share. The hash of what the fragments
+ * add up to is in every signal: gateways of one slice with different fragments must not be judged as one.
+ */
+import { readdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { canonicalJson, sha256Hex } from "@aviary/shared/contract/ids.ts";
+import { type GatewayRef, TOKEN_PATTERN } from "@aviary/shared/contract/subjects.ts";
+import { bytes } from "@aviary/shared/shell/bytes.ts";
+import { ConfigError, type ConfigProblem, checkConfig, readYamlFile, type YamlFile } from "@aviary/shared/shell/config.ts";
+import { LOG_LEVELS } from "@aviary/shared/shell/logger.ts";
+import { z } from "zod";
+import { type ConfigFile, mergeConfig } from "./core/merge-config.ts";
+import type { Timing } from "./probe.ts";
+import { PROBES } from "./probes/list.ts";
+
+const token = z.string().regex(TOKEN_PATTERN, { error: "[a-z0-9-], at most 63 characters" });
+
+const spoolSchema = z.strictObject({
+  /** Bytes on disk at most; a day without a broker takes about 45 MB. */
+  maxBytes: bytes("64KiB", "16GiB").prefault("64MiB"),
+  /** Nothing is spooled while this share of the volume is used. */
+  redRatio: z.number().min(0.5).max(1).default(0.9),
+});
+
+const fileSchema = z.strictObject({
+  az: token,
+  fleet: token,
+  gateway: token,
+  slice: z.enum(["canary", "stable"]),
+  /** Hosts that may be called although they are link-local, metadata or otherwise denied addresses. */
+  allowHosts: z.array(z.string().min(1).max(255)).max(64).default([]),
+  spool: spoolSchema.prefault({}),
+  /** A probe runs when it has a section. */
+  probes: z.strictObject(Object.fromEntries(PROBES.map((probe) => [probe.name, probe.configSchema.optional()]))).prefault({}),
+});
+
+export interface CollectorConfig {
+  readonly gateway: GatewayRef;
+  readonly slice: "canary" | "stable";
+  readonly allowHosts: readonly string[];
+  readonly spool: z.output<typeof spoolSchema>;
+  /** By name of the probe; only probes that run. */
+  readonly probes: Readonly<Record<string, Timing>>;
+  /** 64 hex digits. */
+  readonly fragmentHash: string;
+}
+
+/** The environment of the service. */
+export const envSchema = z.strictObject({
+  AVIARY_COLLECTOR_FILE: z.string().default("collector.yaml"),
+  AVIARY_NATS_URL: z.string().default("nats://127.0.0.1:4222"),
+  AVIARY_OPS_PORT: z.coerce.number().int().min(0).max(65_535).default(0),
+  AVIARY_LOG_LEVEL: z.enum(LOG_LEVELS).default("info"),
+  /** Where the spool lives; without it nothing is kept on disk. */
+  AVIARY_DATA_DIR: z.string().optional(),
+  /** For drills of clock skew: added to the machine's clock, milliseconds. */
+  AVIARY_TEST_CLOCK_OFFSET_MS: z.coerce.number().min(-864e5).max(864e5).default(0),
+});
+
+/**
+ * Checks a configuration that is already a value, as a file would be checked: for collectors inside another process.
+ * @throws ConfigError with every problem.
+ */
+export function collectorConfig(
+  value: unknown,
+  fragments: readonly ConfigFile[] = [],
+  source = "collector configuration",
+): CollectorConfig {
+  return fromFiles([
+    { source, value, lineOf: () => undefined },
+    ...fragments.map((file) => ({ ...file, lineOf: () => undefined })),
+  ]);
+}
+
+/**
+ * Reads `file` and its fragments.
+ * @throws ConfigError with every problem of all files.
+ */
+export async function loadCollectorConfig(file: string): Promise<CollectorConfig> {
+  const directory = join(dirname(file), "conf.d");
+  const paths = [file, ...(await fragmentNames(directory)).map((name) => join(directory, name))];
+  const results = await Promise.allSettled(paths.map((path) => readYamlFile(path)));
+  const problems = results.flatMap((result) => (result.status === "rejected" ? problemsOf(result.reason) : []));
+  if (problems.length > 0) throw new ConfigError(problems);
+  return fromFiles(results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])));
+}
+
+async function fragmentNames(directory: string): Promise<string[]> {
+  try {
+    return (await readdir(directory)).filter((name) => name.endsWith(".yaml") && !name.startsWith(".")).sort();
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    const found = error instanceof Error ? error.message : String(error);
+    throw new ConfigError([{ source: directory, path: "", found, expected: "a readable directory" }], error);
+  }
+}
+
+function problemsOf(error: unknown): readonly ConfigProblem[] {
+  if (error instanceof ConfigError) return error.problems;
+  throw error;
+}
+
+function fromFiles(files: readonly YamlFile[]): CollectorConfig {
+  const shapes = files.filter((file) => typeof file.value !== "object" || file.value === null || Array.isArray(file.value));
+  if (shapes.length > 0) {
+    throw new ConfigError(
+      shapes.map(({ source }) => ({ source, path: "", found: "no mapping", expected: "a mapping (key: value)" })),
+    );
+  }
+  const { value, clashes, ownerOf } = mergeConfig(files);
+  const fileOf = (keys: readonly PropertyKey[]): YamlFile =>
+    files.find((file) => file.source === ownerOf(keys)) ?? (files[0] as YamlFile);
+  const clashed = clashes.map(({ keys, source, owner }): ConfigProblem => {
+    const line = files.find((file) => file.source === source)?.lineOf(keys);
+    const expected = `one owner of each key: ${owner} sets it already`;
+    return { source, ...(line === undefined ? {} : { line }), path: keys.join("."), found: "a key of another file", expected };
+  });
+  const checked = checkConfig((files[0] as YamlFile).source, value, fileSchema, (keys) => fileOf(keys).lineOf(keys));
+  if (!checked.ok || clashed.length > 0) {
+    const wrong = checked.ok
+      ? []
+      : checked.problems.map((problem) => ({ ...problem, source: fileOf(keysOf(problem.path)).source }));
+    throw new ConfigError([...clashed, ...wrong]);
+  }
+  const { az, fleet, gateway, slice, allowHosts, spool, probes } = checked.value;
+  const running = Object.entries(probes).filter((entry): entry is [string, Timing] => entry[1] !== undefined);
+  return {
+    gateway: { az, fleet, gateway },
+    slice,
+    allowHosts,
+    spool,
+    probes: Object.fromEntries(running),
+    fragmentHash: sha256Hex(canonicalJson(mergeConfig(files.slice(1)).value)),
+  };
+}
+
+/** The keys of a path as problem reports write it: `probes.queue.lanes` and `allowHosts[0]`. */
+function keysOf(path: string): string[] {
+  return path.split(/[.[\]]/).filter((key) => key !== "");
+}

@@ -1,0 +1,109 @@
+/**
+ * One line of an access log as a finished request. Three formats:
+ * - `caddy`: Caddy's JSON access log (https://caddyserver.com/docs/logging): `ts` is when the request finished, in seconds; `duration` in seconds;
+ * - `nginx`: any `log_format` that has what is needed (`nginx-format.ts`);
+ * - `jsonl`: a JSON object a line with `ts` (ISO 8601, or seconds since the epoch), `status`, `duration_ms`, `user_agent`, and optionally `host`.
+ *
+ * An answer 101 is no request: the connection goes on as a WebSocket, and its "duration" is how long somebody stayed.
+ */
+import { type NginxFormat, readLocalTime, readNginxLine } from "./nginx-format.ts";
+
+export const LOG_FORMATS = ["caddy", "nginx", "jsonl"] as const;
+export type LogFormat = (typeof LOG_FORMATS)[number];
+
+export interface LoggedRequest {
+  /** When it finished, milliseconds since the epoch. */
+  readonly finishedAt: number;
+  readonly status: number;
+  readonly durationMs: number;
+  readonly userAgent: string;
+  readonly host: string | undefined;
+}
+
+/** `other`: a well-formed line that is about something else, such as Caddy's own messages. `bad`: not a line of this format. */
+export type LogLine =
+  | { readonly kind: "request"; readonly request: LoggedRequest }
+  | { readonly kind: "other" }
+  | { readonly kind: "bad" };
+
+const OTHER: LogLine = { kind: "other" };
+const BAD: LogLine = { kind: "bad" };
+
+/** How the User-Agent of the collector's own requests begins. */
+export const SYNTHETIC_AGENT_PREFIX = "aviary-synthetic/";
+
+export function isSynthetic(request: LoggedRequest): boolean {
+  return request.userAgent.startsWith(SYNTHETIC_AGENT_PREFIX);
+}
+
+/** Reads one line, without its line feed. */
+export function readAccessLine(line: string, format: LogFormat, nginx: NginxFormat): LogLine {
+  if (format === "nginx") return readNginx(line, nginx);
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    return BAD;
+  }
+  if (typeof value !== "object" || value === null) return BAD;
+  return format === "caddy" ? readCaddy(value as Record<string, unknown>) : readJsonl(value as Record<string, unknown>);
+}
+
+function readCaddy(record: Readonly<Record<string, unknown>>): LogLine {
+  const request = record.request;
+  if (typeof request !== "object" || request === null || record.status === undefined) return OTHER;
+  const { headers, host } = request as { headers?: unknown; host?: unknown };
+  const { duration } = record;
+  // A request that the client gave up before any answer has status 0: it finished, and it was no error of the gateway.
+  return finished(
+    record.ts,
+    record.status,
+    typeof duration === "number" ? duration * 1_000 : undefined,
+    userAgentOf(headers),
+    host,
+  );
+}
+
+function userAgentOf(headers: unknown): string {
+  if (typeof headers !== "object" || headers === null) return "";
+  const values = (headers as Record<string, unknown>)["User-Agent"];
+  const first = Array.isArray(values) ? values[0] : values;
+  return typeof first === "string" ? first : "";
+}
+
+function readJsonl(record: Readonly<Record<string, unknown>>): LogLine {
+  if (record.status === undefined) return OTHER;
+  const agent = record.user_agent;
+  return finished(record.ts, record.status, record.duration_ms, typeof agent === "string" ? agent : "", record.host);
+}
+
+function readNginx(line: string, format: NginxFormat): LogLine {
+  const values = readNginxLine(format, line);
+  if (values === undefined) return BAD;
+  const local = values.get("time_local");
+  const at = values.get("msec") ?? values.get("time_iso8601") ?? (local === undefined ? undefined : readLocalTime(local));
+  const seconds = Number(values.get("request_time"));
+  const ts = typeof at === "number" ? at / 1_000 : /^[\d.]+$/.test(at ?? "") ? Number(at) : at;
+  return finished(ts, Number(values.get("status")), seconds * 1_000, values.get("http_user_agent") ?? "", values.get("host"));
+}
+
+function finished(ts: unknown, status: unknown, durationMs: unknown, userAgent: string, host: unknown): LogLine {
+  const finishedAt = timeOf(ts);
+  if (finishedAt === undefined || !Number.isInteger(status) || typeof durationMs !== "number") return BAD;
+  if (!Number.isFinite(durationMs) || durationMs < 0) return BAD;
+  if (status === 101) return OTHER;
+  const request = {
+    finishedAt,
+    status: status as number,
+    durationMs,
+    userAgent,
+    host: typeof host === "string" ? host : undefined,
+  };
+  return { kind: "request", request };
+}
+
+/** Seconds since the epoch, or ISO 8601, as milliseconds since the epoch. Numbers above 10^11 are milliseconds already. */
+function timeOf(ts: unknown): number | undefined {
+  const at = typeof ts === "number" ? (ts > 1e11 ? ts : ts * 1_000) : typeof ts === "string" ? Date.parse(ts) : Number.NaN;
+  return Number.isFinite(at) && at > 0 && at < 8.64e15 ? at : undefined;
+}

@@ -1,0 +1,55 @@
+/** The envelope around what a probe saw: who says it, about which release, when, and which number it has. */
+import type { Signal, SignalBody } from "@aviary/shared/contract/signal.ts";
+import { type GatewayRef, type SignalKind, signalMessageId } from "@aviary/shared/contract/subjects.ts";
+import type { Tick } from "./schedule.ts";
+
+/** What does not change while a collector runs. */
+export interface Sender {
+  readonly gateway: GatewayRef;
+  readonly slice: "canary" | "stable";
+  readonly boot: string;
+  readonly fragmentHash: string;
+}
+
+/** What the gateway runs, as last seen; null until it was seen. */
+export interface Release {
+  readonly gatewayVersion: string | null;
+  readonly skillHash: string | null;
+}
+
+/**
+ * The name of one life of a collector: its start in base 36, a dash, 16 hex digits.
+ * @param randomHex 64 random bits as hex: two collectors that start in one millisecond must not share numbers.
+ */
+export function collectorBoot(startedAt: number, randomHex: string): string {
+  return `${Math.floor(startedAt).toString(36)}-${randomHex}`;
+}
+
+/** A finished signal. `seq` counts from 1 over all kinds of one boot. */
+export function makeSignal<K extends SignalKind>(
+  sender: Sender,
+  release: Release,
+  seq: number,
+  kind: K,
+  tick: Tick,
+  body: SignalBody<K>,
+): Signal {
+  const { az, fleet, gateway } = sender.gateway;
+  return {
+    v: 1,
+    id: signalMessageId(sender.gateway, sender.boot, seq),
+    az,
+    fleet,
+    gateway,
+    collector_boot: sender.boot,
+    seq,
+    slice: sender.slice,
+    gateway_version: release.gatewayVersion,
+    skill_hash: release.skillHash,
+    fragment_hash: sender.fragmentHash,
+    observed_at: new Date(tick.at).toISOString(),
+    period_ms: tick.periodMs,
+    kind,
+    body,
+  } as unknown as Signal;
+}

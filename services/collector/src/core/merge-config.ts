@@ -1,0 +1,81 @@
+/**
+ * Merging `collector.yaml` with its fragments. Every leaf (a scalar or a list) has exactly one owner: the first file that sets it.
+ * Mappings are merged. A second file that sets the same leaf, even to the same value, is a clash, and both files are named:
+ * what a node does must not depend on which of two files was read last.
+ */
+
+export interface ConfigFile {
+  readonly source: string;
+  readonly value: unknown;
+}
+
+export interface Clash {
+  readonly keys: readonly string[];
+  /** The file that sets the key again. */
+  readonly source: string;
+  /** The file that set it first. */
+  readonly owner: string;
+}
+
+export interface Merged {
+  readonly value: unknown;
+  readonly clashes: readonly Clash[];
+  /** The file that a key belongs to: the owner of the leaf, or the first file that has the mapping. */
+  readonly ownerOf: (keys: readonly PropertyKey[]) => string | undefined;
+}
+
+/** Merges the files in the order given. Never throws: what is wrong is in `clashes`. */
+export function mergeConfig(files: readonly ConfigFile[]): Merged {
+  const clashes: Clash[] = [];
+  const owners = new Map<string, string>();
+  let value: unknown = {};
+  for (const file of files) value = mergeInto(value, file.value, [], file.source, owners, clashes);
+  return { value, clashes, ownerOf: (keys) => ownerOf(owners, keys.map(String)) };
+}
+
+function mergeInto(
+  base: unknown,
+  add: unknown,
+  keys: readonly string[],
+  source: string,
+  owners: Map<string, string>,
+  clashes: Clash[],
+): unknown {
+  const place = JSON.stringify(keys);
+  const owner = owners.get(place);
+  if (owner === undefined) owners.set(place, source);
+  if (isMapping(base) && isMapping(add)) {
+    const merged = new Map(Object.entries(base));
+    for (const [key, value] of Object.entries(add)) {
+      merged.set(
+        key,
+        mergeInto(
+          merged.has(key) ? merged.get(key) : isMapping(value) ? {} : undefined,
+          value,
+          [...keys, key],
+          source,
+          owners,
+          clashes,
+        ),
+      );
+    }
+    // A map, because a key named __proto__ must stay an ordinary key.
+    return Object.fromEntries(merged);
+  }
+  if (base === undefined) return add;
+  clashes.push({ keys, source, owner: owner ?? source });
+  return base;
+}
+
+function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** The owner of the longest part of the path that has one. */
+function ownerOf(owners: ReadonlyMap<string, string>, keys: readonly string[]): string | undefined {
+  for (let length = keys.length; length >= 0; length--) {
+    const owner = owners.get(JSON.stringify(keys.slice(0, length)));
+    if (owner !== undefined) return owner;
+  }
+  return undefined;
+}

@@ -1,0 +1,70 @@
+/**
+ * Reading lines that nginx wrote with a `log_format`, without regular expressions: the format is cut at its variables, and a line is read
+ * by looking for the literal text that follows each variable. Linear in the length of the line whatever the line holds.
+ * With nginx's default escaping a quote inside a value is written `\x22`, so the first closing quote is the right one.
+ */
+
+/** What must be in a format, and why; one of each group. */
+const NEEDED: readonly (readonly [string, readonly string[]])[] = [
+  ["when the request finished", ["msec", "time_iso8601", "time_local"]],
+  ["the status", ["status"]],
+  ["the duration", ["request_time"]],
+  ["the User-Agent, or synthetic requests would count as users", ["http_user_agent"]],
+];
+
+export interface NginxFormat {
+  /** Literal text before each variable, and after the last one. */
+  readonly literals: readonly string[];
+  readonly variables: readonly string[];
+}
+
+/** nginx's `combined` format with the request's duration at the end. */
+export const DEFAULT_NGINX_FORMAT =
+  '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" $request_time';
+
+/** Cuts a format into literals and variables, or says what is missing in it. */
+export function readNginxFormat(format: string): NginxFormat | { readonly missing: string } {
+  const literals: string[] = [];
+  const variables: string[] = [];
+  let from = 0;
+  for (const match of format.matchAll(/\$(?:\{([a-z0-9_]+)\}|([a-z0-9_]+))/g)) {
+    literals.push(format.slice(from, match.index));
+    variables.push((match[1] ?? match[2]) as string);
+    from = match.index + match[0].length;
+  }
+  literals.push(format.slice(from));
+  for (const [what, names] of NEEDED) {
+    if (!names.some((name) => variables.includes(name))) return { missing: `${what}: add $${names.join(" or $")}` };
+  }
+  const touching = literals.slice(1, -1).indexOf("");
+  if (touching !== -1) return { missing: `text between $${variables[touching]} and $${variables[touching + 1]}` };
+  return { literals, variables };
+}
+
+/** The values of a line by variable name; undefined when the line is not of this format. */
+export function readNginxLine(format: NginxFormat, line: string): ReadonlyMap<string, string> | undefined {
+  const { literals, variables } = format;
+  const first = literals[0] as string;
+  if (!line.startsWith(first)) return undefined;
+  const values = new Map<string, string>();
+  let from = first.length;
+  for (let index = 0; index < variables.length; index++) {
+    const literal = literals[index + 1] as string;
+    const end = literal === "" ? line.length : line.indexOf(literal, from);
+    if (end === -1) return undefined;
+    values.set(variables[index] as string, line.slice(from, end));
+    from = end + literal.length;
+  }
+  return values;
+}
+
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/** `21/Nov/2026:05:28:50 +0100` as milliseconds since the epoch; undefined when it is something else. */
+export function readLocalTime(text: string): number | undefined {
+  const match = /^(\d{2})\/([A-Z][a-z]{2})\/(\d{4}):(\d{2}:\d{2}:\d{2}) ([+-]\d{2})(\d{2})$/.exec(text);
+  const month = match === null ? -1 : MONTHS.indexOf(match[2] as string);
+  if (match === null || month === -1) return undefined;
+  const at = Date.parse(`${match[3]}-${String(month + 1).padStart(2, "0")}-${match[1]}T${match[4]}${match[5]}:${match[6]}`);
+  return Number.isNaN(at) ? undefined : at;
+}

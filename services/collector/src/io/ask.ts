@@ -1,0 +1,49 @@
+/** One HTTP GET as one of the answers that `core/health.ts` tells apart. */
+import { faultCode } from "@aviary/shared/shell/faults.ts";
+import type { HttpClient } from "@aviary/shared/shell/http-client.ts";
+import type { Answer } from "../core/health.ts";
+
+export interface Question {
+  readonly url: string;
+  readonly timeoutMs: number;
+  readonly userAgent?: string;
+  readonly signal: AbortSignal;
+}
+
+const MAX_BODY_BYTES = 65_536;
+const UNREACHABLE: ReadonlySet<string> = new Set(["refused", "reset", "no_such_host", "unreachable"]);
+
+/** Every status is an answer. Rejects only with the signal's reason. */
+export async function ask(http: HttpClient, question: Question): Promise<Answer> {
+  const { url, timeoutMs, signal, userAgent } = question;
+  try {
+    const answer = await http.send({
+      url,
+      timeoutMs,
+      maxBytes: MAX_BODY_BYTES,
+      accept: () => true,
+      signal,
+      headers: { accept: "application/json", ...(userAgent === undefined ? {} : { "user-agent": userAgent }) },
+    });
+    const { status } = answer;
+    const value = isJson(answer.headers["content-type"]) ? readJson(answer.body) : undefined;
+    return value === undefined ? { kind: "other", status } : { kind: "json", status, value };
+  } catch (error) {
+    if (signal.aborted) throw signal.reason;
+    const code = faultCode(error);
+    if (code === "timeout") return { kind: "timeout" };
+    return UNREACHABLE.has(code) ? { kind: "refused" } : { kind: "failed", code };
+  }
+}
+
+function isJson(type: string | undefined): boolean {
+  return type !== undefined && /^application\/(?:[a-z0-9.-]+\+)?json(?:\s*;|$)/i.test(type);
+}
+
+function readJson(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString("utf8"));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * Calling somebody else with manners: at most three attempts with full jitter, then a pause that doubles with every further failure up to a ceiling.
+ * While the pause lasts nothing is called at all. One object for each thing that can be away on its own.
+ */
+import type { Clock } from "@aviary/shared/shell/clock.ts";
+import { afterFailure, mayCall, noBackoff, type Retryable, retryable, withRetries } from "@aviary/shared/shell/faults.ts";
+
+export interface UpstreamOptions {
+  readonly name: string;
+  readonly clock: Clock;
+  readonly random: () => number;
+  /** The pause after the first failed call lies between half of this and this. */
+  readonly pauseMs: number;
+  readonly ceilingMs: number;
+}
+
+export interface Upstream {
+  /**
+   * Calls `fn` up to three times while it fails with retryable faults.
+   * @throws the last fault; or a fault of code `backing_off`, without calling, while the pause lasts; or the signal's reason.
+   */
+  call<T>(signal: AbortSignal, fn: (attempt: number) => Promise<T>): Promise<T>;
+}
+
+export const BACKING_OFF = "backing_off";
+const ATTEMPTS = 3;
+const RETRY_BASE_MS = 100;
+const RETRY_CAP_MS = 400;
+
+export function createUpstream(options: UpstreamOptions): Upstream {
+  const { name, clock, random } = options;
+  const limits = { baseMs: options.pauseMs, ceilingMs: options.ceilingMs };
+  let backoff = noBackoff;
+  return {
+    async call(signal, fn) {
+      const now = clock.monotonicMs();
+      if (!mayCall(backoff, now)) throw backingOff(name, backoff.notBeforeMs - now);
+      try {
+        const answer = await withRetries(
+          {
+            attempts: ATTEMPTS,
+            baseMs: RETRY_BASE_MS,
+            capMs: RETRY_CAP_MS,
+            random,
+            sleep: (ms, until) => clock.sleep(ms, until),
+            signal,
+          },
+          fn,
+        );
+        backoff = noBackoff;
+        return answer;
+      } catch (error) {
+        // Whatever the failure was, calling again at once is not the cure.
+        backoff = afterFailure(backoff, clock.monotonicMs(), limits, random);
+        throw error;
+      }
+    },
+  };
+}
+
+function backingOff(name: string, leftMs: number): Retryable {
+  return retryable(BACKING_OFF, `${name} failed and is left alone for another ${Math.ceil(leftMs)} ms`);
+}

@@ -1,0 +1,53 @@
+/** The collector as a service: one on every Mac. */
+import { connectNats } from "@aviary/shared/bus/nats.ts";
+import { readEnv } from "@aviary/shared/shell/config.ts";
+import { createLogger } from "@aviary/shared/shell/logger.ts";
+import { createRegistry, registerProcessMetrics } from "@aviary/shared/shell/metrics.ts";
+import { startOpsServer } from "@aviary/shared/shell/ops-server.ts";
+import { runService } from "@aviary/shared/shell/run-service.ts";
+import { startCollector } from "./collector.ts";
+import { envSchema, loadCollectorConfig } from "./config.ts";
+import { lateBus } from "./late-bus.ts";
+
+const NAME = "collector";
+
+await runService({
+  name: NAME,
+  log: createLogger({ service: NAME }),
+  start: async ({ log: early, clock: machineClock, fail }) => {
+    const env = readEnv(envSchema, process.env);
+    const clock = { ...machineClock, now: () => machineClock.now() + env.AVIARY_TEST_CLOCK_OFFSET_MS };
+    const log = env.AVIARY_LOG_LEVEL === "info" ? early : createLogger({ service: NAME, level: env.AVIARY_LOG_LEVEL });
+    const config = await loadCollectorConfig(env.AVIARY_COLLECTOR_FILE);
+    const registry = createRegistry();
+    registerProcessMetrics(registry, clock.now());
+    const bus = lateBus(
+      connectNats({
+        servers: env.AVIARY_NATS_URL.split(","),
+        name: `${NAME}-${config.gateway.gateway}`,
+        waitOnFirstConnect: true,
+        clock,
+      }),
+    );
+    // Wrong credentials do not mend themselves.
+    bus.arrived.catch(fail);
+    const ops = await startOpsServer({
+      registry,
+      port: env.AVIARY_OPS_PORT,
+      clock,
+      checks: { broker: () => (bus.status === "connected" ? undefined : `the broker is ${bus.status}`) },
+    });
+    const dataDir = env.AVIARY_DATA_DIR === undefined ? {} : { dataDir: env.AVIARY_DATA_DIR };
+    if (env.AVIARY_DATA_DIR === undefined)
+      log.warn("AVIARY_DATA_DIR is not set: signals are not kept on disk while the broker is away");
+    const collector = startCollector({ config, bus, clock, logger: log, metrics: registry, ...dataDir });
+    log.info({ ops: `http://${ops.host}:${ops.port}`, gateway: config.gateway, slice: config.slice }, "collecting");
+    return {
+      async [Symbol.asyncDispose]() {
+        await collector[Symbol.asyncDispose]();
+        await ops[Symbol.asyncDispose]();
+        await bus[Symbol.asyncDispose]();
+      },
+    };
+  },
+});

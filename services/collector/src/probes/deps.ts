@@ -1,0 +1,71 @@
+/**
+ * Whether what the gateway depends on can be reached from its Mac: a TCP connection, or an HTTP answer below 500, within a deadline. All are asked at once.
+ * One that has failed is left alone for a while; until it is asked again it is reported as it was: not reachable.
+ */
+import { duration } from "@aviary/shared/contract/units.ts";
+import { plainHost } from "@aviary/shared/shell/address-policy.ts";
+import { retryable } from "@aviary/shared/shell/faults.ts";
+import { z } from "zod";
+import { ask } from "../io/ask.ts";
+import { tryConnect } from "../io/connect.ts";
+import { createUpstream } from "../io/upstream.ts";
+import { defineProbe, nameKey, sourceOf, timing, type World } from "../probe.ts";
+
+const target = z
+  .url({ protocol: /^(tcp|https?)$/ })
+  .refine((url) => !url.startsWith("tcp:") || new URL(url).port !== "", { error: "tcp://host:port" });
+
+const config = z.strictObject({
+  ...timing("10s", "6s"),
+  /** Name → `tcp://host:port`, `http://…` or `https://…`. */
+  targets: z
+    .record(nameKey, target)
+    .refine((targets) => Object.keys(targets).length >= 1 && Object.keys(targets).length <= 32, { error: "1 to 32 targets" }),
+  /** For one attempt. Three attempts must fit into `timeout`. */
+  answerTimeout: duration("50ms", "1m").prefault("1500ms"),
+});
+
+interface Ping {
+  readonly name: string;
+  /** Null when it could not be reached. */
+  readonly latencyMs: number | null;
+}
+
+const CEILING_MS = 60_000;
+
+export const deps = defineProbe({
+  name: "deps",
+  kind: "deps",
+  configSchema: config,
+  coversPeriod: false,
+  initial: undefined,
+  create({ targets, answerTimeout: timeoutMs, period: pauseMs }, world) {
+    const pings = Object.entries(targets).map(([name, target]) => {
+      const upstream = createUpstream({ name, ...world, pauseMs, ceilingMs: CEILING_MS });
+      return async (signal: AbortSignal): Promise<Ping> => {
+        try {
+          return { name, latencyMs: await upstream.call(signal, () => reach(new URL(target), timeoutMs, world, signal)) };
+        } catch {
+          return { name, latencyMs: null };
+        }
+      };
+    });
+    return sourceOf((_tick, signal) => Promise.all(pings.map((ping) => ping(signal))));
+  },
+  parse(raw: readonly Ping[], state) {
+    return { bodies: [raw.map(({ name, latencyMs }) => ({ name, ok: latencyMs !== null, latency_ms: latencyMs }))], state };
+  },
+});
+
+/** How long it took, milliseconds. */
+async function reach(target: URL, timeoutMs: number, world: World, signal: AbortSignal): Promise<number> {
+  const startedMs = world.clock.monotonicMs();
+  if (target.protocol === "tcp:")
+    await tryConnect(plainHost(target.hostname), Number(target.port), timeoutMs, world.clock, signal);
+  else {
+    const answer = await ask(world.http, { url: target.href, timeoutMs, signal });
+    const reached = (answer.kind === "json" || answer.kind === "other") && answer.status < 500;
+    if (!reached) throw retryable(answer.kind, `${target.host} answered: ${answer.kind}`);
+  }
+  return world.clock.monotonicMs() - startedMs;
+}

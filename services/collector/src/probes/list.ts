@@ -1,0 +1,22 @@
+/**
+ * Every probe there is, in the order in which they start. The first two learn what the gateway runs, which all other signals carry.
+ *
+ * Kinds of the contract without a probe here, and where one would read:
+ *   http from Prometheus   an instant query, for gateways that run as pods
+ *   queue, JetStream       `num_pending` of a lane's consumer
+ *   queue, role gateway    the gateway's lanes over its WebSocket call `diagnostics.lanes`
+ *   doctor                 `openclaw doctor --lint --json --only …`, against a baseline
+ *   log                    the gateway's own JSONL log, by level and subsystem
+ */
+import type { Probe } from "../probe.ts";
+import { accessLog } from "./access-log.ts";
+import { deps } from "./deps.ts";
+import { disk } from "./disk.ts";
+import { gatewayProbes } from "./gateway-probes.ts";
+import { gatewayProcess } from "./process.ts";
+import { queue } from "./queue.ts";
+import { rollout } from "./rollout.ts";
+import { skills } from "./skills.ts";
+import { synthetic } from "./synthetic.ts";
+
+export const PROBES: readonly Probe[] = [gatewayProbes, skills, accessLog, synthetic, queue, disk, gatewayProcess, deps, rollout];

@@ -1,0 +1,94 @@
+/**
+ * How many jobs wait in each build lane: the length of a Redis list, or the due jobs of a BullMQ queue. One signal a lane. A lane whose depth cannot be
+ * read has no signal in that reading, and the others have theirs.
+ */
+import type { SignalBody } from "@aviary/shared/contract/signal.ts";
+import { TOKEN_PATTERN } from "@aviary/shared/contract/subjects.ts";
+import { z } from "zod";
+import { bullQueries, depthOf, type LengthQuery, listQueries } from "../core/redis-depth.ts";
+import { redisLengths } from "../io/redis-lengths.ts";
+import { createUpstream } from "../io/upstream.ts";
+import { defineProbe, type Source, timing, type World } from "../probe.ts";
+
+const lane = z
+  .strictObject({
+    role: z.enum(["build", "gateway"]).default("build"),
+    redis: z.url({ protocol: /^rediss?$/ }),
+    /** The key of a plain list. */
+    list: z.string().min(1).max(512).optional(),
+    bullmq: z
+      .strictObject({
+        queue: z.string().min(1).max(256),
+        prefix: z.string().min(1).max(256).default("bull"),
+        /** Also count jobs that are not due yet. */
+        countDelayed: z.boolean().default(false),
+      })
+      .optional(),
+  })
+  .refine((entry) => (entry.list === undefined) !== (entry.bullmq === undefined), {
+    error: 'exactly one of "list" and "bullmq"',
+  });
+
+const config = z.strictObject({
+  ...timing("5s", "4s"),
+  /** Lane → where its jobs wait. */
+  lanes: z
+    .record(z.string().regex(TOKEN_PATTERN), lane)
+    .refine((lanes) => Object.keys(lanes).length >= 1 && Object.keys(lanes).length <= 32, { error: "1 to 32 lanes" }),
+});
+type Config = z.output<typeof config>;
+
+const REDIS_TIMEOUT_MS = 1_000;
+const CEILING_MS = 60_000;
+
+export const queue = defineProbe({
+  name: "queue",
+  kind: "queue",
+  configSchema: config,
+  coversPeriod: false,
+  initial: undefined,
+  create: readLanes,
+  parse: (depths: readonly SignalBody<"queue">[], state) => ({ bodies: depths, state }),
+});
+
+function readLanes({ lanes, period: pauseMs }: Config, world: World): Source<readonly SignalBody<"queue">[]> {
+  const servers = new Map(
+    [...new Set(Object.values(lanes).map((entry) => entry.redis))].map((url) => {
+      const lengths = redisLengths(url, REDIS_TIMEOUT_MS);
+      const upstream = createUpstream({ name: `Redis ${new URL(url).host}`, ...world, pauseMs, ceilingMs: CEILING_MS });
+      return [url, { lengths, upstream }] as const;
+    }),
+  );
+  const byServer = [...servers].map(([url, server]) => ({
+    ...server,
+    lanes: Object.entries(lanes).filter(([, entry]) => entry.redis === url),
+  }));
+
+  return {
+    async read(_tick, signal) {
+      const results = await Promise.allSettled(
+        byServer.map(({ upstream, lengths, lanes: mine }) =>
+          upstream.call(signal, async () => {
+            const depths: SignalBody<"queue">[] = [];
+            for (const [name, entry] of mine) {
+              depths.push({ lane: name, role: entry.role, depth: depthOf(await lengths.read(queriesOf(entry), signal)) });
+            }
+            return depths;
+          }),
+        ),
+      );
+      const depths = results.flatMap((result) => (result.status === "fulfilled" ? result.value : []));
+      const failed = results.find((result) => result.status === "rejected");
+      if (failed !== undefined && depths.length === 0) throw failed.reason;
+      if (failed !== undefined) world.count("lanes_unread", 1);
+      return depths;
+    },
+    async [Symbol.asyncDispose]() {
+      for (const { lengths } of servers.values()) await lengths[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function queriesOf(entry: z.output<typeof lane>): LengthQuery[] {
+  return entry.bullmq === undefined ? listQueries(entry.list as string) : bullQueries(entry.bullmq);
+}

@@ -1,0 +1,44 @@
+/**
+ * Which skills a gateway has: `treeHash` of the roots that promotions manage. Name a root as promotions see it (`<target>/current`). Bundled skills are
+ * fixed by the gateway's version, and workshop skills change by design: leave both out. Files are hashed again when time or size changed, and all of them hourly.
+ */
+import { hashTree, type TreeHashCache } from "@aviary/shared/contract/tree-hash.ts";
+import { z } from "zod";
+import { type SkillRoot, type SkillState, skillPack } from "../core/skill-pack.ts";
+import { defineProbe, nameKey, sourceOf, timing } from "../probe.ts";
+
+const config = z.strictObject({
+  ...timing("5m", "60s"),
+  /** Name → directory. */
+  roots: z
+    .record(nameKey, z.string().min(1))
+    .refine((roots) => Object.keys(roots).length >= 1 && Object.keys(roots).length <= 16, { error: "1 to 16 roots" }),
+});
+
+const REHASH_MS = 3_600_000;
+const initial: SkillState = null;
+
+export const skills = defineProbe({
+  name: "skills",
+  kind: "skills",
+  configSchema: config,
+  coversPeriod: false,
+  initial: initial as SkillState,
+  create({ roots }, world) {
+    const cache: TreeHashCache = new Map();
+    let rehashAtMs = world.clock.monotonicMs() + REHASH_MS;
+    return sourceOf(async (_tick, signal): Promise<readonly SkillRoot[]> => {
+      if (world.clock.monotonicMs() >= rehashAtMs) {
+        cache.clear();
+        rehashAtMs = world.clock.monotonicMs() + REHASH_MS;
+      }
+      const found: SkillRoot[] = [];
+      for (const [name, path] of Object.entries(roots)) found.push({ name, ...(await hashTree(path, { cache, signal })) });
+      return found;
+    });
+  },
+  parse(raw: readonly SkillRoot[], state) {
+    const { body, state: next } = skillPack(raw, state);
+    return { bodies: [body], state: next, learned: { skillHash: body.pack_hash } };
+  },
+});

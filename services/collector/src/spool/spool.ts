@@ -1,0 +1,190 @@
+/**
+ * A first-in, first-out queue of records on disk, in segments, for the time while the broker is away.
+ *
+ *     append ─▶ newest segment (1 MiB each)  ·  ·  ·  oldest segment ─▶ head ─▶ published ─▶ advance
+ *
+ * - At the byte cap the oldest segment goes, and its records are counted: a gap in `seq` tells the evaluator.
+ * - Nothing is written while the volume is at its red mark: a full disk must not be filled by those who report it.
+ * - A segment is deleted when all of it is published. Whoever dies in between publishes the rest of that segment again, under the same ids.
+ * - No fsync: a killed process loses nothing, a power cut may lose the last seconds, and the disk is spared.
+ *
+ * One owner, one call at a time. What the disk refuses is a retryable fault, and the caller keeps the records.
+ */
+import { appendFile, mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { retryable } from "@aviary/shared/shell/faults.ts";
+import type { ReadVolume } from "../io/volume.ts";
+import { type DecodedSegment, decodeSegment, encodeRecord, SEGMENT_MARK, type SpoolRecord } from "./record.ts";
+
+export interface SpoolOptions {
+  /** A directory of its own; made when it is missing. */
+  readonly directory: string;
+  readonly maxBytes: number;
+  /** No writing while this share of the volume is used, 0 to 1. */
+  readonly redRatio: number;
+  readonly readVolume: ReadVolume;
+  readonly segmentBytes?: number;
+}
+
+export interface SpoolCounts {
+  /** Records that went when the cap was reached. */
+  dropped: number;
+  /** Segments that ended in a torn or damaged record. */
+  damaged: number;
+}
+
+export interface Spool {
+  /** Whether records wait on disk. */
+  readonly isEmpty: boolean;
+  readonly bytes: number;
+  readonly counts: Readonly<SpoolCounts>;
+  /** Writes records at the end. @throws Retryable `disk_red` or `disk_unwritable`; none or a part of the records may then be on disk. */
+  append(records: readonly SpoolRecord[]): Promise<void>;
+  /** What is left of the oldest segment, at least one record; empty when nothing waits. @throws Retryable `disk_unreadable`. */
+  head(): Promise<readonly SpoolRecord[]>;
+  /** Forgets the first `published` records of the head, and its segment when nothing of it is left. */
+  advance(published: number): Promise<void>;
+}
+
+interface Segment {
+  readonly path: string;
+  bytes: number;
+}
+
+const SEGMENT_BYTES = 1024 * 1024;
+const NAME = /^(\d{10})\.seg$/;
+
+/**
+ * Opens the directory and finds what an earlier life left there.
+ * @throws Retryable `disk_unwritable` when it cannot be made or listed.
+ */
+export async function openSpool(options: SpoolOptions): Promise<Spool> {
+  const { directory, maxBytes, redRatio } = options;
+  const segmentBytes = Math.min(options.segmentBytes ?? SEGMENT_BYTES, Math.max(1, Math.floor(maxBytes / 4)));
+  const segments = await findSegments(directory);
+  const counts: SpoolCounts = { dropped: 0, damaged: 0 };
+  let number = segments.length === 0 ? 0 : numberOf(segments.at(-1) as Segment);
+  let total = segments.reduce((sum, segment) => sum + segment.bytes, 0);
+  /** The segment that is being written; segments of an earlier life are never written again, because they may end in a torn record. */
+  let open: Segment | undefined;
+  /** Records of the oldest segment, once it was read. */
+  let headRecords: readonly SpoolRecord[] | undefined;
+
+  async function dropOldest(): Promise<void> {
+    const oldest = segments[0] as Segment;
+    if (oldest === open) open = undefined;
+    await onDisk("remove", () => rm(oldest.path, { force: true }));
+    segments.shift();
+    total -= oldest.bytes;
+    headRecords = undefined;
+  }
+
+  async function makeRoom(bytes: number): Promise<void> {
+    while (segments.length > 0 && total + bytes > maxBytes) {
+      // One that cannot be read has to go all the same, uncounted.
+      const lost = headRecords ?? (await readSegment(segments[0] as Segment).catch(() => NOTHING)).records;
+      await dropOldest();
+      counts.dropped += lost.length;
+    }
+  }
+
+  /** Appends to the open segment, or to a new one. */
+  async function write(bytes: Buffer): Promise<void> {
+    await makeRoom(bytes.length + SEGMENT_MARK.length);
+    const isNew = open === undefined;
+    if (isNew) number += 1;
+    const segment = open ?? { path: join(directory, `${String(number).padStart(10, "0")}.seg`), bytes: 0 };
+    // Until it is whole it must not be appended to: a failed write may leave half a record.
+    open = undefined;
+    try {
+      if (isNew) await mkdir(directory, { recursive: true });
+      await appendFile(segment.path, isNew ? Buffer.concat([SEGMENT_MARK, bytes]) : bytes);
+    } finally {
+      const size = await stat(segment.path).then(
+        (found) => found.size,
+        () => segment.bytes,
+      );
+      total += size - segment.bytes;
+      segment.bytes = size;
+      if (isNew && size > 0) segments.push(segment);
+    }
+    if (segment.bytes < segmentBytes) open = segment;
+  }
+
+  return {
+    get isEmpty() {
+      return segments.length === 0;
+    },
+    get bytes() {
+      return total;
+    },
+    counts,
+    async append(records) {
+      const { usedRatio } = await onDisk("look at", () => options.readVolume(directory));
+      if (usedRatio >= redRatio) {
+        throw retryable(
+          "disk_red",
+          `the volume of ${directory} is ${(usedRatio * 100).toFixed(1)} % full: nothing is spooled there`,
+        );
+      }
+      for (let from = 0; from < records.length; ) {
+        const batch: Buffer[] = [];
+        let size = 0;
+        while (from < records.length && (size === 0 || size < segmentBytes / 4)) {
+          const bytes = encodeRecord(records[from++] as SpoolRecord);
+          batch.push(bytes);
+          size += bytes.length;
+        }
+        await onDisk("write to", () => write(Buffer.concat(batch)));
+      }
+    },
+    async head() {
+      for (let segment = segments[0]; segment !== undefined; segment = segments[0]) {
+        // From here on new records go elsewhere: what is being published does not change.
+        if (segment === open) open = undefined;
+        if (headRecords === undefined) {
+          const { records, damagedBytes } = await readSegment(segment);
+          if (damagedBytes > 0) counts.damaged += 1;
+          headRecords = records;
+        }
+        if (headRecords.length > 0) return headRecords;
+        await dropOldest();
+      }
+      return [];
+    },
+    async advance(published) {
+      if (headRecords === undefined) return;
+      headRecords = headRecords.slice(published);
+      if (headRecords.length === 0) await dropOldest();
+    },
+  };
+}
+
+async function findSegments(directory: string): Promise<Segment[]> {
+  return onDisk("open", async () => {
+    await mkdir(directory, { recursive: true });
+    const names = (await readdir(directory)).filter((name) => NAME.test(name)).sort();
+    return Promise.all(
+      names.map(async (name) => ({ path: join(directory, name), bytes: (await stat(join(directory, name))).size })),
+    );
+  });
+}
+
+const NOTHING = { records: [], damagedBytes: 0 } satisfies DecodedSegment;
+
+function numberOf(segment: Segment): number {
+  return Number.parseInt(segment.path.slice(-14), 10);
+}
+
+async function readSegment(segment: Segment): Promise<DecodedSegment> {
+  return decodeSegment(await onDisk("read", () => readFile(segment.path)));
+}
+
+async function onDisk<T>(doing: string, fn: () => Promise<T>): Promise<T> {
+  try {
+    return await fn();
+  } catch (error) {
+    const code = doing === "read" ? "disk_unreadable" : "disk_unwritable";
+    throw retryable(code, `cannot ${doing} the spool: ${error instanceof Error ? error.message : String(error)}`, error);
+  }
+}
