@@ -6,7 +6,9 @@ import { defaultPolicy, policySchema } from "@aviary/shared/contract/policy.ts";
 import { parseConfig, parseYaml } from "@aviary/shared/shell/config.ts";
 import { checkTokenFile } from "@aviary/shared/shell/token-rotation.ts";
 import { tokenFileSchema } from "@aviary/shared/shell/tokens.ts";
-import type { z } from "zod";
+import { z } from "zod";
+import { collectorConfig } from "../../services/collector/src/config.ts";
+import { PROBES } from "../../services/collector/src/probes/list.ts";
 import { codeFiles, isProduct, readText } from "./tree.ts";
 
 const PAGE = "docs/configuration.md";
@@ -59,5 +61,10 @@ describe("documented files", () => {
     const entries = example("tokens.yaml", tokenFileSchema);
     const now = Date.parse("2026-11-24T00:00:00Z");
     assert.deepEqual(checkTokenFile({ source: "tokens.yaml", entries, now, intervalMs: 60_000 }), []);
+  });
+
+  it("collector.yaml is accepted, and names every probe", () => {
+    const config = collectorConfig(example("collector.yaml", z.unknown()));
+    assert.deepEqual(Object.keys(config.probes).sort(), PROBES.map((probe) => probe.name).sort());
   });
 });

@@ -80,6 +80,18 @@ describe("prose is true", () => {
     );
   });
 
+  it("short paths are the ends of paths", () => {
+    lost(
+      prose.flatMap((file) =>
+        file.spans
+          .filter(({ text }) => /^[\w.-]+(\/[\w.-]+)+\.(ts|mjs|md|json|ya?ml)$/.test(text))
+          .filter(({ text }) => !all.some((path) => path === text || path.endsWith(`/${text}`)))
+          .map(({ text, line }) => `${file.path}:${line}: ${text}`),
+      ),
+      "short paths that no file ends with:",
+    );
+  });
+
   it("npm scripts exist", () => {
     lost(
       prose.flatMap((file) =>

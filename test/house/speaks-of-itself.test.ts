@@ -14,7 +14,7 @@ const RULES: readonly { readonly what: string; readonly pattern: RegExp; readonl
   { what: "a path of one machine", pattern: /\/work\/|\/opt\/node\d|\/tmp\/bash_jobs|\/root\//, sample: "see /work/main" },
   {
     what: "somebody's home",
-    pattern: /\/(?:home|Users)\/(?!\$|<|\*|you\b|shared\b|Shared\b|openclaw\b|_?aviary\b|node\b)[a-z]/i,
+    pattern: /\/(?:home|Users)\/(?!\$|<|\*|you\b|shared\b|Shared\b|openclaw\b|_?aviary\b|linuxbrew\b|node\b)[a-z]/i,
     sample: "/home/anna/x",
   },
   { what: "a place beside the project", pattern: /(?<![\w./])(?:\.\.\/)+shared\//, sample: "as ../shared/x.md says" },
