@@ -68,7 +68,7 @@ function cutText(text: string, chars: number): string {
  * The JSON of a body without its closing brace, with `reserved` bytes left for what a request adds: short enough that with what a request adds it stays within the limit of an answer (2 KiB: Argo Rollouts
  * keeps every measurement in the cluster's database). The whole body, uncut, is at `/api/v1/canaries/<namespace>/<name>`.
  */
-export function openJson(body: VerdictBody, stale: boolean, reserved: number): string {
+export function openJson(body: VerdictBody, stale: boolean, reserved: number): OpenJson {
   let cut = body;
   let text = serialize(cut, stale);
   for (const step of CUTS) {
@@ -76,12 +76,18 @@ export function openJson(body: VerdictBody, stale: boolean, reserved: number): s
     cut = step(cut);
     text = serialize(cut, stale);
   }
-  return text;
+  return { text, bytes: Buffer.byteLength(text) };
 }
 
 function serialize(body: VerdictBody, stale: boolean): string {
   const text = JSON.stringify(body);
   return stale ? `${text.slice(0, -1)},"stale":true` : text.slice(0, -1);
+}
+
+/** The beginning of a JSON answer, and its length on the wire. */
+export interface OpenJson {
+  readonly text: string;
+  readonly bytes: number;
 }
 
 /** The lane as KEDA reads it: numbers where there is a record; without one `depth` is null, which KEDA takes as an error and keeps its replicas. */
@@ -106,16 +112,16 @@ export interface RequestParts {
 }
 
 /** Closes what `openJson` left open. */
-export function closeJson(open: string, parts: RequestParts): string {
+export function closeJson(open: OpenJson, parts: RequestParts): OpenJson {
   const scale = parts.scale === undefined ? "" : `,"scale":${JSON.stringify(parts.scale)}`;
   const conflict = parts.conflict ? ',"caller_conflict":true' : "";
-  return `${open},"${parts.key}":${JSON.stringify(parts.label)},"measurement":{"index":${parts.index},"caller":"${parts.caller}"}${scale}${conflict}}`;
+  const rest = `,"${parts.key}":${JSON.stringify(parts.label)},"measurement":{"index":${parts.index},"caller":"${parts.caller}"}${scale}${conflict}}`;
+  return { text: open.text + rest, bytes: open.bytes + Buffer.byteLength(rest) };
 }
 
 /**
  * The number of a measurement: `floor((now − since) / interval) + 1`, 0 without a run. Derived, so every replica and every repeated call gets the same one (C4).
  */
-export function measurementIndex(since: string | undefined, nowMs: number, intervalMs: number): number {
-  if (since === undefined) return 0;
-  return Math.max(0, Math.floor((nowMs - Date.parse(since)) / intervalMs)) + 1;
+export function measurementIndex(sinceMs: number | undefined, nowMs: number, intervalMs: number): number {
+  return sinceMs === undefined ? 0 : Math.max(0, Math.floor((nowMs - sinceMs) / intervalMs)) + 1;
 }

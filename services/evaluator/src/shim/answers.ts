@@ -21,9 +21,9 @@ export interface Answer {
 }
 
 /** Why a stored verdict may no longer be believed; `undefined` while it may. */
-export function staleCause(body: VerdictBody, nowMs: number, leaseAgeMs: number): string | undefined {
-  if (nowMs > Date.parse(body.valid_until))
-    return `the last verdict was valid until ${body.valid_until} and no newer one has come`;
+export function staleCause(validUntilMs: number, nowMs: number, leaseAgeMs: number): string | undefined {
+  if (!(nowMs <= validUntilMs))
+    return `the last verdict was valid until ${new Date(validUntilMs).toISOString()} and no newer one has come`;
   if (!(leaseAgeMs < LEASE_STALE_MS)) return `no evaluator has renewed its lease for ${LEASE_STALE_MS / 1000} s`;
   return undefined;
 }

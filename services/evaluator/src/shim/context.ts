@@ -24,7 +24,6 @@ export interface Context {
 export interface Call {
   readonly caller: Caller;
   readonly method: string;
-  readonly host: string;
   readonly query: URLSearchParams;
   /** The body's text; empty for GET. */
   readonly body: string;

@@ -3,18 +3,14 @@
  * Nobody is ever answered 429: a controller would take it for an error and abort. What an authenticated caller costs is an answer from memory.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { type Caller, isRefusal, type Refusal, type TokenRequest } from "@aviary/shared/shell/tokens.ts";
+import { type Caller, isRefusal, type Refusal } from "@aviary/shared/shell/tokens.ts";
 import type { Call, Context, Handled, Route } from "./context.ts";
 import { type Identity, mergeIdentity, readIdentity } from "./identity.ts";
+import { type Doorkeeper, rememberConnections } from "./known-connections.ts";
 import { LIMITS } from "./limits.ts";
 import type { Refusals } from "./refusals.ts";
 import { problem, type Reply, send, UNAUTHORIZED } from "./reply.ts";
-import { discardBody, hostOf, parseJson, readBody } from "./request.ts";
-
-/** Says who is calling: a token file, a fixed store. */
-export interface Doorkeeper {
-  authenticate(request: TokenRequest): Caller | Refusal;
-}
+import { discardBody, parseJson, readBody } from "./request.ts";
 
 export interface Dispatcher {
   handle(request: IncomingMessage, response: ServerResponse): void;
@@ -37,6 +33,7 @@ export function createDispatcher(
   doorkeeper: Doorkeeper,
   refusals: Refusals,
 ): Dispatcher {
+  const authenticate = rememberConnections(doorkeeper, context.clock);
   const fixed = new Map<string, Route>();
   const patterns: Pattern[] = [];
   for (const route of routes) {
@@ -125,10 +122,10 @@ export function createDispatcher(
       if ((method !== "GET" && method !== "POST") || !route.methods.includes(method)) {
         return turnAway(request, response, wrongMethod(route));
       }
-      const caller = authenticate(doorkeeper, request);
+      const caller = authenticate(request);
       if (isRefusal(caller)) return refuse(request, response, path, query, caller);
       const respond = (body: string): void => {
-        const call: Call = { caller, method, host: hostOf(request), query, body, params, request, response };
+        const call: Call = { caller, method, query, body, params, request, response };
         try {
           const handled = mayCall(route, caller);
           const answer = handled ?? route.handle(call, context);
@@ -155,13 +152,6 @@ export function createDispatcher(
 function mayCall(route: Route, caller: Caller): { forbidden: string } | undefined {
   if (route.callers === undefined || route.callers.includes(caller.class)) return undefined;
   return { forbidden: `the token ${caller.id} is for ${caller.class}; ${route.path} is for ${route.callers.join(" and ")}` };
-}
-
-/** `headers` keeps only the first of several Authorization values; the others count too, but they are rare and reading them is slow. */
-function authenticate(doorkeeper: Doorkeeper, request: IncomingMessage): Caller | Refusal {
-  const first = doorkeeper.authenticate(request as TokenRequest);
-  if (!isRefusal(first)) return first;
-  return doorkeeper.authenticate({ headers: request.headersDistinct, url: request.url });
 }
 
 function match(pattern: readonly string[], segments: readonly string[]): string[] | undefined {

@@ -7,8 +7,9 @@ import { announcement, type Named, namedByCaller } from "./announce.ts";
 import { measurementIndex } from "./answer-text.ts";
 import { absentAnswer, unseenRevisionAnswer } from "./answers.ts";
 import type { Seat } from "./callers.ts";
-import type { Context, Forbidden } from "./context.ts";
-import { type Found, findCanary, type Identity } from "./identity.ts";
+import type { Call, Context, Forbidden } from "./context.ts";
+import { type Found, findCanary, type Identity, servedOn } from "./identity.ts";
+import { hostOf } from "./request.ts";
 import { type Canary, type Prepared, prepare } from "./view.ts";
 
 /** Where a route stands: which controller it is for, and which seat of the canary asking it takes. */
@@ -27,12 +28,16 @@ export function visibleTo(caller: Caller, context: Context): readonly Canary[] {
 }
 
 /** Finds the canary that a request means, or says that the caller has no right to it. */
-export function locate(caller: Caller, identity: Identity, host: string, context: Context): Found | Forbidden {
-  const { namespace } = identity;
+export function locate({ caller, request }: Call, identity: Identity, context: Context): Found | Forbidden {
+  const { namespace, name } = identity;
   if (namespace !== undefined && !mayAccess(caller, namespace)) {
     return { forbidden: `the token ${caller.id} may not ask about namespace ${namespace.slice(0, 63)}` };
   }
-  return findCanary(visibleTo(caller, context), identity, host);
+  if (namespace !== undefined && name !== undefined) {
+    const canary = context.view.canaries.get(`${namespace}/${name}`);
+    if (canary !== undefined && (canary.entry.hosts.length === 0 || servedOn(canary.entry, hostOf(request)))) return { canary };
+  }
+  return findCanary(visibleTo(caller, context), identity, hostOf(request));
 }
 
 /** What is answered about what was found; `named` is the revision that the request names, if any. */
@@ -67,8 +72,8 @@ export function intervalMs(canary: Canary, caller: CallerClass, place: Place): n
 
 /** The number of this measurement. */
 export function indexOf(canary: Canary, caller: CallerClass, place: Place, context: Context): number {
-  const since = context.view.record(canary.key)?.body.run?.since;
-  return measurementIndex(since, context.clock.now(), intervalMs(canary, caller, place));
+  const sinceMs = context.view.runSinceMs(canary.key);
+  return measurementIndex(sinceMs, context.clock.now(), intervalMs(canary, caller, place));
 }
 
 /** Takes the seat; true when another controller class holds it, which is also reported once a run. */

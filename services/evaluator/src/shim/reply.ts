@@ -5,6 +5,8 @@ export interface Reply {
   readonly status: number;
   readonly type: string;
   readonly body: string;
+  /** Length of the body on the wire, where it is known already. */
+  readonly bytes?: number;
   /** More headers, as a flat list of names and values. */
   readonly headers?: readonly string[];
 }
@@ -14,6 +16,8 @@ const TEXT_TYPE = "text/plain; charset=utf-8";
 
 /** 200 with JSON that is already text. */
 export const jsonText = (body: string): Reply => ({ status: 200, type: JSON_TYPE, body });
+/** The same, with a known length. */
+export const jsonBytes = (body: string, bytes: number): Reply => ({ status: 200, type: JSON_TYPE, body, bytes });
 export const json = (value: unknown): Reply => jsonText(JSON.stringify(value));
 export const text = (status: number, line: string): Reply => ({ status, type: TEXT_TYPE, body: `${line}\n` });
 
@@ -35,7 +39,7 @@ export function send(response: ServerResponse, reply: Reply): void {
     "Content-Type",
     reply.type,
     "Content-Length",
-    String(Buffer.byteLength(reply.body)),
+    String(reply.bytes ?? Buffer.byteLength(reply.body)),
     "Cache-Control",
     "no-store",
   ];

@@ -10,7 +10,7 @@ import { type CanaryRef, canaryKey, parseVerdictSubject, subjectFilters } from "
 import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import type { Clock } from "@aviary/shared/shell/clock.ts";
 import type { Logger } from "@aviary/shared/shell/logger.ts";
-import { openJson } from "./answer-text.ts";
+import { type OpenJson, openJson } from "./answer-text.ts";
 import { type Answer, absentAnswer, type ConcernView, concernAnswer, currentAnswer, staleCause } from "./answers.ts";
 
 /** The key of the evaluator's lease in the bucket `lease`. */
@@ -20,7 +20,7 @@ export const LEASE_KEY = "evaluator";
 export interface Prepared {
   readonly answer: Answer;
   /** The body's JSON without its closing brace, with so many bytes left below the limit of an answer. */
-  open(reserved: number): string;
+  open(reserved: number): OpenJson;
   /** The answer as one concern sees it. */
   concern(view: ConcernView): Prepared;
 }
@@ -39,6 +39,8 @@ export interface View extends AsyncDisposable {
   /** The answer of a configured canary as of now. */
   prepared(canary: Canary): Prepared;
   record(key: string): VerdictRecord | undefined;
+  /** When the run of the last verdict began, milliseconds since the epoch. */
+  runSinceMs(key: string): number | undefined;
   lane(name: string): LaneRecord | undefined;
   /** Milliseconds since the lease last moved; infinite while none was seen. */
   leaseAgeMs(): number;
@@ -57,14 +59,16 @@ export interface ViewOptions {
 }
 
 interface Held {
-  record: VerdictRecord;
-  fresh: Prepared;
+  readonly record: VerdictRecord;
+  readonly validUntilMs: number;
+  readonly sinceMs: number | undefined;
+  readonly fresh: Prepared;
   /** By cause; there are two causes at most. */
   readonly stale: Map<string, Prepared>;
 }
 
 export function prepare(answer: Answer): Prepared {
-  const texts = new Map<number, string>();
+  const texts = new Map<number, OpenJson>();
   const concerns = new Map<ConcernView, Prepared>();
   return {
     answer,
@@ -115,7 +119,14 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
       unreadable(subject, `the payload speaks of ${spokenOf}`);
       return;
     }
-    held.set(key, { record: parsed.data, fresh: prepare(currentAnswer(parsed.data.body, undefined)), stale: new Map() });
+    const { body } = parsed.data;
+    held.set(key, {
+      record: parsed.data,
+      validUntilMs: Date.parse(body.valid_until),
+      sinceMs: body.run === null ? undefined : Date.parse(body.run.since),
+      fresh: prepare(currentAnswer(body, undefined)),
+      stale: new Map(),
+    });
     for (const listener of listeners) listener(key);
   };
 
@@ -159,6 +170,7 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
     },
     canaries,
     record: (key) => held.get(key)?.record,
+    runSinceMs: (key) => held.get(key)?.sinceMs,
     lane: (name) => lanes.get(name),
     leaseAgeMs,
     prepared(canary) {
@@ -169,7 +181,7 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
         const { policy, entry, ref } = canary;
         return prepare(absentAnswer({ ...ref, fleet: entry.fleet, code: "evaluator_down", text, nowMs, policy }));
       }
-      const cause = staleCause(known.record.body, nowMs, leaseAgeMs());
+      const cause = staleCause(known.validUntilMs, nowMs, leaseAgeMs());
       if (cause === undefined) return known.fresh;
       const made = known.stale.get(cause) ?? prepare(currentAnswer(known.record.body, cause));
       known.stale.set(cause, made);

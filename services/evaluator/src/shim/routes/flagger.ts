@@ -22,7 +22,7 @@ function read(call: Call, context: Context): Read | Reply | Forbidden {
     return problem(400, "bad_data", 'expected a JSON object with the "name" and "namespace" of a canary, at most 8 levels deep');
   }
   const namespace = flagger.namespace === "" ? undefined : flagger.namespace;
-  const found = locate(call.caller, { namespace, name: flagger.name, revision: undefined }, call.host, context);
+  const found = locate(call, { namespace, name: flagger.name, revision: undefined }, context);
   return "forbidden" in found ? found : { flagger, found };
 }
 

@@ -1,17 +1,19 @@
 /** The JSON document: for Argo Rollouts' web provider, for KEDA's metrics-api, and for people. Always 200 once the caller is let in. */
 import type { LaneRecord } from "@aviary/shared/contract/lane.ts";
-import { closeJson, REQUEST_BYTES, REQUEST_BYTES_WITH_LANE, type Scale } from "../answer-text.ts";
+import { closeJson, type OpenJson, REQUEST_BYTES, REQUEST_BYTES_WITH_LANE, type Scale } from "../answer-text.ts";
 import { CONCERN_VIEWS, type ConcernView } from "../answers.ts";
 import type { Call, Context, Handled, Route } from "../context.ts";
 import { mergeIdentity, readIdentity } from "../identity.ts";
 import { announceMeasured, answerFor, conflicts, indexOf, locate, namedRevision, type Place } from "../measurement.ts";
-import { jsonText } from "../reply.ts";
+import { jsonBytes } from "../reply.ts";
 import { parseJson } from "../request.ts";
 
 const FLAGGER: Place = { dialect: "flagger", seat: "judge" };
 const ROLLOUTS: Place = { dialect: "rollouts", seat: "judge" };
 const KEDA: Place = { dialect: "keda", seat: "scale" };
 const KEYS = { flagger: "flagger", rollouts: "rollout", keda: "keda" } as const;
+
+const answered = ({ text, bytes }: OpenJson): Handled => jsonBytes(text, bytes);
 
 function identityOf(call: Call) {
   const fromQuery = readIdentity((key) => call.query.get(key) ?? undefined);
@@ -26,17 +28,17 @@ function identityOf(call: Call) {
 function measure(place: Place, view?: ConcernView) {
   return (call: Call, context: Context): Handled => {
     const identity = identityOf(call);
-    const found = locate(call.caller, identity, call.host, context);
+    const found = locate(call, identity, context);
     if ("forbidden" in found) return found;
     const prepared = answerFor(found, (canary) => namedRevision(canary, identity.revision, context), context);
     const shown = view === undefined ? prepared : prepared.concern(view);
     const { canary } = found;
     if (canary === undefined) {
       const parts = { key: KEYS[place.dialect], label: found.name, index: 0, caller: call.caller.class, conflict: false };
-      return jsonText(closeJson(shown.open(REQUEST_BYTES), parts));
+      return answered(closeJson(shown.open(REQUEST_BYTES), parts));
     }
     announceMeasured(call.caller, canary, namedRevision(canary, identity.revision, context), context);
-    return jsonText(
+    return answered(
       closeJson(shown.open(REQUEST_BYTES), {
         key: KEYS[place.dialect],
         label: canary.ref.name,
@@ -71,7 +73,7 @@ function lanes(call: Call, context: Context): Handled {
   const asked = call.query.get("lane")?.slice(0, 63) ?? undefined;
   const owner = [...context.view.canaries.values()].find(({ entry }) => asked !== undefined && entry.lanes.includes(asked));
   const identity = owner === undefined ? identityOf(call) : { ...owner.ref, revision: undefined };
-  const found = locate(call.caller, identity, call.host, context);
+  const found = locate(call, identity, context);
   if ("forbidden" in found) return found;
   const known = asked === undefined || owner !== undefined;
   const mine = known ? found : { namespace: "", name: "", text: `no canary has a lane ${asked}` };
@@ -81,7 +83,7 @@ function lanes(call: Call, context: Context): Handled {
   const at = new Date(context.clock.now()).toISOString();
   const stale = prepared.answer.stale || canary === undefined;
   const scale = scaleOf(lane, canary?.key ?? "", canary === undefined ? undefined : context.view.lane(lane), stale, at);
-  return jsonText(
+  return answered(
     closeJson(prepared.open(REQUEST_BYTES_WITH_LANE), {
       key: "keda",
       label: lane,

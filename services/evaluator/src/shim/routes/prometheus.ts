@@ -39,7 +39,7 @@ function query(place: Place) {
     const seconds = Math.floor(context.clock.now() / 1000);
     if (asked.kind === "one") return jsonText(vectorJson({}, "1", seconds, []));
     const identity = readIdentity((key) => (key === "canary" ? asked.canary : key === "namespace" ? asked.namespace : undefined));
-    const found = locate(call.caller, identity, call.host, context);
+    const found = locate(call, identity, context);
     if ("forbidden" in found) return found;
     if (found.canary === undefined) return problem(400, "bad_data", found.text);
     const { body } = answerFor(found, () => ({ revision: undefined, unseen: false }), context).answer;
