@@ -31,6 +31,8 @@ export interface Supervisor {
   /** Ends a child and keeps it down. Harmless for a child that is not there. `kill` ends it as a power cut would. */
   stop(name: string, how?: "ask" | "kill"): Promise<void>;
   isRunning(name: string): boolean;
+  /** Is it running, or about to be started again? */
+  isKept(name: string): boolean;
   /** The child's process id while it runs. */
   pid(name: string): number | undefined;
   /** Ends everything, the last phase first. */
@@ -41,6 +43,8 @@ export interface SupervisorOptions {
   readonly groupsFile: string;
   /** One line for the person at the terminal. */
   readonly say: (line: string) => void;
+  /** A child that has not ended by then is killed; 6 s unless told. */
+  readonly stopWithinMs?: number;
 }
 
 interface Child {
@@ -61,7 +65,7 @@ const LONGEST_PAUSE_MS = 30_000;
 const FORGIVEN_AFTER_MS = 60_000;
 const SHOWN_LINES = 12;
 
-export function createSupervisor({ groupsFile, say }: SupervisorOptions): Supervisor {
+export function createSupervisor({ groupsFile, say, stopWithinMs = STOP_WITHIN_MS }: SupervisorOptions): Supervisor {
   const children = new Map<string, Child>();
   const guard = startGuard(groupsFile);
   let ending = false;
@@ -86,6 +90,8 @@ export function createSupervisor({ groupsFile, say }: SupervisorOptions): Superv
       const over = (how: string): void => {
         if (child.process !== running) return;
         child.process = undefined;
+        // What it has started would hold its ports.
+        signalGroup(running, "SIGKILL");
         log.write(`--- ${new Date().toISOString()} ${how}\n`);
         log.close();
         record();
@@ -126,7 +132,7 @@ export function createSupervisor({ groupsFile, say }: SupervisorOptions): Superv
     if (child.process === undefined) return;
     signalGroup(child.process, how === "kill" ? "SIGKILL" : "SIGTERM");
     const late = new AbortController();
-    const killer = sleep(STOP_WITHIN_MS, undefined, { signal: late.signal }).then(
+    const killer = sleep(stopWithinMs, undefined, { signal: late.signal }).then(
       () => child.process && signalGroup(child.process, "SIGKILL"),
       () => undefined,
     );
@@ -159,6 +165,7 @@ export function createSupervisor({ groupsFile, say }: SupervisorOptions): Superv
       if (child) await end(child, how);
     },
     isRunning: (name) => children.get(name)?.process !== undefined,
+    isKept: (name) => children.get(name)?.wanted === true,
     pid: (name) => children.get(name)?.process?.pid,
     stopAll: async () => {
       ending = true;

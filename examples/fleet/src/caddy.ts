@@ -1,6 +1,6 @@
 /** A real Caddy as the fleet's reverse proxy: its configuration, its process, and new weights through its admin API. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { appendFileSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { readRollout, watchControl } from "./control.ts";
 import { type FleetPlan, places, writeJson } from "./layout.ts";
@@ -91,7 +91,12 @@ export function caddyConfig(plan: FleetPlan, weight: number, weighted: boolean):
 export async function startCaddy(plan: FleetPlan, onExit: () => void): Promise<RunningProxy | undefined> {
   const binary = findCaddy();
   if (binary === undefined) return undefined;
-  for (const gateway of plan.gateways) mkdirSync(dirname(places.accessLog(plan, gateway.name)), { recursive: true });
+  for (const gateway of plan.gateways) {
+    const log = places.accessLog(plan, gateway.name);
+    mkdirSync(dirname(log), { recursive: true });
+    // Caddy makes the file at the first request; a collector that finds none cannot tell "no traffic" from "wrong path".
+    appendFileSync(log, "");
+  }
   const home = join(plan.directory, "caddy");
   const file = join(home, "caddy.json");
   let weight = readRollout(plan).weight;

@@ -132,12 +132,9 @@ export function setWeight(plan: FleetPlan, weight: number): void {
 const HEALTHY_DISK = 0.41;
 const DISK_BYTES = { "1TB": 994_662_584_320, "2TB": 1_995_218_165_760 } as const;
 
-/** What the collector's disk probe reads in place of the real volume: the answer of statfs(2), in blocks. */
+/** What the collector's disk probe reads in place of the real volume. */
 export function setDisk(plan: FleetPlan, gateway: FleetGateway, usedRatio: number): void {
-  const bsize = 4096;
-  const blocks = Math.floor(DISK_BYTES[gateway.tier] / bsize);
-  const free = Math.round(blocks * (1 - usedRatio));
-  writeJson(places.statfs(plan, gateway.name), { bsize, blocks, bfree: free, bavail: free });
+  writeJson(places.statfs(plan, gateway.name), { total_bytes: DISK_BYTES[gateway.tier], used_ratio: usedRatio });
 }
 
 /** Everything as it is on a machine that was never touched: stable's release everywhere, no fault, a fifth of the traffic on the canary slice. */

@@ -26,9 +26,13 @@ export interface FleetPlan {
   /** `<namespace>/<name>` */
   readonly canary: string;
   readonly lane: string;
+  /** The zone whose lane this is. */
+  readonly laneAz: string;
   readonly gateways: readonly FleetGateway[];
   /** Where users' requests arrive: split over the slices by weight. */
   readonly vipPort: number;
+  /** Which reverse proxy writes the access logs. */
+  readonly proxy: "caddy" | "built-in";
   /** Caddy's admin API; unused by the built-in proxy. */
   readonly proxyAdminPort: number;
   /** Absent with `--embedded`. */
@@ -46,6 +50,8 @@ export interface FleetPlan {
   readonly requestsPerSecond: number;
   /** `aviary.yaml` of this fleet. */
   readonly fleetFile: string;
+  /** The directory of configuration fragments that every collector gets. */
+  readonly fragments: string;
 }
 
 /** What the stable slice runs at first. */
@@ -69,7 +75,6 @@ export const places = {
   fleetControl: (plan: FleetPlan): string => join(plan.directory, "control", "fleet.json"),
   rollout: (plan: FleetPlan): string => join(plan.directory, "control", "rollout.json"),
   tokensFile: (plan: FleetPlan): string => join(plan.directory, "config", "tokens.yaml"),
-  token: (plan: FleetPlan): string => join(plan.directory, "config", "operator.token"),
   log: (plan: FleetPlan, part: string): string => join(plan.directory, "logs", `${part}.log`),
 } as const;
 

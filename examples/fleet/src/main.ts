@@ -7,7 +7,7 @@ import { startGatewayOf } from "./gateway.ts";
 import { startLane } from "./lane.ts";
 import { type FleetPlan, readPlan } from "./layout.ts";
 import { startLoad } from "./load.ts";
-import { type ProxyChoice, startProxy } from "./proxy.ts";
+import { startProxy } from "./proxy.ts";
 
 type Part = (plan: FleetPlan, argument: string | undefined) => Promise<{ said: string; stop(): Promise<void> | void }>;
 
@@ -16,8 +16,8 @@ const PARTS: Readonly<Record<string, Part>> = {
     const { port, stop } = await startGatewayOf(plan, name ?? "");
     return { said: `gateway ${name} on port ${port}`, stop };
   },
-  proxy: async (plan, choice) => {
-    const proxy = await startProxy(plan, (choice ?? "auto") as ProxyChoice, () => {
+  proxy: async (plan) => {
+    const proxy = await startProxy(plan, () => {
       process.stderr.write("caddy ended\n");
       process.exit(1);
     });

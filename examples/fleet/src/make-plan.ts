@@ -6,10 +6,12 @@ import { type FleetPlan, STABLE_VERSION } from "./layout.ts";
 export interface PlanOptions {
   readonly directory: string;
   readonly fleetFile: string;
+  readonly fragments: string;
   readonly seed: number;
   readonly requestsPerSecond: number;
   /** With NATS and Redis beside the fleet, or all in one process without them. */
   readonly servers: boolean;
+  readonly proxy: FleetPlan["proxy"];
   /** Chooses a port for each of the names. */
   readonly choosePorts: (names: readonly string[]) => Promise<Readonly<Record<string, number>>>;
 }
@@ -20,6 +22,7 @@ export async function makePlan(options: PlanOptions): Promise<FleetPlan> {
   const [canary, entry] = Object.entries(file.canaries)[0] ?? [];
   if (canary === undefined || entry === undefined) throw new Error(`${options.fleetFile} names no canary`);
   const gateways = file.fleets[entry.fleet]?.gateways ?? [];
+  const lane = entry.lanes[0] ?? "build";
   const azs = [...new Set(gateways.map((gateway) => gateway.az))];
   const collectors = gateways.map((gateway) => `collector-${gateway.name}`);
   const names = [
@@ -42,13 +45,15 @@ export async function makePlan(options: PlanOptions): Promise<FleetPlan> {
     seed: options.seed,
     fleet: entry.fleet,
     canary,
-    lane: entry.lanes[0] ?? "build",
+    lane,
+    laneAz: file.lanes[lane]?.az ?? "",
     gateways: gateways.map((gateway) => ({
       ...gateway,
       port: port(`gateway-${gateway.name}`),
       proxyPort: port(`proxy-${gateway.name}`),
     })),
     vipPort: port("vip"),
+    proxy: options.proxy,
     proxyAdminPort: port("proxy-admin"),
     ...(options.servers ? { natsPort: port("nats"), natsMonitorPort: port("nats-monitor"), redisPort: port("redis") } : {}),
     relayPorts: options.servers ? Object.fromEntries(azs.map((az) => [az, port(`relay-${az}`)])) : {},
@@ -57,5 +62,6 @@ export async function makePlan(options: PlanOptions): Promise<FleetPlan> {
     stableVersion: STABLE_VERSION,
     requestsPerSecond: options.requestsPerSecond,
     fleetFile: options.fleetFile,
+    fragments: options.fragments,
   };
 }

@@ -13,16 +13,12 @@ import { pick, sharesAt } from "./shares.ts";
 /** An answer that takes longer is a 504. */
 const UPSTREAM_TIMEOUT_MS = 15_000;
 
-export type ProxyChoice = "auto" | "caddy" | "built-in";
-
-/** Starts Caddy when there is one (`auto`), else the built-in proxy. `onExit` is called when Caddy ends by itself. */
-export async function startProxy(plan: FleetPlan, choice: ProxyChoice, onExit: () => void): Promise<RunningProxy> {
-  if (choice !== "built-in") {
-    const caddy = await startCaddy(plan, onExit);
-    if (caddy) return caddy;
-    if (choice === "caddy") throw new Error("caddy is not on the PATH: install it, or use the built-in proxy");
-  }
-  return startBuiltIn(plan);
+/** Starts the proxy that the plan names. `onExit` is called when Caddy ends by itself. */
+export async function startProxy(plan: FleetPlan, onExit: () => void): Promise<RunningProxy> {
+  if (plan.proxy === "built-in") return startBuiltIn(plan);
+  const caddy = await startCaddy(plan, onExit);
+  if (caddy === undefined) throw new Error("caddy is not on the PATH: install it, or use the built-in proxy");
+  return caddy;
 }
 
 async function startBuiltIn(plan: FleetPlan): Promise<RunningProxy> {

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import type { FleetPlan } from "../src/layout.ts";
 import { makePlan } from "../src/make-plan.ts";
 
-const FLEET_FILE = fileURLToPath(new URL("../config/aviary.yaml", import.meta.url));
+const config = (path: string): string => fileURLToPath(new URL(`../config/${path}`, import.meta.url));
 
 /** Ports that were free a moment ago, all different. */
 async function freePorts(names: readonly string[]): Promise<Record<string, number>> {
@@ -29,9 +29,10 @@ async function freePorts(names: readonly string[]): Promise<Record<string, numbe
 /** A plan over free ports, in a temporary directory. */
 export async function testPlan(change: Partial<FleetPlan> = {}): Promise<FleetPlan & Disposable> {
   const directory = mkdtempSync(join(tmpdir(), "aviary-fleet-"));
-  const options = { directory, fleetFile: FLEET_FILE, seed: 1, requestsPerSecond: 50, servers: false, choosePorts: freePorts };
+  const files = { directory, fleetFile: config("aviary.yaml"), fragments: config("conf.d") };
+  const options = { ...files, seed: 1, requestsPerSecond: 50, servers: false, choosePorts: freePorts };
   return {
-    ...(await makePlan(options)),
+    ...(await makePlan({ ...options, proxy: "built-in" })),
     ...change,
     [Symbol.dispose]: () => rmSync(directory, { recursive: true, force: true }),
   };

@@ -81,10 +81,10 @@ describe("caddy's configuration", () => {
 for (const kind of ["built-in", "caddy"] as const) {
   describe(`proxy: ${kind}`, kind === "caddy" ? needed() : {}, () => {
     it("spreads users by weight and records each request at its gateway", async () => {
-      using plan = await testPlan({ requestsPerSecond: 200 });
+      using plan = await testPlan({ requestsPerSecond: 200, proxy: kind });
       setWeight(plan, 0);
       const gateways = await Promise.all(plan.gateways.map((gateway) => startGatewayOf(plan, gateway.name)));
-      const proxy = await startProxy(plan, kind, () => assert.fail("caddy ended"));
+      const proxy = await startProxy(plan, () => assert.fail("caddy ended"));
       const load = startLoad(plan);
       const countOf = (slice: "canary" | "stable"): number =>
         plan.gateways

@@ -1,0 +1,51 @@
+/** A collector's configuration in the local fleet: the template with what belongs to one gateway, and the shared fragments beside it. */
+import { cpSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { laneKey } from "../../examples/fleet/src/lane.ts";
+import { type FleetGateway, type FleetPlan, places, writeWhole } from "../../examples/fleet/src/layout.ts";
+
+/** Writes `collector.yaml` and `conf.d/` of one gateway anew. */
+export function writeCollectorFiles(plan: FleetPlan, gateway: FleetGateway): void {
+  const { name } = gateway;
+  const template = join(dirname(plan.fleetFile), "collector.yaml");
+  const text = fill(readFileSync(template, "utf8"), template, {
+    az: gateway.az,
+    fleet: plan.fleet,
+    gateway: name,
+    slice: gateway.slice,
+    gatewayUrl: `http://${plan.host}:${gateway.port}`,
+    accessLog: places.accessLog(plan, name),
+    accessLogFormat: plan.proxy === "caddy" ? "caddy" : "jsonl",
+    skills: places.skills(plan, name),
+    state: places.state(plan, name),
+    statfs: places.statfs(plan, name),
+    rollout: places.rollout(plan),
+  });
+  writeWhole(places.collectorConfig(plan, name), text + extraProbes(plan, gateway));
+  mkdirSync(places.state(plan, name), { recursive: true });
+  mkdirSync(places.collectorData(plan, name), { recursive: true });
+  rmSync(places.fragments(plan, name), { recursive: true, force: true });
+  cpSync(plan.fragments, places.fragments(plan, name), { recursive: true });
+}
+
+/** Only where there is a Redis: the lane's depth and the dependency on it. The lane is read by the collectors of its zone's canary gateways. */
+function extraProbes(plan: FleetPlan, gateway: FleetGateway): string {
+  if (plan.redisPort === undefined) return "";
+  const address = `${plan.host}:${plan.redisPort}`;
+  const lines = [`  deps: { period: 5s, timeout: 4s, answerTimeout: 1s, targets: { redis: "tcp://${address}" } }`];
+  if (gateway.slice === "canary" && gateway.az === plan.laneAz) {
+    const lane = `{ redis: "redis://${address}", list: "${laneKey(plan.lane)}" }`;
+    lines.push(`  queue: { period: 2s, timeout: 1500ms, lanes: { ${plan.lane}: ${lane} } }`);
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+function fill(template: string, file: string, values: Readonly<Record<string, string>>): string {
+  return template.replace(/^(?!#).*$/gm, (line) =>
+    line.replace(/\$\{(\w+)\}/g, (whole, key: string) => {
+      const value = values[key];
+      if (value === undefined) throw new Error(`${file} asks for ${whole}; known are ${Object.keys(values).join(", ")}`);
+      return value;
+    }),
+  );
+}

@@ -1,0 +1,66 @@
+/** What the person at the terminal reads. Colours only where a terminal shows them and `NO_COLOR` does not forbid it. */
+import { relative } from "node:path";
+import { styleText } from "node:util";
+import { type FleetPlan, places } from "../../examples/fleet/src/layout.ts";
+import { tokenFile } from "./tokens.ts";
+
+type Style = Parameters<typeof styleText>[0];
+const painted =
+  (style: Style) =>
+  (text: string): string =>
+    styleText(style, text, { stream: process.stdout });
+export const bold = painted("bold");
+export const dim = painted("dim");
+export const red = painted("red");
+export const green = painted("green");
+export const yellow = painted("yellow");
+
+export interface Welcome {
+  readonly plan: FleetPlan;
+  readonly token: string;
+  /** For people: which servers run, for example `nats-server 2.15.2, caddy 2.6.2`. */
+  readonly servers: string;
+  readonly tookMs: number;
+  /** What this start lacks, if anything. */
+  readonly lacks?: string;
+  /** What is going on at the moment, in one sentence. */
+  readonly now: string;
+}
+
+/** URLs, the token, and what to try next. */
+export function welcome({ plan, token, servers, tookMs, lacks, now }: Welcome): string {
+  const shim = `http://${plan.host}:${plan.shimPort}`;
+  const file = relative(process.cwd(), tokenFile(plan, "operator"));
+  const zones = new Set(plan.gateways.map((gateway) => gateway.az)).size;
+  const field = (name: string, value: string, note = ""): string =>
+    `  ${dim(name.padEnd(11))}${value}${note === "" ? "" : `   ${dim(note)}`}`;
+  const command = (text: string, note: string): string => `  ${text.padEnd(42)}${dim(note)}`;
+  return [
+    "",
+    `  ${bold("Aviary")}  ${plan.gateways.length} gateways in ${zones} zones, ${plan.requestsPerSecond} requests a second, ${servers}`,
+    `  ${dim(`up after ${(tookMs / 1000).toFixed(1)} s`)}`,
+    ...(lacks === undefined ? [] : [`  ${yellow(lacks)}`]),
+    "",
+    field("Dashboard", `${shim}/`, "any user name; the password is the token"),
+    field("Verdict", `${shim}/flagger/metrics`),
+    field("Token", token, `also in ${file}`),
+    field("Users' VIP", `http://${plan.host}:${plan.vipPort}/`),
+    ...(plan.natsPort === undefined
+      ? []
+      : [field("NATS", `nats://${plan.host}:${plan.natsPort}`, `monitoring http://${plan.host}:${plan.natsMonitorPort}/`)]),
+    field("Logs", `${relative(process.cwd(), places.log(plan, "*"))}`),
+    "",
+    `  ${now}`,
+    "",
+    `  ${bold("Try")}  ${dim("(in another terminal)")}`,
+    `  curl -s -H "Authorization: Bearer $(cat ${file})" ${shim}/flagger/metrics`,
+    command("npm run aviary -- status", "what every canary is told, and why"),
+    command("npm run aviary -- fleet fault 5xx", "the canary slice starts to fail; watch the verdict"),
+    command("npm run aviary -- fleet heal", "the fault ends, the verdict stays: a fail latches"),
+    command("npm run aviary -- fleet restore", "stable's release on the canary slice ends the failed run"),
+    command("npm run aviary -- fleet release 2026.9.8", "a new release, a new run"),
+    "",
+    `  ${dim("Ctrl-C stops everything; the next start goes on from here.")}`,
+    "",
+  ].join("\n");
+}

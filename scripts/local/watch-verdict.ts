@@ -1,0 +1,46 @@
+/** Follows the canary's verdict and says in one line when it changes. */
+import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
+import type { FleetPlan } from "../../examples/fleet/src/layout.ts";
+import { dim, green, red, yellow } from "./print-out.ts";
+
+const LOOK_EVERY_MS = 1_000;
+const PAINT = { pass: green, hold: yellow, fail: red } as const;
+
+/** The verdict as the shim serves it now. @throws Error when the shim does not answer with one */
+export async function readVerdict(plan: FleetPlan, token: string): Promise<VerdictBody> {
+  const answer = await fetch(`http://${plan.host}:${plan.shimPort}/flagger/metrics`, {
+    headers: { authorization: `Bearer ${token}` },
+    signal: AbortSignal.timeout(5_000),
+  });
+  if (answer.status !== 200) throw new Error(`the shim answered ${answer.status}: ${await answer.text()}`);
+  return (await answer.json()) as VerdictBody;
+}
+
+/** One line: time, verdict, run state, and the first reason. */
+export function verdictLine(body: VerdictBody): string {
+  const reason = body.reasons[0];
+  const run = body.run === null ? "no run" : `run ${body.run.revision} ${body.run.state}, weight ${body.run.weight}`;
+  return `  ${dim(body.at.slice(11, 19))}  ${PAINT[body.verdict](body.verdict.padEnd(4))}  ${run}${reason === undefined ? "" : `  ${dim(`${reason.code}: ${reason.text}`)}`}`;
+}
+
+/** Prints a line whenever outcome, run state or first reason change. @returns a function that ends it */
+export function watchVerdict(plan: FleetPlan, token: string, say: (line: string) => void): () => void {
+  let last = "";
+  let busy = false;
+  const look = async (): Promise<void> => {
+    if (busy) return;
+    busy = true;
+    try {
+      const body = await readVerdict(plan, token);
+      const picture = JSON.stringify([body.verdict, body.run?.id, body.run?.state, body.reasons[0]?.code]);
+      if (picture !== last) say(verdictLine(body));
+      last = picture;
+    } catch {
+      // The shim is being started again, which the supervisor says itself.
+    } finally {
+      busy = false;
+    }
+  };
+  const timer = setInterval(look, LOOK_EVERY_MS);
+  return () => clearInterval(timer);
+}
