@@ -60,7 +60,7 @@ export async function ensureNode() {
 
 function install(spec) {
   // `npm_execpath` is the npm that runs us; its settings for the project (workspaces, prefix) must not leak into this installation.
-  const npm = process.env.npm_execpath;
+  const { npm_execpath: npm } = process.env;
   const [command, first] = npm?.endsWith(".js") ? [process.execPath, [npm]] : ["npm", []];
   const flags = ["--prefix", HOME, "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock", "--loglevel=error"];
   const env = Object.fromEntries(
