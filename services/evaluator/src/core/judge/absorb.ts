@@ -1,9 +1,8 @@
 /** Takes one closed window into what the judge knows of a run. */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
-import * as histogram from "@aviary/shared/histogram.ts";
-import type { Baseline } from "./baseline.ts";
-import { baselineOf, keepBaseline, pooled } from "./baseline.ts";
+import type { Baseline, Threshold } from "./baseline.ts";
+import { baselineOf, keepBaseline, thresholdOf } from "./baseline.ts";
 import { figuresOf, literalRule } from "./literal.ts";
 import type { Measured } from "./measure.ts";
 import { measure } from "./measure.ts";
@@ -35,8 +34,7 @@ export function absorb(before: State, windows: readonly ClosedWindow[], policy: 
   const names = viewNames(before, tally);
   for (const name of names) {
     const azs = tally.azs.filter(({ az }) => name === WHOLE || az === name);
-    const near = name === WHOLE ? names.filter((az) => az !== WHOLE) : [name];
-    const window = measure(azs, tally.azs, baselineFor(baseline, near, name === WHOLE), policy);
+    const window = measure(azs, tally.azs, thresholdFor(name, names, baseline, policy), policy);
     measured.set(name, window);
     views.set(name, extended(before.views.get(name) ?? NEW_VIEW, window, ceilings));
   }
@@ -65,10 +63,12 @@ function viewNames(before: State, tally: WindowTally): string[] {
 }
 
 /**
- * Stable for a view: that of the AZs in which the canary has had traffic. For the whole canary, when those have no stable traffic,
- * that of all AZs; an AZ is not compared with others, which may simply be slower.
+ * The regression threshold of a view: from stable in the AZs in which the canary has had traffic; for the whole canary, when those
+ * have no stable traffic, from stable everywhere. An AZ is not compared with others, which may simply be slower.
  */
-function baselineFor(baseline: Baseline, near: readonly string[], orAll: boolean): histogram.Histogram {
-  const sum = pooled(baseline, near);
-  return orAll && histogram.isEmpty(sum) ? pooled(baseline, baseline.keys()) : sum;
+function thresholdFor(name: string, names: readonly string[], baseline: Baseline, { thresholds }: Policy): Threshold | null {
+  const ratio = thresholds.maxP99RegressionRatio;
+  if (name !== WHOLE) return thresholdOf(baseline, [name], ratio);
+  const near = names.filter((az) => az !== WHOLE);
+  return thresholdOf(baseline, near, ratio) ?? thresholdOf(baseline, baseline.byAz.keys(), ratio);
 }

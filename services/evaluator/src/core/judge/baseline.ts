@@ -1,27 +1,49 @@
 /**
- * Latencies of stable over the last 12 windows, by AZ: what the regression threshold is made of. It is kept from window to window,
- * so that each window is added once and taken out once.
+ * Latencies of stable over the last 12 windows, by AZ: what the regression threshold is made of. Kept from window to window, so that
+ * each window is added once and taken out once; and only from half of the smallest p99 upwards, for nothing below is ever asked.
  */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
-import type { Histogram, LatencySparse } from "@aviary/shared/histogram.ts";
-import * as histogram from "@aviary/shared/histogram.ts";
+import { minIndex } from "@aviary/shared/histogram-buckets.ts";
+import type { Part, Top } from "./latency.ts";
+import { addPart, bucketMs, commonScale, emptyTop, firstAbove, p99Index, topAbove } from "./latency.ts";
 import { LONGEST } from "./rule.ts";
 import type { WindowTally } from "./tally.ts";
-import { tallyWindow } from "./tally.ts";
+import { partsOf, tallyWindow } from "./tally.ts";
 
-/** Stable's latencies by AZ. */
-export type Baseline = ReadonlyMap<string, Histogram>;
+/** Stable's latencies by AZ, all in one scale. Each AZ's p99 lies above the cut. */
+export interface Baseline {
+  readonly scale: number;
+  readonly cut: number;
+  readonly byAz: ReadonlyMap<string, Top>;
+  /** Indexes of windows that were refused and are not in it. */
+  readonly refused: readonly number[];
+}
 
-/** As a checkpoint holds it, with the index of the oldest and of the newest window in it. */
+/** As a checkpoint holds it: from the cut on `pairs` is [bucket, count, gap, count, ...]. */
 export type BaselineMemory = {
+  /** Index of the oldest and of the newest window in it. */
   readonly first: number;
   readonly last: number;
-  readonly azs: { readonly [az: string]: LatencySparse };
+  /** Indexes of those among them that were refused. */
+  readonly refused: readonly number[];
+  readonly scale: number;
+  readonly cut: number;
+  readonly azs: { readonly [az: string]: { readonly total: number; readonly pairs: readonly number[] } };
 };
 
+/** The regression threshold of a view, and how well it is known. */
+export interface Threshold {
+  /** The policy's ratio times the 99th percentile of stable over the baseline, milliseconds. */
+  readonly limitMs: number;
+  /** Stable's latencies in the baseline, and those above the threshold. */
+  readonly timed: number;
+  readonly above: number;
+}
+
 /**
- * The baseline of `windows`. What is kept is used when it covers exactly all of them but the last; otherwise it is built anew.
+ * The baseline of `windows`. What is kept is used when it covers exactly all of them but the last and its cut still holds; otherwise
+ * the baseline is built anew, with the same result.
  * @param last the tally of the last of the windows.
  */
 export function baselineOf(
@@ -31,50 +53,94 @@ export function baselineOf(
   traffic: Policy["traffic"],
 ): Baseline {
   const before = windows.slice(0, -1);
-  const baseline = new Map<string, Histogram>();
-  if (kept !== null && kept.first === before[0]?.window.index && kept.last === before.at(-1)?.window.index) {
-    for (const [az, sparse] of Object.entries(kept.azs)) baseline.set(az, histogram.fromSparse(sparse));
-  } else {
-    for (const window of before) addWindow(baseline, tallyWindow(window, traffic, "canary"));
+  const refused = last.unreadable === null ? [] : [windows.at(-1)!.window.index];
+  const fits = kept !== null && kept.first === before[0]?.window.index && kept.last === before.at(-1)?.window.index;
+  if (fits && kept.scale <= commonScale(partsIn(last))) {
+    const baseline = restored(kept, refused);
+    addWindow(baseline, last, 1);
+    if ([...baseline.byAz.values()].every((top) => (p99Index([top]) ?? baseline.cut) >= baseline.cut)) return baseline;
   }
-  addWindow(baseline, last);
+  const tallies = before.map((window) => tallyWindow(window, traffic, "canary"));
+  const missing = before.filter((_, k) => tallies[k]!.unreadable !== null).map(({ window }) => window.index);
+  return { ...builtFrom([...tallies, last]), refused: [...missing, ...refused] };
+}
+
+/** A baseline of what the tallies are compared with, every bucket of it. */
+export function builtFrom(tallies: readonly WindowTally[]): Baseline {
+  const scale = commonScale(tallies.flatMap(partsIn));
+  const baseline: Baseline = { scale, cut: minIndex(scale), byAz: new Map(), refused: [] };
+  for (const tally of tallies) addWindow(baseline, tally, 1);
   return baseline;
 }
 
 /** What to keep for the next window: all of it, less the oldest window when there would be more than 12. Changes `baseline`. */
 export function keepBaseline(baseline: Baseline, windows: readonly ClosedWindow[], traffic: Policy["traffic"]): BaselineMemory {
   const full = windows.length >= LONGEST;
-  if (full) {
-    for (const { az, compared } of tallyWindow(windows[0]!, traffic, "canary").azs) subtract(baseline.get(az)!, compared.latency);
+  const [oldest] = windows;
+  if (full && !baseline.refused.includes(oldest!.window.index)) {
+    addWindow(baseline, tallyWindow(oldest!, traffic, "canary", "stable"), -1);
   }
-  const azs: Record<string, LatencySparse> = {};
-  for (const [az, sum] of [...baseline].sort(([p], [q]) => (p < q ? -1 : 1))) {
-    if (!histogram.isEmpty(sum)) azs[az] = histogram.toSparse(sum);
-  }
-  return { first: windows[full ? 1 : 0]!.window.index, last: windows.at(-1)!.window.index, azs };
+  const present = [...baseline.byAz].filter(([, top]) => top.total > 0).sort(([p], [q]) => (p < q ? -1 : 1));
+  const lowest = Math.min(...present.map(([, top]) => p99Index([top])!));
+  const octaveBelow = Number.isFinite(lowest) ? lowest - (1 << baseline.scale) : baseline.cut;
+  const cut = Math.max(baseline.cut, octaveBelow);
+  const first = windows[full ? 1 : 0]?.window.index ?? -1;
+  return {
+    first,
+    last: windows.at(-1)!.window.index,
+    refused: baseline.refused.filter((index) => index >= first),
+    scale: baseline.scale,
+    cut,
+    azs: Object.fromEntries(present.map(([az, top]) => [az, { total: top.total, pairs: pairsFrom(top, cut) }])),
+  };
 }
 
-/** The latencies of some of the AZs in one histogram. */
-export function pooled(baseline: Baseline, azs: Iterable<string>): Histogram {
-  const sum = histogram.create();
-  for (const az of azs) {
-    const part = baseline.get(az);
-    if (part !== undefined) histogram.merge(sum, part);
-  }
-  return sum;
+/** The threshold for the AZs named; null when the baseline holds no latency of theirs. */
+export function thresholdOf(baseline: Baseline, azs: Iterable<string>, ratio: number): Threshold | null {
+  const tops = [...azs].flatMap((az) => baseline.byAz.get(az) ?? []);
+  const index = p99Index(tops);
+  if (index === null) return null;
+  const limitMs = ratio * bucketMs(index, baseline.scale);
+  const timed = tops.reduce((sum, top) => sum + top.total, 0);
+  return { limitMs, timed, above: topAbove(tops, firstAbove(limitMs, baseline.scale)) };
 }
 
-function addWindow(baseline: Map<string, Histogram>, tally: WindowTally): void {
+function partsIn(tally: WindowTally): Part[] {
+  return tally.azs.flatMap(({ compared }) => partsOf(compared));
+}
+
+function addWindow(baseline: Baseline, tally: WindowTally, sign: 1 | -1): void {
+  const byAz = baseline.byAz as Map<string, Top>;
   for (const { az, compared } of tally.azs) {
-    const sum = baseline.get(az);
-    if (sum === undefined) baseline.set(az, histogram.clone(compared.latency));
-    else histogram.merge(sum, compared.latency);
+    if (compared.timed === 0) continue;
+    const top = byAz.get(az) ?? emptyTop(baseline.scale, baseline.cut);
+    byAz.set(az, top);
+    for (const part of partsOf(compared)) addPart(top, part, sign);
   }
 }
 
-/** Takes out of `sum` what was merged into it before; its scale is at most that of `part`. */
-function subtract(sum: Histogram, part: Histogram): void {
-  histogram.downscale(part, sum.scale);
-  sum.zero -= part.zero;
-  for (let index = part.first; index <= part.last; index++) sum.bins[index - sum.base]! -= part.bins[index - part.base]!;
+function restored({ scale, cut, azs, refused }: BaselineMemory, more: readonly number[]): Baseline {
+  const byAz = new Map<string, Top>();
+  for (const [az, { total, pairs }] of Object.entries(azs)) {
+    const top = emptyTop(scale, cut);
+    top.total = total;
+    for (let k = 0, at = -cut; k < pairs.length; k += 2) {
+      at += pairs[k]!;
+      top.counts[at] = pairs[k + 1]!;
+      top.end = at + 1;
+    }
+    byAz.set(az, top);
+  }
+  return { scale, cut, byAz, refused: [...refused, ...more] };
+}
+
+function pairsFrom({ counts, cut, end }: Top, from: number): number[] {
+  const pairs: number[] = [];
+  let previous = 0;
+  for (let k = from - cut; k < end; k++) {
+    if (counts[k] === 0) continue;
+    pairs.push(k + cut - previous, counts[k]!);
+    previous = k + cut;
+  }
+  return pairs;
 }

@@ -11,7 +11,7 @@ import type { Metric } from "./rule.ts";
 import { compareRate, FAST, LEAST_BAD, LUCK_REST, STEADY } from "./rule.ts";
 
 /** Rate key: does the pooled rate reach the ceiling? */
-export function rateKey(s: Stretch, ceiling: number): boolean {
+export function rateKey(s: { readonly n: number; readonly x: number }, ceiling: number): boolean {
   return s.n > 0 && compareRate(s.x, s.n, ceiling) >= 0;
 }
 

@@ -6,11 +6,12 @@
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import type { Outcome } from "@aviary/shared/contract/verdict.ts";
-import * as histogram from "@aviary/shared/histogram.ts";
 import type { Graded } from "./graded.ts";
+import { p99Of } from "./latency.ts";
 import type { Metric } from "./rule.ts";
 import { compareRate, METRIC_CODE, METRICS } from "./rule.ts";
 import type { Tally, WindowTally } from "./tally.ts";
+import { partsOf } from "./tally.ts";
 import { fit, grouped, milliseconds, percent } from "./words.ts";
 
 /** Windows over the limit up to now, by metric. */
@@ -121,13 +122,6 @@ function sharedReason(metric: Metric, { canary, stable }: WindowFigures, policy:
 }
 
 function sliceFigures(tallies: readonly Tally[]): SliceFigures {
-  const latency = histogram.create();
-  let requests = 0;
-  let errors = 0;
-  for (const tally of tallies) {
-    requests += tally.requests;
-    errors += tally.errors;
-    histogram.merge(latency, tally.latency);
-  }
-  return { requests, errors, p99Ms: histogram.quantile(latency, 0.99) };
+  const sum = (key: "requests" | "errors") => tallies.reduce((total, tally) => total + tally[key], 0);
+  return { requests: sum("requests"), errors: sum("errors"), p99Ms: p99Of(tallies.flatMap(partsOf)) };
 }

@@ -1,7 +1,6 @@
 /** What the judge remembers of a run: 12 windows and the sums of the run for each view, stable's baseline, the literal rule's counts. */
 import type { BaselineMemory } from "./baseline.ts";
 import type { Counts, Stretch } from "./counts.ts";
-import { EMPTY, NOTHING } from "./counts.ts";
 import type { LiteralCounts } from "./literal.ts";
 import { NO_COUNTS } from "./literal.ts";
 import type { JudgeMemory } from "./outcome.ts";
@@ -19,8 +18,6 @@ export interface State {
 export const START: State = { views: new Map(), baseline: null, literal: NO_COUNTS };
 
 const VERSION = 1;
-const COUNT_KEYS = Object.keys(NOTHING) as (keyof Counts)[];
-const SUM_KEYS = Object.keys(EMPTY) as (keyof Stretch)[];
 
 /** JSON: numbers in the order of `Counts` and `Stretch`. */
 type MemoryFile = {
@@ -54,20 +51,29 @@ export function decode(memory: JudgeMemory): State | null {
   };
 }
 
-function numbersOf(series: Series): { recent: number[][]; run: number[] } {
-  return {
-    recent: series.recent.map((window) => COUNT_KEYS.map((key) => window[key])),
-    run: SUM_KEYS.map((key) => series.run[key]),
-  };
+function numbersOf({ recent, run }: Series): { recent: number[][]; run: number[] } {
+  return { recent: recent.map(countNumbers), run: sumNumbers(run) };
 }
 
-function seriesOf(numbers: { recent: number[][]; run: number[] }): Series {
-  return {
-    recent: numbers.recent.map((values) => named(COUNT_KEYS, values) as unknown as Counts),
-    run: named(SUM_KEYS, numbers.run) as unknown as Stretch,
-  };
+function seriesOf({ recent, run }: { recent: number[][]; run: number[] }): Series {
+  return { recent: recent.map(countsFrom), run: sumFrom(run) };
 }
 
-function named(keys: readonly string[], values: readonly number[]): Record<string, number> {
-  return Object.fromEntries(keys.map((key, k) => [key, values[k] ?? 0]));
+/** The order of the numbers is the format: a change needs another VERSION. */
+function countNumbers({ n, x, s2, q2, mu, e, v, xe, ne }: Counts): number[] {
+  return [n, x, s2, q2, mu, e, v, xe, ne];
+}
+
+function countsFrom([n = 0, x = 0, s2 = 0, q2 = 0, mu = 0, e = 0, v = 0, xe = 0, ne = 0]: readonly number[]): Counts {
+  return { n, x, s2, q2, mu, e, v, xe, ne };
+}
+
+function sumNumbers(s: Stretch): number[] {
+  return [s.windows, s.n, s.x, s.mu, s.q, s.a, s.single, s.spread, s.e, s.v, s.xe, s.ne, s.worstN, s.worstX, s.worstMu];
+}
+
+function sumFrom(numbers: readonly number[]): Stretch {
+  const [windows = 0, n = 0, x = 0, mu = 0, q = 0, a = 0, single = 0, spread = 0, e = 0, v = 0, xe = 0, ne = 0] = numbers;
+  const [worstN = 0, worstX = 0, worstMu = 0] = numbers.slice(12);
+  return { windows, n, x, mu, q, a, single, spread, e, v, xe, ne, worstN, worstX, worstMu };
 }

@@ -5,13 +5,13 @@
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
-import * as histogram from "@aviary/shared/histogram.ts";
+import { builtFrom, thresholdOf } from "./baseline.ts";
 import { measure } from "./measure.ts";
 import type { Noise } from "./noise.ts";
 import { defaultNoise, learnNoise } from "./noise.ts";
 import type { Metric } from "./rule.ts";
 import { ceilingOf, LONGEST, METRICS, WHOLE } from "./rule.ts";
-import type { SliceName, WindowTally } from "./tally.ts";
+import type { AzTally, SliceName, WindowTally } from "./tally.ts";
 import { tallyWindow } from "./tally.ts";
 
 /** How many windows a reference is made of at most: four hours of five minutes. */
@@ -53,13 +53,12 @@ function isUsable(value: number | undefined, least: number): value is number {
 
 /** The figures of one view. The regression is counted against the threshold of the newest 12 windows, as at the run's start. */
 function learn(tallies: readonly WindowTally[], name: string, policy: Policy): Record<string, number> {
-  const latest = histogram.create();
   const views = tallies.map(({ azs }) => azs.filter(({ az }) => name === WHOLE || az === name));
-  for (const azs of views.slice(-LONGEST)) for (const { judged } of azs) histogram.merge(latest, judged.latency);
-  const counted = views.map((azs) => measure(azs, azs, latest, policy));
+  const latest = builtFrom(views.slice(-LONGEST).map((azs) => ({ azs: azs.map(swapped), unreadable: null })));
+  const threshold = thresholdOf(latest, latest.byAz.keys(), policy.thresholds.maxP99RegressionRatio);
+  const counted = views.map((azs) => measure(azs, azs, threshold, policy));
   const figures: Record<string, number> = {};
-  const limitMs = counted.at(-1)?.threshold?.limitMs;
-  if (limitMs !== undefined) figures[figureName(name, "regression", "limit_ms")] = limitMs;
+  if (threshold !== null) figures[figureName(name, "regression", "limit_ms")] = threshold.limitMs;
   for (const metric of METRICS) {
     const windows = counted.map(({ counts }) => counts[metric]).filter(({ n }) => n > 0);
     if (windows.length < 2) continue;
@@ -68,6 +67,11 @@ function learn(tallies: readonly WindowTally[], name: string, policy: Policy): R
     figures[figureName(name, metric, "phi")] = phi;
   }
   return figures;
+}
+
+/** A baseline is made of what is compared; here it is the slice itself. */
+function swapped({ az, judged, compared }: AzTally): AzTally {
+  return { az, judged: compared, compared: judged };
 }
 
 function figureName(view: string, metric: Metric, figure: string): string {

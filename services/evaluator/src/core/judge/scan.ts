@@ -73,10 +73,17 @@ export function scan(series: Series, t: number, rule: Rule): Finding {
 function stretches(series: Series, t: number, rule: Rule): Tried[] {
   const brake = rule.lambda * (t <= LONGEST ? 1 : (LONGEST / t) ** 2);
   const tried: Tried[] = [];
+  const { recent } = series;
+  let [n, x] = [0, 0];
   let stretch = EMPTY;
-  for (let k = 1; k <= Math.min(t - 1, series.recent.length); k++) {
-    stretch = withWindow(stretch, series.recent[series.recent.length - k]!, rule.ceiling);
-    if (rateKey(stretch, rule.ceiling)) tried.push(tryKeys(stretch, false, LUCK_PART * brake, rule));
+  for (let k = 1; k <= Math.min(t - 1, recent.length); k++) {
+    const window = recent[recent.length - k]!;
+    n += window.n;
+    x += window.x;
+    // Most stretches stop here, so the sums are only made up when the rate reaches the ceiling.
+    if (!rateKey({ n, x }, rule.ceiling)) continue;
+    while (stretch.windows < k) stretch = withWindow(stretch, recent[recent.length - 1 - stretch.windows]!, rule.ceiling);
+    tried.push(tryKeys(stretch, false, LUCK_PART * brake, rule));
   }
   const whole = { ...series.run, windows: t };
   if (rateKey(whole, rule.ceiling)) tried.push(tryKeys(whole, true, (t === 1 ? LUCK_PART : LUCK_RUN) * brake, rule));
