@@ -1,0 +1,105 @@
+/**
+ * Judging recorded verdicts again under another policy. A verdict record carries its closed window, so no signals are needed: what
+ * the traffic would have meant is judged anew, and what did not depend on traffic (staleness, skew, disks, Doctor) stays as it was said.
+ * Windows keep the length that they were measured with; another `window` in the policy cannot be tried this way.
+ */
+import type { Policy } from "@aviary/shared/contract/policy.ts";
+import type { Reason, ReasonCode } from "@aviary/shared/contract/reasons.ts";
+import type { Outcome, VerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
+import { judge } from "./judge/judge.ts";
+import { inForce, type JudgeMemory } from "./judge/outcome.ts";
+import { JUDGED_WINDOWS } from "./judging.ts";
+
+export interface Rejudged {
+  readonly record: VerdictRecord;
+  /** What the other policy says; equal to the record's own verdict where nothing differs. */
+  readonly verdict: Outcome;
+  readonly reasons: readonly Reason[];
+}
+
+export interface RejudgedRun {
+  readonly run: string;
+  readonly verdicts: readonly Rejudged[];
+  /** When the run failed then, and when it would have failed; null: not at all. */
+  readonly failedAt: string | null;
+  readonly wouldFailAt: string | null;
+}
+
+/** Reasons that the judge gives; all others are conditions and hard signals, which another policy does not change here. */
+const JUDGED_CODES: ReadonlySet<ReasonCode> = new Set([
+  "over_5xx",
+  "over_p99",
+  "p99_regression",
+  "queue_high",
+  "queue_growth",
+  "low_traffic",
+  "environment",
+  "latched",
+  "hold_expired",
+  "gap",
+]);
+const HARD_CODES: ReadonlySet<ReasonCode> = new Set(["disk_yellow", "disk_red", "doctor_error"]);
+
+/**
+ * Judges the records of one canary again.
+ * @param records in the order in which they were published
+ */
+export function rejudge(records: readonly VerdictRecord[], policy: Policy): RejudgedRun[] {
+  const runs = new Map<string, VerdictRecord[]>();
+  for (const record of records) {
+    const id = record.body.run?.id;
+    if (id === undefined) continue;
+    const known = runs.get(id);
+    if (known) known.push(record);
+    else runs.set(id, [record]);
+  }
+  return [...runs].map(([run, own]) => rejudgeRun(run, own, policy));
+}
+
+function rejudgeRun(run: string, records: readonly VerdictRecord[], policy: Policy): RejudgedRun {
+  const windows: ClosedWindow[] = [];
+  let memory: JudgeMemory | null = null;
+  let judged = 0;
+  let lastIndex = -1;
+  let base: { verdict: Outcome; reasons: readonly Reason[] } | undefined;
+  let latched: readonly Reason[] | undefined;
+  let wouldFailAt: string | null = null;
+  const verdicts: Rejudged[] = [];
+  for (const record of records) {
+    const { body, evidence } = record;
+    const state = body.run!.state;
+    const closed = evidence.closed;
+    const judgedThen = state === "active" || state === "failed";
+    if (judgedThen && closed !== null && closed.window.index > lastIndex && latched === undefined) {
+      lastIndex = closed.window.index;
+      windows.push(closed);
+      if (windows.length > JUDGED_WINDOWS) windows.shift();
+      const outcome = judge(windows, policy, { judged, memory, reference: evidence.reference, hasStable: body.stable !== null });
+      memory = outcome.memory;
+      judged += 1;
+      base = inForce(outcome, policy.mode);
+    }
+    const said =
+      latched === undefined ? say(record, judgedThen ? base : undefined) : { verdict: "fail" as const, reasons: latched };
+    if (said.verdict === "fail" && latched === undefined) {
+      latched = said.reasons;
+      wouldFailAt = body.at;
+    }
+    verdicts.push({ record, ...said });
+  }
+  return { run, verdicts, failedAt: records.find((record) => record.body.verdict === "fail")?.body.at ?? null, wouldFailAt };
+}
+
+function say(
+  { body }: VerdictRecord,
+  base: { verdict: Outcome; reasons: readonly Reason[] } | undefined,
+): { verdict: Outcome; reasons: readonly Reason[] } {
+  const conditions = body.reasons.filter((reason) => !JUDGED_CODES.has(reason.code));
+  const hard = conditions.filter((reason) => HARD_CODES.has(reason.code));
+  if (body.verdict === "fail" && hard.length > 0) return { verdict: "fail", reasons: hard };
+  if (base === undefined) return { verdict: "hold", reasons: body.reasons };
+  if (base.verdict === "fail") return base;
+  if (conditions.length > 0) return { verdict: "hold", reasons: [...conditions, ...base.reasons] };
+  return base;
+}

@@ -1,0 +1,83 @@
+/**
+ * A recorded stretch of production, as a folder that can be judged again anywhere:
+ *
+ *   aviary.yaml, policies/…   the fleet and the policies, as they were
+ *   state.json                the fold's state before the first input, when the stretch does not begin with the log
+ *   input.jsonl               the log, one message a line: subject, sequence, stored_at, id, data
+ *   expected.jsonl            the verdict records that the fold gives, one a line
+ *   note.md                   why this stretch is kept, and what should be seen in it
+ */
+import { createReadStream } from "node:fs";
+import { createInterface } from "node:readline";
+import type { StoredMessage } from "@aviary/shared/bus/bus.ts";
+import { isoTime } from "@aviary/shared/contract/signal.ts";
+import { terminal } from "@aviary/shared/shell/faults.ts";
+import { z } from "zod";
+import { isoTime as isoText } from "../core/iso-time.ts";
+
+export const CASE_FILES = {
+  state: "state.json",
+  input: "input.jsonl",
+  expected: "expected.jsonl",
+  note: "note.md",
+  fleet: "aviary.yaml",
+} as const;
+
+const lineSchema = z.compile(
+  z.object({
+    subject: z.string().min(1).max(320),
+    sequence: z.int().min(1),
+    stored_at: isoTime,
+    id: z.string().max(320).optional(),
+    /** The payload as text; what is not UTF-8 is kept as base64. */
+    data: z.string(),
+    base64: z.literal(true).optional(),
+  }),
+);
+
+/** One stored message as one line, without the line feed. */
+export function recordedLine(message: StoredMessage): string {
+  const text = Buffer.from(message.data).toString();
+  const faithful = Buffer.from(text).equals(Buffer.from(message.data));
+  return JSON.stringify({
+    subject: message.subject,
+    sequence: message.sequence,
+    stored_at: isoText(message.storedAt),
+    ...(message.id === undefined ? {} : { id: message.id }),
+    ...(faithful ? { data: text } : { data: Buffer.from(message.data).toString("base64"), base64: true }),
+  });
+}
+
+/** A line back as a message. @throws Terminal `bad_recording` with the place and what is expected. */
+export function messageOf(line: string, place: string): StoredMessage {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch {
+    throw terminal("bad_recording", `${place}: not JSON; a recording holds one message a line, as \`aviary record\` writes it`);
+  }
+  const parsed = lineSchema.safeParse(value);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    throw terminal("bad_recording", `${place}: ${issue?.path.join(".") ?? ""}: ${issue?.message ?? "unreadable"}`);
+  }
+  const { subject, sequence, stored_at, id, data, base64 } = parsed.data;
+  return {
+    subject,
+    sequence,
+    storedAt: Date.parse(stored_at),
+    id,
+    data: Buffer.from(data, base64 ? "base64" : "utf8"),
+    header: () => undefined,
+  };
+}
+
+/** Reads a recording line by line: memory does not grow with the file. */
+export async function* readRecording(path: string): AsyncGenerator<StoredMessage> {
+  const lines = createInterface({ input: createReadStream(path), crlfDelay: Number.POSITIVE_INFINITY });
+  let number = 0;
+  for await (const line of lines) {
+    number += 1;
+    if (line.trim() !== "") yield messageOf(line, `${path}:${number}`);
+  }
+}

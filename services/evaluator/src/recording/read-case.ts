@@ -1,0 +1,31 @@
+/** Reading a case folder. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { VerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import { terminal } from "@aviary/shared/shell/faults.ts";
+import { decodeCheckpoint } from "../core/checkpoint.ts";
+import type { Setup } from "../core/setup.ts";
+import type { State } from "../core/state.ts";
+import { CASE_FILES } from "./case-folder.ts";
+
+/** The state before the first input of a case; undefined when the case begins with the log. @throws Terminal `bad_recording` */
+export async function readCaseState(folder: string, setup: Setup): Promise<State | undefined> {
+  const path = join(folder, CASE_FILES.state);
+  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  });
+  if (text === undefined) return undefined;
+  const state = decodeCheckpoint(text, setup);
+  if (state === undefined) throw terminal("bad_recording", `${path}: not a state of this version; record the case again`);
+  return state;
+}
+
+/** The verdict records that a case is expected to give, as their lines. */
+export async function readExpected(folder: string): Promise<string[]> {
+  const text = await readFile(join(folder, CASE_FILES.expected), "utf8");
+  return text.split("\n").filter((line) => line !== "");
+}
+
+/** One expected line of a record. */
+export const expectedLine = (record: VerdictRecord): string => JSON.stringify(record);

@@ -1,0 +1,89 @@
+/** `aviary record`: saves a stretch of production as a case folder that `aviary replay` and the tests judge again. */
+import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { parseArgs } from "node:util";
+import { systemClock } from "@aviary/shared/shell/clock.ts";
+import { readYamlFile } from "@aviary/shared/shell/config.ts";
+import { terminal } from "@aviary/shared/shell/faults.ts";
+import type { Verb } from "@aviary/shared/shell/verb.ts";
+import { encodeCheckpoint } from "../core/checkpoint.ts";
+import { isoTime } from "../core/iso-time.ts";
+import { CASE_FILES, recordedLine } from "../recording/case-folder.ts";
+import { expectedLine } from "../recording/read-case.ts";
+import { refold } from "../recording/refold.ts";
+import { tallyLine } from "../recording/story.ts";
+import { durationArg, openBus, openSetup, told } from "./open.ts";
+
+const USAGE = 'record --since 2h --out <folder> --note "why it is kept" [--fleet aviary.yaml]';
+/** The most messages that one case holds; a stretch with more is refused. */
+const MAX_MESSAGES = 2_000_000;
+
+export const recordVerb: Verb = {
+  name: "record",
+  summary: "save a stretch of production as a case folder",
+  usage: USAGE,
+  run: (args, io) =>
+    told(USAGE, io, async () => {
+      const { values } = parseArgs({
+        args: [...args],
+        options: { since: { type: "string" }, out: { type: "string" }, note: { type: "string" }, fleet: { type: "string" } },
+      });
+      const { since, out, note } = values;
+      if (since === undefined || out === undefined || note === undefined || note.trim() === "")
+        throw terminal("usage", "record needs --since, --out and --note: a case without a reason is not kept");
+      const { setup, path } = await openSetup(values.fleet, io);
+      const fromMs = systemClock.now() - durationArg("since", since);
+      const bus = await openBus(io);
+      try {
+        const fold = refold(setup);
+        const lines: string[] = [];
+        let state: string | undefined;
+        let before = 0;
+        const follower = await bus.follow({
+          stream: "INPUTS",
+          from: "all",
+          onMessage: (message) => {
+            if (message.storedAt >= fromMs) {
+              if (lines.length === 0) {
+                state = fold.messages > 0 ? encodeCheckpoint(fold.state) : undefined;
+                before = fold.verdicts.length;
+              }
+              if (lines.length <= MAX_MESSAGES) lines.push(recordedLine(message));
+            }
+            fold.take(message);
+          },
+        });
+        await follower.caughtUp;
+        await follower.stop();
+        if (lines.length === 0) throw terminal("nothing_recorded", `INPUTS holds nothing since ${isoTime(fromMs)}`);
+        if (lines.length > MAX_MESSAGES)
+          throw terminal("too_much", `more than ${MAX_MESSAGES} messages since ${isoTime(fromMs)}: record a shorter stretch`);
+        const records = fold.verdicts.slice(before);
+        await mkdir(out, { recursive: true });
+        await copyPolicies(path, out);
+        if (state !== undefined) await writeFile(join(out, CASE_FILES.state), state);
+        await writeFile(join(out, CASE_FILES.input), `${lines.join("\n")}\n`);
+        await writeFile(join(out, CASE_FILES.expected), records.map((record) => `${expectedLine(record)}\n`).join(""));
+        await writeFile(
+          join(out, CASE_FILES.note),
+          `${note.trim()}\n\nRecorded ${isoTime(systemClock.now())}: ${lines.length} messages since ${isoTime(fromMs)}.\n`,
+        );
+        io.stdout.write(`${out}: ${lines.length} messages, ${tallyLine(records.map((record) => record.body))}\n`);
+        return 0;
+      } finally {
+        await bus[Symbol.asyncDispose]();
+      }
+    }),
+};
+
+/** The fleet file and the policies that it names, at the same places beside each other. */
+async function copyPolicies(fleetPath: string, out: string): Promise<void> {
+  await writeFile(join(out, CASE_FILES.fleet), await readFile(fleetPath));
+  const { value } = await readYamlFile(fleetPath);
+  const canaries = (value as { canaries?: Record<string, { policy?: unknown }> } | null)?.canaries ?? {};
+  for (const { policy } of Object.values(canaries)) {
+    if (typeof policy !== "string") continue;
+    await mkdir(dirname(join(out, policy)), { recursive: true });
+    await copyFile(join(dirname(fleetPath), policy), join(out, policy));
+  }
+}

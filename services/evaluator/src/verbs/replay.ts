@@ -1,0 +1,146 @@
+/** `aviary replay`: the fold over recorded input. The same input gives the same bytes; `--check` proves it on this very input. */
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import type { StoredMessage } from "@aviary/shared/bus/bus.ts";
+import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import { systemClock } from "@aviary/shared/shell/clock.ts";
+import { terminal } from "@aviary/shared/shell/faults.ts";
+import type { Verb, VerbIo } from "@aviary/shared/shell/verb.ts";
+import type { Setup } from "../core/setup.ts";
+import { createState } from "../core/state.ts";
+import { CASE_FILES, readRecording } from "../recording/case-folder.ts";
+import { readCaseState } from "../recording/read-case.ts";
+import { firstDifference, type Refold, refold } from "../recording/refold.ts";
+import { tallyLine, verdictLine } from "../recording/story.ts";
+import { durationArg, openBus, openSetup, told } from "./open.ts";
+
+const USAGE = "replay <input.jsonl | case folder | --since 6h> [--fleet aviary.yaml] [--check] [--json]";
+
+export const replayVerb: Verb = {
+  name: "replay",
+  summary: "judge recorded input again, byte for byte",
+  usage: USAGE,
+  run: (args, io) =>
+    told(USAGE, io, async () => {
+      const { values, positionals } = parseArgs({
+        args: [...args],
+        allowPositionals: true,
+        options: {
+          since: { type: "string" },
+          fleet: { type: "string" },
+          check: { type: "boolean", default: false },
+          json: { type: "boolean", default: false },
+        },
+      });
+      const [path] = positionals;
+      if ((path === undefined) === (values.since === undefined))
+        throw terminal("usage", "name a recording, or --since and how far back");
+      const print = (records: readonly VerdictRecord[]): void => {
+        for (const record of records) io.stdout.write(`${values.json ? JSON.stringify(record) : verdictLine(record.body)}\n`);
+        if (!values.json) io.stdout.write(`${tallyLine(records.map((record) => record.body))}\n`);
+      };
+      if (path === undefined) {
+        const { setup } = await openSetup(values.fleet, io);
+        return await replaySince(durationArg("since", values.since!), setup, io, print);
+      }
+      const folder = (await stat(path)).isDirectory();
+      const { setup } = await openSetup(values.fleet ?? (folder ? join(path, CASE_FILES.fleet) : undefined), io);
+      return await replayFile(
+        folder ? join(path, CASE_FILES.input) : path,
+        folder ? path : undefined,
+        setup,
+        values.check,
+        io,
+        print,
+      );
+    }),
+};
+
+type Print = (records: readonly VerdictRecord[]) => void;
+
+async function replayFile(
+  path: string,
+  folder: string | undefined,
+  setup: Setup,
+  check: boolean,
+  io: VerbIo,
+  print: Print,
+): Promise<number> {
+  const start = async (): Promise<Refold> =>
+    refold(setup, (folder === undefined ? undefined : await readCaseState(folder, setup)) ?? createState(setup));
+  const first = await start();
+  for await (const message of readRecording(path)) first.take(message);
+  print(first.verdicts);
+  if (!check) return 0;
+  const ways: [string, (fold: Refold, message: StoredMessage, index: number) => void][] = [
+    ["a second time", (fold, message) => fold.take(message)],
+    [
+      "with every message given twice",
+      (fold, message) => {
+        fold.take(message);
+        fold.take(message);
+      },
+    ],
+    [
+      "with a crash after every 97th message",
+      (fold, message, index) => {
+        fold.take(message);
+        if (index % 97 === 96) fold.crash();
+      },
+    ],
+    [
+      "with the broker's clock told before every message",
+      (fold, message) => {
+        fold.clock(message.storedAt);
+        fold.take(message);
+      },
+    ],
+  ];
+  let same = true;
+  for (const [way, give] of ways) {
+    const again = await start();
+    let index = 0;
+    for await (const message of readRecording(path)) give(again, message, index++);
+    const difference = firstDifference(first.verdicts, again.verdicts);
+    if (difference !== undefined) same = false;
+    const outcome =
+      difference === undefined
+        ? `the same ${again.verdicts.length} verdicts`
+        : `DIFFERENT at verdict ${difference.index + 1}: ${difference.found?.body.id ?? "none"} for ${difference.expected?.body.id ?? "none"}`;
+    io.stderr.write(`replayed ${way}: ${outcome}\n`);
+  }
+  return same ? 0 : 1;
+}
+
+/** Folds what INPUTS still holds and prints the verdicts of the last stretch, beside what the evaluator published then. */
+async function replaySince(sinceMs: number, setup: Setup, io: VerbIo, print: Print): Promise<number> {
+  const bus = await openBus(io);
+  try {
+    const fold = refold(setup);
+    const follower = await bus.follow({ stream: "INPUTS", from: "all", onMessage: (message) => fold.take(message) });
+    await follower.caughtUp;
+    await follower.stop();
+    const fromMs = systemClock.now() - sinceMs;
+    const recent = fold.verdicts.filter((record) => Date.parse(record.body.at) >= fromMs);
+    print(recent);
+    const published = new Set<string>();
+    const verdicts = await bus.follow({
+      stream: "VERDICTS",
+      from: { time: fromMs },
+      onMessage: (message) => {
+        const parsed = parseVerdictRecord(JSON.parse(Buffer.from(message.data).toString()));
+        if (parsed.success && Date.parse(parsed.data.body.at) >= fromMs) published.add(parsed.data.body.id);
+      },
+    });
+    await verdicts.caughtUp;
+    await verdicts.stop();
+    const same = recent.filter((record) => published.has(record.body.id)).length;
+    io.stderr.write(
+      `folded ${fold.messages} messages; ${same} of ${recent.length} verdicts have the id that was published, ${published.size} were published since\n`,
+    );
+    return 0;
+  } finally {
+    await bus[Symbol.asyncDispose]();
+  }
+}

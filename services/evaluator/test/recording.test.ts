@@ -1,0 +1,137 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Writable } from "node:stream";
+import { test } from "node:test";
+import type { StoredMessage } from "@aviary/shared/bus/bus.ts";
+import { policySchema } from "@aviary/shared/contract/policy.ts";
+import { controlSubject, signalMessageId, signalSubject } from "@aviary/shared/contract/subjects.ts";
+import type { Input } from "../src/core/inputs.ts";
+import { rejudge } from "../src/core/rejudge.ts";
+import { messageOf, readRecording, recordedLine } from "../src/recording/case-folder.ts";
+import { refold } from "../src/recording/refold.ts";
+import { replayVerb } from "../src/verbs/replay.ts";
+import { CANARY, createSimulatedFleet, foldFleet, TEST_POLICY } from "./fold/simulated-fleet.ts";
+
+function storedMessage(input: Input): StoredMessage {
+  assert.ok(input.kind === "signal" || input.kind === "control");
+  const payload = input.kind === "signal" ? input.signal : input.control;
+  const subject =
+    input.kind === "signal"
+      ? signalSubject(input.signal, input.signal.kind)
+      : controlSubject("payments", CANARY, input.control.verb);
+  const id =
+    input.kind === "signal" ? signalMessageId(input.signal, input.signal.collector_boot, input.signal.seq) : input.control.id;
+  return {
+    subject,
+    sequence: input.sequence,
+    storedAt: input.storedAt,
+    id,
+    data: Buffer.from(JSON.stringify(payload)),
+    header: () => undefined,
+  };
+}
+
+function failingFleet(mode: "literal" | "two-key") {
+  const fleet = createSimulatedFleet({ policy: { mode } });
+  fleet.advance(60);
+  fleet.say({ verb: "announce", caller: "rollouts", revision: "v2" });
+  fleet.advance(100);
+  for (const gateway of fleet.slice("canary")) gateway.errors = 2;
+  fleet.advance(150);
+  return fleet;
+}
+
+test("a message goes through its line and back, also when its payload is no text", () => {
+  const messages: StoredMessage[] = [
+    {
+      subject: "signals.a.f.g.http",
+      sequence: 7,
+      storedAt: 1_795_000_000_123,
+      id: "x",
+      data: Buffer.from('{"a":"ü\\n"}'),
+      header: () => undefined,
+    },
+    {
+      subject: "control.f.n.c.abort",
+      sequence: 8,
+      storedAt: 1_795_000_000_124,
+      id: undefined,
+      data: Buffer.from([0xff, 0x00, 0xfe]),
+      header: () => undefined,
+    },
+  ];
+  for (const message of messages) {
+    const back = messageOf(recordedLine(message), "here");
+    assert.deepEqual({ ...back, data: Buffer.from(back.data), header: 0 }, { ...message, header: 0 });
+  }
+  for (const bad of ["{", "{}", '{"subject":"s","sequence":0,"stored_at":"yesterday","data":""}'])
+    assert.throws(() => messageOf(bad, "input.jsonl:3"), /input\.jsonl:3/);
+});
+
+test("a recording gives the bytes of the fold: again, with duplicates, after crashes, with the clock told; the verb says so", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "aviary-replay-"));
+  try {
+    const fleet = failingFleet("literal");
+    const path = join(folder, "input.jsonl");
+    await writeFile(path, fleet.log.map((input) => `${recordedLine(storedMessage(input))}\n`).join(""));
+    const again = refold(fleet.setup);
+    for await (const message of readRecording(path)) again.take(message);
+    again.clock(fleet.now() + 100);
+    assert.equal(JSON.stringify(again.verdicts), JSON.stringify(foldFleet(fleet).verdicts));
+
+    await writeFile(join(folder, "policy.yaml"), JSON.stringify(TEST_POLICY));
+    const gateways = fleet.gateways.map(({ name, az, slice }) => ({ name, az, slice, tier: "2TB" }));
+    const file = {
+      fleets: { payments: { gateways } },
+      canaries: {
+        "prod/payments-gateway": { fleet: "payments", policy: "policy.yaml", lanes: ["build-az-a"], callers: { flagger: {} } },
+      },
+      lanes: { "build-az-a": { az: "az-a", slice: "canary", stableMax: 2, pollingInterval: "10s" } },
+    };
+    await writeFile(join(folder, "aviary.yaml"), JSON.stringify(file));
+    let out = "";
+    let said = "";
+    const into = (take: (text: string) => void) =>
+      new Writable({
+        write: (chunk, _encoding, done) => {
+          take(String(chunk));
+          done();
+        },
+      });
+    const io = {
+      stdout: into((text) => (out += text)),
+      stderr: into((text) => (said += text)),
+      env: {},
+      signal: new AbortController().signal,
+    };
+    assert.equal(await replayVerb.run([folder, "--check"], io), 0, said);
+    assert.match(out, /FAIL {2}prod\/payments-gateway/);
+    assert.match(out, /\d+ verdicts: \d+ pass, \d+ hold, \d+ fail/);
+    assert.equal(said.match(/the same \d+ verdicts/g)?.length, 4, said);
+    assert.equal(await replayVerb.run([], io), 2);
+    assert.equal(await replayVerb.run([join(folder, "absent.jsonl")], io), 1);
+    await writeFile(path, `${(await readFile(path, "utf8")).slice(0, 5_000)}\n{"subject":`);
+    assert.equal(await replayVerb.run([folder], io), 1);
+    assert.match(said, /input\.jsonl:\d+/);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+test("the records alone, judged again under their own policy, say what was said; under another one they say what would have been", () => {
+  const fleet = failingFleet("literal");
+  const { verdicts } = foldFleet(fleet);
+  const [same] = rejudge(verdicts, policySchema.parse({ ...TEST_POLICY, mode: "literal" }));
+  assert.ok(same);
+  assert.equal(same.failedAt, same.wouldFailAt);
+  assert.ok(same.failedAt !== null);
+  assert.deepEqual(
+    same.verdicts.map(({ verdict }) => verdict),
+    same.verdicts.map(({ record }) => record.body.verdict),
+  );
+  const [lenient] = rejudge(verdicts, policySchema.parse({ ...TEST_POLICY, mode: "literal", thresholds: { max5xxRate: 0.2 } }));
+  assert.equal(lenient?.wouldFailAt, null);
+  assert.ok(lenient?.verdicts.some(({ record, verdict }) => record.body.verdict === "fail" && verdict === "pass"));
+});
