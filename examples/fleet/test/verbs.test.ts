@@ -1,0 +1,90 @@
+/** `aviary fleet …` as somebody types it: what it says, what it changes, what it refuses. */
+import assert from "node:assert/strict";
+import { PassThrough } from "node:stream";
+import { text } from "node:stream/consumers";
+import { describe, it } from "node:test";
+import { readGatewayControl, readRollout } from "../src/control.ts";
+import { resetFleet, stableVersion } from "../src/faults.ts";
+import { startGatewayOf } from "../src/gateway.ts";
+import { type FleetPlan, places, writeJson } from "../src/layout.ts";
+import { FLEET_VERBS } from "../src/verbs/fleet.ts";
+import { testPlan } from "./plan.ts";
+
+async function type(plan: FleetPlan, line: string): Promise<{ code: number; out: string; err: string }> {
+  const verb = FLEET_VERBS.find(({ name }) => line === name || line.startsWith(`${name} `));
+  assert.ok(verb, `no verb for ${line}`);
+  const rest = line
+    .slice(verb.name.length)
+    .split(" ")
+    .filter((word) => word !== "");
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+  const code = await verb.run([...rest, "--directory", plan.directory], {
+    stdout,
+    stderr,
+    env: {},
+    signal: new AbortController().signal,
+  });
+  stdout.end();
+  stderr.end();
+  return { code, out: await text(stdout), err: await text(stderr) };
+}
+
+async function fleet(): Promise<FleetPlan & Disposable> {
+  const plan = await testPlan();
+  writeJson(places.plan(plan.directory), plan);
+  resetFleet(plan, 20);
+  return plan;
+}
+
+describe("aviary fleet", () => {
+  it("gives faults and takes them away", async () => {
+    using plan = await fleet();
+    const given = await type(plan, "fleet fault 5xx --az az-b --slice canary");
+    assert.deepEqual([given.code, given.out], [0, "5xx: one work request in five is answered with 500 (mac-b1)\n"]);
+    assert.equal(readGatewayControl(plan, "mac-b1").errorRatio, 0.2);
+    assert.equal((await type(plan, "fleet heal")).code, 0);
+    assert.equal(readGatewayControl(plan, "mac-b1").errorRatio, 0);
+  });
+
+  it("moves releases and weight", async () => {
+    using plan = await fleet();
+    await type(plan, "fleet release 2026.9.9");
+    assert.equal(readGatewayControl(plan, "mac-c1").version, "2026.9.9");
+    assert.match((await type(plan, "fleet restore")).out, /back at 2026\.9\.6/);
+    assert.equal(readGatewayControl(plan, "mac-c1").version, "2026.9.6");
+    await type(plan, "fleet release 2026.9.9");
+    await type(plan, "fleet promote");
+    assert.equal(stableVersion(plan), "2026.9.9");
+    await type(plan, "fleet weight 55");
+    assert.equal(readRollout(plan).weight, 55);
+  });
+
+  it("shows what is up and what is wrong", async () => {
+    using plan = await fleet();
+    const gateway = await startGatewayOf(plan, "mac-a1");
+    try {
+      await type(plan, "fleet fault dead --gateway mac-c2");
+      const shown = await type(plan, "fleet status --json");
+      const status = JSON.parse(shown.out) as { weight: number; gateways: { gateway: string; faults: string[] }[] };
+      assert.equal(status.weight, 20);
+      assert.deepEqual(status.gateways.find(({ gateway: name }) => name === "mac-c2")?.faults, ["dead"]);
+      assert.match((await type(plan, "fleet status")).out, /^mac-c2 +az-c +stable +2026\.9\.6 +down +dead$/m);
+    } finally {
+      await gateway.stop();
+    }
+  });
+
+  it("refuses with a reason and a way out", async () => {
+    using plan = await fleet();
+    assert.deepEqual((await type(plan, "fleet fault flood")).code, 1);
+    const noWord = await type(plan, "fleet release");
+    assert.deepEqual(
+      [noWord.code, noWord.err],
+      [2, 'expected 1 word after "fleet release"\nusage: aviary fleet release <version>\n'],
+    );
+    assert.equal((await type(plan, "fleet fault 5xx --slice blue")).code, 2);
+    assert.match((await type(plan, "fleet weight many")).err, /0 to 100/);
+    const nowhere = { ...plan, directory: `${plan.directory}/none` };
+    assert.match((await type(nowhere, "fleet heal")).err, /start the local fleet first with `npm start`/);
+  });
+});
