@@ -176,8 +176,15 @@ function numberOf(segment: Segment): number {
   return Number.parseInt(segment.path.slice(-14), 10);
 }
 
+/** A segment that somebody removed holds nothing, and is damaged. */
 async function readSegment(segment: Segment): Promise<DecodedSegment> {
-  return decodeSegment(await onDisk("read", () => readFile(segment.path)));
+  const bytes = await onDisk("read", () =>
+    readFile(segment.path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return undefined;
+      throw error;
+    }),
+  );
+  return bytes === undefined ? { records: [], damagedBytes: segment.bytes } : decodeSegment(bytes);
 }
 
 async function onDisk<T>(doing: string, fn: () => Promise<T>): Promise<T> {

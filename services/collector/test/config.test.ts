@@ -1,0 +1,185 @@
+import assert from "node:assert/strict";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, it, type TestContext } from "node:test";
+import { ConfigError } from "@aviary/shared/shell/config.ts";
+import fc from "fast-check";
+import { collectorConfig, loadCollectorConfig } from "../src/config.ts";
+import { mergeConfig } from "../src/core/merge-config.ts";
+import { PROBES } from "../src/probes/list.ts";
+import { temporaryDirectory } from "./temporary.ts";
+
+const BASE = "az: az-a\nfleet: payments\ngateway: mac-a1\nslice: canary\n";
+
+async function files(test: TestContext, content: Readonly<Record<string, string>>): Promise<string> {
+  const directory = await temporaryDirectory(test);
+  await mkdir(join(directory, "conf.d"));
+  for (const [name, text] of Object.entries(content)) await writeFile(join(directory, name), text);
+  return join(directory, "collector.yaml");
+}
+
+async function problems(load: Promise<unknown>): Promise<string[]> {
+  try {
+    await load;
+  } catch (error) {
+    assert.ok(error instanceof ConfigError, String(error));
+    return error.message.replaceAll(/\S*aviary-collector-[^/]*\//g, "").split("\n");
+  }
+  return [];
+}
+
+describe("reading", () => {
+  it("fills in defaults; probes run only when they have a section", async (test) => {
+    const config = await loadCollectorConfig(await files(test, { "collector.yaml": `${BASE}probes:\n  gateway-probes: {}\n` }));
+    assert.deepEqual(config.gateway, { az: "az-a", fleet: "payments", gateway: "mac-a1" });
+    assert.deepEqual(Object.keys(config.probes), ["gateway-probes"]);
+    assert.deepEqual(config.probes["gateway-probes"], {
+      period: 5_000,
+      timeout: 4_000,
+      url: "http://127.0.0.1:18789",
+      answerTimeout: 1_000,
+      warmup: 60_000,
+    });
+    assert.deepEqual(config.spool, { maxBytes: 64 * 2 ** 20, redRatio: 0.9 });
+  });
+
+  it("every problem of all files in one report, with file, line and nearest name", async (test) => {
+    const file = await files(test, {
+      "collector.yaml": `${BASE.replace("az-a", "AZ A")}probes:\n  disk: { path: /, perod: 5s }\n`,
+      "conf.d/10-queue.yaml": "probes:\n  queue:\n    lanes:\n      build:\n        redis: http://x\n        list: jobs\n",
+    });
+    const found = await problems(loadCollectorConfig(file));
+    assert.equal(found.length, 3, found.join("\n"));
+    assert.match(found[0]!, /^collector\.yaml:1: az: found "AZ A"/);
+    assert.ok(
+      found.some((line) => /^collector\.yaml:6: probes\.disk\.perod: .*period/.test(line)),
+      found.join("\n"),
+    );
+    assert.ok(
+      found.some((line) => /^conf\.d\/10-queue\.yaml:5: probes\.queue\.lanes\.build\.redis: /.test(line)),
+      found.join("\n"),
+    );
+  });
+
+  it("files that are broken or no mappings are named", async (test) => {
+    assert.match((await problems(loadCollectorConfig(await files(test, {}))))[0]!, /collector\.yaml: found no such file/);
+    const broken = await files(test, { "collector.yaml": BASE, "conf.d/a.yaml": "a: [", "conf.d/b.yaml": "b: }" });
+    assert.equal((await problems(loadCollectorConfig(broken))).length >= 2, true);
+    const list = await files(test, { "collector.yaml": BASE, "conf.d/a.yaml": "- 1" });
+    assert.deepEqual(await problems(loadCollectorConfig(list)), [
+      "conf.d/a.yaml: found no mapping, expected a mapping (key: value)",
+    ]);
+  });
+
+  it("probe settings that contradict themselves are refused", () => {
+    const base = { az: "a", fleet: "f", gateway: "g", slice: "canary" };
+    for (const [probes, expected] of [
+      [{ rollout: {} }, /exactly one of "file" and "url"/],
+      [{ rollout: { file: "a", url: "http://b" } }, /exactly one/],
+      [{ queue: { lanes: { l: { redis: "redis://x" } } } }, /exactly one of "list" and "bullmq"/],
+      [{ queue: { lanes: {} } }, /1 to 32 lanes/],
+      [{ skills: { roots: {} } }, /1 to 16 roots/],
+      [{ deps: { targets: { a: "tcp://host" } } }, /tcp:\/\/host:port/],
+      [{ "access-log": { path: "/x", format: "nginx", logFormat: "$status" } }, /a log_format with when the request finished/],
+      [{ synthetic: { url: "ftp://x" } }, /probes\.synthetic\.url/],
+    ] as const) {
+      assert.throws(() => collectorConfig({ ...base, probes }), expected);
+    }
+  });
+
+  it("every probe has a name of its own and a section", () => {
+    assert.equal(new Set(PROBES.map((probe) => probe.name)).size, PROBES.length);
+  });
+});
+
+describe("fragments", () => {
+  it("add keys, in the order of their names, and only .yaml files count", async (test) => {
+    const config = await loadCollectorConfig(
+      await files(test, {
+        "collector.yaml": `${BASE}probes:\n  disk: { path: / }\n`,
+        "conf.d/20-deps.yaml": "probes:\n  deps:\n    targets: { b: tcp://b:1 }\n",
+        "conf.d/10-deps.yaml": "probes:\n  deps:\n    targets: { a: tcp://a:1 }\n",
+        "conf.d/notes.txt": "}{",
+        "conf.d/.hidden.yaml": "}{",
+      }),
+    );
+    assert.deepEqual(Object.keys(config.probes).sort(), ["deps", "disk"]);
+    assert.deepEqual((config.probes.deps as unknown as { targets: object }).targets, { a: "tcp://a:1", b: "tcp://b:1" });
+  });
+
+  it("a clash names both files, even when the values agree", async (test) => {
+    const file = await files(test, {
+      "collector.yaml": `${BASE}probes:\n  disk: { path: / }\n`,
+      "conf.d/a.yaml": "slice: canary\nprobes:\n  deps: { targets: { a: tcp://a:1 } }\n",
+      "conf.d/b.yaml": "probes:\n  deps: { targets: { a: tcp://b:1 } }\n  disk: []\n",
+    });
+    const found = await problems(loadCollectorConfig(file));
+    assert.deepEqual(found, [
+      "conf.d/a.yaml:1: slice: found a key of another file, expected one owner of each key: collector.yaml sets it already",
+      "conf.d/b.yaml:2: probes.deps.targets.a: found a key of another file, expected one owner of each key: conf.d/a.yaml sets it already",
+      "conf.d/b.yaml:3: probes.disk: found a key of another file, expected one owner of each key: collector.yaml sets it already",
+    ]);
+  });
+
+  it("their hash depends on what they say, not on the node or on how they are written", async (test) => {
+    const fragment = "probes:\n  deps:\n    targets: { a: tcp://a:1 }\n    period: 20s\n";
+    const hash = async (base: string, fragments: Readonly<Record<string, string>>): Promise<string> =>
+      (await loadCollectorConfig(await files(test, { "collector.yaml": base, ...fragments }))).fragmentHash;
+    const one = await hash(BASE, { "conf.d/a.yaml": fragment });
+    const other = BASE.replace("mac-a1", "mac-a2").replace("az-a", "az-b");
+    const split = {
+      "conf.d/a.yaml": "probes: {deps: {period: 20s}}",
+      "conf.d/b.yaml": '{"probes": {"deps": {"targets": {"a": "tcp://a:1"}}}}',
+    };
+    assert.equal(await hash(other, split), one);
+    assert.notEqual(await hash(BASE, { "conf.d/a.yaml": fragment.replace("20s", "30s") }), one);
+    assert.equal(await hash(BASE, {}), await hash(other, { "conf.d/empty.yaml": "" }));
+    assert.match(one, /^[0-9a-f]{64}$/);
+  });
+});
+
+describe("merging", () => {
+  const tree = fc.letrec<{ value: unknown }>((tie) => ({
+    value: fc.oneof(
+      { depthSize: "small" },
+      fc.integer(),
+      fc.array(fc.integer(), { maxLength: 2 }),
+      fc.dictionary(fc.constantFrom("a", "b", "__proto__", "constructor"), tie("value"), { maxKeys: 3, noNullPrototype: true }),
+    ),
+  })).value;
+  const mapping = fc.dictionary(fc.constantFrom("a", "b", "c"), tree, { noNullPrototype: true });
+
+  it("one file is itself, and a file merged with itself clashes exactly where it has leaves", () => {
+    fc.assert(
+      fc.property(mapping, (value) => {
+        const once = mergeConfig([{ source: "a", value }]);
+        assert.deepEqual([once.value, once.clashes], [value, []]);
+        const twice = mergeConfig([
+          { source: "a", value },
+          { source: "b", value },
+        ]);
+        assert.deepEqual(twice.value, value);
+        assert.ok(twice.clashes.every((clash) => clash.owner === "a" && clash.source === "b"));
+        const leaves = JSON.stringify(value, (_key, inner) => (Array.isArray(inner) ? 0 : inner)).match(/\d+/g)?.length ?? 0;
+        assert.equal(twice.clashes.length, leaves);
+      }),
+    );
+  });
+
+  it("without clashes the order of files does not matter", () => {
+    fc.assert(
+      fc.property(mapping, mapping, (left, right) => {
+        const one = mergeConfig([
+          { source: "l", value: left },
+          { source: "r", value: right },
+        ]);
+        const two = mergeConfig([
+          { source: "r", value: right },
+          { source: "l", value: left },
+        ]);
+        assert.equal(one.clashes.length, two.clashes.length);
+        if (one.clashes.length === 0) assert.deepEqual(one.value, two.value);
+      }),
+    );
+  });
+});

@@ -1,0 +1,130 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import fc from "fast-check";
+import { isSynthetic, type LoggedRequest, readAccessLine } from "../../src/core/access-line.ts";
+import {
+  DEFAULT_NGINX_FORMAT,
+  type NginxFormat,
+  readLocalTime,
+  readNginxFormat,
+  readNginxLine,
+} from "../../src/core/nginx-format.ts";
+
+const formatOf = (text: string): NginxFormat => {
+  const format = readNginxFormat(text);
+  assert.ok(!("missing" in format), JSON.stringify(format));
+  return format;
+};
+const NGINX = formatOf(DEFAULT_NGINX_FORMAT);
+const AT = Date.UTC(2026, 10, 21, 5, 28, 50);
+
+function request(line: string, format: "caddy" | "nginx" | "jsonl", nginx = NGINX): LoggedRequest {
+  const result = readAccessLine(line, format, nginx);
+  assert.equal(result.kind, "request", line);
+  return (result as { request: LoggedRequest }).request;
+}
+
+describe("Caddy", () => {
+  const line = (change: object): string =>
+    JSON.stringify({
+      level: "info",
+      ts: AT / 1_000 + 0.25,
+      logger: "http.log.access.log0",
+      msg: "handled request",
+      request: { method: "GET", host: "canary.example", uri: "/", headers: { "User-Agent": ["curl/8"] } },
+      duration: 0.0125,
+      status: 200,
+      ...change,
+    });
+  it("has seconds and its User-Agent in a list", () => {
+    const found = request(line({}), "caddy");
+    assert.deepEqual(found, {
+      finishedAt: AT + 250,
+      status: 200,
+      durationMs: 12.5,
+      userAgent: "curl/8",
+      host: "canary.example",
+    });
+  });
+  it("may write times as text or as milliseconds", () => {
+    assert.equal(request(line({ ts: "2026-11-21T05:28:50.250Z" }), "caddy").finishedAt, AT + 250);
+    assert.equal(request(line({ ts: AT + 250 }), "caddy").finishedAt, AT + 250);
+  });
+  it("writes other messages into the same file", () => {
+    assert.equal(readAccessLine('{"level":"info","ts":1,"logger":"tls","msg":"cleaning"}', "caddy", NGINX).kind, "other");
+  });
+  it("a WebSocket is no request", () => assert.equal(readAccessLine(line({ status: 101 }), "caddy", NGINX).kind, "other"));
+  it("a request that the client gave up is one", () => assert.equal(request(line({ status: 0 }), "caddy").status, 0));
+  it("a duration as text is not understood, and said so", () => {
+    assert.equal(readAccessLine(line({ duration: "12ms" }), "caddy", NGINX).kind, "bad");
+  });
+});
+
+describe("JSON lines of the example fleet", () => {
+  it("has ISO times or seconds", () => {
+    const record = { ts: "2026-11-21T05:28:50.250Z", status: 503, duration_ms: 7, method: "GET", uri: "/", user_agent: "load/1" };
+    const found = request(JSON.stringify(record), "jsonl");
+    assert.deepEqual([found.finishedAt, found.status, found.durationMs, found.userAgent], [AT + 250, 503, 7, "load/1"]);
+    assert.equal(request(JSON.stringify({ ...record, ts: AT / 1_000 }), "jsonl").finishedAt, AT);
+  });
+  it("synthetic requests are told by their User-Agent alone", () => {
+    const line = (user_agent: string): string => JSON.stringify({ ts: AT / 1_000, status: 200, duration_ms: 1, user_agent });
+    assert.equal(isSynthetic(request(line("aviary-synthetic/1"), "jsonl")), true);
+    assert.equal(isSynthetic(request(line("Mozilla/5.0 aviary-synthetic/1"), "jsonl")), false);
+  });
+});
+
+describe("nginx", () => {
+  const combined = '10.0.0.7 - - [21/Nov/2026:06:28:50 +0100] "GET /a b HTTP/1.1" 502 157 "-" "curl \\x22/8" 0.125';
+  it("combined with the duration", () => {
+    const found = request(combined, "nginx");
+    assert.deepEqual([found.finishedAt, found.status, found.durationMs, found.userAgent], [AT, 502, 125, "curl \\x22/8"]);
+  });
+  it("formats of one's own, with milliseconds and the host", () => {
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: nginx writes variables this way
+    const format = formatOf('{"t":$msec,"h":"$host","s":$status,"d":${request_time},"ua":"$http_user_agent"}');
+    const found = request('{"t":1795238930.250,"h":"canary.example","s":200,"d":0.010,"ua":"x"}', "nginx", format);
+    assert.deepEqual([found.finishedAt, found.host, found.durationMs], [1795238930250, "canary.example", 10]);
+    const iso = formatOf("$time_iso8601 $status $request_time $http_user_agent");
+    assert.equal(request("2026-11-21T06:28:50+01:00 200 0.010 x", "nginx", iso).finishedAt, AT);
+  });
+  it("says what a format lacks", () => {
+    for (const [format, missing] of [
+      ["$status $request_time $http_user_agent", /finished: add \$msec/],
+      ["$msec $request_time $http_user_agent", /status/],
+      ["$msec $status $http_user_agent", /duration/],
+      ["$msec $status $request_time", /User-Agent/],
+      ["$msec$status $request_time $http_user_agent", /text between \$msec and \$status/],
+    ] as const) {
+      const result = readNginxFormat(format);
+      assert.ok("missing" in result);
+      assert.match(result.missing, missing);
+    }
+  });
+  it("refuses lines of another shape", () => {
+    for (const line of ["", "x", combined.slice(0, 40), combined.replace("502", "five"), combined.replace("0.125", "-")]) {
+      assert.equal(readAccessLine(line, "nginx", NGINX).kind, "bad", line);
+    }
+    assert.equal(readLocalTime("21/Foo/2026:06:28:50 +0100"), undefined);
+  });
+  it("reads back any values that its escaping can write", () => {
+    const text = fc.string({ unit: fc.constantFrom("a", " ", "[", "]", "-", "/", "\\x22", "ü"), maxLength: 30 });
+    fc.assert(
+      fc.property(text, text, fc.integer({ min: 100, max: 599 }), (request, agent, status) => {
+        const line = `1.2.3.4 - u [21/Nov/2026:06:28:50 +0100] "${request}" ${status} 1 "-" "${agent}" 0.5`;
+        const values = readNginxLine(NGINX, line);
+        assert.equal(values?.get("request"), request);
+        assert.equal(values?.get("http_user_agent"), agent);
+        assert.equal(values?.get("status"), String(status));
+      }),
+    );
+  });
+});
+
+it("no line of any kind throws", () => {
+  fc.assert(
+    fc.property(fc.oneof(fc.string(), fc.json()), fc.constantFrom("caddy", "nginx", "jsonl" as const), (line, format) => {
+      assert.ok(["request", "other", "bad"].includes(readAccessLine(line, format as "caddy", NGINX).kind));
+    }),
+  );
+});

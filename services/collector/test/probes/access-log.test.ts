@@ -1,0 +1,185 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createWriteStream } from "node:fs";
+import { appendFile, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { describe, it, type TestContext } from "node:test";
+import type { SignalBody } from "@aviary/shared/contract/signal.ts";
+import * as histogram from "@aviary/shared/histogram.ts";
+import { locateTestServer, requireServer, startCaddy } from "@aviary/shared/testing/servers.ts";
+import { until } from "@aviary/shared/testing/until.ts";
+import type { Outcome } from "../../src/probe.ts";
+import { accessLog } from "../../src/probes/access-log.ts";
+import { temporaryDirectory } from "../temporary.ts";
+import { openProbe, testWorld } from "../world.ts";
+
+const START = Date.UTC(2026, 10, 21, 10, 0, 0);
+const http = (outcome: Outcome): SignalBody<"http"> => outcome.bodies[0] as SignalBody<"http">;
+const total = (body: SignalBody<"http">): number => histogram.count(histogram.fromWire(body.latency));
+
+/** A JSONL log, and a probe that started at `START`. */
+async function setUp(test: TestContext, settings: object = {}) {
+  const path = join(await temporaryDirectory(test), "access.jsonl");
+  await writeFile(path, "");
+  const world = testWorld(test);
+  const probe = openProbe(
+    test,
+    accessLog,
+    { path, format: "jsonl", ...settings },
+    { ...world, clock: { ...world.clock, now: () => START } },
+  );
+  const log = (atMs: number, change: object = {}): Promise<void> =>
+    appendFile(
+      path,
+      `${JSON.stringify({ ts: new Date(START + atMs).toISOString(), status: 200, duration_ms: 10, user_agent: "app/1", ...change })}\n`,
+    );
+  // Opening is not waited for; reading is.
+  await probe.read(START);
+  return { path, probe, log, world };
+}
+
+describe("counting", () => {
+  it("requests, 5xx and latency, with as many latencies as requests", async (test) => {
+    const { probe, log } = await setUp(test);
+    for (const status of [200, 404, 499, 500, 503, 599, 600]) await log(1_000, { status, duration_ms: status });
+    const body = http(await probe.read(START + 5_000));
+    assert.deepEqual([body.source, body.requests, body.errors_5xx, total(body)], ["access-log", 7, 3, 7]);
+    assert.equal(http(await probe.read(START + 10_000)).requests, 0);
+  });
+
+  it("a request belongs to the period in which it finished; a late line to the next signal; none to two", async (test) => {
+    const { probe, log } = await setUp(test);
+    await log(4_999);
+    await log(5_000);
+    assert.equal(http(await probe.read(START + 5_000)).requests, 1);
+    await log(2_000, { status: 500 });
+    await log(7_000);
+    const second = http(await probe.read(START + 10_000));
+    assert.deepEqual([second.requests, second.errors_5xx], [3, 1]);
+    assert.equal(http(await probe.read(START + 15_000)).requests, 0);
+  });
+
+  it("what finished before the start is nobody's", async (test) => {
+    const { probe, log } = await setUp(test);
+    await log(-1);
+    await log(0);
+    assert.equal(http(await probe.read(START + 5_000)).requests, 1);
+  });
+
+  it("synthetic requests and WebSockets are not counted", async (test) => {
+    const { probe, log } = await setUp(test);
+    await log(1, { user_agent: "aviary-synthetic/1", status: 500 });
+    await log(1, { status: 101, duration_ms: 3_600_000 });
+    await log(1);
+    const body = http(await probe.read(START + 5_000));
+    assert.deepEqual([body.requests, body.errors_5xx], [1, 0]);
+  });
+
+  it("only the hosts that were asked for", async (test) => {
+    const { probe, log } = await setUp(test, { hosts: ["canary.example"] });
+    await log(1, { host: "canary.example" });
+    await log(1, { host: "stable.example" });
+    await log(1);
+    assert.equal(http(await probe.read(START + 5_000)).requests, 1);
+  });
+
+  it("a log of another format is a failure and not silence", async (test) => {
+    const { path, probe } = await setUp(test);
+    await appendFile(path, "10.0.0.7 - - [21/Nov/2026:06:28:50 +0100]\n");
+    await assert.rejects(probe.read(START + 5_000), {
+      code: "wrong_format",
+      message: /none of 1 new lines .* has the format jsonl/,
+    });
+  });
+
+  it("single bad lines are counted apart", async (test) => {
+    const { path, probe, log, world } = await setUp(test);
+    await appendFile(path, "half a li\n");
+    await log(1);
+    assert.equal(http(await probe.read(START + 5_000)).requests, 1);
+    assert.equal(world.counted.get("unreadable_lines"), 1);
+  });
+
+  it("what a failed reading saw is in the next signal", async (test) => {
+    const { path, probe, log } = await setUp(test);
+    await log(1);
+    await rename(path, `${path}.1`);
+    assert.equal(http(await probe.read(START + 5_000)).requests, 1);
+    await appendFile(`${path}.1`, "");
+    await assert.rejects(probe.read(START + 10_000), { code: "no_such_file" });
+    await log(11_000);
+    assert.equal(http(await probe.read(START + 15_000)).requests, 1);
+  });
+});
+
+it("a burst of 100 MB is read in bounded steps and bounded memory, and all of it is counted", async (test) => {
+  const budget = 16 * 2 ** 20;
+  const { path, probe, world } = await setUp(test, { budget: "16MiB" });
+  const line = `${JSON.stringify({ ts: new Date(START + 1_000).toISOString(), status: 200, duration_ms: 12, user_agent: "app/1", uri: "x".repeat(400) })}\n`;
+  const block = line.repeat(1_000);
+  const blocks = Math.ceil((100 * 2 ** 20) / block.length);
+  const out = createWriteStream(path, { flags: "a" });
+  for (let n = 0; n < blocks; n++) if (!out.write(block)) await once(out, "drain");
+  out.end();
+  await once(out, "finish");
+  const { size } = await stat(path);
+  assert.ok(size >= 100 * 2 ** 20);
+
+  const before = process.memoryUsage();
+  let requests = 0;
+  let readings = 0;
+  let largest = 0;
+  while (requests < blocks * 1_000) {
+    readings += 1;
+    requests += http(await probe.read(START + 5_000 * readings)).requests;
+    const { heapUsed, external } = process.memoryUsage();
+    largest = Math.max(largest, heapUsed + external - before.heapUsed - before.external);
+    assert.ok(requests <= Math.ceil((readings * budget) / line.length) + readings, "a reading went beyond its budget");
+  }
+  assert.equal(requests, blocks * 1_000);
+  assert.equal(readings, Math.ceil(size / budget));
+  assert.equal(world.counted.get("readings_behind"), readings - 1);
+  // The whole file is 100 MB; what may have piled up between two collections of garbage is far less than a reading's budget of text and objects.
+  assert.ok(largest < 96 * 2 ** 20, `memory grew by ${Math.round(largest / 2 ** 20)} MiB`);
+});
+
+describe("real proxies", () => {
+  it("Caddy: users, errors and a rotation, as its own log says", async (test) => {
+    if (!requireServer(test, "caddy")) return;
+    const directory = await temporaryDirectory(test);
+    const path = join(directory, "access.log");
+    const upstream = createServer((request, response) => void response.writeHead(request.url === "/fail" ? 503 : 200).end("{}"));
+    upstream.listen(0, "127.0.0.1");
+    await once(upstream, "listening");
+    test.after(() => upstream.close());
+    const target = (upstream.address() as AddressInfo).port;
+    const caddy = await startCaddy({
+      binary: locateTestServer("caddy") as string,
+      caddyfile: (port) =>
+        `http://127.0.0.1:${port} {\n  log {\n    output file ${path}\n  }\n  reverse_proxy 127.0.0.1:${target}\n}`,
+    });
+    test.after(() => caddy.stop());
+
+    const get = async (count: number, uri: string, agent = "app/1"): Promise<void> => {
+      for (let n = 0; n < count; n++) await (await fetch(caddy.url + uri, { headers: { "user-agent": agent } })).text();
+    };
+    const logged = async (lines: number): Promise<void> => {
+      const count = async (): Promise<number> =>
+        (await readFile(path, "utf8").catch(() => "")).split('"handled request"').length - 1;
+      await until(`Caddy has logged ${lines} requests`, async () => (await count()) >= lines);
+    };
+    await get(3, "/before");
+    await logged(3);
+    const probe = openProbe(test, accessLog, { path, format: "caddy" });
+    await probe.read();
+    await get(20, "/");
+    await get(4, "/fail");
+    await get(5, "/", "aviary-synthetic/1");
+    await logged(32);
+    const body = http(await probe.read());
+    assert.deepEqual([body.requests, body.errors_5xx, total(body)], [24, 4, 24]);
+    assert.ok((histogram.quantile(histogram.fromWire(body.latency), 0.5) ?? 0) > 0);
+  });
+});

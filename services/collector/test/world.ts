@@ -1,0 +1,46 @@
+/** The world of a probe under test: real time, real network, a test's own facts. */
+import type { TestContext } from "node:test";
+import { systemClock } from "@aviary/shared/shell/clock.ts";
+import { createHttpClient } from "@aviary/shared/shell/http-client.ts";
+import { silentLogger } from "@aviary/shared/shell/logger.ts";
+import { type Facts, NO_FACTS, type OpenProbe, type Outcome, type Probe, type World } from "../src/probe.ts";
+
+export interface TestWorld extends World {
+  /** What probes counted. */
+  readonly counted: Map<string, number>;
+  know(facts: Partial<Facts>): void;
+}
+
+export function testWorld(test: TestContext, change: Partial<World> = {}): TestWorld {
+  const http = createHttpClient({ loopback: true });
+  test.after(() => http[Symbol.dispose]());
+  const counted = new Map<string, number>();
+  let facts = NO_FACTS;
+  return {
+    gateway: { az: "az-a", fleet: "payments", gateway: "mac-a1" },
+    clock: systemClock,
+    random: Math.random,
+    http,
+    log: silentLogger,
+    facts: () => facts,
+    count: (what, by) => void counted.set(what, (counted.get(what) ?? 0) + by),
+    counted,
+    know: (more) => {
+      facts = { ...facts, ...more };
+    },
+    ...change,
+  };
+}
+
+export interface TestProbe {
+  /** One reading of a period of 5 s that ends at `at` (now, unless told). */
+  read(at?: number): Promise<Outcome>;
+}
+
+/** The probe with these settings, closed when the test is over. */
+export function openProbe(test: TestContext, probe: Probe, settings: object, world: World = testWorld(test)): TestProbe {
+  const opened: OpenProbe = probe.open(probe.configSchema.parse(settings), world);
+  test.after(() => opened[Symbol.asyncDispose]());
+  const signal = new AbortController().signal;
+  return { read: (at = systemClock.now()) => opened.read({ at, periodMs: 5_000 }, signal) };
+}
