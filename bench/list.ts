@@ -1,0 +1,44 @@
+/** Every benchmark: one file each, loaded only when it is run. */
+import type { MakeContestant } from "./rounds.ts";
+import type { Measurement, TargetId } from "./targets.ts";
+
+export interface Outcome {
+  readonly measurements: readonly Measurement[];
+  /** What one has to know to read the figures: who was compared, on what. */
+  readonly notes: readonly string[];
+}
+
+export interface Benchmark {
+  /** What runs in processes of its own, by name. */
+  readonly contestants: Readonly<Record<string, MakeContestant>>;
+  /** Measures. Whatever it starts ends when the stack is disposed. */
+  run(cleanup: AsyncDisposableStack): Promise<Outcome>;
+}
+
+export interface Entry {
+  readonly name: string;
+  readonly about: string;
+  readonly targets: readonly TargetId[];
+  load(): Promise<{ readonly benchmark: Benchmark }>;
+}
+
+export const BENCHMARKS: readonly Entry[] = [
+  {
+    name: "evaluator",
+    about: "reading and folding signals, against a consumer that does nothing",
+    targets: ["P4", "P5"],
+    load: () => import("./evaluator.ts"),
+  },
+  {
+    name: "publish",
+    about: "the pipelined publisher, against js.publish",
+    targets: ["P6"],
+    load: () => import("./publish.ts"),
+  },
+  {
+    name: "window",
+    about: "one verdict of the judge, against one merge of two histograms",
+    targets: ["P8"],
+    load: () => import("./window.ts"),
+  },
+];

@@ -1,0 +1,54 @@
+/**
+ * `npm run bench` lists the benchmarks, `npm run bench -- <name> [--json]` runs one, `npm run bench -- all` one after the other.
+ * With `--json` one line a target goes to standard output; otherwise a table for people. Exit code 1 when something could not be measured;
+ * a missed target is no failure, because a shared machine may be slow: read the figures.
+ */
+import { availableParallelism, cpus } from "node:os";
+import { parseArgs } from "node:util";
+import { BENCHMARKS, type Entry, type Outcome } from "./list.ts";
+import { jsonLine, table } from "./report.ts";
+
+/** No benchmark takes longer; one that does is stuck. */
+const LIMIT_MS = 115_000;
+
+const { values, positionals } = parseArgs({ options: { json: { type: "boolean", default: false } }, allowPositionals: true });
+const [name] = positionals;
+
+if (name === undefined) {
+  for (const entry of BENCHMARKS) console.log(`${entry.name.padEnd(12)}${entry.targets.join(" ").padEnd(10)}${entry.about}`);
+} else {
+  const chosen = name === "all" ? BENCHMARKS : BENCHMARKS.filter((entry) => entry.name === name);
+  if (chosen.length === 0) fail(`no benchmark is named ${name}; there are ${BENCHMARKS.map((entry) => entry.name).join(", ")}`);
+  if (!values.json) console.log(`node ${process.version}, ${availableParallelism()} cores (${cpus()[0]?.model ?? "unknown"})`);
+  for (const entry of chosen) {
+    try {
+      report(entry, await runBounded(entry));
+    } catch (error) {
+      console.error(`${entry.name}: ${(error as Error).stack ?? error}`);
+      process.exitCode = 1;
+    }
+  }
+  // Whatever is still open is of no use to anybody.
+  process.exit();
+}
+
+async function runBounded(entry: Entry): Promise<Outcome> {
+  const stuck = setTimeout(() => fail(`${entry.name} was not done within ${LIMIT_MS / 1000} s`), LIMIT_MS);
+  try {
+    await using cleanup = new AsyncDisposableStack();
+    const { benchmark } = await entry.load();
+    return await benchmark.run(cleanup);
+  } finally {
+    clearTimeout(stuck);
+  }
+}
+
+function report(entry: Entry, outcome: Outcome): void {
+  if (values.json) for (const measured of outcome.measurements) console.log(jsonLine(measured));
+  else console.log(`\n${entry.name}: ${entry.about}\n${table(outcome)}`);
+}
+
+function fail(why: string): never {
+  console.error(why);
+  process.exit(1);
+}

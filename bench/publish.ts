@@ -1,0 +1,103 @@
+/**
+ * P6: publishing signals with an acknowledgement each. Ours is the bus as the collector uses it: message id, retries, timeouts, a bounded
+ * window. The other side is the client's `js.publish` as it comes (default connection, no message id, one try), 512 at a time.
+ * For information also `js.publish` on a connection without stack traces, which its options offer.
+ */
+import { connectNats } from "@aviary/shared/bus/nats.ts";
+import { jetstream } from "@nats-io/jetstream";
+import { connect } from "@nats-io/transport-node";
+import { startBroker } from "./broker.ts";
+import type { Benchmark } from "./list.ts";
+import { type Contestant, middle, ROUNDS, ratioOf, startContender, takeTurns, timed } from "./rounds.ts";
+import { type BenchSignal, createSignalSource } from "./signals.ts";
+
+const MESSAGES = 20_000;
+const WINDOW = 512;
+
+interface Settings {
+  readonly url: string;
+  /** Makes message ids of contenders differ. */
+  readonly seed: number;
+  readonly traces?: boolean;
+}
+
+/** Publishes all messages with at most `WINDOW` unanswered. */
+async function publishAll(
+  messages: readonly BenchSignal[],
+  publish: (message: BenchSignal) => Promise<unknown>,
+): Promise<number> {
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    for (let message = messages[next++]; message !== undefined; message = messages[next++]) await publish(message);
+  };
+  await Promise.all(Array.from({ length: WINDOW }, worker));
+  return messages.length;
+}
+
+async function contestant(
+  seed: number,
+  publish: (message: BenchSignal) => Promise<unknown>,
+  close: () => Promise<void>,
+): Promise<Contestant> {
+  const next = createSignalSource(Date.now() + seed, seed);
+  return {
+    round: () => {
+      // Made before the clock starts: what is measured is publishing.
+      const messages = Array.from({ length: MESSAGES }, () => next(Date.now()));
+      return timed(() => publishAll(messages, publish));
+    },
+    close,
+  };
+}
+
+async function makeOurs({ url, seed }: Settings): Promise<Contestant> {
+  const bus = await connectNats({ servers: url, name: "bench-publish" });
+  return contestant(
+    seed,
+    (message) => bus.publish(message),
+    async () => bus[Symbol.asyncDispose](),
+  );
+}
+
+async function makeBare({ url, seed, traces = true }: Settings): Promise<Contestant> {
+  const connection = await connect({ servers: url, noAsyncTraces: !traces });
+  const client = jetstream(connection);
+  return contestant(
+    seed,
+    (message) => client.publish(message.subject, message.data),
+    () => connection.close(),
+  );
+}
+
+export const benchmark: Benchmark = {
+  contestants: { aviary: makeOurs, bare: makeBare },
+  async run(cleanup) {
+    const { url, version } = await startBroker(cleanup);
+    const start = async (name: string, settings: Settings) =>
+      cleanup.adopt(await startContender("publish", name, settings), (contender) => contender.close());
+    const contenders = [
+      await start("aviary", { url, seed: 1 }),
+      await start("bare", { url, seed: 2 }),
+      await start("bare", { url, seed: 3, traces: false }),
+    ];
+    const [ours = [], bare = [], traceless = []] = await takeTurns(contenders);
+    const perSecond = [ours, bare, traceless].map((rounds) => Math.round(middle(rounds, "perSecond")));
+    return {
+      measurements: [
+        {
+          id: "P6",
+          ratio: ratioOf(bare, ours, "cpuUs"),
+          ours: middle(ours, "cpuUs"),
+          denominator: middle(bare, "cpuUs"),
+          unit: "us",
+          rounds: ROUNDS,
+        },
+      ],
+      notes: [
+        `${version}, file storage; ${MESSAGES} signals a round, window ${WINDOW}; ours with message id and retries`,
+        `a second: ours ${perSecond[0]}, js.publish ${perSecond[1]}, js.publish without traces ${perSecond[2]}`,
+        `js.publish without traces: ${middle(traceless, "cpuUs").toFixed(1)} us, ${ratioOf(traceless, ours, "cpuUs").toFixed(1)} x ours`,
+      ],
+    };
+  },
+};

@@ -1,0 +1,133 @@
+/**
+ * Rounds: how everything here is measured.
+ *
+ *     contender A ─ round 1 ──────── round 2 ──────── ...      each contender is a process of its own and stays warm;
+ *     contender B ───────── round 1 ──────── round 2 ...       only one works at a time, and they take turns
+ *
+ * A machine that others use is now slow, now fast, for seconds at a time. Turns put both sides of a ratio into the same weather, and
+ * the median over the rounds forgets the odd storm. CPU is what the process itself used (user and system), as the kernel counts it.
+ */
+import { type ChildProcess, fork } from "node:child_process";
+import { fileURLToPath } from "node:url";
+
+/** The figures of one round, by name. */
+export type Figures = Readonly<Record<string, number>>;
+
+/** One contender inside its own process. */
+export interface Contestant {
+  round(): Promise<Figures>;
+  close?(): Promise<void>;
+}
+
+/** Makes a contender from what the parent tells it (JSON). */
+export type MakeContestant = (settings: never) => Promise<Contestant>;
+
+/** The parent's end of a contender. */
+export interface Contender {
+  readonly name: string;
+  readonly pid: number;
+  round(): Promise<Figures>;
+  close(): Promise<void>;
+}
+
+export const ROUNDS = 7;
+const START_MS = 30_000;
+const ROUND_MS = 60_000;
+const CLOSE_MS = 5_000;
+const PROGRAM = fileURLToPath(new URL("./contender.ts", import.meta.url));
+
+export type Answer = { readonly ready: true } | { readonly figures: Figures } | { readonly failed: string };
+
+/** Starts a contender of a benchmark in a process of its own; it ends with us. */
+export async function startContender(
+  benchmark: string,
+  name: string,
+  settings: object,
+  execArgv: readonly string[] = [],
+): Promise<Contender> {
+  const child = fork(PROGRAM, [benchmark, name, JSON.stringify(settings)], { execArgv: [...execArgv], stdio: "inherit" });
+  await answer(child, name, START_MS);
+  return {
+    name,
+    pid: child.pid as number,
+    async round() {
+      const next = answer(child, name, ROUND_MS);
+      child.send("round");
+      const said = await next;
+      if (!("figures" in said)) throw new Error(`${name} answered something else than figures`);
+      return said.figures;
+    },
+    async close() {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+      const force = setTimeout(() => child.kill("SIGKILL"), CLOSE_MS);
+      if (child.connected) child.send("close");
+      await gone;
+      clearTimeout(force);
+    },
+  };
+}
+
+function answer(child: ChildProcess, name: string, withinMs: number): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => settle(() => reject(new Error(`${name} gave no answer within ${withinMs} ms`))), withinMs);
+    const onMessage = (message: Answer): void =>
+      settle(() => ("failed" in message ? reject(new Error(`${name}: ${message.failed}`)) : resolve(message)));
+    const onExit = (code: number | null): void => settle(() => reject(new Error(`${name} ended with ${code}`)));
+    function settle(then: () => void): void {
+      clearTimeout(timer);
+      child.off("message", onMessage);
+      child.off("exit", onExit);
+      then();
+    }
+    child.once("message", onMessage);
+    child.once("exit", onExit);
+  });
+}
+
+/** Lets contenders take turns: `warmUps` rounds that do not count, then `rounds` that do. Figures come by contender, then by round. */
+export async function takeTurns(contenders: readonly Contender[], rounds: number = ROUNDS, warmUps = 1): Promise<Figures[][]> {
+  const figures: Figures[][] = contenders.map(() => []);
+  for (let round = -warmUps; round < rounds; round += 1) {
+    for (const [index, contender] of contenders.entries()) {
+      const measured = await contender.round();
+      if (round >= 0) figures[index]?.push(measured);
+    }
+  }
+  return figures;
+}
+
+/** The middle value; of an even number of values the mean of the two in the middle. @throws RangeError without values. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle];
+  if (upper === undefined) throw new RangeError("median of nothing");
+  return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] as number)) / 2;
+}
+
+/** The value below which a share `q` of the values lies: the one of rank ceil(q * count). */
+export function percentile(values: readonly number[], q: number): number {
+  const sorted = Float64Array.from(values).sort();
+  return sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)] as number;
+}
+
+/** Median of one figure over the rounds. */
+export function middle(rounds: readonly Figures[], figure: string): number {
+  return median(rounds.map((round) => round[figure] as number));
+}
+
+/** Median over the rounds of `top[figure] / bottom[figure]`, each taken inside one round. */
+export function ratioOf(top: readonly Figures[], bottom: readonly Figures[], figure: string): number {
+  return median(top.map((round, k) => (round[figure] as number) / (bottom[k]?.[figure] as number)));
+}
+
+/** Wall time and CPU of one stretch of work in this process, over `count` things that were done in it. */
+export async function timed(work: () => Promise<number>): Promise<Figures> {
+  const cpu = process.cpuUsage();
+  const start = performance.now();
+  const count = await work();
+  const seconds = (performance.now() - start) / 1000;
+  const { user, system } = process.cpuUsage(cpu);
+  return { count, perSecond: count / seconds, cpuUs: (user + system) / count };
+}

@@ -1,0 +1,138 @@
+/**
+ * P8: the judge on one closed window: three metrics, three AZs with a canary and a stable slice each, and in each of these six a latency
+ * histogram that fills all 1 016 buckets of scale 6 from 1 ms to 1 min. It is the 13th window of a run, so 12 are known already.
+ * The measure is one merge of two such histograms in memory.
+ */
+import assert from "node:assert/strict";
+import { defaultPolicy } from "@aviary/shared/contract/policy.ts";
+import type { ClosedWindow, WindowSummary } from "@aviary/shared/contract/window.ts";
+import * as histogram from "@aviary/shared/histogram.ts";
+import { judge } from "../services/evaluator/src/core/judge/judge.ts";
+import type { JudgeMemory } from "../services/evaluator/src/core/judge/outcome.ts";
+import type { Benchmark } from "./list.ts";
+import { type Contestant, middle, ROUNDS, ratioOf, startContender, takeTurns, timed } from "./rounds.ts";
+import { AZS, seeded } from "./signals.ts";
+
+const BUCKETS = 1_016;
+const WINDOWS = 13;
+const VERDICTS = 1_000;
+const MERGES = 100_000;
+const SLOTS = 5;
+
+interface Settings {
+  /** `spread`: the full histogram of a slice lies spread over its five slots; `repeated`: every slot has a full one. */
+  readonly slots: "spread" | "repeated";
+}
+
+/** A histogram with at least one observation in every bucket from 1 ms on, most of them below 200 ms. */
+function fullHistogram(random: () => number): histogram.Histogram {
+  const full = histogram.create();
+  for (let bucket = 0; bucket < BUCKETS; bucket += 1) {
+    // The middle of bucket k of 64 an octave.
+    const times = bucket < 450 ? 40 + Math.floor(random() * 40) : 1;
+    histogram.insert(full, 2 ** ((bucket + 0.5) / 64), times);
+  }
+  return full;
+}
+
+function slotsOf(full: histogram.Histogram, kind: Settings["slots"]): WindowSummary["slots"] {
+  return Array.from({ length: SLOTS }, (_, k) => {
+    const part = histogram.create();
+    const wire = histogram.toWire(full);
+    const counts = wire.counts.map((times, bucket) => {
+      if (kind === "repeated") return times;
+      // A bucket with few observations has them all in one slot; the others are shared out.
+      return times < SLOTS
+        ? bucket % SLOTS === k
+          ? times
+          : 0
+        : Math.floor((times * (k + 1)) / SLOTS) - Math.floor((times * k) / SLOTS);
+    });
+    histogram.mergeWire(part, { ...wire, counts });
+    const requests = histogram.count(part);
+    return { requests, errors_5xx: Math.floor(requests / 2_000), latency: histogram.toSparse(part) };
+  });
+}
+
+function closedWindow(index: number, random: () => number, kind: Settings["slots"]): ClosedWindow {
+  const at = (minutes: number): string => new Date(Date.UTC(2026, 10, 21, 10, minutes)).toISOString();
+  const cells = AZS.flatMap((az) =>
+    (["canary", "stable"] as const).map(
+      (slice): WindowSummary => ({
+        slice,
+        az,
+        source: "access-log",
+        slots: slotsOf(fullHistogram(random), kind),
+        slotted: true,
+        gateways: 1,
+        expected: 1,
+      }),
+    ),
+  );
+  const window = { start: at(5 * index), end: at(5 * index + 5), index, weight: 10 };
+  return { window, complete: true, gaps: [], late: 0, queue_depth: 4, cells };
+}
+
+async function makeJudge({ slots }: Settings): Promise<Contestant> {
+  const random = seeded(8);
+  const policy = defaultPolicy();
+  const windows = Array.from({ length: WINDOWS }, (_, index) => closedWindow(index, random, slots));
+  let memory: JudgeMemory | null = null;
+  const judgeUpTo = (count: number) =>
+    judge(windows.slice(Math.max(0, count - 12), count), policy, { judged: count - 1, memory, reference: null, hasStable: true });
+  for (let count = 1; count < WINDOWS; count += 1) memory = judgeUpTo(count).memory;
+  return {
+    round: () =>
+      timed(async () => {
+        for (let verdict = 0; verdict < VERDICTS; verdict += 1) {
+          const { twoKey } = judgeUpTo(WINDOWS);
+          assert.notEqual(twoKey.verdict, undefined);
+        }
+        return VERDICTS;
+      }),
+  };
+}
+
+async function makeMerge(): Promise<Contestant> {
+  const random = seeded(8);
+  const [into, from] = [fullHistogram(random), fullHistogram(random)];
+  return {
+    round: () =>
+      timed(async () => {
+        for (let merge = 0; merge < MERGES; merge += 1) histogram.merge(into, from);
+        return MERGES;
+      }),
+  };
+}
+
+export const benchmark: Benchmark = {
+  contestants: { judge: makeJudge, merge: makeMerge },
+  async run(cleanup) {
+    const start = async (name: string, settings: object) =>
+      cleanup.adopt(await startContender("window", name, settings), (contender) => contender.close());
+    const contenders = [
+      await start("judge", { slots: "spread" }),
+      await start("merge", {}),
+      await start("judge", { slots: "repeated" }),
+    ];
+    const [spread = [], merges = [], repeated = []] = await takeTurns(contenders);
+    const verdictUs = middle(spread, "cpuUs");
+    return {
+      measurements: [
+        {
+          id: "P8",
+          ratio: ratioOf(spread, merges, "cpuUs"),
+          ours: verdictUs,
+          denominator: middle(merges, "cpuUs"),
+          unit: "us",
+          rounds: ROUNDS,
+          bounds: [{ what: "one verdict takes", value: verdictUs / 1000, unit: "ms", atMost: 1 }],
+        },
+      ],
+      notes: [
+        `window ${WINDOWS} of a run, 6 slices with ${BUCKETS} full buckets each, shared out over their 5 slots`,
+        `with ${BUCKETS} full buckets in every slot: ${middle(repeated, "cpuUs").toFixed(0)} us, ${ratioOf(repeated, merges, "cpuUs").toFixed(0)} merges`,
+      ],
+    };
+  },
+};
