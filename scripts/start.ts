@@ -9,6 +9,7 @@
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { release, stableVersion } from "../examples/fleet/src/faults.ts";
+import { CURRENT_FILE, writeWhole } from "../examples/fleet/src/layout.ts";
 import { PROJECT, startFleet } from "./local/compose.ts";
 import { takeDirectory } from "./local/one-at-a-time.ts";
 import { dim, welcome } from "./local/print-out.ts";
@@ -46,6 +47,7 @@ async function main(): Promise<void> {
   life.stop = fleet.stop;
   if (stopping.signal.aborted) return life.end(0);
 
+  writeWhole(join(PROJECT, CURRENT_FILE), `${directory}\n`);
   if (fleet.first) release(fleet.plan, "canary", FIRST_CANARY);
   const token = fleet.tokens.operator;
   const now = fleet.first
@@ -80,7 +82,7 @@ async function begin(servers: ServerPrograms | string, directory: string, fresh:
   if (typeof servers === "string") {
     const { startEmbedded } = await import("./local/embedded.ts");
     const fleet = await startEmbedded(options);
-    const lacks = `In one process, on a bus in memory (${servers.split("\n", 1)[0]}): no history over a restart, no build lane, no zone that can be cut off.`;
+    const lacks = `In one process, on a bus in memory (${servers.split("\n", 1)[0]}): no build lane, and nothing is kept over a restart.`;
     return { ...fleet, servers: "all in one process", lacks };
   }
   say(dim("  Starting NATS, Redis, six gateways, their proxy, six collectors, the evaluator and the shim …"));

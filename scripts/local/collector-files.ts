@@ -1,13 +1,13 @@
 /** A collector's configuration in the local fleet: the template with what belongs to one gateway, and the shared fragments beside it. */
 import { cpSync, mkdirSync, readFileSync, rmSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { laneKey } from "../../examples/fleet/src/lane.ts";
 import { type FleetGateway, type FleetPlan, places, writeWhole } from "../../examples/fleet/src/layout.ts";
 
 /** Writes `collector.yaml` and `conf.d/` of one gateway anew. */
 export function writeCollectorFiles(plan: FleetPlan, gateway: FleetGateway): void {
   const { name } = gateway;
-  const template = join(dirname(plan.fleetFile), "collector.yaml");
+  const template = fileURLToPath(new URL("../../examples/fleet/config/collector.yaml", import.meta.url));
   const text = fill(readFileSync(template, "utf8"), template, {
     az: gateway.az,
     fleet: plan.fleet,

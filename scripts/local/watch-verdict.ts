@@ -6,9 +6,9 @@ import { dim, green, red, yellow } from "./print-out.ts";
 const LOOK_EVERY_MS = 1_000;
 const PAINT = { pass: green, hold: yellow, fail: red } as const;
 
-/** The verdict as the shim serves it now. @throws Error when the shim does not answer with one */
-export async function readVerdict(plan: FleetPlan, token: string): Promise<VerdictBody> {
-  const answer = await fetch(`http://${plan.host}:${plan.shimPort}/flagger/metrics`, {
+/** The verdict as the shim knows it now, with whole texts. @throws Error when the shim does not answer with one */
+async function readVerdict(plan: FleetPlan, token: string): Promise<VerdictBody> {
+  const answer = await fetch(`http://${plan.host}:${plan.shimPort}/api/v1/canaries/${plan.canary}`, {
     headers: { authorization: `Bearer ${token}` },
     signal: AbortSignal.timeout(5_000),
   });
@@ -17,7 +17,7 @@ export async function readVerdict(plan: FleetPlan, token: string): Promise<Verdi
 }
 
 /** One line: time, verdict, run state, and the first reason. */
-export function verdictLine(body: VerdictBody): string {
+function verdictLine(body: VerdictBody): string {
   const reason = body.reasons[0];
   const run = body.run === null ? "no run" : `run ${body.run.revision} ${body.run.state}, weight ${body.run.weight}`;
   return `  ${dim(body.at.slice(11, 19))}  ${PAINT[body.verdict](body.verdict.padEnd(4))}  ${run}${reason === undefined ? "" : `  ${dim(`${reason.code}: ${reason.text}`)}`}`;

@@ -90,6 +90,18 @@ export function writeJson(path: string, value: unknown): void {
   writeWhole(path, `${JSON.stringify(value, null, 2)}\n`);
 }
 
+/** Names the directory of the fleet that was started last, below the project's `.aviary`. */
+export const CURRENT_FILE = ".aviary/current";
+
+/** The directory of the fleet that was started last from this project, or the usual one. */
+export function currentDirectory(project: string): string {
+  try {
+    return readFileSync(join(project, CURRENT_FILE), "utf8").trim();
+  } catch {
+    return join(project, ".aviary", "run");
+  }
+}
+
 /** The plan of the fleet that runs (or ran) in this directory. Throws with the way out when there is none. */
 export function readPlan(directory: string): FleetPlan {
   let text: string;

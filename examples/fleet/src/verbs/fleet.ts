@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 import type { Verb, VerbIo } from "@aviary/shared/shell/verb.ts";
 import { readFleetControl, readGatewayControl, readRollout } from "../control.ts";
 import { FAULT_NAMES, FAULTS, giveFault, heal, release, setWeight, stableVersion, type Target } from "../faults.ts";
-import { type FleetPlan, readPlan } from "../layout.ts";
+import { currentDirectory, type FleetPlan, readPlan } from "../layout.ts";
 
 interface Call {
   readonly plan: FleetPlan;
@@ -112,7 +112,7 @@ export const FLEET_VERBS: readonly Verb[] = VERBS.map(({ name, summary, usage, w
           az: { type: "string" },
           slice: { type: "string" },
           gateway: { type: "string" },
-          directory: { type: "string", default: ".aviary/run" },
+          directory: { type: "string" },
           json: { type: "boolean", default: false },
         },
       });
@@ -126,7 +126,13 @@ export const FLEET_VERBS: readonly Verb[] = VERBS.map(({ name, summary, usage, w
         ...(values.slice === undefined ? {} : { slice: values.slice }),
         ...(values.gateway === undefined ? {} : { gateway: values.gateway }),
       };
-      await run({ plan: readPlan(resolve(values.directory)), positionals, target, json: values.json, io });
+      await run({
+        plan: readPlan(resolve(values.directory ?? currentDirectory(process.cwd()))),
+        positionals,
+        target,
+        json: values.json,
+        io,
+      });
       return 0;
     } catch (error) {
       const wrongCall = error instanceof TypeError;
