@@ -15,7 +15,7 @@ import type { StreamName } from "./streams.ts";
 
 export type Headers = Readonly<Record<string, string>>;
 
-/** What to store. `id` becomes `Nats-Msg-Id`; without one a retry may store twice, so only tools leave it out. */
+/** What to store. `id` becomes `Nats-Msg-Id`; without one a retry may store twice, so only tools leave it out. Bytes must stay as they are until it is stored. */
 export interface Outgoing {
   readonly subject: string;
   readonly data: string | Uint8Array;

@@ -61,7 +61,6 @@ const MAX_WINDOW = 1024;
 const SWEEP_MS = 100;
 const RETRY_BASE_MS = 100;
 const RETRY_CAP_MS = 2000;
-const ENCODER = new TextEncoder();
 /** JetStream error codes: https://github.com/nats-io/nats-server/blob/main/server/errors.json */
 const WRONG_LAST_SEQUENCE = new Set([10071, 10164]);
 const DUPLICATE_IN_PROCESS = 10158;
@@ -211,7 +210,7 @@ export function createPublisher(connection: NatsConnection, options: PublisherOp
         const pending: Pending = {
           token: counter.toString(36),
           subject: message.subject,
-          data: typeof message.data === "string" ? ENCODER.encode(message.data) : message.data,
+          data: typeof message.data === "string" ? Buffer.from(message.data) : message.data,
           headers: encodeHeaders(message.id, message.headers),
           resolve,
           reject,
@@ -287,7 +286,7 @@ function encodeHeaders(id: string | undefined, headers: Headers | undefined): Ms
   let text = "NATS/1.0\r\n";
   if (id !== undefined) text += headerLine("Nats-Msg-Id", id);
   if (headers !== undefined) for (const name of Object.keys(headers)) text += headerLine(name, headers[name] as string);
-  const bytes = ENCODER.encode(`${text}\r\n`);
+  const bytes = Buffer.from(`${text}\r\n`);
   return { encode: () => bytes } as unknown as MsgHdrs;
 }
 
