@@ -213,21 +213,27 @@ function findLibraryFolders(root: string): string[] {
   return [...folders].sort();
 }
 
-interface AptSource {
+export interface AptSource {
   readonly line: string;
   readonly uri: string;
   readonly options: string;
 }
 
-/** The machine's own binary package sources as one-line entries, from `sources.list` and from both forms in `sources.list.d`. */
+/** The machine's own package sources as one-line entries, from `sources.list` and from both forms in `sources.list.d`. */
 function readAptSources(): AptSource[] {
   const folder = "/etc/apt/sources.list.d";
   const files = ["/etc/apt/sources.list", ...(existsSync(folder) ? readdirSync(folder).map((file) => join(folder, file)) : [])];
-  return files
+  const all = files
     .filter((file) => existsSync(file))
-    .flatMap((file) =>
-      file.endsWith(".sources") ? parseStanzas(readFileSync(file, "utf8")) : parseLines(readFileSync(file, "utf8")),
-    );
+    .flatMap((file) => parseAptSources(readFileSync(file, "utf8"), file.endsWith(".sources")));
+  // Only the distribution's own archives: others do not hold these servers, and one that is away would delay everything.
+  const own = all.filter((source) => /\/(debian|debian-security|ubuntu|ubuntu-ports|raspbian)\/?$/.test(source.uri));
+  return own.length > 0 ? own : all;
+}
+
+/** The binary package sources of one file, in the one-line form or in stanzas (deb822). */
+export function parseAptSources(text: string, inStanzas: boolean): AptSource[] {
+  return inStanzas ? parseStanzas(text) : parseLines(text);
 }
 
 function parseLines(text: string): AptSource[] {
@@ -243,7 +249,7 @@ function parseStanzas(text: string): AptSource[] {
     const field = (key: string): string => new RegExp(`^${key}:[ \\t]*(.*)$`, "mi").exec(stanza)?.[1]?.trim() ?? "";
     if (!field("Types").split(/\s+/).includes("deb") || /^(no|false)$/i.test(field("Enabled"))) return [];
     const key = field("Signed-By");
-    if (key !== "" && !key.startsWith("/")) return [];
+    if ((key !== "" && !key.startsWith("/")) || stanza.includes("BEGIN PGP")) return [];
     const architectures = field("Architectures").replace(/\s+/g, ",");
     const parts = [key && `signed-by=${key}`, architectures && `arch=${architectures}`].filter((part) => part !== "");
     const options = parts.length === 0 ? "" : `[${parts.join(" ")}]`;
