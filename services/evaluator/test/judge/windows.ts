@@ -21,9 +21,9 @@ export interface CellPlan {
   readonly slotted?: boolean;
 }
 
-/** `n` spread evenly over five slots. */
+/** `n` spread evenly over five slots, what is left over in the first ones. */
 export function evenly(n: number): number[] {
-  return Array.from({ length: 5 }, (_, k) => Math.floor((n * (k + 1)) / 5) - Math.floor((n * k) / 5));
+  return Array.from({ length: 5 }, (_, k) => Math.floor(n / 5) + (k < n % 5 ? 1 : 0));
 }
 
 export function cell(plan: CellPlan): WindowSummary {

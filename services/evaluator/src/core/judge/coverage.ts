@@ -22,7 +22,7 @@ const ALL_WEIGHT = 100;
 export function coverageOf(window: ClosedWindow, now: Absorbed, figures: WindowFigures, hasStable: boolean): Coverage {
   const { canary, stable } = figures;
   const whole = holdReason(window, now, figures);
-  const stableExpected = hasStable && window.window.weight < ALL_WEIGHT;
+  const stableExpected = hasStable && !(window.window.weight >= ALL_WEIGHT);
   const baseline = now.measured.get(WHOLE)!.threshold;
   const latency = whole === null && canary.requests > 0 ? latencyReason(canary.p99Ms, baseline === null && stableExpected) : null;
   const found = [whole, latency].filter((reason) => reason !== null);

@@ -27,8 +27,8 @@ export function readPart({ scale, zero, pairs }: LatencySparse): Part | string {
   let last = pairs[0]!;
   let total = pairs[1]!;
   if (!(total >= 1)) return `a histogram with a count of ${total}`;
-  // This loop is most of the judge's time. A fraction anywhere shows in the end: with every number at least 1, cutting off
-  // fractions can only make the sum smaller.
+  // This loop is most of the judge's time. A fraction anywhere shows in the end: with every number at least 1, cutting fractions
+  // off makes the sum smaller, or leaves it no integer.
   let whole = (total | 0) + (last | 0);
   for (let k = 2; k < pairs.length; k += 2) {
     const step = pairs[k]!;
@@ -41,7 +41,8 @@ export function readPart({ scale, zero, pairs }: LatencySparse): Part | string {
   if (!(pairs[0]! >= minIndex(scale) && last <= maxIndex(scale)))
     return `a histogram of scale ${scale} with buckets ${pairs[0]} to ${last}`;
   if (zero + total > MOST) return `${zero + total} latencies in one slot`;
-  return whole === ((last + total) | 0) ? { scale, pairs, last, total: zero + total } : "a histogram with a fraction as a count";
+  const integers = whole === ((last + total) | 0) && Number.isInteger(last + total);
+  return integers ? { scale, pairs, last, total: zero + total } : "a histogram with a fraction as a count";
 }
 
 /** The scale in which all of these can be added up: the coarsest, and never finer than the usual one. */

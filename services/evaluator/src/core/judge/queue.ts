@@ -25,6 +25,9 @@ const FINE: QueueResult = { outcome: "pass", reasons: [], warnings: [] };
 export function queueRule(windows: readonly ClosedWindow[], policy: Policy): QueueResult {
   const depth = windows.at(-1)?.queue_depth ?? null;
   if (depth === null) return unseen(windows);
+  if (!Number.isInteger(depth) || depth < 0) {
+    return held({ code: "gap", metric: "queue_depth", text: fit(`A queue depth of ${depth} is not a count: it was refused`) });
+  }
   const limit = policy.thresholds.maxQueueDepth;
   const growing = growthWhileRising(windows);
   const figures = { metric: "queue_depth", value: depth, limit, unit: "jobs" };

@@ -7,6 +7,9 @@ import type { Noise } from "./noise.ts";
 import type { Metric } from "./rule.ts";
 import { EVIDENCE_ERROR, LONGEST, LUCK_HOLD, LUCK_PART, LUCK_RUN, PROMOTE, STEP, WORSE } from "./rule.ts";
 
+/** No more clean requests than this are ever asked for in a sentence. */
+const MOST = 2 ** 40;
+
 /** One metric of one view since the run's start. */
 export interface Series {
   /** The last windows, at most 12, oldest first; the last one is judged now. */
@@ -117,29 +120,20 @@ function evidenceSpread(run: Stretch, times: number, rule: Rule): number {
 }
 
 /**
- * How many requests without a bad one, spread over windows of the present size, rule out `times` the ceiling.
- * @returns an estimate for people, at least 1.
+ * How many requests without a bad one, in windows of the present size, rule out `times` the ceiling: an estimate for people.
  */
 export function cleanRequestsNeeded(run: Stretch, times: number, rule: Rule): number {
   const perWindow = run.n > 0 ? run.q / run.n : 0;
-  let low = 0;
-  let high = 1 / (times * rule.ceiling);
-  const enough = (n: number) => {
-    const mu = times * rule.ceiling * n;
-    const c = Math.max(1e-9, (rule.noise.phi - 1) / mu + (rule.noise.rho * Math.min(perWindow, n)) / mu);
-    return lowerTail(0, mu, c) <= EVIDENCE_ERROR;
-  };
-  while (!enough(high) && high < 1e12) {
-    low = high;
-    high *= 2;
-  }
+  const enough = (n: number) => ruledOut({ ...EMPTY, n, q: n * Math.min(n, perWindow) }, times, rule);
+  let high = 1;
+  while (!enough(high) && high < MOST) high *= 2;
+  let low = Math.floor(high / 2);
   while (high - low > 1) {
     const middle = Math.floor((low + high) / 2);
     if (enough(middle)) high = middle;
     else low = middle;
-    if (middle === Math.floor((low + high) / 2) && high - low <= 1) break;
   }
-  return Math.max(1, Math.ceil(high));
+  return high;
 }
 
 function isWorse(run: Stretch, rule: Rule): boolean {

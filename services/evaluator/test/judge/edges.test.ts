@@ -1,0 +1,244 @@
+/** The edge cases of docs/judge.md, one test a row, and what happens to numbers that cannot be. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { ClosedWindow, WindowSummary } from "@aviary/shared/contract/window.ts";
+import type { JudgeOutcome } from "../../src/core/judge/outcome.ts";
+import { canary, cell, closed, evenly, judgeRun, noise, POLICY, stable } from "./windows.ts";
+
+const verdicts = (outcomes: readonly JudgeOutcome[]) => outcomes.map(({ twoKey }) => twoKey.verdict).join(" ");
+const codes = (outcome: JudgeOutcome | undefined) => outcome!.twoKey.reasons.map(({ code }) => code);
+const alone = (cells: readonly WindowSummary[]) =>
+  judgeRun(
+    cells.map((one, k) => closed(k, [one])),
+    { hasStable: false },
+  );
+
+describe("little traffic", () => {
+  it("no requests: hold, in both modes, and nothing was computed", () => {
+    const [outcome] = judgeRun([closed(0, [canary(0, 0), stable(900, 0)])]);
+    for (const mode of [outcome!.literal, outcome!.twoKey]) {
+      assert.equal(mode.verdict, "hold");
+      assert.deepEqual(
+        mode.reasons.map(({ code, text }) => [code, text]),
+        [["low_traffic", "No requests in this window."]],
+      );
+      assert.deepEqual(mode.concerns, { errors: "hold", latency: "hold", queue: "pass" });
+      assert.equal(mode.promotable, false);
+    }
+    assert.equal(outcome!.luck, null);
+  });
+
+  it("one request, good or bad: hold; three bad ones in three windows: fail", () => {
+    assert.equal(verdicts(alone([canary(1, 0)])), "hold");
+    const bad = alone([canary(1, 1), canary(1, 1), canary(1, 1)]);
+    assert.equal(verdicts(bad), "hold hold fail");
+    assert.ok(Math.abs(bad[2]!.luck! - 9e-8) < 1e-8, `${bad[2]!.luck}`);
+  });
+
+  it("all errors: 30 fail in the first window; 2 hold, 4 of 4 fail", () => {
+    assert.equal(verdicts(alone([canary(30, 30)])), "fail");
+    assert.equal(verdicts(alone([canary(2, 2), canary(2, 2)])), "hold fail");
+  });
+
+  it("two bad windows around one without requests may fail together", () => {
+    const outcomes = alone([canary(300, 7), canary(0, 0), canary(300, 6)]);
+    assert.equal(verdicts(outcomes), "hold hold fail");
+    assert.match(outcomes[2]!.twoKey.reasons[0]?.text ?? "", /^13 of 600 requests failed in the 3 windows since the start/);
+  });
+
+  it("the first pass comes with the 63rd clean request", () => {
+    assert.equal(verdicts(alone([canary(62, 0)])), "hold");
+    assert.equal(verdicts(alone([canary(63, 0)])), "pass");
+    assert.equal(verdicts(alone([canary(50, 0), canary(50, 0)])), "hold pass");
+  });
+});
+
+describe("stable", () => {
+  it("no stable slice in the fleet: no regression, no environment key, and it says so", () => {
+    const [outcome] = alone([canary(500, 0)]);
+    assert.equal(outcome!.twoKey.verdict, "pass");
+    assert.match(
+      outcome!.twoKey.warnings.at(-1)?.text ?? "",
+      /^Environment unknown: this fleet has no stable slice.*regression is not judged/,
+    );
+  });
+
+  it("a stable slice without any requests: hold, no baseline; with all weight on the canary that is as it should be", () => {
+    const [held] = judgeRun([closed(0, [canary(500, 0)])]);
+    assert.equal(held!.twoKey.verdict, "hold");
+    assert.match(held!.twoKey.reasons[0]?.text ?? "", /^No baseline: stable had no requests/);
+    const [full] = judgeRun([closed(0, [canary(500, 0)], { weight: 100 })]);
+    assert.equal(full!.twoKey.verdict, "pass");
+  });
+
+  it("stable silent in one window: key four skips it, the baseline of the windows before goes on", () => {
+    const outcomes = judgeRun([closed(0, [canary(500, 0), stable(4500, 0)]), closed(1, [canary(500, 0)])]);
+    assert.equal(outcomes[1]!.twoKey.verdict, "pass");
+    assert.match(outcomes[1]!.twoKey.warnings.at(-1)?.text ?? "", /^Environment unknown: stable had no requests in this window/);
+  });
+
+  it("stable at 70 % of the ceiling: only a canary clearly more than twice as bad fails", () => {
+    const at = (errors: number) =>
+      judgeRun(
+        [0, 1].map((k) => closed(k, [canary(1000, errors), stable(9000, 32)])),
+        { reference: noise(1e-5) },
+      );
+    assert.deepEqual(codes(at(10)[1]), ["environment"]);
+    assert.equal(verdicts(at(22)), "hold fail");
+  });
+
+  it("a share of traffic that shifts is no fault: each AZ is compared with its own stable", () => {
+    // az-b suffers on both slices, and most of the canary's traffic is there.
+    const window = (k: number) =>
+      closed(k, [
+        cell({ az: "az-a", requests: evenly(100) }),
+        cell({ az: "az-b", requests: evenly(900), errors: [4, 4, 4, 4, 4] }),
+        stable(9000, 0, "az-a"),
+        stable(900, 20, "az-b"),
+      ]);
+    const outcomes = judgeRun([window(0), window(1)]);
+    assert.equal(outcomes[1]!.twoKey.verdict, "hold");
+    assert.deepEqual(new Set(codes(outcomes[1])), new Set(["environment"]));
+  });
+});
+
+describe("windows that are not whole", () => {
+  it("an incomplete window never passes; its counts enter all the same", () => {
+    const gap = { complete: false, gaps: ["mac-a1: sequence 5 to 9 is missing", "mac-a2: collector restarted"] };
+    const outcomes = judgeRun([
+      closed(0, [canary(300, 7), stable(2700, 0)], gap),
+      closed(1, [canary(300, 6), stable(2700, 0)]),
+      closed(2, [canary(300, 0), stable(2700, 0)], gap),
+    ]);
+    assert.equal(verdicts(outcomes), "hold fail fail");
+    assert.deepEqual(codes(outcomes[0]), ["gap", "over_5xx"]);
+    assert.equal(outcomes[0]!.twoKey.reasons[0]?.text, "Incomplete window: mac-a1: sequence 5 to 9 is missing, and 1 more.");
+    const [clean] = judgeRun([closed(0, [canary(300, 0), stable(2700, 0)], gap)]);
+    assert.deepEqual([clean!.twoKey.verdict, clean!.literal.verdict], ["hold", "hold"]);
+    assert.deepEqual(clean!.twoKey.concerns, { errors: "hold", latency: "hold", queue: "pass" });
+  });
+
+  it("slots unknown: bursts cannot be told, the counts are judged by window", () => {
+    const burst = (slotted: boolean) =>
+      closed(1, [cell({ requests: evenly(300), errors: [25, 0, 0, 0, 0], slotted }), stable(2700, 0)]);
+    const first = closed(0, [canary(300, 0), stable(2700, 0)]);
+    assert.equal(verdicts(judgeRun([first, burst(true)])), "pass hold");
+    assert.equal(verdicts(judgeRun([first, burst(false)])), "pass fail");
+  });
+});
+
+describe("AZ views", () => {
+  const bad = (k: number, errors: number) =>
+    closed(k, [
+      cell({ az: "az-a", requests: evenly(4000) }),
+      cell({ az: "az-b", requests: evenly(200), errors: [errors, errors, errors, errors, errors] }),
+      cell({ az: "az-c", requests: evenly(4000) }),
+      ...["az-a", "az-b", "az-c"].map((az) => stable(9000, 0, az)),
+    ]);
+
+  it("a fault that the whole hides fails in its AZ, by name", () => {
+    const outcomes = judgeRun([bad(0, 1), bad(1, 1), bad(2, 1)]);
+    const last = outcomes[2]!.twoKey;
+    assert.equal(last.verdict, "fail");
+    assert.deepEqual([last.reasons[0]?.code, last.reasons[0]?.az], ["over_5xx", "az-b"]);
+    assert.match(last.reasons[0]?.text ?? "", /^az-b: 1[05] of [46]00 requests failed in the/);
+    assert.equal(outcomes[2]!.literal.verdict, "pass");
+  });
+
+  it("a run with one AZ has no view apart: nothing is said twice", () => {
+    const outcomes = judgeRun([0, 1, 2].map((k) => closed(k, [canary(200, 5), stable(1800, 0)])));
+    assert.equal(outcomes[2]!.twoKey.reasons.length, 1);
+    assert.equal(outcomes[2]!.twoKey.reasons[0]?.az, undefined);
+  });
+
+  it("more AZs than views: the rest is one AZ", () => {
+    const cells = Array.from({ length: 20 }, (_, k) => cell({ az: `az-${String(k).padStart(2, "0")}`, requests: evenly(100) }));
+    const [outcome] = judgeRun([closed(0, cells)], { hasStable: false });
+    assert.equal(outcome!.twoKey.verdict, "pass");
+    const views = Object.keys((outcome!.memory as { views: object }).views);
+    assert.equal(views.length, 18);
+    assert.ok(views.includes("others"));
+  });
+});
+
+describe("traffic", () => {
+  const cells = [
+    canary(300, 0),
+    cell({ source: "prometheus", az: "az-b", requests: evenly(300) }),
+    cell({ source: "synthetic", requests: evenly(100), errors: [10, 10, 10, 10, 10] }),
+  ];
+  const at = (traffic: "real" | "synthetic" | "both") =>
+    judgeRun([closed(0, cells)], { hasStable: false, policy: { ...POLICY, traffic } })[0]!;
+
+  it("is real, synthetic or both, and never mixed otherwise", () => {
+    assert.equal(at("real").twoKey.verdict, "pass");
+    assert.match(at("synthetic").twoKey.reasons[0]?.text ?? "", /^50 of 100 requests failed/);
+    assert.match(at("both").twoKey.reasons[0]?.text ?? "", /50 of 700 requests failed/);
+    assert.equal(judgeRun([closed(0, [cells[2]!])], { hasStable: false })[0]!.twoKey.reasons[0]?.code, "low_traffic");
+  });
+});
+
+describe("numbers that cannot be", () => {
+  const changed = (change: (cell: WindowSummary) => void): ClosedWindow => {
+    const window = closed(1, [structuredClone(canary(300, 3)), stable(2700, 0)]);
+    change(window.cells[0]!);
+    return window;
+  };
+  const table: readonly (readonly [what: string, change: (cell: WindowSummary) => void])[] = [
+    ["more errors than requests", ({ slots }) => (slots[0]!.errors_5xx = 61)],
+    ["negative errors (a counter that shrank)", ({ slots }) => (slots[0]!.errors_5xx = -1)],
+    ["negative requests", ({ slots }) => (slots[0]!.requests = -60)],
+    ["NaN errors", ({ slots }) => (slots[0]!.errors_5xx = Number.NaN)],
+    ["NaN requests", ({ slots }) => (slots[0]!.requests = Number.NaN)],
+    ["infinite requests", ({ slots }) => (slots[0]!.requests = Number.POSITIVE_INFINITY)],
+    ["2^31 requests", ({ slots }) => (slots[0]!.requests = 2 ** 31)],
+    ["2^53 requests", ({ slots }) => (slots[0]!.requests = 2 ** 53)],
+    ["half a request", ({ slots }) => (slots[0]!.requests = 60.5)],
+    ["four slots", ({ slots }) => slots.pop()],
+    ["a negative count in a histogram", ({ slots }) => (slots[0]!.latency.pairs[1] = -1)],
+    ["a fraction in a histogram", ({ slots }) => (slots[0]!.latency.pairs[1] = 59.5)],
+    ["NaN in a histogram", ({ slots }) => (slots[0]!.latency.pairs[1] = Number.NaN)],
+    ["a gap of zero in a histogram", ({ slots }) => slots[0]!.latency.pairs.push(0, 1)],
+    ["half a pair in a histogram", ({ slots }) => slots[0]!.latency.pairs.push(1)],
+    ["a bucket outside the range", ({ slots }) => (slots[0]!.latency.pairs[0] = 5000)],
+    ["2^53 latencies", ({ slots }) => (slots[0]!.latency.pairs[1] = 2 ** 53)],
+    ["a scale that does not exist", ({ slots }) => (slots[0]!.latency.scale = 20)],
+    ["a negative count of zero latencies", ({ slots }) => (slots[0]!.latency.zero = -1)],
+  ];
+  const before = closed(0, [canary(300, 0), stable(2700, 0)]);
+  const after = closed(2, [canary(300, 0), stable(2700, 0)]);
+  for (const [what, change] of table) {
+    it(`${what}: the window is refused, hold; the run goes on without it`, () => {
+      const outcomes = judgeRun([before, changed(change), after]);
+      for (const mode of [outcomes[1]!.literal, outcomes[1]!.twoKey]) {
+        assert.equal(mode.verdict, "hold");
+        assert.deepEqual(
+          mode.reasons.map(({ code }) => code),
+          ["gap"],
+        );
+        assert.match(mode.reasons[0]?.text ?? "", /^This window is unreadable and was refused: canary az-a access-log: /);
+      }
+      const without = judgeRun([before, closed(1, []), after]);
+      assert.deepEqual(outcomes[2]!.twoKey, without[2]!.twoKey);
+    });
+  }
+
+  it("histograms of other scales are added up in the coarsest, and judged", () => {
+    for (const scale of [0, 3, 8]) {
+      const window = changed(({ slots }) => (slots[0]!.latency = { scale, zero: 0, pairs: [5 << scale, 60] }));
+      const outcomes = judgeRun([before, window, after]);
+      assert.equal(verdicts(outcomes), "pass pass pass", `scale ${scale}`);
+    }
+  });
+
+  it("no window at all is the caller's error", () => {
+    assert.throws(() => judgeRun([closed(0, [])].slice(1).concat([undefined as unknown as ClosedWindow])), RangeError);
+  });
+
+  it("a reference that cannot be is left aside", () => {
+    const reference = { windows: 48, from: "stable", figures: { "errors.rho": Number.NaN, "errors.phi": 0 } } as const;
+    const [outcome] = judgeRun([before], { reference });
+    assert.deepEqual(outcome!.noise, { rho: 0.00125, phi: 1, reference_windows: 48 });
+    assert.equal(judgeRun([before], { reference: noise(1e-5) })[0]!.noise?.rho, 1e-5);
+  });
+});

@@ -1,0 +1,142 @@
+/** The judge's own reading of histograms against the shared histogram, and p99 verdicts. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import * as histogram from "@aviary/shared/histogram.ts";
+import fc from "fast-check";
+import type { Part } from "../../src/core/judge/latency.ts";
+import { countAbove, p99Of, readPart } from "../../src/core/judge/latency.ts";
+import type { CellPlan } from "./windows.ts";
+import { cell, closed, evenly, judgeRun } from "./windows.ts";
+
+const part = (h: histogram.Histogram): Part => {
+  const read = readPart(histogram.toSparse(h));
+  assert.ok(typeof read !== "string", String(read));
+  return read;
+};
+
+const observations = fc.array(
+  fc.tuple(fc.oneof(fc.constant(0), fc.double({ min: 1e-4, max: 1e6, noNaN: true })), fc.integer({ min: 1, max: 500 })),
+  {
+    maxLength: 40,
+  },
+);
+
+describe("histograms from their slow end", () => {
+  it("count and rank as the shared histogram does, over any scales", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.integer({ min: 2, max: 8 }), observations), { minLength: 1, maxLength: 6 }),
+        fc.double({ min: 0, max: 1e5, noNaN: true }),
+        (plans, limitMs) => {
+          const all = histogram.create();
+          const parts = plans.map(([scale, values]) => {
+            const h = histogram.create(scale);
+            for (const [ms, times] of values) histogram.insert(h, ms, times);
+            histogram.merge(all, h);
+            assert.equal(countAbove([part(h)], limitMs), histogram.countAbove(h, limitMs));
+            return part(h);
+          });
+          assert.equal(p99Of(parts), histogram.quantile(all, 0.99));
+        },
+      ),
+      { numRuns: 300, seed: 3 },
+    );
+  });
+});
+
+/** All requests at `fast` ms, of which one in `every` takes `slow` ms. */
+function mixed(slice: "canary" | "stable", n: number, fast: number, slow: number, every: number, az = "az-a"): CellPlan {
+  const tail = (requests: number) => Math.round(requests / every);
+  return {
+    slice,
+    az,
+    requests: evenly(n),
+    latency: (_, requests) =>
+      [[fast, requests - tail(requests)] as const, [slow, tail(requests)] as const].filter(([, times]) => times > 0),
+  };
+}
+
+describe("p99", () => {
+  it("over its ceiling on the canary alone fails in both modes", () => {
+    const outcomes = judgeRun(
+      [0, 1].map((k) => closed(k, [cell(mixed("canary", 1000, 100, 300, 20)), cell(mixed("stable", 9000, 100, 150, 200))])),
+    );
+    const last = outcomes[1]!;
+    assert.equal(last.literal.verdict, "fail");
+    assert.equal(last.literal.concerns.latency, "fail");
+    assert.deepEqual(
+      last.literal.reasons.map(({ code }) => code),
+      ["over_p99", "p99_regression"],
+    );
+    assert.equal(last.twoKey.verdict, "fail");
+    const reason = last.twoKey.reasons.find(({ code }) => code === "over_p99");
+    assert.match(
+      reason?.text ?? "",
+      /^100 of 2,000 requests took over 220 ms in the 2 windows since the start \(5 %, limit 1 %\)/,
+    );
+  });
+
+  it("over its ceiling on both slices is the environment", () => {
+    const outcomes = judgeRun(
+      [0, 1, 2].map((k) => closed(k, [cell(mixed("canary", 1000, 100, 300, 20)), cell(mixed("stable", 9000, 100, 300, 20))])),
+    );
+    for (const mode of ["literal", "twoKey"] as const) {
+      assert.equal(outcomes[2]![mode].verdict, "hold", mode);
+      assert.equal(outcomes[2]![mode].reasons[0]?.code, "environment", mode);
+    }
+    assert.equal(outcomes[2]!.consecutiveOver, 0);
+  });
+
+  it("a regression below the ceiling fails as a regression, and names the threshold", () => {
+    const tail: CellPlan = {
+      slice: "stable",
+      requests: evenly(9000),
+      latency: () => [
+        [50, 1758],
+        [100, 36],
+        [150, 6],
+      ],
+    };
+    const reference = { windows: 48, from: "stable", figures: { "regression.rho": 1e-5, "regression.phi": 1 } } as const;
+    const windows = [0, 1, 2].map((k) => closed(k, [cell(mixed("canary", 1000, 50, 180, 20)), cell(tail)]));
+    const last = judgeRun(windows, { reference })[2]!;
+    assert.equal(last.twoKey.verdict, "fail");
+    assert.deepEqual(
+      last.twoKey.reasons.map(({ code }) => code),
+      ["p99_regression"],
+    );
+    assert.match(
+      last.twoKey.reasons[0]?.text ?? "",
+      /^1[05]0 of [23],000 requests took over 11[45] ms \(stable's p99 and its margin\)/,
+    );
+    assert.equal(last.literal.reasons[0]?.code, "p99_regression");
+    assert.match(
+      last.literal.reasons[0]?.text ?? "",
+      /1\.79 x stable's 100 ms \(limit 1\.15 x\); 3 windows in a row are over, two fail\.$/,
+    );
+  });
+
+  it("10 % slower is within the limit", () => {
+    const outcomes = judgeRun(
+      Array.from({ length: 6 }, (_, k) =>
+        closed(k, [cell(mixed("canary", 1000, 55, 110, 20)), cell(mixed("stable", 9000, 50, 100, 20))]),
+      ),
+    );
+    for (const outcome of outcomes.slice(1)) {
+      assert.equal(outcome.literal.verdict, "pass");
+      assert.equal(outcome.twoKey.verdict, "pass");
+    }
+    assert.equal(outcomes[5]!.twoKey.promotable, true);
+  });
+
+  it("requests without latencies hold", () => {
+    const outcomes = judgeRun([
+      closed(0, [cell({ requests: evenly(500), latency: () => [] }), cell({ slice: "stable", requests: evenly(500) })]),
+    ]);
+    for (const mode of ["literal", "twoKey"] as const) {
+      assert.equal(outcomes[0]![mode].verdict, "hold");
+      assert.deepEqual(outcomes[0]![mode].concerns, { errors: "pass", latency: "hold", queue: "pass" });
+      assert.match(outcomes[0]![mode].reasons[0]?.text ?? "", /^No latency was seen/);
+    }
+  });
+});

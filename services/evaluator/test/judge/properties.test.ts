@@ -1,0 +1,132 @@
+/** What must hold for any run: fail closed, the same bytes for the same input, and more errors never help. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { ClosedWindow, WindowSummary } from "@aviary/shared/contract/window.ts";
+import fc from "fast-check";
+import { judge } from "../../src/core/judge/judge.ts";
+import type { JudgedRun } from "../../src/core/judge/outcome.ts";
+import { cell, closed, judgeRun, noise, POLICY } from "./windows.ts";
+
+const RANK = { pass: 0, hold: 1, fail: 2 } as const;
+
+const slot = fc.oneof(
+  { weight: 1, arbitrary: fc.constant({ n: 0, x: 0, ms: 50 }) },
+  {
+    weight: 6,
+    arbitrary: fc
+      .record({
+        n: fc.integer({ min: 0, max: 400 }),
+        share: fc.constantFrom(0, 0, 0, 0.003, 0.02, 0.5, 1),
+        ms: fc.constantFrom(20, 60, 180, 260),
+      })
+      .map(({ n, share, ms }) => ({ n, x: Math.round(n * share), ms })),
+  },
+);
+const anyCell: fc.Arbitrary<WindowSummary> = fc
+  .record({
+    slice: fc.constantFrom("canary" as const, "canary" as const, "stable" as const),
+    az: fc.constantFrom("az-a", "az-b", "az-c"),
+    source: fc.constantFrom("access-log" as const, "access-log" as const, "prometheus" as const, "synthetic" as const),
+    slots: fc.array(slot, { minLength: 5, maxLength: 5 }),
+    slotted: fc.boolean(),
+  })
+  .map(({ slice, az, source, slots, slotted }) =>
+    cell({
+      slice,
+      az,
+      source,
+      slotted,
+      requests: slots.map(({ n }) => n),
+      errors: slots.map(({ x }) => x),
+      latency: (k, n) => (n === 0 ? [] : [[slots[k]!.ms, n]]),
+    }),
+  );
+const anyRun: fc.Arbitrary<ClosedWindow[]> = fc
+  .array(
+    fc.record({
+      cells: fc.array(anyCell, { maxLength: 6 }),
+      complete: fc.boolean(),
+      weight: fc.constantFrom(0, 5, 20, 100),
+      queue_depth: fc.option(fc.nat(30)),
+    }),
+    { minLength: 1, maxLength: 16 },
+  )
+  .map((plans) => plans.map(({ cells, ...rest }, k) => closed(k, cells, rest)));
+
+const plan = { reference: noise(1e-4, 1.2) };
+
+function requests(window: ClosedWindow): number {
+  const cells = window.cells.filter(({ slice, source }) => slice === "canary" && source !== "synthetic");
+  return cells.flatMap(({ slots }) => slots).reduce((sum, one) => sum + one.requests, 0);
+}
+
+describe("any run", () => {
+  it("never passes without requests or in an incomplete window; says why it does not pass; stays within the contract", () => {
+    fc.assert(
+      fc.property(anyRun, (windows) => {
+        for (const [k, outcome] of judgeRun(windows, plan).entries()) {
+          for (const mode of [outcome.literal, outcome.twoKey]) {
+            // The queue may fail without requests; nothing else may.
+            if (requests(windows[k]!) === 0) assert.deepEqual([mode.concerns.errors, mode.concerns.latency], ["hold", "hold"]);
+            if (!windows[k]!.complete) assert.notEqual(mode.verdict, "pass");
+            assert.equal(mode.reasons.length === 0, mode.verdict === "pass");
+            assert.ok(!mode.promotable || mode.verdict === "pass");
+            for (const { text, value = 0, limit = 0 } of [...mode.reasons, ...mode.warnings]) {
+              assert.ok(text.length > 0 && text.length <= 160, text);
+              assert.ok(Number.isFinite(value) && Number.isFinite(limit), text);
+            }
+          }
+          assert.ok(outcome.luck === null || (outcome.luck >= 0 && outcome.luck <= 1));
+          assert.ok(JSON.stringify(outcome.memory).length < 24_000);
+        }
+      }),
+      { numRuns: 150, seed: 5 },
+    );
+  });
+
+  it("gives the same bytes again, from kept memory and from the windows alone", () => {
+    fc.assert(
+      fc.property(anyRun, (windows) => {
+        const outcomes = judgeRun(windows, plan);
+        assert.equal(JSON.stringify(judgeRun(windows, plan)), JSON.stringify(outcomes));
+        // As long as no window is lost, a judge that forgot everything learns the same.
+        const upTo = Math.min(windows.length, 12);
+        const forgetful: JudgedRun = { judged: upTo - 1, memory: null, reference: plan.reference, hasStable: true };
+        const { memory: _, ...fresh } = judge(windows.slice(0, upTo), POLICY, forgetful);
+        const { memory: __, ...kept } = outcomes[upTo - 1]!;
+        assert.deepEqual(fresh, kept);
+      }),
+      { numRuns: 100, seed: 6 },
+    );
+  });
+
+  it("fails no sooner than at three bad requests, and not in the first window below eight times the ceiling", () => {
+    const errors = fc.array(fc.integer({ min: 0, max: 60 }), { minLength: 5, maxLength: 5 });
+    fc.assert(
+      fc.property(errors, (bySlot) => {
+        const [outcome] = judgeRun([closed(0, [cell({ requests: bySlot.map(() => 60), errors: bySlot })])], { hasStable: false });
+        const bad = bySlot.reduce((sum, x) => sum + x, 0);
+        if (outcome!.twoKey.verdict === "fail") assert.ok(bad >= 12, `${bad} of 300`);
+      }),
+      { numRuns: 300, seed: 7 },
+    );
+  });
+
+  it("more errors in the last window, spread alike, never make the verdict better", () => {
+    const perSlot = fc.integer({ min: 0, max: 4 });
+    fc.assert(
+      fc.property(fc.array(perSlot, { maxLength: 6 }), fc.constantFrom(20, 100, 1000), (before, n) => {
+        let worst = 0;
+        for (let last = 0; last <= 8; last++) {
+          const windows = [...before, last].map((x, k) =>
+            closed(k, [cell({ requests: Array(5).fill(n), errors: Array(5).fill(x) })]),
+          );
+          const { twoKey } = judgeRun(windows, { hasStable: false }).at(-1)!;
+          assert.ok(RANK[twoKey.verdict] >= worst, `${before} then ${last}: ${twoKey.verdict}`);
+          worst = RANK[twoKey.verdict];
+        }
+      }),
+      { numRuns: 60, seed: 8 },
+    );
+  });
+});
