@@ -3,8 +3,9 @@
  */
 import type { Bus, Follower } from "@aviary/shared/bus/bus.ts";
 import { verdictSubject } from "@aviary/shared/contract/subjects.ts";
-import { parseVerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import type { Clock } from "@aviary/shared/shell/clock.ts";
+import { isRetryable } from "@aviary/shared/shell/faults.ts";
 import type { Logger } from "@aviary/shared/shell/logger.ts";
 import type { Registry } from "@aviary/shared/shell/metrics.ts";
 import { encodeCheckpoint } from "./core/checkpoint.ts";
@@ -14,10 +15,11 @@ import type { Setup } from "./core/setup.ts";
 import { createState, type State } from "./core/state.ts";
 import { step } from "./core/step.ts";
 import { loadCheckpoint } from "./io/checkpoint.ts";
+import { watchDeadlines } from "./io/deadline-watch.ts";
 import { ensureDemand } from "./io/demand.ts";
 import { createInputReader } from "./io/inputs.ts";
 import { acquireLease, type Lease } from "./io/lease.ts";
-import { createPerformer, type Performer } from "./io/perform.ts";
+import { createPerformer, type Done, type Performer } from "./io/perform.ts";
 
 export interface EvaluatorOptions {
   readonly bus: Bus;
@@ -41,17 +43,16 @@ export interface Evaluator extends AsyncDisposable {
 export const SHARD = "evaluator";
 /** When this many batches wait to be performed, reading pauses. */
 const MAX_WAITING = 256;
-/** The broker's clock is asked again at least this often while a deadline is near; otherwise its offset is reused. */
-const CLOCK_POLL_MS = 1_000;
-/** How soon to look again while the fold is behind the log or the broker is away. */
-const BEHIND_POLL_MS = 20;
+/** Pause before the next term after one that failed in a way that may pass. */
+const NEXT_TERM_MS = 1_000;
 
 /** Starts an evaluator: it waits for the lease, then folds and performs until it is disposed or loses the lease, then waits again. */
 export function startEvaluator(options: EvaluatorOptions): Evaluator {
   const stop = new AbortController();
   const signal = AbortSignal.any([stop.signal, options.signal]);
   let readiness: string | undefined = "waiting for the lease";
-  const terms = leadInTerms(options, signal, (reason) => {
+  const counters = countersOf(options.metrics);
+  const terms = leadInTerms(options, counters, signal, (reason) => {
     readiness = reason;
   });
   terms.catch((error: unknown) => {
@@ -68,6 +69,7 @@ export function startEvaluator(options: EvaluatorOptions): Evaluator {
 
 async function leadInTerms(
   options: EvaluatorOptions,
+  counters: Counters,
   signal: AbortSignal,
   ready: (reason: string | undefined) => void,
 ): Promise<void> {
@@ -77,19 +79,24 @@ async function leadInTerms(
     options.log.info({ holder: options.holder }, "leading");
     ready("folding what the log held");
     try {
-      await lead(options, lease, AbortSignal.any([signal, lease.lost]), ready);
+      await lead(options, counters, lease, AbortSignal.any([signal, lease.lost]), ready);
     } catch (error) {
-      if (!signal.aborted && !lease.lost.aborted) throw error;
+      const ended = signal.aborted || lease.lost.aborted;
+      if (!ended && !isRetryable(error)) throw error;
+      if (!ended) options.log.warn({ err: error }, "the term ended early: the next one continues from the checkpoint");
     } finally {
       await lease.release();
     }
-    if (!signal.aborted) options.log.warn("the lease was lost: standing by");
+    if (signal.aborted) return;
+    if (lease.lost.aborted) options.log.warn("the lease was lost: standing by");
+    else await options.clock.sleep(NEXT_TERM_MS, signal).catch(() => undefined);
   }
 }
 
 /** One term as leader: ends when the signal aborts, throws when something fails for good. */
 async function lead(
   options: EvaluatorOptions,
+  counters: Counters,
   lease: Lease,
   signal: AbortSignal,
   ready: (reason: string | undefined) => void,
@@ -97,7 +104,7 @@ async function lead(
   const { bus, clock, log, setup } = options;
   for (const lane of setup.lanes.keys()) await ensureDemand(bus, lane);
   const state = (await loadCheckpoint(bus, SHARD, setup)) ?? createState(setup);
-  const counters = countersOf(options.metrics, state);
+  counters.position(() => state.sequence);
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => undefined);
   let follower: Follower | undefined;
@@ -108,9 +115,9 @@ async function lead(
     log,
     signal,
     allowed: () => lease.held(),
-    doneBeforeMs: await performedUpTo(bus, setup),
-    onPerformed: (kind) => {
-      counters.performed(kind);
+    done: await performedUpTo(bus, setup),
+    onPerformed: counters.performed,
+    onProgress: () => {
       if (performer.waiting < MAX_WAITING / 2) follower?.resume();
     },
     onFatal: failed.reject,
@@ -172,16 +179,29 @@ function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Broker time of the newest verdict: everything before it was performed, because performing keeps the order of the log. */
-async function performedUpTo(bus: Bus, setup: Setup): Promise<number> {
-  let newestMs = 0;
+/** The newest verdicts: everything before them was performed, because performing keeps the order of the log. */
+async function performedUpTo(bus: Bus, setup: Setup): Promise<Done> {
+  let beforeMs = 0;
+  const verdicts = new Map<string, { id: string; atMs: number }>();
   for (const canary of setup.canaries.values()) {
     const message = await bus.last("VERDICTS", verdictSubject(canary.ref));
-    if (message === undefined) continue;
-    const parsed = parseVerdictRecord(JSON.parse(Buffer.from(message.data).toString()));
-    if (parsed.success) newestMs = Math.max(newestMs, Date.parse(parsed.data.body.at));
+    const record = message && readVerdict(message.data);
+    if (record === undefined) continue;
+    const atMs = Date.parse(record.body.at);
+    verdicts.set(canary.key, { id: record.body.id, atMs });
+    beforeMs = Math.max(beforeMs, atMs);
   }
-  return newestMs;
+  return { beforeMs, verdicts };
+}
+
+/** Undefined when another version wrote it, or nobody who may. */
+function readVerdict(data: Uint8Array): VerdictRecord | undefined {
+  try {
+    const parsed = parseVerdictRecord(JSON.parse(Buffer.from(data).toString()));
+    return parsed.success ? parsed.data : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Says so when the log no longer holds the place where the checkpoint wants to continue. */
@@ -192,70 +212,24 @@ async function noteLogGap(bus: Bus, state: State, log: Logger, fold: (input: Inp
       { checkpoint: state.sequence, last: inputs.lastSequence },
       "the log is shorter than the checkpoint: it was replaced; folding it from its beginning",
     );
-    state.sequence = 0;
+    state.sequence = -1;
   } else if (state.sequence === 0 || inputs.firstSequence <= state.sequence + 1) return;
-  const sequence = Math.max(inputs.firstSequence - 1, state.sequence + 1);
-  log.error({ from: state.sequence + 1, first: inputs.firstSequence }, "the log no longer holds where the checkpoint continues");
-  if (sequence >= 1) fold({ kind: "log-gap", sequence, storedAt: state.nowMs });
+  else
+    log.error(
+      { from: state.sequence + 1, first: inputs.firstSequence },
+      "the log no longer holds where the checkpoint continues",
+    );
+  fold({ kind: "log-gap", sequence: Math.max(0, inputs.firstSequence - 1), storedAt: state.nowMs });
 }
 
-/**
- * Fires deadlines when no message does: waits until the broker's clock has passed the next one, reads how far the log goes, and once
- * everything up to there is folded tells the fold what time it is.
- */
-function watchDeadlines(bus: Bus, clock: Clock, state: State, fold: (input: Input) => void, log: Logger, signal: AbortSignal) {
-  let offsetMs = 0;
-  let known = false;
-  let armedForMs = Number.POSITIVE_INFINITY;
-  let busy = false;
-  let cancel = (): void => {};
-  const recheck = (): void => {
-    if (signal.aborted || busy || state.nextDeadlineMs >= armedForMs) return;
-    arm();
-  };
-  const arm = (): void => {
-    cancel();
-    if (signal.aborted) return;
-    armedForMs = state.nextDeadlineMs;
-    const dueInMs = known ? armedForMs - (clock.now() + offsetMs) + 2 : 0;
-    cancel = clock.setTimer(Math.min(CLOCK_POLL_MS, Math.max(1, dueInMs)), () => void look());
-  };
-  const look = async (): Promise<void> => {
-    if (busy) return;
-    const dueInMs = state.nextDeadlineMs - (clock.now() + offsetMs);
-    if (known && dueInMs > 0) return arm();
-    busy = true;
-    let told = false;
-    try {
-      told = bus.status === "connected" && (await tell());
-    } catch (error) {
-      log.debug({ err: error }, "the broker's clock could not be read");
-    } finally {
-      busy = false;
-    }
-    if (told) return arm();
-    cancel();
-    if (!signal.aborted) cancel = clock.setTimer(BEHIND_POLL_MS, () => void look());
-  };
-  /** Returns false when the fold is still behind the log, so that the deadline cannot fire yet. */
-  const tell = async (): Promise<boolean> => {
-    const brokerMs = await bus.brokerTime();
-    offsetMs = brokerMs - clock.now();
-    known = true;
-    if (brokerMs <= state.nextDeadlineMs) return true;
-    const { lastSequence, messages } = await bus.streamState("INPUTS");
-    if (messages > 0 && state.sequence < lastSequence) return false;
-    fold({ kind: "clock", at: brokerMs });
-    return true;
-  };
-  arm();
-  return { recheck, stop: () => cancel() };
-}
+type Counters = ReturnType<typeof countersOf>;
 
-function countersOf(metrics: Registry, state: State) {
+/** Registered once, whatever number of terms this process leads. */
+function countersOf(metrics: Registry) {
+  let position = (): number => 0;
   const inputs = metrics.counter("aviary_evaluator_inputs_total", "Messages folded, by kind.", { labels: ["kind"] });
   const effects = metrics.counter("aviary_evaluator_effects_total", "Effects performed, by kind.", { labels: ["kind"] });
-  metrics.read("gauge", "aviary_evaluator_log_sequence", "Last folded sequence of the log.", () => state.sequence);
+  metrics.read("gauge", "aviary_evaluator_log_sequence", "Last folded sequence of the log.", () => position());
   const folded: Record<Input["kind"], { inc(): void }> = {
     signal: inputs.series({ kind: "signal" }),
     control: inputs.series({ kind: "control" }),
@@ -266,5 +240,9 @@ function countersOf(metrics: Registry, state: State) {
   return {
     folded: (kind: Input["kind"]) => folded[kind].inc(),
     performed: (kind: Effect["kind"]) => effects.series({ kind }).inc(),
+    /** Where the present term reads the log. */
+    position: (read: () => number) => {
+      position = read;
+    },
   };
 }

@@ -10,12 +10,15 @@
  */
 import type { Bucket, Bus } from "@aviary/shared/bus/bus.ts";
 import type { Clock } from "@aviary/shared/shell/clock.ts";
-import { faultCode } from "@aviary/shared/shell/faults.ts";
+import { faultCode, isRetryable } from "@aviary/shared/shell/faults.ts";
 
 export const LEASE_FREE_MS = 4_000;
 export const LEASE_RENEW_MS = 1_000;
 /** A leader that has not renewed for this long must not perform: another may have taken over. */
 export const LEASE_TRUST_MS = 3_000;
+const LOOK_EVERY_MS = 200;
+/** A leader that stops does not wait longer than this for a broker that may be away. */
+const RELEASE_WITHIN_MS = 1_000;
 
 export interface Lease {
   /** May this process perform effects now? */
@@ -25,28 +28,46 @@ export interface Lease {
   release(): Promise<void>;
 }
 
-/** Waits until this process is the leader. @throws the signal's reason when it aborts. */
+/**
+ * Waits until this process is the leader; a broker that is away is waited for.
+ * @throws the signal's reason when it aborts, and what no waiting mends (Terminal)
+ */
 export async function acquireLease(bus: Bus, key: string, holder: string, clock: Clock, signal: AbortSignal): Promise<Lease> {
-  const bucket = await bus.bucket("lease");
-  let lastRevision = -1;
-  let unmovedSinceMs = clock.monotonicMs();
+  const seen = { revision: -1, unmovedSinceMs: clock.monotonicMs() };
   for (;;) {
     signal.throwIfAborted();
-    const entry = await bucket.get(key);
-    const revision = entry?.revision ?? 0;
-    if (revision !== lastRevision) {
-      lastRevision = revision;
-      unmovedSinceMs = clock.monotonicMs();
+    try {
+      const lease = await tryToAcquire(bus, key, holder, clock, seen);
+      if (lease !== undefined) return lease;
+      await clock.sleep(LOOK_EVERY_MS, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!isRetryable(error)) throw error;
+      await clock.sleep(LEASE_RENEW_MS, signal);
     }
-    const own = entry !== undefined && holderOf(entry.value) === holder;
-    const free =
-      entry === undefined || own || holderOf(entry.value) === "" || clock.monotonicMs() - unmovedSinceMs >= LEASE_FREE_MS;
-    if (free) {
-      const taken = await write(bucket, key, holder, revision, clock);
-      if (taken !== undefined) return keep(bucket, key, holder, taken, clock);
-    }
-    await clock.sleep(200, signal);
   }
+}
+
+async function tryToAcquire(
+  bus: Bus,
+  key: string,
+  holder: string,
+  clock: Clock,
+  seen: { revision: number; unmovedSinceMs: number },
+): Promise<Lease | undefined> {
+  const bucket = await bus.bucket("lease");
+  const entry = await bucket.get(key);
+  const revision = entry?.revision ?? 0;
+  if (revision !== seen.revision) {
+    seen.revision = revision;
+    seen.unmovedSinceMs = clock.monotonicMs();
+  }
+  const present = entry === undefined ? "" : holderOf(entry.value);
+  const free = present === "" || present === holder || clock.monotonicMs() - seen.unmovedSinceMs >= LEASE_FREE_MS;
+  if (!free) return undefined;
+  const startedAtMs = clock.monotonicMs();
+  const taken = await write(bucket, key, holder, revision, clock);
+  return taken === undefined ? undefined : keep(bucket, key, holder, { revision: taken, atMs: startedAtMs }, clock);
 }
 
 const leaseText = (holder: string, clock: Clock): string => JSON.stringify({ holder, at: new Date(clock.now()).toISOString() });
@@ -68,12 +89,19 @@ async function write(bucket: Bucket, key: string, holder: string, revision: numb
   }
 }
 
-function keep(bucket: Bucket, key: string, holder: string, firstRevision: number, clock: Clock): Lease {
+function keep(
+  bucket: Bucket,
+  key: string,
+  holder: string,
+  first: { readonly revision: number; readonly atMs: number },
+  clock: Clock,
+): Lease {
   const lost = new AbortController();
-  let revision = firstRevision;
-  let renewedAtMs = clock.monotonicMs();
+  let revision = first.revision;
+  let renewedAtMs = first.atMs;
   let stopped = false;
   let cancel = (): void => {};
+  let renewing: Promise<void> = Promise.resolve();
   const renew = async (): Promise<void> => {
     const startedAtMs = clock.monotonicMs();
     try {
@@ -84,17 +112,28 @@ function keep(bucket: Bucket, key: string, holder: string, firstRevision: number
     } catch {
       // The broker is away: nothing can be performed now anyway, and `held` tells. The next renewal decides.
     }
-    if (!stopped && !lost.signal.aborted) cancel = clock.setTimer(LEASE_RENEW_MS, () => void renew());
+    if (!stopped && !lost.signal.aborted) renewLater();
   };
-  cancel = clock.setTimer(LEASE_RENEW_MS, () => void renew());
+  const renewLater = (): void => {
+    cancel = clock.setTimer(LEASE_RENEW_MS, () => {
+      renewing = renew();
+    });
+  };
+  const free = async (): Promise<void> => {
+    await renewing;
+    // An empty holder tells the next one that it need not wait.
+    if (!lost.signal.aborted) await write(bucket, key, "", revision, clock).catch(() => undefined);
+  };
+  renewLater();
   return {
     held: () => !stopped && !lost.signal.aborted && clock.monotonicMs() - renewedAtMs < LEASE_TRUST_MS,
     lost: lost.signal,
     release: async () => {
       stopped = true;
       cancel();
-      // An empty holder tells the next one that it need not wait.
-      if (!lost.signal.aborted) await write(bucket, key, "", revision, clock).catch(() => undefined);
+      const late = new AbortController();
+      await Promise.race([free(), clock.sleep(RELEASE_WITHIN_MS, late.signal).catch(() => undefined)]);
+      late.abort();
     },
   };
 }

@@ -4,7 +4,7 @@
  * broker is away, and a bounded number of times while it is there; then the evaluator stops, and a restart is a replay.
  */
 import type { Bus } from "@aviary/shared/bus/bus.ts";
-import { deadSubject, incidentSubject, verdictSubject } from "@aviary/shared/contract/subjects.ts";
+import { canaryKey, deadSubject, incidentSubject, verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import type { Clock } from "@aviary/shared/shell/clock.ts";
 import { isRetryable } from "@aviary/shared/shell/faults.ts";
 import type { Logger } from "@aviary/shared/shell/logger.ts";
@@ -20,6 +20,17 @@ export interface Batch {
   readonly checkpoint: string | undefined;
 }
 
+/**
+ * How far performing came before this term, as the stream of verdicts shows. Performing keeps the order of the log, so what lies before the newest
+ * verdict is done; at its very instant it may be, and is done again under the same ids.
+ */
+export interface Done {
+  /** Broker time of the newest verdict. */
+  readonly beforeMs: number;
+  /** The newest verdict of each canary, by its key: it is not published again even when the broker has forgotten its id. */
+  readonly verdicts: ReadonlyMap<string, { readonly id: string; readonly atMs: number }>;
+}
+
 export interface PerformerOptions {
   readonly bus: Bus;
   readonly shard: string;
@@ -27,14 +38,17 @@ export interface PerformerOptions {
   readonly log: Logger;
   /** May effects be performed now? While not, the queue waits. */
   readonly allowed: () => boolean;
-  /** Broker time up to which an earlier evaluator has performed everything already. */
-  readonly doneBeforeMs: number;
+  /** What an earlier evaluator has performed already. */
+  readonly done: Done;
   readonly onPerformed: (kind: Effect["kind"]) => void;
+  /** A batch has left the queue. */
+  readonly onProgress: () => void;
   readonly onFatal: (error: unknown) => void;
   readonly signal: AbortSignal;
 }
 
 export interface Performer {
+  /** Does nothing once an effect has failed for good: a later checkpoint must not point past it. */
   enqueue(batch: Batch): void;
   /** Batches that wait. */
   readonly waiting: number;
@@ -49,13 +63,16 @@ const WAIT_MS = 100;
 export function createPerformer(options: PerformerOptions): Performer {
   const queue: Batch[] = [];
   let running: Promise<void> | undefined;
+  let over = false;
   const drain = async (): Promise<void> => {
     try {
       for (let batch = queue[0]; batch !== undefined; batch = queue[0]) {
         await performBatch(options, batch);
         queue.shift();
+        options.onProgress();
       }
     } catch (error) {
+      over = true;
       queue.length = 0;
       if (!options.signal.aborted) options.onFatal(error);
     } finally {
@@ -64,6 +81,7 @@ export function createPerformer(options: PerformerOptions): Performer {
   };
   return {
     enqueue(batch) {
+      if (over) return;
       queue.push(batch);
       running ??= Promise.resolve().then(drain);
     },
@@ -77,12 +95,21 @@ export function createPerformer(options: PerformerOptions): Performer {
 }
 
 async function performBatch(options: PerformerOptions, batch: Batch): Promise<void> {
-  const repeated = batch.atMs < options.doneBeforeMs;
   for (const effect of batch.effects) {
-    if (repeated && effect.kind !== "checkpoint") continue;
+    if (isDone(options.done, batch, effect)) continue;
     await untilDone(options, () => perform(options, effect, batch.checkpoint));
     options.onPerformed(effect.kind);
   }
+}
+
+function isDone(done: Done, batch: Batch, effect: Effect): boolean {
+  if (effect.kind === "checkpoint") return false;
+  if (batch.atMs < done.beforeMs) return true;
+  // One batch may hold verdicts of many deadlines, when the log was silent for long.
+  if (effect.kind !== "verdict") return false;
+  const { id, at, subject } = effect.record.body;
+  const last = done.verdicts.get(canaryKey(subject));
+  return last !== undefined && (id === last.id || Date.parse(at) < last.atMs);
 }
 
 /** Tries until it is done. Waiting for the broker or the lease costs no attempt. */

@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Bucket, Bus } from "@aviary/shared/bus/bus.ts";
+import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
+import { retryable } from "@aviary/shared/shell/faults.ts";
+import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
+import { acquireLease, LEASE_TRUST_MS, type Lease } from "../../src/io/lease.ts";
+
+const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+const NEVER = new AbortController().signal;
+
+function setUp() {
+  const clock = manualClock(Date.parse("2026-11-21T10:00:00.000Z"));
+  const bus = createMemoryBus({ clock });
+  let broker: "there" | "away" | "silent" = "there";
+  const bucket = async (): Promise<Bucket> => {
+    const real = await bus.bucket("lease");
+    const reached = <T>(work: () => Promise<T>): Promise<T> => {
+      if (broker === "silent") return new Promise(() => {});
+      return broker === "away" ? Promise.reject(retryable("broker_unavailable", "away")) : work();
+    };
+    return {
+      ...real,
+      get: (key) => reached(() => real.get(key)),
+      update: (key, value, revision) => reached(() => real.update(key, value, revision)),
+    };
+  };
+  const shaky = Object.create(bus, { bucket: { value: bucket } }) as Bus;
+  const advance = async (ms: number): Promise<void> => {
+    for (let passed = 0; passed < ms; passed += 100) {
+      clock.advance(100);
+      await settle();
+    }
+  };
+  const make = (state: typeof broker): void => {
+    broker = state;
+  };
+  return { clock, bus: shaky, advance, make };
+}
+
+test("a standby waits for a broker that is away, and leads when it is back", async () => {
+  const { clock, bus, advance, make } = setUp();
+  make("away");
+  const leases: Lease[] = [];
+  const waiting = acquireLease(bus, "evaluator", "one", clock, NEVER).then((taken) => void leases.push(taken));
+  await advance(60_000);
+  assert.equal(leases.length, 0);
+  make("there");
+  await advance(2_000);
+  await waiting;
+  assert.equal(leases[0]?.held(), true);
+  await leases[0]?.release();
+});
+
+test("a leader that cannot renew performs nothing, and performs again when it can", async () => {
+  const { clock, bus, advance, make } = setUp();
+  const lease = await acquireLease(bus, "evaluator", "one", clock, NEVER);
+  await advance(1_500);
+  assert.equal(lease.held(), true);
+  make("away");
+  await advance(LEASE_TRUST_MS + 1_000);
+  assert.equal(lease.held(), false);
+  make("there");
+  await advance(1_500);
+  assert.equal(lease.held(), true);
+  assert.equal(lease.lost.aborted, false, "nobody else took it");
+  await lease.release();
+});
+
+test("a leader whose lease was taken is told so, and leaves it alone when it stops", async () => {
+  const { clock, bus, advance } = setUp();
+  const lease = await acquireLease(bus, "evaluator", "one", clock, NEVER);
+  const bucket = await bus.bucket("lease");
+  await bucket.put("evaluator", JSON.stringify({ holder: "two" }));
+  await advance(1_500);
+  assert.equal(lease.held(), false);
+  assert.equal(lease.lost.aborted, true);
+  await lease.release();
+  assert.equal(JSON.parse(Buffer.from((await bucket.get("evaluator"))!.value).toString()).holder, "two");
+});
+
+test("a leader that stops while the broker gives no answer does not wait for it", async () => {
+  const { clock, bus, advance, make } = setUp();
+  const lease = await acquireLease(bus, "evaluator", "one", clock, NEVER);
+  make("silent");
+  let released = false;
+  const releasing = lease.release().then(() => {
+    released = true;
+  });
+  await advance(1_500);
+  await releasing;
+  assert.equal(released, true);
+});

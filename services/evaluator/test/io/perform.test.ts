@@ -1,0 +1,77 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Bus } from "@aviary/shared/bus/bus.ts";
+import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
+import { canaryKey, verdictSubject } from "@aviary/shared/contract/subjects.ts";
+import { terminal } from "@aviary/shared/shell/faults.ts";
+import { silentLogger } from "@aviary/shared/shell/logger.ts";
+import { aVerdict, BUILT_AT } from "@aviary/shared/testing/builders.ts";
+import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
+import type { Effect } from "../../src/core/effects.ts";
+import { type Batch, createPerformer, type Done, type PerformerOptions } from "../../src/io/perform.ts";
+
+const AT_MS = Date.parse(BUILT_AT);
+const NOTHING_DONE: Done = { beforeMs: 0, verdicts: new Map() };
+
+function performerOn(bus: Bus, change: Partial<PerformerOptions> = {}) {
+  const seen = { performed: [] as string[], progress: 0, fatal: [] as unknown[] };
+  const performer = createPerformer({
+    bus,
+    shard: "evaluator",
+    clock: manualClock(AT_MS),
+    log: silentLogger,
+    allowed: () => true,
+    done: NOTHING_DONE,
+    onPerformed: (kind) => void seen.performed.push(kind),
+    onProgress: () => {
+      seen.progress += 1;
+    },
+    onFatal: (error) => void seen.fatal.push(error),
+    signal: new AbortController().signal,
+    ...change,
+  });
+  return { performer, seen };
+}
+
+const verdictAt = (at: string): Effect => ({ kind: "verdict", record: aVerdict({ at, valid_until: at }) });
+const batchAt = (atMs: number, effects: readonly Effect[], checkpoint?: string): Batch => ({ atMs, effects, checkpoint });
+
+test("batches that an earlier evaluator has performed still count as progress, so that reading never stays paused", async () => {
+  const bus = createMemoryBus({ clock: manualClock(AT_MS) });
+  const { performer, seen } = performerOn(bus, { done: { beforeMs: AT_MS + 1, verdicts: new Map() } });
+  for (let index = 0; index < 300; index++) performer.enqueue(batchAt(AT_MS, [verdictAt(BUILT_AT)]));
+  await performer.settled();
+  assert.deepEqual(seen, { performed: [], progress: 300, fatal: [] });
+  assert.equal((await bus.streamState("VERDICTS")).messages, 0);
+});
+
+test("the newest verdict is not published again, even when the broker has forgotten its id", async () => {
+  const clock = manualClock(AT_MS);
+  const bus = createMemoryBus({ clock });
+  const old = verdictAt("2026-11-21T09:59:00.000Z");
+  const last = verdictAt(BUILT_AT);
+  const next = verdictAt("2026-11-21T10:01:00.000Z");
+  const { subject, id } = (last as Extract<Effect, { kind: "verdict" }>).record.body;
+  await bus.publish({ subject: verdictSubject(subject), data: "{}", id });
+  clock.advance(3_600_000);
+  // After a silence one step may hold the verdicts of many deadlines.
+  const done: Done = { beforeMs: AT_MS, verdicts: new Map([[canaryKey(subject), { id, atMs: AT_MS }]]) };
+  const { performer, seen } = performerOn(bus, { clock, done });
+  performer.enqueue(batchAt(AT_MS + 90_000, [old, last, next]));
+  await performer.settled();
+  assert.deepEqual(seen.performed, ["verdict"]);
+  assert.equal((await bus.streamState("VERDICTS")).messages, 2);
+});
+
+test("after an effect that fails for good nothing more is performed: no checkpoint points past it", async () => {
+  const bus = createMemoryBus({ clock: manualClock(AT_MS) });
+  const refusing = Object.create(bus, { publish: { value: () => Promise.reject(terminal("publish_refused", "no")) } }) as Bus;
+  const { performer, seen } = performerOn(refusing);
+  performer.enqueue(batchAt(AT_MS, [verdictAt(BUILT_AT)]));
+  await performer.settled();
+  assert.equal(seen.fatal.length, 1);
+  performer.enqueue(batchAt(AT_MS + 1, [{ kind: "checkpoint" }], "{}"));
+  await performer.settled();
+  assert.deepEqual(seen.performed, []);
+  assert.equal(await (await bus.bucket("checkpoint")).get("evaluator"), undefined);
+});
