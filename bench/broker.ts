@@ -2,6 +2,8 @@
 import { connectNats } from "@aviary/shared/bus/nats.ts";
 import { LOCAL_MAX_BYTES, topology } from "@aviary/shared/bus/streams.ts";
 import { applyStreams } from "@aviary/shared/bus/streams-apply.ts";
+import { controlMessage } from "@aviary/shared/contract/control.ts";
+import { type CanaryRef, controlSubject } from "@aviary/shared/contract/subjects.ts";
 import { type RunningNats, startNats } from "@aviary/shared/testing/servers.ts";
 
 export interface Broker {
@@ -17,4 +19,16 @@ export async function startBroker(cleanup: AsyncDisposableStack, lanes: readonly
   await using bus = await connectNats({ servers: server.url, name: "bench-setup" });
   await applyStreams(bus.connection, topology({ maxBytes: LOCAL_MAX_BYTES, lanes }));
   return { url: server.url, version: bus.server };
+}
+
+/** Says what a controller says at the begin of a run: a new revision, and that it takes a tenth of the traffic. */
+export async function openRun(url: string, fleet: string, canary: CanaryRef): Promise<void> {
+  await using bus = await connectNats({ servers: url, name: "bench-controller" });
+  for (const content of [
+    { verb: "announce", caller: "flagger", revision: "bench-1" },
+    { verb: "weight", caller: "flagger", weight: 10 },
+  ] as const) {
+    const control = controlMessage(canary, content, new Date().toISOString(), "bench");
+    await bus.publish({ subject: controlSubject(fleet, canary, content.verb), data: JSON.stringify(control), id: control.id });
+  }
 }

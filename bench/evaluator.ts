@@ -5,9 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { connectNats } from "@aviary/shared/bus/nats.ts";
-import { controlMessage } from "@aviary/shared/contract/control.ts";
 import { policySchema } from "@aviary/shared/contract/policy.ts";
-import { controlSubject } from "@aviary/shared/contract/subjects.ts";
 import { createRegistry } from "@aviary/shared/shell/metrics.ts";
 import { jetstream } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
@@ -15,7 +13,7 @@ import { createSetup } from "../services/evaluator/src/core/setup.ts";
 import { createState } from "../services/evaluator/src/core/state.ts";
 import { step } from "../services/evaluator/src/core/step.ts";
 import { createInputReader } from "../services/evaluator/src/io/inputs.ts";
-import { startBroker } from "./broker.ts";
+import { openRun, startBroker } from "./broker.ts";
 import type { Benchmark } from "./list.ts";
 import { type Contestant, middle, ROUNDS, ratioOf, startContender, takeTurns, timed } from "./rounds.ts";
 import { benchFleet, createSignalSource, FLEET } from "./signals.ts";
@@ -28,17 +26,10 @@ interface Settings {
   readonly messages: number;
 }
 
-/** Announces a run, lets it take traffic, then publishes the signals as fast as the broker stores them. Returns their mean size. */
+/** Opens a run, then publishes the signals as fast as the broker stores them. Returns their mean size. */
 async function fill(url: string): Promise<number> {
+  await openRun(url, FLEET, CANARY);
   await using bus = await connectNats({ servers: url, name: "bench-fill" });
-  const at = new Date().toISOString();
-  for (const content of [
-    { verb: "announce", caller: "flagger", revision: "bench-1" },
-    { verb: "weight", caller: "flagger", weight: 10 },
-  ] as const) {
-    const control = controlMessage(CANARY, content, at, "bench");
-    await bus.publish({ subject: controlSubject(FLEET, CANARY, content.verb), data: JSON.stringify(control), id: control.id });
-  }
   const next = createSignalSource(Date.now());
   let bytes = 0;
   const batch: Promise<unknown>[] = [];

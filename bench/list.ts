@@ -36,6 +36,12 @@ export const BENCHMARKS: readonly Entry[] = [
     load: () => import("./publish.ts"),
   },
   {
+    name: "shim",
+    about: "answering controllers, against bare node:http, and against itself without signals",
+    targets: ["P1", "P3"],
+    load: () => import("./shim.ts"),
+  },
+  {
     name: "window",
     about: "one verdict of the judge, against one merge of two histograms",
     targets: ["P8"],

@@ -18,23 +18,27 @@ export interface BenchGateway {
   readonly slice: "canary" | "stable";
 }
 
+export const PERIOD_MS = 5_000;
 export const GATEWAYS: readonly BenchGateway[] = AZS.flatMap((az) =>
   (["canary", "stable"] as const).map((slice) => ({ az, name: `${slice === "canary" ? "c" : "s"}${az.slice(-1)}1`, slice })),
 );
 
-/** A fleet file of these gateways with the given canaries (`namespace/name`), all of one policy. */
-export function benchFleet(canaries: readonly string[]): FleetFile {
-  return fleetFileSchema.parse({
+/** A fleet file of these gateways with the given canaries (`namespace/name`), as it would be written. */
+export function benchFleetFile(canaries: readonly string[]) {
+  return {
     fleets: { [FLEET]: { gateways: GATEWAYS.map((gateway) => ({ ...gateway, tier: "2TB" })) } },
     canaries: Object.fromEntries(
       canaries.map((canary, index) => [
         canary,
-        { fleet: FLEET, policy: "policies/default.yaml", lanes: index === 0 ? [LANE] : [], callers: { flagger: {} } },
+        { fleet: FLEET, policy: "policy.yaml", lanes: index === 0 ? [LANE] : [], callers: { flagger: { interval: "60s" } } },
       ]),
     ),
     lanes: { [LANE]: { az: "az-a", slice: "canary", stableMax: 2 } },
-  });
+  };
 }
+
+/** The same as code holds it. */
+export const benchFleet = (canaries: readonly string[]): FleetFile => fleetFileSchema.parse(benchFleetFile(canaries));
 
 export interface BenchSignal {
   readonly subject: string;
@@ -59,8 +63,12 @@ export function seeded(seed: number): () => number {
   };
 }
 
-/** Makes signals one after the other, the gateways taking turns; `observedAtMs` is the caller's clock. */
-export function createSignalSource(bootMs: number, seed = 1): (observedAtMs: number) => BenchSignal {
+/**
+ * Makes signals one after the other, the gateways taking turns; `observedAtMs` is the caller's clock.
+ * @param bootMs    start of the collectors: a later source of the same gateways needs a later one
+ * @param periodMs  the period that the signals claim
+ */
+export function createSignalSource(bootMs: number, seed = 1, periodMs = PERIOD_MS): (observedAtMs: number) => BenchSignal {
   const random = seeded(seed);
   const boot = `${bootMs.toString(36)}-${sha256Hex(String(bootMs)).slice(0, 16)}`;
   let turn = 0;
@@ -83,7 +91,7 @@ export function createSignalSource(bootMs: number, seed = 1): (observedAtMs: num
       skill_hash: gateway.slice === "canary" ? CANARY_PACK : STABLE_PACK,
       fragment_hash: FRAGMENT,
       observed_at: new Date(observedAtMs).toISOString(),
-      period_ms: 5_000,
+      period_ms: periodMs,
       kind,
       body: bodyOf(kind, random),
     } as Signal;
