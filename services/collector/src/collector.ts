@@ -123,6 +123,7 @@ export function startCollector(options: CollectorOptions): Collector {
       return facts;
     },
     settled: () => outbox.settled(),
+    // Disposing twice is harmless.
     async [Symbol.asyncDispose]() {
       await Promise.all(stops.map((stop) => stop()));
       await outbox.close(CLOSE_MS);

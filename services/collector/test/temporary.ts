@@ -1,11 +1,27 @@
-/** Directories that go when the test is over. */
+/** What a test made goes when it is over, the last thing first. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 
+const undone = new WeakMap<TestContext, (() => unknown)[]>();
+
+/** Calls `undo` when the test is over; what was asked for last is called first. */
+export function atEnd(test: TestContext, undo: () => unknown): void {
+  const known = undone.get(test);
+  if (known !== undefined) {
+    known.push(undo);
+    return;
+  }
+  const list = [undo];
+  undone.set(test, list);
+  test.after(async () => {
+    for (const one of list.reverse()) await one();
+  });
+}
+
 export async function temporaryDirectory(test: TestContext): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), "aviary-collector-"));
-  test.after(() => rm(directory, { recursive: true, force: true }));
+  atEnd(test, () => rm(directory, { recursive: true, force: true }));
   return directory;
 }

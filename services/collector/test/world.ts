@@ -4,6 +4,7 @@ import { systemClock } from "@aviary/shared/shell/clock.ts";
 import { createHttpClient } from "@aviary/shared/shell/http-client.ts";
 import { silentLogger } from "@aviary/shared/shell/logger.ts";
 import { type Facts, NO_FACTS, type OpenProbe, type Outcome, type Probe, type World } from "../src/probe.ts";
+import { atEnd } from "./temporary.ts";
 
 export interface TestWorld extends World {
   /** What probes counted. */
@@ -13,7 +14,7 @@ export interface TestWorld extends World {
 
 export function testWorld(test: TestContext, change: Partial<World> = {}): TestWorld {
   const http = createHttpClient({ loopback: true });
-  test.after(() => http[Symbol.dispose]());
+  atEnd(test, () => http[Symbol.dispose]());
   const counted = new Map<string, number>();
   let facts = NO_FACTS;
   return {
@@ -40,7 +41,7 @@ export interface TestProbe {
 /** The probe with these settings, closed when the test is over. */
 export function openProbe(test: TestContext, probe: Probe, settings: object, world: World = testWorld(test)): TestProbe {
   const opened: OpenProbe = probe.open(probe.configSchema.parse(settings), world);
-  test.after(() => opened[Symbol.asyncDispose]());
+  atEnd(test, () => opened[Symbol.asyncDispose]());
   const signal = new AbortController().signal;
   return { read: (at = systemClock.now()) => opened.read({ at, periodMs: 5_000 }, signal) };
 }

@@ -249,6 +249,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
   }
 
   function settled(): Promise<void> {
+    if (closed) return Promise.resolve();
     return new Promise((resolve) => {
       settledListeners.push(resolve);
       wake();
@@ -279,6 +280,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
     },
     counts,
     async close(graceMs) {
+      if (closed) return;
       if (bus.status === "connected") await within(graceMs, settled());
       closed = true;
       closing.resolve();

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import fc from "fast-check";
 import { openTail, type Tail, type TailReport } from "../../src/io/tail.ts";
-import { temporaryDirectory } from "../temporary.ts";
+import { atEnd, temporaryDirectory } from "../temporary.ts";
 
 const NEVER = new AbortController().signal;
 const BUDGET = 1024 * 1024;
@@ -13,7 +13,7 @@ async function follow(test: TestContext, content: string | undefined, maxLineByt
   const path = join(await temporaryDirectory(test), "access.log");
   if (content !== undefined) await writeFile(path, content);
   const tail = await openTail({ path, ...(maxLineBytes === undefined ? {} : { maxLineBytes }) });
-  test.after(() => tail[Symbol.asyncDispose]());
+  atEnd(test, () => tail[Symbol.asyncDispose]());
   return { path, tail, read: () => readLines(tail) };
 }
 

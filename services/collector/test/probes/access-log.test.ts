@@ -12,7 +12,7 @@ import { locateTestServer, requireServer, startCaddy } from "@aviary/shared/test
 import { until } from "@aviary/shared/testing/until.ts";
 import type { Outcome } from "../../src/probe.ts";
 import { accessLog } from "../../src/probes/access-log.ts";
-import { temporaryDirectory } from "../temporary.ts";
+import { atEnd, temporaryDirectory } from "../temporary.ts";
 import { openProbe, testWorld } from "../world.ts";
 
 const START = Date.UTC(2026, 10, 21, 10, 0, 0);
@@ -153,14 +153,14 @@ describe("real proxies", () => {
     const upstream = createServer((request, response) => void response.writeHead(request.url === "/fail" ? 503 : 200).end("{}"));
     upstream.listen(0, "127.0.0.1");
     await once(upstream, "listening");
-    test.after(() => upstream.close());
+    atEnd(test, () => upstream.close());
     const target = (upstream.address() as AddressInfo).port;
     const caddy = await startCaddy({
       binary: locateTestServer("caddy") as string,
       caddyfile: (port) =>
         `http://127.0.0.1:${port} {\n  log {\n    output file ${path}\n  }\n  reverse_proxy 127.0.0.1:${target}\n}`,
     });
-    test.after(() => caddy.stop());
+    atEnd(test, () => caddy.stop());
 
     const get = async (count: number, uri: string, agent = "app/1"): Promise<void> => {
       for (let n = 0; n < count; n++) await (await fetch(caddy.url + uri, { headers: { "user-agent": agent } })).text();

@@ -9,6 +9,7 @@ import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import { freePort } from "@aviary/shared/testing/servers.ts";
 import type { Outcome } from "../../src/probe.ts";
 import { gatewayProbes } from "../../src/probes/gateway-probes.ts";
+import { atEnd } from "../temporary.ts";
 import { openProbe, testWorld } from "../world.ts";
 
 const fixture = (name: string): string => readFileSync(new URL(`../fixtures/openclaw/http/${name}`, import.meta.url), "utf8");
@@ -38,7 +39,7 @@ async function startGateway(
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  test.after(() => {
+  atEnd(test, () => {
     server.closeAllConnections();
     server.close();
   });

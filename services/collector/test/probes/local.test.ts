@@ -18,14 +18,14 @@ import { gatewayProcess } from "../../src/probes/process.ts";
 import { rollout } from "../../src/probes/rollout.ts";
 import { skills } from "../../src/probes/skills.ts";
 import { synthetic } from "../../src/probes/synthetic.ts";
-import { temporaryDirectory } from "../temporary.ts";
+import { atEnd, temporaryDirectory } from "../temporary.ts";
 import { openProbe, testWorld } from "../world.ts";
 
 async function serve(test: TestContext, listener: RequestListener): Promise<string> {
   const server = createServer(listener);
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  test.after(() => {
+  atEnd(test, () => {
     server.closeAllConnections();
     server.close();
   });
@@ -132,7 +132,7 @@ describe("process", () => {
   it("a life of its own, its memory, and restarts by uptime and by process", async (test) => {
     const pidFile = join(await temporaryDirectory(test), "gateway.pid");
     const child = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"]);
-    test.after(() => void child.kill("SIGKILL"));
+    atEnd(test, () => void child.kill("SIGKILL"));
     await once(child, "spawn");
     const world = testWorld(test);
     const probe = openProbe(test, gatewayProcess, { pidFile }, world);
@@ -157,7 +157,7 @@ describe("deps", () => {
     const tcp = createTcpServer((socket) => socket.destroy());
     tcp.listen(0, "127.0.0.1");
     await once(tcp, "listening");
-    test.after(() => tcp.close());
+    atEnd(test, () => tcp.close());
     const web = await serve(test, (request, response) => {
       if (request.url === "/hang") return;
       response.writeHead(request.url === "/bad" ? 500 : 404).end();

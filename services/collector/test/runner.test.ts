@@ -1,0 +1,228 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { SignalBody } from "@aviary/shared/contract/signal.ts";
+import { retryable } from "@aviary/shared/shell/faults.ts";
+import { createLogger } from "@aviary/shared/shell/logger.ts";
+import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
+import type { Tick } from "../src/core/schedule.ts";
+import { createUpstream } from "../src/io/upstream.ts";
+import type { OpenProbe } from "../src/probe.ts";
+import { startRunner } from "../src/runner.ts";
+
+const START = Date.UTC(2026, 10, 21, 10, 0, 0);
+const BODY: SignalBody<"queue"> = { lane: "l", role: "build", depth: 1 };
+
+/** A runner on a clock of its own; `flush` lets everything happen that waits for no timer. */
+function setUp(
+  read: (tick: Tick, signal: AbortSignal) => Promise<void>,
+  change: { coversPeriod?: boolean; startAt?: number } = {},
+) {
+  const clock = manualClock(change.startAt ?? START);
+  const lines: string[] = [];
+  const log = createLogger({ service: "t", write: (line) => lines.push((JSON.parse(line) as { msg: string }).msg), clock });
+  const ticks: Tick[] = [];
+  const results: (string | undefined)[] = [];
+  const probe: OpenProbe = {
+    read: async (tick, signal) => {
+      await read(tick, signal);
+      return { kind: "queue", bodies: [BODY], learned: {} };
+    },
+    [Symbol.asyncDispose]: async () => {},
+  };
+  const stop = startRunner({
+    name: "p",
+    probe,
+    coversPeriod: change.coversPeriod ?? false,
+    periodMs: 5_000,
+    phaseMs: 2_000,
+    timeoutMs: 1_000,
+    clock,
+    log,
+    onSignal: (_kind, tick) => ticks.push(tick),
+    onLearned: () => {},
+    onRead: (code) => results.push(code),
+  });
+  const flush = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+  // In small steps: what a timer sets going must be able to finish before the next timer.
+  const pass = async (ms: number): Promise<void> => {
+    await flush();
+    for (let passed = 0; passed < ms; passed += 250) {
+      clock.advance(250);
+      await flush();
+    }
+  };
+  const at = (): number[] => ticks.map((tick) => tick.at - START);
+  return { clock, stop, ticks, results, lines, pass, at, flush };
+}
+
+describe("a runner", () => {
+  it("reads at once and then on its grid", async () => {
+    const { pass, at, stop } = setUp(async () => {}, { startAt: START + 500 });
+    for (let n = 0; n < 3; n++) await pass(5_000);
+    assert.deepEqual(at(), [500, 2_000, 7_000, 12_000]);
+    await stop();
+    await pass(20_000);
+    assert.equal(at().length, 4);
+  });
+
+  it("counts from the start and then from reading to reading, over failures", async () => {
+    let fail = false;
+    const { pass, ticks, stop } = setUp(
+      async () => {
+        if (fail) throw new Error("no");
+      },
+      { coversPeriod: true, startAt: START + 500 },
+    );
+    await pass(2_000);
+    fail = true;
+    await pass(5_000);
+    fail = false;
+    await pass(5_000);
+    assert.deepEqual(
+      ticks.map(({ at, periodMs }) => [at - START, periodMs]),
+      [
+        [2_000, 1_500],
+        [12_000, 10_000],
+      ],
+    );
+    await stop();
+  });
+
+  it("gives up a reading at its timeout, and one that ignores this is not asked again until it lets go", async () => {
+    let letGo = (): void => {};
+    const { pass, results, at, stop } = setUp(() => new Promise((resolve) => (letGo = resolve)));
+    await pass(2_000);
+    await pass(5_000);
+    assert.deepEqual(results, ["still_reading", "still_reading"]);
+    letGo();
+    await pass(0);
+    assert.deepEqual(results.at(-1), "probe_timeout", "what came too late is no signal");
+    assert.deepEqual(at(), []);
+    await pass(5_000);
+    letGo();
+    await pass(0);
+    assert.deepEqual(at(), [12_000]);
+    await stop();
+  });
+
+  it("says a failure once, and once that it is over", async () => {
+    let fault: Error | undefined = retryable("refused", "no");
+    const { pass, lines, results, stop } = setUp(async () => {
+      if (fault) throw fault;
+    });
+    for (let n = 0; n < 3; n++) await pass(5_000);
+    fault = retryable("backing_off", "later");
+    await pass(5_000);
+    fault = undefined;
+    await pass(5_000);
+    await pass(5_000);
+    assert.deepEqual(lines, ["p fails", "p works again"]);
+    assert.deepEqual(
+      results,
+      ["refused", "refused", "refused", "refused", "backing_off", undefined, undefined].slice(-results.length),
+    );
+    await stop();
+  });
+
+  it("goes on when the clock is set back or forward", async () => {
+    let shiftMs = 0;
+    const { clock, pass, at, stop } = setUp(async () => {});
+    const { now } = clock;
+    Object.assign(clock, { now: () => now() + shiftMs });
+    await pass(5_000);
+    shiftMs = -3_600_000;
+    await pass(5_000);
+    await pass(5_000);
+    shiftMs = 3_600_000;
+    await pass(5_000);
+    await pass(5_000);
+    assert.equal(at().length, 6, at().join());
+    await stop();
+  });
+
+  it("stops although a reading hangs", async () => {
+    const { clock, pass, stop, flush } = setUp(() => new Promise(() => {}));
+    await pass(2_000);
+    let stopped = false;
+    const stopping = stop().then(() => {
+      stopped = true;
+    });
+    await flush();
+    clock.advance(1_000);
+    await stopping;
+    assert.ok(stopped);
+  });
+});
+
+describe("an upstream", () => {
+  const setUpUpstream = () => {
+    const clock = manualClock();
+    // Waits cost no time here: only their lengths are looked at.
+    const waits: number[] = [];
+    const sleep = async (ms: number): Promise<void> => void waits.push(ms);
+    const upstream = createUpstream({
+      name: "x",
+      clock: { ...clock, sleep },
+      random: () => 0.5,
+      pauseMs: 5_000,
+      ceilingMs: 60_000,
+    });
+    return { clock, waits, call: (fn: () => Promise<unknown>) => upstream.call(new AbortController().signal, fn) };
+  };
+
+  it("is called three times with jitter, then left alone for longer and longer, up to the ceiling", async () => {
+    const { clock, waits, call } = setUpUpstream();
+    const fail = () => Promise.reject(retryable("refused", "no"));
+    let calls = 0;
+    const pauses: number[] = [];
+    for (let n = 0; n < 7; n++) {
+      const before = calls;
+      await assert.rejects(
+        call(() => fail().finally(() => (calls += 1))),
+        { code: "refused" },
+      );
+      assert.equal(calls - before, 3);
+      let pausedMs = 0;
+      for (;;) {
+        const error = await call(async () => "probe of the pause").then(
+          () => undefined,
+          (reason: { code: string }) => reason,
+        );
+        if (error === undefined) break;
+        assert.equal(error.code, "backing_off");
+        clock.advance(250);
+        pausedMs += 250;
+      }
+      pauses.push(pausedMs);
+      if (n < 6) {
+        // Going on failing: the success that found the end of the pause has reset it.
+        for (let again = 0; again <= n; again++) {
+          await call(fail).catch(() => {});
+          clock.advance(60_000);
+        }
+      }
+    }
+    assert.deepEqual(waits.slice(0, 2), [50, 100]);
+    assert.ok(pauses[0]! >= 2_500 && pauses[0]! <= 5_000, pauses.join());
+    assert.ok(
+      pauses.every((pause, n) => n === 0 || pause >= pauses[n - 1]!),
+      pauses.join(),
+    );
+    assert.ok(pauses.at(-1)! <= 60_000);
+  });
+
+  it("is called once when nothing helps, and at once again after a success", async () => {
+    const { call } = setUpUpstream();
+    let calls = 0;
+    await call(async () => (calls += 1));
+    await call(async () => (calls += 1));
+    await assert.rejects(
+      call(async () => {
+        calls += 1;
+        throw new Error("bug");
+      }),
+      /bug/,
+    );
+    assert.equal(calls, 3);
+  });
+});
