@@ -6,10 +6,13 @@ import { z } from "zod";
 import { latencyWireSchema } from "../histogram.ts";
 import type { SIGNAL_KINDS } from "./subjects.ts";
 
-/** ISO-8601 UTC with milliseconds, for example `2026-11-21T10:05:00.000Z`. */
+/** ISO-8601 UTC with milliseconds, for example `2026-11-21T10:05:00.000Z`. Whatever fits is a moment: `Date.parse` of it is never NaN. */
 export const isoTime = z
   .string()
-  .regex(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/, "expected ISO-8601 UTC with milliseconds");
+  .regex(
+    /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z$/,
+    "expected ISO-8601 UTC with milliseconds",
+  );
 export const tokenText = z.string().regex(/^[a-z0-9-]{1,63}$/, "expected [a-z0-9-]{1,63}");
 export const hash64 = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 lower-case hex digits");
 /** A count: an integer, 0 to 2^53 - 1. */
