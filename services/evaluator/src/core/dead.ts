@@ -1,6 +1,6 @@
 /**
  * Dead letters: what could not be read is put aside with its reason. At most so many a sender and minute of broker time are written;
- * the rest is counted and reported with the next one, so that a flood of garbage stays small.
+ * the rest is counted and reported with the next one, so that a flood of garbage stays small. Senders are those that the fleet file knows, and one more.
  */
 import type { DeadLetter } from "@aviary/shared/contract/dead.ts";
 import { incident } from "@aviary/shared/contract/incident.ts";
@@ -10,15 +10,24 @@ import { isoTime } from "./iso-time.ts";
 import type { State } from "./state.ts";
 
 export const DEAD_PER_MINUTE = 10;
-const MAX_SENDERS = 1_000;
+
+/** Whoever is in no fleet file: all of them count as one, because their names are theirs to choose. */
+const STRANGER = "unknown";
+
+/** Who may have sent a message with this subject: a gateway of the fleet file by its key, a fleet by its name for controls, or a stranger. */
+function senderOf(state: State, subject: string): string {
+  const [, first = "", second, third] = subject.split(".", 4);
+  const gateway = `${first}.${second}.${third}`;
+  if (state.gateways.has(gateway)) return gateway;
+  return state.setup.canariesOfFleet.has(first) ? first : STRANGER;
+}
 
 /** Effects of one unreadable message: a letter, or nothing while its sender is over the limit. The first of a minute is an incident. */
-export function deadEffect(state: State, input: UnreadableInput, sender: string): Effect[] {
-  const key = sender.slice(0, 200);
+export function deadEffect(state: State, input: UnreadableInput): Effect[] {
+  const key = senderOf(state, input.subject);
   const minute = Math.floor(input.storedAt / 60_000);
   let count = state.dead.get(key);
   if (count === undefined) {
-    if (state.dead.size >= MAX_SENDERS) state.dead.delete(state.dead.keys().next().value!);
     count = { minute, written: 0, suppressed: 0 };
     state.dead.set(key, count);
   }

@@ -13,7 +13,7 @@
 import { incident } from "@aviary/shared/contract/incident.ts";
 import { MAX_CLOCK_AHEAD_MS } from "@aviary/shared/contract/policy.ts";
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
-import { canaryKey } from "@aviary/shared/contract/subjects.ts";
+import { canaryKey, controlSubject, signalSubject } from "@aviary/shared/contract/subjects.ts";
 import { conditionsOf } from "./conditions.ts";
 import { deadEffect } from "./dead.ts";
 import { canaryDeadlineMs } from "./deadlines.ts";
@@ -59,7 +59,7 @@ export function step(state: State, input: Input): Stepped {
       foldControl(state, input, effects);
       break;
     case "unreadable":
-      effects.push(...deadEffect(state, input, input.subject));
+      effects.push(...deadEffect(state, input));
       break;
     case "log-gap":
       foldLogGap(state, input.sequence, effects);
@@ -289,18 +289,14 @@ function foldControl(state: State, input: ControlInput, effects: Effect[]): void
   const setup = state.setup.canaries.get(key);
   if (canary === undefined || setup === undefined || setup.fleet !== input.fleet) {
     effects.push(
-      ...deadEffect(
-        state,
-        {
-          ...input,
-          kind: "unreadable",
-          subject: `control.${input.fleet}`,
-          reason: "wrong_identity",
-          text: `no canary ${key} in fleet ${input.fleet}`,
-          excerpt: "",
-        },
-        key,
-      ),
+      ...deadEffect(state, {
+        ...input,
+        kind: "unreadable",
+        subject: controlSubject(input.fleet, input.canary, input.control.verb),
+        reason: "wrong_identity",
+        text: `no canary ${key} in fleet ${input.fleet}`,
+        excerpt: "",
+      }),
     );
     return;
   }
@@ -335,18 +331,14 @@ function foldSignal(state: State, input: SignalInput, effects: Effect[]): void {
   const gateway = state.gateways.get(key);
   if (gateway === undefined) {
     effects.push(
-      ...deadEffect(
-        state,
-        {
-          ...input,
-          kind: "unreadable",
-          subject: key,
-          reason: "wrong_identity",
-          text: `gateway ${key} is not in the fleet file`,
-          excerpt: "",
-        },
-        key,
-      ),
+      ...deadEffect(state, {
+        ...input,
+        kind: "unreadable",
+        subject: signalSubject(signal, signal.kind),
+        reason: "wrong_identity",
+        text: `gateway ${key} is not in the fleet file`,
+        excerpt: "",
+      }),
     );
     return;
   }
@@ -361,18 +353,14 @@ function foldSignal(state: State, input: SignalInput, effects: Effect[]): void {
       why: "a signal came from the future",
     });
     effects.push(
-      ...deadEffect(
-        state,
-        {
-          ...input,
-          kind: "unreadable",
-          subject: key,
-          reason: "from_the_future",
-          text: `${signal.observed_at} is more than 5 s after ${isoTime(storedAt)}`,
-          excerpt: "",
-        },
-        key,
-      ),
+      ...deadEffect(state, {
+        ...input,
+        kind: "unreadable",
+        subject: signalSubject(signal, signal.kind),
+        reason: "from_the_future",
+        text: `${signal.observed_at} is more than 5 s after ${isoTime(storedAt)}`,
+        excerpt: "",
+      }),
     );
     if (!gateway.clockAhead) {
       gateway.clockAhead = true;
