@@ -1,0 +1,65 @@
+/**
+ * Bundles each service into one file, `dist/<name>.mjs`, that needs Node and nothing else: the parcels for Macs, and what the container image holds.
+ *
+ *     node scripts/bundle.ts [--out dist] [collector shim …]
+ */
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { build } from "esbuild";
+
+const PROJECT = fileURLToPath(new URL("..", import.meta.url));
+
+const ENTRIES: Readonly<Record<string, string>> = {
+  collector: "services/collector/src/main.ts",
+  evaluator: "services/evaluator/src/main.ts",
+  shim: "services/evaluator/src/shim/main.ts",
+  notifier: "services/notifier/src/main.ts",
+  promoter: "services/promoter/src/main.ts",
+  aviary: "cli/src/main.ts",
+};
+
+/** Every service of this checkout that can be bundled. */
+export function bundleNames(): string[] {
+  return Object.keys(ENTRIES).filter((name) => existsSync(join(PROJECT, ENTRIES[name] ?? "")));
+}
+
+/** Bundles the named services into `out`. @returns path and size of each, bytes */
+export async function bundle(names: readonly string[], out: string): Promise<{ name: string; file: string; bytes: number }[]> {
+  const unknown = names.filter((name) => !bundleNames().includes(name));
+  if (unknown.length > 0) throw new Error(`cannot bundle ${unknown.join(", ")}; known are ${bundleNames().join(", ")}`);
+  const result = await build({
+    entryPoints: Object.fromEntries(names.map((name) => [name, join(PROJECT, ENTRIES[name] ?? "")])),
+    outdir: out,
+    outExtension: { ".js": ".mjs" },
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    target: "node22",
+    // Some packages are CommonJS and ask for built-in modules with require, which an ES module does not have.
+    banner: {
+      js: 'import { createRequire as aviaryRequire } from "node:module"; const require = aviaryRequire(import.meta.url);',
+    },
+    // A native accelerator that is never installed here; its package falls back by itself.
+    external: ["msgpackr-extract"],
+    legalComments: "linked",
+    logLevel: "warning",
+    metafile: true,
+  });
+  return Object.entries(result.metafile.outputs).flatMap(([path, { bytes, entryPoint }]) => {
+    const name = names.find((candidate) => entryPoint === ENTRIES[candidate]);
+    return name === undefined ? [] : [{ name, file: resolve(path), bytes }];
+  });
+}
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({ allowPositionals: true, options: { out: { type: "string", default: "dist" } } });
+  const names = positionals.length === 0 ? bundleNames() : positionals;
+  process.chdir(PROJECT);
+  for (const { file, bytes } of await bundle(names, resolve(values.out))) console.log(`${file} ${Math.round(bytes / 1024)} KiB`);
+}
+
+if (process.argv[1] !== undefined && resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  await main();
+}
