@@ -51,6 +51,7 @@ export interface CollectorConfig {
 export const envSchema = z.strictObject({
   AVIARY_COLLECTOR_FILE: z.string().default("collector.yaml"),
   AVIARY_NATS_URL: z.string().default("nats://127.0.0.1:4222"),
+  AVIARY_OPS_HOST: z.string().default("127.0.0.1"),
   AVIARY_OPS_PORT: z.coerce.number().int().min(0).max(65_535).default(0),
   AVIARY_LOG_LEVEL: z.enum(LOG_LEVELS).default("info"),
   /** Where the spool lives; without it nothing is kept on disk. */

@@ -33,6 +33,7 @@ await runService({
     bus.arrived.catch(fail);
     const ops = await startOpsServer({
       registry,
+      host: env.AVIARY_OPS_HOST,
       port: env.AVIARY_OPS_PORT,
       clock,
       checks: { broker: () => (bus.status === "connected" ? undefined : `the broker is ${bus.status}`) },
