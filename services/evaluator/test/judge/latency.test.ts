@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import * as histogram from "@aviary/shared/histogram.ts";
 import fc from "fast-check";
 import type { Part } from "../../src/core/judge/latency.ts";
-import { countAbove, p99Of, readPart } from "../../src/core/judge/latency.ts";
+import { countAbove, limitOf, p99Of, readPart } from "../../src/core/judge/latency.ts";
 import type { CellPlan } from "./windows.ts";
 import { cell, closed, evenly, judgeRun } from "./windows.ts";
 
@@ -33,7 +33,7 @@ describe("histograms from their slow end", () => {
             const h = histogram.create(scale);
             for (const [ms, times] of values) histogram.insert(h, ms, times);
             histogram.merge(all, h);
-            assert.equal(countAbove([part(h)], limitMs), histogram.countAbove(h, limitMs));
+            assert.equal(countAbove([part(h)], limitOf(limitMs)), histogram.countAbove(h, limitMs));
             return part(h);
           });
           assert.equal(p99Of(parts), histogram.quantile(all, 0.99));

@@ -17,7 +17,7 @@ import { byMetric, extended, NEW_VIEW } from "./view.ts";
 export interface Absorbed {
   readonly tally: WindowTally;
   /** Every view of the run up to and with this window. */
-  readonly views: ReadonlyMap<string, View>;
+  readonly views: State["views"];
   /** The same views in this window alone. */
   readonly measured: ReadonlyMap<string, Measured>;
   /** Stable's latencies over all the windows given. */
@@ -28,7 +28,7 @@ export interface Absorbed {
 export function absorb(before: State, windows: readonly ClosedWindow[], policy: Policy): Absorbed {
   const tally = tallyWindow(windows.at(-1)!, policy.traffic, "canary");
   const baseline = baselineOf(windows, tally, before.baseline, policy.traffic);
-  const views = new Map<string, View>();
+  const views: Record<string, View> = {};
   const measured = new Map<string, Measured>();
   const ceilings = byMetric((metric) => ceilingOf(metric, policy));
   const names = viewNames(before, tally);
@@ -36,7 +36,7 @@ export function absorb(before: State, windows: readonly ClosedWindow[], policy: 
     const azs = tally.azs.filter(({ az }) => name === WHOLE || az === name);
     const window = measure(azs, tally.azs, thresholdFor(name, names, baseline, policy), policy);
     measured.set(name, window);
-    views.set(name, extended(before.views.get(name) ?? NEW_VIEW, window, ceilings));
+    views[name] = extended(before.views[name] ?? NEW_VIEW, window, ceilings);
   }
   return { tally, views, measured, baseline };
 }
@@ -50,16 +50,16 @@ export function relearned(windows: readonly ClosedWindow[], policy: Policy, judg
     const { views, baseline, tally } = absorb(state, upTo, policy);
     const complete = upTo.at(-1)!.complete && tally.unreadable === null;
     const literal = literalRule(figuresOf(tally), complete, state.literal, policy).counts;
-    state = { views, baseline: keepBaseline(baseline, upTo, policy.traffic), literal };
+    state = { ...START, views, baseline: keepBaseline(baseline, upTo, policy.traffic), literal };
   }
   return state;
 }
 
-/** The whole canary, and every AZ in which it has had traffic in this run. */
+/** The whole canary first, then every AZ in which it has had traffic in this run, in order of names. */
 function viewNames(before: State, tally: WindowTally): string[] {
-  const names = new Set([WHOLE, ...before.views.keys()]);
+  const names = new Set([WHOLE, ...Object.keys(before.views)]);
   for (const { az, judged } of tally.azs) if (judged.requests > 0 && names.size <= MAX_AZ_VIEWS + 1) names.add(az);
-  return [...names];
+  return [...names].sort();
 }
 
 /**

@@ -9,7 +9,7 @@ import type { Part, Top } from "./latency.ts";
 import { addPart, bucketMs, commonScale, emptyTop, firstAbove, p99Index, topAbove } from "./latency.ts";
 import { LONGEST } from "./rule.ts";
 import type { WindowTally } from "./tally.ts";
-import { partsOf, tallyWindow } from "./tally.ts";
+import { tallyWindow } from "./tally.ts";
 
 /** Stable's latencies by AZ, all in one scale. Each AZ's p99 lies above the cut. */
 export interface Baseline {
@@ -106,7 +106,7 @@ export function thresholdOf(baseline: Baseline, azs: Iterable<string>, ratio: nu
 }
 
 function partsIn(tally: WindowTally): Part[] {
-  return tally.azs.flatMap(({ compared }) => partsOf(compared));
+  return tally.azs.flatMap(({ compared }) => compared.latency);
 }
 
 function addWindow(baseline: Baseline, tally: WindowTally, sign: 1 | -1): void {
@@ -115,29 +115,26 @@ function addWindow(baseline: Baseline, tally: WindowTally, sign: 1 | -1): void {
     if (compared.timed === 0) continue;
     const top = byAz.get(az) ?? emptyTop(baseline.scale, baseline.cut);
     byAz.set(az, top);
-    for (const part of partsOf(compared)) addPart(top, part, sign);
+    for (const part of compared.latency) addPart(top, part, sign);
   }
 }
 
 function restored({ scale, cut, azs, refused }: BaselineMemory, more: readonly number[]): Baseline {
   const byAz = new Map<string, Top>();
   for (const [az, { total, pairs }] of Object.entries(azs)) {
+    let last = 0;
+    for (let k = 0; k < pairs.length; k += 2) last += pairs[k]!;
     const top = emptyTop(scale, cut);
-    top.total = total;
-    for (let k = 0, at = -cut; k < pairs.length; k += 2) {
-      at += pairs[k]!;
-      top.counts[at] = pairs[k + 1]!;
-      top.end = at + 1;
-    }
+    addPart(top, { scale, pairs, last, total }, 1);
     byAz.set(az, top);
   }
   return { scale, cut, byAz, refused: [...refused, ...more] };
 }
 
-function pairsFrom({ counts, cut, end }: Top, from: number): number[] {
+function pairsFrom({ counts, cut }: Top, from: number): number[] {
   const pairs: number[] = [];
   let previous = 0;
-  for (let k = from - cut; k < end; k++) {
+  for (let k = from - cut; k < counts.length; k++) {
     if (counts[k] === 0) continue;
     pairs.push(k + cut - previous, counts[k]!);
     previous = k + cut;

@@ -12,7 +12,7 @@ import { coverageOf } from "./coverage.ts";
 import { byWeight, worstOf } from "./graded.ts";
 import type { LiteralResult } from "./literal.ts";
 import { figuresOf, literalRule } from "./literal.ts";
-import { decode, encode } from "./memory.ts";
+import { asMemory, asState, START } from "./memory.ts";
 import type { JudgedRun, JudgeOutcome, ModeOutcome } from "./outcome.ts";
 import type { QueueResult } from "./queue.ts";
 import { queueRule } from "./queue.ts";
@@ -31,7 +31,7 @@ export function judge(windows: readonly ClosedWindow[], policy: Policy, run: Jud
   const recent = windows.slice(-LONGEST);
   const last = recent.at(-1);
   if (last === undefined) throw new RangeError("judge: no window to judge; call it when one has closed");
-  const before = (run.memory === null ? null : decode(run.memory)) ?? relearned(recent, policy, run.judged);
+  const before = (run.memory === null ? null : asState(run.memory)) ?? relearned(recent, policy, run.judged);
   const now = absorb(before, recent, policy);
   const figures = figuresOf(now.tally);
   const views = judgedViews(now);
@@ -46,7 +46,8 @@ export function judge(windows: readonly ClosedWindow[], policy: Policy, run: Jud
     consecutiveOver: Math.max(...Object.values(literal.counts)),
     luck: twoKey.luck,
     noise: { ...twoKey.noise, reference_windows: run.reference?.windows ?? 0 },
-    memory: encode({
+    memory: asMemory({
+      ...START,
       views: now.views,
       baseline: keepBaseline(now.baseline, recent, policy.traffic),
       literal: literal.counts,
@@ -56,9 +57,8 @@ export function judge(windows: readonly ClosedWindow[], policy: Policy, run: Jud
 
 /** The whole canary, and each AZ in which it has had traffic since the run's start. */
 function judgedViews({ views, measured }: Absorbed): JudgedView[] {
-  const judged = [...views].map(([name, view]) => ({ name, view, measured: measured.get(name)! }));
-  const azs = judged.filter(({ name, view }) => name !== WHOLE && view.errors.run.n > 0);
-  return [...judged.filter(({ name }) => name === WHOLE), ...azs.sort((p, q) => (p.name < q.name ? -1 : 1))];
+  const judged = Object.entries(views).map(([name, view]) => ({ name, view, measured: measured.get(name)! }));
+  return judged.filter(({ name, view }) => name === WHOLE || view.errors.run.n > 0);
 }
 
 /** What the rule of a mode found, with what holds in both modes. */

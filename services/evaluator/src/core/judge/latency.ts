@@ -27,22 +27,18 @@ export function readPart({ scale, zero, pairs }: LatencySparse): Part | string {
   let last = pairs[0]!;
   let total = pairs[1]!;
   if (!(total >= 1)) return `a histogram with a count of ${total}`;
-  // This loop is most of the judge's time. A fraction anywhere shows in the end: with every number at least 1, cutting fractions
-  // off makes the sum smaller, or leaves it no integer.
-  let whole = (total | 0) + (last | 0);
+  // This loop is most of the judge's time, so fractions are looked for in the sums only.
   for (let k = 2; k < pairs.length; k += 2) {
     const step = pairs[k]!;
     const times = pairs[k + 1]!;
     if (!(step >= 1 && times >= 1)) return `a histogram with a gap of ${step} and a count of ${times}`;
     last += step;
     total += times;
-    whole = (whole + (times | 0) + (step | 0)) | 0;
   }
-  if (!(pairs[0]! >= minIndex(scale) && last <= maxIndex(scale)))
+  if (!Number.isInteger(last) || !Number.isInteger(total)) return "a histogram with a fraction as a count";
+  if (pairs[0]! < minIndex(scale) || last > maxIndex(scale))
     return `a histogram of scale ${scale} with buckets ${pairs[0]} to ${last}`;
-  if (zero + total > MOST) return `${zero + total} latencies in one slot`;
-  const integers = whole === ((last + total) | 0) && Number.isInteger(last + total);
-  return integers ? { scale, pairs, last, total: zero + total } : "a histogram with a fraction as a count";
+  return zero + total <= MOST ? { scale, pairs, last, total: zero + total } : `${zero + total} latencies in one slot`;
 }
 
 /** The scale in which all of these can be added up: the coarsest, and never finer than the usual one. */
@@ -58,11 +54,17 @@ export function firstAbove(limitMs: number, scale: number): number {
   return estimateOf(index, scale) <= limitMs ? index + 1 : index;
 }
 
-/** How many observations of all these were slower than `limitMs`, to the resolution of the buckets. */
-export function countAbove(parts: readonly Part[], limitMs: number): number {
+/** A limit in milliseconds, as a function from scale to the first bucket that counts as slower. */
+export function limitOf(limitMs: number): (scale: number) => number {
+  const known: number[] = [];
+  return (scale) => (known[scale] ??= firstAbove(limitMs, scale));
+}
+
+/** How many observations of all these were slower than a limit, to the resolution of the buckets. */
+export function countAbove(parts: readonly Part[], limit: (scale: number) => number): number {
   let sum = 0;
   for (const { scale, pairs, last } of parts) {
-    const from = firstAbove(limitMs, scale);
+    const from = limit(scale);
     for (let k = pairs.length - 2, index = last; k >= 0 && index >= from; k -= 2) {
       sum += pairs[k + 1]!;
       index -= pairs[k]!;
@@ -71,39 +73,41 @@ export function countAbove(parts: readonly Part[], limitMs: number): number {
   return sum;
 }
 
-/** Dense counts of the buckets from `cut` on, and how many observations lie below. */
+/** Dense counts of the buckets from `cut` on; of those below only the sum is known, within `total`. */
 export interface Top {
   readonly scale: number;
   readonly cut: number;
-  readonly counts: Float64Array;
+  /** Grows as it is needed. */
+  counts: Float64Array;
   /** Observations in all. */
   total: number;
-  /** Position in `counts` from which on there is nothing. */
-  end: number;
 }
 
 /** @param cut index of the first bucket that is kept apart; all buckets when absent. */
 export function emptyTop(scale: number, cut: number = minIndex(scale)): Top {
-  return { scale, cut, counts: new Float64Array(maxIndex(scale) + 1 - cut), total: 0, end: 0 };
+  return { scale, cut, counts: new Float64Array(0), total: 0 };
 }
 
-/**
- * Adds a histogram to `top`, or takes out one that was added before (`sign` -1).
- * @param atMost how many of its slowest observations are enough; the total grows by all of them.
- */
-export function addPart(top: Top, part: Part, sign: 1 | -1, atMost: number = Number.POSITIVE_INFINITY): void {
-  const shift = part.scale - top.scale;
-  top.total += sign * part.total;
-  if (part.pairs.length > 0) top.end = Math.max(top.end, (part.last >> shift) - top.cut + 1);
-  let left = atMost;
-  for (let k = part.pairs.length - 2, index = part.last; k >= 0 && left > 0; k -= 2) {
-    const at = (index >> shift) - top.cut;
+/** Adds a histogram to `top`, or takes out one that was added before (`sign` -1). The scale of `part` is that of `top` or finer. */
+export function addPart(top: Top, part: Part, sign: 1 | -1): void {
+  const { scale, pairs, last, total } = part;
+  const shift = scale - top.scale;
+  top.total += sign * total;
+  if (pairs.length > 0) reserve(top, (last >> shift) - top.cut + 1);
+  const { counts, cut } = top;
+  for (let k = pairs.length - 2, index = last; k >= 0; k -= 2) {
+    const at = (index >> shift) - cut;
     if (at < 0) return;
-    const times = part.pairs[k + 1]!;
-    top.counts[at]! += sign * times;
-    left -= times;
-    index -= part.pairs[k]!;
+    counts[at]! += sign * pairs[k + 1]!;
+    index -= pairs[k]!;
   }
+}
+
+function reserve(top: Top, length: number): void {
+  if (length <= top.counts.length) return;
+  const counts = new Float64Array(length + 64);
+  counts.set(top.counts);
+  top.counts = counts;
 }
 
 /** Rank of the 99th percentile, counted from the slowest observation, 1 to `total`. */
@@ -117,16 +121,20 @@ function rankFromTop(total: number): number {
  * @returns cut - 1 when it lies below the cut (or in `zero`); null when there is no observation.
  */
 export function p99Index(tops: readonly Top[]): number | null {
-  const total = tops.reduce((sum, top) => sum + top.total, 0);
-  if (total === 0) return null;
-  const rank = rankFromTop(total);
-  const [first] = tops;
-  let seen = 0;
-  for (let k = Math.max(...tops.map(({ end }) => end)) - 1; k >= 0; k--) {
-    for (let i = 0; i < tops.length; i++) seen += tops[i]!.counts[k]!;
-    if (seen >= rank) return first!.cut + k;
+  let total = 0;
+  let longest = 0;
+  for (const top of tops) {
+    total += top.total;
+    longest = Math.max(longest, top.counts.length);
   }
-  return first!.cut - 1;
+  if (total === 0) return null;
+  const { cut } = tops[0]!;
+  let left = rankFromTop(total);
+  for (let k = longest - 1; k >= 0; k--) {
+    for (let i = 0; i < tops.length; i++) left -= tops[i]!.counts[k] ?? 0;
+    if (left <= 0) return cut + k;
+  }
+  return cut - 1;
 }
 
 /** Milliseconds of a bucket; 0 for what was counted as zero. */
@@ -137,16 +145,29 @@ export function bucketMs(index: number, scale: number): number {
 /** How many observations of all these lie in the buckets from `from` on, which must not be below the cut. */
 export function topAbove(tops: readonly Top[], from: number): number {
   let sum = 0;
-  for (const { counts, cut, end } of tops) for (let k = from - cut; k < end; k++) sum += counts[k]!;
+  for (const { counts, cut } of tops) for (let k = from - cut; k < counts.length; k++) sum += counts[k]!;
   return sum;
 }
 
 /** The 99th percentile of all of these together, milliseconds; null when they hold nothing. */
 export function p99Of(parts: readonly Part[]): number | null {
-  const total = parts.reduce((sum, part) => sum + part.total, 0);
-  if (total === 0) return null;
-  const top = emptyTop(commonScale(parts));
-  const rank = rankFromTop(total);
-  for (const part of parts) addPart(top, part, 1, rank);
-  return bucketMs(p99Index([top])!, top.scale);
+  if (parts.length === 0) return null;
+  const scale = commonScale(parts);
+  // Together they cannot have a lower 99th percentile than each of them has.
+  const cut = Math.min(...parts.map((part) => ownP99Index(part) >> (part.scale - scale)));
+  const top = emptyTop(scale, Math.max(cut, minIndex(scale)));
+  for (const part of parts) addPart(top, part, 1);
+  const index = p99Index([top]);
+  return index === null ? null : bucketMs(index, scale);
+}
+
+/** The bucket of a histogram's own 99th percentile; below the range when that is in `zero`. */
+function ownP99Index({ scale, pairs, last, total }: Part): number {
+  let left = rankFromTop(total);
+  for (let k = pairs.length - 2, index = last; k >= 0; k -= 2) {
+    left -= pairs[k + 1]!;
+    if (left <= 0) return index;
+    index -= pairs[k]!;
+  }
+  return minIndex(scale) - 1;
 }

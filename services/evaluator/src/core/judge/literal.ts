@@ -11,7 +11,6 @@ import { p99Of } from "./latency.ts";
 import type { Metric } from "./rule.ts";
 import { compareRate, METRIC_CODE, METRICS } from "./rule.ts";
 import type { Tally, WindowTally } from "./tally.ts";
-import { partsOf } from "./tally.ts";
 import { fit, grouped, milliseconds, percent } from "./words.ts";
 
 /** Windows over the limit up to now, by metric. */
@@ -123,5 +122,5 @@ function sharedReason(metric: Metric, { canary, stable }: WindowFigures, policy:
 
 function sliceFigures(tallies: readonly Tally[]): SliceFigures {
   const sum = (key: "requests" | "errors") => tallies.reduce((total, tally) => total + tally[key], 0);
-  return { requests: sum("requests"), errors: sum("errors"), p99Ms: p99Of(tallies.flatMap(partsOf)) };
+  return { requests: sum("requests"), errors: sum("errors"), p99Ms: p99Of(tallies.flatMap(({ latency }) => latency)) };
 }

@@ -4,7 +4,7 @@ import { SLOTS } from "@aviary/shared/contract/policy.ts";
 import type { Threshold } from "./baseline.ts";
 import type { Counts } from "./counts.ts";
 import { NOTHING } from "./counts.ts";
-import { countAbove } from "./latency.ts";
+import { countAbove, limitOf } from "./latency.ts";
 import type { Metric } from "./rule.ts";
 import { HEALTHY, SLOW_FLOOR, SLOW_SHARE } from "./rule.ts";
 import type { AzTally, SlotTally, Tally } from "./tally.ts";
@@ -16,10 +16,10 @@ export interface Measured {
   readonly threshold: Threshold | null;
 }
 
-/** What is counted of a slot: how many, and how many bad ones. */
+/** What is counted of a slot, or of a slice: how many, and how many bad ones. */
 interface Counting {
   readonly n: (slot: SlotTally | Tally) => number;
-  readonly bad: (slot: SlotTally) => number;
+  readonly bad: (slot: SlotTally | Tally) => number;
 }
 
 /**
@@ -51,7 +51,8 @@ export function measure(
 const errorCounting: Counting = { n: ({ requests }) => requests, bad: ({ errors }) => errors };
 
 function slowCounting(limitMs: number): Counting {
-  return { n: ({ timed }) => timed, bad: ({ latency }) => countAbove(latency, limitMs) };
+  const limit = limitOf(limitMs);
+  return { n: ({ timed }) => timed, bad: ({ latency }) => countAbove(latency, limit) };
 }
 
 function countsOf(judged: readonly AzTally[], all: readonly AzTally[], healthyShare: number, counting: Counting): Counts {
@@ -93,7 +94,7 @@ function expect(
   let stableX = 0;
   for (const { compared } of azs) {
     stableN += counting.n(compared);
-    for (const slot of compared.slots) stableX += counting.bad(slot);
+    stableX += counting.bad(compared);
   }
   if (n === 0 || stableN === 0) return;
   const share = n / stableN;

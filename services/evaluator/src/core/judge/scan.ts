@@ -38,19 +38,21 @@ export interface Tried {
   readonly luck: number;
   readonly bursts: number;
   readonly kind: "fail" | "environment" | "suspicious" | "quiet";
-  /** It has one window, which luck cannot explain, but which is below eight times the ceiling. */
-  readonly single: boolean;
 }
 
 export interface Finding {
   readonly kind: "fail" | "environment" | "suspicious" | "clear";
   /** The stretch that decided: among those of this kind the one that luck explains least; null when clear. */
   readonly decided: Tried | null;
-  /** Smallest probability of luck over all stretches that reach the ceiling, or else that of the whole run; null without requests. */
+  /** Smallest probability of luck over all stretches that reach the ceiling; null when none does. */
   readonly luck: number | null;
+}
+
+/** What a run has shown so far, apart from faults. */
+export interface Evidence {
   /** Gross faults (10 times the ceiling), and faults of twice the ceiling, are ruled out. */
-  readonly stepEvidence: boolean;
-  readonly promoteEvidence: boolean;
+  readonly step: boolean;
+  readonly promote: boolean;
   /** Chance does not explain how much worse than stable the canary is over the run. */
   readonly worse: boolean;
 }
@@ -61,15 +63,15 @@ export function scan(series: Series, t: number, rule: Rule): Finding {
   const decided = (["fail", "environment", "suspicious"] as const)
     .map((kind) => tried.filter((one) => one.kind === kind).sort((p, q) => p.luck - q.luck)[0])
     .find((one) => one !== undefined);
-  const run = series.run;
   return {
     kind: decided === undefined ? "clear" : (decided.kind as "fail" | "environment" | "suspicious"),
     decided: decided ?? null,
-    luck: tried.length > 0 ? Math.min(...tried.map((one) => one.luck)) : wholeRunLuck(run, rule),
-    stepEvidence: ruledOut(run, STEP, rule),
-    promoteEvidence: ruledOut(run, PROMOTE, rule),
-    worse: isWorse(run, rule),
+    luck: tried.length > 0 ? Math.min(...tried.map((one) => one.luck)) : null,
   };
+}
+
+export function evidenceOf({ run }: Series, rule: Rule): Evidence {
+  return { step: ruledOut(run, STEP, rule), promote: ruledOut(run, PROMOTE, rule), worse: isWorse(run, rule) };
 }
 
 /** The last 1 to 12 windows, short of the whole run, and the whole run. Past 12 windows every further look costs: (12 / t)^2. */
@@ -101,10 +103,11 @@ function tryKeys(stretch: Stretch, whole: boolean, level: number, rule: Rule): T
   const steady = lucky && steadyKey(stretch, noise, bursts, baseline, ceiling);
   let kind: Tried["kind"] = luck <= LUCK_HOLD * rule.suspicion ? "suspicious" : "quiet";
   if (steady) kind = environmentKey(stretch, rule.metric, ceiling) ? "fail" : "environment";
-  return { stretch, whole, luck, bursts, kind, single: lucky && !steady && stretch.windows === 1 };
+  return { stretch, whole, luck, bursts, kind };
 }
 
-function wholeRunLuck(run: Stretch, rule: Rule): number | null {
+/** The probability of luck of the whole run, also below the ceiling; null without requests. */
+export function luckOfRun({ run }: Series, rule: Rule): number | null {
   if (run.n === 0) return null;
   return luckOf(run, rule.noise, burstFactor(run, rule.noise), rule.baseline);
 }

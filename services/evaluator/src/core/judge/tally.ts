@@ -15,7 +15,9 @@ export interface Tally {
   errors: number;
   /** Latencies seen; a source may have fewer of them than requests. */
   timed: number;
+  /** The same by slot, for the slice that is judged; empty for the other one. */
   readonly slots: readonly SlotTally[];
+  readonly latency: Part[];
   /** False when some of its traffic is known by window only. */
   slotted: boolean;
 }
@@ -61,7 +63,7 @@ export function tallyWindow(window: ClosedWindow, traffic: Policy["traffic"], ju
   for (const cell of cells) {
     if (only !== undefined && cell.slice !== only) continue;
     const name = named.has(cell.az) ? cell.az : OTHERS;
-    const az = byAz.get(name) ?? { az: name, judged: emptyTally(), compared: emptyTally() };
+    const az = byAz.get(name) ?? { az: name, judged: emptyTally(SLOTS), compared: emptyTally(0) };
     byAz.set(name, az);
     const problem = addCell(cell.slice === judged ? az.judged : az.compared, cell);
     if (problem !== null) return { azs: [], unreadable: `${cell.slice} ${cell.az} ${cell.source}: ${problem}` };
@@ -69,14 +71,10 @@ export function tallyWindow(window: ClosedWindow, traffic: Policy["traffic"], ju
   return { azs: [...byAz.values()].sort((p, q) => (p.az < q.az ? -1 : 1)), unreadable: null };
 }
 
-/** All latencies of a tally. */
-export function partsOf(tally: Tally): Part[] {
-  return tally.slots.flatMap(({ latency }) => latency);
-}
-
-function emptyTally(): Tally {
-  const slots = Array.from({ length: SLOTS }, () => ({ requests: 0, errors: 0, timed: 0, latency: [] }));
-  return { requests: 0, errors: 0, timed: 0, slots, slotted: true };
+function emptyTally(slotCount: number): Tally {
+  const slots: SlotTally[] = [];
+  for (let k = 0; k < slotCount; k++) slots.push({ requests: 0, errors: 0, timed: 0, latency: [] });
+  return { requests: 0, errors: 0, timed: 0, slots, latency: [], slotted: true };
 }
 
 /** @returns what is wrong with the cell, or null. */
@@ -87,17 +85,19 @@ function addCell(tally: Tally, cell: WindowSummary): string | null {
     const part = readPart(slot.latency);
     const problem = countProblem(slot) ?? (typeof part === "string" ? part : null);
     if (typeof part === "string" || problem !== null) return problem;
-    const into = tally.slots[k]!;
-    into.requests += slot.requests;
-    into.errors += slot.errors_5xx;
-    into.timed += part.total;
-    tally.requests += slot.requests;
-    tally.errors += slot.errors_5xx;
-    tally.timed += part.total;
-    if (part.total > 0) into.latency.push(part);
+    count(tally, slot, part);
+    const bySlot = tally.slots[k];
+    if (bySlot !== undefined) count(bySlot, slot, part);
     if (!cell.slotted && slot.requests > 0) tally.slotted = false;
   }
   return null;
+}
+
+function count(into: Tally | SlotTally, slot: WindowSlot, part: Part): void {
+  into.requests += slot.requests;
+  into.errors += slot.errors_5xx;
+  into.timed += part.total;
+  if (part.total > 0) into.latency.push(part);
 }
 
 function countProblem(slot: WindowSlot): string | null {

@@ -7,8 +7,8 @@ import type { Noise } from "./noise.ts";
 import { referenceNoise } from "./reference.ts";
 import type { Metric } from "./rule.ts";
 import { ceilingOf, compareRate, LAMBDA, METRICS, WHOLE } from "./rule.ts";
-import type { Finding, Rule } from "./scan.ts";
-import { scan } from "./scan.ts";
+import type { Evidence, Finding, Rule } from "./scan.ts";
+import { evidenceOf, luckOfRun, scan } from "./scan.ts";
 import type { Place } from "./sentences.ts";
 import { evidenceReason, findingReason, overWarning, promotionWarning, worseWarning } from "./sentences.ts";
 import type { JudgedView } from "./view.ts";
@@ -31,6 +31,7 @@ export interface TwoKeyResult {
   readonly warnings: readonly Reason[];
   /** Faults of twice the ceiling are ruled out in every metric, and the canary is not clearly worse than stable. */
   readonly promoteEvidence: boolean;
+  /** Smallest probability of luck over all that reaches a ceiling; when nothing does, that of the run's errors. */
   readonly luck: number | null;
   /** The noise of the 5xx rate. */
   readonly noise: Noise;
@@ -51,29 +52,28 @@ export function twoKeyRule(input: TwoKeyInput): TwoKeyResult {
   const warnings: Reason[] = [];
   const lucks: number[] = [];
   let promoteEvidence = true;
+  let ownLuck: number | null = null;
   for (const metric of METRICS) {
     const whole = find(input, metric, input.views[0]!);
     // Without a baseline there is no regression to judge; whether that is a hold is decided by the caller.
     if (whole === null) continue;
     const azs = input.views.length > 2 ? input.views.slice(1).flatMap((view) => find(input, metric, view) ?? []) : [];
     const worst = [whole, ...azs].reduce((p, q) => (RANK[q.finding.kind] > RANK[p.finding.kind] ? q : p));
-    const evidence = whole.finding.stepEvidence;
+    const series = whole.judged.view[metric];
+    const evidence = evidenceOf(series, whole.rule);
     if (worst.finding.kind === "fail") outcomes[metric] = "fail";
-    else if (worst.finding.kind !== "clear" || !evidence) outcomes[metric] = "hold";
-    for (const found of shown(whole, azs)) {
-      if (found.finding.decided === null) continue;
-      ranked.push({
-        rank: RANK[found.finding.kind],
-        reason: findingReason(found.finding, found.finding.decided, found.rule, found.place),
-      });
+    else if (worst.finding.kind !== "clear" || !evidence.step) outcomes[metric] = "hold";
+    for (const { finding, rule, place } of shown(whole, azs)) {
+      if (finding.decided === null) continue;
+      ranked.push({ rank: RANK[finding.kind], reason: findingReason(finding, finding.decided, rule, place) });
     }
-    const run = whole.judged.view[metric].run;
-    const wanting = !evidence && whole.finding.kind === "clear" && run.n > 0;
-    if (wanting) ranked.push({ rank: 0, reason: evidenceReason(run, whole.rule, whole.place) });
-    warnings.push(...warningsOf(metric, whole, azs));
-    const worse = metric === "errors" && whole.finding.worse;
-    if (!whole.finding.promoteEvidence || worse) promoteEvidence = false;
+    if (!evidence.step && whole.finding.kind === "clear" && series.run.n > 0) {
+      ranked.push({ rank: 0, reason: evidenceReason(series.run, whole.rule, whole.place) });
+    }
+    warnings.push(...warningsOf(metric, whole, azs, evidence));
+    if (!evidence.promote || (metric === "errors" && evidence.worse)) promoteEvidence = false;
     lucks.push(...[whole, ...azs].flatMap(({ finding }) => finding.luck ?? []));
+    if (metric === "errors") ownLuck = luckOfRun(series, whole.rule);
   }
   ranked.sort((p, q) => q.rank - p.rank);
   return {
@@ -81,7 +81,7 @@ export function twoKeyRule(input: TwoKeyInput): TwoKeyResult {
     reasons: ranked.map(({ rank, reason }) => ({ outcome: rank === RANK.fail ? "fail" : "hold", reason })),
     warnings,
     promoteEvidence,
-    luck: lucks.length > 0 ? Math.min(...lucks) : null,
+    luck: lucks.length > 0 ? Math.min(...lucks) : ownLuck,
     noise: referenceNoise(input.reference, WHOLE, "errors", ceilingOf("errors", input.policy)).noise,
   };
 }
@@ -120,7 +120,7 @@ function find(input: TwoKeyInput, metric: Metric, judged: JudgedView): Found | n
 }
 
 /** What stays below the rule's threshold and must be seen all the same. */
-function warningsOf(metric: Metric, whole: Found, azs: readonly Found[]): Reason[] {
+function warningsOf(metric: Metric, whole: Found, azs: readonly Found[], evidence: Evidence): Reason[] {
   const warnings: Reason[] = [];
   for (const { judged, finding, rule, place } of [whole, ...azs]) {
     const { n, x } = judged.measured.counts[metric];
@@ -129,8 +129,8 @@ function warningsOf(metric: Metric, whole: Found, azs: readonly Found[]): Reason
   }
   const { finding, rule, place, judged } = whole;
   const run = judged.view[metric].run;
-  if (finding.kind !== "clear" || !finding.stepEvidence) return warnings;
-  if (metric === "errors" && finding.worse) warnings.push(worseWarning(run, rule));
-  else if (!finding.promoteEvidence) warnings.push(promotionWarning(run, rule, place));
+  if (finding.kind !== "clear" || !evidence.step) return warnings;
+  if (metric === "errors" && evidence.worse) warnings.push(worseWarning(run, rule));
+  else if (!evidence.promote) warnings.push(promotionWarning(run, rule, place));
   return warnings;
 }
