@@ -151,6 +151,18 @@ describe("AZ views", () => {
     assert.equal(outcomes[2]!.twoKey.reasons[0]?.az, undefined);
   });
 
+  it("an AZ may be called anything that a subject allows, 1 included", () => {
+    const cells = ["1", "az-b"].map((az) =>
+      cell({ az, requests: evenly(500), errors: az === "1" ? [9, 9, 9, 9, 9] : [0, 0, 0, 0, 0] }),
+    );
+    const [outcome] = judgeRun([closed(0, cells)], { hasStable: false });
+    assert.deepEqual(
+      outcome!.twoKey.reasons.map(({ az }) => az),
+      [undefined, "1"],
+    );
+    assert.match(outcome!.twoKey.reasons[0]?.text ?? "", /^45 of 1,000 requests failed/);
+  });
+
   it("more AZs than views: the rest is one AZ", () => {
     const cells = Array.from({ length: 20 }, (_, k) => cell({ az: `az-${String(k).padStart(2, "0")}`, requests: evenly(100) }));
     const [outcome] = judgeRun([closed(0, cells)], { hasStable: false });

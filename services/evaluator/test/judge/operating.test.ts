@@ -1,6 +1,6 @@
 /**
  * A smoke test of how often the rule errs and how soon it finds: 12 windows of a simulated hour, fixed seeds. The bounds leave room
- * for the size of the sample; docs/judge.md has the figures of the full simulation.
+ * for the size of the sample.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";

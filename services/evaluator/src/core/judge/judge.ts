@@ -57,8 +57,8 @@ export function judge(windows: readonly ClosedWindow[], policy: Policy, run: Jud
 
 /** The whole canary, and each AZ in which it has had traffic since the run's start. */
 function judgedViews({ views, measured }: Absorbed): JudgedView[] {
-  const judged = Object.entries(views).map(([name, view]) => ({ name, view, measured: measured.get(name)! }));
-  return judged.filter(({ name, view }) => name === WHOLE || view.errors.run.n > 0);
+  const names = Object.keys(views).filter((name) => name !== WHOLE && views[name]!.errors.run.n > 0);
+  return [WHOLE, ...names.sort()].map((name) => ({ name, view: views[name]!, measured: measured.get(name)! }));
 }
 
 /** What the rule of a mode found, with what holds in both modes. */
