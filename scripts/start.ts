@@ -9,11 +9,12 @@
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { release, stableVersion } from "../examples/fleet/src/faults.ts";
-import { CURRENT_FILE, writeWhole } from "../examples/fleet/src/layout.ts";
+import { CURRENT_FILE, type FleetPlan, writeWhole } from "../examples/fleet/src/layout.ts";
 import { PROJECT, startFleet } from "./local/compose.ts";
 import { takeDirectory } from "./local/one-at-a-time.ts";
 import { dim, welcome } from "./local/print-out.ts";
 import { findServers, type ServerPrograms, versionOf } from "./local/servers.ts";
+import type { LocalTokens } from "./local/tokens.ts";
 import { watchVerdict } from "./local/watch-verdict.ts";
 
 /** What the first run tests. */
@@ -47,7 +48,7 @@ async function main(): Promise<void> {
   life.stop = fleet.stop;
   if (stopping.signal.aborted) return life.end(0);
 
-  writeWhole(join(PROJECT, CURRENT_FILE), `${directory}\n`);
+  tellTheCommandLine(fleet.plan, fleet.tokens);
   if (fleet.first) release(fleet.plan, "canary", FIRST_CANARY);
   const token = fleet.tokens.operator;
   const now = fleet.first
@@ -93,6 +94,18 @@ async function begin(servers: ServerPrograms | string, directory: string, fresh:
     servers.caddy === undefined ? "built-in proxy" : versionOf(servers.caddy),
   ];
   return { ...fleet, servers: names.join(", "), lacks: undefined };
+}
+
+/** Leaves where the fleet is, so that `aviary` needs no variables here. */
+function tellTheCommandLine(plan: FleetPlan, tokens: LocalTokens): void {
+  writeWhole(join(PROJECT, CURRENT_FILE), `${plan.directory}\n`);
+  const told = {
+    AVIARY_URL: `http://${plan.host}:${plan.shimPort}`,
+    AVIARY_TOKEN: tokens.operator,
+    AVIARY_FLEET_FILE: plan.fleetFile,
+    ...(plan.natsPort === undefined ? {} : { AVIARY_NATS_URL: `nats://${plan.host}:${plan.natsPort}` }),
+  };
+  writeWhole(join(PROJECT, ".aviary/cli.json"), `${JSON.stringify(told, null, 2)}\n`, 0o600);
 }
 
 /** Ctrl-C, a closed terminal, or a mistake of ours: everything that was started ends first. A second Ctrl-C does not wait. */
