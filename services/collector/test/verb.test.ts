@@ -4,12 +4,12 @@ import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import { describe, it, type TestContext } from "node:test";
-import { collectorVerb } from "../src/verbs/probe.ts";
+import { probeVerb } from "../src/verbs/probe.ts";
 import { temporaryDirectory } from "./temporary.ts";
 
 async function run(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
   const [stdout, stderr] = [new PassThrough(), new PassThrough()];
-  const code = await collectorVerb.run(args, { stdout, stderr, env, signal: new AbortController().signal });
+  const code = await probeVerb.run(args, { stdout, stderr, env, signal: new AbortController().signal });
   stdout.end();
   stderr.end();
   return { code, out: await text(stdout), err: await text(stderr) };
@@ -25,10 +25,10 @@ async function config(test: TestContext, probes: object): Promise<string> {
 describe("aviary collector probe", () => {
   it("prints what would be published, for people and for programs", async (test) => {
     const file = await config(test, { disk: { path: await temporaryDirectory(test) } });
-    const people = await run(["probe", "disk", "--config", file]);
+    const people = await run(["disk", "--config", file]);
     assert.deepEqual([people.code, people.err], [0, ""]);
     assert.match(people.out, /^disk \{\n {2}"used_ratio": /);
-    const program = await run(["probe", "disk", "--json"], { AVIARY_COLLECTOR_FILE: file });
+    const program = await run(["disk", "--json"], { AVIARY_COLLECTOR_FILE: file });
     const answer = JSON.parse(program.out) as { probe: string; kind: string; bodies: { writable: boolean }[] };
     assert.deepEqual([answer.probe, answer.kind, answer.bodies[0]?.writable], ["disk", "disk", true]);
   });
@@ -37,7 +37,7 @@ describe("aviary collector probe", () => {
     const log = join(await temporaryDirectory(test), "access.jsonl");
     await writeFile(log, "");
     const file = await config(test, { "access-log": { path: log, format: "jsonl", period: "100ms" } });
-    const { code, out, err } = await run(["probe", "access-log", "--config", file]);
+    const { code, out, err } = await run(["access-log", "--config", file]);
     assert.equal(code, 0, err);
     assert.match(out, /"requests": 0/);
     assert.match(err, /counting for 0\.1 s/);
@@ -45,14 +45,14 @@ describe("aviary collector probe", () => {
 
   it("says what is wrong", async (test) => {
     const file = await config(test, { rollout: { file: "/absent" } });
-    assert.deepEqual(await run(["probe", "disk", "--config", file]), {
+    assert.deepEqual(await run(["disk", "--config", file]), {
       code: 1,
       out: "",
       err: `disk: not configured; add probes.disk to ${file}\n`,
     });
-    assert.equal((await run(["probe", "rollout", "--config", file])).code, 1);
-    assert.match((await run(["probe", "rollout", "--config", "/absent.yaml"])).err, /no such file/);
-    for (const args of [[], ["probe"], ["disk"], ["probe", "nosuch"], ["probe", "disk", "disk"], ["probe", "disk", "--nosuch"]]) {
+    assert.equal((await run(["rollout", "--config", file])).code, 1);
+    assert.match((await run(["rollout", "--config", "/absent.yaml"])).err, /no such file/);
+    for (const args of [[], ["nosuch"], ["disk", "disk"], ["disk", "--nosuch"]]) {
       const { code, err } = await run(args);
       assert.equal(code, 2);
       assert.match(err, /gateway-probes, skills, access-log/);

@@ -11,8 +11,8 @@ import { PROBES } from "../probes/list.ts";
 
 const USAGE = "collector probe <name> [--config collector.yaml] [--json]";
 
-export const collectorVerb: Verb = {
-  name: "collector",
+export const probeVerb: Verb = {
+  name: "collector probe",
   summary: "print what one probe of a collector would publish",
   usage: USAGE,
   async run(args, io) {
@@ -49,8 +49,7 @@ function readArgs(args: readonly string[]): { name: string | undefined; config: 
       allowPositionals: true,
       options: { config: { type: "string" }, json: { type: "boolean", default: false } },
     });
-    const [sub, name, ...more] = positionals;
-    return sub !== "probe" || more.length > 0 ? undefined : { name, config: values.config, json: values.json };
+    return positionals.length > 1 ? undefined : { name: positionals[0], config: values.config, json: values.json };
   } catch {
     return undefined;
   }
