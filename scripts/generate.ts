@@ -1,0 +1,102 @@
+/**
+ * Writes the documents that follow from code: JSON Schemas, the HTTP description, and the tables of reasons and incidents.
+ *
+ *     npm run generate                   writes what differs
+ *     npm run generate -- --check        writes nothing; fails and names what differs
+ */
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { INCIDENTS, REASONS, type ReasonKind } from "../libs/shared/src/contract/reasons.ts";
+import { jsonSchemas, openApi } from "../services/evaluator/src/shim/documents.ts";
+import { routesOf } from "../services/evaluator/src/shim/routes/list.ts";
+
+const PROJECT = fileURLToPath(new URL("..", import.meta.url));
+const SCHEMA_PLACE = "docs/schemas";
+
+const EFFECTS: Readonly<Record<ReasonKind["effect"], string>> = {
+  evidence: "hold, not degraded",
+  hold: "hold, degraded",
+  fail: "can fail",
+  answer: "hold, set by the shim",
+};
+
+function reasonsPage(): string {
+  const reasons = Object.entries(REASONS).map(
+    ([code, { effect, hard, meaning }]) => `| \`${code}\` | ${EFFECTS[effect]} | ${hard ? "yes" : ""} | ${meaning} |`,
+  );
+  const incidents = Object.entries(INCIDENTS).map(
+    ([code, { severity, meaning }]) => `| \`${code}\` | ${severity} | ${meaning} |`,
+  );
+  return [
+    "# Reasons and incidents",
+    "",
+    "Written by `npm run generate` from `libs/shared/src/contract/reasons.ts`. Both lists are closed: a code is never renamed, and programs may match on it.",
+    "",
+    "## Reasons",
+    "",
+    "Why a verdict is what it is. A reason that can fail holds until the judge's rule, or a hard signal, fails the run. Hard reasons also close Flagger's",
+    "confirm-rollout gate while no traffic can exist yet.",
+    "",
+    "| Code | Effect | Hard | Meaning |",
+    "|---|---|---|---|",
+    ...reasons,
+    "",
+    "## Incidents",
+    "",
+    "What people must hear about beside the verdict; on the bus as `incidents.<namespace>.<canary>.<code>`.",
+    "",
+    "| Code | Severity | Meaning |",
+    "|---|---|---|",
+    ...incidents,
+    "",
+  ].join("\n");
+}
+
+/** Every generated file and its content. */
+function documents(): Map<string, string> {
+  const json = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;
+  return new Map([
+    ...Object.entries(jsonSchemas()).map(([name, schema]): [string, string] => [`${SCHEMA_PLACE}/${name}.json`, json(schema)]),
+    ["docs/openapi.json", json(openApi(routesOf()))],
+    ["docs/reasons.md", reasonsPage()],
+  ]);
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(join(PROJECT, path), "utf8");
+  } catch {
+    return undefined;
+  }
+}
+
+/** Schemas that are on disk and that no code describes any more. */
+function leftOver(wanted: ReadonlyMap<string, string>): string[] {
+  mkdirSync(join(PROJECT, SCHEMA_PLACE), { recursive: true });
+  return readdirSync(join(PROJECT, SCHEMA_PLACE))
+    .map((name) => `${SCHEMA_PLACE}/${name}`)
+    .filter((path) => !wanted.has(path));
+}
+
+function main(): number {
+  const { values } = parseArgs({ options: { check: { type: "boolean", default: false } } });
+  const wanted = documents();
+  const stale = [...wanted].filter(([path, content]) => readIfThere(path) !== content);
+  const old = leftOver(wanted);
+  if (values.check) {
+    for (const [path] of stale) console.error(`${path} is not what the code says`);
+    for (const path of old) console.error(`${path} describes nothing that exists`);
+    return stale.length + old.length === 0 ? 0 : 1;
+  }
+  for (const [path, content] of stale) {
+    mkdirSync(dirname(join(PROJECT, path)), { recursive: true });
+    writeFileSync(join(PROJECT, path), content);
+    console.log(path);
+  }
+  for (const path of old) rmSync(join(PROJECT, path));
+  return 0;
+}
+
+process.exitCode = main();
