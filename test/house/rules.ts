@@ -6,7 +6,7 @@
 import { isBuiltin } from "node:module";
 import { dirname, join } from "node:path/posix";
 import { findInCode, lineAt, type Source } from "./source.ts";
-import { isProduct } from "./tree.ts";
+import { filesUnder, isProduct, readText } from "./tree.ts";
 
 export interface Finding {
   readonly path: string;
@@ -24,16 +24,31 @@ export interface Rule {
 /** Files that may break a rule, each with the reason why. */
 type Exceptions = Readonly<Record<string, string>>;
 
+/** Directory and `exports` of every workspace, by name. */
+const WORKSPACES = new Map(
+  filesUnder()
+    .filter((path) => /^(libs|services|examples)\/[^/]+\/package\.json$|^cli\/package\.json$/.test(path))
+    .map((path) => {
+      const { name, exports = {} } = JSON.parse(readText(path)) as { name: string; exports?: Record<string, string> };
+      return [name, { directory: dirname(path), exports: Object.entries(exports) }] as const;
+    }),
+);
+
 /** Where an import leads: a path relative to the root, or the bare name of a package. */
 export function resolveImport(from: string, specifier: string): string {
   if (specifier.startsWith(".")) return join(dirname(from), specifier);
-  const workspace = /^@aviary\/([a-z-]+)(?:\/(.*))?$/.exec(specifier);
-  if (!workspace) return specifier;
-  const [, name, rest = ""] = workspace;
-  if (name === "shared") return join("libs/shared/src", rest);
-  if (name === "cli") return join("cli", rest);
-  if (name === "example-fleet") return join("examples/fleet", rest);
-  return join("services", name as string, rest);
+  const [scope, short, ...rest] = specifier.split("/");
+  const workspace = WORKSPACES.get(`${scope}/${short}`);
+  if (workspace === undefined) return specifier;
+  const wanted = `./${rest.join("/")}`;
+  for (const [pattern, target] of workspace.exports) {
+    const [before = "", after] = pattern.split("*");
+    if (after === undefined ? wanted === pattern : wanted.startsWith(before) && wanted.endsWith(after)) {
+      const inside = after === undefined ? "" : wanted.slice(before.length, wanted.length - after.length);
+      return join(workspace.directory, target.replace("*", inside));
+    }
+  }
+  return join(workspace.directory, wanted);
 }
 
 const serviceOf = (path: string): string | undefined => /^services\/([^/]+)\//.exec(path)?.[1];

@@ -13,7 +13,7 @@ export function filesUnder(under = ""): string[] {
   const out: string[] = [];
   const walk = (directory: string): void => {
     for (const entry of readdirSync(directory, { withFileTypes: true })) {
-      if (SKIPPED.has(entry.name)) continue;
+      if (SKIPPED.has(entry.name) || entry.name.startsWith("tmp.")) continue;
       const path = join(directory, entry.name);
       if (entry.isDirectory()) walk(path);
       else if (entry.isFile()) out.push(relative(ROOT, path).split(sep).join("/"));
