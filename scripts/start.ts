@@ -51,6 +51,7 @@ async function main(): Promise<void> {
   tellTheCommandLine(fleet.plan, fleet.tokens);
   if (fleet.first) release(fleet.plan, "canary", FIRST_CANARY);
   const token = fleet.tokens.operator;
+  writeWhole(join(PROJECT, CLI_FILE), cliSettings(fleet.plan, token), 0o600);
   const now = fleet.first
     ? `A first run opens now: ${FIRST_CANARY} on the canary slice, beside ${stableVersion(fleet.plan)}, with ${WEIGHT} % of the traffic. Its verdict follows below.`
     : "This goes on where the last start stopped. The verdict follows below.";
@@ -66,6 +67,19 @@ async function main(): Promise<void> {
     }),
   );
   watchVerdict(fleet.plan, token, say);
+}
+
+/** Where the command line finds this fleet when no environment variable says otherwise. */
+const CLI_FILE = ".aviary/cli.json";
+
+function cliSettings(plan: FleetPlan, token: string): string {
+  const settings = {
+    AVIARY_URL: `http://${plan.host}:${plan.shimPort}`,
+    AVIARY_TOKEN: token,
+    AVIARY_FLEET_FILE: plan.fleetFile,
+    ...(plan.natsPort === undefined ? {} : { AVIARY_NATS_URL: `nats://${plan.host}:${plan.natsPort}` }),
+  };
+  return `${JSON.stringify(settings, null, 2)}\n`;
 }
 
 async function begin(servers: ServerPrograms | string, directory: string, fresh: boolean, signal: AbortSignal) {

@@ -1,0 +1,19 @@
+/**
+ * What `npm start` leaves for the command line: where the local fleet answers. Environment variables go before it, so nothing here
+ * matters on a machine where they are set.
+ */
+import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+
+const FILE = fileURLToPath(new URL("../../.aviary/cli.json", import.meta.url));
+const NAMES = ["AVIARY_URL", "AVIARY_TOKEN", "AVIARY_NATS_URL", "AVIARY_FLEET_FILE"] as const;
+
+/** The environment with what the local fleet's file adds to it. */
+export async function withLocalFleet(env: NodeJS.ProcessEnv): Promise<NodeJS.ProcessEnv> {
+  const text = await readFile(FILE, "utf8").catch(() => undefined);
+  if (text === undefined) return env;
+  const told = JSON.parse(text) as Partial<Record<(typeof NAMES)[number], string>>;
+  const added: NodeJS.ProcessEnv = {};
+  for (const name of NAMES) if (env[name] === undefined && told[name] !== undefined) added[name] = told[name];
+  return { ...env, ...added };
+}

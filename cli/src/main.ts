@@ -1,0 +1,79 @@
+/** `aviary <verb> …`: finds the verb, loads it, runs it. Exit codes: 0 done, 1 refused or failed, 2 called wrongly. */
+import { styleText } from "node:util";
+import { nearestName } from "@aviary/shared/shell/config-issues.ts";
+import type { VerbIo } from "@aviary/shared/shell/verb.ts";
+import { type Entry, VERBS } from "./list.ts";
+import { withLocalFleet } from "./local-fleet.ts";
+
+const INTERRUPTED = 130;
+
+function help(): string {
+  const width = Math.max(...VERBS.map((verb) => verb.name.length)) + 2;
+  const line = (verb: Entry): string =>
+    `  ${verb.name.padEnd(width)}${styleText("dim", verb.summary, { stream: process.stdout })}`;
+  return [
+    "aviary <verb> [options]",
+    "",
+    ...VERBS.map(line),
+    "",
+    "aviary <verb> --help shows how a verb is called.",
+    "AVIARY_URL and AVIARY_TOKEN say where the shim answers; after `npm start` the local fleet is found by itself.",
+    "",
+  ].join("\n");
+}
+
+/** The entry that the words name (two words before one), and the words that are left. */
+function find(words: readonly string[]): { entry: Entry; rest: readonly string[] } | undefined {
+  for (const length of [2, 1]) {
+    const name = words.slice(0, length).join(" ");
+    const entry = VERBS.find((candidate) => candidate.name === name);
+    if (entry !== undefined) return { entry, rest: words.slice(length) };
+  }
+  return undefined;
+}
+
+function unknown(words: readonly string[]): string {
+  const first = words[0] ?? "";
+  const family = VERBS.filter((verb) => verb.name.startsWith(`${first} `)).map((verb) => verb.name);
+  if (family.length > 0) return `aviary ${first} needs another word: ${family.join(", ")}\n`;
+  const names = VERBS.map((verb) => verb.name);
+  const near = nearestName(words.slice(0, 2).join(" "), names) ?? nearestName(first, names);
+  return `there is no verb ${JSON.stringify(words.slice(0, 2).join(" "))}${near === undefined ? "" : `; did you mean "${near}"?`}\naviary --help lists them all\n`;
+}
+
+async function main(words: readonly string[]): Promise<number> {
+  if (words.length === 0 || words[0] === "--help" || words[0] === "-h" || words[0] === "help") {
+    process.stdout.write(help());
+    return words.length === 0 ? 2 : 0;
+  }
+  const match = find(words);
+  if (match === undefined) {
+    process.stderr.write(unknown(words));
+    return 2;
+  }
+  const verb = await match.entry.load();
+  if (match.rest.includes("--help") || match.rest.includes("-h")) {
+    process.stdout.write(`${verb.summary}\n\n  aviary ${verb.usage}\n`);
+    return 0;
+  }
+  const stop = new AbortController();
+  process.once("SIGINT", () => stop.abort(new Error("interrupted")));
+  process.once("SIGTERM", () => stop.abort(new Error("terminated")));
+  const io: VerbIo = {
+    stdout: process.stdout,
+    stderr: process.stderr,
+    env: await withLocalFleet(process.env),
+    signal: stop.signal,
+  };
+  const code = await verb.run(match.rest, io);
+  return stop.signal.aborted && code === 0 && match.entry.name !== "watch" && match.entry.name !== "signals tail"
+    ? INTERRUPTED
+    : code;
+}
+
+// A reader that goes away (`| head`) is no error.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0);
+  throw error;
+});
+process.exitCode = await main(process.argv.slice(2));

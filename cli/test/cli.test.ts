@@ -1,0 +1,40 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { VERBS } from "../src/list.ts";
+
+const BIN = fileURLToPath(new URL("../bin/aviary.mjs", import.meta.url));
+const aviary = (...args: string[]) =>
+  spawnSync(process.execPath, [BIN, ...args], {
+    encoding: "utf8",
+    env: { ...process.env, NO_COLOR: "1", AVIARY_URL: "http://127.0.0.1:1", AVIARY_TOKEN: "x" },
+  });
+
+test("every verb of the list loads, and calls itself what the list calls it", async () => {
+  for (const entry of VERBS) {
+    const verb = await entry.load();
+    assert.equal(verb.name, entry.name);
+    assert.ok(verb.usage.startsWith(entry.name), `${entry.name}: usage says ${verb.usage}`);
+    assert.ok(verb.summary.length > 0);
+  }
+  assert.equal(new Set(VERBS.map((entry) => entry.name)).size, VERBS.length);
+});
+
+test("help lists every verb; a wrong word is answered with the nearest one and exit code 2", () => {
+  const help = aviary("--help");
+  assert.equal(help.status, 0);
+  for (const { name } of VERBS) assert.ok(help.stdout.includes(`  ${name} `), name);
+  const wrong = aviary("statsu");
+  assert.equal(wrong.status, 2);
+  assert.match(wrong.stderr, /did you mean "status"\?/);
+  assert.match(aviary("run").stderr, /run show, run start/);
+  assert.equal(aviary("run", "start", "--help").status, 0);
+});
+
+test("a shim that does not answer is one line and exit code 1", () => {
+  const refused = aviary("status");
+  assert.equal(refused.status, 1);
+  assert.match(refused.stderr, /127\.0\.0\.1:1/);
+  assert.equal(refused.stderr.trim().split("\n").length, 1);
+});

@@ -1,0 +1,48 @@
+/** `aviary watch`: a line for every verdict that says something new, until Ctrl-C. */
+import { parseArgs } from "node:util";
+import { systemClock } from "@aviary/shared/shell/clock.ts";
+import type { Verb, VerbIo } from "@aviary/shared/shell/verb.ts";
+import { askShim, type CanaryView, type Overview, type Shim, shimOf } from "./ask-shim.ts";
+import { told } from "./open.ts";
+import { canaryLines, type Paint, painterFor } from "./table.ts";
+
+const USAGE = "watch [--json]";
+const POLL_MS = 1_000;
+
+export const watchVerb: Verb = {
+  name: "watch",
+  summary: "what every canary is told, line by line as it changes",
+  usage: USAGE,
+  run: (args, io) =>
+    told(USAGE, io, async () => {
+      const { values } = parseArgs({ args: [...args], options: { json: { type: "boolean", default: false } } });
+      await watch(shimOf(io), values.json, io);
+      return 0;
+    }),
+};
+
+async function watch(shim: Shim, json: boolean, io: VerbIo): Promise<void> {
+  const paint = painterFor(io.stdout);
+  const shown = new Map<string, string>();
+  let silent = false;
+  // The first question must be answered: a wrong address is an error, a shim that restarts later is not.
+  let overview: Overview | undefined = await askShim<Overview>(shim, "/api/v1/canaries", io.signal);
+  while (!io.signal.aborted) {
+    for (const canary of overview?.canaries ?? []) show(canary, shown, json, io, paint);
+    await systemClock.sleep(POLL_MS, io.signal).catch(() => undefined);
+    if (io.signal.aborted) return;
+    overview = await askShim<Overview>(shim, "/api/v1/canaries", io.signal).catch(() => undefined);
+    if ((overview === undefined) !== silent) {
+      silent = overview === undefined;
+      io.stderr.write(silent ? "the shim does not answer; trying again every second\n" : "the shim answers again\n");
+    }
+  }
+}
+
+function show(canary: CanaryView, shown: Map<string, string>, json: boolean, io: VerbIo, paint: Paint): void {
+  const key = `${canary.subject.namespace}/${canary.subject.name}`;
+  const says = `${canary.id} ${canary.stale}`;
+  if (shown.get(key) === says) return;
+  shown.set(key, says);
+  io.stdout.write(json ? `${JSON.stringify(canary)}\n` : `${canaryLines(canary, paint).join("\n")}\n\n`);
+}
