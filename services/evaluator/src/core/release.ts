@@ -12,6 +12,11 @@ const PARTS = [
 const short = (value: string | null): string =>
   value === null ? "unknown" : /^[0-9a-f]{64}$/.test(value) ? value.slice(0, 12) : value;
 
+/** Do two releases differ in nothing that is known of both? A collector that has just started does not know all parts yet. */
+export function couldBeSame(a: Release, b: Release): boolean {
+  return PARTS.every(({ part }) => a[part] === b[part] || a[part] === null || b[part] === null);
+}
+
 /** The one release that all these gateways run; `null` when there are none, or they differ, or one has never said. */
 export function agreedRelease(gateways: readonly GatewayState[]): Release | null {
   const first = gateways[0];

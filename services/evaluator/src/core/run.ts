@@ -8,7 +8,7 @@ import { type Incident, incident } from "@aviary/shared/contract/incident.ts";
 import { type Release, type RunState, sameRelease } from "@aviary/shared/contract/run.ts";
 import { isoTime } from "./iso-time.ts";
 import { referenceFrom } from "./judge/reference.ts";
-import { agreedRelease } from "./release.ts";
+import { agreedRelease, couldBeSame } from "./release.ts";
 import type { CanarySetup } from "./setup.ts";
 import { type CanaryState, gatewaysOfCanary, isOpen, newFrame, type Opener, type Run, type State } from "./state.ts";
 
@@ -271,7 +271,8 @@ export function advance(state: State, canary: CanaryState, setup: CanarySetup, a
     else if (atMs >= run.sinceMs + setup.policy.maxPendingMs) incidents.push(expire(canary, setup, "pending too long", atMs));
   }
   if (run.state === "warming" || run.state === "active") {
-    if (run.pinned === null && release !== null) run.pinned = release;
+    // Parts that nobody knew when it was pinned are learned, not changed.
+    if (release !== null && (run.pinned === null || couldBeSame(run.pinned, release))) run.pinned = release;
     // The announced pack arrives while traffic already moves: that is what was announced, so it becomes what is pinned.
     if (
       run.pinned !== null &&
@@ -297,8 +298,8 @@ export function advance(state: State, canary: CanaryState, setup: CanarySetup, a
 
 /** New to the canary slice: neither what stable runs nor what the slice ran when the run opened. */
 function isNew(run: Run, release: Release, stable: Release | null): boolean {
-  if (stable !== null && sameRelease(release, stable)) return false;
-  return run.before === null || stable !== null || !sameRelease(release, run.before);
+  if (stable !== null && couldBeSame(release, stable)) return false;
+  return run.before === null || stable !== null || !couldBeSame(release, run.before);
 }
 
 function expire(canary: CanaryState, setup: CanarySetup, why: string, atMs: number): Incident {
@@ -334,7 +335,7 @@ function observe(
   }
   const sameAsStable = stable !== null && sameRelease(release, stable);
   if (!isOpen(run) && (sameAsStable || (!setup.hasStable && canary.baseline === null))) canary.baseline = release;
-  const comparable = stable !== null && !sameAsStable;
+  const comparable = stable !== null && !couldBeSame(release, stable);
   const underTest =
     run !== null && isOpen(run) && (run.openedBy !== "observation" || (run.pinned !== null && sameRelease(run.pinned, release)));
   const done = canary.finished.includes(revisionOf(release, null));

@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createSimulatedFleet, foldFleet, type GatewayPlan, STABLE_PACK, story } from "./simulated-fleet.ts";
+
+/** A collector that has just started: its first signals go out before the probes have seen the gateway. */
+function forget(gateway: GatewayPlan): void {
+  Object.assign(gateway, { version: null, pack: null });
+}
+
+test("what nobody knew when a run was pinned is learned later, and is no change", () => {
+  const fleet = createSimulatedFleet();
+  for (const gateway of fleet.gateways) forget(gateway);
+  fleet.advance(5);
+  fleet.say({ verb: "announce", caller: "rollouts", revision: "v2" });
+  for (const gateway of fleet.gateways) gateway.version = "2026.9.6";
+  fleet.advance(5);
+  for (const gateway of fleet.gateways) gateway.pack = STABLE_PACK;
+  fleet.advance(90);
+  const { verdicts } = foldFleet(fleet);
+  assert.equal(verdicts.at(-1)?.body.verdict, "pass", story(verdicts).join("\n"));
+  assert.ok(verdicts.every(({ body }) => body.reasons.every(({ code }) => code !== "release_changed")));
+
+  for (const gateway of fleet.slice("canary")) gateway.version = "2026.9.8";
+  fleet.advance(10);
+  const changed = foldFleet(fleet).verdicts.at(-1)!.body;
+  assert.equal(changed.reasons[0]?.code, "release_changed", "a change of what is known still is one");
+});
+
+test("a release of which too little is known starts no run", () => {
+  for (const controller of [true, false]) {
+    const fleet = createSimulatedFleet({ controller });
+    for (const gateway of fleet.slice("canary")) forget(gateway);
+    fleet.advance(10);
+    if (controller) fleet.say({ verb: "announce", caller: "flagger", revision: "v2" });
+    fleet.advance(60);
+    const states = new Set(foldFleet(fleet).verdicts.map(({ body }) => body.run?.state));
+    assert.ok(!states.has("warming") && !states.has("active"), [...states].join(", "));
+  }
+});
