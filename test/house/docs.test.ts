@@ -112,6 +112,20 @@ describe("prose is true", () => {
     );
   });
 
+  it("verbs that other files advise exist", () => {
+    const others = all.filter((path) => /\.(ya?ml|conf|sh|plist)$|(^|\/)Dockerfile$|^\.ci\//.test(path));
+    lost(
+      others.flatMap((path) =>
+        readText(path)
+          .split("\n")
+          .flatMap((text, index) =>
+            /npm run aviary|`aviary |\baviary\.mjs"?,? "?[a-z]/.test(text) ? unknownVerbs(`${path}:${index + 1}`, text) : [],
+          ),
+      ),
+      "files tell people to run what does not exist:",
+    );
+  });
+
   it("verbs that messages advise exist", () => {
     lost(
       codeFiles()
@@ -128,7 +142,7 @@ describe("prose is true", () => {
   it("every verb can be loaded under its name", async () => {
     for (const { name, load } of VERBS) {
       const verb = await load();
-      assert.equal(verb.name, name.split(" ").at(-1), `cli/src/list.ts: ${name}`);
+      assert.equal(verb.name, name, `cli/src/list.ts: ${name}`);
       assert.match(verb.usage, new RegExp(`^${name}\\b`), `the usage of ${name} begins with its name`);
     }
   });
