@@ -15,6 +15,8 @@ import { findServers } from "./local/servers.ts";
 
 /** A step that has not come true by then has failed. Windows are 5 s long: the longest wait is for two of them and what was left of a third. */
 const STEP_WITHIN_MS = 40_000;
+/** The whole story, once everything runs. */
+const STORY_WITHIN_MS = 120_000;
 const LOOK_EVERY_MS = 150;
 const REQUESTS_PER_SECOND = 60;
 const WEIGHT = 50;
@@ -162,10 +164,11 @@ export async function smoke(directory: string): Promise<number> {
 }
 
 async function tell(story: Story): Promise<number> {
+  const whole = AbortSignal.timeout(STORY_WITHIN_MS);
   for (const [step, play] of STEPS) {
     const startedAt = performance.now();
     try {
-      const signal = AbortSignal.any([story.signal, AbortSignal.timeout(STEP_WITHIN_MS)]);
+      const signal = AbortSignal.any([story.signal, whole, AbortSignal.timeout(STEP_WITHIN_MS)]);
       write(step, true, startedAt, await play({ ...story, signal }));
     } catch (error) {
       const last = await story.flagger.verdict().then(picture, () => null);
