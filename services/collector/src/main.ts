@@ -21,15 +21,9 @@ await runService({
     const config = await loadCollectorConfig(env.AVIARY_COLLECTOR_FILE);
     const registry = createRegistry();
     registerProcessMetrics(registry, clock.now());
-    const bus = lateBus(
-      connectNats({
-        servers: env.AVIARY_NATS_URL.split(","),
-        name: `${NAME}-${config.gateway.gateway}`,
-        waitOnFirstConnect: true,
-        clock,
-      }),
-    );
-    // Wrong credentials do not mend themselves.
+    const connect = () =>
+      connectNats({ servers: env.AVIARY_NATS_URL.split(","), name: `${NAME}-${config.gateway.gateway}`, clock });
+    const bus = lateBus({ connect, clock, random: Math.random, log });
     bus.arrived.catch(fail);
     const ops = await startOpsServer({
       registry,

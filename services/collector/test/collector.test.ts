@@ -196,7 +196,8 @@ describe("on a real broker", () => {
   it("that starts later than the collector gets everything from the first signal on", async (test) => {
     if (!requireServer(test, "nats")) return;
     const port = await freePort();
-    const late = lateBus(connectNats({ servers: `nats://127.0.0.1:${port}`, name: "collector", waitOnFirstConnect: true }));
+    const connect = () => connectNats({ servers: `nats://127.0.0.1:${port}`, name: "collector" });
+    const late = lateBus({ connect, clock: systemClock, random: Math.random, log: silentLogger });
     atEnd(test, () => late[Symbol.asyncDispose]());
     const dataDir = await temporaryDirectory(test);
     const collector = start(test, late, await gatewayAt(test), dataDir);
@@ -280,6 +281,24 @@ describe("as a process", () => {
     }
     const order = log.signals.map((signal) => signal.collector_boot);
     assert.deepEqual(order, [...order].sort(), "the life before comes first");
+  });
+
+  it("stops at once although the broker was never there, and keeps what it saw", async (test) => {
+    const directory = await temporaryDirectory(test);
+    const file = join(directory, "collector.yaml");
+    await writeFile(file, JSON.stringify({ ...IDENTITY, probes: await gatewayAt(test) }));
+    const nowhere = `nats://127.0.0.1:${await freePort()}`;
+    const { child, find, output } = await spawnCollector(test, {
+      AVIARY_COLLECTOR_FILE: file,
+      AVIARY_NATS_URL: nowhere,
+      AVIARY_DATA_DIR: directory,
+    });
+    await until("it runs", () => find("collector is running") !== undefined, { describe: output });
+    child.kill("SIGTERM");
+    const [code] = (await once(child, "exit")) as [number];
+    assert.equal(code, 0, output());
+    assert.equal(find("collector did not stop within its grace time, exiting"), undefined, output());
+    assert.notDeepEqual(await readdir(join(directory, "spool", "az-a.payments.mac-a1")), []);
   });
 
   it("a bad configuration is all told, and the exit code says so", async (test) => {
