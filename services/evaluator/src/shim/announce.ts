@@ -39,15 +39,18 @@ export function namedByCaller(revision: string | undefined, run: KnownRun): Name
   return revision === undefined ? NOTHING_NAMED : { revision, unseen: run?.controller_revision !== revision };
 }
 
+/** Phases in which Flagger has started no analysis: what it talks of then is the next revision. */
+const BETWEEN_ANALYSES: ReadonlySet<string> = new Set(["Initialized", "Waiting", "Succeeded", "Failed"]);
+
 /** The revision that a gate call is about. */
 export function namedAtGate(call: FlaggerCall, gate: Gate, run: KnownRun): Named {
   if (call.revision !== undefined) return namedByCaller(call.revision, run);
   const last = run?.controller_revision ?? null;
-  if (gate === "confirm-rollout") {
-    // Flagger asks this only about a revision it has not started, and a run that goes by a checksum was opened after it was asked.
-    return { revision: undefined, unseen: last?.startsWith(CHECKSUM) === true };
+  if (BETWEEN_ANALYSES.has(call.phase) && last?.startsWith(CHECKSUM) === true && gate !== "post-rollout") {
+    // A run that goes by a checksum was opened after confirm-rollout, so this is about a newer revision, whose checksum nobody knows yet.
+    return { revision: undefined, unseen: true };
   }
-  if (gate === "post-rollout" || call.checksum === "") return NOTHING_NAMED;
+  if (gate === "confirm-rollout" || gate === "post-rollout" || call.checksum === "") return NOTHING_NAMED;
   const revision = `${CHECKSUM}${call.checksum.slice(0, 64)}`;
   if (run === null || last === null || last.startsWith(CHECKSUM)) return namedByCaller(revision, run);
   const takenByName = isOpen(run) || run.state === "aborted";

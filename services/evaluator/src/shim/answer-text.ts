@@ -6,8 +6,8 @@ import type { LaneRecord } from "@aviary/shared/contract/lane.ts";
 import { MAX_ANSWER_BYTES, type VerdictBody } from "@aviary/shared/contract/verdict.ts";
 
 /** Bytes kept free for what belongs to one request: without a lane, and with one. */
-export const REQUEST_BYTES = 224;
-export const REQUEST_BYTES_WITH_LANE = 640;
+export const REQUEST_BYTES = 192;
+export const REQUEST_BYTES_WITH_LANE = 416;
 
 type Cut = (body: VerdictBody) => VerdictBody;
 
@@ -33,9 +33,9 @@ const withoutHashes: Cut = (body) => ({
 });
 const withoutNoise: Cut = (body) => ({ ...body, judge: { ...body.judge, noise: null } });
 
-/** Rates to six digits: more is noise, and a quotient of two counts is twenty characters long. */
+/** Rates to five digits: more is noise, and a quotient of two counts is twenty characters long. */
 const roundRates: Cut = (body) => {
-  const round = (rate: number | null): number | null => (rate === null ? null : Number(rate.toPrecision(6)));
+  const round = (rate: number | null): number | null => (rate === null ? null : Number(rate.toFixed(5)));
   const slice = <F extends VerdictBody["canary"]>(figures: F): F => ({
     ...figures,
     "5xx_rate": round(figures["5xx_rate"]),
@@ -44,6 +44,14 @@ const roundRates: Cut = (body) => {
   });
   return { ...body, canary: slice(body.canary), stable: body.stable === null ? null : slice(body.stable) };
 };
+
+/** The last resort, for names as long as names may be. */
+const shortNames: Cut = (body) => ({
+  ...body,
+  reasons: body.reasons.map(({ code, text }) => ({ code, text })),
+  gateway: { ...body.gateway, gateway_version: body.gateway.gateway_version?.slice(0, 8) ?? null },
+  run: body.run === null ? null : { ...body.run, controller_revision: body.run.controller_revision?.slice(0, 8) ?? null },
+});
 
 /** What goes first when a body is too long: what machines do not read, then the later reasons. The first reason always stays. */
 const CUTS: readonly Cut[] = [
@@ -57,7 +65,8 @@ const CUTS: readonly Cut[] = [
   withoutNoise,
   keepWarnings(0),
   keepReasons(1),
-  shortTexts(60),
+  shortTexts(40),
+  shortNames,
 ];
 
 function cutText(text: string, chars: number): string {
@@ -111,12 +120,20 @@ export interface RequestParts {
   readonly scale?: Scale;
 }
 
-/** Closes what `openJson` left open. */
+/** Closes what `openJson` left open. A lane whose record does not fit is cut to its numbers. */
 export function closeJson(open: OpenJson, parts: RequestParts): OpenJson {
-  const scale = parts.scale === undefined ? "" : `,"scale":${JSON.stringify(parts.scale)}`;
-  const conflict = parts.conflict ? ',"caller_conflict":true' : "";
-  const rest = `,"${parts.key}":${JSON.stringify(parts.label)},"measurement":{"index":${parts.index},"caller":"${parts.caller}"}${scale}${conflict}}`;
-  return { text: open.text + rest, bytes: open.bytes + Buffer.byteLength(rest) };
+  const whole = requestText(parts, parts.scale);
+  const bytes = open.bytes + Buffer.byteLength(whole);
+  if (parts.scale === undefined || bytes <= MAX_ANSWER_BYTES) return { text: open.text + whole, bytes };
+  const { depth, depth_true, replicas, max_replicas, allow, degraded_ticks } = parts.scale;
+  const cut = requestText(parts, { depth, depth_true, replicas, max_replicas, allow, degraded_ticks });
+  return { text: open.text + cut, bytes: open.bytes + Buffer.byteLength(cut) };
+}
+
+function requestText({ key, label, index, caller, conflict }: RequestParts, scale: Partial<Scale> | undefined): string {
+  const lane = scale === undefined ? "" : `,"scale":${JSON.stringify(scale)}`;
+  const mark = conflict ? ',"caller_conflict":true' : "";
+  return `,"${key}":${JSON.stringify(label)},"measurement":{"index":${index},"caller":"${caller}"}${lane}${mark}}`;
 }
 
 /**

@@ -22,8 +22,10 @@ export interface Answer {
 
 /** Why a stored verdict may no longer be believed; `undefined` while it may. */
 export function staleCause(validUntilMs: number, nowMs: number, leaseAgeMs: number): string | undefined {
-  if (!(nowMs <= validUntilMs))
-    return `the last verdict was valid until ${new Date(validUntilMs).toISOString()} and no newer one has come`;
+  if (!(nowMs <= validUntilMs)) {
+    const until = Number.isFinite(validUntilMs) ? new Date(validUntilMs).toISOString() : "no readable time";
+    return `the last verdict was valid until ${until} and no newer one has come`;
+  }
   if (!(leaseAgeMs < LEASE_STALE_MS)) return `no evaluator has renewed its lease for ${LEASE_STALE_MS / 1000} s`;
   return undefined;
 }

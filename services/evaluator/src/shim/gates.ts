@@ -96,6 +96,6 @@ function preconditions({ reasons, run }: GateFacts): GateAnswer {
 }
 
 function oneLine(text: string): string {
-  const line = text.replaceAll(/\s+/g, " ").trim();
+  const line = text.replaceAll(/\s+/g, " ").trim() || "no reason is given";
   return line.length <= MAX_TEXT ? line : `${line.slice(0, MAX_TEXT - 1)}…`;
 }

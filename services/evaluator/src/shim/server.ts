@@ -36,6 +36,8 @@ export interface ShimOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics?: Registry;
+  /** How long a client may take for its headers and for its whole request; 10 s and 15 s unless told. */
+  readonly patience?: { readonly headersMs: number; readonly requestMs: number };
 }
 
 export interface Shim extends AsyncDisposable {
@@ -50,7 +52,7 @@ export interface Shim extends AsyncDisposable {
  * @throws Terminal `port_in_use` or `cannot_listen`; whatever the bus throws when it cannot be followed.
  */
 export async function startShim(options: ShimOptions): Promise<Shim> {
-  const { bus, fleet, tokens, clock, metrics, host = "127.0.0.1" } = options;
+  const { bus, fleet, tokens, clock, metrics, host = "127.0.0.1", patience = LIMITS } = options;
   const logger = options.logger.child("shim");
   const view = await followView({ bus, fleet, policies: options.policies ?? new Map(), clock, logger });
   const outbox = createOutbox(bus, clock, logger);
@@ -62,8 +64,8 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
   const server = createServer(
     {
       maxHeaderSize: LIMITS.headerBytes,
-      headersTimeout: LIMITS.headersMs,
-      requestTimeout: LIMITS.requestMs,
+      headersTimeout: patience.headersMs,
+      requestTimeout: patience.requestMs,
       keepAliveTimeout: LIMITS.keepAliveMs,
       connectionsCheckingInterval: 1_000,
       noDelay: true,

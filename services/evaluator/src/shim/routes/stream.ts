@@ -73,7 +73,16 @@ export function createStreams(context: Context): Streams {
       if (clients.size >= LIMITS.streams) return problem(503, "busy", `there are ${LIMITS.streams} streams already`);
       const visible = visibleTo(call.caller, context);
       const client: Client = { response: call.response, sees: new Set(visible.map(({ key }) => key)) };
-      call.response.writeHead(200, ["Content-Type", "text/event-stream", "Cache-Control", "no-store", "X-Accel-Buffering", "no"]);
+      call.response.writeHead(200, [
+        "Content-Type",
+        "text/event-stream",
+        "Cache-Control",
+        "no-store",
+        "X-Accel-Buffering",
+        "no",
+        "Connection",
+        "close",
+      ]);
       call.response.write("retry: 2000\n\n");
       clients.add(client);
       call.response.on("close", () => clients.delete(client));
