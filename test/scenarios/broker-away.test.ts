@@ -1,0 +1,110 @@
+/**
+ * While the broker is away the verdict is a hold, and afterwards every signal arrives, once and in order; where a spool was too small
+ * exactly the oldest are missing, they are counted, and the windows that they belong to are not judged.
+ *
+ * A killed broker is away for 16 s; with `CI` set, 60 s.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { until } from "@aviary/shared/testing/until.ts";
+import { type StoredSignal, storedSignals, story, verdictWhere } from "../world/records.ts";
+import { type ShimClient, shimClient } from "../world/shim-client.ts";
+import { startTraffic } from "../world/traffic.ts";
+import { COLLECTORS, startWorld } from "../world/world.ts";
+
+const OUTAGES = [
+  { how: "killed", lastsMs: process.env.CI ? 60_000 : 16_000 },
+  // Nothing closes its connections: whoever waits for it must find out by itself.
+  { how: "frozen", lastsMs: 16_000 },
+] as const;
+
+/** Numbers of one gateway's signals that are missing between its first and its last, and those that are there twice. */
+function numbering(signals: readonly StoredSignal[], gateway: string) {
+  const numbers = signals.filter(({ signal }) => signal.gateway === gateway).map(({ signal }) => signal.seq);
+  const seen = new Set(numbers);
+  const highest = Math.max(...numbers);
+  const missing = Array.from({ length: highest }, (_, index) => index + 1).filter((number) => !seen.has(number));
+  return {
+    missing,
+    twice: numbers.length - seen.size,
+    inOrder: numbers.every((number, index) => number > (numbers[index - 1] ?? 0)),
+  };
+}
+
+function requestsOf(signals: readonly StoredSignal[], gateway: string): number {
+  return signals.reduce(
+    (sum, { signal }) => sum + (signal.gateway === gateway && signal.kind === "http" ? signal.body.requests : 0),
+    0,
+  );
+}
+
+for (const { how, lastsMs } of OUTAGES) {
+  test(`the broker is ${how} and comes back`, async (t) => {
+    const world = await startWorld(t, { parts: ["evaluator", "shim", ...COLLECTORS], spoolBytes: { "mac-a2": "64KiB" } });
+    if (world === undefined) return;
+    const { bus } = world;
+    const client = shimClient(world);
+    t.after(() => client.close());
+    const traffic = startTraffic(world.plan);
+    t.after(() => traffic.stop());
+    await world.openRun("v2");
+    await verdictWhere(bus, "a window passes", ({ body }) => body.verdict === "pass");
+
+    if (how === "killed") await world.kill("nats-server");
+    else world.freeze("nats-server");
+    await holdThroughout(client, lastsMs);
+    if (how === "killed") await world.start("nats-server");
+    else world.thaw("nats-server");
+    await until("the test is connected", () => bus.status === "connected");
+    await verdictWhere(bus, "a window passes again", ({ body }) => body.verdict === "pass", "new");
+    await until("the shim says so", async () => (await client.ask()).body.verdict === "pass", { pollMs: 100 });
+
+    traffic.stop();
+    await until(
+      "the last requests are counted",
+      async () => requestsOf(await storedSignals(bus), "mac-a1") >= (traffic.requests.get("mac-a1") ?? 0),
+      { pollMs: 250 },
+    );
+    const dropped = (await world.metric("collector-mac-a2", "aviary_collector_spool_dropped_total")) ?? 0;
+    await world.stop(...COLLECTORS);
+    const signals = await storedSignals(bus);
+    assert.equal(requestsOf(signals, "mac-a1"), traffic.requests.get("mac-a1"), "every request is counted once");
+    assert.deepEqual(numbering(signals, "mac-a1"), { missing: [], twice: 0, inOrder: true });
+    const verdicts = await world.assertSameAsFold();
+    assert.ok(
+      verdicts.every(({ body }) => body.verdict !== "fail"),
+      `nothing was wrong with the canary:\n${story(verdicts)}`,
+    );
+    assertOldestDropped(signals, "mac-a2", dropped);
+    if (how === "killed") {
+      assert.ok(dropped > 0, "the small spool was too small for this outage");
+      const gaps = verdicts.filter(({ body }) => body.reasons.some(({ code }) => code === "gap"));
+      assert.ok(gaps.length > 0 && gaps.every(({ body }) => body.verdict === "hold"), `no gap was said:\n${story(verdicts)}`);
+    }
+    world.assertNothingFell();
+  });
+}
+
+/** Asks until the outage is over: from the moment at which the last verdict may no longer be believed, every answer is a hold that says why. */
+async function holdThroughout(client: ShimClient, lastsMs: number): Promise<void> {
+  const sinceMs = performance.now();
+  await until("the shim says hold", async () => (await client.ask()).body.verdict === "hold", { pollMs: 100 });
+  await until(
+    "the outage is over",
+    async () => {
+      const { status, body } = await client.ask();
+      assert.deepEqual([status, body.verdict, body.stale, body.reasons[0]?.code], [200, "hold", true, "evaluator_down"]);
+      return performance.now() - sinceMs >= lastsMs;
+    },
+    { deadlineMs: 2 * lastsMs, pollMs: 250 },
+  );
+}
+
+function assertOldestDropped(signals: readonly StoredSignal[], gateway: string, dropped: number): void {
+  const { missing, twice, inOrder } = numbering(signals, gateway);
+  assert.deepEqual({ twice, inOrder }, { twice: 0, inOrder: true });
+  // What was under way when the broker went may have arrived and yet been kept, and dropped, as if it had not.
+  assert.ok(missing.length <= dropped && missing.length >= dropped - 1, `${missing.length} missing, ${dropped} counted`);
+  const [first = 0, last = -1] = [missing[0], missing.at(-1)];
+  assert.equal(missing.length, last - first + 1, "the oldest went, in one piece");
+}

@@ -1,0 +1,68 @@
+/** What a collector had put on disk before it was killed arrives under the ids of that life, before the signals of the next one. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { until } from "@aviary/shared/testing/until.ts";
+import { storedSignals } from "../world/records.ts";
+import { startTraffic } from "../world/traffic.ts";
+import { startWorld } from "../world/world.ts";
+
+const COLLECTOR = "collector-mac-a1";
+
+test("a collector is killed while it spools, and started again", async (t) => {
+  const world = await startWorld(t, { parts: ["evaluator", COLLECTOR] });
+  if (world === undefined) return;
+  const { bus, relay } = world;
+  const traffic = startTraffic(world.plan);
+  t.after(() => traffic.stop());
+  const ours = async () => (await storedSignals(bus)).filter(({ signal }) => signal.gateway === "mac-a1");
+  await until("signals arrive", async () => (await ours()).length >= 5, { pollMs: 50 });
+  const onDisk = async (): Promise<number> => (await world.metric(COLLECTOR, "aviary_collector_spooled_total")) ?? 0;
+  // Before it was connected for the first time it kept signals on disk, too.
+  const atFirst = await onDisk();
+  await relay.cut();
+  let spooled = 0;
+  await until(
+    "thirty signals are on disk",
+    async () => {
+      spooled = (await onDisk()) - atFirst;
+      return spooled >= 30;
+    },
+    { pollMs: 50 },
+  );
+  await world.kill(COLLECTOR);
+  const before = await ours();
+  const oldBoot = before[0]?.signal.collector_boot;
+  // A second life without a broker: its own signals go behind those of the first.
+  await world.start(COLLECTOR);
+  await until("the new one spools too", async () => (await onDisk()) >= 5, { pollMs: 50 });
+  await relay.heal();
+  await until(
+    "signals of the new life arrive",
+    async () => (await ours()).filter(({ signal }) => signal.collector_boot !== oldBoot).length >= 10,
+    { pollMs: 50 },
+  );
+  traffic.stop();
+  await world.stop(COLLECTOR);
+
+  const signals = await ours();
+  const boots = [...new Set(signals.map(({ signal }) => signal.collector_boot))];
+  assert.equal(boots.length, 2);
+  const numbers = (boot: string | undefined): number[] =>
+    signals.filter(({ signal }) => signal.collector_boot === boot).map(({ signal }) => signal.seq);
+  for (const boot of boots) {
+    const got = numbers(boot);
+    assert.deepEqual(
+      got,
+      got.map((_, index) => index + 1),
+      "none missing, none twice, in order",
+    );
+  }
+  // One may have been stored just when the connection was cut, and be on disk as well.
+  const arrived = numbers(oldBoot).length;
+  assert.ok(arrived >= before.length + spooled - 1, `${before.length} stored, ${spooled} on disk, ${arrived} arrived`);
+  const firstOfNew = signals.findIndex(({ signal }) => signal.collector_boot !== oldBoot);
+  assert.equal(firstOfNew, numbers(oldBoot).length, "the old life goes first");
+  const verdicts = await world.assertSameAsFold();
+  assert.ok(verdicts.every(({ body }) => body.verdict === "hold"));
+  world.assertNothingFell();
+});

@@ -1,0 +1,75 @@
+/** A shim that is restarted or killed under load answers everything with 200 but what it is not there to answer, and then says what it said before. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { until } from "@aviary/shared/testing/until.ts";
+import { publishedVerdicts } from "../world/records.ts";
+import { type ShimClient, shimClient } from "../world/shim-client.ts";
+import { startTraffic } from "../world/traffic.ts";
+import { COLLECTORS, startWorld } from "../world/world.ts";
+
+const CLIENTS = 16;
+
+/** Asks without a pause until it is stopped. */
+function startLoad(client: ShimClient) {
+  const counts = { answers: 0, connections: 0 };
+  const wrong: string[] = [];
+  let stopped = false;
+  const ask = async (): Promise<void> => {
+    while (!stopped) {
+      try {
+        const { status, body } = await client.ask();
+        counts.answers += 1;
+        if (status !== 200 || !["pass", "hold", "fail"].includes(body.verdict)) wrong.push(`${status} ${JSON.stringify(body)}`);
+      } catch (error) {
+        const { code } = error as NodeJS.ErrnoException;
+        counts.connections += 1;
+        if (code !== "ECONNREFUSED" && code !== "ECONNRESET") wrong.push(String(error));
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+    }
+  };
+  const clients = Array.from({ length: CLIENTS }, ask);
+  return {
+    counts,
+    wrong,
+    stop: async () => {
+      stopped = true;
+      await Promise.all(clients);
+    },
+  };
+}
+
+test("a shim is restarted and killed under load", async (t) => {
+  const world = await startWorld(t, { parts: ["evaluator", "shim", ...COLLECTORS] });
+  if (world === undefined) return;
+  const client = shimClient(world, CLIENTS);
+  t.after(() => client.close());
+  const traffic = startTraffic(world.plan);
+  t.after(() => traffic.stop());
+  await world.openRun("v2");
+  const says = (verdict: string) => async () => (await client.ask()).body.verdict === verdict;
+  await until("a pass is said", says("pass"), { pollMs: 50 });
+  traffic.fail("canary", 0.5);
+  await until("the fail is said", says("fail"), { pollMs: 50 });
+
+  const load = startLoad(client);
+  t.after(() => load.stop());
+  for (const how of ["stop", "kill", "stop"] as const) {
+    const before = load.counts.answers;
+    await world[how]("shim");
+    await until("nobody answers", () => load.counts.connections > 0);
+    await world.start("shim");
+    await until("answers come again", () => load.counts.answers > before + 200);
+  }
+  await load.stop();
+  assert.deepEqual(load.wrong, []);
+
+  const answer = await client.ask();
+  const verdicts = await publishedVerdicts(world.bus);
+  assert.ok(
+    verdicts.some(({ body }) => body.id === answer.body.id),
+    "what is said is a verdict that was published",
+  );
+  assert.equal(answer.body.verdict, "fail", "and the fail is still latched");
+  world.assertNothingFell();
+});

@@ -1,0 +1,56 @@
+/** Asks a shim as an operator does. */
+import { Agent, type IncomingMessage, request } from "node:http";
+import type { World } from "./world.ts";
+
+export interface ShimAnswer {
+  readonly status: number;
+  readonly body: {
+    readonly id: string;
+    readonly verdict: string;
+    readonly at: string;
+    readonly valid_until: string;
+    readonly stale?: boolean;
+    readonly reasons: readonly { readonly code: string }[];
+    readonly run: { readonly state: string } | null;
+  };
+  /** By this process's clock: the answer was made between these two. */
+  readonly askedAtMs: number;
+  readonly answeredAtMs: number;
+}
+
+export interface ShimClient {
+  /** @throws Error when there is no answer: refused, reset, or none within five seconds. */
+  ask(path?: string): Promise<ShimAnswer>;
+  close(): void;
+}
+
+/** A client that keeps its connections, up to `connections` of them. */
+export function shimClient(world: Pick<World, "shimUrl" | "tokens">, connections = 4): ShimClient {
+  const agent = new Agent({ keepAlive: true, maxSockets: connections });
+  const headers = { authorization: `Bearer ${world.tokens.operator}` };
+  return {
+    ask: async (path = "/rollouts/analysis") => {
+      const askedAtMs = Date.now();
+      const { status, text } = await get(`${world.shimUrl}${path}`, agent, headers);
+      return { status, body: JSON.parse(text) as ShimAnswer["body"], askedAtMs, answeredAtMs: Date.now() };
+    },
+    close: () => agent.destroy(),
+  };
+}
+
+function get(url: string, agent: Agent, headers: Readonly<Record<string, string>>): Promise<{ status: number; text: string }> {
+  return new Promise((resolve, reject) => {
+    const asked = request(url, { agent, headers, timeout: 5_000 }, (answer: IncomingMessage) => {
+      let text = "";
+      answer.setEncoding("utf8");
+      answer.on("data", (part: string) => {
+        text += part;
+      });
+      answer.once("end", () => resolve({ status: answer.statusCode ?? 0, text }));
+      answer.once("error", reject);
+    });
+    asked.once("timeout", () => asked.destroy(new Error("no answer within five seconds")));
+    asked.once("error", reject);
+    asked.end();
+  });
+}
