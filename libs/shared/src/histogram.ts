@@ -148,10 +148,17 @@ export function mergeWire(into: Histogram, wire: LatencyWire): void {
 export function mergeSparse(into: Histogram, sparse: LatencySparse): void {
   const shift = alignScales(into, sparse.scale);
   into.zero = saturated(into.zero + sparse.zero);
+  const { pairs } = sparse;
+  if (pairs.length < 2) return;
   let index = 0;
-  for (let k = 0; k + 1 < sparse.pairs.length; k += 2) {
-    index += sparse.pairs[k]!;
-    addBucket(into, index >> shift, sparse.pairs[k + 1]!);
+  for (let k = 0; k + 1 < pairs.length; k += 2) index += pairs[k]!;
+  // Room for all of it at once: growing bucket by bucket would copy again and again.
+  if (pairs[0]! >> shift >= minIndex(into.scale) && index >> shift <= maxIndex(into.scale))
+    reserve(into, pairs[0]! >> shift, index >> shift);
+  index = 0;
+  for (let k = 0; k + 1 < pairs.length; k += 2) {
+    index += pairs[k]!;
+    addBucket(into, index >> shift, pairs[k + 1]!);
   }
 }
 

@@ -19,7 +19,7 @@ import {
   type IncomingMessage,
   request as requestHttp,
 } from "node:http";
-import { Agent as HttpsAgent, request as requestHttps } from "node:https";
+import type { Agent as HttpsAgent } from "node:https";
 import { isIP, type LookupFunction } from "node:net";
 import { deniedAddress, deniedName, plainHost } from "./address-policy.ts";
 import { type Clock, systemClock } from "./clock.ts";
@@ -81,7 +81,15 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
   const lookup = guardedLookup(options.lookup ?? systemLookup, (address) =>
     allowed.has(plainHost(address)) ? undefined : deniedAddress(address, loopback),
   );
-  const agents = { http: new HttpAgent(AGENT_LIMITS), https: new HttpsAgent({ ...AGENT_LIMITS, ...options.tls }) };
+  const plainAgent = new HttpAgent(AGENT_LIMITS);
+  // Loaded with the first https call: TLS takes megabytes that a client of loopback addresses never uses.
+  const loadHttps = (): typeof import("node:https") => process.getBuiltinModule("node:https");
+  let secureAgent: HttpsAgent | undefined;
+  const secureAgentOf = (): HttpsAgent => {
+    const { Agent } = loadHttps();
+    secureAgent ??= new Agent({ ...AGENT_LIMITS, ...options.tls });
+    return secureAgent;
+  };
 
   const admit = (request: HttpRequest): URL => {
     if (!URL.canParse(request.url)) throw terminal("bad_url", "the URL to call cannot be read");
@@ -97,7 +105,7 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
     const secure = url.protocol === "https:";
     const host = plainHost(url.hostname);
     const length = request.body === undefined ? {} : { "content-length": String(Buffer.byteLength(request.body)) };
-    return (secure ? requestHttps : requestHttp)({
+    return (secure ? loadHttps().request : requestHttp)({
       host,
       port: url.port === "" ? (secure ? 443 : 80) : Number(url.port),
       path: `${url.pathname}${url.search}`,
@@ -109,7 +117,7 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
         : { auth: `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}` }),
       // The operator's list may name a host whose addresses the policy would deny.
       ...(allowed.has(host) ? {} : { lookup }),
-      agent: fresh ? false : secure ? agents.https : agents.http,
+      agent: fresh ? false : secure ? secureAgentOf() : plainAgent,
       ...(fresh && secure ? options.tls : {}),
     });
   };
@@ -129,8 +137,8 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
       }
     },
     [Symbol.dispose]: () => {
-      agents.http.destroy();
-      agents.https.destroy();
+      plainAgent.destroy();
+      secureAgent?.destroy();
     },
   };
 }

@@ -101,12 +101,7 @@ export function decide(
       failing: { concern: failedConcern(outcome.concerns), reasons: outcome.reasons },
     };
   }
-  const held = [
-    ...changed(releaseChanged),
-    ...conditions.holds,
-    ...(outcome.verdict === "hold" ? outcome.reasons : []),
-    ...gapReasons(canary.lastWindow),
-  ];
+  const held = [...changed(releaseChanged), ...conditions.holds, ...(outcome.verdict === "hold" ? outcome.reasons : [])];
   if (held.length > 0 || outcome.verdict === "hold") {
     const expired: Reason[] = run.holdExpired
       ? [
@@ -145,13 +140,6 @@ function latchedReasons(latch: Latch): Reason[] {
 function failedConcern(concerns: { errors: Outcome; latency: Outcome; queue: Outcome }): Latch["concern"] {
   if (concerns.errors === "fail") return "errors";
   return concerns.latency === "fail" ? "latency" : "queue";
-}
-
-function gapReasons(window: ClosedWindow | null): Reason[] {
-  if (window === null || window.complete) return [];
-  return window.gaps
-    .slice(0, 3)
-    .map((gap) => ({ code: "gap" as const, text: `window ${window.window.index}: ${gap}`.slice(0, 160) }));
 }
 
 function lateWarnings(window: ClosedWindow | null): Reason[] {
