@@ -1,4 +1,5 @@
 /** The shim as a process of its own. */
+import { readFile } from "node:fs/promises";
 import { connectNats } from "@aviary/shared/bus/nats.ts";
 import { systemClock } from "@aviary/shared/shell/clock.ts";
 import { readEnv } from "@aviary/shared/shell/config.ts";
@@ -32,7 +33,8 @@ async function start({ log, clock }: ServiceContext): Promise<AsyncDisposable> {
     const tokens = await openTokenFile({ path: env.AVIARY_TOKENS_FILE, clock, log, intervalMs: longestIntervalMs(fleet) });
     open.push(() => tokens[Symbol.dispose]());
     const servers = env.AVIARY_NATS_URL.split(",");
-    const bus = await connectNats({ servers, name: "aviary-shim", waitOnFirstConnect: true, clock });
+    const creds = env.AVIARY_NATS_CREDS_FILE === undefined ? {} : { creds: await readFile(env.AVIARY_NATS_CREDS_FILE, "utf8") };
+    const bus = await connectNats({ servers, name: "aviary-shim", waitOnFirstConnect: true, clock, ...creds });
     open.push(() => bus[Symbol.asyncDispose]());
     const { AVIARY_SHIM_HOST: host, AVIARY_SHIM_PORT: port } = env;
     const shim = await startShim({ bus, fleet, policies, tokens, host, port, clock, logger: log, metrics });

@@ -76,8 +76,13 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
     },
   );
   server.maxConnections = LIMITS.connections;
-  server.on("clientError", (error: NodeJS.ErrnoException, socket) => answerBadRequest(error, socket as Socket));
-  limitSources(server, counts);
+  const openedAtMs = limitSources(server, counts, clock);
+  server.on("clientError", (error: NodeJS.ErrnoException, duplex) => {
+    const socket = duplex as Socket;
+    const ageMs = clock.monotonicMs() - (openedAtMs.get(socket) ?? Number.NEGATIVE_INFINITY);
+    if (isSilent(error, socket)) closeWhenOld(socket, ageMs);
+    else answerBadRequest(error, socket);
+  });
   if (metrics !== undefined) registerMetrics(metrics, { counts, outbox, refusals, streams, view });
   try {
     await listen(server, host, options.port);
@@ -115,9 +120,14 @@ function listen(server: Server, host: string, port: number): Promise<void> {
   });
 }
 
-/** One source may hold a quarter of all connections, so that a slow or leaking one leaves room for the others. */
-function limitSources(server: Server, counts: { connections: number; turnedAway: number }): void {
+/** One source may hold a quarter of all connections, so that a slow or leaking one leaves room for the others. Answers when each was opened. */
+function limitSources(
+  server: Server,
+  counts: { connections: number; turnedAway: number },
+  clock: Clock,
+): WeakMap<Socket, number> {
   const open = new Map<string, number>();
+  const openedAtMs = new WeakMap<Socket, number>();
   server.on("connection", (socket: Socket) => {
     const source = socket.remoteAddress ?? "";
     const held = (open.get(source) ?? 0) + 1;
@@ -127,6 +137,7 @@ function limitSources(server: Server, counts: { connections: number; turnedAway:
       return;
     }
     open.set(source, held);
+    openedAtMs.set(socket, clock.monotonicMs());
     counts.connections += 1;
     socket.once("close", () => {
       counts.connections -= 1;
@@ -135,6 +146,17 @@ function limitSources(server: Server, counts: { connections: number; turnedAway:
       else open.delete(source);
     });
   });
+  return openedAtMs;
+}
+
+/** A connection that somebody opened ahead and has not used yet: node:http counts it as a request that is late. */
+function isSilent(error: NodeJS.ErrnoException, socket: Socket): boolean {
+  return error.code === "ERR_HTTP_REQUEST_TIMEOUT" && socket.bytesRead === 0;
+}
+
+/** It may stay as long as an idle one, and goes without a word: a 408 would be taken for the answer to the request that comes next. */
+function closeWhenOld(socket: Socket, ageMs: number): void {
+  if (ageMs >= LIMITS.keepAliveMs) socket.destroy();
 }
 
 /** What cannot be parsed as HTTP, or comes too slowly, gets JSON as well, and its connection is closed. */

@@ -109,6 +109,17 @@ describe("slow clients", () => {
     assert.match(slow[0]?.received ?? "", /^HTTP\/1\.1 408 /);
   });
 
+  it("that open a connection ahead may use it later, and get no 408 before they asked", async () => {
+    const ahead = await open();
+    const slow = await open();
+    slow.socket.write("GET /flagger/metrics HTTP/1.1\r\n");
+    await until("a late request is let go", () => slow.closed);
+    ahead.socket.write(`GET /flagger/metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${TOKENS.flagger}\r\n\r\n`);
+    await until("it is answered", () => ahead.received !== "");
+    assert.match(ahead.received, /^HTTP\/1\.1 200 /);
+    ahead.socket.destroy();
+  });
+
   it("that never finish a body are let go as well", async () => {
     const raw = await open();
     const head = `POST /flagger/gate/rollback HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${TOKENS.flagger}\r\nContent-Length: 100\r\n\r\n{`;
