@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { dirname, join } from "node:path/posix";
 import { describe, it } from "node:test";
 import { VERBS } from "../../cli/src/list.ts";
-import { fixedPart, pathsIn, readProse, scriptsIn, verbsIn } from "./prose.ts";
+import { fixedPart, pathsIn, readProse, routesIn, scriptsIn, verbsIn } from "./prose.ts";
 import { readSource } from "./source.ts";
 import { codeFiles, exists, filesUnder, isProduct, readText } from "./tree.ts";
 
@@ -87,6 +87,26 @@ describe("prose is true", () => {
           .map(({ text, line }) => `${file.path}:${line}: ${text}`),
       ),
       "short paths that no file ends with:",
+    );
+  });
+
+  it("routes exist", () => {
+    const { paths } = JSON.parse(readText("docs/openapi.json")) as { paths: Record<string, unknown> };
+    const families = [...new Set(Object.keys(paths).map((path) => `/${path.split("/")[1]}/`))].filter(
+      (family) => family.length > 2,
+    );
+    const known = Object.keys(paths).map((path) => new RegExp(`^${path.replace(/\{\w+\}/g, "[^/]+")}$`));
+    lost(
+      prose.flatMap((file) =>
+        [...file.spans, ...file.fenced].flatMap(({ text, line }) =>
+          routesIn(text)
+            .filter((path) => families.some((family) => path.startsWith(family)) || path.startsWith("/flux/"))
+            // `/flagger` alone is the address of a Prometheus, not a route.
+            .filter((path) => !known.some((pattern) => pattern.test(path)))
+            .map((path) => `${file.path}:${line}: ${path}`),
+        ),
+      ),
+      "routes that docs/openapi.json does not describe:",
     );
   });
 
@@ -188,6 +208,13 @@ describe("the prose checker bites", () => {
         { verb: "run", sub: "start" },
       ],
     );
+  });
+
+  it("finds routes behind hosts and variables, and none inside paths", () => {
+    assert.deepEqual(routesIn("https://a.example/keda/metrics?lane=x and /flagger/events"), ["/keda/metrics", "/flagger/events"]);
+    assert.deepEqual(routesIn('curl "$AVIARY_URL/flagger/metrics"'), ["/flagger/metrics"]);
+    assert.deepEqual(routesIn("https://flagger:TOKEN@a.example/flagger/gate/gone"), ["/flagger/gate/gone"]);
+    assert.deepEqual(routesIn("docs/decisions"), []);
   });
 
   it("takes what stands before a placeholder", () => {

@@ -82,3 +82,9 @@ export function verbsIn(code: string): { verb: string; sub?: string }[] {
     match[2] === undefined ? { verb: match[1] as string } : { verb: match[1] as string, sub: match[2] },
   );
 }
+
+/** Paths of HTTP requests that a piece of code names: alone, behind a host, or behind a variable or placeholder for one. */
+export function routesIn(code: string): string[] {
+  const pattern = /(?<![\w.>/-])(?:https?:\/\/[\w.:@-]+|\$\w+|<address>)?(\/[a-z][\w/.-]*)/g;
+  return [...code.matchAll(pattern)].map((match) => match[1] as string);
+}
