@@ -52,6 +52,11 @@ export const VERBS: readonly Entry[] = [
     load: () => run("maintenance"),
   },
   {
+    name: "explain",
+    summary: "every number behind a verdict, in words",
+    load: async () => (await import("@aviary/evaluator/verbs/explain.ts")).explainVerb,
+  },
+  {
     name: "replay",
     summary: "judge recorded input again, byte for byte",
     load: async () => (await import("@aviary/evaluator/verbs/replay.ts")).replayVerb,

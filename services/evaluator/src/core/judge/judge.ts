@@ -28,20 +28,13 @@ import type { JudgedView } from "./view.ts";
  * @throws RangeError when there is no window.
  */
 export function judge(windows: readonly ClosedWindow[], policy: Policy, run: JudgedRun): JudgeOutcome {
-  const recent = windows.slice(-LONGEST);
-  const last = recent.at(-1);
-  if (last === undefined) throw new RangeError("judge: no window to judge; call it when one has closed");
-  const before = (run.memory === null ? null : asState(run.memory)) ?? relearned(recent, policy, run.judged);
-  const now = absorb(before, recent, policy);
-  const figures = figuresOf(now.tally);
-  const views = judgedViews(now);
+  const { recent, last, before, now, figures, input } = lookAt(windows, policy, run);
   const coverage = coverageOf(last, now, figures, run.hasStable);
   const queue = queueRule(recent, policy);
   const literal = literalRule(figures, last.complete && now.tally.unreadable === null, before.literal, policy);
-  const input = { views, t: run.judged + 1, policy, reference: run.reference, baselineWindows: recent.length };
   const twoKey = figures.canary.requests > 0 ? twoKeyRule(input) : nothingToJudge(input);
   return {
-    literal: modeOutcome(literal, spikesByAz(views, policy), true, coverage, queue),
+    literal: modeOutcome(literal, spikesByAz(input.views, policy), true, coverage, queue),
     twoKey: modeOutcome(twoKey, twoKey.warnings, twoKey.promoteEvidence, coverage, queue),
     consecutiveOver: Math.max(...Object.values(literal.counts)),
     luck: twoKey.luck,
@@ -53,6 +46,18 @@ export function judge(windows: readonly ClosedWindow[], policy: Policy, run: Jud
       literal: literal.counts,
     }),
   };
+}
+
+/** What both modes, and the explanation of a verdict, read: the new window taken into what was known of the run. */
+export function lookAt(windows: readonly ClosedWindow[], policy: Policy, run: JudgedRun) {
+  const recent = windows.slice(-LONGEST);
+  const last = recent.at(-1);
+  if (last === undefined) throw new RangeError("judge: no window to judge; call it when one has closed");
+  const before = (run.memory === null ? null : asState(run.memory)) ?? relearned(recent, policy, run.judged);
+  const now = absorb(before, recent, policy);
+  const figures = figuresOf(now.tally);
+  const input = { views: judgedViews(now), t: run.judged + 1, policy, reference: run.reference, baselineWindows: recent.length };
+  return { recent, last, before, now, figures, input };
 }
 
 /** The whole canary, and each AZ in which it has had traffic since the run's start. */

@@ -74,9 +74,18 @@ export function evidenceOf({ run }: Series, rule: Rule): Evidence {
   return { step: ruledOut(run, STEP, rule), promote: ruledOut(run, PROMOTE, rule), worse: isWorse(run, rule) };
 }
 
-/** The last 1 to 12 windows, short of the whole run, and the whole run. Past 12 windows every further look costs: (12 / t)^2. */
+/** Past 12 windows every further look costs: (12 / t)^2. */
+function brakeOf(rule: Rule, t: number): number {
+  return rule.lambda * (t <= LONGEST ? 1 : (LONGEST / t) ** 2);
+}
+
+/** How improbable a stretch must be to fail. */
+export function luckLevel(rule: Rule, t: number, whole: boolean): number {
+  return (whole && t > 1 ? LUCK_RUN : LUCK_PART) * brakeOf(rule, t);
+}
+
+/** The last 1 to 12 windows, short of the whole run, and the whole run. */
 function stretches(series: Series, t: number, rule: Rule): Tried[] {
-  const brake = rule.lambda * (t <= LONGEST ? 1 : (LONGEST / t) ** 2);
   const tried: Tried[] = [];
   const { recent } = series;
   let [n, x] = [0, 0];
@@ -88,10 +97,10 @@ function stretches(series: Series, t: number, rule: Rule): Tried[] {
     // Most stretches stop here, so the sums are only made up when the rate reaches the ceiling.
     if (!rateKey({ n, x }, rule.ceiling)) continue;
     while (stretch.windows < k) stretch = withWindow(stretch, recent[recent.length - 1 - stretch.windows]!, rule.ceiling);
-    tried.push(tryKeys(stretch, false, LUCK_PART * brake, rule));
+    tried.push(tryKeys(stretch, false, luckLevel(rule, t, false), rule));
   }
   const whole = { ...series.run, windows: t };
-  if (rateKey(whole, rule.ceiling)) tried.push(tryKeys(whole, true, (t === 1 ? LUCK_PART : LUCK_RUN) * brake, rule));
+  if (rateKey(whole, rule.ceiling)) tried.push(tryKeys(whole, true, luckLevel(rule, t, true), rule));
   return tried;
 }
 

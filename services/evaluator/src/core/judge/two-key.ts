@@ -39,7 +39,8 @@ export interface TwoKeyResult {
 
 const RANK = { fail: 3, environment: 2, suspicious: 1, clear: 0 } as const;
 
-interface Found {
+/** One metric of one view, with the rule that it is under and what was found. */
+export interface Found {
   readonly rule: Rule;
   readonly place: Place;
   readonly finding: Finding;
@@ -54,10 +55,10 @@ export function twoKeyRule(input: TwoKeyInput): TwoKeyResult {
   let promoteEvidence = true;
   let ownLuck: number | null = null;
   for (const metric of METRICS) {
-    const whole = find(input, metric, input.views[0]!);
+    const whole = findIn(input, metric, input.views[0]!);
     // Without a baseline there is no regression to judge; whether that is a hold is decided by the caller.
     if (whole === null) continue;
-    const azs = input.views.length > 2 ? input.views.slice(1).flatMap((view) => find(input, metric, view) ?? []) : [];
+    const azs = input.views.length > 2 ? input.views.slice(1).flatMap((view) => findIn(input, metric, view) ?? []) : [];
     const worst = [whole, ...azs].reduce((p, q) => (RANK[q.finding.kind] > RANK[p.finding.kind] ? q : p));
     const series = whole.judged.view[metric];
     const evidence = evidenceOf(series, whole.rule);
@@ -102,7 +103,8 @@ function shown(whole: Found, azs: readonly Found[]): Found[] {
   return RANK[worst.finding.kind] > RANK[whole.finding.kind] ? [worst, whole] : [whole, worst];
 }
 
-function find(input: TwoKeyInput, metric: Metric, judged: JudgedView): Found | null {
+/** @returns null for the regression of a view that has no baseline. */
+export function findIn(input: TwoKeyInput, metric: Metric, judged: JudgedView): Found | null {
   const { policy, reference, t } = input;
   const { threshold } = judged.measured;
   if (metric === "regression" && threshold === null) return null;
