@@ -13,6 +13,7 @@
  *
  * At weight 0 no canary traffic can exist, so the first row asks for preconditions and not for evidence (C40). A refused pre-rollout or rollout hook
  * costs Flagger a failed check, so a hold lets them through and stops at the confirm gates, which wait without a penalty.
+ * A revision that no verdict speaks of yet is "no run", and its traffic is not widened: nobody knows its weight.
  * A run that an operator aborted keeps its confirm gates closed: nobody may widen it. Refusals are 403, never 409 or 5xx: Flagger retries a 5xx
  * and throws its text away.
  */
@@ -38,6 +39,8 @@ export const CONFIRM_GATES: ReadonlySet<Gate> = new Set(["confirm-rollout", "con
 export interface GateFacts {
   /** False for a canary that is not configured, or that this host does not serve. */
   readonly known: boolean;
+  /** The caller speaks of a revision that no verdict speaks of yet; what its weight is cannot be known. */
+  readonly unseen?: boolean;
   readonly verdict: Outcome;
   readonly reasons: readonly Pick<Reason, "code" | "text">[];
   readonly run: {
@@ -74,6 +77,7 @@ export function gateAnswer(gate: Gate, facts: GateFacts): GateAnswer {
 
   if (gate === "confirm-promotion") return confirmPromotion(facts, why);
   if (facts.verdict === "pass") return yes("pass");
+  if (gate === "confirm-traffic-increase" && facts.unseen === true) return no(`hold: ${why}`);
   if (gate === "confirm-rollout" || (facts.run?.weight ?? 0) === 0) return preconditions(facts);
   return no(isOpen(facts.run) ? `hold: ${why}` : `no run is open: ${why}`);
 }

@@ -2,17 +2,17 @@
 import type { Reply } from "../reply.ts";
 
 const STYLE = `
-:root { color-scheme: light dark; --pass: #1a7f37; --hold: #9a6700; --fail: #cf222e; --line: #8884; }
+:root { color-scheme: light dark; --pass: #1a7f37; --hold: #9a6700; --fail: #cf222e; --line: #8884; --dim: color-mix(in srgb, currentColor 68%, transparent); }
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
 h1 { font-size: 1.3rem; margin: 0; } header { display: flex; gap: 1rem; align-items: baseline; margin-bottom: 1rem; }
-#link { color: #888; margin-left: auto; }
+#link { color: var(--dim); margin-left: auto; }
 article { border: 1px solid var(--line); border-left: .5rem solid #888; border-radius: .4rem; padding: .8rem 1rem; margin: 0 0 1rem; }
 article.pass { border-left-color: var(--pass); } article.hold { border-left-color: var(--hold); } article.fail { border-left-color: var(--fail); }
 article h2 { font-size: 1.1rem; margin: 0 0 .3rem; display: flex; gap: .8rem; align-items: baseline; flex-wrap: wrap; }
 .verdict { text-transform: uppercase; font-weight: 700; } .pass .verdict { color: var(--pass); } .hold .verdict { color: var(--hold); } .fail .verdict { color: var(--fail); }
-.note { color: #888; font-weight: 400; font-size: .9rem; }
-dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: .2rem 1rem; margin: .6rem 0; } dt { color: #888; font-size: .8rem; } dd { margin: 0; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
-ul { margin: .3rem 0; padding-left: 1.2rem; } code { font: .9em ui-monospace, monospace; } .warnings { color: #888; }
+.note { color: var(--dim); font-weight: 400; font-size: .9rem; }
+dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: .2rem 1rem; margin: .6rem 0; } dt { color: var(--dim); font-size: .8rem; } dd { margin: 0; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+ul { margin: .3rem 0; padding-left: 1.2rem; } code { font: .9em ui-monospace, monospace; } .warnings { color: var(--dim); }
 `;
 
 const SCRIPT = `

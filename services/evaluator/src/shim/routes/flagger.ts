@@ -26,8 +26,9 @@ function read(call: Call, context: Context): Read | Reply | Forbidden {
   return "forbidden" in found ? found : { flagger, found };
 }
 
-const factsOf = (body: VerdictBody, known: boolean): GateFacts => ({
+const factsOf = (body: VerdictBody, known: boolean, unseen: boolean): GateFacts => ({
   known,
+  unseen,
   verdict: body.verdict,
   reasons: body.reasons,
   run: body.run,
@@ -41,7 +42,7 @@ function gate(name: Gate) {
     const run = found.canary === undefined ? null : (context.view.record(found.canary.key)?.body.run ?? null);
     const named: Named = namedAtGate(flagger, name, run);
     const { answer } = answerFor(found, () => named, context);
-    const decided = gateAnswer(name, factsOf(answer.body, answer.known));
+    const decided = gateAnswer(name, factsOf(answer.body, answer.known, named.unseen));
     const reply = text(decided.allowed ? 200 : 403, decided.text);
     // A person who asks a gate by hand tells nothing: only Flagger's own call proves that it has gates.
     if (found.canary === undefined || call.caller.class !== "flagger") return reply;
