@@ -1,0 +1,74 @@
+/** A fail stays a fail whoever is down: while no evaluator leads it is said and marked stale, a second after the rule at the latest, and the next evaluator still says it. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { until } from "@aviary/shared/testing/until.ts";
+import { LEASE_STALE_MS } from "../../services/evaluator/src/shim/answers.ts";
+import { SHORT_POLICY } from "../world/files.ts";
+import { verdictWhere } from "../world/records.ts";
+import { type ShimAnswer, shimClient } from "../world/shim-client.ts";
+import { startTraffic } from "../world/traffic.ts";
+import { COLLECTORS, startWorld } from "../world/world.ts";
+
+/** A second is what the shim may take to notice. Both ends of an answer count, so a slow machine proves nothing wrong. */
+function assertStaleSince(answer: ShimAnswer, sinceMs: number): void {
+  if (answer.askedAtMs > sinceMs + 1_000) assert.equal(answer.body.stale, true, "stale, and not marked");
+  if (answer.answeredAtMs < sinceMs) assert.equal(answer.body.stale, undefined, "marked stale too early");
+}
+
+test("the evaluator is killed after a fail", async (t) => {
+  const world = await startWorld(t, { parts: ["evaluator", "shim", ...COLLECTORS] });
+  if (world === undefined) return;
+  const client = shimClient(world);
+  t.after(() => client.close());
+  const traffic = startTraffic(world.plan);
+  t.after(() => traffic.stop());
+  traffic.fail("canary", 0.5);
+  await world.openRun("v2");
+  const failed = await verdictWhere(world.bus, "the run fails", ({ body }) => body.verdict === "fail");
+  traffic.fail("canary", 0);
+  await world.kill("evaluator");
+  await until("the shim has read it", async () => (await client.ask()).body.verdict === "fail");
+  await until(
+    "it is marked stale",
+    async () => {
+      const answer = await client.ask();
+      assert.equal(answer.status, 200);
+      assert.equal(answer.body.verdict, "fail");
+      assertStaleSince(answer, Date.parse(answer.body.valid_until));
+      return answer.body.stale === true;
+    },
+    { pollMs: 50 },
+  );
+  await world.start("evaluator");
+  await until("it is fresh again", async () => (await client.ask()).body.stale === undefined, { pollMs: 50 });
+  const { body } = await client.ask();
+  assert.equal(body.verdict, "fail");
+  assert.equal(body.run?.state, "failed");
+  const verdicts = await verdictWhere(world.bus, "a later verdict", ({ body: said }) => said.at > failed.body.at);
+  assert.equal(verdicts.body.run?.latched_by, failed.body.id, "it is the same fail");
+  world.assertNothingFell();
+});
+
+test("a verdict that is still valid is not believed once no evaluator leads", async (t) => {
+  const world = await startWorld(t, { parts: ["evaluator", "shim"], policy: { ...SHORT_POLICY, window: "5m" } });
+  if (world === undefined) return;
+  const client = shimClient(world);
+  t.after(() => client.close());
+  await world.openRun("v2");
+  await until("the shim knows the run", async () => (await client.ask()).body.run !== null, { pollMs: 50 });
+  await world.kill("evaluator");
+  const lease = await (await world.bus.bucket("lease")).get("evaluator");
+  assert.ok(lease);
+  await until(
+    "it is marked stale",
+    async () => {
+      const answer = await client.ask();
+      assert.equal(answer.body.verdict, "hold");
+      assertStaleSince(answer, lease.storedAt + LEASE_STALE_MS);
+      return answer.body.stale === true;
+    },
+    { pollMs: 50 },
+  );
+  assert.equal((await client.ask()).body.reasons[0]?.code, "evaluator_down");
+  world.assertNothingFell();
+});

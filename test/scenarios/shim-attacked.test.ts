@@ -1,0 +1,106 @@
+/** Whoever has no token, asks for what is not there, sends too much or too slowly gets a clear refusal, and nobody else notices. */
+import assert from "node:assert/strict";
+import { connect, type Socket } from "node:net";
+import { test } from "node:test";
+import { until } from "@aviary/shared/testing/until.ts";
+import { shimClient } from "../world/shim-client.ts";
+import { startWorld, type World } from "../world/world.ts";
+
+/** Sends bytes as they are, and gives what comes back until the shim closes the connection. */
+function raw(world: World, send: (socket: Socket) => void): { socket: Socket; closed: Promise<string> } {
+  const socket = connect(world.plan.shimPort, world.plan.host);
+  let text = "";
+  socket.setEncoding("latin1").on("data", (part) => {
+    text += String(part);
+  });
+  socket.on("error", () => undefined);
+  const closed = new Promise<string>((resolve) => socket.once("close", () => resolve(text)));
+  socket.once("connect", () => send(socket));
+  return { socket, closed };
+}
+
+async function answer(world: World, path: string, init: RequestInit = {}) {
+  const response = await fetch(`${world.shimUrl}${path}`, { signal: AbortSignal.timeout(10_000), redirect: "manual", ...init });
+  const text = await response.text();
+  return {
+    status: response.status,
+    type: response.headers.get("content-type") ?? "",
+    body: JSON.parse(text) as Record<string, unknown>,
+  };
+}
+
+test("refusals of the real shim", async (t) => {
+  const world = await startWorld(t, { parts: ["shim"] });
+  if (world === undefined) return;
+  const client = shimClient(world);
+  t.after(() => client.close());
+  const authorization = `Bearer ${world.tokens.operator}`;
+  const large = "x".repeat(1024 * 1024);
+  const cases: [number, string, RequestInit][] = [
+    [401, "/rollouts/analysis", {}],
+    [401, "/rollouts/analysis", { headers: { authorization: "Bearer avy_wrong" } }],
+    [401, "/rollouts/analysis", { headers: { authorization: "Basic not-base64" } }],
+    [401, "/rollouts/analysis", { method: "POST", body: large }],
+    [404, "/rollouts/analysis/", { headers: { authorization } }],
+    [404, "/no/such/path", { headers: { authorization } }],
+    [404, "/../etc/passwd", { headers: { authorization } }],
+    [404, `/${"a/".repeat(2_000)}`, { headers: { authorization } }],
+    [405, "/rollouts/analysis", { headers: { authorization }, method: "DELETE" }],
+    [413, "/rollouts/analysis", { headers: { authorization }, method: "POST", body: large }],
+  ];
+  for (const [status, path, init] of cases) {
+    const got = await answer(world, path, init);
+    const what = `${init.method ?? "GET"} ${path.slice(0, 60)}`;
+    assert.equal(got.status, status, what);
+    assert.match(got.type, /^application\/json/, what);
+    assert.equal(typeof got.body.error, "string", what);
+  }
+  const endless = raw(world, (socket) => {
+    socket.write(
+      `POST /rollouts/analysis HTTP/1.1\r\nhost: x\r\nauthorization: ${authorization}\r\ntransfer-encoding: chunked\r\n\r\n`,
+    );
+    const more = (): void =>
+      void (socket.writable && socket.write(`10000\r\n${"x".repeat(0x10000)}\r\n`, () => setImmediate(more)));
+    more();
+  });
+  assert.match(await endless.closed, /^HTTP\/1\.1 413 /, "a body without an end is cut");
+  const noise = raw(world, (socket) => socket.write("\x16\x03\x01\x02\x00nonsense\r\n\r\n"));
+  assert.match(await noise.closed, /^HTTP\/1\.1 400 /);
+  const headers = raw(world, (socket) => socket.write(`GET / HTTP/1.1\r\nx: ${"y".repeat(100_000)}\r\n\r\n`));
+  assert.match(await headers.closed, /^HTTP\/1\.1 431 /);
+  assert.equal((await client.ask()).status, 200);
+  world.assertNothingFell();
+});
+
+test("fifty clients that send a byte now and then", async (t) => {
+  const world = await startWorld(t, { parts: ["shim"] });
+  if (world === undefined) return;
+  const client = shimClient(world);
+  t.after(() => client.close());
+  const bodyStart = `POST /rollouts/analysis HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${world.tokens.operator}\r\ncontent-length: 1000\r\n\r\n`;
+  const slow = Array.from({ length: 50 }, (_, index) =>
+    raw(world, (socket) => socket.write(index % 2 === 0 ? "GET /rollouts/analysis HTTP/1.1\r\nx: " : bodyStart)),
+  );
+  const drip = setInterval(() => {
+    for (const { socket } of slow) if (socket.writable) socket.write("y");
+  }, 200);
+  t.after(() => {
+    clearInterval(drip);
+    for (const { socket } of slow) socket.destroy();
+  });
+  let ended = 0;
+  for (const { closed } of slow) void closed.then(() => ended++);
+  await until("all fifty are connected", async () => ((await world.metric("shim", "aviary_shim_connections")) ?? 0) >= 50, {
+    pollMs: 50,
+  });
+  await until(
+    "all fifty were let go",
+    async () => {
+      const answers = await Promise.all(Array.from({ length: 20 }, () => client.ask()));
+      assert.ok(answers.every(({ status, body }) => status === 200 && body.verdict === "hold"));
+      return ended === slow.length;
+    },
+    { pollMs: 100, deadlineMs: 60_000 },
+  );
+  world.assertNothingFell();
+});
