@@ -80,6 +80,8 @@ export interface CanaryState {
   /** Newest depth of each lane: event time, period, depth. */
   depths: Map<string, { observedAtMs: number; periodMs: number; depth: number }>;
   logGap: boolean;
+  /** Ids of the incidents that were told last, newest last: each is told once. */
+  told: string[];
   /** Lower bound of the next instant at which something may go stale. */
   staleCheckMs: number;
   /** What the last published verdict said, in short: a new one is published when this changes. */
@@ -134,6 +136,7 @@ export function createCanary(setup: CanarySetup): CanaryState {
     maintenance: null,
     depths: new Map(),
     logGap: false,
+    told: [],
     staleCheckMs: Number.POSITIVE_INFINITY,
     lastSaid: "",
     lastVerdictId: null,

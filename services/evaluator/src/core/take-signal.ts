@@ -1,0 +1,133 @@
+/** What one present signal changes: its gateway's facts, the windows that are open, the depth of a lane. */
+import { type GatewayState, see, takeDeps, takeDisk, takeDoctor, takeHealth, takeRelease } from "./gateway.ts";
+import type { SignalInput } from "./inputs.ts";
+import type { CanarySetup } from "./setup.ts";
+import { type CanaryState, isOpen, type State } from "./state.ts";
+import { takeHttp, takeQueue } from "./window.ts";
+
+/** Folds a present signal into its gateway and the open windows. Returns whether a fact changed. */
+export function takeSignal(state: State, gateway: GatewayState, input: SignalInput, observedAtMs: number): boolean {
+  const { signal, storedAt } = input;
+  const keys = state.setup.canariesOfFleet.get(signal.fleet) ?? [];
+  let changed = false;
+  if (gateway.clockAhead) {
+    gateway.clockAhead = false;
+    changed = true;
+  }
+  const kind = signal.kind === "http" && signal.body.source === "synthetic" ? "synthetic" : signal.kind;
+  const seen = see(gateway, kind, observedAtMs, signal.period_ms, storedAt, graceOf(state, keys));
+  if (seen === "fresh") changed = true;
+  if (seen !== "older") {
+    if (gateway.claimed !== signal.slice) {
+      gateway.claimed = signal.slice;
+      changed = true;
+    }
+    if (takeRelease(gateway, signal, observedAtMs)) changed = true;
+  }
+  switch (signal.kind) {
+    case "http":
+      for (const key of keys) {
+        const canary = state.canaries.get(key)!;
+        if (canary.frame !== null && counts(canary, gateway, observedAtMs))
+          takeHttp(canary.frame, gateway, signal.body, observedAtMs, signal.period_ms);
+      }
+      break;
+    case "queue":
+      for (const key of keys) {
+        if (
+          takeDepth(
+            state.canaries.get(key)!,
+            state.setup.canaries.get(key)!,
+            signal.body,
+            observedAtMs,
+            signal.period_ms,
+            storedAt,
+          )
+        )
+          changed = true;
+      }
+      break;
+    case "health":
+      if (seen !== "older" && takeHealth(gateway, signal.body)) changed = true;
+      break;
+    case "disk": {
+      const policy = state.setup.canaries.get(keys[0] ?? "")?.policy;
+      if (
+        seen !== "older" &&
+        policy &&
+        takeDisk(gateway, signal.body, state.setup.gateways.get(gateway.key)!.tier, policy, storedAt)
+      )
+        changed = true;
+      break;
+    }
+    case "doctor":
+      if (seen !== "older" && takeDoctor(gateway, signal.body, observedAtMs)) changed = true;
+      break;
+    case "deps":
+      if (seen !== "older" && takeDeps(gateway, signal.body)) changed = true;
+      break;
+    case "process":
+      if (seen !== "older") gateway.process = signal.body;
+      break;
+    case "rollout":
+      if (seen !== "older") changed = takeWeight(state, keys, gateway, signal.body) || changed;
+      break;
+    case "skills":
+    case "log":
+      break;
+  }
+  return changed;
+}
+
+function graceOf(state: State, canaryKeys: readonly string[]): number {
+  return state.setup.canaries.get(canaryKeys[0] ?? "")?.policy.graceMs ?? 10_000;
+}
+
+/** Traffic of the warm-up of a run, and of a gateway that is still warming after its boot, is marked and not judged (R182). */
+function counts(canary: CanaryState, gateway: GatewayState, observedAtMs: number): boolean {
+  if (gateway.slice !== "canary") return true;
+  if (gateway.health !== null && !gateway.health.warm) return false;
+  const { run } = canary;
+  return run === null || !isOpen(run) || run.state === "pending" || run.state === "failed" || observedAtMs >= run.judgeFromMs;
+}
+
+/** The newest depth of a lane. The first one, and the first after a silence, is a fact: the verdict was held for want of it. */
+function takeDepth(
+  canary: CanaryState,
+  setup: CanarySetup,
+  body: { readonly lane: string; readonly depth: number },
+  observedAtMs: number,
+  periodMs: number,
+  storedAt: number,
+): boolean {
+  if (!setup.lanes.includes(body.lane)) return false;
+  const known = canary.depths.get(body.lane);
+  if (known !== undefined && known.observedAtMs > observedAtMs) return false;
+  canary.depths.set(body.lane, { observedAtMs, periodMs, depth: body.depth });
+  if (body.lane === setup.lane && canary.frame !== null) takeQueue(canary.frame, body.depth, observedAtMs);
+  return (
+    known === undefined ||
+    known.periodMs !== periodMs ||
+    storedAt >= known.observedAtMs + 2 * known.periodMs + setup.policy.graceMs
+  );
+}
+
+/** The weight as the load balancer applies it; a controller's own word goes before it. */
+function takeWeight(
+  state: State,
+  keys: readonly string[],
+  gateway: GatewayState,
+  body: { readonly canary: string; readonly weight: number },
+): boolean {
+  gateway.rolloutWeight = body.weight;
+  let changed = false;
+  for (const key of keys) {
+    const canary = state.canaries.get(key)!;
+    const { run } = canary;
+    if (run === null || run.openedBy === "controller" || !isOpen(run) || run.weight === body.weight) continue;
+    if (body.canary !== key && body.canary !== state.setup.canaries.get(key)!.ref.name) continue;
+    run.weight = body.weight;
+    changed = true;
+  }
+  return changed;
+}

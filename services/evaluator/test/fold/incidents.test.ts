@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createSimulatedFleet, foldFleet, type SimulatedFleet } from "./simulated-fleet.ts";
+
+const incidents = (fleet: SimulatedFleet, code: string) =>
+  foldFleet(fleet).effects.flatMap((effect) =>
+    effect.kind === "incident" && effect.incident.code === code ? [effect.incident] : [],
+  );
+
+function measured(): SimulatedFleet {
+  const fleet = createSimulatedFleet();
+  fleet.advance(30);
+  fleet.say({ verb: "announce", caller: "rollouts", revision: "v2" });
+  fleet.advance(95);
+  return fleet;
+}
+
+test("a disk that crosses a mark is told once, with its gateway, and again when it crosses it anew (R117)", () => {
+  const fleet = measured();
+  fleet.gateway("stable-b").diskUsedRatio = 0.8;
+  fleet.advance(60);
+  const [first, ...more] = incidents(fleet, "disk_yellow");
+  assert.equal(first?.gateway, "stable-b");
+  assert.equal(first?.az, "az-b");
+  assert.equal(more.length, 0, "told once");
+  fleet.gateway("stable-b").diskUsedRatio = 0.5;
+  fleet.advance(20);
+  fleet.gateway("stable-b").diskUsedRatio = 0.8;
+  fleet.advance(20);
+  assert.equal(incidents(fleet, "disk_yellow").length, 2);
+});
+
+test("a shared fate and an unannounced release are told once a run, however many windows they last", () => {
+  const shared = measured();
+  for (const gateway of shared.gateways) gateway.errors = 20;
+  shared.advance(200);
+  assert.equal(incidents(shared, "environment").length, 1);
+  const changed = measured();
+  for (const gateway of changed.slice("canary")) gateway.version = "2026.9.9";
+  changed.advance(200);
+  assert.equal(incidents(changed, "release_changed").length, 1);
+});
+
+test("a run held longer than its budget is told once and stays a hold; a fail is told once", () => {
+  const held = createSimulatedFleet({ policy: { holdBudget: "2m" } });
+  held.advance(30);
+  held.say({ verb: "announce", caller: "rollouts", revision: "v2" });
+  for (const gateway of held.slice("canary")) gateway.requests = 0;
+  held.advance(400);
+  assert.equal(incidents(held, "hold_expired").length, 1);
+  const last = foldFleet(held).verdicts.at(-1)!.body;
+  assert.equal(last.verdict, "hold", "time alone fails nothing (C45)");
+  assert.ok(last.reasons.some((reason) => reason.code === "hold_expired"));
+  const failed = measured();
+  for (const gateway of failed.slice("canary")) gateway.errors = 90;
+  failed.advance(300);
+  assert.equal(incidents(failed, "verdict_failed").length, 1);
+});
