@@ -116,9 +116,11 @@ async function lead(
     signal,
     allowed: () => lease.held(),
     done: await performedUpTo(bus, setup),
+    takeCheckpoint: () => encodeCheckpoint(state),
     onPerformed: counters.performed,
+    // Not before all is done: a long log is then read in stretches with a checkpoint after each.
     onProgress: () => {
-      if (performer.waiting < MAX_WAITING / 2) follower?.resume();
+      if (performer.waiting === 0) follower?.resume();
     },
     onFatal: failed.reject,
   });
@@ -126,11 +128,7 @@ async function lead(
   const fold = (input: Input): void => {
     const { effects } = step(state, input);
     if (effects.length === 0) return;
-    performer.enqueue({
-      atMs: state.nowMs,
-      effects,
-      checkpoint: effects.some((effect) => effect.kind === "checkpoint") ? encodeCheckpoint(state) : undefined,
-    });
+    performer.enqueue({ atMs: state.nowMs, effects });
     if (performer.waiting >= MAX_WAITING) follower?.pause();
   };
   await noteLogGap(bus, state, log, fold);

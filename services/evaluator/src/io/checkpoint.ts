@@ -1,5 +1,6 @@
 /** Checkpoints in the key-value bucket `checkpoint`: compressed, one key a shard, with a stated limit. */
-import { gunzipSync, gzipSync } from "node:zlib";
+import { promisify } from "node:util";
+import { gunzipSync, gzip } from "node:zlib";
 import type { Bus } from "@aviary/shared/bus/bus.ts";
 import { terminal } from "@aviary/shared/shell/faults.ts";
 import { decodeCheckpoint } from "../core/checkpoint.ts";
@@ -9,9 +10,12 @@ import type { State } from "../core/state.ts";
 /** The largest checkpoint that is written, bytes after compression. */
 export const MAX_CHECKPOINT_BYTES = 256 * 1024;
 
+/** Not on the main thread: a large checkpoint takes longer to compress than a verdict may wait. */
+const compress = promisify(gzip);
+
 /** Saves the text of a checkpoint. @throws Terminal `checkpoint_too_large`: shard by fleet. */
 export async function saveCheckpoint(bus: Bus, shard: string, text: string): Promise<void> {
-  const packed = gzipSync(text);
+  const packed = await compress(text);
   if (packed.length > MAX_CHECKPOINT_BYTES) {
     throw terminal(
       "checkpoint_too_large",

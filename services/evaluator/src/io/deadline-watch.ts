@@ -34,8 +34,11 @@ export function watchDeadlines(
   log: Logger,
   signal: AbortSignal,
 ): DeadlineWatch {
+  /** The broker's clock less ours. Taken from when we asked, not from when we were answered: after a slow answer we look too early, and never too late. */
   let offsetMs = 0;
   let askedAtMs = Number.NEGATIVE_INFINITY;
+  /** The broker's clock said `at`, and the log went up to `sequence` after that: the fold is told as soon as it has read so far. */
+  let behind: { readonly at: number; readonly sequence: number } | undefined;
   let armedForMs = Number.POSITIVE_INFINITY;
   let busy = false;
   let stopped = false;
@@ -45,15 +48,19 @@ export function watchDeadlines(
   const untilDueMs = (): number =>
     clock.monotonicMs() - askedAtMs < ASK_EVERY_MS ? state.nextDeadlineMs - (clock.monotonicMs() + offsetMs) : 0;
   const recheck = (): void => {
-    if (isOver() || busy || state.nextDeadlineMs >= armedForMs) return;
-    arm();
+    if (isOver()) return;
+    if (behind !== undefined && state.sequence >= behind.sequence) {
+      tellFold(behind.at);
+      arm();
+    } else if (!busy && state.nextDeadlineMs < armedForMs) arm();
   };
   const arm = (): void => {
     cancel();
     if (isOver()) return;
     behindPollMs = BEHIND_POLL_MS;
     armedForMs = state.nextDeadlineMs;
-    cancel = clock.setTimer(Math.min(LOOK_EVERY_MS, Math.max(1, untilDueMs() + 2)), () => void look());
+    // A deadline is over in the millisecond after it.
+    cancel = clock.setTimer(Math.min(LOOK_EVERY_MS, Math.max(1, Math.ceil(untilDueMs() + 1))), () => void look());
   };
   const look = async (): Promise<void> => {
     if (busy) return;
@@ -75,15 +82,24 @@ export function watchDeadlines(
   };
   /** Returns false when the fold is still behind the log, so that the deadline cannot fire yet. */
   const tell = async (): Promise<boolean> => {
+    behind = undefined;
+    const askedMs = clock.monotonicMs();
     const brokerMs = await bus.brokerTime();
-    askedAtMs = clock.monotonicMs();
-    offsetMs = brokerMs - askedAtMs;
+    askedAtMs = askedMs;
+    offsetMs = brokerMs - askedMs;
     if (brokerMs <= state.nextDeadlineMs) return true;
     const { lastSequence, messages } = await bus.streamState("INPUTS");
     if (isOver()) return true;
-    if (messages > 0 && state.sequence < lastSequence) return false;
-    fold({ kind: "clock", at: brokerMs });
+    if (messages > 0 && state.sequence < lastSequence) {
+      behind = { at: brokerMs, sequence: lastSequence };
+      return false;
+    }
+    tellFold(brokerMs);
     return true;
+  };
+  const tellFold = (at: number): void => {
+    behind = undefined;
+    fold({ kind: "clock", at });
   };
   arm();
   const stop = (): void => {

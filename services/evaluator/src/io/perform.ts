@@ -13,11 +13,10 @@ import type { Effect } from "../core/effects.ts";
 import { saveCheckpoint } from "./checkpoint.ts";
 import { setDemand } from "./demand.ts";
 
-/** What one step wants done, with the checkpoint's text already taken from the state of that moment. */
+/** What one step wants done. */
 export interface Batch {
   readonly atMs: number;
   readonly effects: readonly Effect[];
-  readonly checkpoint: string | undefined;
 }
 
 /**
@@ -40,6 +39,8 @@ export interface PerformerOptions {
   readonly allowed: () => boolean;
   /** What an earlier evaluator has performed already. */
   readonly done: Done;
+  /** The state as text, now. Asked for only while nothing waits: the state has then caused nothing that is not yet performed. */
+  readonly takeCheckpoint: () => string;
   readonly onPerformed: (kind: Effect["kind"]) => void;
   /** A batch has left the queue. */
   readonly onProgress: () => void;
@@ -64,11 +65,19 @@ export function createPerformer(options: PerformerOptions): Performer {
   const queue: Batch[] = [];
   let running: Promise<void> | undefined;
   let over = false;
+  /** Checkpoints that are wanted are saved as one, when nothing else waits: making one takes longer than anything else here. */
+  let checkpointDue = false;
   const drain = async (): Promise<void> => {
     try {
       for (let batch = queue[0]; batch !== undefined; batch = queue[0]) {
-        await performBatch(options, batch);
+        checkpointDue = (await performBatch(options, batch)) || checkpointDue;
         queue.shift();
+        if (checkpointDue && queue.length === 0) {
+          checkpointDue = false;
+          const text = options.takeCheckpoint();
+          await untilDone(options, () => saveCheckpoint(options.bus, options.shard, text));
+          options.onPerformed("checkpoint");
+        }
         options.onProgress();
       }
     } catch (error) {
@@ -94,16 +103,20 @@ export function createPerformer(options: PerformerOptions): Performer {
   };
 }
 
-async function performBatch(options: PerformerOptions, batch: Batch): Promise<void> {
+/** Performs all of a batch but its checkpoint, and says whether it wants one. */
+async function performBatch(options: PerformerOptions, batch: Batch): Promise<boolean> {
+  let checkpoint = false;
   for (const effect of batch.effects) {
-    if (isDone(options.done, batch, effect)) continue;
-    await untilDone(options, () => perform(options, effect, batch.checkpoint));
-    options.onPerformed(effect.kind);
+    if (effect.kind === "checkpoint") checkpoint = true;
+    else if (!isDone(options.done, batch, effect)) {
+      await untilDone(options, () => perform(options, effect));
+      options.onPerformed(effect.kind);
+    }
   }
+  return checkpoint;
 }
 
 function isDone(done: Done, batch: Batch, effect: Effect): boolean {
-  if (effect.kind === "checkpoint") return false;
   if (batch.atMs < done.beforeMs) return true;
   // One batch may hold verdicts of many deadlines, when the log was silent for long.
   if (effect.kind !== "verdict") return false;
@@ -128,7 +141,7 @@ async function untilDone(options: PerformerOptions, work: () => Promise<unknown>
   }
 }
 
-async function perform(options: PerformerOptions, effect: Effect, checkpoint: string | undefined): Promise<void> {
+async function perform(options: PerformerOptions, effect: Exclude<Effect, { kind: "checkpoint" }>): Promise<void> {
   const { bus } = options;
   switch (effect.kind) {
     case "dead":
@@ -174,9 +187,6 @@ async function perform(options: PerformerOptions, effect: Effect, checkpoint: st
     }
     case "demand":
       await setDemand(bus, effect.lane, effect.depth);
-      return;
-    case "checkpoint":
-      if (checkpoint !== undefined) await saveCheckpoint(bus, options.shard, checkpoint);
       return;
   }
 }

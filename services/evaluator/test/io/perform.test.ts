@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { gunzipSync } from "node:zlib";
 import type { Bus } from "@aviary/shared/bus/bus.ts";
 import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
 import { canaryKey, verdictSubject } from "@aviary/shared/contract/subjects.ts";
@@ -14,7 +15,7 @@ const AT_MS = Date.parse(BUILT_AT);
 const NOTHING_DONE: Done = { beforeMs: 0, verdicts: new Map() };
 
 function performerOn(bus: Bus, change: Partial<PerformerOptions> = {}) {
-  const seen = { performed: [] as string[], progress: 0, fatal: [] as unknown[] };
+  const seen = { performed: [] as string[], progress: 0, taken: 0, fatal: [] as unknown[] };
   const performer = createPerformer({
     bus,
     shard: "evaluator",
@@ -22,6 +23,10 @@ function performerOn(bus: Bus, change: Partial<PerformerOptions> = {}) {
     log: silentLogger,
     allowed: () => true,
     done: NOTHING_DONE,
+    takeCheckpoint: () => {
+      seen.taken += 1;
+      return `"${seen.taken}"`;
+    },
     onPerformed: (kind) => void seen.performed.push(kind),
     onProgress: () => {
       seen.progress += 1;
@@ -34,14 +39,14 @@ function performerOn(bus: Bus, change: Partial<PerformerOptions> = {}) {
 }
 
 const verdictAt = (at: string): Effect => ({ kind: "verdict", record: aVerdict({ at, valid_until: at }) });
-const batchAt = (atMs: number, effects: readonly Effect[], checkpoint?: string): Batch => ({ atMs, effects, checkpoint });
+const batchAt = (atMs: number, effects: readonly Effect[]): Batch => ({ atMs, effects });
 
 test("batches that an earlier evaluator has performed still count as progress, so that reading never stays paused", async () => {
   const bus = createMemoryBus({ clock: manualClock(AT_MS) });
   const { performer, seen } = performerOn(bus, { done: { beforeMs: AT_MS + 1, verdicts: new Map() } });
   for (let index = 0; index < 300; index++) performer.enqueue(batchAt(AT_MS, [verdictAt(BUILT_AT)]));
   await performer.settled();
-  assert.deepEqual(seen, { performed: [], progress: 300, fatal: [] });
+  assert.deepEqual(seen, { performed: [], progress: 300, taken: 0, fatal: [] });
   assert.equal((await bus.streamState("VERDICTS")).messages, 0);
 });
 
@@ -70,8 +75,21 @@ test("after an effect that fails for good nothing more is performed: no checkpoi
   performer.enqueue(batchAt(AT_MS, [verdictAt(BUILT_AT)]));
   await performer.settled();
   assert.equal(seen.fatal.length, 1);
-  performer.enqueue(batchAt(AT_MS + 1, [{ kind: "checkpoint" }], "{}"));
+  performer.enqueue(batchAt(AT_MS + 1, [{ kind: "checkpoint" }]));
   await performer.settled();
   assert.deepEqual(seen.performed, []);
   assert.equal(await (await bus.bucket("checkpoint")).get("evaluator"), undefined);
+});
+
+test("checkpoints that are wanted while other batches wait are saved as one, after all of them", async () => {
+  const bus = createMemoryBus({ clock: manualClock(AT_MS) });
+  const { performer, seen } = performerOn(bus);
+  const minutes = ["2026-11-21T10:01:00.000Z", "2026-11-21T10:02:00.000Z", "2026-11-21T10:03:00.000Z"];
+  for (const at of minutes) performer.enqueue(batchAt(Date.parse(at), [verdictAt(at), { kind: "checkpoint" }]));
+  performer.enqueue(batchAt(Date.parse("2026-11-21T10:04:00.000Z"), [verdictAt("2026-11-21T10:04:00.000Z")]));
+  await performer.settled();
+  assert.deepEqual(seen.performed, ["verdict", "verdict", "verdict", "verdict", "checkpoint"]);
+  assert.equal(seen.taken, 1);
+  const saved = await (await bus.bucket("checkpoint")).get("evaluator");
+  assert.equal(gunzipSync(saved?.value ?? "").toString(), '"1"');
 });
