@@ -13,11 +13,11 @@ export interface Broker {
 }
 
 /** Starts the newest server of this machine, one instance, streams on disk; it ends when the stack is disposed. */
-export async function startBroker(cleanup: AsyncDisposableStack, lanes: readonly string[] = []): Promise<Broker> {
+export async function startBroker(cleanup: AsyncDisposableStack): Promise<Broker> {
   const server: RunningNats = await startNats();
   cleanup.defer(() => server.stop());
   await using bus = await connectNats({ servers: server.url, name: "bench-setup" });
-  await applyStreams(bus.connection, topology({ maxBytes: LOCAL_MAX_BYTES, lanes }));
+  await applyStreams(bus.connection, topology({ maxBytes: LOCAL_MAX_BYTES }));
   return { url: server.url, version: bus.server };
 }
 

@@ -36,6 +36,12 @@ export const BENCHMARKS: readonly Entry[] = [
     load: () => import("./publish.ts"),
   },
   {
+    name: "verdict",
+    about: "from the end of a window to the verdict served, against a request over the same broker",
+    targets: ["P7"],
+    load: () => import("./verdict.ts"),
+  },
+  {
     name: "shim",
     about: "answering controllers, against bare node:http, and against itself without signals",
     targets: ["P1", "P3"],

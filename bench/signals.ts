@@ -10,7 +10,6 @@ import * as histogram from "@aviary/shared/histogram.ts";
 
 export const FLEET = "payments";
 export const AZS = ["az-a", "az-b", "az-c"] as const;
-export const LANE = "build-az-a";
 
 export interface BenchGateway {
   readonly az: string;
@@ -28,12 +27,8 @@ export function benchFleetFile(canaries: readonly string[]) {
   return {
     fleets: { [FLEET]: { gateways: GATEWAYS.map((gateway) => ({ ...gateway, tier: "2TB" })) } },
     canaries: Object.fromEntries(
-      canaries.map((canary, index) => [
-        canary,
-        { fleet: FLEET, policy: "policy.yaml", lanes: index === 0 ? [LANE] : [], callers: { flagger: { interval: "60s" } } },
-      ]),
+      canaries.map((canary) => [canary, { fleet: FLEET, policy: "policy.yaml", callers: { flagger: { interval: "60s" } } }]),
     ),
-    lanes: { [LANE]: { az: "az-a", slice: "canary", stableMax: 2 } },
   };
 }
 

@@ -8,7 +8,7 @@ import type { PolicyFile } from "@aviary/shared/contract/policy.ts";
 import { generateToken } from "@aviary/shared/shell/tokens.ts";
 import { freePort } from "@aviary/shared/testing/servers.ts";
 import { type Broker, startBroker } from "./broker.ts";
-import { benchFleetFile, LANE } from "./signals.ts";
+import { benchFleetFile } from "./signals.ts";
 
 export interface ServiceProcess {
   readonly pid: number;
@@ -78,7 +78,7 @@ export function temporaryFolder(cleanup: AsyncDisposableStack): string {
 
 export async function startStack(cleanup: AsyncDisposableStack, canaries: readonly string[], policy: PolicyFile): Promise<Stack> {
   const folder = temporaryFolder(cleanup);
-  const broker = await startBroker(cleanup, [LANE]);
+  const broker = await startBroker(cleanup);
   const [current, previous, operator] = [generateToken(), generateToken(), generateToken()];
   const inAWeek = new Date(Date.now() + 7 * 86_400_000).toISOString();
   const files = {

@@ -1,0 +1,159 @@
+/**
+ * P7: from the end of a window to the answer. Five canaries of one fleet, windows of one second, runs opened a fifth of a second apart,
+ * so that five verdicts a second are due, each alone. A verdict is stamped with the instant at which it was due (window end + grace,
+ * by the broker's clock, which on this machine is everybody's clock); the time counts until the shim has sent the new verdict to a client
+ * of its event stream. Broker, evaluator and shim are real and separate processes.
+ *
+ * Beside it, in turns: requests over the same broker from one process to another and back, one at a time, with the plain client.
+ */
+import { request as httpRequest } from "node:http";
+import { connect } from "@nats-io/transport-node";
+import { openRun } from "./broker.ts";
+import { type FeedSettings, makeFeed } from "./feed.ts";
+import type { Benchmark } from "./list.ts";
+import { type Contestant, median, middle, percentile, ratioOf, startContender } from "./rounds.ts";
+import { FLEET } from "./signals.ts";
+import { type Stack, startStack } from "./stack.ts";
+
+const CANARIES = Array.from({ length: 5 }, (_, k) => ({ namespace: "prod", name: `canary-${k}` }));
+const VERDICT_ROUNDS = 6;
+const ROUND_MS = 8_000;
+const REQUESTS = 1_500;
+const GRACE_MS = 200;
+const SUBJECT = "bench.echo";
+
+async function makeEcho({ url }: { url: string }): Promise<Contestant> {
+  const connection = await connect({ servers: url });
+  connection.subscribe(SUBJECT, { callback: (_error, message) => void message.respond(message.data) });
+  await connection.flush();
+  return { round: async () => ({}), close: () => connection.close() };
+}
+
+async function makeAsker({ url }: { url: string }): Promise<Contestant> {
+  const connection = await connect({ servers: url, noAsyncTraces: true });
+  const payload = new Uint8Array(128);
+  return {
+    round: async () => {
+      const latencies: number[] = [];
+      for (let asked = 0; asked < REQUESTS; asked += 1) {
+        const start = performance.now();
+        await connection.request(SUBJECT, payload, { timeout: 5_000 });
+        latencies.push(performance.now() - start);
+      }
+      return { p50Ms: percentile(latencies, 0.5), p99Ms: percentile(latencies, 0.99) };
+    },
+    close: () => connection.close(),
+  };
+}
+
+interface Watcher {
+  /** Delays of the verdicts that came in since the last call, milliseconds. */
+  take(): number[];
+}
+
+/** Follows the shim's event stream and notes for every new verdict how long after its due time it came. */
+async function watch(cleanup: AsyncDisposableStack, stack: Stack): Promise<Watcher> {
+  const seen = new Set<string>();
+  let delays: number[] = [];
+  let rest = "";
+  const onEvent = (event: string, at: number): void => {
+    const data = /^data: (.*)$/m.exec(event)?.[1];
+    const verdict = data === undefined ? undefined : (JSON.parse(data) as Served);
+    if (verdict === undefined || verdict.window === null || seen.has(verdict.id)) return;
+    seen.add(verdict.id);
+    // A change between two windows makes a verdict too; only the one that closes a window is due at its end and grace.
+    const dueAt = Date.parse(verdict.window.end) + GRACE_MS;
+    if (Date.parse(verdict.at) === dueAt) delays.push(at - dueAt);
+  };
+  const request = httpRequest({
+    host: "127.0.0.1",
+    port: stack.shimPort,
+    path: "/api/v1/stream",
+    headers: { authorization: `Bearer ${stack.operatorToken}` },
+  });
+  cleanup.defer(() => void request.destroy());
+  await new Promise<void>((resolve, reject) => {
+    request.on("error", reject);
+    request.on("response", (response) => {
+      response.setEncoding("utf8").on("data", (chunk: string) => {
+        const at = performance.timeOrigin + performance.now();
+        const events = (rest + chunk).split("\n\n");
+        rest = events.pop() ?? "";
+        for (const event of events) onEvent(event, at);
+      });
+      response.on("error", () => undefined);
+      resolve();
+    });
+    request.end();
+  });
+  return {
+    take() {
+      const taken = delays;
+      delays = [];
+      return taken;
+    },
+  };
+}
+
+/** What the stream tells of a verdict, as far as it matters here. */
+interface Served {
+  readonly id: string;
+  readonly at: string;
+  readonly window: { readonly end: string } | null;
+}
+
+export const benchmark: Benchmark = {
+  contestants: { echo: makeEcho, asker: makeAsker, feed: makeFeed },
+  async run(cleanup) {
+    const names = CANARIES.map(({ namespace, name }) => `${namespace}/${name}`);
+    const stack = await startStack(cleanup, names, {
+      window: "1s",
+      grace: `${GRACE_MS}ms`,
+      warmup: "0s",
+      doctorBeforeTraffic: false,
+    });
+    const { url, version } = stack.broker;
+    const start = async (name: string, settings: object) =>
+      cleanup.adopt(await startContender("verdict", name, settings), (contender) => contender.close());
+    const feed = await start("feed", { url, perSecond: 60, seconds: 110, periodMs: 1_000 } satisfies FeedSettings);
+    void feed.round().catch(() => undefined);
+    await start("echo", { url });
+    const asker = await start("asker", { url });
+    const watcher = await watch(cleanup, stack);
+    for (const canary of CANARIES) {
+      await openRun(url, FLEET, canary);
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    await asker.round();
+    const served: { p50Ms: number; p99Ms: number }[] = [];
+    const asked: Awaited<ReturnType<typeof asker.round>>[] = [];
+    const counts: number[] = [];
+    for (let round = 0; round < VERDICT_ROUNDS; round += 1) {
+      watcher.take();
+      await new Promise((resolve) => setTimeout(resolve, ROUND_MS));
+      const delays = watcher.take();
+      counts.push(delays.length);
+      served.push({ p50Ms: percentile(delays, 0.5), p99Ms: percentile(delays, 0.99) });
+      asked.push(await asker.round());
+    }
+    const p99Ms = middle(served, "p99Ms");
+    return {
+      measurements: [
+        {
+          id: "P7",
+          ratio: ratioOf(served, asked, "p99Ms"),
+          ours: p99Ms,
+          denominator: middle(asked, "p99Ms"),
+          unit: "ms",
+          rounds: VERDICT_ROUNDS,
+          bounds: [{ what: "p99", value: p99Ms, unit: "ms", atMost: 25 }],
+        },
+      ],
+      notes: [
+        `${version}; about ${median(counts)} verdicts a round of ${ROUND_MS / 1000} s, ${REQUESTS} requests a round`,
+        `p50: ${middle(served, "p50Ms").toFixed(2)} ms from due to served, ${middle(asked, "p50Ms").toFixed(2)} ms for a request and its reply`,
+      ],
+    };
+  },
+};
