@@ -30,7 +30,9 @@ const OTHER: LogLine = { kind: "other" };
 const BAD: LogLine = { kind: "bad" };
 
 /** How the User-Agent of the collector's own requests begins. */
-export const SYNTHETIC_AGENT_PREFIX = "aviary-synthetic/";
+const SYNTHETIC_AGENT_PREFIX = "aviary-synthetic/";
+/** The User-Agent of every request that a collector sends. */
+export const SYNTHETIC_AGENT = `${SYNTHETIC_AGENT_PREFIX}1`;
 
 export function isSynthetic(request: LoggedRequest): boolean {
   return request.userAgent.startsWith(SYNTHETIC_AGENT_PREFIX);

@@ -1,12 +1,12 @@
 /** One HTTP GET as one of the answers that `core/health.ts` tells apart. */
 import { faultCode } from "@aviary/shared/shell/faults.ts";
 import type { HttpClient } from "@aviary/shared/shell/http-client.ts";
+import { SYNTHETIC_AGENT } from "../core/access-line.ts";
 import type { Answer } from "../core/health.ts";
 
 export interface Question {
   readonly url: string;
   readonly timeoutMs: number;
-  readonly userAgent?: string;
   readonly signal: AbortSignal;
 }
 
@@ -15,7 +15,7 @@ const UNREACHABLE: ReadonlySet<string> = new Set(["refused", "reset", "no_such_h
 
 /** Every status is an answer. Rejects only with the signal's reason. */
 export async function ask(http: HttpClient, question: Question): Promise<Answer> {
-  const { url, timeoutMs, signal, userAgent } = question;
+  const { url, timeoutMs, signal } = question;
   try {
     const answer = await http.send({
       url,
@@ -23,7 +23,8 @@ export async function ask(http: HttpClient, question: Question): Promise<Answer>
       maxBytes: MAX_BODY_BYTES,
       accept: () => true,
       signal,
-      headers: { accept: "application/json", ...(userAgent === undefined ? {} : { "user-agent": userAgent }) },
+      // Some questions go through the balancer: no access log may count them as users.
+      headers: { accept: "application/json", "user-agent": SYNTHETIC_AGENT },
     });
     const { status } = answer;
     const value = isJson(answer.headers["content-type"]) ? readJson(answer.body) : undefined;

@@ -8,13 +8,11 @@
 import { duration } from "@aviary/shared/contract/units.ts";
 import { terminal } from "@aviary/shared/shell/faults.ts";
 import { z } from "zod";
-import { SYNTHETIC_AGENT_PREFIX } from "../core/access-line.ts";
 import type { Answer } from "../core/health.ts";
 import { countRequest, type HttpCounts, httpBodyOf, newCounts } from "../core/http-counts.ts";
 import { ask } from "../io/ask.ts";
 import { defineProbe, type Source, timing, type World } from "../probe.ts";
 
-const USER_AGENT = `${SYNTHETIC_AGENT_PREFIX}1`;
 const MAX_IN_FLIGHT = 16;
 
 const config = z.strictObject({
@@ -58,7 +56,7 @@ function askSteadily({ url, rate, answerTimeout: timeoutMs }: Config, world: Wor
     inFlight += 1;
     const startedMs = clock.monotonicMs();
     try {
-      const answer = await ask(world.http, { url, timeoutMs, userAgent: USER_AGENT, signal: stopping.signal });
+      const answer = await ask(world.http, { url, timeoutMs, signal: stopping.signal });
       const status = statusOf(answer);
       if (status === undefined) misdirected += 1;
       else countRequest(counts, { status, durationMs: clock.monotonicMs() - startedMs });

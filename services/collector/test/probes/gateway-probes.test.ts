@@ -34,7 +34,7 @@ async function startGateway(
   let now = respond;
   const requests: string[] = [];
   const server = createServer((request, response) => {
-    requests.push(`${request.url} ${Object.keys(request.headers).sort().join()}`);
+    requests.push(`${request.url} ${Object.keys(request.headers).sort().join()} ${request.headers["user-agent"]}`);
     now(request.url ?? "", response);
   });
   server.listen(0, "127.0.0.1");
@@ -137,6 +137,10 @@ describe("gateway-probes", () => {
     assert.deepEqual([health(await probe.read()).state, health(await probe.read()).worker_reachable], ["up", false]);
     vip.become(asRecorded(""));
     assert.equal(health(await probe.read()).worker_reachable, true);
+    assert.ok(
+      vip.requests.every((request) => request.endsWith(" aviary-synthetic/1")),
+      "the balancer logs these requests, and nobody may take them for users",
+    );
   });
 
   it("after a pause the gateway is asked again, and a recovery is seen at once", async (test) => {
