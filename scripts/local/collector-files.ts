@@ -14,6 +14,7 @@ export function writeCollectorFiles(plan: FleetPlan, gateway: FleetGateway): voi
     gateway: name,
     slice: gateway.slice,
     gatewayUrl: `http://${plan.host}:${gateway.port}`,
+    proxyUrl: `http://${plan.host}:${gateway.proxyPort}`,
     accessLog: places.accessLog(plan, name),
     accessLogFormat: plan.proxy === "caddy" ? "caddy" : "jsonl",
     skills: places.skills(plan, name),
