@@ -53,4 +53,10 @@ export const BENCHMARKS: readonly Entry[] = [
     targets: ["P8"],
     load: () => import("./window.ts"),
   },
+  {
+    name: "footprint",
+    about: "the collector's memory, CPU and bytes, against a bare NATS client and Prometheus text",
+    targets: ["P14", "P16"],
+    load: () => import("./footprint.ts"),
+  },
 ];
