@@ -54,8 +54,8 @@ export function openRun(state: State, canary: CanaryState, setup: CanarySetup, o
     before,
     weight: 0,
     phase: null,
-    gated: false,
-    confirmed: false,
+    gated: opening.openedBy === "controller" && canary.askedBefore?.gated === true,
+    confirmed: opening.openedBy === "controller" && canary.askedBefore?.confirmed === true,
     paused: null,
     latch: null,
     over: false,
@@ -70,6 +70,7 @@ export function openRun(state: State, canary: CanaryState, setup: CanarySetup, o
     windows: [],
     outcome: null,
   };
+  canary.askedBefore = null;
   canary.observed = null;
   canary.lastWindow = null;
   newFrame(canary, setup, atMs);
@@ -140,6 +141,11 @@ export function applyControl(state: State, canary: CanaryState, setup: CanarySet
       return [];
     case "gate":
       if (run && isOpen(run) && concerns(run, control.revision)) applyGate(state, canary, setup, control, atMs);
+      else
+        canary.askedBefore = {
+          gated: control.gate.startsWith("confirm-"),
+          confirmed: control.gate === "confirm-rollout" && control.allowed,
+        };
       return [];
     case "end":
       if (run && isOpen(run) && concerns(run, control.revision)) {
@@ -192,7 +198,7 @@ function announce(
     return [];
   }
   if (control.verb === "announce") {
-    if (run?.controllerRevision === control.revision || canary.finished.includes(control.revision)) return [];
+    if (run?.controllerRevision === control.revision) return [];
   }
   openRun(
     state,

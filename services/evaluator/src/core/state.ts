@@ -80,6 +80,8 @@ export interface CanaryState {
   /** Newest depth of each lane: event time, period, depth. */
   depths: Map<string, { observedAtMs: number; periodMs: number; depth: number }>;
   logGap: boolean;
+  /** A gate that was asked while no run was open: Flagger asks confirm-rollout before it can name the new revision by its checksum. */
+  askedBefore: { gated: boolean; confirmed: boolean } | null;
   /** Ids of the incidents that were told last, newest last: each is told once. */
   told: string[];
   /** Lower bound of the next instant at which something may go stale. */
@@ -136,6 +138,7 @@ export function createCanary(setup: CanarySetup): CanaryState {
     maintenance: null,
     depths: new Map(),
     logGap: false,
+    askedBefore: null,
     told: [],
     staleCheckMs: Number.POSITIVE_INFINITY,
     lastSaid: "",

@@ -146,5 +146,25 @@ for (const metadata of [true, false]) {
       assert.equal((await world.run()).run?.state, "passed");
       await world.stop();
     });
+
+    it("rolls out what it rolled out before: going back to an earlier revision is a rollout too", async () => {
+      const world = await startAll(metadata);
+      const { flagger } = world;
+      for (let count = 0; count < 6; count += 1) await world.interval();
+      for (const [revision, pack] of [
+        ["v2", NEW_PACK],
+        ["v3", "c".repeat(64)],
+        ["v2", NEW_PACK],
+      ] as const) {
+        world.put(pack);
+        flagger.deploy(revision);
+        await world.interval();
+        await world.untilPhase("Succeeded");
+        for (const gateway of world.fleet.slice("stable")) gateway.pack = pack;
+        for (let count = 0; count < 3; count += 1) await world.interval();
+        assert.equal((await world.run()).run?.state, "passed");
+      }
+      await world.stop();
+    });
   });
 }
