@@ -27,6 +27,7 @@ const shortTexts =
     reasons: body.reasons.map((reason) => ({ ...reason, text: cutText(reason.text, chars) })),
     warnings: body.warnings.map((warning) => ({ ...warning, text: cutText(warning.text, chars) })),
   });
+/** The hashes that only the promoter reads, and it reads the stream. */
 const withoutHashes: Cut = (body) => ({
   ...body,
   run: body.run === null ? null : { ...body.run, announced_hash: null, stable_hash: null },
@@ -34,7 +35,7 @@ const withoutHashes: Cut = (body) => ({
 const withoutNoise: Cut = (body) => ({ ...body, judge: { ...body.judge, noise: null } });
 
 /** Rates to five digits: more is noise, and a quotient of two counts is twenty characters long. */
-const roundRates: Cut = (body) => {
+const roundFigures: Cut = (body) => {
   const round = (rate: number | null): number | null => (rate === null ? null : Number(rate.toFixed(5)));
   const slice = <F extends VerdictBody["canary"]>(figures: F): F => ({
     ...figures,
@@ -42,7 +43,16 @@ const roundRates: Cut = (body) => {
     error_rate_5xx: round(figures.error_rate_5xx),
     p99_ms: round(figures.p99_ms),
   });
-  return { ...body, canary: slice(body.canary), stable: body.stable === null ? null : slice(body.stable) };
+  const luck = body.judge.luck === null ? null : Number(body.judge.luck.toPrecision(3));
+  return {
+    ...body,
+    canary: slice(body.canary),
+    stable: body.stable === null ? null : slice(body.stable),
+    judge: { ...body.judge, luck },
+    reasons: body.reasons.map((reason) =>
+      reason.value === undefined ? reason : { ...reason, value: Number(reason.value.toPrecision(5)) },
+    ),
+  };
 };
 
 /** The last resort, for names as long as names may be. */
@@ -53,18 +63,18 @@ const shortNames: Cut = (body) => ({
   run: body.run === null ? null : { ...body.run, controller_revision: body.run.controller_revision?.slice(0, 8) ?? null },
 });
 
-/** What goes first when a body is too long: what machines do not read, then the later reasons. The first reason always stays. */
+/** What goes first when a body is too long: what machines do not read, then the later reasons. The first reason always stays, whole while it can. */
 const CUTS: readonly Cut[] = [
-  roundRates,
+  roundFigures,
   withoutHashes,
   keepWarnings(2),
   keepReasons(3),
-  shortTexts(100),
+  withoutNoise,
   keepWarnings(1),
   keepReasons(2),
-  withoutNoise,
   keepWarnings(0),
   keepReasons(1),
+  shortTexts(100),
   shortTexts(40),
   shortNames,
 ];
