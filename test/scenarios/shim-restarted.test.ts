@@ -1,4 +1,7 @@
-/** A shim that is restarted or killed under load answers everything with 200 but what it is not there to answer, and then says what it said before. */
+/**
+ * A shim that is restarted or killed under load answers everything with 200 but what it is not there to answer, and then says what it said before;
+ * one that starts while there is no broker answers too.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { until } from "@aviary/shared/testing/until.ts";
@@ -64,12 +67,36 @@ test("a shim is restarted and killed under load", async (t) => {
   await load.stop();
   assert.deepEqual(load.wrong, []);
 
+  // Until a new shim has read the verdicts it says hold.
+  await until("the fail is said again", says("fail"), { pollMs: 50 });
   const answer = await client.ask();
   const verdicts = await publishedVerdicts(world.bus);
   assert.ok(
     verdicts.some(({ body }) => body.id === answer.body.id),
     "what is said is a verdict that was published",
   );
-  assert.equal(answer.body.verdict, "fail", "and the fail is still latched");
+  assert.equal(answer.body.run?.state, "failed", "and the fail is still latched");
+  world.assertNothingFell();
+});
+
+test("shim and evaluator start without a broker", async (t) => {
+  const world = await startWorld(t, { parts: [] });
+  if (world === undefined) return;
+  const client = shimClient(world);
+  t.after(() => client.close());
+  await world.kill("nats-server");
+  await world.start("shim");
+  const { status, body } = await client.ask();
+  assert.deepEqual([status, body.verdict, body.reasons[0]?.code], [200, "hold", "evaluator_down"]);
+  await world.stop("shim");
+  await world.start("shim");
+
+  const evaluator = world.start("evaluator");
+  await world.start("nats-server");
+  await evaluator;
+  await until("the test is connected", () => world.bus.status === "connected");
+  await world.openRun("v2");
+  await until("the shim knows the run", async () => (await client.ask()).body.run !== null, { pollMs: 50 });
+  await world.stop("evaluator", "shim");
   world.assertNothingFell();
 });

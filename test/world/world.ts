@@ -46,7 +46,7 @@ export interface World {
   start(...parts: Part[]): Promise<void>;
   /** Ends processes as a power cut would. */
   kill(...parts: Part[]): Promise<void>;
-  /** Asks processes to end, and waits. */
+  /** Asks processes to end, waits, and says that they ended well. */
   stop(...parts: Part[]): Promise<void>;
   freeze(part: Part): void;
   thaw(part: Part): void;
@@ -133,7 +133,10 @@ export async function startWorld(test: TestContext, options: WorldOptions): Prom
     shimUrl: `http://${plan.host}:${plan.shimPort}`,
     start,
     kill: async (...parts) => void (await Promise.all(parts.map((part) => supervisor.stop(part, "kill")))),
-    stop: async (...parts) => void (await Promise.all(parts.map((part) => supervisor.stop(part)))),
+    async stop(...parts) {
+      await Promise.all(parts.map((part) => supervisor.stop(part)));
+      for (const part of parts) assert.match(lastLines(specs[part].logFile, 1), /exited with 0$/, `${part} did not end well`);
+    },
     freeze: (part) => signal(supervisor, part, "SIGSTOP"),
     thaw: (part) => signal(supervisor, part, "SIGCONT"),
     metric: (part, name) => readMetric(specs[part], name),

@@ -1,4 +1,5 @@
 /** The collector as a service: one on every Mac. */
+import { lateBus } from "@aviary/shared/bus/late.ts";
 import { connectNats } from "@aviary/shared/bus/nats.ts";
 import { readEnv } from "@aviary/shared/shell/config.ts";
 import { createLogger } from "@aviary/shared/shell/logger.ts";
@@ -7,7 +8,6 @@ import { startOpsServer } from "@aviary/shared/shell/ops-server.ts";
 import { runService } from "@aviary/shared/shell/run-service.ts";
 import { startCollector } from "./collector.ts";
 import { envSchema, loadCollectorConfig } from "./config.ts";
-import { lateBus } from "./late-bus.ts";
 
 const NAME = "collector";
 

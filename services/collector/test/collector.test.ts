@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { Bus, StoredMessage } from "@aviary/shared/bus/bus.ts";
+import { lateBus } from "@aviary/shared/bus/late.ts";
 import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
 import { connectNats } from "@aviary/shared/bus/nats.ts";
 import { LOCAL_MAX_BYTES, topology } from "@aviary/shared/bus/streams.ts";
@@ -22,7 +23,6 @@ import { freePort, type RunningNats, requireServer, startNats } from "@aviary/sh
 import { until } from "@aviary/shared/testing/until.ts";
 import { type Collector, startCollector } from "../src/collector.ts";
 import { collectorConfig } from "../src/config.ts";
-import { lateBus } from "../src/late-bus.ts";
 import type { Outlet } from "../src/spool/outbox.ts";
 import { atEnd, temporaryDirectory } from "./temporary.ts";
 

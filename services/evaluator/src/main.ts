@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
+import { lateBus } from "@aviary/shared/bus/late.ts";
 import { connectNats } from "@aviary/shared/bus/nats.ts";
 import { readEnv } from "@aviary/shared/shell/config.ts";
 import { loadFleet } from "@aviary/shared/shell/fleet-config.ts";
@@ -20,13 +21,9 @@ await runService({
     const metrics = createRegistry();
     registerProcessMetrics(metrics, clock.now());
     const creds = env.AVIARY_NATS_CREDS_FILE === undefined ? {} : { creds: await readFile(env.AVIARY_NATS_CREDS_FILE, "utf8") };
-    const bus = await connectNats({
-      servers: env.AVIARY_NATS_URL,
-      name: "aviary-evaluator",
-      waitOnFirstConnect: true,
-      clock,
-      ...creds,
-    });
+    const connect = () => connectNats({ servers: env.AVIARY_NATS_URL.split(","), name: "aviary-evaluator", clock, ...creds });
+    const bus = lateBus({ connect, clock, random: Math.random, log });
+    bus.arrived.catch(fail);
     const holder = `${hostname()}-${process.pid}-${Math.round(clock.now())}`;
     const evaluator = startEvaluator({
       bus,
@@ -48,7 +45,7 @@ await runService({
         fold: () => evaluator.notReady(),
       },
     });
-    log.info({ broker: bus.server, canaries: [...policies.keys()], ops: `http://${ops.host}:${ops.port}` }, "started");
+    log.info({ canaries: [...policies.keys()], ops: `http://${ops.host}:${ops.port}` }, "started");
     return {
       [Symbol.asyncDispose]: async () => {
         await ops[Symbol.asyncDispose]();

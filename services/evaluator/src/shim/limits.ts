@@ -17,6 +17,10 @@ export const LIMITS = {
   /** Open connections, all sources together and one source (an address) alone: one slow source cannot take them all. */
   connections: 4_096,
   connectionsPerSource: 1_024,
+  /** A new shim leaves the answers to others until it has read the verdicts, but no longer than this: then a hold is better than no answer. */
+  readyAnywayMs: 10_000,
+  /** Pause before the bus is followed again after it could not be, or was lost for good. */
+  followAgainMs: 1_000,
   /** Live streams to browsers and `aviary watch`. */
   streams: 128,
   /** A stream client that reads so slowly that this much is waiting for it is let go. */

@@ -1,5 +1,6 @@
 /** The shim as a process of its own. */
 import { readFile } from "node:fs/promises";
+import { lateBus } from "@aviary/shared/bus/late.ts";
 import { connectNats } from "@aviary/shared/bus/nats.ts";
 import { systemClock } from "@aviary/shared/shell/clock.ts";
 import { readEnv } from "@aviary/shared/shell/config.ts";
@@ -20,7 +21,7 @@ function longestIntervalMs(fleet: Awaited<ReturnType<typeof loadFleet>>["fleet"]
   return Math.max(60_000, ...intervals);
 }
 
-async function start({ log, clock }: ServiceContext): Promise<AsyncDisposable> {
+async function start({ log, clock, fail }: ServiceContext): Promise<AsyncDisposable> {
   const env = readEnv(shimEnvSchema, process.env);
   const { fleet, policies } = await loadFleet(env.AVIARY_FLEET_FILE);
   const metrics = createRegistry();
@@ -34,7 +35,10 @@ async function start({ log, clock }: ServiceContext): Promise<AsyncDisposable> {
     open.push(() => tokens[Symbol.dispose]());
     const servers = env.AVIARY_NATS_URL.split(",");
     const creds = env.AVIARY_NATS_CREDS_FILE === undefined ? {} : { creds: await readFile(env.AVIARY_NATS_CREDS_FILE, "utf8") };
-    const bus = await connectNats({ servers, name: "aviary-shim", waitOnFirstConnect: true, clock, ...creds });
+    const connect = () => connectNats({ servers, name: "aviary-shim", clock, ...creds });
+    // Controllers are answered, with a hold, whether or not there is a broker.
+    const bus = lateBus({ connect, clock, random: Math.random, log });
+    bus.arrived.catch(fail);
     open.push(() => bus[Symbol.asyncDispose]());
     const { AVIARY_SHIM_HOST: host, AVIARY_SHIM_PORT: port } = env;
     const shim = await startShim({ bus, fleet, policies, tokens, host, port, clock, logger: log, metrics });

@@ -2,16 +2,18 @@
  * What the shim knows: the last verdict of every canary, the last record of every lane, and when the evaluator's lease last moved. It follows the bus
  * and answers from memory; nothing else is kept. Serialized answers live as long as their verdict.
  */
-import type { Bus } from "@aviary/shared/bus/bus.ts";
+import type { BucketEntry, Bus } from "@aviary/shared/bus/bus.ts";
 import { type CanaryEntry, canariesOf, type FleetFile } from "@aviary/shared/contract/fleet.ts";
 import { type LaneRecord, parseLaneRecord } from "@aviary/shared/contract/lane.ts";
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import { type CanaryRef, canaryKey, parseVerdictSubject, subjectFilters } from "@aviary/shared/contract/subjects.ts";
 import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import type { Clock } from "@aviary/shared/shell/clock.ts";
+import { faultCode } from "@aviary/shared/shell/faults.ts";
 import type { Logger } from "@aviary/shared/shell/logger.ts";
 import { type OpenJson, openJson } from "./answer-text.ts";
 import { type Answer, absentAnswer, type ConcernView, concernAnswer, currentAnswer, staleCause } from "./answers.ts";
+import { LIMITS } from "./limits.ts";
 
 /** The key of the evaluator's lease in the bucket `lease`. */
 export const LEASE_KEY = "evaluator";
@@ -89,7 +91,10 @@ export function prepare(answer: Answer): Prepared {
   };
 }
 
-/** Starts following. Rejects when the bus refuses; resolves before everything is read, so that the shim answers (hold) from the first moment. */
+/**
+ * Starts following, and keeps following: what ends is begun again. Resolves after the first attempt, whether or not it succeeded, and before everything is
+ * read, so that the shim answers (hold) from the first moment.
+ */
 export async function followView({ bus, fleet, policies, clock, logger }: ViewOptions): Promise<View> {
   const canaries = new Map<string, Canary>();
   for (const ref of canariesOf(fleet)) {
@@ -130,35 +135,75 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
     for (const listener of listeners) listener(key);
   };
 
-  const follower = await bus.follow({
-    stream: "VERDICTS",
-    subjects: [subjectFilters.verdicts],
-    from: "last-per-subject",
-    onMessage: (message) => onVerdict(message.subject, message.data),
-    onEnd: (error) => logger.warn({ err: error }, "following the verdicts ended"),
-  });
-  const laneBucket = await bus.bucket("lane");
-  const laneWatch = await laneBucket.watch((key, entry) => {
+  const onLane = (key: string, entry: BucketEntry | undefined): void => {
     if (entry === undefined) lanes.delete(key);
     if (entry === undefined || fleet.lanes[key] === undefined) return;
     const parsed = parseLaneRecord(readJson(entry.value));
     if (parsed.success && parsed.data.lane === key) lanes.set(key, parsed.data);
     else unreadable(`lane ${key}`, parsed.success ? `the record speaks of ${parsed.data.lane}` : parsed.error.message);
-  });
-  const leaseBucket = await bus.bucket("lease");
-  const leaseWatch = await leaseBucket.watch((key, entry) => {
+  };
+  const onLease = (key: string, entry: BucketEntry | undefined): void => {
     if (key !== LEASE_KEY || entry === undefined || entry.revision === state.leaseRevision) return;
     // The first thing seen may be what a dead evaluator left behind, so its own age counts; later ones moved just now.
     const ageMs = state.leaseRevision === 0 ? Math.max(0, clock.now() - entry.storedAt) : 0;
     state.leaseRevision = entry.revision;
     state.leaseAtMs = clock.monotonicMs() - ageMs;
-  });
-  void Promise.all([follower.caughtUp, laneWatch.ready, leaseWatch.ready]).then(
-    () => {
-      state.ready = true;
-    },
-    (error: unknown) => logger.warn({ err: error }, "the bus was lost before everything was read"),
-  );
+  };
+
+  /** One attempt: resolves once everything is followed, to what ends it and how it is put away. */
+  const attach = async (): Promise<{ ended: Promise<Error | undefined>; stop(): Promise<void> }> => {
+    const ended = Promise.withResolvers<Error | undefined>();
+    const open: { stop(): Promise<void> }[] = [];
+    state.leaseRevision = 0;
+    const stop = async (): Promise<void> => void (await Promise.all(open.map((each) => each.stop())));
+    try {
+      const follower = await bus.follow({
+        stream: "VERDICTS",
+        subjects: [subjectFilters.verdicts],
+        from: "last-per-subject",
+        onMessage: (message) => onVerdict(message.subject, message.data),
+        onEnd: ended.resolve,
+      });
+      open.push(follower);
+      const laneWatch = await (await bus.bucket("lane")).watch(onLane);
+      open.push(laneWatch);
+      const leaseWatch = await (await bus.bucket("lease")).watch(onLease);
+      open.push(leaseWatch);
+      Promise.all([follower.caughtUp, laneWatch.ready, leaseWatch.ready]).then(
+        () => {
+          state.ready = true;
+        },
+        (error: unknown) => ended.resolve(error as Error),
+      );
+      return { ended: ended.promise, stop };
+    } catch (error) {
+      await stop();
+      throw error;
+    }
+  };
+  const leaving = new AbortController();
+  const firstTry = Promise.withResolvers<void>();
+  const keepAttached = async (): Promise<void> => {
+    let said: string | undefined;
+    while (!leaving.signal.aborted) {
+      try {
+        const attached = await attach();
+        firstTry.resolve();
+        said = undefined;
+        const error = await Promise.race([attached.ended, aborted(leaving.signal)]);
+        await attached.stop();
+        if (!leaving.signal.aborted) logger.warn({ err: error }, "following the bus ended; it begins again");
+      } catch (error) {
+        firstTry.resolve();
+        const code = faultCode(error) ?? "unknown";
+        if (code !== said) logger.warn({ err: error }, "the bus cannot be followed yet; every answer is a hold meanwhile");
+        said = code;
+      }
+      await clock.sleep(LIMITS.followAgainMs, leaving.signal).catch(() => undefined);
+    }
+  };
+  const attaching = keepAttached();
+  await firstTry.promise;
 
   const leaseAgeMs = (): number => clock.monotonicMs() - state.leaseAtMs;
   return {
@@ -192,9 +237,17 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
       return () => void listeners.delete(listener);
     },
     async [Symbol.asyncDispose]() {
-      await Promise.all([follower.stop(), laneWatch.stop(), leaseWatch.stop()]);
+      leaving.abort();
+      await attaching;
     },
   };
+}
+
+function aborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    else signal.addEventListener("abort", () => resolve(undefined), { once: true });
+  });
 }
 
 const decoder = new TextDecoder();

@@ -1,9 +1,11 @@
-/** A bus that may not be there yet: a collector measures and spools from its first second, whether or not the broker has started. */
-import type { Bus, BusStatus } from "@aviary/shared/bus/bus.ts";
-import type { Clock } from "@aviary/shared/shell/clock.ts";
-import { afterFailure, faultCode, noBackoff, retryable } from "@aviary/shared/shell/faults.ts";
-import type { Logger } from "@aviary/shared/shell/logger.ts";
-import type { Outlet } from "./spool/outbox.ts";
+/**
+ * A bus that may not be there yet: a service that starts before its broker does what it can do alone. A collector measures and spools from its first
+ * second, a shim answers (hold), an evaluator waits; and each can be asked to stop meanwhile.
+ */
+import type { Clock } from "../shell/clock.ts";
+import { afterFailure, faultCode, noBackoff, retryable } from "../shell/faults.ts";
+import type { Logger } from "../shell/logger.ts";
+import type { Bus, BusStatus } from "./bus.ts";
 
 export interface LateBusOptions {
   /** One attempt to connect. */
@@ -14,14 +16,14 @@ export interface LateBusOptions {
   readonly log: Logger;
 }
 
-export interface LateBus extends Outlet, AsyncDisposable {
+export interface LateBus extends Bus {
   /** Resolves when the bus is there, or when this one is disposed before. Rejects when it will never be: wrong credentials do not mend themselves. */
   readonly arrived: Promise<void>;
 }
 
 const RETRY = { baseMs: 500, ceilingMs: 5_000 };
 
-/** Connects in the background, for as long as it takes; until then the status is `reconnecting`, and nothing is taken. */
+/** Connects in the background, for as long as it takes; until then the status is `reconnecting`, and whatever is asked of it is refused with the retryable fault `broker_unavailable`. */
 export function lateBus(options: LateBusOptions): LateBus {
   const { clock, random, log } = options;
   let said: string | undefined;
@@ -38,6 +40,7 @@ export function lateBus(options: LateBusOptions): LateBus {
         const found = await options.connect();
         if (leaving.signal.aborted) return found[Symbol.asyncDispose]();
         bus = found;
+        log.info({ broker: found.server }, "connected to the broker");
         found.onStatus(tell);
         tell(found.status);
         return;
@@ -46,7 +49,7 @@ export function lateBus(options: LateBusOptions): LateBus {
         const code = faultCode(error);
         if (code === "broker_denied") throw error;
         // Anything else may pass: a Mac that boots has no names and no routes for a while.
-        if (code !== said) log.warn({ err: error, code }, "the broker cannot be reached yet; signals are kept meanwhile");
+        if (code !== said) log.warn({ err: error, code }, "the broker cannot be reached yet");
         said = code;
         backoff = afterFailure(backoff, clock.monotonicMs(), RETRY, random);
       }
@@ -58,6 +61,10 @@ export function lateBus(options: LateBusOptions): LateBus {
     }
   }
 
+  const present = (): Bus => {
+    if (bus === undefined) throw retryable("broker_unavailable", "not connected to the broker yet");
+    return bus;
+  };
   const arrived = arrive();
   // Whoever wants to know asks; nobody has to.
   arrived.catch(() => {});
@@ -70,8 +77,18 @@ export function lateBus(options: LateBusOptions): LateBus {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-    publish: (message) =>
-      bus?.publish(message) ?? Promise.reject(retryable("broker_unavailable", "not connected to the broker yet")),
+    get server() {
+      return bus?.server ?? "not connected yet";
+    },
+    publish: async (message) => present().publish(message),
+    follow: async (follow) => present().follow(follow),
+    last: async (stream, subject) => present().last(stream, subject),
+    streamState: async (stream) => present().streamState(stream),
+    brokerTime: async () => present().brokerTime(),
+    bucket: async (name) => present().bucket(name),
+    ensureDurable: async (durable) => present().ensureDurable(durable),
+    durableState: async (stream, name) => present().durableState(stream, name),
+    take: async (stream, durable, max, waitMs) => present().take(stream, durable, max, waitMs),
     async [Symbol.asyncDispose]() {
       leaving.abort(new Error("the bus is no longer wanted"));
       await bus?.[Symbol.asyncDispose]();
