@@ -3,12 +3,14 @@
  *
  *   aviary.yaml, policies/…   the fleet and the policies, as they were
  *   state.json                the fold's state before the first input, when the stretch does not begin with the log
- *   input.jsonl               the log, one message a line: subject, sequence, stored_at, id, data
- *   expected.jsonl            the verdict records that the fold gives, one a line
+ *   input.jsonl[.gz]          the log, one message a line: subject, sequence, stored_at, id, data
+ *   expected.jsonl            the verdicts that the fold gives, one a line: time, verdict, run, window, codes of the reasons
  *   note.md                   why this stretch is kept, and what should be seen in it
  */
-import { createReadStream } from "node:fs";
+import { createReadStream, existsSync } from "node:fs";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { createGunzip } from "node:zlib";
 import type { StoredMessage } from "@aviary/shared/bus/bus.ts";
 import { isoTime } from "@aviary/shared/contract/signal.ts";
 import { terminal } from "@aviary/shared/shell/faults.ts";
@@ -72,9 +74,19 @@ export function messageOf(line: string, place: string): StoredMessage {
   };
 }
 
+/** The input of a case folder, packed or not. */
+export function caseInput(folder: string): string {
+  const packed = join(folder, `${CASE_FILES.input}.gz`);
+  return existsSync(packed) ? packed : join(folder, CASE_FILES.input);
+}
+
 /** Reads a recording line by line: memory does not grow with the file. */
 export async function* readRecording(path: string): AsyncGenerator<StoredMessage> {
-  const lines = createInterface({ input: createReadStream(path), crlfDelay: Number.POSITIVE_INFINITY });
+  const file = createReadStream(path);
+  const input = path.endsWith(".gz") ? file.pipe(createGunzip()) : file;
+  // A pipe does not carry errors on: without this an absent file would end in silence.
+  file.on("error", (error) => input.destroy(error));
+  const lines = createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY });
   let number = 0;
   for await (const line of lines) {
     number += 1;

@@ -2,6 +2,7 @@
 import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
+import { gzipSync } from "node:zlib";
 import { systemClock } from "@aviary/shared/shell/clock.ts";
 import { readYamlFile } from "@aviary/shared/shell/config.ts";
 import { terminal } from "@aviary/shared/shell/faults.ts";
@@ -62,7 +63,7 @@ export const recordVerb: Verb = {
         await mkdir(out, { recursive: true });
         await copyPolicies(path, out);
         if (state !== undefined) await writeFile(join(out, CASE_FILES.state), state);
-        await writeFile(join(out, CASE_FILES.input), `${lines.join("\n")}\n`);
+        await writeFile(join(out, `${CASE_FILES.input}.gz`), gzipSync(`${lines.join("\n")}\n`));
         await writeFile(join(out, CASE_FILES.expected), records.map((record) => `${expectedLine(record)}\n`).join(""));
         await writeFile(
           join(out, CASE_FILES.note),

@@ -9,7 +9,7 @@ import { terminal } from "@aviary/shared/shell/faults.ts";
 import type { Verb, VerbIo } from "@aviary/shared/shell/verb.ts";
 import type { Setup } from "../core/setup.ts";
 import { createState } from "../core/state.ts";
-import { CASE_FILES, readRecording } from "../recording/case-folder.ts";
+import { CASE_FILES, caseInput, readRecording } from "../recording/case-folder.ts";
 import { readCaseState } from "../recording/read-case.ts";
 import { firstDifference, type Refold, refold } from "../recording/refold.ts";
 import { tallyLine, verdictLine } from "../recording/story.ts";
@@ -46,14 +46,7 @@ export const replayVerb: Verb = {
       }
       const folder = (await stat(path)).isDirectory();
       const { setup } = await openSetup(values.fleet ?? (folder ? join(path, CASE_FILES.fleet) : undefined), io);
-      return await replayFile(
-        folder ? join(path, CASE_FILES.input) : path,
-        folder ? path : undefined,
-        setup,
-        values.check,
-        io,
-        print,
-      );
+      return await replayFile(folder ? caseInput(path) : path, folder ? path : undefined, setup, values.check, io, print);
     }),
 };
 

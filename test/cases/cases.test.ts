@@ -1,0 +1,33 @@
+/** Every folder here is a recorded stretch of production that must be judged as it was: `aviary record` makes one, its note says why it is kept. */
+import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { loadFleet } from "@aviary/shared/shell/fleet-config.ts";
+import { createSetup } from "../../services/evaluator/src/core/setup.ts";
+import { createState } from "../../services/evaluator/src/core/state.ts";
+import { CASE_FILES, caseInput, readRecording } from "../../services/evaluator/src/recording/case-folder.ts";
+import { expectedLine, readCaseState, readExpected } from "../../services/evaluator/src/recording/read-case.ts";
+import { refold } from "../../services/evaluator/src/recording/refold.ts";
+
+const HERE = fileURLToPath(new URL(".", import.meta.url));
+const CASES = readdirSync(HERE, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+
+test("there are cases", () => {
+  assert.ok(CASES.length > 0);
+});
+
+for (const { name } of CASES) {
+  test(`${name} is judged as it was`, async () => {
+    const folder = join(HERE, name);
+    const note = await readFile(join(folder, CASE_FILES.note), "utf8");
+    assert.ok(note.trim().length > 40, `${name}/${CASE_FILES.note} must say why the case is kept`);
+    const { fleet, policies, policyHash } = await loadFleet(join(folder, CASE_FILES.fleet));
+    const setup = createSetup(fleet, policies, policyHash);
+    const fold = refold(setup, (await readCaseState(folder, setup)) ?? createState(setup));
+    for await (const message of readRecording(caseInput(folder))) fold.take(message);
+    assert.deepEqual(fold.verdicts.map(expectedLine), await readExpected(folder));
+  });
+}
