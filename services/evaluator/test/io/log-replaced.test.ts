@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
+import { signalMessageId, signalSubject, verdictSubject } from "@aviary/shared/contract/subjects.ts";
+import { parseVerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import { silentLogger } from "@aviary/shared/shell/logger.ts";
+import { createRegistry } from "@aviary/shared/shell/metrics.ts";
+import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
+import { until } from "@aviary/shared/testing/until.ts";
+import { encodeCheckpoint } from "../../src/core/checkpoint.ts";
+import { SHARD, startEvaluator } from "../../src/evaluator.ts";
+import { saveCheckpoint } from "../../src/io/checkpoint.ts";
+import { CANARY, createSimulatedFleet, fold } from "../fold/simulated-fleet.ts";
+
+test("a log that is shorter than the checkpoint is folded from its first message on, and the lack is a hold", async () => {
+  const fleet = createSimulatedFleet({ azs: ["az-a"] });
+  fleet.advance(60);
+  const { state } = fold(fleet.setup, fleet.log);
+  const clock = manualClock(fleet.now());
+  const bus = createMemoryBus({ clock });
+  after(() => bus[Symbol.asyncDispose]());
+  await saveCheckpoint(bus, SHARD, encodeCheckpoint(state));
+  const from = fleet.log.length;
+  clock.advance(5_000);
+  fleet.advance(5);
+  for (const input of fleet.log.slice(from)) {
+    assert.ok(input.kind === "signal");
+    const { signal } = input;
+    await bus.publish({
+      subject: signalSubject(signal, signal.kind),
+      data: JSON.stringify(signal),
+      id: signalMessageId(signal, signal.collector_boot, signal.seq),
+    });
+  }
+  const metrics = createRegistry();
+  const evaluator = startEvaluator({
+    bus,
+    setup: fleet.setup,
+    clock,
+    log: silentLogger,
+    metrics,
+    holder: "one",
+    signal: new AbortController().signal,
+    onFatal: (error) => assert.fail(error as Error),
+  });
+  const folded = fleet.log.length - from;
+  await until("all of the new log is folded", () => {
+    clock.advance(20);
+    return metrics.expose().includes(`aviary_evaluator_log_sequence ${folded}\n`);
+  });
+  await until("a verdict is published", async () => {
+    clock.advance(20);
+    return (await bus.last("VERDICTS", verdictSubject(CANARY))) !== undefined;
+  });
+  const said = await bus.last("VERDICTS", verdictSubject(CANARY));
+  const parsed = parseVerdictRecord(JSON.parse(Buffer.from(said!.data).toString()));
+  assert.ok(parsed.success);
+  assert.equal(parsed.data.body.verdict, "hold");
+  assert.ok(parsed.data.body.reasons.some(({ code }) => code === "gap"));
+  assert.match(metrics.expose(), new RegExp(`inputs_total\\{kind="signal"\\} ${folded}\n`), "not one message is left out");
+  await evaluator[Symbol.asyncDispose]();
+});
