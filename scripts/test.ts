@@ -14,6 +14,8 @@ const PROJECT = fileURLToPath(new URL("..", import.meta.url));
 const OUTCOME = join(PROJECT, ".aviary", "test-outcome.json");
 /** Files at a time: several of them start servers of their own. */
 const CONCURRENCY = 2;
+/** A file that never ends would keep a machine busy for ever: the runner is asked to stop then, and names the file. */
+const ALL_WITHIN_MS = 30 * 60_000;
 const TEST_PLACES = ["libs", "services", "cli", "examples", "scripts", "bench", "test"];
 const NOT_OURS = new Set(["node_modules", "dist", ".aviary", "fixtures"]);
 
@@ -78,7 +80,7 @@ function runTests(files: readonly string[]): boolean {
     ...[`--test-reporter=${new URL("test-outcome.ts", import.meta.url)}`, `--test-reporter-destination=${OUTCOME}`],
   ];
   const args = ["--test", `--test-concurrency=${CONCURRENCY}`, ...reporters, ...files];
-  return spawnSync(process.execPath, args, { cwd: PROJECT, stdio: "inherit" }).status === 0;
+  return spawnSync(process.execPath, args, { cwd: PROJECT, stdio: "inherit", timeout: ALL_WITHIN_MS }).status === 0;
 }
 
 function report(failures: string[]): number {

@@ -9,7 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { openLogFile } from "../local/log-file.ts";
 import { choosePorts } from "../local/ports.ts";
-import { type ChildSpec, createSupervisor } from "../local/supervisor.ts";
+import { type ChildSpec, createSupervisor, type Supervisor } from "../local/supervisor.ts";
 
 const SUPERVISOR = fileURLToPath(new URL("../local/supervisor.ts", import.meta.url));
 
@@ -17,7 +17,10 @@ let directory = "";
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "aviary-supervisor-"));
 });
-afterEach(() => rmSync(directory, { recursive: true, force: true }));
+afterEach(async () => {
+  await Promise.all(running.splice(0).map((supervisor) => supervisor.stopAll()));
+  rmSync(directory, { recursive: true, force: true });
+});
 
 async function until(what: string, condition: () => boolean): Promise<void> {
   const deadline = performance.now() + 30_000;
@@ -27,15 +30,16 @@ async function until(what: string, condition: () => boolean): Promise<void> {
   }
 }
 
-/** A shell that says its number and then does what it is told. */
-function shell(name: string, script: string, phase = 0): ChildSpec {
+/** A shell that gets ready, says its number, and then does what it is told. */
+function shell(name: string, script: string, phase = 0, first = ":"): ChildSpec {
   const logFile = join(directory, `${name}.log`);
   return {
     name,
     command: "/bin/sh",
-    args: ["-c", `echo "pid $$"; ${script}`],
+    args: ["-c", `${first}; echo "pid $$"; ${script}`],
     logFile,
-    ready: async () => existsSync(logFile) && readFileSync(logFile, "utf8").includes("pid "),
+    // The line itself: the log also holds the command, which has the word in it.
+    ready: async () => existsSync(logFile) && /^pid \d+$/m.test(readFileSync(logFile, "utf8")),
     phase,
   };
 }
@@ -59,7 +63,7 @@ const options = (lines: string[] = []) => ({
 describe("supervisor", () => {
   it("starts a child again when it dies, says so in one line, and ends it for good", async () => {
     const lines: string[] = [];
-    const supervisor = createSupervisor(options(lines));
+    const supervisor = supervise(lines);
     await supervisor.start(shell("part", "sleep 600"));
     const first = supervisor.pid("part") ?? 0;
     process.kill(-first, "SIGKILL");
@@ -73,16 +77,11 @@ describe("supervisor", () => {
   });
 
   it("ends what a child has started, and later phases first", async () => {
-    const supervisor = createSupervisor(options());
-    await supervisor.start(shell("server", `trap 'echo over >> ${directory}/order-server; exit 0' TERM; sleep 600 & wait`, 0));
+    const supervisor = supervise();
+    await supervisor.start(shell("server", "sleep 600 & wait", 0, `trap 'echo over >> ${directory}/order-server; exit 0' TERM`));
     const inner = join(directory, "inner");
-    await supervisor.start(
-      shell(
-        "user",
-        `sleep 600 & echo $! > ${inner}; trap 'test ! -e ${directory}/order-server && echo first > ${directory}/order-user; exit 0' TERM; wait`,
-        1,
-      ),
-    );
+    const trap = `trap 'test ! -e ${directory}/order-server && echo first > ${directory}/order-user; exit 0' TERM`;
+    await supervisor.start(shell("user", `sleep 600 & echo $! > ${inner}; wait`, 1, trap));
     await until("the inner process", () => existsSync(inner) && readFileSync(inner, "utf8").trim() !== "");
     const pid = Number(readFileSync(inner, "utf8"));
     assert.ok(isAlive(pid));
@@ -94,7 +93,7 @@ describe("supervisor", () => {
 
   it("ends what a dead child has left behind", async () => {
     const inner = join(directory, "inner");
-    const supervisor = createSupervisor(options());
+    const supervisor = supervise();
     await supervisor.start(shell("parent", `test -e ${inner} || { sleep 600 & echo $! > ${inner}; }; sleep 600`));
     await until("the inner process", () => existsSync(inner) && readFileSync(inner, "utf8").trim() !== "");
     const pid = Number(readFileSync(inner, "utf8"));
@@ -104,15 +103,15 @@ describe("supervisor", () => {
   });
 
   it("ends a child that does not listen to a polite request", async () => {
-    const supervisor = createSupervisor({ ...options(), stopWithinMs: 300 });
-    await supervisor.start(shell("deaf", "trap '' TERM; while :; do sleep 1; done"));
+    const supervisor = supervise([], 300);
+    await supervisor.start(shell("deaf", "while :; do sleep 1; done", 0, "trap '' TERM"));
     const pid = supervisor.pid("deaf") ?? 0;
     await supervisor.stopAll();
     assert.ok(!isAlive(pid));
   });
 
   it("refuses a child that cannot start, with the end of its log", async () => {
-    const supervisor = createSupervisor(options());
+    const supervisor = supervise();
     const broken = { ...shell("broken", "echo the reason why; exit 3"), ready: async () => false };
     await assert.rejects(supervisor.start(broken), /broken ended before it was ready[\s\S]*the reason why/);
     await supervisor.stopAll();
