@@ -36,30 +36,44 @@ export const latencyWireSchema = z.object({
 });
 export type LatencyWire = z.infer<typeof latencyWireSchema>;
 
-/** Sparse form. `pairs` is [index, count, gap, count, gap, count, ...]; a gap is the distance from the index before, at least 1. */
-export const latencySparseSchema = z.object({
-  scale: scaleSchema,
-  zero: countSchema,
-  pairs: z
-    .array(z.int())
-    .max(2 * MAX_BUCKETS)
-    .refine(
-      arePairs,
-      "expected [index, count, gap, count, ...] with counts and gaps of at least 1 and indexes from -2560 to 6911",
-    ),
-});
+/**
+ * Sparse form. `pairs` is [index, count, gap, count, gap, count, ...]; a gap is the distance from the index before, at least 1.
+ * `total` and `last` follow from the rest. They are there so that a reader of the slow end alone need not pass over all the pairs,
+ * and the schema is where they are compared with the pairs: whoever holds a parsed form, or one from `toSparse`, may rely on them.
+ */
+export const latencySparseSchema = z
+  .object({
+    scale: scaleSchema,
+    zero: countSchema,
+    /** Observations, those in `zero` included; at most 2^53 - 1. */
+    total: countSchema,
+    /** Index of the last bucket; 0 when there is none. */
+    last: indexSchema,
+    pairs: z.array(z.int()).max(2 * MAX_BUCKETS),
+  })
+  .superRefine((sparse, context) => {
+    const problem = problemOf(sparse);
+    if (problem !== null) context.addIssue({ code: "custom", message: problem });
+  });
 export type LatencySparse = z.infer<typeof latencySparseSchema>;
 
-function arePairs(pairs: readonly number[]): boolean {
-  if (pairs.length % 2 !== 0) return false;
+/** What of a sparse form does not agree with the rest of it; null when all does. */
+function problemOf({ scale, zero, total, last, pairs }: LatencySparse): string | null {
+  if (pairs.length % 2 !== 0) return "the pairs end in half a pair, expected [index, count, gap, count, ...]";
   let index = 0;
+  let sum = zero;
   for (let k = 0; k < pairs.length; k += 2) {
     const [step, times] = [pairs[k]!, pairs[k + 1]!];
-    if (times < 1 || (k > 0 && step < 1)) return false;
+    if (times < 1 || (k > 0 && step < 1)) return `a gap of ${step} and a count of ${times} in the pairs, expected at least 1`;
     index += step;
-    if (index < minIndex(MAX_SCALE) || index > maxIndex(MAX_SCALE)) return false;
+    sum += times;
   }
-  return true;
+  if (pairs.length > 0 && (pairs[0]! < minIndex(scale) || index > maxIndex(scale))) {
+    return `buckets ${pairs[0]} to ${index}, expected ${minIndex(scale)} to ${maxIndex(scale)} at scale ${scale}`;
+  }
+  if (index !== last) return `last is ${last}, but the pairs end at bucket ${index}`;
+  if (Math.min(sum, MAX_COUNT) !== total) return `total is ${total}, but zero and the pairs add up to ${sum}`;
+  return null;
 }
 
 /** Dense counts. Made by `create`; read it through the functions below. */
@@ -148,17 +162,15 @@ export function mergeWire(into: Histogram, wire: LatencyWire): void {
 export function mergeSparse(into: Histogram, sparse: LatencySparse): void {
   const shift = alignScales(into, sparse.scale);
   into.zero = saturated(into.zero + sparse.zero);
-  const { pairs } = sparse;
-  if (pairs.length < 2) return;
-  let index = 0;
-  for (let k = 0; k + 1 < pairs.length; k += 2) index += pairs[k]!;
+  const { pairs, last } = sparse;
+  if (pairs.length === 0) return;
   // Room for all of it at once: growing bucket by bucket would copy again and again.
-  if (pairs[0]! >> shift >= minIndex(into.scale) && index >> shift <= maxIndex(into.scale))
-    reserve(into, pairs[0]! >> shift, index >> shift);
-  index = 0;
-  for (let k = 0; k + 1 < pairs.length; k += 2) {
+  reserve(into, pairs[0]! >> shift, last >> shift);
+  const { bins, base } = into;
+  for (let k = 0, index = 0; k < pairs.length; k += 2) {
     index += pairs[k]!;
-    addBucket(into, index >> shift, pairs[k + 1]!);
+    const at = (index >> shift) - base;
+    bins[at] = saturated(bins[at]! + pairs[k + 1]!);
   }
 }
 
@@ -240,13 +252,15 @@ export function fromWire(wire: LatencyWire): Histogram {
 export function toSparse(h: Histogram): LatencySparse {
   const pairs: number[] = [];
   let previous = 0;
+  let sum = h.zero;
   for (let index = h.first; index <= h.last; index++) {
     const times = h.bins[index - h.base]!;
     if (times === 0) continue;
     pairs.push(index - previous, times);
     previous = index;
+    sum += times;
   }
-  return { scale: h.scale, zero: h.zero, pairs };
+  return { scale: h.scale, zero: h.zero, total: Math.min(sum, MAX_COUNT), last: previous, pairs };
 }
 
 /** A new histogram of the sparse form's scale; the form must have passed `latencySparseSchema`. */

@@ -274,31 +274,48 @@ describe("wire and sparse forms", () => {
     const h = of([1, 1, 2, 2.01]);
     histogram.mergeWire(h, { scale: 6, zero: 0, offset: 200, counts: [0, 0] });
     assert.deepEqual(histogram.toWire(h), { scale: 6, zero: 0, offset: -1, counts: [2, ...Array(63).fill(0), 1, 1] });
-    assert.deepEqual(histogram.toSparse(h), { scale: 6, zero: 0, pairs: [-1, 2, 64, 1, 1, 1] });
+    assert.deepEqual(histogram.toSparse(h), { scale: 6, zero: 0, total: 4, last: 64, pairs: [-1, 2, 64, 1, 1, 1] });
     assert.deepEqual(histogram.toWire(histogram.create()), { scale: 6, zero: 0, offset: 0, counts: [] });
+    assert.deepEqual(histogram.toSparse(histogram.create()), { scale: 6, zero: 0, total: 0, last: 0, pairs: [] });
   });
 
   const wire = { scale: 6, zero: 0, offset: 0, counts: [1] };
-  const sparse = { scale: 6, zero: 0, pairs: [5, 1] };
-  const refused: Record<string, { wire?: object; sparse?: object }> = {
+  const sparse = { scale: 6, zero: 2, total: 6, last: 8, pairs: [5, 1, 3, 3] };
+  const refused: Record<string, { wire?: object; sparse?: object; reason?: RegExp }> = {
     "a fraction of a request": { wire: { counts: [0.5] } },
     "a negative count": { wire: { counts: [-1] } },
     "a count beyond 2^53 - 1": { wire: { zero: 2 ** 53 } },
     "a scale above 8": { wire: { scale: 9 } },
     "an offset outside the range": { wire: { offset: 6912 } },
     "too many buckets": { wire: { counts: Array(9473).fill(0) } },
-    "half a pair": { sparse: { pairs: [5] } },
-    "a gap of zero": { sparse: { pairs: [5, 1, 0, 1] } },
-    "an empty bucket": { sparse: { pairs: [5, 0] } },
-    "an index outside the range": { sparse: { pairs: [5, 1, 2 ** 31, 1] } },
+    "a sparse scale that does not exist": { sparse: { scale: 20 } },
+    "a sparse scale that is half a scale": { sparse: { scale: 5.5 } },
+    "a negative count of zeros": { sparse: { zero: -1, total: 3 } },
+    "half a pair": { sparse: { pairs: [5, 1, 3, 3, 1] }, reason: /half a pair/ },
+    "a gap of zero": { sparse: { pairs: [8, 1, 0, 3] }, reason: /a gap of 0 and a count of 3/ },
+    "a gap that is a fraction": { sparse: { pairs: [5, 1, 2.5, 3], last: 7.5 } },
+    "an empty bucket": { sparse: { pairs: [5, 0, 3, 4] }, reason: /a gap of 5 and a count of 0/ },
+    "a negative count in a bucket": { sparse: { pairs: [5, -1, 3, 5] }, reason: /a count of -1/ },
+    "a fraction in a bucket": { sparse: { pairs: [5, 0.5, 3, 3.5] } },
+    "NaN in a bucket": { sparse: { pairs: [5, Number.NaN, 3, 3], total: Number.NaN } },
+    "2^53 in a bucket": { sparse: { pairs: [8, 2 ** 53], total: 2 ** 53 } },
+    "an index above the range of its scale": {
+      sparse: { pairs: [5, 1, 1723, 3], last: 1728 },
+      reason: /buckets 5 to 1728, expected -640 to 1727 at scale 6/,
+    },
+    "an index below the range of its scale": { sparse: { pairs: [-641, 1, 649, 3] }, reason: /buckets -641 to 8/ },
+    "a last bucket that is not the last": { sparse: { last: 9 }, reason: /last is 9, but the pairs end at bucket 8/ },
+    "a last bucket where there is none": { sparse: { pairs: [], total: 2 }, reason: /last is 8, but the pairs end at bucket 0/ },
+    "a total that leaves something out": { sparse: { total: 4 }, reason: /total is 4, but zero and the pairs add up to 6/ },
+    "no total": { sparse: { total: undefined } },
+    "no last bucket": { sparse: { last: undefined } },
   };
   for (const [what, change] of Object.entries(refused)) {
     it(`refuse ${what}`, () => {
       assert.ok(outer.safeParse({ wire, sparse }).success);
-      assert.equal(
-        outer.safeParse({ wire: { ...wire, ...change.wire }, sparse: { ...sparse, ...change.sparse } }).success,
-        false,
-      );
+      const answer = outer.safeParse({ wire: { ...wire, ...change.wire }, sparse: { ...sparse, ...change.sparse } });
+      assert.equal(answer.success, false);
+      if (change.reason !== undefined) assert.match(answer.error?.issues[0]?.message ?? "", change.reason);
     });
   }
 });

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { ClosedWindow, WindowSummary } from "@aviary/shared/contract/window.ts";
 import type { JudgeOutcome } from "../../src/core/judge/outcome.ts";
-import { canary, cell, closed, evenly, judgeRun, noise, POLICY, stable } from "./windows.ts";
+import { canary, cell, closed, evenly, judgeRun, noise, oneBucket, POLICY, stable } from "./windows.ts";
 
 const verdicts = (outcomes: readonly JudgeOutcome[]) => outcomes.map(({ twoKey }) => twoKey.verdict).join(" ");
 const codes = (outcome: JudgeOutcome | undefined) => outcome!.twoKey.reasons.map(({ code }) => code);
@@ -207,15 +207,10 @@ describe("numbers that cannot be", () => {
     ["2^53 requests", ({ slots }) => (slots[0]!.requests = 2 ** 53)],
     ["half a request", ({ slots }) => (slots[0]!.requests = 60.5)],
     ["four slots", ({ slots }) => slots.pop()],
-    ["a negative count in a histogram", ({ slots }) => (slots[0]!.latency.pairs[1] = -1)],
-    ["a fraction in a histogram", ({ slots }) => (slots[0]!.latency.pairs[1] = 59.5)],
-    ["NaN in a histogram", ({ slots }) => (slots[0]!.latency.pairs[1] = Number.NaN)],
-    ["a gap of zero in a histogram", ({ slots }) => slots[0]!.latency.pairs.push(0, 1)],
-    ["half a pair in a histogram", ({ slots }) => slots[0]!.latency.pairs.push(1)],
-    ["a bucket outside the range", ({ slots }) => (slots[0]!.latency.pairs[0] = 5000)],
-    ["2^53 latencies", ({ slots }) => (slots[0]!.latency.pairs[1] = 2 ** 53)],
-    ["a scale that does not exist", ({ slots }) => (slots[0]!.latency.scale = 20)],
-    ["a negative count of zero latencies", ({ slots }) => (slots[0]!.latency.zero = -1)],
+    ["2^31 latencies", ({ slots }) => (slots[0]!.latency.total = 2 ** 31)],
+    ["a negative number of latencies", ({ slots }) => (slots[0]!.latency.total = -1)],
+    ["NaN latencies", ({ slots }) => (slots[0]!.latency.total = Number.NaN)],
+    ["half a latency", ({ slots }) => (slots[0]!.latency.total = 59.5)],
   ];
   const before = closed(0, [canary(300, 0), stable(2700, 0)]);
   const after = closed(2, [canary(300, 0), stable(2700, 0)]);
@@ -237,7 +232,7 @@ describe("numbers that cannot be", () => {
 
   it("histograms of other scales are added up in the coarsest, and judged", () => {
     for (const scale of [0, 3, 8]) {
-      const window = changed(({ slots }) => (slots[0]!.latency = { scale, zero: 0, pairs: [5 << scale, 60] }));
+      const window = changed(({ slots }) => (slots[0]!.latency = oneBucket(scale, 5 << scale, 60)));
       const outcomes = judgeRun([before, window, after]);
       assert.equal(verdicts(outcomes), "pass pass pass", `scale ${scale}`);
     }

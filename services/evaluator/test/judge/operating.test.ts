@@ -8,7 +8,7 @@ import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
 import { judge } from "../../src/core/judge/judge.ts";
 import type { JudgeMemory } from "../../src/core/judge/outcome.ts";
-import { closed, POLICY } from "./windows.ts";
+import { closed, oneBucket, POLICY } from "./windows.ts";
 
 const WINDOWS = 12;
 
@@ -31,7 +31,7 @@ function binomial(next: () => number, n: number, p: number): number {
 }
 
 function window(index: number, slotN: number, errors: readonly number[]): ClosedWindow {
-  const latency = { scale: 6, zero: 0, pairs: [histogram.DEFAULT_SCALE * 60, slotN] };
+  const latency = oneBucket(histogram.DEFAULT_SCALE, 360, slotN);
   const slots = errors.map((errors_5xx) => ({ requests: slotN, errors_5xx, latency }));
   return closed(index, [{ slice: "canary", az: "az-a", source: "access-log", slots, slotted: true, gateways: 2, expected: 2 }]);
 }

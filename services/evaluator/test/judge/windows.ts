@@ -84,6 +84,11 @@ export function judgeRun(windows: readonly ClosedWindow[], plan: RunPlan = {}): 
   return outcomes;
 }
 
+/** A histogram with all its observations in one bucket. */
+export function oneBucket(scale: number, index: number, times: number): histogram.LatencySparse {
+  return { scale, zero: 0, total: times, last: index, pairs: [index, times] };
+}
+
 export function noise(rho: number, phi = 1): Reference {
   return { windows: 48, from: "stable", figures: { "errors.rho": rho, "errors.phi": phi } };
 }

@@ -29,7 +29,7 @@ export type BaselineMemory = {
   readonly refused: readonly number[];
   readonly scale: number;
   readonly cut: number;
-  readonly azs: { readonly [az: string]: { readonly total: number; readonly pairs: readonly number[] } };
+  readonly azs: { readonly [az: string]: { readonly total: number; readonly pairs: number[] } };
 };
 
 /** The regression threshold of a view, and how well it is known. */

@@ -6,7 +6,6 @@ import type { Policy } from "@aviary/shared/contract/policy.ts";
 import { SLOTS } from "@aviary/shared/contract/policy.ts";
 import type { ClosedWindow, WindowSlot, WindowSummary } from "@aviary/shared/contract/window.ts";
 import type { Part } from "./latency.ts";
-import { MOST, readPart } from "./latency.ts";
 import { MAX_AZ_VIEWS } from "./rule.ts";
 
 /** One slice in one AZ. */
@@ -46,6 +45,9 @@ export interface WindowTally {
 
 const OTHERS = "others";
 
+/** The largest count of one slot that is believed. */
+const MOST = 2 ** 31 - 1;
+
 /** Does the policy's `traffic` take this source? `both` adds real and synthetic requests up; otherwise they are never mixed. */
 export function takesSource(traffic: Policy["traffic"], source: WindowSummary["source"]): boolean {
   if (traffic === "both") return true;
@@ -82,25 +84,25 @@ function addCell(tally: Tally, cell: WindowSummary): string | null {
   if (cell.slots.length !== SLOTS) return `${cell.slots.length} slots instead of ${SLOTS}`;
   for (let k = 0; k < SLOTS; k++) {
     const slot = cell.slots[k]!;
-    const part = readPart(slot.latency);
-    const problem = countProblem(slot) ?? (typeof part === "string" ? part : null);
-    if (typeof part === "string" || problem !== null) return problem;
-    count(tally, slot, part);
+    const problem = countProblem(slot);
+    if (problem !== null) return problem;
+    count(tally, slot);
     const bySlot = tally.slots[k];
-    if (bySlot !== undefined) count(bySlot, slot, part);
+    if (bySlot !== undefined) count(bySlot, slot);
     if (!cell.slotted && slot.requests > 0) tally.slotted = false;
   }
   return null;
 }
 
-function count(into: Tally | SlotTally, slot: WindowSlot, part: Part): void {
-  into.requests += slot.requests;
-  into.errors += slot.errors_5xx;
-  into.timed += part.total;
-  if (part.total > 0) into.latency.push(part);
+function count(into: Tally | SlotTally, { requests, errors_5xx, latency }: WindowSlot): void {
+  into.requests += requests;
+  into.errors += errors_5xx;
+  into.timed += latency.total;
+  if (latency.total > 0) into.latency.push(latency);
 }
 
 function countProblem(slot: WindowSlot): string | null {
+  if (!isCount(slot.latency.total)) return `${slot.latency.total} latencies are not a count below 2^31`;
   if (!isCount(slot.requests)) return `${slot.requests} requests are not a count below 2^31`;
   if (!isCount(slot.errors_5xx)) return `${slot.errors_5xx} errors are not a count below 2^31`;
   return slot.errors_5xx > slot.requests ? `${slot.errors_5xx} errors in ${slot.requests} requests` : null;
