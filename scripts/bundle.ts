@@ -4,10 +4,11 @@
  *     node scripts/bundle.ts [--out dist] [collector shim …]
  */
 import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { build } from "esbuild";
+import { build, type Plugin } from "esbuild";
 
 const PROJECT = fileURLToPath(new URL("..", import.meta.url));
 
@@ -18,6 +19,38 @@ const ENTRIES: Readonly<Record<string, string>> = {
   notifier: "services/notifier/src/main.ts",
   promoter: "services/promoter/src/main.ts",
   aviary: "cli/src/main.ts",
+};
+
+/**
+ * Flags of Node under which the collector is shipped to Macs: it is idle nearly always, and memory matters more there than speed. Together they
+ * save 7 MB: no middle compiler, small heaps before large ones.
+ */
+export const COLLECTOR_NODE_FLAGS: readonly string[] = ["--optimize-for-size", "--no-maglev"];
+
+/**
+ * An import of `node:http` in an ES module reads every export of it, and one of them (`WebSocket`) loads the whole of Node's fetch: 13 MB. `require`
+ * reads only what is used. The same holds for other built-in modules, if less.
+ */
+const requireBuiltIns: Plugin = {
+  name: "require-built-ins",
+  setup({ onResolve, onLoad }) {
+    const namespace = "built-in";
+    onResolve({ filter: /^node:/ }, (found) =>
+      found.namespace === namespace ? { path: found.path, external: true } : { path: found.path, namespace },
+    );
+    onLoad({ filter: /^/, namespace }, ({ path }) => ({ contents: `module.exports = require(${JSON.stringify(path)});` }));
+  },
+};
+
+/** `z` as an object is all of zod, with its messages in fifty languages: 9 MB. As a namespace it is what is used of it. */
+const partOfZod: Plugin = {
+  name: "part-of-zod",
+  setup({ onLoad }) {
+    onLoad({ filter: /\/(libs|services|cli)\/.*\.ts$/ }, async ({ path }) => ({
+      contents: (await readFile(path, "utf8")).replace(/^import \{ z \} from "zod";$/m, 'import * as z from "zod";'),
+      loader: "ts",
+    }));
+  },
 };
 
 /** Every service of this checkout that can be bundled. */
@@ -44,6 +77,10 @@ export async function bundle(names: readonly string[], out: string): Promise<{ n
     // A native accelerator that is never installed here; its package falls back by itself.
     external: ["msgpackr-extract"],
     legalComments: "linked",
+    plugins: [requireBuiltIns, partOfZod],
+    // Names stay, for stack traces; comments go: one character beyond Latin-1 in them doubles the memory of the whole text.
+    minifyWhitespace: true,
+    minifySyntax: true,
     logLevel: "warning",
     metafile: true,
   });

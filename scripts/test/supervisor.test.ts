@@ -55,10 +55,17 @@ function isAlive(pid: number): boolean {
 }
 
 const starts = (name: string): string[] => readFileSync(join(directory, `${name}.log`), "utf8").match(/^pid \d+$/gm) ?? [];
-const options = (lines: string[] = []) => ({
-  groupsFile: join(directory, "groups"),
-  say: (line: string) => void lines.push(line),
-});
+const running: Supervisor[] = [];
+/** A supervisor that ends with its test, however that goes. */
+function supervise(lines: string[] = [], stopWithinMs = 6_000): Supervisor {
+  const supervisor = createSupervisor({
+    groupsFile: join(directory, "groups"),
+    say: (line) => void lines.push(line),
+    stopWithinMs,
+  });
+  running.push(supervisor);
+  return supervisor;
+}
 
 describe("supervisor", () => {
   it("starts a child again when it dies, says so in one line, and ends it for good", async () => {
