@@ -1,0 +1,132 @@
+/**
+ * Invariant 4: absence, NaN, staleness, skew or a gap is never a pass. Every published pass is held against what the collectors made and
+ * what of it the broker had stored by then.
+ */
+import type { Emitted } from "../history.ts";
+import { START_MS } from "../kernel.ts";
+import type { Body, Case, Check } from "./check.ts";
+import { seconds } from "./check.ts";
+
+interface Arrived extends Emitted {
+  readonly storedAtMs: number;
+  readonly sequence: number;
+}
+
+const TOO_FAR_AHEAD_MS = 5_000;
+const YELLOW = 0.78;
+
+export const absenceIsNeverPass: Check = (checked) => {
+  const arrived = arrivedSignals(checked);
+  for (const { body } of checked.verdicts) {
+    if (body.verdict !== "pass") continue;
+    const what = whyNot(checked, body, arrived);
+    if (what !== undefined) {
+      const atMs = Date.parse(body.at) - START_MS;
+      return { invariant: "4", what: `the verdict ${body.id} of ${seconds(atMs)} is a pass, and ${what}`, atMs };
+    }
+  }
+  return undefined;
+};
+
+/** Signals in the order of the log, each once, with when they were stored. */
+function arrivedSignals({ finished }: Case): Arrived[] {
+  const { stored, emitted } = finished.history;
+  const seen = new Set<string>();
+  const arrived: Arrived[] = [];
+  for (const { stream, data, atMs, sequence } of stored) {
+    if (stream !== "INPUTS") continue;
+    const id = /^\{"v":1,"id":"([^"]+)"/.exec(data)?.[1];
+    const made = id === undefined ? undefined : emitted.get(id);
+    if (made === undefined || seen.has(id!)) continue;
+    seen.add(id!);
+    arrived.push({ ...made, storedAtMs: atMs, sequence });
+  }
+  return arrived;
+}
+
+function whyNot({ finished }: Case, body: Body, all: readonly Arrived[]): string | undefined {
+  const { plan, policy, history } = finished;
+  const atMs = Date.parse(body.at);
+  const { window, run } = body;
+  // The verdict that ends a run by enough passed windows says so already.
+  if (run === null || (run.state !== "active" && run.state !== "passed")) return `its run is ${run?.state ?? "none"}`;
+  if (window === null) return "it rests on no window";
+  const figures = [body.canary["5xx_rate"], body.canary.p99_ms];
+  if (figures.some((figure) => typeof figure !== "number" || !Number.isFinite(figure)))
+    return "a figure of the canary is missing";
+  const startMs = Date.parse(window.start);
+  const endMs = Date.parse(window.end);
+  const closedMs = endMs + policy.graceMs;
+  if (atMs < closedMs) return `its window closes only at ${seconds(closedMs - START_MS)}`;
+
+  const releases = new Map<string, Set<string>>();
+  let canaryRequests = 0;
+  for (const gateway of plan.gateways) {
+    const mine = all.filter((signal) => signal.gateway === gateway.name && signal.storedAtMs <= atMs);
+    const last = mine.at(-1);
+    if (last === undefined) return `${gateway.name} has never said anything`;
+    if (last.observedAtMs - last.storedAtMs > TOO_FAR_AHEAD_MS) return `the clock of ${gateway.name} is ahead`;
+    const usable = mine.filter(({ observedAtMs, storedAtMs }) => observedAtMs - storedAtMs <= TOO_FAR_AHEAD_MS);
+    for (const kind of ["health", "http", "disk"] as const) {
+      const newest = newestOf(usable, kind);
+      if (newest === undefined) return `${gateway.name} has never sent ${kind}`;
+      if (atMs >= newest.observedAtMs + 2 * newest.signal.period_ms + policy.graceMs)
+        return `the newest ${kind} signal of ${gateway.name} is of ${seconds(newest.observedAtMs - START_MS)}`;
+      if (kind === "health" && (newest.signal as { body: { state: string } }).body.state !== "up")
+        return `${gateway.name} is down`;
+      if (kind === "disk" && (newest.signal as { body: { used_ratio: number } }).body.used_ratio >= YELLOW)
+        return `the disk of ${gateway.name} is yellow`;
+    }
+    const gap = gapOf(gateway.name, all, history.emitted, startMs, endMs, closedMs);
+    if (gap !== undefined) return gap;
+    const newest = usable.reduce((a, b) => (b.observedAtMs >= a.observedAtMs ? b : a));
+    const camp = releases.get(gateway.slice) ?? new Set<string>();
+    // Only where what came last and what was seen last agree is it clear what the gateway runs.
+    if (newest.signal.skill_hash === usable.at(-1)!.signal.skill_hash) camp.add(String(newest.signal.skill_hash));
+    releases.set(gateway.slice, camp);
+    for (const { signal, observedAtMs, storedAtMs } of mine) {
+      if (signal.kind !== "http" || observedAtMs < startMs || observedAtMs >= endMs || storedAtMs > closedMs) continue;
+      if (gateway.slice === "canary") canaryRequests += signal.body.requests;
+    }
+  }
+  for (const [slice, camp] of releases) if (camp.size > 1) return `the ${slice} gateways run different packs`;
+  if (body.canary.requests === 0 || canaryRequests === 0) return "there was no request in its window";
+  if (body.canary.requests > canaryRequests)
+    return `it counts ${body.canary.requests} requests where ${canaryRequests} were reported`;
+  return undefined;
+}
+
+function newestOf(signals: readonly Arrived[], kind: string): Arrived | undefined {
+  let newest: Arrived | undefined;
+  for (const signal of signals)
+    if (signal.signal.kind === kind && (newest === undefined || signal.observedAtMs >= newest.observedAtMs)) newest = signal;
+  return newest;
+}
+
+/** Why the evidence of one gateway is incomplete in a window: something it made was not there when the window closed, or it was born again. */
+function gapOf(
+  gateway: string,
+  all: readonly Arrived[],
+  emitted: ReadonlyMap<string, Emitted>,
+  startMs: number,
+  endMs: number,
+  closedMs: number,
+): string | undefined {
+  const inTime = new Set<string>();
+  const boots = new Set<string>();
+  for (const { signal, observedAtMs, storedAtMs, gateway: from } of all) {
+    if (from !== gateway || storedAtMs > closedMs) continue;
+    inTime.add(signal.id);
+    if (observedAtMs >= startMs && observedAtMs < endMs) boots.add(signal.collector_boot);
+  }
+  if (boots.size > 1) return `the collector of ${gateway} was born again inside its window`;
+  for (const { signal, observedAtMs, madeAtMs, gateway: from } of emitted.values()) {
+    if (from !== gateway || observedAtMs < startMs || inTime.has(signal.id)) continue;
+    // Made after the window: a clock that was set back says otherwise, and nobody can wait for that.
+    if (START_MS + madeAtMs >= endMs) continue;
+    // The last two periods of traffic may still be missing: they are what the next window begins with.
+    if (observedAtMs < endMs - 2 * 2_000)
+      return `signal ${signal.seq} (${signal.kind} of ${seconds(observedAtMs - START_MS)}) of ${gateway} was not there when its window closed`;
+  }
+  return undefined;
+}

@@ -1,0 +1,67 @@
+/** What a checker is: it looks at one finished simulation and says in one sentence what is wrong, or nothing. */
+import type { Product } from "../product.ts";
+import type { Reference } from "../reference.ts";
+import type { Finished } from "../world.ts";
+
+export interface Case {
+  readonly product: Product;
+  readonly finished: Finished;
+  readonly reference: Reference;
+  /** The parsed bodies of the published verdicts, in the order of the stream. */
+  readonly verdicts: readonly PublishedVerdict[];
+}
+
+/** A published verdict as a reader without the product's code sees it. */
+export interface PublishedVerdict {
+  readonly atMs: number;
+  /** When the broker stored it, milliseconds since the epoch. */
+  readonly storedAtMs: number;
+  readonly node: string;
+  readonly text: string;
+  readonly body: Body;
+}
+
+/** As much of a verdict's body as the checkers read. */
+export interface Body {
+  readonly id: string;
+  readonly at: string;
+  readonly verdict: "pass" | "hold" | "fail";
+  readonly valid_until: string;
+  readonly reasons: readonly { readonly code: string; readonly text: string }[];
+  readonly canary: Figures;
+  readonly stable: Figures | null;
+  readonly window: { readonly start: string; readonly end: string; readonly index: number } | null;
+  readonly run: {
+    readonly id: string;
+    readonly state: string;
+    readonly since: string;
+    readonly weight: number;
+    readonly canary_active: boolean;
+    readonly promotable: boolean;
+    readonly gated: boolean;
+    readonly mac_release_ok: boolean;
+    readonly latched_by: string | null;
+    readonly controller_revision: string | null;
+  } | null;
+}
+
+interface Figures {
+  readonly requests: number;
+  readonly errors_5xx: number;
+  readonly "5xx_rate": number | null;
+  readonly p99_ms: number | null;
+}
+
+export interface Finding {
+  /** Number of the invariant in ARCHITECTURE.md, or what else must hold. */
+  readonly invariant: string;
+  /** One sentence. */
+  readonly what: string;
+  /** When, milliseconds since the beginning. */
+  readonly atMs: number;
+}
+
+export type Check = (checked: Case) => Finding | undefined;
+
+/** `12.3 s` since the beginning. */
+export const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;

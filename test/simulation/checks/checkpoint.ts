@@ -1,0 +1,79 @@
+/** Invariants 3 and 12: a checkpoint never points past what is not yet done, and what it holds is all that there is. */
+import { START_MS } from "../kernel.ts";
+import { expectedOf } from "../reference.ts";
+import type { Check } from "./check.ts";
+import { seconds } from "./check.ts";
+
+/** As a reader who knows only the format: where the fold would continue, and how far its time had come. */
+function positionOf(text: string): { readonly replayFrom: number; readonly nowMs: number } {
+  const replayFrom = Number(/"replay_from":(\d+)/.exec(text)?.[1]);
+  const nowMs = Number(/"nowMs":(\d+)/.exec(text)?.[1]);
+  return { replayFrom, nowMs };
+}
+
+export const checkpointsFollowEffects: Check = ({ finished, reference }) => {
+  const { history } = finished;
+  const doneAt = new Map<string, number>();
+  for (const { stream, id, order } of history.stored) {
+    if (stream === "INPUTS" || id === undefined) continue;
+    if (!doneAt.has(id)) doneAt.set(id, order);
+  }
+  for (const { bucket, value, order } of history.puts)
+    if (bucket === "lane" && !doneAt.has(value as string)) doneAt.set(value as string, order);
+  for (const { bucket, value, order, atMs, node } of history.puts) {
+    if (bucket !== "checkpoint") continue;
+    const { replayFrom, nowMs } = positionOf(Buffer.from(value as Uint8Array).toString());
+    const undone = reference.expected.find(
+      (effect) =>
+        (effect.sequence < replayFrom || (effect.byDeadline && effect.atMs < nowMs)) &&
+        (doneAt.get(effect.id) ?? Number.POSITIVE_INFINITY) > order,
+    );
+    if (undone !== undefined) {
+      const when = seconds(undone.atMs - START_MS);
+      const what = `${node} wrote a checkpoint that continues at input ${replayFrom}, and the ${undone.kind} of ${when} was not performed yet`;
+      return { invariant: "3", what, atMs: atMs - START_MS };
+    }
+  }
+  return undefined;
+};
+
+/** One checkpoint of the history is read back and the rest of the log folded: nothing of what follows may differ. */
+export const restartIsReplay: Check = ({ product, finished, reference }) => {
+  const { history, plan, setup } = finished;
+  // As dear as all other checkers together, and as good on every third seed.
+  if (plan.seed % 3 !== 0) return undefined;
+  const checkpoints = history.puts.filter(({ bucket }) => bucket === "checkpoint");
+  const chosen = checkpoints[(plan.seed * 7) % Math.max(1, checkpoints.length)];
+  if (chosen === undefined) return undefined;
+  const state = product.decodeCheckpoint(Buffer.from(chosen.value as Uint8Array).toString(), setup);
+  if (state === undefined) return { invariant: "12", what: "a checkpoint cannot be read back", atMs: chosen.atMs - START_MS };
+  const { sequence, nowMs } = state;
+  const again: string[] = [];
+  for (const input of reference.inputs) {
+    if (input.kind === "clock" || input.sequence <= sequence) continue;
+    const { effects } = product.step(state, input);
+    if (effects.length > 0) again.push(...expectedOf(effects, input.sequence, input.storedAt).map(({ text }) => text));
+  }
+  const endMs = START_MS + finished.endMs;
+  again.push(
+    ...expectedOf(product.step(state, { kind: "clock", at: endMs }).effects, Number.POSITIVE_INFINITY, endMs).map(
+      ({ text }) => text,
+    ),
+  );
+  const whole = reference.expected
+    .filter((effect) => effect.sequence > sequence && !(effect.byDeadline && effect.atMs < nowMs))
+    .map(({ text }) => text);
+  const at = whole.findIndex((text, index) => text !== again[index]);
+  if (at < 0 && again.length === whole.length) return undefined;
+  const place = at < 0 ? whole.length : at;
+  const what = `continued from the checkpoint of ${seconds(chosen.atMs - START_MS)} the fold says ${cut(again[place], whole[place])} where it says ${cut(whole[place], again[place])} when it was never interrupted`;
+  return { invariant: "12", what, atMs: chosen.atMs - START_MS };
+};
+
+/** The part of a text that differs from the other. */
+function cut(text: string | undefined, other: string | undefined): string {
+  if (text === undefined) return "nothing";
+  let at = 0;
+  while (other !== undefined && at < text.length && text[at] === other[at]) at += 1;
+  return `…${text.slice(Math.max(0, at - 40), at + 80)}…`;
+}

@@ -1,0 +1,22 @@
+/** All checkers, in the order in which they are asked: what explains most comes first. */
+import { absenceIsNeverPass } from "./absence.ts";
+import type { Check } from "./check.ts";
+import { checkpointsFollowEffects, restartIsReplay } from "./checkpoint.ts";
+import { oneVerdictInEveryDialect } from "./dialects.ts";
+import { failsLatch, runsEnd } from "./latch.ts";
+import { collectorsLoseNothing, nothingFalls, onlyTheLeaderPerforms } from "./performers.ts";
+import { sameEffects, sameVerdicts } from "./same-log.ts";
+
+export const CHECKS: readonly Check[] = [
+  nothingFalls,
+  checkpointsFollowEffects,
+  absenceIsNeverPass,
+  failsLatch,
+  oneVerdictInEveryDialect,
+  onlyTheLeaderPerforms,
+  restartIsReplay,
+  sameVerdicts,
+  sameEffects,
+  runsEnd,
+  collectorsLoseNothing,
+];

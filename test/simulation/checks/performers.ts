@@ -1,0 +1,48 @@
+/** One performs, and nothing falls: effects are begun only by who holds the lease, collectors lose nothing while they live, and no evaluator gives up. */
+import { START_MS } from "../kernel.ts";
+import { collectorOf } from "../plan.ts";
+import type { Check } from "./check.ts";
+import { seconds } from "./check.ts";
+
+export const onlyTheLeaderPerforms: Check = ({ finished }) => {
+  const intruder = finished.history.begun.find(({ holder, leaseHolder }) => holder !== leaseHolder);
+  if (intruder === undefined) return undefined;
+  const atMs = intruder.atMs - START_MS;
+  const who = intruder.leaseHolder === "" ? "nobody" : intruder.leaseHolder;
+  return {
+    invariant: "lease",
+    what: `${intruder.holder} publishes ${intruder.subject} at ${seconds(atMs)} while ${who} holds the lease`,
+    atMs,
+  };
+};
+
+export const nothingFalls: Check = ({ finished }) => {
+  const fallen = finished.history.fatals.find(({ node }) => node.startsWith("evaluator"));
+  if (fallen === undefined) return undefined;
+  return { invariant: "fall", what: `${fallen.node} gave up: ${fallen.error}`, atMs: fallen.atMs };
+};
+
+/** What a collector makes in its last moments may still be on its way. */
+const LAST_MOMENTS_MS = 3_000;
+
+export const collectorsLoseNothing: Check = ({ finished }) => {
+  const { history, silentMs, plan } = finished;
+  const stored = new Set(history.stored.filter(({ stream }) => stream === "INPUTS").map(({ id }) => id));
+  for (const { name } of plan.gateways) {
+    const died = history.deaths.some(({ node, atMs }) => node === collectorOf(name) && atMs < silentMs);
+    // A disk that refused is left alone for ten seconds, which may be all that is left.
+    const diskFailed = plan.misfortunes.some(
+      (misfortune) =>
+        misfortune.kind === "broken-disk" &&
+        misfortune.node === collectorOf(name) &&
+        misfortune.atMs + misfortune.forMs > silentMs - 20_000,
+    );
+    if (died || diskFailed) continue;
+    for (const { signal, gateway, madeAtMs } of history.emitted.values()) {
+      if (gateway !== name || stored.has(signal.id) || madeAtMs > silentMs - LAST_MOMENTS_MS) continue;
+      const what = `the collector of ${name} lived all the time and lost signal ${signal.seq} (${signal.kind}, made at ${seconds(madeAtMs)})`;
+      return { invariant: "spool", what, atMs: madeAtMs };
+    }
+  }
+  return undefined;
+};

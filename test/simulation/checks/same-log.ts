@@ -1,0 +1,85 @@
+/** Invariant 5 and its end: what was published is what the log says, byte for byte, in order, nothing twice, nothing missing, whoever published it. */
+import { START_MS } from "../kernel.ts";
+import type { Case, Check, Finding } from "./check.ts";
+import { seconds } from "./check.ts";
+
+/** A deadline of the last moments may not have been told yet. */
+const LAST_MOMENTS_MS = 5_000;
+
+export const sameVerdicts: Check = ({ finished, reference, verdicts }) => {
+  const expected = reference.expected.filter(({ kind }) => kind === "verdict");
+  const seen = new Set<string>();
+  for (const [index, { body, text, storedAtMs, node }] of verdicts.entries()) {
+    const atMs = storedAtMs - START_MS;
+    if (seen.has(body.id)) return { invariant: "5", what: `${node} published verdict ${body.id} (of ${body.at}) twice`, atMs };
+    seen.add(body.id);
+    const wanted = expected[index];
+    if (wanted?.text === text) continue;
+    const known = expected.findIndex((other) => other.text === text);
+    if (known > index) {
+      const lost = known - index;
+      return { invariant: "5", what: `${lost} verdicts are missing before ${body.id} (of ${body.at}) from ${node}`, atMs };
+    }
+    return { invariant: "5", what: `${node} published ${difference(text, wanted?.text)}`, atMs };
+  }
+  const missing = expected[verdicts.length];
+  if (missing !== undefined && missing.atMs < START_MS + finished.endMs - LAST_MOMENTS_MS) {
+    return {
+      invariant: "5",
+      what: `the verdict of ${seconds(missing.atMs - START_MS)} was never published`,
+      atMs: finished.endMs,
+    };
+  }
+  return undefined;
+};
+
+function difference(text: string, wanted: string | undefined): string {
+  if (wanted === undefined) return `a verdict more than the log gives: ${text.slice(0, 200)}`;
+  let at = 0;
+  while (text[at] === wanted[at]) at += 1;
+  const from = Math.max(0, at - 60);
+  return `a verdict that the fold of the log does not give: …${text.slice(from, at + 60)}… where the log says …${wanted.slice(from, at + 60)}…`;
+}
+
+/** The same for incidents, dead letters, lane records and the demand: told once each, and none left out. */
+export const sameEffects: Check = ({ finished, reference }) => {
+  const lastMs = START_MS + finished.endMs - LAST_MOMENTS_MS;
+  for (const [kind, stream] of [
+    ["incident", "INCIDENTS"],
+    ["dead", "DEAD"],
+  ] as const) {
+    const stored = finished.history.stored.filter((record) => record.stream === stream && record.node.startsWith("evaluator"));
+    const told = new Set(stored.map(({ id }) => id));
+    if (told.size < stored.length) return { invariant: "5", what: `a message of ${stream} is there twice`, atMs: finished.endMs };
+    const expected = reference.expected.filter((effect) => effect.kind === kind);
+    const missing = expected.find(({ id, atMs }) => !told.has(id) && atMs < lastMs);
+    if (missing !== undefined)
+      return { invariant: "5", what: `never told: ${missing.text.slice(0, 200)}`, atMs: missing.atMs - START_MS };
+    const known = new Set(expected.map(({ id }) => id));
+    const extra = stored.find(({ id }) => !known.has(id!));
+    if (extra !== undefined)
+      return {
+        invariant: "5",
+        what: `told, and the log does not say so: ${extra.data.slice(0, 200)}`,
+        atMs: extra.atMs - START_MS,
+      };
+  }
+  return lastLane(finished, reference);
+};
+
+function lastLane(finished: Case["finished"], reference: Case["reference"]): Finding | undefined {
+  if (finished.demand === undefined) return undefined;
+  const lastMs = START_MS + finished.endMs - LAST_MOMENTS_MS;
+  const records = reference.expected.filter(({ kind }) => kind === "lane");
+  const put = finished.history.puts.findLast(({ bucket }) => bucket === "lane");
+  const place = records.findIndex(({ text }) => text === put?.value);
+  const atMs = finished.endMs;
+  if (put !== undefined && place < 0)
+    return { invariant: "5", what: `a lane record that the log does not give: ${String(put.value)}`, atMs };
+  const next = records[place + 1];
+  if (next !== undefined && next.atMs < lastMs)
+    return { invariant: "5", what: `the lane record of ${next.atMs} was never written`, atMs };
+  const depth = put === undefined ? 0 : (JSON.parse(put.value as string) as { depth: number }).depth;
+  if (finished.demand === depth) return undefined;
+  return { invariant: "5", what: `KEDA sees ${finished.demand} jobs waiting, the lane record says ${depth}`, atMs };
+}

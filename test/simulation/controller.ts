@@ -1,0 +1,140 @@
+/**
+ * Controllers as the shim meets them. Flagger: gates, queries and events in the order in which it uses them, every two seconds; a call
+ * that fails is a refusal. Argo Rollouts: one measurement after another. Both are patient and both give up.
+ */
+import type { CallerClass } from "@aviary/shared/contract/fleet.ts";
+import type { History } from "./history.ts";
+import { packOf, type RevisionPlan } from "./plan.ts";
+import type { Answer } from "./shim-node.ts";
+import { CANARY } from "./shim-node.ts";
+
+export interface ControllerWorld {
+  readonly history: History;
+  /** Milliseconds since the beginning. */
+  nowMs(): number;
+  sleep(ms: number): Promise<void>;
+  /** Asks the shim; undefined when nobody answers in time. */
+  ask(caller: CallerClass, path: string, query: string, body: string): Promise<Answer | undefined>;
+  say(text: string): void;
+  /** The controller has begun with a revision, or has come to its end. */
+  onOutcome(revision: RevisionPlan, outcome: "succeeded" | "failed"): void;
+}
+
+const INTERVAL_MS = 2_000;
+const WEIGHTS = [10, 30, 50];
+/** Failed checks that make Flagger roll back. */
+const THRESHOLD = 5;
+
+/** Lives as long as the simulation. */
+export async function runFlagger(world: ControllerWorld, revisions: readonly RevisionPlan[]): Promise<void> {
+  for (let index = 0; index < revisions.length; index++) {
+    const revision = revisions[index]!;
+    const next = revisions[index + 1]?.atMs ?? Number.POSITIVE_INFINITY;
+    if (world.nowMs() < revision.atMs) await world.sleep(revision.atMs - world.nowMs());
+    const outcome = await analyse(world, revision, next);
+    if (outcome !== undefined) world.onOutcome(revision, outcome);
+  }
+}
+
+/** One revision, from confirm-rollout to its end; undefined when the next revision came in between. */
+async function analyse(
+  world: ControllerWorld,
+  revision: RevisionPlan,
+  untilMs: number,
+): Promise<"succeeded" | "failed" | undefined> {
+  const pack = revision.announcesPack && revision.packAfterMs !== undefined ? { skill_hash: packOf(revision) } : {};
+  const metadata = { revision: revision.name, ...pack };
+  const hook = (phase: string, more: object = {}): string =>
+    JSON.stringify({ ...CANARY, phase, checksum: `sum-${revision.name}`, metadata: { ...metadata, ...more } });
+  const gate = async (name: string, phase: string): Promise<boolean> => {
+    const answer = await world.ask("flagger", `/flagger/gate/${name}`, "", hook(phase));
+    world.say(
+      `flagger  gate ${name} (${revision.name}): ${answer === undefined ? "no answer" : `${answer.status} ${answer.body.trim()}`}`,
+    );
+    return answer?.status === 200;
+  };
+  const event = async (phase: string, eventMessage: string): Promise<void> => {
+    const more = { eventMessage, eventType: "Normal", timestamp: String(world.nowMs()) };
+    const answer = await world.ask("flagger", "/flagger/events", "", hook(phase, more));
+    world.say(`flagger  event ${eventMessage}: ${answer?.status ?? "no answer"}`);
+  };
+  const rollBack = async (): Promise<"failed"> => {
+    await event("Failed", "Canary failed! Scaling down payments-gateway.prod");
+    await gate("post-rollout", "Failed");
+    return "failed";
+  };
+  const measure = async (): Promise<boolean> => {
+    const query = `query=${encodeURIComponent(`aviary_verdict{namespace="${CANARY.namespace}",canary="${CANARY.name}"}`)}`;
+    const answer = await world.ask("flagger", "/flagger/api/v1/query", query, "");
+    const value = /"value":\[\d+,"([^"]*)"\]/.exec(answer?.body ?? "")?.[1];
+    world.say(`flagger  measured ${value ?? "nothing"}`);
+    return Number(value ?? 0) >= 0.5;
+  };
+
+  let isStarted = false;
+  let step = 0;
+  let failed = 0;
+  for (; world.nowMs() < untilMs; await world.sleep(INTERVAL_MS)) {
+    if (!isStarted) {
+      if (!(await gate("confirm-rollout", "Waiting"))) continue;
+      if (!(await gate("pre-rollout", "Progressing"))) {
+        failed += 1;
+        if (failed >= THRESHOLD) return rollBack();
+        continue;
+      }
+      isStarted = true;
+      await event("Progressing", "Starting canary analysis for payments-gateway.prod");
+      continue;
+    }
+    if ((await gate("rollback", "Progressing")) || failed >= THRESHOLD) return rollBack();
+    if (step < WEIGHTS.length) {
+      if (!(await gate("confirm-traffic-increase", "Progressing"))) continue;
+      if (step > 0 && !(await gate("rollout", "Progressing"))) {
+        failed += 1;
+        continue;
+      }
+      if (step > 0 && !(await measure())) {
+        failed += 1;
+        continue;
+      }
+      await event("Progressing", `Advance payments-gateway.prod canary weight ${WEIGHTS[step]}`);
+      step += 1;
+      continue;
+    }
+    if (!(await measure())) {
+      failed += 1;
+      continue;
+    }
+    if (!(await gate("confirm-promotion", "WaitingPromotion"))) continue;
+    await event("Promoting", "Advance payments-gateway.prod primary weight 100");
+    await event("Succeeded", "Promotion completed! Scaling down payments-gateway.prod");
+    await gate("post-rollout", "Succeeded");
+    return "succeeded";
+  }
+  return undefined;
+}
+
+/** Measurements until one fails, enough passed, or the next revision comes. */
+export async function runRollouts(world: ControllerWorld, revisions: readonly RevisionPlan[]): Promise<void> {
+  for (let index = 0; index < revisions.length; index++) {
+    const revision = revisions[index]!;
+    const next = revisions[index + 1]?.atMs ?? Number.POSITIVE_INFINITY;
+    if (world.nowMs() < revision.atMs) await world.sleep(revision.atMs - world.nowMs());
+    let passed = 0;
+    for (; world.nowMs() < next; await world.sleep(INTERVAL_MS)) {
+      const query = `namespace=${CANARY.namespace}&rollout=${CANARY.name}&revision=${revision.name}`;
+      const answer = await world.ask("rollouts", "/rollouts/analysis", query, "");
+      const verdict = /"verdict":"(pass|hold|fail)"/.exec(answer?.body ?? "")?.[1];
+      world.say(`rollouts measured ${verdict ?? "nothing"} of ${revision.name}`);
+      if (verdict === "fail") {
+        world.onOutcome(revision, "failed");
+        break;
+      }
+      if (verdict === "pass") passed += 1;
+      if (passed >= 5) {
+        world.onOutcome(revision, "succeeded");
+        break;
+      }
+    }
+  }
+}

@@ -1,0 +1,138 @@
+/** A Mac: the truth about its gateway, and the collector that reports it through the real envelope and the real outbox. */
+import type { SignalBody } from "@aviary/shared/contract/signal.ts";
+import type { SignalKind } from "@aviary/shared/contract/subjects.ts";
+import { signalSubject } from "@aviary/shared/contract/subjects.ts";
+import * as histogram from "@aviary/shared/histogram.ts";
+import type { Clock } from "@aviary/shared/shell/clock.ts";
+import { silentLogger } from "@aviary/shared/shell/logger.ts";
+import { collectorBoot, makeSignal } from "../../services/collector/src/core/envelope.ts";
+import { gridAfter, gridBefore, phaseMs, type Tick, tickAt } from "../../services/collector/src/core/schedule.ts";
+import { openOutbox } from "../../services/collector/src/spool/outbox.ts";
+import { type Disk, openDisk } from "./disk.ts";
+import type { History } from "./history.ts";
+import type { Kernel, Life } from "./kernel.ts";
+import type { createNodeBus } from "./network.ts";
+import type { GatewayPlan } from "./plan.ts";
+import type { Random } from "./random.ts";
+
+export const FLEET = "payments";
+export const LANE = "build-az-a";
+export const HTTP_PERIOD_MS = 2_000;
+const SLOW_PERIOD_MS = 4_000;
+const FRAGMENT = "f".repeat(64);
+const EARLY_MS = 20;
+
+/** What the gateway is really like; the world changes it. */
+export interface Truth {
+  version: string;
+  pack: string;
+  errorShare: number;
+  latencyMs: number;
+  health: SignalBody<"health">["state"];
+  diskUsedRatio: number;
+  doctorError: boolean;
+  queueDepth: number;
+}
+
+export interface CollectorOptions {
+  readonly kernel: Kernel;
+  readonly life: Life;
+  readonly clock: Clock;
+  readonly bus: ReturnType<typeof createNodeBus>;
+  readonly disk: Disk;
+  readonly random: Random;
+  readonly history: History;
+  readonly gateway: GatewayPlan;
+  readonly truth: Truth;
+  /** One gateway reports the lane's depth. */
+  readonly reportsLane: boolean;
+  readonly sendsDoctor: boolean;
+}
+
+/** Starts a collector's life; the answer ends it in good order. */
+export function startCollectorNode(options: CollectorOptions): () => Promise<void> {
+  const { kernel, life, clock, bus, disk, random, history, gateway, truth } = options;
+  const boot = collectorBoot(clock.now(), hex16(random));
+  const ref = { az: gateway.az, fleet: FLEET, gateway: gateway.name };
+  const sender = { gateway: ref, slice: gateway.slice, boot, fragmentHash: FRAGMENT };
+  const outbox = openOutbox({
+    bus,
+    clock,
+    random: random.next,
+    log: silentLogger,
+    openSpool: async () => openDisk(disk, kernel, life),
+  });
+  const phase = phaseMs(gateway.name, HTTP_PERIOD_MS);
+  let seq = 0;
+  let ticks = 0;
+  let previousAt = clock.now();
+
+  const say = (kind: SignalKind, tick: Tick, body: SignalBody<SignalKind>): void => {
+    seq += 1;
+    const facts = { gatewayVersion: truth.version, skillHash: truth.pack };
+    const signal = makeSignal(sender, facts, seq, kind, tick, body);
+    history.emitted.set(signal.id, { signal, gateway: gateway.name, madeAtMs: kernel.nowMs, observedAtMs: tick.at });
+    outbox.take({ subject: signalSubject(ref, kind), id: signal.id, data: JSON.stringify(signal) });
+  };
+
+  const report = (atMs: number): void => {
+    const tick: Tick = { at: atMs, periodMs: HTTP_PERIOD_MS };
+    const isSlowTick = ticks % (SLOW_PERIOD_MS / HTTP_PERIOD_MS) === 0;
+    ticks += 1;
+    say("health", tick, healthOf(truth));
+    if (truth.health === "up") {
+      const covered = tickAt(atMs, previousAt, HTTP_PERIOD_MS);
+      say("http", covered, trafficOf(gateway, truth, covered.periodMs));
+    } else {
+      say("http", tick, trafficOf({ ...gateway, requests: 0 }, truth, HTTP_PERIOD_MS));
+    }
+    previousAt = atMs;
+    const slow: Tick = { at: atMs, periodMs: SLOW_PERIOD_MS };
+    if (isSlowTick) say("disk", slow, { used_ratio: truth.diskUsedRatio, total_bytes: 2e12, tier: "2TB", writable: true });
+    if (isSlowTick && options.sendsDoctor) say("doctor", slow, doctorOf(truth));
+    if (options.reportsLane) say("queue", tick, { lane: LANE, role: "build", depth: truth.queueDepth });
+  };
+
+  const arm = (): void => {
+    const now = clock.now();
+    clock.setTimer(gridAfter(now + EARLY_MS, HTTP_PERIOD_MS, phase) - now, () => {
+      arm();
+      report(gridBefore(clock.now() + EARLY_MS, HTTP_PERIOD_MS, phase));
+    });
+  };
+  arm();
+  return () => outbox.close(1_000);
+}
+
+/** 64 random bits as hex. */
+function hex16(random: Random): string {
+  return Array.from({ length: 4 }, () => random.whole(0, 0xffff).toString(16).padStart(4, "0")).join("");
+}
+
+function healthOf(truth: Truth): SignalBody<"health"> {
+  const isUp = truth.health === "up";
+  return { state: truth.health, failing: [], suppressed: [], uptime_ms: 600_000, warm: true, worker_reachable: isUp };
+}
+
+function doctorOf(truth: Truth): SignalBody<"doctor"> {
+  const errors = truth.doctorError ? [{ check_id: "state-volume", severity: "error", message: "is not what it was" }] : [];
+  return { deep: false, checks_run: 8, errors, warnings: [], new_vs_baseline: errors, unknown: false };
+}
+
+const latencies = new Map<string, SignalBody<"http">["latency"]>();
+
+function trafficOf(gateway: GatewayPlan, truth: Truth, periodMs: number): SignalBody<"http"> {
+  const requests = Math.round((gateway.requests * periodMs) / HTTP_PERIOD_MS);
+  const key = `${requests}|${truth.latencyMs}`;
+  let latency = latencies.get(key);
+  if (latency === undefined) {
+    const made = histogram.create();
+    if (requests > 0) {
+      histogram.insert(made, truth.latencyMs, requests - Math.floor(requests / 10));
+      histogram.insert(made, truth.latencyMs * 1.4, Math.floor(requests / 10));
+    }
+    latency = histogram.toWire(made);
+    latencies.set(key, latency);
+  }
+  return { source: "access-log", requests, errors_5xx: Math.round(requests * truth.errorShare), latency };
+}

@@ -1,0 +1,67 @@
+/** The way of stored messages from the broker to one follower. */
+import type { Kernel, Life } from "./kernel.ts";
+import type { Link } from "./link.ts";
+
+export interface Line {
+  push(fn: () => void): void;
+  pause(): void;
+  resume(): void;
+  end(): void;
+  /** Resolves when everything that was on its way when `promise` resolved has been delivered. */
+  behind(promise: Promise<void>): Promise<void>;
+}
+
+/** While the link is cut it is looked this often whether it is whole again. */
+const LOOK_MS = 200;
+
+/** What the broker hands to one follower, on its way: in order, in batches, later, and not while the link is cut. */
+export function createLine(kernel: Kernel, life: Life, link: Link, delayMs: () => number): Line {
+  let waiting: (() => void)[] = [];
+  let travelling = false;
+  let paused = false;
+  let ended = false;
+  const deliver = (): void => {
+    travelling = false;
+    if (link.cut !== "none") {
+      setOff();
+      return;
+    }
+    const batch = waiting;
+    waiting = [];
+    for (let index = 0; index < batch.length && !ended; index++) {
+      if (paused) {
+        waiting = [...batch.slice(index), ...waiting];
+        return;
+      }
+      batch[index]!();
+    }
+  };
+  const setOff = (): void => {
+    if (travelling || paused || waiting.length === 0) return;
+    travelling = true;
+    // While the link is cut nothing moves: look again when it may be whole.
+    kernel.after(link.cut === "none" ? delayMs() : LOOK_MS, life, deliver);
+  };
+  return {
+    push(fn: () => void) {
+      if (ended) return;
+      waiting.push(fn);
+      setOff();
+    },
+    end() {
+      ended = true;
+      waiting = [];
+    },
+    pause() {
+      paused = true;
+    },
+    resume() {
+      paused = false;
+      setOff();
+    },
+    /** Resolves when everything that was on its way when `promise` resolved has been delivered. */
+    behind(promise: Promise<void>): Promise<void> {
+      return promise.then(() => new Promise((resolve) => this.push(resolve)));
+    },
+  };
+}

@@ -1,0 +1,27 @@
+/** What lies between one node and the broker, whichever life the node is in. */
+
+export interface LinkPlan {
+  /** Probability that one packet is lost. */
+  readonly loss: number;
+  /** Probability that one packet is slow, and how slow at most, milliseconds. */
+  readonly slow: number;
+  readonly slowMs: number;
+  /** Probability that a write arrives twice. */
+  readonly duplicate: number;
+  /** Probability that the broker has forgotten the id of a signal that arrives twice, as it does after its duplicate window. */
+  readonly forget: number;
+}
+
+export const GOOD_LINK: LinkPlan = { loss: 0, slow: 0, slowMs: 0, duplicate: 0, forget: 0 };
+
+export interface Link {
+  readonly node: string;
+  plan: LinkPlan;
+  /** Known: the client sees that it is not connected. Silent: it believes that it is, and nothing arrives. */
+  cut: "none" | "known" | "silent";
+  readonly onChange: Set<() => void>;
+}
+
+export function createLink(node: string, plan: LinkPlan): Link {
+  return { node, plan, cut: "none", onChange: new Set() };
+}

@@ -1,0 +1,69 @@
+/** `npm run sim -- --seeds 10000 --from 0`: runs many simulated worlds and says which seeds break what. One seed alone also shows its history. */
+import { availableParallelism } from "node:os";
+import { parseArgs } from "node:util";
+import { runSeeds } from "./pool.ts";
+import { loadProduct } from "./product.ts";
+import { explain, runSeed } from "./seed.ts";
+
+const USAGE = "npm run sim -- [--seeds <how many, 1000>] [--from <first seed, 0>] [--threads <how many, one a core>]";
+const MOST_EXPLAINED = 5;
+
+function wholeNumber(name: string, text: string | undefined, otherwise: number): number {
+  if (text === undefined) return otherwise;
+  if (!/^\d{1,9}$/.test(text)) throw new RangeError(`--${name} ${text}: expected a whole number\n${USAGE}`);
+  return Number(text);
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: { seeds: { type: "string" }, from: { type: "string" }, threads: { type: "string" } },
+  });
+  const seeds = wholeNumber("seeds", values.seeds, 1_000);
+  const from = wholeNumber("from", values.from, 0);
+  const threads = Math.max(1, wholeNumber("threads", values.threads, availableParallelism()));
+  if (seeds === 1) return one(from);
+  const startedAt = performance.now();
+  let told = 0;
+  const { failures, counts, ran } = await runSeeds({
+    from,
+    seeds,
+    threads,
+    stopsAtFirst: false,
+    onProgress: (done) => {
+      if (done - told < 1_000) return;
+      told = done;
+      console.log(`${done} of ${seeds}`);
+    },
+  });
+  const tookS = (performance.now() - startedAt) / 1_000;
+  console.log(
+    `${ran} worlds in ${tookS.toFixed(0)} s (${((tookS * 1_000) / ran).toFixed(1)} ms each, ${threads} threads). What befell them:`,
+  );
+  for (const [what, number] of [...counts].sort()) console.log(`  ${String(number).padStart(9)}  ${what}`);
+  const product = failures.length > 0 ? await loadProduct() : undefined;
+  for (const { seed } of failures.slice(0, MOST_EXPLAINED)) console.log(`\n${await explain(product!, seed)}`);
+  if (failures.length > MOST_EXPLAINED) {
+    const rest = failures.slice(MOST_EXPLAINED, MOST_EXPLAINED + 50).map(({ seed }) => seed);
+    console.log(`\nand ${failures.length - MOST_EXPLAINED} more: seeds ${rest.join(", ")}`);
+  }
+  console.log(failures.length === 0 ? "Nothing broke." : `${failures.length} of ${ran} seeds broke something.`);
+  return failures.length === 0 ? 0 : 1;
+}
+
+/** One seed: its whole history, and what the checkers say. */
+async function one(seed: number): Promise<number> {
+  const product = await loadProduct();
+  const { findings, trace } = await runSeed(product, seed, true);
+  for (const line of trace ?? []) console.log(line);
+  if (findings.length === 0) console.log(`seed ${seed}: nothing broke.`);
+  else console.log(`\n${await explain(product, seed)}`);
+  return findings.length === 0 ? 0 : 1;
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  const isUsage = error instanceof RangeError || (error as NodeJS.ErrnoException).code?.startsWith("ERR_PARSE_ARGS");
+  console.error(isUsage ? (error as Error).message : error);
+  process.exitCode = isUsage ? 2 : 1;
+}

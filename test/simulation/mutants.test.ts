@@ -1,0 +1,44 @@
+/** The checkers bite: every fault of `mutants.ts`, written into a copy of the product, is caught by the simulation, and by the checker that is meant to. */
+import assert from "node:assert/strict";
+import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { MUTANTS, type Mutant } from "./mutants.ts";
+import { runSeeds } from "./pool.ts";
+import { SOURCE } from "./product.ts";
+
+/** Inside the project, so that packages are found, and where nothing is ever committed. */
+const COPIES = fileURLToPath(new URL("../../.aviary/mutants", import.meta.url));
+const WITHIN = 1_000;
+
+/** A copy of the product with the fault in it. */
+function write(mutant: Mutant): string {
+  const root = join(COPIES, mutant.name);
+  rmSync(root, { recursive: true, force: true });
+  cpSync(SOURCE, root, { recursive: true });
+  const path = join(root, mutant.file);
+  const text = readFileSync(path, "utf8");
+  const matches = text.split(mutant.from).length - 1;
+  assert.equal(matches, 1, `${mutant.file} holds the text of ${mutant.name} ${matches} times, not once: write the mutant anew`);
+  writeFileSync(
+    path,
+    text.replace(mutant.from, () => mutant.to),
+  );
+  return root;
+}
+
+describe("every fault that is written into the product is caught", { concurrency: 2 }, () => {
+  for (const mutant of MUTANTS) {
+    it(`${mutant.name} (invariant ${mutant.caughtBy})`, async (t) => {
+      const root = write(mutant);
+      const { failures, ran } = await runSeeds({ from: 0, seeds: WITHIN, threads: 1, root, stopsAtFirst: true });
+      rmSync(root, { recursive: true, force: true });
+      const first = failures[0];
+      assert.ok(first !== undefined, `not caught in ${ran} seeds`);
+      const caughtBy = new Set(failures.flatMap(({ findings }) => findings.map(({ invariant }) => invariant)));
+      t.diagnostic(`seed ${first.seed}, by ${[...caughtBy].join(", ")}: ${first.findings[0]!.what}`);
+      assert.ok(caughtBy.has(mutant.caughtBy), `caught by ${[...caughtBy].join(", ")}, not by the checker of ${mutant.caughtBy}`);
+    });
+  }
+});

@@ -1,0 +1,169 @@
+/**
+ * Faults that somebody could write into the product: each is one replacement in the text of one file, and each must be caught by the
+ * simulation. `caughtBy` names the invariant whose checker is expected to notice it first or among others.
+ */
+export interface Mutant {
+  readonly name: string;
+  /** Below services/evaluator/src. */
+  readonly file: string;
+  readonly from: string;
+  readonly to: string;
+  readonly caughtBy: string;
+}
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: "checkpoint-while-effects-wait",
+    file: "io/perform.ts",
+    from: "if (checkpointDue && queue.length === 0) {",
+    to: "if (checkpointDue) {",
+    caughtBy: "3",
+  },
+  {
+    name: "failed-effect-given-up",
+    file: "io/perform.ts",
+    from: "if (!isRetryable(error) || attempt >= MAX_ATTEMPTS) throw error;",
+    to: "return;",
+    caughtBy: "3",
+  },
+  {
+    name: "conditions-ignored",
+    file: "core/verdict.ts",
+    from: "[...changed(releaseChanged), ...conditions.holds, ",
+    to: "[...changed(releaseChanged), ",
+    caughtBy: "4",
+  },
+  {
+    name: "incomplete-window-taken",
+    file: "core/window.ts",
+    from: "complete: gaps.length === 0,",
+    to: "complete: true,",
+    caughtBy: "4",
+  },
+  {
+    name: "holes-forgotten-at-once",
+    file: "core/sequence.ts",
+    from: "if (hole.afterMs < endMs && hole.beforeMs >= startMs) {",
+    to: "if (hole.afterMs > endMs) {",
+    caughtBy: "4",
+  },
+  {
+    name: "restart-of-a-collector-unnoticed",
+    file: "core/sequence.ts",
+    from: "  for (const lost of track.lost) {\n    if (lost.afterMs < endMs",
+    to: "  for (const lost of []as LostTime[]) {\n    if (lost.afterMs < endMs",
+    caughtBy: "4",
+  },
+  {
+    name: "duplicates-counted",
+    file: "core/sequence.ts",
+    from: 'return fill(entry, seq) ? "new" : "duplicate";',
+    to: 'fill(entry, seq);\n  return "new";',
+    caughtBy: "4",
+  },
+  {
+    name: "late-by-arrival",
+    file: "io/deadline-watch.ts",
+    from: "state.sequence < lastSequence",
+    to: "state.sequence < 0 * lastSequence",
+    caughtBy: "5",
+  },
+  {
+    name: "deadlines-by-the-clock-only",
+    file: "core/step.ts",
+    from: "  if (input.storedAt > state.nextDeadlineMs) fireDeadlines(state, input.storedAt, effects);\n",
+    to: "",
+    caughtBy: "5",
+  },
+  {
+    name: "verdict-of-the-last-instant-skipped",
+    file: "io/perform.ts",
+    from: "if (batch.atMs < done.beforeMs) return true;",
+    to: "if (batch.atMs <= done.beforeMs + 2_000) return true;",
+    caughtBy: "5",
+  },
+  {
+    name: "one-input-left-out-after-a-restart",
+    file: "evaluator.ts",
+    from: "from: { sequence: state.sequence + 1 },",
+    to: "from: { sequence: state.sequence + (state.sequence > 0 ? 2 : 1) },",
+    caughtBy: "5",
+  },
+  {
+    name: "latch-forgotten",
+    file: "core/verdict.ts",
+    from: "if (run?.latch) return {",
+    to: "if (run?.latch && run.latch.verdictId === null) return {",
+    caughtBy: "9",
+  },
+  {
+    name: "rollback-on-hold",
+    file: "shim/gates.ts",
+    from: 'return facts.verdict === "fail" ? yes(',
+    to: 'return facts.verdict !== "pass" ? yes(',
+    caughtBy: "9",
+  },
+  {
+    name: "confirm-promotion-on-fail",
+    file: "shim/gates.ts",
+    from: 'if (facts.verdict === "fail") return no(',
+    to: 'if (facts.verdict === "fail" && gate !== "confirm-rollout") return no(',
+    caughtBy: "9",
+  },
+  {
+    name: "a-dialect-with-a-memory",
+    file: "shim/routes/prometheus.ts",
+    from: "const { body } = answerFor(found, () => ({ revision: undefined, unseen: false }), context).answer;",
+    to: "const { body } = ((place as { kept?: ReturnType<typeof answerFor> }).kept ??= answerFor(found, () => ({ revision: undefined, unseen: false }), context)).answer;",
+    caughtBy: "11",
+  },
+  {
+    name: "stale-verdicts-told",
+    file: "shim/answers.ts",
+    from: "if (!(nowMs <= validUntilMs)) {",
+    to: "if (validUntilMs < 0) {",
+    caughtBy: "4",
+  },
+  {
+    name: "holes-not-in-the-checkpoint",
+    file: "core/checkpoint.ts",
+    from: "copy[key] = JSON_PARTS.has(key) ?",
+    to: 'copy[key] = key === "holes" ? [] : JSON_PARTS.has(key) ?',
+    caughtBy: "12",
+  },
+  {
+    name: "latch-not-in-the-checkpoint",
+    file: "core/checkpoint.ts",
+    from: "copy[key] = JSON_PARTS.has(key) ?",
+    to: 'copy[key] = key === "latch" ? null : JSON_PARTS.has(key) ?',
+    caughtBy: "12",
+  },
+  {
+    name: "pending-without-end",
+    file: "core/run.ts",
+    from: "else if (atMs >= run.sinceMs + setup.policy.maxPendingMs) incidents",
+    to: "else if (atMs < 0) incidents",
+    caughtBy: "13",
+  },
+  {
+    name: "failed-without-end",
+    file: "core/run.ts",
+    from: "} else if (atMs >= run.sinceMs + setup.policy.maxRunMs)\n",
+    to: "} else if (atMs < 0)\n",
+    caughtBy: "13",
+  },
+  {
+    name: "lease-not-asked",
+    file: "evaluator.ts",
+    from: "allowed: () => lease.held(),",
+    to: "allowed: () => true,",
+    caughtBy: "lease",
+  },
+  {
+    name: "lease-taken-early",
+    file: "io/lease.ts",
+    from: "export const LEASE_FREE_MS = 4_000;",
+    to: "export const LEASE_FREE_MS = 2_000;",
+    caughtBy: "lease",
+  },
+];

@@ -1,0 +1,181 @@
+/** Nodes and their lives: what starts, dies, pauses, is cut off and has its clock set. */
+import type { History } from "./history.ts";
+import { count } from "./history.ts";
+import { clockOf, type Kernel, type Life } from "./kernel.ts";
+import { createLink, GOOD_LINK, type Link, type LinkPlan } from "./link.ts";
+import { createNodeBus } from "./network.ts";
+import type { Random } from "./random.ts";
+
+/** What runs in one life. */
+export interface Service {
+  /** Ends in good order, as after SIGTERM. */
+  close(): Promise<void>;
+}
+
+export interface NodeContext {
+  readonly life: Life;
+  readonly clock: ReturnType<typeof clockOf>;
+  readonly bus: ReturnType<typeof createNodeBus>;
+  /** The process falls by itself; its supervisor starts another a second later. */
+  readonly fall: (error: unknown) => void;
+}
+
+export interface Node {
+  readonly name: string;
+  readonly life: Life | undefined;
+  start(): void;
+  /** Dies now, and is started again after `downMs`, if that is finite. */
+  kill(downMs: number, why: string): void;
+  /** Ends in good order, and is started again `downMs` after that. */
+  restart(downMs: number): void;
+  pause(forMs: number): void;
+  cut(forMs: number, isSilent: boolean): void;
+  stepClock(byMs: number): void;
+  /** Dies when the broker stores its n-th write from now on. */
+  dieOnWrite(nth: number, downMs: number): void;
+  /** Whole again: running, connected; the clock stays as it is. */
+  heal(): void;
+}
+
+export interface NodesOptions {
+  readonly kernel: Kernel;
+  readonly broker: Parameters<typeof createNodeBus>[0]["broker"];
+  readonly random: Random;
+  readonly history: History;
+}
+
+const RESTART_AFTER_FALL_MS = 1_000;
+const GRACEFUL_MS = 5_000;
+
+export function createNode(
+  { kernel, broker, random, history }: NodesOptions,
+  name: string,
+  linkPlan: LinkPlan,
+  run: (context: NodeContext) => Service,
+): Node {
+  const link: Link = createLink(name, linkPlan);
+  let life: Life | undefined;
+  let service: Service | undefined;
+  let lives = 0;
+  let wallOffsetMs = 0;
+  let writesLeft = Number.POSITIVE_INFINITY;
+  let downAfterWriteMs = 0;
+  let cutNumber = 0;
+
+  const trace = (text: string): void => {
+    history.trace?.push(`${(kernel.nowMs / 1000).toFixed(3).padStart(8)} ${name} ${text}`);
+  };
+  const setCut = (cut: Link["cut"]): void => {
+    link.cut = cut;
+    for (const listener of [...link.onChange]) listener();
+  };
+
+  const node: Node = {
+    name,
+    get life() {
+      return life;
+    },
+    start() {
+      if (life !== undefined) return;
+      lives += 1;
+      const born: Life = {
+        node: name,
+        number: lives,
+        bornMs: kernel.nowMs,
+        alive: true,
+        paused: false,
+        held: [],
+        wallOffsetMs: () => wallOffsetMs,
+        onDeath: [],
+      };
+      life = born;
+      trace("starts");
+      const bus = createNodeBus({
+        kernel,
+        broker,
+        link,
+        life: born,
+        random,
+        history,
+        onWritten: () => {
+          if (!born.alive) return;
+          writesLeft -= 1;
+          if (writesLeft <= 0) node.kill(downAfterWriteMs, "dies as the broker stores what it wrote");
+        },
+      });
+      const fall = (error: unknown): void => {
+        if (!born.alive) return;
+        history.fatals.push({ atMs: kernel.nowMs, node: name, error });
+        node.kill(RESTART_AFTER_FALL_MS, `falls: ${(error as Error).message}`);
+      };
+      service = run({ life: born, clock: clockOf(kernel, born), bus, fall });
+    },
+    kill(downMs, why) {
+      if (life === undefined) return;
+      trace(why);
+      count(history, `${name.split("-")[0]} died`);
+      history.deaths.push({ atMs: kernel.nowMs, node: name });
+      const dying = life;
+      life = undefined;
+      service = undefined;
+      writesLeft = Number.POSITIVE_INFINITY;
+      dying.alive = false;
+      dying.held.length = 0;
+      for (const end of dying.onDeath.splice(0)) end();
+      if (Number.isFinite(downMs)) kernel.after(downMs, undefined, () => node.start());
+    },
+    restart(downMs) {
+      const ending = life;
+      if (ending === undefined || service === undefined) return;
+      trace("is asked to stop");
+      const done = (): void => {
+        if (life === ending) node.kill(downMs, "has stopped");
+      };
+      const closing = service;
+      // Asked inside the process: not while it is paused.
+      kernel.after(0, ending, () => void closing.close().then(done, done));
+      kernel.after(GRACEFUL_MS, undefined, done);
+    },
+    pause(forMs) {
+      const paused = life;
+      if (paused === undefined || paused.paused) return;
+      trace(`is paused for ${forMs} ms`);
+      count(history, `${name.split("-")[0]} paused`);
+      paused.paused = true;
+      kernel.after(forMs, undefined, () => {
+        if (!paused.alive || !paused.paused) return;
+        trace("wakes up");
+        kernel.wake(paused);
+      });
+    },
+    cut(forMs, isSilent) {
+      trace(`is cut off for ${forMs} ms${isSilent ? ", and does not know" : ""}`);
+      count(history, `${name.split("-")[0]} cut`);
+      cutNumber += 1;
+      const mine = cutNumber;
+      setCut(isSilent ? "silent" : "known");
+      kernel.after(forMs, undefined, () => {
+        if (mine !== cutNumber || link.cut === "none") return;
+        trace("is connected again");
+        setCut("none");
+      });
+    },
+    stepClock(byMs) {
+      trace(`has its clock set by ${byMs} ms`);
+      count(history, "clock step");
+      wallOffsetMs += byMs;
+    },
+    dieOnWrite(nth, downMs) {
+      writesLeft = nth;
+      downAfterWriteMs = downMs;
+    },
+    heal() {
+      writesLeft = Number.POSITIVE_INFINITY;
+      link.plan = GOOD_LINK;
+      if (link.cut !== "none") setCut("none");
+      if (life?.paused) kernel.wake(life);
+      node.start();
+    },
+  };
+  return node;
+}

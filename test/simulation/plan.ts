@@ -1,0 +1,251 @@
+/**
+ * One seed as data: the fleet and its policy, what happens to the release under test, and what befalls the nodes. Each seed switches on
+ * its own few kinds of misfortune, so that some worlds see many of one kind and some see none at all.
+ */
+import type { PolicyFile } from "@aviary/shared/contract/policy.ts";
+import type { Slice } from "@aviary/shared/contract/run.ts";
+import { GOOD_LINK, type LinkPlan } from "./link.ts";
+import { createRandom, type Random } from "./random.ts";
+
+export interface GatewayPlan {
+  readonly name: string;
+  readonly az: string;
+  readonly slice: Slice;
+  readonly requests: number;
+}
+
+/** What goes wrong with the machines under test, as opposed to the nodes of Aviary. */
+export type Trouble = "none" | "errors" | "latency" | "disk" | "down" | "environment" | "odd-release" | "doctor" | "queue";
+
+export interface RevisionPlan {
+  readonly name: string;
+  readonly atMs: number;
+  /** When the canary gateways get its pack; undefined: the revision changes nothing on the Macs. */
+  readonly packAfterMs: number | undefined;
+  /** The controller names the pack. Where it does not, a pack that comes late is a change that nobody announced. */
+  readonly announcesPack: boolean;
+  readonly trouble: Trouble;
+  readonly troubleAfterMs: number;
+  readonly troubleForMs: number;
+  /** After a failure the stable pack comes back to the canary gateways. */
+  readonly isRestored: boolean;
+}
+
+export type Misfortune =
+  | { readonly kind: "crash"; readonly node: string; readonly atMs: number; readonly downMs: number }
+  /** Dies at the instant at which the broker stores its n-th write after `atMs`: the answer finds nobody. */
+  | {
+      readonly kind: "crash-on-write";
+      readonly node: string;
+      readonly atMs: number;
+      readonly nth: number;
+      readonly downMs: number;
+    }
+  | { readonly kind: "restart"; readonly node: string; readonly atMs: number; readonly downMs: number }
+  | { readonly kind: "pause"; readonly node: string; readonly atMs: number; readonly forMs: number }
+  | { readonly kind: "cut"; readonly node: string; readonly atMs: number; readonly forMs: number; readonly isSilent: boolean }
+  | { readonly kind: "clock-step"; readonly node: string; readonly atMs: number; readonly byMs: number }
+  | { readonly kind: "broken-disk"; readonly node: string; readonly atMs: number; readonly forMs: number }
+  /** Everything but the broker and its streams dies at once and starts anew. */
+  | { readonly kind: "blackout"; readonly atMs: number; readonly downMs: number }
+  | { readonly kind: "garbage"; readonly atMs: number };
+
+export type OperatorDeed = "pause" | "abort" | "clear" | "maintenance" | "start";
+
+export interface Plan {
+  readonly seed: number;
+  readonly gateways: readonly GatewayPlan[];
+  readonly controller: "flagger" | "rollouts" | "none";
+  readonly policy: PolicyFile;
+  readonly hasLane: boolean;
+  readonly revisions: readonly RevisionPlan[];
+  readonly deeds: readonly { readonly deed: OperatorDeed; readonly atMs: number }[];
+  readonly misfortunes: readonly Misfortune[];
+  readonly links: Readonly<Record<string, LinkPlan>>;
+  /** From here on nothing goes wrong any more. */
+  readonly troubledMs: number;
+  /** No misfortune, no trouble, no deed: such a world must reach its goal. */
+  readonly isCalm: boolean;
+}
+
+export const EVALUATORS = ["evaluator-1", "evaluator-2"] as const;
+export const SHIM = "shim";
+export const collectorOf = (gateway: string): string => `collector-${gateway}`;
+
+const SHAPES: readonly (readonly [string, Slice][])[] = [
+  [
+    ["a", "canary"],
+    ["a", "stable"],
+  ],
+  [
+    ["a", "canary"],
+    ["b", "canary"],
+    ["a", "stable"],
+  ],
+  [
+    ["a", "canary"],
+    ["a", "stable"],
+    ["b", "stable"],
+  ],
+  [
+    ["a", "canary"],
+    ["b", "canary"],
+  ],
+];
+
+const TROUBLES: readonly Trouble[] = [
+  "none",
+  "none",
+  "errors",
+  "errors",
+  "errors",
+  "latency",
+  "disk",
+  "down",
+  "environment",
+  "odd-release",
+  "doctor",
+  "queue",
+];
+const MISFORTUNES = [
+  "crash",
+  "crash",
+  "crash-on-write",
+  "crash-on-write",
+  "restart",
+  "pause",
+  "pause",
+  "cut",
+  "cut",
+  "clock-step",
+  "broken-disk",
+  "blackout",
+  "garbage",
+] as const;
+
+/** The pack of a revision: 64 hex digits. */
+export const packOf = (revision: RevisionPlan): string => Buffer.from(revision.name).toString("hex").padEnd(64, "0");
+
+/** Draws the plan of one seed. */
+export function planOf(seed: number): Plan {
+  const random = createRandom(seed, 0);
+  const isCalm = random.chance(0.06);
+  const shape = random.pick(SHAPES);
+  const gateways = shape.map(([zone, slice]): GatewayPlan => {
+    const name = `${slice}-${zone}`;
+    return { name, az: `az-${zone}`, slice, requests: random.whole(60, 200) };
+  });
+  const controller = isCalm || random.chance(0.65) ? "flagger" : random.pick(["rollouts", "none"] as const);
+  const troubledMs = isCalm ? 40_000 : random.whole(26_000, 46_000);
+  const plan: Omit<Plan, "misfortunes" | "links"> = {
+    seed,
+    gateways,
+    controller,
+    policy: policyOf(random, isCalm),
+    hasLane: random.chance(0.6),
+    revisions: revisionsOf(random, isCalm, troubledMs),
+    deeds: isCalm ? [] : deedsOf(random, troubledMs),
+    troubledMs,
+    isCalm,
+  };
+  const nodes = [...EVALUATORS, ...EVALUATORS, SHIM, ...gateways.map(({ name }) => collectorOf(name))];
+  return { ...plan, misfortunes: isCalm ? [] : misfortunesOf(random, nodes, troubledMs), links: linksOf(random, nodes, isCalm) };
+}
+
+function policyOf(random: Random, isCalm: boolean): PolicyFile {
+  return {
+    mode: isCalm || random.chance(0.75) ? "literal" : "two-key",
+    evidence: "eager",
+    window: `${random.whole(5, 7)}s`,
+    grace: `${random.whole(6, 20) * 100}ms`,
+    warmup: `${random.whole(0, 3)}s`,
+    macRelease: random.chance(0.2) ? "required" : "optional",
+    promoteAfterPassWindows: random.whole(1, 2),
+    passAfterWindows: random.whole(2, 5),
+    holdBudget: `${random.whole(6, 14)}s`,
+    maxPending: `${random.whole(10, 18)}s`,
+    maxRun: `${random.whole(isCalm ? 45 : 30, 50)}s`,
+    stableNeedsPass: random.chance(0.3),
+    doctorBeforeTraffic: !isCalm && random.chance(0.15),
+  };
+}
+
+function revisionsOf(random: Random, isCalm: boolean, troubledMs: number): RevisionPlan[] {
+  const revisions: RevisionPlan[] = [];
+  let atMs = random.whole(2_000, 8_000);
+  for (let index = 0; index < (isCalm ? 1 : 3) && atMs < troubledMs; index++) {
+    revisions.push({
+      name: `v${index + 2}`,
+      atMs,
+      packAfterMs: isCalm || random.chance(0.85) ? random.whole(0, 3_000) : undefined,
+      announcesPack: isCalm || random.chance(0.6),
+      trouble: isCalm ? "none" : random.pick(TROUBLES),
+      troubleAfterMs: random.whole(2_000, 18_000),
+      troubleForMs: random.whole(4_000, 30_000),
+      isRestored: random.chance(0.7),
+    });
+    atMs += random.whole(12_000, 30_000);
+  }
+  return revisions;
+}
+
+function deedsOf(random: Random, troubledMs: number): Plan["deeds"] {
+  const deeds: { deed: OperatorDeed; atMs: number }[] = [];
+  while (random.chance(0.25)) {
+    deeds.push({
+      deed: random.pick(["pause", "abort", "clear", "clear", "maintenance", "start"] as const),
+      atMs: random.whole(6_000, troubledMs),
+    });
+  }
+  return deeds;
+}
+
+function misfortunesOf(random: Random, nodes: readonly string[], troubledMs: number): Misfortune[] {
+  const kinds = Array.from({ length: random.whole(1, 3) }, () => random.pick(MISFORTUNES));
+  const list: Misfortune[] = [];
+  for (let left = random.whole(1, 7); left > 0; left--) {
+    const kind = random.pick(kinds);
+    const node = random.pick(nodes);
+    const atMs = random.whole(1_000, troubledMs);
+    const downMs = random.chance(0.2) ? random.whole(8_000, 25_000) : random.whole(200, 5_000);
+    if (kind === "crash" || kind === "restart") list.push({ kind, node, atMs, downMs });
+    else if (kind === "crash-on-write") list.push({ kind, node, atMs, nth: random.whole(1, 12), downMs });
+    else if (kind === "pause") list.push({ kind, node, atMs, forMs: random.whole(500, random.chance(0.3) ? 25_000 : 7_000) });
+    else if (kind === "cut")
+      list.push({
+        kind,
+        node,
+        atMs,
+        forMs: random.whole(300, random.chance(0.3) ? 30_000 : 8_000),
+        isSilent: random.chance(0.5),
+      });
+    else if (kind === "clock-step") list.push({ kind, node, atMs, byMs: clockStep(random) });
+    else if (kind === "broken-disk") list.push({ kind, node, atMs, forMs: random.whole(1_000, 15_000) });
+    else if (kind === "blackout") list.push({ kind, atMs, downMs });
+    else list.push({ kind, atMs });
+  }
+  return list.sort((a, b) => a.atMs - b.atMs);
+}
+
+function clockStep(random: Random): number {
+  const byMs = random.chance(0.5) ? random.whole(50, 3_000) : random.whole(3_000, 30_000);
+  return random.chance(0.5) ? byMs : -byMs;
+}
+
+function linksOf(random: Random, nodes: readonly string[], isCalm: boolean): Record<string, LinkPlan> {
+  const links: Record<string, LinkPlan> = {};
+  const isBad = !isCalm && random.chance(0.6);
+  for (const node of nodes) {
+    links[node] ??=
+      isBad && random.chance(0.6)
+        ? {
+            loss: random.pick([0, 0.01, 0.05, 0.15]),
+            slow: random.pick([0, 0.05, 0.3]),
+            slowMs: random.pick([200, 900, 2_500]),
+            duplicate: random.pick([0, 0.05, 0.3]),
+            forget: random.pick([0, 0, 0.5]),
+          }
+        : GOOD_LINK;
+  }
+  return links;
+}

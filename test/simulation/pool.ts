@@ -1,0 +1,68 @@
+/** Runs many seeds in a few threads. Which thread runs which seed changes nothing: a seed depends on nothing but itself. */
+import { Worker } from "node:worker_threads";
+import type { Failure, Stretch, StretchResult } from "./worker.ts";
+
+export interface PoolOptions {
+  readonly from: number;
+  readonly seeds: number;
+  readonly threads: number;
+  /** Where the product lives; its own place unless told. */
+  readonly root?: string;
+  /** Begin no new stretch once something was found. */
+  readonly stopsAtFirst: boolean;
+  readonly onProgress?: (done: number) => void;
+}
+
+export interface PoolResult {
+  /** Seeds that broke something, ascending. */
+  readonly failures: readonly Failure[];
+  /** What befell all these worlds, counted. */
+  readonly counts: ReadonlyMap<string, number>;
+  readonly ran: number;
+}
+
+const STRETCH = 10;
+
+export async function runSeeds(options: PoolOptions): Promise<PoolResult> {
+  const { from, seeds, stopsAtFirst } = options;
+  const failures: Failure[] = [];
+  const counts = new Map<string, number>();
+  let next = from;
+  let ran = 0;
+
+  const stretch = (): Stretch | undefined => {
+    if (next >= from + seeds || (stopsAtFirst && failures.length > 0)) return undefined;
+    const count = Math.min(STRETCH, from + seeds - next);
+    next += count;
+    return { from: next - count, count };
+  };
+  const runThread = (): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const worker = new Worker(new URL("worker.ts", import.meta.url), {
+        workerData: { root: options.root },
+        // Everything of a world dies young.
+        resourceLimits: { maxYoungGenerationSizeMb: 64 },
+      });
+      let mine: Stretch | undefined;
+      const goOn = (): void => {
+        mine = stretch();
+        if (mine === undefined) worker.terminate().then(() => resolve(), reject);
+        else worker.postMessage(mine);
+      };
+      worker.on("message", (message: "ready" | StretchResult) => {
+        if (message !== "ready") {
+          failures.push(...message.failures);
+          for (const [what, number] of message.counts) counts.set(what, (counts.get(what) ?? 0) + number);
+          ran += mine?.count ?? 0;
+          options.onProgress?.(ran);
+        }
+        goOn();
+      });
+      worker.on("error", (error) => {
+        const where = mine === undefined ? "while it was loading" : `in seeds ${mine.from} to ${mine.from + mine.count - 1}`;
+        reject(new Error(`a thread of the simulation fell ${where}: ${(error as Error).stack}`));
+      });
+    });
+  await Promise.all(Array.from({ length: Math.min(options.threads, Math.ceil(seeds / STRETCH)) }, runThread));
+  return { failures: failures.sort((a, b) => a.seed - b.seed), counts, ran };
+}

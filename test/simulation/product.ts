@@ -1,0 +1,66 @@
+/** The code under simulation, loaded from its own place or from a changed copy of it. */
+import { registerHooks } from "node:module";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+
+type Evaluator = typeof import("../../services/evaluator/src/evaluator.ts");
+type Setup = typeof import("../../services/evaluator/src/core/setup.ts");
+type State = typeof import("../../services/evaluator/src/core/state.ts");
+type Step = typeof import("../../services/evaluator/src/core/step.ts");
+type Checkpoint = typeof import("../../services/evaluator/src/core/checkpoint.ts");
+type Inputs = typeof import("../../services/evaluator/src/io/inputs.ts");
+type View = typeof import("../../services/evaluator/src/shim/view.ts");
+type Outbox = typeof import("../../services/evaluator/src/shim/outbox.ts");
+type Callers = typeof import("../../services/evaluator/src/shim/callers.ts");
+type Flagger = typeof import("../../services/evaluator/src/shim/routes/flagger.ts");
+type Json = typeof import("../../services/evaluator/src/shim/routes/json.ts");
+type Prometheus = typeof import("../../services/evaluator/src/shim/routes/prometheus.ts");
+
+export interface Product
+  extends Pick<Evaluator, "startEvaluator">,
+    Pick<Setup, "createSetup">,
+    Pick<State, "createState">,
+    Pick<Step, "step">,
+    Pick<Checkpoint, "encodeCheckpoint" | "decodeCheckpoint">,
+    Pick<Inputs, "createInputReader">,
+    Pick<View, "followView">,
+    Pick<Outbox, "createOutbox">,
+    Pick<Callers, "createSeats">,
+    Pick<Flagger, "FLAGGER_ROUTES">,
+    Pick<Json, "JSON_ROUTES">,
+    Pick<Prometheus, "PROMETHEUS_ROUTES"> {}
+
+/** Where the evaluator and the shim live. */
+export const SOURCE = fileURLToPath(new URL("../../services/evaluator/src", import.meta.url));
+
+const PARTS = [
+  "evaluator.ts",
+  "core/setup.ts",
+  "core/state.ts",
+  "core/step.ts",
+  "core/checkpoint.ts",
+  "io/inputs.ts",
+  "shim/view.ts",
+  "shim/outbox.ts",
+  "shim/callers.ts",
+  "shim/routes/flagger.ts",
+  "shim/routes/json.ts",
+  "shim/routes/prometheus.ts",
+];
+
+/**
+ * Compressing happens in threads of the machine, which end when they like; here it is done at once, so that a seed stays a history.
+ */
+const ZLIB = new URL("zlib.ts", import.meta.url).href;
+registerHooks({
+  resolve: (specifier, context, next) =>
+    specifier === "node:zlib" && context.parentURL?.endsWith("/io/checkpoint.ts")
+      ? { url: ZLIB, shortCircuit: true }
+      : next(specifier, context),
+});
+
+/** Loads the product from `root`: a directory laid out like `services/evaluator/src`. */
+export async function loadProduct(root: string = SOURCE): Promise<Product> {
+  const modules = await Promise.all(PARTS.map((part) => import(pathToFileURL(join(root, part)).href)));
+  return Object.assign({}, ...modules) as Product;
+}

@@ -1,0 +1,82 @@
+/** What should have been said: the pure fold of the log as the broker stored it, from the first message, in one go. */
+import type { StoredMessage } from "@aviary/shared/bus/bus.ts";
+import type { Effect } from "../../services/evaluator/src/core/effects.ts";
+import type { Input } from "../../services/evaluator/src/core/inputs.ts";
+import type { StoredRecord } from "./history.ts";
+import { START_MS } from "./kernel.ts";
+import type { Product } from "./product.ts";
+import type { Finished } from "./world.ts";
+
+export interface Expected {
+  readonly kind: Effect["kind"];
+  /** Its id, or for a lane record its text. */
+  readonly id: string;
+  readonly text: string;
+  /** Broker time that it is stamped with, milliseconds since the epoch. */
+  readonly atMs: number;
+  /** The input whose folding caused it; Infinity: no message, the clock at the end. */
+  readonly sequence: number;
+  /** It was decided by a deadline before that input, not by the input. */
+  readonly byDeadline: boolean;
+}
+
+export interface Reference {
+  readonly inputs: readonly Input[];
+  readonly expected: readonly Expected[];
+}
+
+export function inputsOf(product: Product, stored: readonly StoredRecord[]): Input[] {
+  const read = product.createInputReader();
+  const inputs: Input[] = [];
+  for (const record of stored) {
+    if (record.stream !== "INPUTS") continue;
+    const { sequence, atMs, subject, id, data } = record;
+    const message: StoredMessage = {
+      subject,
+      sequence,
+      storedAt: atMs,
+      id,
+      data: Buffer.from(data),
+      header: (name) => (name === "Nats-Msg-Id" ? id : undefined),
+    };
+    inputs.push(read(message));
+  }
+  return inputs;
+}
+
+export function expectedOf(effects: readonly Effect[], sequence: number, storedAtMs: number): Expected[] {
+  return effects.flatMap((effect): Expected[] => {
+    const made = (id: string, text: string, at: string): Expected => {
+      const atMs = Date.parse(at);
+      return { kind: effect.kind, id, text, atMs, sequence, byDeadline: atMs < storedAtMs };
+    };
+    switch (effect.kind) {
+      case "verdict":
+        return [made(effect.record.body.id, JSON.stringify(effect.record), effect.record.body.at)];
+      case "incident":
+        return [made(effect.incident.id, JSON.stringify(effect.incident), effect.incident.at)];
+      case "dead":
+        return [made(effect.id, JSON.stringify(effect.letter), effect.letter.stored_at)];
+      case "lane": {
+        const text = JSON.stringify(effect.record);
+        return [made(text, text, effect.record.at)];
+      }
+      default:
+        return [];
+    }
+  });
+}
+
+/** Folds the whole log of a finished simulation. */
+export function foldAll(product: Product, finished: Finished): Reference {
+  const inputs = inputsOf(product, finished.history.stored);
+  const state = product.createState(finished.setup);
+  const expected: Expected[] = [];
+  for (const input of inputs) {
+    const { effects } = product.step(state, input);
+    if (effects.length > 0 && input.kind !== "clock") expected.push(...expectedOf(effects, input.sequence, input.storedAt));
+  }
+  const endMs = START_MS + finished.endMs;
+  expected.push(...expectedOf(product.step(state, { kind: "clock", at: endMs }).effects, Number.POSITIVE_INFINITY, endMs));
+  return { inputs, expected };
+}

@@ -1,0 +1,54 @@
+/** One seed from its plan to what the checkers say; and how a finding is told. */
+import type { Case, Finding, PublishedVerdict } from "./checks/check.ts";
+import { CHECKS } from "./checks/list.ts";
+import { START_MS } from "./kernel.ts";
+import { planOf } from "./plan.ts";
+import type { Product } from "./product.ts";
+import { foldAll } from "./reference.ts";
+import { type Finished, simulate } from "./world.ts";
+
+export interface SeedResult {
+  readonly seed: number;
+  readonly findings: readonly Finding[];
+  /** What befell the world, counted. */
+  readonly counts: ReadonlyMap<string, number>;
+  readonly trace: readonly string[] | undefined;
+}
+
+/** Lines of the history that are shown before a finding. */
+const SHOWN = 40;
+
+export async function runSeed(product: Product, seed: number, traced = false): Promise<SeedResult> {
+  const finished = await simulate(product, planOf(seed), traced);
+  const verdicts = publishedVerdicts(finished);
+  const checked: Case = { product, finished, reference: foldAll(product, finished), verdicts };
+  const findings = CHECKS.flatMap((check) => check(checked) ?? []);
+  const counts = new Map(finished.history.counts);
+  for (const { body } of verdicts) counts.set(`verdict ${body.verdict}`, (counts.get(`verdict ${body.verdict}`) ?? 0) + 1);
+  counts.set("events", finished.events);
+  return { seed, findings, counts, trace: finished.history.trace };
+}
+
+function publishedVerdicts({ history }: Finished): PublishedVerdict[] {
+  return history.stored
+    .filter(({ stream }) => stream === "VERDICTS")
+    .map(({ data, atMs, node }) => {
+      const { body } = JSON.parse(data) as Pick<PublishedVerdict, "body">;
+      return { atMs: Date.parse(body.at) - START_MS, storedAtMs: atMs, node, text: data, body };
+    });
+}
+
+/** Seed, sentence, last events, and how to see it again. Runs the seed once more to write its history down. */
+export async function explain(product: Product, seed: number): Promise<string> {
+  const { findings, trace } = await runSeed(product, seed, true);
+  const first = findings[0];
+  if (first === undefined) return `seed ${seed}: nothing was found when it ran again: the simulation is not deterministic`;
+  const before = (trace ?? []).filter((line) => Number.parseFloat(line) * 1000 <= first.atMs);
+  return [
+    `seed ${seed} breaks invariant ${first.invariant}: ${first.what}`,
+    ...findings.slice(1).map(({ invariant, what }) => `  also ${invariant}: ${what}`),
+    "  the last events before it:",
+    ...before.slice(-SHOWN).map((line) => `    ${line}`),
+    `  see it again: npm run sim -- --seeds 1 --from ${seed}`,
+  ].join("\n");
+}

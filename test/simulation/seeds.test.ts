@@ -1,0 +1,59 @@
+/** Some hundred simulated worlds, none of which may break an invariant; and enough of everything must have befallen them. `npm run sim` runs more. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { runSeeds } from "./pool.ts";
+import { loadProduct } from "./product.ts";
+import { explain, runSeed } from "./seed.ts";
+
+const SEEDS = 600;
+
+/** What must have happened at least this often in so many worlds; without it the invariants hold for want of trouble. */
+const ENOUGH: Readonly<Record<string, number>> = {
+  "verdict pass": 500,
+  "verdict fail": 500,
+  "verdict hold": 5_000,
+  "controller succeeded": 50,
+  "controller failed": 50,
+  "evaluator died": 300,
+  "evaluator paused": 50,
+  "evaluator cut": 50,
+  "collector died": 200,
+  "collector paused": 30,
+  "collector cut": 30,
+  "shim died": 50,
+  "shim paused": 10,
+  "shim cut": 10,
+  "clock step": 50,
+  "duplicate refused": 1_000,
+  "copy stored twice": 100,
+  lost: 1_000,
+  timeout: 300,
+  blackout: 50,
+  garbage: 50,
+  "operator clear": 10,
+  "operator abort": 5,
+};
+
+test("no invariant breaks in simulated worlds", async () => {
+  const { failures, counts, ran } = await runSeeds({ from: 0, seeds: SEEDS, threads: 2, stopsAtFirst: false });
+  const first = failures[0];
+  if (first !== undefined)
+    assert.fail(`${failures.length} of ${ran} seeds broke something\n${await explain(await loadProduct(), first.seed)}`);
+  assert.equal(ran, SEEDS);
+  for (const [what, least] of Object.entries(ENOUGH)) {
+    assert.ok(
+      (counts.get(what) ?? 0) >= least,
+      `${what}: ${counts.get(what) ?? 0} times, expected at least ${least}: too little happened`,
+    );
+  }
+});
+
+test("one seed is one history", async () => {
+  const product = await loadProduct();
+  for (const seed of [1, 17, 26]) {
+    const first = await runSeed(product, seed, true);
+    const second = await runSeed(product, seed, true);
+    assert.ok((first.trace ?? []).length > 100);
+    assert.deepEqual(second.trace, first.trace);
+  }
+});
