@@ -3,13 +3,13 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { policySchema } from "@aviary/shared/contract/policy.ts";
 import { canaryKey, verdictSubject } from "@aviary/shared/contract/subjects.ts";
-import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import { systemClock } from "@aviary/shared/shell/clock.ts";
 import { loadYamlFile } from "@aviary/shared/shell/config.ts";
 import { terminal } from "@aviary/shared/shell/faults.ts";
 import type { Verb, VerbIo } from "@aviary/shared/shell/verb.ts";
 import { type RejudgedRun, rejudge } from "../core/rejudge.ts";
 import { durationArg, openBus, openSetup, told } from "./open.ts";
+import { readVerdicts } from "./read-verdicts.ts";
 
 const USAGE = "diff-policy --policy new.yaml [--since 7d] [--fleet aviary.yaml] [--json]";
 
@@ -35,18 +35,7 @@ export const diffPolicyVerb: Verb = {
       const bus = await openBus(io);
       try {
         for (const canary of setup.canaries.values()) {
-          const records: VerdictRecord[] = [];
-          const follower = await bus.follow({
-            stream: "VERDICTS",
-            subjects: [verdictSubject(canary.ref)],
-            from: { time: fromMs },
-            onMessage: (message) => {
-              const parsed = parseVerdictRecord(JSON.parse(Buffer.from(message.data).toString()));
-              if (parsed.success) records.push(parsed.data);
-            },
-          });
-          await follower.caughtUp;
-          await follower.stop();
+          const records = await readVerdicts(bus, { time: fromMs }, [verdictSubject(canary.ref)]);
           print(canaryKey(canary.ref), rejudge(records, policy), values.json, io);
         }
         return 0;

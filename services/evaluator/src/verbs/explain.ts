@@ -1,7 +1,7 @@
 /** `aviary explain <verdict-id>`: every number behind a verdict, in words. */
 import { parseArgs } from "node:util";
 import { REASONS } from "@aviary/shared/contract/reasons.ts";
-import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import type { VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import { terminal } from "@aviary/shared/shell/faults.ts";
 import type { Verb, VerbIo } from "@aviary/shared/shell/verb.ts";
@@ -12,6 +12,7 @@ import { JUDGED_WINDOWS } from "../core/judging.ts";
 import type { Setup } from "../core/setup.ts";
 import { verdictLine } from "../recording/story.ts";
 import { openBus, openSetup, told } from "./open.ts";
+import { readVerdicts } from "./read-verdicts.ts";
 
 const USAGE = "explain <verdict-id> [--fleet aviary.yaml]";
 
@@ -43,18 +44,7 @@ export const explainVerb: Verb = {
 async function readRecords(io: VerbIo): Promise<VerdictRecord[]> {
   const bus = await openBus(io);
   try {
-    const records: VerdictRecord[] = [];
-    const follower = await bus.follow({
-      stream: "VERDICTS",
-      from: "all",
-      onMessage: (message) => {
-        const parsed = parseVerdictRecord(JSON.parse(Buffer.from(message.data).toString()));
-        if (parsed.success) records.push(parsed.data);
-      },
-    });
-    await follower.caughtUp;
-    await follower.stop();
-    return records;
+    return await readVerdicts(bus, "all");
   } finally {
     await bus[Symbol.asyncDispose]();
   }

@@ -3,7 +3,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import type { StoredMessage } from "@aviary/shared/bus/bus.ts";
-import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import type { VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import { systemClock } from "@aviary/shared/shell/clock.ts";
 import { terminal } from "@aviary/shared/shell/faults.ts";
 import type { Verb, VerbIo } from "@aviary/shared/shell/verb.ts";
@@ -14,6 +14,7 @@ import { readCaseState } from "../recording/read-case.ts";
 import { firstDifference, type Refold, refold } from "../recording/refold.ts";
 import { tallyLine, verdictLine } from "../recording/story.ts";
 import { durationArg, openBus, openSetup, told } from "./open.ts";
+import { readVerdicts } from "./read-verdicts.ts";
 
 const USAGE = "replay <input.jsonl | case folder | --since 6h> [--fleet aviary.yaml] [--check] [--json]";
 
@@ -115,19 +116,10 @@ async function replaySince(sinceMs: number, setup: Setup, io: VerbIo, print: Pri
     await follower.caughtUp;
     await follower.stop();
     const fromMs = systemClock.now() - sinceMs;
-    const recent = fold.verdicts.filter((record) => Date.parse(record.body.at) >= fromMs);
+    const isRecent = (record: VerdictRecord): boolean => Date.parse(record.body.at) >= fromMs;
+    const recent = fold.verdicts.filter(isRecent);
     print(recent);
-    const published = new Set<string>();
-    const verdicts = await bus.follow({
-      stream: "VERDICTS",
-      from: { time: fromMs },
-      onMessage: (message) => {
-        const parsed = parseVerdictRecord(JSON.parse(Buffer.from(message.data).toString()));
-        if (parsed.success && Date.parse(parsed.data.body.at) >= fromMs) published.add(parsed.data.body.id);
-      },
-    });
-    await verdicts.caughtUp;
-    await verdicts.stop();
+    const published = new Set((await readVerdicts(bus, { time: fromMs })).filter(isRecent).map((record) => record.body.id));
     const same = recent.filter((record) => published.has(record.body.id)).length;
     io.stderr.write(
       `folded ${fold.messages} messages; ${same} of ${recent.length} verdicts have the id that was published, ${published.size} were published since\n`,
