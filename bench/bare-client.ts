@@ -1,6 +1,6 @@
 /** The smallest program that publishes over NATS: what the collector's footprint is compared with. It sends one message a second. */
 import { connect } from "@nats-io/transport-node";
 
-const connection = await connect({ servers: process.env.BENCH_NATS_URL ?? "" });
+const connection = await connect({ servers: process.argv[2] ?? "" });
 const payload = new Uint8Array(549);
 setInterval(() => connection.publish("bench.bare", payload), 1_000);

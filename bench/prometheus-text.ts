@@ -1,6 +1,7 @@
 /**
  * The facts of one http signal as a Prometheus exporter would have to state them, and what one scrape of them puts on the wire. Labels that
- * Prometheus adds by itself (instance, zone, fleet) are left out, and so are empty buckets, which a real exporter repeats at every scrape.
+ * Prometheus adds by itself (instance, zone, fleet) are left out. Buckets are cumulative, so an exporter leaves none out; here only those from
+ * the fastest to the slowest request are counted, though an exporter cannot know these and repeats its whole range.
  */
 import type { SignalOf } from "@aviary/shared/contract/signal.ts";
 import { DEFAULT_SCALE } from "@aviary/shared/histogram.ts";
@@ -25,7 +26,6 @@ export function exposition(signal: SignalOf<"http">): string {
   let below = latency.zero;
   latency.counts.forEach((times, k) => {
     below += times;
-    if (times === 0) return;
     const edge = lowerEdge((latency.offset + k + 1) << (DEFAULT_SCALE - latency.scale), DEFAULT_SCALE);
     buckets.push(`gateway_latency_ms_bucket{source="${source}",le="${Number(edge.toPrecision(6))}"} ${below}`);
   });
