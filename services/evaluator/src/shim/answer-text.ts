@@ -14,8 +14,12 @@ type Cut = (body: VerdictBody) => VerdictBody;
 const keepReasons =
   (count: number): Cut =>
   (body) => {
-    const more = (body.reasons_more ?? 0) + Math.max(0, body.reasons.length - count);
-    return { ...body, reasons: body.reasons.slice(0, count), ...(more > 0 ? { reasons_more: more } : {}) };
+    const left = body.reasons.length - count;
+    if (left <= 0) return body;
+    // That a fail is latched is in `run.latched_by` too; what it failed for is said nowhere else.
+    const causes = body.reasons.filter(({ code }) => code !== "latched");
+    const latched = body.reasons.filter(({ code }) => code === "latched");
+    return { ...body, reasons: [...causes, ...latched].slice(0, count), reasons_more: (body.reasons_more ?? 0) + left };
   };
 const keepWarnings =
   (count: number): Cut =>
@@ -63,7 +67,7 @@ const shortNames: Cut = (body) => ({
   run: body.run === null ? null : { ...body.run, controller_revision: body.run.controller_revision?.slice(0, 8) ?? null },
 });
 
-/** What goes first when a body is too long: what machines do not read, then the later reasons. The first reason always stays, whole while it can. */
+/** What goes first when a body is too long: what machines do not read, then the later reasons. The first reason that is a cause always stays, whole while it can. */
 const CUTS: readonly Cut[] = [
   roundFigures,
   withoutHashes,
