@@ -1,6 +1,7 @@
 /** The judge's own reading of histograms against the shared histogram, and p99 verdicts. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
 import fc from "fast-check";
 import { countAbove, limitOf, p99Of } from "../../src/core/judge/latency.ts";
@@ -131,5 +132,47 @@ describe("p99", () => {
       assert.deepEqual(outcomes[0]![mode].concerns, { errors: "pass", latency: "hold", queue: "pass" });
       assert.match(outcomes[0]![mode].reasons[0]?.text ?? "", /^No latency was seen/);
     }
+  });
+});
+
+describe("the regression's baseline", () => {
+  /** Every hundredth request of stable takes so long that 1.15 x its p99 is this many milliseconds. */
+  const before = (view: string, limitMs: number, from: "stable" | "same-gateways" = "stable", ratio = 1.15): Reference => ({
+    windows: 48,
+    from,
+    figures: Object.fromEntries(
+      Object.entries({ limit_ms: limitMs, ratio, timed: 108_000, above: 540, windows: 12, rho: 1e-5, phi: 1 }).map(
+        ([name, figure]) => [`${view}regression.${name}`, figure],
+      ),
+    ),
+  });
+  const canary = { requests: evenly(1000), latency: (_: number, n: number) => [[50, n - 10] as const, [130, 10] as const] };
+  const quiet = { slice: "stable", requests: evenly(9000) } as const;
+  /** What the run says of a canary of which 5 % take 130 ms, beside a stable slice at 50 ms. */
+  const codes = (reference: Reference | null, windows: number, stableAzs: readonly string[] = ["az-a"]) =>
+    judgeRun(
+      Array.from({ length: windows }, (_, k) => closed(k, [cell(canary), ...stableAzs.map((az) => cell({ ...quiet, az }))])),
+      { reference },
+    )
+      .at(-1)!
+      .twoKey.reasons.map(({ code }) => code);
+
+  it("is stable before the run while the run is younger than that", () => {
+    assert.deepEqual(codes(before("", 150), 3), []);
+    assert.deepEqual(codes(before("", 120), 3), ["p99_regression"]);
+    assert.deepEqual(codes(before("", 150), 12), ["p99_regression"], "twelve windows of its own");
+  });
+
+  it("is the run's own without such a reference: none, of the canary's gateways, or under another ratio", () => {
+    for (const reference of [null, before("", 150, "same-gateways"), before("", 150, "stable", 1.3)])
+      assert.deepEqual(codes(reference, 3), ["p99_regression"]);
+  });
+
+  it("where stable also runs elsewhere, the slower of the two", () => {
+    assert.deepEqual(codes(before("", 150), 3, ["az-a", "az-b"]), []);
+    assert.deepEqual(codes(before("", 20), 3, ["az-a", "az-b"]), ["p99_regression"]);
+    const slowHere = closed(0, [cell({ requests: evenly(1000) }), cell(quiet), cell({ ...quiet, az: "az-b" })]);
+    const [outcome] = judgeRun([slowHere], { reference: before("", 20) });
+    assert.deepEqual(outcome!.twoKey.concerns.latency, "pass", "50 ms here is no regression where elsewhere it is 20");
   });
 });

@@ -35,7 +35,7 @@ describe("two-key sequences", () => {
       reason?.text,
       "5 of 150 requests failed in the last 3 windows (3.3 %, limit 0.5 %); a healthy canary shows this once in 6,700 times, stable had 0 %.",
     );
-    assert.deepEqual([reason?.value, reason?.limit, reason?.unit], [5 / 150, 0.005, "1"]);
+    assert.deepEqual([reason?.value, reason?.limit, reason?.unit], [0.0333333, 0.005, "1"]);
     assert.equal(last.twoKey.concerns.errors, "fail");
     assert.equal(last.literal.verdict, "fail");
   });

@@ -1,5 +1,6 @@
 /** Takes one closed window into what the judge knows of a run. */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
+import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import type { Baseline, Threshold } from "./baseline.ts";
 import { baselineOf, keepBaseline, thresholdOf } from "./baseline.ts";
@@ -8,6 +9,8 @@ import type { Measured } from "./measure.ts";
 import { measure } from "./measure.ts";
 import type { State } from "./memory.ts";
 import { START } from "./memory.ts";
+import type { JudgedRun } from "./outcome.ts";
+import { referenceThreshold } from "./reference.ts";
 import { ceilingOf, MAX_AZ_VIEWS, WHOLE } from "./rule.ts";
 import type { WindowTally } from "./tally.ts";
 import { tallyWindow } from "./tally.ts";
@@ -25,7 +28,7 @@ export interface Absorbed {
 }
 
 /** @param windows oldest first, at most 12; the last one is new, those before it are known to `before`. */
-export function absorb(before: State, windows: readonly ClosedWindow[], policy: Policy): Absorbed {
+export function absorb(before: State, windows: readonly ClosedWindow[], policy: Policy, reference: Reference | null): Absorbed {
   const tally = tallyWindow(windows.at(-1)!, policy.traffic, "canary");
   const baseline = baselineOf(windows, tally, before.baseline, policy.traffic);
   const views: Record<string, View> = {};
@@ -34,20 +37,26 @@ export function absorb(before: State, windows: readonly ClosedWindow[], policy: 
   const names = viewNames(before, tally);
   for (const name of names) {
     const azs = tally.azs.filter(({ az }) => name === WHOLE || az === name);
-    const window = measure(azs, tally.azs, thresholdFor(name, names, baseline, policy), policy);
+    const own = ownThreshold(name, names, baseline, windows.length, policy);
+    const threshold = own === null ? null : earlyThreshold(own, name, names, baseline, reference, policy);
+    const window = measure(azs, tally.azs, threshold, policy);
     measured.set(name, window);
     views[name] = extended(before.views[name] ?? NEW_VIEW, window, ceilings);
   }
   return { tally, views, measured, baseline };
 }
 
-/** The state of a run whose memory is lost, as far as the windows before the last one tell it. @param judged how many of them counted. */
-export function relearned(windows: readonly ClosedWindow[], policy: Policy, judged: number): State {
+/** The state of a run whose memory is lost, as far as the windows before the last one tell it. */
+export function relearned(
+  windows: readonly ClosedWindow[],
+  policy: Policy,
+  { judged, reference }: Pick<JudgedRun, "judged" | "reference">,
+): State {
   let state = START;
   const known = windows.slice(0, -1);
   for (let k = Math.max(0, known.length - judged); k < known.length; k++) {
     const upTo = windows.slice(0, k + 1);
-    const { views, baseline, tally } = absorb(state, upTo, policy);
+    const { views, baseline, tally } = absorb(state, upTo, policy, reference);
     const complete = upTo.at(-1)!.complete && tally.unreadable === null;
     const literal = literalRule(figuresOf(tally), complete, state.literal, policy).counts;
     state = { ...START, views, baseline: keepBaseline(baseline, upTo, policy.traffic), literal };
@@ -66,9 +75,36 @@ function viewNames(before: State, tally: WindowTally): string[] {
  * The regression threshold of a view: from stable in the AZs in which the canary has had traffic; for the whole canary, when those
  * have no stable traffic, from stable everywhere. An AZ is not compared with others, which may simply be slower.
  */
-function thresholdFor(name: string, names: readonly string[], baseline: Baseline, { thresholds }: Policy): Threshold | null {
+function ownThreshold(
+  name: string,
+  names: readonly string[],
+  baseline: Baseline,
+  windows: number,
+  { thresholds }: Policy,
+): Threshold | null {
   const ratio = thresholds.maxP99RegressionRatio;
-  if (name !== WHOLE) return thresholdOf(baseline, [name], ratio);
+  if (name !== WHOLE) return thresholdOf(baseline, [name], ratio, windows);
   const near = names.filter((az) => az !== WHOLE);
-  return thresholdOf(baseline, near, ratio) ?? thresholdOf(baseline, baseline.byAz.keys(), ratio);
+  return thresholdOf(baseline, near, ratio, windows) ?? thresholdOf(baseline, baseline.byAz.keys(), ratio, windows);
+}
+
+/**
+ * While the run has fewer windows than the reference, what stable showed before the run is the better baseline: a p99 of one or two
+ * windows wanders, and a threshold that came out low blames a healthy canary. Where the reference is of other AZs than the view,
+ * whichever is slower.
+ */
+function earlyThreshold(
+  own: Threshold,
+  name: string,
+  names: readonly string[],
+  baseline: Baseline,
+  reference: Reference | null,
+  { thresholds }: Policy,
+): Threshold {
+  const ratio = thresholds.maxP99RegressionRatio;
+  const ofView = referenceThreshold(reference, name, ratio);
+  const known = ofView ?? referenceThreshold(reference, WHOLE, ratio);
+  if (known === null || known.windows <= own.windows) return own;
+  const everywhere = name !== WHOLE || [...baseline.byAz.keys()].every((az) => names.includes(az));
+  return (ofView !== null && everywhere) || known.limitMs > own.limitMs ? known : own;
 }

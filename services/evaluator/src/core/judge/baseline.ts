@@ -39,6 +39,8 @@ export interface Threshold {
   /** Stable's latencies in the baseline, and those above the threshold. */
   readonly timed: number;
   readonly above: number;
+  /** How many windows these are of. */
+  readonly windows: number;
 }
 
 /**
@@ -95,14 +97,14 @@ export function keepBaseline(baseline: Baseline, windows: readonly ClosedWindow[
   };
 }
 
-/** The threshold for the AZs named; null when the baseline holds no latency of theirs. */
-export function thresholdOf(baseline: Baseline, azs: Iterable<string>, ratio: number): Threshold | null {
+/** The threshold for the AZs named, from a baseline of so many windows; null when it holds no latency of theirs. */
+export function thresholdOf(baseline: Baseline, azs: Iterable<string>, ratio: number, windows: number): Threshold | null {
   const tops = [...azs].flatMap((az) => baseline.byAz.get(az) ?? []);
   const index = p99Index(tops);
   if (index === null) return null;
   const limitMs = ratio * bucketMs(index, baseline.scale);
   const timed = tops.reduce((sum, top) => sum + top.total, 0);
-  return { limitMs, timed, above: topAbove(tops, firstAbove(limitMs, baseline.scale)) };
+  return { limitMs, timed, above: topAbove(tops, firstAbove(limitMs, baseline.scale)), windows };
 }
 
 function partsIn(tally: WindowTally): Part[] {

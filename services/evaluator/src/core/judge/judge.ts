@@ -53,10 +53,10 @@ export function lookAt(windows: readonly ClosedWindow[], policy: Policy, run: Ju
   const recent = windows.slice(-LONGEST);
   const last = recent.at(-1);
   if (last === undefined) throw new RangeError("judge: no window to judge; call it when one has closed");
-  const before = (run.memory === null ? null : asState(run.memory)) ?? relearned(recent, policy, run.judged);
-  const now = absorb(before, recent, policy);
+  const before = (run.memory === null ? null : asState(run.memory)) ?? relearned(recent, policy, run);
+  const now = absorb(before, recent, policy, run.reference);
   const figures = figuresOf(now.tally);
-  const input = { views: judgedViews(now), t: run.judged + 1, policy, reference: run.reference, baselineWindows: recent.length };
+  const input = { views: judgedViews(now), t: run.judged + 1, policy, reference: run.reference };
   return { recent, last, before, now, figures, input };
 }
 

@@ -11,7 +11,7 @@ import { p99Of } from "./latency.ts";
 import type { Metric } from "./rule.ts";
 import { compareRate, METRIC_CODE, METRICS } from "./rule.ts";
 import type { Tally, WindowTally } from "./tally.ts";
-import { fit, grouped, milliseconds, percent } from "./words.ts";
+import { fit, grouped, milliseconds, percent, shortened } from "./words.ts";
 
 /** Windows over the limit up to now, by metric. */
 export type LiteralCounts = { readonly [metric in Metric]: number };
@@ -88,19 +88,33 @@ function overReason(metric: Metric, { canary, stable }: WindowFigures, policy: P
   if (metric === "errors") {
     const rate = canary.errors / canary.requests;
     const facts = `${grouped(canary.errors)} of ${grouped(canary.requests)} requests failed in this window (${percent(rate)}, ceiling ${percent(max5xxRate)})`;
-    return { code: METRIC_CODE[metric], metric: "5xx_rate", value: rate, limit: max5xxRate, unit: "1", text: fit(facts + rule) };
+    return {
+      code: METRIC_CODE[metric],
+      metric: "5xx_rate",
+      value: shortened(rate),
+      limit: max5xxRate,
+      unit: "1",
+      text: fit(facts + rule),
+    };
   }
   const p99 = canary.p99Ms!;
   if (metric === "ceiling") {
     const facts = `p99 was ${milliseconds(p99)} in this window, ceiling ${milliseconds(maxP99Ms)}`;
-    return { code: METRIC_CODE[metric], metric: "p99_ms", value: p99, limit: maxP99Ms, unit: "ms", text: fit(facts + rule) };
+    return {
+      code: METRIC_CODE[metric],
+      metric: "p99_ms",
+      value: shortened(p99),
+      limit: maxP99Ms,
+      unit: "ms",
+      text: fit(facts + rule),
+    };
   }
   const ratio = p99 / stable.p99Ms!;
   const facts = `p99 was ${milliseconds(p99)} in this window, ${Number(ratio.toFixed(2))} x stable's ${milliseconds(stable.p99Ms!)} (limit ${maxP99RegressionRatio} x)`;
   return {
     code: METRIC_CODE[metric],
     metric: "p99_regression_ratio",
-    value: ratio,
+    value: shortened(ratio),
     limit: maxP99RegressionRatio,
     unit: "1",
     text: fit(facts + rule),
@@ -113,11 +127,11 @@ function sharedReason(metric: Metric, { canary, stable }: WindowFigures, policy:
     const rate = canary.errors / canary.requests;
     const facts = `${percent(rate)} of the canary's requests failed in this window, and ${percent(stable.errors / stable.requests)} of stable's`;
     const text = fit(facts, ` (ceiling ${percent(max5xxRate)})`, ": both suffer, not the canary's doing");
-    return { code: "environment", metric: "5xx_rate", value: rate, limit: max5xxRate, unit: "1", text };
+    return { code: "environment", metric: "5xx_rate", value: shortened(rate), limit: max5xxRate, unit: "1", text };
   }
   const facts = `p99 was ${milliseconds(canary.p99Ms!)} on the canary and ${milliseconds(stable.p99Ms!)} on stable in this window`;
   const text = fit(facts, ` (ceiling ${milliseconds(maxP99Ms)})`, ": both suffer, not the canary's doing");
-  return { code: "environment", metric: "p99_ms", value: canary.p99Ms!, limit: maxP99Ms, unit: "ms", text };
+  return { code: "environment", metric: "p99_ms", value: shortened(canary.p99Ms!), limit: maxP99Ms, unit: "ms", text };
 }
 
 function sliceFigures(tallies: readonly Tally[]): SliceFigures {

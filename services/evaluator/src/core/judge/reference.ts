@@ -5,7 +5,7 @@
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
-import { builtFrom, thresholdOf } from "./baseline.ts";
+import { builtFrom, type Threshold, thresholdOf } from "./baseline.ts";
 import { measure } from "./measure.ts";
 import type { Noise } from "./noise.ts";
 import { defaultNoise, learnNoise } from "./noise.ts";
@@ -47,6 +47,19 @@ export function referenceNoise(
   return { noise: defaultNoise(ceiling), windows: 0 };
 }
 
+/**
+ * Stable's regression threshold as it was before the run; null when the reference has none for this view, was learned of the canary's
+ * own gateways, or under another ratio.
+ */
+export function referenceThreshold(reference: Reference | null, view: string, ratio: number): Threshold | null {
+  if (reference === null || reference.from !== "stable") return null;
+  const figure = (name: string) => reference.figures[figureName(view, "regression", name)];
+  const [limitMs, timed, above, windows] = [figure("limit_ms"), figure("timed"), figure("above"), figure("windows")];
+  if (figure("ratio") !== ratio || !isUsable(limitMs, 0) || !isUsable(timed, 1) || !isUsable(above, 0) || !isUsable(windows, 1))
+    return null;
+  return { limitMs, timed, above, windows };
+}
+
 function isUsable(value: number | undefined, least: number): value is number {
   return value !== undefined && Number.isFinite(value) && value >= least;
 }
@@ -55,10 +68,17 @@ function isUsable(value: number | undefined, least: number): value is number {
 function learn(tallies: readonly WindowTally[], name: string, policy: Policy): Record<string, number> {
   const views = tallies.map(({ azs }) => azs.filter(({ az }) => name === WHOLE || az === name));
   const latest = builtFrom(views.slice(-LONGEST).map((azs) => ({ azs: azs.map(swapped), unreadable: null })));
-  const threshold = thresholdOf(latest, latest.byAz.keys(), policy.thresholds.maxP99RegressionRatio);
+  const ratio = policy.thresholds.maxP99RegressionRatio;
+  const threshold = thresholdOf(latest, latest.byAz.keys(), ratio, Math.min(views.length, LONGEST));
   const counted = views.map((azs) => measure(azs, azs, threshold, policy));
   const figures: Record<string, number> = {};
-  if (threshold !== null) figures[figureName(name, "regression", "limit_ms")] = threshold.limitMs;
+  if (threshold !== null) {
+    figures[figureName(name, "regression", "ratio")] = ratio;
+    figures[figureName(name, "regression", "limit_ms")] = threshold.limitMs;
+    figures[figureName(name, "regression", "timed")] = threshold.timed;
+    figures[figureName(name, "regression", "above")] = threshold.above;
+    figures[figureName(name, "regression", "windows")] = threshold.windows;
+  }
   for (const metric of METRICS) {
     const windows = counted.map(({ counts }) => counts[metric]).filter(({ n }) => n > 0);
     if (windows.length < 2) continue;

@@ -7,7 +7,7 @@ import { ceilingOf, compareRate, FAST, METRIC_CODE, PROMOTE, STEP } from "./rule
 import type { Finding, Rule, Tried } from "./scan.ts";
 import { cleanRequestsNeeded } from "./scan.ts";
 import type { JudgedView } from "./view.ts";
-import { fit, grouped, milliseconds, oneIn, percent, stretchWords } from "./words.ts";
+import { fit, grouped, milliseconds, oneIn, percent, shortened, stretchWords } from "./words.ts";
 
 /** Where a finding was made, in the terms of people. */
 export interface Place {
@@ -161,5 +161,5 @@ const MEASURE: Readonly<Record<Metric, string>> = {
 };
 
 function measured(metric: Metric, value: number, limit: number): { metric: string; value: number; limit: number; unit: string } {
-  return { metric: MEASURE[metric], value, limit, unit: "1" };
+  return { metric: MEASURE[metric], value: shortened(value), limit, unit: "1" };
 }

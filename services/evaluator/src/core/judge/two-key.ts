@@ -20,8 +20,6 @@ export interface TwoKeyInput {
   readonly t: number;
   readonly policy: Policy;
   readonly reference: Reference | null;
-  /** Windows that the regression's baseline covers. */
-  readonly baselineWindows: number;
 }
 
 export interface TwoKeyResult {
@@ -113,7 +111,7 @@ export function findIn(input: TwoKeyInput, metric: Metric, judged: JudgedView): 
   const share = judged.name === WHOLE ? 1 : 1 / (input.views.length - 1);
   const baseline =
     metric === "regression" && threshold !== null
-      ? (noise.phi + (noise.rho * threshold.timed) / input.baselineWindows) / (threshold.above + 1)
+      ? (noise.phi + (noise.rho * threshold.timed) / threshold.windows) / (threshold.above + 1)
       : 0;
   const rule: Rule = { metric, ceiling, lambda: LAMBDA[policy.evidence] * share, suspicion: share, noise, baseline };
   const limits = { errors: null, ceiling: policy.thresholds.maxP99Ms, regression: threshold?.limitMs ?? null };

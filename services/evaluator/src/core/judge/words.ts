@@ -11,6 +11,11 @@ export function fit(first: string, ...more: readonly (string | null)[]): string 
   return `${text}.`;
 }
 
+/** A figure as it travels in a reason: six significant digits say all, and answers stay small. */
+export function shortened(value: number): number {
+  return Number(value.toPrecision(6));
+}
+
 /** 12345 as "12,345". */
 export function grouped(count: number): string {
   return String(Math.round(count)).replace(/\B(?=(\d{3})+$)/g, ",");
