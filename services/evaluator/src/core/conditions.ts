@@ -75,6 +75,9 @@ export function conditionsOf(state: State, canary: CanaryState, setup: CanarySet
       );
       continue;
     }
+    // Before staleness, which it explains: what a wrong clock stamped cannot be used.
+    if (gateway.clockAhead) holds.push(say(gateway, "clock_skew", "has a clock that is more than 5 s ahead of the broker's"));
+    const usable = gateway.clockAhead ? "usable " : "";
     let gatewayFresh = true;
     for (const kind of requiredKinds(gateway, setup)) {
       const seen: Seen | undefined = gateway.seen.get(kind);
@@ -85,13 +88,14 @@ export function conditionsOf(state: State, canary: CanaryState, setup: CanarySet
         const staleAt = staleAtMs(seen, setup.policy.graceMs);
         if (nowMs >= staleAt) {
           gatewayFresh = false;
-          holds.push(say(gateway, "stale", `has sent no ${kind} signal since ${clockText(seen.observedAtMs)}`, { metric: kind }));
+          holds.push(
+            say(gateway, "stale", `has sent no ${usable}${kind} signal since ${clockText(seen.observedAtMs)}`, { metric: kind }),
+          );
         } else if (staleAt < staleNextMs) staleNextMs = staleAt;
       }
       if (!gatewayFresh) break;
     }
     if (gatewayFresh) fresh += 1;
-    if (gateway.clockAhead) holds.push(say(gateway, "clock_skew", "has a clock that is more than 5 s ahead of the broker's"));
     if (gateway.claimed !== null && gateway.claimed !== gateway.slice) {
       holds.push(say(gateway, "slice_mismatch", `says it is ${gateway.claimed}; the fleet file says ${gateway.slice}`));
     }

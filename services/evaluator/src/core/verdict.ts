@@ -48,7 +48,7 @@ export function decide(
   });
 
   // A fail latches: nothing that is measured later changes it.
-  if (run?.latch) return { verdict: "fail", reasons: latchedReasons(run.latch), warnings, failing: undefined };
+  if (run?.latch) return { verdict: "fail", reasons: latchedReasons(run, run.latch), warnings, failing: undefined };
 
   if (
     run === null ||
@@ -126,15 +126,12 @@ function noRunText(run: Run | null): string {
   );
 }
 
-function latchedReasons(latch: Latch): Reason[] {
+/** Why the run failed, as it was said then, and that this was then. */
+function latchedReasons(run: Run, latch: Latch): Reason[] {
   if (latch.verdictId === null) return latch.reasons;
-  return [
-    {
-      code: "latched",
-      text: `failed at ${isoTime(latch.atMs).slice(11, 19)}Z (verdict ${latch.verdictId}): stays failed until a new revision or an operator's clear`,
-    },
-    ...latch.reasons,
-  ];
+  const over = run.over ? "and is over; " : "";
+  const text = `the run failed at ${isoTime(latch.atMs).slice(11, 19)}Z, reasons are of then (verdict ${latch.verdictId}); ${over}a new revision or an operator's clear ends this`;
+  return [...latch.reasons, { code: "latched", text }];
 }
 
 function failedConcern(concerns: { errors: Outcome; latency: Outcome; queue: Outcome }): Latch["concern"] {
@@ -202,7 +199,7 @@ export function verdictRecord(
   const { run } = canary;
   const judged = run !== null && run.outcome !== null;
   const concerns = judged ? inForce(run.outcome!, policy.mode).concerns : PENDING_CONCERNS;
-  const ranked = rank(decision.reasons);
+  const ranked = rank(decision.reasons, decision.verdict);
   const degraded = decision.verdict === "fail" || (decision.verdict === "hold" && ranked.some((reason) => degrades(reason.code)));
   const lastWindow = canary.lastWindow;
   const body: Omit<VerdictBody, "id"> = {
@@ -236,7 +233,7 @@ export function verdictRecord(
     },
     reasons: ranked.slice(0, MAX_REASONS),
     ...(ranked.length > MAX_REASONS ? { reasons_more: ranked.length - MAX_REASONS } : {}),
-    warnings: rank(decision.warnings).slice(0, MAX_REASONS),
+    warnings: rank(decision.warnings, decision.verdict).slice(0, MAX_REASONS),
     thresholds: {
       max_5xx_rate: policy.thresholds.max5xxRate,
       max_p99_ms: policy.thresholds.maxP99Ms,
@@ -283,13 +280,18 @@ function runView(state: State, canary: CanaryState, setup: CanarySetup): Verdict
   };
 }
 
-/** What makes people act comes first; the same code of the same gateway is said once. */
-function rank(reasons: readonly Reason[]): Reason[] {
-  const weight = (reason: Reason): number => {
-    const kind = REASONS[reason.code];
-    if (kind.effect === "fail") return kind.hard ? 1 : 0;
-    if (kind.effect === "evidence") return reason.code === "no_run" ? 4 : 3;
-    return reason.code === "hold_expired" ? 5 : 2;
+/**
+ * What makes people act comes first: of a fail what failed it; of a hold what is broken, before traffic that is only suspicious and may
+ * suffer from just that. The same code of the same gateway is said once.
+ */
+function rank(reasons: readonly Reason[], verdict: Outcome): Reason[] {
+  const weight = ({ code }: Reason): number => {
+    const { effect, hard } = REASONS[code];
+    if (code === "latched") return 2;
+    if (code === "hold_expired") return 6;
+    if (effect === "evidence") return code === "no_run" ? 5 : 4;
+    if (verdict === "fail") return effect !== "fail" ? 3 : hard ? 1 : 0;
+    return hard ? 0 : effect === "fail" ? 1 : 3;
   };
   const seen = new Set<string>();
   return reasons

@@ -128,6 +128,22 @@ test("each fact that must not be is a hold with its own name", () => {
   }
 });
 
+test("of a hold, what is broken is said before traffic that suffers from it, and a wrong clock before the silence that it causes", () => {
+  const down = measured();
+  setAll([down.gateway("canary-a")], { health: "timeout", errors: 2 });
+  down.advance(40);
+  const said = codes(down);
+  assert.equal(body(down).verdict, "hold");
+  assert.ok(said.includes("over_5xx"), said.join(" "));
+  assert.equal(said[0], "gateway_down", said.join(" "));
+
+  const ahead = measured();
+  setAll([ahead.gateway("canary-a")], { clockOffsetMs: 60_000 });
+  ahead.advance(70);
+  assert.deepEqual(codes(ahead).slice(0, 2), ["clock_skew", "stale"]);
+  assert.match(body(ahead).reasons[1]!.text, /has sent no usable health signal since/);
+});
+
 test("disk marks: crossed during a run fails at once, crossed before holds, and a mark clears two points below it", () => {
   const crossed = measured();
   crossed.gateway("stable-a").diskUsedRatio = 0.78;
