@@ -186,7 +186,7 @@ async function perform(options: PerformerOptions, effect: Exclude<Effect, { kind
       return;
     }
     case "demand":
-      await setDemand(bus, effect.lane, effect.depth);
+      await setDemand(bus, effect.lane, effect.depth, options.allowed);
       return;
   }
 }

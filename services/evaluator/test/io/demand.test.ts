@@ -13,11 +13,27 @@ const LANE = "build-az-a";
 async function followsDepth(bus: Bus): Promise<void> {
   await ensureDemand(bus, LANE);
   for (const depth of [20, 12, 30, 0, 5, 100, 3, 0, 8, 2_600, 24, 0]) {
-    assert.equal(await setDemand(bus, LANE, depth), depth, `to ${depth}`);
+    assert.equal(await setDemand(bus, LANE, depth, () => true), depth, `to ${depth}`);
     const { pending, ackPending } = await bus.durableState("DEMAND", LANE);
     assert.deepEqual({ pending, ackPending }, { pending: depth, ackPending: 0 });
   }
 }
+
+test("who finds another leader in the middle of a change leaves the queue as it is", async () => {
+  const bus = createMemoryBus();
+  await ensureDemand(bus, LANE);
+  let asked = 0;
+  const lostAfterFirst = (): boolean => asked++ === 0;
+  // 2 600 jobs take three rounds of publishing.
+  await assert.rejects(setDemand(bus, LANE, 2_600, lostAfterFirst), { name: "Retryable", code: "not_leading" });
+  assert.equal((await bus.durableState("DEMAND", LANE)).pending, 1_000);
+  await assert.rejects(
+    setDemand(bus, LANE, 0, () => false),
+    { code: "not_leading" },
+  );
+  assert.equal((await bus.durableState("DEMAND", LANE)).pending, 1_000);
+  assert.equal(await setDemand(bus, LANE, 1_000, () => false), 1_000, "what is right already needs no leader");
+});
 
 test("memory: the durable of a lane follows its depth", () => followsDepth(createMemoryBus()));
 
