@@ -45,7 +45,10 @@ export const replayVerb: Verb = {
         const { setup } = await openSetup(values.fleet, io);
         return await replaySince(durationArg("since", values.since!), setup, io, print);
       }
-      const folder = (await stat(path)).isDirectory();
+      const found = await stat(path).catch(() => undefined);
+      if (found === undefined)
+        throw terminal("no_recording", `${path}: found nothing there, expected a recording or a case folder`);
+      const folder = found.isDirectory();
       const { setup } = await openSetup(values.fleet ?? (folder ? join(path, CASE_FILES.fleet) : undefined), io);
       return await replayFile(folder ? caseInput(path) : path, folder ? path : undefined, setup, values.check, io, print);
     }),

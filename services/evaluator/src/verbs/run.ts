@@ -6,7 +6,7 @@ import { systemClock } from "@aviary/shared/shell/clock.ts";
 import { terminal } from "@aviary/shared/shell/faults.ts";
 import type { Verb, VerbIo } from "@aviary/shared/shell/verb.ts";
 import { isoTime } from "../core/iso-time.ts";
-import { askShim, type CanaryView, shimOf } from "./ask-shim.ts";
+import { askShim, type CanaryView, type Overview, shimOf } from "./ask-shim.ts";
 import { durationArg, openBus, openSetup, told } from "./open.ts";
 import { canaryLines, painterFor } from "./table.ts";
 
@@ -113,7 +113,7 @@ function canaryArg(positionals: readonly string[]): CanaryRef {
   return canary;
 }
 
-const SHOW_USAGE = "run show <namespace/name> [--json]";
+const SHOW_USAGE = "run show [<namespace/name>] [--json]";
 
 const showVerb: Verb = {
   name: "run show",
@@ -126,16 +126,26 @@ const showVerb: Verb = {
         allowPositionals: true,
         options: { json: { type: "boolean", default: false } },
       });
-      const canary = canaryArg(positionals);
+      const canary = positionals.length === 0 ? await onlyCanary(io) : canaryArg(positionals);
       const view = await askShim<CanaryView>(shimOf(io), `/api/v1/canaries/${canaryKey(canary)}`, io.signal);
       if (values.json) io.stdout.write(`${JSON.stringify(view)}\n`);
       else {
         const meanings = Object.entries(view.meanings ?? {}).map(([code, meaning]) => `  ${code.padEnd(18)} ${meaning}`);
-        io.stdout.write(`${[...canaryLines(view, painterFor(io.stdout)), "", ...meanings].join("\n")}\n`);
+        const what = meanings.length === 0 ? [] : ["", "What these words mean:", ...meanings];
+        io.stdout.write(`${[...canaryLines(view, painterFor(io.stdout)), ...what].join("\n")}\n`);
       }
       return 0;
     }),
 };
+
+/** Where there is just one canary it need not be named. */
+async function onlyCanary(io: VerbIo): Promise<CanaryRef> {
+  const { canaries } = await askShim<Overview>(shimOf(io), "/api/v1/canaries", io.signal);
+  const [only, ...more] = canaries.map((canary) => canary.subject);
+  if (only === undefined || more.length > 0)
+    throw terminal("usage", `name one canary: ${canaries.map(({ subject }) => canaryKey(subject)).join(", ")}`);
+  return only;
+}
 
 /** Publishes what was said. The id holds the time, because an operator who says it twice means it twice. */
 async function say(canary: CanaryRef, content: ControlContent, fleetFile: string | undefined, io: VerbIo): Promise<void> {

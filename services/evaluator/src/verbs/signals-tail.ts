@@ -2,11 +2,13 @@
 import { parseArgs } from "node:util";
 import { parseSignal, type Signal } from "@aviary/shared/contract/signal.ts";
 import { parseInputSubject, SIGNAL_KINDS } from "@aviary/shared/contract/subjects.ts";
+import { systemClock } from "@aviary/shared/shell/clock.ts";
 import { terminal } from "@aviary/shared/shell/faults.ts";
 import type { Verb } from "@aviary/shared/shell/verb.ts";
 import { isoTime } from "../core/iso-time.ts";
 import { openBus, told } from "./open.ts";
 
+const SILENCE_MS = 10_000;
 const USAGE = "signals tail [--fleet <name>] [--gateway <name>] [--kind <kind>] [--json]";
 
 export const signalsTailVerb: Verb = {
@@ -28,6 +30,10 @@ export const signalsTailVerb: Verb = {
         throw terminal("usage", `--kind is one of ${SIGNAL_KINDS.join(", ")}`);
       const bus = await openBus(io);
       try {
+        let silent = true;
+        const notice = systemClock.setTimer(SILENCE_MS, () => {
+          if (silent) io.stderr.write(`no such signal came in ${SILENCE_MS / 1000} s; still waiting\n`);
+        });
         const follower = await bus.follow({
           stream: "INPUTS",
           from: "new",
@@ -37,6 +43,7 @@ export const signalsTailVerb: Verb = {
             if (values.fleet !== undefined && subject.fleet !== values.fleet) return;
             if (values.gateway !== undefined && subject.gateway !== values.gateway) return;
             if (values.kind !== undefined && subject.kind !== values.kind) return;
+            silent = false;
             const text = Buffer.from(message.data).toString();
             io.stdout.write(
               values.json
@@ -46,6 +53,7 @@ export const signalsTailVerb: Verb = {
           },
         });
         await new Promise<void>((resolve) => io.signal.addEventListener("abort", () => resolve(), { once: true }));
+        notice();
         await follower.stop();
         return 0;
       } finally {

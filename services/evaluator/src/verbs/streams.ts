@@ -1,20 +1,28 @@
 /** `aviary streams print|diff|apply`: what must exist on the broker, how it differs, and making it so. */
 import { parseArgs } from "node:util";
-import { type Topology, topology } from "@aviary/shared/bus/streams.ts";
+import { LOCAL_MAX_BYTES, type Topology, topology } from "@aviary/shared/bus/streams.ts";
 import { applyStreams, verifyStreams } from "@aviary/shared/bus/streams-apply.ts";
+import { terminal } from "@aviary/shared/shell/faults.ts";
 import type { Verb, VerbIo } from "@aviary/shared/shell/verb.ts";
 import { openBus, openSetup, told } from "./open.ts";
 
-const OPTIONS = { fleet: { type: "string" }, replicas: { type: "string", default: "1" } } as const;
+const OPTIONS = {
+  fleet: { type: "string" },
+  replicas: { type: "string", default: "1" },
+  local: { type: "boolean", default: false },
+} as const;
 
 async function wantedOf(args: readonly string[], io: VerbIo): Promise<Topology> {
   const { values } = parseArgs({ args: [...args], options: OPTIONS });
   const { setup } = await openSetup(values.fleet, io);
-  return topology({ replicas: Number(values.replicas), lanes: [...setup.lanes.keys()] });
+  const replicas = Number(values.replicas);
+  if (![1, 3, 5].includes(replicas)) throw terminal("usage", `--replicas ${values.replicas}: expected 1, 3 or 5`);
+  const caps = io.env.AVIARY_LOCAL_STREAMS === undefined ? {} : { maxBytes: LOCAL_MAX_BYTES };
+  return topology({ replicas, lanes: [...setup.lanes.keys()], ...caps });
 }
 
 function verb(name: string, summary: string, work: (wanted: Topology, io: VerbIo) => Promise<number>): Verb {
-  const usage = `streams ${name} [--fleet aviary.yaml] [--replicas 1|3|5]`;
+  const usage = `streams ${name} [--fleet aviary.yaml] [--replicas 1|3|5] [--local]`;
   return {
     name: `streams ${name}`,
     summary,
@@ -32,7 +40,7 @@ export const STREAM_VERBS: readonly Verb[] = [
     const bus = await openBus(io);
     try {
       const differences = await verifyStreams(bus.connection, wanted);
-      for (const { object, text, remedy } of differences) io.stdout.write(`${object}: ${text} (${remedy})\n`);
+      for (const { text, remedy } of differences) io.stdout.write(`${text} (${remedy})\n`);
       if (differences.length === 0) io.stdout.write("nothing differs\n");
       return differences.length === 0 ? 0 : 1;
     } finally {
@@ -43,7 +51,7 @@ export const STREAM_VERBS: readonly Verb[] = [
     const bus = await openBus(io);
     try {
       const differences = await applyStreams(bus.connection, wanted);
-      for (const { object, text } of differences) io.stdout.write(`${object}: ${text}: done\n`);
+      for (const { text } of differences) io.stdout.write(`${text}: done\n`);
       if (differences.length === 0) io.stdout.write("nothing to do\n");
       return 0;
     } finally {

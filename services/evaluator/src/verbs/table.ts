@@ -30,12 +30,13 @@ function figures(body: VerdictBody): string {
 
 function runText({ run }: VerdictBody): string {
   if (run === null) return "no run";
+  const state = run.state === "failed" && !run.canary_active ? "failed and over" : run.state;
   const promotable = run.promotable ? ", promotable" : "";
-  return `run ${run.controller_revision ?? run.revision} ${run.state}, weight ${run.weight} %${promotable}`;
+  return `run ${run.controller_revision ?? run.revision} ${state}, weight ${run.weight} %${promotable}`;
 }
 
-/** Everything about one canary that fits on a few lines. */
-export function canaryLines(canary: CanaryView, paint: Paint): string[] {
+/** The verdict with its reasons, and nothing beside them. */
+export function verdictLines(canary: CanaryView, paint: Paint): string[] {
   const name = `${canary.subject.namespace}/${canary.subject.name}`;
   const window = canary.window === null ? "no window yet" : `window ${canary.window.index}`;
   const stale = canary.stale ? paint("yellow", "  STALE") : "";
@@ -44,6 +45,12 @@ export function canaryLines(canary: CanaryView, paint: Paint): string[] {
   ];
   for (const reason of canary.reasons) lines.push(`      ${reason.code.padEnd(16)} ${reason.text}`);
   if (canary.reasons_more) lines.push(`      and ${canary.reasons_more} more reasons`);
+  return lines;
+}
+
+/** Everything about one canary that fits on a few lines. */
+export function canaryLines(canary: CanaryView, paint: Paint): string[] {
+  const lines = verdictLines(canary, paint);
   for (const warning of canary.warnings) lines.push(paint("dim", `      ${`(${warning.code})`.padEnd(16)} ${warning.text}`));
   if (canary.window !== null) lines.push(paint("dim", `      ${figures(canary)}`));
   lines.push(

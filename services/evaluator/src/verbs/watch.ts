@@ -1,17 +1,17 @@
-/** `aviary watch`: a line for every verdict that says something new, until Ctrl-C. */
+/** `aviary watch`: the verdict with its reasons whenever it says something new, until Ctrl-C; with `--json` every verdict. */
 import { parseArgs } from "node:util";
 import { systemClock } from "@aviary/shared/shell/clock.ts";
 import type { Verb, VerbIo } from "@aviary/shared/shell/verb.ts";
 import { askShim, type CanaryView, type Overview, type Shim, shimOf } from "./ask-shim.ts";
 import { told } from "./open.ts";
-import { canaryLines, type Paint, painterFor } from "./table.ts";
+import { type Paint, painterFor, verdictLines } from "./table.ts";
 
 const USAGE = "watch [--json]";
 const POLL_MS = 1_000;
 
 export const watchVerb: Verb = {
   name: "watch",
-  summary: "what every canary is told, line by line as it changes",
+  summary: "what every canary is told, as it changes",
   usage: USAGE,
   run: (args, io) =>
     told(USAGE, io, async () => {
@@ -41,8 +41,14 @@ async function watch(shim: Shim, json: boolean, io: VerbIo): Promise<void> {
 
 function show(canary: CanaryView, shown: Map<string, string>, json: boolean, io: VerbIo, paint: Paint): void {
   const key = `${canary.subject.namespace}/${canary.subject.name}`;
-  const says = `${canary.id} ${canary.stale}`;
+  const says = json ? `${canary.id} ${canary.stale}` : news(canary);
   if (shown.get(key) === says) return;
   shown.set(key, says);
-  io.stdout.write(json ? `${JSON.stringify(canary)}\n` : `${canaryLines(canary, paint).join("\n")}\n\n`);
+  io.stdout.write(json ? `${JSON.stringify(canary)}\n` : `${verdictLines(canary, paint).join("\n")}\n`);
+}
+
+/** What is news to a person: the verdict, the run and what kinds of reasons there are, but not their figures, which change every window. */
+function news({ verdict, stale, run, reasons }: CanaryView): string {
+  const kinds = reasons.map(({ code, az, gateway }) => [code, az, gateway]);
+  return JSON.stringify([verdict, stale, run?.id, run?.state, run?.weight, run?.promotable, run?.canary_active, kinds]);
 }
