@@ -101,7 +101,11 @@ export function decide(
       failing: { concern: failedConcern(outcome.concerns), reasons: outcome.reasons },
     };
   }
-  const held = [...changed(releaseChanged), ...conditions.holds, ...(outcome.verdict === "hold" ? outcome.reasons : [])];
+  const held = [
+    ...changed(releaseChanged),
+    ...conditions.holds,
+    ...(outcome.verdict === "hold" ? judgedReasons(outcome.reasons) : []),
+  ];
   if (held.length > 0 || outcome.verdict === "hold") {
     const expired: Reason[] = run.holdExpired
       ? [
@@ -114,6 +118,12 @@ export function decide(
     return { verdict: "hold", reasons: [...held, ...expired], warnings, failing: undefined };
   }
   return { verdict: "pass", reasons: [], warnings: [...warnings, ...lateWarnings(canary.lastWindow)], failing: undefined };
+}
+
+/** A hold is never without a reason. */
+function judgedReasons(reasons: readonly Reason[]): readonly Reason[] {
+  if (reasons.length > 0) return reasons;
+  return [{ code: "low_traffic", text: "what was measured so far rules out too little; more requests are needed" }];
 }
 
 const changed = (reason: Reason | undefined): Reason[] => (reason === undefined ? [] : [reason]);
