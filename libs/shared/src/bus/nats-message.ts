@@ -15,25 +15,40 @@ export interface DeliveryFacts {
   readonly pending: number;
 }
 
-const DOT = 46;
-
 /**
- * Reads `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<nanoseconds>.<pending>`, or the longer form with
- * domain and account hash in front and a random token behind (https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-15.md).
+ * Reads `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<nanoseconds>.<pending>`, or the longer form with domain and
+ * account hash in front and sometimes a random token behind (https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-15.md).
  * Scans from the left without splitting: this runs once a message.
  * @throws RangeError when it is no such subject.
  */
 export function parseDelivery(reply: string): DeliveryFacts {
-  let dots = 0;
-  for (let index = 0; index < reply.length; index += 1) if (reply.charCodeAt(index) === DOT) dots += 1;
-  if (dots < 8 || !reply.startsWith("$JS.ACK.")) throw new RangeError(`not the reply subject of a JetStream delivery: ${reply}`);
-  let start = 0;
-  for (let skip = dots === 8 ? 4 : 6; skip > 0; skip -= 1) start = reply.indexOf(".", start) + 1;
+  const numbers = reply.startsWith("$JS.ACK.") ? behind(reply, 8, 2) : -1;
+  const facts =
+    numbers < 0 ? undefined : (readNumbers(reply, numbers, true) ?? readNumbers(reply, behind(reply, numbers, 2), false));
+  if (facts === undefined) throw new RangeError(`not the reply subject of a JetStream delivery: ${reply}`);
+  return facts;
+}
+
+/** Where the text goes on behind so many tokens; -1 when it does not. */
+function behind(reply: string, from: number, tokens: number): number {
+  let start = from;
+  for (let skip = tokens; skip > 0; skip -= 1) {
+    start = reply.indexOf(".", start) + 1;
+    if (start === 0) return -1;
+  }
+  return start;
+}
+
+/** The five numbers; undefined when there are fewer, or when they must be the last tokens and are not. */
+function readNumbers(reply: string, start: number, last: boolean): DeliveryFacts | undefined {
   const afterCount = reply.indexOf(".", start);
   const afterStream = reply.indexOf(".", afterCount + 1);
   const afterConsumer = reply.indexOf(".", afterStream + 1);
   const afterTime = reply.indexOf(".", afterConsumer + 1);
+  const inOrder = start >= 0 && start < afterCount && afterCount < afterStream && afterStream < afterConsumer;
+  if (!inOrder || afterConsumer >= afterTime) return undefined;
   const afterPending = reply.indexOf(".", afterTime + 1);
+  if (last && afterPending >= 0) return undefined;
   return {
     deliveryCount: digits(reply, start, afterCount),
     streamSequence: digits(reply, afterCount + 1, afterStream),

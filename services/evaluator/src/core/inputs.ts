@@ -10,6 +10,8 @@ export interface SignalInput {
   readonly storedAt: number;
   /** Identity already checked against the subject. */
   readonly signal: Signal;
+  /** Key of the gateway that sent it, where the reader knows it: putting it together takes as long as folding the signal. */
+  readonly gateway?: string;
 }
 
 export interface ControlInput {

@@ -18,7 +18,7 @@ import { deadEffect } from "./dead.ts";
 import { canaryDeadlineMs } from "./deadlines.ts";
 import { type Effect, inOrder, NO_EFFECTS } from "./effects.ts";
 import type { ControlInput, Input, SignalInput } from "./inputs.ts";
-import { isoTime } from "./iso-time.ts";
+import { isoTime, parseIsoTime } from "./iso-time.ts";
 import { judgeWindow } from "./judging.ts";
 import { tickLane } from "./lane-tick.ts";
 import { applyControl, subjectOf } from "./run.ts";
@@ -173,7 +173,7 @@ function foldLogGap(state: State, sequence: number, effects: Effect[]): void {
 
 function foldSignal(state: State, input: SignalInput, effects: Effect[]): void {
   const { signal, storedAt } = input;
-  const key = gatewayKey(signal.az, signal.fleet, signal.gateway);
+  const key = input.gateway ?? gatewayKey(signal.az, signal.fleet, signal.gateway);
   const gateway = state.gateways.get(key);
   if (gateway === undefined) {
     effects.push(
@@ -188,7 +188,7 @@ function foldSignal(state: State, input: SignalInput, effects: Effect[]): void {
     );
     return;
   }
-  const observedAtMs = Date.parse(signal.observed_at);
+  const observedAtMs = parseIsoTime(signal.observed_at);
   const ahead = observedAtMs - storedAt > MAX_CLOCK_AHEAD_MS;
   const arrival = arrive(gateway.sequence, signal.collector_boot, signal.seq, ahead ? storedAt : observedAtMs);
   if (arrival !== "new") return;

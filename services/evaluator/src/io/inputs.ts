@@ -8,32 +8,42 @@ import type { DeadReason } from "@aviary/shared/contract/dead.ts";
 import { MAX_SIGNAL_BYTES, parseSignal, type Signal } from "@aviary/shared/contract/signal.ts";
 import { type InputSubject, parseInputSubject } from "@aviary/shared/contract/subjects.ts";
 import type { Input, UnreadableInput } from "../core/inputs.ts";
+import { gatewayKey } from "../core/setup.ts";
 
 /** Subjects whose parse is remembered; a fleet has gateways × kinds of them. Beyond it the memory is emptied. */
 const MAX_REMEMBERED = 20_000;
 
 export type ReadInput = (message: StoredMessage) => Input;
 
+type SignalSender = Extract<InputSubject, { family: "signal" }> & { readonly key: string };
+type Sender = SignalSender | Extract<InputSubject, { family: "control" }>;
+
+function readSender(subject: string): Sender | null {
+  const parsed = parseInputSubject(subject);
+  if (parsed === undefined) return null;
+  return parsed.family === "control" ? parsed : { ...parsed, key: gatewayKey(parsed.az, parsed.fleet, parsed.gateway) };
+}
+
 /** A reader with its own memory of subjects. */
 export function createInputReader(): ReadInput {
-  const remembered = new Map<string, InputSubject | null>();
-  const subjectOf = (subject: string): InputSubject | null => {
-    let parsed = remembered.get(subject);
-    if (parsed === undefined) {
+  const remembered = new Map<string, Sender | null>();
+  const senderOf = (subject: string): Sender | null => {
+    let sender = remembered.get(subject);
+    if (sender === undefined) {
       if (remembered.size >= MAX_REMEMBERED) remembered.clear();
-      parsed = parseInputSubject(subject) ?? null;
-      remembered.set(subject, parsed);
+      sender = readSender(subject);
+      remembered.set(subject, sender);
     }
-    return parsed;
+    return sender;
   };
   return (message) => {
-    const subject = subjectOf(message.subject);
+    const subject = senderOf(message.subject);
     if (subject === null) return unreadable(message, "bad_subject", `no input has the subject ${message.subject}`);
     return subject.family === "signal" ? readSignal(message, subject) : readControl(message, subject);
   };
 }
 
-function readSignal(message: StoredMessage, subject: Extract<InputSubject, { family: "signal" }>): Input {
+function readSignal(message: StoredMessage, subject: SignalSender): Input {
   if (message.data.length > MAX_SIGNAL_BYTES)
     return unreadable(message, "too_large", `${message.data.length} bytes; a signal has at most ${MAX_SIGNAL_BYTES}`);
   const value = readJson(message.data);
@@ -56,7 +66,7 @@ function readSignal(message: StoredMessage, subject: Extract<InputSubject, { fam
   if (signal.kind === "http" && signal.body.errors_5xx > signal.body.requests) {
     return unreadable(message, "impossible_counts", `${signal.body.errors_5xx} errors in ${signal.body.requests} requests`);
   }
-  return { kind: "signal", sequence: message.sequence, storedAt: message.storedAt, signal };
+  return { kind: "signal", sequence: message.sequence, storedAt: message.storedAt, signal, gateway: subject.key };
 }
 
 function readControl(message: StoredMessage, subject: Extract<InputSubject, { family: "control" }>): Input {
@@ -86,8 +96,9 @@ function readJson(data: Uint8Array): unknown {
   }
 }
 
+/** What comes from the client is a Buffer already, and making another one of it costs as much as reading it. */
 const text = (data: Uint8Array, length: number): string =>
-  Buffer.from(data.buffer, data.byteOffset, Math.min(length, data.length)).toString();
+  (Buffer.isBuffer(data) ? data : Buffer.from(data.buffer, data.byteOffset, data.length)).toString("utf8", 0, length);
 
 function versionReason(value: unknown): DeadReason {
   const version = typeof value === "object" && value !== null ? (value as { v?: unknown }).v : undefined;
