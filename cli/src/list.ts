@@ -37,7 +37,7 @@ export const VERBS: readonly Entry[] = [
   },
   {
     name: "watch",
-    summary: "the same, line by line as it changes",
+    summary: "the same, as it changes",
     load: async () => (await import("@aviary/evaluator/verbs/watch.ts")).watchVerb,
   },
   { name: "run show", summary: "the run of a canary, with every reason", load: () => run("show") },
@@ -87,7 +87,7 @@ export const VERBS: readonly Entry[] = [
   { name: "fleet status", summary: "the local fleet: gateways, releases, faults", load: () => fleet("status") },
   {
     name: "fleet fault",
-    summary: "break the local fleet: 5xx, slow, skills, disk, dead, clock, cut",
+    summary: "break the local fleet: 5xx, slow, skills, disk, dead, draining, clock, cut, queue",
     load: () => fleet("fault"),
   },
   { name: "fleet heal", summary: "end all faults of the local fleet", load: () => fleet("heal") },

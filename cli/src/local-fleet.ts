@@ -7,6 +7,8 @@ import { fileURLToPath } from "node:url";
 
 const FILE = fileURLToPath(new URL("../../.aviary/cli.json", import.meta.url));
 const NAMES = ["AVIARY_URL", "AVIARY_TOKEN", "AVIARY_NATS_URL", "AVIARY_FLEET_FILE"] as const;
+/** Says that the broker has the small streams of a local fleet; goes with its address only. */
+const LOCAL_STREAMS = "AVIARY_LOCAL_STREAMS";
 
 /** The environment with what the local fleet's file adds to it. */
 export async function withLocalFleet(env: NodeJS.ProcessEnv): Promise<NodeJS.ProcessEnv> {
@@ -15,5 +17,6 @@ export async function withLocalFleet(env: NodeJS.ProcessEnv): Promise<NodeJS.Pro
   const told = JSON.parse(text) as Partial<Record<(typeof NAMES)[number], string>>;
   const added: NodeJS.ProcessEnv = {};
   for (const name of NAMES) if (env[name] === undefined && told[name] !== undefined) added[name] = told[name];
+  if (added.AVIARY_NATS_URL !== undefined) added[LOCAL_STREAMS] = "1";
   return { ...env, ...added };
 }

@@ -7,14 +7,16 @@ import { withLocalFleet } from "./local-fleet.ts";
 
 const INTERRUPTED = 130;
 
-function help(): string {
-  const width = Math.max(...VERBS.map((verb) => verb.name.length)) + 2;
+const isHelp = (word: string | undefined): boolean => word === "--help" || word === "-h";
+
+function help(verbs: readonly Entry[]): string {
+  const width = Math.max(...verbs.map((verb) => verb.name.length)) + 2;
   const line = (verb: Entry): string =>
     `  ${verb.name.padEnd(width)}${styleText("dim", verb.summary, { stream: process.stdout })}`;
   return [
     "aviary <verb> [options]",
     "",
-    ...VERBS.map(line),
+    ...verbs.map(line),
     "",
     "aviary <verb> --help shows how a verb is called.",
     "AVIARY_URL and AVIARY_TOKEN say where the shim answers; after `npm start` the local fleet is found by itself.",
@@ -32,9 +34,14 @@ function find(words: readonly string[]): { entry: Entry; rest: readonly string[]
   return undefined;
 }
 
+/** The verbs that begin with this word. */
+function familyOf(word: string): readonly Entry[] {
+  return VERBS.filter((verb) => verb.name.startsWith(`${word} `));
+}
+
 function unknown(words: readonly string[]): string {
   const first = words[0] ?? "";
-  const family = VERBS.filter((verb) => verb.name.startsWith(`${first} `)).map((verb) => verb.name);
+  const family = familyOf(first).map((verb) => verb.name);
   if (family.length > 0) return `aviary ${first} needs another word: ${family.join(", ")}\n`;
   const names = VERBS.map((verb) => verb.name);
   const near = nearestName(words.slice(0, 2).join(" "), names) ?? nearestName(first, names);
@@ -42,9 +49,14 @@ function unknown(words: readonly string[]): string {
 }
 
 async function main(words: readonly string[]): Promise<number> {
-  if (words.length === 0 || words[0] === "--help" || words[0] === "-h" || words[0] === "help") {
-    process.stdout.write(help());
+  const [first, second] = words;
+  if (first === undefined || isHelp(first) || first === "help") {
+    process.stdout.write(help(VERBS));
     return words.length === 0 ? 2 : 0;
+  }
+  if (isHelp(second) && familyOf(first).length > 0) {
+    process.stdout.write(help(familyOf(first)));
+    return 0;
   }
   const match = find(words);
   if (match === undefined) {
@@ -52,7 +64,7 @@ async function main(words: readonly string[]): Promise<number> {
     return 2;
   }
   const verb = await match.entry.load();
-  if (match.rest.includes("--help") || match.rest.includes("-h")) {
+  if (match.rest.some(isHelp)) {
     process.stdout.write(`${verb.summary}\n\n  aviary ${verb.usage}\n`);
     return 0;
   }

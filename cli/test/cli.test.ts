@@ -30,6 +30,10 @@ test("help lists every verb; a wrong word is answered with the nearest one and e
   assert.match(wrong.stderr, /did you mean "status"\?/);
   assert.match(aviary("run").stderr, /run show, run start/);
   assert.equal(aviary("run", "start", "--help").status, 0);
+  const family = aviary("run", "--help");
+  assert.equal(family.status, 0);
+  assert.match(family.stdout, /^ {2}run pause /m);
+  assert.doesNotMatch(family.stdout, /^ {2}status /m);
 });
 
 test("a shim that does not answer is one line and exit code 1", () => {

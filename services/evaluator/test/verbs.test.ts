@@ -1,0 +1,88 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { PassThrough } from "node:stream";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { LOCAL_MAX_BYTES } from "@aviary/shared/bus/streams.ts";
+import type { VerbIo } from "@aviary/shared/shell/verb.ts";
+import { aReason, aVerdict, type VerdictChange } from "@aviary/shared/testing/builders.ts";
+import type { CanaryView, Overview } from "../src/verbs/ask-shim.ts";
+import { replayVerb } from "../src/verbs/replay.ts";
+import { STREAM_VERBS } from "../src/verbs/streams.ts";
+import { canaryLines } from "../src/verbs/table.ts";
+import { watchVerb } from "../src/verbs/watch.ts";
+
+const FLEET_FILE = fileURLToPath(new URL("../../../examples/fleet/config/aviary.yaml", import.meta.url));
+
+/** What a verb reads and writes, with what it wrote. */
+function terminal(env: NodeJS.ProcessEnv, signal: AbortSignal = new AbortController().signal) {
+  const stdout = new PassThrough();
+  const stderr = new PassThrough();
+  const io: VerbIo = { stdout, stderr, env, signal };
+  const textOf = (stream: PassThrough): string => (stream.read() as Buffer | null)?.toString() ?? "";
+  return { io, written: () => textOf(stdout), complained: () => textOf(stderr) };
+}
+
+const viewOf = (change: VerdictChange): CanaryView => ({ ...aVerdict(change).body, stale: false, lanes: [] });
+
+test("watch tells what is new, not every window's figures", async (t) => {
+  const over = aReason("over_5xx", { text: "2 of 50 requests failed." });
+  const told = [
+    viewOf({ verdict: "hold", reasons: [over], id: "1" }),
+    viewOf({ verdict: "hold", reasons: [{ ...over, text: "3 of 60 requests failed." }], id: "2" }),
+    viewOf({ verdict: "pass", id: "3" }),
+    viewOf({ verdict: "pass", id: "4" }),
+  ];
+  const stop = new AbortController();
+  let asked = 0;
+  const server = createServer((_, response) => {
+    const canary = told[Math.min(asked++, told.length - 1)]!;
+    const overview: Overview = {
+      now: canary.at,
+      evaluator: { lease_age_ms: 0, bus: "connected", server: "" },
+      canaries: [canary],
+    };
+    // The answer after the last one is asked for when the last one was shown.
+    if (asked > told.length) stop.abort();
+    response.end(JSON.stringify(overview));
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => server.close());
+  const env = { AVIARY_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, AVIARY_TOKEN: "x" };
+  const { io, written } = terminal(env, stop.signal);
+  assert.equal(await watchVerb.run([], io), 0);
+  const lines = written().trimEnd().split("\n");
+  assert.equal(lines.length, 3, lines.join("\n"));
+  assert.match(lines[0]!, /^HOLD {2}prod\/payments-gateway/);
+  assert.match(lines[1]!, /2 of 50/);
+  assert.match(lines[2]!, /^PASS/);
+});
+
+test("a failed run that is over says so", () => {
+  const plain = (change: VerdictChange): string => canaryLines(viewOf(change), (_, text) => text)[0]!;
+  assert.match(plain({ verdict: "fail" }), /run 0123456789ab failed, weight/);
+  assert.match(plain({ verdict: "fail", run: { canary_active: false } }), /failed and over, weight/);
+});
+
+test("streams compare a local fleet's broker with small caps, and refuse replicas that no cluster has", async () => {
+  const print = STREAM_VERBS.find((verb) => verb.name === "streams print")!;
+  const capOf = async (env: NodeJS.ProcessEnv): Promise<number> => {
+    const { io, written } = terminal(env);
+    assert.equal(await print.run(["--fleet", FLEET_FILE], io), 0);
+    const { streams } = JSON.parse(written()) as { streams: { name: string; maxBytes: number }[] };
+    return streams.find((stream) => stream.name === "INPUTS")!.maxBytes;
+  };
+  assert.equal(await capOf({ AVIARY_LOCAL_STREAMS: "1" }), LOCAL_MAX_BYTES.INPUTS);
+  assert.ok((await capOf({})) > LOCAL_MAX_BYTES.INPUTS);
+  const wrong = terminal({});
+  assert.equal(await print.run(["--fleet", FLEET_FILE, "--replicas", "two"], wrong.io), 2);
+  assert.match(wrong.complained(), /--replicas two: expected 1, 3 or 5/);
+});
+
+test("replay names a recording that is not there", async () => {
+  const { io, complained } = terminal({});
+  assert.equal(await replayVerb.run(["/nowhere/case", "--fleet", FLEET_FILE], io), 1);
+  assert.match(complained(), /^\/nowhere\/case: found nothing there, expected a recording or a case folder\n$/);
+});
