@@ -6,7 +6,7 @@ import type { Baseline, Threshold } from "./baseline.ts";
 import { baselineOf, keepBaseline, thresholdOf } from "./baseline.ts";
 import { figuresOf, literalRule } from "./literal.ts";
 import type { Measured } from "./measure.ts";
-import { measure } from "./measure.ts";
+import { countAz, measure } from "./measure.ts";
 import type { State } from "./memory.ts";
 import { START } from "./memory.ts";
 import type { JudgedRun } from "./outcome.ts";
@@ -35,11 +35,12 @@ export function absorb(before: State, windows: readonly ClosedWindow[], policy: 
   const measured = new Map<string, Measured>();
   const ceilings = byMetric((metric) => ceilingOf(metric, policy));
   const names = viewNames(before, tally);
+  const counted = tally.azs.map((az) => countAz(az, policy));
   for (const name of names) {
-    const azs = tally.azs.filter(({ az }) => name === WHOLE || az === name);
+    const azs = counted.filter(({ az }) => name === WHOLE || az.az === name);
     const own = ownThreshold(name, names, baseline, windows.length, policy);
     const threshold = own === null ? null : earlyThreshold(own, name, names, baseline, reference, policy);
-    const window = measure(azs, tally.azs, threshold, policy);
+    const window = measure(azs, counted, threshold, policy);
     measured.set(name, window);
     views[name] = extended(before.views[name] ?? NEW_VIEW, window, ceilings);
   }

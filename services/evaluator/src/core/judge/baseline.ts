@@ -20,7 +20,7 @@ export interface Baseline {
   readonly refused: readonly number[];
 }
 
-/** As a checkpoint holds it: from the cut on `pairs` is [bucket, count, gap, count, ...]. */
+/** As a checkpoint holds it: `counts` are those of the buckets from the cut on. */
 export type BaselineMemory = {
   /** Index of the oldest and of the newest window in it. */
   readonly first: number;
@@ -29,7 +29,7 @@ export type BaselineMemory = {
   readonly refused: readonly number[];
   readonly scale: number;
   readonly cut: number;
-  readonly azs: { readonly [az: string]: { readonly total: number; readonly pairs: number[] } };
+  readonly azs: { readonly [az: string]: { readonly total: number; readonly counts: readonly number[] } };
 };
 
 /** The regression threshold of a view, and how well it is known. */
@@ -93,7 +93,7 @@ export function keepBaseline(baseline: Baseline, windows: readonly ClosedWindow[
     refused: baseline.refused.filter((index) => index >= first),
     scale: baseline.scale,
     cut,
-    azs: Object.fromEntries(present.map(([az, top]) => [az, { total: top.total, pairs: pairsFrom(top, cut) }])),
+    azs: Object.fromEntries(present.map(([az, top]) => [az, { total: top.total, counts: kept(top, cut) }])),
   };
 }
 
@@ -121,25 +121,17 @@ function addWindow(baseline: Baseline, tally: WindowTally, sign: 1 | -1): void {
   }
 }
 
-function restored({ scale, cut, azs, refused }: BaselineMemory, more: readonly number[]): Baseline {
-  const byAz = new Map<string, Top>();
-  for (const [az, { total, pairs }] of Object.entries(azs)) {
-    let last = 0;
-    for (let k = 0; k < pairs.length; k += 2) last += pairs[k]!;
-    const top = emptyTop(scale, cut);
-    addPart(top, { scale, pairs, last, total }, 1);
-    byAz.set(az, top);
-  }
-  return { scale, cut, byAz, refused: [...refused, ...more] };
+/** The counts from `cut` up to the last that is not 0. */
+function kept({ counts, cut: base }: Top, cut: number): number[] {
+  let end = counts.length;
+  while (end > 0 && counts[end - 1] === 0) end--;
+  return counts.slice(cut - base, end);
 }
 
-function pairsFrom({ counts, cut }: Top, from: number): number[] {
-  const pairs: number[] = [];
-  let previous = 0;
-  for (let k = from - cut; k < counts.length; k++) {
-    if (counts[k] === 0) continue;
-    pairs.push(k + cut - previous, counts[k]!);
-    previous = k + cut;
-  }
-  return pairs;
+function restored({ scale, cut, azs, refused }: BaselineMemory, more: readonly number[]): Baseline {
+  const tops = Object.entries(azs).map(([az, { total, counts }]): [string, Top] => [
+    az,
+    { scale, cut, total, counts: [...counts] },
+  ]);
+  return { scale, cut, byAz: new Map(tops), refused: [...refused, ...more] };
 }

@@ -21,16 +21,26 @@ const TINY = 1e-300;
  * @returns a probability, 0 to 1.
  */
 export function incompleteBeta(x: number, y: number, a: number, b: number): number {
-  if (x <= 0) return 0;
-  if (y <= 0) return 1;
-  const value = x > (a + 1) / (a + b + 2) ? 1 - lowerPart(y, x, b, a) : lowerPart(x, y, a, b);
-  return Math.min(1, Math.max(0, value));
+  return lessStep(x, y, a, b, 0);
 }
 
-/** I_x(a, b) for x below (a + 1) / (a + b + 2), where the fraction converges fast. */
-function lowerPart(x: number, y: number, a: number, b: number): number {
-  const factor = powerFactor(x, y, a, b) / a;
-  return factor === 0 ? 0 : factor * continuedFraction(x, a, b);
+/** The mean of I_x(a, b) and I_x(a + 1, b), at the price of one of them. Parameters and range as above. */
+export function neighbourMean(x: number, y: number, a: number, b: number): number {
+  return lessStep(x, y, a, b, 1 / 2);
+}
+
+/** I_x(a, b) less a share of the step from it to I_x(a + 1, b), which is x^a y^b / (a B(a, b)), DLMF 8.17.20. */
+function lessStep(x: number, y: number, a: number, b: number, share: number): number {
+  if (x <= 0) return 0;
+  if (y <= 0) return 1;
+  // The fraction converges fast on this side of the mean; on the other one the symmetry leads back to it.
+  const near = x <= (a + 1) / (a + b + 2);
+  const factor = powerFactor(x, y, a, b);
+  if (factor === 0) return near ? 0 : 1;
+  const value = near
+    ? (factor / a) * (continuedFraction(x, a, b) - share)
+    : 1 - factor * (continuedFraction(y, b, a) / b + share / a);
+  return Math.min(1, Math.max(0, value));
 }
 
 /** 1 / (1 + d1 / (1 + d2 / (1 + ...))), DLMF 8.17.22 and 8.17.23. */
@@ -84,9 +94,10 @@ function logMinusLinear(u: number, ratio: number): number {
 
 /** ln Gamma(z) - ((z - 1/2) ln z - z + ln(2 pi) / 2), DLMF 5.11.1; raised by recurrence until the series is exact. */
 function stirlingRemainder(z: number): number {
-  let raised = 0;
+  let product = 1;
   let at = z;
-  for (; at < 12; at++) raised += (at + 0.5) * Math.log1p(1 / at) - 1;
+  for (; at < 12; at++) product *= at;
+  const raised = at === z ? 0 : (at - 0.5) * Math.log(at) - (z - 0.5) * Math.log(z) - Math.log(product) - (at - z);
   const r = 1 / (at * at);
   const series = 1 / 12 - r * (1 / 360 - r * (1 / 1260 - r * (1 / 1680 - r * (1 / 1188 - r * (691 / 360360 - r / 156)))));
   return raised + series / at;

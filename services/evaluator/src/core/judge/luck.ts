@@ -2,7 +2,7 @@
  * How probable a number of bad requests is for a service of a given mean: tails of the negative binomial distribution with mean
  * `mu` and variance mu + c mu^2. `c` is the relative variance that noise adds to pure counting; it must be greater than 0.
  */
-import { incompleteBeta } from "./beta.ts";
+import { incompleteBeta, neighbourMean } from "./beta.ts";
 
 /** Pure counting (Poisson) is the limit c -> 0; this far down no threshold here can tell the two apart. */
 const LEAST = 1e-12;
@@ -27,5 +27,9 @@ export function lowerTail(x: number, mu: number, c: number): number {
 
 /** P(Y > x) + P(Y = x) / 2: the mid-p value, which keeps its level for small and for large counts. */
 export function luck(x: number, mu: number, c: number): number {
-  return (tail(x, mu, c) + tail(x + 1, mu, c)) / 2;
+  if (x <= 0) return (1 + tail(x + 1, mu, c)) / 2;
+  if (!(mu > 0)) return 0;
+  const relative = Math.max(c, LEAST);
+  const spread = mu * relative;
+  return neighbourMean(spread / (1 + spread), 1 / (1 + spread), x, 1 / relative);
 }

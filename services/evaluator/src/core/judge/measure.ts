@@ -7,7 +7,7 @@ import { NOTHING } from "./counts.ts";
 import { countAbove, limitOf } from "./latency.ts";
 import type { Metric } from "./rule.ts";
 import { HEALTHY, SLOW_FLOOR, SLOW_SHARE } from "./rule.ts";
-import type { AzTally, SlotTally, Tally } from "./tally.ts";
+import type { AzTally } from "./tally.ts";
 
 /** One view of one window. */
 export interface Measured {
@@ -16,10 +16,24 @@ export interface Measured {
   readonly threshold: Threshold | null;
 }
 
-/** What is counted of a slot, or of a slice: how many, and how many bad ones. */
-interface Counting {
-  readonly n: (slot: SlotTally | Tally) => number;
-  readonly bad: (slot: SlotTally | Tally) => number;
+/** One metric in one AZ: requests and bad ones, by slot of the slice that is judged, and of the slice that it is compared with. */
+interface AzCounts {
+  readonly slotN: readonly number[];
+  readonly slotX: readonly number[];
+  readonly stableN: number;
+  readonly stableX: number;
+  readonly slotted: boolean;
+}
+
+/** One AZ with what is the same in every view that it is part of. */
+export interface CountedAz {
+  readonly az: AzTally;
+  readonly errors: AzCounts;
+  readonly ceiling: AzCounts;
+}
+
+export function countAz(az: AzTally, { thresholds }: Policy): CountedAz {
+  return { az, errors: errorsIn(az), ceiling: slowIn(az, limitOf(thresholds.maxP99Ms)) };
 }
 
 /**
@@ -28,78 +42,96 @@ interface Counting {
  * @param threshold the view's regression threshold; null when it has none, and no regression is counted.
  */
 export function measure(
-  judged: readonly AzTally[],
-  all: readonly AzTally[],
+  judged: readonly CountedAz[],
+  all: readonly CountedAz[],
   threshold: Threshold | null,
   { thresholds }: Policy,
 ): Measured {
   const regression = () => {
     if (threshold === null) return NOTHING;
     const healthy = Math.max(SLOW_FLOOR, threshold.above / threshold.timed);
-    return countsOf(judged, all, healthy, slowCounting(threshold.limitMs));
+    const limit = limitOf(threshold.limitMs);
+    return countsOf(judged, all, healthy, ({ az }) => slowIn(az, limit));
   };
   return {
     counts: {
-      errors: countsOf(judged, all, HEALTHY * thresholds.max5xxRate, errorCounting),
-      ceiling: countsOf(judged, all, HEALTHY * SLOW_SHARE, slowCounting(thresholds.maxP99Ms)),
+      errors: countsOf(judged, all, HEALTHY * thresholds.max5xxRate, ({ errors }) => errors),
+      ceiling: countsOf(judged, all, HEALTHY * SLOW_SHARE, ({ ceiling }) => ceiling),
       regression: regression(),
     },
     threshold,
   };
 }
 
-const errorCounting: Counting = { n: ({ requests }) => requests, bad: ({ errors }) => errors };
-
-function slowCounting(limitMs: number): Counting {
-  const limit = limitOf(limitMs);
-  return { n: ({ timed }) => timed, bad: ({ latency }) => countAbove(latency, limit) };
+function errorsIn({ judged, compared }: AzTally): AzCounts {
+  return {
+    slotN: judged.slots.map(({ requests }) => requests),
+    slotX: judged.slots.map(({ errors }) => errors),
+    stableN: compared.requests,
+    stableX: compared.errors,
+    slotted: judged.slotted,
+  };
 }
 
-function countsOf(judged: readonly AzTally[], all: readonly AzTally[], healthyShare: number, counting: Counting): Counts {
+function slowIn({ judged, compared }: AzTally, limit: (scale: number) => number): AzCounts {
+  return {
+    slotN: judged.slots.map(({ timed }) => timed),
+    slotX: judged.slots.map(({ latency }) => countAbove(latency, limit)),
+    stableN: compared.timed,
+    stableX: countAbove(compared.latency, limit),
+    slotted: judged.slotted,
+  };
+}
+
+function countsOf(
+  judged: readonly CountedAz[],
+  all: readonly CountedAz[],
+  healthyShare: number,
+  countsIn: (az: CountedAz) => AzCounts,
+): Counts {
   const slotN = new Array<number>(SLOTS).fill(0);
   const slotX = new Array<number>(SLOTS).fill(0);
   const expected = { e: 0, v: 0, xe: 0, ne: 0 };
+  let slotted = true;
   for (const az of judged) {
+    const counts = countsIn(az);
     let azN = 0;
     let azX = 0;
     for (let k = 0; k < SLOTS; k++) {
-      const slot = az.judged.slots[k]!;
-      const n = counting.n(slot);
-      const x = counting.bad(slot);
+      const n = counts.slotN[k]!;
+      const x = counts.slotX[k]!;
       slotN[k]! += n;
       slotX[k]! += x;
       azN += n;
       azX += x;
     }
-    expect(expected, azN, azX, counting.n(az.compared) > 0 ? [az] : all, counting);
+    slotted &&= counts.slotted;
+    expect(expected, azN, azX, counts.stableN > 0 ? [counts] : all.map(countsIn));
   }
-  const n = slotN.reduce((sum, one) => sum + one, 0);
+  let [n, x, s2, q2] = [0, 0, 0, 0];
+  for (let k = 0; k < SLOTS; k++) {
+    n += slotN[k]!;
+    x += slotX[k]!;
+    s2 += slotX[k]! ** 2;
+    q2 += slotN[k]! ** 2;
+  }
   if (n === 0) return NOTHING;
-  const x = slotX.reduce((sum, one) => sum + one, 0);
-  const slotted = judged.every((az) => az.judged.slotted);
-  const s2 = slotted ? slotX.reduce((sum, one) => sum + one * one, 0) : x * x;
-  const q2 = slotted ? slotN.reduce((sum, one) => sum + one * one, 0) : n * n;
+  if (!slotted) [s2, q2] = [x * x, n * n];
   return { n, x, s2, q2, mu: healthyShare * n, ...expected };
 }
 
 /** Adds what stable in `azs` leads to expect of `n` requests of which `x` were bad; each AZ is compared apart, so that shares may shift. */
-function expect(
-  sum: { e: number; v: number; xe: number; ne: number },
-  n: number,
-  x: number,
-  azs: readonly AzTally[],
-  counting: Counting,
-): void {
-  let stableN = 0;
-  let stableX = 0;
-  for (const { compared } of azs) {
-    stableN += counting.n(compared);
-    stableX += counting.bad(compared);
+function expect(sum: { e: number; v: number; xe: number; ne: number }, n: number, x: number, azs: readonly AzCounts[]): void {
+  let allN = 0;
+  let allX = 0;
+  for (const { stableN, stableX } of azs) {
+    allN += stableN;
+    allX += stableX;
   }
-  if (n === 0 || stableN === 0) return;
-  const share = n / stableN;
-  sum.e += share * stableX;
-  sum.v += share * share * stableX;
+  if (n === 0 || allN === 0) return;
+  const share = n / allN;
+  sum.e += share * allX;
+  sum.v += share * share * allX;
   sum.xe += x;
   sum.ne += n;
 }

@@ -14,7 +14,7 @@ export interface State {
   readonly literal: LiteralCounts;
 }
 
-const VERSION = 1;
+const VERSION = 2;
 
 export const START: State = { v: VERSION, views: {}, baseline: null, literal: NO_COUNTS };
 

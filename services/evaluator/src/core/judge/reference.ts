@@ -6,7 +6,7 @@ import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import { builtFrom, type Threshold, thresholdOf } from "./baseline.ts";
-import { measure } from "./measure.ts";
+import { countAz, measure } from "./measure.ts";
 import type { Noise } from "./noise.ts";
 import { defaultNoise, learnNoise } from "./noise.ts";
 import type { Metric } from "./rule.ts";
@@ -70,7 +70,10 @@ function learn(tallies: readonly WindowTally[], name: string, policy: Policy): R
   const latest = builtFrom(views.slice(-LONGEST).map((azs) => ({ azs: azs.map(swapped), unreadable: null })));
   const ratio = policy.thresholds.maxP99RegressionRatio;
   const threshold = thresholdOf(latest, latest.byAz.keys(), ratio, Math.min(views.length, LONGEST));
-  const counted = views.map((azs) => measure(azs, azs, threshold, policy));
+  const counted = views.map((azs) => {
+    const view = azs.map((az) => countAz(az, policy));
+    return measure(view, view, threshold, policy);
+  });
   const figures: Record<string, number> = {};
   if (threshold !== null) {
     figures[figureName(name, "regression", "ratio")] = ratio;
