@@ -7,11 +7,11 @@
  * Beside it, in turns: requests over the same broker from one process to another and back, one at a time, with the plain client.
  */
 import { request as httpRequest } from "node:http";
-import { connect } from "@nats-io/transport-node";
+import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { openRun } from "./broker.ts";
 import { type FeedSettings, makeFeed } from "./feed.ts";
 import type { Benchmark } from "./list.ts";
-import { type Contestant, median, middle, percentile, ratioOf, startContender } from "./rounds.ts";
+import { type Contestant, percentile, startContender } from "./rounds.ts";
 import { FLEET } from "./signals.ts";
 import { type Stack, startStack } from "./stack.ts";
 
@@ -29,21 +29,16 @@ async function makeEcho({ url }: { url: string }): Promise<Contestant> {
   return { round: async () => ({}), close: () => connection.close() };
 }
 
-async function makeAsker({ url }: { url: string }): Promise<Contestant> {
-  const connection = await connect({ servers: url, noAsyncTraces: true });
+/** Latencies of requests to the echo process, one after the other, milliseconds. */
+async function ask(connection: NatsConnection): Promise<number[]> {
   const payload = new Uint8Array(128);
-  return {
-    round: async () => {
-      const latencies: number[] = [];
-      for (let asked = 0; asked < REQUESTS; asked += 1) {
-        const start = performance.now();
-        await connection.request(SUBJECT, payload, { timeout: 5_000 });
-        latencies.push(performance.now() - start);
-      }
-      return { p50Ms: percentile(latencies, 0.5), p99Ms: percentile(latencies, 0.99) };
-    },
-    close: () => connection.close(),
-  };
+  const latencies: number[] = [];
+  for (let asked = 0; asked < REQUESTS; asked += 1) {
+    const start = performance.now();
+    await connection.request(SUBJECT, payload, { timeout: 5_000 });
+    latencies.push(performance.now() - start);
+  }
+  return latencies;
 }
 
 interface Watcher {
@@ -103,7 +98,7 @@ interface Served {
 }
 
 export const benchmark: Benchmark = {
-  contestants: { echo: makeEcho, asker: makeAsker, feed: makeFeed },
+  contestants: { echo: makeEcho, feed: makeFeed },
   async run(cleanup) {
     const names = CANARIES.map(({ namespace, name }) => `${namespace}/${name}`);
     const stack = await startStack(cleanup, names, {
@@ -118,41 +113,39 @@ export const benchmark: Benchmark = {
     const feed = await start("feed", { url, perSecond: 60, seconds: 110, periodMs: 1_000 } satisfies FeedSettings);
     void feed.round().catch(() => undefined);
     await start("echo", { url });
-    const asker = await start("asker", { url });
+    const connection = await connect({ servers: url, noAsyncTraces: true });
+    cleanup.defer(() => connection.close());
     const watcher = await watch(cleanup, stack);
     for (const canary of CANARIES) {
       await openRun(url, FLEET, canary);
       await new Promise((resolve) => setTimeout(resolve, 200));
     }
     await new Promise((resolve) => setTimeout(resolve, 2_500));
-    await asker.round();
-    const served: { p50Ms: number; p99Ms: number }[] = [];
-    const asked: Awaited<ReturnType<typeof asker.round>>[] = [];
-    const counts: number[] = [];
+    await ask(connection);
+    const served: number[] = [];
+    const asked: number[] = [];
     for (let round = 0; round < VERDICT_ROUNDS; round += 1) {
       watcher.take();
       await new Promise((resolve) => setTimeout(resolve, ROUND_MS));
-      const delays = watcher.take();
-      counts.push(delays.length);
-      served.push({ p50Ms: percentile(delays, 0.5), p99Ms: percentile(delays, 0.99) });
-      asked.push(await asker.round());
+      served.push(...watcher.take());
+      asked.push(...(await ask(connection)));
     }
-    const p99Ms = middle(served, "p99Ms");
+    const p99Ms = percentile(served, 0.99);
     return {
       measurements: [
         {
           id: "P7",
-          ratio: ratioOf(served, asked, "p99Ms"),
+          ratio: p99Ms / percentile(asked, 0.99),
           ours: p99Ms,
-          denominator: middle(asked, "p99Ms"),
+          denominator: percentile(asked, 0.99),
           unit: "ms",
           rounds: VERDICT_ROUNDS,
           bounds: [{ what: "p99", value: p99Ms, unit: "ms", atMost: 25 }],
         },
       ],
       notes: [
-        `${version}; about ${median(counts)} verdicts a round of ${ROUND_MS / 1000} s, ${REQUESTS} requests a round`,
-        `p50: ${middle(served, "p50Ms").toFixed(2)} ms from due to served, ${middle(asked, "p50Ms").toFixed(2)} ms for a request and its reply`,
+        `${version}; ${served.length} verdicts and ${asked.length} requests, in turns of ${ROUND_MS / 1000} s and ${REQUESTS} requests`,
+        `p50: ${percentile(served, 0.5).toFixed(2)} ms from due to served, ${percentile(asked, 0.5).toFixed(2)} ms for a request and its reply`,
       ],
     };
   },
