@@ -22,12 +22,6 @@ const ENTRIES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Flags of Node under which the collector is shipped: it is idle nearly always, and memory matters more on a Mac than speed. Without V8's
- * compilers and with small heaps it takes 12 MB less, and still reads an access log at half its speed: most of that is JSON.parse.
- */
-export const COLLECTOR_NODE_FLAGS: readonly string[] = ["--optimize-for-size", "--no-opt", "--no-maglev", "--no-sparkplug"];
-
-/**
  * An import of `node:http` in an ES module reads every export of it, and one of them (`WebSocket`) loads the whole of Node's fetch: 13 MB. `require`
  * reads only what is used. The same holds for other built-in modules, if less.
  */

@@ -10,6 +10,7 @@ import { resetFleet } from "../../examples/fleet/src/faults.ts";
 import { type FleetPlan, places, writeJson } from "../../examples/fleet/src/layout.ts";
 import { makePlan } from "../../examples/fleet/src/make-plan.ts";
 import { type Relay, startRelay } from "../../examples/fleet/src/relay.ts";
+import { COLLECTOR_NODE_FLAGS } from "../node-flags.ts";
 import { writeCollectorFiles } from "./collector-files.ts";
 import { choosePorts } from "./ports.ts";
 import { accepts, answers, applyLocalStreams, natsSpec, redisSpec, type ServerPrograms } from "./servers.ts";
@@ -203,7 +204,7 @@ export function collectorSpec(plan: FleetPlan, name: string, clockOffsetMs: numb
   const port = plan.opsPorts[`collector-${name}`] ?? 0;
   const az = plan.gateways.find((gateway) => gateway.name === name)?.az ?? "";
   return {
-    ...nodeSpec(plan, `collector-${name}`, SERVICES.collector, []),
+    ...nodeSpec(plan, `collector-${name}`, SERVICES.collector, [], COLLECTOR_NODE_FLAGS),
     env: {
       ...nodeEnv(plan),
       AVIARY_COLLECTOR_FILE: places.collectorConfig(plan, name),
@@ -225,8 +226,15 @@ function nodeSpec(
   name: string,
   file: string,
   args: readonly string[],
+  flags: readonly string[] = [],
 ): Pick<ChildSpec, "name" | "command" | "args" | "env" | "logFile"> {
-  return { name, command: process.execPath, args: [file, ...args], env: nodeEnv(plan), logFile: places.log(plan, name) };
+  return {
+    name,
+    command: process.execPath,
+    args: [...flags, file, ...args],
+    env: nodeEnv(plan),
+    logFile: places.log(plan, name),
+  };
 }
 
 /** Compiled code is kept between starts: twenty processes start in half the time. */

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { parse } from "yaml";
 import { bundleNames } from "../../scripts/bundle.ts";
+import { COLLECTOR_NODE_FLAGS } from "../../scripts/node-flags.ts";
 import { envSchema } from "../../services/collector/src/config.ts";
 import { evaluatorEnv } from "../../services/evaluator/src/config.ts";
 import { shimEnvSchema } from "../../services/evaluator/src/shim/config.ts";
@@ -33,10 +34,40 @@ const READS: Readonly<Record<string, readonly string[]>> = {
   shim: Object.keys(shimEnvSchema.shape),
 };
 
+/** The bundle that a service runs; flags of Node come before it. */
+function programOf({ command = [] }: Service): string {
+  return command.find((word) => word.endsWith(".mjs"))?.replace(/\.mjs$/, "") ?? "";
+}
+
+describe("deploy/launchd", () => {
+  const plist = readText("deploy/launchd/collector.plist");
+  const [before = "", after = ""] = plist.split("<key>EnvironmentVariables</key>");
+
+  it("runs the collector with the flags under which it is measured", () => {
+    const words = [...before.matchAll(/<string>(.*)<\/string>/g)].map((match) => match[1]);
+    assert.deepEqual(words.slice(words.indexOf("/usr/local/bin/node") + 1, -1), COLLECTOR_NODE_FLAGS);
+    assert.match(words.at(-1) ?? "", /\/collector\.mjs$/);
+  });
+
+  it("sets variables that it reads", () => {
+    const names = [...after.slice(0, after.indexOf("</dict>")).matchAll(/<key>(.*?)<\/key>/g)].map((match) => match[1] ?? "");
+    assert.ok(names.length > 0);
+    assert.deepEqual(
+      names.filter((name) => !READS.collector?.includes(name)),
+      [],
+    );
+  });
+});
+
 describe("docker-compose.yml", () => {
+  it("runs the collector with the flags under which it is measured", () => {
+    const { command = [] } = compose.services.collector as Service;
+    assert.deepEqual(command.slice(0, command.indexOf("collector.mjs")), COLLECTOR_NODE_FLAGS);
+  });
+
   for (const [name, service] of ours) {
     it(`${name} runs a program that is bundled, with variables that it reads`, () => {
-      const program = service.command?.[0]?.replace(/\.mjs$/, "") ?? "";
+      const program = programOf(service);
       assert.ok(bundleNames().includes(program), `${name}: scripts/bundle.ts makes no ${program}.mjs`);
       const read = READS[program];
       if (read === undefined) return;
