@@ -41,6 +41,11 @@ export type FollowRequest = Omit<FollowOptions, "stream"> & { readonly stream: s
 const AHEAD = 1024;
 const REFILL_AT = AHEAD / 2;
 const PULL_EXPIRES_MS = 30_000;
+/**
+ * How long after the newest request has expired nothing of it can come any more. nats-server 2.9 lets requests that expire together go with
+ * one word for all of them, so what it says cannot be counted on to come to an end.
+ */
+const LAPSE_MS = 500;
 const HEARTBEAT_MS = 5000;
 const INACTIVE_MS = 60_000;
 const RETRY_BASE_MS = 100;
@@ -69,6 +74,7 @@ export async function followStream(context: FollowContext, request: FollowReques
   let consumerSequence = 0;
   let outstanding = 0;
   let silentTicks = 0;
+  let cancelLapse = (): void => {};
   let untilCaughtUp = 0;
   let sawEnd = false;
   let caughtUp = false;
@@ -214,12 +220,21 @@ export async function followStream(context: FollowContext, request: FollowReques
   function pull(): void {
     const batch = AHEAD - Math.max(outstanding, 0);
     outstanding = AHEAD;
+    cancelLapse();
+    cancelLapse = clock.setTimer(PULL_EXPIRES_MS + LAPSE_MS, lapse, { background: true });
     const body = `{"batch":${batch},"expires":${nanos(PULL_EXPIRES_MS)},"idle_heartbeat":${nanos(HEARTBEAT_MS)}}`;
     connection.publish(`$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`, body, { reply: inbox });
   }
 
+  /** All that was asked for has expired, whether the server said so or not. */
+  function lapse(): void {
+    outstanding = 0;
+    if (!paused) pull();
+  }
+
   function close(): void {
     generation += 1;
+    cancelLapse();
     subscription?.unsubscribe();
     subscription = undefined;
     if (consumer !== "") removeConsumer(consumer);
