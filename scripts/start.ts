@@ -51,7 +51,6 @@ async function main(): Promise<void> {
   tellTheCommandLine(fleet.plan, fleet.tokens);
   if (fleet.first) release(fleet.plan, "canary", FIRST_CANARY);
   const token = fleet.tokens.operator;
-  writeWhole(join(PROJECT, CLI_FILE), cliSettings(fleet.plan, token), 0o600);
   const now = fleet.first
     ? `A first run opens now: ${FIRST_CANARY} on the canary slice, beside ${stableVersion(fleet.plan)}, with ${WEIGHT} % of the traffic. Its verdict follows below.`
     : "This goes on where the last start stopped. The verdict follows below.";
@@ -67,19 +66,6 @@ async function main(): Promise<void> {
     }),
   );
   watchVerdict(fleet.plan, token, say);
-}
-
-/** Where the command line finds this fleet when no environment variable says otherwise. */
-const CLI_FILE = ".aviary/cli.json";
-
-function cliSettings(plan: FleetPlan, token: string): string {
-  const settings = {
-    AVIARY_URL: `http://${plan.host}:${plan.shimPort}`,
-    AVIARY_TOKEN: token,
-    AVIARY_FLEET_FILE: plan.fleetFile,
-    ...(plan.natsPort === undefined ? {} : { AVIARY_NATS_URL: `nats://${plan.host}:${plan.natsPort}` }),
-  };
-  return `${JSON.stringify(settings, null, 2)}\n`;
 }
 
 async function begin(servers: ServerPrograms | string, directory: string, fresh: boolean, signal: AbortSignal) {
@@ -110,6 +96,9 @@ async function begin(servers: ServerPrograms | string, directory: string, fresh:
   return { ...fleet, servers: names.join(", "), lacks: undefined };
 }
 
+/** Where the command line finds this fleet when no environment variable says otherwise. */
+const CLI_FILE = ".aviary/cli.json";
+
 /** Leaves where the fleet is, so that `aviary` needs no variables here. */
 function tellTheCommandLine(plan: FleetPlan, tokens: LocalTokens): void {
   writeWhole(join(PROJECT, CURRENT_FILE), `${plan.directory}\n`);
@@ -119,7 +108,7 @@ function tellTheCommandLine(plan: FleetPlan, tokens: LocalTokens): void {
     AVIARY_FLEET_FILE: plan.fleetFile,
     ...(plan.natsPort === undefined ? {} : { AVIARY_NATS_URL: `nats://${plan.host}:${plan.natsPort}` }),
   };
-  writeWhole(join(PROJECT, ".aviary/cli.json"), `${JSON.stringify(told, null, 2)}\n`, 0o600);
+  writeWhole(join(PROJECT, CLI_FILE), `${JSON.stringify(told, null, 2)}\n`, 0o600);
 }
 
 /** Ctrl-C, a closed terminal, or a mistake of ours: everything that was started ends first. A second Ctrl-C does not wait. */

@@ -19,9 +19,13 @@ async function readVerdict(plan: FleetPlan, token: string): Promise<VerdictBody>
 /** One line: time, verdict, run state, and the first reason. */
 function verdictLine(body: VerdictBody): string {
   const reason = body.reasons[0];
-  const run = body.run === null ? "no run" : `run ${body.run.revision} ${body.run.state}, weight ${body.run.weight}`;
+  const run = body.run === null ? "no run" : `run ${body.run.revision} ${runState(body.run)}, weight ${body.run.weight} %`;
   return `  ${dim(body.at.slice(11, 19))}  ${PAINT[body.verdict](body.verdict.padEnd(4))}  ${run}${reason === undefined ? "" : `  ${dim(`${reason.code}: ${reason.text}`)}`}`;
 }
+
+/** `failed and over` once stable's release is back: the verdict stays, and this is all that changes. */
+const runState = (run: NonNullable<VerdictBody["run"]>): string =>
+  run.state === "failed" && !run.canary_active ? "failed and over" : `${run.state}${run.promotable ? ", promotable" : ""}`;
 
 /** Prints a line whenever outcome, run state or first reason change. @returns a function that ends it */
 export function watchVerdict(plan: FleetPlan, token: string, say: (line: string) => void): () => void {
@@ -32,7 +36,7 @@ export function watchVerdict(plan: FleetPlan, token: string, say: (line: string)
     busy = true;
     try {
       const body = await readVerdict(plan, token);
-      const picture = JSON.stringify([body.verdict, body.run?.id, body.run?.state, body.reasons[0]?.code]);
+      const picture = JSON.stringify([body.verdict, body.run?.id, body.run && runState(body.run), body.reasons[0]?.code]);
       if (picture !== last) say(verdictLine(body));
       last = picture;
     } catch {

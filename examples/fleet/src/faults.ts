@@ -15,6 +15,8 @@ interface Fault {
   /** Where it strikes when nothing is said. */
   readonly where: Target;
   apply(plan: FleetPlan, gateways: readonly FleetGateway[]): void;
+  /** What it strikes, where that is not just the chosen gateways. */
+  strikes?(plan: FleetPlan, gateways: readonly FleetGateway[]): readonly FleetGateway[];
 }
 
 const ONE_CANARY: Target = { az: "az-b", slice: "canary" };
@@ -74,18 +76,20 @@ export const FAULTS = {
           gateways.map((gateway) => gateway.az),
         ),
       }),
+    strikes: (plan, gateways) => plan.gateways.filter(({ az }) => gateways.some((gateway) => gateway.az === az)),
   },
   queue: {
     meaning: "40 jobs wait in the build lane",
     where: {},
     apply: (plan) => changeFleet(plan, { laneDepth: 40 }),
+    strikes: () => [],
   },
 } as const satisfies Record<string, Fault>;
 
 export type FaultName = keyof typeof FAULTS;
 export const FAULT_NAMES = Object.keys(FAULTS) as FaultName[];
 
-/** Gives the fleet a fault. @returns the gateways that it strikes. @throws RangeError for an unknown fault, or a target that fits no gateway */
+/** Gives the fleet a fault. @returns the gateways that it strikes, none where it strikes no gateway. @throws RangeError for an unknown fault, or a target that fits no gateway */
 export function giveFault(plan: FleetPlan, name: string, target: Target = {}): string[] {
   const fault: Fault | undefined = Object.hasOwn(FAULTS, name) ? FAULTS[name as FaultName] : undefined;
   if (fault === undefined) throw new RangeError(`no fault ${JSON.stringify(name)}: choose one of ${FAULT_NAMES.join(", ")}`);
@@ -96,7 +100,7 @@ export function giveFault(plan: FleetPlan, name: string, target: Target = {}): s
     throw new RangeError(`no gateway is ${JSON.stringify(chosen)}: there are ${known}`);
   }
   fault.apply(plan, gateways);
-  return names(gateways);
+  return names(fault.strikes?.(plan, gateways) ?? gateways);
 }
 
 /** Takes every fault away; releases and weight stay as they are. */

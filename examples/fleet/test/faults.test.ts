@@ -25,7 +25,8 @@ describe("faults", () => {
       using plan = await testPlan();
       resetFleet(plan, 20);
       const before = picture(plan);
-      assert.ok(giveFault(plan, name).length > 0);
+      const struck = giveFault(plan, name);
+      assert.equal(struck.length === 0, name === "queue", "a fault says which gateways it strikes; the lane's is no gateway's");
       assert.notDeepEqual(picture(plan), before);
       heal(plan);
       assert.deepEqual(picture(plan), before);
@@ -40,7 +41,7 @@ describe("faults", () => {
     assert.equal(readGatewayControl(plan, "mac-c2").errorRatio, 0.2);
     assert.equal(readGatewayControl(plan, "mac-b2").errorRatio, 0);
     giveFault(plan, "dead", { gateway: "mac-a2" });
-    giveFault(plan, "cut");
+    assert.deepEqual(giveFault(plan, "cut", { gateway: "mac-b1" }), ["mac-b1", "mac-b2"], "a zone is cut off as a whole");
     assert.deepEqual(readFleetControl(plan), { dead: ["mac-a2"], cut: ["az-b"], clockOffsetMs: {}, laneDepth: null });
   });
 

@@ -33,7 +33,8 @@ const VERBS: readonly FleetVerb[] = [
     words: 1,
     run: ({ plan, positionals: [name = ""], target, io }) => {
       const struck = giveFault(plan, name, target);
-      io.stdout.write(`${name}: ${FAULTS[name as keyof typeof FAULTS].meaning} (${struck.join(", ")})\n`);
+      const where = struck.length === 0 ? "" : ` (${struck.join(", ")})`;
+      io.stdout.write(`${name}: ${FAULTS[name as keyof typeof FAULTS].meaning}${where}\n`);
     },
   },
   {
@@ -85,7 +86,9 @@ const VERBS: readonly FleetVerb[] = [
     usage: "weight <0..100>",
     words: 1,
     run: ({ plan, positionals: [weight = ""], io }) => {
-      setWeight(plan, weight === "" ? Number.NaN : Number(weight));
+      if (!/^\d{1,3}(\.\d+)?$/.test(weight))
+        throw new RangeError(`a weight is a number from 0 to 100, not ${JSON.stringify(weight)}`);
+      setWeight(plan, Number(weight));
       io.stdout.write(`${weight} % of the requests go to the canary slice\n`);
     },
   },
@@ -163,7 +166,7 @@ async function showStatus({ plan, json, io }: Call): Promise<void> {
   for (const row of rows) {
     const answers = row.answers ? "up" : "down";
     io.stdout.write(
-      `${row.gateway.padEnd(10)}${row.az.padEnd(8)}${row.slice.padEnd(8)}${row.version.padEnd(12)}${answers.padEnd(6)}${row.faults.join(", ")}\n`,
+      `${row.gateway.padEnd(10)}${row.az.padEnd(8)}${row.slice.padEnd(8)}${row.version.padEnd(12)}  ${answers.padEnd(6)}${row.faults.join(", ")}\n`,
     );
   }
   io.stdout.write(`${weight} % of the requests go to the canary slice\n`);

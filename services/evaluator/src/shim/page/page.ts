@@ -22,11 +22,11 @@ const cards = new Map();
 const el = (tag, cls, text) => { const node = document.createElement(tag); if (cls) node.className = cls; if (text !== undefined) node.textContent = text; return node; };
 const number = (value, unit) => value === null || value === undefined ? "–" : (Math.round(value * 100) / 100) + (unit || "");
 const percent = (value) => value === null || value === undefined ? "–" : (value * 100).toFixed(2) + " %";
-const time = (iso) => iso ? new Date(iso).toLocaleTimeString() : "–";
+const time = (iso) => iso ? iso.slice(11, 19) + "Z" : "–";
 const fact = (list, name, value) => { const box = el("div"); box.append(el("dt", "", name), el("dd", "", value)); list.append(box); };
 function reasons(items, cls) {
   const list = el("ul", cls);
-  for (const item of items) { const line = el("li"); line.append(el("code", "", item.code), " " + item.text + (item.az ? " (" + item.az + (item.gateway ? "/" + item.gateway : "") + ")" : "")); list.append(line); }
+  for (const item of items) { const line = el("li"); line.append(el("code", "", item.code), " " + item.text); list.append(line); }
   return list;
 }
 function render(v) {
@@ -39,7 +39,7 @@ function render(v) {
   card.append(head, reasons(v.reasons, ""));
   const facts = el("dl");
   const run = v.run;
-  fact(facts, "run", run ? run.state + (run.promotable ? ", promotable" : "") : "none");
+  fact(facts, "run", run ? (run.state === "failed" && !run.canary_active ? "failed and over" : run.state) + (run.promotable ? ", promotable" : "") : "none");
   fact(facts, "revision", run ? (run.controller_revision || run.revision) : "–");
   fact(facts, "weight", run ? run.weight + " %" : "–");
   fact(facts, "window", v.window ? "#" + v.window.index + ", to " + time(v.window.end) : "–");
@@ -51,9 +51,9 @@ function render(v) {
   fact(facts, "skill pack", v.gateway.skill_hash ? v.gateway.skill_hash.slice(0, 12) : "mixed or unknown");
   fact(facts, "literal / two-key", v.judge.literal + " / " + v.judge.two_key);
   for (const lane of v.lanes) fact(facts, "lane " + lane.lane, lane.record ? lane.record.depth + " of " + lane.record.depth_true + " jobs, " + lane.record.replicas + " replicas" : "not measured");
-  fact(facts, "verdict " + v.id.slice(0, 8), time(v.at));
+  fact(facts, "verdict of " + time(v.at), v.id);
   card.append(facts);
-  if (v.warnings.length) card.append(reasons(v.warnings, "warnings"));
+  if (v.warnings.length) card.append(el("div", "note", "changes nothing, but worth seeing"), reasons(v.warnings, "warnings"));
   const old = cards.get(key);
   if (old) old.replaceWith(card); else main.append(card);
   cards.set(key, card);
