@@ -17,7 +17,9 @@ async function wantedOf(args: readonly string[], io: VerbIo): Promise<Topology> 
   const { setup } = await openSetup(values.fleet, io);
   const replicas = Number(values.replicas);
   if (![1, 3, 5].includes(replicas)) throw terminal("usage", `--replicas ${values.replicas}: expected 1, 3 or 5`);
-  const caps = io.env.AVIARY_LOCAL_STREAMS === undefined ? {} : { maxBytes: LOCAL_MAX_BYTES };
+  // JetStream reserves the byte caps, and a laptop's disk is small: `npm start` uses lower ones and says so here.
+  const local = values.local || io.env.AVIARY_LOCAL_STREAMS !== undefined;
+  const caps = local ? { maxBytes: LOCAL_MAX_BYTES } : {};
   return topology({ replicas, lanes: [...setup.lanes.keys()], ...caps });
 }
 
