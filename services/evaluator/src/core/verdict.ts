@@ -139,8 +139,8 @@ function noRunText(run: Run | null): string {
 /** Why the run failed, as it was said then, and that this was then. */
 function latchedReasons(run: Run, latch: Latch): Reason[] {
   if (latch.verdictId === null) return latch.reasons;
-  const over = run.over ? "and is over; " : "";
-  const text = `the run failed at ${isoTime(latch.atMs).slice(11, 19)}Z, reasons are of then (verdict ${latch.verdictId}); ${over}a new revision or an operator's clear ends this`;
+  const stays = run.over ? "the run is over, the fail stays" : "stays failed";
+  const text = `failed at ${isoTime(latch.atMs).slice(11, 19)}Z (verdict ${latch.verdictId}), reasons are of then; ${stays} until a new revision or an operator's clear`;
   return [...latch.reasons, { code: "latched", text }];
 }
 
