@@ -1,6 +1,7 @@
 /**
  * Latencies of stable over the last 12 windows, by AZ: what the regression threshold is made of. Kept from window to window, so that
- * each window is added once and taken out once; and only from half of the smallest p99 upwards, for nothing below is ever asked.
+ * each window is added once and taken out once; and only from seven tenths of the smallest p99 upwards, for nothing below is asked
+ * while that stays put.
  */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
@@ -79,13 +80,13 @@ export function builtFrom(tallies: readonly WindowTally[]): Baseline {
 export function keepBaseline(baseline: Baseline, windows: readonly ClosedWindow[], traffic: Policy["traffic"]): BaselineMemory {
   const full = windows.length >= LONGEST;
   const [oldest] = windows;
+  const lowest = Math.min(...[...baseline.byAz.values()].map((top) => p99Index([top])!));
+  const halfAnOctaveBelow = lowest - (1 << baseline.scale) / 2;
+  const cut = Math.max(baseline.cut, Number.isFinite(lowest) ? Math.floor(halfAnOctaveBelow) : baseline.cut);
   if (full && !baseline.refused.includes(oldest!.window.index)) {
     addWindow(baseline, tallyWindow(oldest!, traffic, "canary", "stable"), -1);
   }
   const present = [...baseline.byAz].filter(([, top]) => top.total > 0).sort(([p], [q]) => (p < q ? -1 : 1));
-  const lowest = Math.min(...present.map(([, top]) => p99Index([top])!));
-  const octaveBelow = Number.isFinite(lowest) ? lowest - (1 << baseline.scale) : baseline.cut;
-  const cut = Math.max(baseline.cut, octaveBelow);
   const first = windows[full ? 1 : 0]?.window.index ?? -1;
   return {
     first,
