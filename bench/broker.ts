@@ -4,7 +4,7 @@ import { LOCAL_MAX_BYTES, topology } from "@aviary/shared/bus/streams.ts";
 import { applyStreams } from "@aviary/shared/bus/streams-apply.ts";
 import { controlMessage } from "@aviary/shared/contract/control.ts";
 import { type CanaryRef, controlSubject } from "@aviary/shared/contract/subjects.ts";
-import { type RunningNats, startNats } from "@aviary/shared/testing/servers.ts";
+import { locateTestServer, startNats } from "@aviary/shared/testing/servers.ts";
 
 export interface Broker {
   readonly url: string;
@@ -12,9 +12,9 @@ export interface Broker {
   readonly version: string;
 }
 
-/** Starts the newest server of this machine, one instance, streams on disk; it ends when the stack is disposed. */
+/** Starts a server of the line that is recommended where this machine has one, else any; streams on disk. It ends when the stack is disposed. */
 export async function startBroker(cleanup: AsyncDisposableStack): Promise<Broker> {
-  const server: RunningNats = await startNats();
+  const server = await startNats({ version: locateTestServer("nats-current") === undefined ? "nats" : "nats-current" });
   cleanup.defer(() => server.stop());
   await using bus = await connectNats({ servers: server.url, name: "bench-setup" });
   await applyStreams(bus.connection, topology({ maxBytes: LOCAL_MAX_BYTES }));

@@ -11,6 +11,8 @@ import type { State } from "../core/state.ts";
 const LOOK_EVERY_MS = 1_000;
 /** What the broker's clock said is counted on for this long, by a clock that nobody sets; then the broker is asked again. */
 const ASK_EVERY_MS = 10_000;
+/** Timers are coarser than a question to the broker takes: when the clock shows the deadline's own millisecond, it is asked again at once, so often at most. */
+const ASK_AGAIN = 4;
 /** How soon to look again while the fold is behind the log or the broker is away; twice as long each time, up to the second value. */
 const BEHIND_POLL_MS = 20;
 const BEHIND_POLL_MAX_MS = 500;
@@ -59,8 +61,7 @@ export function watchDeadlines(
     if (isOver()) return;
     behindPollMs = BEHIND_POLL_MS;
     armedForMs = state.nextDeadlineMs;
-    // A deadline is over in the millisecond after it.
-    cancel = clock.setTimer(Math.min(LOOK_EVERY_MS, Math.max(1, Math.ceil(untilDueMs() + 1))), () => void look());
+    cancel = clock.setTimer(Math.min(LOOK_EVERY_MS, Math.max(1, Math.ceil(untilDueMs()))), () => void look());
   };
   const look = async (): Promise<void> => {
     if (busy) return;
@@ -80,13 +81,18 @@ export function watchDeadlines(
     cancel = clock.setTimer(behindPollMs, () => void look());
     behindPollMs = Math.min(BEHIND_POLL_MAX_MS, behindPollMs * 2);
   };
-  /** Returns false when the fold is still behind the log, so that the deadline cannot fire yet. */
-  const tell = async (): Promise<boolean> => {
-    behind = undefined;
+  const ask = async (): Promise<number> => {
     const askedMs = clock.monotonicMs();
     const brokerMs = await bus.brokerTime();
     askedAtMs = askedMs;
     offsetMs = brokerMs - askedMs;
+    return brokerMs;
+  };
+  /** Returns false when the fold is still behind the log, so that the deadline cannot fire yet. */
+  const tell = async (): Promise<boolean> => {
+    behind = undefined;
+    let brokerMs = await ask();
+    for (let again = 0; again < ASK_AGAIN && brokerMs === state.nextDeadlineMs; again += 1) brokerMs = await ask();
     if (brokerMs <= state.nextDeadlineMs) return true;
     const { lastSequence, messages } = await bus.streamState("INPUTS");
     if (isOver()) return true;
