@@ -141,6 +141,16 @@ describe("the page", () => {
     assert.equal(/https?:\/\//.test(text), false, "no address but its own");
     assert.equal(text.includes("innerHTML"), false);
   });
+
+  it("holds the canaries as they are, so that it says something before its stream does, and no text can break out of it", async () => {
+    const reason = aReason("over_5xx", { text: "</script><script>alert(1)</script>" });
+    await world.publish(aVerdict({ verdict: "fail", reasons: [reason] }));
+    const { text } = await world.get("/");
+    const [, held] = /<script type="application\/json" id="first">(.*?)<\/script>/s.exec(text) ?? [];
+    const [canary] = JSON.parse(held ?? "") as { verdict: string; reasons: { text: string }[]; lanes: object[] }[];
+    assert.deepEqual([canary?.verdict, canary?.reasons[0]?.text, canary?.lanes.length], ["fail", reason.text, 1]);
+    assert.equal(text.split("</script>").length, 3, "two elements of the page's own, no more");
+  });
 });
 
 describe("the description", () => {

@@ -58,24 +58,30 @@ function render(v) {
   if (old) old.replaceWith(card); else main.append(card);
   cards.set(key, card);
 }
+const first = JSON.parse(document.getElementById("first").textContent);
+for (const canary of first) render(canary);
+if (first.length === 0) main.append(el("p", "note", "This token sees no canary."));
 const source = new EventSource("api/v1/stream");
 source.addEventListener("verdict", (event) => render(JSON.parse(event.data)));
 source.addEventListener("open", () => { link.textContent = "live"; });
 source.addEventListener("error", () => { link.textContent = "disconnected, trying again"; });
 `;
 
-const HTML = `<!doctype html>
+const HEAD = `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Aviary</title>
 <link rel="icon" href="data:,"><style>${STYLE}</style></head>
 <body><header><h1>Aviary</h1><span class="note">one verdict for every canary</span><span id="link" role="status">connecting</span></header><main aria-live="polite"></main>
+<script type="application/json" id="first">`;
+const TAIL = `</script>
 <script type="module">${SCRIPT}</script></body></html>
 `;
 
-/** The page as it is sent. Only its own script and its own stream may run. */
-export const PAGE: Reply = {
+/** The page with the canaries as they are now; what changes later comes over the stream. Only its own script and its own stream may run. */
+export const pageOf = (canaries: readonly object[]): Reply => ({
   status: 200,
   type: "text/html; charset=utf-8",
-  body: HTML,
+  // Without `<` nothing in a text can end the element that carries it.
+  body: HEAD + JSON.stringify(canaries).replaceAll("<", "\\u003c") + TAIL,
   headers: [
     "Content-Security-Policy",
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -84,4 +90,4 @@ export const PAGE: Reply = {
     "Referrer-Policy",
     "no-referrer",
   ],
-};
+});

@@ -1,8 +1,10 @@
 /** The description of the API, the schemas, and the page for people. */
 import type { Route } from "../context.ts";
 import { jsonSchemas, openApi } from "../documents.ts";
-import { PAGE } from "../page/page.ts";
+import { visibleTo } from "../measurement.ts";
+import { pageOf } from "../page/page.ts";
 import { json, problem } from "../reply.ts";
+import { canaryView } from "./api.ts";
 
 /** `described`: the other routes, for the description. */
 export function documentRoutes(described: readonly Route[]): readonly Route[] {
@@ -31,7 +33,13 @@ export function documentRoutes(described: readonly Route[]): readonly Route[] {
         return problem(404, "not_found", `no such schema; there are ${Object.keys(schemas).join(", ")}`);
       },
     },
-    { path: "/", methods: ["GET"], summary: "A live page of all canaries", answers: "page", handle: () => PAGE },
+    {
+      path: "/",
+      methods: ["GET"],
+      summary: "A live page of all canaries",
+      answers: "page",
+      handle: (call, context) => pageOf(visibleTo(call.caller, context).map((canary) => canaryView(canary, context))),
+    },
   ];
   return routes;
 }
