@@ -18,6 +18,8 @@ const WINDOWS = 13;
 const VERDICTS = 1_000;
 const MERGES = 100_000;
 const SLOTS = 5;
+/** The judge is many small functions: V8 goes on compiling them for some ten thousand verdicts. A merge is one loop. */
+const WARM_UPS = 10;
 
 interface Settings {
   /** `spread`: the full histogram of a slice lies spread over its five slots; `repeated`: every slot has a full one. */
@@ -115,7 +117,7 @@ export const benchmark: Benchmark = {
       await start("merge", {}),
       await start("judge", { slots: "repeated" }),
     ];
-    const [spread = [], merges = [], repeated = []] = await takeTurns(contenders);
+    const [spread = [], merges = [], repeated = []] = await takeTurns(contenders, ROUNDS, WARM_UPS);
     const verdictUs = middle(spread, "cpuUs");
     return {
       measurements: [
