@@ -21,7 +21,7 @@ import { isoTime } from "./iso-time.ts";
 import { inForce } from "./judge/outcome.ts";
 import { agreedRelease, releaseText } from "./release.ts";
 import type { CanarySetup } from "./setup.ts";
-import { type CanaryState, gatewaysOfCanary, isCanaryActive, type Latch, type Run, type State } from "./state.ts";
+import { type CanaryState, gatewaysOfCanary, isCanaryActive, isOpen, type Latch, type Run, type State } from "./state.ts";
 
 export interface Decision {
   readonly verdict: Outcome;
@@ -207,7 +207,8 @@ export function verdictRecord(
 ): VerdictRecord {
   const { policy } = setup;
   const { run } = canary;
-  const judged = run !== null && run.outcome !== null;
+  // What was judged of a run that has ended without a fail is nobody's verdict any more.
+  const judged = run !== null && run.outcome !== null && (isOpen(run) || run.latch !== null);
   const concerns = judged ? inForce(run.outcome!, policy.mode).concerns : PENDING_CONCERNS;
   const ranked = rank(decision.reasons, decision.verdict);
   const degraded = decision.verdict === "fail" || (decision.verdict === "hold" && ranked.some((reason) => degrades(reason.code)));

@@ -185,14 +185,24 @@ const CONCERN_CODES: Readonly<Partial<Record<ReasonCode, keyof VerdictBody["conc
   release_changed: "parity",
 };
 
+/** Codes whose weight is in the outcomes of the concerns already; every other code of no concern holds all of them. */
+const WEIGHED: ReadonlySet<ReasonCode> = new Set(["low_traffic", "environment", "late", "hold_expired", "latched"]);
+
 /**
- * The same verdict, judged by one concern alone (R86): its outcome and the reasons that belong to it or to no concern. A latched fail whose
- * concern has recovered since stays a fail in every view: it cannot be told any more which one it was.
+ * The outcome of one concern. A latched fail whose concern has recovered since stays a fail in every view: it cannot be told any more which
+ * one it was. Only a verdict that fails has a concern that fails, and what stands against the canary as a whole (nothing is fresh, no run is
+ * open, a gateway is down) is a pass for none.
  */
+function concernOutcome({ verdict, concerns, reasons }: VerdictBody, view: ConcernView): Outcome {
+  if (verdict === "fail") return Object.values(concerns).includes("fail") ? concerns[view] : "fail";
+  const heldAsAWhole = reasons.some(({ code }) => CONCERN_CODES[code] === undefined && !WEIGHED.has(code));
+  return concerns[view] === "pass" && !heldAsAWhole ? "pass" : "hold";
+}
+
+/** The same verdict, judged by one concern alone (R86): its outcome and the reasons that belong to it or to no concern. */
 export function concernAnswer(answer: Answer, view: ConcernView): Answer {
   const { body } = answer;
-  const latchedElsewhere = body.verdict === "fail" && !Object.values(body.concerns).includes("fail");
-  const verdict = latchedElsewhere ? "fail" : body.concerns[view];
+  const verdict = concernOutcome(body, view);
   const belongs = (reason: Reason): boolean => (CONCERN_CODES[reason.code] ?? view) === view;
   const reasons = verdict === "pass" ? [] : body.reasons.filter(belongs);
   return {

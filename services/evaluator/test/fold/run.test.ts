@@ -174,6 +174,8 @@ test("an operator can abort, clear, pause and put into maintenance", () => {
   fleet.advance(5);
   assert.equal(last(fleet).run?.state, "aborted");
   assert.equal(last(fleet).verdict, "hold");
+  assert.equal(last(fleet).concerns.errors, "hold", "a forgiven fail is nobody's verdict");
+  assert.equal(last(fleet).judge.two_key, "hold");
   fleet.say({ verb: "maintenance", caller: "operator", on: true, mute: true, reason: "new disks" });
   fleet.advance(5);
   assert.ok(last(fleet).reasons.some((reason) => reason.code === "maintenance"));

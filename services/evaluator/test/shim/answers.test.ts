@@ -94,6 +94,16 @@ describe("the view of one concern", () => {
     ]);
   });
 
+  it("is no pass while something holds the canary as a whole, and no fail while the verdict is none", () => {
+    const concerns = { errors: "fail", latency: "pass", queue: "pass", disk: "pass", doctor: "pass", parity: "hold" } as const;
+    for (const code of ["no_run", "gateway_down", "stale", "gap", "maintenance", "evaluator_down", "pending"] as const) {
+      const answer = currentAnswer(aVerdict({ verdict: "hold", reasons: [aReason(code)], concerns }).body, undefined);
+      for (const view of CONCERN_VIEWS) assert.equal(concernAnswer(answer, view).body.verdict, "hold", `${code}: ${view}`);
+    }
+    const skewed = currentAnswer(aVerdict({ verdict: "hold", reasons: [aReason("skill_skew")], concerns }).body, undefined);
+    assert.equal(concernAnswer(skewed, "latency").body.verdict, "pass", "parity is another concern");
+  });
+
   it("stays a fail in every view when the concern that latched has recovered", () => {
     const concerns = { errors: "pass", latency: "pass", queue: "pass", disk: "pass", doctor: "pass", parity: "pass" } as const;
     const answer = currentAnswer(aVerdict({ verdict: "fail", reasons: [aReason("latched")], concerns }).body, undefined);
