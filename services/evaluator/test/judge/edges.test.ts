@@ -102,6 +102,22 @@ describe("stable", () => {
   });
 });
 
+describe("weight", () => {
+  it("a change starts nothing again: bad windows on both sides of it fail together, and are judged as without it", () => {
+    const run = (weights: readonly number[]) =>
+      judgeRun(
+        weights.map((weight, k) => closed(k, [canary(300, k === 0 ? 1 : 6), stable(2700, 0)], { weight })),
+        { hasStable: true },
+      );
+    const [steady, rising] = [run([10, 10, 10]), run([10, 20, 40])];
+    assert.equal(verdicts(steady), "pass hold fail");
+    assert.deepEqual(
+      rising.map(({ twoKey }) => twoKey),
+      steady.map(({ twoKey }) => twoKey),
+    );
+  });
+});
+
 describe("windows that are not whole", () => {
   it("an incomplete window never passes; its counts enter all the same", () => {
     const gap = { complete: false, gaps: ["mac-a1: sequence 5 to 9 is missing", "mac-a2: collector restarted"] };

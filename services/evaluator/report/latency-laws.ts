@@ -1,0 +1,133 @@
+/** Latency distributions as tables of the judge's own buckets: a simulated window is a histogram, drawn without drawing each request. */
+import { DEFAULT_SCALE } from "@aviary/shared/histogram.ts";
+import { bucketOf, lowerEdge, MAX_VALUE_MS } from "@aviary/shared/histogram-buckets.ts";
+import type { Random } from "./random.ts";
+import { binomial } from "./random.ts";
+
+export type Law =
+  | { readonly kind: "lognormal"; readonly sigma: number }
+  | { readonly kind: "pareto"; readonly alpha: number }
+  /** Lognormal (0.4), and this share of the requests in a second, slow hump. */
+  | { readonly kind: "bimodal"; readonly slow: number };
+
+/** So many times slower, for this share of the requests. */
+export interface Slowdown {
+  readonly factor: number;
+  readonly share: number;
+}
+
+/** All percentiles of interest lie above this share of a healthy slice's requests; what is below is one bucket. */
+const BELOW = 0.95;
+/** The rest of the slow end is one bucket. */
+const REST = 1e-7;
+const MEDIAN_MS = 40;
+
+export interface Table {
+  /** The first bucket that is drawn apart. */
+  readonly cut: number;
+  /** Probability of `cut` and everything above. */
+  readonly mass: number;
+  /** Probability of each bucket from `cut` on, and of it and all above; relative to `mass`. */
+  readonly share: Float64Array;
+  readonly andAbove: Float64Array;
+  /** Walker's alias table. */
+  readonly keep: Float64Array;
+  readonly alias: Int32Array;
+}
+
+/** Share of requests slower than `ms`. */
+function slowerThan(law: Law, ms: number): number {
+  if (law.kind === "pareto") return Math.min(1, (MEDIAN_MS / ms) ** law.alpha);
+  if (law.kind === "lognormal") return upperNormal(Math.log(ms / MEDIAN_MS) / law.sigma);
+  const slow = upperNormal(Math.log(ms / (6 * MEDIAN_MS)) / 0.2);
+  return (1 - law.slow) * upperNormal(Math.log(ms / MEDIAN_MS) / 0.4) + law.slow * slow;
+}
+
+const tables = new Map<string, Table>();
+
+/** The table of a law; its cut is that of the law without slowdown, so that slices can be compared bucket by bucket. */
+export function tableOf(law: Law, { factor, share }: Slowdown = { factor: 1, share: 0 }): Table {
+  const key = JSON.stringify([law, factor, share]);
+  const known = tables.get(key);
+  if (known !== undefined) return known;
+  const table = makeTable(law, (ms) => (1 - share) * slowerThan(law, ms) + share * slowerThan(law, ms / factor));
+  tables.set(key, table);
+  return table;
+}
+
+function makeTable(law: Law, slower: (ms: number) => number): Table {
+  let low = 1e-2;
+  let high = MAX_VALUE_MS;
+  while (high / low > 1.0001) {
+    const middle = Math.sqrt(low * high);
+    if (slowerThan(law, middle) > 1 - BELOW) low = middle;
+    else high = middle;
+  }
+  const cut = bucketOf(low, DEFAULT_SCALE);
+  const mass = slower(lowerEdge(cut, DEFAULT_SCALE));
+  const above = [mass];
+  while (above.at(-1)! > REST && lowerEdge(cut + above.length, DEFAULT_SCALE) < MAX_VALUE_MS) {
+    above.push(slower(lowerEdge(cut + above.length, DEFAULT_SCALE)));
+  }
+  above.pop();
+  const andAbove = Float64Array.from(above, (p) => p / mass);
+  const share = andAbove.map((p, k) => p - (andAbove[k + 1] ?? 0));
+  return { cut, mass, share, andAbove, ...aliasTable(share) };
+}
+
+/** Walker 1977, as Vose builds it. */
+function aliasTable(share: Float64Array): { keep: Float64Array; alias: Int32Array } {
+  const size = share.length;
+  const keep = share.map((p) => p * size);
+  const alias = new Int32Array(size);
+  const small: number[] = [];
+  const large: number[] = [];
+  for (let k = 0; k < size; k++) (keep[k]! < 1 ? small : large).push(k);
+  while (small.length > 0 && large.length > 0) {
+    const less = small.pop()!;
+    const more = large.at(-1)!;
+    alias[less] = more;
+    keep[more]! -= 1 - keep[less]!;
+    if (keep[more]! < 1) small.push(large.pop()!);
+  }
+  for (const k of [...small, ...large]) keep[k] = 1;
+  return { keep, alias };
+}
+
+/**
+ * Counts by bucket, from the cut on, of `n` requests; the others are below.
+ * @param times factor on the share of slow requests in this window: 1, or what chance makes of it.
+ */
+export function drawSlow(random: Random, table: Table, n: number, times: number): number[] {
+  const { share, andAbove, keep, alias } = table;
+  const counts = new Array<number>(share.length).fill(0);
+  let left = binomial(random, n, Math.min(1, table.mass * times));
+  // One by one where they are few, bucket by bucket where they are many.
+  if (left < 6 * share.length) {
+    for (; left > 0; left--) {
+      const u = random() * share.length;
+      const k = Math.floor(u);
+      counts[u - k < keep[k]! ? k : alias[k]!]!++;
+    }
+    return counts;
+  }
+  for (let k = 0; left > 0; k++) {
+    const here = k === share.length - 1 ? left : binomial(random, left, share[k]! / andAbove[k]!);
+    counts[k] = here;
+    left -= here;
+  }
+  return counts;
+}
+
+/** P(Z > z): the complementary error function as a Chebyshev fit, 1.2e-7 relative (Numerical Recipes, 6.2.2 of the third edition). */
+function upperNormal(z: number): number {
+  const x = Math.abs(z) / Math.SQRT2;
+  const t = 1 / (1 + 0.5 * x);
+  const fit = FIT.reduceRight((sum, coefficient) => sum * t + coefficient, 0);
+  const half = 0.5 * t * Math.exp(-x * x + fit);
+  return z >= 0 ? half : 1 - half;
+}
+
+const FIT = [
+  -1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587, -0.82215223, 0.17087277,
+];

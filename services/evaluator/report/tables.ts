@@ -1,0 +1,348 @@
+/** The tables of docs/judge.md: which cells they show, and how. */
+import type { Cell, CellResult, JudgeName, OtherJudge, RateCell } from "./cell.ts";
+import { failedShare } from "./cell.ts";
+import type { Knowledge, Scenario, Traffic } from "./scenario.ts";
+import { fault, HEALTHY_RATE, LAWS, latencies, rates, reference, STABLE } from "./targets.ts";
+
+/** One figure: what is simulated, and what is read of it. */
+export interface Entry {
+  readonly cell: Cell;
+  readonly read: (result: CellResult) => number;
+}
+
+export interface Table {
+  readonly title: string;
+  readonly text: string;
+  readonly head: readonly string[];
+  /** A column may show several figures, divided by a slash. */
+  readonly rows: readonly { readonly name: string; readonly columns: readonly (readonly Entry[])[] }[];
+}
+
+/** Runs of each cell in tables and charts. */
+export const TABLE_RUNS = 4_000;
+const EVERYBODY: readonly OtherJudge[] = ["literal", "flagger", "argo", "mann-whitney"];
+export const JUDGES: readonly JudgeName[] = ["two-key", ...EVERYBODY];
+const steady = (n: number): Traffic => ({ kind: "steady", n });
+
+/** The share that a judge failed by window `by`, or in the whole run. */
+export function entry(cell: Cell, judge: JudgeName = "two-key", by?: number): Entry {
+  return { cell, read: (result) => failedShare(result, judge, by) };
+}
+
+/** Everybody on the same runs: stable nine times the canary, as healthy as given, and known for four hours. */
+function everybody(scenario: Omit<Scenario, "knows" | "stable"> & { readonly knows?: Knowledge }, stableRate: number): RateCell {
+  const knows = scenario.knows ?? reference(stableRate);
+  return rates({ ...scenario, stable: { times: 9, rate: stableRate }, knows }, { others: EVERYBODY });
+}
+
+export const FALSE_FAIL_SIZES = [20, 50, 100, 200, 300, 600, 1_000, 2_000, 5_000, 20_000] as const;
+
+/** A healthy canary at 0.3 %, alone: what a rule without stable sees. */
+export function healthyAlone(n: number, rho: number): RateCell {
+  return rates({ traffic: steady(n), rate: [HEALTHY_RATE], rho, knows: "nothing" }, { others: ["literal", "flagger", "argo"] });
+}
+
+/** The same beside a stable slice. */
+export function healthyBeside(n: number, rho: number): RateCell {
+  const stable = { times: 9, rate: HEALTHY_RATE };
+  const scenario = { traffic: steady(n), rate: [HEALTHY_RATE], rho, stable, knows: reference(HEALTHY_RATE) };
+  return rates(scenario, { others: ["mann-whitney"] });
+}
+
+const falseFails: Table = {
+  title: "A healthy canary at 0.3 %",
+  text: "How many healthy hours fail, in per cent: rates that are steady / rates that wander from window to window (rho 0.001). n is the number of requests a window.",
+  head: ["n", "literal", "2nd failed window", "4th failed window", "Mann-Whitney", "two-key, no reference", "two-key"],
+  rows: FALSE_FAIL_SIZES.map((n) => {
+    const both = (cell: (n: number, rho: number) => RateCell, judge: JudgeName) =>
+      [0, 0.001].map((rho) => entry(cell(n, rho), judge));
+    return {
+      name: counted(n),
+      columns: [
+        both(healthyAlone, "literal"),
+        both(healthyAlone, "flagger"),
+        both(healthyAlone, "argo"),
+        both(healthyBeside, "mann-whitney"),
+        both(healthyAlone, "two-key"),
+        both(healthyBeside, "two-key"),
+      ],
+    };
+  }),
+};
+
+export function faulty(n: number, rate: number): RateCell {
+  return { ...fault(n, [rate]), others: EVERYBODY };
+}
+
+const FAULTS: readonly (readonly [rate: number, n: number, by: number])[] = [
+  [0.006, 5_000, 2],
+  [0.006, 20_000, 2],
+  [0.0075, 1_000, 3],
+  [0.01, 50, 4],
+  [0.01, 300, 3],
+  [0.01, 1_000, 2],
+  [0.02, 20, 4],
+  [0.02, 50, 4],
+  [0.02, 100, 4],
+  [0.05, 50, 4],
+  [0.05, 200, 1],
+  [0.2, 30, 1],
+];
+
+const found: Table = {
+  title: "A faulty canary",
+  text: "How many hours with a fault fail, in per cent: within the hour / by the window given. Stable has 0.1 %.",
+  head: [
+    "fault, n (by window)",
+    "literal",
+    "2nd failed window",
+    "4th failed window",
+    "Mann-Whitney",
+    "two-key, no reference",
+    "two-key",
+  ],
+  rows: FAULTS.map(([rate, n, by]) => {
+    const both = (cell: RateCell, judge: JudgeName) => [entry(cell, judge), entry(cell, judge, by)];
+    const cell = faulty(n, rate);
+    return {
+      name: `${percentOf(rate)}, ${counted(n)} (${by})`,
+      columns: [
+        both(cell, "literal"),
+        both(cell, "flagger"),
+        both(cell, "argo"),
+        both(cell, "mann-whitney"),
+        both(fault(n, [rate], "nothing"), "two-key"),
+        both(cell, "two-key"),
+      ],
+    };
+  }),
+};
+
+/** What traffic and the world do to a healthy canary: rows of the table and of the chart. */
+export const TROUBLE: Readonly<Record<string, Readonly<Record<string, RateCell>>>> = {
+  "Traffic changes (0.3 %)": {
+    "daily, 50 to 300 a window": everybody({ traffic: { kind: "daily", n: 50 }, rate: [HEALTHY_RATE] }, HEALTHY_RATE),
+    "weight 5 to 80 % of 1,000": everybody(
+      { traffic: { kind: "ramp", n: 1_000 }, rate: [HEALTHY_RATE], knows: { windows: 48, times: 1, rate: HEALTHY_RATE } },
+      HEALTHY_RATE,
+    ),
+    "irregular around 60": everybody({ traffic: { kind: "irregular", n: 60 }, rate: [HEALTHY_RATE] }, HEALTHY_RATE),
+    "20 and 20,000 in turn": everybody(
+      { traffic: { kind: "alternating", low: 20, high: 20_000 }, rate: [HEALTHY_RATE] },
+      HEALTHY_RATE,
+    ),
+  },
+  "Noise (0.3 %)": {
+    "rates wander, n = 1,000": everybody({ traffic: steady(1_000), rate: [HEALTHY_RATE], rho: 0.001 }, HEALTHY_RATE),
+    "rates wander, n = 20,000": everybody({ traffic: steady(20_000), rate: [HEALTHY_RATE], rho: 0.001 }, HEALTHY_RATE),
+    "failures in threes, n = 300": everybody(
+      { traffic: steady(300), rate: [HEALTHY_RATE], burst: { size: 3, seconds: 30 } },
+      HEALTHY_RATE,
+    ),
+    "failures in tens, n = 1,000": everybody(
+      { traffic: steady(1_000), rate: [HEALTHY_RATE], burst: { size: 10, seconds: 30 } },
+      HEALTHY_RATE,
+    ),
+  },
+  "Events (0.1 % otherwise)": {
+    "one window of 2 %, n = 300": everybody({ traffic: steady(300), rate: [0.001], spike: { rate: 0.02, seconds: 300 } }, 0.001),
+    "one window of 2 %, n = 5,000": everybody(
+      { traffic: steady(5_000), rate: [0.001], spike: { rate: 0.02, seconds: 300 } },
+      0.001,
+    ),
+    "all fails for 40 s, n = 50": everybody({ traffic: steady(50), rate: [0.001], spike: { rate: 1, seconds: 40 } }, 0.001),
+    "all fails for 40 s, n = 300": everybody({ traffic: steady(300), rate: [0.001], spike: { rate: 1, seconds: 40 } }, 0.001),
+  },
+  "Incidents on both slices (0.3 % otherwise)": {
+    "5 % for 3 windows, n = 50": everybody(incident(50, 0.05, 3), HEALTHY_RATE),
+    "5 % for 3 windows, n = 1,000": everybody(incident(1_000, 0.05, 3), HEALTHY_RATE),
+    "20 % for 1 window, n = 300": everybody(incident(300, 0.2, 1), HEALTHY_RATE),
+  },
+  "Three AZs that differ (0.1, 0.3, 0.5 %)": {
+    "n = 300": everybody({ traffic: steady(300), rate: [], azs: azRates([0.001, 0.003, 0.005]) }, HEALTHY_RATE),
+    "n = 3,000": everybody({ traffic: steady(3_000), rate: [], azs: azRates([0.001, 0.003, 0.005]) }, HEALTHY_RATE),
+  },
+};
+
+function incident(n: number, rate: number, windows: number): Pick<Scenario, "traffic" | "rate" | "incident"> {
+  return { traffic: steady(n), rate: [HEALTHY_RATE], incident: { rate, windows, unequal: 0.2 } };
+}
+
+/** Stable has the same rates, AZ by AZ; `faults` replaces the canary's. */
+function azRates(stableRates: readonly number[], faults: readonly number[] = stableRates): NonNullable<Scenario["azs"]> {
+  return { rates: faults, stableRates };
+}
+
+const allJudges = (cell: RateCell, by?: number): Entry[][] => JUDGES.map((judge) => [entry(cell, judge, by)]);
+const JUDGE_HEAD = ["two-key", "literal", "2nd failed window", "4th failed window", "Mann-Whitney"] as const;
+
+const trouble: Table = {
+  title: "A healthy canary in a restless world",
+  text: "How many hours fail although the canary is healthy, in per cent. Stable is nine times the canary and has the same rates.",
+  head: ["", ...JUDGE_HEAD],
+  rows: Object.entries(TROUBLE).flatMap(([group, cells]) =>
+    Object.entries(cells).map(([name, cell]) => ({ name: `${group.replace(/ \(.*/, "")}: ${name}`, columns: allJudges(cell) })),
+  ),
+};
+
+const late = (rate: number) => [...new Array<number>(6).fill(STABLE.rate), rate];
+
+const hidden: Table = {
+  title: "Faults that hide",
+  text: "How many hours with such a fault fail, in per cent.",
+  head: ["", ...JUDGE_HEAD],
+  rows: [
+    ...(
+      [
+        [0.05, 50],
+        [0.02, 100],
+        [0.02, 300],
+        [0.01, 1_000],
+      ] as const
+    ).map(([rate, n]) => ({
+      name: `${percentOf(rate)} from window 7 on, n = ${counted(n)}`,
+      columns: allJudges(everybody({ traffic: steady(n), rate: late(rate) }, STABLE.rate)),
+    })),
+    {
+      name: "2 % from window 5 of a ramp 5 to 80 % of 1,000",
+      columns: allJudges(
+        everybody(
+          {
+            traffic: { kind: "ramp", n: 1_000 },
+            rate: [0.001, 0.001, 0.001, 0.001, 0.02],
+            knows: { windows: 48, times: 1, rate: STABLE.rate },
+          },
+          STABLE.rate,
+        ),
+      ),
+    },
+    ...[300, 1_000].map((n) => ({
+      name: `2 % in one AZ of three, n = ${counted(n)} in all`,
+      columns: allJudges(
+        everybody({ traffic: steady(n), rate: [], azs: azRates([0.001, 0.001, 0.001], [0.02, 0.001, 0.001]) }, STABLE.rate),
+      ),
+    })),
+  ],
+};
+
+const slow = { factor: 1.3, share: 1 };
+
+const slowness: Table = {
+  title: "p99 regression",
+  text: "Stable is nine times the canary and known for two hours. How many hours fail, in per cent: equal latencies with n = 300 / 1,000; the canary 1.3 times slower, by window 3 / within the hour.",
+  head: [
+    "latency law",
+    "literal, equal",
+    "two-key, equal",
+    "two-key, equal, slow shares wander",
+    "literal, 1.3 x, n = 300",
+    "two-key, 1.3 x, n = 300",
+    "two-key, 1.3 x, n = 1,000",
+  ],
+  rows: Object.entries(LAWS).map(([name, law]) => {
+    const equal = (judge: JudgeName, rho = 0) => [300, 1_000].map((n) => entry(latencies(law, n, rho > 0 ? { rho } : {}), judge));
+    const slower = (judge: JudgeName, n: number) => [
+      entry(latencies(law, n, { canary: slow }), judge, 3),
+      entry(latencies(law, n, { canary: slow }), judge),
+    ];
+    return {
+      name,
+      columns: [
+        equal("literal"),
+        equal("two-key"),
+        equal("two-key", 0.001),
+        slower("literal", 300),
+        slower("two-key", 300),
+        slower("two-key", 1_000),
+      ],
+    };
+  }),
+};
+
+const PROMOTION_SIZES = [50, 100, 300, 1_000, 5_000] as const;
+
+function promotionCell(rate: number, n: number): RateCell {
+  const stable = { times: 9, rate: Math.min(rate, HEALTHY_RATE) };
+  return rates({ traffic: steady(n), rate: [rate], stable, knows: reference(stable.rate) }, { promotion: true });
+}
+
+const promotions: Table = {
+  title: "Hold and promote",
+  text: "Windows that are suspicious, in per cent of all; and where runs are after an hour: failed / promotable / neither. Stable has the canary's rate, 0.3 % at most.",
+  head: ["canary", ...PROMOTION_SIZES.map((n) => `n = ${counted(n)}`)],
+  rows: [0.001, 0.002, 0.003, 0.005, 0.01].map((rate) => ({
+    name: percentOf(rate),
+    columns: PROMOTION_SIZES.map((n) => {
+      const cell = promotionCell(rate, n);
+      return [
+        { cell, read: ({ suspicious, windows }) => suspicious / windows },
+        entry(cell),
+        { cell, read: ({ promotedLast, runs }) => promotedLast / runs },
+        { cell, read: (result) => 1 - failedShare(result) - result.promotedLast / result.runs },
+      ];
+    }),
+  })),
+};
+
+const strictness: Table = {
+  title: "Evidence",
+  text: "What the policy's `evidence` changes, and what longer runs do; per cent of runs that fail.",
+  head: ["", "strict", "normal", "eager"],
+  rows: (
+    [
+      [
+        "healthy at 0.3 %, n = 300, an hour",
+        { traffic: steady(300), rate: [HEALTHY_RATE], knows: reference(HEALTHY_RATE) },
+        undefined,
+      ],
+      [
+        "the same, a day",
+        { traffic: steady(300), rate: [HEALTHY_RATE], windows: 288, knows: reference(HEALTHY_RATE) },
+        undefined,
+      ],
+      ["5 %, n = 50, by window 4", fault(50, [0.05]).scenario, 4],
+      ["2 %, n = 50, within the hour", fault(50, [0.02]).scenario, undefined],
+      ["0.6 %, n = 5,000, by window 2", fault(5_000, [0.006]).scenario, 2],
+    ] as const
+  ).map(([name, scenario, by]) => ({
+    name,
+    columns: (["strict", "normal", "eager"] as const).map((evidence) => [
+      entry(rates(scenario, evidence === "normal" ? {} : { evidence }), "two-key", by),
+    ]),
+  })),
+};
+
+export const TABLES: readonly Table[] = [falseFails, found, trouble, hidden, slowness, promotions, strictness];
+
+/** The tables as Markdown. @param resultOf the result of a cell. */
+export async function writeTable(table: Table, resultOf: (cell: Cell) => Promise<CellResult>): Promise<string> {
+  const rows = await Promise.all(
+    table.rows.map(async ({ name, columns }) => {
+      const shown = await Promise.all(
+        columns.map(async (entries) => {
+          const values = await Promise.all(entries.map(async ({ cell, read }) => read(await resultOf(cell))));
+          return values.map(inPercent).join(" / ");
+        }),
+      );
+      return `| ${[name, ...shown].join(" | ")} |`;
+    }),
+  );
+  const head = [`| ${table.head.join(" | ")} |`, `|${"---|".repeat(table.head.length)}`];
+  return [`### ${table.title}`, "", table.text, "", ...head, ...rows].join("\n");
+}
+
+/** A share in per cent, as exact as some thousand runs make it. */
+export function inPercent(share: number): string {
+  const value = 100 * share;
+  if (value === 0 || value === 100) return String(value);
+  if (value > 99.95) return "> 99.9";
+  return value < 1 || value > 99 ? value.toFixed(value < 1 ? 2 : 1) : value < 10 ? value.toFixed(1) : value.toFixed(0);
+}
+
+function percentOf(rate: number): string {
+  return `${Number((100 * rate).toFixed(3))} %`;
+}
+
+function counted(n: number): string {
+  return n.toLocaleString("en-US");
+}

@@ -1,0 +1,542 @@
+/**
+ * What the judge must reach, as data: cells, what is measured of them, and the bound. T1 to T10 of docs/judge.md are here; `sound.ts` has
+ * T11 and T12. Bounds leave room above what the rule was designed for, so that a change for the worse shows and chance does not.
+ */
+import type { Cell, CellResult, RateCell } from "./cell.ts";
+import { failedShare } from "./cell.ts";
+import type { Law } from "./latency-laws.ts";
+import type { LatencyScenario } from "./latency-run.ts";
+import type { Burst, Knowledge, Scenario, Stable, Traffic } from "./scenario.ts";
+
+export interface Check {
+  readonly target: string;
+  readonly what: string;
+  /** By name; the worst one counts. */
+  readonly cells: Readonly<Record<string, Cell>>;
+  readonly measure: (result: CellResult) => number;
+  /** A share, 0 to 1. */
+  readonly bound: { readonly atMost: number } | { readonly atLeast: number };
+  readonly runs: number;
+  /** Cells that the quick set takes, and how many runs of each; the check is not in the quick set when absent. */
+  readonly quick?: { readonly runs: number; readonly cells?: readonly string[] };
+}
+
+const RUNS = 10_000;
+const SIZES = [20, 50, 100, 200, 300, 600, 1_000, 2_000, 5_000, 20_000] as const;
+export const HEALTHY_RATE = 0.003;
+
+const steady = (n: number): Traffic => ({ kind: "steady", n });
+/** 48 windows of a stable slice nine times the canary. */
+export const reference = (rate: number, windows = 48): Knowledge => ({ windows, times: 9, rate });
+export const STABLE: Stable = { times: 9, rate: 0.001 };
+const QUIET: Knowledge = { rho: 1e-6, phi: 1 };
+
+export function rates(scenario: Scenario, changes: Partial<Omit<RateCell, "kind" | "scenario">> = {}): RateCell {
+  return { kind: "rates", scenario, ...changes };
+}
+
+function bySize(sizes: readonly number[], cell: (n: number) => Cell): Record<string, Cell> {
+  return Object.fromEntries(sizes.map((n) => [`n=${n}`, cell(n)]));
+}
+
+/** Share of runs failed by window `by`; in the whole run when absent. */
+export const failed =
+  (by?: number) =>
+  (result: CellResult): number =>
+    failedShare(result, "two-key", by);
+
+/** Healthy canaries of the ten sizes. */
+function healthy(
+  changes: Partial<Scenario> & { knows: Knowledge; rate: readonly number[] },
+  ceiling = 0.005,
+): Record<string, Cell> {
+  return bySize(SIZES, (n) => rates({ traffic: steady(n), ...changes }, ceiling === 0.005 ? {} : { ceiling }));
+}
+
+const KNOWN: Readonly<Record<string, Knowledge>> = {
+  "without reference": "nothing",
+  "with reference": reference(HEALTHY_RATE),
+  "noise known to be none": QUIET,
+};
+
+const T1: Check[] = [
+  ...Object.entries(KNOWN).map(
+    ([name, knows]): Check => ({
+      target: "T1",
+      what: `healthy at 0.3 %, ${name}: fails in an hour`,
+      cells: healthy({ rate: [HEALTHY_RATE], knows }),
+      measure: failed(),
+      bound: { atMost: knows === QUIET ? 0.011 : 0.01 },
+      runs: RUNS,
+      quick: { runs: 2_000, cells: ["n=50", "n=1000"] },
+    }),
+  ),
+  ...[0.002, 0.001].map(
+    (rate): Check => ({
+      target: "T1",
+      what: `healthy at ${100 * rate} %, with and without reference: fails in an hour`,
+      cells: {
+        ...prefixed("no reference, ", healthy({ rate: [rate], knows: "nothing" })),
+        ...healthy({ rate: [rate], knows: reference(rate) }),
+      },
+      measure: failed(),
+      bound: { atMost: rate === 0.002 ? 0.002 : 0.0005 },
+      runs: RUNS,
+    }),
+  ),
+  ...[0.001, 0.02, 0.05].map(
+    (ceiling): Check => ({
+      target: "T1",
+      what: `ceiling ${100 * ceiling} %, healthy at 60 % of it: fails in an hour`,
+      cells: {
+        ...prefixed("no reference, ", healthy({ rate: [0.6 * ceiling], knows: "nothing" }, ceiling)),
+        ...healthy({ rate: [0.6 * ceiling], knows: reference(0.6 * ceiling) }, ceiling),
+      },
+      measure: failed(),
+      bound: { atMost: 0.01 },
+      runs: RUNS,
+      ...(ceiling === 0.05 ? { quick: { runs: 4_000, cells: ["no reference, n=300"] } } : {}),
+    }),
+  ),
+];
+
+const T2: Check[] = (
+  [
+    ["without reference", "nothing", 0.01],
+    ["48 windows of reference", reference(HEALTHY_RATE), 0.01],
+    ["24 windows of reference", reference(HEALTHY_RATE, 24), 0.012],
+  ] as const
+).map(([name, knows, atMost]) => ({
+  target: "T2",
+  what: `healthy at 0.3 %, rates wander (rho 0.001), ${name}: fails in an hour`,
+  cells: healthy({ rate: [HEALTHY_RATE], rho: 0.001, knows }),
+  measure: failed(),
+  bound: { atMost },
+  runs: RUNS,
+  ...(knows === "nothing" ? { quick: { runs: 2_000, cells: ["n=300", "n=5000"] } } : {}),
+}));
+
+/** Traffic that changes; irregular traffic has the same gateways' past as its reference. */
+const CHANGING: Readonly<Record<string, readonly [Traffic, times: number]>> = {
+  "daily from 50": [{ kind: "daily", n: 50 }, 9],
+  "daily from 1000": [{ kind: "daily", n: 1_000 }, 9],
+  "ramp of 200": [{ kind: "ramp", n: 200 }, 1],
+  "ramp of 1000": [{ kind: "ramp", n: 1_000 }, 1],
+  "ramp of 20000": [{ kind: "ramp", n: 20_000 }, 1],
+  "irregular around 60": [{ kind: "irregular", n: 60 }, 1],
+  "irregular around 300": [{ kind: "irregular", n: 300 }, 1],
+  "irregular around 1200": [{ kind: "irregular", n: 1_200 }, 1],
+  "20 and 20000 in turn": [{ kind: "alternating", low: 20, high: 20_000 }, 9],
+};
+
+const T3: Check[] = [0, 0.001].map((rho) => ({
+  target: "T3",
+  what: `traffic that changes, 0.3 %, ${rho === 0 ? "steady rates" : "rates wander"}: fails in an hour`,
+  cells: Object.fromEntries(
+    Object.entries(CHANGING).map(([name, [traffic, times]]) => [
+      name,
+      rates({ traffic, rate: [HEALTHY_RATE], rho, knows: { windows: 48, times, rate: HEALTHY_RATE } }),
+    ]),
+  ),
+  measure: failed(),
+  bound: { atMost: 0.01 },
+  runs: RUNS,
+  ...(rho > 0 ? { quick: { runs: 1_200, cells: ["daily from 50", "ramp of 1000"] } } : {}),
+}));
+
+const BURST_SIZES = [20, 50, 100, 300, 1_000, 5_000, 20_000] as const;
+
+function bursts(seconds: number, sizes: readonly number[], knows: Knowledge): Record<string, Cell> {
+  const cells: Record<string, Cell> = {};
+  for (const size of [1.5, 2, 3, 5, 10]) {
+    const burst: Burst = { size, seconds };
+    for (const n of sizes) cells[`bursts of ${size}, n=${n}`] = rates({ traffic: steady(n), rate: [HEALTHY_RATE], burst, knows });
+  }
+  return cells;
+}
+
+const T4: Check[] = [
+  {
+    target: "T4",
+    what: "failures in bursts of 1.5 to 10 within 30 s, with reference: fails in an hour",
+    cells: bursts(30, [20, 50, 100, 300, 1_000, 5_000], reference(HEALTHY_RATE)),
+    measure: failed(),
+    bound: { atMost: 0.008 },
+    runs: 5_000,
+    quick: { runs: 2_000, cells: ["bursts of 3, n=300"] },
+  },
+  {
+    target: "T4",
+    what: "bursts that stay within one slot, without reference: fails in an hour",
+    cells: bursts(0, BURST_SIZES, "nothing"),
+    measure: failed(),
+    bound: { atMost: 0.015 },
+    runs: RUNS,
+    quick: { runs: 2_000, cells: ["bursts of 2, n=100", "bursts of 5, n=1000"] },
+  },
+  {
+    // A burst on both sides of a slot's end looks like two events; only a reference tells that failures come in bursts here.
+    target: "T4",
+    what: "bursts within 30 s at any moment, without reference: fails in an hour",
+    cells: bursts(30, BURST_SIZES, "nothing"),
+    measure: failed(),
+    bound: { atMost: 0.025 },
+    runs: RUNS,
+  },
+];
+
+/** A fault from the first window on, with stable healthy beside it. */
+export function fault(n: number, rate: readonly number[], knows: Knowledge = reference(STABLE.rate)): RateCell {
+  return rates({ traffic: steady(n), rate, stable: STABLE, knows });
+}
+
+function found(
+  target: string,
+  n: number,
+  rate: number,
+  by: number | undefined,
+  atLeast: number,
+  quick = 2_000,
+  knows?: Knowledge,
+): Check {
+  const when = by === undefined ? "within the hour" : `by window ${by}`;
+  return {
+    target,
+    what: `fault of ${100 * rate} %: found ${when}`,
+    cells: { [`n=${n}`]: fault(n, [rate], knows) },
+    measure: failed(by),
+    bound: { atLeast },
+    runs: RUNS,
+    ...(quick > 0 ? { quick: { runs: quick } } : {}),
+  };
+}
+
+/** A fault from window 7 on: found within so many windows of it. */
+function foundLate(n: number, rate: number, within: number, atLeast: number): Check {
+  return {
+    target: "T5",
+    what: `fault of ${100 * rate} % from window 7 on: found within ${within} windows`,
+    cells: { [`n=${n}`]: fault(n, [0.001, 0.001, 0.001, 0.001, 0.001, 0.001, rate]) },
+    measure: failed(6 + within),
+    bound: { atLeast },
+    runs: RUNS,
+    quick: { runs: 1_500 },
+  };
+}
+
+const T5: Check[] = [
+  found("T5", 50, 0.02, undefined, 0.9),
+  found("T5", 50, 0.02, undefined, 0.9, 2_000, "nothing"),
+  found("T5", 100, 0.02, undefined, 0.99),
+  found("T5", 300, 0.01, undefined, 0.965),
+  found("T5", 300, 0.01, undefined, 0.965, 0, "nothing"),
+  found("T5", 50, 0.05, 4, 0.96),
+  found("T5", 200, 0.05, 1, 0.74),
+  found("T5", 30, 0.2, 1, 0.88),
+  found("T5", 50, 0.2, 1, 0.975),
+  foundLate(50, 0.05, 4, 0.93),
+  foundLate(100, 0.02, 6, 0.82),
+];
+
+const T6: Check[] = [
+  found("T6", 5_000, 0.006, 2, 0.85, 0),
+  found("T6", 6_000, 0.006, 2, 0.9, 0),
+  found("T6", 20_000, 0.006, 2, 0.99, 0),
+  found("T6", 1_000, 0.01, 2, 0.76, 1_500),
+  found("T6", 1_000, 0.01, 3, 0.95, 1_500),
+  found("T6", 2_000, 0.01, 2, 0.975, 1_500),
+  {
+    target: "T6",
+    what: "0.45 %, under the ceiling, where traffic leaves no doubt: fails in an hour",
+    cells: { "n=200000": rates({ traffic: steady(200_000), rate: [0.0045], knows: QUIET }) },
+    measure: failed(),
+    bound: { atMost: 0.001 },
+    runs: RUNS,
+    quick: { runs: 1_000 },
+  },
+];
+
+function badWindow(sizes: readonly number[], rate: number, spike: NonNullable<Scenario["spike"]>): Record<string, Cell> {
+  return bySize(sizes, (n) => rates({ traffic: steady(n), rate: [rate], spike, knows: reference(rate) }));
+}
+
+const T7: Check[] = [
+  ...(
+    [
+      [0.001, 0.01],
+      [0.002, 0.06],
+    ] as const
+  ).map(
+    ([rate, atMost]): Check => ({
+      target: "T7",
+      what: `one window of 2 % among ${100 * rate} %: fails in an hour`,
+      cells: badWindow([1_000, 2_000, 5_000, 20_000], rate, { rate: 0.02, seconds: 300 }),
+      measure: failed(),
+      bound: { atMost },
+      runs: RUNS,
+      quick: { runs: 1_500, cells: ["n=1000"] },
+    }),
+  ),
+  {
+    target: "T7",
+    what: "everything fails for 40 s within one slot, 0.1 % otherwise: fails in an hour",
+    cells: badWindow([50, 100, 300, 1_000, 5_000], 0.001, { rate: 1, seconds: 40, withinSlot: true }),
+    measure: failed(),
+    bound: { atMost: 0.005 },
+    runs: RUNS,
+    quick: { runs: 1_000, cells: ["n=50", "n=300"] },
+  },
+  {
+    target: "T7",
+    what: "everything fails for 40 s at any moment, 0.1 % otherwise: fails in an hour",
+    cells: badWindow([300, 1_000, 5_000], 0.001, { rate: 1, seconds: 40 }),
+    measure: failed(),
+    bound: { atMost: 0.005 },
+    runs: RUNS,
+  },
+];
+
+type Incident = readonly [rate: number, windows: number];
+
+/** Incidents that add 2 to 50 % on both slices, for one to four windows. */
+const INCIDENTS: readonly Incident[] = [
+  [0.02, 2],
+  [0.03, 4],
+  [0.05, 1],
+  [0.05, 3],
+  [0.1, 2],
+  [0.2, 4],
+  [0.5, 1],
+];
+/** The hardest to tell from the canary's own fault: on little traffic a window of theirs shows next to nothing on stable. */
+const MILD: readonly Incident[] = [
+  [0.01, 2],
+  [0.01, 4],
+  [0.02, 4],
+];
+
+/** They strike the canary up to 20 % more or less than stable. */
+function incidents(shapes: readonly Incident[], sizes: readonly number[], times: number, rate: number): Record<string, Cell> {
+  const cells: Record<string, Cell> = {};
+  for (const [added, windows] of shapes) {
+    for (const n of sizes) {
+      cells[`${100 * added} % for ${windows}, n=${n}`] = rates({
+        traffic: steady(n),
+        rate: [rate],
+        stable: { times, rate },
+        incident: { rate: added, windows, unequal: 0.2 },
+        knows: { windows: 48, times, rate },
+      });
+    }
+  }
+  return cells;
+}
+
+const lognormal = (sigma: number): Law => ({ kind: "lognormal", sigma });
+export const LAWS: Readonly<Record<string, Law>> = {
+  "lognormal 0.4": lognormal(0.4),
+  "lognormal 0.6": lognormal(0.6),
+  "lognormal 0.8": lognormal(0.8),
+  "Pareto 1.5": { kind: "pareto", alpha: 1.5 },
+  "1.5 % in a slow hump": { kind: "bimodal", slow: 0.015 },
+  "1 % in a slow hump": { kind: "bimodal", slow: 0.01 },
+};
+
+export function latencies(law: Law, n: number, changes: Partial<LatencyScenario> = {}): Cell {
+  return { kind: "latency", scenario: { law, n, times: 9, reference: 24, ...changes } };
+}
+
+function slowIncidents(): Record<string, Cell> {
+  const cells: Record<string, Cell> = {};
+  for (const name of ["lognormal 0.4", "lognormal 0.8", "Pareto 1.5"]) {
+    for (const [factor, windows] of [
+      [1.3, 3],
+      [2, 2],
+      [3, 1],
+    ] as const) {
+      for (const times of [9, 1])
+        cells[`${name}, ${factor} x for ${windows}, stable ${times} x`] = latencies(LAWS[name]!, 300, {
+          times,
+          incident: { factor, share: 1, windows },
+        });
+    }
+  }
+  return cells;
+}
+
+const T8: Check[] = [
+  {
+    target: "T8",
+    what: "an incident on both slices, stable 9 x the canary: fails in an hour",
+    cells: incidents(INCIDENTS, [50, 100, 300, 1_000, 5_000, 20_000], 9, HEALTHY_RATE),
+    measure: failed(),
+    bound: { atMost: 0.014 },
+    runs: RUNS,
+    quick: { runs: 1_500, cells: ["2 % for 2, n=300", "5 % for 3, n=100"] },
+  },
+  {
+    target: "T8",
+    what: "the same, stable as large as the canary: fails in an hour",
+    cells: incidents(INCIDENTS, [500, 5_000], 1, HEALTHY_RATE),
+    measure: failed(),
+    bound: { atMost: 0.022 },
+    runs: RUNS,
+  },
+  {
+    target: "T8",
+    what: "a mild incident (1 to 2 % for two to four windows), stable 9 x the canary: fails in an hour",
+    cells: {
+      ...prefixed("0.1 % before, ", incidents(MILD, [50, 100, 300, 1_000], 9, 0.001)),
+      ...prefixed("0.3 % before, ", incidents(MILD, [50, 100, 300, 1_000], 9, HEALTHY_RATE)),
+    },
+    measure: failed(),
+    bound: { atMost: 0.025 },
+    runs: RUNS,
+  },
+  {
+    target: "T8",
+    what: "the same, stable as large as the canary: fails in an hour",
+    cells: {
+      ...prefixed("0.1 % before, ", incidents(MILD, [500, 5_000], 1, 0.001)),
+      ...prefixed("0.3 % before, ", incidents(MILD, [500, 5_000], 1, HEALTHY_RATE)),
+    },
+    measure: failed(),
+    bound: { atMost: 0.04 },
+    runs: RUNS,
+  },
+  {
+    target: "T8",
+    what: "both slices are slower for a while, n=300: p99 regression fails in an hour",
+    cells: slowIncidents(),
+    measure: failed(),
+    bound: { atMost: 0.012 },
+    runs: 5_000,
+    quick: { runs: 500, cells: ["lognormal 0.8, 2 x for 2, stable 9 x"] },
+  },
+];
+
+function equalLatencies(rho: number): Record<string, Cell> {
+  const cells: Record<string, Cell> = {};
+  for (const [name, law] of Object.entries(LAWS))
+    for (const n of [100, 300, 1_000, 5_000]) cells[`${name}, n=${n}`] = latencies(law, n, rho > 0 ? { rho } : {});
+  return cells;
+}
+
+function slower(n: number, by: number, atLeast: number, runs: number): Check {
+  return {
+    target: "T9",
+    what: `1.3 x slower, lognormal 0.4: found by window ${by}`,
+    cells: { [`n=${n}`]: latencies(lognormal(0.4), n, { canary: { factor: 1.3, share: 1 } }) },
+    measure: failed(by),
+    bound: { atLeast },
+    runs,
+  };
+}
+
+const T9: Check[] = [
+  {
+    target: "T9",
+    what: "equal latencies, six laws: p99 regression fails in an hour",
+    cells: equalLatencies(0),
+    measure: failed(),
+    bound: { atMost: 0.01 },
+    runs: 5_000,
+    quick: { runs: 700, cells: ["lognormal 0.6, n=300", "1 % in a slow hump, n=300"] },
+  },
+  {
+    target: "T9",
+    what: "the same, slow shares wander (rho 0.001): p99 regression fails in an hour",
+    cells: equalLatencies(0.001),
+    measure: failed(),
+    bound: { atMost: 0.012 },
+    runs: 3_000,
+  },
+  // Close to their bounds, and cheap: more runs.
+  { ...slower(300, 3, 0.9, 40_000) },
+  { ...slower(300, 4, 0.965, 40_000), quick: { runs: 1_000 } },
+  { ...slower(450, 3, 0.98, 40_000) },
+  { ...slower(1_000, 2, 0.995, RUNS) },
+  {
+    target: "T9",
+    what: "5 % slower, within the limit of 15 %: p99 regression fails in an hour",
+    cells: bySize([100, 300, 1_000], (n) => latencies(lognormal(0.4), n, { canary: { factor: 1.05, share: 1 } })),
+    measure: failed(),
+    bound: { atMost: 0.012 },
+    runs: RUNS,
+  },
+];
+
+function promotions(rate: number, sizes: readonly number[], windows: number): Record<string, Cell> {
+  const stable: Stable = { times: 9, rate: Math.min(rate, HEALTHY_RATE) };
+  return bySize(sizes, (n) =>
+    rates({ traffic: steady(n), rate: [rate], windows, stable, knows: reference(stable.rate) }, { promotion: true }),
+  );
+}
+
+const T10: Check[] = [
+  {
+    target: "T10",
+    what: "1 %, twice the ceiling: promotable at window 12",
+    cells: promotions(0.01, [20, 50, 100, 300, 1_000], 12),
+    measure: ({ promotedLast, runs }) => promotedLast / runs,
+    bound: { atMost: 0.04 },
+    runs: RUNS,
+    quick: { runs: 1_500, cells: ["n=100"] },
+  },
+  {
+    target: "T10",
+    what: "1 %: promotable in any of 24 windows",
+    cells: promotions(0.01, [20, 50, 100, 300, 1_000], 24),
+    measure: ({ promotedEver, runs }) => promotedEver / runs,
+    bound: { atMost: 0.12 },
+    runs: RUNS,
+  },
+  {
+    target: "T10",
+    what: "0.1 %: promotable in any of 24 windows",
+    cells: promotions(0.001, [50, 100, 300, 1_000, 5_000], 24),
+    measure: ({ promotedEver, runs }) => promotedEver / runs,
+    bound: { atLeast: 0.99 },
+    runs: RUNS,
+    quick: { runs: 1_000, cells: ["n=50"] },
+  },
+  {
+    target: "T10",
+    what: "0.1 %: windows that are suspicious",
+    cells: promotions(0.001, [50, 100, 300, 1_000, 5_000], 12),
+    measure: ({ suspicious, windows }) => suspicious / windows,
+    bound: { atMost: 0.02 },
+    runs: RUNS,
+    quick: { runs: 1_000, cells: ["n=50"] },
+  },
+];
+
+export const CHECKS: readonly Check[] = [...T1, ...T2, ...T3, ...T4, ...T5, ...T6, ...T7, ...T8, ...T9, ...T10];
+
+function prefixed(prefix: string, cells: Readonly<Record<string, Cell>>): Record<string, Cell> {
+  return Object.fromEntries(Object.entries(cells).map(([name, cell]) => [prefix + name, cell]));
+}
+
+/** What was measured of a check, in its worst cell. */
+export interface Measured {
+  readonly value: number;
+  readonly cell: string;
+  readonly met: boolean;
+  readonly runs: number;
+}
+
+/** @param simulateCell simulates so many runs of a cell. */
+export async function measureCheck(
+  check: Check,
+  simulateCell: (cell: Cell, runs: number) => Promise<CellResult> | CellResult,
+  quick = false,
+): Promise<Measured> {
+  const runs = quick ? check.quick!.runs : check.runs;
+  const names = (quick ? check.quick!.cells : undefined) ?? Object.keys(check.cells);
+  const results = await Promise.all(
+    names.map(async (cell) => ({ cell, value: check.measure(await simulateCell(check.cells[cell]!, runs)) })),
+  );
+  const { bound } = check;
+  const worst = results.reduce((p, q) => (("atMost" in bound ? q.value > p.value : q.value < p.value) ? q : p));
+  return { ...worst, runs, met: "atMost" in bound ? worst.value <= bound.atMost : worst.value >= bound.atLeast };
+}
