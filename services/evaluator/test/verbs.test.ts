@@ -10,6 +10,7 @@ import type { VerbIo } from "@aviary/shared/shell/verb.ts";
 import { aReason, aVerdict, type VerdictChange } from "@aviary/shared/testing/builders.ts";
 import type { CanaryView, Overview } from "../src/verbs/ask-shim.ts";
 import { replayVerb } from "../src/verbs/replay.ts";
+import { statusVerb } from "../src/verbs/status.ts";
 import { STREAM_VERBS } from "../src/verbs/streams.ts";
 import { canaryLines } from "../src/verbs/table.ts";
 import { watchVerb } from "../src/verbs/watch.ts";
@@ -58,6 +59,19 @@ test("watch tells what is new, not every window's figures", async (t) => {
   assert.match(lines[0]!, /^HOLD {2}prod\/payments-gateway/);
   assert.match(lines[1]!, /2 of 50/);
   assert.match(lines[2]!, /^PASS/);
+});
+
+test("what the shim refuses is told in its own words, with where the token comes from", async (t) => {
+  const server = createServer((_, response) => {
+    response.statusCode = 401;
+    response.end(JSON.stringify({ status: "error", errorType: "unauthorized", error: "a valid token is needed" }));
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => server.close());
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const { io, complained } = terminal({ AVIARY_URL: url, AVIARY_TOKEN: "x" });
+  assert.equal(await statusVerb.run([], io), 1);
+  assert.equal(complained(), `${url}/api/v1/canaries: 401, a valid token is needed; AVIARY_TOKEN holds what was sent\n`);
 });
 
 test("a failed run that is over says so", () => {

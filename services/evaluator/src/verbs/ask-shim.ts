@@ -52,8 +52,20 @@ export async function askShim<T>({ url, token }: Shim, path: string, signal: Abo
     });
     const text = answer.body.toString();
     if (answer.status === 200) return JSON.parse(text) as T;
-    throw terminal("refused", `${url}${path}: ${answer.status} ${text.slice(0, 300)}`);
+    const hint = answer.status === 401 ? "; AVIARY_TOKEN holds what was sent" : "";
+    throw terminal("refused", `${url}${path}: ${answer.status}, ${problemOf(text)}${hint}`);
   } finally {
     client[Symbol.dispose]();
   }
+}
+
+/** What a refusal says: the text of the shim's own problem, or the beginning of whatever else answered. */
+function problemOf(text: string): string {
+  try {
+    const { error } = JSON.parse(text) as { error?: unknown };
+    if (typeof error === "string") return error;
+  } catch {
+    // Not the shim: a proxy in front of it, or another program on its port.
+  }
+  return text.slice(0, 300).trim() || "without a word";
 }

@@ -66,7 +66,9 @@ describe("the API", () => {
     const { body } = await world.get("/api/v1/canaries/prod/payments-gateway");
     assert.deepEqual(verdictRecordSchema.shape.body.parse(body), record.body);
     assert.deepEqual(Object.keys(body.meanings as unknown as object), ["queue_high", "skill_skew"]);
-    assert.equal((await world.get("/api/v1/canaries/prod/nope")).status, 404);
+    const missing = await world.get("/api/v1/canaries/prod/nope");
+    assert.equal(missing.status, 404);
+    assert.match(String(missing.body.error), /no canary prod\/nope is configured; there is prod\/payments-gateway/);
   });
 
   it("has the history of a canary, bounded, oldest first", async () => {

@@ -8,6 +8,9 @@ import { visibleTo } from "../measurement.ts";
 import { json, problem } from "../reply.ts";
 import type { Canary } from "../view.ts";
 
+/** Names of canaries that an error lists. */
+const LISTED = 10;
+
 /** One canary as the API shows it. */
 export function canaryView(canary: Canary, context: Context) {
   const { answer } = context.view.prepared(canary);
@@ -30,12 +33,17 @@ function findByPath(call: Call, context: Context): Canary | undefined {
   return visibleTo(call.caller, context).find(({ ref }) => ref.namespace === namespace && ref.name === name);
 }
 
-const unknown = (call: Call): Handled =>
-  problem(404, "not_found", `no canary ${call.params.join("/").slice(0, 140)} is configured`);
+/** Names what there is, as far as the caller may know. */
+function unknown(call: Call, context: Context): Handled {
+  const names = visibleTo(call.caller, context).map(({ key }) => key);
+  const more = names.length > LISTED ? ` and ${names.length - LISTED} more` : "";
+  const known = names.length === 0 ? "none" : names.slice(0, LISTED).join(", ") + more;
+  return problem(404, "not_found", `no canary ${call.params.join("/").slice(0, 140)} is configured; there is ${known}`);
+}
 
 function one(call: Call, context: Context): Handled {
   const canary = findByPath(call, context);
-  if (canary === undefined) return unknown(call);
+  if (canary === undefined) return unknown(call, context);
   const view = canaryView(canary, context);
   const codes = [...new Set([...view.reasons, ...view.warnings].map(({ code }) => code))];
   const meanings = Object.fromEntries(codes.map((code) => [code, REASONS[code].meaning]));
@@ -63,7 +71,7 @@ const readers = { active: 0 };
 /** Verdicts of the last hours, oldest first; at most `limit`, the newest ones. */
 async function history(call: Call, context: Context): Promise<Handled> {
   const canary = findByPath(call, context);
-  if (canary === undefined) return unknown(call);
+  if (canary === undefined) return unknown(call, context);
   const limit = wholeNumber(call.query.get("limit"), 50, LIMITS.historyEntries);
   const hours = wholeNumber(call.query.get("hours"), 24, 30 * 24);
   if (limit === undefined || hours === undefined) {
