@@ -158,8 +158,13 @@ function befallNode(node: Node, misfortune: Exclude<Misfortune, { kind: "blackou
     case "crash":
       node.kill(misfortune.downMs, "dies");
       break;
-    case "crash-on-write":
-      node.dieOnWrite(misfortune.nth, misfortune.downMs);
+    case "on-write":
+      node.onWrite(misfortune.nth, () => {
+        const { deed, forMs } = misfortune;
+        if (deed === "crash") node.kill(forMs, "dies as the broker stores what it wrote");
+        else if (deed === "pause") node.pause(forMs);
+        else node.cut(forMs, forMs % 2 === 0);
+      });
       break;
     case "restart":
       node.restart(misfortune.downMs);

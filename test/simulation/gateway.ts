@@ -5,14 +5,14 @@ import { signalSubject } from "@aviary/shared/contract/subjects.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
 import type { Clock } from "@aviary/shared/shell/clock.ts";
 import { silentLogger } from "@aviary/shared/shell/logger.ts";
-import { collectorBoot, makeSignal } from "../../services/collector/src/core/envelope.ts";
+import { collectorBoot } from "../../services/collector/src/core/envelope.ts";
 import { gridAfter, gridBefore, phaseMs, type Tick, tickAt } from "../../services/collector/src/core/schedule.ts";
-import { openOutbox } from "../../services/collector/src/spool/outbox.ts";
 import { type Disk, openDisk } from "./disk.ts";
 import type { History } from "./history.ts";
 import type { Kernel, Life } from "./kernel.ts";
 import type { createNodeBus } from "./network.ts";
 import type { GatewayPlan } from "./plan.ts";
+import type { Product } from "./product.ts";
 import type { Random } from "./random.ts";
 
 export const FLEET = "payments";
@@ -35,6 +35,7 @@ export interface Truth {
 }
 
 export interface CollectorOptions {
+  readonly product: Product;
   readonly kernel: Kernel;
   readonly life: Life;
   readonly clock: Clock;
@@ -51,11 +52,11 @@ export interface CollectorOptions {
 
 /** Starts a collector's life; the answer ends it in good order. */
 export function startCollectorNode(options: CollectorOptions): () => Promise<void> {
-  const { kernel, life, clock, bus, disk, random, history, gateway, truth } = options;
+  const { product, kernel, life, clock, bus, disk, random, history, gateway, truth } = options;
   const boot = collectorBoot(clock.now(), hex16(random));
   const ref = { az: gateway.az, fleet: FLEET, gateway: gateway.name };
   const sender = { gateway: ref, slice: gateway.slice, boot, fragmentHash: FRAGMENT };
-  const outbox = openOutbox({
+  const outbox = product.openOutbox({
     bus,
     clock,
     random: random.next,
@@ -70,7 +71,7 @@ export function startCollectorNode(options: CollectorOptions): () => Promise<voi
   const say = (kind: SignalKind, tick: Tick, body: SignalBody<SignalKind>): void => {
     seq += 1;
     const facts = { gatewayVersion: truth.version, skillHash: truth.pack };
-    const signal = makeSignal(sender, facts, seq, kind, tick, body);
+    const signal = product.makeSignal(sender, facts, seq, kind, tick, body);
     history.emitted.set(signal.id, { signal, gateway: gateway.name, madeAtMs: kernel.nowMs, observedAtMs: tick.at });
     outbox.take({ subject: signalSubject(ref, kind), id: signal.id, data: JSON.stringify(signal) });
   };
@@ -90,7 +91,7 @@ export function startCollectorNode(options: CollectorOptions): () => Promise<voi
     const slow: Tick = { at: atMs, periodMs: SLOW_PERIOD_MS };
     if (isSlowTick) say("disk", slow, { used_ratio: truth.diskUsedRatio, total_bytes: 2e12, tier: "2TB", writable: true });
     if (isSlowTick && options.sendsDoctor) say("doctor", slow, doctorOf(truth));
-    if (options.reportsLane) say("queue", tick, { lane: LANE, role: "build", depth: truth.queueDepth });
+    if (options.reportsLane) say("queue", tick, { lane: LANE, role: "build", depth: truth.queueDepth + swayAt(kernel.nowMs) });
   };
 
   const arm = (): void => {
@@ -103,6 +104,9 @@ export function startCollectorNode(options: CollectorOptions): () => Promise<voi
   arm();
   return () => outbox.close(1_000);
 }
+
+/** A queue is never still: 0 to 6 jobs more, another number every four seconds. */
+const swayAt = (nowMs: number): number => (Math.floor(nowMs / 4_000) * 5) % 7;
 
 /** 64 random bits as hex. */
 function hex16(random: Random): string {

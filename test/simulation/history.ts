@@ -25,12 +25,13 @@ export interface PutRecord {
   readonly value: string | Uint8Array;
 }
 
-/** A publish that an evaluator began, and who held the lease at the broker just then. */
+/** A write that an evaluator began, and who held the lease at the broker just then. */
 export interface Begun {
   readonly atMs: number;
   /** What the evaluator calls itself in the lease. */
   readonly holder: string;
-  readonly subject: string;
+  /** Subject of the message, or bucket and key. */
+  readonly what: string;
   readonly leaseHolder: string;
 }
 

@@ -28,7 +28,6 @@ async function main(): Promise<number> {
     from,
     seeds,
     threads,
-    stopsAtFirst: false,
     onProgress: (done) => {
       if (done - told < 1_000) return;
       told = done;
@@ -41,7 +40,7 @@ async function main(): Promise<number> {
   );
   for (const [what, number] of [...counts].sort()) console.log(`  ${String(number).padStart(9)}  ${what}`);
   const product = failures.length > 0 ? await loadProduct() : undefined;
-  for (const { seed } of failures.slice(0, MOST_EXPLAINED)) console.log(`\n${await explain(product!, seed)}`);
+  for (const failure of failures.slice(0, MOST_EXPLAINED)) console.log(`\n${await explain(product!, failure)}`);
   if (failures.length > MOST_EXPLAINED) {
     const rest = failures.slice(MOST_EXPLAINED, MOST_EXPLAINED + 50).map(({ seed }) => seed);
     console.log(`\nand ${failures.length - MOST_EXPLAINED} more: seeds ${rest.join(", ")}`);
@@ -56,7 +55,7 @@ async function one(seed: number): Promise<number> {
   const { findings, trace } = await runSeed(product, seed, true);
   for (const line of trace ?? []) console.log(line);
   if (findings.length === 0) console.log(`seed ${seed}: nothing broke.`);
-  else console.log(`\n${await explain(product, seed)}`);
+  else console.log(`\n${await explain(product, { seed, findings })}`);
   return findings.length === 0 ? 0 : 1;
 }
 

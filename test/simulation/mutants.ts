@@ -4,11 +4,15 @@
  */
 export interface Mutant {
   readonly name: string;
-  /** Below services/evaluator/src. */
+  /** Below services/<service>/src; the evaluator's unless told. */
+  readonly service?: "collector";
   readonly file: string;
+  /** Must be there exactly once; how it is broken into lines does not count. */
   readonly from: string;
   readonly to: string;
   readonly caughtBy: string;
+  /** Where the search begins: a little before a seed that shows a rare one. Any other place only takes longer. */
+  readonly fromSeed?: number;
 }
 
 export const MUTANTS: readonly Mutant[] = [
@@ -29,8 +33,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "conditions-ignored",
     file: "core/verdict.ts",
-    from: "[...changed(releaseChanged), ...conditions.holds, ",
-    to: "[...changed(releaseChanged), ",
+    from: "...changed(releaseChanged), ...conditions.holds,",
+    to: "...changed(releaseChanged),",
     caughtBy: "4",
   },
   {
@@ -165,5 +169,28 @@ export const MUTANTS: readonly Mutant[] = [
     from: "export const LEASE_FREE_MS = 4_000;",
     to: "export const LEASE_FREE_MS = 2_000;",
     caughtBy: "lease",
+  },
+  {
+    name: "demand-without-asking-the-lease",
+    file: "io/demand.ts",
+    from: "if (!allowed()) throw",
+    to: "if (false) throw",
+    caughtBy: "lease",
+  },
+  {
+    name: "signals-dropped-when-a-publish-fails",
+    service: "collector",
+    file: "spool/outbox.ts",
+    from: "memory = [...rest, ...memory];",
+    to: "memory = rest.length > 0 ? memory : [...memory];",
+    caughtBy: "spool",
+  },
+  {
+    name: "spool-forgotten-when-the-broker-fails-again",
+    service: "collector",
+    file: "spool/outbox.ts",
+    from: "await onDisk(() => from.advance(published));",
+    to: "await onDisk(() => from.advance(records.length));",
+    caughtBy: "spool",
   },
 ];

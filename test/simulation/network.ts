@@ -133,6 +133,12 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
     return promise;
   }
 
+  /** Notes what an evaluator begins to write, and who held the lease just then. */
+  function begin(what: string): void {
+    if (!link.node.startsWith("evaluator")) return;
+    history.begun.push({ atMs: START_MS + kernel.nowMs, holder: holderOf(life), what, leaseHolder: history.leaseHolder });
+  }
+
   async function store(message: Outgoing): Promise<Stored> {
     const stored = await broker.publish(message);
     if (stored.duplicate) count(history, "duplicate refused");
@@ -185,12 +191,14 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
     };
     return {
       get: (key) => exchange("read", `reading ${name}/${key}`, () => bucket.get(key)),
-      put: (key, value) =>
-        exchange("write", `writing ${name}/${key}`, async () => {
+      put: (key, value) => {
+        begin(`${name}/${key}`);
+        return exchange("write", `writing ${name}/${key}`, async () => {
           const revision = await bucket.put(key, value);
           put(key, value);
           return revision;
-        }),
+        });
+      },
       update: (key, value, revision) => {
         // The client sends a compare-and-set again under one id, so an answer that got lost does not look like a lost race.
         let stored: number | undefined;
@@ -230,13 +238,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
       return () => statusListeners.delete(listener);
     },
     publish(message) {
-      if (link.node.startsWith("evaluator"))
-        history.begun.push({
-          atMs: START_MS + kernel.nowMs,
-          holder: holderOf(life),
-          subject: message.subject,
-          leaseHolder: history.leaseHolder,
-        });
+      begin(message.subject);
       copyOf(message);
       return exchange("write", message.subject, () => store(message));
     },
@@ -264,7 +266,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
     bucket: async (name) => {
       // Opening asks the broker. Now and then is enough: it is asked five times a second by who waits for the lease.
       const known = opened.get(name);
-      if (known !== undefined && !random.chance(0.1)) return known;
+      if (known !== undefined && !random.chance(0.3)) return known;
       const made = await exchange("read", `opening ${name}`, async () => bucketOf(name, await broker.bucket(name)));
       opened.set(name, made);
       return made;

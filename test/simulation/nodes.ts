@@ -31,8 +31,8 @@ export interface Node {
   pause(forMs: number): void;
   cut(forMs: number, isSilent: boolean): void;
   stepClock(byMs: number): void;
-  /** Dies when the broker stores its n-th write from now on. */
-  dieOnWrite(nth: number, downMs: number): void;
+  /** Calls back at the instant at which the broker stores the n-th write of this life from now on. */
+  onWrite(nth: number, fn: () => void): void;
   /** Whole again: running, connected; the clock stays as it is. */
   heal(): void;
 }
@@ -59,7 +59,7 @@ export function createNode(
   let lives = 0;
   let wallOffsetMs = 0;
   let writesLeft = Number.POSITIVE_INFINITY;
-  let downAfterWriteMs = 0;
+  let atLastWrite = (): void => {};
   let cutNumber = 0;
 
   const trace = (text: string): void => {
@@ -100,7 +100,9 @@ export function createNode(
         onWritten: () => {
           if (!born.alive) return;
           writesLeft -= 1;
-          if (writesLeft <= 0) node.kill(downAfterWriteMs, "dies as the broker stores what it wrote");
+          if (writesLeft > 0) return;
+          writesLeft = Number.POSITIVE_INFINITY;
+          atLastWrite();
         },
       });
       const fall = (error: unknown): void => {
@@ -165,9 +167,9 @@ export function createNode(
       count(history, "clock step");
       wallOffsetMs += byMs;
     },
-    dieOnWrite(nth, downMs) {
+    onWrite(nth, fn) {
       writesLeft = nth;
-      downAfterWriteMs = downMs;
+      atLastWrite = fn;
     },
     heal() {
       writesLeft = Number.POSITIVE_INFINITY;

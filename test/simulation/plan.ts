@@ -33,13 +33,14 @@ export interface RevisionPlan {
 
 export type Misfortune =
   | { readonly kind: "crash"; readonly node: string; readonly atMs: number; readonly downMs: number }
-  /** Dies at the instant at which the broker stores its n-th write after `atMs`: the answer finds nobody. */
+  /** At the instant at which the broker stores its n-th write after `atMs`: the answer finds nobody, or not yet. */
   | {
-      readonly kind: "crash-on-write";
+      readonly kind: "on-write";
       readonly node: string;
       readonly atMs: number;
       readonly nth: number;
-      readonly downMs: number;
+      readonly deed: "crash" | "pause" | "cut";
+      readonly forMs: number;
     }
   | { readonly kind: "restart"; readonly node: string; readonly atMs: number; readonly downMs: number }
   | { readonly kind: "pause"; readonly node: string; readonly atMs: number; readonly forMs: number }
@@ -96,6 +97,8 @@ const SHAPES: readonly (readonly [string, Slice][])[] = [
 const TROUBLES: readonly Trouble[] = [
   "none",
   "none",
+  "none",
+  "none",
   "errors",
   "errors",
   "errors",
@@ -110,8 +113,9 @@ const TROUBLES: readonly Trouble[] = [
 const MISFORTUNES = [
   "crash",
   "crash",
-  "crash-on-write",
-  "crash-on-write",
+  "on-write",
+  "on-write",
+  "on-write",
   "restart",
   "pause",
   "pause",
@@ -156,17 +160,17 @@ function policyOf(random: Random, isCalm: boolean): PolicyFile {
   return {
     mode: isCalm || random.chance(0.75) ? "literal" : "two-key",
     evidence: "eager",
-    window: `${random.whole(5, 7)}s`,
+    window: `${random.whole(5, 6)}s`,
     grace: `${random.whole(6, 20) * 100}ms`,
     warmup: `${random.whole(0, 3)}s`,
-    macRelease: random.chance(0.2) ? "required" : "optional",
+    macRelease: random.chance(0.15) ? "required" : "optional",
     promoteAfterPassWindows: random.whole(1, 2),
     passAfterWindows: random.whole(2, 5),
     holdBudget: `${random.whole(6, 14)}s`,
     maxPending: `${random.whole(10, 18)}s`,
     maxRun: `${random.whole(isCalm ? 45 : 30, 50)}s`,
     stableNeedsPass: random.chance(0.3),
-    doctorBeforeTraffic: !isCalm && random.chance(0.15),
+    doctorBeforeTraffic: !isCalm && random.chance(0.1),
   };
 }
 
@@ -184,7 +188,7 @@ function revisionsOf(random: Random, isCalm: boolean, troubledMs: number): Revis
       troubleForMs: random.whole(4_000, 30_000),
       isRestored: random.chance(0.7),
     });
-    atMs += random.whole(12_000, 30_000);
+    atMs += random.whole(16_000, 34_000);
   }
   return revisions;
 }
@@ -209,8 +213,10 @@ function misfortunesOf(random: Random, nodes: readonly string[], troubledMs: num
     const atMs = random.whole(1_000, troubledMs);
     const downMs = random.chance(0.2) ? random.whole(8_000, 25_000) : random.whole(200, 5_000);
     if (kind === "crash" || kind === "restart") list.push({ kind, node, atMs, downMs });
-    else if (kind === "crash-on-write") list.push({ kind, node, atMs, nth: random.whole(1, 12), downMs });
-    else if (kind === "pause") list.push({ kind, node, atMs, forMs: random.whole(500, random.chance(0.3) ? 25_000 : 7_000) });
+    else if (kind === "on-write") {
+      const deed = random.pick(["crash", "pause", "cut"] as const);
+      list.push({ kind, node, atMs, nth: random.whole(1, 12), deed, forMs: random.whole(1_000, 9_000) });
+    } else if (kind === "pause") list.push({ kind, node, atMs, forMs: random.whole(500, random.chance(0.3) ? 25_000 : 7_000) });
     else if (kind === "cut")
       list.push({
         kind,

@@ -1,15 +1,17 @@
 /** Runs many seeds in a few threads. Which thread runs which seed changes nothing: a seed depends on nothing but itself. */
 import { Worker } from "node:worker_threads";
-import type { Failure, Stretch, StretchResult } from "./worker.ts";
+import type { Service } from "./product.ts";
+import type { Failure } from "./seed.ts";
+import type { Stretch, StretchResult, ThreadData } from "./worker.ts";
 
 export interface PoolOptions {
   readonly from: number;
   readonly seeds: number;
   readonly threads: number;
-  /** Where the product lives; its own place unless told. */
-  readonly root?: string;
-  /** Begin no new stretch once something was found. */
-  readonly stopsAtFirst: boolean;
+  /** Changed copies of services to run instead of the services themselves. */
+  readonly copies?: Partial<Record<Service, string>>;
+  /** Begin no new stretch once this invariant was seen to break; unless told all seeds run. */
+  readonly until?: string;
   readonly onProgress?: (done: number) => void;
 }
 
@@ -24,14 +26,15 @@ export interface PoolResult {
 const STRETCH = 10;
 
 export async function runSeeds(options: PoolOptions): Promise<PoolResult> {
-  const { from, seeds, stopsAtFirst } = options;
+  const { from, seeds, until } = options;
   const failures: Failure[] = [];
   const counts = new Map<string, number>();
   let next = from;
   let ran = 0;
 
+  const isFound = (): boolean => failures.some(({ findings }) => findings.some(({ invariant }) => invariant === until));
   const stretch = (): Stretch | undefined => {
-    if (next >= from + seeds || (stopsAtFirst && failures.length > 0)) return undefined;
+    if (next >= from + seeds || isFound()) return undefined;
     const count = Math.min(STRETCH, from + seeds - next);
     next += count;
     return { from: next - count, count };
@@ -39,7 +42,7 @@ export async function runSeeds(options: PoolOptions): Promise<PoolResult> {
   const runThread = (): Promise<void> =>
     new Promise((resolve, reject) => {
       const worker = new Worker(new URL("worker.ts", import.meta.url), {
-        workerData: { root: options.root },
+        workerData: { copies: options.copies ?? {} } satisfies ThreadData,
         // Everything of a world dies young.
         resourceLimits: { maxYoungGenerationSizeMb: 64 },
       });

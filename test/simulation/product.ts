@@ -15,6 +15,8 @@ type Callers = typeof import("../../services/evaluator/src/shim/callers.ts");
 type Flagger = typeof import("../../services/evaluator/src/shim/routes/flagger.ts");
 type Json = typeof import("../../services/evaluator/src/shim/routes/json.ts");
 type Prometheus = typeof import("../../services/evaluator/src/shim/routes/prometheus.ts");
+type CollectorOutbox = typeof import("../../services/collector/src/spool/outbox.ts");
+type Envelope = typeof import("../../services/collector/src/core/envelope.ts");
 
 export interface Product
   extends Pick<Evaluator, "startEvaluator">,
@@ -28,25 +30,33 @@ export interface Product
     Pick<Callers, "createSeats">,
     Pick<Flagger, "FLAGGER_ROUTES">,
     Pick<Json, "JSON_ROUTES">,
-    Pick<Prometheus, "PROMETHEUS_ROUTES"> {}
+    Pick<Prometheus, "PROMETHEUS_ROUTES">,
+    Pick<CollectorOutbox, "openOutbox">,
+    Pick<Envelope, "makeSignal"> {}
 
-/** Where the evaluator and the shim live. */
-export const SOURCE = fileURLToPath(new URL("../../services/evaluator/src", import.meta.url));
+/** Services of which a changed copy can be simulated; the shim lives with the evaluator. */
+export type Service = "evaluator" | "collector";
 
-const PARTS = [
-  "evaluator.ts",
-  "core/setup.ts",
-  "core/state.ts",
-  "core/step.ts",
-  "core/checkpoint.ts",
-  "io/inputs.ts",
-  "shim/view.ts",
-  "shim/outbox.ts",
-  "shim/callers.ts",
-  "shim/routes/flagger.ts",
-  "shim/routes/json.ts",
-  "shim/routes/prometheus.ts",
-];
+/** Where a service's code lives. */
+export const sourceOf = (service: Service): string => fileURLToPath(new URL(`../../services/${service}/src`, import.meta.url));
+
+const PARTS: Readonly<Record<Service, readonly string[]>> = {
+  evaluator: [
+    "evaluator.ts",
+    "core/setup.ts",
+    "core/state.ts",
+    "core/step.ts",
+    "core/checkpoint.ts",
+    "io/inputs.ts",
+    "shim/view.ts",
+    "shim/outbox.ts",
+    "shim/callers.ts",
+    "shim/routes/flagger.ts",
+    "shim/routes/json.ts",
+    "shim/routes/prometheus.ts",
+  ],
+  collector: ["spool/outbox.ts", "core/envelope.ts"],
+};
 
 /**
  * Compressing happens in threads of the machine, which end when they like; here it is done at once, so that a seed stays a history.
@@ -59,8 +69,11 @@ registerHooks({
       : next(specifier, context),
 });
 
-/** Loads the product from `root`: a directory laid out like `services/evaluator/src`. */
-export async function loadProduct(root: string = SOURCE): Promise<Product> {
-  const modules = await Promise.all(PARTS.map((part) => import(pathToFileURL(join(root, part)).href)));
+/** Loads the product: from its own place, or a service of it from `copies`, directories laid out like the service's own. */
+export async function loadProduct(copies: Partial<Record<Service, string>> = {}): Promise<Product> {
+  const parts = (["evaluator", "collector"] as const).flatMap((service) =>
+    PARTS[service].map((part) => join(copies[service] ?? sourceOf(service), part)),
+  );
+  const modules = await Promise.all(parts.map((path) => import(pathToFileURL(path).href)));
   return Object.assign({}, ...modules) as Product;
 }

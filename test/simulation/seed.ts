@@ -15,6 +15,12 @@ export interface SeedResult {
   readonly trace: readonly string[] | undefined;
 }
 
+/** A seed that broke something. */
+export interface Failure {
+  readonly seed: number;
+  readonly findings: readonly Finding[];
+}
+
 /** Lines of the history that are shown before a finding. */
 const SHOWN = 40;
 
@@ -39,16 +45,17 @@ function publishedVerdicts({ history }: Finished): PublishedVerdict[] {
 }
 
 /** Seed, sentence, last events, and how to see it again. Runs the seed once more to write its history down. */
-export async function explain(product: Product, seed: number): Promise<string> {
+export async function explain(product: Product, { seed, findings: before }: Failure): Promise<string> {
   const { findings, trace } = await runSeed(product, seed, true);
   const first = findings[0];
-  if (first === undefined) return `seed ${seed}: nothing was found when it ran again: the simulation is not deterministic`;
-  const before = (trace ?? []).filter((line) => Number.parseFloat(line) * 1000 <= first.atMs);
+  if (first === undefined)
+    return `seed ${seed} broke invariant ${before[0]?.invariant} (${before[0]?.what}), and nothing when it ran again: it depends on something outside the simulation`;
+  const lines = (trace ?? []).filter((line) => Number.parseFloat(line) * 1000 <= first.atMs);
   return [
     `seed ${seed} breaks invariant ${first.invariant}: ${first.what}`,
     ...findings.slice(1).map(({ invariant, what }) => `  also ${invariant}: ${what}`),
     "  the last events before it:",
-    ...before.slice(-SHOWN).map((line) => `    ${line}`),
+    ...lines.slice(-SHOWN).map((line) => `    ${line}`),
     `  see it again: npm run sim -- --seeds 1 --from ${seed}`,
   ].join("\n");
 }

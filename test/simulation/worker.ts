@@ -1,8 +1,12 @@
 /** A thread that runs stretches of seeds. */
 import { parentPort, workerData } from "node:worker_threads";
-import type { Finding } from "./checks/check.ts";
-import { loadProduct } from "./product.ts";
-import { runSeed } from "./seed.ts";
+import { loadProduct, type Service } from "./product.ts";
+import { type Failure, runSeed } from "./seed.ts";
+
+/** What a thread is given at its start. */
+export interface ThreadData {
+  readonly copies: Partial<Record<Service, string>>;
+}
 
 /** What a thread is asked for: these seeds. */
 export interface Stretch {
@@ -16,14 +20,9 @@ export interface StretchResult {
   readonly counts: readonly (readonly [string, number])[];
 }
 
-export interface Failure {
-  readonly seed: number;
-  readonly findings: readonly Finding[];
-}
-
 if (parentPort !== null) {
   const port = parentPort;
-  const product = await loadProduct((workerData as { root?: string }).root);
+  const product = await loadProduct((workerData as ThreadData).copies);
   port.on("message", async ({ from, count }: Stretch) => {
     const failures: Failure[] = [];
     const counts = new Map<string, number>();

@@ -77,6 +77,7 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
     const link = plan.links[name]!;
     const node = createNode(options, name, link, ({ life, clock, bus }) => ({
       close: startCollectorNode({
+        product,
         kernel,
         life,
         clock,
@@ -181,8 +182,8 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
   for (const { name } of plan.gateways) nodes.get(collectorOf(name))!.kill(Number.POSITIVE_INFINITY, "is switched off");
   nodes.get(EVALUATORS[plan.seed % 2]!)!.kill(Number.POSITIVE_INFINITY, "is switched off");
   const lastMs = silentMs + policy.maxRunMs + 3 * policy.windowMs + 10_000;
-  const quietMs = silentMs + 4_000 + 2 * policy.windowMs;
-  while (kernel.nowMs < lastMs && (kernel.nowMs < quietMs || isRunOpen(history))) await kernel.runUntil(kernel.nowMs + 4_000);
+  const quietMs = silentMs + 2_000 + policy.windowMs + policy.graceMs;
+  while (kernel.nowMs < lastMs && (kernel.nowMs < quietMs || isRunOpen(history))) await kernel.runUntil(kernel.nowMs + 2_000);
   const demand = plan.hasLane ? await broker.durableState("DEMAND", LANE) : undefined;
   count(history, "worlds");
   return {

@@ -11,7 +11,7 @@ export const onlyTheLeaderPerforms: Check = ({ finished }) => {
   const who = intruder.leaseHolder === "" ? "nobody" : intruder.leaseHolder;
   return {
     invariant: "lease",
-    what: `${intruder.holder} publishes ${intruder.subject} at ${seconds(atMs)} while ${who} holds the lease`,
+    what: `${intruder.holder} writes ${intruder.what} at ${seconds(atMs)} while ${who} holds the lease`,
     atMs,
   };
 };
