@@ -44,12 +44,9 @@ export function createLogger(options: LoggerOptions): Logger {
     formatters: { level: (label) => ({ level: label }) },
     serializers: { err: (value: unknown) => value },
   };
-  const destination = pretty
-    ? { write: (line: string) => write(prettyLine(line)) }
-    : options.write === undefined
-      ? undefined
-      : { write };
-  return wrap(destination === undefined ? pino(settings) : pino(settings, destination), {}, "");
+  // Not pino's own destination: where a pipe is full for a moment it keeps a line back, and `fatal` then overtakes it.
+  const destination = pretty ? { write: (line: string) => write(prettyLine(line)) } : { write };
+  return wrap(pino(settings, destination), {}, "");
 }
 
 /** A logger that writes nothing, for tests and for tools whose output is their answer. */
