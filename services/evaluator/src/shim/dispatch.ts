@@ -21,6 +21,24 @@ const TOO_LARGE = problem(413, "too_large", `a body may have at most ${LIMITS.bo
 const NO_QUERY = new URLSearchParams();
 const NOBODY: Identity = { namespace: undefined, name: undefined, revision: undefined };
 
+/** Parsed queries that are remembered, and the longest that is; with more of them all are forgotten. */
+const MAX_QUERIES = 512;
+const MAX_QUERY_CHARS = 512;
+
+/** Parses queries; a query that comes again is the same object, which must not be changed. */
+function queryReader(): (text: string) => URLSearchParams {
+  const known = new Map<string, URLSearchParams>();
+  return (text) => {
+    const before = known.get(text);
+    if (before !== undefined) return before;
+    const query = new URLSearchParams(text);
+    if (text.length > MAX_QUERY_CHARS) return query;
+    if (known.size >= MAX_QUERIES) known.clear();
+    known.set(text, query);
+    return query;
+  };
+}
+
 interface Pattern {
   readonly route: Route;
   readonly segments: readonly string[];
@@ -34,6 +52,7 @@ export function createDispatcher(
   refusals: Refusals,
 ): Dispatcher {
   const authenticate = rememberConnections(doorkeeper, context.clock);
+  const queryOf = queryReader();
   const fixed = new Map<string, Route>();
   const patterns: Pattern[] = [];
   for (const route of routes) {
@@ -114,7 +133,7 @@ export function createDispatcher(
       const url = request.url ?? "/";
       const mark = url.indexOf("?");
       const path = mark < 0 ? url : url.slice(0, mark);
-      const query = mark < 0 ? NO_QUERY : new URLSearchParams(url.slice(mark + 1));
+      const query = mark < 0 ? NO_QUERY : queryOf(url.slice(mark + 1));
       const found = lookUp(path);
       if (found === undefined) return turnAway(request, response, NOT_FOUND);
       const { route, params } = found;

@@ -28,6 +28,19 @@ export function readIdentity(get: (key: string) => unknown): Identity {
   return { namespace: both?.namespace ?? said("namespace") ?? said("ns"), name: both?.name ?? name, revision: said("revision") };
 }
 
+/** Controllers ask the same question for years; what a query says is read once while it is remembered. */
+const read = new WeakMap<URLSearchParams, Identity>();
+
+/** What a query says; nobody changes a query that was parsed. */
+export function identityOfQuery(query: URLSearchParams): Identity {
+  let identity = read.get(query);
+  if (identity === undefined) {
+    identity = readIdentity((key) => query.get(key) ?? undefined);
+    read.set(query, identity);
+  }
+  return identity;
+}
+
 /** What the second one says counts where the first is silent. */
 export function mergeIdentity(first: Identity, second: Identity): Identity {
   return {

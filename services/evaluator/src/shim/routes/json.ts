@@ -3,7 +3,7 @@ import type { LaneRecord } from "@aviary/shared/contract/lane.ts";
 import { closeJson, type OpenJson, REQUEST_BYTES, REQUEST_BYTES_WITH_LANE, type Scale } from "../answer-text.ts";
 import { CONCERN_VIEWS, type ConcernView } from "../answers.ts";
 import type { Call, Context, Handled, Route } from "../context.ts";
-import { mergeIdentity, readIdentity } from "../identity.ts";
+import { identityOfQuery, mergeIdentity, readIdentity } from "../identity.ts";
 import { announceMeasured, answerFor, conflicts, indexOf, locate, namedRevision, type Place } from "../measurement.ts";
 import { jsonBytes } from "../reply.ts";
 import { parseJson } from "../request.ts";
@@ -16,7 +16,7 @@ const KEYS = { flagger: "flagger", rollouts: "rollout", keda: "keda" } as const;
 const answered = ({ text, bytes }: OpenJson): Handled => jsonBytes(text, bytes);
 
 function identityOf(call: Call) {
-  const fromQuery = readIdentity((key) => call.query.get(key) ?? undefined);
+  const fromQuery = identityOfQuery(call.query);
   const parsed = call.body === "" ? undefined : parseJson(call.body);
   if (typeof parsed !== "object" || parsed === null) return fromQuery;
   return mergeIdentity(
