@@ -35,7 +35,7 @@ describe("every fault that is written into the product is caught", { concurrency
     it(`${mutant.name} (invariant ${mutant.caughtBy})`, async (t) => {
       const root = write(mutant);
       const { failures, ran } = await runSeeds({
-        from: mutant.fromSeed ?? 0,
+        from: 0,
         seeds: WITHIN,
         threads: 1,
         copies: { [mutant.service ?? "evaluator"]: root },

@@ -217,15 +217,13 @@ function misfortunesOf(random: Random, nodes: readonly string[], troubledMs: num
       const deed = random.pick(["crash", "pause", "cut"] as const);
       list.push({ kind, node, atMs, nth: random.whole(1, 12), deed, forMs: random.whole(1_000, 9_000) });
     } else if (kind === "pause") list.push({ kind, node, atMs, forMs: random.whole(500, random.chance(0.3) ? 25_000 : 7_000) });
-    else if (kind === "cut")
-      list.push({
-        kind,
-        node,
-        atMs,
-        forMs: random.whole(300, random.chance(0.3) ? 30_000 : 8_000),
-        isSilent: random.chance(0.5),
-      });
-    else if (kind === "clock-step") list.push({ kind, node, atMs, byMs: clockStep(random) });
+    else if (kind === "cut") {
+      const forMs = random.whole(300, random.chance(0.3) ? 30_000 : 8_000);
+      list.push({ kind, node, atMs, forMs, isSilent: random.chance(0.5) });
+      // A bad cable comes back, and goes again before all that waited is through.
+      if (random.chance(0.5))
+        list.push({ kind, node, atMs: atMs + forMs + random.whole(20, 1_500), forMs: random.whole(300, 4_000), isSilent: false });
+    } else if (kind === "clock-step") list.push({ kind, node, atMs, byMs: clockStep(random) });
     else if (kind === "broken-disk") list.push({ kind, node, atMs, forMs: random.whole(1_000, 15_000) });
     else if (kind === "blackout") list.push({ kind, atMs, downMs });
     else list.push({ kind, atMs });

@@ -1,4 +1,5 @@
 /** Invariants 3 and 12: a checkpoint never points past what is not yet done, and what it holds is all that there is. */
+import type { StoredRecord } from "../history.ts";
 import { START_MS } from "../kernel.ts";
 import { expectedOf } from "../reference.ts";
 import type { Check } from "./check.ts";
@@ -11,6 +12,8 @@ function positionOf(text: string): { readonly replayFrom: number; readonly nowMs
   return { replayFrom, nowMs };
 }
 
+const textOf = (value: string | Uint8Array): string => (typeof value === "string" ? value : Buffer.from(value).toString());
+
 export const checkpointsFollowEffects: Check = ({ finished, reference }) => {
   const { history } = finished;
   const doneAt = new Map<string, number>();
@@ -22,7 +25,7 @@ export const checkpointsFollowEffects: Check = ({ finished, reference }) => {
     if (bucket === "lane" && !doneAt.has(value as string)) doneAt.set(value as string, order);
   for (const { bucket, value, order, atMs, node } of history.puts) {
     if (bucket !== "checkpoint") continue;
-    const { replayFrom, nowMs } = positionOf(Buffer.from(value as Uint8Array).toString());
+    const { replayFrom, nowMs } = positionOf(textOf(value));
     const undone = reference.expected.find(
       (effect) =>
         (effect.sequence < replayFrom || (effect.byDeadline && effect.atMs < nowMs)) &&
@@ -44,10 +47,14 @@ const FOLDED_AGAIN = 80;
 export const restartIsReplay: Check = ({ product, finished, reference }) => {
   const { history, plan, setup } = finished;
   const checkpoints = history.puts.filter(({ bucket }) => bucket === "checkpoint");
-  const chosen = checkpoints[(plan.seed * 7) % Math.max(1, checkpoints.length)];
+  const gaps = gapsOf(history.stored);
+  // One that was taken while signals were missing tells more than any other.
+  const inGap = checkpoints.filter(({ order }) => gaps.some(({ from, to }) => order > from && order < to));
+  const pool = inGap.length > 0 ? inGap : checkpoints;
+  const chosen = pool[(plan.seed * 7) % Math.max(1, pool.length)];
   if (chosen === undefined) return undefined;
   const atMs = chosen.atMs - START_MS;
-  const state = product.decodeCheckpoint(Buffer.from(chosen.value as Uint8Array).toString(), setup);
+  const state = product.decodeCheckpoint(textOf(chosen.value), setup);
   if (state === undefined) return { invariant: "12", what: "a checkpoint cannot be read back", atMs };
   const { sequence, nowMs } = state;
   const behind = reference.inputs.filter((input) => input.kind !== "clock" && input.sequence > sequence).slice(0, FOLDED_AGAIN);
@@ -72,6 +79,22 @@ export const restartIsReplay: Check = ({ product, finished, reference }) => {
   const what = `continued from the checkpoint of ${seconds(atMs)} the fold says ${said} where it says ${wanted} when it was never interrupted`;
   return { invariant: "12", what, atMs };
 };
+
+/** Stretches of the broker's history in which a collector's signal was missing that came later. */
+function gapsOf(stored: readonly StoredRecord[]): { readonly from: number; readonly to: number }[] {
+  const gaps: { from: number; to: number }[] = [];
+  const arrived = new Map<string, { readonly seq: number; readonly order: number }[]>();
+  for (const { data, order } of stored) {
+    const [, boot, seq] = /^\{"v":1,"id":"([^"]+)\.(\d+)"/.exec(data) ?? [];
+    if (boot === undefined) continue;
+    const earlier = arrived.get(boot) ?? [];
+    const first = earlier.find((other) => other.seq > Number(seq));
+    if (first !== undefined) gaps.push({ from: first.order, to: order });
+    earlier.push({ seq: Number(seq), order });
+    arrived.set(boot, earlier);
+  }
+  return gaps;
+}
 
 /** The part of a text that differs from the other. */
 function cut(text: string | undefined, other: string | undefined): string {
