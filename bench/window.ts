@@ -16,7 +16,7 @@ import { AZS, seeded } from "./signals.ts";
 const BUCKETS = 1_016;
 const WINDOWS = 13;
 const VERDICTS = 1_000;
-const MERGES = 100_000;
+const MERGES = 20_000;
 const SLOTS = 5;
 /** The judge is many small functions: V8 goes on compiling them for some ten thousand verdicts. A merge is one loop. */
 const WARM_UPS = 10;
@@ -95,13 +95,21 @@ async function makeJudge({ slots }: Settings): Promise<Contestant> {
   };
 }
 
-async function makeMerge(): Promise<Contestant> {
+/** `form`: two histograms in memory, or one slice as the judge is given it: five sparse slots that are added to a histogram in memory. */
+async function makeMerge({ form }: { form: "dense" | "sparse" }): Promise<Contestant> {
   const random = seeded(8);
   const [into, from] = [fullHistogram(random), fullHistogram(random)];
+  const slots = slotsOf(from, "spread");
+  const merge =
+    form === "dense"
+      ? () => histogram.merge(into, from)
+      : () => {
+          for (const slot of slots) histogram.mergeSparse(into, slot.latency);
+        };
   return {
     round: () =>
       timed(async () => {
-        for (let merge = 0; merge < MERGES; merge += 1) histogram.merge(into, from);
+        for (let count = 0; count < MERGES; count += 1) merge();
         return MERGES;
       }),
   };
@@ -114,10 +122,11 @@ export const benchmark: Benchmark = {
       cleanup.adopt(await startContender("window", name, settings), (contender) => contender.close());
     const contenders = [
       await start("judge", { slots: "spread" }),
-      await start("merge", {}),
+      await start("merge", { form: "dense" }),
       await start("judge", { slots: "repeated" }),
+      await start("merge", { form: "sparse" }),
     ];
-    const [spread = [], merges = [], repeated = []] = await takeTurns(contenders, ROUNDS, WARM_UPS);
+    const [spread = [], merges = [], repeated = [], sparse = []] = await takeTurns(contenders, ROUNDS, WARM_UPS);
     const verdictUs = middle(spread, "cpuUs");
     return {
       measurements: [
@@ -133,6 +142,7 @@ export const benchmark: Benchmark = {
       ],
       notes: [
         `window ${WINDOWS} of a run, 6 slices with ${BUCKETS} full buckets each, shared out over their 5 slots`,
+        `adding one slice up from the form in which the judge is given it: ${middle(sparse, "cpuUs").toFixed(1)} us, so a verdict takes ${ratioOf(spread, sparse, "cpuUs").toFixed(1)} of these`,
         `with ${BUCKETS} full buckets in every slot: ${middle(repeated, "cpuUs").toFixed(0)} us, ${ratioOf(repeated, merges, "cpuUs").toFixed(0)} merges`,
       ],
     };
