@@ -106,7 +106,7 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: "9",
   },
   {
-    name: "confirm-promotion-on-fail",
+    name: "confirm-rollout-on-fail",
     file: "shim/gates.ts",
     from: 'if (facts.verdict === "fail") return no(',
     to: 'if (facts.verdict === "fail" && gate !== "confirm-rollout") return no(',
