@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import { createServer } from "node:net";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { VERBS } from "../src/list.ts";
@@ -34,6 +37,31 @@ test("help lists every verb; a wrong word is answered with the nearest one and e
   assert.equal(family.status, 0);
   assert.match(family.stdout, /^ {2}run pause /m);
   assert.doesNotMatch(family.stdout, /^ {2}status /m);
+});
+
+test("a broker that is none is told by the variable that names it, and nothing keeps the command from ending", async (t) => {
+  // It takes connections, as a server of another protocol does, and never says a word.
+  const mute = createServer().listen(0, "127.0.0.1");
+  await once(mute, "listening");
+  t.after(() => mute.close());
+  const url = `nats://127.0.0.1:${(mute.address() as AddressInfo).port}`;
+  const fleet = fileURLToPath(new URL("../../examples/fleet/config/aviary.yaml", import.meta.url));
+  const { status, stderr } = spawnSync(process.execPath, [BIN, "streams", "diff", "--fleet", fleet], {
+    encoding: "utf8",
+    env: { ...process.env, NO_COLOR: "1", AVIARY_NATS_URL: url },
+    timeout: 60_000,
+  });
+  assert.equal(status, 1, stderr);
+  assert.equal(stderr, `connecting to ${url}: timeout; AVIARY_NATS_URL says where the broker is\n`);
+});
+
+test("an address that is none is told by its variable", () => {
+  const { status, stderr } = spawnSync(process.execPath, [BIN, "status"], {
+    encoding: "utf8",
+    env: { ...process.env, NO_COLOR: "1", AVIARY_URL: "nonsense", AVIARY_TOKEN: "x" },
+  });
+  assert.equal(status, 1);
+  assert.match(stderr, /^AVIARY_URL is "nonsense": expected a URL/);
 });
 
 test("a shim that does not answer is one line and exit code 1", () => {

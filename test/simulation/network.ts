@@ -76,6 +76,8 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
   /** One request and its answer. `work` happens at the broker, at most once an attempt. */
   function exchange<T>(kind: "read" | "write", what: string, work: () => Promise<T>): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
+    // What still runs of a dead process reaches nobody.
+    if (!life.alive) return promise;
     const untilMs = kernel.nowMs + (kind === "write" ? WRITE_FOR_MS : READ_FOR_MS);
     let answered = false;
     const answer = (settle: () => void): void => {
@@ -135,7 +137,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
 
   /** Notes what an evaluator begins to write, and who held the lease just then. */
   function begin(what: string): void {
-    if (!link.node.startsWith("evaluator")) return;
+    if (!link.node.startsWith("evaluator") || !life.alive) return;
     history.begun.push({ atMs: START_MS + kernel.nowMs, holder: holderOf(life), what, leaseHolder: history.leaseHolder });
   }
 

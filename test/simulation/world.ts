@@ -69,6 +69,8 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
   const setup = product.createSetup(fleet, policies, "policy");
   const options: NodesOptions = { kernel, broker, random: createRandom(plan.seed, 1), history };
   const nodes = new Map<string, Node>();
+  /** A signal that somebody listens to is never collected, and with it the whole world: all of them abort when the world is over. */
+  const over = new AbortController();
   const disks = new Map(plan.gateways.map(({ name }) => [collectorOf(name), createDisk()]));
   const truths = new Map(plan.gateways.map(({ name }) => [name, newTruth()]));
 
@@ -102,7 +104,7 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
         log: silentLogger,
         metrics: createRegistry(),
         holder: holderOf(life),
-        signal: new AbortController().signal,
+        signal: over.signal,
         onFatal: fall,
       });
       return { close: async () => evaluator[Symbol.asyncDispose]() };
@@ -186,6 +188,8 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
   while (kernel.nowMs < lastMs && (kernel.nowMs < quietMs || isRunOpen(history))) await kernel.runUntil(kernel.nowMs + 2_000);
   const demand = plan.hasLane ? await broker.durableState("DEMAND", LANE) : undefined;
   count(history, "worlds");
+  for (const node of nodes.values()) node.kill(Number.POSITIVE_INFINITY, "is over");
+  over.abort(new Error("the world is over"));
   return {
     plan,
     history,

@@ -15,7 +15,7 @@ import { type ConfigFile, mergeConfig } from "./core/merge-config.ts";
 import type { Timing } from "./probe.ts";
 import { PROBES } from "./probes/list.ts";
 
-const token = z.string().regex(TOKEN_PATTERN, { error: "[a-z0-9-], at most 63 characters" });
+const token = z.string().regex(TOKEN_PATTERN, { error: "small letters, digits and dashes, at most 63" });
 
 const spoolSchema = z.strictObject({
   /** Bytes on disk at most; a day without a broker takes about 45 MB. */

@@ -202,7 +202,7 @@ function found(
   const when = by === undefined ? "within the hour" : `by window ${by}`;
   return {
     target,
-    what: `fault of ${100 * rate} %: found ${when}`,
+    what: `fault of ${100 * rate} %${knows === "nothing" ? ", without reference" : ""}: found ${when}`,
     cells: { [`n=${n}`]: fault(n, [rate], knows) },
     measure: failed(by),
     bound: { atLeast },

@@ -3,15 +3,15 @@
  * Without it an absent gateway would be invisible.
  */
 import { z } from "zod";
-import { type CanaryRef, KUBERNETES_NAME_PATTERN, parseCanaryKey, TOKEN_PATTERN } from "./subjects.ts";
+import { type CanaryRef, parseCanaryKey, TOKEN_PATTERN } from "./subjects.ts";
 import { duration } from "./units.ts";
 
 export const CALLER_CLASSES = ["flagger", "rollouts", "keda", "flux", "operator"] as const;
 export type CallerClass = (typeof CALLER_CLASSES)[number];
 
-const token = z.string().regex(TOKEN_PATTERN, "expected [a-z0-9-]{1,63}");
+const token = z.string().regex(TOKEN_PATTERN, "expected small letters, digits and dashes, at most 63");
 const canaryName = z.string().refine((key) => parseCanaryKey(key) !== undefined, {
-  error: `expected <namespace>/<name>, each ${KUBERNETES_NAME_PATTERN.source}`,
+  error: "expected <namespace>/<name> as in Kubernetes: small letters, digits, dashes and dots, each at most 63",
 });
 const host = z.string().regex(/^[a-z0-9.-]{1,253}(?::\d{1,5})?$/, "expected a host name, lower case, with or without a port");
 

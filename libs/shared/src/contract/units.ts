@@ -21,10 +21,11 @@ export function formatDuration(ms: number): string {
 export function duration(min: string, max: string) {
   const minMs = parseDuration(min) ?? 0;
   const maxMs = parseDuration(max) ?? 0;
-  return z.string().transform((text, context): number => {
+  const expected = 'expected a duration such as "5m" or "250ms"';
+  return z.string({ error: expected }).transform((text, context): number => {
     const ms = parseDuration(text);
     if (ms === undefined) {
-      context.addIssue({ code: "custom", message: `expected a duration such as "5m" or "250ms", found ${JSON.stringify(text)}` });
+      context.addIssue({ code: "custom", message: `${expected}, found ${JSON.stringify(text)}` });
       return z.NEVER;
     }
     if (ms < minMs || ms > maxMs) {

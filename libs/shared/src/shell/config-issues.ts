@@ -88,9 +88,8 @@ function describe(schema: z.core.$ZodType, value: unknown, issue: Issue): Findin
     }));
   }
   if (issue.code === "invalid_key") {
-    return [
-      { keys: issue.path, found: `the key ${show(issue.path.at(-1))}`, expected: issue.issues[0]?.message ?? issue.message },
-    ];
+    const expected = expectedOf(issue.issues[0]?.message ?? issue.message);
+    return [{ keys: issue.path, found: `the key ${show(issue.path.at(-1))}`, expected }];
   }
   if (issue.code === "invalid_union" && issue.errors.length > 0) {
     const branches = issue.errors.map((branch) =>
@@ -104,14 +103,12 @@ function describe(schema: z.core.$ZodType, value: unknown, issue: Issue): Findin
     const expected = [...new Set(branches.map((branch) => branch[0]?.message ?? "another shape"))].join(", or ");
     return [{ keys: issue.path, found: showAt(value, issue.path), expected }];
   }
-  // A schema's own message may be a whole sentence, "expected …, found …"; the report has words for both already.
-  return [
-    {
-      keys: issue.path,
-      found: showAt(value, issue.path),
-      expected: issue.message.replace(/^expected /, "").replace(/, found [^,]*$/, ""),
-    },
-  ];
+  return [{ keys: issue.path, found: showAt(value, issue.path), expected: expectedOf(issue.message) }];
+}
+
+/** A schema's own message may be a whole sentence, "expected …, found …"; the report has words for both already. */
+function expectedOf(message: string): string {
+  return message.replace(/^expected /, "").replace(/, found [^,]*$/, "");
 }
 
 function showAt(value: unknown, keys: readonly PropertyKey[]): string {

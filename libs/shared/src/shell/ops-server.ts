@@ -93,7 +93,13 @@ export async function startOpsServer(options: OpsServerOptions): Promise<OpsServ
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => {
       const code = error.code === "EADDRINUSE" ? "port_in_use" : "cannot_listen";
-      reject(terminal(code, `the ops listener cannot listen on ${host}:${options.port} (${error.code ?? error.message})`, error));
+      reject(
+        terminal(
+          code,
+          `the ops listener cannot listen on ${host}:${options.port} (${error.code ?? error.message}): choose another with AVIARY_OPS_HOST and AVIARY_OPS_PORT`,
+          error,
+        ),
+      );
     });
     server.listen(options.port, host, resolve);
   });

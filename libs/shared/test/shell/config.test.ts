@@ -101,7 +101,7 @@ describe("a configuration with problems", () => {
 
   it("points a missing key at the mapping that lacks it, and a wrong key at itself", () => {
     assert.deepEqual(report("lanes:\n  B1:\n    az: az-a\n    perReplica: 1\n"), [
-      "c.yaml:1: window: found nothing, expected text",
+      'c.yaml:1: window: found nothing, expected a duration such as "5m" or "250ms"',
       'c.yaml:2: lanes.B1: found the key "B1", expected text that matches /^[a-z-]+$/',
     ]);
   });
@@ -212,7 +212,7 @@ describe("files", () => {
     await assert.rejects(loadYamlFile(huge, schema), /huge\.yaml: found 1048578 bytes, expected at most 1048576 bytes/);
     const empty = join(folder, "empty.yaml");
     await writeFile(empty, "# nothing\n");
-    await assert.rejects(loadYamlFile(empty, schema), /empty\.yaml:?\d*: window: found nothing, expected text/);
+    await assert.rejects(loadYamlFile(empty, schema), /empty\.yaml:?\d*: window: found nothing, expected a duration/);
   });
 });
 

@@ -12,7 +12,7 @@ import { createUpstream } from "../io/upstream.ts";
 import { defineProbe, nameKey, sourceOf, timing, type World } from "../probe.ts";
 
 const target = z
-  .url({ protocol: /^(tcp|https?)$/ })
+  .url({ protocol: /^(tcp|https?)$/, error: "tcp://host:port, or an http:// or https:// URL" })
   .refine((url) => !url.startsWith("tcp:") || new URL(url).port !== "", { error: "tcp://host:port" });
 
 const config = z.strictObject({

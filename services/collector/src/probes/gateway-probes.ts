@@ -14,13 +14,13 @@ import { defineProbe, sourceOf, timing } from "../probe.ts";
 const config = z.strictObject({
   ...timing("5s", "4s"),
   /** Where the gateway listens. */
-  url: z.url({ protocol: /^https?$/ }).default("http://127.0.0.1:18789"),
+  url: z.url({ protocol: /^https?$/, error: "an http:// or https:// URL" }).default("http://127.0.0.1:18789"),
   /** For one path in one attempt. Three attempts must fit into `timeout`. */
   answerTimeout: duration("50ms", "1m").prefault("1s"),
   /** A gateway that has been up for less is warming. */
   warmup: duration("0s", "1h").prefault("60s"),
   /** A path of the worker or the VIP; any answer below 500 means that it can be reached. */
-  workerUrl: z.url({ protocol: /^https?$/ }).optional(),
+  workerUrl: z.url({ protocol: /^https?$/, error: "an http:// or https:// URL" }).optional(),
 });
 
 const initial: HealthState = { upSince: null };

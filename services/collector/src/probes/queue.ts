@@ -13,7 +13,7 @@ import { defineProbe, type Source, timing, type World } from "../probe.ts";
 const lane = z
   .strictObject({
     role: z.enum(["build", "gateway"]).default("build"),
-    redis: z.url({ protocol: /^rediss?$/ }),
+    redis: z.url({ protocol: /^rediss?$/, error: "a redis:// or rediss:// URL" }),
     /** The key of a plain list. */
     list: z.string().min(1).max(512).optional(),
     bullmq: z

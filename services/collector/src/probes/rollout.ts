@@ -13,7 +13,7 @@ const config = z
   .strictObject({
     ...timing("5s", "4s"),
     file: z.string().min(1).optional(),
-    url: z.url({ protocol: /^https?$/ }).optional(),
+    url: z.url({ protocol: /^https?$/, error: "an http:// or https:// URL" }).optional(),
   })
   .refine((settings) => (settings.file === undefined) !== (settings.url === undefined), {
     error: 'exactly one of "file" and "url"',

@@ -18,7 +18,7 @@ const MAX_IN_FLIGHT = 16;
 const config = z.strictObject({
   ...timing("5s", "4s"),
   /** A path that answers JSON and costs the gateway little, reached the way users reach it. */
-  url: z.url({ protocol: /^https?$/ }),
+  url: z.url({ protocol: /^https?$/, error: "an http:// or https:// URL" }),
   /** Requests a second. */
   rate: z.number().min(0.01).max(50).default(1),
   answerTimeout: duration("50ms", "1m").prefault("5s"),

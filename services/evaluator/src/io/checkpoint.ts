@@ -6,6 +6,7 @@ import { terminal } from "@aviary/shared/shell/faults.ts";
 import { decodeCheckpoint } from "../core/checkpoint.ts";
 import type { Setup } from "../core/setup.ts";
 import type { State } from "../core/state.ts";
+import { mustStillLead } from "./lease.ts";
 
 /** The largest checkpoint that is written, bytes after compression. */
 export const MAX_CHECKPOINT_BYTES = 256 * 1024;
@@ -13,8 +14,12 @@ export const MAX_CHECKPOINT_BYTES = 256 * 1024;
 /** Not on the main thread: a large checkpoint takes longer to compress than a verdict may wait. */
 const compress = promisify(gzip);
 
-/** Saves the text of a checkpoint. @throws Terminal `checkpoint_too_large`: shard by fleet. */
-export async function saveCheckpoint(bus: Bus, shard: string, text: string): Promise<void> {
+/**
+ * Saves the text of a checkpoint.
+ * @param allowed asked right before it is written
+ * @throws Terminal `checkpoint_too_large`: shard by fleet. Retryable `not_leading` when it is not allowed any more.
+ */
+export async function saveCheckpoint(bus: Bus, shard: string, text: string, allowed: () => boolean): Promise<void> {
   const packed = await compress(text);
   if (packed.length > MAX_CHECKPOINT_BYTES) {
     throw terminal(
@@ -23,6 +28,7 @@ export async function saveCheckpoint(bus: Bus, shard: string, text: string): Pro
     );
   }
   const bucket = await bus.bucket("checkpoint");
+  mustStillLead(allowed, "saving a checkpoint");
   await bucket.put(shard, packed);
 }
 

@@ -5,7 +5,7 @@
 import type { Bus } from "@aviary/shared/bus/bus.ts";
 import { demandDurable } from "@aviary/shared/bus/streams.ts";
 import { demandSubject } from "@aviary/shared/contract/subjects.ts";
-import { retryable } from "@aviary/shared/shell/faults.ts";
+import { mustStillLead } from "./lease.ts";
 
 /** Rounds in a row that may change nothing before the rest is left to the next tick of the lane. */
 const MAX_IDLE_ROUNDS = 5;
@@ -17,7 +17,7 @@ export const MAX_DEMAND = 100_000;
 /**
  * Brings the durable of a lane to `depth` pending messages, at most `MAX_DEMAND`. The consumer's real state is read first and again after each
  * change, so a half-done change of an evaluator that died is repaired.
- * @param allowed asked before every change: this takes several of them, and whoever is stopped in between may find another leader when it goes on
+ * @param allowed asked before every change
  * @returns the pending count that was reached
  * @throws Retryable `not_leading` when it is not allowed any more
  */
@@ -25,7 +25,7 @@ export async function setDemand(bus: Bus, lane: string, depth: number, allowed: 
   const wanted = Math.min(depth, MAX_DEMAND);
   let pending = await pendingOf(bus, lane);
   for (let idle = 0; pending !== wanted && idle < MAX_IDLE_ROUNDS; ) {
-    if (!allowed()) throw retryable("not_leading", `lane ${lane}: the lease was lost between two changes`);
+    mustStillLead(allowed, `setting the demand of lane ${lane}`);
     if (pending < wanted) await raise(bus, lane, Math.min(wanted - pending, PUBLISH_AT_ONCE));
     else await lower(bus, lane, Math.min(pending - wanted, TAKE_AT_ONCE));
     const now = await pendingOf(bus, lane);

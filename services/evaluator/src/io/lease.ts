@@ -10,7 +10,7 @@
  */
 import type { Bucket, Bus } from "@aviary/shared/bus/bus.ts";
 import type { Clock } from "@aviary/shared/shell/clock.ts";
-import { faultCode, isRetryable } from "@aviary/shared/shell/faults.ts";
+import { faultCode, isRetryable, retryable } from "@aviary/shared/shell/faults.ts";
 
 export const LEASE_FREE_MS = 4_000;
 export const LEASE_RENEW_MS = 1_000;
@@ -26,6 +26,15 @@ export interface Lease {
   /** Aborts when the lease is lost. */
   readonly lost: AbortSignal;
   release(): Promise<void>;
+}
+
+/**
+ * Asked again before a write that something was waited for since the lease was last asked: whoever is stopped in between may find
+ * another leader when it goes on.
+ * @throws Retryable `not_leading`
+ */
+export function mustStillLead(allowed: () => boolean, doing: string): void {
+  if (!allowed()) throw retryable("not_leading", `${doing}: the lease was lost meanwhile`);
 }
 
 /**

@@ -12,6 +12,7 @@ import { injectTraceContext, tracer } from "@aviary/shared/shell/telemetry.ts";
 import type { Effect } from "../core/effects.ts";
 import { saveCheckpoint } from "./checkpoint.ts";
 import { setDemand } from "./demand.ts";
+import { mustStillLead } from "./lease.ts";
 
 /** What one step wants done. */
 export interface Batch {
@@ -75,7 +76,7 @@ export function createPerformer(options: PerformerOptions): Performer {
         if (checkpointDue && queue.length === 0) {
           checkpointDue = false;
           const text = options.takeCheckpoint();
-          await untilDone(options, () => saveCheckpoint(options.bus, options.shard, text));
+          await untilDone(options, () => saveCheckpoint(options.bus, options.shard, text, options.allowed));
           options.onPerformed("checkpoint");
         }
         options.onProgress();
@@ -182,6 +183,7 @@ async function perform(options: PerformerOptions, effect: Exclude<Effect, { kind
     }
     case "lane": {
       const bucket = await bus.bucket("lane");
+      mustStillLead(options.allowed, `writing the record of lane ${effect.record.lane}`);
       await bucket.put(effect.record.lane, JSON.stringify(effect.record));
       return;
     }

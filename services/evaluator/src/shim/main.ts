@@ -53,5 +53,6 @@ async function start({ log, clock, fail }: ServiceContext): Promise<AsyncDisposa
   }
 }
 
-const level = readEnv(shimEnvSchema.pick({ AVIARY_LOG_LEVEL: true }), process.env).AVIARY_LOG_LEVEL;
+// A level that cannot be read is told by `start`, together with whatever else is wrong in the environment.
+const level = shimEnvSchema.pick({ AVIARY_LOG_LEVEL: true }).safeParse(process.env).data?.AVIARY_LOG_LEVEL ?? "info";
 await runService({ name: "shim", start, log: createLogger({ service: "shim", level, clock: systemClock }) });

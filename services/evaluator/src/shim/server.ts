@@ -118,7 +118,13 @@ function listen(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => {
       const code = error.code === "EADDRINUSE" ? "port_in_use" : "cannot_listen";
-      reject(terminal(code, `the shim cannot listen on ${host}:${port} (${error.code ?? error.message})`, error));
+      reject(
+        terminal(
+          code,
+          `the shim cannot listen on ${host}:${port} (${error.code ?? error.message}): choose another with AVIARY_SHIM_HOST and AVIARY_SHIM_PORT`,
+          error,
+        ),
+      );
     });
     server.listen(port, host, () => resolve());
   });

@@ -33,6 +33,8 @@ export function shimOf(io: VerbIo): Shim {
       "set AVIARY_URL (the shim, for example http://127.0.0.1:8080) and AVIARY_TOKEN (an operator's token), or start the local fleet with `npm start`",
     );
   }
+  if (!/^https?:$/.test(URL.parse(url)?.protocol ?? ""))
+    throw terminal("not_configured", `AVIARY_URL is ${JSON.stringify(url)}: expected a URL such as http://127.0.0.1:8080`);
   return { url: url.replace(/\/+$/, ""), token };
 }
 

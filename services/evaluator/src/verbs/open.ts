@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { connectNats, type NatsBus } from "@aviary/shared/bus/nats.ts";
 import { parseDuration } from "@aviary/shared/contract/units.ts";
-import { terminal } from "@aviary/shared/shell/faults.ts";
+import { faultCode, terminal } from "@aviary/shared/shell/faults.ts";
 import { loadFleet } from "@aviary/shared/shell/fleet-config.ts";
 import type { VerbIo } from "@aviary/shared/shell/verb.ts";
 import { createSetup, type Setup } from "../core/setup.ts";
@@ -14,11 +14,16 @@ export async function openSetup(path: string | undefined, io: VerbIo): Promise<{
   return { setup: createSetup(fleet, policies, policyHash), path: file };
 }
 
-/** The broker at AVIARY_NATS_URL. */
+/** The broker at AVIARY_NATS_URL. @throws Terminal that names the variable when it cannot be reached */
 export async function openBus(io: VerbIo): Promise<NatsBus> {
   const credsFile = io.env.AVIARY_NATS_CREDS_FILE;
   const creds = credsFile === undefined ? {} : { creds: await readFile(credsFile, "utf8") };
-  return await connectNats({ servers: io.env.AVIARY_NATS_URL ?? "nats://127.0.0.1:4222", name: "aviary-cli", ...creds });
+  const servers = io.env.AVIARY_NATS_URL ?? "nats://127.0.0.1:4222";
+  try {
+    return await connectNats({ servers, name: "aviary-cli", ...creds });
+  } catch (error) {
+    throw terminal(faultCode(error), `${(error as Error).message}; AVIARY_NATS_URL says where the broker is`, error);
+  }
 }
 
 /** A duration of the command line. @throws Terminal `usage` */
