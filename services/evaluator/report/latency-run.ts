@@ -5,8 +5,8 @@ import type { Threshold } from "../src/core/judge/baseline.ts";
 import { thresholdOf } from "../src/core/judge/baseline.ts";
 import type { Counts } from "../src/core/judge/counts.ts";
 import { NOTHING } from "../src/core/judge/counts.ts";
-import type { Top } from "../src/core/judge/latency.ts";
-import { bucketMs, firstAbove, p99Index, topAbove } from "../src/core/judge/latency.ts";
+import type { Tail } from "../src/core/judge/latency.ts";
+import { aboveIn, bucketMs, firstAbove, p99Index } from "../src/core/judge/latency.ts";
 import type { LiteralCounts } from "../src/core/judge/literal.ts";
 import { literalRule, NO_COUNTS } from "../src/core/judge/literal.ts";
 import type { Noise } from "../src/core/judge/noise.ts";
@@ -161,22 +161,28 @@ function referenceNoise(reference: readonly SlowCounts[], slotsOf: SlotsOf): Noi
 function thresholdFrom(windows: readonly SlowCounts[]): Threshold {
   const { cut } = windows[0]!;
   const counts = new Array<number>(Math.max(...windows.map((window) => window.counts.length))).fill(0);
-  let total = 0;
+  let n = 0;
   for (const window of windows) {
-    total += window.n;
+    n += window.n;
     for (let k = 0; k < window.counts.length; k++) counts[k]! += window.counts[k]!;
   }
-  const top: Top = { scale: DEFAULT_SCALE, cut, counts, total };
-  return thresholdOf({ scale: DEFAULT_SCALE, cut, byAz: new Map([["", top]]), refused: [] }, [""], RATIO, windows.length)!;
+  const tail = tailOf({ n, cut, counts });
+  const { scale, low, high } = tail;
+  return thresholdOf({ scale, low, high, byAz: new Map([["", tail]]), windows: [] }, [""], RATIO, windows.length)!;
 }
 
-function above({ n, cut, counts }: SlowCounts, from: number): number {
-  return topAbove([{ scale: DEFAULT_SCALE, cut, counts, total: n }], from);
+function tailOf({ n, cut, counts }: SlowCounts): Tail {
+  const above = [...counts];
+  for (let k = above.length - 2; k >= 0; k--) above[k]! += above[k + 1]!;
+  return { scale: DEFAULT_SCALE, low: cut, high: cut + counts.length, total: n, above };
 }
 
-function figuresOf({ n, cut, counts }: SlowCounts) {
-  const index = p99Index([{ scale: DEFAULT_SCALE, cut, counts, total: n }])!;
-  return { requests: n, errors: 0, p99Ms: bucketMs(index, DEFAULT_SCALE) };
+function above(window: SlowCounts, from: number): number {
+  return aboveIn(tailOf(window), from);
+}
+
+function figuresOf(window: SlowCounts) {
+  return { requests: window.n, errors: 0, p99Ms: bucketMs(p99Index([tailOf(window)])!, DEFAULT_SCALE) };
 }
 
 /** Into which slots `x` of `n` requests fall that come evenly. */

@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import type { ClosedWindow, WindowSummary } from "@aviary/shared/contract/window.ts";
 import fc from "fast-check";
 import { judge } from "../../src/core/judge/judge.ts";
-import type { JudgedRun } from "../../src/core/judge/outcome.ts";
+import type { JudgedRun, JudgeMemory } from "../../src/core/judge/outcome.ts";
 import { cell, closed, judgeRun, noise, POLICY } from "./windows.ts";
 
 const RANK = { pass: 0, hold: 1, fail: 2 } as const;
@@ -53,6 +53,36 @@ const anyRun: fc.Arbitrary<ClosedWindow[]> = fc
   )
   .map((plans) => plans.map(({ cells, ...rest }, k) => closed(k, cells, rest)));
 
+/** Latencies that wander from window to window, by a little or by a lot, on each slice and AZ for itself, and in any scale. */
+const wanderingLatencies: fc.Arbitrary<ClosedWindow[]> = fc
+  .array(
+    fc.array(
+      fc.record({
+        slice: fc.constantFrom("canary" as const, "stable" as const, "stable" as const),
+        az: fc.constantFrom("az-a", "az-b"),
+        n: fc.integer({ min: 1, max: 900 }),
+        typicalMs: fc.constantFrom(0, 30, 60, 65, 70, 70, 80, 240, 5_000),
+        slowMs: fc.constantFrom(0.5, 90, 100, 105, 120, 160, 219, 221, 800, 1e9),
+        slowShare: fc.constantFrom(0, 0.004, 0.0101, 0.012, 0.05),
+        scale: fc.constantFrom(6, 6, 6, 6, 8, 4),
+      }),
+      { maxLength: 6 },
+    ),
+    { minLength: 2, maxLength: 16 },
+  )
+  .map((plans) =>
+    plans.map((cells, k) =>
+      closed(
+        k,
+        cells.map(({ slice, az, n, typicalMs, slowMs, slowShare, scale }) => {
+          const slow = Math.round(n * slowShare);
+          const latency = [[typicalMs, n - slow] as const, [slowMs, slow] as const];
+          return cell({ slice, az, scale, requests: [n, n, 0, n, 1], latency: (_, m) => (m === n ? latency : [[typicalMs, m]]) });
+        }),
+      ),
+    ),
+  );
+
 const plan = { reference: noise(1e-4, 1.2) };
 
 function requests(window: ClosedWindow): number {
@@ -98,6 +128,31 @@ describe("any run", () => {
       }),
       { numRuns: 100, seed: 6 },
     );
+  });
+
+  it("keeps as much of stable's latencies as the rule asks for, wherever they wander", () => {
+    const limits = { "regression.limit_ms": 65, "az-b/regression.limit_ms": 240 };
+    const known = { "regression.timed": 9_000, "regression.above": 45, "regression.windows": 12, "regression.ratio": 1.15 };
+    const inAz = Object.fromEntries(Object.entries(known).map(([name, figure]) => [`az-b/${name}`, figure]));
+    const reference = { ...plan.reference, figures: { ...plan.reference.figures, ...limits, ...known, ...inAz } };
+    let bands = 0;
+    fc.assert(
+      fc.property(wanderingLatencies, fc.constantFrom(reference, plan.reference), (windows, before) => {
+        let memory: JudgeMemory | null = null;
+        for (let t = 1; t <= windows.length; t++) {
+          const given = windows.slice(Math.max(0, t - 12), t);
+          const run = { judged: t - 1, memory, reference: before, hasStable: true };
+          const { memory: next, ...banded } = judge(given, POLICY, run);
+          const { memory: _, ...whole } = judge(given, POLICY, { ...run, memory: memory && { ...memory, baseline: null } });
+          assert.deepEqual(banded, whole);
+          memory = next;
+          const { low, high } = next.baseline as { low: number; high: number };
+          if (high - low < 400) bands++;
+        }
+      }),
+      { numRuns: 400, seed: 9 },
+    );
+    assert.ok(bands > 1_000, `${bands} windows were judged from a band`);
   });
 
   it("fails no sooner than at three bad requests, and not in the first window below eight times the ceiling", () => {

@@ -19,6 +19,8 @@ export interface CellPlan {
   /** Latency of the requests of slot k: each [ms, how many]; 50 ms for all when absent. */
   readonly latency?: (slot: number, requests: number) => readonly (readonly [ms: number, times: number])[];
   readonly slotted?: boolean;
+  /** Scale of the histograms; the usual one when absent. */
+  readonly scale?: number;
 }
 
 /** `n` spread evenly over five slots, what is left over in the first ones. */
@@ -27,9 +29,17 @@ export function evenly(n: number): number[] {
 }
 
 export function cell(plan: CellPlan): WindowSummary {
-  const { slice = "canary", az = "az-a", source = "access-log", requests, errors = [0, 0, 0, 0, 0], slotted = true } = plan;
+  const {
+    slice = "canary",
+    az = "az-a",
+    source = "access-log",
+    requests,
+    errors = [0, 0, 0, 0, 0],
+    slotted = true,
+    scale,
+  } = plan;
   const slots = requests.map((n, k) => {
-    const h = histogram.create();
+    const h = histogram.create(scale);
     for (const [ms, times] of plan.latency?.(k, n) ?? [[50, n]]) histogram.insert(h, ms, times);
     return { requests: n, errors_5xx: errors[k]!, latency: histogram.toSparse(h) };
   });

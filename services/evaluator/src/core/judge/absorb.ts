@@ -3,14 +3,16 @@ import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import type { Baseline, Threshold } from "./baseline.ts";
-import { baselineOf, keepBaseline, thresholdOf } from "./baseline.ts";
+import { baselineOf, continued, covers, keepBaseline, thresholdOf } from "./baseline.ts";
+import type { Band, Tail } from "./latency.ts";
+import { coarser, commonScale, EVERYTHING, firstAbove } from "./latency.ts";
 import { figuresOf, literalRule } from "./literal.ts";
-import type { Measured } from "./measure.ts";
+import type { CountedAz, Measured } from "./measure.ts";
 import { countAz, measure } from "./measure.ts";
 import type { State } from "./memory.ts";
 import { START } from "./memory.ts";
 import type { JudgedRun } from "./outcome.ts";
-import { referenceThreshold } from "./reference.ts";
+import { referenceLimitsMs, referenceThreshold } from "./reference.ts";
 import { ceilingOf, MAX_AZ_VIEWS, WHOLE } from "./rule.ts";
 import type { WindowTally } from "./tally.ts";
 import { tallyWindow } from "./tally.ts";
@@ -19,6 +21,7 @@ import { byMetric, extended, NEW_VIEW } from "./view.ts";
 
 export interface Absorbed {
   readonly tally: WindowTally;
+  readonly counted: readonly CountedAz[];
   /** Every view of the run up to and with this window. */
   readonly views: State["views"];
   /** The same views in this window alone. */
@@ -29,13 +32,11 @@ export interface Absorbed {
 
 /** @param windows oldest first, at most 12; the last one is new, those before it are known to `before`. */
 export function absorb(before: State, windows: readonly ClosedWindow[], policy: Policy, reference: Reference | null): Absorbed {
-  const tally = tallyWindow(windows.at(-1)!, policy.traffic, "canary");
-  const baseline = baselineOf(windows, tally, before.baseline, policy.traffic);
+  const { tally, counted, baseline } = takeIn(before, windows, policy, reference);
   const views: Record<string, View> = {};
   const measured = new Map<string, Measured>();
   const ceilings = byMetric((metric) => ceilingOf(metric, policy));
   const names = viewNames(before, tally);
-  const counted = tally.azs.map((az) => countAz(az, policy));
   for (const name of names) {
     const azs = counted.filter(({ az }) => name === WHOLE || az.az === name);
     const own = ownThreshold(name, names, baseline, windows.length, policy);
@@ -44,7 +45,43 @@ export function absorb(before: State, windows: readonly ClosedWindow[], policy: 
     measured.set(name, window);
     views[name] = extended(before.views[name] ?? NEW_VIEW, window, ceilings);
   }
-  return { tally, views, measured, baseline };
+  return { tally, counted, views, measured, baseline };
+}
+
+/**
+ * Counts the last window, and adds it to the baseline: to what was kept when that still holds, else all windows are added up anew.
+ */
+function takeIn(
+  { baseline: kept }: State,
+  windows: readonly ClosedWindow[],
+  policy: Policy,
+  reference: Reference | null,
+): Pick<Absorbed, "tally" | "counted" | "baseline"> {
+  const last = windows.at(-1)!;
+  const tally = tallyWindow(last, policy.traffic, "canary");
+  const scale = commonScale(tally.azs.flatMap(({ judged, compared }) => [...judged.latency, ...compared.latency]));
+  // A window in another scale is counted in its own, whatever was kept: what it says must not depend on that.
+  if (kept !== null && covers(kept, windows) && scale === kept.scale) {
+    const band = askedOf(kept, policy, reference);
+    const counted = tally.azs.map((az) => countAz(az, band, policy));
+    const stable = counted.filter(({ az }) => az.compared.timed > 0);
+    const added = stable.map(({ az, slow }): [string, Tail] => [az.az, slow.compared]);
+    const baseline = continued(kept, last.window.index, added, policy.thresholds.maxP99RegressionRatio);
+    if (baseline !== null) return { tally, counted, baseline };
+  }
+  const everything = coarser(EVERYTHING, scale);
+  return {
+    tally,
+    counted: tally.azs.map((az) => countAz(az, everything, policy)),
+    baseline: baselineOf(windows, policy.traffic),
+  };
+}
+
+/** All that is asked of a window with such a baseline: where its p99s and thresholds are, and the fixed limits. */
+function askedOf({ scale, low, high }: Band, { thresholds }: Policy, reference: Reference | null): Band {
+  const limitsMs = [thresholds.maxP99Ms, ...referenceLimitsMs(reference)];
+  const limits = limitsMs.map((limitMs) => firstAbove(limitMs, scale));
+  return { scale, low: Math.min(low, ...limits), high: Math.max(high, ...limits) };
 }
 
 /** The state of a run whose memory is lost, as far as the windows before the last one tell it. */
@@ -57,10 +94,10 @@ export function relearned(
   const known = windows.slice(0, -1);
   for (let k = Math.max(0, known.length - judged); k < known.length; k++) {
     const upTo = windows.slice(0, k + 1);
-    const { views, baseline, tally } = absorb(state, upTo, policy, reference);
+    const { views, baseline, tally, counted } = absorb(state, upTo, policy, reference);
     const complete = upTo.at(-1)!.complete && tally.unreadable === null;
-    const literal = literalRule(figuresOf(tally), complete, state.literal, policy).counts;
-    state = { ...START, views, baseline: keepBaseline(baseline, upTo, policy.traffic), literal };
+    const literal = literalRule(figuresOf(counted), complete, state.literal, policy).counts;
+    state = { ...START, views, baseline: keepBaseline(baseline, policy.thresholds.maxP99RegressionRatio), literal };
   }
   return state;
 }

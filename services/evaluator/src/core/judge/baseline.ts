@@ -1,36 +1,35 @@
 /**
- * Latencies of stable over the last 12 windows, by AZ: what the regression threshold is made of. Kept from window to window, so that
- * each window is added once and taken out once; and only from seven tenths of the smallest p99 upwards, for nothing below is asked
- * while that stays put.
+ * Latencies of stable over the last 12 windows, by AZ: what the regression threshold is made of. Of each window only a band around the
+ * p99s and their thresholds is kept, for nothing outside is asked while those stay put.
  */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
-import { minIndex } from "@aviary/shared/histogram-buckets.ts";
-import type { Part, Top } from "./latency.ts";
-import { addPart, bucketMs, commonScale, emptyTop, firstAbove, p99Index, topAbove } from "./latency.ts";
+import type { Band, Tail } from "./latency.ts";
+import { aboveIn, bucketMs, coarser, commonScale, EVERYTHING, firstAbove, inBand, p99Index, tailOf } from "./latency.ts";
 import { LONGEST } from "./rule.ts";
-import type { WindowTally } from "./tally.ts";
+import type { AzTally } from "./tally.ts";
 import { tallyWindow } from "./tally.ts";
 
-/** Stable's latencies by AZ, all in one scale. Each AZ's p99 lies above the cut. */
-export interface Baseline {
-  readonly scale: number;
-  readonly cut: number;
-  readonly byAz: ReadonlyMap<string, Top>;
-  /** Indexes of windows that were refused and are not in it. */
-  readonly refused: readonly number[];
+/** Stable's latencies by AZ, all in one band. The p99 of each AZ and its threshold lie in it. */
+export interface Baseline extends Band {
+  readonly byAz: ReadonlyMap<string, Tail>;
+  /** What it is the sum of, oldest first. */
+  readonly windows: readonly StableWindow[];
 }
 
-/** As a checkpoint holds it: `counts` are those of the buckets from the cut on. */
+/** Stable's latencies in one window, by AZ; none of a window that was refused. */
+export type StableWindow = {
+  /** The window's index in its run. */
+  readonly index: number;
+  readonly azs: { readonly [az: string]: Pick<Tail, "total" | "above"> };
+};
+
+/** As a checkpoint holds it: the band, and the tails of the last windows in it. */
 export type BaselineMemory = {
-  /** Index of the oldest and of the newest window in it. */
-  readonly first: number;
-  readonly last: number;
-  /** Indexes of those among them that were refused. */
-  readonly refused: readonly number[];
   readonly scale: number;
-  readonly cut: number;
-  readonly azs: { readonly [az: string]: { readonly total: number; readonly counts: readonly number[] } };
+  readonly low: number;
+  readonly high: number;
+  readonly windows: readonly StableWindow[];
 };
 
 /** The regression threshold of a view, and how well it is known. */
@@ -44,95 +43,118 @@ export interface Threshold {
   readonly windows: number;
 }
 
-/**
- * The baseline of `windows`. What is kept is used when it covers exactly all of them but the last and its cut still holds; otherwise
- * the baseline is built anew, with the same result.
- * @param last the tally of the last of the windows.
- */
-export function baselineOf(
-  windows: readonly ClosedWindow[],
-  last: WindowTally,
-  kept: BaselineMemory | null,
-  traffic: Policy["traffic"],
-): Baseline {
-  const before = windows.slice(0, -1);
-  const refused = last.unreadable === null ? [] : [windows.at(-1)!.window.index];
-  const fits = kept !== null && kept.first === before[0]?.window.index && kept.last === before.at(-1)?.window.index;
-  if (fits && kept.scale <= commonScale(partsIn(last))) {
-    const baseline = restored(kept, refused);
-    addWindow(baseline, last, 1);
-    if ([...baseline.byAz.values()].every((top) => (p99Index([top]) ?? baseline.cut) >= baseline.cut)) return baseline;
-  }
-  const tallies = before.map((window) => tallyWindow(window, traffic, "canary"));
-  const missing = before.filter((_, k) => tallies[k]!.unreadable !== null).map(({ window }) => window.index);
-  return { ...builtFrom([...tallies, last]), refused: [...missing, ...refused] };
+/** Is what was kept the baseline of all `windows` but the last? */
+export function covers({ windows: kept }: BaselineMemory, windows: readonly ClosedWindow[]): boolean {
+  return kept.length === windows.length - 1 && kept.every(({ index }, k) => index === windows[k]!.window.index);
 }
 
-/** A baseline of what the tallies are compared with, every bucket of it. */
-export function builtFrom(tallies: readonly WindowTally[]): Baseline {
-  const scale = commonScale(tallies.flatMap(partsIn));
-  const baseline: Baseline = { scale, cut: minIndex(scale), byAz: new Map(), refused: [] };
-  for (const tally of tallies) addWindow(baseline, tally, 1);
+/**
+ * What was kept, with one window more.
+ * @param added the window's stable latencies, in the scale of what was kept and in a band that contains its band.
+ * @returns null when a p99 or its threshold has left the band.
+ */
+export function continued(kept: BaselineMemory, index: number, added: Iterable<[string, Tail]>, ratio: number): Baseline | null {
+  const { scale, low, high } = kept;
+  const baseline = sumOf(kept, [...kept.windows, stableWindow(index, added, kept)]);
+  for (const tail of baseline.byAz.values()) {
+    const at = p99Index([tail]);
+    if (at !== null && (at < low || at >= high || thresholdIndex(at, ratio, scale) > high)) return null;
+  }
   return baseline;
 }
 
-/** What to keep for the next window: all of it, less the oldest window when there would be more than 12. Changes `baseline`. */
-export function keepBaseline(baseline: Baseline, windows: readonly ClosedWindow[], traffic: Policy["traffic"]): BaselineMemory {
-  const full = windows.length >= LONGEST;
-  const [oldest] = windows;
-  const lowest = Math.min(...[...baseline.byAz.values()].map((top) => p99Index([top])!));
-  const halfAnOctaveBelow = lowest - (1 << baseline.scale) / 2;
-  const cut = Math.max(baseline.cut, Number.isFinite(lowest) ? Math.floor(halfAnOctaveBelow) : baseline.cut);
-  if (full && !baseline.refused.includes(oldest!.window.index)) {
-    addWindow(baseline, tallyWindow(oldest!, traffic, "canary", "stable"), -1);
-  }
-  const present = [...baseline.byAz].filter(([, top]) => top.total > 0).sort(([p], [q]) => (p < q ? -1 : 1));
-  const first = windows[full ? 1 : 0]?.window.index ?? -1;
-  return {
-    first,
-    last: windows.at(-1)!.window.index,
-    refused: baseline.refused.filter((index) => index >= first),
-    scale: baseline.scale,
-    cut,
-    azs: Object.fromEntries(present.map(([az, top]) => [az, { total: top.total, counts: kept(top, cut) }])),
-  };
+/** The baseline of `windows` from the windows themselves, every bucket of it. */
+export function baselineOf(windows: readonly ClosedWindow[], traffic: Policy["traffic"]): Baseline {
+  return builtFrom(
+    windows.map(
+      (window) => tallyWindow(window, traffic, "canary").azs,
+      windows.map(({ window }) => window.index),
+    ),
+  );
+}
+
+/** @param windows what is compared with, window by window. */
+export function builtFrom(
+  windows: readonly (readonly AzTally[])[],
+  indexes: readonly number[] = windows.map((_, k) => k),
+): Baseline {
+  const band = coarser(EVERYTHING, commonScale(windows.flat().flatMap(({ compared }) => compared.latency)));
+  return sumOf(
+    band,
+    windows.map((azs, k) =>
+      stableWindow(
+        indexes[k]!,
+        azs.filter(({ compared }) => compared.timed > 0).map(({ az, compared }) => [az, tailOf(compared.latency, band)]),
+        band,
+      ),
+    ),
+  );
+}
+
+/** What to keep for the next window, which will be the twelfth at most. */
+export function keepBaseline(baseline: Baseline, ratio: number): BaselineMemory {
+  const band = bandToKeep(baseline, ratio);
+  const { scale, low, high } = band;
+  const windows = baseline.windows.slice(1 - LONGEST);
+  if (band === baseline) return { scale, low, high, windows };
+  const narrowed = (azs: StableWindow["azs"]) =>
+    Object.entries(azs).map(([az, tail]): [string, Tail] => [az, { ...baseline, ...tail }]);
+  return { scale, low, high, windows: windows.map(({ index, azs }) => stableWindow(index, narrowed(azs), band)) };
 }
 
 /** The threshold for the AZs named, from a baseline of so many windows; null when it holds no latency of theirs. */
 export function thresholdOf(baseline: Baseline, azs: Iterable<string>, ratio: number, windows: number): Threshold | null {
-  const tops = [...azs].flatMap((az) => baseline.byAz.get(az) ?? []);
-  const index = p99Index(tops);
+  const tails = [...azs].flatMap((az) => baseline.byAz.get(az) ?? []);
+  const index = p99Index(tails);
   if (index === null) return null;
   const limitMs = ratio * bucketMs(index, baseline.scale);
-  const timed = tops.reduce((sum, top) => sum + top.total, 0);
-  return { limitMs, timed, above: topAbove(tops, firstAbove(limitMs, baseline.scale)), windows };
+  const from = firstAbove(limitMs, baseline.scale);
+  const timed = tails.reduce((sum, tail) => sum + tail.total, 0);
+  return { limitMs, timed, above: tails.reduce((sum, tail) => sum + aboveIn(tail, from), 0), windows };
 }
 
-function partsIn(tally: WindowTally): Part[] {
-  return tally.azs.flatMap(({ compared }) => compared.latency);
+/**
+ * Half an octave around every p99 and its threshold: what drifts stays in there for some windows. A band that is not much wider stays
+ * as it is.
+ */
+function bandToKeep(baseline: Baseline, ratio: number): Band {
+  const { scale, low, high, byAz } = baseline;
+  const found = [...byAz.values()].map((tail) => p99Index([tail])).filter((index) => index !== null);
+  if (found.length === 0) return baseline;
+  const octave = 1 << scale;
+  const wanted = {
+    scale,
+    low: Math.max(low, Math.floor(Math.min(...found) - octave / 2)),
+    high: Math.min(high, Math.ceil(thresholdIndex(Math.max(...found), ratio, scale) + octave / 2)),
+  };
+  return high - low <= wanted.high - wanted.low + octave ? baseline : wanted;
 }
 
-function addWindow(baseline: Baseline, tally: WindowTally, sign: 1 | -1): void {
-  const byAz = baseline.byAz as Map<string, Top>;
-  for (const { az, compared } of tally.azs) {
-    if (compared.timed === 0) continue;
-    const top = byAz.get(az) ?? emptyTop(baseline.scale, baseline.cut);
-    byAz.set(az, top);
-    for (const part of compared.latency) addPart(top, part, sign);
+/** The first bucket above `ratio` times the p99 in bucket `at`. */
+function thresholdIndex(at: number, ratio: number, scale: number): number {
+  return firstAbove(ratio * bucketMs(at, scale), scale);
+}
+
+function stableWindow(index: number, tails: Iterable<[string, Tail]>, band: Band): StableWindow {
+  const azs: Record<string, Pick<Tail, "total" | "above">> = {};
+  for (const [az, tail] of tails) azs[az] = { total: tail.total, above: inBand(tail, band) };
+  return { index, azs };
+}
+
+function sumOf({ scale, low, high }: Band, windows: readonly StableWindow[]): Baseline {
+  const byAz = new Map<string, Tail & { total: number; above: number[] }>();
+  for (const { azs } of windows) {
+    for (const az in azs) {
+      const { total, above } = azs[az]!;
+      const sum = byAz.get(az);
+      if (sum === undefined) {
+        byAz.set(az, { scale, low, high, total, above: [...above] });
+        continue;
+      }
+      sum.total += total;
+      while (sum.above.length < above.length) sum.above.push(0);
+      for (let k = 0; k < above.length; k++) sum.above[k]! += above[k]!;
+    }
   }
-}
-
-/** The counts from `cut` up to the last that is not 0. */
-function kept({ counts, cut: base }: Top, cut: number): number[] {
-  let end = counts.length;
-  while (end > 0 && counts[end - 1] === 0) end--;
-  return counts.slice(cut - base, end);
-}
-
-function restored({ scale, cut, azs, refused }: BaselineMemory, more: readonly number[]): Baseline {
-  const tops = Object.entries(azs).map(([az, { total, counts }]): [string, Top] => [
-    az,
-    { scale, cut, total, counts: [...counts] },
-  ]);
-  return { scale, cut, byAz: new Map(tops), refused: [...refused, ...more] };
+  return { scale, low, high, byAz, windows };
 }

@@ -42,7 +42,7 @@ export function judge(windows: readonly ClosedWindow[], policy: Policy, run: Jud
     memory: asMemory({
       ...START,
       views: now.views,
-      baseline: keepBaseline(now.baseline, recent, policy.traffic),
+      baseline: keepBaseline(now.baseline, policy.thresholds.maxP99RegressionRatio),
       literal: literal.counts,
     }),
   };
@@ -55,7 +55,7 @@ export function lookAt(windows: readonly ClosedWindow[], policy: Policy, run: Ju
   if (last === undefined) throw new RangeError("judge: no window to judge; call it when one has closed");
   const before = (run.memory === null ? null : asState(run.memory)) ?? relearned(recent, policy, run);
   const now = absorb(before, recent, policy, run.reference);
-  const figures = figuresOf(now.tally);
+  const figures = figuresOf(now.counted);
   const input = { views: judgedViews(now), t: run.judged + 1, policy, reference: run.reference };
   return { recent, last, before, now, figures, input };
 }

@@ -7,10 +7,10 @@ import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import type { Outcome } from "@aviary/shared/contract/verdict.ts";
 import type { Graded } from "./graded.ts";
-import { p99Of } from "./latency.ts";
+import { bucketMs, p99Index, p99Of } from "./latency.ts";
+import type { CountedAz } from "./measure.ts";
 import type { Metric } from "./rule.ts";
 import { compareRate, METRIC_CODE, METRICS } from "./rule.ts";
-import type { Tally, WindowTally } from "./tally.ts";
 import { fit, grouped, milliseconds, percent, shortened } from "./words.ts";
 
 /** Windows over the limit up to now, by metric. */
@@ -39,8 +39,8 @@ export interface LiteralResult {
 
 const WINDOWS_TO_FAIL = 2;
 
-export function figuresOf(tally: WindowTally): WindowFigures {
-  return { canary: sliceFigures(tally.azs.map((az) => az.judged)), stable: sliceFigures(tally.azs.map((az) => az.compared)) };
+export function figuresOf(azs: readonly CountedAz[]): WindowFigures {
+  return { canary: sliceFigures(azs, "judged"), stable: sliceFigures(azs, "compared") };
 }
 
 /** @param complete whether the window may count at all. */
@@ -134,7 +134,21 @@ function sharedReason(metric: Metric, { canary, stable }: WindowFigures, policy:
   return { code: "environment", metric: "p99_ms", value: shortened(canary.p99Ms!), limit: maxP99Ms, unit: "ms", text };
 }
 
-function sliceFigures(tallies: readonly Tally[]): SliceFigures {
-  const sum = (key: "requests" | "errors") => tallies.reduce((total, tally) => total + tally[key], 0);
-  return { requests: sum("requests"), errors: sum("errors"), p99Ms: p99Of(tallies.flatMap(({ latency }) => latency)) };
+function sliceFigures(azs: readonly CountedAz[], slice: "judged" | "compared"): SliceFigures {
+  const sum = (key: "requests" | "errors") => azs.reduce((total, { az }) => total + az[slice][key], 0);
+  return { requests: sum("requests"), errors: sum("errors"), p99Ms: p99In(azs, slice) };
+}
+
+function p99In(azs: readonly CountedAz[], slice: "judged" | "compared"): number | null {
+  const tails = azs.map(({ slow }) => slow[slice]);
+  const index = p99Index(tails);
+  if (index === null) return null;
+  const { scale, low, high } = tails[0]!;
+  // Outside the band only the histograms themselves can tell.
+  return index >= low && index < high
+    ? bucketMs(index, scale)
+    : p99Of(
+        azs.flatMap(({ az }) => az[slice].latency),
+        scale,
+      );
 }

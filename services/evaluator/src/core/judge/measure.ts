@@ -4,7 +4,8 @@ import { SLOTS } from "@aviary/shared/contract/policy.ts";
 import type { Threshold } from "./baseline.ts";
 import type { Counts } from "./counts.ts";
 import { NOTHING } from "./counts.ts";
-import { countAbove, limitOf } from "./latency.ts";
+import type { Band, Tail } from "./latency.ts";
+import { aboveIn, countAbove, limitOf, tailOf } from "./latency.ts";
 import type { Metric } from "./rule.ts";
 import { HEALTHY, SLOW_FLOOR, SLOW_SHARE } from "./rule.ts";
 import type { AzTally } from "./tally.ts";
@@ -28,12 +29,16 @@ interface AzCounts {
 /** One AZ with what is the same in every view that it is part of. */
 export interface CountedAz {
   readonly az: AzTally;
+  /** The slow end of each slice. */
+  readonly slow: { readonly judged: Tail; readonly compared: Tail };
   readonly errors: AzCounts;
   readonly ceiling: AzCounts;
 }
 
-export function countAz(az: AzTally, { thresholds }: Policy): CountedAz {
-  return { az, errors: errorsIn(az), ceiling: slowIn(az, limitOf(thresholds.maxP99Ms)) };
+/** @param band holds the ceiling and the regression thresholds that the AZ will be measured with. */
+export function countAz(az: AzTally, band: Band, { thresholds }: Policy): CountedAz {
+  const slow = { judged: tailOf(az.judged.latency, band), compared: tailOf(az.compared.latency, band) };
+  return { az, slow, errors: errorsIn(az), ceiling: slowIn({ az, slow }, limitOf(thresholds.maxP99Ms)) };
 }
 
 /**
@@ -51,7 +56,7 @@ export function measure(
     if (threshold === null) return NOTHING;
     const healthy = Math.max(SLOW_FLOOR, threshold.above / threshold.timed);
     const limit = limitOf(threshold.limitMs);
-    return countsOf(judged, all, healthy, ({ az }) => slowIn(az, limit));
+    return countsOf(judged, all, healthy, (az) => slowIn(az, limit));
   };
   return {
     counts: {
@@ -73,13 +78,13 @@ function errorsIn({ judged, compared }: AzTally): AzCounts {
   };
 }
 
-function slowIn({ judged, compared }: AzTally, limit: (scale: number) => number): AzCounts {
+function slowIn({ az, slow }: Pick<CountedAz, "az" | "slow">, limit: (scale: number) => number): AzCounts {
   return {
-    slotN: judged.slots.map(({ timed }) => timed),
-    slotX: judged.slots.map(({ latency }) => countAbove(latency, limit)),
-    stableN: compared.timed,
-    stableX: countAbove(compared.latency, limit),
-    slotted: judged.slotted,
+    slotN: az.judged.slots.map(({ timed }) => timed),
+    slotX: az.judged.slots.map(({ latency }) => countAbove(latency, limit)),
+    stableN: az.compared.timed,
+    stableX: aboveIn(slow.compared, limit(slow.compared.scale)),
+    slotted: az.judged.slotted,
   };
 }
 

@@ -14,7 +14,7 @@ export interface State {
   readonly literal: LiteralCounts;
 }
 
-const VERSION = 2;
+const VERSION = 3;
 
 export const START: State = { v: VERSION, views: {}, baseline: null, literal: NO_COUNTS };
 

@@ -6,6 +6,7 @@ import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import { builtFrom, type Threshold, thresholdOf } from "./baseline.ts";
+import { coarser, commonScale, EVERYTHING } from "./latency.ts";
 import { countAz, measure } from "./measure.ts";
 import type { Noise } from "./noise.ts";
 import { defaultNoise, learnNoise } from "./noise.ts";
@@ -60,6 +61,13 @@ export function referenceThreshold(reference: Reference | null, view: string, ra
   return { limitMs, timed, above, windows };
 }
 
+/** Every threshold that a view may have of the reference, milliseconds. */
+export function referenceLimitsMs(reference: Reference | null): number[] {
+  return Object.entries(reference?.figures ?? {}).flatMap(([name, figure]) =>
+    name.endsWith("regression.limit_ms") && isUsable(figure, 0) ? figure : [],
+  );
+}
+
 function isUsable(value: number | undefined, least: number): value is number {
   return value !== undefined && Number.isFinite(value) && value >= least;
 }
@@ -67,11 +75,13 @@ function isUsable(value: number | undefined, least: number): value is number {
 /** The figures of one view. The regression is counted against the threshold of the newest 12 windows, as at the run's start. */
 function learn(tallies: readonly WindowTally[], name: string, policy: Policy): Record<string, number> {
   const views = tallies.map(({ azs }) => azs.filter(({ az }) => name === WHOLE || az === name));
-  const latest = builtFrom(views.slice(-LONGEST).map((azs) => ({ azs: azs.map(swapped), unreadable: null })));
+  const latest = builtFrom(views.slice(-LONGEST).map((azs) => azs.map(swapped)));
   const ratio = policy.thresholds.maxP99RegressionRatio;
   const threshold = thresholdOf(latest, latest.byAz.keys(), ratio, Math.min(views.length, LONGEST));
+  const parts = views.flat().flatMap(({ judged, compared }) => [...judged.latency, ...compared.latency]);
+  const band = coarser(EVERYTHING, commonScale(parts));
   const counted = views.map((azs) => {
-    const view = azs.map((az) => countAz(az, policy));
+    const view = azs.map((az) => countAz(az, band, policy));
     return measure(view, view, threshold, policy);
   });
   const figures: Record<string, number> = {};
