@@ -74,7 +74,7 @@ export function startShimNode(options: ShimOptions): ShimNode {
     } as unknown as Call;
     const handled = await route.handle(call, context);
     if (handled === undefined || !("status" in handled)) throw new TypeError(`${path} gave no reply`);
-    return { status: handled.status, body: handled.body };
+    return { status: handled.status, body: handled.body.toString() };
   };
 
   return {

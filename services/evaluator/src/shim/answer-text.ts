@@ -99,7 +99,7 @@ export function openJson(body: VerdictBody, stale: boolean, reserved: number): O
     cut = step(cut);
     text = serialize(cut, stale);
   }
-  return { text, bytes: Buffer.byteLength(text) };
+  return { text, bytes: Buffer.byteLength(text), last: undefined };
 }
 
 function serialize(body: VerdictBody, stale: boolean): string {
@@ -111,6 +111,8 @@ function serialize(body: VerdictBody, stale: boolean): string {
 export interface OpenJson {
   readonly text: string;
   readonly bytes: number;
+  /** The last answer that was made of it, and what that was closed with: within one measurement all callers of a class get the same. */
+  last: { readonly closing: string; readonly answer: Buffer } | undefined;
 }
 
 /** The lane as KEDA reads it: numbers where there is a record; without one `depth` is null, which KEDA takes as an error and keeps its replicas. */
@@ -134,15 +136,24 @@ export interface RequestParts {
   readonly scale?: Scale;
 }
 
-/** Closes what `openJson` left open. A lane whose record does not fit is cut to its numbers. */
-export function closeJson(open: OpenJson, parts: RequestParts): OpenJson {
-  const whole = requestText(parts, parts.scale);
-  const bytes = open.bytes + Buffer.byteLength(whole);
-  if (parts.scale === undefined || bytes <= MAX_ANSWER_BYTES) return { text: open.text + whole, bytes };
-  const { depth, depth_true, replicas, max_replicas, allow, degraded_ticks } = parts.scale;
-  const cut = requestText(parts, { depth, depth_true, replicas, max_replicas, allow, degraded_ticks });
-  return { text: open.text + cut, bytes: open.bytes + Buffer.byteLength(cut) };
+/** Closes what `openJson` left open. A lane whose record does not fit is cut to its numbers. The bytes must not be changed. */
+export function closeJson(open: OpenJson, parts: RequestParts): Buffer {
+  const closing = requestText(parts, parts.scale);
+  if (open.last?.closing === closing) return open.last.answer;
+  const fits = parts.scale === undefined || open.bytes + Buffer.byteLength(closing) <= MAX_ANSWER_BYTES;
+  const answer = Buffer.from(open.text + (fits ? closing : requestText(parts, numbersOf(parts.scale))));
+  open.last = { closing, answer };
+  return answer;
 }
+
+const numbersOf = ({ depth, depth_true, replicas, max_replicas, allow, degraded_ticks }: Scale): Partial<Scale> => ({
+  depth,
+  depth_true,
+  replicas,
+  max_replicas,
+  allow,
+  degraded_ticks,
+});
 
 function requestText({ key, label, index, caller, conflict }: RequestParts, scale: Partial<Scale> | undefined): string {
   const lane = scale === undefined ? "" : `,"scale":${JSON.stringify(scale)}`;

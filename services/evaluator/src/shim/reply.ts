@@ -4,9 +4,7 @@ import type { ServerResponse } from "node:http";
 export interface Reply {
   readonly status: number;
   readonly type: string;
-  readonly body: string;
-  /** Length of the body on the wire, where it is known already. */
-  readonly bytes?: number;
+  readonly body: string | Buffer;
   /** More headers, as a flat list of names and values. */
   readonly headers?: readonly string[];
 }
@@ -16,8 +14,8 @@ const TEXT_TYPE = "text/plain; charset=utf-8";
 
 /** 200 with JSON that is already text. */
 export const jsonText = (body: string): Reply => ({ status: 200, type: JSON_TYPE, body });
-/** The same, with a known length. */
-export const jsonBytes = (body: string, bytes: number): Reply => ({ status: 200, type: JSON_TYPE, body, bytes });
+/** The same as bytes, which must not change any more. */
+export const jsonBytes = (body: Buffer): Reply => ({ status: 200, type: JSON_TYPE, body });
 export const json = (value: unknown): Reply => jsonText(JSON.stringify(value));
 export const text = (status: number, line: string): Reply => ({ status, type: TEXT_TYPE, body: `${line}\n` });
 
@@ -39,7 +37,7 @@ export function send(response: ServerResponse, reply: Reply): void {
     "Content-Type",
     reply.type,
     "Content-Length",
-    String(reply.bytes ?? Buffer.byteLength(reply.body)),
+    String(Buffer.byteLength(reply.body)),
     "Cache-Control",
     "no-store",
   ];

@@ -172,10 +172,9 @@ describe("the bytes of an answer", () => {
         });
         const open = openJson(body, stale, withLane ? REQUEST_BYTES_WITH_LANE : REQUEST_BYTES);
         const parts = { key: "keda", label: "l".repeat(long), index: 123_456, caller: "operator", conflict: true } as const;
-        const { text, bytes } = closeJson(open, withLane ? { ...parts, scale } : parts);
-        assert.equal(bytes, Buffer.byteLength(text));
-        assert.ok(bytes <= MAX_ANSWER_BYTES, `${bytes} bytes`);
-        const answer = JSON.parse(text);
+        const bytes = closeJson(open, withLane ? { ...parts, scale } : parts);
+        assert.ok(bytes.length <= MAX_ANSWER_BYTES, `${bytes.length} bytes`);
+        const answer = JSON.parse(bytes.toString());
         assert.equal(answer.verdict, change.verdict);
         const whole = answer.reasons.length === change.reasons.length;
         const cause = change.reasons.find(({ code }) => code !== "latched");
@@ -184,6 +183,17 @@ describe("the bytes of an answer", () => {
         assert.ok(parseVerdictRecord({ body: answer, evidence: { closed: null, reference: null } }).success);
       }),
     );
+  });
+
+  it("are the same bytes for the same measurement, and others for the next one and for another caller", () => {
+    const open = openJson(aVerdict({ verdict: "hold" }).body, false, REQUEST_BYTES);
+    const parts = { key: "rollout", label: "checkout", index: 7, caller: "rollouts", conflict: false } as const;
+    const first = closeJson(open, parts);
+    assert.equal(closeJson(open, { ...parts }), first);
+    const measurement = (bytes: Buffer) => JSON.parse(bytes.toString()).measurement;
+    assert.deepEqual(measurement(closeJson(open, { ...parts, index: 8 })), { index: 8, caller: "rollouts" });
+    assert.deepEqual(measurement(closeJson(open, { ...parts, caller: "operator" })), { index: 7, caller: "operator" });
+    assert.deepEqual(measurement(first), { index: 7, caller: "rollouts" });
   });
 
   it("a short verdict is not cut", () => {

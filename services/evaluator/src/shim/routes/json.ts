@@ -1,6 +1,6 @@
 /** The JSON document: for Argo Rollouts' web provider, for KEDA's metrics-api, and for people. Always 200 once the caller is let in. */
 import type { LaneRecord } from "@aviary/shared/contract/lane.ts";
-import { closeJson, type OpenJson, REQUEST_BYTES, REQUEST_BYTES_WITH_LANE, type Scale } from "../answer-text.ts";
+import { closeJson, REQUEST_BYTES, REQUEST_BYTES_WITH_LANE, type Scale } from "../answer-text.ts";
 import { CONCERN_VIEWS, type ConcernView } from "../answers.ts";
 import type { Call, Context, Handled, Route } from "../context.ts";
 import { identityOfQuery, mergeIdentity, readIdentity } from "../identity.ts";
@@ -12,8 +12,6 @@ const FLAGGER: Place = { dialect: "flagger", seat: "judge" };
 const ROLLOUTS: Place = { dialect: "rollouts", seat: "judge" };
 const KEDA: Place = { dialect: "keda", seat: "scale" };
 const KEYS = { flagger: "flagger", rollouts: "rollout", keda: "keda" } as const;
-
-const answered = ({ text, bytes }: OpenJson): Handled => jsonBytes(text, bytes);
 
 function identityOf(call: Call) {
   const fromQuery = identityOfQuery(call.query);
@@ -35,10 +33,10 @@ function measure(place: Place, view?: ConcernView) {
     const { canary } = found;
     if (canary === undefined) {
       const parts = { key: KEYS[place.dialect], label: found.name, index: 0, caller: call.caller.class, conflict: false };
-      return answered(closeJson(shown.open(REQUEST_BYTES), parts));
+      return jsonBytes(closeJson(shown.open(REQUEST_BYTES), parts));
     }
     announceMeasured(call.caller, canary, namedRevision(canary, identity.revision, context), context);
-    return answered(
+    return jsonBytes(
       closeJson(shown.open(REQUEST_BYTES), {
         key: KEYS[place.dialect],
         label: canary.ref.name,
@@ -83,7 +81,7 @@ function lanes(call: Call, context: Context): Handled {
   const at = new Date(context.clock.now()).toISOString();
   const stale = prepared.answer.stale || canary === undefined;
   const scale = scaleOf(lane, canary?.key ?? "", canary === undefined ? undefined : context.view.lane(lane), stale, at);
-  return answered(
+  return jsonBytes(
     closeJson(prepared.open(REQUEST_BYTES_WITH_LANE), {
       key: "keda",
       label: lane,
