@@ -228,7 +228,7 @@ function misfortunesOf(random: Random, nodes: readonly string[], troubledMs: num
     else if (kind === "blackout") list.push({ kind, atMs, downMs });
     else list.push({ kind, atMs });
   }
-  return list.sort((a, b) => a.atMs - b.atMs);
+  return list.filter(({ atMs }) => atMs < troubledMs).sort((a, b) => a.atMs - b.atMs);
 }
 
 function clockStep(random: Random): number {

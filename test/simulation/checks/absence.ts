@@ -63,9 +63,10 @@ function whyNot({ finished }: Case, body: Body, all: readonly Arrived[]): string
   let canaryRequests = 0;
   for (const gateway of plan.gateways) {
     const mine = all.filter((signal) => signal.gateway === gateway.name && signal.storedAtMs <= atMs);
-    const last = mine.at(-1);
-    if (last === undefined) return `${gateway.name} has never said anything`;
-    if (last.observedAtMs - last.storedAtMs > TOO_FAR_AHEAD_MS) return `the clock of ${gateway.name} is ahead`;
+    if (mine.length === 0) return `${gateway.name} has never said anything`;
+    // What was stored in the very millisecond of the verdict may have come after it.
+    if (isAhead(mine) && isAhead(mine.filter(({ storedAtMs }) => storedAtMs < atMs)))
+      return `the clock of ${gateway.name} is ahead`;
     const usable = mine.filter(({ observedAtMs, storedAtMs }) => observedAtMs - storedAtMs <= TOO_FAR_AHEAD_MS);
     for (const kind of ["health", "http", "disk"] as const) {
       const newest = newestOf(usable, kind);
@@ -94,6 +95,15 @@ function whyNot({ finished }: Case, body: Body, all: readonly Arrived[]): string
   if (body.canary.requests > canaryRequests)
     return `it counts ${body.canary.requests} requests where ${canaryRequests} were reported`;
   return undefined;
+}
+
+/** Was the last signal that the collector made, of those that came, from the future? */
+function isAhead(signals: readonly Arrived[]): boolean {
+  const last = signals.reduce<Arrived | undefined>(
+    (a, b) => (a === undefined || b.madeAtMs > a.madeAtMs || (b.madeAtMs === a.madeAtMs && b.signal.seq > a.signal.seq) ? b : a),
+    undefined,
+  );
+  return last !== undefined && last.observedAtMs - last.storedAtMs > TOO_FAR_AHEAD_MS;
 }
 
 function newestOf(signals: readonly Arrived[], kind: string): Arrived | undefined {

@@ -41,7 +41,7 @@ export interface GatewayState {
   deps: SignalBody<"deps"> | null;
   process: SignalBody<"process"> | null;
   rolloutWeight: number | null;
-  /** A signal from the future came and none from the present since. */
+  /** A signal from the future came, and none that was sent later is from the present. */
   clockAhead: boolean;
   maintenanceUntilMs: number;
   maintenanceReason: string;

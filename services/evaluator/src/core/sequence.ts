@@ -140,6 +140,12 @@ function arriveElsewhere(track: SequenceTrack, boot: string, seq: number, observ
   return "new";
 }
 
+/** Is this number the last one that the gateway's present collector has sent, as far as is known? What comes late, after it, is not. */
+export function isNewest({ boots }: SequenceTrack, boot: string, seq: number): boolean {
+  const newest = boots[boots.length - 1];
+  return newest !== undefined && newest.boot === boot && newest.highest === seq;
+}
+
 /** Why evidence inside `[startMs, endMs)` is missing; `undefined` when none is. */
 export function missingIn(track: SequenceTrack, startMs: number, endMs: number): string | undefined {
   for (const boot of track.boots) {

@@ -1,6 +1,7 @@
 /** What one present signal changes: its gateway's facts, the windows that are open, the depth of a lane. */
 import { type GatewayState, see, takeDeps, takeDisk, takeDoctor, takeHealth, takeRelease } from "./gateway.ts";
 import type { SignalInput } from "./inputs.ts";
+import { isNewest } from "./sequence.ts";
 import type { CanarySetup } from "./setup.ts";
 import { type CanaryState, isOpen, type State } from "./state.ts";
 import { takeHttp, takeQueue } from "./window.ts";
@@ -10,7 +11,8 @@ export function takeSignal(state: State, gateway: GatewayState, input: SignalInp
   const { signal, storedAt } = input;
   const keys = state.setup.canariesOfFleet.get(signal.fleet) ?? [];
   let changed = false;
-  if (gateway.clockAhead) {
+  // An older signal that was on its way for long looks as if the clock were right.
+  if (gateway.clockAhead && isNewest(gateway.sequence, signal.collector_boot, signal.seq)) {
     gateway.clockAhead = false;
     changed = true;
   }

@@ -144,6 +144,26 @@ test("of a hold, what is broken is said before traffic that suffers from it, and
   assert.match(body(ahead).reasons[1]!.text, /has sent no usable health signal since/);
 });
 
+test("a signal that was long on its way does not say that the clock is right again", () => {
+  const fleet = measured();
+  fleet.advance(5);
+  const isOfCanaryA = (input: Input) => input.kind === "signal" && input.signal.gateway === "canary-a";
+  const heldUpAt = fleet.log.findLastIndex(isOfCanaryA);
+  const heldUp = fleet.log[heldUpAt]!;
+  fleet.gateway("canary-a").clockOffsetMs = 7_000;
+  fleet.advance(5);
+  const storedAt = Math.max(...fleet.log.map((input) => ("storedAt" in input ? input.storedAt : 0))) + 1;
+  const log = [...fleet.log.toSpliced(heldUpAt, 1), { ...heldUp, storedAt } as Input];
+  const { verdicts } = fold(
+    fleet.setup,
+    log.map((input, index) => ({ ...input, sequence: index + 1 })),
+    fleet.now() + 100,
+  );
+  const last = verdicts.at(-1)!.body;
+  assert.equal(last.verdict, "hold", story(verdicts).slice(-4).join("\n"));
+  assert.ok(last.reasons.some(({ code, gateway }) => code === "clock_skew" && gateway === "canary-a"));
+});
+
 test("disk marks: crossed during a run fails at once, crossed before holds, and a mark clears two points below it", () => {
   const crossed = measured();
   crossed.gateway("stable-a").diskUsedRatio = 0.78;
