@@ -2,8 +2,12 @@
  * P4, P5: one evaluator reads a filled log of real signals. Ours is the live path: follow, read (JSON, schema, identity), count, step
  * (sequence, deadlines, merge into the window of an active run). The other side takes the same messages and does nothing with them:
  * the client's own ordered consumer, with a callback, asking for as many ahead as we do; it never looks at a body.
+ * Beside them, without a broker: the same signals replayed from a recording.
  */
 import assert from "node:assert/strict";
+import { createWriteStream } from "node:fs";
+import { join } from "node:path";
+import { finished } from "node:stream/promises";
 import { connectNats } from "@aviary/shared/bus/nats.ts";
 import { policySchema } from "@aviary/shared/contract/policy.ts";
 import { createRegistry } from "@aviary/shared/shell/metrics.ts";
@@ -13,10 +17,13 @@ import { createSetup } from "../services/evaluator/src/core/setup.ts";
 import { createState } from "../services/evaluator/src/core/state.ts";
 import { step } from "../services/evaluator/src/core/step.ts";
 import { createInputReader } from "../services/evaluator/src/io/inputs.ts";
+import { readRecording, recordedLine } from "../services/evaluator/src/recording/case-folder.ts";
+import { refold } from "../services/evaluator/src/recording/refold.ts";
 import { openRun, startBroker } from "./broker.ts";
 import type { Benchmark } from "./list.ts";
 import { type Contestant, middle, ROUNDS, ratioOf, startContender, takeTurns, timed } from "./rounds.ts";
 import { benchFleet, createSignalSource, FLEET } from "./signals.ts";
+import { temporaryFolder } from "./stack.ts";
 
 const SIGNALS = 120_000;
 const CANARY = { namespace: "prod", name: "payments-gateway" };
@@ -43,10 +50,48 @@ async function fill(url: string): Promise<number> {
   return bytes / SIGNALS;
 }
 
+/** Writes the log to a recording, as `aviary record` does. */
+async function recordLog(url: string, path: string, messages: number): Promise<void> {
+  await using bus = await connectNats({ servers: url, name: "bench-record" });
+  const file = createWriteStream(path);
+  const done = Promise.withResolvers<void>();
+  let written = 0;
+  const follower = await bus.follow({
+    stream: "INPUTS",
+    from: { sequence: 1 },
+    onMessage: (message) => {
+      file.write(`${recordedLine(message)}\n`);
+      written += 1;
+      if (written === messages) done.resolve();
+    },
+    onEnd: done.reject,
+  });
+  await done.promise;
+  await follower.stop();
+  await finished(file.end());
+}
+
+const CANARY_NAME = `${CANARY.namespace}/${CANARY.name}`;
+const benchSetup = () =>
+  createSetup(benchFleet([CANARY_NAME]), new Map([[CANARY_NAME, policySchema.parse({ warmup: "0s" })]]), "bench");
+
+async function makeReplay({ path, messages }: { path: string; messages: number }): Promise<Contestant> {
+  const setup = benchSetup();
+  return {
+    round: () =>
+      timed(async () => {
+        const fold = refold(setup);
+        for await (const batch of readRecording(path)) for (const message of batch) fold.take(message);
+        assert.equal(fold.messages, messages);
+        assert.equal(fold.state.canaries.get(CANARY_NAME)?.run?.state, "active");
+        return messages;
+      }),
+  };
+}
+
 async function makeEvaluator({ url, messages }: Settings): Promise<Contestant> {
   const bus = await connectNats({ servers: url, name: "bench-evaluator" });
-  const name = `${CANARY.namespace}/${CANARY.name}`;
-  const setup = createSetup(benchFleet([name]), new Map([[name, policySchema.parse({ warmup: "0s" })]]), "bench");
+  const setup = benchSetup();
   const inputs = createRegistry().counter("bench_inputs_total", "Inputs folded.", { labels: ["kind"] });
   const series = {
     signal: inputs.series({ kind: "signal" }),
@@ -74,7 +119,7 @@ async function makeEvaluator({ url, messages }: Settings): Promise<Contestant> {
         });
         await done.promise;
         await follower.stop();
-        const canary = state.canaries.get(name);
+        const canary = state.canaries.get(CANARY_NAME);
         assert.equal(canary?.run?.state, "active", "the run is not active: the merge was not measured as it is when it counts");
         const cells = [...(canary.frame?.open.values() ?? [])].flatMap((window) => [...window.cells.values()]);
         const requests = cells.flatMap((cell) => cell.slots).reduce((sum, slot) => sum + slot.requests, 0);
@@ -112,14 +157,20 @@ async function makeNoOp({ url, messages }: Settings): Promise<Contestant> {
 }
 
 export const benchmark: Benchmark = {
-  contestants: { aviary: makeEvaluator, "no-op": makeNoOp },
+  contestants: { aviary: makeEvaluator, "no-op": makeNoOp, replay: makeReplay },
   async run(cleanup) {
     const broker = await startBroker(cleanup);
     const bytes = await fill(broker.url);
     const settings: Settings = { url: broker.url, messages: SIGNALS + 2 };
     const aviary = cleanup.adopt(await startContender("evaluator", "aviary", settings), (contender) => contender.close());
     const noOp = cleanup.adopt(await startContender("evaluator", "no-op", settings), (contender) => contender.close());
-    const [ours = [], theirs = []] = await takeTurns([aviary, noOp]);
+    const path = join(temporaryFolder(cleanup), "input.jsonl");
+    await recordLog(broker.url, path, settings.messages);
+    const replay = cleanup.adopt(
+      await startContender("evaluator", "replay", { path, messages: settings.messages }),
+      (contender) => contender.close(),
+    );
+    const [ours = [], theirs = [], replayed = []] = await takeTurns([aviary, noOp, replay]);
     const perSecond = middle(ours, "perSecond");
     return {
       measurements: [
@@ -143,6 +194,7 @@ export const benchmark: Benchmark = {
       ],
       notes: [
         `${broker.version}, file storage; ${SIGNALS} signals of ${Math.round(bytes)} bytes from 6 gateways, 80 % http, in one active run`,
+        `replayed from a recording: ${Math.round(middle(replayed, "perSecond")).toLocaleString("en-US")} signals a second`,
         "compared with: the client's ordered consumer, consume({ callback }), 1024 ahead, bodies untouched",
       ],
     };

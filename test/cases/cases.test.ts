@@ -27,7 +27,7 @@ for (const { name } of CASES) {
     const { fleet, policies, policyHash } = await loadFleet(join(folder, CASE_FILES.fleet));
     const setup = createSetup(fleet, policies, policyHash);
     const fold = refold(setup, (await readCaseState(folder, setup)) ?? createState(setup));
-    for await (const message of readRecording(caseInput(folder))) fold.take(message);
+    for await (const messages of readRecording(caseInput(folder))) for (const message of messages) fold.take(message);
     assert.deepEqual(fold.verdicts.map(expectedLine), await readExpected(folder));
   });
 }

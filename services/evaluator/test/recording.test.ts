@@ -77,7 +77,7 @@ test("a recording gives the bytes of the fold: again, with duplicates, after cra
     const path = join(folder, "input.jsonl");
     await writeFile(path, fleet.log.map((input) => `${recordedLine(storedMessage(input))}\n`).join(""));
     const again = refold(fleet.setup);
-    for await (const message of readRecording(path)) again.take(message);
+    for await (const messages of readRecording(path)) for (const message of messages) again.take(message);
     again.clock(fleet.now() + 100);
     assert.equal(JSON.stringify(again.verdicts), JSON.stringify(foldFleet(fleet).verdicts));
 

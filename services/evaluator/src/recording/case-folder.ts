@@ -9,7 +9,6 @@
  */
 import { createReadStream, existsSync } from "node:fs";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { createGunzip } from "node:zlib";
 import type { StoredMessage } from "@aviary/shared/bus/bus.ts";
 import { isoTime } from "@aviary/shared/contract/signal.ts";
@@ -80,16 +79,23 @@ export function caseInput(folder: string): string {
   return existsSync(packed) ? packed : join(folder, CASE_FILES.input);
 }
 
-/** Reads a recording line by line: memory does not grow with the file. */
-export async function* readRecording(path: string): AsyncGenerator<StoredMessage> {
-  const file = createReadStream(path);
+/** Reads a recording, a stretch of it at a time: memory does not grow with the file, and no message waits for a promise of its own. */
+export async function* readRecording(path: string): AsyncGenerator<StoredMessage[]> {
+  const file = createReadStream(path, { highWaterMark: 1 << 18 });
   const input = path.endsWith(".gz") ? file.pipe(createGunzip()) : file;
   // A pipe does not carry errors on: without this an absent file would end in silence.
   file.on("error", (error) => input.destroy(error));
-  const lines = createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY });
   let number = 0;
-  for await (const line of lines) {
-    number += 1;
-    if (line.trim() !== "") yield messageOf(line, `${path}:${number}`);
+  const messagesOf = (lines: readonly string[]): StoredMessage[] =>
+    lines.flatMap((line) => {
+      number += 1;
+      return line.trim() === "" ? [] : messageOf(line, `${path}:${number}`);
+    });
+  let rest = "";
+  for await (const text of input.setEncoding("utf8") as AsyncIterable<string>) {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop()!;
+    yield messagesOf(lines);
   }
+  yield messagesOf([rest]);
 }

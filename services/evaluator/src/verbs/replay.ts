@@ -67,7 +67,7 @@ async function replayFile(
   const start = async (): Promise<Refold> =>
     refold(setup, (folder === undefined ? undefined : await readCaseState(folder, setup)) ?? createState(setup));
   const first = await start();
-  for await (const message of readRecording(path)) first.take(message);
+  for await (const messages of readRecording(path)) for (const message of messages) first.take(message);
   print(first.verdicts);
   if (!check) return 0;
   const ways: [string, (fold: Refold, message: StoredMessage, index: number) => void][] = [
@@ -98,7 +98,7 @@ async function replayFile(
   for (const [way, give] of ways) {
     const again = await start();
     let index = 0;
-    for await (const message of readRecording(path)) give(again, message, index++);
+    for await (const messages of readRecording(path)) for (const message of messages) give(again, message, index++);
     const difference = firstDifference(first.verdicts, again.verdicts);
     if (difference !== undefined) same = false;
     const outcome =
