@@ -5,7 +5,8 @@
  */
 import { availableParallelism, cpus } from "node:os";
 import { parseArgs } from "node:util";
-import { BENCHMARKS, type Entry, type Outcome } from "./list.ts";
+import type { Entry, Outcome } from "./benchmark.ts";
+import { BENCHMARKS } from "./list.ts";
 import { jsonLine, table } from "./report.ts";
 
 /** No benchmark takes longer; one that does is stuck. */

@@ -6,8 +6,8 @@
 import { connectNats } from "@aviary/shared/bus/nats.ts";
 import { jetstream } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
+import type { Benchmark } from "./benchmark.ts";
 import { startBroker } from "./broker.ts";
-import type { Benchmark } from "./list.ts";
 import { type Contestant, middle, ROUNDS, ratioOf, startContender, takeTurns, timed } from "./rounds.ts";
 import { type BenchSignal, createSignalSource } from "./signals.ts";
 

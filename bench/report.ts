@@ -1,5 +1,5 @@
 /** What was measured, as lines: JSON for machines, a table for people. */
-import type { Outcome } from "./list.ts";
+import type { Outcome } from "./benchmark.ts";
 import { type Bound, boundHolds, judgeMeasurement, type Measurement, TARGETS } from "./targets.ts";
 
 /** One target as one line of JSON. */

@@ -10,9 +10,9 @@
 import { createServer } from "node:http";
 import { canaryKey } from "@aviary/shared/contract/subjects.ts";
 import { freePort } from "@aviary/shared/testing/servers.ts";
+import type { Benchmark } from "./benchmark.ts";
 import { openRun } from "./broker.ts";
 import { type FeedSettings, makeFeed } from "./feed.ts";
-import type { Benchmark } from "./list.ts";
 import { type LoadSettings, makeLoad } from "./load.ts";
 import {
   type Contender,

@@ -8,9 +8,9 @@
  */
 import { request as httpRequest } from "node:http";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
+import type { Benchmark } from "./benchmark.ts";
 import { openRun } from "./broker.ts";
 import { type FeedSettings, makeFeed } from "./feed.ts";
-import type { Benchmark } from "./list.ts";
 import { type Contestant, percentile, startContender } from "./rounds.ts";
 import { FLEET } from "./signals.ts";
 import { type Stack, startStack } from "./stack.ts";

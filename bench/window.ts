@@ -10,7 +10,7 @@ import type { ClosedWindow, WindowSummary } from "@aviary/shared/contract/window
 import * as histogram from "@aviary/shared/histogram.ts";
 import { judge } from "../services/evaluator/src/core/judge/judge.ts";
 import type { JudgeMemory } from "../services/evaluator/src/core/judge/outcome.ts";
-import type { Benchmark } from "./list.ts";
+import type { Benchmark } from "./benchmark.ts";
 import { type Contestant, middle, ROUNDS, ratioOf, startContender, takeTurns, timed } from "./rounds.ts";
 import { AZS, seeded } from "./signals.ts";
 

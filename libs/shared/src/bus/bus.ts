@@ -11,7 +11,7 @@
  * - `follow` delivers every stored message that matches, in order of sequence, none twice, none left out, across reconnects. Nothing is acknowledged.
  * - A slow follower slows its own reading and nobody else: the handler is synchronous, and `pause`/`resume` bound what is in flight.
  */
-import type { StreamName } from "./streams.ts";
+import type { BucketName, StreamName } from "./streams.ts";
 
 export type Headers = Readonly<Record<string, string>>;
 
@@ -101,8 +101,6 @@ export interface Bucket {
   /** Delivers what is there now, then every change; `undefined` value means deleted. */
   watch(onEntry: (key: string, entry: BucketEntry | undefined) => void): Promise<{ ready: Promise<void>; stop(): Promise<void> }>;
 }
-
-export type BucketName = "checkpoint" | "lane" | "lease" | "token";
 
 export type BusStatus = "connected" | "reconnecting" | "closed";
 

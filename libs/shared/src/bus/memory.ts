@@ -6,11 +6,11 @@
  */
 import { type Clock, systemClock } from "../shell/clock.ts";
 import { retryable, terminal } from "../shell/faults.ts";
-import type { Bucket, BucketEntry, BucketName, Bus, BusStatus, StoredMessage } from "./bus.ts";
+import type { Bucket, BucketEntry, Bus, BusStatus, StoredMessage } from "./bus.ts";
 import { createMemoryDurable, type MemoryDurable } from "./memory-durable.ts";
 import { followMemory, type MemoryFollower } from "./memory-follow.ts";
 import { createMemoryStream, type MemoryStream, type MemoryStreamShape } from "./memory-stream.ts";
-import { BUCKET_NAMES, LOCAL_MAX_BYTES, type StreamName, topology } from "./streams.ts";
+import { BUCKET_NAMES, type BucketName, LOCAL_MAX_BYTES, type StreamName, topology } from "./streams.ts";
 import { matches, matchesAny } from "./subject-match.ts";
 
 export interface MemoryBusOptions {

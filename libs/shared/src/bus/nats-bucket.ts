@@ -7,11 +7,12 @@
 import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
 import { nuid } from "@nats-io/nats-core";
 import { faultCode, terminal } from "../shell/faults.ts";
-import type { Bucket, BucketEntry, BucketName, Follower } from "./bus.ts";
+import type { Bucket, BucketEntry, Follower } from "./bus.ts";
 import { busFault } from "./nats-fault.ts";
 import type { FollowRequest } from "./nats-follow.ts";
 import { parseBrokerTime } from "./nats-message.ts";
 import type { PipelinedPublisher } from "./publisher.ts";
+import type { BucketName } from "./streams.ts";
 
 export interface BucketContext {
   readonly manager: JetStreamManager;

@@ -9,13 +9,14 @@ import { credsAuthenticator, type NatsConnection, nanos, type TlsOptions } from 
 import { connect } from "@nats-io/transport-node";
 import { type Clock, systemClock } from "../shell/clock.ts";
 import { retryable, terminal } from "../shell/faults.ts";
-import type { Bucket, BucketName, Bus, BusStatus } from "./bus.ts";
+import type { Bucket, Bus, BusStatus } from "./bus.ts";
 import { type BucketContext, openBucket } from "./nats-bucket.ts";
 import { busFault } from "./nats-fault.ts";
 import { type FollowContext, followStream } from "./nats-follow.ts";
 import { fromDirectRead, parseBrokerTime } from "./nats-message.ts";
 import { takeFrom } from "./nats-take.ts";
 import { createPublisher, type PublisherOptions } from "./publisher.ts";
+import type { BucketName } from "./streams.ts";
 
 export interface NatsOptions {
   /** `nats://host:port` or `tls://host:port`; several for a cluster. */

@@ -4,12 +4,12 @@
  * Nothing here talks to a broker; `streams-apply.ts` reads, compares and applies. Nothing here needs more than nats-server 2.9.
  */
 import { demandSubject, subjectFilters } from "../contract/subjects.ts";
-import type { BucketName } from "./bus.ts";
 
 export const STREAM_NAMES = ["INPUTS", "VERDICTS", "INCIDENTS", "DIGESTS", "RECEIPTS", "DEMAND", "DEAD"] as const;
 export type StreamName = (typeof STREAM_NAMES)[number];
 
-export const BUCKET_NAMES = ["checkpoint", "lane", "lease", "token"] as const satisfies readonly BucketName[];
+export const BUCKET_NAMES = ["checkpoint", "lane", "lease", "token"] as const;
+export type BucketName = (typeof BUCKET_NAMES)[number];
 
 /** What a stream is on the broker. Durations in milliseconds, sizes in bytes; 0 milliseconds and -1 bytes mean "no limit", as JetStream has it. */
 export interface StreamShape {
