@@ -168,6 +168,21 @@ describe("the regression's baseline", () => {
       assert.deepEqual(codes(reference, 3), ["p99_regression"]);
   });
 
+  it("is kept by the numbers of its windows, so that the next window need not read them again", () => {
+    const numbers = Array.from({ length: 30 }, (_, k) => 40 + k);
+    // Stable's p99 jumps in the 20th window: all that was kept is read anew, once.
+    const outcomes = judgeRun(
+      numbers.map((index, k) => closed(index, [cell(canary), cell(mixed("stable", 9000, k < 20 ? 50 : 700, 1000, 20))])),
+    );
+    for (const [k, { memory }] of outcomes.entries()) {
+      const { windows } = memory.baseline as { windows: { index: number }[] };
+      assert.deepEqual(
+        windows.map(({ index }) => index),
+        numbers.slice(0, k + 1).slice(-11),
+      );
+    }
+  });
+
   it("where stable also runs elsewhere, the slower of the two", () => {
     assert.deepEqual(codes(before("", 150), 3, ["az-a", "az-b"]), []);
     assert.deepEqual(codes(before("", 20), 3, ["az-a", "az-b"]), ["p99_regression"]);

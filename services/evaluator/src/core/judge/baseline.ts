@@ -1,6 +1,7 @@
 /**
  * Latencies of stable over the last 12 windows, by AZ: what the regression threshold is made of. Of each window only a band around the
- * p99s and their thresholds is kept, for nothing outside is asked while those stay put.
+ * p99s and their thresholds is kept, for nothing outside is asked while those stay put. When one of them leaves the band, the windows
+ * themselves are read again, and another band is kept.
  */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
@@ -10,7 +11,7 @@ import { LONGEST } from "./rule.ts";
 import type { AzTally } from "./tally.ts";
 import { tallyWindow } from "./tally.ts";
 
-/** Stable's latencies by AZ, all in one band. The p99 of each AZ and its threshold lie in it. */
+/** Stable's latencies by AZ, all in one band. The p99 of each AZ and its threshold lie in it, so those of several AZs together do. */
 export interface Baseline extends Band {
   readonly byAz: ReadonlyMap<string, Tail>;
   /** What it is the sum of, oldest first. */
@@ -65,33 +66,24 @@ export function continued(kept: BaselineMemory, index: number, added: Iterable<[
 
 /** The baseline of `windows` from the windows themselves, every bucket of it. */
 export function baselineOf(windows: readonly ClosedWindow[], traffic: Policy["traffic"]): Baseline {
-  return builtFrom(
-    windows.map(
-      (window) => tallyWindow(window, traffic, "canary").azs,
-      windows.map(({ window }) => window.index),
-    ),
-  );
+  return builtFrom(windows.map((closed) => ({ index: closed.window.index, azs: tallyWindow(closed, traffic, "canary").azs })));
 }
 
-/** @param windows what is compared with, window by window. */
-export function builtFrom(
-  windows: readonly (readonly AzTally[])[],
-  indexes: readonly number[] = windows.map((_, k) => k),
-): Baseline {
-  const band = coarser(EVERYTHING, commonScale(windows.flat().flatMap(({ compared }) => compared.latency)));
+/** The same from tallied windows, oldest first: the latencies of the slice that is compared with. */
+export function builtFrom(windows: readonly { readonly index: number; readonly azs: readonly AzTally[] }[]): Baseline {
+  const compared = windows.flatMap(({ azs }) => azs.flatMap((az) => az.compared.latency));
+  const band = coarser(EVERYTHING, commonScale(compared));
+  const tailsOf = (azs: readonly AzTally[]) =>
+    azs
+      .filter(({ compared }) => compared.timed > 0)
+      .map(({ az, compared }): [string, Tail] => [az, tailOf(compared.latency, band)]);
   return sumOf(
     band,
-    windows.map((azs, k) =>
-      stableWindow(
-        indexes[k]!,
-        azs.filter(({ compared }) => compared.timed > 0).map(({ az, compared }) => [az, tailOf(compared.latency, band)]),
-        band,
-      ),
-    ),
+    windows.map(({ index, azs }) => stableWindow(index, tailsOf(azs), band)),
   );
 }
 
-/** What to keep for the next window, which will be the twelfth at most. */
+/** What to keep for the next window: eleven windows at most, for with that one they are twelve. */
 export function keepBaseline(baseline: Baseline, ratio: number): BaselineMemory {
   const band = bandToKeep(baseline, ratio);
   const { scale, low, high } = band;

@@ -1,6 +1,8 @@
 /**
  * Latency histograms as the judge reads them: from their slow end. Everything that is judged (a 99th percentile, how many requests
  * are slower than a limit) lies there, so a few buckets of a thousand are looked at. The answers are those of `histogram.ts`.
+ *
+ * What is read is added up in a *tail*: for each bucket of a *band*, how many observations lie in it or in slower ones.
  */
 import type { LatencySparse } from "@aviary/shared/histogram.ts";
 import { DEFAULT_SCALE } from "@aviary/shared/histogram.ts";
@@ -25,7 +27,7 @@ export function firstAbove(limitMs: number, scale: number): number {
   return estimateOf(index, scale) <= limitMs ? index + 1 : index;
 }
 
-/** A limit in milliseconds, as a function from scale to the first bucket that counts as slower. */
+/** `firstAbove` for one limit: a function of the scale that works each answer out once. */
 export function limitOf(limitMs: number): (scale: number) => number {
   const known: number[] = [];
   return (scale) => (known[scale] ??= firstAbove(limitMs, scale));
@@ -44,16 +46,17 @@ export function countAbove(parts: readonly Part[], limit: (scale: number) => num
   return sum;
 }
 
-/** A stretch of buckets, the last one included, outside of which nothing single is asked. */
+/** Some neighbouring buckets, `low` to `high`, both included: no question is about a single bucket outside of them. */
 export interface Band {
   readonly scale: number;
   readonly low: number;
   readonly high: number;
 }
 
+/** Every bucket of the usual scale, and one beyond, which is empty: the first that is slower than any limit. */
 export const EVERYTHING: Band = { scale: DEFAULT_SCALE, low: minIndex(DEFAULT_SCALE), high: maxIndex(DEFAULT_SCALE) + 1 };
 
-/** The same stretch in a coarser scale. */
+/** The same buckets in a scale that is as coarse or coarser. */
 export function coarser({ scale, low, high }: Band, to: number): Band {
   return { scale: to, low: low >> (scale - to), high: high >> (scale - to) };
 }
@@ -69,7 +72,7 @@ export interface Tail extends Band {
   readonly above: readonly number[];
 }
 
-/** For one call at a time: numbers are added up here in half the time that a new array would take. */
+/** Scratch of `tailOf`, which clears it first: numbers are added up here in half the time that a new array would take. */
 const counts = new Float64Array(EVERYTHING.high - EVERYTHING.low + 1);
 
 /** @param band its scale is that of every part, or a coarser one. */

@@ -75,7 +75,7 @@ function isUsable(value: number | undefined, least: number): value is number {
 /** The figures of one view. The regression is counted against the threshold of the newest 12 windows, as at the run's start. */
 function learn(tallies: readonly WindowTally[], name: string, policy: Policy): Record<string, number> {
   const views = tallies.map(({ azs }) => azs.filter(({ az }) => name === WHOLE || az === name));
-  const latest = builtFrom(views.slice(-LONGEST).map((azs) => azs.map(swapped)));
+  const latest = builtFrom(views.slice(-LONGEST).map((azs, index) => ({ index, azs: azs.map(swapped) })));
   const ratio = policy.thresholds.maxP99RegressionRatio;
   const threshold = thresholdOf(latest, latest.byAz.keys(), ratio, Math.min(views.length, LONGEST));
   const parts = views.flat().flatMap(({ judged, compared }) => [...judged.latency, ...compared.latency]);

@@ -14,8 +14,9 @@ export interface Tally {
   errors: number;
   /** Latencies seen; a source may have fewer of them than requests. */
   timed: number;
-  /** The same by slot, for the slice that is judged; empty for the other one. */
+  /** Requests, errors and latencies by slot, for the slice that is judged; empty for the other one. */
   readonly slots: readonly SlotTally[];
+  /** The histograms that hold the latencies, one for each slot and source. */
   readonly latency: Part[];
   /** False when some of its traffic is known by window only. */
   slotted: boolean;
@@ -49,21 +50,17 @@ const OTHERS = "others";
 const MOST = 2 ** 31 - 1;
 
 /** Does the policy's `traffic` take this source? `both` adds real and synthetic requests up; otherwise they are never mixed. */
-export function takesSource(traffic: Policy["traffic"], source: WindowSummary["source"]): boolean {
+function takesSource(traffic: Policy["traffic"], source: WindowSummary["source"]): boolean {
   if (traffic === "both") return true;
   return (source === "synthetic") === (traffic === "synthetic");
 }
 
-/**
- * @param judged the slice that is judged; the other one is what it is compared with.
- * @param only   read this slice and leave the other one empty; for a window that is known to be readable.
- */
-export function tallyWindow(window: ClosedWindow, traffic: Policy["traffic"], judged: SliceName, only?: SliceName): WindowTally {
+/** @param judged the slice that is judged; the other one is what it is compared with. */
+export function tallyWindow(window: ClosedWindow, traffic: Policy["traffic"], judged: SliceName): WindowTally {
   const cells = window.cells.filter((cell) => takesSource(traffic, cell.source));
   const named = new Set([...new Set(cells.map((cell) => cell.az))].sort().slice(0, MAX_AZ_VIEWS));
   const byAz = new Map<string, AzTally>();
   for (const cell of cells) {
-    if (only !== undefined && cell.slice !== only) continue;
     const name = named.has(cell.az) ? cell.az : OTHERS;
     const az = byAz.get(name) ?? { az: name, judged: emptyTally(SLOTS), compared: emptyTally(0) };
     byAz.set(name, az);
