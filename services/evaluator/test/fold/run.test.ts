@@ -153,6 +153,35 @@ test("no state waits for somebody: pending, active and failed runs expire, with 
   }
 });
 
+test("a run that is over before a window has closed judges nothing: never a pass, and the next run does not know of it", () => {
+  const ends = {
+    passed: { verb: "end", caller: "rollouts", result: "succeeded", revision: "v2" },
+    aborted: { verb: "abort", caller: "operator", reason: "never mind" },
+    superseded: { verb: "announce", caller: "rollouts", revision: "v3" },
+  } as const;
+  for (const [state, ending] of Object.entries(ends)) {
+    const fleet = createSimulatedFleet();
+    fleet.advance(60);
+    // Both are stored in the same millisecond: the run has no length at all.
+    fleet.say({ verb: "announce", caller: "rollouts", revision: "v2" });
+    fleet.say(ending);
+    if (state !== "superseded") {
+      fleet.advance(10);
+      assert.equal(last(fleet).run?.state, state);
+      fleet.say({ verb: "announce", caller: "rollouts", revision: "v3" });
+    }
+    fleet.advance(120);
+    const { verdicts } = foldFleet(fleet);
+    const of = (revision: string) => verdicts.filter(({ body }) => body.run?.controller_revision === revision);
+    assert.ok(of("v2").length > 0, story(verdicts).join("\n"));
+    for (const { body } of of("v2"))
+      assert.deepEqual([body.verdict, body.run?.promotable, body.judge.luck], ["hold", false, null], story(verdicts).join("\n"));
+    const judged = of("v3").filter(({ body }) => body.window !== null);
+    assert.equal(judged[0]?.body.window?.index, 0, "its windows are counted from its own start");
+    assert.equal(last(fleet).verdict, "pass", story(verdicts).join("\n"));
+  }
+});
+
 test("an operator can abort, clear, pause and put into maintenance", () => {
   const fleet = createSimulatedFleet();
   fleet.advance(30);

@@ -1,7 +1,12 @@
 /** The edge cases of docs/judge.md, one test a row, and what happens to numbers that cannot be. */
 import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, it } from "node:test";
+import { policySchema } from "@aviary/shared/contract/policy.ts";
 import type { ClosedWindow, WindowSummary } from "@aviary/shared/contract/window.ts";
+import { ConfigError, loadYamlFile } from "@aviary/shared/shell/config.ts";
 import type { JudgeOutcome } from "../../src/core/judge/outcome.ts";
 import { canary, cell, closed, evenly, judgeRun, noise, oneBucket, POLICY, stable } from "./windows.ts";
 
@@ -263,5 +268,51 @@ describe("numbers that cannot be", () => {
     const [outcome] = judgeRun([before], { reference });
     assert.deepEqual(outcome!.noise, { rho: 0.00125, phi: 1, reference_windows: 48 });
     assert.equal(judgeRun([before], { reference: noise(1e-5) })[0]!.noise?.rho, 1e-5);
+  });
+});
+
+describe("policies", () => {
+  it("an impossible threshold is refused with the line, what was found and what is possible; all of them at once", async (t) => {
+    const directory = await mkdtemp(join(tmpdir(), "aviary-policy-"));
+    t.after(() => rm(directory, { recursive: true }));
+    const path = join(directory, "impossible.yaml");
+    const table: readonly (readonly [line: string, problem: string])[] = [
+      ["max5xxRate: 0", "found 0, expected at least 0.000001"],
+      ["max5xxRate: 1.5", "found 1.5, expected at most 0.5"],
+      ["max5xxRate: .nan", "found NaN, expected a number"],
+      ["max5xxRate: 0.5 %", 'found "0.5 %", expected a number'],
+      ["maxP99: 0ms", 'found "0ms", expected a duration from 1ms to 10m'],
+      ["maxP99RegressionRatio: 1", "found 1, expected at least 1.01"],
+      ["maxQueueDepth: 0", "found 0, expected at least 1"],
+      ["maxQueueDepth: 2.5", "found 2.5, expected a whole number"],
+    ];
+    const problems = async (lines: readonly string[]): Promise<string[]> => {
+      await writeFile(path, `thresholds:\n${lines.map((line) => `  ${line}\n`).join("")}`);
+      const refused = await loadYamlFile(path, policySchema).then(
+        () => assert.fail(`taken: ${lines.join(", ")}`),
+        (error: unknown) => error as Error,
+      );
+      assert.ok(refused instanceof ConfigError);
+      return refused.message.split("\n");
+    };
+    for (const [line, problem] of table)
+      assert.deepEqual(await problems([line]), [`${path}:2: thresholds.${line.split(":")[0]}: ${problem}`]);
+    assert.equal((await problems(["max5xxRate: 0", "maxP99: 0ms", "maxP99RegressionRatio: 1", "maxQueueDepth: 0"])).length, 4);
+  });
+
+  it("the outermost ceilings that a policy may have are judged like any other", () => {
+    const at = (max5xxRate: number, cell: WindowSummary) =>
+      judgeRun([closed(0, [cell]), closed(1, [cell])], {
+        hasStable: false,
+        policy: { ...POLICY, thresholds: { ...POLICY.thresholds, max5xxRate } },
+      });
+    const half = at(0.5, canary(30, 30));
+    assert.equal(verdicts(half), "hold fail", "eight times the ceiling cannot be");
+    assert.match(half[0]!.twoKey.reasons[0]?.text ?? "", /; one window alone never fails/);
+    assert.equal(verdicts(at(0.5, canary(63, 10))), "pass pass");
+    const millionth = at(0.000001, canary(300, 0));
+    assert.equal(verdicts(millionth), "hold hold");
+    assert.match(millionth[1]!.twoKey.reasons[0]?.text ?? "", /^600 requests, none failed; about 299,\d+ are needed/);
+    assert.equal(verdicts(at(0.000001, canary(5_000, 3))), "fail fail");
   });
 });

@@ -39,16 +39,19 @@ function failText(tried: Tried, rule: Rule, place: Place): string {
 }
 
 function suspiciousText(tried: Tried, rule: Rule, place: Place): string {
-  const alone =
-    tried.stretch.windows === 1 ? `; one window alone fails only from ${percent(Math.min(1, FAST * rule.ceiling))}` : null;
   return fit(
     `${counted(tried, rule, place)})`,
     `; luck explains this ${oneIn(tried.luck)}`,
     tried.bursts >= 2 ? `, for they come about ${Math.round(tried.bursts)} at once` : null,
-    alone,
+    tried.stretch.windows === 1 ? `; ${aloneText(rule.ceiling)}` : null,
     ": the next window decides",
     noiseClause(rule, place),
   );
+}
+
+/** From where on a single window fails; with a ceiling above an eighth there is no such rate. */
+export function aloneText(ceiling: number): string {
+  return FAST * ceiling > 1 ? "one window alone never fails" : `one window alone fails only from ${percent(FAST * ceiling)}`;
 }
 
 function environmentText({ stretch, whole }: Tried, rule: Rule, place: Place): string {
