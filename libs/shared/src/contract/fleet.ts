@@ -50,7 +50,7 @@ const lane = z
     pollingInterval: duration("1s", "10m").prefault("30s"),
     cooldown: duration("1s", "1h").prefault("120s"),
   })
-  .refine((value) => value.min <= value.stableMax, { error: "min must not be above stableMax" });
+  .refine((value) => value.min <= value.stableMax, { error: "expected at most what stableMax says", path: ["min"] });
 
 export const fleetFileSchema = z
   .strictObject({
@@ -67,7 +67,7 @@ export const fleetFileSchema = z
           context.addIssue({
             code: "custom",
             path: ["fleets", name, "gateways", index, "name"],
-            message: `gateway ${key} is listed twice`,
+            message: `expected another name: gateway ${key} is listed twice`,
           });
         }
         seen.add(key);
@@ -78,7 +78,7 @@ export const fleetFileSchema = z
         context.addIssue({
           code: "custom",
           path: ["canaries", name, "fleet"],
-          message: `no fleet is named ${JSON.stringify(entry.fleet)}`,
+          message: `expected the name of a fleet of this file: ${namesOf(file.fleets)}`,
         });
       }
       entry.lanes.forEach((laneName, index) => {
@@ -86,26 +86,36 @@ export const fleetFileSchema = z
           context.addIssue({
             code: "custom",
             path: ["canaries", name, "lanes", index],
-            message: `no lane is named ${JSON.stringify(laneName)}`,
+            message: `expected the name of a lane of this file: ${namesOf(file.lanes)}`,
           });
         }
       });
     }
     const owner = new Map<string, string>();
     for (const [name, entry] of Object.entries(file.canaries)) {
-      for (const laneName of entry.lanes) {
+      for (const [index, laneName] of entry.lanes.entries()) {
         const other = owner.get(laneName);
         if (other !== undefined) {
           context.addIssue({
             code: "custom",
-            path: ["canaries", name, "lanes"],
-            message: `lane ${laneName} already belongs to ${other}`,
+            path: ["canaries", name, "lanes", index],
+            message: `expected another lane: ${laneName} already belongs to ${other}`,
           });
         }
         owner.set(laneName, name);
       }
     }
   });
+
+const MAX_NAMES_SHOWN = 12;
+
+/** The keys of a mapping for a message, the first dozen of them. */
+function namesOf(mapping: Readonly<Record<string, unknown>>): string {
+  const names = Object.keys(mapping);
+  if (names.length === 0) return "there is none";
+  const more = names.length - MAX_NAMES_SHOWN;
+  return `${names.slice(0, MAX_NAMES_SHOWN).join(", ")}${more > 0 ? `, and ${more} more` : ""}`;
+}
 
 export type FleetFile = z.output<typeof fleetFileSchema>;
 export type GatewayEntry = FleetFile["fleets"][string]["gateways"][number];

@@ -5,7 +5,7 @@ import { duration } from "./units.ts";
 const ratio = (min: number, max: number) => z.number().min(min).max(max);
 const marks = z
   .strictObject({ yellow: ratio(0.01, 1), red: ratio(0.01, 1) })
-  .refine((tier) => tier.yellow < tier.red, { error: "yellow must be below red" });
+  .refine((tier) => tier.yellow < tier.red, { error: "expected less than red", path: ["yellow"] });
 
 const thresholds = z.strictObject({
   /** Ceiling of errors_5xx / requests, a fraction: 0.005 is 0.5 %. */

@@ -103,7 +103,15 @@ function describe(schema: z.core.$ZodType, value: unknown, issue: Issue): Findin
     const expected = [...new Set(branches.map((branch) => branch[0]?.message ?? "another shape"))].join(", or ");
     return [{ keys: issue.path, found: showAt(value, issue.path), expected }];
   }
-  return [{ keys: issue.path, found: showAt(value, issue.path), expected: expectedOf(issue.message) }];
+  const found = showAt(value, issue.path);
+  return [{ keys: issue.path, found, expected: `${expectedOf(issue.message)}${fractionHint(issue, found)}` }];
+}
+
+/** Somebody who writes `0.5%` for a number means a fraction; `found` is the value as shown. */
+function fractionHint(issue: Issue, found: string): string {
+  const percent =
+    issue.code === "invalid_type" && issue.expected === "number" ? /^"(\d+(?:\.\d+)?) ?%"$/.exec(found)?.[1] : undefined;
+  return percent === undefined ? "" : `, as a fraction: ${Number((Number(percent) / 100).toPrecision(6))}`;
 }
 
 /** A schema's own message may be a whole sentence, "expected …, found …"; the report has words for both already. */

@@ -178,7 +178,8 @@ function offsetOf(
   return offset;
 }
 
-function formatPath(keys: readonly PropertyKey[]): string {
+/** Keys as one text, as in `fleets.payments.gateways[0].az`. */
+export function formatPath(keys: readonly PropertyKey[]): string {
   return keys.map((key, index) => (typeof key === "number" ? `[${key}]` : `${index === 0 ? "" : "."}${String(key)}`)).join("");
 }
 

@@ -71,10 +71,35 @@ describe("a fleet and its policies", () => {
     );
   });
 
+  it("say what would be right where one part of the fleet file does not fit another", async () => {
+    const lanes = "lanes: { build: { az: az-a, slice: canary, min: 5, stableMax: 2 } }\n";
+    await write("aviary.yaml", `${FLEET.replace("fleet: payments,", "fleet: paymnts, lanes: [bild],")}${lanes}`);
+    await assert.rejects(load(), (error: Error) => {
+      assert.match(error.message, /yaml:9: lanes\.build\.min: found 5, expected at most what stableMax says/);
+      assert.match(error.message, /yaml:6: .*\.fleet: found "paymnts", expected the name of a fleet of this file: payments/);
+      assert.match(error.message, /yaml:6: .*\.lanes\[0\]: found "bild", expected the name of a lane of this file: build/);
+      return true;
+    });
+  });
+
+  it("tell how a percentage and a mark are written", async () => {
+    await write("policies/default.yaml", "thresholds: { max5xxRate: 0.5% }\ndisk: { 1TB: { yellow: 0.95, red: 0.9 } }\n");
+    await assert.rejects(load(), (error: Error) => {
+      assert.match(error.message, /max5xxRate: found "0\.5%", expected a number, as a fraction: 0\.005/);
+      assert.match(error.message, /disk\.1TB\.yellow: found 0\.95, expected less than red/);
+      return true;
+    });
+  });
+
   it("name a file that is not there", async () => {
     await rm(join(directory, "policies/strict.yaml"));
-    assert.deepEqual(await problems(), ["policies/strict.yaml  no such file"]);
+    const path = join(directory, "policies/strict.yaml");
+    assert.deepEqual(await problems(), [
+      `aviary.yaml canaries.prod/payments-gateway.policy "policies/strict.yaml" (no such file at ${path})`,
+    ]);
+    await assert.rejects(load(), /aviary\.yaml:6: /);
     await rm(join(directory, "aviary.yaml"));
     assert.deepEqual(await problems(), ["aviary.yaml  no such file"]);
+    await assert.rejects(load(), /AVIARY_FLEET_FILE/);
   });
 });
