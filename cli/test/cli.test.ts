@@ -1,11 +1,15 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { VERBS } from "../src/list.ts";
+import { withLocalFleet } from "../src/local-fleet.ts";
 
 const BIN = fileURLToPath(new URL("../bin/aviary.mjs", import.meta.url));
 const aviary = (...args: string[]) =>
@@ -67,6 +71,19 @@ test("an address that is none is told by its variable", () => {
 test("a shim that does not answer is one line and exit code 1", () => {
   const refused = aviary("status");
   assert.equal(refused.status, 1);
-  assert.match(refused.stderr, /127\.0\.0\.1:1/);
+  assert.match(refused.stderr, /127\.0\.0\.1:1.*AVIARY_URL says where the shim is/);
   assert.equal(refused.stderr.trim().split("\n").length, 1);
+});
+
+test("the local fleet is used as a whole or not at all", async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), "aviary-cli-"));
+  t.after(() => rm(directory, { recursive: true }));
+  const file = join(directory, "cli.json");
+  const fleet = { AVIARY_URL: "http://127.0.0.1:1", AVIARY_TOKEN: "local", AVIARY_NATS_URL: "nats://127.0.0.1:2" };
+  await writeFile(file, JSON.stringify(fleet));
+  assert.deepEqual(await withLocalFleet({}, file), { ...fleet, AVIARY_LOCAL_STREAMS: "1" });
+  assert.equal((await withLocalFleet({ AVIARY_TOKEN: "mine" }, file)).AVIARY_TOKEN, "mine");
+  for (const env of [{ AVIARY_URL: "https://canary.gw.example" }, { AVIARY_NATS_URL: "nats://nats.example" }])
+    assert.deepEqual(await withLocalFleet(env, file), env, "a command would go to two places");
+  assert.deepEqual(await withLocalFleet({}, join(directory, "none.json")), {});
 });

@@ -2,7 +2,7 @@
 
 import type { LaneRecord } from "@aviary/shared/contract/lane.ts";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
-import { terminal } from "@aviary/shared/shell/faults.ts";
+import { faultCode, terminal } from "@aviary/shared/shell/faults.ts";
 import { createHttpClient } from "@aviary/shared/shell/http-client.ts";
 import type { VerbIo } from "@aviary/shared/shell/verb.ts";
 
@@ -44,14 +44,18 @@ const MAX_BYTES = 4 * 1024 * 1024;
 export async function askShim<T>({ url, token }: Shim, path: string, signal: AbortSignal): Promise<T> {
   const client = createHttpClient({ loopback: true, allow: [new URL(url).hostname] });
   try {
-    const answer = await client.send({
-      url: `${url}${path}`,
-      headers: { authorization: `Bearer ${token}` },
-      timeoutMs: 5_000,
-      maxBytes: MAX_BYTES,
-      accept: () => true,
-      signal,
-    });
+    const answer = await client
+      .send({
+        url: `${url}${path}`,
+        headers: { authorization: `Bearer ${token}` },
+        timeoutMs: 5_000,
+        maxBytes: MAX_BYTES,
+        accept: () => true,
+        signal,
+      })
+      .catch((error: unknown) => {
+        throw terminal(faultCode(error), `${(error as Error).message}; AVIARY_URL says where the shim is`, error);
+      });
     const text = answer.body.toString();
     if (answer.status === 200) return JSON.parse(text) as T;
     const hint = answer.status === 401 ? "; AVIARY_TOKEN holds what was sent" : "";
