@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -9,7 +12,9 @@ import { LOCAL_MAX_BYTES } from "@aviary/shared/bus/streams.ts";
 import type { VerbIo } from "@aviary/shared/shell/verb.ts";
 import { aReason, aVerdict, type VerdictChange } from "@aviary/shared/testing/builders.ts";
 import type { CanaryView, Overview } from "../src/verbs/ask-shim.ts";
+import { recordVerb } from "../src/verbs/record.ts";
 import { replayVerb } from "../src/verbs/replay.ts";
+import { RUN_VERBS } from "../src/verbs/run.ts";
 import { statusVerb } from "../src/verbs/status.ts";
 import { STREAM_VERBS } from "../src/verbs/streams.ts";
 import { canaryLines } from "../src/verbs/table.ts";
@@ -99,4 +104,26 @@ test("replay names a recording that is not there", async () => {
   const { io, complained } = terminal({});
   assert.equal(await replayVerb.run(["/nowhere/case", "--fleet", FLEET_FILE], io), 1);
   assert.match(complained(), /^\/nowhere\/case: found nothing there, expected a recording or a case folder\n$/);
+});
+
+test("record writes over nothing", async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), "aviary-record-"));
+  t.after(() => rm(directory, { recursive: true }));
+  const kept = join(directory, "note.md");
+  await writeFile(kept, "an older case");
+  const { io, complained } = terminal({});
+  const into = (out: string): Promise<number> =>
+    recordVerb.run(["--since", "1h", "--out", out, "--note", "x", "--fleet", FLEET_FILE], io);
+  assert.equal(await into(directory), 2);
+  assert.match(complained(), /there is something in this folder already; name a new one/);
+  assert.equal(await into(kept), 2);
+  assert.match(complained(), /there is a file in the way/);
+});
+
+test("maintenance of a gateway that does not exist is refused, with those that do", async () => {
+  const verb = RUN_VERBS.find(({ name }) => name === "run maintenance")!;
+  const { io, complained } = terminal({});
+  const args = ["prod/payments-gateway", "--gateway", "mac-z9", "--reason", "disk swap", "--fleet", FLEET_FILE];
+  assert.equal(await verb.run(args, io), 1);
+  assert.match(complained(), /has no gateway mac-z9 in payments: mac-a1, mac-a2, mac-b1/);
 });

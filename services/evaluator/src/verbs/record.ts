@@ -1,5 +1,5 @@
 /** `aviary record`: saves a stretch of production as a case folder that `aviary replay` and the tests judge again. */
-import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
@@ -32,6 +32,7 @@ export const recordVerb: Verb = {
       const { since, out, note } = values;
       if (since === undefined || out === undefined || note === undefined || note.trim() === "")
         throw terminal("usage", "record needs --since, --out and --note: a case without a reason is not kept");
+      await refuseUnlessNew(out);
       const { setup, path } = await openSetup(values.fleet, io);
       const fromMs = systemClock.now() - durationArg("since", since);
       const bus = await openBus(io);
@@ -76,6 +77,15 @@ export const recordVerb: Verb = {
       }
     }),
 };
+
+/** A case that is there already is never written over, and two are never mixed. @throws Terminal `usage` */
+async function refuseUnlessNew(out: string): Promise<void> {
+  const names = await readdir(out).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return [];
+    throw terminal("usage", `--out ${out}: ${error.code === "ENOTDIR" ? "there is a file in the way" : error.message}`, error);
+  });
+  if (names.length > 0) throw terminal("usage", `--out ${out}: there is something in this folder already; name a new one`);
+}
 
 /** The fleet file and the policies that it names, at the same places beside each other. */
 async function copyPolicies(fleetPath: string, out: string): Promise<void> {

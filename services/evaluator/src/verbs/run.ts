@@ -153,6 +153,11 @@ async function say(canary: CanaryRef, content: ControlContent, fleetFile: string
   const known = setup.canaries.get(canaryKey(canary));
   if (known === undefined)
     throw terminal("unknown_canary", `${path} has no canary ${canaryKey(canary)}: ${[...setup.canaries.keys()].join(", ")}`);
+  if (content.verb === "maintenance" && content.gateway !== undefined) {
+    const names = known.gateways.flatMap((key) => setup.gateways.get(key)?.name ?? []);
+    if (!names.includes(content.gateway))
+      throw terminal("unknown_gateway", `${path} has no gateway ${content.gateway} in ${known.fleet}: ${names.join(", ")}`);
+  }
   const bus = await openBus(io);
   try {
     const at = isoTime(systemClock.now());
