@@ -151,6 +151,7 @@ describe("the page", () => {
     const [, held] = /<script type="application\/json" id="first">(.*?)<\/script>/s.exec(text) ?? [];
     const [canary] = JSON.parse(held ?? "") as { verdict: string; reasons: { text: string }[]; lanes: object[] }[];
     assert.deepEqual([canary?.verdict, canary?.reasons[0]?.text, canary?.lanes.length], ["fail", reason.text, 1]);
+    assert.ok(text.includes("every condition holds"), "a pass has no reasons, and says so");
     assert.equal(text.split("</script>").length, 3, "two elements of the page's own, no more");
   });
 });

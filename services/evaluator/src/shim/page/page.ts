@@ -13,6 +13,7 @@ article h2 { font-size: 1.1rem; margin: 0 0 .3rem; display: flex; gap: .8rem; al
 .note { color: var(--dim); font-weight: 400; font-size: .9rem; }
 dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: .2rem 1rem; margin: .6rem 0; } dt { color: var(--dim); font-size: .8rem; } dd { margin: 0; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 ul { margin: .3rem 0; padding-left: 1.2rem; } code { font: .9em ui-monospace, monospace; } .warnings { color: var(--dim); }
+main.old { opacity: .45; filter: grayscale(1); }
 `;
 
 const SCRIPT = `
@@ -35,11 +36,14 @@ function render(v) {
   const head = el("h2");
   head.append(el("span", "", key), el("span", "verdict", v.verdict));
   if (v.stale) head.append(el("span", "note", "stale: no evaluator"));
-  if (v.degraded) head.append(el("span", "note", "do not widen"));
-  card.append(head, reasons(v.reasons, ""));
+  const over = v.run && v.run.state === "failed" && !v.run.canary_active;
+  if (v.degraded) head.append(el("span", "note", v.verdict !== "fail" ? "do not widen" : over ? "over: a new revision opens a new run" : "roll back"));
+  card.append(head);
+  if (v.reasons.length) card.append(reasons(v.reasons, ""));
+  else card.append(el("div", "note", "every condition holds, and nothing speaks against the canary"));
   const facts = el("dl");
   const run = v.run;
-  fact(facts, "run", run ? (run.state === "failed" && !run.canary_active ? "failed and over" : run.state) + (run.promotable ? ", promotable" : "") : "none");
+  fact(facts, "run", run ? (over ? "failed and over" : run.state) + (run.promotable ? ", promotable" : "") : "none");
   fact(facts, "revision", run ? (run.controller_revision || run.revision) : "–");
   fact(facts, "weight", run ? run.weight + " %" : "–");
   fact(facts, "window", v.window ? "#" + v.window.index + ", to " + time(v.window.end) : "–");
@@ -63,8 +67,9 @@ for (const canary of first) render(canary);
 if (first.length === 0) main.append(el("p", "note", "This token sees no canary."));
 const source = new EventSource("api/v1/stream");
 source.addEventListener("verdict", (event) => render(JSON.parse(event.data)));
-source.addEventListener("open", () => { link.textContent = "live"; });
-source.addEventListener("error", () => { link.textContent = "disconnected, trying again"; });
+const connected = (yes) => { link.textContent = yes ? "live" : "disconnected, trying again: what you see is old"; main.classList.toggle("old", !yes); };
+source.addEventListener("open", () => connected(true));
+source.addEventListener("error", () => connected(false));
 `;
 
 const HEAD = `<!doctype html>
