@@ -12,7 +12,7 @@ function toldOf(spoil: (fleet: ReturnType<typeof createSimulatedFleet>) => void,
   fleet.advance(seconds);
   const { verdicts } = foldFleet(fleet);
   const record = verdicts.at(-1)!;
-  return { record, text: explanation(record, verdicts, fleet.setup).join("\n") };
+  return { record, verdicts, setup: fleet.setup, text: explanation(record, verdicts, fleet.setup).join("\n") };
 }
 
 test("a hold is explained key by key, with the figures of the verdict itself", () => {
@@ -35,6 +35,48 @@ test("a fail is explained by a stretch whose four keys turned", () => {
   }, 65);
   assert.equal(record.body.verdict, "fail", text);
   assert.match(text, /all four keys turned: this stretch fails the run/);
+});
+
+test("slow requests are explained with the threshold and what it is made of, and both slices with their own figures", () => {
+  const { text } = toldOf((fleet) => {
+    for (const gateway of fleet.slice("canary")) gateway.latencyMs = 60;
+  }, 70);
+  assert.match(text, /canary: 600 requests, 0 failed \(0 %\), p99 60\.\d ms; stable: 600 requests, 0 failed \(0 %\), p99 40 ms/);
+  assert.match(text, /threshold +1\.15 x stable's p99 of 40 ms over 9 windows; of its 5,400 requests 0 were slower/);
+  assert.match(
+    text,
+    /steady key +turned: without its worst window 200 of 4,000 \(5 %\), luck explains that once in [\d,]+ times; a fail asks for 0\.8 %/,
+  );
+});
+
+test("where stable suffers as well, its rate and what the canary is compared with are told", () => {
+  const { record, text } = toldOf((fleet) => {
+    for (const gateway of fleet.gateways) gateway.errors = 10;
+  }, 70);
+  assert.equal(record.body.verdict, "hold", text);
+  assert.match(
+    text,
+    /environment key not turned: at stable's rate \(10 %\) 60 of 600 would be expected, there were 60; no more than twice that, a fail asks for once in 20 times/,
+  );
+  assert.match(text, /stable explains it, this stretch holds the run/);
+});
+
+test("a verdict is explained under the policy that it was given under, whatever the file says today", () => {
+  const { record, verdicts, text } = toldOf((fleet) => {
+    for (const gateway of fleet.slice("canary")) gateway.errors = 2;
+  }, 70);
+  const today = { mode: "literal", evidence: "strict", thresholds: { max5xxRate: 0.2, maxP99: "30ms" } } as const;
+  const { setup } = createSimulatedFleet({ policy: today, azs: ["az-a"] });
+  assert.equal(explanation(record, verdicts, setup).join("\n"), text);
+});
+
+test("figures that the records do not give back as they were are owned up to", () => {
+  const { record, verdicts, setup, text } = toldOf((fleet) => {
+    for (const gateway of fleet.slice("canary")) gateway.errors = 1;
+  }, 70);
+  assert.doesNotMatch(text, /Not all as it was judged then/);
+  const left = verdicts.slice(verdicts.findLastIndex(({ body }) => body.window?.index !== record.body.window?.index) + 1);
+  assert.match(explanation(record, left, setup).join("\n"), /Not all as it was judged then/);
 });
 
 test("a pass says what is ruled out, a window without requests says that nothing was judged", () => {

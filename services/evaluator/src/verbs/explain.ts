@@ -1,13 +1,15 @@
 /** `aviary explain <verdict-id>`: every number behind a verdict, in words. */
 import { parseArgs } from "node:util";
+import type { Policy } from "@aviary/shared/contract/policy.ts";
 import { REASONS } from "@aviary/shared/contract/reasons.ts";
-import type { VerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import type { VerdictBody, VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import { terminal } from "@aviary/shared/shell/faults.ts";
 import type { Verb, VerbIo } from "@aviary/shared/shell/verb.ts";
 import { explainJudgement } from "../core/judge/explain.ts";
 import { judge } from "../core/judge/judge.ts";
 import type { JudgeMemory } from "../core/judge/outcome.ts";
+import { grouped, milliseconds, percent } from "../core/judge/words.ts";
 import { JUDGED_WINDOWS } from "../core/judging.ts";
 import type { Setup } from "../core/setup.ts";
 import { verdictLine } from "../recording/story.ts";
@@ -52,37 +54,84 @@ async function readRecords(io: VerbIo): Promise<VerdictRecord[]> {
 
 /** The verdict, its reasons, its conditions, and the judgement of its window, learned again from the records of its run. */
 export function explanation(record: VerdictRecord, records: readonly VerdictRecord[], setup: Setup): string[] {
-  const { body, evidence } = record;
+  return [...reasonLines(record.body), "", ...factLines(record), "", ...judgementLines(record, records, setup)];
+}
+
+function reasonLines(body: VerdictBody): string[] {
   const lines = [verdictLine(body), ""];
   if (body.reasons.length === 0) lines.push("Every condition holds, and the judge has nothing against the canary.");
   for (const reason of body.reasons) lines.push(`${reason.code}: ${reason.text}`, `    ${REASONS[reason.code].meaning}`);
   if (body.reasons_more) lines.push(`and ${body.reasons_more} more reasons`);
   for (const warning of body.warnings) lines.push(`(warning) ${warning.code}: ${warning.text}`);
-  const { gateway, judge: said } = body;
-  lines.push(
-    "",
+  return lines;
+}
+
+/** What the verdict itself says of the gateways, the run, the queue, both rules and its window. */
+function factLines({ body, evidence: { closed } }: VerdictRecord): string[] {
+  const { gateway, judge: said, run, thresholds, canary, stable } = body;
+  const lines = [
     `gateways: ${gateway.fresh} of ${gateway.expected} fresh; process ${ok(gateway.process_ok)}, worker ${ok(gateway.worker_reachable)}, dependencies ${ok(gateway.deps_ok)}, disk ${ok(gateway.disk_ok)}, Doctor ${ok(gateway.doctor_ok)}`,
-  );
+  ];
+  if (run !== null)
+    lines.push(
+      `run ${run.id}: ${run.state}, weight ${run.weight} %, windows passed in a row: ${said.consecutive_pass}, ${run.promotable ? "promotable" : "not promotable"}`,
+    );
+  if (gateway.queue_depth !== null)
+    lines.push(`queue: ${grouped(gateway.queue_depth)} jobs wait, at most ${grouped(thresholds.max_queue_depth)} may`);
   lines.push(
-    `literal rule: ${said.literal} (${said.consecutive_over} windows over in a row); two-key rule: ${said.two_key}; in force: ${said.mode}, evidence ${said.evidence}, traffic ${said.traffic}`,
+    `literal rule: ${said.literal} (windows over in a row: ${said.consecutive_over}); two-key rule: ${said.two_key}; in force: ${said.mode}, evidence ${said.evidence}, traffic ${said.traffic}`,
   );
-  const closed = evidence.closed;
-  if (closed === null) return [...lines, "", "No window had closed: no traffic was judged."];
+  if (closed === null) return lines;
+  const { index, start, end, weight } = closed.window;
   lines.push(
-    `window ${closed.window.index}: ${closed.window.start} to ${closed.window.end}, weight ${closed.window.weight} %, ${closed.complete ? "complete" : "incomplete"}, ${closed.late} late signals`,
+    `window ${index}: ${start} to ${end}, weight ${weight} %, ${closed.complete ? "complete" : "incomplete"}, ${closed.late} late signals`,
+    ...closed.gaps.map((gap) => `    ${gap}`),
+    `    canary: ${sliceText(canary)}; stable: ${stable === null ? "none" : sliceText(stable)}`,
   );
-  for (const gap of closed.gaps) lines.push(`    ${gap}`);
-  const policy = setup.canaries.get(`${body.subject.namespace}/${body.subject.name}`)?.policy;
-  if (policy === undefined || body.run === null) return lines;
+  return lines;
+}
+
+function judgementLines(record: VerdictRecord, records: readonly VerdictRecord[], setup: Setup): string[] {
+  const { body, evidence } = record;
+  if (evidence.closed === null) return ["No window had closed: no traffic was judged."];
+  if (body.run === null) return ["There was no run: no traffic was judged."];
+  const today = setup.canaries.get(`${body.subject.namespace}/${body.subject.name}`)?.policy;
+  if (today === undefined) return ["This canary is not in the fleet file any more: how it was judged cannot be told."];
   const windows = judgedWindows(record, records);
-  const last = windows.at(-1);
-  if (last === undefined) return [...lines, "", "The run was not active in this window: no traffic was judged."];
+  if (windows.length === 0) return ["The run was not active in this window: no traffic was judged."];
+  const policy = policyOfThen(today, body);
   let memory: JudgeMemory | null = null;
-  const hasStable = body.stable !== null;
-  const run = (judged: number) => ({ judged, memory, reference: evidence.reference, hasStable });
+  const run = (judged: number) => ({ judged, memory, reference: evidence.reference, hasStable: body.stable !== null });
   const upTo = (count: number): ClosedWindow[] => windows.slice(Math.max(0, count - JUDGED_WINDOWS), count);
   for (let count = 1; count < windows.length; count++) memory = judge(upTo(count), policy, run(count - 1)).memory;
-  return [...lines, "", ...explainJudgement(upTo(windows.length), policy, run(windows.length - 1))];
+  const judged = [upTo(windows.length), policy, run(windows.length - 1)] as const;
+  // A run's first record is of its opening, and every window gives another.
+  const first = records.find((one) => one.body.run?.id === body.run!.id)!;
+  const isWhole = Date.parse(first.body.at) <= Date.parse(body.run.since) + policy.windowMs;
+  const isSame = body.judge.luck === null || body.judge.luck === judge(...judged).luck;
+  const caution = "Not all as it was judged then: earlier records of the run are gone, or the histograms in them are coarser.";
+  return [...(isWhole && isSame ? [] : [caution, ""]), ...explainJudgement(...judged)];
+}
+
+function sliceText({ requests, errors_5xx, "5xx_rate": rate, p99_ms }: VerdictBody["canary"]): string {
+  const failed = rate === null ? "" : `, ${grouped(errors_5xx)} failed (${percent(rate)})`;
+  return `${grouped(requests)} requests${failed}${p99_ms === null ? "" : `, p99 ${milliseconds(p99_ms)}`}`;
+}
+
+/** The policy that the verdict was given under, whatever the file says today: as far as the judge reads it, a verdict tells. */
+function policyOfThen(today: Policy, { judge: { evidence, traffic, mode }, thresholds }: VerdictBody): Policy {
+  return {
+    ...today,
+    mode,
+    evidence,
+    traffic,
+    thresholds: {
+      max5xxRate: thresholds.max_5xx_rate,
+      maxP99Ms: thresholds.max_p99_ms,
+      maxP99RegressionRatio: thresholds.max_p99_regression_ratio,
+      maxQueueDepth: thresholds.max_queue_depth,
+    },
+  };
 }
 
 const ok = (good: boolean): string => (good ? "ok" : "NOT ok");

@@ -295,8 +295,11 @@ describe("policies", () => {
       assert.ok(refused instanceof ConfigError);
       return refused.message.split("\n");
     };
-    for (const [line, problem] of table)
-      assert.deepEqual(await problems([line]), [`${path}:2: thresholds.${line.split(":")[0]}: ${problem}`]);
+    for (const [line, problem] of table) {
+      const [first, ...others] = await problems([line]);
+      assert.ok(first?.startsWith(`${path}:2: thresholds.${line.split(":")[0]}: ${problem}`), first);
+      assert.deepEqual(others, []);
+    }
     assert.equal((await problems(["max5xxRate: 0", "maxP99: 0ms", "maxP99RegressionRatio: 1", "maxQueueDepth: 0"])).length, 4);
   });
 

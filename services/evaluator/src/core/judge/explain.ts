@@ -1,14 +1,18 @@
 /** Every number behind one judgement, in the order in which the rule asks: the four keys of each stretch, then the evidence. */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
+import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
+import type { Threshold } from "./baseline.ts";
 import type { Stretch } from "./counts.ts";
 import { EMPTY, withoutWorst, withWindow } from "./counts.ts";
 import { lookAt } from "./judge.ts";
-import { burstFactor, environmentKey, luckKey, luckOf, rateKey, steadyKey } from "./keys.ts";
+import { comparison, environmentKey, luckKey, luckOf, rateKey, steadyKey } from "./keys.ts";
+import { healthyShare } from "./measure.ts";
 import type { JudgedRun } from "./outcome.ts";
-import { FAST, HEALTHY, LEAST_BAD, METRICS, type Metric, PROMOTE, STEP, WHOLE } from "./rule.ts";
-import { cleanRequestsNeeded, evidenceOf, luckLevel } from "./scan.ts";
-import { type Found, findIn } from "./two-key.ts";
+import { HEALTHY, LEAST_BAD, LUCK_HOLD, LUCK_REST, METRICS, type Metric, PROMOTE, STEADY, STEP, WHOLE } from "./rule.ts";
+import { cleanRequestsNeeded, evidenceOf, luckLevel, type Tried, tryKeys } from "./scan.ts";
+import { aloneText } from "./sentences.ts";
+import { type Found, findIn, type TwoKeyInput } from "./two-key.ts";
 import { grouped, milliseconds, oneIn, percent, stretchWords } from "./words.ts";
 
 /** Explains the judgement of the last of `windows` by the two-key rule, line by line. The arguments are those of `judge`. */
@@ -23,22 +27,27 @@ export function explainJudgement(windows: readonly ClosedWindow[], policy: Polic
     for (const metric of METRICS) {
       const found = findIn(input, metric, view);
       if (found === null) continue;
-      lines.push(...explainMetric(found, input.t, metric), "");
+      lines.push(...explainMetric(found, metric, input), "");
     }
   }
   return lines;
 }
 
-function explainMetric(found: Found, t: number, metric: Metric): string[] {
+function explainMetric(found: Found, metric: Metric, { t, policy, reference }: TwoKeyInput): string[] {
   const { rule, place, judged } = found;
   const where = place.az === null ? "" : ` in ${place.az}`;
-  const learned =
-    place.referenceWindows > 0 ? `learned from ${place.referenceWindows} windows` : "assumed: there was no reference";
+  const { threshold } = judged.measured;
+  const regression = metric === "regression" && threshold !== null;
+  const healthy = regression ? healthyShare(threshold) : HEALTHY * rule.ceiling;
+  const learned = place.referenceWindows > 0 ? learnedFrom(place.referenceWindows, reference) : "assumed: there was no reference";
   const series = judged.view[metric];
   const lines = [
-    `${titleOf(metric, place.limitMs)}${where}: ${percent(rule.ceiling)} is the limit, a healthy canary has at most ${percent(HEALTHY * rule.ceiling)}`,
+    `${titleOf(metric, place.limitMs)}${where}: ${percent(rule.ceiling)} is the limit, a healthy canary has at most ${percent(healthy)}`,
+    ...(regression ? [`  threshold         ${thresholdText(threshold, policy)}`] : []),
     `  noise             rates vary by rho ${shortNumber(rule.noise.rho)}, bad requests come ${shortNumber(rule.noise.phi)} at once (${learned})`,
   ];
+  if (rule.baseline > 0)
+    lines.push(`                    stable's own share is known to within ${percent(Math.sqrt(rule.baseline))} of it`);
   for (const { stretch, whole } of told(found, t)) lines.push(...explainStretch(stretch, whole, found, t));
   if (place.az !== null) return lines;
   const evidence = evidenceOf(series, rule);
@@ -47,6 +56,17 @@ function explainMetric(found: Found, t: number, metric: Metric): string[] {
     `  for promotion     ${ruledOut(evidence.promote, PROMOTE, found)}${evidence.worse ? "; but clearly worse than stable" : ""}`,
   );
   return lines;
+}
+
+function learnedFrom(windows: number, reference: Reference | null): string {
+  const of = reference?.from === "same-gateways" ? "the same gateways before the run" : "stable";
+  return `learned from ${windows} windows of ${of}`;
+}
+
+function thresholdText({ limitMs, timed, above, windows }: Threshold, { thresholds }: Policy): string {
+  const ratio = thresholds.maxP99RegressionRatio;
+  const over = windows === 1 ? "one window" : `${windows} windows`;
+  return `${ratio} x stable's p99 of ${milliseconds(limitMs / ratio)} over ${over}; of its ${grouped(timed)} requests ${grouped(above)} were slower (${percent(above / timed)})`;
 }
 
 /** The last window, the stretch that decided, and the whole run; each once. */
@@ -67,43 +87,59 @@ function explainStretch(stretch: Stretch, whole: boolean, { rule, place }: Found
   const bad = place.limitMs === null ? "failed" : `took over ${milliseconds(place.limitMs)}`;
   const head = `  ${words}: ${grouped(stretch.x)} of ${grouped(stretch.n)} requests ${bad} (${percent(stretch.x / stretch.n)})`;
   if (!rateKey(stretch, ceiling)) return [head, `    rate key        not turned: below ${percent(ceiling)}`];
-  const bursts = burstFactor(stretch, noise);
-  const luck = luckOf(stretch, noise, bursts, baseline);
   const level = luckLevel(rule, t, whole);
+  const { luck, bursts, kind } = tryKeys(stretch, whole, level, rule);
   const few = stretch.x < LEAST_BAD ? `; fewer than ${LEAST_BAD} never fail` : "";
   const steady = steadyKey(stretch, noise, bursts, baseline, ceiling);
-  const stands = environmentKey(stretch, metric, ceiling);
-  const keys = [true, luckKey(stretch, luck, level), steady, stands];
   return [
     head,
     `    rate key        turned: reaches ${percent(ceiling)}`,
-    `    luck key        ${turned(keys[1]!)}: luck explains this ${oneIn(luck)}; a fail asks for ${oneIn(level)}${few}${bursts >= 2 ? `; counted as bursts of ${Math.round(bursts)}` : ""}`,
-    `    steady key      ${turned(steady)}: ${steadyText(stretch, ceiling)}`,
-    `    environment key ${turned(stands)}: ${environmentText(stretch)}`,
-    `    ${keys.every(Boolean) ? "all four keys turned: this stretch fails the run" : "not all keys turned: this stretch fails nothing"}`,
+    `    luck key        ${turned(luckKey(stretch, luck, level))}: luck explains this ${oneIn(luck)}; a fail asks for ${oneIn(level)}${few}${bursts >= 2 ? `; counted as bursts of ${Math.round(bursts)}` : ""}`,
+    `    steady key      ${turned(steady)}: ${steadyText(stretch, bursts, rule)}`,
+    `    environment key ${turned(environmentKey(stretch, metric, ceiling))}: ${environmentText(stretch, metric, ceiling)}`,
+    `    ${CONCLUSIONS[kind](rule.suspicion)}`,
   ];
 }
 
 const turned = (yes: boolean): string => (yes ? "turned" : "not turned");
 
-function steadyText(stretch: Stretch, ceiling: number): string {
-  if (stretch.windows === 1) return `one window alone fails only from ${percent(Math.min(1, FAST * ceiling))}`;
+/** What the keys make of a stretch together. */
+const CONCLUSIONS: Readonly<Record<Tried["kind"], (suspicion: number) => string>> = {
+  fail: () => "all four keys turned: this stretch fails the run",
+  environment: () => "not all keys turned: stable explains it, this stretch holds the run",
+  suspicious: (suspicion) =>
+    `not all keys turned: it fails nothing, but from ${oneIn(LUCK_HOLD * suspicion)} on a stretch holds the run`,
+  quiet: () => "not all keys turned: this stretch says nothing against the canary",
+};
+
+function steadyText(stretch: Stretch, bursts: number, { noise, baseline, ceiling }: Found["rule"]): string {
+  if (stretch.windows === 1) return aloneText(ceiling);
   const rest = withoutWorst(stretch);
-  return rest.n <= 0
-    ? "nothing is left without the worst window"
-    : `without its worst window ${grouped(rest.x)} of ${grouped(rest.n)} (${percent(rest.x / rest.n)})`;
+  if (rest.n <= 0) return "nothing is left without the worst window";
+  const left = `without its worst window ${grouped(rest.x)} of ${grouped(rest.n)} (${percent(rest.x / rest.n)})`;
+  const luck = rest.x > 0 ? `, luck explains that ${oneIn(luckOf(rest, noise, bursts, baseline))}` : "";
+  return `${left}${luck}; a fail asks for ${percent(STEADY * ceiling)} and ${oneIn(LUCK_REST)}`;
 }
 
-function environmentText(stretch: Stretch): string {
+function environmentText(stretch: Stretch, metric: Metric, ceiling: number): string {
   if (stretch.ne <= 0) return "there is no stable traffic to compare with";
-  return `at stable's rate ${shortNumber(stretch.e)} of ${grouped(stretch.ne)} would be expected, there were ${grouped(stretch.xe)}`;
+  const expected = `at stable's rate (${percent(stretch.e / stretch.ne)}) ${shortNumber(stretch.e)} of ${grouped(stretch.ne)} would be expected, there were ${grouped(stretch.xe)}`;
+  const asked = comparison(stretch, metric, ceiling);
+  if (asked === null) return `${expected}; so little on stable explains nothing`;
+  const { times, chance, most } = asked;
+  const figure =
+    chance === 1
+      ? `no more than ${times === 1 ? "that" : "twice that"}`
+      : `at ${times === 1 ? "that rate" : "twice that rate"} luck explains so many ${oneIn(chance)}`;
+  return `${expected}; ${figure}, a fail asks for ${oneIn(most)}`;
 }
 
 function ruledOut(yes: boolean, times: number, { rule, judged }: Found): string {
   const share = percent(times * rule.ceiling);
   if (yes) return `${share} (${times} x the limit) is ruled out at 95 %`;
-  const needed = cleanRequestsNeeded(judged.view[rule.metric].run, times, rule);
-  return `${share} (${times} x the limit) is not ruled out: that takes about ${grouped(needed)} requests without a bad one`;
+  const { run } = judged.view[rule.metric];
+  const needed = grouped(cleanRequestsNeeded(run, times, rule));
+  return `${share} (${times} x the limit) is not ruled out by ${grouped(run.n)} requests with ${grouped(run.x)} bad ones: about ${needed} without one would do`;
 }
 
 function titleOf(metric: Metric, limitMs: number | null): string {

@@ -24,7 +24,7 @@ export function burstFactor(s: Stretch, noise: Noise): number {
  * Probability that a healthy service shows this stretch or worse by luck.
  * @param baseline relative variance of the mean itself; 0 unless the mean was measured on stable.
  */
-export function luckOf(s: Stretch, noise: Noise, bursts: number, baseline: number): number {
+export function luckOf(s: Pick<Stretch, "n" | "x" | "mu" | "q">, noise: Noise, bursts: number, baseline: number): number {
   return luck(s.x, s.mu, (bursts - 1) / s.mu + (noise.rho * s.q) / (s.n * s.mu) + baseline);
 }
 
@@ -38,20 +38,35 @@ export function steadyKey(s: Stretch, noise: Noise, bursts: number, baseline: nu
   if (s.windows === 1) return compareRate(s.x, s.n, ceiling, FAST) >= 0;
   const rest = withoutWorst(s);
   if (rest.n <= 0 || rest.x <= 0 || compareRate(rest.x, rest.n, ceiling, STEADY) < 0) return false;
-  const c = (bursts - 1) / rest.mu + (noise.rho * rest.q) / (rest.n * rest.mu) + baseline;
-  return luck(rest.x, rest.mu, c) <= LUCK_REST;
+  return luckOf(rest, noise, bursts, baseline) <= LUCK_REST;
+}
+
+/** What is asked where stable suffers as well. */
+export interface Comparison {
+  /** The canary must be clearly worse than this many times stable. */
+  readonly times: 1 | 2;
+  /** Probability that chance makes so many bad requests of that; 1 when there are no more of them anyway. */
+  readonly chance: number;
+  /** The largest such probability with which the canary is clearly worse. */
+  readonly most: number;
 }
 
 /**
- * Environment key: true unless stable explains the stretch. Where stable suffers (70 % of the ceiling), the canary must be clearly
- * more than twice as bad; in a regression, clearly worse at all. Nothing bad on stable, or no stable: nothing to object to.
+ * Where stable suffers (70 % of the ceiling), the canary must be clearly more than twice as bad; in a regression, clearly worse at all.
+ * @returns null when there is nothing to compare with: nothing bad on stable, less than that, or no stable.
  */
-export function environmentKey(s: Stretch, metric: Metric, ceiling: number): boolean {
-  if (s.e <= 0) return true;
+export function comparison(s: Stretch, metric: Metric, ceiling: number): Comparison | null {
+  if (s.e <= 0) return null;
   const c = s.v / (s.e * s.e);
   // Up to the mean there is no excess, and no need for the figure: with a relative variance of at most 1 it is over a third.
   const excess = (times: number) => (c <= 1 && s.xe <= times * s.e ? 1 : tail(s.xe, times * s.e, c));
-  if (metric === "regression" && s.e < ceiling * s.ne) return excess(1) <= 0.001;
-  if (metric !== "regression" && s.e < 0.7 * ceiling * s.ne) return true;
-  return excess(2) <= 0.05;
+  if (metric === "regression" && s.e < ceiling * s.ne) return { times: 1, chance: excess(1), most: 0.001 };
+  if (metric !== "regression" && s.e < 0.7 * ceiling * s.ne) return null;
+  return { times: 2, chance: excess(2), most: 0.05 };
+}
+
+/** Environment key: true unless stable explains the stretch. */
+export function environmentKey(s: Stretch, metric: Metric, ceiling: number): boolean {
+  const asked = comparison(s, metric, ceiling);
+  return asked === null || asked.chance <= asked.most;
 }

@@ -54,9 +54,8 @@ export function measure(
 ): Measured {
   const regression = () => {
     if (threshold === null) return NOTHING;
-    const healthy = Math.max(SLOW_FLOOR, threshold.above / threshold.timed);
     const limit = limitOf(threshold.limitMs);
-    return countsOf(judged, all, healthy, (az) => slowIn(az, limit));
+    return countsOf(judged, all, healthyShare(threshold), (az) => slowIn(az, limit));
   };
   return {
     counts: {
@@ -66,6 +65,11 @@ export function measure(
     },
     threshold,
   };
+}
+
+/** Share of a healthy canary's requests that are slower than the threshold: as many as of stable's, or the least that is assumed. */
+export function healthyShare({ above, timed }: Threshold): number {
+  return Math.max(SLOW_FLOOR, above / timed);
 }
 
 function errorsIn({ judged, compared }: AzTally): AzCounts {

@@ -104,7 +104,8 @@ function stretches(series: Series, t: number, rule: Rule): Tried[] {
   return tried;
 }
 
-function tryKeys(stretch: Stretch, whole: boolean, level: number, rule: Rule): Tried {
+/** @param level how improbable the stretch must be to fail, as `luckLevel` gives it. */
+export function tryKeys(stretch: Stretch, whole: boolean, level: number, rule: Rule): Tried {
   const { noise, baseline, ceiling } = rule;
   const bursts = burstFactor(stretch, noise);
   const luck = luckOf(stretch, noise, bursts, baseline);
