@@ -84,8 +84,14 @@ export async function loadCollectorConfig(file: string): Promise<CollectorConfig
   const paths = [file, ...(await fragmentNames(directory)).map((name) => join(directory, name))];
   const results = await Promise.allSettled(paths.map((path) => readYamlFile(path)));
   const problems = results.flatMap((result) => (result.status === "rejected" ? problemsOf(result.reason) : []));
-  if (problems.length > 0) throw new ConfigError(problems);
+  if (problems.length > 0) throw new ConfigError(problems.map((problem) => withHint(problem, file)));
   return fromFiles(results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])));
+}
+
+/** Where the collector's own file cannot be read, the place is most likely the wrong one. */
+function withHint(problem: ConfigProblem, file: string): ConfigProblem {
+  if (problem.source !== file || problem.expected !== "a readable file") return problem;
+  return { ...problem, expected: "a readable collector file; AVIARY_COLLECTOR_FILE, or --config for a verb, says where it is" };
 }
 
 async function fragmentNames(directory: string): Promise<string[]> {

@@ -62,7 +62,10 @@ describe("reading", () => {
   });
 
   it("files that are broken or no mappings are named", async (test) => {
-    assert.match((await problems(loadCollectorConfig(await files(test, {}))))[0]!, /collector\.yaml: found no such file/);
+    assert.match(
+      (await problems(loadCollectorConfig(await files(test, {}))))[0]!,
+      /collector\.yaml: found no such file, expected .* AVIARY_COLLECTOR_FILE/,
+    );
     const broken = await files(test, { "collector.yaml": BASE, "conf.d/a.yaml": "a: [", "conf.d/b.yaml": "b: }" });
     assert.equal((await problems(loadCollectorConfig(broken))).length >= 2, true);
     const list = await files(test, { "collector.yaml": BASE, "conf.d/a.yaml": "- 1" });

@@ -54,7 +54,11 @@ export async function askShim<T>({ url, token }: Shim, path: string, signal: Abo
         signal,
       })
       .catch((error: unknown) => {
-        throw terminal(faultCode(error), `${(error as Error).message}; AVIARY_URL says where the shim is`, error);
+        throw terminal(
+          faultCode(error),
+          `${(error as Error).message}; AVIARY_URL says where the shim is ("npm start" starts a local one)`,
+          error,
+        );
       });
     const text = answer.body.toString();
     if (answer.status === 200) return JSON.parse(text) as T;
