@@ -1,6 +1,7 @@
 /** A cell: one scenario, simulated many times, and how the runs ended. Cells are plain data: their text is their seed. */
 import { LAMBDA } from "../src/core/judge/rule.ts";
 import type { Evidence } from "../src/core/judge/scan.ts";
+import type { JudgedWindows, JudgeName, OtherJudge } from "./judged-windows.ts";
 import type { LatencyCell } from "./latency-run.ts";
 import { latencyRun } from "./latency-run.ts";
 import { mannWhitneyWatcher } from "./mann-whitney.ts";
@@ -26,18 +27,6 @@ export interface RateCell {
 }
 
 export type Cell = RateCell | LatencyCell;
-
-export type OtherJudge = "literal" | "mann-whitney" | "flagger" | "argo";
-export type JudgeName = "two-key" | OtherJudge;
-
-/** One run as a cell sees it: window by window, what each judge says. */
-export interface JudgedWindows {
-  /** @returns the judges that fail the run in this window, of those that had not. */
-  next(): readonly JudgeName[];
-  /** What the two-key rule said of the last window. */
-  readonly said: { readonly suspicious: boolean; readonly promote: boolean };
-  readonly judges: number;
-}
 
 /** Sums over runs; results of parts of a cell can be added. */
 export interface CellResult {

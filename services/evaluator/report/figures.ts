@@ -1,6 +1,7 @@
 /** The charts of docs/judge.md. */
-import type { Cell, CellResult, JudgeName, RateCell } from "./cell.ts";
+import type { Cell, CellResult, RateCell } from "./cell.ts";
 import { failedShare } from "./cell.ts";
+import type { JudgeName } from "./judged-windows.ts";
 import { WINDOWS } from "./scenario.ts";
 import type { Axis, Mark, Series } from "./svg.ts";
 import { dotChart, lineChart } from "./svg.ts";

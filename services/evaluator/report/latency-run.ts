@@ -12,7 +12,7 @@ import { literalRule, NO_COUNTS } from "../src/core/judge/literal.ts";
 import type { Noise } from "../src/core/judge/noise.ts";
 import { learnNoise } from "../src/core/judge/noise.ts";
 import { LONGEST, SLOW_FLOOR, SLOW_SHARE } from "../src/core/judge/rule.ts";
-import type { JudgedWindows, JudgeName } from "./cell.ts";
+import type { JudgedWindows, JudgeName } from "./judged-windows.ts";
 import type { Law, Slowdown } from "./latency-laws.ts";
 import { drawSlow, tableOf } from "./latency-laws.ts";
 import type { Random } from "./random.ts";

@@ -1,6 +1,7 @@
 /** The tables of docs/judge.md: which cells they show, and how. */
-import type { Cell, CellResult, JudgeName, OtherJudge, RateCell } from "./cell.ts";
+import type { Cell, CellResult, RateCell } from "./cell.ts";
 import { failedShare } from "./cell.ts";
+import type { JudgeName, OtherJudge } from "./judged-windows.ts";
 import type { Knowledge, Scenario, Traffic } from "./scenario.ts";
 import { fault, HEALTHY_RATE, LAWS, latencies, rates, reference, STABLE } from "./targets.ts";
 
