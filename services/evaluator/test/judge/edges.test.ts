@@ -7,6 +7,7 @@ import { describe, it } from "node:test";
 import { policySchema } from "@aviary/shared/contract/policy.ts";
 import type { ClosedWindow, WindowSummary } from "@aviary/shared/contract/window.ts";
 import { ConfigError, loadYamlFile } from "@aviary/shared/shell/config.ts";
+import { judge } from "../../src/core/judge/judge.ts";
 import type { JudgeOutcome } from "../../src/core/judge/outcome.ts";
 import { canary, cell, closed, evenly, judgeRun, noise, oneBucket, POLICY, stable } from "./windows.ts";
 
@@ -191,6 +192,35 @@ describe("AZ views", () => {
     const views = Object.keys((outcome!.memory as { views: object }).views);
     assert.equal(views.length, 18);
     assert.ok(views.includes("others"));
+  });
+});
+
+describe("several metrics", () => {
+  it("are judged each alone, and any fail is a fail", () => {
+    const slow = cell({ requests: evenly(300), latency: (_, n) => [[300, n]] });
+    const { concerns, verdict } = judgeRun([closed(0, [slow, stable(2700, 0)])])[0]!.twoKey;
+    assert.deepEqual([verdict, concerns], ["fail", { errors: "pass", latency: "fail", queue: "pass" }]);
+  });
+});
+
+describe("memory", () => {
+  it("that is lost, or of another version, is learned again: all of 12 windows, and of a longer run what they tell", () => {
+    const windows = Array.from({ length: 14 }, (_, k) => closed(k, [canary(300, k % 3), stable(2700, 4)]));
+    const kept = judgeRun(windows);
+    for (const memory of [null, { v: 1, views: "of another version" }]) {
+      const learned = (upTo: number) =>
+        judge(windows.slice(Math.max(0, upTo - 12), upTo), POLICY, {
+          judged: upTo - 1,
+          memory,
+          reference: null,
+          hasStable: true,
+        });
+      assert.deepEqual(learned(12), kept[11]);
+      const requests = ({ memory }: JudgeOutcome) =>
+        (memory.views as { "": { errors: { run: { n: number } } } })[""].errors.run.n;
+      assert.deepEqual([requests(kept[13]!), requests(learned(14))], [14 * 300, 12 * 300]);
+      assert.equal(learned(14).twoKey.verdict, kept[13]!.twoKey.verdict);
+    }
   });
 });
 
