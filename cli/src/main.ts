@@ -6,6 +6,8 @@ import { type Entry, VERBS } from "./list.ts";
 import { withLocalFleet } from "./local-fleet.ts";
 
 const INTERRUPTED = 130;
+/** How long a verb has to end by itself once the user gave up. */
+const END_WITHIN_MS = 2_000;
 
 const isHelp = (word: string | undefined): boolean => word === "--help" || word === "-h";
 
@@ -71,6 +73,7 @@ async function main(words: readonly string[]): Promise<number> {
   const stop = new AbortController();
   process.once("SIGINT", () => stop.abort(new Error("interrupted")));
   process.once("SIGTERM", () => stop.abort(new Error("terminated")));
+  stop.signal.addEventListener("abort", () => setTimeout(() => process.exit(INTERRUPTED), END_WITHIN_MS).unref());
   const io: VerbIo = {
     stdout: process.stdout,
     stderr: process.stderr,

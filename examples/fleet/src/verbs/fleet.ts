@@ -129,13 +129,16 @@ export const FLEET_VERBS: readonly Verb[] = VERBS.map(({ name, summary, usage, w
         ...(values.slice === undefined ? {} : { slice: values.slice }),
         ...(values.gateway === undefined ? {} : { gateway: values.gateway }),
       };
+      const plan = readPlan(resolve(values.directory ?? currentDirectory(process.cwd())));
       await run({
-        plan: readPlan(resolve(values.directory ?? currentDirectory(process.cwd()))),
+        plan,
         positionals,
         target,
         json: values.json,
         io,
       });
+      if (name !== "status" && !(await anyAnswers(plan)))
+        io.stderr.write("no gateway answers; if the local fleet is not running, this shows after the next `npm start`\n");
       return 0;
     } catch (error) {
       const wrongCall = error instanceof TypeError;
@@ -170,6 +173,21 @@ async function showStatus({ plan, json, io }: Call): Promise<void> {
     );
   }
   io.stdout.write(`${weight} % of the requests go to the canary slice\n`);
+}
+
+async function anyAnswers(plan: FleetPlan): Promise<boolean> {
+  const answers = await Promise.all(plan.gateways.map(({ port }) => connects(plan.host, port)));
+  return answers.includes(true);
+}
+
+/** Whether anything listens there, ready or not. */
+async function connects(host: string, port: number): Promise<boolean> {
+  try {
+    await fetch(`http://${host}:${port}/healthz`, { signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
+    return true;
+  } catch (error) {
+    return error instanceof DOMException && error.name === "TimeoutError";
+  }
 }
 
 async function answersNow(host: string, port: number): Promise<boolean> {
