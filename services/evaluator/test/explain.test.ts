@@ -88,3 +88,19 @@ test("a pass says what is ruled out, a window without requests says that nothing
   }, 70);
   assert.match(silent.text, /no request in this window/);
 });
+
+test("windows that closed while the run was pending or warming are no part of what was judged", () => {
+  const fleet = createSimulatedFleet({ policy: { mode: "two-key", warmup: "45s" }, azs: ["az-a"] });
+  fleet.advance(100);
+  fleet.say({ verb: "announce", caller: "flagger", revision: "v2" });
+  fleet.advance(100);
+  fleet.say({ verb: "weight", caller: "flagger", weight: 10, revision: "v2" });
+  fleet.advance(150);
+  const { verdicts } = foldFleet(fleet);
+  const record = verdicts.at(-1)!;
+  const judged = new Set(verdicts.filter(({ body }) => body.judge.noise !== null).map(({ body }) => body.window!.index)).size;
+  assert.ok(judged > 1 && record.body.window!.index >= judged, "some windows had closed before");
+  const text = explanation(record, verdicts, fleet.setup).join("\n");
+  assert.match(text, new RegExp(`the ${judged} windows since the start: 0 of `));
+  assert.doesNotMatch(text, /Not all as it was judged then/);
+});

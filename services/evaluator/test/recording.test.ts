@@ -11,6 +11,7 @@ import type { Input } from "../src/core/inputs.ts";
 import { rejudge } from "../src/core/rejudge.ts";
 import { messageOf, readRecording, recordedLine } from "../src/recording/case-folder.ts";
 import { refold } from "../src/recording/refold.ts";
+import { differences } from "../src/verbs/diff-policy.ts";
 import { replayVerb } from "../src/verbs/replay.ts";
 import { CANARY, createSimulatedFleet, foldFleet, TEST_POLICY } from "./fold/simulated-fleet.ts";
 
@@ -134,4 +135,43 @@ test("the records alone, judged again under their own policy, say what was said;
   const [lenient] = rejudge(verdicts, policySchema.parse({ ...TEST_POLICY, mode: "literal", thresholds: { max5xxRate: 0.2 } }));
   assert.equal(lenient?.wouldFailAt, null);
   assert.ok(lenient?.verdicts.some(({ record, verdict }) => record.body.verdict === "fail" && verdict === "pass"));
+});
+
+test("a difference of policies is told with each verdict that changes, and with when each rollback would have come", () => {
+  const { verdicts } = foldFleet(failingFleet("literal"));
+  const failedAt = verdicts.find(({ body }) => body.verdict === "fail")!.body.at;
+  const under = (policy: object, json = false) =>
+    differences("prod/payments-gateway", rejudge(verdicts, policySchema.parse({ ...TEST_POLICY, ...policy })), json);
+  assert.match(under({ mode: "literal" }), new RegExp(`, 0 would differ; rolled back at ${failedAt} either way\n$`));
+
+  const lenient = under({ mode: "literal", thresholds: { max5xxRate: 0.2 } });
+  assert.match(lenient, new RegExp(`would differ; rolled back at ${failedAt}; would not have\n`));
+  assert.match(lenient, new RegExp(`\n  ${failedAt}  fail → pass  [0-9a-f]{16}\n`));
+
+  // One window is enough where it shows eight times a low ceiling; the literal rule waited for two.
+  const sooner = JSON.parse(under({ mode: "two-key", thresholds: { max5xxRate: 0.0005 } }, true)) as Record<string, unknown>;
+  assert.equal(sooner.failed_at, failedAt);
+  assert.ok(Date.parse(sooner.would_fail_at as string) < Date.parse(failedAt), JSON.stringify(sooner));
+  const [first] = sooner.changed as { at: string; verdict: string; would_be: string; reasons: { code: string }[] }[];
+  assert.deepEqual(
+    [first?.at, first?.verdict, first?.would_be, first?.reasons[0]?.code],
+    [sooner.would_fail_at, "hold", "fail", "over_5xx"],
+  );
+});
+
+test("of a failed run that was restored nothing is judged again: the canary runs what stable does", () => {
+  const fleet = failingFleet("literal");
+  for (const gateway of fleet.slice("canary")) Object.assign(gateway, { version: "2026.9.6", errors: 0 });
+  fleet.advance(10);
+  fleet.say({ verb: "end", caller: "rollouts", result: "failed", revision: "v2" });
+  fleet.advance(120);
+  const { verdicts } = foldFleet(fleet);
+  assert.equal(verdicts.at(-1)!.body.run?.canary_active, false);
+  const [lenient] = rejudge(verdicts, policySchema.parse({ ...TEST_POLICY, mode: "literal", thresholds: { max5xxRate: 0.2 } }));
+  assert.deepEqual(
+    lenient!.verdicts.filter(({ record }) => record.body.verdict === "fail").map(({ record }) => record.body.at),
+    [lenient!.failedAt],
+    "the verdict that failed, and none of those that repeat it",
+  );
+  assert.ok(verdicts.filter(({ body }) => body.verdict === "fail").length > 3);
 });

@@ -5,7 +5,7 @@
  */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reason, ReasonCode } from "@aviary/shared/contract/reasons.ts";
-import type { Outcome, VerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import type { Outcome, VerdictBody, VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import { judge } from "./judge/judge.ts";
 import { inForce, type JudgeMemory } from "./judge/outcome.ts";
@@ -57,6 +57,14 @@ export function rejudge(records: readonly VerdictRecord[], policy: Policy): Reju
   return [...runs].map(([run, own]) => rejudgeRun(run, own, policy));
 }
 
+/**
+ * Had the run's windows been judged when this was said? Those that close while it is pending or warming are not, though the first
+ * verdicts of an active run still carry the last of them.
+ */
+export function wasJudged({ run, judge: { noise } }: VerdictBody): boolean {
+  return (run?.state === "active" || run?.state === "failed") && noise !== null;
+}
+
 function rejudgeRun(run: string, records: readonly VerdictRecord[], policy: Policy): RejudgedRun {
   const windows: ClosedWindow[] = [];
   let memory: JudgeMemory | null = null;
@@ -68,9 +76,10 @@ function rejudgeRun(run: string, records: readonly VerdictRecord[], policy: Poli
   const verdicts: Rejudged[] = [];
   for (const record of records) {
     const { body, evidence } = record;
-    const state = body.run!.state;
+    // A failed run that was restored shows nothing of what was under test any more: there is nothing to compare.
+    if (body.run!.latched_by !== null && !body.run!.canary_active) break;
     const closed = evidence.closed;
-    const judgedThen = state === "active" || state === "failed";
+    const judgedThen = wasJudged(body);
     if (judgedThen && closed !== null && closed.window.index > lastIndex && latched === undefined) {
       lastIndex = closed.window.index;
       windows.push(closed);

@@ -6,7 +6,7 @@ import { canaryKey, verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import { systemClock } from "@aviary/shared/shell/clock.ts";
 import { loadYamlFile } from "@aviary/shared/shell/config.ts";
 import { terminal } from "@aviary/shared/shell/faults.ts";
-import type { Verb, VerbIo } from "@aviary/shared/shell/verb.ts";
+import type { Verb } from "@aviary/shared/shell/verb.ts";
 import { type RejudgedRun, rejudge } from "../core/rejudge.ts";
 import { durationArg, openBus, openSetup, told } from "./open.ts";
 import { readVerdicts } from "./read-verdicts.ts";
@@ -34,9 +34,14 @@ export const diffPolicyVerb: Verb = {
       const fromMs = systemClock.now() - durationArg("since", values.since);
       const bus = await openBus(io);
       try {
-        for (const canary of setup.canaries.values()) {
-          const records = await readVerdicts(bus, { time: fromMs }, [verdictSubject(canary.ref)]);
-          print(canaryKey(canary.ref), rejudge(records, policy), values.json, io);
+        for (const { ref, policy: own } of setup.canaries.values()) {
+          if (policy.windowMs !== own.windowMs)
+            io.stderr.write(`${canaryKey(ref)}: another window cannot be tried, its records are of ${own.windowMs / 1000} s\n`);
+          // A run that was under way then is judged from its beginning; it lasts no longer than its policy lets it.
+          const longestMs = Math.max(own.maxPendingMs, own.maxRunMs);
+          const records = await readVerdicts(bus, { time: fromMs - longestMs }, [verdictSubject(ref)]);
+          const runs = rejudge(records, policy).flatMap((run) => since(run, fromMs));
+          io.stdout.write(differences(canaryKey(ref), runs, values.json));
         }
         return 0;
       } finally {
@@ -45,24 +50,49 @@ export const diffPolicyVerb: Verb = {
     }),
 };
 
-function print(canary: string, runs: readonly RejudgedRun[], json: boolean, io: VerbIo): void {
-  for (const { run, verdicts, failedAt, wouldFailAt } of runs) {
-    const changed = verdicts.filter(({ record, verdict }) => record.body.verdict !== verdict);
-    if (json) {
-      io.stdout.write(
-        `${JSON.stringify({ canary, run, verdicts: verdicts.length, changed: changed.length, failed_at: failedAt, would_fail_at: wouldFailAt })}\n`,
-      );
-      continue;
-    }
-    io.stdout.write(
-      `${canary} run ${run}: ${verdicts.length} verdicts, ${changed.length} would differ; ${rollback(failedAt, wouldFailAt)}\n`,
-    );
-    for (const { record, verdict, reasons } of changed) {
-      const why = reasons[0] === undefined ? "" : `  ${reasons[0].code}: ${reasons[0].text}`;
-      io.stdout.write(`  ${record.body.at}  ${record.body.verdict} → ${verdict}${why}  ${record.body.id}\n`);
-    }
-  }
-  if (runs.length === 0 && !json) io.stdout.write(`${canary}: no run in this time\n`);
+/** The run with those of its verdicts that are no older; none when all are. */
+function since(run: RejudgedRun, fromMs: number): RejudgedRun[] {
+  const verdicts = run.verdicts.filter(({ record }) => Date.parse(record.body.at) >= fromMs);
+  return verdicts.length === 0 ? [] : [{ ...run, verdicts }];
+}
+
+/** What is printed of the runs of one canary: as text, or as one line of JSON a run. */
+export function differences(canary: string, runs: readonly RejudgedRun[], json: boolean): string {
+  const lines = runs.flatMap((run) => (json ? [JSON.stringify(asJson(canary, run))] : asText(canary, run)));
+  if (runs.length === 0 && !json) lines.push(`${canary}: no run in this time`);
+  return lines.map((line) => `${line}\n`).join("");
+}
+
+const changedOf = ({ verdicts }: RejudgedRun) => verdicts.filter(({ record, verdict }) => record.body.verdict !== verdict);
+
+function asText(canary: string, run: RejudgedRun): string[] {
+  const changed = changedOf(run);
+  const head = `${canary} run ${run.run}: ${run.verdicts.length} verdicts, ${changed.length} would differ; ${rollback(run.failedAt, run.wouldFailAt)}`;
+  return [
+    head,
+    ...changed.map(({ record: { body }, verdict, reasons: [first] }) => {
+      const why = first === undefined ? "" : `  ${first.code}: ${first.text}`;
+      return `  ${body.at}  ${body.verdict} → ${verdict}${why}  ${body.id}`;
+    }),
+  ];
+}
+
+function asJson(canary: string, run: RejudgedRun): object {
+  const changed = changedOf(run).map(({ record: { body }, verdict, reasons }) => ({
+    id: body.id,
+    at: body.at,
+    verdict: body.verdict,
+    would_be: verdict,
+    reasons,
+  }));
+  return {
+    canary,
+    run: run.run,
+    verdicts: run.verdicts.length,
+    changed,
+    failed_at: run.failedAt,
+    would_fail_at: run.wouldFailAt,
+  };
 }
 
 function rollback(failedAt: string | null, wouldFailAt: string | null): string {

@@ -11,6 +11,7 @@ import { judge } from "../core/judge/judge.ts";
 import type { JudgeMemory } from "../core/judge/outcome.ts";
 import { grouped, milliseconds, percent } from "../core/judge/words.ts";
 import { JUDGED_WINDOWS } from "../core/judging.ts";
+import { wasJudged } from "../core/rejudge.ts";
 import type { Setup } from "../core/setup.ts";
 import { verdictLine } from "../recording/story.ts";
 import { openBus, openSetup, told } from "./open.ts";
@@ -98,7 +99,7 @@ function judgementLines(record: VerdictRecord, records: readonly VerdictRecord[]
   const today = setup.canaries.get(`${body.subject.namespace}/${body.subject.name}`)?.policy;
   if (today === undefined) return ["This canary is not in the fleet file any more: how it was judged cannot be told."];
   const windows = judgedWindows(record, records);
-  if (windows.length === 0) return ["The run was not active in this window: no traffic was judged."];
+  if (windows.length === 0) return ["No window has closed since the run became active: no traffic was judged."];
   const policy = policyOfThen(today, body);
   let memory: JudgeMemory | null = null;
   const run = (judged: number) => ({ judged, memory, reference: evidence.reference, hasStable: body.stable !== null });
@@ -143,8 +144,8 @@ function judgedWindows(record: VerdictRecord, records: readonly VerdictRecord[])
     if (body.run?.id !== record.body.run?.id || body.subject.name !== record.body.subject.name || evidence.closed === null)
       continue;
     // The verdict that fails is published as failed, and its window was still judged; later ones are not.
-    const active = body.run?.state === "active" || (body.run?.state === "failed" && body.run.latched_by === null);
-    if (active && Date.parse(body.at) <= Date.parse(record.body.at)) windows.set(evidence.closed.window.index, evidence.closed);
+    const judged = wasJudged(body) && (body.run?.state === "active" || body.run?.latched_by === null);
+    if (judged && Date.parse(body.at) <= Date.parse(record.body.at)) windows.set(evidence.closed.window.index, evidence.closed);
   }
   return [...windows.values()].sort((a, b) => a.window.index - b.window.index);
 }
