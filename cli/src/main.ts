@@ -1,5 +1,6 @@
 /** `aviary <verb> …`: finds the verb, loads it, runs it. Exit codes: 0 done, 1 refused or failed, 2 called wrongly. */
 import { styleText } from "node:util";
+import { systemClock } from "@aviary/shared/shell/clock.ts";
 import { nearestName } from "@aviary/shared/shell/config-issues.ts";
 import type { VerbIo } from "@aviary/shared/shell/verb.ts";
 import { type Entry, VERBS } from "./list.ts";
@@ -73,7 +74,9 @@ async function main(words: readonly string[]): Promise<number> {
   const stop = new AbortController();
   process.once("SIGINT", () => stop.abort(new Error("interrupted")));
   process.once("SIGTERM", () => stop.abort(new Error("terminated")));
-  stop.signal.addEventListener("abort", () => setTimeout(() => process.exit(INTERRUPTED), END_WITHIN_MS).unref());
+  stop.signal.addEventListener("abort", () =>
+    systemClock.setTimer(END_WITHIN_MS, () => process.exit(INTERRUPTED), { background: true }),
+  );
   const io: VerbIo = {
     stdout: process.stdout,
     stderr: process.stderr,
