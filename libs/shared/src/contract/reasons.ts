@@ -20,7 +20,7 @@ export const REASONS = {
   no_run: {
     effect: "evidence",
     hard: false,
-    meaning: "No run is open: no revision was announced and the canary slice runs what stable runs.",
+    meaning: "No run is open: no revision was announced, and the canary slice runs what stable runs or what had its run already.",
   },
   pending: {
     effect: "evidence",

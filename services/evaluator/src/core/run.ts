@@ -373,6 +373,17 @@ function canarySliceFresh(state: State, setup: CanarySetup, atMs: number): boole
     });
 }
 
+/** The release on the canary slice that nobody tests because it had its run before the last one: observation opens no second run for it. */
+export function triedRelease(state: State, canary: CanaryState, setup: CanarySetup): Release | undefined {
+  const release = canaryRelease(state, setup);
+  if (release === null || setup.hasController || isOpen(canary.run)) return undefined;
+  const stable = stableRelease(state, canary, setup);
+  if (stable === null || couldBeSame(release, stable)) return undefined;
+  const pinned = canary.run?.pinned ?? null;
+  if (pinned !== null && sameRelease(pinned, release)) return undefined;
+  return canary.finished.includes(revisionOf(release, null)) ? release : undefined;
+}
+
 /** Did the canary slice change its release during the run without an announcement? Returns what it runs now. */
 export function unannouncedRelease(state: State, canary: CanaryState, setup: CanarySetup): Release | undefined {
   const { run } = canary;

@@ -5,7 +5,7 @@ import { conditionsOf } from "./conditions.ts";
 import type { Effect } from "./effects.ts";
 import { isoTime } from "./iso-time.ts";
 import { tickLane } from "./lane-tick.ts";
-import { advance, moveTo, subjectOf, unannouncedRelease } from "./run.ts";
+import { advance, moveTo, subjectOf, triedRelease, unannouncedRelease } from "./run.ts";
 import type { CanarySetup } from "./setup.ts";
 import { type CanaryState, gatewaysOfCanary, newFrame, type State } from "./state.ts";
 import { type Decision, decide, releaseChangedReason, verdictRecord } from "./verdict.ts";
@@ -37,14 +37,15 @@ export function settle(
   const { run } = canary;
   const release = unannouncedRelease(state, canary, setup);
   const releaseReason: Reason | undefined = release === undefined ? undefined : releaseChangedReason(run!, release);
-  let decision = decide(canary, setup, conditions, releaseReason);
+  const tried = triedRelease(state, canary, setup);
+  let decision = decide(canary, setup, conditions, releaseReason, tried);
 
   if (run !== null && decision.failing !== undefined) {
     run.latch = { verdictId: null, atMs, reasons: decision.failing.reasons.slice(0, 5), concern: decision.failing.concern };
     run.promotable = false;
     moveTo(canary, "failed", atMs);
     for (const said of advance(state, canary, setup, atMs)) effects.push({ kind: "incident", incident: said });
-    decision = { ...decide(canary, setup, conditions, releaseReason), failing: decision.failing };
+    decision = { ...decide(canary, setup, conditions, releaseReason, tried), failing: decision.failing };
     const first = decision.reasons[0];
     effects.push({
       kind: "incident",
@@ -59,7 +60,7 @@ export function settle(
   }
   if (run !== null && run.state === "active") countHold(canary, setup, decision.verdict, atMs, windowClosed, effects);
   if (run?.holdExpired && decision.verdict === "hold")
-    decision = { ...decide(canary, setup, conditions, releaseReason), failing: undefined };
+    decision = { ...decide(canary, setup, conditions, releaseReason, tried), failing: undefined };
   for (const told of incidentsOf(state, canary, setup, decision, releaseReason, atMs)) tell(canary, told, effects);
 
   const said = JSON.stringify([

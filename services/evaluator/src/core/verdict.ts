@@ -3,6 +3,7 @@
  * The ladder of `decide` is the product in one screen; everything below it is arrangement.
  */
 import { degrades, REASONS, type Reason } from "@aviary/shared/contract/reasons.ts";
+import type { Release } from "@aviary/shared/contract/run.ts";
 import {
   MAX_REASONS,
   MAX_VERDICT_BYTES,
@@ -31,12 +32,16 @@ export interface Decision {
   readonly failing: { readonly concern: Latch["concern"]; readonly reasons: readonly Reason[] } | undefined;
 }
 
-/** Fail, hold or pass, and why. A ladder: the first rung that holds decides. */
+/**
+ * Fail, hold or pass, and why. A ladder: the first rung that holds decides.
+ * @param tried what the canary slice runs, where no run is open because it had its run already
+ */
 export function decide(
   canary: CanaryState,
   setup: CanarySetup,
   conditions: Conditions,
   releaseChanged: Reason | undefined,
+  tried: Release | undefined,
 ): Decision {
   const { run } = canary;
   const warnings = [...conditions.warnings];
@@ -59,7 +64,7 @@ export function decide(
     run.state === "expired" ||
     run.state === "failed"
   ) {
-    return hold([{ code: "no_run", text: noRunText(run) }, ...conditions.hard.map((entry) => entry.reason)]);
+    return hold([{ code: "no_run", text: noRunText(run, tried) }, ...conditions.hard.map((entry) => entry.reason)]);
   }
   if (run.state === "pending") {
     const asked = setup.policy.macRelease === "required" ? " and the policy asks for it (macRelease)" : "";
@@ -128,7 +133,9 @@ function judgedReasons(reasons: readonly Reason[]): readonly Reason[] {
 
 const changed = (reason: Reason | undefined): Reason[] => (reason === undefined ? [] : [reason]);
 
-function noRunText(run: Run | null): string {
+function noRunText(run: Run | null, tried: Release | undefined): string {
+  if (tried !== undefined)
+    return `no run is open: ${releaseText(tried)} had its run already; only an operator's start opens another`.slice(0, 160);
   if (run === null || run.state === "idle") return "no run is open";
   return `no run is open: the last one (${run.controllerRevision ?? run.revision}) ${run.state === "passed" ? "passed" : `is ${run.state}`}`.slice(
     0,

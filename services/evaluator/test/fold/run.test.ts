@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { sha256Hex } from "@aviary/shared/contract/ids.ts";
 import { mayPromote } from "@aviary/shared/contract/run.ts";
 import { parseVerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import { createSimulatedFleet, foldFleet, NEW_PACK, type SimulatedFleet, STABLE_PACK, story } from "./simulated-fleet.ts";
@@ -124,6 +125,33 @@ test("without a controller, a release on the whole canary slice opens a run by i
   for (const gateway of fleet.slice("stable")) gateway.pack = NEW_PACK;
   fleet.advance(60);
   assert.equal(last(fleet).run?.state, "passed");
+});
+
+test("without a controller, a release that comes back after its run is named, and opens a second run only when it is asked for", () => {
+  const fleet = createSimulatedFleet({ controller: false, policy: { passAfterWindows: 3 } });
+  fleet.advance(60);
+  const give = (pack: string): void => {
+    for (const gateway of fleet.slice("canary")) gateway.pack = pack;
+    fleet.advance(240);
+  };
+  give(NEW_PACK);
+  assert.equal(last(fleet).run?.state, "passed", story(foldFleet(fleet).verdicts).join("\n"));
+  assert.match(last(fleet).reasons.find(({ code }) => code === "no_run")?.text ?? "", /the last one \(\w+\) passed/);
+  give(sha256Hex("third pack"));
+  give(NEW_PACK);
+  assert.match(
+    last(fleet).reasons.find(({ code }) => code === "no_run")?.text ?? "",
+    /had its run already; only an operator's start/,
+  );
+  give(STABLE_PACK);
+  assert.match(
+    last(fleet).reasons.find(({ code }) => code === "no_run")?.text ?? "",
+    /the last one/,
+    "stable's release needs no run",
+  );
+  fleet.say({ verb: "start", caller: "operator", revision: "again" });
+  give(NEW_PACK);
+  assert.equal(last(fleet).run?.controller_revision, "again");
 });
 
 test("an analysis of Argo Rollouts starts to be measured at its first call", () => {
