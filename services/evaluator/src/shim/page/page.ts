@@ -65,11 +65,15 @@ function render(v) {
 const first = JSON.parse(document.getElementById("first").textContent);
 for (const canary of first) render(canary);
 if (first.length === 0) main.append(el("p", "note", "This token sees no canary."));
-const source = new EventSource("api/v1/stream");
-source.addEventListener("verdict", (event) => render(JSON.parse(event.data)));
 const connected = (yes) => { link.textContent = yes ? "live" : "disconnected, trying again: what you see is old"; main.classList.toggle("old", !yes); };
-source.addEventListener("open", () => connected(true));
-source.addEventListener("error", () => connected(false));
+function listen() {
+  const source = new EventSource("api/v1/stream");
+  source.addEventListener("verdict", (event) => render(JSON.parse(event.data)));
+  source.addEventListener("open", () => connected(true));
+  // A browser tries again by itself unless something else answered, such as a proxy with an error: then it gives up for good.
+  source.addEventListener("error", () => { connected(false); if (source.readyState === EventSource.CLOSED) setTimeout(listen, 5000); });
+}
+listen();
 `;
 
 const HEAD = `<!doctype html>
