@@ -10,6 +10,7 @@ import { controlSubject, signalMessageId, signalSubject } from "@aviary/shared/c
 import type { Input } from "../src/core/inputs.ts";
 import { rejudge } from "../src/core/rejudge.ts";
 import { messageOf, readRecording, recordedLine } from "../src/recording/case-folder.ts";
+import { expectedLine } from "../src/recording/read-case.ts";
 import { refold } from "../src/recording/refold.ts";
 import { differences } from "../src/verbs/diff-policy.ts";
 import { replayVerb } from "../src/verbs/replay.ts";
@@ -111,6 +112,15 @@ test("a recording gives the bytes of the fold: again, with duplicates, after cra
     assert.match(out, /FAIL {2}prod\/payments-gateway/);
     assert.match(out, /\d+ verdicts: \d+ pass, \d+ hold, \d+ fail/);
     assert.equal(said.match(/the same \d+ verdicts/g)?.length, 4, said);
+    const byMessages = refold(fleet.setup);
+    for (const input of fleet.log) byMessages.take(storedMessage(input));
+    const expected = byMessages.verdicts.map(expectedLine);
+    await writeFile(join(folder, "expected.jsonl"), expected.map((line) => `${line}\n`).join(""));
+    assert.equal(await replayVerb.run([folder, "--check"], io), 0, said);
+    assert.match(said, /compared with expected\.jsonl: the same \d+ verdicts/);
+    await writeFile(join(folder, "expected.jsonl"), `${expected[0]}\n`);
+    assert.equal(await replayVerb.run([folder, "--check"], io), 1, said);
+    assert.match(said, /compared with expected\.jsonl: DIFFERENT at line 2: /);
     assert.equal(await replayVerb.run([], io), 2);
     assert.equal(await replayVerb.run([join(folder, "absent.jsonl")], io), 1);
     await writeFile(path, `${(await readFile(path, "utf8")).slice(0, 5_000)}\n{"subject":`);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -126,4 +127,19 @@ test("maintenance of a gateway that does not exist is refused, with those that d
   const args = ["prod/payments-gateway", "--gateway", "mac-z9", "--reason", "disk swap", "--fleet", FLEET_FILE];
   assert.equal(await verb.run(args, io), 1);
   assert.match(complained(), /has no gateway mac-z9 in payments: mac-a1, mac-a2, mac-b1/);
+});
+
+test("record refuses a policy that the case folder could not hold, and writes nothing", async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), "aviary-record-"));
+  t.after(() => rm(directory, { recursive: true }));
+  await mkdir(join(directory, "config"));
+  await writeFile(join(directory, "strict.yaml"), "");
+  const fleet = (await readFile(FLEET_FILE, "utf8")).replaceAll(/policy: [^\s,}]+/g, "policy: ../strict.yaml");
+  const path = join(directory, "config", "aviary.yaml");
+  await writeFile(path, fleet);
+  const { io, complained } = terminal({});
+  const out = join(directory, "case");
+  assert.equal(await recordVerb.run(["--since", "1h", "--out", out, "--note", "a test", "--fleet", path], io), 2);
+  assert.match(complained(), /the policy \.\.\/strict\.yaml is not below the fleet file's folder/);
+  assert.equal(existsSync(out), false);
 });

@@ -1,6 +1,6 @@
 /** `aviary record`: saves a stretch of production as a case folder that `aviary replay` and the tests judge again. */
-import { copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { copyFile, mkdir, readdir, writeFile } from "node:fs/promises";
+import { dirname, isAbsolute, join, normalize } from "node:path";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import { systemClock } from "@aviary/shared/shell/clock.ts";
@@ -34,6 +34,7 @@ export const recordVerb: Verb = {
         throw terminal("usage", "record needs --since, --out and --note: a case without a reason is not kept");
       await refuseUnlessNew(out);
       const { setup, path } = await openSetup(values.fleet, io);
+      const policies = await policyFiles(path);
       const fromMs = systemClock.now() - durationArg("since", since);
       const bus = await openBus(io);
       try {
@@ -62,7 +63,7 @@ export const recordVerb: Verb = {
           throw terminal("too_much", `more than ${MAX_MESSAGES} messages since ${isoTime(fromMs)}: record a shorter stretch`);
         const records = fold.verdicts.slice(before);
         await mkdir(out, { recursive: true });
-        await copyPolicies(path, out);
+        await copySettings(path, policies, out);
         if (state !== undefined) await writeFile(join(out, CASE_FILES.state), state);
         await writeFile(join(out, `${CASE_FILES.input}.gz`), gzipSync(`${lines.join("\n")}\n`));
         await writeFile(join(out, CASE_FILES.expected), records.map((record) => `${expectedLine(record)}\n`).join(""));
@@ -87,13 +88,25 @@ async function refuseUnlessNew(out: string): Promise<void> {
   if (names.length > 0) throw terminal("usage", `--out ${out}: there is something in this folder already; name a new one`);
 }
 
-/** The fleet file and the policies that it names, at the same places beside each other. */
-async function copyPolicies(fleetPath: string, out: string): Promise<void> {
-  await writeFile(join(out, CASE_FILES.fleet), await readFile(fleetPath));
+/** The policies that a fleet file names, as paths from its folder. @throws Terminal `usage` for one that a case could not hold */
+async function policyFiles(fleetPath: string): Promise<string[]> {
   const { value } = await readYamlFile(fleetPath);
   const canaries = (value as { canaries?: Record<string, { policy?: unknown }> } | null)?.canaries ?? {};
-  for (const { policy } of Object.values(canaries)) {
-    if (typeof policy !== "string") continue;
+  const files = Object.values(canaries).flatMap(({ policy }) => (typeof policy === "string" ? policy : []));
+  for (const file of files) {
+    if (isAbsolute(file) || normalize(file).startsWith("../"))
+      throw terminal(
+        "usage",
+        `${fleetPath}: the policy ${file} is not below the fleet file's folder, as a case needs it: move it there`,
+      );
+  }
+  return files;
+}
+
+/** The fleet file and its policies, at the same places beside each other. */
+async function copySettings(fleetPath: string, policies: readonly string[], out: string): Promise<void> {
+  await copyFile(fleetPath, join(out, CASE_FILES.fleet));
+  for (const policy of policies) {
     await mkdir(dirname(join(out, policy)), { recursive: true });
     await copyFile(join(dirname(fleetPath), policy), join(out, policy));
   }

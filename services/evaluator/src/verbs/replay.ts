@@ -10,7 +10,7 @@ import type { Verb, VerbIo } from "@aviary/shared/shell/verb.ts";
 import type { Setup } from "../core/setup.ts";
 import { createState } from "../core/state.ts";
 import { CASE_FILES, caseInput, readRecording } from "../recording/case-folder.ts";
-import { readCaseState } from "../recording/read-case.ts";
+import { expectedLine, readCaseState, readExpected } from "../recording/read-case.ts";
 import { firstDifference, type Refold, refold } from "../recording/refold.ts";
 import { tallyLine, verdictLine } from "../recording/story.ts";
 import { durationArg, openBus, openSetup, told } from "./open.ts";
@@ -106,6 +106,15 @@ async function replayFile(
         ? `the same ${again.verdicts.length} verdicts`
         : `DIFFERENT at verdict ${difference.index + 1}: ${difference.found?.body.id ?? "none"} for ${difference.expected?.body.id ?? "none"}`;
     io.stderr.write(`replayed ${way}: ${outcome}\n`);
+  }
+  const expected = folder === undefined ? undefined : await readExpected(folder);
+  if (expected !== undefined) {
+    const found = first.verdicts.map(expectedLine);
+    const longer = found.length > expected.length ? found : expected;
+    const at = longer.findIndex((_, index) => found[index] !== expected[index]);
+    if (at >= 0) same = false;
+    const outcome = at < 0 ? `the same ${found.length} verdicts` : `DIFFERENT at line ${at + 1}: ${found[at] ?? "no verdict"}`;
+    io.stderr.write(`compared with ${CASE_FILES.expected}: ${outcome}\n`);
   }
   return same ? 0 : 1;
 }
