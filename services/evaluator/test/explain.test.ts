@@ -56,7 +56,7 @@ test("where stable suffers as well, its rate and what the canary is compared wit
   assert.equal(record.body.verdict, "hold", text);
   assert.match(
     text,
-    /environment key not turned: at stable's rate \(10 %\) 60 of 600 would be expected, there were 60; no more than twice that, a fail asks for once in 20 times/,
+    /environment key not turned: at stable's rate \(10 %\) 60 of 600 would be expected, there were 60; that is no more than at twice stable's rate/,
   );
   assert.match(text, /stable explains it, this stretch holds the run/);
 });

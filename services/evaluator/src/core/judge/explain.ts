@@ -127,11 +127,9 @@ function environmentText(stretch: Stretch, metric: Metric, ceiling: number): str
   const asked = comparison(stretch, metric, ceiling);
   if (asked === null) return `${expected}; so little on stable explains nothing`;
   const { times, chance, most } = asked;
-  const figure =
-    chance === 1
-      ? `no more than ${times === 1 ? "that" : "twice that"}`
-      : `at ${times === 1 ? "that rate" : "twice that rate"} luck explains so many ${oneIn(chance)}`;
-  return `${expected}; ${figure}, a fail asks for ${oneIn(most)}`;
+  const rate = times === 1 ? "stable's rate" : "twice stable's rate";
+  if (chance === 1) return `${expected}; that is no more than at ${rate}`;
+  return `${expected}; at ${rate} luck explains so many ${oneIn(chance)}, a fail asks for ${oneIn(most)}`;
 }
 
 function ruledOut(yes: boolean, times: number, { rule, judged }: Found): string {
