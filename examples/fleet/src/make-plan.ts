@@ -1,6 +1,5 @@
 /** From a fleet file to a plan: the gateways that it lists, on the ports that the caller has. */
-import { fleetFileSchema } from "@aviary/shared/contract/fleet.ts";
-import { loadYamlFile } from "@aviary/shared/shell/config.ts";
+import { loadFleet } from "@aviary/shared/shell/fleet-config.ts";
 import { type FleetPlan, STABLE_VERSION } from "./layout.ts";
 
 export interface PlanOptions {
@@ -16,9 +15,9 @@ export interface PlanOptions {
   readonly choosePorts: (names: readonly string[]) => Promise<Readonly<Record<string, number>>>;
 }
 
-/** Reads the fleet file and makes the plan for its first canary. @throws ConfigError when the file is wrong */
+/** Reads the fleet file with its policies and makes the plan for its first canary. @throws ConfigError with what is wrong in any of them */
 export async function makePlan(options: PlanOptions): Promise<FleetPlan> {
-  const file = await loadYamlFile(options.fleetFile, fleetFileSchema);
+  const { fleet: file } = await loadFleet(options.fleetFile);
   const [canary, entry] = Object.entries(file.canaries)[0] ?? [];
   if (canary === undefined || entry === undefined) throw new Error(`${options.fleetFile} names no canary`);
   const gateways = file.fleets[entry.fleet]?.gateways ?? [];

@@ -1,12 +1,16 @@
 /** `aviary fleet …` as somebody types it: what it says, what it changes, what it refuses. */
 import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
-import { describe, it } from "node:test";
+import { describe, it, test } from "node:test";
 import { readGatewayControl, readRollout } from "../src/control.ts";
 import { resetFleet, stableVersion } from "../src/faults.ts";
 import { startGatewayOf } from "../src/gateway.ts";
 import { type FleetPlan, places, writeJson } from "../src/layout.ts";
+import { makePlan } from "../src/make-plan.ts";
 import { FLEET_VERBS } from "../src/verbs/fleet.ts";
 import { testPlan } from "./plan.ts";
 
@@ -89,4 +93,19 @@ describe("aviary fleet", () => {
     const nowhere = { ...plan, directory: `${plan.directory}/none` };
     assert.match((await type(nowhere, "fleet heal")).err, /start the local fleet first with `npm start`/);
   });
+});
+
+test("a fleet is planned from a fleet file and policies that are right; what is wrong in any of them is told at once", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "aviary-plan-"));
+  try {
+    const fleetFile = join(directory, "aviary.yaml");
+    const gateways = "[{ name: mac-a1, az: az-a, slice: canry }]";
+    await writeFile(fleetFile, `fleets: { f: { gateways: ${gateways} } }\ncanaries: { n/c: { fleet: f, policy: p.yaml } }\n`);
+    await writeFile(join(directory, "p.yaml"), "windw: 10s\n");
+    const options = { directory, fleetFile, fragments: directory, seed: 1, requestsPerSecond: 1, servers: false } as const;
+    const planned = makePlan({ ...options, proxy: "built-in", choosePorts: async () => ({}) });
+    await assert.rejects(planned, /aviary\.yaml:1: .*"canry".*p\.yaml:1: windw: .*window/s);
+  } finally {
+    await rm(directory, { recursive: true });
+  }
 });
