@@ -26,6 +26,7 @@ export function staleCause(validUntilMs: number, nowMs: number, leaseAgeMs: numb
     const until = Number.isFinite(validUntilMs) ? new Date(validUntilMs).toISOString() : "no readable time";
     return `the last verdict was valid until ${until} and no newer one has come`;
   }
+  if (leaseAgeMs === Number.POSITIVE_INFINITY) return "no evaluator's lease has been seen yet";
   if (!(leaseAgeMs < LEASE_STALE_MS)) return `no evaluator has renewed its lease for ${LEASE_STALE_MS / 1000} s`;
   return undefined;
 }
