@@ -1,5 +1,5 @@
 /**
- * What `npm start` and `npm test` need before anything else can run, on whatever Node somebody has (18 or newer): a Node that runs TypeScript,
+ * What every `npm run` needs before anything else can run, on whatever Node somebody has (18 or newer): a Node that runs TypeScript,
  * and the packages of the lock file. Plain JavaScript without packages, for that reason.
  */
 import { spawn, spawnSync } from "node:child_process";

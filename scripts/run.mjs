@@ -1,0 +1,13 @@
+/** What every `npm run` goes through, on whatever Node somebody has: prepares this machine, then runs a program with the Node that the project needs. */
+import { join } from "node:path";
+import { PROJECT, prepare, runInstead } from "./setup.mjs";
+
+const [program, ...args] = process.argv.slice(2);
+try {
+  if (program === undefined) throw new Error("usage: node scripts/run.mjs <program.ts> [arguments]");
+  const node = await prepare();
+  runInstead(node, [join(PROJECT, program), ...args]);
+} catch (error) {
+  console.error(error.message);
+  process.exitCode = 1;
+}
