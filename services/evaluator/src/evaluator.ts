@@ -35,7 +35,7 @@ export interface EvaluatorOptions {
 }
 
 export interface Evaluator extends AsyncDisposable {
-  /** Why it is not ready, or undefined: a standby is ready, a leader once it has folded what the log held when it began. */
+  /** Why it is not ready, or undefined: a standby once it has seen the leader's lease, a leader once it has folded what the log held when it began. */
   notReady(): string | undefined;
 }
 
@@ -50,7 +50,7 @@ const NEXT_TERM_MS = 1_000;
 export function startEvaluator(options: EvaluatorOptions): Evaluator {
   const stop = new AbortController();
   const signal = AbortSignal.any([stop.signal, options.signal]);
-  let readiness: string | undefined = "waiting for the lease";
+  let readiness: string | undefined;
   const counters = countersOf(options.metrics);
   const terms = leadInTerms(options, counters, signal, (reason) => {
     readiness = reason;
@@ -59,7 +59,7 @@ export function startEvaluator(options: EvaluatorOptions): Evaluator {
     if (!signal.aborted) options.onFatal(error);
   });
   return {
-    notReady: () => (readiness === "waiting for the lease" ? undefined : readiness),
+    notReady: () => readiness,
     [Symbol.asyncDispose]: async () => {
       stop.abort(new Error("the evaluator is stopping"));
       await terms.catch(() => undefined);
@@ -74,8 +74,8 @@ async function leadInTerms(
   ready: (reason: string | undefined) => void,
 ): Promise<void> {
   while (!signal.aborted) {
-    ready("waiting for the lease");
-    const lease = await acquireLease(options.bus, SHARD, options.holder, options.clock, signal);
+    ready("the lease has not been read yet");
+    const lease = await acquireLease(options.bus, SHARD, options.holder, options.clock, signal, () => ready(undefined));
     options.log.info({ holder: options.holder }, "leading");
     ready("folding what the log held");
     try {

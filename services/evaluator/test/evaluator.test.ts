@@ -221,6 +221,9 @@ test("two evaluators: the second stands by, and takes over when the first falls 
     signal: new AbortController().signal,
     onFatal: (error) => assert.fail(error as Error),
   });
+  assert.equal(evaluator.notReady(), "the lease has not been read yet");
+  await settle();
+  assert.equal(evaluator.notReady(), undefined, "it stands by");
   let waitedMs = 0;
   while (JSON.parse(Buffer.from((await lease.get("evaluator"))!.value).toString()).holder !== "second") {
     clock.advance(100);

@@ -39,15 +39,24 @@ export function mustStillLead(allowed: () => boolean, doing: string): void {
 
 /**
  * Waits until this process is the leader; a broker that is away is waited for.
+ * @param onStandBy called whenever somebody else's lease was seen: from the first time on this process counts how long it has not moved
  * @throws the signal's reason when it aborts, and what no waiting mends (Terminal)
  */
-export async function acquireLease(bus: Bus, key: string, holder: string, clock: Clock, signal: AbortSignal): Promise<Lease> {
+export async function acquireLease(
+  bus: Bus,
+  key: string,
+  holder: string,
+  clock: Clock,
+  signal: AbortSignal,
+  onStandBy: () => void = () => {},
+): Promise<Lease> {
   const seen = { revision: -1, unmovedSinceMs: clock.monotonicMs() };
   for (;;) {
     signal.throwIfAborted();
     try {
       const lease = await tryToAcquire(bus, key, holder, clock, seen);
       if (lease !== undefined) return lease;
+      onStandBy();
       await clock.sleep(LOOK_EVERY_MS, signal);
     } catch (error) {
       signal.throwIfAborted();
