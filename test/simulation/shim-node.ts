@@ -11,6 +11,7 @@ import type { Product } from "./product.ts";
 
 export const CANARY = { namespace: "prod", name: "payments-gateway" };
 export const CANARY_KEY = "prod/payments-gateway";
+/** Written down a second time: a gate that the product forgets must be missed, not left out. */
 export const GATES = [
   "confirm-rollout",
   "pre-rollout",

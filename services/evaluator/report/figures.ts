@@ -183,19 +183,24 @@ const delays: Figure = {
   },
 };
 
+/** A row of dots for each judge: the share of every cell's hours that it fails. */
+function dotsOf(judges: readonly JudgeName[], cells: readonly Cell[], resultOf: ResultOf) {
+  return Promise.all(
+    judges.map(async (judge) => ({
+      ...LOOKS[judge],
+      large: judge === "two-key",
+      values: await Promise.all(cells.map(async (cell) => failedShare(await resultOf(cell), judge))),
+    })),
+  );
+}
+
 const troubles: Figure = {
   file: "trouble.svg",
   title: "Healthy hours that fail in a restless world",
   async draw(resultOf) {
     const groups = Object.entries(TROUBLE).map(([title, cells]) => ({ title, rows: Object.keys(cells) }));
     const cells = Object.values(TROUBLE).flatMap((group) => Object.values(group));
-    const series = await Promise.all(
-      JUDGES.map(async (judge) => ({
-        ...LOOKS[judge],
-        large: judge === "two-key",
-        values: await Promise.all(cells.map(async (cell) => failedShare(await resultOf(cell), judge))),
-      })),
-    );
+    const series = await dotsOf(JUDGES, cells, resultOf);
     return dotChart({
       title: "A healthy canary in a restless world",
       subtitle: "Share of hours that fail although the canary is healthy",
@@ -219,13 +224,7 @@ const latencyFigure: Figure = {
     ];
     const names = Object.keys(LAWS);
     const cells = groups.flatMap(({ cell }) => names.map(cell));
-    const series = await Promise.all(
-      (["two-key", "literal"] as const).map(async (judge) => ({
-        ...LOOKS[judge],
-        large: judge === "two-key",
-        values: await Promise.all(cells.map(async (cell) => failedShare(await resultOf(cell), judge))),
-      })),
-    );
+    const series = await dotsOf(["two-key", "literal"], cells, resultOf);
     return dotChart({
       title: "p99 regression: equal latencies, and a canary that is slower",
       subtitle: "Share of hours that fail. Where latencies are equal a fail is wrong; 1.3 times slower is over the limit of 1.15",

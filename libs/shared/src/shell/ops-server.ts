@@ -5,7 +5,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type Clock, systemClock } from "./clock.ts";
-import { terminal } from "./faults.ts";
+import { listen } from "./listen.ts";
 import { EXPOSITION_TYPE, type Registry } from "./metrics.ts";
 import { redactText } from "./redact.ts";
 
@@ -90,19 +90,7 @@ export async function startOpsServer(options: OpsServerOptions): Promise<OpsServ
     });
   });
   server.maxConnections = MAX_CONNECTIONS;
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", (error: NodeJS.ErrnoException) => {
-      const code = error.code === "EADDRINUSE" ? "port_in_use" : "cannot_listen";
-      reject(
-        terminal(
-          code,
-          `the ops listener cannot listen on ${host}:${options.port} (${error.code ?? error.message}): choose another with AVIARY_OPS_HOST and AVIARY_OPS_PORT`,
-          error,
-        ),
-      );
-    });
-    server.listen(options.port, host, resolve);
-  });
+  await listen(server, { host, port: options.port, who: "the ops listener", variables: "AVIARY_OPS_HOST and AVIARY_OPS_PORT" });
   const { port } = server.address() as AddressInfo;
 
   return {

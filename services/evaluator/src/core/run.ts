@@ -375,8 +375,9 @@ function canarySliceFresh(state: State, setup: CanarySetup, atMs: number): boole
 
 /** The release on the canary slice that nobody tests because it had its run before the last one: observation opens no second run for it. */
 export function triedRelease(state: State, canary: CanaryState, setup: CanarySetup): Release | undefined {
+  if (setup.hasController || isOpen(canary.run)) return undefined;
   const release = canaryRelease(state, setup);
-  if (release === null || setup.hasController || isOpen(canary.run)) return undefined;
+  if (release === null) return undefined;
   const stable = stableRelease(state, canary, setup);
   if (stable === null || couldBeSame(release, stable)) return undefined;
   const pinned = canary.run?.pinned ?? null;

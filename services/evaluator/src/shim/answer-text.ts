@@ -99,7 +99,7 @@ export function openJson(body: VerdictBody, stale: boolean, reserved: number): O
     cut = step(cut);
     text = serialize(cut, stale);
   }
-  return { text, bytes: Buffer.byteLength(text), last: undefined };
+  return { text, last: undefined };
 }
 
 function serialize(body: VerdictBody, stale: boolean): string {
@@ -107,10 +107,9 @@ function serialize(body: VerdictBody, stale: boolean): string {
   return stale ? `${text.slice(0, -1)},"stale":true` : text.slice(0, -1);
 }
 
-/** The beginning of a JSON answer, and its length on the wire. */
+/** The beginning of a JSON answer. */
 export interface OpenJson {
   readonly text: string;
-  readonly bytes: number;
   /** The last answer that was made of it, and what that was closed with: within one measurement all callers of a class get the same. */
   last: { readonly closing: string; readonly answer: Buffer } | undefined;
 }
@@ -140,8 +139,9 @@ export interface RequestParts {
 export function closeJson(open: OpenJson, parts: RequestParts): Buffer {
   const closing = requestText(parts, parts.scale);
   if (open.last?.closing === closing) return open.last.answer;
-  const fits = parts.scale === undefined || open.bytes + Buffer.byteLength(closing) <= MAX_ANSWER_BYTES;
-  const answer = Buffer.from(open.text + (fits ? closing : requestText(parts, numbersOf(parts.scale))));
+  const whole = Buffer.from(open.text + closing);
+  const fits = parts.scale === undefined || whole.length <= MAX_ANSWER_BYTES;
+  const answer = fits ? whole : Buffer.from(open.text + requestText(parts, numbersOf(parts.scale)));
   open.last = { closing, answer };
   return answer;
 }

@@ -8,7 +8,7 @@ import type { Bus } from "@aviary/shared/bus/bus.ts";
 import type { FleetFile } from "@aviary/shared/contract/fleet.ts";
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Clock } from "@aviary/shared/shell/clock.ts";
-import { terminal } from "@aviary/shared/shell/faults.ts";
+import { listen } from "@aviary/shared/shell/listen.ts";
 import type { Logger } from "@aviary/shared/shell/logger.ts";
 import type { Registry } from "@aviary/shared/shell/metrics.ts";
 import { createSeats } from "./callers.ts";
@@ -85,7 +85,7 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
   });
   if (metrics !== undefined) registerMetrics(metrics, { counts, outbox, refusals, streams, view });
   try {
-    await listen(server, host, options.port);
+    await listen(server, { host, port: options.port, who: "the shim", variables: "AVIARY_SHIM_HOST and AVIARY_SHIM_PORT" });
   } catch (error) {
     streams[Symbol.dispose]();
     await view[Symbol.asyncDispose]();
@@ -112,22 +112,6 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
       await view[Symbol.asyncDispose]();
     },
   };
-}
-
-function listen(server: Server, host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", (error: NodeJS.ErrnoException) => {
-      const code = error.code === "EADDRINUSE" ? "port_in_use" : "cannot_listen";
-      reject(
-        terminal(
-          code,
-          `the shim cannot listen on ${host}:${port} (${error.code ?? error.message}): choose another with AVIARY_SHIM_HOST and AVIARY_SHIM_PORT`,
-          error,
-        ),
-      );
-    });
-    server.listen(port, host, () => resolve());
-  });
 }
 
 /** One source may hold a quarter of all connections, so that a slow or leaking one leaves room for the others. Answers when each was opened. */

@@ -6,6 +6,7 @@ import type { Baseline, Threshold } from "./baseline.ts";
 import { baselineOf, continued, covers, keepBaseline, thresholdOf } from "./baseline.ts";
 import type { Band, Tail } from "./latency.ts";
 import { coarser, commonScale, EVERYTHING, firstAbove } from "./latency.ts";
+import type { LiteralCounts } from "./literal.ts";
 import { figuresOf, literalRule } from "./literal.ts";
 import type { CountedAz, Measured } from "./measure.ts";
 import { countAz, measure } from "./measure.ts";
@@ -84,6 +85,11 @@ function askedOf({ scale, low, high }: Band, { thresholds }: Policy, reference: 
   return { scale, low: Math.min(low, ...limits), high: Math.max(high, ...limits) };
 }
 
+/** What to remember of a run after a window. */
+export function stateAfter({ views, baseline }: Absorbed, literal: LiteralCounts, { thresholds }: Policy): State {
+  return { ...START, views, baseline: keepBaseline(baseline, thresholds.maxP99RegressionRatio), literal };
+}
+
 /** The state of a run whose memory is lost, as far as the windows before the last one tell it. */
 export function relearned(
   windows: readonly ClosedWindow[],
@@ -94,10 +100,10 @@ export function relearned(
   const known = windows.slice(0, -1);
   for (let k = Math.max(0, known.length - judged); k < known.length; k++) {
     const upTo = windows.slice(0, k + 1);
-    const { views, baseline, tally, counted } = absorb(state, upTo, policy, reference);
-    const complete = upTo.at(-1)!.complete && tally.unreadable === null;
-    const literal = literalRule(figuresOf(counted), complete, state.literal, policy).counts;
-    state = { ...START, views, baseline: keepBaseline(baseline, policy.thresholds.maxP99RegressionRatio), literal };
+    const now = absorb(state, upTo, policy, reference);
+    const complete = upTo.at(-1)!.complete && now.tally.unreadable === null;
+    const literal = literalRule(figuresOf(now.counted), complete, state.literal, policy).counts;
+    state = stateAfter(now, literal, policy);
   }
   return state;
 }

@@ -5,14 +5,13 @@
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import type { Absorbed } from "./absorb.ts";
-import { absorb, relearned } from "./absorb.ts";
-import { keepBaseline } from "./baseline.ts";
+import { absorb, relearned, stateAfter } from "./absorb.ts";
 import type { Coverage } from "./coverage.ts";
 import { coverageOf } from "./coverage.ts";
 import { byWeight, worstOf } from "./graded.ts";
 import type { LiteralResult } from "./literal.ts";
 import { figuresOf, literalRule } from "./literal.ts";
-import { asMemory, asState, START } from "./memory.ts";
+import { asMemory, asState } from "./memory.ts";
 import type { JudgedRun, JudgeOutcome, ModeOutcome } from "./outcome.ts";
 import type { QueueResult } from "./queue.ts";
 import { queueRule } from "./queue.ts";
@@ -39,12 +38,7 @@ export function judge(windows: readonly ClosedWindow[], policy: Policy, run: Jud
     consecutiveOver: Math.max(...Object.values(literal.counts)),
     luck: twoKey.luck,
     noise: { ...twoKey.noise, reference_windows: run.reference?.windows ?? 0 },
-    memory: asMemory({
-      ...START,
-      views: now.views,
-      baseline: keepBaseline(now.baseline, policy.thresholds.maxP99RegressionRatio),
-      literal: literal.counts,
-    }),
+    memory: asMemory(stateAfter(now, literal.counts, policy)),
   };
 }
 
