@@ -56,7 +56,10 @@ export function durableContract(bus: () => Bus): void {
     await add(other, "1", "2");
     for (const [round, depth] of DEMAND_DEPTHS.entries()) {
       assert.equal(await setDemand(bus(), lane, depth, `round-${round}`), depth);
-      assert.deepEqual(await bus().durableState("DEMAND", lane), { pending: depth, ackPending: 0 });
+      const state = () => bus().durableState("DEMAND", lane);
+      // A server of the current line tells its consumers of new messages a moment after it has acknowledged them.
+      await until(`${depth} are pending`, async () => (await state()).pending === depth);
+      assert.deepEqual(await state(), { pending: depth, ackPending: 0 });
     }
     assert.deepEqual(await bus().durableState("DEMAND", other), { pending: 2, ackPending: 0 });
   });
