@@ -8,7 +8,14 @@ import { dirname, join } from "node:path";
 import { canonicalJson, sha256Hex } from "@aviary/shared/contract/ids.ts";
 import { type GatewayRef, TOKEN_PATTERN } from "@aviary/shared/contract/subjects.ts";
 import { bytes } from "@aviary/shared/shell/bytes.ts";
-import { ConfigError, type ConfigProblem, checkConfig, readYamlFile, type YamlFile } from "@aviary/shared/shell/config.ts";
+import {
+  ConfigError,
+  type ConfigProblem,
+  checkConfig,
+  isUnreadable,
+  readYamlFile,
+  type YamlFile,
+} from "@aviary/shared/shell/config.ts";
 import { LOG_LEVELS } from "@aviary/shared/shell/logger.ts";
 import { z } from "zod";
 import { type ConfigFile, mergeConfig } from "./core/merge-config.ts";
@@ -90,7 +97,7 @@ export async function loadCollectorConfig(file: string): Promise<CollectorConfig
 
 /** Where the collector's own file cannot be read, the place is most likely the wrong one. */
 function withHint(problem: ConfigProblem, file: string): ConfigProblem {
-  if (problem.source !== file || problem.expected !== "a readable file") return problem;
+  if (problem.source !== file || !isUnreadable(problem)) return problem;
   return { ...problem, expected: "a readable collector file; AVIARY_COLLECTOR_FILE, or --config for a verb, says where it is" };
 }
 

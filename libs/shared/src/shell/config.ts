@@ -98,6 +98,12 @@ export async function loadYamlFile<S extends z.ZodType>(path: string, schema: S)
   return parseConfig(file.source, file.value, schema, file.lineOf);
 }
 
+const READABLE = "a readable file";
+
+/** Whether a file could not be read at all: then there is no line of it to name. */
+export const isUnreadable = ({ path, line, expected }: ConfigProblem): boolean =>
+  path === "" && line === undefined && expected === READABLE;
+
 /**
  * Reads a YAML file without checking what is in it.
  * @throws ConfigError when it cannot be read, is larger than 1 MiB, or is not YAML.
@@ -109,7 +115,7 @@ export async function readYamlFile(path: string): Promise<YamlFile> {
   } catch (error) {
     const reason = error instanceof Error && "code" in error ? String(error.code) : "unreadable";
     throw new ConfigError(
-      [{ source: path, path: "", found: reason === "ENOENT" ? "no such file" : reason, expected: "a readable file" }],
+      [{ source: path, path: "", found: reason === "ENOENT" ? "no such file" : reason, expected: READABLE }],
       error,
     );
   }

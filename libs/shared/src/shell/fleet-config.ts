@@ -3,7 +3,7 @@ import { dirname, resolve } from "node:path";
 import { type FleetFile, fleetFileSchema } from "../contract/fleet.ts";
 import { contentId } from "../contract/ids.ts";
 import { defaultPolicy, type Policy, policySchema } from "../contract/policy.ts";
-import { ConfigError, type ConfigProblem, checkConfig, formatPath, readYamlFile, type YamlFile } from "./config.ts";
+import { ConfigError, type ConfigProblem, checkConfig, formatPath, isUnreadable, readYamlFile, type YamlFile } from "./config.ts";
 
 export interface Fleet {
   readonly fleet: FleetFile;
@@ -45,19 +45,15 @@ async function readFleetFile(path: string): Promise<YamlFile> {
     if (!(error instanceof ConfigError)) throw error;
     const expected = "a readable fleet file; AVIARY_FLEET_FILE, or --fleet for a verb, says where it is";
     throw new ConfigError(
-      error.problems.map((problem) => (isAboutFile(problem) ? { ...problem, expected } : problem)),
+      error.problems.map((problem) => (isUnreadable(problem) ? { ...problem, expected } : problem)),
       error,
     );
   }
 }
 
-/** Whether a file could not be read at all: then there is no line of it to name. */
-const isAboutFile = ({ path, line, expected }: ConfigProblem): boolean =>
-  path === "" && line === undefined && expected === "a readable file";
-
 /** A policy that cannot be read is a problem of the line that names it. */
 function placed(problem: ConfigProblem, file: YamlFile, name: string, keys: readonly string[]): ConfigProblem {
-  if (!isAboutFile(problem)) return problem;
+  if (!isUnreadable(problem)) return problem;
   const line = file.lineOf(keys);
   return {
     source: file.source,

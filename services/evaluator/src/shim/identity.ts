@@ -78,7 +78,8 @@ export function findCanary(visible: readonly Canary[], { namespace, name }: Iden
   };
 }
 
-function listNames(canaries: readonly Canary[]): string {
-  const shown = canaries.slice(0, 3).map(({ key }) => key);
-  return canaries.length > 3 ? `${shown.join(", ")} and ${canaries.length - 3} more` : shown.join(", ");
+/** Names of canaries for a message, the first few of them. */
+export function listNames(canaries: readonly Canary[], most = 3): string {
+  const shown = canaries.slice(0, most).map(({ key }) => key);
+  return canaries.length > most ? `${shown.join(", ")} and ${canaries.length - most} more` : shown.join(", ");
 }

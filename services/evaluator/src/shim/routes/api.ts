@@ -3,6 +3,7 @@ import { REASONS } from "@aviary/shared/contract/reasons.ts";
 import { verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import { parseVerdictRecord, type VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import type { Call, Context, Handled, Route } from "../context.ts";
+import { listNames } from "../identity.ts";
 import { LIMITS } from "../limits.ts";
 import { visibleTo } from "../measurement.ts";
 import { json, problem } from "../reply.ts";
@@ -35,9 +36,7 @@ function findByPath(call: Call, context: Context): Canary | undefined {
 
 /** Names what there is, as far as the caller may know. */
 function unknown(call: Call, context: Context): Handled {
-  const names = visibleTo(call.caller, context).map(({ key }) => key);
-  const more = names.length > LISTED ? ` and ${names.length - LISTED} more` : "";
-  const known = names.length === 0 ? "none" : names.slice(0, LISTED).join(", ") + more;
+  const known = listNames(visibleTo(call.caller, context), LISTED) || "none";
   return problem(404, "not_found", `no canary ${call.params.join("/").slice(0, 140)} is configured; there is ${known}`);
 }
 
