@@ -9,6 +9,7 @@ COPY package.json package-lock.json ./
 COPY libs/shared/package.json libs/shared/
 COPY services/collector/package.json services/collector/
 COPY services/evaluator/package.json services/evaluator/
+COPY services/shim/package.json services/shim/
 COPY services/notifier/package.json services/notifier/
 COPY services/promoter/package.json services/promoter/
 COPY cli/package.json cli/

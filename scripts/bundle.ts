@@ -15,7 +15,7 @@ const PROJECT = fileURLToPath(new URL("..", import.meta.url));
 const ENTRIES: Readonly<Record<string, string>> = {
   collector: "services/collector/src/main.ts",
   evaluator: "services/evaluator/src/main.ts",
-  shim: "services/evaluator/src/shim/main.ts",
+  shim: "services/shim/src/main.ts",
   notifier: "services/notifier/src/main.ts",
   promoter: "services/promoter/src/main.ts",
   aviary: "cli/src/main.ts",

@@ -9,8 +9,8 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { INCIDENTS, REASONS, type ReasonKind } from "../libs/shared/src/contract/reasons.ts";
-import { jsonSchemas, openApi } from "../services/evaluator/src/shim/documents.ts";
-import { routesOf } from "../services/evaluator/src/shim/routes/list.ts";
+import { jsonSchemas, openApi } from "../services/shim/src/api/openapi.ts";
+import { routesOf } from "../services/shim/src/routes.ts";
 
 const PROJECT = fileURLToPath(new URL("..", import.meta.url));
 const SCHEMA_PLACE = "docs/schemas";

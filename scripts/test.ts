@@ -6,8 +6,8 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
+import { fetchServer, locateServer, SERVER_NAMES, type ServerName } from "../libs/shared/src/testing/fetch-servers.ts";
 import { locateTestServer } from "../libs/shared/src/testing/servers.ts";
-import { fetchServer, locateServer, SERVER_NAMES, type ServerName } from "./fetch-servers.ts";
 import type { TestOutcome } from "./test-outcome.ts";
 
 const PROJECT = fileURLToPath(new URL("..", import.meta.url));
@@ -16,7 +16,7 @@ const OUTCOME = join(PROJECT, ".aviary", "test-outcome.json");
 const CONCURRENCY = 2;
 /** A file that never ends would keep a machine busy for ever: the runner is asked to stop then, and names the file. */
 const ALL_WITHIN_MS = 30 * 60_000;
-const TEST_PLACES = ["libs", "services", "cli", "examples", "scripts", "bench", "test"];
+const TEST_PLACES = ["libs", "services", "cli", "examples", "tools", "scripts", "test"];
 const NOT_OURS = new Set(["node_modules", "dist", ".aviary", "fixtures"]);
 
 function main(parts: readonly string[]): number {

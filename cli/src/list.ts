@@ -2,7 +2,7 @@
  * Every verb of `aviary`, in the order in which help shows them. A verb is loaded when it is called, so the list costs nothing.
  * This is the only place that imports services.
  */
-import type { Verb } from "@aviary/shared/shell/verb.ts";
+import type { Verb } from "@aviary/shared/commands/command.ts";
 
 export interface Entry {
   readonly name: string;
@@ -11,15 +11,15 @@ export interface Entry {
 }
 
 const run = async (name: string): Promise<Verb> => {
-  const { RUN_VERBS } = await import("@aviary/evaluator/verbs/run.ts");
+  const { RUN_VERBS } = await import("./commands/run.ts");
   return found(RUN_VERBS, `run ${name}`);
 };
 const streams = async (name: string): Promise<Verb> => {
-  const { STREAM_VERBS } = await import("@aviary/evaluator/verbs/streams.ts");
+  const { STREAM_VERBS } = await import("./commands/streams.ts");
   return found(STREAM_VERBS, `streams ${name}`);
 };
 const fleet = async (name: string): Promise<Verb> => {
-  const { FLEET_VERBS } = await import("@aviary/example-fleet/verbs/fleet.ts");
+  const { FLEET_VERBS } = await import("@aviary/example-fleet/commands/fleet.ts");
   return found(FLEET_VERBS, `fleet ${name}`);
 };
 
@@ -33,12 +33,12 @@ export const VERBS: readonly Entry[] = [
   {
     name: "status",
     summary: "what every canary is told now, and why",
-    load: async () => (await import("@aviary/evaluator/verbs/status.ts")).statusVerb,
+    load: async () => (await import("./commands/status.ts")).statusVerb,
   },
   {
     name: "watch",
     summary: "the same, as it changes",
-    load: async () => (await import("@aviary/evaluator/verbs/watch.ts")).watchVerb,
+    load: async () => (await import("./commands/watch.ts")).watchVerb,
   },
   { name: "run show", summary: "the run of a canary, with every reason", load: () => run("show") },
   { name: "run start", summary: "open a run by hand", load: () => run("start") },
@@ -54,27 +54,27 @@ export const VERBS: readonly Entry[] = [
   {
     name: "explain",
     summary: "every number behind a verdict, in words",
-    load: async () => (await import("@aviary/evaluator/verbs/explain.ts")).explainVerb,
+    load: async () => (await import("@aviary/evaluator/commands/explain.ts")).explainVerb,
   },
   {
     name: "replay",
     summary: "judge recorded input again, byte for byte",
-    load: async () => (await import("@aviary/evaluator/verbs/replay.ts")).replayVerb,
+    load: async () => (await import("@aviary/evaluator/commands/replay.ts")).replayVerb,
   },
   {
     name: "record",
     summary: "save a stretch of production as a case folder",
-    load: async () => (await import("@aviary/evaluator/verbs/record.ts")).recordVerb,
+    load: async () => (await import("@aviary/evaluator/commands/record.ts")).recordVerb,
   },
   {
     name: "diff-policy",
     summary: "say which recorded verdicts another policy would change",
-    load: async () => (await import("@aviary/evaluator/verbs/diff-policy.ts")).diffPolicyVerb,
+    load: async () => (await import("@aviary/evaluator/commands/diff-policy.ts")).diffPolicyVerb,
   },
   {
     name: "signals tail",
     summary: "signals as they are stored",
-    load: async () => (await import("@aviary/evaluator/verbs/signals-tail.ts")).signalsTailVerb,
+    load: async () => (await import("./commands/signals-tail.ts")).signalsTailVerb,
   },
   { name: "streams print", summary: "the streams, buckets and consumers that must exist", load: () => streams("print") },
   { name: "streams diff", summary: "how the broker differs from that", load: () => streams("diff") },
@@ -82,7 +82,7 @@ export const VERBS: readonly Entry[] = [
   {
     name: "collector probe",
     summary: "what one probe of a collector would publish",
-    load: async () => (await import("@aviary/collector/verbs/probe.ts")).probeVerb,
+    load: async () => (await import("@aviary/collector/commands/probe.ts")).probeVerb,
   },
   { name: "fleet status", summary: "the local fleet: gateways, releases, faults", load: () => fleet("status") },
   {

@@ -1,8 +1,8 @@
 /** `aviary <verb> …`: finds the verb, loads it, runs it. Exit codes: 0 done, 1 refused or failed, 2 called wrongly. */
 import { styleText } from "node:util";
-import { systemClock } from "@aviary/shared/shell/clock.ts";
-import { nearestName } from "@aviary/shared/shell/config-issues.ts";
-import type { VerbIo } from "@aviary/shared/shell/verb.ts";
+import type { VerbIo } from "@aviary/shared/commands/command.ts";
+import { systemClock } from "@aviary/shared/runtime/clock.ts";
+import { nearestName } from "@aviary/shared/runtime/config-issues.ts";
 import { type Entry, VERBS } from "./list.ts";
 import { withLocalFleet } from "./local-fleet.ts";
 

@@ -5,7 +5,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { loadFleet } from "@aviary/shared/shell/fleet-config.ts";
+import { loadFleet } from "@aviary/shared/runtime/fleet-config.ts";
 import { createSetup } from "../../services/evaluator/src/core/setup.ts";
 import { createState } from "../../services/evaluator/src/core/state.ts";
 import { CASE_FILES, caseInput, readRecording } from "../../services/evaluator/src/recording/case-folder.ts";

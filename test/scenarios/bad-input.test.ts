@@ -6,8 +6,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type DeadLetter, type DeadReason, deadLetterSchema } from "@aviary/shared/contract/dead.ts";
 import { until } from "@aviary/shared/testing/until.ts";
-import { jsonOf, publishedVerdicts, readStream, verdictWhere } from "../world/records.ts";
-import { startWorld, type World } from "../world/world.ts";
+import { jsonOf, publishedVerdicts, readStream, verdictWhere } from "../fleet/records.ts";
+import { startWorld, type World } from "../fleet/world.ts";
 
 const BOOT = `${Date.now().toString(36)}-00000000000000ff`;
 let seq = 0;

@@ -7,10 +7,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { until } from "@aviary/shared/testing/until.ts";
-import { type StoredSignal, storedSignals, story, verdictWhere } from "../world/records.ts";
-import { type ShimClient, shimClient } from "../world/shim-client.ts";
-import { startTraffic } from "../world/traffic.ts";
-import { COLLECTORS, startWorld } from "../world/world.ts";
+import { type StoredSignal, storedSignals, story, verdictWhere } from "../fleet/records.ts";
+import { type ShimClient, shimClient } from "../fleet/shim-client.ts";
+import { startTraffic } from "../fleet/traffic.ts";
+import { COLLECTORS, startWorld } from "../fleet/world.ts";
 
 const OUTAGES = [
   { how: "killed", lastsMs: process.env.CI ? 60_000 : 16_000 },

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { until } from "@aviary/shared/testing/until.ts";
-import { storedSignals } from "../world/records.ts";
-import { startTraffic } from "../world/traffic.ts";
-import { startWorld } from "../world/world.ts";
+import { storedSignals } from "../fleet/records.ts";
+import { startTraffic } from "../fleet/traffic.ts";
+import { startWorld } from "../fleet/world.ts";
 
 const COLLECTOR = "collector-mac-a1";
 

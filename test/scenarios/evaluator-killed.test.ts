@@ -1,9 +1,9 @@
 /** An evaluator that is killed at any moment of a window and started again publishes the verdicts that a fold of the log gives: none twice, none missing. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { verdictWhere } from "../world/records.ts";
-import { startTraffic } from "../world/traffic.ts";
-import { COLLECTORS, startWorld } from "../world/world.ts";
+import { verdictWhere } from "../fleet/records.ts";
+import { startTraffic } from "../fleet/traffic.ts";
+import { COLLECTORS, startWorld } from "../fleet/world.ts";
 
 test("kill -9 of the evaluator in the middle of windows, and just after a verdict", async (t) => {
   const world = await startWorld(t, { parts: ["evaluator", ...COLLECTORS] });

@@ -2,12 +2,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { until } from "@aviary/shared/testing/until.ts";
-import { LEASE_STALE_MS } from "../../services/evaluator/src/shim/answers.ts";
-import { SHORT_POLICY } from "../world/files.ts";
-import { verdictWhere } from "../world/records.ts";
-import { type ShimAnswer, shimClient } from "../world/shim-client.ts";
-import { startTraffic } from "../world/traffic.ts";
-import { COLLECTORS, startWorld } from "../world/world.ts";
+import { LEASE_STALE_MS } from "../../services/shim/src/response/answers.ts";
+import { SHORT_POLICY } from "../fleet/files.ts";
+import { verdictWhere } from "../fleet/records.ts";
+import { type ShimAnswer, shimClient } from "../fleet/shim-client.ts";
+import { startTraffic } from "../fleet/traffic.ts";
+import { COLLECTORS, startWorld } from "../fleet/world.ts";
 
 /** A second is what the shim may take to notice. Both ends of an answer count, so a slow machine proves nothing wrong. */
 function assertStaleSince(answer: ShimAnswer, sinceMs: number): void {

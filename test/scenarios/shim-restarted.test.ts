@@ -5,10 +5,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { until } from "@aviary/shared/testing/until.ts";
-import { publishedVerdicts } from "../world/records.ts";
-import { type ShimClient, shimClient } from "../world/shim-client.ts";
-import { startTraffic } from "../world/traffic.ts";
-import { COLLECTORS, startWorld } from "../world/world.ts";
+import { publishedVerdicts } from "../fleet/records.ts";
+import { type ShimClient, shimClient } from "../fleet/shim-client.ts";
+import { startTraffic } from "../fleet/traffic.ts";
+import { COLLECTORS, startWorld } from "../fleet/world.ts";
 
 const CLIENTS = 16;
 

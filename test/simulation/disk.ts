@@ -2,7 +2,7 @@
  * A collector's spool on a simulated disk: the bytes are those of the real format, the disk survives the collector, and a collector that
  * dies while it writes leaves a torn record.
  */
-import { retryable } from "@aviary/shared/shell/faults.ts";
+import { retryable } from "@aviary/shared/runtime/faults.ts";
 import { decodeSegment, encodeRecord, SEGMENT_MARK, type SpoolRecord } from "../../services/collector/src/spool/record.ts";
 import type { Spool, SpoolCounts } from "../../services/collector/src/spool/spool.ts";
 import type { Kernel, Life } from "./kernel.ts";

@@ -6,7 +6,7 @@
  *   paused ─ its events are held back in order, and run one after another when it wakes up
  *   dead ─── its events are dropped: what was on its way inside the process never happens
  */
-import { type Clock, sleepWith } from "@aviary/shared/shell/clock.ts";
+import { type Clock, sleepWith } from "@aviary/shared/runtime/clock.ts";
 
 /** Broker time at the beginning of every simulation. */
 export const START_MS = Date.parse("2026-11-21T10:00:00.000Z");

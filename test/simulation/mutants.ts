@@ -5,7 +5,7 @@
 export interface Mutant {
   readonly name: string;
   /** Below services/<service>/src; the evaluator's unless told. */
-  readonly service?: "collector";
+  readonly service?: "collector" | "shim";
   readonly file: string;
   /** Must be there exactly once; how it is broken into lines does not count. */
   readonly from: string;
@@ -86,7 +86,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "one-input-left-out-after-a-restart",
-    file: "evaluator.ts",
+    file: "service.ts",
     from: "from: { sequence: state.sequence + 1 },",
     to: "from: { sequence: state.sequence + (state.sequence > 0 ? 2 : 1) },",
     caughtBy: "5",
@@ -100,28 +100,32 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "rollback-on-hold",
-    file: "shim/gates.ts",
+    service: "shim",
+    file: "adapters/flagger-gates.ts",
     from: 'return facts.verdict === "fail" ? yes(',
     to: 'return facts.verdict !== "pass" ? yes(',
     caughtBy: "9",
   },
   {
     name: "confirm-rollout-on-fail",
-    file: "shim/gates.ts",
+    service: "shim",
+    file: "adapters/flagger-gates.ts",
     from: 'if (facts.verdict === "fail") return no(',
     to: 'if (facts.verdict === "fail" && gate !== "confirm-rollout") return no(',
     caughtBy: "9",
   },
   {
     name: "a-dialect-with-a-memory",
-    file: "shim/routes/prometheus.ts",
+    service: "shim",
+    file: "adapters/prometheus.ts",
     from: "const { body } = answerFor(found, () => ({ revision: undefined, unseen: false }), context).answer;",
     to: "const { body } = ((place as { kept?: ReturnType<typeof answerFor> }).kept ??= answerFor(found, () => ({ revision: undefined, unseen: false }), context)).answer;",
     caughtBy: "11",
   },
   {
     name: "stale-verdicts-told",
-    file: "shim/answers.ts",
+    service: "shim",
+    file: "response/answers.ts",
     from: "if (!(nowMs <= validUntilMs)) {",
     to: "if (validUntilMs < 0) {",
     caughtBy: "4",
@@ -156,7 +160,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "lease-not-asked",
-    file: "evaluator.ts",
+    file: "service.ts",
     from: "allowed: () => lease.held(),",
     to: "allowed: () => true,",
     caughtBy: "lease",

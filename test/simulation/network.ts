@@ -9,7 +9,7 @@
  * A request that is on its way when its sender dies arrives all the same; what a dead node would have sent again does not.
  */
 import type { Bucket, BucketEntry, Bus, BusStatus, Delivery, Follower, Outgoing, Stored } from "@aviary/shared/bus/bus.ts";
-import { retryable } from "@aviary/shared/shell/faults.ts";
+import { retryable } from "@aviary/shared/runtime/faults.ts";
 import type { History } from "./history.ts";
 import { count } from "./history.ts";
 import type { Kernel, Life } from "./kernel.ts";

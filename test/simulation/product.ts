@@ -3,18 +3,18 @@ import { registerHooks } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
-type Evaluator = typeof import("../../services/evaluator/src/evaluator.ts");
+type Evaluator = typeof import("../../services/evaluator/src/service.ts");
 type Setup = typeof import("../../services/evaluator/src/core/setup.ts");
 type State = typeof import("../../services/evaluator/src/core/state.ts");
 type Step = typeof import("../../services/evaluator/src/core/step.ts");
 type Checkpoint = typeof import("../../services/evaluator/src/core/checkpoint.ts");
 type Inputs = typeof import("../../services/evaluator/src/io/inputs.ts");
-type View = typeof import("../../services/evaluator/src/shim/view.ts");
-type Outbox = typeof import("../../services/evaluator/src/shim/outbox.ts");
-type Callers = typeof import("../../services/evaluator/src/shim/callers.ts");
-type Flagger = typeof import("../../services/evaluator/src/shim/routes/flagger.ts");
-type Json = typeof import("../../services/evaluator/src/shim/routes/json.ts");
-type Prometheus = typeof import("../../services/evaluator/src/shim/routes/prometheus.ts");
+type View = typeof import("../../services/shim/src/view.ts");
+type Outbox = typeof import("../../services/shim/src/control-writer.ts");
+type Callers = typeof import("../../services/shim/src/auth/seats.ts");
+type Flagger = typeof import("../../services/shim/src/adapters/flagger.ts");
+type Json = typeof import("../../services/shim/src/adapters/json.ts");
+type Prometheus = typeof import("../../services/shim/src/adapters/prometheus.ts");
 type CollectorOutbox = typeof import("../../services/collector/src/spool/outbox.ts");
 type Envelope = typeof import("../../services/collector/src/core/envelope.ts");
 
@@ -34,27 +34,15 @@ export interface Product
     Pick<CollectorOutbox, "openOutbox">,
     Pick<Envelope, "makeSignal"> {}
 
-/** Services of which a changed copy can be simulated; the shim lives with the evaluator. */
-export type Service = "evaluator" | "collector";
+/** Services of which a changed copy can be simulated. */
+export type Service = "evaluator" | "shim" | "collector";
 
 /** Where a service's code lives. */
 export const sourceOf = (service: Service): string => fileURLToPath(new URL(`../../services/${service}/src`, import.meta.url));
 
 const PARTS: Readonly<Record<Service, readonly string[]>> = {
-  evaluator: [
-    "evaluator.ts",
-    "core/setup.ts",
-    "core/state.ts",
-    "core/step.ts",
-    "core/checkpoint.ts",
-    "io/inputs.ts",
-    "shim/view.ts",
-    "shim/outbox.ts",
-    "shim/callers.ts",
-    "shim/routes/flagger.ts",
-    "shim/routes/json.ts",
-    "shim/routes/prometheus.ts",
-  ],
+  evaluator: ["service.ts", "core/setup.ts", "core/state.ts", "core/step.ts", "core/checkpoint.ts", "io/inputs.ts"],
+  shim: ["view.ts", "control-writer.ts", "auth/seats.ts", "adapters/flagger.ts", "adapters/json.ts", "adapters/prometheus.ts"],
   collector: ["spool/outbox.ts", "core/envelope.ts"],
 };
 
@@ -71,7 +59,7 @@ registerHooks({
 
 /** Loads the product: from its own place, or a service of it from `copies`, directories laid out like the service's own. */
 export async function loadProduct(copies: Partial<Record<Service, string>> = {}): Promise<Product> {
-  const parts = (["evaluator", "collector"] as const).flatMap((service) =>
+  const parts = (["evaluator", "shim", "collector"] as const).flatMap((service) =>
     PARTS[service].map((part) => join(copies[service] ?? sourceOf(service), part)),
   );
   const modules = await Promise.all(parts.map((path) => import(pathToFileURL(path).href)));

@@ -1,9 +1,9 @@
 /** The shim without its HTTP server: the real view, outbox and routes, called as the server would call them. */
 import type { CallerClass, FleetFile } from "@aviary/shared/contract/fleet.ts";
 import type { Policy } from "@aviary/shared/contract/policy.ts";
-import type { Clock } from "@aviary/shared/shell/clock.ts";
-import { silentLogger } from "@aviary/shared/shell/logger.ts";
-import type { Call, Context, Route } from "../../services/evaluator/src/shim/context.ts";
+import type { Clock } from "@aviary/shared/runtime/clock.ts";
+import { silentLogger } from "@aviary/shared/runtime/logger.ts";
+import type { Call, Context, Route } from "../../services/shim/src/route.ts";
 import type { History, Sample } from "./history.ts";
 import { type Kernel, type Life, START_MS } from "./kernel.ts";
 import type { createNodeBus } from "./network.ts";

@@ -1,5 +1,5 @@
 /** From a fleet file to a plan: the gateways that it lists, on the ports that the caller has. */
-import { loadFleet } from "@aviary/shared/shell/fleet-config.ts";
+import { loadFleet } from "@aviary/shared/runtime/fleet-config.ts";
 import { type FleetPlan, STABLE_VERSION } from "./layout.ts";
 
 export interface PlanOptions {

@@ -6,12 +6,12 @@ import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import { describe, it, test } from "node:test";
+import { FLEET_VERBS } from "../src/commands/fleet.ts";
 import { readGatewayControl, readRollout } from "../src/control.ts";
 import { resetFleet, stableVersion } from "../src/faults.ts";
 import { startGatewayOf } from "../src/gateway.ts";
 import { type FleetPlan, places, writeJson } from "../src/layout.ts";
 import { makePlan } from "../src/make-plan.ts";
-import { FLEET_VERBS } from "../src/verbs/fleet.ts";
 import { testPlan } from "./plan.ts";
 
 async function type(plan: FleetPlan, line: string): Promise<{ code: number; out: string; err: string }> {

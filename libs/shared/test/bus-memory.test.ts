@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { StoredMessage } from "../src/bus/bus.ts";
 import { createMemoryBus } from "../src/bus/memory.ts";
-import { type Clock, sleepWith, systemClock } from "../src/shell/clock.ts";
+import { type Clock, sleepWith, systemClock } from "../src/runtime/clock.ts";
 import { busContract } from "../src/testing/bus-contract.ts";
 
 busContract("the memory bus", async () => {

@@ -6,7 +6,7 @@ import type { Follower, FollowOptions } from "../src/bus/bus.ts";
 import { connectNats, type NatsBus } from "../src/bus/nats.ts";
 import { LOCAL_MAX_BYTES, topology } from "../src/bus/streams.ts";
 import { applyStreams, verifyStreams } from "../src/bus/streams-apply.ts";
-import { faultCode } from "../src/shell/faults.ts";
+import { faultCode } from "../src/runtime/faults.ts";
 import { DEMAND_DEPTHS, setDemand } from "../src/testing/bus-contract-durables.ts";
 import { type RunningNats, requireServer, startNats } from "../src/testing/servers.ts";
 import { until } from "../src/testing/until.ts";

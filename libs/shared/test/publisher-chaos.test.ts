@@ -4,7 +4,7 @@ import { describe, test } from "node:test";
 import { connectNats } from "../src/bus/nats.ts";
 import { LOCAL_MAX_BYTES, topology } from "../src/bus/streams.ts";
 import { applyStreams } from "../src/bus/streams-apply.ts";
-import { faultCode } from "../src/shell/faults.ts";
+import { faultCode } from "../src/runtime/faults.ts";
 import { requireServer, startNats } from "../src/testing/servers.ts";
 import { until } from "../src/testing/until.ts";
 

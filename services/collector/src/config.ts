@@ -7,7 +7,7 @@ import { readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { canonicalJson, sha256Hex } from "@aviary/shared/contract/ids.ts";
 import { type GatewayRef, TOKEN_PATTERN } from "@aviary/shared/contract/subjects.ts";
-import { bytes } from "@aviary/shared/shell/bytes.ts";
+import { bytes } from "@aviary/shared/runtime/bytes.ts";
 import {
   ConfigError,
   type ConfigProblem,
@@ -15,8 +15,8 @@ import {
   isUnreadable,
   readYamlFile,
   type YamlFile,
-} from "@aviary/shared/shell/config.ts";
-import { LOG_LEVELS } from "@aviary/shared/shell/logger.ts";
+} from "@aviary/shared/runtime/config.ts";
+import { LOG_LEVELS } from "@aviary/shared/runtime/logger.ts";
 import { z } from "zod";
 import { type ConfigFile, mergeConfig } from "./core/merge-config.ts";
 import type { Timing } from "./probe.ts";

@@ -1,13 +1,13 @@
 /** The collector as a service: one on every Mac. */
-import { lateBus } from "@aviary/shared/bus/late.ts";
+import { lateBus } from "@aviary/shared/bus/deferred.ts";
 import { connectNats } from "@aviary/shared/bus/nats.ts";
-import { readEnv } from "@aviary/shared/shell/config.ts";
-import { createLogger } from "@aviary/shared/shell/logger.ts";
-import { createRegistry, registerProcessMetrics } from "@aviary/shared/shell/metrics.ts";
-import { startOpsServer } from "@aviary/shared/shell/ops-server.ts";
-import { runService } from "@aviary/shared/shell/run-service.ts";
-import { startCollector } from "./collector.ts";
+import { readEnv } from "@aviary/shared/runtime/config.ts";
+import { createLogger } from "@aviary/shared/runtime/logger.ts";
+import { createRegistry, registerProcessMetrics } from "@aviary/shared/runtime/metrics.ts";
+import { startOpsServer } from "@aviary/shared/runtime/ops-server.ts";
+import { runService } from "@aviary/shared/runtime/run-service.ts";
 import { envSchema, loadCollectorConfig } from "./config.ts";
+import { startCollector } from "./service.ts";
 
 const NAME = "collector";
 

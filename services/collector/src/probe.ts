@@ -5,9 +5,9 @@
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import type { GatewayRef, SignalKind } from "@aviary/shared/contract/subjects.ts";
 import { duration } from "@aviary/shared/contract/units.ts";
-import type { Clock } from "@aviary/shared/shell/clock.ts";
-import type { HttpClient } from "@aviary/shared/shell/http-client.ts";
-import type { Logger } from "@aviary/shared/shell/logger.ts";
+import type { Clock } from "@aviary/shared/runtime/clock.ts";
+import type { HttpClient } from "@aviary/shared/runtime/http-client.ts";
+import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import { z } from "zod";
 import type { Release } from "./core/envelope.ts";
 import type { Tick } from "./core/schedule.ts";

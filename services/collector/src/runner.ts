@@ -7,9 +7,9 @@
  */
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import type { SignalKind } from "@aviary/shared/contract/subjects.ts";
-import type { Clock } from "@aviary/shared/shell/clock.ts";
-import { faultCode, retryable } from "@aviary/shared/shell/faults.ts";
-import type { Logger } from "@aviary/shared/shell/logger.ts";
+import type { Clock } from "@aviary/shared/runtime/clock.ts";
+import { faultCode, retryable } from "@aviary/shared/runtime/faults.ts";
+import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import { gridAfter, gridBefore, type Tick, tickAt } from "./core/schedule.ts";
 import { BACKING_OFF } from "./io/upstream.ts";
 import type { Facts, OpenProbe } from "./probe.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
-import { ConfigError } from "@aviary/shared/shell/config.ts";
+import { ConfigError } from "@aviary/shared/runtime/config.ts";
 import fc from "fast-check";
 import { collectorConfig, loadCollectorConfig } from "../src/config.ts";
 import { mergeConfig } from "../src/core/merge-config.ts";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
-import { retryable } from "@aviary/shared/shell/faults.ts";
-import { createLogger } from "@aviary/shared/shell/logger.ts";
+import { retryable } from "@aviary/shared/runtime/faults.ts";
+import { createLogger } from "@aviary/shared/runtime/logger.ts";
 import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
 import type { Tick } from "../src/core/schedule.ts";
 import { createUpstream } from "../src/io/upstream.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import { describe, it, type TestContext } from "node:test";
-import { probeVerb } from "../src/verbs/probe.ts";
+import { probeVerb } from "../src/commands/probe.ts";
 import { temporaryDirectory } from "./temporary.ts";
 
 async function run(args: readonly string[], env: Readonly<Record<string, string>> = {}) {

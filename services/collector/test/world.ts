@@ -1,8 +1,8 @@
 /** The world of a probe under test: real time, real network, a test's own facts. */
 import type { TestContext } from "node:test";
-import { systemClock } from "@aviary/shared/shell/clock.ts";
-import { createHttpClient } from "@aviary/shared/shell/http-client.ts";
-import { silentLogger } from "@aviary/shared/shell/logger.ts";
+import { systemClock } from "@aviary/shared/runtime/clock.ts";
+import { createHttpClient } from "@aviary/shared/runtime/http-client.ts";
+import { silentLogger } from "@aviary/shared/runtime/logger.ts";
 import { type Facts, NO_FACTS, type OpenProbe, type Outcome, type Probe, type World } from "../src/probe.ts";
 import { atEnd } from "./temporary.ts";
 

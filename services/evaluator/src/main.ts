@@ -1,16 +1,16 @@
 import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
-import { lateBus } from "@aviary/shared/bus/late.ts";
+import { lateBus } from "@aviary/shared/bus/deferred.ts";
 import { connectNats } from "@aviary/shared/bus/nats.ts";
-import { readEnv } from "@aviary/shared/shell/config.ts";
-import { loadFleet } from "@aviary/shared/shell/fleet-config.ts";
-import { createLogger } from "@aviary/shared/shell/logger.ts";
-import { createRegistry, registerProcessMetrics } from "@aviary/shared/shell/metrics.ts";
-import { startOpsServer } from "@aviary/shared/shell/ops-server.ts";
-import { runService } from "@aviary/shared/shell/run-service.ts";
+import { readEnv } from "@aviary/shared/runtime/config.ts";
+import { loadFleet } from "@aviary/shared/runtime/fleet-config.ts";
+import { createLogger } from "@aviary/shared/runtime/logger.ts";
+import { createRegistry, registerProcessMetrics } from "@aviary/shared/runtime/metrics.ts";
+import { startOpsServer } from "@aviary/shared/runtime/ops-server.ts";
+import { runService } from "@aviary/shared/runtime/run-service.ts";
 import { evaluatorEnv } from "./config.ts";
 import { createSetup } from "./core/setup.ts";
-import { startEvaluator } from "./evaluator.ts";
+import { startEvaluator } from "./service.ts";
 
 await runService({
   name: "evaluator",

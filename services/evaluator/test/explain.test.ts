@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { explanation } from "../src/verbs/explain.ts";
-import { createSimulatedFleet, foldFleet } from "./fold/simulated-fleet.ts";
+import { explanation } from "../src/commands/explain.ts";
+import { createSimulatedFleet, foldFleet } from "./core/simulated-fleet.ts";
 
 function toldOf(spoil: (fleet: ReturnType<typeof createSimulatedFleet>) => void, seconds: number) {
   const fleet = createSimulatedFleet({ policy: { mode: "two-key" }, azs: ["az-a"] });

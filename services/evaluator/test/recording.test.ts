@@ -7,14 +7,14 @@ import { test } from "node:test";
 import type { StoredMessage } from "@aviary/shared/bus/bus.ts";
 import { policySchema } from "@aviary/shared/contract/policy.ts";
 import { controlSubject, signalMessageId, signalSubject } from "@aviary/shared/contract/subjects.ts";
+import { differences } from "../src/commands/diff-policy.ts";
+import { replayVerb } from "../src/commands/replay.ts";
 import type { Input } from "../src/core/inputs.ts";
 import { rejudge } from "../src/core/rejudge.ts";
 import { messageOf, readRecording, recordedLine } from "../src/recording/case-folder.ts";
 import { expectedLine } from "../src/recording/read-case.ts";
 import { refold } from "../src/recording/refold.ts";
-import { differences } from "../src/verbs/diff-policy.ts";
-import { replayVerb } from "../src/verbs/replay.ts";
-import { CANARY, createSimulatedFleet, foldFleet, TEST_POLICY } from "./fold/simulated-fleet.ts";
+import { CANARY, createSimulatedFleet, foldFleet, TEST_POLICY } from "./core/simulated-fleet.ts";
 
 function storedMessage(input: Input): StoredMessage {
   assert.ok(input.kind === "signal" || input.kind === "control");

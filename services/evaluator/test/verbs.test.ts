@@ -10,16 +10,16 @@ import { PassThrough } from "node:stream";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { LOCAL_MAX_BYTES } from "@aviary/shared/bus/streams.ts";
-import type { VerbIo } from "@aviary/shared/shell/verb.ts";
+import type { VerbIo } from "@aviary/shared/commands/command.ts";
 import { aReason, aVerdict, type VerdictChange } from "@aviary/shared/testing/builders.ts";
-import type { CanaryView, Overview } from "../src/verbs/ask-shim.ts";
-import { recordVerb } from "../src/verbs/record.ts";
-import { replayVerb } from "../src/verbs/replay.ts";
-import { RUN_VERBS } from "../src/verbs/run.ts";
-import { statusVerb } from "../src/verbs/status.ts";
-import { STREAM_VERBS } from "../src/verbs/streams.ts";
-import { canaryLines } from "../src/verbs/table.ts";
-import { watchVerb } from "../src/verbs/watch.ts";
+import { RUN_VERBS } from "../../../cli/src/commands/run.ts";
+import { statusVerb } from "../../../cli/src/commands/status.ts";
+import { STREAM_VERBS } from "../../../cli/src/commands/streams.ts";
+import { watchVerb } from "../../../cli/src/commands/watch.ts";
+import type { CanaryView, Overview } from "../../../cli/src/shim-client.ts";
+import { canaryLines } from "../../../cli/src/verdict-table.ts";
+import { recordVerb } from "../src/commands/record.ts";
+import { replayVerb } from "../src/commands/replay.ts";
 
 const FLEET_FILE = fileURLToPath(new URL("../../../examples/fleet/config/aviary.yaml", import.meta.url));
 

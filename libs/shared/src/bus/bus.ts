@@ -6,7 +6,7 @@
  *
  * What is guaranteed
  * - A message is stored once: a publish with a message id that the stream has seen inside its duplicate window stores nothing and reports `duplicate`.
- * - `publish` resolves only after the stream has stored the message; it rejects with a fault of `shell/faults.ts` (retryable or terminal).
+ * - `publish` resolves only after the stream has stored the message; it rejects with a fault of `runtime/faults.ts` (retryable or terminal).
  * - Messages of one stream have strictly growing sequences, and their store times never go back.
  * - `follow` delivers every stored message that matches, in order of sequence, none twice, none left out, across reconnects. Nothing is acknowledged.
  * - A slow follower slows its own reading and nobody else: the handler is synchronous, and `pause`/`resume` bound what is in flight.

@@ -1,5 +1,5 @@
 /** Durable pull consumers of the memory bus: what is pending, what waits for an answer, and what comes again. */
-import type { Clock } from "../shell/clock.ts";
+import type { Clock } from "../runtime/clock.ts";
 import type { Delivery, DurableState } from "./bus.ts";
 import type { MemoryMessage, MemoryStream } from "./memory-stream.ts";
 import { matches } from "./subject-match.ts";

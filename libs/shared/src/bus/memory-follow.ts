@@ -1,5 +1,5 @@
 /** Following a stream of the memory bus. Deliveries happen in tasks handed to `defer`, in the order in which they were handed over. */
-import { terminal } from "../shell/faults.ts";
+import { terminal } from "../runtime/faults.ts";
 import type { Follower, FollowOptions } from "./bus.ts";
 import type { MemoryMessage, MemoryStream } from "./memory-stream.ts";
 import { matchesAny } from "./subject-match.ts";

@@ -4,8 +4,8 @@
  * Deterministic: a publish is stored before the call returns, and followers are told in tasks handed to `defer` (microtasks unless told),
  * in the order of storing. Time comes from the clock alone.
  */
-import { type Clock, systemClock } from "../shell/clock.ts";
-import { retryable, terminal } from "../shell/faults.ts";
+import { type Clock, systemClock } from "../runtime/clock.ts";
+import { retryable, terminal } from "../runtime/faults.ts";
 import type { Bucket, BucketEntry, Bus, BusStatus, StoredMessage } from "./bus.ts";
 import { createMemoryDurable, type MemoryDurable } from "./memory-durable.ts";
 import { followMemory, type MemoryFollower } from "./memory-follow.ts";

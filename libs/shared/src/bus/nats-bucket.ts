@@ -6,7 +6,7 @@
  */
 import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
 import { nuid } from "@nats-io/nats-core";
-import { faultCode, terminal } from "../shell/faults.ts";
+import { faultCode, terminal } from "../runtime/faults.ts";
 import type { Bucket, BucketEntry, Follower } from "./bus.ts";
 import { busFault } from "./nats-fault.ts";
 import type { FollowRequest } from "./nats-follow.ts";

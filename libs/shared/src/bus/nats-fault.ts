@@ -11,7 +11,7 @@ import {
   TimeoutError,
   UserAuthenticationExpiredError,
 } from "@nats-io/nats-core";
-import { type Fault, isRetryable, retryable, Terminal, terminal } from "../shell/faults.ts";
+import { type Fault, isRetryable, retryable, Terminal, terminal } from "../runtime/faults.ts";
 
 /** The fault that `error` amounts to; `doing` completes "while ...". Faults are handed on as they are. */
 export function busFault(error: unknown, doing: string): Fault {

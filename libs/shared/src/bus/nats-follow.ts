@@ -17,8 +17,8 @@ import {
   type JetStreamManager,
 } from "@nats-io/jetstream";
 import { createInbox, type Msg, type NatsConnection, nanos, nuid, type Subscription } from "@nats-io/nats-core";
-import type { Clock } from "../shell/clock.ts";
-import { terminal } from "../shell/faults.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { terminal } from "../runtime/faults.ts";
 import type { Follower, FollowOptions } from "./bus.ts";
 import { busFault } from "./nats-fault.ts";
 import { ConsumedMessage, parseDelivery } from "./nats-message.ts";

@@ -1,7 +1,7 @@
 /** Taking messages from a durable pull consumer, one bounded request at a time. */
 import { createInbox, type Msg, type NatsConnection, nanos } from "@nats-io/nats-core";
-import type { Clock } from "../shell/clock.ts";
-import { type Fault, retryable, terminal } from "../shell/faults.ts";
+import type { Clock } from "../runtime/clock.ts";
+import { type Fault, retryable, terminal } from "../runtime/faults.ts";
 import type { Delivery } from "./bus.ts";
 import { busFault } from "./nats-fault.ts";
 import { ConsumedMessage, type DeliveryFacts, parseDelivery } from "./nats-message.ts";

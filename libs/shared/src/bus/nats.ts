@@ -7,8 +7,8 @@
 import { AckPolicy, DeliverPolicy, JetStreamApiError, type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import { credsAuthenticator, type NatsConnection, nanos, type TlsOptions } from "@nats-io/nats-core";
 import { connect } from "@nats-io/transport-node";
-import { type Clock, systemClock } from "../shell/clock.ts";
-import { retryable, terminal } from "../shell/faults.ts";
+import { type Clock, systemClock } from "../runtime/clock.ts";
+import { retryable, terminal } from "../runtime/faults.ts";
 import type { Bucket, Bus, BusStatus } from "./bus.ts";
 import { type BucketContext, openBucket } from "./nats-bucket.ts";
 import { busFault } from "./nats-fault.ts";

@@ -13,8 +13,8 @@
  * A message without an id may be stored twice when its first answer is lost.
  */
 import { createInbox, type Msg, type MsgHdrs, type NatsConnection } from "@nats-io/nats-core";
-import { type Clock, systemClock } from "../shell/clock.ts";
-import { type Fault, retryable, terminal } from "../shell/faults.ts";
+import { type Clock, systemClock } from "../runtime/clock.ts";
+import { type Fault, retryable, terminal } from "../runtime/faults.ts";
 import type { Headers, Outgoing, Stored } from "./bus.ts";
 
 export interface PublisherOptions {

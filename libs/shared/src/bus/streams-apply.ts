@@ -12,7 +12,7 @@ import {
 } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
 import { millis, type NatsConnection, nanos } from "@nats-io/nats-core";
-import { terminal } from "../shell/faults.ts";
+import { terminal } from "../runtime/faults.ts";
 import { busFault } from "./nats-fault.ts";
 import {
   type ActualTopology,

@@ -6,6 +6,11 @@ export function sha256Hex(content: string | Uint8Array): string {
   return createHash("sha256").update(content).digest("hex");
 }
 
+/** SHA-256 of lines that are already sorted, each ending in a line feed: a directory tree, or the part below one directory. */
+export function hashLines(lines: readonly string[]): string {
+  return sha256Hex(lines.map((line) => `${line}\n`).join(""));
+}
+
 /**
  * JSON with object keys in code-unit order and without `undefined`, so that equal values have equal bytes.
  * Numbers are written as JSON.stringify writes them; NaN and infinities are a programming error here and throw.

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Bus } from "../bus/bus.ts";
-import { faultCode } from "../shell/faults.ts";
+import { faultCode } from "../runtime/faults.ts";
 import { until } from "./until.ts";
 
 const textOf = (value: Uint8Array | undefined): string | undefined =>

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Bus, Delivery } from "../bus/bus.ts";
-import { faultCode } from "../shell/faults.ts";
+import { faultCode } from "../runtime/faults.ts";
 import { until } from "./until.ts";
 
 /** The depths that KEDA's scaler was checked with: up, down, to nothing, and up again. */

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import type { Bus, Follower, FollowOptions, StoredMessage } from "../bus/bus.ts";
-import { faultCode } from "../shell/faults.ts";
+import { faultCode } from "../runtime/faults.ts";
 import { bucketContract } from "./bus-contract-buckets.ts";
 import { durableContract } from "./bus-contract-durables.ts";
 import { until } from "./until.ts";

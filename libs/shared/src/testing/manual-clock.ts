@@ -1,5 +1,5 @@
 /** A clock that stands still until a test moves it. Timers fire inside `advance`, in order of their time. */
-import { type Clock, sleepWith } from "../shell/clock.ts";
+import { type Clock, sleepWith } from "../runtime/clock.ts";
 
 export interface ManualClock extends Clock {
   /** Moves time on and fires what is due, also timers that others set meanwhile. */

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { howToInstall, locateServer, serverCandidates } from "../../../../scripts/fetch-servers.ts";
+import { howToInstall, locateServer, serverCandidates } from "./fetch-servers.ts";
 
 /** `nats-2.9` is any server older than 2.10 (what Debian 12 ships), `nats-current` any of 2.11 or newer. */
 export type TestServer = "nats" | "nats-2.9" | "nats-current" | "redis" | "caddy" | "rsync";

@@ -1,7 +1,7 @@
 /** The skills of a gateway as one hash, a number, and what changed. */
 
+import { hashLines } from "@aviary/shared/contract/ids.ts";
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
-import { hashOfLines } from "@aviary/shared/contract/tree-hash.ts";
 
 /** One managed root: its name in the configuration, and the lines of its tree hash. */
 export interface SkillRoot {
@@ -20,12 +20,12 @@ export type SkillState = ReadonlyMap<string, string> | null;
 export function skillPack(roots: readonly SkillRoot[], before: SkillState): { body: SignalBody<"skills">; state: SkillState } {
   const [only] = roots;
   const packHash =
-    roots.length === 1 && only !== undefined ? only.hash : hashOfLines(roots.map((root) => `${root.name} ${root.hash}`).sort());
+    roots.length === 1 && only !== undefined ? only.hash : hashLines(roots.map((root) => `${root.name} ${root.hash}`).sort());
   const skills = new Map<string, string>();
   let count = 0;
   for (const root of roots) {
     for (const [skill, lines] of linesBySkill(root.lines)) {
-      skills.set(roots.length === 1 ? skill : `${root.name}/${skill}`, hashOfLines(lines));
+      skills.set(roots.length === 1 ? skill : `${root.name}/${skill}`, hashLines(lines));
       if (lines.some((line) => /^[fx] \S.*\/SKILL\.md [0-9a-f]{64}$/.test(line))) count += 1;
     }
   }

@@ -1,6 +1,6 @@
 /** One HTTP GET as one of the answers that `core/health.ts` tells apart. */
-import { faultCode } from "@aviary/shared/shell/faults.ts";
-import type { HttpClient } from "@aviary/shared/shell/http-client.ts";
+import { faultCode } from "@aviary/shared/runtime/faults.ts";
+import type { HttpClient } from "@aviary/shared/runtime/http-client.ts";
 import { SYNTHETIC_AGENT } from "../core/access-line.ts";
 import type { Answer } from "../core/health.ts";
 

@@ -1,7 +1,7 @@
 /** Whether something accepts TCP connections. */
 import { connect } from "node:net";
-import type { Clock } from "@aviary/shared/shell/clock.ts";
-import { retryable } from "@aviary/shared/shell/faults.ts";
+import type { Clock } from "@aviary/shared/runtime/clock.ts";
+import { retryable } from "@aviary/shared/runtime/faults.ts";
 
 /** Connects and hangs up. @throws Retryable `timeout` or `refused`, or the signal's reason. */
 export function tryConnect(host: string, port: number, timeoutMs: number, clock: Clock, signal: AbortSignal): Promise<void> {

@@ -1,5 +1,5 @@
 /** Lengths of lists and sorted sets, read from Redis in one transaction, so that a job that moves between two of them is counted once. */
-import { retryable, Terminal, terminal } from "@aviary/shared/shell/faults.ts";
+import { retryable, Terminal, terminal } from "@aviary/shared/runtime/faults.ts";
 import type { Redis } from "ioredis";
 import type { LengthQuery } from "../core/redis-depth.ts";
 

@@ -9,7 +9,7 @@
  */
 import { constants } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
-import { retryable } from "@aviary/shared/shell/faults.ts";
+import { retryable } from "@aviary/shared/runtime/faults.ts";
 
 export interface TailOptions {
   readonly path: string;

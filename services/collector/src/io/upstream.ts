@@ -2,8 +2,8 @@
  * Calling somebody else with manners: at most three attempts with full jitter, then a pause that doubles with every further failure up to a ceiling.
  * While the pause lasts nothing is called at all. One object for each thing that can be away on its own.
  */
-import type { Clock } from "@aviary/shared/shell/clock.ts";
-import { afterFailure, mayCall, noBackoff, type Retryable, retryable, withRetries } from "@aviary/shared/shell/faults.ts";
+import type { Clock } from "@aviary/shared/runtime/clock.ts";
+import { afterFailure, mayCall, noBackoff, type Retryable, retryable, withRetries } from "@aviary/shared/runtime/faults.ts";
 
 export interface UpstreamOptions {
   readonly name: string;

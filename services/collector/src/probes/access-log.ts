@@ -5,8 +5,8 @@
  * requests that finished before the collector started are left out. A burst is read with a byte budget a reading; what is left waits for the next.
  */
 
-import { bytes } from "@aviary/shared/shell/bytes.ts";
-import { retryable } from "@aviary/shared/shell/faults.ts";
+import { bytes } from "@aviary/shared/runtime/bytes.ts";
+import { retryable } from "@aviary/shared/runtime/faults.ts";
 import { z } from "zod";
 import { isSynthetic, LOG_FORMATS, type LogFormat, readAccessLine } from "../core/access-line.ts";
 import { addCounts, countRequest, type HttpCounts, httpBodyOf, newCounts } from "../core/http-counts.ts";

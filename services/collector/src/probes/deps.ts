@@ -3,8 +3,8 @@
  * One that has failed is left alone for a while; until it is asked again it is reported as it was: not reachable.
  */
 import { duration } from "@aviary/shared/contract/units.ts";
-import { plainHost } from "@aviary/shared/shell/address-policy.ts";
-import { retryable } from "@aviary/shared/shell/faults.ts";
+import { plainHost } from "@aviary/shared/runtime/address-policy.ts";
+import { retryable } from "@aviary/shared/runtime/faults.ts";
 import { z } from "zod";
 import { ask } from "../io/ask.ts";
 import { tryConnect } from "../io/connect.ts";

@@ -4,7 +4,7 @@
  */
 
 import { duration } from "@aviary/shared/contract/units.ts";
-import { retryable } from "@aviary/shared/shell/faults.ts";
+import { retryable } from "@aviary/shared/runtime/faults.ts";
 import { z } from "zod";
 import { type GatewayAnswers, type HealthState, judgeAnswers } from "../core/health.ts";
 import { ask } from "../io/ask.ts";

@@ -4,7 +4,7 @@
  */
 import { open } from "node:fs/promises";
 import { rolloutBody, type SignalBody } from "@aviary/shared/contract/signal.ts";
-import { terminal } from "@aviary/shared/shell/faults.ts";
+import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { z } from "zod";
 import { createUpstream } from "../io/upstream.ts";
 import { defineProbe, sourceOf, timing, type World } from "../probe.ts";

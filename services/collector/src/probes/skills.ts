@@ -2,7 +2,7 @@
  * Which skills a gateway has: `treeHash` of the roots that promotions manage. Name a root as promotions see it (`<target>/current`). Bundled skills are
  * fixed by the gateway's version, and workshop skills change by design: leave both out. Files are hashed again when time or size changed, and all of them hourly.
  */
-import { hashTree, type TreeHashCache } from "@aviary/shared/contract/tree-hash.ts";
+import { hashTree, type TreeHashCache } from "@aviary/shared/fs/tree-hash.ts";
 import { z } from "zod";
 import { type SkillRoot, type SkillState, skillPack } from "../core/skill-pack.ts";
 import { defineProbe, nameKey, sourceOf, timing } from "../probe.ts";

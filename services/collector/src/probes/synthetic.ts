@@ -6,7 +6,7 @@
  * that is not JSON, or has a status of 300 to 499, measures nothing: the path or the credentials are wrong, and the reading fails until that is mended.
  */
 import { duration } from "@aviary/shared/contract/units.ts";
-import { terminal } from "@aviary/shared/shell/faults.ts";
+import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { z } from "zod";
 import type { Answer } from "../core/health.ts";
 import { countRequest, type HttpCounts, httpBodyOf, newCounts } from "../core/http-counts.ts";

@@ -14,9 +14,9 @@
  * refuses for good (not: cannot take now) goes as well: it would block everything behind it.
  */
 import type { Bus } from "@aviary/shared/bus/bus.ts";
-import type { Clock } from "@aviary/shared/shell/clock.ts";
-import { afterFailure, faultCode, isRetryable, mayCall, noBackoff, retryable } from "@aviary/shared/shell/faults.ts";
-import type { Logger } from "@aviary/shared/shell/logger.ts";
+import type { Clock } from "@aviary/shared/runtime/clock.ts";
+import { afterFailure, faultCode, isRetryable, mayCall, noBackoff, retryable } from "@aviary/shared/runtime/faults.ts";
+import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import type { SpoolRecord } from "./record.ts";
 import type { Spool } from "./spool.ts";
 

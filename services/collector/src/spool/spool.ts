@@ -12,7 +12,7 @@
  */
 import { appendFile, mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { retryable } from "@aviary/shared/shell/faults.ts";
+import { retryable } from "@aviary/shared/runtime/faults.ts";
 import type { ReadVolume } from "../io/volume.ts";
 import { type DecodedSegment, decodeSegment, encodeRecord, SEGMENT_MARK, type SpoolRecord } from "./record.ts";
 

@@ -1,8 +1,8 @@
 /** The small pure parts: the grid, the envelope, restarts, queue depths, skill packs. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { hashLines } from "@aviary/shared/contract/ids.ts";
 import { parseSignal } from "@aviary/shared/contract/signal.ts";
-import { hashOfLines } from "@aviary/shared/contract/tree-hash.ts";
 import fc from "fast-check";
 import { collectorBoot, makeSignal } from "../../src/core/envelope.ts";
 import { bullQueries, depthOf, listQueries } from "../../src/core/redis-depth.ts";
@@ -144,7 +144,7 @@ describe("queue depths", () => {
 
 describe("skill packs", () => {
   const sha = (digit: string): string => digit.repeat(64);
-  const root = (name: string, lines: readonly string[]) => ({ name, hash: hashOfLines(lines), lines });
+  const root = (name: string, lines: readonly string[]) => ({ name, hash: hashLines(lines), lines });
   const before = [
     `f mail/SKILL.md ${sha("1")}`,
     `x mail/run ${sha("2")}`,
@@ -154,7 +154,7 @@ describe("skill packs", () => {
   ];
   it("one root: its own hash; skills are counted by their SKILL.md", () => {
     const { body } = skillPack([root("managed", before)], null);
-    assert.deepEqual(body, { pack_hash: hashOfLines(before), count: 2, changed: [] });
+    assert.deepEqual(body, { pack_hash: hashLines(before), count: 2, changed: [] });
   });
   it("names what changed, came and went", () => {
     const { state } = skillPack([root("managed", before)], null);

@@ -8,7 +8,7 @@ import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
-import { hashTree } from "@aviary/shared/contract/tree-hash.ts";
+import { hashTree } from "@aviary/shared/fs/tree-hash.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
 import { freePort } from "@aviary/shared/testing/servers.ts";
 import { until } from "@aviary/shared/testing/until.ts";

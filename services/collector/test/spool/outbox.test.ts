@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { describe, it, type TestContext } from "node:test";
 import type { BusStatus, Stored } from "@aviary/shared/bus/bus.ts";
-import { retryable, terminal } from "@aviary/shared/shell/faults.ts";
-import { silentLogger } from "@aviary/shared/shell/logger.ts";
+import { retryable, terminal } from "@aviary/shared/runtime/faults.ts";
+import { silentLogger } from "@aviary/shared/runtime/logger.ts";
 import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
 import { until } from "@aviary/shared/testing/until.ts";
 import { type OutboxOptions, openOutbox } from "../../src/spool/outbox.ts";

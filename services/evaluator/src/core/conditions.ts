@@ -3,10 +3,11 @@
  * A condition that fails is a hold with its reason; a disk mark crossed or a Doctor error that appeared during a run is a hard
  * signal, which fails the run at once.
  */
+
+import { clockText } from "@aviary/shared/contract/iso-time.ts";
 import type { Reason, ReasonCode } from "@aviary/shared/contract/reasons.ts";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import { type GatewayState, type Seen, staleAtMs } from "./gateway.ts";
-import { clockText } from "./iso-time.ts";
 import { agreedRelease, skewReasons } from "./release.ts";
 import type { CanarySetup } from "./setup.ts";
 import type { CanaryState, Latch, State } from "./state.ts";

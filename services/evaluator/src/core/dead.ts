@@ -4,9 +4,9 @@
  */
 import type { DeadLetter } from "@aviary/shared/contract/dead.ts";
 import { incident } from "@aviary/shared/contract/incident.ts";
+import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import type { Effect } from "./effects.ts";
 import type { UnreadableInput } from "./inputs.ts";
-import { isoTime } from "./iso-time.ts";
 import type { State } from "./state.ts";
 
 export const DEAD_PER_MINUTE = 10;

@@ -1,8 +1,9 @@
 /** A lane's tick: gathers the facts, lets `gatedDepth` decide, and says what changed. */
+
+import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import type { LaneRecord } from "@aviary/shared/contract/lane.ts";
 import { canaryKey } from "@aviary/shared/contract/subjects.ts";
 import type { Effect } from "./effects.ts";
-import { isoTime } from "./iso-time.ts";
 import { gatedDepth, type LaneFacts } from "./lanes.ts";
 import type { CanarySetup, LaneSetup } from "./setup.ts";
 import { type CanaryState, gatewaysOfCanary, type LaneState, type State } from "./state.ts";

@@ -5,8 +5,8 @@
 import type { Control } from "@aviary/shared/contract/control.ts";
 import { contentId } from "@aviary/shared/contract/ids.ts";
 import { type Incident, incident } from "@aviary/shared/contract/incident.ts";
+import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import { type Release, type RunState, sameRelease } from "@aviary/shared/contract/run.ts";
-import { isoTime } from "./iso-time.ts";
 import { referenceFrom } from "./judge/reference.ts";
 import { agreedRelease, couldBeSame } from "./release.ts";
 import type { CanarySetup } from "./setup.ts";

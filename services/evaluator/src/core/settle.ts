@@ -1,9 +1,9 @@
 /** Bringing a canary to rest after a change: the run moves on, the ladder decides, and what is new is said. */
 import { type Incident, incident } from "@aviary/shared/contract/incident.ts";
+import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import { conditionsOf } from "./conditions.ts";
 import type { Effect } from "./effects.ts";
-import { isoTime } from "./iso-time.ts";
 import { tickLane } from "./lane-tick.ts";
 import { advance, moveTo, subjectOf, triedRelease, unannouncedRelease } from "./run.ts";
 import type { CanarySetup } from "./setup.ts";

@@ -12,13 +12,13 @@
  */
 
 import { incident } from "@aviary/shared/contract/incident.ts";
+import { isoTime, parseIsoTime } from "@aviary/shared/contract/iso-time.ts";
 import { MAX_CLOCK_AHEAD_MS } from "@aviary/shared/contract/policy.ts";
 import { canaryKey, controlSubject, signalSubject } from "@aviary/shared/contract/subjects.ts";
 import { deadEffect } from "./dead.ts";
 import { canaryDeadlineMs } from "./deadlines.ts";
 import { type Effect, inOrder, NO_EFFECTS } from "./effects.ts";
 import type { ControlInput, Input, SignalInput } from "./inputs.ts";
-import { isoTime, parseIsoTime } from "./iso-time.ts";
 import { judgeWindow } from "./judging.ts";
 import { tickLane } from "./lane-tick.ts";
 import { applyControl, subjectOf } from "./run.ts";

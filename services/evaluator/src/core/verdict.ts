@@ -2,6 +2,8 @@
  * Composing a verdict: what the judge said of the last window, what the conditions say now, and the state of the run, in one body.
  * The ladder of `decide` is the product in one screen; everything below it is arrangement.
  */
+
+import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import { degrades, REASONS, type Reason } from "@aviary/shared/contract/reasons.ts";
 import type { Release } from "@aviary/shared/contract/run.ts";
 import {
@@ -18,7 +20,6 @@ import {
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
 import type { Conditions } from "./conditions.ts";
-import { isoTime } from "./iso-time.ts";
 import { inForce } from "./judge/outcome.ts";
 import { agreedRelease, releaseText } from "./release.ts";
 import type { CanarySetup } from "./setup.ts";

@@ -11,13 +11,14 @@
  * A window is complete when every expected gateway covered it: no hole in its sequence and no restart of its collector inside it,
  * and its traffic reported up to two periods before the window's end.
  */
+
+import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import { type Policy, SLOTS } from "@aviary/shared/contract/policy.ts";
 import type { Slice } from "@aviary/shared/contract/run.ts";
 import type { HttpSource, SignalBody } from "@aviary/shared/contract/signal.ts";
 import type { ClosedWindow, WindowSlot, WindowSummary } from "@aviary/shared/contract/window.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
 import type { GatewayState } from "./gateway.ts";
-import { isoTime } from "./iso-time.ts";
 import { missingIn } from "./sequence.ts";
 
 export interface OpenSlot {

@@ -2,7 +2,7 @@
 import { promisify } from "node:util";
 import { gunzipSync, gzip } from "node:zlib";
 import type { Bus } from "@aviary/shared/bus/bus.ts";
-import { terminal } from "@aviary/shared/shell/faults.ts";
+import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { decodeCheckpoint } from "../core/checkpoint.ts";
 import type { Setup } from "../core/setup.ts";
 import type { State } from "../core/state.ts";

@@ -2,8 +2,8 @@
  * Deadlines while no message comes: the fold is told the time by the broker's clock, and only once it has everything that the log held then.
  */
 import type { Bus } from "@aviary/shared/bus/bus.ts";
-import type { Clock } from "@aviary/shared/shell/clock.ts";
-import type { Logger } from "@aviary/shared/shell/logger.ts";
+import type { Clock } from "@aviary/shared/runtime/clock.ts";
+import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import type { Input } from "../core/inputs.ts";
 import type { State } from "../core/state.ts";
 

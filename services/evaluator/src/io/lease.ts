@@ -9,8 +9,8 @@
  * clock first: its last renewal is too old, so it performs nothing before it has renewed.
  */
 import type { Bucket, Bus } from "@aviary/shared/bus/bus.ts";
-import type { Clock } from "@aviary/shared/shell/clock.ts";
-import { faultCode, isRetryable, retryable } from "@aviary/shared/shell/faults.ts";
+import type { Clock } from "@aviary/shared/runtime/clock.ts";
+import { faultCode, isRetryable, retryable } from "@aviary/shared/runtime/faults.ts";
 
 export const LEASE_FREE_MS = 4_000;
 export const LEASE_RENEW_MS = 1_000;

@@ -5,10 +5,10 @@
  */
 import type { Bus } from "@aviary/shared/bus/bus.ts";
 import { canaryKey, deadSubject, incidentSubject, verdictSubject } from "@aviary/shared/contract/subjects.ts";
-import type { Clock } from "@aviary/shared/shell/clock.ts";
-import { isRetryable } from "@aviary/shared/shell/faults.ts";
-import type { Logger } from "@aviary/shared/shell/logger.ts";
-import { injectTraceContext, tracer } from "@aviary/shared/shell/telemetry.ts";
+import type { Clock } from "@aviary/shared/runtime/clock.ts";
+import { isRetryable } from "@aviary/shared/runtime/faults.ts";
+import type { Logger } from "@aviary/shared/runtime/logger.ts";
+import { injectTraceContext, tracer } from "@aviary/shared/runtime/telemetry.ts";
 import type { Effect } from "../core/effects.ts";
 import { saveCheckpoint } from "./checkpoint.ts";
 import { setDemand } from "./demand.ts";

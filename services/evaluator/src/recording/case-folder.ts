@@ -11,10 +11,10 @@ import { createReadStream, existsSync } from "node:fs";
 import { join } from "node:path";
 import { createGunzip } from "node:zlib";
 import type { StoredMessage } from "@aviary/shared/bus/bus.ts";
+import { isoTime as isoText } from "@aviary/shared/contract/iso-time.ts";
 import { isoTime } from "@aviary/shared/contract/signal.ts";
-import { terminal } from "@aviary/shared/shell/faults.ts";
+import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { z } from "zod";
-import { isoTime as isoText } from "../core/iso-time.ts";
 
 export const CASE_FILES = {
   state: "state.json",

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { VerdictRecord } from "@aviary/shared/contract/verdict.ts";
-import { terminal } from "@aviary/shared/shell/faults.ts";
+import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { decodeCheckpoint } from "../core/checkpoint.ts";
 import type { Setup } from "../core/setup.ts";
 import type { State } from "../core/state.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Bucket, Bus } from "@aviary/shared/bus/bus.ts";
 import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
-import { retryable } from "@aviary/shared/shell/faults.ts";
+import { retryable } from "@aviary/shared/runtime/faults.ts";
 import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
 import { acquireLease, LEASE_TRUST_MS, type Lease } from "../../src/io/lease.ts";
 

@@ -3,14 +3,14 @@ import { after, test } from "node:test";
 import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
 import { signalMessageId, signalSubject, verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import { parseVerdictRecord } from "@aviary/shared/contract/verdict.ts";
-import { silentLogger } from "@aviary/shared/shell/logger.ts";
-import { createRegistry } from "@aviary/shared/shell/metrics.ts";
+import { silentLogger } from "@aviary/shared/runtime/logger.ts";
+import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
 import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
 import { until } from "@aviary/shared/testing/until.ts";
 import { encodeCheckpoint } from "../../src/core/checkpoint.ts";
-import { SHARD, startEvaluator } from "../../src/evaluator.ts";
 import { saveCheckpoint } from "../../src/io/checkpoint.ts";
-import { CANARY, createSimulatedFleet, fold } from "../fold/simulated-fleet.ts";
+import { SHARD, startEvaluator } from "../../src/service.ts";
+import { CANARY, createSimulatedFleet, fold } from "../core/simulated-fleet.ts";
 
 test("a log that is shorter than the checkpoint is folded from its first message on, and the lack is a hold", async () => {
   const fleet = createSimulatedFleet({ azs: ["az-a"] });

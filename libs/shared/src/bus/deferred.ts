@@ -1,0 +1,97 @@
+/**
+ * A bus that may not be there yet: a service that starts before its broker does what it can do alone. A collector measures and spools from its first
+ * second, a shim answers (hold), an evaluator waits; and each can be asked to stop meanwhile.
+ */
+import type { Clock } from "../runtime/clock.ts";
+import { afterFailure, faultCode, noBackoff, retryable } from "../runtime/faults.ts";
+import type { Logger } from "../runtime/logger.ts";
+import type { Bus, BusStatus } from "./bus.ts";
+
+export interface LateBusOptions {
+  /** One attempt to connect. */
+  readonly connect: () => Promise<Bus>;
+  readonly clock: Clock;
+  /** Uniform in [0, 1), for jitter. */
+  readonly random: () => number;
+  readonly log: Logger;
+}
+
+export interface LateBus extends Bus {
+  /** Resolves when the bus is there, or when this one is disposed before. Rejects when it will never be: wrong credentials do not mend themselves. */
+  readonly arrived: Promise<void>;
+}
+
+const RETRY = { baseMs: 500, ceilingMs: 5_000 };
+
+/** Connects in the background, for as long as it takes; until then the status is `reconnecting`, and whatever is asked of it is refused with the retryable fault `broker_unavailable`. */
+export function lateBus(options: LateBusOptions): LateBus {
+  const { clock, random, log } = options;
+  let said: string | undefined;
+  const listeners = new Set<(status: BusStatus) => void>();
+  const leaving = new AbortController();
+  let bus: Bus | undefined;
+  const tell = (status: BusStatus): void => {
+    for (const listener of [...listeners]) listener(status);
+  };
+
+  async function arrive(): Promise<void> {
+    for (let backoff = noBackoff; ; ) {
+      try {
+        const found = await options.connect();
+        if (leaving.signal.aborted) return found[Symbol.asyncDispose]();
+        bus = found;
+        log.info({ broker: found.server }, "connected to the broker");
+        found.onStatus(tell);
+        tell(found.status);
+        return;
+      } catch (error) {
+        if (leaving.signal.aborted) return;
+        const code = faultCode(error);
+        if (code === "broker_denied") throw error;
+        // Anything else may pass: a Mac that boots has no names and no routes for a while.
+        if (code !== said) log.warn({ err: error, code }, "the broker cannot be reached yet");
+        said = code;
+        backoff = afterFailure(backoff, clock.monotonicMs(), RETRY, random);
+      }
+      try {
+        await clock.sleep(backoff.notBeforeMs - clock.monotonicMs(), leaving.signal);
+      } catch {
+        return;
+      }
+    }
+  }
+
+  const present = (): Bus => {
+    if (bus === undefined) throw retryable("broker_unavailable", "not connected to the broker yet");
+    return bus;
+  };
+  const arrived = arrive();
+  // Whoever wants to know asks; nobody has to.
+  arrived.catch(() => {});
+  return {
+    arrived,
+    get status() {
+      return leaving.signal.aborted ? "closed" : (bus?.status ?? "reconnecting");
+    },
+    onStatus(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    get server() {
+      return bus?.server ?? "not connected yet";
+    },
+    publish: async (message) => present().publish(message),
+    follow: async (follow) => present().follow(follow),
+    last: async (stream, subject) => present().last(stream, subject),
+    streamState: async (stream) => present().streamState(stream),
+    brokerTime: async () => present().brokerTime(),
+    bucket: async (name) => present().bucket(name),
+    ensureDurable: async (durable) => present().ensureDurable(durable),
+    durableState: async (stream, name) => present().durableState(stream, name),
+    take: async (stream, durable, max, waitMs) => present().take(stream, durable, max, waitMs),
+    async [Symbol.asyncDispose]() {
+      leaving.abort(new Error("the bus is no longer wanted"));
+      await bus?.[Symbol.asyncDispose]();
+    },
+  };
+}

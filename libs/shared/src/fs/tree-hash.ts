@@ -1,0 +1,210 @@
+/**
+ * The hash of a directory tree: one function for the collector and the promoter, so that a hash which a promotion verified is the
+ * hash that the gateway's signals show.
+ *
+ * SHA-256 over lines, sorted by code unit, each ending in a line feed:
+ *
+ *     f <path> <sha256>     a file             x <path> <sha256>     an executable file (the owner's bit)
+ *     l <path> <target>     a symbolic link    d <path>              an empty directory
+ *
+ * Paths are relative, with `/`. Owners, times and the other permission bits do not count: they differ from machine to machine.
+ * Left out, at any depth: `.openclaw/`, `.clawhub/`, `.clawdhub/` (notes about where a skill came from, with the time of its
+ * installation), `.DS_Store` and `._*` (what a Finder leaves behind). A directory that holds nothing else is empty.
+ *
+ * Refused, each with its path and a reason: what cannot mean the same on another machine (names that are not NFC, which one file
+ * system keeps and another changes; names with control characters; links that are absolute or lead out of the tree; devices,
+ * sockets and pipes) and what two trees could share a line for (a link with a space in its path).
+ */
+import { createHash } from "node:crypto";
+import { createReadStream, type Stats } from "node:fs";
+import { lstat, readdir, readlink, realpath } from "node:fs/promises";
+import { join } from "node:path";
+import { hashLines } from "../contract/ids.ts";
+
+/** What a walk found; `path` is relative to the root. Directories only when they are empty. */
+export type TreeEntry =
+  | { readonly type: "file"; readonly path: string; readonly executable: boolean; readonly sha256: string }
+  | { readonly type: "link"; readonly path: string; readonly target: string }
+  | { readonly type: "directory"; readonly path: string }
+  | { readonly type: "other"; readonly path: string };
+
+export type TreeRefusalCode =
+  | "name_not_nfc"
+  | "name_unreadable"
+  | "name_control"
+  | "link_absolute"
+  | "link_escapes"
+  | "link_spaced"
+  | "not_a_file";
+
+export interface TreeRefusal {
+  readonly path: string;
+  readonly code: TreeRefusalCode;
+  /** What is wrong and what to do, one sentence. */
+  readonly text: string;
+}
+
+export interface HashedTree {
+  /** 64 lower-case hex digits. */
+  readonly hash: string;
+  /** The lines that were hashed, sorted, without line feeds. */
+  readonly lines: readonly string[];
+}
+
+export type TreeResult = ({ readonly ok: true } & HashedTree) | { readonly ok: false; readonly refusals: readonly TreeRefusal[] };
+
+/** The tree holds something that has no place in a hash. All of it is named. */
+export class TreeRefused extends Error {
+  override readonly name = "TreeRefused";
+  readonly refusals: readonly TreeRefusal[];
+  constructor(root: string, refusals: readonly TreeRefusal[]) {
+    const shown = refusals.slice(0, 10).map((refusal) => `${JSON.stringify(refusal.path)}: ${refusal.text}`);
+    const more = refusals.length > 10 ? [`and ${refusals.length - 10} more`] : [];
+    super(`${root} cannot be hashed: ${[...shown, ...more].join("; ")}`);
+    this.refusals = refusals;
+  }
+}
+
+const IGNORED_DIRECTORIES: ReadonlySet<string> = new Set([".openclaw", ".clawhub", ".clawdhub"]);
+
+/** Whether a name is left out of the hash (and of a promotion). */
+export function isIgnoredName(name: string, isDirectory: boolean): boolean {
+  return name === ".DS_Store" || name.startsWith("._") || (isDirectory && IGNORED_DIRECTORIES.has(name));
+}
+
+/** The hash of the entries of a tree, in any order, or everything that is wrong with them. Pure. */
+export function treeHash(entries: Iterable<TreeEntry>): TreeResult {
+  const lines: string[] = [];
+  const refusals: TreeRefusal[] = [];
+  for (const entry of entries) {
+    const refusal = refuse(entry);
+    if (refusal === undefined) lines.push(lineOf(entry));
+    else refusals.push({ path: entry.path, ...refusal });
+  }
+  if (refusals.length > 0) return { ok: false, refusals };
+  lines.sort();
+  return { ok: true, hash: hashLines(lines), lines };
+}
+
+function lineOf(entry: TreeEntry): string {
+  switch (entry.type) {
+    case "file":
+      return `${entry.executable ? "x" : "f"} ${entry.path} ${entry.sha256}`;
+    case "link":
+      return `l ${entry.path} ${entry.target}`;
+    default:
+      return `d ${entry.path}`;
+  }
+}
+
+type Reason = Omit<TreeRefusal, "path">;
+
+function refuse(entry: TreeEntry): Reason | undefined {
+  const name = refuseName(entry.path) ?? (entry.type === "link" ? refuseName(entry.target) : undefined);
+  if (name !== undefined) return name;
+  if (entry.type === "link") return refuseLink(entry.path, entry.target);
+  if (entry.type !== "other") return undefined;
+  return { code: "not_a_file", text: "neither a file nor a directory nor a link; remove the device, socket or pipe" };
+}
+
+function refuseName(text: string): Reason | undefined {
+  if (text.includes("\u{FFFD}")) return { code: "name_unreadable", text: "the name is not valid UTF-8; rename it" };
+  if (/[\u{0}-\u{1f}\u{7f}]/u.test(text)) return { code: "name_control", text: "the name holds a control character; rename it" };
+  if (text !== text.normalize("NFC")) return { code: "name_not_nfc", text: "the name is not in Unicode form NFC; rename it" };
+  return undefined;
+}
+
+/**
+ * A target may climb only with leading `..`, which is exact because the directories above a link are real ones: a `..` after a name
+ * could pass through another link and come out somewhere else than it seems.
+ */
+function refuseLink(path: string, target: string): Reason | undefined {
+  if (path.includes(" ")) return { code: "link_spaced", text: "a link must not have a space in its path; rename it" };
+  if (target.startsWith("/")) return { code: "link_absolute", text: `leads to the absolute path ${target}; make it relative` };
+  const steps = target.split("/").filter((step) => step !== "" && step !== ".");
+  const climbs = steps.findIndex((step) => step !== "..");
+  const leading = climbs === -1 ? steps.length : climbs;
+  const depth = path.split("/").length - 1;
+  if (leading > depth || steps.slice(leading).includes(".."))
+    return {
+      code: "link_escapes",
+      text: `leads to ${target}, which may be outside the tree; point it inside without a later ..`,
+    };
+  return undefined;
+}
+
+/** Remembers what files hashed to, by path, modification time, size and inode. Clear it to hash everything again. */
+export type TreeHashCache = Map<string, { readonly stamp: string; readonly sha256: string }>;
+
+export interface HashTreeOptions {
+  readonly cache?: TreeHashCache;
+  readonly signal?: AbortSignal;
+  /** More entries than this are refused with a RangeError; 200 000 unless told. */
+  readonly maxEntries?: number;
+}
+
+/**
+ * Hashes the tree below `root` as it is on disk. `root` itself may be a link (to a release directory); it is followed once, at the start,
+ * so that switching it meanwhile does not mix two trees.
+ * @throws TreeRefused with everything that must not be there; the file system's error when something cannot be read;
+ *   RangeError for too many entries; the signal's reason.
+ */
+export async function hashTree(root: string, options: HashTreeOptions = {}): Promise<HashedTree> {
+  const entries: TreeEntry[] = [];
+  const seen = new Set<string>();
+  const base = await realpath(root);
+  await walk(base, "", entries, seen, options);
+  // What is no longer there must not stay in memory.
+  if (options.cache !== undefined)
+    for (const path of options.cache.keys()) if (path.startsWith(`${base}/`) && !seen.has(path)) options.cache.delete(path);
+  const result = treeHash(entries);
+  if (!result.ok) throw new TreeRefused(root, result.refusals);
+  return result;
+}
+
+/** Adds what lies below `base/relative`; says how many entries of that directory count. */
+async function walk(
+  base: string,
+  relative: string,
+  entries: TreeEntry[],
+  seen: Set<string>,
+  options: HashTreeOptions,
+): Promise<number> {
+  options.signal?.throwIfAborted();
+  const found = await readdir(join(base, relative), { withFileTypes: true });
+  const counted = found.filter((child) => !isIgnoredName(child.name, child.isDirectory()));
+  for (const child of counted) {
+    const path = relative === "" ? child.name : `${relative}/${child.name}`;
+    if (child.isDirectory() && refuseName(child.name) === undefined) {
+      if ((await walk(base, path, entries, seen, options)) === 0) entries.push({ type: "directory", path });
+    } else {
+      entries.push(await readEntry(base, path, seen, options));
+    }
+    if (entries.length > (options.maxEntries ?? 200_000))
+      throw new RangeError(`${base} holds more than ${options.maxEntries ?? 200_000} entries`);
+  }
+  return counted.length;
+}
+
+async function readEntry(base: string, path: string, seen: Set<string>, options: HashTreeOptions): Promise<TreeEntry> {
+  // Such a name is refused anyway, and the file may not be found under it.
+  if (refuseName(path) !== undefined) return { type: "other", path };
+  const full = join(base, path);
+  const stats = await lstat(full);
+  if (stats.isSymbolicLink()) return { type: "link", path, target: await readlink(full) };
+  if (!stats.isFile()) return { type: "other", path };
+  seen.add(full);
+  return { type: "file", path, executable: (stats.mode & 0o100) !== 0, sha256: await fileHash(full, stats, options) };
+}
+
+async function fileHash(full: string, stats: Stats, options: HashTreeOptions): Promise<string> {
+  const stamp = `${stats.mtimeMs}-${stats.size}-${stats.ino}`;
+  const known = options.cache?.get(full);
+  if (known?.stamp === stamp) return known.sha256;
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(full, options.signal === undefined ? {} : { signal: options.signal }))
+    hash.update(chunk as Buffer);
+  const sha256 = hash.digest("hex");
+  options.cache?.set(full, { stamp, sha256 });
+  return sha256;
+}

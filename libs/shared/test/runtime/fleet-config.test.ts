@@ -1,0 +1,105 @@
+import assert from "node:assert/strict";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, it } from "node:test";
+import { ConfigError } from "../../src/runtime/config.ts";
+import { loadFleet } from "../../src/runtime/fleet-config.ts";
+
+const FLEET = `
+fleets:
+  payments:
+    gateways: [{ name: mac-a1, az: az-a, slice: canary }, { name: mac-a2, az: az-a, slice: stable }]
+canaries:
+  prod/payments-gateway: { fleet: payments, policy: policies/strict.yaml }
+  prod/search-gateway: { fleet: payments, policy: policies/default.yaml }
+  stage/search-gateway: { fleet: payments, policy: policies/default.yaml }
+`;
+
+let directory = "";
+const write = (name: string, text: string): Promise<void> => writeFile(join(directory, name), text);
+const load = () => loadFleet(join(directory, "aviary.yaml"));
+const problems = async (): Promise<string[]> => {
+  const error = await load().then(
+    () => assert.fail("it loaded"),
+    (reason: unknown) => reason,
+  );
+  assert.ok(error instanceof ConfigError);
+  return error.problems.map(({ source, path, found }) => `${source.slice(directory.length + 1)} ${path} ${found}`);
+};
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "aviary-fleet-"));
+  await mkdir(join(directory, "policies"));
+  await write("aviary.yaml", FLEET);
+  await write("policies/default.yaml", "");
+  await write("policies/strict.yaml", "mode: literal\nwindow: 1m\n");
+});
+afterEach(() => rm(directory, { recursive: true }));
+
+describe("a fleet and its policies", () => {
+  it("are read relative to the fleet file, an empty policy being the default one", async () => {
+    const { fleet, policies, policyHash } = await load();
+    assert.equal(fleet.fleets.payments?.gateways[0]?.tier, "1TB");
+    assert.deepEqual([...policies.keys()], Object.keys(fleet.canaries));
+    assert.deepEqual(
+      [policies.get("prod/payments-gateway")?.mode, policies.get("prod/payments-gateway")?.windowMs],
+      ["literal", 60_000],
+    );
+    assert.equal(policies.get("prod/search-gateway"), policies.get("stage/search-gateway"));
+    assert.match(policyHash, /^[0-9a-f]{64}$/);
+  });
+
+  it("have a hash that changes with what they mean and not with how they are written", async () => {
+    const { policyHash } = await load();
+    await write("policies/default.yaml", "# nothing but a comment\nmode: two-key\n");
+    assert.equal((await load()).policyHash, policyHash);
+    await write("policies/default.yaml", "mode: literal\n");
+    assert.notEqual((await load()).policyHash, policyHash);
+  });
+
+  it("report every problem of every file at once", async () => {
+    await write("aviary.yaml", `${FLEET}\nlanez: {}\n`);
+    await write("policies/default.yaml", "mode: harsh\nwindow: soon\n");
+    await write("policies/strict.yaml", "mode: [\n");
+    const found = await problems();
+    assert.equal(found.filter((line) => line.startsWith("aviary.yaml lanez")).length, 1, found.join("\n"));
+    assert.equal(found.filter((line) => line.startsWith("policies/default.yaml")).length, 2, found.join("\n"));
+    assert.ok(
+      found.some((line) => line.startsWith("policies/strict.yaml") && line.includes("broken YAML")),
+      found.join("\n"),
+    );
+  });
+
+  it("say what would be right where one part of the fleet file does not fit another", async () => {
+    const lanes = "lanes: { build: { az: az-a, slice: canary, min: 5, stableMax: 2 } }\n";
+    await write("aviary.yaml", `${FLEET.replace("fleet: payments,", "fleet: paymnts, lanes: [bild],")}${lanes}`);
+    await assert.rejects(load(), (error: Error) => {
+      assert.match(error.message, /yaml:9: lanes\.build\.min: found 5, expected at most what stableMax says/);
+      assert.match(error.message, /yaml:6: .*\.fleet: found "paymnts", expected the name of a fleet of this file: payments/);
+      assert.match(error.message, /yaml:6: .*\.lanes\[0\]: found "bild", expected the name of a lane of this file: build/);
+      return true;
+    });
+  });
+
+  it("tell how a percentage and a mark are written", async () => {
+    await write("policies/default.yaml", "thresholds: { max5xxRate: 0.5% }\ndisk: { 1TB: { yellow: 0.95, red: 0.9 } }\n");
+    await assert.rejects(load(), (error: Error) => {
+      assert.match(error.message, /max5xxRate: found "0\.5%", expected a number, as a fraction: 0\.005/);
+      assert.match(error.message, /disk\.1TB\.yellow: found 0\.95, expected less than red/);
+      return true;
+    });
+  });
+
+  it("name a file that is not there", async () => {
+    await rm(join(directory, "policies/strict.yaml"));
+    const path = join(directory, "policies/strict.yaml");
+    assert.deepEqual(await problems(), [
+      `aviary.yaml canaries.prod/payments-gateway.policy "policies/strict.yaml" (no such file at ${path})`,
+    ]);
+    await assert.rejects(load(), /aviary\.yaml:6: /);
+    await rm(join(directory, "aviary.yaml"));
+    assert.deepEqual(await problems(), ["aviary.yaml  no such file"]);
+    await assert.rejects(load(), /AVIARY_FLEET_FILE/);
+  });
+});

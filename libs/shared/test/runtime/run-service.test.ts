@@ -1,0 +1,201 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { after, describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { createLogger } from "../../src/runtime/logger.ts";
+import { type ProcessHost, runService } from "../../src/runtime/run-service.ts";
+import { manualClock } from "../../src/testing/manual-clock.ts";
+
+const PROGRAM = fileURLToPath(new URL("./service-process.ts", import.meta.url));
+const LONG_GRACE_MS = 300_000;
+const children: ChildProcess[] = [];
+after(() => {
+  for (const child of children) child.kill("SIGKILL");
+});
+
+interface Line {
+  readonly level: string;
+  readonly msg: string;
+  readonly [field: string]: unknown;
+}
+
+/** Runs a real process and sends it `signals`, each when its `after` text has been logged. */
+async function run(behaviour: string, graceMs: number, signals: readonly { after: string; signal: NodeJS.Signals }[] = []) {
+  const child = spawn(process.execPath, [PROGRAM, behaviour, String(graceMs)], { stdio: ["ignore", "pipe", "inherit"] });
+  children.push(child);
+  let output = "";
+  const left = [...signals];
+  child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
+    output += chunk;
+    const next = left[0];
+    if (next !== undefined && output.includes(next.after)) {
+      left.shift();
+      child.kill(next.signal);
+    }
+  });
+  const [code, killedBy] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve) =>
+    child.on("close", (...end) => resolve(end)),
+  );
+  const lines = output
+    .split("\n")
+    .filter(Boolean)
+    .map((line): Line => JSON.parse(line));
+  return {
+    code,
+    killedBy,
+    output,
+    lines,
+    messages: lines.map(({ msg }) => msg),
+    fatal: lines.filter(({ level }) => level === "fatal"),
+  };
+}
+
+function openKinds(line: Line | undefined): Record<string, number> {
+  return (line?.open ?? {}) as Record<string, number>;
+}
+
+describe("a service process", () => {
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    it(`stops cleanly on ${signal}: disposed, exit code 0, nothing left behind`, async () => {
+      const end = await run("good", LONG_GRACE_MS, [{ after: "probe is running", signal }]);
+      assert.deepEqual([end.code, end.killedBy], [0, null]);
+      assert.deepEqual(end.messages, ["probe is running", "probe is stopping", "disposed", "probe is over"]);
+    });
+  }
+
+  it("gives up a start that is still waiting", async () => {
+    const end = await run("slow start", LONG_GRACE_MS, [{ after: "waiting to start", signal: "SIGTERM" }]);
+    assert.equal(end.code, 0);
+    assert.deepEqual(end.fatal, []);
+  });
+
+  it("that cannot start says why, without secrets, and exits with 1", async () => {
+    const end = await run("cannot start", LONG_GRACE_MS);
+    assert.equal(end.code, 1);
+    assert.match(end.fatal[0]?.msg ?? "", /probe could not start/);
+    assert.match(end.output, /no bus at nats:\/\/\[hidden\]@host/);
+    assert.doesNotMatch(end.output, /hunter2/);
+  });
+
+  it("with a wrong configuration says every problem in a line of its own", async () => {
+    const end = await run("bad config", LONG_GRACE_MS);
+    assert.equal(end.code, 1);
+    assert.deepEqual(
+      end.fatal.map(({ msg }) => msg),
+      [
+        'c.yaml:3: window: found "5x", expected a duration',
+        "c.yaml:4: spool: found nothing, expected a size",
+        "probe could not start: the configuration has problems",
+      ],
+    );
+  });
+
+  it("that hangs at the end exits when the grace time is over, and says what is open", async () => {
+    const end = await run("hangs at the end", 200, [{ after: "probe is running", signal: "SIGTERM" }]);
+    assert.equal(end.code, 1);
+    assert.match(end.fatal[0]?.msg ?? "", /did not stop within its grace time/);
+    assert.equal(end.fatal[0]?.phase, "stopping");
+    assert.ok(openKinds(end.fatal[0]).TCPServerWrap, JSON.stringify(end.fatal[0]));
+  });
+
+  it("that hears nothing while it starts ends with the grace time, too", async () => {
+    const end = await run("deaf start", 200, [{ after: "waiting to start", signal: "SIGTERM" }]);
+    assert.equal(end.code, 1);
+    assert.equal(end.fatal[0]?.phase, "starting");
+  });
+
+  it("that forgets a listener exits when the grace time is over, and says which kind", async () => {
+    const end = await run("forgets a listener", 200, [{ after: "probe is running", signal: "SIGTERM" }]);
+    assert.equal(end.code, 0);
+    assert.deepEqual(end.messages.slice(0, 3), ["probe is running", "probe is stopping", "probe is over"]);
+    assert.deepEqual([end.fatal[0]?.phase, openKinds(end.fatal[0]).TCPServerWrap], ["over", 1]);
+  });
+
+  it("exits at once on a second SIGINT", async () => {
+    const end = await run("hangs at the end", LONG_GRACE_MS, [
+      { after: "probe is running", signal: "SIGINT" },
+      { after: "probe is stopping", signal: "SIGINT" },
+    ]);
+    assert.deepEqual([end.code, end.killedBy], [130, null]);
+  });
+
+  it("that fails while it is put away exits with 1", async () => {
+    const end = await run("fails at the end", LONG_GRACE_MS, [{ after: "probe is running", signal: "SIGTERM" }]);
+    assert.equal(end.code, 1);
+    assert.match(end.fatal[0]?.msg ?? "", /could not stop cleanly/);
+  });
+
+  for (const [behaviour, message] of [
+    ["unhandled rejection", "probe has an unhandled rejection"],
+    ["uncaught exception", "probe has an uncaught exception"],
+    ["fails in the background", "probe failed"],
+  ] as const) {
+    it(`${behaviour}: loud, put away, exit code 1`, async () => {
+      const end = await run(behaviour, LONG_GRACE_MS);
+      assert.deepEqual([end.code, end.killedBy], [1, null]);
+      assert.equal(end.fatal[0]?.msg, message);
+      assert.equal(end.messages.at(-1), "probe is over");
+    });
+  }
+});
+
+/** A process that records what is done to it. */
+function fakeHost() {
+  const listeners = new Map<string, (argument: unknown) => void>();
+  const seen = { exits: [] as number[], exitCode: undefined as number | undefined };
+  const host: ProcessHost = {
+    on: (event, listener) => void listeners.set(event, listener),
+    off: (event, listener) => void (listeners.get(event) === listener && listeners.delete(event)),
+    exit: (code) => void seen.exits.push(code),
+    setExitCode: (code) => {
+      seen.exitCode = code;
+    },
+    openResources: () => ["Timeout", "Timeout", "TCPSocketWrap"],
+  };
+  return { host, seen, listeners };
+}
+
+describe("the life of a service, on a fake process and clock", () => {
+  it("leaves no listener and only the background watch behind", async () => {
+    const clock = manualClock();
+    const { host, seen, listeners } = fakeHost();
+    const log = createLogger({ service: "t", clock, write: () => {} });
+    const disposed: string[] = [];
+    const life = runService({
+      name: "t",
+      clock,
+      host,
+      log,
+      start: async ({ signal }) => {
+        signal.addEventListener("abort", () => disposed.push("aborted"));
+        return { [Symbol.asyncDispose]: async () => void disposed.push("disposed") };
+      },
+    });
+    assert.deepEqual([...listeners.keys()], ["SIGTERM", "SIGINT", "unhandledRejection", "uncaughtException"]);
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(clock.timers, 1, "a running service has one timer, which never fires and keeps the process alive");
+    listeners.get("SIGTERM")?.("SIGTERM");
+    listeners.get("SIGTERM")?.("SIGTERM");
+    await life;
+    assert.deepEqual(disposed, ["aborted", "disposed"]);
+    assert.deepEqual([listeners.size, seen.exitCode, clock.timers], [0, 0, 1]);
+    clock.advance(10_000);
+    assert.deepEqual(seen.exits, [0]);
+  });
+
+  it("disposes a service whose start finished after the signal", async () => {
+    const { host, listeners, seen } = fakeHost();
+    const started = Promise.withResolvers<AsyncDisposable>();
+    let disposed = false;
+    const log = createLogger({ service: "t", write: () => {} });
+    const life = runService({ name: "t", host, log, clock: manualClock(), start: () => started.promise });
+    listeners.get("SIGINT")?.("SIGINT");
+    started.resolve({
+      [Symbol.asyncDispose]: async () => {
+        disposed = true;
+      },
+    });
+    await life;
+    assert.deepEqual([disposed, seen.exitCode], [true, 0]);
+  });
+});

@@ -1,0 +1,165 @@
+/**
+ * The collector: probes on one side, the broker on the other, and between them the envelope and the outbox. Several may live in one process.
+ */
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import { MAX_SIGNAL_BYTES, type SignalBody } from "@aviary/shared/contract/signal.ts";
+import type { SignalKind } from "@aviary/shared/contract/subjects.ts";
+import { signalSubject } from "@aviary/shared/contract/subjects.ts";
+import type { Clock } from "@aviary/shared/runtime/clock.ts";
+import { createHttpClient } from "@aviary/shared/runtime/http-client.ts";
+import type { Logger } from "@aviary/shared/runtime/logger.ts";
+import type { Registry } from "@aviary/shared/runtime/metrics.ts";
+import type { CollectorConfig } from "./config.ts";
+import { collectorBoot, makeSignal } from "./core/envelope.ts";
+import { phaseMs, type Tick } from "./core/schedule.ts";
+import { readVolume } from "./io/volume.ts";
+import { type Facts, NO_FACTS } from "./probe.ts";
+import { PROBES } from "./probes/list.ts";
+import { type RunnerOptions, startRunner } from "./runner.ts";
+import { type Outbox, type Outlet, openOutbox } from "./spool/outbox.ts";
+import { openSpool } from "./spool/spool.ts";
+
+export interface CollectorOptions {
+  readonly config: CollectorConfig;
+  readonly bus: Outlet;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** A registry of this collector's own: two collectors cannot share one. */
+  readonly metrics: Registry;
+  /** Where the spool lives, in a directory for this gateway; without it signals wait in memory only. */
+  readonly dataDir?: string;
+  /** Uniform in [0, 1), for jitter. */
+  readonly random?: () => number;
+}
+
+export interface Collector extends AsyncDisposable {
+  /** The name of this life, as in its signals. */
+  readonly boot: string;
+  /** What is known about the gateway. */
+  readonly facts: Facts;
+  /** Resolves when all signals so far are stored by the broker or kept on disk, or can go nowhere now. */
+  settled(): Promise<void>;
+}
+
+const CLOSE_MS = 3_000;
+
+/** Starts every configured probe and publishes what they see, until disposed. */
+export function startCollector(options: CollectorOptions): Collector {
+  const { config, bus, clock, logger: log, dataDir, random = Math.random } = options;
+  const { gateway, spool } = config;
+  const boot = collectorBoot(clock.now(), randomBytes(8).toString("hex"));
+  const sender = { gateway, slice: config.slice, boot, fragmentHash: config.fragmentHash };
+  const counters = registerMetrics(options.metrics);
+  const http = createHttpClient({ clock, loopback: true, allow: config.allowHosts });
+  const directory = dataDir && join(dataDir, "spool", `${gateway.az}.${gateway.fleet}.${gateway.gateway}`);
+  const outbox = openOutbox({
+    bus,
+    clock,
+    random,
+    log: log.child("outbox"),
+    openSpool: directory
+      ? () => openSpool({ directory, maxBytes: spool.maxBytes, redRatio: spool.redRatio, readVolume })
+      : undefined,
+  });
+  registerOutboxMetrics(options.metrics, outbox);
+
+  let facts = NO_FACTS;
+  let seq = 0;
+
+  function publish(kind: SignalKind, tick: Tick, body: SignalBody<SignalKind>): void {
+    const signal = makeSignal(sender, facts, seq + 1, kind, tick, body);
+    const data = JSON.stringify(signal);
+    if (Buffer.byteLength(data) > MAX_SIGNAL_BYTES) {
+      counters.oversized.inc();
+      log.error({ kind, bytes: Buffer.byteLength(data) }, "a signal is too large to be read by anybody; it is left out");
+      return;
+    }
+    // Numbered only now: a number that is never sent would look like a lost signal.
+    seq += 1;
+    counters.signals.series({ kind }).inc();
+    outbox.take({ subject: signalSubject(gateway, kind), id: signal.id, data });
+  }
+
+  const stops = PROBES.flatMap((probe) => {
+    const settings = config.probes[probe.name];
+    if (settings === undefined) return [];
+    const { name } = probe;
+    const events = (what: string, by: number): void => void (by > 0 && counters.events.series({ probe: name, what }).inc(by));
+    const opened = probe.open(settings, {
+      gateway,
+      clock,
+      random,
+      http,
+      log: log.child(name),
+      facts: () => facts,
+      count: events,
+    });
+    const runner: RunnerOptions = {
+      name,
+      probe: opened,
+      coversPeriod: probe.coversPeriod,
+      periodMs: settings.period,
+      phaseMs: phaseMs(gateway.gateway, settings.period),
+      timeoutMs: settings.timeout,
+      clock,
+      log,
+      onSignal: publish,
+      onLearned: (learned) => {
+        facts = { ...facts, ...learned };
+      },
+      onRead: (code, tookMs) => {
+        counters.readings.series({ probe: name, result: code ?? "ok" }).inc();
+        counters.seconds.series({ probe: name }).observe(tookMs / 1_000);
+      },
+    };
+    return [startRunner(runner)];
+  });
+  log.info({ boot, probes: Object.keys(config.probes), fragmentHash: config.fragmentHash }, "the collector has started");
+
+  return {
+    boot,
+    get facts() {
+      return facts;
+    },
+    settled: () => outbox.settled(),
+    // Disposing twice is harmless.
+    async [Symbol.asyncDispose]() {
+      await Promise.all(stops.map((stop) => stop()));
+      await outbox.close(CLOSE_MS);
+      http[Symbol.dispose]();
+    },
+  };
+}
+
+function registerMetrics(metrics: Registry) {
+  return {
+    signals: metrics.counter("aviary_collector_signals_total", "Signals made, by kind.", { labels: ["kind"] }),
+    readings: metrics.counter("aviary_collector_readings_total", "Readings of probes, by how they went.", {
+      labels: ["probe", "result"],
+      maxSeries: 300,
+    }),
+    seconds: metrics.histogram("aviary_collector_reading_seconds", "How long readings took.", [0.001, 0.01, 0.1, 1, 5], {
+      labels: ["probe"],
+    }),
+    events: metrics.counter("aviary_collector_probe_events_total", "What probes met that no signal carries.", {
+      labels: ["probe", "what"],
+    }),
+    oversized: metrics.counter("aviary_collector_oversized_total", "Signals left out because they were too large.").series(),
+  };
+}
+
+function registerOutboxMetrics(metrics: Registry, outbox: Outbox): void {
+  const { counts } = outbox;
+  const read = (name: string, help: string, value: () => number): void =>
+    metrics.read("counter", `aviary_collector_${name}_total`, help, value);
+  read("published", "Signals stored by the broker.", () => counts.published);
+  read("replayed", "Signals published from disk.", () => counts.replayed);
+  read("spooled", "Signals written to disk.", () => counts.spooled);
+  read("refused", "Signals that the broker refused for good.", () => counts.refused);
+  read("overflowed", "Signals dropped because memory was full.", () => counts.overflowed);
+  read("spool_dropped", "Signals dropped because the spool was full.", () => outbox.spool?.counts.dropped ?? 0);
+  read("spool_damaged", "Spool segments that ended in a torn or damaged record.", () => outbox.spool?.counts.damaged ?? 0);
+  metrics.read("gauge", "aviary_collector_spool_bytes", "Bytes in the spool.", () => outbox.spool?.bytes ?? 0);
+  metrics.read("gauge", "aviary_collector_waiting", "Signals that wait in memory.", () => outbox.waiting);
+}

@@ -1,0 +1,314 @@
+/** The whole collector: on the memory bus, and on a real broker that is killed. */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readdir, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { describe, it, type TestContext } from "node:test";
+import { fileURLToPath } from "node:url";
+import type { Bus, StoredMessage } from "@aviary/shared/bus/bus.ts";
+import { lateBus } from "@aviary/shared/bus/deferred.ts";
+import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
+import { connectNats } from "@aviary/shared/bus/nats.ts";
+import { LOCAL_MAX_BYTES, topology } from "@aviary/shared/bus/streams.ts";
+import { applyStreams } from "@aviary/shared/bus/streams-apply.ts";
+import { parseSignal, type Signal } from "@aviary/shared/contract/signal.ts";
+import { parseInputSubject, subjectFilters } from "@aviary/shared/contract/subjects.ts";
+import { systemClock } from "@aviary/shared/runtime/clock.ts";
+import { silentLogger } from "@aviary/shared/runtime/logger.ts";
+import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
+import { freePort, type RunningNats, requireServer, startNats } from "@aviary/shared/testing/servers.ts";
+import { until } from "@aviary/shared/testing/until.ts";
+import { collectorConfig } from "../src/config.ts";
+import { type Collector, startCollector } from "../src/service.ts";
+import type { Outlet } from "../src/spool/outbox.ts";
+import { atEnd, temporaryDirectory } from "./temporary.ts";
+
+const IDENTITY = { az: "az-a", fleet: "payments", gateway: "mac-a1", slice: "canary" };
+
+/** A gateway that is up, an access log, a skill, and a rollout file: everything that needs no other server, as often as possible. */
+async function gatewayAt(test: TestContext): Promise<Record<string, Record<string, unknown>>> {
+  const directory = await temporaryDirectory(test);
+  const bodies: Readonly<Record<string, unknown>> = {
+    "/healthz": { ok: true, status: "live" },
+    "/startupz": { ok: true, status: "started", version: "2026.9.6", uptimeMs: 100_000 },
+    "/readyz": { ready: true, failing: [], uptimeMs: 100_000 },
+  };
+  const server = createServer((request, response) => {
+    response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(bodies[request.url ?? ""] ?? {}));
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  atEnd(test, () => {
+    server.closeAllConnections();
+    server.close();
+  });
+  await writeFile(join(directory, "access.jsonl"), "");
+  await writeFile(join(directory, "rollout.json"), '{"canary":"prod/payments-gateway","weight":10,"phase":"Progressing"}');
+  const often = { period: "100ms" };
+  return {
+    "gateway-probes": { ...often, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` },
+    skills: { ...often, roots: { managed: directory } },
+    "access-log": { ...often, path: join(directory, "access.jsonl"), format: "jsonl" },
+    disk: { ...often, path: await temporaryDirectory(test) },
+    process: often,
+    rollout: { ...often, file: join(directory, "rollout.json") },
+  };
+}
+
+function start(test: TestContext, bus: Outlet, probes: object, dataDir?: string): Collector {
+  const config = collectorConfig({ ...IDENTITY, probes });
+  const more = dataDir === undefined ? {} : { dataDir };
+  const collector = startCollector({ config, bus, clock: systemClock, logger: silentLogger, metrics: createRegistry(), ...more });
+  atEnd(test, () => collector[Symbol.asyncDispose]());
+  return collector;
+}
+
+interface Log {
+  readonly messages: readonly StoredMessage[];
+  readonly signals: readonly Signal[];
+}
+
+/** Everything that the stream holds, checked against the contract. */
+async function readLog(bus: Bus): Promise<Log> {
+  const messages: StoredMessage[] = [];
+  const follower = await bus.follow({
+    stream: "INPUTS",
+    subjects: [subjectFilters.signals],
+    from: "all",
+    onMessage: (message) => messages.push(message),
+  });
+  await follower.caughtUp;
+  await follower.stop();
+  const signals = messages.map((message) => {
+    const result = parseSignal(JSON.parse(Buffer.from(message.data).toString("utf8")));
+    assert.ok(result.success, result.error?.message);
+    const subject = parseInputSubject(message.subject);
+    assert.ok(subject?.family === "signal" && subject.kind === result.data.kind && subject.gateway === result.data.gateway);
+    assert.equal(message.id, result.data.id);
+    return result.data;
+  });
+  return { messages, signals };
+}
+
+/** The signals so far; none while the broker cannot be read, as just after its start. */
+const signalsNow = (bus: Bus): Promise<readonly Signal[]> =>
+  readLog(bus).then(
+    (log) => log.signals,
+    (error: { code?: string }) => {
+      if (error.code === "broker_unavailable") return [];
+      throw error;
+    },
+  );
+
+const numbersOf = (log: Log, boot: string): number[] =>
+  log.signals.filter((signal) => signal.collector_boot === boot).map((signal) => signal.seq);
+const upTo = (last: number): number[] => Array.from({ length: last }, (_, n) => n + 1);
+
+describe("on the memory bus", () => {
+  it("publishes every kind, numbered without gaps, with the release that it learned", async (test) => {
+    const bus = createMemoryBus();
+    const collector = start(test, bus, await gatewayAt(test));
+    const kinds = async (): Promise<Set<string>> => new Set((await signalsNow(bus)).map((signal) => signal.kind));
+    await until("six kinds were published", async () => (await kinds()).size === 6);
+    await until("the release is known", () => collector.facts.gatewayVersion !== null && collector.facts.skillHash !== null);
+    await collector[Symbol.asyncDispose]();
+    const log = await readLog(bus);
+    assert.deepEqual(numbersOf(log, collector.boot), upTo(log.signals.length));
+    const last = log.signals.at(-1)!;
+    assert.deepEqual([last.gateway_version, last.skill_hash], ["2026.9.6", collector.facts.skillHash]);
+    assert.deepEqual([last.az, last.fleet, last.gateway, last.slice], ["az-a", "payments", "mac-a1", "canary"]);
+    // An http signal says how long a stretch its counts really cover, which is shorter at the start; every other kind has its own period.
+    for (const signal of log.signals) {
+      if (signal.kind === "http") assert.ok(signal.period_ms >= 1);
+      else assert.equal(signal.period_ms, 100, signal.kind);
+    }
+    assert.match(last.fragment_hash ?? "", /^[0-9a-f]{64}$/);
+    assert.match(collector.boot, /^[a-z0-9]{8,9}-[0-9a-f]{16}$/);
+  });
+
+  it("a probe that hangs and one that fails delay nobody", async (test) => {
+    const hanging = createServer(() => {});
+    hanging.listen(0, "127.0.0.1");
+    await once(hanging, "listening");
+    atEnd(test, () => {
+      hanging.closeAllConnections();
+      hanging.close();
+    });
+    const bus = createMemoryBus();
+    const probes = await gatewayAt(test);
+    const url = `http://127.0.0.1:${(hanging.address() as AddressInfo).port}`;
+    start(test, bus, {
+      ...probes,
+      "gateway-probes": { url, timeout: "10m", answerTimeout: "1m" },
+      skills: { roots: { a: "/absent" } },
+    });
+    const count = async (kind: string): Promise<number> =>
+      (await signalsNow(bus)).filter((signal) => signal.kind === kind).length;
+    await until("the others were read five times", async () => (await count("disk")) >= 5 && (await count("rollout")) >= 5);
+    assert.equal(await count("health"), 0);
+    assert.equal(await count("skills"), 0);
+  });
+
+  it("counts what it does", async (test) => {
+    const metrics = createRegistry();
+    const bus = createMemoryBus();
+    const config = collectorConfig({ ...IDENTITY, probes: await gatewayAt(test) });
+    const collector = startCollector({ config, bus, clock: systemClock, logger: silentLogger, metrics });
+    atEnd(test, () => collector[Symbol.asyncDispose]());
+    const value = (line: string): number => Number(new RegExp(`^${line} (\\d+)$`, "m").exec(metrics.expose())?.[1] ?? 0);
+    await until("a signal was counted", () => value('aviary_collector_readings_total\\{probe="disk",result="ok"\\}') > 0);
+    await collector.settled();
+    assert.ok(value("aviary_collector_published_total") > 0);
+    assert.ok(value('aviary_collector_signals_total\\{kind="disk"\\}') > 0);
+  });
+});
+
+async function startBroker(test: TestContext): Promise<{ nats: RunningNats; bus: Bus }> {
+  const nats = await startNats();
+  atEnd(test, () => nats.stop());
+  const bus = await connectNats({ servers: nats.url, name: "test" });
+  atEnd(test, () => bus[Symbol.asyncDispose]());
+  await applyStreams(bus.connection, topology({ maxBytes: LOCAL_MAX_BYTES }));
+  return { nats, bus };
+}
+
+describe("on a real broker", () => {
+  it("that is killed: what happens meanwhile is kept on disk and stored in order, once, on return", async (test) => {
+    if (!requireServer(test, "nats")) return;
+    const { nats, bus } = await startBroker(test);
+    const own = await connectNats({ servers: nats.url, name: "collector" });
+    atEnd(test, () => own[Symbol.asyncDispose]());
+    const dataDir = await temporaryDirectory(test);
+    const collector = start(test, own, await gatewayAt(test), dataDir);
+    await until("signals are stored", async () => (await signalsNow(bus)).length > 5);
+    await nats.kill9();
+    const spool = join(dataDir, "spool", "az-a.payments.mac-a1");
+    await until("the spool grows", async () => (await readdir(spool).catch(() => [])).length > 0);
+    await nats.restart();
+    await until("the broker is back for both", () => bus.status === "connected" && own.status === "connected");
+    await until("the spool is empty", async () => (await readdir(spool)).length === 0);
+    await collector[Symbol.asyncDispose]();
+    const log = await readLog(bus);
+    assert.deepEqual(numbersOf(log, collector.boot), upTo(log.signals.length));
+  });
+
+  it("that starts later than the collector gets everything from the first signal on", async (test) => {
+    if (!requireServer(test, "nats")) return;
+    const port = await freePort();
+    const connect = () => connectNats({ servers: `nats://127.0.0.1:${port}`, name: "collector" });
+    const late = lateBus({ connect, clock: systemClock, random: Math.random, log: silentLogger });
+    atEnd(test, () => late[Symbol.asyncDispose]());
+    const dataDir = await temporaryDirectory(test);
+    const collector = start(test, late, await gatewayAt(test), dataDir);
+    const spool = join(dataDir, "spool", "az-a.payments.mac-a1");
+    await until("the spool grows", async () => (await readdir(spool).catch(() => [])).length > 0);
+    const nats = await startNats({ port });
+    atEnd(test, () => nats.stop());
+    const bus = await connectNats({ servers: nats.url, name: "test" });
+    atEnd(test, () => bus[Symbol.asyncDispose]());
+    await applyStreams(bus.connection, topology({ maxBytes: LOCAL_MAX_BYTES }));
+    await late.arrived;
+    await until("the spool is empty", async () => (await readdir(spool)).length === 0);
+    await collector[Symbol.asyncDispose]();
+    const log = await readLog(bus);
+    assert.deepEqual(numbersOf(log, collector.boot), upTo(log.signals.length));
+  });
+
+  it("a data directory that cannot be used costs nothing while the broker is there", async (test) => {
+    if (!requireServer(test, "nats")) return;
+    const { nats, bus } = await startBroker(test);
+    const own = await connectNats({ servers: nats.url, name: "collector" });
+    atEnd(test, () => own[Symbol.asyncDispose]());
+    const file = join(await temporaryDirectory(test), "file");
+    await writeFile(file, "");
+    start(test, own, await gatewayAt(test), file);
+    await until("signals are stored", async () => (await signalsNow(bus)).length > 10);
+    await nats.kill9();
+    await nats.restart();
+    const before = (await signalsNow(bus)).length;
+    await until("and again after an outage", async () => (await signalsNow(bus)).length > before);
+  });
+});
+
+describe("as a process", () => {
+  const MAIN = fileURLToPath(new URL("../src/main.ts", import.meta.url));
+
+  async function spawnCollector(test: TestContext, env: Readonly<Record<string, string>>) {
+    const child = spawn(process.execPath, [MAIN], { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+    let output = "";
+    child.stdout.on("data", (data) => (output += String(data)));
+    child.stderr.on("data", (data) => (output += String(data)));
+    atEnd(test, () => void child.kill("SIGKILL"));
+    const lines = (): Record<string, unknown>[] =>
+      output
+        .split("\n")
+        .filter((line) => line.startsWith("{"))
+        .map((line) => JSON.parse(line) as Record<string, unknown>);
+    const find = (message: string) => lines().find((line) => line.msg === message);
+    return { child, find, output: () => output };
+  }
+
+  it("killed while the broker is away, its successor publishes what it left, under its ids", async (test) => {
+    if (!requireServer(test, "nats")) return;
+    const { nats, bus } = await startBroker(test);
+    const directory = await temporaryDirectory(test);
+    const file = join(directory, "collector.yaml");
+    await writeFile(file, JSON.stringify({ ...IDENTITY, probes: await gatewayAt(test) }));
+    const env = { AVIARY_COLLECTOR_FILE: file, AVIARY_NATS_URL: nats.url, AVIARY_DATA_DIR: directory };
+
+    const first = await spawnCollector(test, env);
+    await until("signals are stored", async () => (await signalsNow(bus)).length > 5, { describe: first.output });
+    await nats.kill9();
+    const spool = join(directory, "spool", "az-a.payments.mac-a1");
+    await until("the spool grows", async () => (await readdir(spool).catch(() => [])).length > 0, { describe: first.output });
+    first.child.kill("SIGKILL");
+    await once(first.child, "exit");
+
+    const second = await spawnCollector(test, env);
+    await until("the successor runs", () => second.find("the collector has started") !== undefined, { describe: second.output });
+    await nats.restart();
+    const boots = async (): Promise<string[]> => [...new Set((await signalsNow(bus)).map((signal) => signal.collector_boot))];
+    await until("both lives are in the log", async () => (await boots()).length === 2, { describe: second.output });
+    second.child.kill("SIGTERM");
+    const [code] = (await once(second.child, "exit")) as [number];
+    assert.equal(code, 0, second.output());
+
+    const log = await readLog(bus);
+    for (const boot of await boots()) {
+      const numbers = numbersOf(log, boot);
+      assert.deepEqual(numbers, upTo(numbers.length), `${boot} has gaps or repeats`);
+    }
+    const order = log.signals.map((signal) => signal.collector_boot);
+    assert.deepEqual(order, [...order].sort(), "the life before comes first");
+  });
+
+  it("stops at once although the broker was never there, and keeps what it saw", async (test) => {
+    const directory = await temporaryDirectory(test);
+    const file = join(directory, "collector.yaml");
+    await writeFile(file, JSON.stringify({ ...IDENTITY, probes: await gatewayAt(test) }));
+    const nowhere = `nats://127.0.0.1:${await freePort()}`;
+    const { child, find, output } = await spawnCollector(test, {
+      AVIARY_COLLECTOR_FILE: file,
+      AVIARY_NATS_URL: nowhere,
+      AVIARY_DATA_DIR: directory,
+    });
+    await until("it runs", () => find("collector is running") !== undefined, { describe: output });
+    child.kill("SIGTERM");
+    const [code] = (await once(child, "exit")) as [number];
+    assert.equal(code, 0, output());
+    assert.equal(find("collector did not stop within its grace time, exiting"), undefined, output());
+    assert.notDeepEqual(await readdir(join(directory, "spool", "az-a.payments.mac-a1")), []);
+  });
+
+  it("a bad configuration is all told, and the exit code says so", async (test) => {
+    const file = join(await temporaryDirectory(test), "collector.yaml");
+    await writeFile(file, "az: az-a\nslice: canery\nprobes: { dsik: {} }\n");
+    const { child, output } = await spawnCollector(test, { AVIARY_COLLECTOR_FILE: file, AVIARY_NATS_URL: "nats://127.0.0.1:1" });
+    const [code] = (await once(child, "exit")) as [number];
+    assert.equal(code, 1);
+    for (const expected of ["fleet", "gateway", "slice", "dsik", "disk"]) assert.ok(output().includes(expected), output());
+  });
+});

@@ -1,0 +1,242 @@
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import type { Bus } from "@aviary/shared/bus/bus.ts";
+import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
+import { controlMessage } from "@aviary/shared/contract/control.ts";
+import { fleetFileSchema } from "@aviary/shared/contract/fleet.ts";
+import { type PolicyFile, policySchema } from "@aviary/shared/contract/policy.ts";
+import { controlSubject, deadSubject, signalMessageId, signalSubject } from "@aviary/shared/contract/subjects.ts";
+import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import { silentLogger } from "@aviary/shared/runtime/logger.ts";
+import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
+import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
+import { until } from "@aviary/shared/testing/until.ts";
+import type { Input } from "../src/core/inputs.ts";
+import { createSetup } from "../src/core/setup.ts";
+import { startEvaluator } from "../src/service.ts";
+import { CANARY, CANARY_KEY, createSimulatedFleet, fold, START_MS, TEST_POLICY } from "./core/simulated-fleet.ts";
+
+/** Lets everything that is ready happen: promises, microtasks, and one turn of the event loop. */
+const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+async function publishInput(bus: Bus, input: Input): Promise<void> {
+  if (input.kind === "signal") {
+    const { signal } = input;
+    await bus.publish({
+      subject: signalSubject(signal, signal.kind),
+      data: JSON.stringify(signal),
+      id: signalMessageId(signal, signal.collector_boot, signal.seq),
+    });
+  } else if (input.kind === "control") {
+    await bus.publish({
+      subject: controlSubject("payments", CANARY, input.control.verb),
+      data: JSON.stringify(input.control),
+      id: input.control.id,
+    });
+  }
+}
+
+async function verdictsOf(bus: Bus): Promise<VerdictRecord[]> {
+  const records: VerdictRecord[] = [];
+  const follower = await bus.follow({
+    stream: "VERDICTS",
+    from: "all",
+    onMessage: (message) => {
+      const parsed = parseVerdictRecord(JSON.parse(Buffer.from(message.data).toString()));
+      assert.ok(parsed.success);
+      records.push(parsed.data);
+    },
+  });
+  await follower.caughtUp;
+  await follower.stop();
+  return records;
+}
+
+test("live on a bus, the evaluator publishes what the fold of the same log says, across restarts at any time", async () => {
+  for (const restarts of [[], [40], [15, 31, 62, 64]]) {
+    const clock = manualClock(START_MS);
+    const bus = createMemoryBus({ clock });
+    const fleet = createSimulatedFleet({ azs: ["az-a"] });
+    const start = (holder: string) =>
+      startEvaluator({
+        bus,
+        setup: fleet.setup,
+        clock,
+        log: silentLogger,
+        metrics: createRegistry(),
+        holder,
+        signal: new AbortController().signal,
+        onFatal: (error) => assert.fail(error as Error),
+      });
+    let evaluator = start("first");
+    for (let tick = 0; tick < 80; tick++) {
+      const from = fleet.log.length;
+      if (tick === 6) fleet.say({ verb: "announce", caller: "rollouts", revision: "v2" });
+      if (tick === 40) for (const gateway of fleet.slice("canary")) gateway.errors = 50;
+      fleet.advance(5);
+      for (let step = 0; step < 50; step++) {
+        clock.advance(100);
+        await settle();
+      }
+      for (const input of fleet.log.slice(from)) await publishInput(bus, input);
+      await settle();
+      if (restarts.includes(tick)) {
+        await evaluator[Symbol.asyncDispose]();
+        evaluator = start(`after ${tick}`);
+      }
+    }
+    for (let step = 0; step < 100; step++) {
+      clock.advance(50);
+      await settle();
+    }
+    await evaluator[Symbol.asyncDispose]();
+
+    const log: Input[] = [];
+    const follower = await bus.follow({
+      stream: "INPUTS",
+      from: "all",
+      onMessage: (message) =>
+        void log.push({ ...fleet.log[log.length]!, sequence: message.sequence, storedAt: message.storedAt } as Input),
+    });
+    await follower.caughtUp;
+    assert.equal(log.length, fleet.log.length);
+    const expected = fold(fleet.setup, log, clock.now()).verdicts.map(({ body }) => body.id);
+    const published = (await verdictsOf(bus)).map(({ body }) => body.id);
+    assert.ok(published.length > 15);
+    assert.deepEqual(published, expected.slice(0, published.length), `restarts at ${restarts.join(", ")}`);
+    assert.ok(expected.length - published.length <= 1, "only a deadline of the last moment may be open");
+    await bus[Symbol.asyncDispose]();
+  }
+});
+
+test("what cannot be read is put aside with its reason, and the fold goes on", async () => {
+  const clock = manualClock(START_MS);
+  const bus = createMemoryBus({ clock });
+  after(() => bus[Symbol.asyncDispose]());
+  const fleet = createSimulatedFleet({ azs: ["az-a"] });
+  fleet.advance(5);
+  const stopped = new AbortController();
+  const evaluator = startEvaluator({
+    bus,
+    setup: fleet.setup,
+    clock,
+    log: silentLogger,
+    metrics: createRegistry(),
+    holder: "one",
+    signal: stopped.signal,
+    onFatal: (error) => assert.fail(error as Error),
+  });
+  const first = fleet.log.find((input) => input.kind === "signal" && input.signal.kind === "http");
+  assert.ok(first?.kind === "signal" && first.signal.kind === "http");
+  const good = first.signal;
+  const { body } = good;
+  const subject = signalSubject(good, "http");
+  const bad: [string, string, string][] = [
+    ["bad_json", subject, "{"],
+    ["bad_json", subject, '{"v":1,"seq":NaN}'],
+    ["bad_shape", subject, "null"],
+    ["bad_shape", subject, JSON.stringify({ ...good, body: { ...body, requests: -1 } })],
+    ["bad_shape", subject, JSON.stringify(good).replace('"requests":100', '"requests":1e999')],
+    ["impossible_counts", subject, JSON.stringify({ ...good, body: { ...body, errors_5xx: 101 } })],
+    ["unknown_version", subject, JSON.stringify({ ...good, v: 2 })],
+    ["wrong_identity", "signals.az-b.payments.canary-a.http", JSON.stringify(good)],
+    ["wrong_identity", "signals.az-z.payments.nobody.http", JSON.stringify({ ...good, az: "az-z", gateway: "nobody" })],
+    ["from_the_future", subject, JSON.stringify({ ...good, observed_at: "2027-01-01T00:00:00.000Z" })],
+    ["bad_subject", "signals.az-a.payments.canary-a.rumour", "{}"],
+    ["too_large", subject, JSON.stringify({ ...good, note: "x".repeat(17_000) })],
+    [
+      "wrong_identity",
+      controlSubject("payments", { namespace: "prod", name: "nobody" }, "abort"),
+      JSON.stringify(controlMessage(CANARY, { verb: "abort", caller: "operator", reason: "x" }, "2026-11-21T10:00:00.000Z", "1")),
+    ],
+  ];
+  for (const [, where, data] of bad) {
+    clock.advance(61_000);
+    await bus.publish({ subject: where, data });
+    await settle();
+  }
+  await until("every bad message is a dead letter", async () => {
+    clock.advance(20);
+    await settle();
+    return (await bus.streamState("DEAD")).messages >= bad.length;
+  });
+  const reasons: string[] = [];
+  const follower = await bus.follow({
+    stream: "DEAD",
+    subjects: [deadSubject("evaluator")],
+    from: "all",
+    onMessage: (message) => void reasons.push(JSON.parse(Buffer.from(message.data).toString()).reason),
+  });
+  await follower.caughtUp;
+  assert.deepEqual(
+    reasons,
+    bad.map(([reason]) => reason),
+  );
+  assert.ok((await verdictsOf(bus)).every(({ body: said }) => said.verdict === "hold"));
+  await evaluator[Symbol.asyncDispose]();
+});
+
+test("a flood of garbage from one sender writes a bounded number of letters and counts the rest", () => {
+  const { setup } = createSimulatedFleet();
+  const flood: Input[] = Array.from({ length: 500 }, (_, index) => ({
+    kind: "unreadable",
+    sequence: index + 1,
+    storedAt: START_MS + index * 100,
+    subject: "signals.az-a.payments.canary-a.http",
+    reason: "bad_json",
+    text: "not JSON",
+    excerpt: "",
+  }));
+  const { effects } = fold(setup, flood);
+  const letters = effects.flatMap((effect) => (effect.kind === "dead" ? [effect.letter] : []));
+  assert.equal(letters.length, 10, "ten in the minute");
+  const { effects: later } = fold(setup, [
+    ...flood,
+    { ...(flood[0] as object), sequence: 501, storedAt: START_MS + 61_000 } as Input,
+  ]);
+  const last = later.flatMap((effect) => (effect.kind === "dead" ? [effect.letter] : [])).at(-1);
+  assert.equal(last?.suppressed, 490);
+});
+
+test("two evaluators: the second stands by, and takes over when the first falls silent", async () => {
+  const clock = manualClock(START_MS);
+  const bus = createMemoryBus({ clock });
+  const policy: PolicyFile = { ...TEST_POLICY, window: "5s", grace: "500ms" };
+  const file = fleetFileSchema.parse({
+    fleets: { f: { gateways: [{ name: "g", az: "a", slice: "canary" }] } },
+    canaries: { [CANARY_KEY]: { fleet: "f", policy: "p" } },
+  });
+  const setup = createSetup(file, new Map([[CANARY_KEY, policySchema.parse(policy)]]), "p");
+  // A leader that was killed leaves its lease behind and never moves it again.
+  const lease = await bus.bucket("lease");
+  await lease.put("evaluator", JSON.stringify({ holder: "dead", at: "2026-11-21T10:00:00.000Z" }));
+  await bus.publish({ subject: "signals.a.f.g.health", data: "{}" });
+  const evaluator = startEvaluator({
+    bus,
+    setup,
+    clock,
+    log: silentLogger,
+    metrics: createRegistry(),
+    holder: "second",
+    signal: new AbortController().signal,
+    onFatal: (error) => assert.fail(error as Error),
+  });
+  assert.equal(evaluator.notReady(), "the lease has not been read yet");
+  await settle();
+  assert.equal(evaluator.notReady(), undefined, "it stands by");
+  let waitedMs = 0;
+  while (JSON.parse(Buffer.from((await lease.get("evaluator"))!.value).toString()).holder !== "second") {
+    clock.advance(100);
+    waitedMs += 100;
+    await settle();
+    assert.ok(waitedMs <= 5_000, "take-over within five seconds");
+  }
+  assert.ok(waitedMs >= 3_900, "not before the lease is free");
+  await evaluator[Symbol.asyncDispose]();
+  assert.equal(
+    JSON.parse(Buffer.from((await lease.get("evaluator"))!.value).toString()).holder,
+    "",
+    "a leader that stops says so",
+  );
+  await bus[Symbol.asyncDispose]();
+});

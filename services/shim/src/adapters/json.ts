@@ -1,0 +1,129 @@
+/** The JSON document: for Argo Rollouts' web provider, for KEDA's metrics-api, and for people. Always 200 once the caller is let in. */
+import type { LaneRecord } from "@aviary/shared/contract/lane.ts";
+import { parseJson } from "../request/body.ts";
+import { identityOfQuery, mergeIdentity, readIdentity } from "../request/canary-lookup.ts";
+import { closeJson, REQUEST_BYTES, REQUEST_BYTES_WITH_LANE, type Scale } from "../response/answer-json.ts";
+import { CONCERN_VIEWS, type ConcernView } from "../response/answers.ts";
+import { announceMeasured, answerFor, conflicts, indexOf, locate, namedRevision, type Place } from "../response/measurement.ts";
+import { jsonBytes } from "../response/reply.ts";
+import type { Call, Context, Handled, Route } from "../route.ts";
+
+const FLAGGER: Place = { dialect: "flagger", seat: "judge" };
+const ROLLOUTS: Place = { dialect: "rollouts", seat: "judge" };
+const KEDA: Place = { dialect: "keda", seat: "scale" };
+const KEYS = { flagger: "flagger", rollouts: "rollout", keda: "keda" } as const;
+
+function identityOf(call: Call) {
+  const fromQuery = identityOfQuery(call.query);
+  const parsed = call.body === "" ? undefined : parseJson(call.body);
+  if (typeof parsed !== "object" || parsed === null) return fromQuery;
+  return mergeIdentity(
+    readIdentity((key) => (Object.hasOwn(parsed, key) ? (parsed as Record<string, unknown>)[key] : undefined)),
+    fromQuery,
+  );
+}
+
+function measure(place: Place, view?: ConcernView) {
+  return (call: Call, context: Context): Handled => {
+    const identity = identityOf(call);
+    const found = locate(call, identity, context);
+    if ("forbidden" in found) return found;
+    const prepared = answerFor(found, (canary) => namedRevision(canary, identity.revision, context), context);
+    const shown = view === undefined ? prepared : prepared.concern(view);
+    const { canary } = found;
+    if (canary === undefined) {
+      const parts = { key: KEYS[place.dialect], label: found.name, index: 0, caller: call.caller.class, conflict: false };
+      return jsonBytes(closeJson(shown.open(REQUEST_BYTES), parts));
+    }
+    announceMeasured(call.caller, canary, namedRevision(canary, identity.revision, context), context);
+    return jsonBytes(
+      closeJson(shown.open(REQUEST_BYTES), {
+        key: KEYS[place.dialect],
+        label: canary.ref.name,
+        index: indexOf(canary, call.caller.class, place, context),
+        caller: call.caller.class,
+        conflict: conflicts(call.caller, canary, place, context),
+      }),
+    );
+  };
+}
+
+/** The lane as KEDA reads it. Growth is barred where no evaluator speaks; the depth stays the last one, which keeps the replicas where they are. */
+function scaleOf(lane: string, canary: string, record: LaneRecord | undefined, stale: boolean, at: string): Scale {
+  if (canary === "" || record === undefined) {
+    const unknown = { depth: null, depth_true: null, replicas: null, max_replicas: null, changed_at: null };
+    return {
+      lane,
+      canary,
+      at,
+      ...unknown,
+      allow: 0,
+      degraded_ticks: 0,
+      reasons: [canary === "" ? "unknown_canary" : "evaluator_down"],
+    };
+  }
+  const reasons = record.reasons.map(({ code }) => code);
+  return stale ? { ...record, allow: 0, reasons: ["evaluator_down", ...reasons] } : { ...record, reasons };
+}
+
+/** Which lane is meant: by name, or the only one of the canary that is meant. */
+function lanes(call: Call, context: Context): Handled {
+  const asked = call.query.get("lane")?.slice(0, 63) ?? undefined;
+  const owner = [...context.view.canaries.values()].find(({ entry }) => asked !== undefined && entry.lanes.includes(asked));
+  const identity = owner === undefined ? identityOf(call) : { ...owner.ref, revision: undefined };
+  const found = locate(call, identity, context);
+  if ("forbidden" in found) return found;
+  const known = asked === undefined || owner !== undefined;
+  const mine = known ? found : { namespace: "", name: "", text: `no canary has a lane ${asked}` };
+  const prepared = answerFor(mine, () => ({ revision: undefined, unseen: false }), context);
+  const canary = mine.canary;
+  const lane = asked ?? canary?.entry.lanes[0] ?? "";
+  const at = new Date(context.clock.now()).toISOString();
+  const stale = prepared.answer.stale || canary === undefined;
+  const scale = scaleOf(lane, canary?.key ?? "", canary === undefined ? undefined : context.view.lane(lane), stale, at);
+  return jsonBytes(
+    closeJson(prepared.open(REQUEST_BYTES_WITH_LANE), {
+      key: "keda",
+      label: lane,
+      index: canary === undefined ? 0 : indexOf(canary, call.caller.class, KEDA, context),
+      caller: call.caller.class,
+      conflict: canary !== undefined && conflicts(call.caller, canary, KEDA, context),
+      scale,
+    }),
+  );
+}
+
+const both = ["GET", "POST"] as const;
+
+export const JSON_ROUTES: readonly Route[] = [
+  {
+    path: "/rollouts/analysis",
+    methods: both,
+    summary: "The verdict, for Argo Rollouts' web provider",
+    answers: "verdict",
+    handle: measure(ROLLOUTS),
+  },
+  ...CONCERN_VIEWS.map(
+    (view): Route => ({
+      path: `/rollouts/analysis/${view}`,
+      methods: both,
+      summary: `The verdict judged by ${view} alone`,
+      answers: "verdict",
+      handle: measure(ROLLOUTS, view),
+    }),
+  ),
+  {
+    path: "/flagger/metrics",
+    methods: both,
+    summary: "The verdict, for people beside Flagger",
+    answers: "verdict",
+    handle: measure(FLAGGER),
+  },
+  {
+    path: "/keda/metrics",
+    methods: both,
+    summary: "The verdict and a lane's gated depth, for KEDA's metrics-api",
+    answers: "verdict",
+    handle: lanes,
+  },
+];

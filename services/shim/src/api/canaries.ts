@@ -1,0 +1,157 @@
+/** What the command line and the dashboard read: whole bodies, lanes, history. Nothing here is cut to the size of an answer. */
+import { REASONS } from "@aviary/shared/contract/reasons.ts";
+import { verdictSubject } from "@aviary/shared/contract/subjects.ts";
+import { parseVerdictRecord, type VerdictBody } from "@aviary/shared/contract/verdict.ts";
+import { LIMITS } from "../limits.ts";
+import { listNames } from "../request/canary-lookup.ts";
+import { visibleTo } from "../response/measurement.ts";
+import { json, problem } from "../response/reply.ts";
+import type { Call, Context, Handled, Route } from "../route.ts";
+import type { Canary } from "../view.ts";
+
+/** Names of canaries that an error lists. */
+const LISTED = 10;
+
+/** One canary as the API shows it. */
+export function canaryView(canary: Canary, context: Context) {
+  const { answer } = context.view.prepared(canary);
+  const lanes = canary.entry.lanes.map((lane) => ({ lane, record: context.view.lane(lane) ?? null }));
+  return { ...answer.body, stale: answer.stale, lanes };
+}
+
+function evaluatorView(context: Context) {
+  const ageMs = context.view.leaseAgeMs();
+  return { lease_age_ms: Number.isFinite(ageMs) ? Math.round(ageMs) : null, bus: context.bus.status, server: context.bus.server };
+}
+
+function list(call: Call, context: Context): Handled {
+  const canaries = visibleTo(call.caller, context).map((canary) => canaryView(canary, context));
+  return json({ now: new Date(context.clock.now()).toISOString(), evaluator: evaluatorView(context), canaries });
+}
+
+function findByPath(call: Call, context: Context): Canary | undefined {
+  const [namespace, name] = call.params;
+  return visibleTo(call.caller, context).find(({ ref }) => ref.namespace === namespace && ref.name === name);
+}
+
+/** Names what there is, as far as the caller may know. */
+function unknown(call: Call, context: Context): Handled {
+  const known = listNames(visibleTo(call.caller, context), LISTED) || "none";
+  return problem(404, "not_found", `no canary ${call.params.join("/").slice(0, 140)} is configured; there is ${known}`);
+}
+
+function one(call: Call, context: Context): Handled {
+  const canary = findByPath(call, context);
+  if (canary === undefined) return unknown(call, context);
+  const view = canaryView(canary, context);
+  const codes = [...new Set([...view.reasons, ...view.warnings].map(({ code }) => code))];
+  const meanings = Object.fromEntries(codes.map((code) => [code, REASONS[code].meaning]));
+  const evidence = context.view.record(canary.key)?.evidence ?? null;
+  return json({ ...view, now: new Date(context.clock.now()).toISOString(), meanings, evidence });
+}
+
+function entryOf(body: VerdictBody) {
+  const { id, at, verdict, degraded, window, run, canary, stable, reasons } = body;
+  return {
+    id,
+    at,
+    verdict,
+    degraded,
+    window,
+    run: run === null ? null : { id: run.id, state: run.state, revision: run.revision, weight: run.weight },
+    canary,
+    stable,
+    reasons,
+  };
+}
+
+const readers = { active: 0 };
+
+/** Verdicts of the last hours, oldest first; at most `limit`, the newest ones. */
+async function history(call: Call, context: Context): Promise<Handled> {
+  const canary = findByPath(call, context);
+  if (canary === undefined) return unknown(call, context);
+  const limit = wholeNumber(call.query.get("limit"), 50, LIMITS.historyEntries);
+  const hours = wholeNumber(call.query.get("hours"), 24, 30 * 24);
+  if (limit === undefined || hours === undefined) {
+    return problem(400, "bad_data", `limit is a whole number up to ${LIMITS.historyEntries}, hours up to 720`);
+  }
+  if (readers.active >= LIMITS.historyReaders) return problem(503, "busy", "too many histories are read at once; ask again");
+  readers.active += 1;
+  try {
+    return json(await readHistory(canary, limit, context.clock.now() - hours * 3_600_000, context));
+  } finally {
+    readers.active -= 1;
+  }
+}
+
+async function readHistory(canary: Canary, limit: number, fromMs: number, context: Context) {
+  const entries: ReturnType<typeof entryOf>[] = [];
+  const decoder = new TextDecoder();
+  let older = 0;
+  const follower = await context.bus.follow({
+    stream: "VERDICTS",
+    subjects: [verdictSubject(canary.ref)],
+    from: { time: Math.max(0, fromMs) },
+    onMessage: (message) => {
+      if (message.storedAt < fromMs) return;
+      const parsed = parseVerdictRecord(safeJson(decoder.decode(message.data)));
+      if (!parsed.success) return;
+      entries.push(entryOf(parsed.data.body));
+      if (entries.length > limit) {
+        entries.shift();
+        older += 1;
+      }
+    },
+  });
+  let cancel = (): void => {};
+  const late = new Promise<"late">((resolve) => {
+    cancel = context.clock.setTimer(LIMITS.historyMs, () => resolve("late"), { background: true });
+  });
+  const outcome = await Promise.race([follower.caughtUp.then(() => "whole" as const), late]).finally(cancel);
+  await follower.stop();
+  return {
+    namespace: canary.ref.namespace,
+    name: canary.ref.name,
+    complete: outcome === "whole",
+    left_out: older,
+    entries: [...entries],
+  };
+}
+
+function safeJson(source: string): unknown {
+  try {
+    return JSON.parse(source);
+  } catch {
+    return undefined;
+  }
+}
+
+function wholeNumber(said: string | null, otherwise: number, max: number): number | undefined {
+  if (said === null) return Math.min(otherwise, max);
+  return /^\d{1,6}$/.test(said) && Number(said) >= 1 && Number(said) <= max ? Number(said) : undefined;
+}
+
+export const API_ROUTES: readonly Route[] = [
+  {
+    path: "/api/v1/canaries",
+    methods: ["GET"],
+    summary: "All canaries with their verdicts and lanes",
+    answers: "json",
+    handle: list,
+  },
+  {
+    path: "/api/v1/canaries/{namespace}/{name}",
+    methods: ["GET"],
+    summary: "One canary, uncut, with its evidence",
+    answers: "json",
+    handle: one,
+  },
+  {
+    path: "/api/v1/canaries/{namespace}/{name}/history",
+    methods: ["GET"],
+    summary: "Verdicts of the last hours (limit, hours)",
+    answers: "json",
+    handle: history,
+  },
+];

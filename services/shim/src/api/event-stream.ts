@@ -1,0 +1,115 @@
+/**
+ * Server-sent events: the state of every canary at once, then every change. One event is one canary as the API shows it. Browsers reconnect by themselves
+ * and then get everything anew, so no event has to be kept.
+ */
+import type { ServerResponse } from "node:http";
+import { LIMITS } from "../limits.ts";
+import { visibleTo } from "../response/measurement.ts";
+import { problem } from "../response/reply.ts";
+import type { Call, Context, Handled, Route } from "../route.ts";
+import type { Canary } from "../view.ts";
+import { canaryView } from "./canaries.ts";
+
+interface Client {
+  readonly response: ServerResponse;
+  readonly sees: ReadonlySet<string>;
+}
+
+/** All open streams of one shim. */
+export interface Streams extends Disposable {
+  readonly size: number;
+  open(call: Call): Handled;
+}
+
+/** Starts the timers that all clients share. */
+export function createStreams(context: Context): Streams {
+  const clients = new Set<Client>();
+  const told = new Map<string, boolean>();
+  const timers: (() => void)[] = [];
+  let disposed = false;
+
+  const write = (client: Client, chunk: string): void => {
+    if (client.response.writableLength > LIMITS.streamBufferBytes) {
+      clients.delete(client);
+      client.response.destroy();
+    } else client.response.write(chunk);
+  };
+  const broadcast = (canary: Canary): void => {
+    if (clients.size === 0) return;
+    const event = eventOf(canary, context);
+    for (const client of clients) if (client.sees.has(canary.key)) write(client, event);
+  };
+  const every = (ms: number, action: () => void): void => {
+    const index = timers.length;
+    const again = (): void => {
+      if (disposed) return;
+      action();
+      timers[index] = context.clock.setTimer(ms, again, { background: true });
+    };
+    timers.push(context.clock.setTimer(ms, again, { background: true }));
+  };
+  every(LIMITS.heartbeatMs, () => {
+    for (const client of clients) write(client, ": heartbeat\n\n");
+  });
+  // A verdict goes stale without a message: somebody has to look.
+  every(1_000, () => {
+    for (const canary of context.view.canaries.values()) {
+      const { stale } = context.view.prepared(canary).answer;
+      if (told.get(canary.key) === stale) continue;
+      told.set(canary.key, stale);
+      broadcast(canary);
+    }
+  });
+  const unlisten = context.view.onVerdict((key) => {
+    const canary = context.view.canaries.get(key);
+    if (canary !== undefined) broadcast(canary);
+  });
+
+  return {
+    get size() {
+      return clients.size;
+    },
+    open(call) {
+      if (clients.size >= LIMITS.streams) return problem(503, "busy", `there are ${LIMITS.streams} streams already`);
+      const visible = visibleTo(call.caller, context);
+      const client: Client = { response: call.response, sees: new Set(visible.map(({ key }) => key)) };
+      call.response.writeHead(200, [
+        "Content-Type",
+        "text/event-stream",
+        "Cache-Control",
+        "no-store",
+        "X-Accel-Buffering",
+        "no",
+        "Connection",
+        "close",
+      ]);
+      call.response.write("retry: 2000\n\n");
+      clients.add(client);
+      call.response.on("close", () => clients.delete(client));
+      for (const canary of visible) write(client, eventOf(canary, context));
+      return undefined;
+    },
+    [Symbol.dispose]() {
+      disposed = true;
+      unlisten();
+      for (const cancel of timers) cancel();
+      for (const { response } of clients) response.end();
+      clients.clear();
+    },
+  };
+}
+
+function eventOf(canary: Canary, context: Context): string {
+  return `event: verdict\ndata: ${JSON.stringify(canaryView(canary, context))}\n\n`;
+}
+
+/** The route of these streams. */
+export function streamRoute(streams: Streams | undefined): Route {
+  return {
+    path: "/api/v1/stream",
+    methods: ["GET"],
+    summary: "Server-sent events: every canary now, then every change",
+    answers: "stream",
+    handle: (call) => streams?.open(call) ?? undefined,
+  };
+}

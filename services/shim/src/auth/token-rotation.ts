@@ -1,0 +1,99 @@
+/**
+ * How a token is replaced without a moment in which a caller is turned away.
+ *
+ * The new token is added under the same id, and the previous entry gets `notAfter`. Until then both are accepted. The overlap must reach past the next
+ * checks of a controller and the time a cluster takes to hand out a changed secret (R25, R51, C14). One previous token an id, no more.
+ * To revoke at once, take the entry out or set `notAfter` into the past: a date in the near future could be a mistake and is refused, these two cannot be.
+ * Pure.
+ */
+import type { ConfigProblem } from "@aviary/shared/runtime/config.ts";
+import type { TokenEntry } from "./tokens.ts";
+
+const MINUTE_MS = 60_000;
+const DAY_MS = 86_400_000;
+/** A kubelet syncs mounted secrets once a minute, from a cache that may be another minute old. */
+const KUBELET_PROPAGATION_MS = 2 * MINUTE_MS;
+
+/** The least overlap that a reader of the file accepts: one interval of the controller plus five minutes (R51). Milliseconds. */
+export function minimumOverlapMs(intervalMs: number): number {
+  return intervalMs + 5 * MINUTE_MS;
+}
+
+/** The overlap that a rotation should write: seven days, or more where a controller's interval asks for it (C14). Milliseconds. */
+export function rotationOverlapMs(intervalMs: number): number {
+  return Math.max(7 * DAY_MS, minimumOverlapMs(intervalMs) + 2 * KUBELET_PROPAGATION_MS);
+}
+
+export interface TokenFileCheck {
+  readonly source: string;
+  readonly entries: readonly TokenEntry[];
+  /** The moment the file was written, milliseconds since the epoch. */
+  readonly now: number;
+  /** The longest interval between two checks of any controller that uses these tokens. */
+  readonly intervalMs: number;
+  /** The entries before this change, where they are known; without them an overlap that is nearly over cannot be told from one that is too short. */
+  readonly before?: readonly TokenEntry[];
+}
+
+/**
+ * What is wrong with a token file beyond its schema: a hash twice, one id for two callers, a second rotation inside the overlap, a previous token without
+ * an end, an overlap below the minimum. Empty when nothing is.
+ */
+export function checkTokenFile(check: TokenFileCheck): ConfigProblem[] {
+  const { source, entries, now, before } = check;
+  const problems: ConfigProblem[] = [];
+  const report = (index: number, key: string, found: string, expected: string): void => {
+    problems.push({ source, path: `[${index}].${key}`, found, expected });
+  };
+  const isLive = (entry: TokenEntry): boolean => entry.notAfter === undefined || entry.notAfter > now;
+  const hashes = new Map<string, number>();
+  const byId = new Map<string, { index: number; entry: TokenEntry }[]>();
+
+  for (const [index, entry] of entries.entries()) {
+    const twin = hashes.get(entry.sha256);
+    if (twin !== undefined) report(index, "sha256", `the hash of entry [${twin}] again`, "a token of its own for every entry");
+    hashes.set(entry.sha256, index);
+    if (isLive(entry)) byId.set(entry.id, [...(byId.get(entry.id) ?? []), { index, entry }]);
+  }
+  for (const [id, live] of byId) {
+    const [first, second, third] = live;
+    if (first === undefined || second === undefined) continue;
+    if (second.entry.caller !== first.entry.caller) {
+      report(
+        second.index,
+        "caller",
+        `${second.entry.caller} for an id that is ${first.entry.caller} already`,
+        "one caller class an id",
+      );
+    }
+    if (third !== undefined) {
+      report(
+        third.index,
+        "id",
+        `a third token of ${id} that is still accepted`,
+        "at most a current and a previous one; revoke one to rotate again",
+      );
+    } else if (live.every(({ entry }) => entry.notAfter === undefined)) {
+      report(first.index, "notAfter", `two tokens of ${id} without an end`, "notAfter on the previous one");
+    }
+  }
+  if (before === undefined) return problems;
+
+  const earlier = new Map(before.map((entry) => [entry.sha256, entry]));
+  const minimumMs = minimumOverlapMs(check.intervalMs);
+  for (const [index, entry] of entries.entries()) {
+    const { notAfter, sha256 } = entry;
+    const old = earlier.get(sha256);
+    if (old === undefined || notAfter === undefined || notAfter >= (old.notAfter ?? Number.POSITIVE_INFINITY)) continue;
+    if (isLive(entry) && notAfter - now < minimumMs) {
+      const least = new Date(now + minimumMs).toISOString();
+      report(
+        index,
+        "notAfter",
+        `an overlap of ${Math.round((notAfter - now) / 1000)} s`,
+        `${least} or later; to revoke at once, take the entry out`,
+      );
+    }
+  }
+  return problems;
+}

@@ -1,0 +1,102 @@
+/** The live page: plain HTML and a little script over the event stream. No framework, nothing from elsewhere; everything is written with textContent. */
+import type { Reply } from "../response/reply.ts";
+
+const STYLE = `
+:root { color-scheme: light dark; --pass: #1a7f37; --hold: #9a6700; --fail: #cf222e; --line: #8884; --dim: color-mix(in srgb, currentColor 68%, transparent); }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
+h1 { font-size: 1.3rem; margin: 0; } header { display: flex; gap: 1rem; align-items: baseline; margin-bottom: 1rem; }
+#link { color: var(--dim); margin-left: auto; }
+article { border: 1px solid var(--line); border-left: .5rem solid #888; border-radius: .4rem; padding: .8rem 1rem; margin: 0 0 1rem; }
+article.pass { border-left-color: var(--pass); } article.hold { border-left-color: var(--hold); } article.fail { border-left-color: var(--fail); }
+article h2 { font-size: 1.1rem; margin: 0 0 .3rem; display: flex; gap: .8rem; align-items: baseline; flex-wrap: wrap; }
+.verdict { text-transform: uppercase; font-weight: 700; } .pass .verdict { color: var(--pass); } .hold .verdict { color: var(--hold); } .fail .verdict { color: var(--fail); }
+.note { color: var(--dim); font-weight: 400; font-size: .9rem; }
+dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: .2rem 1rem; margin: .6rem 0; } dt { color: var(--dim); font-size: .8rem; } dd { margin: 0; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+ul { margin: .3rem 0; padding-left: 1.2rem; } code { font: .9em ui-monospace, monospace; } .warnings { color: var(--dim); }
+main.old { opacity: .45; filter: grayscale(1); }
+`;
+
+const SCRIPT = `
+const main = document.querySelector("main");
+const link = document.getElementById("link");
+const cards = new Map();
+const el = (tag, cls, text) => { const node = document.createElement(tag); if (cls) node.className = cls; if (text !== undefined) node.textContent = text; return node; };
+const number = (value, unit) => value === null || value === undefined ? "–" : (Math.round(value * 100) / 100) + (unit || "");
+const percent = (value) => value === null || value === undefined ? "–" : (value * 100).toFixed(2) + " %";
+const time = (iso) => iso ? iso.slice(11, 19) + "Z" : "–";
+const fact = (list, name, value) => { const box = el("div"); box.append(el("dt", "", name), el("dd", "", value)); list.append(box); };
+function reasons(items, cls) {
+  const list = el("ul", cls);
+  for (const item of items) { const line = el("li"); line.append(el("code", "", item.code), " " + item.text); list.append(line); }
+  return list;
+}
+function render(v) {
+  const key = v.subject.namespace + "/" + v.subject.name;
+  const card = el("article", v.verdict);
+  const head = el("h2");
+  head.append(el("span", "", key), el("span", "verdict", v.verdict));
+  if (v.stale) head.append(el("span", "note", "stale: no evaluator"));
+  const over = v.run && v.run.state === "failed" && !v.run.canary_active;
+  if (v.degraded) head.append(el("span", "note", v.verdict !== "fail" ? "do not widen" : over ? "over: a new revision opens a new run" : "roll back"));
+  card.append(head);
+  if (v.reasons.length) card.append(reasons(v.reasons, ""));
+  else card.append(el("div", "note", "every condition holds, and nothing speaks against the canary"));
+  const facts = el("dl");
+  const run = v.run;
+  fact(facts, "run", run ? (over ? "failed and over" : run.state) + (run.promotable ? ", promotable" : "") : "none");
+  fact(facts, "revision", run ? (run.controller_revision || run.revision) : "–");
+  fact(facts, "weight", run ? run.weight + " %" : "–");
+  fact(facts, "window", v.window ? "#" + v.window.index + ", to " + time(v.window.end) : "–");
+  fact(facts, "requests, canary / stable", v.canary.requests + " / " + (v.stable ? v.stable.requests : "–"));
+  fact(facts, "5xx, canary / stable", percent(v.canary["5xx_rate"]) + " / " + (v.stable ? percent(v.stable["5xx_rate"]) : "–"));
+  fact(facts, "p99, canary / stable", number(v.canary.p99_ms, " ms") + " / " + (v.stable ? number(v.stable.p99_ms, " ms") : "–"));
+  fact(facts, "gateways fresh", v.gateway.fresh + " of " + v.gateway.expected);
+  fact(facts, "gateway version", v.gateway.gateway_version || "–");
+  fact(facts, "skill pack", v.gateway.skill_hash ? v.gateway.skill_hash.slice(0, 12) : "mixed or unknown");
+  fact(facts, "literal / two-key", v.judge.literal + " / " + v.judge.two_key);
+  for (const lane of v.lanes) fact(facts, "lane " + lane.lane, lane.record ? lane.record.depth + " of " + lane.record.depth_true + " jobs, " + lane.record.replicas + " replicas" : "not measured");
+  fact(facts, "verdict of " + time(v.at), v.id);
+  card.append(facts);
+  if (v.warnings.length) card.append(el("div", "note", "changes nothing, but worth seeing"), reasons(v.warnings, "warnings"));
+  const old = cards.get(key);
+  if (old) old.replaceWith(card); else main.append(card);
+  cards.set(key, card);
+}
+const first = JSON.parse(document.getElementById("first").textContent);
+for (const canary of first) render(canary);
+if (first.length === 0) main.append(el("p", "note", "This token sees no canary."));
+const connected = (yes) => { link.textContent = yes ? "live" : "disconnected, trying again: what you see is old"; main.classList.toggle("old", !yes); };
+function listen() {
+  const source = new EventSource("api/v1/stream");
+  source.addEventListener("verdict", (event) => render(JSON.parse(event.data)));
+  source.addEventListener("open", () => connected(true));
+  // A browser tries again by itself unless something else answered, such as a proxy with an error: then it gives up for good.
+  source.addEventListener("error", () => { connected(false); if (source.readyState === EventSource.CLOSED) setTimeout(listen, 5000); });
+}
+listen();
+`;
+
+const HEAD = `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Aviary</title>
+<link rel="icon" href="data:,"><style>${STYLE}</style></head>
+<body><header><h1>Aviary</h1><span class="note">one verdict for every canary</span><span id="link" role="status">connecting</span></header><main aria-live="polite"></main>
+<script type="application/json" id="first">`;
+const TAIL = `</script>
+<script type="module">${SCRIPT}</script></body></html>
+`;
+
+/** The page with the canaries as they are now; what changes later comes over the stream. Only its own script and its own stream may run. */
+export const pageOf = (canaries: readonly object[]): Reply => ({
+  status: 200,
+  type: "text/html; charset=utf-8",
+  // Without `<` nothing in a text can end the element that carries it.
+  body: HEAD + JSON.stringify(canaries).replaceAll("<", "\\u003c") + TAIL,
+  headers: [
+    "Content-Security-Policy",
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options",
+    "nosniff",
+    "Referrer-Policy",
+    "no-referrer",
+  ],
+});

@@ -1,0 +1,202 @@
+/**
+ * From a request to its route: unknown path 404, wrong method 405, no valid token 401, no right 403, body too long 413; then the route answers.
+ * Nobody is ever answered 429: a controller would take it for an error and abort. What an authenticated caller costs is an answer from memory.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Refusals } from "./auth/auth-failures.ts";
+import { type Doorkeeper, rememberConnections } from "./auth/connection-cache.ts";
+import { type Caller, isRefusal, type Refusal } from "./auth/tokens.ts";
+import { LIMITS } from "./limits.ts";
+import { discardBody, parseJson, readBody } from "./request/body.ts";
+import { type Identity, mergeIdentity, readIdentity } from "./request/canary-lookup.ts";
+import { problem, type Reply, send, UNAUTHORIZED } from "./response/reply.ts";
+import type { Call, Context, Handled, Route } from "./route.ts";
+
+export interface Dispatcher {
+  handle(request: IncomingMessage, response: ServerResponse): void;
+}
+
+const NOT_FOUND = problem(404, "not_found", "no such path; the API is described at /openapi.json");
+const TOO_LARGE = problem(413, "too_large", `a body may have at most ${LIMITS.bodyBytes} bytes`);
+const NO_QUERY = new URLSearchParams();
+const NOBODY: Identity = { namespace: undefined, name: undefined, revision: undefined };
+
+/** Parsed queries that are remembered, and the longest that is; with more of them all are forgotten. */
+const MAX_QUERIES = 512;
+const MAX_QUERY_CHARS = 512;
+
+/** Parses queries; a query that comes again is the same object, which must not be changed. */
+function queryReader(): (text: string) => URLSearchParams {
+  const known = new Map<string, URLSearchParams>();
+  return (text) => {
+    const before = known.get(text);
+    if (before !== undefined) return before;
+    const query = new URLSearchParams(text);
+    if (text.length > MAX_QUERY_CHARS) return query;
+    if (known.size >= MAX_QUERIES) known.clear();
+    known.set(text, query);
+    return query;
+  };
+}
+
+interface Pattern {
+  readonly route: Route;
+  readonly segments: readonly string[];
+}
+
+/** Prepares the route table: fixed paths are one look-up, the few with parameters are tried in turn. */
+export function createDispatcher(
+  routes: readonly Route[],
+  context: Context,
+  doorkeeper: Doorkeeper,
+  refusals: Refusals,
+): Dispatcher {
+  const authenticate = rememberConnections(doorkeeper, context.clock);
+  const queryOf = queryReader();
+  const fixed = new Map<string, Route>();
+  const patterns: Pattern[] = [];
+  for (const route of routes) {
+    if (route.path.includes("{")) patterns.push({ route, segments: route.path.split("/") });
+    else fixed.set(route.path, route);
+  }
+
+  const lookUp = (path: string): { route: Route; params: readonly string[] } | undefined => {
+    const route = fixed.get(path);
+    if (route !== undefined) return { route, params: [] };
+    const segments = path.split("/", 12);
+    for (const pattern of patterns) {
+      const params = match(pattern.segments, segments);
+      if (params !== undefined) return { route: pattern.route, params };
+    }
+    return undefined;
+  };
+
+  const refuse = (
+    request: IncomingMessage,
+    response: ServerResponse,
+    path: string,
+    query: URLSearchParams,
+    refusal: Refusal,
+  ): void => {
+    const fromQuery = readIdentity((key) => query.get(key) ?? undefined);
+    const note = (identity: Identity): void =>
+      refusals.note({
+        source: request.socket.remoteAddress ?? "",
+        path,
+        method: request.method ?? "",
+        reason: refusal.refused,
+        text: refusal.text,
+        token: refusal.tokenId,
+        identity: mergeIdentity(fromQuery, identity),
+      });
+    const announced = Number(request.headers["content-length"] ?? Number.NaN);
+    const small = request.method === "POST" && announced > 0 && announced <= LIMITS.refusedBodyBytes;
+    // The answer is out at once; a small body is read after it, only to name the canary in the log.
+    if (small) {
+      send(response, UNAUTHORIZED);
+      void readBody(request, LIMITS.refusedBodyBytes).then((body) => note(body.ok ? identityOfBody(body.text) : NOBODY));
+    } else {
+      turnAway(request, response, UNAUTHORIZED);
+      note(NOBODY);
+    }
+  };
+
+  const finish = (request: IncomingMessage, response: ServerResponse, call: Call, path: string, handled: Handled): void => {
+    if (handled === undefined) return;
+    if (!("forbidden" in handled)) {
+      send(response, handled);
+      return;
+    }
+    send(response, problem(403, "forbidden", handled.forbidden));
+    refusals.note({
+      source: request.socket.remoteAddress ?? "",
+      path,
+      method: call.method,
+      reason: "forbidden",
+      text: handled.forbidden,
+      token: call.caller.tokenId,
+      identity: mergeIdentity(
+        readIdentity((key) => call.query.get(key) ?? undefined),
+        identityOfBody(call.body),
+      ),
+    });
+  };
+
+  const failed = (response: ServerResponse, error: unknown): void => {
+    context.logger.error({ err: error }, "a request could not be answered");
+    if (response.headersSent) response.destroy();
+    else send(response, problem(500, "internal", "internal error; the log of the shim has more"));
+  };
+
+  return {
+    handle(request, response) {
+      const url = request.url ?? "/";
+      const mark = url.indexOf("?");
+      const path = mark < 0 ? url : url.slice(0, mark);
+      const query = mark < 0 ? NO_QUERY : queryOf(url.slice(mark + 1));
+      const found = lookUp(path);
+      if (found === undefined) return turnAway(request, response, NOT_FOUND);
+      const { route, params } = found;
+      const method = request.method === "HEAD" ? "GET" : (request.method ?? "GET");
+      if ((method !== "GET" && method !== "POST") || !route.methods.includes(method)) {
+        return turnAway(request, response, wrongMethod(route));
+      }
+      const caller = authenticate(request);
+      if (isRefusal(caller)) return refuse(request, response, path, query, caller);
+      const respond = (body: string): void => {
+        const call: Call = { caller, method, query, body, params, request, response };
+        try {
+          const handled = mayCall(route, caller);
+          const answer = handled ?? route.handle(call, context);
+          if (answer instanceof Promise) {
+            answer.then(
+              (value) => finish(request, response, call, path, value),
+              (error: unknown) => failed(response, error),
+            );
+          } else finish(request, response, call, path, answer);
+        } catch (error) {
+          failed(response, error);
+        }
+      };
+      if (method === "GET") return respond("");
+      void readBody(request).then((body) => {
+        if (body.ok) respond(body.text);
+        else if (body.cause === "too_large") turnAway(request, response, TOO_LARGE);
+        else response.destroy();
+      });
+    },
+  };
+}
+
+function mayCall(route: Route, caller: Caller): { forbidden: string } | undefined {
+  if (route.callers === undefined || route.callers.includes(caller.class)) return undefined;
+  return { forbidden: `the token ${caller.id} is for ${caller.class}; ${route.path} is for ${route.callers.join(" and ")}` };
+}
+
+function match(pattern: readonly string[], segments: readonly string[]): string[] | undefined {
+  if (pattern.length !== segments.length) return undefined;
+  const params: string[] = [];
+  for (const [index, part] of pattern.entries()) {
+    const segment = segments[index]!;
+    if (part.startsWith("{")) {
+      if (!/^[A-Za-z0-9._-]{1,128}$/.test(segment)) return undefined;
+      params.push(segment);
+    } else if (part !== segment) return undefined;
+  }
+  return params;
+}
+
+function identityOfBody(body: string): Identity {
+  const parsed = parseJson(body);
+  if (typeof parsed !== "object" || parsed === null) return NOBODY;
+  return readIdentity((key) => (Object.hasOwn(parsed, key) ? (parsed as Record<string, unknown>)[key] : undefined));
+}
+
+const wrongMethod = (route: Route): Reply =>
+  problem(405, "method_not_allowed", `use ${route.methods.join(" or ")}`, ["Allow", route.methods.join(", ")]);
+
+/** Answers without looking at the body. */
+function turnAway(request: IncomingMessage, response: ServerResponse, reply: Reply): void {
+  send(response, reply);
+  discardBody(request);
+}

@@ -1,0 +1,15 @@
+/** Every route of the shim, in one list. */
+
+import { FLAGGER_ROUTES } from "./adapters/flagger.ts";
+import { JSON_ROUTES } from "./adapters/json.ts";
+import { PROMETHEUS_ROUTES } from "./adapters/prometheus.ts";
+import { API_ROUTES } from "./api/canaries.ts";
+import { documentRoutes } from "./api/documents.ts";
+import { type Streams, streamRoute } from "./api/event-stream.ts";
+import type { Route } from "./route.ts";
+
+/** The route table. `streams` may be left out where nothing is served, as for the description alone. */
+export function routesOf(streams?: Streams): readonly Route[] {
+  const routes = [...JSON_ROUTES, ...PROMETHEUS_ROUTES, ...FLAGGER_ROUTES, ...API_ROUTES, streamRoute(streams)];
+  return [...routes, ...documentRoutes(routes)];
+}

@@ -1,0 +1,261 @@
+/**
+ * What the shim knows: the last verdict of every canary, the last record of every lane, and when the evaluator's lease last moved. It follows the bus
+ * and answers from memory; nothing else is kept. Serialized answers live as long as their verdict.
+ */
+import type { BucketEntry, Bus } from "@aviary/shared/bus/bus.ts";
+import { type CanaryEntry, canariesOf, type FleetFile } from "@aviary/shared/contract/fleet.ts";
+import { type LaneRecord, parseLaneRecord } from "@aviary/shared/contract/lane.ts";
+import type { Policy } from "@aviary/shared/contract/policy.ts";
+import { type CanaryRef, canaryKey, parseVerdictSubject, subjectFilters } from "@aviary/shared/contract/subjects.ts";
+import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import type { Clock } from "@aviary/shared/runtime/clock.ts";
+import { faultCode } from "@aviary/shared/runtime/faults.ts";
+import type { Logger } from "@aviary/shared/runtime/logger.ts";
+import { LIMITS } from "./limits.ts";
+import { type OpenJson, openJson } from "./response/answer-json.ts";
+import { type Answer, absentAnswer, type ConcernView, concernAnswer, currentAnswer, staleCause } from "./response/answers.ts";
+
+/** The key of the evaluator's lease in the bucket `lease`. */
+export const LEASE_KEY = "evaluator";
+
+/** An answer with its JSON, made when first asked for. */
+export interface Prepared {
+  readonly answer: Answer;
+  /** The body's JSON without its closing brace, with so many bytes left below the limit of an answer. */
+  open(reserved: number): OpenJson;
+  /** The answer as one concern sees it. */
+  concern(view: ConcernView): Prepared;
+}
+
+export interface Canary {
+  readonly ref: CanaryRef;
+  readonly key: string;
+  readonly entry: CanaryEntry;
+  readonly policy: Policy | undefined;
+}
+
+export interface View extends AsyncDisposable {
+  /** True once everything that was stored at the start has been read. */
+  readonly ready: boolean;
+  readonly canaries: ReadonlyMap<string, Canary>;
+  /** The answer of a configured canary as of now. */
+  prepared(canary: Canary): Prepared;
+  record(key: string): VerdictRecord | undefined;
+  /** When the run of the last verdict began, milliseconds since the epoch. */
+  runSinceMs(key: string): number | undefined;
+  lane(name: string): LaneRecord | undefined;
+  /** Milliseconds since the lease last moved; infinite while none was seen. */
+  leaseAgeMs(): number;
+  /** Records that could not be read since the start. */
+  readonly unreadable: number;
+  /** Calls back with the key of a canary whose verdict changed. */
+  onVerdict(listener: (key: string) => void): () => void;
+}
+
+export interface ViewOptions {
+  readonly bus: Bus;
+  readonly fleet: FleetFile;
+  readonly policies: ReadonlyMap<string, Policy>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+interface Held {
+  readonly record: VerdictRecord;
+  readonly validUntilMs: number;
+  readonly sinceMs: number | undefined;
+  readonly fresh: Prepared;
+  /** By cause; there are two causes at most. */
+  readonly stale: Map<string, Prepared>;
+}
+
+export function prepare(answer: Answer): Prepared {
+  const texts = new Map<number, OpenJson>();
+  const concerns = new Map<ConcernView, Prepared>();
+  return {
+    answer,
+    open: (reserved) => {
+      const known = texts.get(reserved);
+      if (known !== undefined) return known;
+      const text = openJson(answer.body, answer.stale, reserved);
+      texts.set(reserved, text);
+      return text;
+    },
+    concern: (view) => {
+      const known = concerns.get(view);
+      if (known !== undefined) return known;
+      const made = prepare(concernAnswer(answer, view));
+      concerns.set(view, made);
+      return made;
+    },
+  };
+}
+
+/**
+ * Starts following, and keeps following: what ends is begun again. Resolves after the first attempt, whether or not it succeeded, and before everything is
+ * read, so that the shim answers (hold) from the first moment.
+ */
+export async function followView({ bus, fleet, policies, clock, logger }: ViewOptions): Promise<View> {
+  const canaries = new Map<string, Canary>();
+  for (const ref of canariesOf(fleet)) {
+    const key = canaryKey(ref);
+    canaries.set(key, { ref, key, entry: fleet.canaries[key]!, policy: policies.get(key) });
+  }
+  const held = new Map<string, Held>();
+  const lanes = new Map<string, LaneRecord>();
+  const listeners = new Set<(key: string) => void>();
+  const state = { ready: false, unreadable: 0, leaseAtMs: Number.NEGATIVE_INFINITY, leaseRevision: 0 };
+
+  const unreadable = (what: string, reason: string): void => {
+    state.unreadable += 1;
+    logger.warn({ what, reason: reason.slice(0, 300) }, "a record could not be read; the one before it stays");
+  };
+  const onVerdict = (subject: string, data: Uint8Array): void => {
+    const ref = parseVerdictSubject(subject);
+    const key = ref === undefined ? undefined : canaryKey(ref);
+    if (key === undefined || !canaries.has(key)) return;
+    const parsed = parseVerdictRecord(readJson(data));
+    if (!parsed.success) {
+      unreadable(subject, parsed.error.message);
+      return;
+    }
+    const spokenOf = canaryKey(parsed.data.body.subject);
+    if (spokenOf !== key) {
+      unreadable(subject, `the payload speaks of ${spokenOf}`);
+      return;
+    }
+    const { body } = parsed.data;
+    held.set(key, {
+      record: parsed.data,
+      validUntilMs: Date.parse(body.valid_until),
+      sinceMs: body.run === null ? undefined : Date.parse(body.run.since),
+      fresh: prepare(currentAnswer(body, undefined)),
+      stale: new Map(),
+    });
+    for (const listener of listeners) listener(key);
+  };
+
+  const onLane = (key: string, entry: BucketEntry | undefined): void => {
+    if (entry === undefined) lanes.delete(key);
+    if (entry === undefined || fleet.lanes[key] === undefined) return;
+    const parsed = parseLaneRecord(readJson(entry.value));
+    if (parsed.success && parsed.data.lane === key) lanes.set(key, parsed.data);
+    else unreadable(`lane ${key}`, parsed.success ? `the record speaks of ${parsed.data.lane}` : parsed.error.message);
+  };
+  const onLease = (key: string, entry: BucketEntry | undefined): void => {
+    if (key !== LEASE_KEY || entry === undefined || entry.revision === state.leaseRevision) return;
+    // The first thing seen may be what a dead evaluator left behind, so its own age counts; later ones moved just now.
+    const ageMs = state.leaseRevision === 0 ? Math.max(0, clock.now() - entry.storedAt) : 0;
+    state.leaseRevision = entry.revision;
+    state.leaseAtMs = clock.monotonicMs() - ageMs;
+  };
+
+  /** One attempt: resolves once everything is followed, to what ends it and how it is put away. */
+  const attach = async (): Promise<{ ended: Promise<Error | undefined>; stop(): Promise<void> }> => {
+    const ended = Promise.withResolvers<Error | undefined>();
+    const open: { stop(): Promise<void> }[] = [];
+    state.leaseRevision = 0;
+    const stop = async (): Promise<void> => void (await Promise.all(open.map((each) => each.stop())));
+    try {
+      const follower = await bus.follow({
+        stream: "VERDICTS",
+        subjects: [subjectFilters.verdicts],
+        from: "last-per-subject",
+        onMessage: (message) => onVerdict(message.subject, message.data),
+        onEnd: ended.resolve,
+      });
+      open.push(follower);
+      const laneWatch = await (await bus.bucket("lane")).watch(onLane);
+      open.push(laneWatch);
+      const leaseWatch = await (await bus.bucket("lease")).watch(onLease);
+      open.push(leaseWatch);
+      Promise.all([follower.caughtUp, laneWatch.ready, leaseWatch.ready]).then(
+        () => {
+          state.ready = true;
+        },
+        (error: unknown) => ended.resolve(error as Error),
+      );
+      return { ended: ended.promise, stop };
+    } catch (error) {
+      await stop();
+      throw error;
+    }
+  };
+  const leaving = new AbortController();
+  const firstTry = Promise.withResolvers<void>();
+  const keepAttached = async (): Promise<void> => {
+    let said: string | undefined;
+    while (!leaving.signal.aborted) {
+      try {
+        const attached = await attach();
+        firstTry.resolve();
+        said = undefined;
+        const error = await Promise.race([attached.ended, aborted(leaving.signal)]);
+        await attached.stop();
+        if (!leaving.signal.aborted) logger.warn({ err: error }, "following the bus ended; it begins again");
+      } catch (error) {
+        firstTry.resolve();
+        const code = faultCode(error) ?? "unknown";
+        if (code !== said) logger.warn({ err: error }, "the bus cannot be followed yet; every answer is a hold meanwhile");
+        said = code;
+      }
+      await clock.sleep(LIMITS.followAgainMs, leaving.signal).catch(() => undefined);
+    }
+  };
+  const attaching = keepAttached();
+  await firstTry.promise;
+
+  const leaseAgeMs = (): number => clock.monotonicMs() - state.leaseAtMs;
+  return {
+    get ready() {
+      return state.ready;
+    },
+    get unreadable() {
+      return state.unreadable;
+    },
+    canaries,
+    record: (key) => held.get(key)?.record,
+    runSinceMs: (key) => held.get(key)?.sinceMs,
+    lane: (name) => lanes.get(name),
+    leaseAgeMs,
+    prepared(canary) {
+      const known = held.get(canary.key);
+      const nowMs = clock.now();
+      if (known === undefined) {
+        const text = state.ready ? "no verdict was ever published for this canary" : "the verdicts are not read yet";
+        const { policy, entry, ref } = canary;
+        return prepare(absentAnswer({ ...ref, fleet: entry.fleet, code: "evaluator_down", text, nowMs, policy }));
+      }
+      const cause = staleCause(known.validUntilMs, nowMs, leaseAgeMs());
+      if (cause === undefined) return known.fresh;
+      const made = known.stale.get(cause) ?? prepare(currentAnswer(known.record.body, cause));
+      known.stale.set(cause, made);
+      return made;
+    },
+    onVerdict(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    async [Symbol.asyncDispose]() {
+      leaving.abort();
+      await attaching;
+    },
+  };
+}
+
+function aborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    else signal.addEventListener("abort", () => resolve(undefined), { once: true });
+  });
+}
+
+const decoder = new TextDecoder();
+
+function readJson(data: Uint8Array): unknown {
+  try {
+    return JSON.parse(decoder.decode(data));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,172 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { aRun } from "@aviary/shared/testing/builders.ts";
+import { announcement, eventSayings, gateSayings, type KnownRun, namedAtGate, namedByCaller } from "../src/adapters/announce.ts";
+import { type FlaggerCall, readEventMessage, readFlaggerCall } from "../src/adapters/flagger-payload.ts";
+import { flaggerBody } from "./harness.ts";
+
+const HASH = "d".repeat(64);
+const call = (change: Record<string, unknown> = {}): FlaggerCall => {
+  const read = readFlaggerCall(flaggerBody(change));
+  assert.ok(read);
+  return read;
+};
+const event = (message: string, change: Record<string, unknown> = {}): FlaggerCall =>
+  call({
+    ...change,
+    metadata: { eventMessage: message, eventType: "Normal", timestamp: "1795240267599", ...(change.metadata ?? {}) },
+  });
+const run = (change: Parameters<typeof aRun>[0] = {}): KnownRun => aRun(change);
+const verbs = (sayings: readonly { content: { verb: string } }[]): string[] => sayings.map(({ content }) => content.verb);
+
+describe("a Flagger webhook's body", () => {
+  it("needs a name and nothing else; null metadata, unknown keys and any phase are fine", () => {
+    assert.ok(readFlaggerCall({ name: "gw" }));
+    assert.ok(readFlaggerCall({ name: "gw", namespace: "prod", metadata: null, phase: "Whatever", more: { a: 1 } }));
+    for (const bad of [undefined, null, 3, "text", [], {}, { name: "" }, { name: 7 }])
+      assert.equal(readFlaggerCall(bad), undefined);
+  });
+
+  it("names the revision by `revision`, then `version`; a skill hash must be one", () => {
+    assert.equal(call({ metadata: { version: "v2" } }).revision, "v2");
+    assert.equal(call({ metadata: { version: "v2", revision: "r7" } }).revision, "r7");
+    assert.equal(call({ metadata: { skill_hash: HASH } }).skillHash, HASH);
+    assert.equal(call({ metadata: { skill_hash: "short" } }).skillHash, undefined);
+  });
+});
+
+describe("an event's message", () => {
+  const cases: readonly [string, unknown][] = [
+    ["Advance gw.prod canary weight 10", { kind: "weight", weight: 10 }],
+    ["Advance gw.prod primary weight 60", { kind: "weight", weight: 40 }],
+    ["Routing all traffic to canary", { kind: "weight", weight: 100 }],
+    ["Stop traffic mirroring and route all traffic to canary", { kind: "weight", weight: 100 }],
+    ["Routing all traffic to primary", { kind: "weight", weight: 0 }],
+    ["New revision detected! Restarting analysis for gw.prod", { kind: "weight", weight: 0 }],
+    ["Promotion completed! Scaling down gw.prod", { kind: "end", result: "succeeded" }],
+    ["Promotion completed! Canary analysis was skipped for gw.prod", { kind: "end", result: "succeeded" }],
+    ["Canary failed! Scaling down gw.prod", { kind: "end", result: "failed" }],
+    ["Promotion of gw.prod failed, primary not ready: deadline", { kind: "end", result: "failed" }],
+    ["Confirm-rollout check go passed", undefined],
+    ["New revision detected! Scaling up gw.prod", undefined],
+    ["Starting canary analysis for gw.prod", undefined],
+    ["Advance gw.prod canary iteration 3/10", undefined],
+    ["Advance gw.prod canary weight 900", undefined],
+    ["Halt gw.prod advancement external check back failed hold: Advance gw.prod canary weight 10", undefined],
+  ];
+  for (const [message, news] of cases) {
+    it(JSON.stringify(message), () => assert.deepEqual(readEventMessage(message), news));
+  }
+});
+
+describe("the revision that a gate call is about", () => {
+  it("is the metadata's, wherever it is asked", () => {
+    const named = namedAtGate(call({ metadata: { version: "v3" } }), "confirm-rollout", run({ controller_revision: "v2" }));
+    assert.deepEqual(named, { revision: "v3", unseen: true });
+    assert.deepEqual(namedByCaller("v2", run({ controller_revision: "v2" })), { revision: "v2", unseen: false });
+  });
+
+  it("is the checksum from pre-rollout on, never at confirm-rollout, where it is still the previous one's", () => {
+    assert.deepEqual(namedAtGate(call(), "confirm-rollout", null), { revision: undefined, unseen: false });
+    assert.deepEqual(namedAtGate(call(), "pre-rollout", null), { revision: "checksum:555b75665", unseen: true });
+    const same = run({ controller_revision: "checksum:555b75665" });
+    assert.deepEqual(namedAtGate(call(), "rollout", same), { revision: "checksum:555b75665", unseen: false });
+    assert.equal(namedAtGate(call({ checksum: "786bdf775f" }), "rollout", same).unseen, true);
+  });
+
+  it("is not the checksum while an open run goes by a name: some hooks carry the metadata and some do not", () => {
+    for (const state of ["pending", "active", "failed", "aborted"] as const) {
+      const named = namedAtGate(call(), "rollout", run({ state, controller_revision: "v2", canary_active: state !== "aborted" }));
+      assert.deepEqual(named, { revision: undefined, unseen: false }, state);
+    }
+    const over = run({ state: "passed", controller_revision: "v2", canary_active: false });
+    assert.equal(namedAtGate(call(), "pre-rollout", over).unseen, true);
+  });
+
+  it("is a newer one when confirm-rollout is asked after a run that went by its checksum: the failed one must not block it for ever", () => {
+    const failed = run({ state: "failed", controller_revision: "checksum:555b75665" });
+    assert.deepEqual(namedAtGate(call({ phase: "Failed" }), "confirm-rollout", failed), { revision: undefined, unseen: true });
+  });
+});
+
+describe("what is told", () => {
+  it("an announcement carries what the announcer knows, and comes once", () => {
+    const named = namedByCaller("v3", null);
+    const [saying] = announcement(named, { revision: "v3", skillHash: HASH, gatewayVersion: "2026.9.6" }, null, "flagger");
+    assert.deepEqual(saying?.content, {
+      verb: "announce",
+      caller: "flagger",
+      revision: "v3",
+      skill_hash: HASH,
+      gateway_version: "2026.9.6",
+    });
+    assert.deepEqual(
+      announcement(namedByCaller("v2", run({ controller_revision: "v2" })), { revision: "v2" }, null, "flagger"),
+      [],
+    );
+  });
+
+  it("the first confirm gate of a run, and what opens a pending one; afterwards nothing", () => {
+    const seen = { revision: "v2", unseen: false };
+    const told = (gate: Parameters<typeof gateSayings>[1], allowed: boolean, known: KnownRun) =>
+      gateSayings(call(), gate, allowed, seen, known, "flagger").map(({ content }) => content);
+    assert.deepEqual(told("confirm-traffic-increase", false, run()), [
+      { verb: "gate", caller: "flagger", gate: "confirm-traffic-increase", allowed: false, revision: "v2" },
+    ]);
+    assert.deepEqual(told("confirm-traffic-increase", false, run({ gated: true })), []);
+    assert.deepEqual(told("rollout", true, run({ gated: true })), []);
+    assert.deepEqual(told("rollback", true, run()), []);
+    const pending = run({ state: "pending", gated: true });
+    assert.equal(told("confirm-rollout", true, pending).length, 1);
+    assert.equal(told("pre-rollout", true, pending).length, 1);
+    assert.equal(told("confirm-rollout", false, pending).length, 0);
+  });
+
+  it("post-rollout ends an open run with Flagger's own result, and only then", () => {
+    const told = (phase: string, known: KnownRun) =>
+      gateSayings(call({ phase }), "post-rollout", true, { revision: undefined, unseen: false }, known, "flagger").map(
+        ({ content }) => content,
+      );
+    assert.deepEqual(told("Succeeded", run()), [{ verb: "end", caller: "flagger", result: "succeeded" }]);
+    assert.deepEqual(told("Failed", run({ state: "failed" })), [{ verb: "end", caller: "flagger", result: "failed" }]);
+    assert.deepEqual(told("Finalising", run()), []);
+    assert.deepEqual(told("Succeeded", run({ state: "passed", canary_active: false })), []);
+  });
+
+  it("the event and the post-rollout hook of one end are one message", () => {
+    const [fromHook] = gateSayings(
+      call({ phase: "Succeeded" }),
+      "post-rollout",
+      true,
+      { revision: undefined, unseen: false },
+      run(),
+      "flagger",
+    );
+    const [fromEvent] = eventSayings(
+      event("Promotion completed! Scaling down gw.prod", { phase: "Succeeded" }),
+      run(),
+      "flagger",
+    );
+    assert.deepEqual(fromHook, fromEvent);
+  });
+
+  it("an event about the next revision never ends the run: its phase is still the last one's", () => {
+    const named = { phase: "Succeeded", metadata: { version: "v3" } };
+    assert.deepEqual(
+      eventSayings(event("Confirm-rollout check go passed", named), run({ controller_revision: "v3" }), "flagger"),
+      [],
+    );
+  });
+
+  it("a running event tells weight and phase, and announces what its metadata names", () => {
+    const sayings = eventSayings(event("Advance gw.prod canary weight 20", { metadata: { version: "v3" } }), null, "flagger");
+    assert.deepEqual(verbs(sayings), ["announce", "weight", "phase"]);
+    const again = eventSayings(
+      event("Advance gw.prod canary weight 20", { metadata: { version: "v3" } }),
+      run({ controller_revision: "v3" }),
+      "flagger",
+    );
+    assert.deepEqual(verbs(again), ["weight", "phase"]);
+    assert.equal(again[0]?.discriminator, sayings[1]?.discriminator, "two deliveries of one event are one weight");
+  });
+});

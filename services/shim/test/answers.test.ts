@@ -1,0 +1,214 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { REASON_CODES } from "@aviary/shared/contract/reasons.ts";
+import { MAX_ANSWER_BYTES, OUTCOMES, parseVerdictRecord, verdictBodySchema } from "@aviary/shared/contract/verdict.ts";
+import { aReason, aVerdict, BUILT_AT } from "@aviary/shared/testing/builders.ts";
+import fc from "fast-check";
+import {
+  closeJson,
+  measurementIndex,
+  openJson,
+  REQUEST_BYTES,
+  REQUEST_BYTES_WITH_LANE,
+  type Scale,
+} from "../src/response/answer-json.ts";
+import {
+  absentAnswer,
+  CONCERN_VIEWS,
+  concernAnswer,
+  currentAnswer,
+  LEASE_STALE_MS,
+  staleCause,
+  unseenRevisionAnswer,
+} from "../src/response/answers.ts";
+
+const now = Date.parse(BUILT_AT);
+
+describe("freshness", () => {
+  it("ends with valid_until, or when the lease stands still for 15 s, or was never there, or time is not a number", () => {
+    assert.equal(staleCause(now + 1, now, 0), undefined);
+    assert.equal(staleCause(now, now, LEASE_STALE_MS - 1), undefined);
+    assert.match(staleCause(now - 1, now, 0) ?? "", /valid until/);
+    assert.match(staleCause(now + 1, now, LEASE_STALE_MS) ?? "", /lease/);
+    assert.match(staleCause(now + 1, now, Number.POSITIVE_INFINITY) ?? "", /no evaluator.s lease has been seen yet/);
+    assert.ok(staleCause(now + 1, now, Number.NaN));
+    assert.ok(staleCause(Number.NaN, now, 0));
+  });
+
+  it("turns a pass into the hold evaluator_down, which cannot be promoted on, and keeps the stored id", () => {
+    const { body } = aVerdict({ run: { promotable: true } });
+    const answer = currentAnswer(body, "gone");
+    assert.equal(answer.stale, true);
+    assert.deepEqual(
+      [answer.body.verdict, answer.body.status, answer.body.verdict_num, answer.body.degraded, answer.body.degraded_num],
+      ["hold", "hold", 0.5, true, 1],
+    );
+    assert.equal(answer.body.reasons[0]?.code, "evaluator_down");
+    assert.equal(answer.body.run?.promotable, false);
+    assert.equal(answer.body.id, body.id);
+    assert.ok(Object.values(answer.body.concerns).every((concern) => concern !== "pass"));
+  });
+
+  it("leaves a latched fail a fail, whoever is down", () => {
+    const { body } = aVerdict({ verdict: "fail" });
+    const answer = currentAnswer(body, "gone");
+    assert.deepEqual(answer, { body, stale: true, known: true });
+  });
+
+  it("keeps at most five reasons and counts the rest", () => {
+    const reasons = REASON_CODES.slice(0, 5).map((code) => aReason(code));
+    const { body } = currentAnswer(aVerdict({ verdict: "hold", reasons, reasons_more: 2 }).body, "gone");
+    assert.equal(body.reasons.length, 5);
+    assert.equal(body.reasons_more, 3);
+  });
+});
+
+describe("a revision that no verdict speaks of", () => {
+  it("gets neither the pass nor the fail of another one, but what stands against any revision", () => {
+    for (const verdict of OUTCOMES) {
+      const reasons = verdict === "pass" ? [] : [aReason("latched"), aReason("over_5xx"), aReason("disk_red")];
+      const { body } = unseenRevisionAnswer({ ...currentAnswer(aVerdict({ verdict, reasons }).body, undefined) }, "v3");
+      assert.equal(body.verdict, "hold");
+      assert.equal(body.run, null);
+      const codes = body.reasons.map(({ code }) => code);
+      assert.deepEqual(codes, verdict === "pass" ? ["pending"] : ["disk_red", "pending"]);
+      assert.equal(body.degraded, verdict !== "pass");
+    }
+  });
+});
+
+describe("the view of one concern", () => {
+  it("judges that concern alone, with the reasons that belong to it or to none", () => {
+    const concerns = { errors: "fail", latency: "pass", queue: "hold", disk: "pass", doctor: "pass", parity: "pass" } as const;
+    const reasons = [aReason("over_5xx"), aReason("queue_high"), aReason("gap")];
+    const answer = currentAnswer(aVerdict({ verdict: "fail", reasons, concerns }).body, undefined);
+    const seen = CONCERN_VIEWS.map((view) => {
+      const { body } = concernAnswer(answer, view);
+      return [view, body.verdict, body.verdict_num, body.degraded, body.reasons.map(({ code }) => code)];
+    });
+    assert.deepEqual(seen, [
+      ["errors", "fail", 0, true, ["over_5xx", "gap"]],
+      ["latency", "pass", 1, false, []],
+      ["queue", "hold", 0.5, true, ["queue_high", "gap"]],
+      ["disk", "pass", 1, false, []],
+    ]);
+  });
+
+  it("is no pass while something holds the canary as a whole, and no fail while the verdict is none", () => {
+    const concerns = { errors: "fail", latency: "pass", queue: "pass", disk: "pass", doctor: "pass", parity: "hold" } as const;
+    for (const code of ["no_run", "gateway_down", "stale", "gap", "maintenance", "evaluator_down", "pending"] as const) {
+      const answer = currentAnswer(aVerdict({ verdict: "hold", reasons: [aReason(code)], concerns }).body, undefined);
+      for (const view of CONCERN_VIEWS) assert.equal(concernAnswer(answer, view).body.verdict, "hold", `${code}: ${view}`);
+    }
+    const skewed = currentAnswer(aVerdict({ verdict: "hold", reasons: [aReason("skill_skew")], concerns }).body, undefined);
+    assert.equal(concernAnswer(skewed, "latency").body.verdict, "pass", "parity is another concern");
+  });
+
+  it("stays a fail in every view when the concern that latched has recovered", () => {
+    const concerns = { errors: "pass", latency: "pass", queue: "pass", disk: "pass", doctor: "pass", parity: "pass" } as const;
+    const answer = currentAnswer(aVerdict({ verdict: "fail", reasons: [aReason("latched")], concerns }).body, undefined);
+    for (const view of CONCERN_VIEWS) assert.equal(concernAnswer(answer, view).body.verdict, "fail", view);
+  });
+});
+
+describe("where there is no verdict", () => {
+  it("the body is whole, valid and a hold", () => {
+    for (const code of ["evaluator_down", "unknown_canary", "no_run"] as const) {
+      const { body, known } = absentAnswer({
+        namespace: "prod",
+        name: "gw",
+        fleet: "payments",
+        code,
+        text: "x".repeat(500),
+        nowMs: now,
+      });
+      assert.ok(verdictBodySchema.safeParse(body).success);
+      assert.equal(body.verdict, "hold");
+      assert.equal(known, code !== "unknown_canary");
+    }
+  });
+});
+
+describe("the bytes of an answer", () => {
+  const scale: Scale = {
+    lane: "l".repeat(63),
+    canary: `${"n".repeat(63)}/${"c".repeat(63)}`,
+    at: BUILT_AT,
+    depth_true: 1_000_000,
+    depth: 1_000_000,
+    replicas: 125_000,
+    max_replicas: 125_000,
+    allow: 1,
+    degraded_ticks: 100_000,
+    changed_at: BUILT_AT,
+    reasons: ["evaluator_down", "worker_unreachable", "worker_unreachable", "worker_unreachable"],
+  };
+  const anyReason = fc.record({
+    code: fc.constantFrom(...REASON_CODES),
+    az: fc.constant("az-a"),
+    value: fc.double({ noNaN: true, noDefaultInfinity: true }),
+    text: fc.string({ maxLength: 160 }),
+  });
+
+  it("are at most 2 KiB and parse, whatever the verdict says, and keep the first reason that is a cause", () => {
+    const records = fc.record({
+      verdict: fc.constantFrom(...OUTCOMES),
+      reasons: fc.array(anyReason, { maxLength: 5 }),
+      warnings: fc.array(anyReason, { maxLength: 5 }),
+      stale: fc.boolean(),
+      rate: fc.double({ min: 0, max: 1, noNaN: true }),
+      withLane: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(records, ({ stale, withLane, rate, ...change }) => {
+        const figures = { requests: 123_456, errors_5xx: 12_345, "5xx_rate": rate, error_rate_5xx: rate, p99_ms: 200 * rate };
+        const long = withLane ? 30 : 63;
+        const { body } = aVerdict({
+          ...change,
+          subject: { namespace: "n".repeat(long), name: "c".repeat(long), fleet: "f".repeat(long) },
+          canary: figures,
+          gateway: { gateway_version: "v".repeat(64) },
+          run: { announced_hash: "a".repeat(64), controller_revision: "r".repeat(128) },
+        });
+        const open = openJson(body, stale, withLane ? REQUEST_BYTES_WITH_LANE : REQUEST_BYTES);
+        const parts = { key: "keda", label: "l".repeat(long), index: 123_456, caller: "operator", conflict: true } as const;
+        const bytes = closeJson(open, withLane ? { ...parts, scale } : parts);
+        assert.ok(bytes.length <= MAX_ANSWER_BYTES, `${bytes.length} bytes`);
+        const answer = JSON.parse(bytes.toString());
+        assert.equal(answer.verdict, change.verdict);
+        const whole = answer.reasons.length === change.reasons.length;
+        const cause = change.reasons.find(({ code }) => code !== "latched");
+        assert.equal(answer.reasons[0]?.code, (whole ? change.reasons[0] : (cause ?? change.reasons[0]))?.code);
+        assert.equal(answer.reasons.length + (answer.reasons_more ?? 0), change.reasons.length);
+        assert.ok(parseVerdictRecord({ body: answer, evidence: { closed: null, reference: null } }).success);
+      }),
+    );
+  });
+
+  it("are the same bytes for the same measurement, and others for the next one and for another caller", () => {
+    const open = openJson(aVerdict({ verdict: "hold" }).body, false, REQUEST_BYTES);
+    const parts = { key: "rollout", label: "checkout", index: 7, caller: "rollouts", conflict: false } as const;
+    const first = closeJson(open, parts);
+    assert.equal(closeJson(open, { ...parts }), first);
+    const measurement = (bytes: Buffer) => JSON.parse(bytes.toString()).measurement;
+    assert.deepEqual(measurement(closeJson(open, { ...parts, index: 8 })), { index: 8, caller: "rollouts" });
+    assert.deepEqual(measurement(closeJson(open, { ...parts, caller: "operator" })), { index: 7, caller: "operator" });
+    assert.deepEqual(measurement(first), { index: 7, caller: "rollouts" });
+  });
+
+  it("a short verdict is not cut", () => {
+    const { body } = aVerdict({ verdict: "hold" });
+    assert.deepEqual(JSON.parse(`${openJson({ ...body, stable: null }, false, REQUEST_BYTES).text}}`), { ...body, stable: null });
+  });
+});
+
+describe("the number of a measurement", () => {
+  it("counts intervals since the run began, from 1; 0 without a run", () => {
+    assert.equal(measurementIndex(undefined, now, 60_000), 0);
+    assert.deepEqual(
+      [0, 59_999, 60_000, 300_000].map((ms) => measurementIndex(now, now + ms, 60_000)),
+      [1, 1, 2, 6],
+    );
+    assert.equal(measurementIndex(now + 5_000, now, 60_000), 1, "a run that begins in the future, by a clock that is behind");
+  });
+});

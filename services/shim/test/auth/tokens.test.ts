@@ -1,0 +1,254 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { checkConfig, formatProblem } from "@aviary/shared/runtime/config.ts";
+import { redactText } from "@aviary/shared/runtime/redact.ts";
+import fc from "fast-check";
+import { checkTokenFile, minimumOverlapMs, rotationOverlapMs } from "../../src/auth/token-rotation.ts";
+import {
+  type Caller,
+  createTokenStore,
+  generateToken,
+  hashToken,
+  isRefusal,
+  mayAccess,
+  type Refusal,
+  type TokenEntry,
+  tokenFileSchema,
+} from "../../src/auth/tokens.ts";
+
+const NOW = Date.UTC(2026, 10, 1);
+const MINUTE = 60_000;
+const DAY = 86_400_000;
+
+function entry(token: string, fields: Partial<TokenEntry> = {}): TokenEntry {
+  return { id: "flagger-prod", sha256: hashToken(token), caller: "flagger", ...fields };
+}
+
+const current = "current-token-0123456789";
+const previous = "previous-token-0123456789";
+const kedaToken = "keda-token-0123456789";
+const store = createTokenStore([
+  entry(previous, { notAfter: NOW + 7 * DAY }),
+  entry(current, { namespaces: ["prod", "stage"] }),
+  entry(kedaToken, { id: "keda", caller: "keda" }),
+  entry("gone", { id: "gone", notAfter: NOW }),
+]);
+
+/** The id of the caller, or the code of the refusal. */
+function who(answer: Caller | Refusal): string {
+  return isRefusal(answer) ? answer.refused : answer.id;
+}
+const basic = (pair: string): string => `Basic ${Buffer.from(pair).toString("base64")}`;
+
+describe("authenticate", () => {
+  it("tells who is calling, and shows the hash's first 8 digits and no more", () => {
+    assert.deepEqual(store.authenticate({ headers: { authorization: `Bearer ${current}` } }, NOW), {
+      tokenId: hashToken(current).slice(0, 8),
+      id: "flagger-prod",
+      class: "flagger",
+      namespaces: ["prod", "stage"],
+    });
+    const caller = store.authenticate({ headers: { authorization: `Bearer ${previous}` } }, NOW);
+    assert.ok(!isRefusal(caller) && caller.namespaces === null && mayAccess(caller, "anything"));
+  });
+
+  it("accepts every way in which a controller can send a token", () => {
+    const ways: Record<string, Parameters<typeof store.authenticate>[0]> = {
+      bearer: { headers: { authorization: `Bearer ${current}` } },
+      "bearer, lower case": { headers: { authorization: `bearer  ${current} ` } },
+      "URL password (Flagger webhook)": { headers: { authorization: basic(`aviary:${current}`) } },
+      "URL user name alone": { headers: { authorization: basic(`${current}:`) } },
+      "Basic without a colon": { headers: { authorization: basic(current) } },
+      "X-API-Key (KEDA)": { headers: { "x-api-key": current } },
+      "several values, as of headersDistinct": {
+        headers: { authorization: ["Bearer stale-1", "Bearer stale-2", `Bearer ${current}`] },
+      },
+      "the good one first": { headers: { authorization: [`Bearer ${current}`, "Bearer stale"] } },
+      "joined by a proxy": { headers: { authorization: `Bearer stale, ${basic("x:y")}, Bearer ${current}` } },
+      "a wrong header beside a good one": { headers: { authorization: "Negotiate abc", "x-api-key": [current] } },
+    };
+    for (const [name, request] of Object.entries(ways)) assert.equal(who(store.authenticate(request, NOW)), "flagger-prod", name);
+    assert.equal(who(store.authenticate({ headers: {}, url: `/keda/metrics?lane=a&api_key=${kedaToken}` }, NOW)), "keda");
+  });
+
+  it("finds the good token at the end of the list that Flagger lets grow", () => {
+    const stale = Array.from({ length: 600 }, () => `Bearer ${previous}-gone`);
+    const many = Array.from({ length: 600 }, (_, index) => `Bearer stale-${index}`);
+    assert.equal(who(store.authenticate({ headers: { authorization: [...stale, `Bearer ${current}`] } }, NOW)), "flagger-prod");
+    assert.equal(who(store.authenticate({ headers: { authorization: [...many, `Bearer ${current}`] } }, NOW)), "flagger-prod");
+  });
+
+  it("refuses everything else, each for its reason", () => {
+    const cases: readonly [string, Parameters<typeof store.authenticate>[0]][] = [
+      ["missing_credentials", { headers: {} }],
+      ["missing_credentials", { headers: {}, url: "/keda/metrics?lane=a" }],
+      ["malformed_credentials", { headers: { authorization: "Negotiate abc" } }],
+      ["malformed_credentials", { headers: { authorization: "Bearer" } }],
+      ["malformed_credentials", { headers: { "x-api-key": "" } }],
+      ["malformed_credentials", { headers: { authorization: `Bearer ${"x".repeat(600)}` } }],
+      ["unknown_token", { headers: { authorization: "Bearer wrong" } }],
+      ["unknown_token", { headers: { authorization: `Bearer ${current}x` } }],
+      ["unknown_token", { headers: { authorization: `Bearer ${hashToken(current)}` } }],
+      ["unknown_token", { headers: { authorization: basic(`${current}:wrong`).slice(0, 20) } }],
+      ["expired_token", { headers: { authorization: "Bearer gone" } }],
+      ["token_in_query", { headers: {}, url: `/x?api_key=${current}` }],
+      ["missing_credentials", { headers: {}, url: `/x?api_key=${kedaToken}&${"y".repeat(9_000)}` }],
+    ];
+    for (const [code, request] of cases)
+      assert.equal(who(store.authenticate(request, NOW)), code, JSON.stringify(request).slice(0, 120));
+  });
+
+  it("the previous token is accepted until its end and not at it (S3, R29)", () => {
+    const request = { headers: { authorization: `Bearer ${previous}` } };
+    assert.equal(who(store.authenticate(request, NOW + 7 * DAY - 1)), "flagger-prod");
+    const refusal = store.authenticate(request, NOW + 7 * DAY);
+    assert.deepEqual(refusal, {
+      refused: "expired_token",
+      text: "the token flagger-prod has expired",
+      tokenId: hashToken(previous).slice(0, 8),
+    });
+  });
+
+  it("a refusal never repeats what was sent, whatever that is", () => {
+    const text = fc.string({ minLength: 6, maxLength: 60 });
+    fc.assert(
+      fc.property(text, fc.constantFrom("Bearer ", "Basic ", ""), fc.boolean(), (secret, scheme, inQuery) => {
+        const headers = inQuery ? {} : { authorization: `${scheme}${secret}`, "x-api-key": secret };
+        const answer = store.authenticate({ headers, url: inQuery ? `/x?api_key=${encodeURIComponent(secret)}` : "/x" }, NOW);
+        assert.ok(isRefusal(answer));
+        // Words of the fixed texts cannot be told from an echo.
+        if (!/^[a-z ;]+$/i.test(secret)) assert.ok(!answer.text.includes(secret));
+      }),
+    );
+  });
+
+  it("compares with every entry, whichever matches: the same answer wherever the entry stands", () => {
+    const tokens = Array.from({ length: 64 }, (_, index) => `token-${index}`);
+    const large = createTokenStore(tokens.map((token, index) => entry(token, { id: `id-${index}` })));
+    tokens.forEach((token, index) => {
+      assert.equal(who(large.authenticate({ headers: { authorization: `Bearer ${token}` } }, NOW)), `id-${index}`);
+    });
+  });
+
+  it("remembers when a token was last used, across a change of the file", () => {
+    const own = createTokenStore([entry("a"), entry("b", { id: "b" })]);
+    own.authenticate({ headers: { authorization: "Bearer a" } }, NOW + 5);
+    own.authenticate({ headers: { authorization: "Bearer nobody" } }, NOW + 6);
+    own.replace([entry("a", { notAfter: NOW + DAY }), entry("c", { id: "c" })]);
+    assert.deepEqual(
+      own.uses().map(({ id, notAfter, lastSeenAt }) => ({ id, notAfter, lastSeenAt })),
+      [
+        { id: "flagger-prod", notAfter: NOW + DAY, lastSeenAt: NOW + 5 },
+        { id: "c", notAfter: null, lastSeenAt: null },
+      ],
+    );
+    assert.equal(who(own.authenticate({ headers: { authorization: "Bearer b" } }, NOW)), "unknown_token");
+  });
+
+  it("new tokens are long, different, and known by their hash", () => {
+    const made = Array.from({ length: 100 }, generateToken);
+    assert.equal(new Set(made.map(({ token }) => token)).size, 100);
+    for (const { token, sha256 } of made) {
+      assert.match(token, /^avy_[A-Za-z0-9_-]{43}$/);
+      assert.equal(hashToken(token), sha256);
+    }
+  });
+});
+
+describe("the token file", () => {
+  const good = {
+    id: "flagger-prod",
+    sha256: hashToken("x"),
+    caller: "flagger",
+    namespaces: ["prod"],
+    notAfter: "2026-11-08T00:00:00Z",
+  };
+
+  it("is a list of entries with hashes", () => {
+    const parsed = checkConfig("tokens.yaml", [good], tokenFileSchema);
+    assert.ok(parsed.ok);
+    assert.equal(parsed.value[0]?.notAfter, Date.UTC(2026, 10, 8));
+  });
+
+  it("says what is wrong with an entry", () => {
+    const bad = [{ ...good, sha256: "AB", caller: "argo", notafter: "x", notAfter: "tomorrow", namespaces: [] }];
+    const result = checkConfig("tokens.yaml", bad, tokenFileSchema);
+    assert.deepEqual(result.ok ? [] : result.problems.map(formatProblem), [
+      'tokens.yaml: [0].sha256: found "AB", expected 64 lower-case hex digits',
+      'tokens.yaml: [0].caller: found "argo", expected one of "flagger", "rollouts", "keda", "flux", "operator"',
+      "tokens.yaml: [0].namespaces: found a list of 0, expected at least 1 entries",
+      'tokens.yaml: [0].notAfter: found "tomorrow", expected a time such as 2026-11-01T08:00:00Z',
+      'tokens.yaml: [0].notafter: found the unknown key "notafter", expected the known key "notAfter"',
+    ]);
+  });
+});
+
+describe("rotation with an overlap (C14, R25, R51, S4)", () => {
+  const intervalMs = MINUTE;
+  const check = (entries: readonly TokenEntry[], before?: readonly TokenEntry[]): string[] =>
+    checkTokenFile({ source: "t", entries, now: NOW, intervalMs, ...(before === undefined ? {} : { before }) }).map(
+      formatProblem,
+    );
+
+  it("the least overlap is one interval and five minutes; what a rotation writes is seven days, or more for slow controllers", () => {
+    assert.equal(minimumOverlapMs(MINUTE), 6 * MINUTE);
+    assert.equal(rotationOverlapMs(MINUTE), 7 * DAY);
+    assert.equal(rotationOverlapMs(8 * DAY), 8 * DAY + 9 * MINUTE);
+    assert.ok(rotationOverlapMs(MINUTE) >= minimumOverlapMs(MINUTE));
+  });
+
+  it("a rotation by the rules has no problem", () => {
+    const before = [entry("a")];
+    assert.deepEqual(check([entry("a", { notAfter: NOW + 7 * DAY }), entry("b")], before), []);
+    assert.deepEqual(check([entry("a", { notAfter: NOW + 6 * MINUTE }), entry("b")], before), []);
+  });
+
+  it("an overlap below the minimum is refused, with the earliest time that would do", () => {
+    assert.deepEqual(check([entry("a", { notAfter: NOW + 6 * MINUTE - 1 }), entry("b")], [entry("a")]), [
+      "t: [0].notAfter: found an overlap of 360 s, expected 2026-11-01T00:06:00.000Z or later; to revoke at once, take the entry out",
+    ]);
+    // Cutting a running overlap short is the same mistake.
+    assert.equal(
+      check([entry("a", { notAfter: NOW + MINUTE }), entry("b")], [entry("a", { notAfter: NOW + DAY }), entry("b")]).length,
+      1,
+    );
+  });
+
+  it("an overlap that is nearly over is no problem, nor is one that is made longer", () => {
+    const late = [entry("a", { notAfter: NOW + MINUTE }), entry("b")];
+    assert.deepEqual(check(late), []);
+    assert.deepEqual(check(late, late), []);
+    assert.deepEqual(check([entry("a", { notAfter: NOW + 2 * MINUTE }), entry("b")], late), []);
+  });
+
+  it("revoking at once is possible in two ways that cannot be a slip (S5)", () => {
+    assert.deepEqual(check([entry("b")], [entry("a"), entry("b")]), []);
+    assert.deepEqual(check([entry("a", { notAfter: NOW - 1 }), entry("b")], [entry("a")]), []);
+  });
+
+  it("a second rotation inside the overlap is refused; after it, or with a revocation, it is not", () => {
+    const third = [entry("a", { notAfter: NOW + DAY }), entry("b", { notAfter: NOW + 7 * DAY }), entry("c")];
+    assert.match(check(third).join(), /\[2\]\.id: found a third token of flagger-prod/);
+    assert.deepEqual(check([entry("a", { notAfter: NOW - DAY }), ...third.slice(1)]), []);
+    assert.deepEqual(check(third.slice(1)), []);
+  });
+
+  it("two tokens without an end, one hash twice, one id for two callers: each is named", () => {
+    assert.match(check([entry("a"), entry("b")]).join(), /\[0\]\.notAfter: found two tokens of flagger-prod without an end/);
+    assert.match(check([entry("a"), entry("a", { id: "other" })]).join(), /\[1\]\.sha256: found the hash of entry \[0\] again/);
+    assert.match(
+      check([entry("a", { notAfter: NOW + DAY }), entry("b", { caller: "keda" })]).join(),
+      /\[1\]\.caller: found keda for an id that is flagger/,
+    );
+  });
+});
+
+describe("redaction", () => {
+  it("removes every generated token from any text", () => {
+    for (let index = 0; index < 100; index += 1) {
+      const { token } = generateToken();
+      for (const text of [token, `x${token}y`, `(${token})`, `{"a":"${token}"}`])
+        assert.ok(!redactText(text).includes(token.slice(4)), text);
+    }
+  });
+});

@@ -1,0 +1,151 @@
+/** Clients that are slow, loud or wrong must not hurt the others. */
+import assert from "node:assert/strict";
+import { connect, type Socket } from "node:net";
+import { after, before, describe, it } from "node:test";
+import { aVerdict } from "@aviary/shared/testing/builders.ts";
+import { until } from "@aviary/shared/testing/until.ts";
+import { LIMITS } from "../src/limits.ts";
+import { flaggerBody, startWorld, TOKENS, type World } from "./harness.ts";
+
+let world: World;
+before(async () => {
+  world = await startWorld({ verdicts: [aVerdict()], patience: { headersMs: 1_500, requestMs: 2_000 } });
+});
+after(() => world[Symbol.asyncDispose]());
+
+interface Raw {
+  readonly socket: Socket;
+  received: string;
+  closed: boolean;
+}
+
+function open(): Promise<Raw> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(world.shim.port, "127.0.0.1");
+    const raw: Raw = { socket, received: "", closed: false };
+    socket.on("data", (chunk) => {
+      raw.received += chunk.toString("latin1");
+    });
+    socket.on("close", () => {
+      raw.closed = true;
+    });
+    socket.on("error", reject).on("connect", () => {
+      socket.off("error", reject).on("error", () => {});
+      resolve(raw);
+    });
+  });
+}
+
+describe("bodies", () => {
+  it("of 1 MiB are refused quickly and readably on every kind of route (item 28)", async () => {
+    const big = "x".repeat(1024 * 1024);
+    for (const path of ["/flagger/gate/rollback", "/flagger/events", "/rollouts/analysis", "/flagger/api/v1/query"]) {
+      const { status, body } = await world.post(path, big, path.startsWith("/rollouts") ? "rollouts" : "flagger");
+      assert.deepEqual([status, body.errorType], [413, "too_large"], path);
+    }
+    const chunked = await world
+      .get("/flagger/gate/rollback", "flagger", {
+        method: "POST",
+        body: new ReadableStream({
+          pull(controller) {
+            controller.enqueue(new TextEncoder().encode("x".repeat(32 * 1024)));
+          },
+        }),
+        duplex: "half",
+      } as RequestInit)
+      .then(
+        ({ status }) => status,
+        () => "cut",
+      );
+    assert.ok(chunked === 413 || chunked === "cut", `an endless body ends: ${chunked}`);
+  });
+
+  it("that are not JSON, or too deep, are 400 on gates and events", async () => {
+    const deep = `${'{"a":'.repeat(LIMITS.jsonDepth + 1)}1${"}".repeat(LIMITS.jsonDepth + 1)}`;
+    for (const body of ["", "{", "null", "[1,2]", deep, "\u0000"]) {
+      for (const path of ["/flagger/gate/confirm-rollout", "/flagger/events"])
+        assert.equal((await world.post(path, body)).status, 400);
+    }
+  });
+
+  it("with hostile keys change nothing", async () => {
+    const body = `{"__proto__":{"rollout":"x"},"constructor":{"prototype":{"name":"y"}},"rollout":"payments-gateway","namespace":"prod"}`;
+    assert.equal((await world.post("/rollouts/analysis", body, "rollouts")).body.verdict, "pass");
+    assert.equal(({} as Record<string, unknown>).rollout, undefined);
+  });
+});
+
+describe("headers", () => {
+  it("of almost 64 KiB are read, longer ones are 431 with JSON", async () => {
+    const ask = async (bytes: number) => {
+      const raw = await open();
+      raw.socket.write(
+        `GET /flagger/metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${TOKENS.flagger}\r\nX-Long: ${"a".repeat(bytes)}\r\nConnection: close\r\n\r\n`,
+      );
+      await until("it is answered", () => raw.received.includes("\r\n\r\n"));
+      return raw.received;
+    };
+    assert.match(await ask(60 * 1024), /^HTTP\/1\.1 200 /);
+    const refused = await ask(70 * 1024);
+    assert.match(refused, /^HTTP\/1\.1 431 /);
+    assert.match(refused, /"errorType":"bad_request"/);
+  });
+
+  it("that are no HTTP at all get 400 and the connection ends", async () => {
+    const raw = await open();
+    raw.socket.write("HELO mail.example\r\n\r\n");
+    await until("the connection is closed", () => raw.closed);
+    assert.match(raw.received, /^HTTP\/1\.1 400 /);
+  });
+});
+
+describe("slow clients", () => {
+  it("do not hurt others, and are let go", async () => {
+    const slow = await Promise.all(Array.from({ length: 200 }, open));
+    for (const { socket } of slow) socket.write("POST /flagger/gate/rollback HTTP/1.1\r\nHost: x\r\nX-Slow: ");
+    const answers = await Promise.all(Array.from({ length: 50 }, () => world.get("/flagger/metrics", "flagger")));
+    assert.ok(answers.every(({ status }) => status === 200));
+    await until("the slow ones are closed", () => slow.every(({ closed }) => closed));
+    assert.match(slow[0]?.received ?? "", /^HTTP\/1\.1 408 /);
+  });
+
+  it("that open a connection ahead may use it later, and get no 408 before they asked", async () => {
+    const ahead = await open();
+    const slow = await open();
+    slow.socket.write("GET /flagger/metrics HTTP/1.1\r\n");
+    await until("a late request is let go", () => slow.closed);
+    ahead.socket.write(`GET /flagger/metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${TOKENS.flagger}\r\n\r\n`);
+    await until("it is answered", () => ahead.received !== "");
+    assert.match(ahead.received, /^HTTP\/1\.1 200 /);
+    ahead.socket.destroy();
+  });
+
+  it("that never finish a body are let go as well", async () => {
+    const raw = await open();
+    const head = `POST /flagger/gate/rollback HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${TOKENS.flagger}\r\nContent-Length: 100\r\n\r\n{`;
+    raw.socket.write(head);
+    await until("it is closed", () => raw.closed);
+  });
+
+  it("one source cannot hold all connections", async () => {
+    const many = await Promise.all(Array.from({ length: LIMITS.connectionsPerSource + 20 }, () => open().catch(() => undefined)));
+    await until("the surplus is closed", () => many.filter((raw) => raw === undefined || raw.closed).length >= 20);
+    for (const raw of many) raw?.socket.destroy();
+    await until(
+      "there is room again",
+      async () => (await world.get("/flagger/metrics", "flagger").catch(() => undefined))?.status === 200,
+    );
+  });
+});
+
+describe("many at once", () => {
+  it("thirty runs of five metrics and two hundred hooks are all answered (items 4 and 39)", async () => {
+    const metrics = Array.from({ length: 150 }, (_, index) =>
+      world.get(`/rollouts/analysis${["", "/errors", "/latency", "/queue", "/disk"][index % 5]}`, "rollouts"),
+    );
+    const hooks = Array.from({ length: 200 }, () => world.post("/flagger/gate/rollout", flaggerBody()));
+    const answers = await Promise.all([...metrics, ...hooks]);
+    assert.ok(answers.every(({ status }) => status === 200));
+    assert.ok((await world.stored("INPUTS")).length <= 2, "the same hook two hundred times says the same thing");
+  });
+});

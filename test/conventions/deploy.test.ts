@@ -1,0 +1,164 @@
+/** What is deployed exists: programs, ports, paths, variables and metrics that docker-compose.yml, Dockerfile and deploy/ name. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { parse } from "yaml";
+import { bundleNames } from "../../scripts/bundle.ts";
+import { COLLECTOR_NODE_FLAGS } from "../../scripts/node-flags.ts";
+import { envSchema } from "../../services/collector/src/config.ts";
+import { evaluatorEnv } from "../../services/evaluator/src/config.ts";
+import { shimEnvSchema } from "../../services/shim/src/config.ts";
+import { codeFiles, exists, filesUnder, isProduct, readText } from "./tree.ts";
+
+interface Service {
+  readonly image?: string;
+  readonly command?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly ports?: readonly string[];
+  readonly volumes?: readonly string[];
+  readonly secrets?: readonly string[];
+}
+const compose = parse(readText("docker-compose.yml"), { merge: true }) as {
+  services: Record<string, Service>;
+  secrets: Record<string, unknown>;
+  volumes: Record<string, unknown>;
+};
+const services = Object.entries(compose.services);
+const ours = services.filter(([, service]) => service.image?.startsWith("aviary:"));
+const dockerfile = readText("Dockerfile");
+const imageEnv = Object.fromEntries([...dockerfile.matchAll(/\b(AVIARY_[A-Z_]+)=(\S+)/g)].map((match) => [match[1], match[2]]));
+
+/** What each program reads. */
+const READS: Readonly<Record<string, readonly string[]>> = {
+  collector: Object.keys(envSchema.shape),
+  evaluator: Object.keys(evaluatorEnv.shape),
+  shim: Object.keys(shimEnvSchema.shape),
+};
+
+/** The bundle that a service runs; flags of Node come before it. */
+function programOf({ command = [] }: Service): string {
+  return command.find((word) => word.endsWith(".mjs"))?.replace(/\.mjs$/, "") ?? "";
+}
+
+describe("deploy/launchd", () => {
+  const plist = readText("deploy/launchd/collector.plist");
+  const [before = "", after = ""] = plist.split("<key>EnvironmentVariables</key>");
+
+  it("runs the collector with the flags under which it is measured", () => {
+    const words = [...before.matchAll(/<string>(.*)<\/string>/g)].map((match) => match[1]);
+    assert.deepEqual(words.slice(words.indexOf("/usr/local/bin/node") + 1, -1), COLLECTOR_NODE_FLAGS);
+    assert.match(words.at(-1) ?? "", /\/collector\.mjs$/);
+  });
+
+  it("sets variables that it reads", () => {
+    const names = [...after.slice(0, after.indexOf("</dict>")).matchAll(/<key>(.*?)<\/key>/g)].map((match) => match[1] ?? "");
+    assert.ok(names.length > 0);
+    assert.deepEqual(
+      names.filter((name) => !READS.collector?.includes(name)),
+      [],
+    );
+  });
+});
+
+describe("docker-compose.yml", () => {
+  it("runs the collector with the flags under which it is measured", () => {
+    const { command = [] } = compose.services.collector as Service;
+    assert.deepEqual(command.slice(0, command.indexOf("collector.mjs")), COLLECTOR_NODE_FLAGS);
+  });
+
+  for (const [name, service] of ours) {
+    it(`${name} runs a program that is bundled, with variables that it reads`, () => {
+      const program = programOf(service);
+      assert.ok(bundleNames().includes(program), `${name}: scripts/bundle.ts makes no ${program}.mjs`);
+      const read = READS[program];
+      if (read === undefined) return;
+      const unread = Object.keys(service.environment ?? {}).filter((variable) => !read.includes(variable));
+      assert.deepEqual(unread, [], `${name} sets what ${program} does not read`);
+    });
+  }
+
+  it("publishes ports on loopback only, and those on which something listens", () => {
+    for (const [name, service] of services) {
+      for (const port of service.ports ?? []) {
+        const parts = /^127\.0\.0\.1:(\d+):(\d+)$/.exec(port);
+        assert.ok(parts, `${name} publishes ${port}: bind it to 127.0.0.1, nothing there asks for a password`);
+        if (service.image?.startsWith("aviary:")) {
+          assert.ok(
+            Object.values(service.environment ?? {}).includes(parts[2] as string),
+            `${name}: no variable names port ${parts[2]}`,
+          );
+        }
+      }
+    }
+    const nats = readText("deploy/nats/compose.conf");
+    assert.match(nats, /^port: 4222$/m);
+    assert.match(nats, /^http: 8222$/m);
+  });
+
+  it("mounts files that exist, and volumes and secrets that are declared", () => {
+    for (const [name, service] of services) {
+      for (const volume of service.volumes ?? []) {
+        const source = volume.replace(/^\$\{\w+:-([^}]*)\}/, "$1").split(":")[0] as string;
+        if (!source.startsWith(".")) assert.ok(source in compose.volumes, `${name}: volume ${source} is not declared`);
+        // ./collector is whoever runs a collector beside a gateway.
+        else if (source !== "./collector") assert.ok(exists(source.slice(2)), `${name} mounts ${source}, which is not there`);
+      }
+      for (const secret of service.secrets ?? [])
+        assert.ok(secret in compose.secrets, `${name}: secret ${secret} is not declared`);
+    }
+  });
+});
+
+describe("Dockerfile", () => {
+  it("copies what exists, and every package's manifest", () => {
+    const copied = [...dockerfile.matchAll(/^COPY (?!--from)(.*) \S+$/gm)].flatMap((match) => (match[1] as string).split(" "));
+    for (const source of copied) assert.ok(exists(source), `COPY ${source}: not there`);
+    const manifests = filesUnder().filter((path) => /(^|\/)package\.json$/.test(path));
+    assert.deepEqual(
+      manifests.filter((path) => !copied.includes(path)),
+      [],
+      "npm ci needs the manifest of every workspace",
+    );
+  });
+
+  it("sets variables that the services read", () => {
+    const known = new Set(Object.values(READS).flat());
+    assert.deepEqual(
+      Object.keys(imageEnv).filter((name) => !known.has(name)),
+      [],
+    );
+  });
+});
+
+describe("monitoring", () => {
+  it("scrapes services of the composition, on the port of the image", () => {
+    const { scrape_configs: jobs } = parse(readText("deploy/prometheus/prometheus.yaml")) as {
+      scrape_configs: { static_configs: { targets: string[] }[] }[];
+    };
+    for (const target of jobs.flatMap((job) => job.static_configs.flatMap((group) => group.targets))) {
+      const [host = "", port] = target.split(":");
+      assert.ok(host in compose.services, `deploy/prometheus/prometheus.yaml: no service ${host}`);
+      assert.equal(port, imageEnv.AVIARY_OPS_PORT, target);
+    }
+  });
+
+  it("dashboards show metrics that exist", () => {
+    const modules = codeFiles().filter(isProduct).map(readText);
+    // A module may put the prefix of its service before every name.
+    const exposed = (name: string): boolean =>
+      modules.some((text) => {
+        const prefix = /^aviary_[a-z]+_/.exec(name)?.[0] ?? name;
+        return text.includes(name) || (text.includes(`\`${prefix}\${`) && text.includes(`"${name.slice(prefix.length)}"`));
+      });
+    for (const path of filesUnder("deploy/grafana").filter((file) => file.endsWith(".json"))) {
+      const names = new Set(
+        [...readText(path).matchAll(/\baviary_[a-z0-9_]+/g)].map(([name]) => name.replace(/_(bucket|sum|count)$/, "")),
+      );
+      assert.ok(names.size > 0, `${path} shows nothing of ours`);
+      assert.deepEqual(
+        [...names].filter((name) => !exposed(name)),
+        [],
+        `${path} names metrics that no code exposes`,
+      );
+    }
+  });
+});

@@ -1,0 +1,225 @@
+/** Prose is true: what it names exists. Paths, links, scripts and verbs of every Markdown file, and the verbs that messages in the code advise. */
+import assert from "node:assert/strict";
+import { dirname, join } from "node:path/posix";
+import { describe, it } from "node:test";
+import { VERBS } from "../../cli/src/list.ts";
+import { fixedPart, pathsIn, readProse, routesIn, scriptsIn, verbsIn } from "./prose.ts";
+import { readSource } from "./source.ts";
+import { codeFiles, exists, filesUnder, isProduct, readText } from "./tree.ts";
+
+const all = filesUnder();
+const places = [...new Set(all.filter((path) => path.includes("/")).map((path) => path.slice(0, path.indexOf("/"))))];
+const baseNames = new Set(all.map((path) => path.slice(path.lastIndexOf("/") + 1)));
+const prose = all.filter((path) => path.endsWith(".md")).map((path) => readProse(path, readText(path)));
+const scripts = Object.keys((JSON.parse(readText("package.json")) as { scripts: Record<string, string> }).scripts);
+
+/** Files that belong to whoever uses Aviary, not to the repository. */
+const USERS_FILES = new Set(["aviary.yaml", "tokens.yaml", "collector.yaml", "payments.yaml", "default.yaml"]);
+/** Languages of fences that hold commands; the others hold data or answers. */
+const SHELL = new Set(["sh", "bash", "console", "shell", ""]);
+
+const verbs = VERBS.map((verb) => verb.name);
+
+function lost(list: readonly string[], why: string): void {
+  assert.equal(list.length, 0, `${why}\n  ${list.join("\n  ")}`);
+}
+
+/** Calls of `aviary` in a piece of code that the command line would not find; `aviary run` alone stands for its family. */
+function unknownVerbs(place: string, code: string): string[] {
+  return verbsIn(code).flatMap(({ verb, sub }) => {
+    if (verbs.includes(verb)) return [];
+    const family = verbs.some((name) => name.startsWith(`${verb} `));
+    if (family && sub === undefined) return [];
+    const words = (sub ?? "").split("|");
+    return words.filter((word) => !verbs.includes(`${verb} ${word}`)).map((word) => `${place}: aviary ${verb} ${word}`.trimEnd());
+  });
+}
+
+describe("prose is true", () => {
+  it("links lead somewhere", () => {
+    const anchorsOf = new Map(prose.map((file) => [file.path, file.anchors]));
+    lost(
+      prose.flatMap((file) =>
+        file.links
+          .filter(({ text }) => !/^[a-z]+:/.test(text))
+          .filter(({ text }) => {
+            const [target = "", anchor] = text.split("#");
+            const path = target === "" ? file.path : join(dirname(file.path), target);
+            return !exists(path) || (anchor !== undefined && anchorsOf.get(path)?.has(anchor) === false);
+          })
+          .map(({ text, line }) => `${file.path}:${line}: ${text}`),
+      ),
+      "links to files or headings that do not exist:",
+    );
+  });
+
+  it("paths exist", () => {
+    lost(
+      prose.flatMap((file) =>
+        [...file.spans, ...file.fenced.filter((code) => SHELL.has(code.language))].flatMap(({ text, line }) =>
+          pathsIn(text, places)
+            .filter((path) => !exists(fixedPart(path)) && !exists(join(dirname(file.path), fixedPart(path))))
+            .map((path) => `${file.path}:${line}: ${path}`),
+        ),
+      ),
+      "paths that do not exist:",
+    );
+  });
+
+  it("file names are those of files", () => {
+    lost(
+      prose.flatMap((file) =>
+        file.spans
+          .filter(({ text }) => /^[\w.-]+\.(ts|mjs|md|json|ya?ml)$/.test(text))
+          .filter(({ text }) => !baseNames.has(text) && !USERS_FILES.has(text))
+          .map(({ text, line }) => `${file.path}:${line}: ${text}`),
+      ),
+      "names of files that are nowhere:",
+    );
+  });
+
+  it("short paths are the ends of paths", () => {
+    lost(
+      prose.flatMap((file) =>
+        file.spans
+          .filter(({ text }) => /^[\w.-]+(\/[\w.-]+)+\.(ts|mjs|md|json|ya?ml)$/.test(text))
+          .filter(({ text }) => !all.some((path) => path === text || path.endsWith(`/${text}`)))
+          .map(({ text, line }) => `${file.path}:${line}: ${text}`),
+      ),
+      "short paths that no file ends with:",
+    );
+  });
+
+  it("routes exist", () => {
+    const { paths } = JSON.parse(readText("docs/openapi.json")) as { paths: Record<string, unknown> };
+    const families = [...new Set(Object.keys(paths).map((path) => `/${path.split("/")[1]}/`))].filter(
+      (family) => family.length > 2,
+    );
+    const known = Object.keys(paths).map((path) => new RegExp(`^${path.replace(/\{\w+\}/g, "[^/]+")}$`));
+    lost(
+      prose.flatMap((file) =>
+        [...file.spans, ...file.fenced].flatMap(({ text, line }) =>
+          routesIn(text)
+            .filter((path) => families.some((family) => path.startsWith(family)) || path.startsWith("/flux/"))
+            // `/flagger` alone is the address of a Prometheus, not a route.
+            .filter((path) => !known.some((pattern) => pattern.test(path)))
+            .map((path) => `${file.path}:${line}: ${path}`),
+        ),
+      ),
+      "routes that docs/openapi.json does not describe:",
+    );
+  });
+
+  it("npm scripts exist", () => {
+    lost(
+      prose.flatMap((file) =>
+        [...file.spans, ...file.fenced].flatMap(({ text, line }) =>
+          scriptsIn(text)
+            .filter((script) => !scripts.includes(script))
+            .map((script) => `${file.path}:${line}: npm run ${script}`),
+        ),
+      ),
+      "scripts that package.json does not have:",
+    );
+  });
+
+  it("verbs of the command line exist", () => {
+    lost(
+      prose.flatMap((file) =>
+        [...file.spans, ...file.fenced].flatMap(({ text, line }) => unknownVerbs(`${file.path}:${line}`, text)),
+      ),
+      "verbs that cli/src/list.ts does not list:",
+    );
+  });
+
+  it("verbs that other files advise exist", () => {
+    const others = all.filter((path) => /\.(ya?ml|conf|sh|plist)$|(^|\/)Dockerfile$|^\.ci\//.test(path));
+    lost(
+      others.flatMap((path) =>
+        readText(path)
+          .split("\n")
+          .flatMap((text, index) =>
+            /npm run aviary|`aviary |\baviary\.mjs"?,? "?[a-z]/.test(text) ? unknownVerbs(`${path}:${index + 1}`, text) : [],
+          ),
+      ),
+      "files tell people to run what does not exist:",
+    );
+  });
+
+  it("verbs that messages advise exist", () => {
+    lost(
+      codeFiles()
+        .filter((path) => isProduct(path) || path.startsWith("scripts/") || path.startsWith("tools/"))
+        .flatMap((path) =>
+          readSource(path, readText(path)).strings.flatMap(({ value, line }) =>
+            [...value.matchAll(/`(aviary [^`]*)`/g)].flatMap((match) => unknownVerbs(`${path}:${line}`, match[1] as string)),
+          ),
+        ),
+      "messages tell people to run what does not exist:",
+    );
+  });
+
+  it("every verb can be loaded under its name", async () => {
+    for (const { name, load } of VERBS) {
+      const verb = await load();
+      assert.equal(verb.name, name, `cli/src/list.ts: ${name}`);
+      assert.match(verb.usage, new RegExp(`^${name}\\b`), `the usage of ${name} begins with its name`);
+    }
+  });
+
+  it("every decision is listed, and every document is linked from somewhere", () => {
+    const index = readText("docs/decisions/README.md");
+    lost(
+      filesUnder("docs/decisions").filter(
+        (path) => /\/\d{4}-/.test(path) && !index.includes(path.slice(path.lastIndexOf("/") + 1)),
+      ),
+      "decisions that docs/decisions/README.md does not list:",
+    );
+    const linked = new Set(
+      prose.flatMap((file) => file.links.map(({ text }) => join(dirname(file.path), text.split("#")[0] as string))),
+    );
+    lost(
+      filesUnder("docs").filter((path) => path.endsWith(".md") && !linked.has(path) && !linked.has(dirname(path))),
+      "documents that no other document leads to:",
+    );
+  });
+});
+
+describe("the prose checker bites", () => {
+  it("finds links, paths, scripts and verbs", () => {
+    const file = readProse(
+      "docs/x.md",
+      "# A title: two\n[a](b.md#c) `[no](link)` `libs/shared/src/gone.ts`\n```sh\nnpm run aviary -- streams apply\naviary run start prod/x\nnpm test\n```\n",
+    );
+    assert.deepEqual(file.links, [{ text: "b.md#c", line: 2 }]);
+    assert.deepEqual([...file.anchors], ["a-title-two"]);
+    assert.deepEqual(
+      file.spans.flatMap(({ text }) => pathsIn(text, ["libs", ".ci"])),
+      ["libs/shared/src/gone.ts"],
+    );
+    assert.deepEqual(
+      file.fenced.flatMap(({ text }) => scriptsIn(text)),
+      ["aviary", "test"],
+    );
+    assert.deepEqual(
+      file.fenced.flatMap(({ text }) => verbsIn(text)),
+      [
+        { verb: "streams", sub: "apply" },
+        { verb: "run", sub: "start" },
+      ],
+    );
+  });
+
+  it("finds routes behind hosts and variables, and none inside paths", () => {
+    assert.deepEqual(routesIn("https://a.example/keda/metrics?lane=x and /flagger/events"), ["/keda/metrics", "/flagger/events"]);
+    assert.deepEqual(routesIn('curl "$AVIARY_URL/flagger/metrics"'), ["/flagger/metrics"]);
+    assert.deepEqual(routesIn("https://flagger:TOKEN@a.example/flagger/gate/gone"), ["/flagger/gate/gone"]);
+    assert.deepEqual(routesIn("docs/decisions"), []);
+  });
+
+  it("takes what stands before a placeholder", () => {
+    assert.equal(fixedPart("services/*/src/commands"), "services/");
+    assert.equal(fixedPart("docs/schemas/<name>.json"), "docs/schemas/");
+    assert.equal(fixedPart("docs/glossary.md"), "docs/glossary.md");
+  });
+});

@@ -1,0 +1,105 @@
+/** What the streams of a world hold, and what a fold of its log says. */
+import type { Bus, StoredMessage } from "@aviary/shared/bus/bus.ts";
+import type { StreamName } from "@aviary/shared/bus/streams.ts";
+import { parseSignal, type Signal } from "@aviary/shared/contract/signal.ts";
+import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import { loadFleet } from "@aviary/shared/runtime/fleet-config.ts";
+import { createSetup } from "../../services/evaluator/src/core/setup.ts";
+import { createState } from "../../services/evaluator/src/core/state.ts";
+import { step } from "../../services/evaluator/src/core/step.ts";
+import { createInputReader } from "../../services/evaluator/src/io/inputs.ts";
+
+const VERDICT_WITHIN_MS = 60_000;
+
+/** Everything that a stream holds now, in its order. */
+export async function readStream(bus: Bus, stream: StreamName): Promise<StoredMessage[]> {
+  const messages: StoredMessage[] = [];
+  const follower = await bus.follow({ stream, from: "all", onMessage: (message) => void messages.push(message) });
+  await follower.caughtUp;
+  await follower.stop();
+  return messages;
+}
+
+export const jsonOf = (message: StoredMessage): unknown => JSON.parse(Buffer.from(message.data).toString());
+
+/** Every verdict that was published, in order. @throws Error when one does not fit its schema */
+export async function publishedVerdicts(bus: Bus): Promise<VerdictRecord[]> {
+  return (await readStream(bus, "VERDICTS")).map((message) => {
+    const parsed = parseVerdictRecord(jsonOf(message));
+    if (!parsed.success) throw new Error(`verdict ${message.sequence}: ${parsed.error.message}`);
+    return parsed.data;
+  });
+}
+
+/**
+ * The first verdict, of those to come or of all, that `match` wants.
+ * @throws Error after a minute, with what was published instead
+ */
+export async function verdictWhere(
+  bus: Bus,
+  what: string,
+  match: (record: VerdictRecord) => boolean,
+  from: "all" | "new" = "all",
+): Promise<VerdictRecord> {
+  const seen: VerdictRecord[] = [];
+  const found = Promise.withResolvers<VerdictRecord>();
+  const follower = await bus.follow({
+    stream: "VERDICTS",
+    from,
+    onMessage: (message) => {
+      const parsed = parseVerdictRecord(jsonOf(message));
+      if (!parsed.success) return;
+      seen.push(parsed.data);
+      if (match(parsed.data)) found.resolve(parsed.data);
+    },
+  });
+  const late = setTimeout(
+    () => found.reject(new Error(`waited in vain until ${what}; published was\n${story(seen)}`)),
+    VERDICT_WITHIN_MS,
+  );
+  try {
+    return await found.promise;
+  } finally {
+    clearTimeout(late);
+    await follower.stop();
+  }
+}
+
+export interface StoredSignal {
+  readonly signal: Signal;
+  readonly sequence: number;
+  readonly storedAt: number;
+}
+
+/** Every signal of the log, in order. */
+export async function storedSignals(bus: Bus): Promise<StoredSignal[]> {
+  return (await readStream(bus, "INPUTS")).flatMap((message) => {
+    const parsed = message.subject.startsWith("signals.") ? parseSignal(jsonOf(message)) : undefined;
+    return parsed?.success ? [{ signal: parsed.data, sequence: message.sequence, storedAt: message.storedAt }] : [];
+  });
+}
+
+/** The verdicts that a fold of the whole log gives, with no evaluator, checkpoint or clock but the broker's: what must have been published by now. Nobody may write to the log meanwhile. */
+export async function foldedVerdicts(bus: Bus, fleetFile: string): Promise<VerdictRecord[]> {
+  const { fleet, policies, policyHash } = await loadFleet(fleetFile);
+  const state = createState(createSetup(fleet, policies, policyHash));
+  const read = createInputReader();
+  const untilMs = await bus.brokerTime();
+  const verdicts: VerdictRecord[] = [];
+  const take = (input: Parameters<typeof step>[1]): void => {
+    for (const effect of step(state, input).effects) if (effect.kind === "verdict") verdicts.push(effect.record);
+  };
+  for (const message of await readStream(bus, "INPUTS")) take(read(message));
+  take({ kind: "clock", at: untilMs });
+  return verdicts;
+}
+
+/** One line a verdict, for reading failures. */
+export function story(verdicts: readonly VerdictRecord[]): string {
+  return verdicts
+    .map(
+      ({ body }) =>
+        `${body.at.slice(11, 23)} ${body.id} window ${body.window?.index ?? "-"} ${body.verdict} ${body.run?.state ?? "-"} [${body.reasons.map((reason) => `${reason.code}: ${reason.text}`).join(" | ")}]`,
+    )
+    .join("\n");
+}

@@ -1,0 +1,181 @@
+/** Whole rollouts: Flagger's own sequence of requests, the shim, the evaluator and a fleet, on one bus and one clock that only the test moves. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
+import { controlSubject, signalMessageId, signalSubject } from "@aviary/shared/contract/subjects.ts";
+import { silentLogger } from "@aviary/shared/runtime/logger.ts";
+import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
+import { aFleet } from "@aviary/shared/testing/builders.ts";
+import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
+import { until } from "@aviary/shared/testing/until.ts";
+import { startEvaluator } from "../../services/evaluator/src/service.ts";
+import {
+  CANARY,
+  createSimulatedFleet,
+  NEW_PACK,
+  STABLE_PACK,
+  START_MS,
+} from "../../services/evaluator/test/core/simulated-fleet.ts";
+import { createTokenStore, hashToken } from "../../services/shim/src/auth/tokens.ts";
+import { startShim } from "../../services/shim/src/server.ts";
+import { createFlagger, type Flagger, type Phase } from "../../services/shim/test/flagger-model.ts";
+import { TOKENS } from "../../services/shim/test/harness.ts";
+
+const INTERVAL_S = 10;
+const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+async function startAll(metadata: boolean) {
+  const clock = manualClock(START_MS);
+  const bus = createMemoryBus({ clock });
+  const fleet = createSimulatedFleet({ azs: ["az-a"] });
+  const evaluator = startEvaluator({
+    bus,
+    setup: fleet.setup,
+    clock,
+    log: silentLogger,
+    metrics: createRegistry(),
+    holder: "only",
+    signal: new AbortController().signal,
+    onFatal: (error) => assert.fail(error as Error),
+  });
+  const entries = (["flagger", "operator"] as const).map((caller) => ({ id: caller, caller, sha256: hashToken(TOKENS[caller]) }));
+  const store = createTokenStore(entries);
+  const tokens = {
+    authenticate: (request: Parameters<typeof store.authenticate>[0]) => store.authenticate(request, clock.now()),
+  };
+  const shim = await startShim({ bus, fleet: aFleet(), tokens, port: 0, clock, logger: silentLogger });
+  await until("the shim has read everything", () => shim.notReady() === undefined);
+  const flagger = createFlagger({
+    url: shim.url,
+    ...CANARY,
+    metadata,
+    stepWeight: 20,
+    maxWeight: 40,
+    threshold: 2,
+    now: clock.now,
+  });
+
+  /** Lets an interval pass, in which the fleet reports, and then Flagger's tick. */
+  const interval = async (): Promise<void> => {
+    for (let second = 0; second < INTERVAL_S; second += 5) {
+      const from = fleet.log.length;
+      fleet.advance(5);
+      for (let step = 0; step < 50; step += 1) {
+        clock.advance(100);
+        await settle();
+      }
+      for (const input of fleet.log.slice(from)) {
+        if (input.kind === "signal") {
+          const { signal } = input;
+          const id = signalMessageId(signal, signal.collector_boot, signal.seq);
+          await bus.publish({ subject: signalSubject(signal, signal.kind), data: JSON.stringify(signal), id });
+        } else if (input.kind === "control") {
+          const subject = controlSubject("payments", CANARY, input.control.verb);
+          await bus.publish({ subject, data: JSON.stringify(input.control), id: input.control.id });
+        }
+      }
+      await settle();
+    }
+    await flagger.tick();
+    await settle();
+  };
+  const askRun = async () => {
+    const response = await fetch(`${shim.url}/api/v1/canaries/prod/payments-gateway`, {
+      headers: { authorization: `Bearer ${TOKENS.operator}` },
+    });
+    return (await response.json()) as {
+      verdict: string;
+      run: { state: string; controller_revision: string; gated: boolean; canary_active: boolean } | null;
+    };
+  };
+  const untilPhase = async (phase: Phase): Promise<void> => {
+    for (let count = 0; flagger.phase !== phase; count += 1) {
+      assert.ok(
+        count < 150,
+        `Flagger is ${flagger.phase} at weight ${flagger.weight}, not ${phase}; its last answers:\n${flagger.history.slice(-12).join("\n")}`,
+      );
+      await interval();
+    }
+  };
+  /** The evaluator, the shim and the sockets between them take their own time: intervals pass until the run is as expected. */
+  const untilRun = async (what: string, holds: (run: NonNullable<Awaited<ReturnType<typeof askRun>>["run"]>) => boolean) => {
+    for (let count = 0; ; count += 1) {
+      const { run } = await askRun();
+      if (run !== null && holds(run)) return run;
+      assert.ok(count < 20, `the run is not ${what}: ${JSON.stringify(run)}`);
+      await interval();
+    }
+  };
+  const stop = async (): Promise<void> => {
+    const closing = shim[Symbol.asyncDispose]();
+    clock.advance(5_000);
+    await closing;
+    await evaluator[Symbol.asyncDispose]();
+    await bus[Symbol.asyncDispose]();
+  };
+  const put = (pack: string): void => {
+    for (const gateway of fleet.slice("canary")) gateway.pack = pack;
+  };
+  return { flagger, fleet, interval, untilPhase, untilRun, put, stop };
+}
+
+const asked = (flagger: Flagger, start: string): string[] => flagger.history.filter((line) => line.startsWith(start));
+
+for (const metadata of [true, false]) {
+  describe(`Flagger with ${metadata ? "the revision in its metadata" : "nothing but its checksum"}`, () => {
+    it("rolls a good revision out, and the run passes", async (t) => {
+      const world = await startAll(metadata);
+      t.after(world.stop);
+      const { flagger } = world;
+      for (let count = 0; count < 6; count += 1) await world.interval();
+      world.put(NEW_PACK);
+      flagger.deploy("v2");
+      await world.untilPhase("Succeeded");
+      const run = await world.untilRun("passed", ({ state }) => state === "passed");
+      assert.equal(run.controller_revision, metadata ? "v2" : "checksum:sum-of-v2");
+      assert.equal(run.gated, true);
+      assert.deepEqual(asked(flagger, "/flagger/gate/rollback 200"), []);
+      assert.ok(asked(flagger, "/flagger/gate/confirm-promotion 200").length > 0);
+    });
+
+    it("rolls a bad revision back, and then a good one out", async (t) => {
+      const world = await startAll(metadata);
+      t.after(world.stop);
+      const { flagger, fleet } = world;
+      for (let count = 0; count < 6; count += 1) await world.interval();
+      world.put(NEW_PACK);
+      for (const gateway of fleet.slice("canary")) gateway.errors = 30;
+      flagger.deploy("v2");
+      await world.untilPhase("Failed");
+      assert.ok(asked(flagger, "/flagger/gate/rollback 200").length === 1 || flagger.failedChecks === 0);
+      assert.ok(flagger.history.every((line) => !line.startsWith("/flagger/gate/confirm-promotion 200")));
+      for (const gateway of fleet.slice("canary")) gateway.errors = 0;
+      world.put(STABLE_PACK);
+      await world.untilRun("over", ({ canary_active }) => !canary_active);
+      world.put(NEW_PACK);
+      flagger.deploy("v3");
+      await world.untilPhase("Succeeded");
+      await world.untilRun("passed", ({ state }) => state === "passed");
+    });
+
+    it("rolls out what it rolled out before: going back to an earlier revision is a rollout too", async (t) => {
+      const world = await startAll(metadata);
+      t.after(world.stop);
+      const { flagger } = world;
+      for (let count = 0; count < 6; count += 1) await world.interval();
+      for (const [revision, pack] of [
+        ["v2", NEW_PACK],
+        ["v3", "c".repeat(64)],
+        ["v2", NEW_PACK],
+      ] as const) {
+        world.put(pack);
+        flagger.deploy(revision);
+        await world.interval();
+        await world.untilPhase("Succeeded");
+        for (const gateway of world.fleet.slice("stable")) gateway.pack = pack;
+        for (let count = 0; count < 3; count += 1) await world.interval();
+        await world.untilRun("passed", ({ state }) => state === "passed");
+      }
+    });
+  });
+}

@@ -1,0 +1,202 @@
+/**
+ * P4, P5: one evaluator reads a filled log of real signals. Ours is the live path: follow, read (JSON, schema, identity), count, step
+ * (sequence, deadlines, merge into the window of an active run). The other side takes the same messages and does nothing with them:
+ * the client's own ordered consumer, with a callback, asking for as many ahead as we do; it never looks at a body.
+ * Beside them, without a broker: the same signals replayed from a recording.
+ */
+import assert from "node:assert/strict";
+import { createWriteStream } from "node:fs";
+import { join } from "node:path";
+import { finished } from "node:stream/promises";
+import { connectNats } from "@aviary/shared/bus/nats.ts";
+import { policySchema } from "@aviary/shared/contract/policy.ts";
+import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
+import { jetstream } from "@nats-io/jetstream";
+import { connect } from "@nats-io/transport-node";
+import { createSetup } from "../../services/evaluator/src/core/setup.ts";
+import { createState } from "../../services/evaluator/src/core/state.ts";
+import { step } from "../../services/evaluator/src/core/step.ts";
+import { createInputReader } from "../../services/evaluator/src/io/inputs.ts";
+import { readRecording, recordedLine } from "../../services/evaluator/src/recording/case-folder.ts";
+import { refold } from "../../services/evaluator/src/recording/refold.ts";
+import type { Benchmark } from "./benchmark.ts";
+import { openRun, startBroker } from "./broker.ts";
+import { type Contestant, middle, ROUNDS, ratioOf, startContender, takeTurns, timed } from "./rounds.ts";
+import { benchFleet, createSignalSource, FLEET } from "./signals.ts";
+import { temporaryFolder } from "./stack.ts";
+
+const SIGNALS = 120_000;
+const CANARY = { namespace: "prod", name: "payments-gateway" };
+
+interface Settings {
+  readonly url: string;
+  readonly messages: number;
+}
+
+/** Opens a run, then publishes the signals as fast as the broker stores them. Returns their mean size. */
+async function fill(url: string): Promise<number> {
+  await openRun(url, FLEET, CANARY);
+  await using bus = await connectNats({ servers: url, name: "bench-fill" });
+  const next = createSignalSource(Date.now());
+  let bytes = 0;
+  const batch: Promise<unknown>[] = [];
+  for (let sent = 0; sent < SIGNALS; sent += 1) {
+    const signal = next(Date.now());
+    bytes += signal.data.length;
+    batch.push(bus.publish(signal));
+    if (batch.length === 10_000) await Promise.all(batch.splice(0));
+  }
+  await Promise.all(batch);
+  return bytes / SIGNALS;
+}
+
+/** Writes the log to a recording, as `aviary record` does. */
+async function recordLog(url: string, path: string, messages: number): Promise<void> {
+  await using bus = await connectNats({ servers: url, name: "bench-record" });
+  const file = createWriteStream(path);
+  const done = Promise.withResolvers<void>();
+  let written = 0;
+  const follower = await bus.follow({
+    stream: "INPUTS",
+    from: { sequence: 1 },
+    onMessage: (message) => {
+      file.write(`${recordedLine(message)}\n`);
+      written += 1;
+      if (written === messages) done.resolve();
+    },
+    onEnd: done.reject,
+  });
+  await done.promise;
+  await follower.stop();
+  await finished(file.end());
+}
+
+const CANARY_NAME = `${CANARY.namespace}/${CANARY.name}`;
+const benchSetup = () =>
+  createSetup(benchFleet([CANARY_NAME]), new Map([[CANARY_NAME, policySchema.parse({ warmup: "0s" })]]), "bench");
+
+async function makeReplay({ path, messages }: { path: string; messages: number }): Promise<Contestant> {
+  const setup = benchSetup();
+  return {
+    round: () =>
+      timed(async () => {
+        const fold = refold(setup);
+        for await (const batch of readRecording(path)) for (const message of batch) fold.take(message);
+        assert.equal(fold.messages, messages);
+        assert.equal(fold.state.canaries.get(CANARY_NAME)?.run?.state, "active");
+        return messages;
+      }),
+  };
+}
+
+async function makeEvaluator({ url, messages }: Settings): Promise<Contestant> {
+  const bus = await connectNats({ servers: url, name: "bench-evaluator" });
+  const setup = benchSetup();
+  const inputs = createRegistry().counter("bench_inputs_total", "Inputs folded.", { labels: ["kind"] });
+  const series = {
+    signal: inputs.series({ kind: "signal" }),
+    control: inputs.series({ kind: "control" }),
+    unreadable: inputs.series({ kind: "unreadable" }),
+  };
+  return {
+    round: () =>
+      timed(async () => {
+        const state = createState(setup);
+        const read = createInputReader();
+        let folded = 0;
+        const done = Promise.withResolvers<void>();
+        const follower = await bus.follow({
+          stream: "INPUTS",
+          from: { sequence: 1 },
+          onMessage: (message) => {
+            const input = read(message);
+            series[input.kind as keyof typeof series].inc();
+            step(state, input);
+            folded += 1;
+            if (folded === messages) done.resolve();
+          },
+          onEnd: done.reject,
+        });
+        await done.promise;
+        await follower.stop();
+        const canary = state.canaries.get(CANARY_NAME);
+        assert.equal(canary?.run?.state, "active", "the run is not active: the merge was not measured as it is when it counts");
+        const cells = [...(canary.frame?.open.values() ?? [])].flatMap((window) => [...window.cells.values()]);
+        const requests = cells.flatMap((cell) => cell.slots).reduce((sum, slot) => sum + slot.requests, 0);
+        assert.ok(requests > messages * 5, `only ${requests} requests were merged`);
+        return folded;
+      }),
+    close: async () => bus[Symbol.asyncDispose](),
+  };
+}
+
+async function makeNoOp({ url, messages }: Settings): Promise<Contestant> {
+  const connection = await connect({ servers: url, noAsyncTraces: true });
+  const client = jetstream(connection);
+  return {
+    round: () =>
+      timed(async () => {
+        let taken = 0;
+        const done = Promise.withResolvers<void>();
+        const consumer = await client.consumers.get("INPUTS");
+        const reading = await consumer.consume({
+          max_messages: 1024,
+          threshold_messages: 512,
+          callback: () => {
+            taken += 1;
+            if (taken === messages) done.resolve();
+          },
+        });
+        await done.promise;
+        reading.stop();
+        await consumer.delete();
+        return taken;
+      }),
+    close: () => connection.close(),
+  };
+}
+
+export const benchmark: Benchmark = {
+  contestants: { aviary: makeEvaluator, "no-op": makeNoOp, replay: makeReplay },
+  async run(cleanup) {
+    const broker = await startBroker(cleanup);
+    const bytes = await fill(broker.url);
+    const settings: Settings = { url: broker.url, messages: SIGNALS + 2 };
+    const aviary = cleanup.adopt(await startContender("evaluator", "aviary", settings), (contender) => contender.close());
+    const noOp = cleanup.adopt(await startContender("evaluator", "no-op", settings), (contender) => contender.close());
+    const path = join(temporaryFolder(cleanup), "input.jsonl");
+    await recordLog(broker.url, path, settings.messages);
+    const replay = cleanup.adopt(
+      await startContender("evaluator", "replay", { path, messages: settings.messages }),
+      (contender) => contender.close(),
+    );
+    const [ours = [], theirs = [], replayed = []] = await takeTurns([aviary, noOp, replay]);
+    const perSecond = middle(ours, "perSecond");
+    return {
+      measurements: [
+        {
+          id: "P4",
+          ratio: ratioOf(theirs, ours, "cpuUs"),
+          ours: middle(ours, "cpuUs"),
+          denominator: middle(theirs, "cpuUs"),
+          unit: "us",
+          rounds: ROUNDS,
+        },
+        {
+          id: "P5",
+          ratio: ratioOf(ours, theirs, "perSecond"),
+          ours: perSecond,
+          denominator: middle(theirs, "perSecond"),
+          unit: "/s",
+          rounds: ROUNDS,
+          bounds: [{ what: "signals folded", value: perSecond, unit: "/s", atLeast: 100_000 }],
+        },
+      ],
+      notes: [
+        `${broker.version}, file storage; ${SIGNALS} signals of ${Math.round(bytes)} bytes from 6 gateways, 80 % http, in one active run`,
+        `replayed from a recording: ${Math.round(middle(replayed, "perSecond")).toLocaleString("en-US")} signals a second`,
+        "compared with: the client's ordered consumer, consume({ callback }), 1024 ahead, bodies untouched",
+      ],
+    };
+  },
+};

@@ -1,0 +1,133 @@
+/** A cell: one scenario, simulated many times, and how the runs ended. Cells are plain data: their text is their seed. */
+import { LAMBDA } from "../../services/evaluator/src/core/judge/rule.ts";
+import type { Evidence } from "../../services/evaluator/src/core/judge/scan.ts";
+import type { JudgedWindows, JudgeName, OtherJudge } from "./judged-windows.ts";
+import type { LatencyCell } from "./latency-run.ts";
+import { latencyRun } from "./latency-run.ts";
+import { mannWhitneyWatcher } from "./mann-whitney.ts";
+import type { Watcher } from "./other-rules.ts";
+import { literalWatcher, thresholdWatcher } from "./other-rules.ts";
+import { type Random, seeded, seedOf } from "./random.ts";
+import type { Scenario } from "./scenario.ts";
+import { WINDOWS } from "./scenario.ts";
+import { simulateRun } from "./traffic.ts";
+import { errorRun, noiseOf } from "./two-key.ts";
+
+export const DEFAULT_CEILING = 0.005;
+
+export interface RateCell {
+  readonly kind: "rates";
+  readonly scenario: Scenario;
+  /** Judges that see the same runs beside the two-key rule. */
+  readonly others?: readonly OtherJudge[];
+  readonly ceiling?: number;
+  readonly evidence?: keyof typeof LAMBDA;
+  /** Also ask in every window whether the run could be promoted; costs time. */
+  readonly promotion?: boolean;
+}
+
+export type Cell = RateCell | LatencyCell;
+
+/** Sums over runs; results of parts of a cell can be added. */
+export interface CellResult {
+  runs: number;
+  /** How many runs each judge failed first in window 1, 2, ... */
+  readonly failed: Partial<Record<JudgeName, number[]>>;
+  /** Windows up to the two-key rule's fail, and those among them that were suspicious. */
+  windows: number;
+  suspicious: number;
+  /** Runs that could be promoted in their last window, and those that could in any window. */
+  promotedLast: number;
+  promotedEver: number;
+}
+
+/** Simulates the runs `from` to `to - 1` of a cell. Every run has a seed of its own. */
+export function simulate(cell: Cell, from: number, to: number): CellResult {
+  const result: CellResult = { runs: to - from, failed: {}, windows: 0, suspicious: 0, promotedLast: 0, promotedEver: 0 };
+  const seed = seedOf(JSON.stringify(cell));
+  const windows = cell.scenario.windows ?? WINDOWS;
+  for (let number = from; number < to; number++) {
+    const random = seeded(seed, number);
+    const run = cell.kind === "latency" ? latencyRun(cell, random) : rateRun(cell, random);
+    let left = run.judges;
+    let failed = false;
+    let promoted = false;
+    for (let t = 0; t < windows && left > 0; t++) {
+      for (const judge of run.next()) {
+        left--;
+        failed ||= judge === "two-key";
+        result.failed[judge] ??= new Array<number>(windows).fill(0);
+        result.failed[judge][t]!++;
+      }
+      if (failed) continue;
+      result.windows++;
+      if (run.said.suspicious) result.suspicious++;
+      promoted ||= run.said.promote;
+    }
+    if (promoted) result.promotedEver++;
+    if (!failed && run.said.promote) result.promotedLast++;
+  }
+  return result;
+}
+
+export function added(p: CellResult, q: CellResult): CellResult {
+  const failed: CellResult["failed"] = { ...p.failed };
+  for (const [name, counts] of Object.entries(q.failed) as [JudgeName, number[]][]) {
+    failed[name] = counts.map((count, t) => count + (p.failed[name]?.[t] ?? 0));
+  }
+  return {
+    runs: p.runs + q.runs,
+    failed,
+    windows: p.windows + q.windows,
+    suspicious: p.suspicious + q.suspicious,
+    promotedLast: p.promotedLast + q.promotedLast,
+    promotedEver: p.promotedEver + q.promotedEver,
+  };
+}
+
+/** Share of runs that a judge had failed by the end of window `by`, counted from 1; of the whole run when absent. */
+export function failedShare(result: CellResult, judge: JudgeName = "two-key", by?: number): number {
+  const counts = result.failed[judge] ?? [];
+  return counts.slice(0, by).reduce((sum, count) => sum + count, 0) / result.runs;
+}
+
+function rateRun(cell: RateCell, random: Random): JudgedWindows {
+  const { scenario, ceiling = DEFAULT_CEILING } = cell;
+  const { reference, next } = simulateRun(scenario, random);
+  const noise = noiseOf(scenario.knows, reference, ceiling);
+  const ours = errorRun(ceiling, noise, scenario.azs?.rates.length ?? 1, LAMBDA[cell.evidence ?? "normal"]);
+  const watching = new Map<OtherJudge, Watcher>(cell.others?.map((name) => [name, watcherOf(name, ceiling)]));
+  const said = { suspicious: false, promote: false };
+  let failed = false;
+  return {
+    said,
+    judges: watching.size + 1,
+    next() {
+      const window = next();
+      const fails: JudgeName[] = [];
+      if (!failed) {
+        const { kind } = ours.see(window);
+        failed = kind === "fail";
+        said.suspicious = kind === "suspicious";
+        said.promote = cell.promotion === true && kind === "clear" && mayPromote(ours.evidence());
+        if (failed) fails.push("two-key");
+      }
+      for (const [name, watcher] of watching) {
+        if (!watcher.see(window)) continue;
+        watching.delete(name);
+        fails.push(name);
+      }
+      return fails;
+    },
+  };
+}
+
+function mayPromote({ step, promote, worse }: Evidence): boolean {
+  return step && promote && !worse;
+}
+
+function watcherOf(name: OtherJudge, ceiling: number): Watcher {
+  if (name === "literal") return literalWatcher(ceiling);
+  if (name === "mann-whitney") return mannWhitneyWatcher();
+  return thresholdWatcher(ceiling, name === "flagger" ? 1 : 3);
+}

@@ -1,0 +1,208 @@
+/** The p99 regression of a simulated run: histograms of canary and stable, judged by the judge's own code at the level of counts. */
+import { defaultPolicy, SLOTS } from "@aviary/shared/contract/policy.ts";
+import { DEFAULT_SCALE } from "@aviary/shared/histogram.ts";
+import type { Threshold } from "../../services/evaluator/src/core/judge/baseline.ts";
+import { thresholdOf } from "../../services/evaluator/src/core/judge/baseline.ts";
+import type { Counts } from "../../services/evaluator/src/core/judge/counts.ts";
+import { NOTHING } from "../../services/evaluator/src/core/judge/counts.ts";
+import type { Tail } from "../../services/evaluator/src/core/judge/latency.ts";
+import { aboveIn, bucketMs, firstAbove, p99Index } from "../../services/evaluator/src/core/judge/latency.ts";
+import type { LiteralCounts } from "../../services/evaluator/src/core/judge/literal.ts";
+import { literalRule, NO_COUNTS } from "../../services/evaluator/src/core/judge/literal.ts";
+import type { Noise } from "../../services/evaluator/src/core/judge/noise.ts";
+import { learnNoise } from "../../services/evaluator/src/core/judge/noise.ts";
+import { LONGEST, SLOW_FLOOR, SLOW_SHARE } from "../../services/evaluator/src/core/judge/rule.ts";
+import type { JudgedWindows, JudgeName } from "./judged-windows.ts";
+import type { Law, Slowdown } from "./latency-laws.ts";
+import { drawSlow, tableOf } from "./latency-laws.ts";
+import type { Random } from "./random.ts";
+import { gamma } from "./random.ts";
+import type { Kind } from "./two-key.ts";
+import { viewRun } from "./two-key.ts";
+
+export interface LatencyCell {
+  readonly kind: "latency";
+  readonly scenario: LatencyScenario;
+}
+
+export interface LatencyScenario {
+  readonly law: Law;
+  /** Requests a window on the canary, and how many times that on stable. */
+  readonly n: number;
+  readonly times: number;
+  readonly windows?: number;
+  /** The share of slow requests differs between windows by as much as this intra-class correlation, on both slices. */
+  readonly rho?: number;
+  /** What is wrong with the canary. */
+  readonly canary?: Slowdown;
+  /** For so many windows in a row both slices are slower. */
+  readonly incident?: Slowdown & { readonly windows: number };
+  /** Windows of stable before the run. */
+  readonly reference: number;
+}
+
+/** One window of histograms: requests in buckets from the law's cut on; those below are the rest. */
+export interface LatencyWindow {
+  readonly canary: SlowCounts;
+  readonly stable: SlowCounts;
+}
+
+export interface SlowCounts {
+  readonly n: number;
+  readonly cut: number;
+  readonly counts: number[];
+}
+
+const HOUR = 12;
+const POLICY = defaultPolicy();
+const RATIO = POLICY.thresholds.maxP99RegressionRatio;
+/** Share of requests above the threshold, for which `rho` is meant. */
+const TYPICAL = 0.005;
+
+export interface SimulatedLatencies {
+  readonly reference: readonly SlowCounts[];
+  next(): LatencyWindow;
+}
+
+export function simulateLatencies(scenario: LatencyScenario, random: Random): SimulatedLatencies {
+  const { law, n, times, rho = 0, canary, incident, windows = HOUR } = scenario;
+  const healthy = tableOf(law);
+  const spread = rho / TYPICAL;
+  const slice = (requests: number, table: typeof healthy): SlowCounts => {
+    const more = spread > 0 ? gamma(random, 1 / spread) * spread : 1;
+    return { n: requests, cut: table.cut, counts: drawSlow(random, table, requests, more) };
+  };
+  const reference = Array.from({ length: scenario.reference }, () => slice(times * n, healthy));
+  const incidentAt = incident === undefined ? windows : Math.floor(random() * (windows - incident.windows + 1));
+  let t = 0;
+  return {
+    reference,
+    next() {
+      const shared = incident !== undefined && t >= incidentAt && t < incidentAt + incident.windows;
+      t++;
+      return {
+        canary: slice(n, tableOf(law, shared ? incident : canary)),
+        stable: slice(times * n, shared ? tableOf(law, incident) : healthy),
+      };
+    },
+  };
+}
+
+/** In which slots the requests from bucket `from` on fall: `x` of them, slot by slot. */
+export type SlotsOf = (window: SlowCounts, from: number, x: number) => readonly number[];
+
+/** What the rules say of one window. */
+export interface RegressionRun {
+  see(window: LatencyWindow): { readonly kind: Kind; readonly luck: number | null; readonly literalFails: boolean };
+}
+
+export function regressionRun(reference: readonly SlowCounts[], slotsOf: SlotsOf): RegressionRun {
+  const noise = referenceNoise(reference, slotsOf);
+  const view = viewRun("regression", SLOW_SHARE, noise);
+  const last: SlowCounts[] = [];
+  const before = reference.length === 0 ? null : thresholdFrom(reference.slice(-LONGEST));
+  let literal: LiteralCounts = NO_COUNTS;
+  return {
+    see({ canary, stable }) {
+      last.push(stable);
+      if (last.length > LONGEST) last.shift();
+      const own = thresholdFrom(last);
+      const threshold = before !== null && before.windows > own.windows ? before : own;
+      const from = firstAbove(threshold.limitMs, DEFAULT_SCALE);
+      const x = above(canary, from);
+      const e = (canary.n / stable.n) * above(stable, from);
+      const counts: Counts = {
+        ...slotted(canary.n, slotsOf(canary, from, x)),
+        mu: Math.max(SLOW_FLOOR, threshold.above / threshold.timed) * canary.n,
+        e,
+        v: (canary.n / stable.n) * e,
+        xe: x,
+        ne: canary.n,
+      };
+      const known = (noise.phi + (noise.rho * threshold.timed) / threshold.windows) / (threshold.above + 1);
+      const { kind, luck } = view.see(counts, known);
+      const figures = { canary: figuresOf(canary), stable: figuresOf(stable) };
+      const { counts: over, outcomes } = literalRule(figures, true, literal, POLICY);
+      literal = over;
+      return { kind, luck, literalFails: outcomes.regression === "fail" };
+    },
+  };
+}
+
+export function latencyRun({ scenario }: LatencyCell, random: Random): JudgedWindows {
+  const { reference, next } = simulateLatencies(scenario, random);
+  const run = regressionRun(reference, ({ n }, _from, x) => spread(random, x, n));
+  const said = { suspicious: false, promote: false };
+  const waiting = new Set<JudgeName>(["two-key", "literal"]);
+  return {
+    said,
+    judges: waiting.size,
+    next() {
+      const { kind, literalFails } = run.see(next());
+      said.suspicious = kind === "suspicious";
+      const fails: JudgeName[] = [];
+      if (kind === "fail" && waiting.delete("two-key")) fails.push("two-key");
+      if (literalFails && waiting.delete("literal")) fails.push("literal");
+      return fails;
+    },
+  };
+}
+
+/** Learned against the threshold of the newest 12 windows, as before a run. */
+function referenceNoise(reference: readonly SlowCounts[], slotsOf: SlotsOf): Noise {
+  if (reference.length === 0) return learnNoise([], SLOW_SHARE);
+  const from = firstAbove(thresholdFrom(reference.slice(-LONGEST)).limitMs, DEFAULT_SCALE);
+  return learnNoise(
+    reference.map((window) => ({ ...NOTHING, ...slotted(window.n, slotsOf(window, from, above(window, from))) })),
+    SLOW_SHARE,
+  );
+}
+
+function thresholdFrom(windows: readonly SlowCounts[]): Threshold {
+  const { cut } = windows[0]!;
+  const counts = new Array<number>(Math.max(...windows.map((window) => window.counts.length))).fill(0);
+  let n = 0;
+  for (const window of windows) {
+    n += window.n;
+    for (let k = 0; k < window.counts.length; k++) counts[k]! += window.counts[k]!;
+  }
+  const tail = tailOf({ n, cut, counts });
+  const { scale, low, high } = tail;
+  return thresholdOf({ scale, low, high, byAz: new Map([["", tail]]), windows: [] }, [""], RATIO, windows.length)!;
+}
+
+function tailOf({ n, cut, counts }: SlowCounts): Tail {
+  const above = [...counts];
+  for (let k = above.length - 2; k >= 0; k--) above[k]! += above[k + 1]!;
+  return { scale: DEFAULT_SCALE, low: cut, high: cut + counts.length, total: n, above };
+}
+
+function above(window: SlowCounts, from: number): number {
+  return aboveIn(tailOf(window), from);
+}
+
+function figuresOf(window: SlowCounts) {
+  return { requests: window.n, errors: 0, p99Ms: bucketMs(p99Index([tailOf(window)])!, DEFAULT_SCALE) };
+}
+
+/** Into which slots `x` of `n` requests fall that come evenly. */
+function spread(random: Random, x: number, n: number): number[] {
+  const slots = new Array<number>(SLOTS).fill(0);
+  const room = n / SLOTS;
+  for (let left = x; left > 0; ) {
+    const slot = Math.floor(random() * SLOTS);
+    if (slots[slot]! >= room || random() * room < slots[slot]!) continue;
+    slots[slot]!++;
+    left--;
+  }
+  return slots;
+}
+
+function slotted(n: number, slots: readonly number[]): Pick<Counts, "n" | "x" | "s2" | "q2"> {
+  let [x, s2] = [0, 0];
+  for (const slot of slots) {
+    x += slot;
+    s2 += slot * slot;
+  }
+  return { n, x, s2, q2: (n * n) / SLOTS };
+}

@@ -1,0 +1,134 @@
+/** T11 and T12: every key is missed when it is gone; cost, size, and numbers at the edge of what counts can be. */
+import type { Counts } from "../../services/evaluator/src/core/judge/counts.ts";
+import { EMPTY, NOTHING } from "../../services/evaluator/src/core/judge/counts.ts";
+import { defaultNoise } from "../../services/evaluator/src/core/judge/noise.ts";
+import { LONGEST } from "../../services/evaluator/src/core/judge/rule.ts";
+import type { Cell } from "./cell.ts";
+import { failedShare } from "./cell.ts";
+import type { Mutation } from "./mutations.ts";
+import { MUTATIONS } from "./mutations.ts";
+import { startPool } from "./pool.ts";
+import type { Random } from "./random.ts";
+import { seeded } from "./random.ts";
+import { CHECKS, type Check } from "./targets.ts";
+import { viewRun } from "./two-key.ts";
+
+/** The cell in which the loss of a key shows, and the target that it belongs to. */
+const CAUGHT_BY: Readonly<Record<Mutation, readonly [target: string, cell: string]>> = {
+  "rate key": ["T6", "n=200000"],
+  "luck key": ["T1", "n=300"],
+  "steady key": ["T7", "n=1000"],
+  "environment key": ["T8", "5 % for 3, n=100"],
+  rho: ["T2", "n=5000"],
+  phi: ["T4", "bursts of 5, n=1000"],
+};
+
+export interface Caught {
+  readonly mutation: Mutation;
+  readonly target: string;
+  readonly cell: string;
+  /** Share of runs that fail without the key, and the share that the target allows. */
+  readonly value: number;
+  readonly bound: number;
+}
+
+/** Simulates the judge without each of its keys; the target named must be missed. */
+export async function withoutEachKey(runs: number, threads: number): Promise<Caught[]> {
+  const caught: Caught[] = [];
+  for (const mutation of MUTATIONS) {
+    const [target, name] = CAUGHT_BY[mutation];
+    const check = CHECKS.find((one): one is Check & { bound: { atMost: number } } => {
+      return one.target === target && "atMost" in one.bound && one.cells[name] !== undefined;
+    });
+    if (check === undefined) throw new Error(`${target} has no cell ${name} with an upper bound`);
+    await using pool = startPool(mutation, threads);
+    const result = await pool.run(check.cells[name] as Cell, runs);
+    caught.push({ mutation, target, cell: name, value: failedShare(result), bound: check.bound.atMost });
+  }
+  return caught;
+}
+
+const EDGES = [0, 1, 2, 2 ** 31 - 1, 2 ** 31] as const;
+
+function anyCount(random: Random, most: number): number {
+  const u = random();
+  if (u < 0.3) return Math.min(most, EDGES[Math.floor(random() * EDGES.length)]!);
+  return Math.floor(most * random() ** 8);
+}
+
+function anyCounts(random: Random): Counts {
+  let [n, x, s2, q2] = [0, 0, 0, 0];
+  for (let slot = 0; slot < 5; slot++) {
+    const slotN = anyCount(random, 2 ** 31);
+    const slotX = anyCount(random, slotN);
+    n += slotN;
+    x += slotX;
+    s2 += slotX * slotX;
+    q2 += slotN * slotN;
+  }
+  if (n === 0) return NOTHING;
+  const stableN = anyCount(random, 2 ** 31);
+  const stable = stableN === 0 ? { e: 0, v: 0, xe: 0, ne: 0 } : expected(n, x, stableN, anyCount(random, stableN));
+  const slotted = random() < 0.8;
+  return { n, x, s2: slotted ? s2 : x * x, q2: slotted ? q2 : n * n, mu: 0.003 * n, ...stable };
+}
+
+function expected(n: number, x: number, stableN: number, stableX: number): Pick<Counts, "e" | "v" | "xe" | "ne"> {
+  const share = n / stableN;
+  return { e: share * stableX, v: share * share * stableX, xe: x, ne: n };
+}
+
+/** Judges so many windows of counts from 0 to 2^31. @returns what came out that is no probability. @throws what the judge throws */
+export function edgeNumbers(windows: number): string[] {
+  const wrong: string[] = [];
+  const random = seeded(12);
+  let view = viewRun("errors", 0.005, defaultNoise(0.005));
+  for (let k = 0; k < windows; k++) {
+    if (random() < 0.08) {
+      const noise = { rho: random() < 0.5 ? 1e-6 : 0.05 * random(), phi: random() < 0.5 ? 1 : 1 + 100 * random() };
+      view = viewRun("errors", random() < 0.5 ? 0.005 : random(), noise);
+    }
+    const counts = anyCounts(random);
+    const { luck, decided } = view.see(counts);
+    view.evidence();
+    if (luck !== null && !(luck >= 0 && luck <= 1)) wrong.push(`luck ${luck} after ${JSON.stringify(counts)}`);
+    if (decided !== null && !(decided.bursts >= 1)) wrong.push(`bursts ${decided.bursts} after ${JSON.stringify(counts)}`);
+  }
+  return wrong;
+}
+
+/** Numbers that the rule keeps of a run besides the windows, and the windows. */
+export const STATE = { windows: LONGEST, numbers: Object.keys(EMPTY).length } as const;
+
+/** Processor time of one window and metric, microseconds: healthy traffic, and a rate above the ceiling, where every stretch is tried. */
+export function costOfWindow(): { readonly healthy: number; readonly worst: number } {
+  const cost = (x: number): number => {
+    const counts: Counts = {
+      ...NOTHING,
+      n: 1_000,
+      x,
+      s2: (x * x) / 5,
+      q2: 1_000 ** 2 / 5,
+      mu: 3,
+      e: 2,
+      v: 0.25,
+      xe: x,
+      ne: 1_000,
+    };
+    const times: number[] = [];
+    for (let round = 0; round < 20; round++) {
+      const before = process.cpuUsage();
+      for (let run = 0; run < 40; run++) {
+        const view = viewRun("errors", 0.005, defaultNoise(0.005));
+        for (let t = 0; t < 24; t++) {
+          view.see(counts);
+          view.evidence();
+        }
+      }
+      const { user, system } = process.cpuUsage(before);
+      times.push((user + system) / (40 * 24));
+    }
+    return times.sort((p, q) => p - q)[times.length >> 1]!;
+  };
+  return { healthy: cost(3), worst: cost(6) };
+}

@@ -1,0 +1,193 @@
+/** The simulation itself: what it draws has the moments that it should have, and other rules decide as their tools do. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { added, failedShare, simulate } from "../cell.ts";
+import type { Law } from "../latency-laws.ts";
+import { drawSlow, tableOf } from "../latency-laws.ts";
+import { mannWhitneyWatcher, score } from "../mann-whitney.ts";
+import { literalWatcher, thresholdWatcher } from "../other-rules.ts";
+import { betaRate, binomial, gamma, geometric, seeded } from "../random.ts";
+import type { Scenario } from "../scenario.ts";
+import { rates, STABLE } from "../targets.ts";
+import type { SimulatedWindow } from "../traffic.ts";
+import { simulateRun } from "../traffic.ts";
+
+const DRAWS = 40_000;
+
+/** Mean and variance, each within so many standard errors of what is meant. */
+function moments(draw: () => number, mean: number, variance: number, tolerance = 4): void {
+  let [sum, squares] = [0, 0];
+  for (let k = 0; k < DRAWS; k++) {
+    const value = draw();
+    sum += value;
+    squares += value * value;
+  }
+  const error = Math.sqrt(variance / DRAWS);
+  assert.ok(Math.abs(sum / DRAWS - mean) <= tolerance * error, `mean ${sum / DRAWS}, expected ${mean}`);
+  const spread = squares / DRAWS - (sum / DRAWS) ** 2;
+  assert.ok(Math.abs(spread / variance - 1) <= 0.12, `variance ${spread}, expected ${variance}`);
+}
+
+describe("random numbers", () => {
+  it("binomial counts, few and many", () => {
+    for (const [n, p] of [
+      [50, 0.003],
+      [300, 0.4],
+      [5_000, 0.003],
+      [36_000, 0.01],
+      [20, 0.9],
+    ] as const) {
+      const random = seeded(1, n);
+      moments(() => binomial(random, n, p), n * p, n * p * (1 - p));
+    }
+    const random = seeded(2);
+    assert.deepEqual([binomial(random, 0, 0.5), binomial(random, 9, 0), binomial(random, 9, 1)], [0, 0, 9]);
+  });
+
+  it("gamma, beta and geometric", () => {
+    const random = seeded(3);
+    moments(() => gamma(random, 3), 3, 3);
+    moments(() => gamma(random, 0.4), 0.4, 0.4);
+    moments(() => betaRate(random, 0.003, 0.001), 0.003, 0.003 * 0.997 * 0.001);
+    moments(() => geometric(random, 3), 3, 6);
+  });
+
+  it("the same seed gives the same numbers, another one others", () => {
+    const first = (...seeds: [number, number]) => Array.from({ length: 4 }, seeded(...seeds));
+    assert.deepEqual(first(1, 2), first(1, 2));
+    assert.notDeepEqual(first(1, 2), first(1, 3));
+  });
+});
+
+describe("traffic", () => {
+  const totals = (scenario: Scenario) => {
+    const run = simulateRun(scenario, seeded(5));
+    return Array.from({ length: 12 }, () => {
+      const [{ canary, stable }] = run.next() as [SimulatedWindow[number]];
+      return [canary.n, stable.n].map((n) => n.reduce((sum, one) => sum + one, 0));
+    });
+  };
+
+  it("has the sizes that it should", () => {
+    assert.deepEqual(totals({ traffic: { kind: "steady", n: 52 }, rate: [0], stable: STABLE, knows: "nothing" })[3], [52, 468]);
+    const ramp = totals({ traffic: { kind: "ramp", n: 1_000 }, rate: [0], stable: STABLE, knows: "nothing" });
+    assert.deepEqual(
+      [ramp[0], ramp[1], ramp[11]],
+      [
+        [50, 950],
+        [50, 950],
+        [800, 200],
+      ],
+    );
+    const daily = totals({ traffic: { kind: "daily", n: 100 }, rate: [0], knows: "nothing" }).map(([canary]) => canary!);
+    assert.ok(Math.min(...daily) >= 100 && Math.max(...daily) <= 600 && Math.max(...daily) > 500, String(daily));
+  });
+
+  it("a spike strikes one window, an incident both slices", () => {
+    const run = (scenario: Scenario) => {
+      const { next } = simulateRun(scenario, seeded(6));
+      return Array.from({ length: 12 }, () => next()[0]!);
+    };
+    const sum = (values: readonly number[]) => values.reduce((total, one) => total + one, 0);
+    const spiked = run({ traffic: { kind: "steady", n: 300 }, rate: [0], spike: { rate: 1, seconds: 40 }, knows: "nothing" });
+    const struck = spiked.filter(({ canary }) => sum(canary.x) > 0);
+    assert.equal(struck.length, 1);
+    assert.ok(Math.abs(sum(struck[0]!.canary.x) - 40) <= 1);
+    const shared = run({
+      traffic: { kind: "steady", n: 300 },
+      rate: [0],
+      stable: { times: 9, rate: 0 },
+      incident: { rate: 0.5, windows: 2, unequal: 0.2 },
+      knows: "nothing",
+    });
+    const bad = shared.filter(({ canary, stable }) => sum(canary.x) > 90 && sum(stable.x) > 1_000);
+    assert.equal(bad.length, 2);
+  });
+
+  it("failures in bursts are as many, and lie together", () => {
+    const scenario: Scenario = {
+      traffic: { kind: "steady", n: 1_000 },
+      rate: [0.01],
+      burst: { size: 5, seconds: 0 },
+      knows: "nothing",
+    };
+    let [failures, squares] = [0, 0];
+    for (let run = 0; run < 400; run++) {
+      const { canary } = simulateRun(scenario, seeded(7, run)).next()[0]!;
+      for (const x of canary.x) {
+        failures += x;
+        squares += x * x;
+      }
+    }
+    const mean = failures / 2_000;
+    assert.ok(Math.abs(mean - 2) < 0.4, `${mean} a slot`);
+    assert.ok((squares / 2_000 - mean ** 2) / mean > 6, "single failures would have a ratio of 1, fives one of 9");
+  });
+});
+
+describe("latencies", () => {
+  it("tables have the law's tail, however they are drawn", () => {
+    const law: Law = { kind: "pareto", alpha: 1.5 };
+    const table = tableOf(law);
+    assert.ok(Math.abs(table.mass - 0.05) < 0.003, `${table.mass}`);
+    for (const n of [1_000, 1_000_000]) {
+      const counts = drawSlow(seeded(8), table, n, 1);
+      const slow = counts.reduce((sum, times) => sum + times, 0);
+      assert.ok(Math.abs(slow / (n * table.mass) - 1) < 0.4, `${slow} of ${n}`);
+      // Half of what is above the cut lies above 2^(1/1.5) x the cut: 42.7 buckets of 64 an octave.
+      const upper = counts.slice(43).reduce((sum, times) => sum + times, 0) / slow;
+      assert.ok(Math.abs(upper - 0.5) < (n > 1_000 ? 0.02 : 0.25), `${upper} above`);
+    }
+    assert.ok(tableOf(law, { factor: 1.3, share: 1 }).mass > table.mass * 1.4);
+  });
+});
+
+const window = (n: number, x: number, stableX = 0): SimulatedWindow => [
+  {
+    canary: { n: [n, n, n, n, n], x: [x, x, x, x, x] },
+    stable: { n: [n, n, n, n, n], x: [stableX, stableX, stableX, stableX, stableX] },
+  },
+];
+
+describe("other rules", () => {
+  it("count failed windows, in a row or not", () => {
+    const bad = window(100, 1);
+    const good = window(100, 0);
+    const failsIn = (watcher: { see(w: SimulatedWindow): boolean }, windows: readonly SimulatedWindow[]) =>
+      windows.findIndex((one) => watcher.see(one)) + 1;
+    const turns = [bad, good, bad, bad, bad, bad];
+    assert.equal(failsIn(literalWatcher(0.005), turns), 4);
+    assert.equal(failsIn(thresholdWatcher(0.005, 1), turns), 3);
+    assert.equal(failsIn(thresholdWatcher(0.005, 3), turns), 5 + 0);
+    assert.equal(failsIn(thresholdWatcher(0.005, 1), [good, bad, good, good]), 0);
+  });
+
+  it("Mann-Whitney: standard scores by hand, ties and all", () => {
+    // Ranks 4, 5, 6 of 1 to 6: U = 9, mean 4.5, variance 5.25.
+    assert.ok(Math.abs(score([4, 5, 6], [1, 2, 3], 0) - 4 / Math.sqrt(5.25)) < 1e-12);
+    // Ranks 2.5, 5, 5 against 1, 2.5, 5: U = 6.5; ties of 2 and 3 take 30 / 30 off the 7.
+    assert.ok(Math.abs(score([2, 3, 3], [1, 2, 3], 0) - 1.5 / Math.sqrt((9 / 12) * 6)) < 1e-12);
+    assert.equal(score([1, 1], [1, 1], 0), 0);
+    assert.equal(score([], [1], 0), 0);
+  });
+
+  it("Mann-Whitney finds a clear difference in two windows, and none between equals", () => {
+    const fault = mannWhitneyWatcher();
+    assert.deepEqual([fault.see(window(1_000, 20, 3)), fault.see(window(1_000, 21, 3))], [true, true]);
+    const equal = mannWhitneyWatcher();
+    assert.deepEqual([equal.see(window(1_000, 3, 3)), equal.see(window(1_000, 4, 4))], [false, false]);
+  });
+});
+
+describe("cells", () => {
+  it("parts add up to the whole", () => {
+    const cell = rates(
+      { traffic: { kind: "steady", n: 50 }, rate: [0.02], knows: "nothing" },
+      { others: ["literal"], promotion: true },
+    );
+    const whole = simulate(cell, 0, 60);
+    assert.deepEqual(added(simulate(cell, 0, 25), simulate(cell, 25, 60)), whole);
+    assert.ok(failedShare(whole) > 0.8 && failedShare(whole, "two-key", 2) < failedShare(whole));
+    assert.equal(failedShare(whole, "argo"), 0);
+  });
+});

@@ -1,0 +1,132 @@
+/**
+ * The two-key rule at the level of counts: the judge's own code (`learnNoise`, `withWindow`, `scan`, `evidenceOf`), without closed windows,
+ * histograms and sentences around it. That it says what `judge` says is a test.
+ */
+import type { Counts, Stretch } from "../../services/evaluator/src/core/judge/counts.ts";
+import { EMPTY, NOTHING, withWindow } from "../../services/evaluator/src/core/judge/counts.ts";
+import type { Noise } from "../../services/evaluator/src/core/judge/noise.ts";
+import { defaultNoise, learnNoise } from "../../services/evaluator/src/core/judge/noise.ts";
+import type { Metric } from "../../services/evaluator/src/core/judge/rule.ts";
+import { HEALTHY, LONGEST } from "../../services/evaluator/src/core/judge/rule.ts";
+import type { Evidence, Finding, Rule } from "../../services/evaluator/src/core/judge/scan.ts";
+import { evidenceOf, scan } from "../../services/evaluator/src/core/judge/scan.ts";
+import type { Knowledge } from "./scenario.ts";
+import type { AzCounts, SimulatedWindow, SliceCounts } from "./traffic.ts";
+
+/** One view of a run: the whole canary, or one of its AZs. */
+export interface ViewRun {
+  /** Takes the next window in and judges it. @param baseline in a regression, how well stable is known; else 0. */
+  see(counts: Counts, baseline?: number): Finding;
+  evidence(): Evidence;
+}
+
+/** @param share 1, or one over the number of AZs in the view of one AZ. */
+export function viewRun(metric: Metric, ceiling: number, noise: Noise, lambda = 1, share = 1): ViewRun {
+  let recent: readonly Counts[] = [];
+  let run: Stretch = EMPTY;
+  let t = 0;
+  const rule: { -readonly [key in keyof Rule]: Rule[key] } = {
+    metric,
+    ceiling,
+    lambda: lambda * share,
+    suspicion: share,
+    noise,
+    baseline: 0,
+  };
+  return {
+    see(counts, baseline = 0) {
+      recent = recent.length < LONGEST ? [...recent, counts] : [...recent.slice(1), counts];
+      run = withWindow(run, counts, ceiling);
+      rule.baseline = baseline;
+      t++;
+      return scan({ recent, run }, t, rule);
+    },
+    evidence: () => evidenceOf({ recent, run }, rule),
+  };
+}
+
+export type Kind = Finding["kind"];
+
+/** What the rule says of one window: of the whole canary and of its AZs the worst. */
+export interface Said {
+  readonly kind: Kind;
+  readonly luck: number | null;
+}
+
+const RANK: Readonly<Record<Kind, number>> = { fail: 3, environment: 2, suspicious: 1, clear: 0 };
+
+/** The 5xx rate of a whole run. */
+export interface ErrorRun {
+  see(window: SimulatedWindow): Said;
+  evidence(): Evidence;
+}
+
+export function errorRun(ceiling: number, noise: Noise, azs: number, lambda = 1): ErrorRun {
+  const whole = viewRun("errors", ceiling, noise, lambda);
+  const apart = azs > 1 ? Array.from({ length: azs }, () => viewRun("errors", ceiling, noise, lambda, 1 / azs)) : [];
+  return {
+    see(window) {
+      const findings = [
+        whole.see(errorCounts(window, ceiling)),
+        ...apart.map((view, k) => view.see(errorCounts([window[k]!], ceiling))),
+      ];
+      const { kind } = findings.reduce((p, q) => (RANK[q.kind] > RANK[p.kind] ? q : p));
+      const lucks = findings.flatMap(({ luck }) => luck ?? []);
+      return { kind, luck: lucks.length > 0 ? Math.min(...lucks) : null };
+    },
+    evidence: () => whole.evidence(),
+  };
+}
+
+/** The counts of these AZs, each compared with the stable slice beside it. */
+export function errorCounts(azs: readonly AzCounts[], ceiling: number): Counts {
+  let [n, x, s2, q2, e, v, xe, ne] = [0, 0, 0, 0, 0, 0, 0, 0];
+  const [{ canary: first }] = azs as readonly [AzCounts];
+  for (let k = 0; k < first.n.length; k++) {
+    let slotN = 0;
+    let slotX = 0;
+    for (const { canary } of azs) {
+      slotN += canary.n[k]!;
+      slotX += canary.x[k]!;
+    }
+    n += slotN;
+    x += slotX;
+    s2 += slotX * slotX;
+    q2 += slotN * slotN;
+  }
+  if (n === 0) return NOTHING;
+  for (const { canary, stable } of azs) {
+    const stableN = sum(stable.n);
+    const own = sum(canary.n);
+    if (stableN === 0 || own === 0) continue;
+    const share = own / stableN;
+    const stableX = sum(stable.x);
+    e += share * stableX;
+    v += share * share * stableX;
+    xe += sum(canary.x);
+    ne += own;
+  }
+  return { n, x, s2, q2, mu: HEALTHY * ceiling * n, e, v, xe, ne };
+}
+
+/** What the judge learns before a run. */
+export function noiseOf(knows: Knowledge, reference: readonly SliceCounts[], ceiling: number): Noise {
+  if (knows === "nothing") return defaultNoise(ceiling);
+  if ("rho" in knows) return knows;
+  return learnNoise(
+    reference.map(({ n, x }) => ({ ...NOTHING, n: sum(n), x: sum(x), s2: squares(x), q2: squares(n) })),
+    ceiling,
+  );
+}
+
+export function sum(values: readonly number[]): number {
+  let total = 0;
+  for (let k = 0; k < values.length; k++) total += values[k]!;
+  return total;
+}
+
+function squares(values: readonly number[]): number {
+  let total = 0;
+  for (let k = 0; k < values.length; k++) total += values[k]! * values[k]!;
+  return total;
+}

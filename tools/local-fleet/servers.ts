@@ -1,0 +1,119 @@
+/** NATS and Redis for the local fleet: how they are started, and what the streams need. */
+import { execFileSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { connect } from "node:net";
+import { basename, join } from "node:path";
+import { connectNats } from "@aviary/shared/bus/nats.ts";
+import { LOCAL_MAX_BYTES, topology } from "@aviary/shared/bus/streams.ts";
+import { applyStreams } from "@aviary/shared/bus/streams-apply.ts";
+import { type FleetPlan, places, writeWhole } from "../../examples/fleet/src/layout.ts";
+import { fetchServer, locateServer, type ServerName } from "../../libs/shared/src/testing/fetch-servers.ts";
+import type { ChildSpec } from "./supervisor.ts";
+
+export interface ServerPrograms {
+  readonly nats: string;
+  readonly redis: string;
+  readonly caddy: string | undefined;
+}
+
+/**
+ * The programs on this machine, fetched when they are missing and can be had.
+ * @returns a sentence that says why, when NATS or Redis cannot be had
+ */
+export function findServers(say: (line: string) => void): ServerPrograms | string {
+  const find = (name: ServerName): string => {
+    const found = locateServer(name);
+    if (found !== undefined) return found;
+    say(`${name} is not installed; fetching it for this project alone …`);
+    return fetchServer(name);
+  };
+  try {
+    return { nats: find("nats-server"), redis: find("redis-server"), caddy: locateServer("caddy") };
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+/** A program and its version, for people: `nats-server 2.15.2`. */
+export function versionOf(program: string): string {
+  const name = basename(program);
+  try {
+    const verb = name === "caddy" ? "version" : "--version";
+    const said = execFileSync(program, [verb], { encoding: "utf8", timeout: 10_000, stdio: ["ignore", "pipe", "ignore"] });
+    return `${name} ${/\d+\.\d+(?:\.\d+)?/.exec(said)?.[0] ?? ""}`.trimEnd();
+  } catch {
+    return name;
+  }
+}
+
+export function natsSpec(plan: FleetPlan, program: string): ChildSpec {
+  const file = join(plan.directory, "nats", "nats.conf");
+  const store = join(plan.directory, "nats", "data");
+  mkdirSync(store, { recursive: true });
+  const lines = [
+    "server_name: aviary-local",
+    `host: ${plan.host}`,
+    `port: ${plan.natsPort}`,
+    `http: "${plan.host}:${plan.natsMonitorPort}"`,
+    `jetstream { store_dir: ${JSON.stringify(store)}, max_mem: 64MB, max_file: 1GB }`,
+  ];
+  writeWhole(file, `${lines.join("\n")}\n`);
+  return {
+    name: "nats-server",
+    command: program,
+    args: ["-c", file],
+    logFile: places.log(plan, "nats-server"),
+    ready: () => answers(`http://${plan.host}:${plan.natsMonitorPort}/healthz`),
+    phase: 0,
+  };
+}
+
+export function redisSpec(plan: FleetPlan, program: string): ChildSpec {
+  const directory = join(plan.directory, "redis");
+  mkdirSync(directory, { recursive: true });
+  // The lane of the demo may be lost at a stop: nothing is written to disk.
+  const settings = ["--bind", plan.host, "--dir", directory, "--daemonize", "no", "--save", "", "--appendonly", "no"];
+  return {
+    name: "redis-server",
+    command: program,
+    args: ["--port", String(plan.redisPort), ...settings, "--maxmemory-policy", "noeviction"],
+    logFile: places.log(plan, "redis-server"),
+    ready: () => accepts(plan.host, plan.redisPort ?? 0),
+    phase: 0,
+  };
+}
+
+/** Creates streams, buckets and consumers, or brings them up to date. @returns how many things were changed */
+export async function applyLocalStreams(plan: FleetPlan): Promise<number> {
+  const bus = await connectNats({
+    servers: `nats://${plan.host}:${plan.natsPort}`,
+    name: "aviary-start",
+    waitOnFirstConnect: true,
+  });
+  try {
+    return (await applyStreams(bus.connection, topology({ maxBytes: LOCAL_MAX_BYTES, lanes: [plan.lane] }))).length;
+  } finally {
+    await bus[Symbol.asyncDispose]();
+  }
+}
+
+/** Does this URL answer with a good status? */
+export async function answers(url: string): Promise<boolean> {
+  const answer = await fetch(url, { signal: AbortSignal.timeout(2_000) });
+  await answer.arrayBuffer();
+  return answer.ok;
+}
+
+/** Does somebody accept connections there? */
+export function accepts(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port, timeout: 2_000 });
+    const say = (value: boolean): void => {
+      socket.destroy();
+      resolve(value);
+    };
+    socket.once("connect", () => say(true));
+    socket.once("timeout", () => say(false));
+    socket.once("error", () => say(false));
+  });
+}

@@ -1,0 +1,264 @@
+/**
+ * `npm start -- --smoke`: one whole story over real servers, with this program in the part of Flagger. One JSON line a step; the exit code says how it went.
+ *
+ *     announced → warming → pass → 5xx: fail at the second window → the fault ends: still failed → restored → new revision → pass
+ *     → a wrong skill pack in one zone: hold that names it → a full disk: the build lane at its minimum
+ */
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
+import { giveFault, heal, release, setWeight, stableVersion } from "../../examples/fleet/src/faults.ts";
+import { type LocalFleet, PROJECT, startFleet } from "./compose.ts";
+import { type Controller, speakTo } from "./flagger.ts";
+import { takeDirectory } from "./one-at-a-time.ts";
+import { findServers } from "./servers.ts";
+
+/** A step that has not come true by then has failed. Windows are 5 s long: the longest wait is for two of them and what was left of a third. */
+const STEP_WITHIN_MS = 40_000;
+/** The whole story, once everything runs. */
+const STORY_WITHIN_MS = 120_000;
+const LOOK_EVERY_MS = 150;
+const REQUESTS_PER_SECOND = 60;
+const WEIGHT = 50;
+
+type Facts = Readonly<Record<string, unknown>>;
+
+interface Story {
+  readonly fleet: LocalFleet;
+  readonly flagger: Controller;
+  readonly signal: AbortSignal;
+}
+
+const STEPS: readonly (readonly [name: string, tell: (story: Story) => Promise<Facts>])[] = [
+  [
+    "all_gateways_seen",
+    ({ flagger, signal }) =>
+      verdictBy(signal, flagger, (body) => body.gateway.fresh === body.gateway.expected && body.reasons[0]?.code === "no_run"),
+  ],
+  [
+    "announced",
+    async ({ flagger, signal }) => {
+      const status = await gateBy(signal, () => flagger.gate("confirm-rollout", "v7", "Initialized"), 200);
+      return { ...(await verdictBy(signal, flagger, (body) => body.run?.state === "pending")), confirm_rollout: status };
+    },
+  ],
+  [
+    "warming",
+    async ({ fleet, flagger, signal }) => {
+      release(fleet.plan, "canary", "2026.9.7");
+      const seen = await verdictBy(signal, flagger, (body) => body.run?.state === "warming" && body.verdict === "hold");
+      return { ...seen, ...(await shiftTraffic(fleet, flagger, "v7")) };
+    },
+  ],
+  [
+    "pass",
+    async ({ flagger, signal }) => {
+      const seen = await verdictBy(signal, flagger, (body) => body.verdict === "pass");
+      return { ...seen, ...(await gates(flagger, "v7", { "confirm-traffic-increase": 200, rollback: 403 })) };
+    },
+  ],
+  ["fail_at_second_window", failAtSecondWindow],
+  [
+    "stays_failed_after_the_fault",
+    async ({ fleet, flagger, signal }) => {
+      heal(fleet.plan);
+      return verdictBy(signal, flagger, (body) => {
+        if (body.verdict !== "fail") throw new Error(`the fail did not stay: ${JSON.stringify(picture(body))}`);
+        return body.canary.requests > 0 && body.canary.errors_5xx === 0;
+      });
+    },
+  ],
+  [
+    "restored",
+    async ({ fleet, flagger, signal }) => {
+      setWeight(fleet.plan, 0);
+      release(fleet.plan, "canary", stableVersion(fleet.plan));
+      return verdictBy(signal, flagger, (body) => body.run?.canary_active === false);
+    },
+  ],
+  [
+    "new_revision_passes",
+    async ({ fleet, flagger, signal }) => {
+      const before = (await flagger.verdict()).run?.id;
+      await gateBy(signal, () => flagger.gate("confirm-rollout", "v8", "Failed"), 200);
+      release(fleet.plan, "canary", "2026.9.8");
+      await verdictBy(signal, flagger, (body) => body.run?.id !== before && body.run?.state === "warming");
+      await shiftTraffic(fleet, flagger, "v8");
+      return verdictBy(signal, flagger, (body) => body.verdict === "pass" && body.run?.id !== before);
+    },
+  ],
+  [
+    "wrong_skills_hold",
+    async ({ fleet, flagger, signal }) => {
+      const [gateway] = giveFault(fleet.plan, "skills", { az: "az-b", slice: "canary" });
+      const seen = await verdictBy(
+        signal,
+        flagger,
+        (body) =>
+          body.verdict === "hold" &&
+          body.reasons.some((reason) => reason.code === "skill_skew" && (reason.az === "az-b" || reason.text.includes("az-b"))),
+      );
+      heal(fleet.plan);
+      await verdictBy(signal, flagger, (body) => body.verdict === "pass");
+      return { ...seen, gateway };
+    },
+  ],
+  [
+    "full_disk_lane_at_minimum",
+    async ({ fleet, flagger, signal }) => {
+      const { lane } = fleet.plan;
+      giveFault(fleet.plan, "queue");
+      const before = await waitFor(signal, "replicas above the minimum", async () => {
+        const { scale } = await flagger.lane(lane);
+        return [scale.replicas > 0 && scale.depth_true >= 40, scale] as const;
+      });
+      giveFault(fleet.plan, "disk", { az: "az-b", slice: "canary" });
+      const after = await waitFor(signal, "no replica", async () => {
+        const { scale } = await flagger.lane(lane);
+        return [scale.replicas === 0 && scale.depth === 0, scale] as const;
+      });
+      const seen = await verdictBy(signal, flagger, (body) => body.reasons.some((reason) => reason.code === "disk_red"));
+      return {
+        ...seen,
+        replicas_before: before.replicas,
+        replicas: after.replicas,
+        depth_true: after.depth_true,
+        depth: after.depth,
+      };
+    },
+  ],
+];
+
+/** Tells the story in a directory of its own. @returns the exit code */
+export async function smoke(directory: string): Promise<number> {
+  const giveBack = takeDirectory(directory);
+  const stopping = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+    process.on(signal, () => stopping.abort(new Error(`stopped by ${signal}`)));
+  const servers = findServers(() => {});
+  let fleet: LocalFleet | undefined;
+  try {
+    const startedAt = performance.now();
+    if (typeof servers === "string") throw new Error(servers);
+    fleet = await startFleet({
+      directory,
+      fleetFile: join(PROJECT, "examples/fleet/config/smoke.yaml"),
+      fragments: join(PROJECT, "examples/fleet/config/smoke.d"),
+      fresh: true,
+      servers,
+      seed: 1,
+      requestsPerSecond: REQUESTS_PER_SECOND,
+      weight: 0,
+      say: (line) => process.stderr.write(`${line}\n`),
+      signal: stopping.signal,
+    });
+    write("set_up", true, startedAt, { directory });
+    return await tell({ fleet, flagger: speakTo(fleet.plan, fleet.tokens), signal: stopping.signal });
+  } catch (error) {
+    write("set_up", false, performance.now(), { error: (error as Error).message });
+    return 1;
+  } finally {
+    await fleet?.stop();
+    giveBack();
+  }
+}
+
+async function tell(story: Story): Promise<number> {
+  const whole = AbortSignal.timeout(STORY_WITHIN_MS);
+  for (const [step, play] of STEPS) {
+    const startedAt = performance.now();
+    try {
+      const signal = AbortSignal.any([story.signal, whole, AbortSignal.timeout(STEP_WITHIN_MS)]);
+      write(step, true, startedAt, await play({ ...story, signal }));
+    } catch (error) {
+      const last = await story.flagger.verdict().then(picture, () => null);
+      write(step, false, startedAt, {
+        error: (error as Error).message,
+        verdict: last,
+        logs: join(story.fleet.plan.directory, "logs"),
+      });
+      return 1;
+    }
+  }
+  return 0;
+}
+
+function write(step: string, ok: boolean, startedAt: number, saw: Facts): void {
+  process.stdout.write(`${JSON.stringify({ step, ok, took_ms: Math.round(performance.now() - startedAt), saw })}\n`);
+}
+
+/** What Flagger tells when it begins, and what its load balancer then does. */
+async function shiftTraffic(fleet: LocalFleet, flagger: Controller, revision: string): Promise<Facts> {
+  const [namespace, name] = fleet.plan.canary.split("/");
+  const status = await flagger.event(`Advance ${name}.${namespace} canary weight ${WEIGHT}`, revision);
+  setWeight(fleet.plan, WEIGHT);
+  if (status !== 200) throw new Error(`the event webhook answered ${status}`);
+  return { event: status };
+}
+
+/** The rule of two windows in a row: the first window over the ceiling fails nothing, the next one does. */
+async function failAtSecondWindow({ fleet, flagger, signal }: Story): Promise<Facts> {
+  giveFault(fleet.plan, "5xx", { slice: "canary" });
+  let firstOver: number | undefined;
+  const seen = await verdictBy(signal, flagger, (body) => {
+    const index = body.window?.index;
+    if (body.judge.consecutive_over === 1 && index !== undefined) firstOver ??= index;
+    return body.verdict === "fail";
+  });
+  const failedAt = (await flagger.verdict()).window?.index;
+  if (firstOver === undefined) throw new Error("failed without a first window over the ceiling");
+  if (failedAt === undefined || failedAt < firstOver + 1)
+    throw new Error(`failed at window ${failedAt}, first over the ceiling at ${firstOver}`);
+  return {
+    ...seen,
+    first_over: firstOver,
+    ...(await gates(flagger, "v7", { rollback: 200, "confirm-promotion": 403, "confirm-traffic-increase": 403 })),
+  };
+}
+
+async function gates(flagger: Controller, revision: string, wanted: Readonly<Record<string, number>>): Promise<Facts> {
+  const seen: Record<string, number> = {};
+  for (const [gate, status] of Object.entries(wanted)) {
+    seen[gate] = await flagger.gate(gate, revision);
+    if (seen[gate] !== status) throw new Error(`gate ${gate} answered ${seen[gate]}, not ${status}`);
+  }
+  return { gates: seen };
+}
+
+async function gateBy(signal: AbortSignal, ask: () => Promise<number>, wanted: number): Promise<number> {
+  return waitFor(signal, `a gate that answers ${wanted}`, async () => {
+    const status = await ask();
+    return [status === wanted, status] as const;
+  });
+}
+
+async function verdictBy(signal: AbortSignal, flagger: Controller, condition: (body: VerdictBody) => boolean): Promise<Facts> {
+  return waitFor(signal, "a verdict", async () => {
+    const body = await flagger.verdict();
+    return [condition(body), picture(body)] as const;
+  });
+}
+
+/** Asks again and again until the condition holds. @throws Error with what was seen last, when the time of the step is over */
+async function waitFor<T>(signal: AbortSignal, what: string, look: () => Promise<readonly [boolean, T]>): Promise<T> {
+  for (;;) {
+    const [done, seen] = await look();
+    if (done) return seen;
+    if (signal.aborted) throw new Error(`waited for ${what}, saw ${JSON.stringify(seen)} (${(signal.reason as Error).message})`);
+    await sleep(LOOK_EVERY_MS);
+  }
+}
+
+function picture(body: VerdictBody): Facts {
+  return {
+    verdict: body.verdict,
+    run: body.run?.state ?? null,
+    revision: body.run?.controller_revision ?? null,
+    window: body.window?.index ?? null,
+    requests: body.canary.requests,
+    errors_5xx: body.canary.errors_5xx,
+    reasons: body.reasons.map((reason) =>
+      [reason.code, reason.az, reason.gateway].filter((part) => part !== undefined).join(" "),
+    ),
+  };
+}

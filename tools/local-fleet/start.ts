@@ -1,0 +1,147 @@
+/**
+ * `npm start`: a whole local fleet with real servers, and the services over it, until Ctrl-C.
+ *
+ *     npm start                      starts, or resumes what an earlier start left below .aviary/run
+ *     npm start -- --fresh           begins with nothing
+ *     npm start -- --embedded        everything in one process, without NATS and Redis
+ *     npm start -- --smoke           one whole story as a test, one JSON line a step
+ */
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { release, stableVersion } from "../../examples/fleet/src/faults.ts";
+import { CURRENT_FILE, type FleetPlan, writeWhole } from "../../examples/fleet/src/layout.ts";
+import { PROJECT, startFleet } from "./compose.ts";
+import { takeDirectory } from "./one-at-a-time.ts";
+import { dim, welcome } from "./print-out.ts";
+import { findServers, type ServerPrograms, versionOf } from "./servers.ts";
+import type { LocalTokens } from "./tokens.ts";
+import { watchVerdict } from "./watch-verdict.ts";
+
+/** What the first run tests. */
+const FIRST_CANARY = "2026.9.7";
+const REQUESTS_PER_SECOND = 40;
+const WEIGHT = 30;
+
+const say = (line: string): void => console.log(line);
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      fresh: { type: "boolean", default: false },
+      embedded: { type: "boolean", default: false },
+      smoke: { type: "boolean", default: false },
+      directory: { type: "string" },
+    },
+  });
+  if (values.smoke) {
+    const { smoke } = await import("./smoke.ts");
+    process.exit(await smoke(resolve(values.directory ?? join(PROJECT, ".aviary/smoke"))));
+  }
+  const startedAt = performance.now();
+  const servers = values.embedded ? "--embedded was asked for" : findServers(say);
+  const directory = resolve(values.directory ?? join(PROJECT, ".aviary", typeof servers === "string" ? "embedded" : "run"));
+  const giveBack = takeDirectory(directory);
+  process.once("exit", giveBack);
+  const stopping = new AbortController();
+  const life = endOnSignals(stopping);
+  const fleet = await begin(servers, directory, values.fresh, stopping.signal);
+  life.stop = fleet.stop;
+  if (stopping.signal.aborted) return life.end(0);
+
+  tellTheCommandLine(fleet.plan, fleet.tokens);
+  if (fleet.first) release(fleet.plan, "canary", FIRST_CANARY);
+  const token = fleet.tokens.operator;
+  const now = fleet.first
+    ? `A first run opens now: ${FIRST_CANARY} on the canary slice, beside ${stableVersion(fleet.plan)}, with ${WEIGHT} % of the traffic. Its verdict follows below.`
+    : "This goes on where the last start stopped. The verdict follows below.";
+  const tookMs = performance.now() - startedAt;
+  say(
+    welcome({
+      plan: fleet.plan,
+      token,
+      servers: fleet.servers,
+      tookMs,
+      now,
+      ...(fleet.lacks === undefined ? {} : { lacks: fleet.lacks }),
+    }),
+  );
+  watchVerdict(fleet.plan, token, say);
+}
+
+async function begin(servers: ServerPrograms | string, directory: string, fresh: boolean, signal: AbortSignal) {
+  const options = {
+    directory,
+    fleetFile: join(PROJECT, "examples/fleet/config/aviary.yaml"),
+    fragments: join(PROJECT, "examples/fleet/config/conf.d"),
+    fresh,
+    seed: 1,
+    requestsPerSecond: REQUESTS_PER_SECOND,
+    weight: WEIGHT,
+    say: (line: string) => say(dim(`  ${line}`)),
+    signal,
+  };
+  if (typeof servers === "string") {
+    const { startEmbedded } = await import("./embedded.ts");
+    const fleet = await startEmbedded(options);
+    const lacks = `In one process, on a bus in memory (${servers.split("\n", 1)[0]}): no build lane, and nothing is kept over a restart.`;
+    return { ...fleet, servers: "all in one process", lacks };
+  }
+  say(dim("  Starting NATS, Redis, six gateways, their proxy, six collectors, the evaluator and the shim …"));
+  const fleet = await startFleet({ ...options, servers });
+  const names = [
+    versionOf(servers.nats),
+    versionOf(servers.redis),
+    servers.caddy === undefined ? "built-in proxy" : versionOf(servers.caddy),
+  ];
+  return { ...fleet, servers: names.join(", "), lacks: undefined };
+}
+
+/** Where the command line finds this fleet when no environment variable says otherwise. */
+const CLI_FILE = ".aviary/cli.json";
+
+/** Leaves where the fleet is, so that `aviary` needs no variables here. */
+function tellTheCommandLine(plan: FleetPlan, tokens: LocalTokens): void {
+  writeWhole(join(PROJECT, CURRENT_FILE), `${plan.directory}\n`);
+  const told = {
+    AVIARY_URL: `http://${plan.host}:${plan.shimPort}`,
+    AVIARY_TOKEN: tokens.operator,
+    AVIARY_FLEET_FILE: plan.fleetFile,
+    ...(plan.natsPort === undefined ? {} : { AVIARY_NATS_URL: `nats://${plan.host}:${plan.natsPort}` }),
+  };
+  writeWhole(join(PROJECT, CLI_FILE), `${JSON.stringify(told, null, 2)}\n`, 0o600);
+}
+
+/** Ctrl-C, a closed terminal, or a mistake of ours: everything that was started ends first. A second Ctrl-C does not wait. */
+function endOnSignals(stopping: AbortController) {
+  const life = {
+    stop: async (): Promise<void> => {},
+    end: async (code: number): Promise<void> => {
+      await life.stop().catch((error: Error) => console.error(error.message));
+      process.exit(code);
+    },
+  };
+  const end = (code: number): void => {
+    if (stopping.signal.aborted) return;
+    stopping.abort(new Error("stopped"));
+    void life.end(code);
+  };
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(signal, () => {
+      if (stopping.signal.aborted) process.exit(130);
+      say(dim("\n  Stopping … (Ctrl-C again: at once)"));
+      end(0);
+    });
+  }
+  for (const event of ["uncaughtException", "unhandledRejection"] as const) {
+    process.on(event, (error: unknown) => {
+      console.error(error instanceof Error ? (error.stack ?? error.message) : error);
+      end(1);
+    });
+  }
+  return life;
+}
+
+main().catch((error: unknown) => {
+  console.error(error instanceof Error ? error.message : error);
+  process.exit(1);
+});

@@ -1,0 +1,83 @@
+/** The fleet in one process: it starts, a run opens by itself, a broken release fails, a zone that is cut off is named, and everything ends. */
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
+import { giveFault, heal, release } from "../../../examples/fleet/src/faults.ts";
+import { PROJECT } from "../compose.ts";
+import { startEmbedded } from "../embedded.ts";
+import { speakTo } from "../flagger.ts";
+import { takeDirectory } from "../one-at-a-time.ts";
+
+describe("embedded fleet", () => {
+  let directory = "";
+  let fleet: Awaited<ReturnType<typeof startEmbedded>>;
+  before(async () => {
+    directory = mkdtempSync(join(tmpdir(), "aviary-embedded-"));
+    fleet = await startEmbedded({
+      directory,
+      fleetFile: join(PROJECT, "examples/fleet/config/aviary.yaml"),
+      fragments: join(PROJECT, "examples/fleet/config/conf.d"),
+      fresh: true,
+      seed: 1,
+      requestsPerSecond: 40,
+      weight: 50,
+      say: (line) => assert.fail(line),
+    });
+  });
+  after(async () => {
+    await fleet.stop();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  const verdictBy = async (what: string, condition: (body: VerdictBody) => boolean): Promise<VerdictBody> => {
+    const deadline = performance.now() + 90_000;
+    for (;;) {
+      const body = await speakTo(fleet.plan, fleet.tokens).verdict();
+      if (condition(body)) return body;
+      if (performance.now() > deadline) assert.fail(`still waiting after 90 s: ${what}; saw ${JSON.stringify(body)}`);
+      await sleep(200);
+    }
+  };
+
+  it("sees six gateways, and no run while canary and stable agree", async () => {
+    const body = await verdictBy("no run", ({ gateway, reasons }) => gateway.fresh === 6 && reasons[0]?.code === "no_run");
+    assert.equal(body.gateway.expected, 6);
+    assert.equal(body.verdict, "hold");
+  });
+
+  it("opens a run for a new release, names a zone that is cut off, and fails a broken release", async () => {
+    release(fleet.plan, "canary", "2026.9.7");
+    await verdictBy("a run that is judged", ({ run }) => run?.state === "active");
+    giveFault(fleet.plan, "cut", { az: "az-c" });
+    const cut = await verdictBy("a stale zone", ({ reasons }) => reasons[0]?.code === "stale");
+    assert.equal(cut.reasons[0]?.az, "az-c");
+    heal(fleet.plan);
+    giveFault(fleet.plan, "5xx", { slice: "canary" });
+    const failed = await verdictBy("a fail", ({ verdict }) => verdict === "fail");
+    assert.equal(failed.reasons[0]?.code, "over_5xx");
+    assert.equal(failed.run?.state, "failed");
+  });
+
+  it("keeps tokens where only their owner reads them", () => {
+    const tokens = readFileSync(join(directory, "config", "tokens.yaml"), "utf8");
+    assert.ok(!tokens.includes(fleet.tokens.operator), "the shim's file holds hashes only");
+  });
+});
+
+describe("one fleet a directory", () => {
+  it("refuses a second one while the first lives, and takes over from a dead one", () => {
+    const directory = mkdtempSync(join(tmpdir(), "aviary-lock-"));
+    try {
+      const giveBack = takeDirectory(directory);
+      assert.throws(() => takeDirectory(directory), /runs here already/);
+      giveBack();
+      takeDirectory(directory)();
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  });
+});

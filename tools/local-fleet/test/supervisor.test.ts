@@ -1,0 +1,166 @@
+/** Children are started, started again when they die, and ended, also when their starter is killed. */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { openLogFile } from "../log-file.ts";
+import { choosePorts } from "../ports.ts";
+import { type ChildSpec, createSupervisor, type Supervisor } from "../supervisor.ts";
+
+const SUPERVISOR = fileURLToPath(new URL("../supervisor.ts", import.meta.url));
+
+let directory = "";
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "aviary-supervisor-"));
+});
+afterEach(async () => {
+  await Promise.all(running.splice(0).map((supervisor) => supervisor.stopAll()));
+  rmSync(directory, { recursive: true, force: true });
+});
+
+async function until(what: string, condition: () => boolean): Promise<void> {
+  const deadline = performance.now() + 30_000;
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(`still waiting after 30 s: ${what}`);
+    await sleep(20);
+  }
+}
+
+/** A shell that gets ready, says its number, and then does what it is told. */
+function shell(name: string, script: string, phase = 0, first = ":"): ChildSpec {
+  const logFile = join(directory, `${name}.log`);
+  return {
+    name,
+    command: "/bin/sh",
+    args: ["-c", `${first}; echo "pid $$"; ${script}`],
+    logFile,
+    // The line itself: the log also holds the command, which has the word in it.
+    ready: async () => existsSync(logFile) && /^pid \d+$/m.test(readFileSync(logFile, "utf8")),
+    phase,
+  };
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    // A child that nobody has waited for yet is dead all the same.
+    return !/^State:\s+Z/m.test(existsSync(`/proc/${pid}/status`) ? readFileSync(`/proc/${pid}/status`, "utf8") : "");
+  } catch {
+    return false;
+  }
+}
+
+const starts = (name: string): string[] => readFileSync(join(directory, `${name}.log`), "utf8").match(/^pid \d+$/gm) ?? [];
+const running: Supervisor[] = [];
+/** A supervisor that ends with its test, however that goes. */
+function supervise(lines: string[] = [], stopWithinMs = 6_000): Supervisor {
+  const supervisor = createSupervisor({
+    groupsFile: join(directory, "groups"),
+    say: (line) => void lines.push(line),
+    stopWithinMs,
+  });
+  running.push(supervisor);
+  return supervisor;
+}
+
+describe("supervisor", () => {
+  it("starts a child again when it dies, says so in one line, and ends it for good", async () => {
+    const lines: string[] = [];
+    const supervisor = supervise(lines);
+    await supervisor.start(shell("part", "sleep 600"));
+    const first = supervisor.pid("part") ?? 0;
+    process.kill(-first, "SIGKILL");
+    await until("a second start", () => starts("part").length === 2 && supervisor.isRunning("part"));
+    const second = supervisor.pid("part") ?? 0;
+    assert.notEqual(second, first);
+    assert.equal(lines.length, 1);
+    assert.match(lines[0] ?? "", /^part was ended by SIGKILL; it starts again in 0\.5 s/);
+    await supervisor.stopAll();
+    await until("the second one is gone", () => !isAlive(second));
+  });
+
+  it("ends what a child has started, and later phases first", async () => {
+    const supervisor = supervise();
+    await supervisor.start(shell("server", "sleep 600 & wait", 0, `trap 'echo over >> ${directory}/order-server; exit 0' TERM`));
+    const inner = join(directory, "inner");
+    const trap = `trap 'test ! -e ${directory}/order-server && echo first > ${directory}/order-user; exit 0' TERM`;
+    await supervisor.start(shell("user", `sleep 600 & echo $! > ${inner}; wait`, 1, trap));
+    await until("the inner process", () => existsSync(inner) && readFileSync(inner, "utf8").trim() !== "");
+    const pid = Number(readFileSync(inner, "utf8"));
+    assert.ok(isAlive(pid));
+    await supervisor.stopAll();
+    await until("the inner process is gone", () => !isAlive(pid));
+    assert.ok(existsSync(join(directory, "order-user")), "the user ended before the server");
+    assert.ok(existsSync(join(directory, "order-server")));
+  });
+
+  it("ends what a dead child has left behind", async () => {
+    const inner = join(directory, "inner");
+    const supervisor = supervise();
+    await supervisor.start(shell("parent", `test -e ${inner} || { sleep 600 & echo $! > ${inner}; }; sleep 600`));
+    await until("the inner process", () => existsSync(inner) && readFileSync(inner, "utf8").trim() !== "");
+    const pid = Number(readFileSync(inner, "utf8"));
+    process.kill(supervisor.pid("parent") ?? 0, "SIGKILL");
+    await until("the inner process is gone", () => !isAlive(pid));
+    await supervisor.stopAll();
+  });
+
+  it("ends a child that does not listen to a polite request", async () => {
+    const supervisor = supervise([], 300);
+    await supervisor.start(shell("deaf", "while :; do sleep 1; done", 0, "trap '' TERM"));
+    const pid = supervisor.pid("deaf") ?? 0;
+    await supervisor.stopAll();
+    assert.ok(!isAlive(pid));
+  });
+
+  it("refuses a child that cannot start, with the end of its log", async () => {
+    const supervisor = supervise();
+    const broken = { ...shell("broken", "echo the reason why; exit 3"), ready: async () => false };
+    await assert.rejects(supervisor.start(broken), /broken ended before it was ready[\s\S]*the reason why/);
+    await supervisor.stopAll();
+  });
+
+  it("leaves nothing behind when the starter itself is killed", async () => {
+    const pidFile = join(directory, "pid");
+    const program = `
+      import { createSupervisor } from ${JSON.stringify(SUPERVISOR)};
+      import { writeFileSync } from "node:fs";
+      const supervisor = createSupervisor({ groupsFile: ${JSON.stringify(join(directory, "groups"))}, say: () => {} });
+      await supervisor.start({ name: "part", command: "/bin/sh", args: ["-c", "sleep 600 & wait"], logFile: ${JSON.stringify(join(directory, "part.log"))}, ready: async () => true, phase: 0 });
+      writeFileSync(${JSON.stringify(pidFile)}, String(supervisor.pid("part")));
+      await new Promise(() => setInterval(() => {}, 1000));`;
+    const starter = spawn(process.execPath, ["--input-type=module", "-e", program], { stdio: "inherit" });
+    await until("the part", () => existsSync(pidFile) && readFileSync(pidFile, "utf8") !== "");
+    const pid = Number(readFileSync(pidFile, "utf8"));
+    assert.ok(isAlive(pid));
+    starter.kill("SIGKILL");
+    await until("the part is gone", () => !isAlive(pid));
+  });
+});
+
+describe("log file", () => {
+  it("never grows beyond its limit by more than one piece, and keeps the one before", () => {
+    const path = join(directory, "a.log");
+    const log = openLogFile(path, 100);
+    for (let index = 0; index < 20; index += 1) log.write(`${String(index).padStart(2)} ${"x".repeat(36)}\n`);
+    log.close();
+    log.write("late");
+    assert.ok(readFileSync(path, "utf8").length <= 140);
+    assert.ok(readFileSync(`${path}.1`, "utf8").length <= 140);
+    assert.match(readFileSync(path, "utf8"), /^19 x+$/m);
+  });
+});
+
+describe("ports", () => {
+  it("are all different, and the same again while they are free", async () => {
+    const file = join(directory, "ports.json");
+    const names = Array.from({ length: 30 }, (_, index) => `port-${index}`);
+    const first = await choosePorts(names, file);
+    assert.equal(new Set(Object.values(first)).size, names.length);
+    assert.deepEqual(await choosePorts(names, file), first);
+  });
+});

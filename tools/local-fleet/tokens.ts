@@ -1,0 +1,36 @@
+/** Tokens of the local fleet: one a caller class, made once, kept where only their owner can read them. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { CALLER_CLASSES, type CallerClass } from "@aviary/shared/contract/fleet.ts";
+import { type FleetPlan, places, writeWhole } from "../../examples/fleet/src/layout.ts";
+import { generateToken, hashToken } from "../../services/shim/src/auth/tokens.ts";
+
+export type LocalTokens = Readonly<Record<CallerClass, string>>;
+
+/** Reads the tokens of an earlier start, makes those that are missing, and writes the file of hashes that the shim reads. */
+export function prepareTokens(plan: FleetPlan): LocalTokens {
+  const entries = CALLER_CLASSES.map((caller) => [caller, keptOrNew(tokenFile(plan, caller))] as const);
+  const lines = entries.map(([caller, token]) => `- { id: local-${caller}, caller: ${caller}, sha256: ${hashToken(token)} }`);
+  writeWhole(
+    places.tokensFile(plan),
+    `# Written by npm start; the tokens themselves lie beside this file.\n${lines.join("\n")}\n`,
+    0o600,
+  );
+  return Object.fromEntries(entries) as unknown as LocalTokens;
+}
+
+export function tokenFile(plan: FleetPlan, caller: CallerClass): string {
+  return join(plan.directory, "config", `${caller}.token`);
+}
+
+function keptOrNew(file: string): string {
+  try {
+    const kept = readFileSync(file, "utf8").trim();
+    if (kept !== "") return kept;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
+  const { token } = generateToken();
+  writeWhole(file, `${token}\n`, 0o600);
+  return token;
+}
