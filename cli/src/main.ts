@@ -1,9 +1,9 @@
 /** `aviary <verb> …`: finds the verb, loads it, runs it. Exit codes: 0 done, 1 refused or failed, 2 called wrongly. */
 import { styleText } from "node:util";
-import type { VerbIo } from "@aviary/shared/commands/command.ts";
+import type { CommandIo } from "@aviary/shared/commands/command.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { nearestName } from "@aviary/shared/runtime/config-issues.ts";
-import { type Entry, VERBS } from "./list.ts";
+import { COMMANDS, type Entry } from "./commands.ts";
 import { withLocalFleet } from "./local-fleet.ts";
 
 const INTERRUPTED = 130;
@@ -31,7 +31,7 @@ function help(verbs: readonly Entry[]): string {
 function find(words: readonly string[]): { entry: Entry; rest: readonly string[] } | undefined {
   for (const length of [2, 1]) {
     const name = words.slice(0, length).join(" ");
-    const entry = VERBS.find((candidate) => candidate.name === name);
+    const entry = COMMANDS.find((candidate) => candidate.name === name);
     if (entry !== undefined) return { entry, rest: words.slice(length) };
   }
   return undefined;
@@ -39,14 +39,14 @@ function find(words: readonly string[]): { entry: Entry; rest: readonly string[]
 
 /** The verbs that begin with this word. */
 function familyOf(word: string): readonly Entry[] {
-  return VERBS.filter((verb) => verb.name.startsWith(`${word} `));
+  return COMMANDS.filter((verb) => verb.name.startsWith(`${word} `));
 }
 
 function unknown(words: readonly string[]): string {
   const first = words[0] ?? "";
   const family = familyOf(first).map((verb) => verb.name);
   if (family.length > 0) return `aviary ${first} needs another word: ${family.join(", ")}\n`;
-  const names = VERBS.map((verb) => verb.name);
+  const names = COMMANDS.map((verb) => verb.name);
   const near = nearestName(words.slice(0, 2).join(" "), names) ?? nearestName(first, names);
   return `there is no verb ${JSON.stringify(words.slice(0, 2).join(" "))}${near === undefined ? "" : `; did you mean "${near}"?`}\naviary --help lists them all\n`;
 }
@@ -54,7 +54,7 @@ function unknown(words: readonly string[]): string {
 async function main(words: readonly string[]): Promise<number> {
   const [first, second] = words;
   if (first === undefined || isHelp(first) || first === "help") {
-    process.stdout.write(help(VERBS));
+    process.stdout.write(help(COMMANDS));
     return words.length === 0 ? 2 : 0;
   }
   if (isHelp(second) && familyOf(first).length > 0) {
@@ -77,7 +77,7 @@ async function main(words: readonly string[]): Promise<number> {
   stop.signal.addEventListener("abort", () =>
     systemClock.setTimer(END_WITHIN_MS, () => process.exit(INTERRUPTED), { background: true }),
   );
-  const io: VerbIo = {
+  const io: CommandIo = {
     stdout: process.stdout,
     stderr: process.stderr,
     env: await withLocalFleet(process.env),

@@ -1,6 +1,6 @@
 /** What the verbs ask the shim: its own API, with the operator's token. */
 
-import type { VerbIo } from "@aviary/shared/commands/command.ts";
+import type { CommandIo } from "@aviary/shared/commands/command.ts";
 import type { LaneRecord } from "@aviary/shared/contract/lane.ts";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import { faultCode, terminal } from "@aviary/shared/runtime/faults.ts";
@@ -25,7 +25,7 @@ export interface Shim {
 }
 
 /** Where the shim is and with which token. @throws Terminal `usage` that says what to set. */
-export function shimOf(io: VerbIo): Shim {
+export function shimOf(io: CommandIo): Shim {
   const { AVIARY_URL: url, AVIARY_TOKEN: token } = io.env;
   if (url === undefined || token === undefined) {
     throw terminal(
@@ -41,7 +41,7 @@ export function shimOf(io: VerbIo): Shim {
 const MAX_BYTES = 4 * 1024 * 1024;
 
 /** One answer of the shim's API. @throws a fault that says what the shim said */
-export async function askShim<T>({ url, token }: Shim, path: string, signal: AbortSignal): Promise<T> {
+export async function getFromShim<T>({ url, token }: Shim, path: string, signal: AbortSignal): Promise<T> {
   const client = createHttpClient({ loopback: true, allow: [new URL(url).hostname] });
   try {
     const answer = await client

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { VERBS } from "../src/list.ts";
+import { COMMANDS } from "../src/commands.ts";
 import { withLocalFleet } from "../src/local-fleet.ts";
 
 const BIN = fileURLToPath(new URL("../bin/aviary.mjs", import.meta.url));
@@ -19,19 +19,19 @@ const aviary = (...args: string[]) =>
   });
 
 test("every verb of the list loads, and calls itself what the list calls it", async () => {
-  for (const entry of VERBS) {
+  for (const entry of COMMANDS) {
     const verb = await entry.load();
     assert.equal(verb.name, entry.name);
     assert.ok(verb.usage.startsWith(entry.name), `${entry.name}: usage says ${verb.usage}`);
     assert.ok(verb.summary.length > 0);
   }
-  assert.equal(new Set(VERBS.map((entry) => entry.name)).size, VERBS.length);
+  assert.equal(new Set(COMMANDS.map((entry) => entry.name)).size, COMMANDS.length);
 });
 
 test("help lists every verb; a wrong word is answered with the nearest one and exit code 2", () => {
   const help = aviary("--help");
   assert.equal(help.status, 0);
-  for (const { name } of VERBS) assert.ok(help.stdout.includes(`  ${name} `), name);
+  for (const { name } of COMMANDS) assert.ok(help.stdout.includes(`  ${name} `), name);
   const wrong = aviary("statsu");
   assert.equal(wrong.status, 2);
   assert.match(wrong.stderr, /did you mean "status"\?/);

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { loadFleet } from "@aviary/shared/runtime/fleet-config.ts";
-import { createSetup } from "../../services/evaluator/src/core/setup.ts";
+import { resolveConfig } from "../../services/evaluator/src/core/resolved-config.ts";
 import { createState } from "../../services/evaluator/src/core/state.ts";
 import { CASE_FILES, caseInput, readRecording } from "../../services/evaluator/src/recording/case-folder.ts";
 import { expectedLine, readCaseState, readExpected } from "../../services/evaluator/src/recording/read-case.ts";
@@ -25,7 +25,7 @@ for (const { name } of CASES) {
     const note = await readFile(join(folder, CASE_FILES.note), "utf8");
     assert.ok(note.trim().length > 40, `${name}/${CASE_FILES.note} must say why the case is kept`);
     const { fleet, policies, policyHash } = await loadFleet(join(folder, CASE_FILES.fleet));
-    const setup = createSetup(fleet, policies, policyHash);
+    const setup = resolveConfig(fleet, policies, policyHash);
     const fold = refold(setup, (await readCaseState(folder, setup)) ?? createState(setup));
     for await (const messages of readRecording(caseInput(folder))) for (const message of messages) fold.take(message);
     assert.deepEqual(fold.verdicts.map(expectedLine), await readExpected(folder));

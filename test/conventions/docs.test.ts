@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path/posix";
 import { describe, it } from "node:test";
-import { VERBS } from "../../cli/src/list.ts";
+import { COMMANDS } from "../../cli/src/commands.ts";
 import { fixedPart, pathsIn, readProse, routesIn, scriptsIn, verbsIn } from "./prose.ts";
 import { readSource } from "./source.ts";
 import { codeFiles, exists, filesUnder, isProduct, readText } from "./tree.ts";
@@ -18,7 +18,7 @@ const USERS_FILES = new Set(["aviary.yaml", "tokens.yaml", "collector.yaml", "pa
 /** Languages of fences that hold commands; the others hold data or answers. */
 const SHELL = new Set(["sh", "bash", "console", "shell", ""]);
 
-const verbs = VERBS.map((verb) => verb.name);
+const verbs = COMMANDS.map((verb) => verb.name);
 
 function lost(list: readonly string[], why: string): void {
   assert.equal(list.length, 0, `${why}\n  ${list.join("\n  ")}`);
@@ -128,7 +128,7 @@ describe("prose is true", () => {
       prose.flatMap((file) =>
         [...file.spans, ...file.fenced].flatMap(({ text, line }) => unknownVerbs(`${file.path}:${line}`, text)),
       ),
-      "verbs that cli/src/list.ts does not list:",
+      "verbs that cli/src/commands.ts does not list:",
     );
   });
 
@@ -160,9 +160,9 @@ describe("prose is true", () => {
   });
 
   it("every verb can be loaded under its name", async () => {
-    for (const { name, load } of VERBS) {
+    for (const { name, load } of COMMANDS) {
       const verb = await load();
-      assert.equal(verb.name, name, `cli/src/list.ts: ${name}`);
+      assert.equal(verb.name, name, `cli/src/commands.ts: ${name}`);
       assert.match(verb.usage, new RegExp(`^${name}\\b`), `the usage of ${name} begins with its name`);
     }
   });

@@ -4,9 +4,9 @@ import type { StreamName } from "@aviary/shared/bus/streams.ts";
 import { parseSignal, type Signal } from "@aviary/shared/contract/signal.ts";
 import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import { loadFleet } from "@aviary/shared/runtime/fleet-config.ts";
-import { createSetup } from "../../services/evaluator/src/core/setup.ts";
+import { reduce } from "../../services/evaluator/src/core/reducer.ts";
+import { resolveConfig } from "../../services/evaluator/src/core/resolved-config.ts";
 import { createState } from "../../services/evaluator/src/core/state.ts";
-import { step } from "../../services/evaluator/src/core/step.ts";
 import { createInputReader } from "../../services/evaluator/src/io/inputs.ts";
 
 const VERDICT_WITHIN_MS = 60_000;
@@ -82,12 +82,12 @@ export async function storedSignals(bus: Bus): Promise<StoredSignal[]> {
 /** The verdicts that a fold of the whole log gives, with no evaluator, checkpoint or clock but the broker's: what must have been published by now. Nobody may write to the log meanwhile. */
 export async function foldedVerdicts(bus: Bus, fleetFile: string): Promise<VerdictRecord[]> {
   const { fleet, policies, policyHash } = await loadFleet(fleetFile);
-  const state = createState(createSetup(fleet, policies, policyHash));
+  const state = createState(resolveConfig(fleet, policies, policyHash));
   const read = createInputReader();
   const untilMs = await bus.brokerTime();
   const verdicts: VerdictRecord[] = [];
-  const take = (input: Parameters<typeof step>[1]): void => {
-    for (const effect of step(state, input).effects) if (effect.kind === "verdict") verdicts.push(effect.record);
+  const take = (input: Parameters<typeof reduce>[1]): void => {
+    for (const effect of reduce(state, input).effects) if (effect.kind === "verdict") verdicts.push(effect.record);
   };
   for (const message of await readStream(bus, "INPUTS")) take(read(message));
   take({ kind: "clock", at: untilMs });

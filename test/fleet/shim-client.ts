@@ -1,6 +1,6 @@
 /** Asks a shim as an operator does. */
 import { Agent, type IncomingMessage, request } from "node:http";
-import type { World } from "./world.ts";
+import type { World } from "./test-fleet.ts";
 
 export interface ShimAnswer {
   readonly status: number;

@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { type DeadLetter, type DeadReason, deadLetterSchema } from "@aviary/shared/contract/dead.ts";
 import { until } from "@aviary/shared/testing/until.ts";
 import { jsonOf, publishedVerdicts, readStream, verdictWhere } from "../fleet/records.ts";
-import { startWorld, type World } from "../fleet/world.ts";
+import { startWorld, type World } from "../fleet/test-fleet.ts";
 
 const BOOT = `${Date.now().toString(36)}-00000000000000ff`;
 let seq = 0;

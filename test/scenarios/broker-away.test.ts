@@ -9,8 +9,8 @@ import { test } from "node:test";
 import { until } from "@aviary/shared/testing/until.ts";
 import { type StoredSignal, storedSignals, story, verdictWhere } from "../fleet/records.ts";
 import { type ShimClient, shimClient } from "../fleet/shim-client.ts";
+import { COLLECTORS, startWorld } from "../fleet/test-fleet.ts";
 import { startTraffic } from "../fleet/traffic.ts";
-import { COLLECTORS, startWorld } from "../fleet/world.ts";
 
 const OUTAGES = [
   { how: "killed", lastsMs: process.env.CI ? 60_000 : 16_000 },

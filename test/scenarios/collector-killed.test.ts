@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { until } from "@aviary/shared/testing/until.ts";
 import { storedSignals } from "../fleet/records.ts";
+import { startWorld } from "../fleet/test-fleet.ts";
 import { startTraffic } from "../fleet/traffic.ts";
-import { startWorld } from "../fleet/world.ts";
 
 const COLLECTOR = "collector-mac-a1";
 

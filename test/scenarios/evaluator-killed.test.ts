@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { verdictWhere } from "../fleet/records.ts";
+import { COLLECTORS, startWorld } from "../fleet/test-fleet.ts";
 import { startTraffic } from "../fleet/traffic.ts";
-import { COLLECTORS, startWorld } from "../fleet/world.ts";
 
 test("kill -9 of the evaluator in the middle of windows, and just after a verdict", async (t) => {
   const world = await startWorld(t, { parts: ["evaluator", ...COLLECTORS] });

@@ -1,13 +1,13 @@
 /** A fail stays a fail whoever is down: while no evaluator leads it is said and marked stale, a second after the rule at the latest, and the next evaluator still says it. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { LEASE_STALE_MS } from "@aviary/shared/contract/lease.ts";
 import { until } from "@aviary/shared/testing/until.ts";
-import { LEASE_STALE_MS } from "../../services/shim/src/response/answers.ts";
 import { SHORT_POLICY } from "../fleet/files.ts";
 import { verdictWhere } from "../fleet/records.ts";
 import { type ShimAnswer, shimClient } from "../fleet/shim-client.ts";
+import { COLLECTORS, startWorld } from "../fleet/test-fleet.ts";
 import { startTraffic } from "../fleet/traffic.ts";
-import { COLLECTORS, startWorld } from "../fleet/world.ts";
 
 /** A second is what the shim may take to notice. Both ends of an answer count, so a slow machine proves nothing wrong. */
 function assertStaleSince(answer: ShimAnswer, sinceMs: number): void {

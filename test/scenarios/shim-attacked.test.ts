@@ -4,7 +4,7 @@ import { connect, type Socket } from "node:net";
 import { test } from "node:test";
 import { until } from "@aviary/shared/testing/until.ts";
 import { shimClient } from "../fleet/shim-client.ts";
-import { startWorld, type World } from "../fleet/world.ts";
+import { startWorld, type World } from "../fleet/test-fleet.ts";
 
 /** Sends bytes as they are, and gives what comes back until the shim closes the connection. */
 function raw(world: World, send: (socket: Socket) => void): { socket: Socket; closed: Promise<string> } {

@@ -7,8 +7,8 @@ import { test } from "node:test";
 import { until } from "@aviary/shared/testing/until.ts";
 import { publishedVerdicts } from "../fleet/records.ts";
 import { type ShimClient, shimClient } from "../fleet/shim-client.ts";
+import { COLLECTORS, startWorld } from "../fleet/test-fleet.ts";
 import { startTraffic } from "../fleet/traffic.ts";
-import { COLLECTORS, startWorld } from "../fleet/world.ts";
 
 const CLIENTS = 16;
 

@@ -5,8 +5,8 @@ import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { until } from "@aviary/shared/testing/until.ts";
 import { verdictWhere } from "../fleet/records.ts";
+import { COLLECTORS, startWorld, type World } from "../fleet/test-fleet.ts";
 import { startTraffic } from "../fleet/traffic.ts";
-import { COLLECTORS, startWorld, type World } from "../fleet/world.ts";
 
 /** Waits until somebody else leads than `before`, and tells how long that took. That it takes at most 5 s is shown in simulated time, where no machine is busy: services/evaluator/test/service.test.ts. */
 async function takenOver(t: TestContext, what: string, world: World, before: string): Promise<string> {

@@ -72,7 +72,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "deadlines-by-the-clock-only",
-    file: "core/step.ts",
+    file: "core/reducer.ts",
     from: "  if (input.storedAt > state.nextDeadlineMs) fireDeadlines(state, input.storedAt, effects);\n",
     to: "",
     caughtBy: "5",
@@ -167,9 +167,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "lease-taken-early",
-    file: "io/lease.ts",
-    from: "export const LEASE_FREE_MS = 4_000;",
-    to: "export const LEASE_FREE_MS = 2_000;",
+    file: "service.ts",
+    from: "freeAfterMs: LEASE_FREE_MS,",
+    to: "freeAfterMs: LEASE_FREE_MS / 2,",
     caughtBy: "lease",
   },
   {

@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 type Evaluator = typeof import("../../services/evaluator/src/service.ts");
-type Setup = typeof import("../../services/evaluator/src/core/setup.ts");
+type Setup = typeof import("../../services/evaluator/src/core/resolved-config.ts");
 type State = typeof import("../../services/evaluator/src/core/state.ts");
-type Step = typeof import("../../services/evaluator/src/core/step.ts");
+type Step = typeof import("../../services/evaluator/src/core/reducer.ts");
 type Checkpoint = typeof import("../../services/evaluator/src/core/checkpoint.ts");
 type Inputs = typeof import("../../services/evaluator/src/io/inputs.ts");
 type View = typeof import("../../services/shim/src/view.ts");
@@ -20,13 +20,13 @@ type Envelope = typeof import("../../services/collector/src/core/envelope.ts");
 
 export interface Product
   extends Pick<Evaluator, "startEvaluator">,
-    Pick<Setup, "createSetup">,
+    Pick<Setup, "resolveConfig">,
     Pick<State, "createState">,
-    Pick<Step, "step">,
+    Pick<Step, "reduce">,
     Pick<Checkpoint, "encodeCheckpoint" | "decodeCheckpoint">,
     Pick<Inputs, "createInputReader">,
     Pick<View, "followView">,
-    Pick<Outbox, "createOutbox">,
+    Pick<Outbox, "createControlWriter">,
     Pick<Callers, "createSeats">,
     Pick<Flagger, "FLAGGER_ROUTES">,
     Pick<Json, "JSON_ROUTES">,
@@ -41,7 +41,7 @@ export type Service = "evaluator" | "shim" | "collector";
 export const sourceOf = (service: Service): string => fileURLToPath(new URL(`../../services/${service}/src`, import.meta.url));
 
 const PARTS: Readonly<Record<Service, readonly string[]>> = {
-  evaluator: ["service.ts", "core/setup.ts", "core/state.ts", "core/step.ts", "core/checkpoint.ts", "io/inputs.ts"],
+  evaluator: ["service.ts", "core/resolved-config.ts", "core/state.ts", "core/reducer.ts", "core/checkpoint.ts", "io/inputs.ts"],
   shim: ["view.ts", "control-writer.ts", "auth/seats.ts", "adapters/flagger.ts", "adapters/json.ts", "adapters/prometheus.ts"],
   collector: ["spool/outbox.ts", "core/envelope.ts"],
 };

@@ -73,10 +73,10 @@ export function foldAll(product: Product, finished: Finished): Reference {
   const state = product.createState(finished.setup);
   const expected: Expected[] = [];
   for (const input of inputs) {
-    const { effects } = product.step(state, input);
+    const { effects } = product.reduce(state, input);
     if (effects.length > 0 && input.kind !== "clock") expected.push(...expectedOf(effects, input.sequence, input.storedAt));
   }
   const endMs = START_MS + finished.endMs;
-  expected.push(...expectedOf(product.step(state, { kind: "clock", at: endMs }).effects, Number.POSITIVE_INFINITY, endMs));
+  expected.push(...expectedOf(product.reduce(state, { kind: "clock", at: endMs }).effects, Number.POSITIVE_INFINITY, endMs));
   return { inputs, expected };
 }

@@ -56,7 +56,7 @@ export function startShimNode(options: ShimOptions): ShimNode {
   );
   let context: Context | undefined;
   product.followView({ bus, fleet, policies, clock, logger: silentLogger }).then((view) => {
-    const outbox = product.createOutbox(bus, clock, silentLogger);
+    const outbox = product.createControlWriter(bus, clock, silentLogger);
     context = { bus, fleet, view, outbox, seats: product.createSeats(), clock, logger: silentLogger };
   }, options.onFatal);
 

@@ -9,7 +9,7 @@ import { fleetFileSchema } from "@aviary/shared/contract/fleet.ts";
 import { type Policy, policySchema } from "@aviary/shared/contract/policy.ts";
 import { silentLogger } from "@aviary/shared/runtime/logger.ts";
 import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
-import type { Setup } from "../../services/evaluator/src/core/setup.ts";
+import type { ResolvedConfig } from "../../services/evaluator/src/core/resolved-config.ts";
 import { type ControllerWorld, runFlagger, runRollouts } from "./controller.ts";
 import { createDisk } from "./disk.ts";
 import { afterOutcome, newTruth, type Stage, schedule } from "./events.ts";
@@ -27,7 +27,7 @@ import { type Answer, CANARY_KEY, type ShimNode, startShimNode } from "./shim-no
 export interface Finished {
   readonly plan: Plan;
   readonly history: History;
-  readonly setup: Setup;
+  readonly setup: ResolvedConfig;
   readonly policy: Policy;
   readonly troubledMs: number;
   readonly silentMs: number;
@@ -66,7 +66,7 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
   const fleet = fleetOf(plan);
   const policy = policySchema.parse(plan.policy);
   const policies = new Map([[CANARY_KEY, policy]]);
-  const setup = product.createSetup(fleet, policies, "policy");
+  const setup = product.resolveConfig(fleet, policies, "policy");
   const options: NodesOptions = { kernel, broker, random: createRandom(plan.seed, 1), history };
   const nodes = new Map<string, Node>();
   /** A signal that somebody listens to is never collected, and with it the whole world: all of them abort when the world is over. */

@@ -13,9 +13,9 @@ import { policySchema } from "@aviary/shared/contract/policy.ts";
 import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
 import { jetstream } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
-import { createSetup } from "../../services/evaluator/src/core/setup.ts";
+import { reduce } from "../../services/evaluator/src/core/reducer.ts";
+import { resolveConfig } from "../../services/evaluator/src/core/resolved-config.ts";
 import { createState } from "../../services/evaluator/src/core/state.ts";
-import { step } from "../../services/evaluator/src/core/step.ts";
 import { createInputReader } from "../../services/evaluator/src/io/inputs.ts";
 import { readRecording, recordedLine } from "../../services/evaluator/src/recording/case-folder.ts";
 import { refold } from "../../services/evaluator/src/recording/refold.ts";
@@ -73,7 +73,7 @@ async function recordLog(url: string, path: string, messages: number): Promise<v
 
 const CANARY_NAME = `${CANARY.namespace}/${CANARY.name}`;
 const benchSetup = () =>
-  createSetup(benchFleet([CANARY_NAME]), new Map([[CANARY_NAME, policySchema.parse({ warmup: "0s" })]]), "bench");
+  resolveConfig(benchFleet([CANARY_NAME]), new Map([[CANARY_NAME, policySchema.parse({ warmup: "0s" })]]), "bench");
 
 async function makeReplay({ path, messages }: { path: string; messages: number }): Promise<Contestant> {
   const setup = benchSetup();
@@ -111,7 +111,7 @@ async function makeEvaluator({ url, messages }: Settings): Promise<Contestant> {
           onMessage: (message) => {
             const input = read(message);
             series[input.kind as keyof typeof series].inc();
-            step(state, input);
+            reduce(state, input);
             folded += 1;
             if (folded === messages) done.resolve();
           },

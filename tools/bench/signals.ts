@@ -2,11 +2,13 @@
  * Signals as six gateways send them (three AZs, a canary and a stable one each): four of five are http, the mean is 549 bytes.
  * Everything is drawn from a fixed seed, so two runs publish the same bytes but for their times.
  */
+
 import { type FleetFile, fleetFileSchema } from "@aviary/shared/contract/fleet.ts";
 import { sha256Hex } from "@aviary/shared/contract/ids.ts";
 import type { Signal, SignalBody } from "@aviary/shared/contract/signal.ts";
 import { type SignalKind, signalSubject } from "@aviary/shared/contract/subjects.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
+import { seededRandom } from "../../libs/shared/src/testing/random.ts";
 
 export const FLEET = "payments";
 export const AZS = ["az-a", "az-b", "az-c"] as const;
@@ -47,24 +49,13 @@ const FRAGMENT = sha256Hex("fragment");
 /** Ten signals of one gateway, over and over. */
 const KINDS: readonly SignalKind[] = ["http", "http", "health", "http", "http", "http", "http", "disk", "http", "http"];
 
-/** A generator of numbers in [0, 1) from a seed (mulberry32). */
-export function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /**
  * Makes signals one after the other, the gateways taking turns; `observedAtMs` is the caller's clock.
  * @param bootMs    start of the collectors: a later source of the same gateways needs a later one
  * @param periodMs  the period that the signals claim
  */
 export function createSignalSource(bootMs: number, seed = 1, periodMs = PERIOD_MS): (observedAtMs: number) => BenchSignal {
-  const random = seeded(seed);
+  const random = seededRandom(seed);
   const boot = `${bootMs.toString(36)}-${sha256Hex(String(bootMs)).slice(0, 16)}`;
   let turn = 0;
   return (observedAtMs) => {

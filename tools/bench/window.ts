@@ -8,11 +8,12 @@ import assert from "node:assert/strict";
 import { defaultPolicy } from "@aviary/shared/contract/policy.ts";
 import type { ClosedWindow, WindowSummary } from "@aviary/shared/contract/window.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
+import { seededRandom } from "../../libs/shared/src/testing/random.ts";
 import { judge } from "../../services/evaluator/src/core/judge/judge.ts";
 import type { JudgeMemory } from "../../services/evaluator/src/core/judge/outcome.ts";
 import type { Benchmark } from "./benchmark.ts";
 import { type Contestant, middle, ROUNDS, ratioOf, startContender, takeTurns, timed } from "./rounds.ts";
-import { AZS, seeded } from "./signals.ts";
+import { AZS } from "./signals.ts";
 
 const BUCKETS = 1_016;
 const WINDOWS = 13;
@@ -80,7 +81,7 @@ function closedWindow(index: number, random: () => number, { run, slots }: Setti
 }
 
 async function makeJudge(settings: Settings): Promise<Contestant> {
-  const random = seeded(8);
+  const random = seededRandom(8);
   const policy = defaultPolicy();
   const windows = Array.from({ length: WINDOWS }, (_, index) => closedWindow(index, random, settings));
   let memory: JudgeMemory | null = null;
@@ -101,7 +102,7 @@ async function makeJudge(settings: Settings): Promise<Contestant> {
 
 /** `form`: two histograms in memory, or one slice as the judge is given it: five sparse slots that are added to a histogram in memory. */
 async function makeMerge({ form }: { form: "dense" | "sparse" }): Promise<Contestant> {
-  const random = seeded(8);
+  const random = seededRandom(8);
   const [into, from] = [fullHistogram(random), fullHistogram(random)];
   const slots = slotsOf(from, "spread");
   const merge =

@@ -1,4 +1,6 @@
 /** A cell: one scenario, simulated many times, and how the runs ended. Cells are plain data: their text is their seed. */
+
+import { type Random, seededRandom, seedOf } from "../../libs/shared/src/testing/random.ts";
 import { LAMBDA } from "../../services/evaluator/src/core/judge/rule.ts";
 import type { Evidence } from "../../services/evaluator/src/core/judge/scan.ts";
 import type { JudgedWindows, JudgeName, OtherJudge } from "./judged-windows.ts";
@@ -7,7 +9,6 @@ import { latencyRun } from "./latency-run.ts";
 import { mannWhitneyWatcher } from "./mann-whitney.ts";
 import type { Watcher } from "./other-rules.ts";
 import { literalWatcher, thresholdWatcher } from "./other-rules.ts";
-import { type Random, seeded, seedOf } from "./random.ts";
 import type { Scenario } from "./scenario.ts";
 import { WINDOWS } from "./scenario.ts";
 import { simulateRun } from "./traffic.ts";
@@ -47,7 +48,7 @@ export function simulate(cell: Cell, from: number, to: number): CellResult {
   const seed = seedOf(JSON.stringify(cell));
   const windows = cell.scenario.windows ?? WINDOWS;
   for (let number = from; number < to; number++) {
-    const random = seeded(seed, number);
+    const random = seededRandom(seed, number);
     const run = cell.kind === "latency" ? latencyRun(cell, random) : rateRun(cell, random);
     let left = run.judges;
     let failed = false;

@@ -1,8 +1,8 @@
 /** Latency distributions as tables of the judge's own buckets: a simulated window is a histogram, drawn without drawing each request. */
 import { DEFAULT_SCALE } from "@aviary/shared/histogram.ts";
 import { bucketOf, lowerEdge, MAX_VALUE_MS } from "@aviary/shared/histogram-buckets.ts";
-import type { Random } from "./random.ts";
-import { binomial } from "./random.ts";
+import type { Random } from "../../libs/shared/src/testing/random.ts";
+import { binomial } from "./distributions.ts";
 
 export type Law =
   | { readonly kind: "lognormal"; readonly sigma: number }

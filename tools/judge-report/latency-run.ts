@@ -1,8 +1,7 @@
 /** The p99 regression of a simulated run: histograms of canary and stable, judged by the judge's own code at the level of counts. */
 import { defaultPolicy, SLOTS } from "@aviary/shared/contract/policy.ts";
 import { DEFAULT_SCALE } from "@aviary/shared/histogram.ts";
-import type { Threshold } from "../../services/evaluator/src/core/judge/baseline.ts";
-import { thresholdOf } from "../../services/evaluator/src/core/judge/baseline.ts";
+import type { Random } from "../../libs/shared/src/testing/random.ts";
 import type { Counts } from "../../services/evaluator/src/core/judge/counts.ts";
 import { NOTHING } from "../../services/evaluator/src/core/judge/counts.ts";
 import type { Tail } from "../../services/evaluator/src/core/judge/latency.ts";
@@ -12,11 +11,12 @@ import { literalRule, NO_COUNTS } from "../../services/evaluator/src/core/judge/
 import type { Noise } from "../../services/evaluator/src/core/judge/noise.ts";
 import { learnNoise } from "../../services/evaluator/src/core/judge/noise.ts";
 import { LONGEST, SLOW_FLOOR, SLOW_SHARE } from "../../services/evaluator/src/core/judge/rule.ts";
+import type { Threshold } from "../../services/evaluator/src/core/judge/stable-band.ts";
+import { thresholdOf } from "../../services/evaluator/src/core/judge/stable-band.ts";
+import { gamma } from "./distributions.ts";
 import type { JudgedWindows, JudgeName } from "./judged-windows.ts";
 import type { Law, Slowdown } from "./latency-laws.ts";
 import { drawSlow, tableOf } from "./latency-laws.ts";
-import type { Random } from "./random.ts";
-import { gamma } from "./random.ts";
 import type { Kind } from "./two-key.ts";
 import { viewRun } from "./two-key.ts";
 

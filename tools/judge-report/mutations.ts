@@ -4,16 +4,16 @@
  */
 import { registerHooks } from "node:module";
 
-export const MUTATIONS = ["rate key", "luck key", "steady key", "environment key", "rho", "phi"] as const;
+export const MUTATIONS = ["rate key", "significance key", "persistence key", "environment key", "rho", "phi"] as const;
 export type Mutation = (typeof MUTATIONS)[number];
 
 /** What a function of `keys.ts` does first in place of what it should. */
 const CHANGES: Readonly<Record<Mutation, Readonly<Record<string, string>>>> = {
   "rate key": { rateKey: "return s.n > 0;" },
-  "luck key": { luckKey: "return s.x >= LEAST_BAD;" },
-  "steady key": { steadyKey: "return true;" },
+  "significance key": { significanceKey: "return s.x >= LEAST_BAD;" },
+  "persistence key": { persistenceKey: "return true;" },
   "environment key": { environmentKey: "return true;" },
-  rho: { luckOf: "noise = { ...noise, rho: 0 };", steadyKey: "noise = { ...noise, rho: 0 };" },
+  rho: { pValueOf: "noise = { ...noise, rho: 0 };", persistenceKey: "noise = { ...noise, rho: 0 };" },
   phi: { burstFactor: "return 1;" },
 };
 

@@ -1,4 +1,6 @@
 /** T11 and T12: every key is missed when it is gone; cost, size, and numbers at the edge of what counts can be. */
+
+import { type Random, seededRandom } from "../../libs/shared/src/testing/random.ts";
 import type { Counts } from "../../services/evaluator/src/core/judge/counts.ts";
 import { EMPTY, NOTHING } from "../../services/evaluator/src/core/judge/counts.ts";
 import { defaultNoise } from "../../services/evaluator/src/core/judge/noise.ts";
@@ -8,16 +10,14 @@ import { failedShare } from "./cell.ts";
 import type { Mutation } from "./mutations.ts";
 import { MUTATIONS } from "./mutations.ts";
 import { startPool } from "./pool.ts";
-import type { Random } from "./random.ts";
-import { seeded } from "./random.ts";
 import { CHECKS, type Check } from "./targets.ts";
 import { viewRun } from "./two-key.ts";
 
 /** The cell in which the loss of a key shows, and the target that it belongs to. */
 const CAUGHT_BY: Readonly<Record<Mutation, readonly [target: string, cell: string]>> = {
   "rate key": ["T6", "n=200000"],
-  "luck key": ["T1", "n=300"],
-  "steady key": ["T7", "n=1000"],
+  "significance key": ["T1", "n=300"],
+  "persistence key": ["T7", "n=1000"],
   "environment key": ["T8", "5 % for 3, n=100"],
   rho: ["T2", "n=5000"],
   phi: ["T4", "bursts of 5, n=1000"],
@@ -81,7 +81,7 @@ function expected(n: number, x: number, stableN: number, stableX: number): Pick<
 /** Judges so many windows of counts from 0 to 2^31. @returns what came out that is no probability. @throws what the judge throws */
 export function edgeNumbers(windows: number): string[] {
   const wrong: string[] = [];
-  const random = seeded(12);
+  const random = seededRandom(12);
   let view = viewRun("errors", 0.005, defaultNoise(0.005));
   for (let k = 0; k < windows; k++) {
     if (random() < 0.08) {

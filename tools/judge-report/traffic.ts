@@ -1,7 +1,7 @@
 /** Simulates the requests and failures of a run, window by window and slot by slot. */
 import { SLOTS } from "@aviary/shared/contract/policy.ts";
-import type { Random } from "./random.ts";
-import { betaRate, binomial, geometric, normal } from "./random.ts";
+import type { Random } from "../../libs/shared/src/testing/random.ts";
+import { betaRate, binomial, geometric, normal } from "./distributions.ts";
 import type { Burst, Scenario, Traffic } from "./scenario.ts";
 import { at, rampShare, WINDOW_SECONDS, WINDOWS } from "./scenario.ts";
 

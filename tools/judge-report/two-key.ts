@@ -2,7 +2,7 @@
  * The two-key rule at the level of counts: the judge's own code (`learnNoise`, `withWindow`, `scan`, `evidenceOf`), without closed windows,
  * histograms and sentences around it. That it says what `judge` says is a test.
  */
-import type { Counts, Stretch } from "../../services/evaluator/src/core/judge/counts.ts";
+import type { Counts, WindowRange } from "../../services/evaluator/src/core/judge/counts.ts";
 import { EMPTY, NOTHING, withWindow } from "../../services/evaluator/src/core/judge/counts.ts";
 import type { Noise } from "../../services/evaluator/src/core/judge/noise.ts";
 import { defaultNoise, learnNoise } from "../../services/evaluator/src/core/judge/noise.ts";
@@ -23,7 +23,7 @@ export interface ViewRun {
 /** @param share 1, or one over the number of AZs in the view of one AZ. */
 export function viewRun(metric: Metric, ceiling: number, noise: Noise, lambda = 1, share = 1): ViewRun {
   let recent: readonly Counts[] = [];
-  let run: Stretch = EMPTY;
+  let run: WindowRange = EMPTY;
   let t = 0;
   const rule: { -readonly [key in keyof Rule]: Rule[key] } = {
     metric,

@@ -21,7 +21,7 @@ import { makePlan } from "../../examples/fleet/src/make-plan.ts";
 import { startProxy } from "../../examples/fleet/src/proxy.ts";
 import { loadCollectorConfig } from "../../services/collector/src/config.ts";
 import { type Collector, startCollector } from "../../services/collector/src/service.ts";
-import { createSetup } from "../../services/evaluator/src/core/setup.ts";
+import { resolveConfig } from "../../services/evaluator/src/core/resolved-config.ts";
 import { startEvaluator } from "../../services/evaluator/src/service.ts";
 import { openTokenFile } from "../../services/shim/src/auth/token-file.ts";
 import { startShim } from "../../services/shim/src/server.ts";
@@ -96,7 +96,7 @@ async function startServices(
   const end = new AbortController();
   const evaluator = startEvaluator({
     bus,
-    setup: createSetup(fleet, policies, policyHash),
+    setup: resolveConfig(fleet, policies, policyHash),
     clock,
     log: logger.child("evaluator"),
     metrics: createRegistry(),

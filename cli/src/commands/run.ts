@@ -1,13 +1,13 @@
 /** `aviary run …`: the run of a canary, and what an operator may say about it. What is said goes into the log, like a controller's word. */
 import { parseArgs } from "node:util";
-import type { Verb, VerbIo } from "@aviary/shared/commands/command.ts";
+import type { Command, CommandIo } from "@aviary/shared/commands/command.ts";
 import { type ControlContent, controlMessage } from "@aviary/shared/contract/control.ts";
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import { type CanaryRef, canaryKey, controlSubject, parseCanaryKey } from "@aviary/shared/contract/subjects.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { durationArg, openBus, openSetup, told } from "../../../services/evaluator/src/commands/open.ts";
-import { askShim, type CanaryView, type Overview, shimOf } from "../shim-client.ts";
+import { type CanaryView, getFromShim, type Overview, shimOf } from "../shim-client.ts";
 import { canaryLines, painterFor } from "../verdict-table.ts";
 
 const OPTIONS = {
@@ -115,7 +115,7 @@ function canaryArg(positionals: readonly string[]): CanaryRef {
 
 const SHOW_USAGE = "run show [<namespace/name>] [--json]";
 
-const showVerb: Verb = {
+const showVerb: Command = {
   name: "run show",
   summary: "the run of a canary, with every reason",
   usage: SHOW_USAGE,
@@ -127,7 +127,7 @@ const showVerb: Verb = {
         options: { json: { type: "boolean", default: false } },
       });
       const canary = positionals.length === 0 ? await onlyCanary(io) : canaryArg(positionals);
-      const view = await askShim<CanaryView>(shimOf(io), `/api/v1/canaries/${canaryKey(canary)}`, io.signal);
+      const view = await getFromShim<CanaryView>(shimOf(io), `/api/v1/canaries/${canaryKey(canary)}`, io.signal);
       if (values.json) io.stdout.write(`${JSON.stringify(view)}\n`);
       else {
         const meanings = Object.entries(view.meanings ?? {}).map(([code, meaning]) => `  ${code.padEnd(18)} ${meaning}`);
@@ -139,8 +139,8 @@ const showVerb: Verb = {
 };
 
 /** Where there is just one canary it need not be named. */
-async function onlyCanary(io: VerbIo): Promise<CanaryRef> {
-  const { canaries } = await askShim<Overview>(shimOf(io), "/api/v1/canaries", io.signal);
+async function onlyCanary(io: CommandIo): Promise<CanaryRef> {
+  const { canaries } = await getFromShim<Overview>(shimOf(io), "/api/v1/canaries", io.signal);
   const [only, ...more] = canaries.map((canary) => canary.subject);
   if (only === undefined || more.length > 0)
     throw terminal("usage", `name one canary: ${canaries.map(({ subject }) => canaryKey(subject)).join(", ")}`);
@@ -148,7 +148,7 @@ async function onlyCanary(io: VerbIo): Promise<CanaryRef> {
 }
 
 /** Publishes what was said. The id holds the time, because an operator who says it twice means it twice. */
-async function say(canary: CanaryRef, content: ControlContent, fleetFile: string | undefined, io: VerbIo): Promise<void> {
+async function say(canary: CanaryRef, content: ControlContent, fleetFile: string | undefined, io: CommandIo): Promise<void> {
   const { setup, path } = await openSetup(fleetFile, io);
   const known = setup.canaries.get(canaryKey(canary));
   if (known === undefined)
@@ -175,10 +175,10 @@ async function say(canary: CanaryRef, content: ControlContent, fleetFile: string
   }
 }
 
-export const RUN_VERBS: readonly Verb[] = [
+export const RUN_VERBS: readonly Command[] = [
   showVerb,
   ...SAID.map(
-    ({ name, summary, usage, content }): Verb => ({
+    ({ name, summary, usage, content }): Command => ({
       name: `run ${name}`,
       summary,
       usage,

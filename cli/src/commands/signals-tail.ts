@@ -1,6 +1,6 @@
 /** `aviary signals tail`: signals as the broker stores them, one line each. */
 import { parseArgs } from "node:util";
-import type { Verb } from "@aviary/shared/commands/command.ts";
+import type { Command } from "@aviary/shared/commands/command.ts";
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import { parseSignal, type Signal } from "@aviary/shared/contract/signal.ts";
 import { parseInputSubject, SIGNAL_KINDS } from "@aviary/shared/contract/subjects.ts";
@@ -11,7 +11,7 @@ import { openBus, told } from "../../../services/evaluator/src/commands/open.ts"
 const SILENCE_MS = 10_000;
 const USAGE = "signals tail [--fleet <name>] [--gateway <name>] [--kind <kind>] [--json]";
 
-export const signalsTailVerb: Verb = {
+export const signalsTailVerb: Command = {
   name: "signals tail",
   summary: "signals as they are stored",
   usage: USAGE,

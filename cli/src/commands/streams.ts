@@ -2,7 +2,7 @@
 import { parseArgs } from "node:util";
 import { LOCAL_MAX_BYTES, type Topology, topology } from "@aviary/shared/bus/streams.ts";
 import { applyStreams, verifyStreams } from "@aviary/shared/bus/streams-apply.ts";
-import type { Verb, VerbIo } from "@aviary/shared/commands/command.ts";
+import type { Command, CommandIo } from "@aviary/shared/commands/command.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { openBus, openSetup, told } from "../../../services/evaluator/src/commands/open.ts";
 
@@ -12,7 +12,7 @@ const OPTIONS = {
   local: { type: "boolean", default: false },
 } as const;
 
-async function wantedOf(args: readonly string[], io: VerbIo): Promise<Topology> {
+async function wantedOf(args: readonly string[], io: CommandIo): Promise<Topology> {
   const { values } = parseArgs({ args: [...args], options: OPTIONS });
   const { setup } = await openSetup(values.fleet, io);
   const replicas = Number(values.replicas);
@@ -23,7 +23,7 @@ async function wantedOf(args: readonly string[], io: VerbIo): Promise<Topology> 
   return topology({ replicas, lanes: [...setup.lanes.keys()], ...caps });
 }
 
-function verb(name: string, summary: string, work: (wanted: Topology, io: VerbIo) => Promise<number>): Verb {
+function verb(name: string, summary: string, work: (wanted: Topology, io: CommandIo) => Promise<number>): Command {
   const usage = `streams ${name} [--fleet aviary.yaml] [--replicas 1|3|5] [--local]`;
   return {
     name: `streams ${name}`,
@@ -33,7 +33,7 @@ function verb(name: string, summary: string, work: (wanted: Topology, io: VerbIo
   };
 }
 
-export const STREAM_VERBS: readonly Verb[] = [
+export const STREAM_VERBS: readonly Command[] = [
   verb("print", "the streams, buckets and consumers that must exist", async (wanted, io) => {
     io.stdout.write(`${JSON.stringify(wanted, null, 2)}\n`);
     return 0;

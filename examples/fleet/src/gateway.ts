@@ -2,10 +2,12 @@
  * A stand-in for one OpenClaw gateway: the same probe routes with the same bodies, and one work route whose latency has a heavy tail.
  * What it says and how it fails can be changed while it runs. Modelled on openclaw 2026.9.6.
  */
+
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { seededRandom, seedOf } from "@aviary/shared/testing/random.ts";
 import { type GatewayControl, readGatewayControl, watchControl } from "./control.ts";
+import { lognormal } from "./distributions.ts";
 import { type FleetPlan, gatewayOf, places } from "./layout.ts";
-import { lognormal, seededRandom, seedOf } from "./random.ts";
 
 export interface GatewayOptions {
   readonly name: string;

@@ -1,9 +1,11 @@
 /** The build lane of the demo: a Redis list with a producer and a few workers. Its length is what the collector's probe `queue` reads. */
+
 import { setTimeout as sleep } from "node:timers/promises";
+import { seededRandom, seedOf } from "@aviary/shared/testing/random.ts";
 import { Redis } from "ioredis";
 import { type FleetControl, readFleetControl, watchControl } from "./control.ts";
+import { exponential } from "./distributions.ts";
 import { type FleetPlan, places } from "./layout.ts";
-import { exponential, seededRandom, seedOf } from "./random.ts";
 
 /** Redis key of a lane's list. */
 export const laneKey = (lane: string): string => `lane:${lane}`;

@@ -1,8 +1,10 @@
 /** Users: requests at random moments (a Poisson process) to the VIP, with the User-Agent of a browser. */
+
 import { Agent, request } from "node:http";
+import { seededRandom, seedOf } from "@aviary/shared/testing/random.ts";
+import { exponential } from "./distributions.ts";
 import { WORK_PATH } from "./gateway.ts";
 import type { FleetPlan } from "./layout.ts";
-import { exponential, seededRandom, seedOf } from "./random.ts";
 
 export interface LoadFigures {
   readonly sent: number;

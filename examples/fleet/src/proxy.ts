@@ -2,12 +2,13 @@
  * The reverse proxy in front of the gateways: one listener a gateway, which writes that gateway's access log, and one for users (the VIP), which
  * splits requests over the slices by weight. Caddy does this where it is found; otherwise the small proxy in this file.
  */
+
 import { Agent, createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
+import { seededRandom, seedOf } from "@aviary/shared/testing/random.ts";
 import { type AccessLog, openAccessLog } from "./access-log.ts";
 import { type RunningProxy, startCaddy } from "./caddy.ts";
 import { readRollout, watchControl } from "./control.ts";
 import { type FleetGateway, type FleetPlan, places } from "./layout.ts";
-import { seededRandom, seedOf } from "./random.ts";
 import { pick, sharesAt } from "./shares.ts";
 
 /** An answer that takes longer is a 504. */

@@ -1,5 +1,5 @@
 /** The collector as a service: one on every Mac. */
-import { lateBus } from "@aviary/shared/bus/deferred.ts";
+import { deferredBus } from "@aviary/shared/bus/deferred.ts";
 import { connectNats } from "@aviary/shared/bus/nats.ts";
 import { readEnv } from "@aviary/shared/runtime/config.ts";
 import { createLogger } from "@aviary/shared/runtime/logger.ts";
@@ -23,7 +23,7 @@ await runService({
     registerProcessMetrics(registry, clock.now());
     const connect = () =>
       connectNats({ servers: env.AVIARY_NATS_URL.split(","), name: `${NAME}-${config.gateway.gateway}`, clock });
-    const bus = lateBus({ connect, clock, random: Math.random, log });
+    const bus = deferredBus({ connect, clock, random: Math.random, log });
     bus.arrived.catch(fail);
     const ops = await startOpsServer({
       registry,

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { Bus, StoredMessage } from "@aviary/shared/bus/bus.ts";
-import { lateBus } from "@aviary/shared/bus/deferred.ts";
+import { deferredBus } from "@aviary/shared/bus/deferred.ts";
 import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
 import { connectNats } from "@aviary/shared/bus/nats.ts";
 import { LOCAL_MAX_BYTES, topology } from "@aviary/shared/bus/streams.ts";
@@ -199,7 +199,7 @@ describe("on a real broker", () => {
     if (!requireServer(test, "nats")) return;
     const port = await freePort();
     const connect = () => connectNats({ servers: `nats://127.0.0.1:${port}`, name: "collector" });
-    const late = lateBus({ connect, clock: systemClock, random: Math.random, log: silentLogger });
+    const late = deferredBus({ connect, clock: systemClock, random: Math.random, log: silentLogger });
     atEnd(test, () => late[Symbol.asyncDispose]());
     const dataDir = await temporaryDirectory(test);
     const collector = start(test, late, await gatewayAt(test), dataDir);

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
-import { lateBus } from "@aviary/shared/bus/deferred.ts";
+import { deferredBus } from "@aviary/shared/bus/deferred.ts";
 import { connectNats } from "@aviary/shared/bus/nats.ts";
 import { readEnv } from "@aviary/shared/runtime/config.ts";
 import { loadFleet } from "@aviary/shared/runtime/fleet-config.ts";
@@ -9,7 +9,7 @@ import { createRegistry, registerProcessMetrics } from "@aviary/shared/runtime/m
 import { startOpsServer } from "@aviary/shared/runtime/ops-server.ts";
 import { runService } from "@aviary/shared/runtime/run-service.ts";
 import { evaluatorEnv } from "./config.ts";
-import { createSetup } from "./core/setup.ts";
+import { resolveConfig } from "./core/resolved-config.ts";
 import { startEvaluator } from "./service.ts";
 
 await runService({
@@ -22,12 +22,12 @@ await runService({
     registerProcessMetrics(metrics, clock.now());
     const creds = env.AVIARY_NATS_CREDS_FILE === undefined ? {} : { creds: await readFile(env.AVIARY_NATS_CREDS_FILE, "utf8") };
     const connect = () => connectNats({ servers: env.AVIARY_NATS_URL.split(","), name: "aviary-evaluator", clock, ...creds });
-    const bus = lateBus({ connect, clock, random: Math.random, log });
+    const bus = deferredBus({ connect, clock, random: Math.random, log });
     bus.arrived.catch(fail);
     const holder = `${hostname()}-${process.pid}-${Math.round(clock.now())}`;
     const evaluator = startEvaluator({
       bus,
-      setup: createSetup(fleet, policies, policyHash),
+      setup: resolveConfig(fleet, policies, policyHash),
       clock,
       log,
       metrics,

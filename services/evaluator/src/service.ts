@@ -1,29 +1,32 @@
 /**
  * The evaluator: follows the log, folds it, performs what the fold decides. Read, step, perform; the rest is starting and stopping.
  */
+
 import type { Bus, Follower } from "@aviary/shared/bus/bus.ts";
+import { EVALUATOR_LEASE_KEY } from "@aviary/shared/contract/lease.ts";
 import { verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import { aborted } from "@aviary/shared/runtime/abort.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import { isRetryable } from "@aviary/shared/runtime/faults.ts";
+import { acquireLease, LEASE_FREE_MS, type Lease } from "@aviary/shared/runtime/lease.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import type { Registry } from "@aviary/shared/runtime/metrics.ts";
 import { encodeCheckpoint } from "./core/checkpoint.ts";
 import type { Effect } from "./core/effects.ts";
 import type { Input } from "./core/inputs.ts";
-import type { Setup } from "./core/setup.ts";
+import { reduce } from "./core/reducer.ts";
+import type { ResolvedConfig } from "./core/resolved-config.ts";
 import { createState, type State } from "./core/state.ts";
-import { step } from "./core/step.ts";
 import { loadCheckpoint } from "./io/checkpoint.ts";
 import { watchDeadlines } from "./io/deadline-watch.ts";
 import { ensureDemand } from "./io/demand.ts";
 import { createInputReader } from "./io/inputs.ts";
-import { acquireLease, type Lease } from "./io/lease.ts";
 import { createPerformer, type Done, type Performer } from "./io/perform.ts";
 
 export interface EvaluatorOptions {
   readonly bus: Bus;
-  readonly setup: Setup;
+  readonly setup: ResolvedConfig;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Registry;
@@ -40,7 +43,7 @@ export interface Evaluator extends AsyncDisposable {
 }
 
 /** Key of the evaluator's lease and checkpoint. */
-export const SHARD = "evaluator";
+export const SHARD = EVALUATOR_LEASE_KEY;
 /** When this many batches wait to be performed, reading pauses. */
 const MAX_WAITING = 256;
 /** Pause before the next term after one that failed in a way that may pass. */
@@ -75,7 +78,15 @@ async function leadInTerms(
 ): Promise<void> {
   while (!signal.aborted) {
     ready("the lease has not been read yet");
-    const lease = await acquireLease(options.bus, SHARD, options.holder, options.clock, signal, () => ready(undefined));
+    const lease = await acquireLease({
+      bus: options.bus,
+      key: EVALUATOR_LEASE_KEY,
+      holder: options.holder,
+      clock: options.clock,
+      freeAfterMs: LEASE_FREE_MS,
+      onStandby: () => ready(undefined),
+      signal,
+    });
     options.log.info({ holder: options.holder }, "leading");
     ready("folding what the log held");
     try {
@@ -126,7 +137,7 @@ async function lead(
   });
 
   const fold = (input: Input): void => {
-    const { effects } = step(state, input);
+    const { effects } = reduce(state, input);
     if (effects.length === 0) return;
     performer.enqueue({ atMs: state.nowMs, effects });
     if (performer.waiting >= MAX_WAITING) follower?.pause();
@@ -170,15 +181,8 @@ async function settle(performer: Performer, clock: Clock): Promise<void> {
   stop.abort();
 }
 
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
-}
-
 /** The newest verdicts: everything before them was performed, because performing keeps the order of the log. */
-async function performedUpTo(bus: Bus, setup: Setup): Promise<Done> {
+async function performedUpTo(bus: Bus, setup: ResolvedConfig): Promise<Done> {
   let beforeMs = 0;
   const verdicts = new Map<string, { id: string; atMs: number }>();
   for (const canary of setup.canaries.values()) {

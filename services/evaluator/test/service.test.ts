@@ -12,7 +12,7 @@ import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
 import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
 import { until } from "@aviary/shared/testing/until.ts";
 import type { Input } from "../src/core/inputs.ts";
-import { createSetup } from "../src/core/setup.ts";
+import { resolveConfig } from "../src/core/resolved-config.ts";
 import { startEvaluator } from "../src/service.ts";
 import { CANARY, CANARY_KEY, createSimulatedFleet, fold, START_MS, TEST_POLICY } from "./core/simulated-fleet.ts";
 
@@ -206,7 +206,7 @@ test("two evaluators: the second stands by, and takes over when the first falls 
     fleets: { f: { gateways: [{ name: "g", az: "a", slice: "canary" }] } },
     canaries: { [CANARY_KEY]: { fleet: "f", policy: "p" } },
   });
-  const setup = createSetup(file, new Map([[CANARY_KEY, policySchema.parse(policy)]]), "p");
+  const setup = resolveConfig(file, new Map([[CANARY_KEY, policySchema.parse(policy)]]), "p");
   // A leader that was killed leaves its lease behind and never moves it again.
   const lease = await bus.bucket("lease");
   await lease.put("evaluator", JSON.stringify({ holder: "dead", at: "2026-11-21T10:00:00.000Z" }));

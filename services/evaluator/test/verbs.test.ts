@@ -10,7 +10,7 @@ import { PassThrough } from "node:stream";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { LOCAL_MAX_BYTES } from "@aviary/shared/bus/streams.ts";
-import type { VerbIo } from "@aviary/shared/commands/command.ts";
+import type { CommandIo } from "@aviary/shared/commands/command.ts";
 import { aReason, aVerdict, type VerdictChange } from "@aviary/shared/testing/builders.ts";
 import { RUN_VERBS } from "../../../cli/src/commands/run.ts";
 import { statusVerb } from "../../../cli/src/commands/status.ts";
@@ -27,7 +27,7 @@ const FLEET_FILE = fileURLToPath(new URL("../../../examples/fleet/config/aviary.
 function terminal(env: NodeJS.ProcessEnv, signal: AbortSignal = new AbortController().signal) {
   const stdout = new PassThrough();
   const stderr = new PassThrough();
-  const io: VerbIo = { stdout, stderr, env, signal };
+  const io: CommandIo = { stdout, stderr, env, signal };
   const textOf = (stream: PassThrough): string => (stream.read() as Buffer | null)?.toString() ?? "";
   return { io, written: () => textOf(stdout), complained: () => textOf(stderr) };
 }

@@ -2,13 +2,15 @@
  * What the shim writes: control messages and incidents. Ids come from content; what was stored is remembered for as long as the broker remembers it, so that
  * a controller that repeats itself costs nothing.
  */
+
 import type { Bus } from "@aviary/shared/bus/bus.ts";
 import { controlMessage } from "@aviary/shared/contract/control.ts";
 import type { Incident } from "@aviary/shared/contract/incident.ts";
 import { controlSubject, incidentSubject } from "@aviary/shared/contract/subjects.ts";
+import { within } from "@aviary/shared/runtime/abort.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
-import type { Saying } from "./adapters/announce.ts";
+import type { ControlDraft } from "./adapters/announce.ts";
 import { createBuckets, LIMITS } from "./limits.ts";
 import type { Canary } from "./view.ts";
 
@@ -18,15 +20,15 @@ const REMEMBERED = 8_192;
 
 export type Stored = "stored" | "over_limit" | "not_stored";
 
-export interface Outbox {
+export interface ControlWriter {
   /** Stores the sayings one after another, in their order; `stored` when all are. Never rejects, never takes longer than the store limit. */
-  tell(canary: Canary, sayings: readonly Saying[]): Promise<Stored>;
+  tell(canary: Canary, sayings: readonly ControlDraft[]): Promise<Stored>;
   /** Stores an incident in the background; one that is said again within ten minutes is dropped. */
   report(incident: Incident): void;
   readonly counts: { stored: number; failed: number; refused: number };
 }
 
-export function createOutbox(bus: Bus, clock: Clock, logger: Logger): Outbox {
+export function createControlWriter(bus: Bus, clock: Clock, logger: Logger): ControlWriter {
   const said = new Map<string, number>();
   const limits = createBuckets(LIMITS.controlBurst, LIMITS.controlPerSecond, 4_096);
   const counts = { stored: 0, failed: 0, refused: 0 };
@@ -58,7 +60,7 @@ export function createOutbox(bus: Bus, clock: Clock, logger: Logger): Outbox {
       if (ok) remember(id);
       counts[ok ? "stored" : "failed"] += 1;
     });
-    return within(stored, clock);
+    return (await within(clock, LIMITS.storeMs, stored)) ?? false;
   };
 
   return {
@@ -86,17 +88,4 @@ export function createOutbox(bus: Bus, clock: Clock, logger: Logger): Outbox {
       void publish(subject, incident.id, JSON.stringify(incident));
     },
   };
-}
-
-/** The outcome, or false when it takes longer than a hook may wait. */
-async function within(stored: Promise<boolean>, clock: Clock): Promise<boolean> {
-  let cancel = (): void => {};
-  const late = new Promise<boolean>((resolve) => {
-    cancel = clock.setTimer(LIMITS.storeMs, () => resolve(false), { background: true });
-  });
-  try {
-    return await Promise.race([stored, late]);
-  } finally {
-    cancel();
-  }
 }

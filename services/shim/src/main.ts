@@ -1,6 +1,6 @@
 /** The shim as a process of its own. */
 import { readFile } from "node:fs/promises";
-import { lateBus } from "@aviary/shared/bus/deferred.ts";
+import { deferredBus } from "@aviary/shared/bus/deferred.ts";
 import { connectNats } from "@aviary/shared/bus/nats.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { readEnv } from "@aviary/shared/runtime/config.ts";
@@ -37,7 +37,7 @@ async function start({ log, clock, fail }: ServiceContext): Promise<AsyncDisposa
     const creds = env.AVIARY_NATS_CREDS_FILE === undefined ? {} : { creds: await readFile(env.AVIARY_NATS_CREDS_FILE, "utf8") };
     const connect = () => connectNats({ servers, name: "aviary-shim", clock, ...creds });
     // Controllers are answered, with a hold, whether or not there is a broker.
-    const bus = lateBus({ connect, clock, random: Math.random, log });
+    const bus = deferredBus({ connect, clock, random: Math.random, log });
     bus.arrived.catch(fail);
     open.push(() => bus[Symbol.asyncDispose]());
     const { AVIARY_SHIM_HOST: host, AVIARY_SHIM_PORT: port } = env;

@@ -6,7 +6,7 @@ import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import type { Seats } from "./auth/seats.ts";
 import type { Caller } from "./auth/tokens.ts";
-import type { Outbox } from "./control-writer.ts";
+import type { ControlWriter } from "./control-writer.ts";
 import type { Reply } from "./response/reply.ts";
 import type { View } from "./view.ts";
 
@@ -14,7 +14,7 @@ export interface Context {
   readonly bus: Bus;
   readonly fleet: FleetFile;
   readonly view: View;
-  readonly outbox: Outbox;
+  readonly outbox: ControlWriter;
   readonly seats: Seats;
   readonly clock: Clock;
   readonly logger: Logger;

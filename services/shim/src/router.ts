@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Refusals } from "./auth/auth-failures.ts";
-import { type Doorkeeper, rememberConnections } from "./auth/connection-cache.ts";
+import { type Authenticator, rememberConnections } from "./auth/connection-cache.ts";
 import { type Caller, isRefusal, type Refusal } from "./auth/tokens.ts";
 import { LIMITS } from "./limits.ts";
 import { discardBody, parseJson, readBody } from "./request/body.ts";
@@ -48,7 +48,7 @@ interface Pattern {
 export function createDispatcher(
   routes: readonly Route[],
   context: Context,
-  doorkeeper: Doorkeeper,
+  doorkeeper: Authenticator,
   refusals: Refusals,
 ): Dispatcher {
   const authenticate = rememberConnections(doorkeeper, context.clock);

@@ -13,9 +13,9 @@ import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import type { Registry } from "@aviary/shared/runtime/metrics.ts";
 import { createStreams, type Streams } from "./api/event-stream.ts";
 import { createRefusals, type Refusals } from "./auth/auth-failures.ts";
-import type { Doorkeeper } from "./auth/connection-cache.ts";
+import type { Authenticator } from "./auth/connection-cache.ts";
 import { createSeats } from "./auth/seats.ts";
-import { createOutbox } from "./control-writer.ts";
+import { createControlWriter } from "./control-writer.ts";
 import { LIMITS } from "./limits.ts";
 import { problem } from "./response/reply.ts";
 import type { Context } from "./route.ts";
@@ -28,7 +28,7 @@ export interface ShimOptions {
   readonly fleet: FleetFile;
   /** Policies by canary; only the thresholds shown before the first verdict come from here. */
   readonly policies?: ReadonlyMap<string, Policy>;
-  readonly tokens: Doorkeeper;
+  readonly tokens: Authenticator;
   /** The address to bind; 127.0.0.1 unless told. */
   readonly host?: string;
   /** 0 takes any free port. */
@@ -55,7 +55,7 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
   const { bus, fleet, tokens, clock, metrics, host = "127.0.0.1", patience = LIMITS } = options;
   const logger = options.logger.child("shim");
   const view = await followView({ bus, fleet, policies: options.policies ?? new Map(), clock, logger });
-  const outbox = createOutbox(bus, clock, logger);
+  const outbox = createControlWriter(bus, clock, logger);
   const context: Context = { bus, fleet, view, outbox, seats: createSeats(), clock, logger };
   const streams = createStreams(context);
   const refusals = createRefusals(context, clock, logger);

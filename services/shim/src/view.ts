@@ -2,21 +2,22 @@
  * What the shim knows: the last verdict of every canary, the last record of every lane, and when the evaluator's lease last moved. It follows the bus
  * and answers from memory; nothing else is kept. Serialized answers live as long as their verdict.
  */
+
 import type { BucketEntry, Bus } from "@aviary/shared/bus/bus.ts";
 import { type CanaryEntry, canariesOf, type FleetFile } from "@aviary/shared/contract/fleet.ts";
 import { type LaneRecord, parseLaneRecord } from "@aviary/shared/contract/lane.ts";
+import { EVALUATOR_LEASE_KEY } from "@aviary/shared/contract/lease.ts";
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import { type CanaryRef, canaryKey, parseVerdictSubject, subjectFilters } from "@aviary/shared/contract/subjects.ts";
 import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import { aborted } from "@aviary/shared/runtime/abort.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import { faultCode } from "@aviary/shared/runtime/faults.ts";
+import { parseJsonBytes } from "@aviary/shared/runtime/json.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import { LIMITS } from "./limits.ts";
 import { type OpenJson, openJson } from "./response/answer-json.ts";
 import { type Answer, absentAnswer, type ConcernView, concernAnswer, currentAnswer, staleCause } from "./response/answers.ts";
-
-/** The key of the evaluator's lease in the bucket `lease`. */
-export const LEASE_KEY = "evaluator";
 
 /** An answer with its JSON, made when first asked for. */
 export interface Prepared {
@@ -114,7 +115,7 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
     const ref = parseVerdictSubject(subject);
     const key = ref === undefined ? undefined : canaryKey(ref);
     if (key === undefined || !canaries.has(key)) return;
-    const parsed = parseVerdictRecord(readJson(data));
+    const parsed = parseVerdictRecord(parseJsonBytes(data));
     if (!parsed.success) {
       unreadable(subject, parsed.error.message);
       return;
@@ -138,12 +139,12 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
   const onLane = (key: string, entry: BucketEntry | undefined): void => {
     if (entry === undefined) lanes.delete(key);
     if (entry === undefined || fleet.lanes[key] === undefined) return;
-    const parsed = parseLaneRecord(readJson(entry.value));
+    const parsed = parseLaneRecord(parseJsonBytes(entry.value));
     if (parsed.success && parsed.data.lane === key) lanes.set(key, parsed.data);
     else unreadable(`lane ${key}`, parsed.success ? `the record speaks of ${parsed.data.lane}` : parsed.error.message);
   };
   const onLease = (key: string, entry: BucketEntry | undefined): void => {
-    if (key !== LEASE_KEY || entry === undefined || entry.revision === state.leaseRevision) return;
+    if (key !== EVALUATOR_LEASE_KEY || entry === undefined || entry.revision === state.leaseRevision) return;
     // The first thing seen may be what a dead evaluator left behind, so its own age counts; later ones moved just now.
     const ageMs = state.leaseRevision === 0 ? Math.max(0, clock.now() - entry.storedAt) : 0;
     state.leaseRevision = entry.revision;
@@ -241,21 +242,4 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
       await attaching;
     },
   };
-}
-
-function aborted(signal: AbortSignal): Promise<undefined> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve(undefined);
-    else signal.addEventListener("abort", () => resolve(undefined), { once: true });
-  });
-}
-
-const decoder = new TextDecoder();
-
-function readJson(data: Uint8Array): unknown {
-  try {
-    return JSON.parse(decoder.decode(data));
-  } catch {
-    return undefined;
-  }
 }

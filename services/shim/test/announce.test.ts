@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { aRun } from "@aviary/shared/testing/builders.ts";
-import { announcement, eventSayings, gateSayings, type KnownRun, namedAtGate, namedByCaller } from "../src/adapters/announce.ts";
+import {
+  announcement,
+  eventControls,
+  gateControls,
+  type KnownRun,
+  namedAtGate,
+  namedByCaller,
+} from "../src/adapters/announce.ts";
 import { type FlaggerCall, readEventMessage, readFlaggerCall } from "../src/adapters/flagger-payload.ts";
 import { flaggerBody } from "./harness.ts";
 
@@ -108,8 +115,8 @@ describe("what is told", () => {
 
   it("the first confirm gate of a run, and what opens a pending one; afterwards nothing", () => {
     const seen = { revision: "v2", unseen: false };
-    const told = (gate: Parameters<typeof gateSayings>[1], allowed: boolean, known: KnownRun) =>
-      gateSayings(call(), gate, allowed, seen, known, "flagger").map(({ content }) => content);
+    const told = (gate: Parameters<typeof gateControls>[1], allowed: boolean, known: KnownRun) =>
+      gateControls(call(), gate, allowed, seen, known, "flagger").map(({ content }) => content);
     assert.deepEqual(told("confirm-traffic-increase", false, run()), [
       { verb: "gate", caller: "flagger", gate: "confirm-traffic-increase", allowed: false, revision: "v2" },
     ]);
@@ -124,7 +131,7 @@ describe("what is told", () => {
 
   it("post-rollout ends an open run with Flagger's own result, and only then", () => {
     const told = (phase: string, known: KnownRun) =>
-      gateSayings(call({ phase }), "post-rollout", true, { revision: undefined, unseen: false }, known, "flagger").map(
+      gateControls(call({ phase }), "post-rollout", true, { revision: undefined, unseen: false }, known, "flagger").map(
         ({ content }) => content,
       );
     assert.deepEqual(told("Succeeded", run()), [{ verb: "end", caller: "flagger", result: "succeeded" }]);
@@ -134,7 +141,7 @@ describe("what is told", () => {
   });
 
   it("the event and the post-rollout hook of one end are one message", () => {
-    const [fromHook] = gateSayings(
+    const [fromHook] = gateControls(
       call({ phase: "Succeeded" }),
       "post-rollout",
       true,
@@ -142,7 +149,7 @@ describe("what is told", () => {
       run(),
       "flagger",
     );
-    const [fromEvent] = eventSayings(
+    const [fromEvent] = eventControls(
       event("Promotion completed! Scaling down gw.prod", { phase: "Succeeded" }),
       run(),
       "flagger",
@@ -153,15 +160,15 @@ describe("what is told", () => {
   it("an event about the next revision never ends the run: its phase is still the last one's", () => {
     const named = { phase: "Succeeded", metadata: { version: "v3" } };
     assert.deepEqual(
-      eventSayings(event("Confirm-rollout check go passed", named), run({ controller_revision: "v3" }), "flagger"),
+      eventControls(event("Confirm-rollout check go passed", named), run({ controller_revision: "v3" }), "flagger"),
       [],
     );
   });
 
   it("a running event tells weight and phase, and announces what its metadata names", () => {
-    const sayings = eventSayings(event("Advance gw.prod canary weight 20", { metadata: { version: "v3" } }), null, "flagger");
+    const sayings = eventControls(event("Advance gw.prod canary weight 20", { metadata: { version: "v3" } }), null, "flagger");
     assert.deepEqual(verbs(sayings), ["announce", "weight", "phase"]);
-    const again = eventSayings(
+    const again = eventControls(
       event("Advance gw.prod canary weight 20", { metadata: { version: "v3" } }),
       run({ controller_revision: "v3" }),
       "flagger",

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { LEASE_STALE_MS } from "@aviary/shared/contract/lease.ts";
 import { REASON_CODES } from "@aviary/shared/contract/reasons.ts";
 import { MAX_ANSWER_BYTES, OUTCOMES, parseVerdictRecord, verdictBodySchema } from "@aviary/shared/contract/verdict.ts";
 import { aReason, aVerdict, BUILT_AT } from "@aviary/shared/testing/builders.ts";
@@ -17,7 +18,6 @@ import {
   CONCERN_VIEWS,
   concernAnswer,
   currentAnswer,
-  LEASE_STALE_MS,
   staleCause,
   unseenRevisionAnswer,
 } from "../src/response/answers.ts";

@@ -62,7 +62,7 @@ export const restartIsReplay: Check = ({ product, finished, reference }) => {
   let lastSequence = sequence;
   for (const input of behind) {
     if (input.kind === "clock") continue;
-    const { effects } = product.step(state, input);
+    const { effects } = product.reduce(state, input);
     if (effects.length > 0) again.push(...expectedOf(effects, input.sequence, input.storedAt).map(({ text }) => text));
     lastSequence = input.sequence;
   }

@@ -4,13 +4,12 @@ import { describe, it } from "node:test";
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { ClosedWindow, WindowSummary } from "@aviary/shared/contract/window.ts";
 import { estimateOf } from "@aviary/shared/histogram-buckets.ts";
+import { type Random, seededRandom } from "../../../libs/shared/src/testing/random.ts";
 import { referenceFrom } from "../../../services/evaluator/src/core/judge/reference.ts";
 import { cell, closed, judgeRun, POLICY } from "../../../services/evaluator/test/judge/windows.ts";
 import type { SimulatedLatencies, SlowCounts } from "../latency-run.ts";
 import { regressionRun, simulateLatencies } from "../latency-run.ts";
 import { literalWatcher } from "../other-rules.ts";
-import type { Random } from "../random.ts";
-import { seeded } from "../random.ts";
 import type { Knowledge, Scenario } from "../scenario.ts";
 import { LAWS, reference, STABLE } from "../targets.ts";
 import type { SimulatedWindow, SliceCounts } from "../traffic.ts";
@@ -74,7 +73,7 @@ describe("errors, by counts and by closed windows", () => {
     it(name, () => {
       let fails = 0;
       for (let run = 0; run < RUNS; run++) {
-        const simulated = simulateRun(scenario, seeded(17, run));
+        const simulated = simulateRun(scenario, seededRandom(17, run));
         const windows = Array.from({ length: scenario.windows ?? 12 }, () => simulated.next());
         const history = simulated.reference.map((slice, k) => closed(k, [summary("stable", "all", slice)]));
         const outcomes = judgeRun(windows.map(closedOf), {
@@ -151,7 +150,7 @@ describe("p99 regression, by counts and by closed windows", () => {
     it(`${law}, ${plan.n} requests, ${plan.reference} windows before`, () => {
       let fails = 0;
       for (let run = 0; run < 4; run++) {
-        const random = seeded(23, run);
+        const random = seededRandom(23, run);
         const simulated: SimulatedLatencies = simulateLatencies({ law: LAWS[law]!, times: 4, ...plan }, random);
         const windows = Array.from({ length: "windows" in plan ? plan.windows : 12 }, () => simulated.next());
         const slots = new Map<SlowCounts, SlotBuckets>();

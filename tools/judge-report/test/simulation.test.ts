@@ -1,12 +1,13 @@
 /** The simulation itself: what it draws has the moments that it should have, and other rules decide as their tools do. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { seededRandom } from "../../../libs/shared/src/testing/random.ts";
 import { added, failedShare, simulate } from "../cell.ts";
+import { betaRate, binomial, gamma, geometric } from "../distributions.ts";
 import type { Law } from "../latency-laws.ts";
 import { drawSlow, tableOf } from "../latency-laws.ts";
 import { mannWhitneyWatcher, score } from "../mann-whitney.ts";
 import { literalWatcher, thresholdWatcher } from "../other-rules.ts";
-import { betaRate, binomial, gamma, geometric, seeded } from "../random.ts";
 import type { Scenario } from "../scenario.ts";
 import { rates, STABLE } from "../targets.ts";
 import type { SimulatedWindow } from "../traffic.ts";
@@ -37,15 +38,15 @@ describe("random numbers", () => {
       [36_000, 0.01],
       [20, 0.9],
     ] as const) {
-      const random = seeded(1, n);
+      const random = seededRandom(1, n);
       moments(() => binomial(random, n, p), n * p, n * p * (1 - p));
     }
-    const random = seeded(2);
+    const random = seededRandom(2);
     assert.deepEqual([binomial(random, 0, 0.5), binomial(random, 9, 0), binomial(random, 9, 1)], [0, 0, 9]);
   });
 
   it("gamma, beta and geometric", () => {
-    const random = seeded(3);
+    const random = seededRandom(3);
     moments(() => gamma(random, 3), 3, 3);
     moments(() => gamma(random, 0.4), 0.4, 0.4);
     moments(() => betaRate(random, 0.003, 0.001), 0.003, 0.003 * 0.997 * 0.001);
@@ -53,7 +54,7 @@ describe("random numbers", () => {
   });
 
   it("the same seed gives the same numbers, another one others", () => {
-    const first = (...seeds: [number, number]) => Array.from({ length: 4 }, seeded(...seeds));
+    const first = (...seeds: [number, number]) => Array.from({ length: 4 }, seededRandom(...seeds));
     assert.deepEqual(first(1, 2), first(1, 2));
     assert.notDeepEqual(first(1, 2), first(1, 3));
   });
@@ -61,7 +62,7 @@ describe("random numbers", () => {
 
 describe("traffic", () => {
   const totals = (scenario: Scenario) => {
-    const run = simulateRun(scenario, seeded(5));
+    const run = simulateRun(scenario, seededRandom(5));
     return Array.from({ length: 12 }, () => {
       const [{ canary, stable }] = run.next() as [SimulatedWindow[number]];
       return [canary.n, stable.n].map((n) => n.reduce((sum, one) => sum + one, 0));
@@ -85,7 +86,7 @@ describe("traffic", () => {
 
   it("a spike strikes one window, an incident both slices", () => {
     const run = (scenario: Scenario) => {
-      const { next } = simulateRun(scenario, seeded(6));
+      const { next } = simulateRun(scenario, seededRandom(6));
       return Array.from({ length: 12 }, () => next()[0]!);
     };
     const sum = (values: readonly number[]) => values.reduce((total, one) => total + one, 0);
@@ -113,7 +114,7 @@ describe("traffic", () => {
     };
     let [failures, squares] = [0, 0];
     for (let run = 0; run < 400; run++) {
-      const { canary } = simulateRun(scenario, seeded(7, run)).next()[0]!;
+      const { canary } = simulateRun(scenario, seededRandom(7, run)).next()[0]!;
       for (const x of canary.x) {
         failures += x;
         squares += x * x;
@@ -131,7 +132,7 @@ describe("latencies", () => {
     const table = tableOf(law);
     assert.ok(Math.abs(table.mass - 0.05) < 0.003, `${table.mass}`);
     for (const n of [1_000, 1_000_000]) {
-      const counts = drawSlow(seeded(8), table, n, 1);
+      const counts = drawSlow(seededRandom(8), table, n, 1);
       const slow = counts.reduce((sum, times) => sum + times, 0);
       assert.ok(Math.abs(slow / (n * table.mass) - 1) < 0.4, `${slow} of ${n}`);
       // Half of what is above the cut lies above 2^(1/1.5) x the cut: 42.7 buckets of 64 an octave.

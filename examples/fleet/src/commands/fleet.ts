@@ -1,7 +1,7 @@
 /** `aviary fleet …`: faults, releases and weight of the local fleet that `npm start` runs. Every verb changes control files, so it works from anywhere. */
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
-import type { Verb, VerbIo } from "@aviary/shared/commands/command.ts";
+import type { Command, CommandIo } from "@aviary/shared/commands/command.ts";
 import { readFleetControl, readGatewayControl, readRollout } from "../control.ts";
 import { FAULT_NAMES, FAULTS, giveFault, heal, release, setWeight, stableVersion, type Target } from "../faults.ts";
 import { currentDirectory, type FleetPlan, readPlan } from "../layout.ts";
@@ -11,7 +11,7 @@ interface Call {
   readonly positionals: readonly string[];
   readonly target: Target;
   readonly json: boolean;
-  readonly io: VerbIo;
+  readonly io: CommandIo;
 }
 
 interface FleetVerb {
@@ -102,7 +102,7 @@ const VERBS: readonly FleetVerb[] = [
 ];
 
 /** One verb of the command line for each of the above. */
-export const FLEET_VERBS: readonly Verb[] = VERBS.map(({ name, summary, usage, words, run }) => ({
+export const FLEET_VERBS: readonly Command[] = VERBS.map(({ name, summary, usage, words, run }) => ({
   name: `fleet ${name}`,
   summary,
   usage: `fleet ${usage} [--directory .aviary/run]`,

@@ -7,7 +7,7 @@ import { afterFailure, faultCode, noBackoff, retryable } from "../runtime/faults
 import type { Logger } from "../runtime/logger.ts";
 import type { Bus, BusStatus } from "./bus.ts";
 
-export interface LateBusOptions {
+export interface DeferredBusOptions {
   /** One attempt to connect. */
   readonly connect: () => Promise<Bus>;
   readonly clock: Clock;
@@ -16,7 +16,7 @@ export interface LateBusOptions {
   readonly log: Logger;
 }
 
-export interface LateBus extends Bus {
+export interface DeferredBus extends Bus {
   /** Resolves when the bus is there, or when this one is disposed before. Rejects when it will never be: wrong credentials do not mend themselves. */
   readonly arrived: Promise<void>;
 }
@@ -24,7 +24,7 @@ export interface LateBus extends Bus {
 const RETRY = { baseMs: 500, ceilingMs: 5_000 };
 
 /** Connects in the background, for as long as it takes; until then the status is `reconnecting`, and whatever is asked of it is refused with the retryable fault `broker_unavailable`. */
-export function lateBus(options: LateBusOptions): LateBus {
+export function deferredBus(options: DeferredBusOptions): DeferredBus {
   const { clock, random, log } = options;
   let said: string | undefined;
   const listeners = new Set<(status: BusStatus) => void>();

@@ -1,7 +1,7 @@
 /** One subcommand of `aviary`. Verbs live with their service; the command line only lists them. */
 
 /** What a verb may touch of the world around it. */
-export interface VerbIo {
+export interface CommandIo {
   stdout: NodeJS.WritableStream;
   stderr: NodeJS.WritableStream;
   env: NodeJS.ProcessEnv;
@@ -9,12 +9,12 @@ export interface VerbIo {
   signal: AbortSignal;
 }
 
-export interface Verb {
+export interface Command {
   readonly name: string;
   /** One line, for the list of verbs. */
   readonly summary: string;
   /** How to call it, without `aviary`. */
   readonly usage: string;
   /** Resolves to the exit code. */
-  run(args: readonly string[], io: VerbIo): Promise<number>;
+  run(args: readonly string[], io: CommandIo): Promise<number>;
 }

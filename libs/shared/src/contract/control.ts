@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { CALLER_CLASSES } from "./fleet.ts";
 import { contentId } from "./ids.ts";
-import { hash64, isoTime } from "./signal.ts";
+import { hash64, isoTimeSchema } from "./signal.ts";
 import type { CanaryRef } from "./subjects.ts";
 
 const shared = {
@@ -13,7 +13,7 @@ const shared = {
   id: z.string().min(1).max(128),
   caller: z.enum(CALLER_CLASSES),
   /** When the caller said it, by the shim's or CLI's clock: for people. The fold uses the broker's store time. */
-  at: isoTime,
+  at: isoTimeSchema,
 };
 const text = z.string().max(200);
 const revision = z.string().min(1).max(128);
@@ -50,7 +50,7 @@ export const controlSchema = z.discriminatedUnion("verb", [
     ...shared,
     verb: z.literal("maintenance"),
     on: z.boolean(),
-    until: isoTime.optional(),
+    until: isoTimeSchema.optional(),
     gateway: z.string().max(63).optional(),
     mute: z.boolean(),
     reason: text,

@@ -1,6 +1,6 @@
 /** A dead letter: a message that could not be read, and why. Never silently dropped, never folded. */
 import { z } from "zod";
-import { isoTime } from "./signal.ts";
+import { isoTimeSchema } from "./signal.ts";
 
 export const DEAD_REASONS = [
   "bad_subject",
@@ -20,7 +20,7 @@ export const deadLetterSchema = z.object({
   text: z.string().max(300),
   subject: z.string().max(320),
   sequence: z.int().min(0),
-  stored_at: isoTime,
+  stored_at: isoTimeSchema,
   /** The beginning of the payload, as text, without control characters. */
   excerpt: z.string().max(512),
   /** How many more of the same sender and reason were not written since the last one. */

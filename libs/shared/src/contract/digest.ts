@@ -1,7 +1,7 @@
 /** A digest: one message to people about one canary, instead of one a retry. */
 import { z } from "zod";
 import { reasonSchema } from "./reasons.ts";
-import { isoTime } from "./signal.ts";
+import { isoTimeSchema } from "./signal.ts";
 
 export const DIGEST_REASONS = ["first_failure", "new_failures", "held_too_long", "recovered", "repeat"] as const;
 
@@ -9,7 +9,7 @@ export const digestSchema = z.object({
   id: z.string().regex(/^[0-9a-f]{16}$/),
   dedup_key: z.string().max(200),
   why_now: z.enum(DIGEST_REASONS),
-  at: isoTime,
+  at: isoTimeSchema,
   subject: z.object({ namespace: z.string(), name: z.string(), fleet: z.string() }),
   azs: z.array(z.string().max(63)).max(32),
   measurement_index: z.int().min(0).nullable(),

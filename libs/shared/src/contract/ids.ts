@@ -6,6 +6,13 @@ export function sha256Hex(content: string | Uint8Array): string {
   return createHash("sha256").update(content).digest("hex");
 }
 
+/** FNV-1a over UTF-16 code units, 32 bits, unsigned (http://www.isthe.com/chongo/tech/comp/fnv/): spreads names; not a secure hash. */
+export function fnv1a(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
+  return hash >>> 0;
+}
+
 /** SHA-256 of lines that are already sorted, each ending in a line feed: a directory tree, or the part below one directory. */
 export function hashLines(lines: readonly string[]): string {
   return sha256Hex(lines.map((line) => `${line}\n`).join(""));

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { contentId } from "./ids.ts";
 import { INCIDENTS, type IncidentCode } from "./reasons.ts";
-import { isoTime } from "./signal.ts";
+import { isoTimeSchema } from "./signal.ts";
 
 const codes = Object.keys(INCIDENTS) as [IncidentCode, ...IncidentCode[]];
 
@@ -13,7 +13,7 @@ export const incidentSchema = z.object({
   az: z.string().max(63).optional(),
   gateway: z.string().max(63).optional(),
   severity: z.enum(["warning", "critical"]),
-  at: isoTime,
+  at: isoTimeSchema,
   facts: z.record(z.string().max(64), z.union([z.string().max(300), z.number(), z.boolean(), z.null()])),
   dedup_key: z.string().max(200),
 });

@@ -28,6 +28,6 @@ export function parseIsoTime(text: string): number {
 const twoDigits = (text: string, at: number): number => (text.charCodeAt(at) - 48) * 10 + text.charCodeAt(at + 1) - 48;
 
 /** The clock time of an instant, for sentences: `10:05:03Z`. */
-export function clockText(ms: number): string {
+export function formatTimeOfDay(ms: number): string {
   return `${isoTime(ms).slice(11, 19)}Z`;
 }

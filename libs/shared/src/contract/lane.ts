@@ -1,12 +1,12 @@
 /** The lane record: what KEDA is told about one build queue, and why. Latest per lane in the key-value bucket `lane`. */
 import { z } from "zod";
 import { reasonSchema } from "./reasons.ts";
-import { count, isoTime } from "./signal.ts";
+import { count, isoTimeSchema } from "./signal.ts";
 
 export const laneRecordSchema = z.object({
   lane: z.string().max(63),
   canary: z.string().max(128),
-  at: isoTime,
+  at: isoTimeSchema,
   /** What the queue really holds. */
   depth_true: count,
   /** The gated depth: the true one, cut to perReplica × the replicas that may run now. */
@@ -18,7 +18,7 @@ export const laneRecordSchema = z.object({
   allow: z.literal([0, 1]),
   degraded_ticks: count,
   /** When `replicas` last changed; null before the first change. */
-  changed_at: isoTime.nullable(),
+  changed_at: isoTimeSchema.nullable(),
   reasons: z.array(reasonSchema).max(5),
 });
 export type LaneRecord = z.infer<typeof laneRecordSchema>;

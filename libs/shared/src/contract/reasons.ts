@@ -116,6 +116,12 @@ export const REASONS = {
 export type ReasonCode = keyof typeof REASONS;
 export const REASON_CODES = Object.keys(REASONS) as ReasonCode[];
 
+/** Longest text of a reason, and of a gap, in characters. */
+export const MAX_REASON_TEXT = 160;
+
+/** The text cut to what a reason may hold. */
+export const reasonText = (text: string): string => text.slice(0, MAX_REASON_TEXT);
+
 /** One reason of a verdict, as it travels: a code, where, the numbers, and one line for people. */
 export const reasonSchema = z.object({
   code: z.enum(REASON_CODES as [ReasonCode, ...ReasonCode[]]),
@@ -125,7 +131,7 @@ export const reasonSchema = z.object({
   value: z.number().optional(),
   limit: z.number().optional(),
   unit: z.string().max(12).optional(),
-  text: z.string().max(160),
+  text: z.string().max(MAX_REASON_TEXT),
 });
 export type Reason = z.infer<typeof reasonSchema>;
 

@@ -1,6 +1,6 @@
 /** A receipt: one step of one promotion on one Mac. Receipts are the history; jobs are removed when done. */
 import { z } from "zod";
-import { hash64, isoTime } from "./signal.ts";
+import { hash64, isoTimeSchema } from "./signal.ts";
 
 export const receiptSchema = z.object({
   plan: z.string().regex(/^[0-9a-f]{16}$/),
@@ -13,6 +13,6 @@ export const receiptSchema = z.object({
   /** The fencing number under which the step was made; null for a refusal before the lock. */
   fence: z.int().min(0).nullable(),
   reason: z.string().max(300),
-  at: isoTime,
+  at: isoTimeSchema,
 });
 export type Receipt = z.infer<typeof receiptSchema>;

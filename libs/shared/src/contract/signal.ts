@@ -7,7 +7,7 @@ import { latencyWireSchema } from "../histogram.ts";
 import type { SIGNAL_KINDS } from "./subjects.ts";
 
 /** ISO-8601 UTC with milliseconds, for example `2026-11-21T10:05:00.000Z`. Whatever fits is a moment: `Date.parse` of it is never NaN. */
-export const isoTime = z
+export const isoTimeSchema = z
   .string()
   .regex(
     /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z$/,
@@ -108,7 +108,7 @@ const envelope = {
   gateway_version: z.string().min(1).max(64).nullable(),
   skill_hash: hash64.nullable(),
   fragment_hash: hash64.nullable(),
-  observed_at: isoTime,
+  observed_at: isoTimeSchema,
   period_ms: z.int().min(1).max(86_400_000),
 };
 
@@ -156,3 +156,8 @@ export const DEFAULT_PERIOD_MS: Readonly<Record<(typeof SIGNAL_KINDS)[number], n
 
 /** The largest signal that is read, bytes. Larger ones are dead letters. */
 export const MAX_SIGNAL_BYTES = 16 * 1024;
+
+/** When a fact that was observed then becomes stale: two periods and the grace later. Times in milliseconds since the epoch. */
+export function staleAtMs(observed: { readonly observedAtMs: number; readonly periodMs: number }, graceMs: number): number {
+  return observed.observedAtMs + 2 * observed.periodMs + graceMs;
+}

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { contentId } from "./ids.ts";
 import { reasonSchema } from "./reasons.ts";
 import { RUN_STATES } from "./run.ts";
-import { count, hash64, isoTime } from "./signal.ts";
+import { count, hash64, isoTimeSchema } from "./signal.ts";
 import { closedWindowSchema, windowMetaSchema } from "./window.ts";
 
 export const OUTCOMES = ["pass", "hold", "fail"] as const;
@@ -29,7 +29,7 @@ const flag = z.literal([0, 1]);
 export const verdictBodySchema = z.object({
   schema: z.literal("aviary/verdict.v1"),
   id: z.string().regex(/^[0-9a-f]{16}$/),
-  at: isoTime,
+  at: isoTimeSchema,
   subject: z.object({ namespace: z.string(), name: z.string(), fleet: z.string() }),
   status: z.enum(["healthy", "hold", "failing"]),
   verdict: outcomeSchema,
@@ -89,7 +89,7 @@ export const verdictBodySchema = z.object({
       id: z.string(),
       state: z.enum(RUN_STATES),
       revision: z.string(),
-      since: isoTime,
+      since: isoTimeSchema,
       weight: z.number(),
       canary_active: z.boolean(),
       promotable: z.boolean(),
@@ -108,7 +108,7 @@ export const verdictBodySchema = z.object({
     .nullable(),
   /** False while the policy asks for a pass before stable may be promoted and there was none. */
   stable_may_promote: z.boolean(),
-  valid_until: isoTime,
+  valid_until: isoTimeSchema,
 });
 
 export type VerdictBody = z.infer<typeof verdictBodySchema>;

@@ -6,7 +6,8 @@
  */
 import { z } from "zod";
 import { latencySparseSchema } from "../histogram.ts";
-import { count, HTTP_SOURCES, isoTime, tokenText } from "./signal.ts";
+import { MAX_REASON_TEXT } from "./reasons.ts";
+import { count, HTTP_SOURCES, isoTimeSchema, tokenText } from "./signal.ts";
 
 export const slotSchema = z.object({ requests: count, errors_5xx: count, latency: latencySparseSchema });
 
@@ -22,14 +23,19 @@ export const windowSummarySchema = z.object({
   expected: count,
 });
 
-export const windowMetaSchema = z.object({ start: isoTime, end: isoTime, index: count, weight: z.number().min(0).max(100) });
+export const windowMetaSchema = z.object({
+  start: isoTimeSchema,
+  end: isoTimeSchema,
+  index: count,
+  weight: z.number().min(0).max(100),
+});
 
 export const closedWindowSchema = z.object({
   window: windowMetaSchema,
   /** False when a gateway was missing, restarted its collector, or left a hole in its sequence inside this window: never a pass. */
   complete: z.boolean(),
   /** Why it is incomplete, one line each, at most 8. */
-  gaps: z.array(z.string().max(160)).max(8),
+  gaps: z.array(z.string().max(MAX_REASON_TEXT)).max(8),
   /** Signals whose time lies in an earlier window and that came after that window had closed. */
   late: count,
   /** Newest depth of the canary's lane in the AZ under test inside this window; null when none was seen. */

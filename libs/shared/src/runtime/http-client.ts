@@ -56,7 +56,7 @@ export interface HttpRequest {
   readonly signal?: AbortSignal;
 }
 
-export interface HttpAnswer {
+export interface HttpResponse {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   readonly body: Buffer;
@@ -65,7 +65,7 @@ export interface HttpAnswer {
 
 export interface HttpClient extends Disposable {
   /** One call. Rejects with a `Retryable` or `Terminal` fault, or with the reason of the caller's signal. */
-  send(request: HttpRequest): Promise<HttpAnswer>;
+  send(request: HttpRequest): Promise<HttpResponse>;
 }
 
 const AGENT_LIMITS = { keepAlive: true, maxSockets: 16, maxTotalSockets: 64, maxFreeSockets: 4 } as const;
@@ -127,7 +127,7 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
       const url = admit(request);
       const startedMs = clock.monotonicMs();
       const target = describeTarget(request, url);
-      const once = (fresh: boolean): Promise<HttpAnswer> =>
+      const once = (fresh: boolean): Promise<HttpResponse> =>
         exchange(() => open(request, url, fresh), request, target, clock, startedMs);
       try {
         return await once(false);
@@ -150,7 +150,7 @@ function exchange(
   target: string,
   clock: Clock,
   startedMs: number,
-): Promise<HttpAnswer> {
+): Promise<HttpResponse> {
   return new Promise((resolve, reject) => {
     let phase: "connecting" | "waiting" | "reading" = "connecting";
     let call: ClientRequest | undefined;

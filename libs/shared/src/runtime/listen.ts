@@ -3,7 +3,7 @@ import type { Server } from "node:net";
 import { terminal } from "./faults.ts";
 
 /** An address to bind, and what an error says of it. */
-export interface Place {
+export interface Endpoint {
   readonly host: string;
   /** 0 takes any free port. */
   readonly port: number;
@@ -17,7 +17,7 @@ export interface Place {
  * Resolves when the server listens.
  * @throws Terminal `port_in_use`, or `cannot_listen` for any other cause; both name the address and the variables.
  */
-export function listen(server: Server, { host, port, who, variables }: Place): Promise<void> {
+export function listen(server: Server, { host, port, who, variables }: Endpoint): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => {
       const code = error.code === "EADDRINUSE" ? "port_in_use" : "cannot_listen";

@@ -1,6 +1,6 @@
 /** `aviary collector probe`: what one probe would publish, without publishing it. */
 import { parseArgs } from "node:util";
-import type { Verb, VerbIo } from "@aviary/shared/commands/command.ts";
+import type { Command, CommandIo } from "@aviary/shared/commands/command.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { ConfigError } from "@aviary/shared/runtime/config.ts";
 import { createHttpClient } from "@aviary/shared/runtime/http-client.ts";
@@ -11,7 +11,7 @@ import { PROBES } from "../probes/list.ts";
 
 const USAGE = "collector probe <name> [--config collector.yaml] [--json]";
 
-export const probeVerb: Verb = {
+export const probeVerb: Command = {
   name: "collector probe",
   summary: "print what one probe of a collector would publish",
   usage: USAGE,
@@ -55,7 +55,7 @@ function readArgs(args: readonly string[]): { name: string | undefined; config: 
   }
 }
 
-async function readOnce(probe: Probe, config: CollectorConfig, file: string, io: VerbIo): Promise<Outcome> {
+async function readOnce(probe: Probe, config: CollectorConfig, file: string, io: CommandIo): Promise<Outcome> {
   const settings = config.probes[probe.name];
   if (settings === undefined) throw new Error(`not configured; add probes.${probe.name} to ${file}`);
   const http = createHttpClient({ loopback: true, allow: config.allowHosts });

@@ -16,7 +16,7 @@
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import { z } from "zod";
 
-export type Answer =
+export type ProbeResult =
   | { readonly kind: "json"; readonly status: number; readonly value: unknown }
   /** HTTP, but not JSON. */
   | { readonly kind: "other"; readonly status: number }
@@ -25,12 +25,12 @@ export type Answer =
   /** The call failed in another way; a short code. */
   | { readonly kind: "failed"; readonly code: string };
 
-export interface GatewayAnswers {
-  readonly healthz: Answer;
-  readonly startupz: Answer;
-  readonly readyz: Answer;
+export interface GatewayProbeResults {
+  readonly healthz: ProbeResult;
+  readonly startupz: ProbeResult;
+  readonly readyz: ProbeResult;
   /** The answer of the worker's or the VIP's own path, where one is configured. */
-  readonly worker: Answer | undefined;
+  readonly worker: ProbeResult | undefined;
 }
 
 export interface HealthState {
@@ -55,10 +55,10 @@ const startupz = z.discriminatedUnion("status", [
 ]);
 const readyz = z.object({ ready: z.boolean(), failing: names.optional(), suppressed: names.optional(), uptimeMs: uptime });
 
-type Read<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly answer: Answer };
+type Read<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly answer: ProbeResult };
 
 /** The health of a gateway at `at`, milliseconds since the epoch. */
-export function judgeAnswers(answers: GatewayAnswers, state: HealthState, at: number, warmUpMs: number): Health {
+export function classifyHealth(answers: GatewayProbeResults, state: HealthState, at: number, warmUpMs: number): Health {
   const live = read(answers.healthz, healthz, () => 200);
   const startup = read(answers.startupz, startupz, (value) => (value.ok ? 200 : 503));
   const ready = read(answers.readyz, readyz, (value) => (value.ready ? 200 : 503));
@@ -100,11 +100,11 @@ function stateOf(
   return { state: ready.ok && ready.value.ready ? "up" : "not_ready", wrong: [] };
 }
 
-const named = (path: string, result: Read<unknown>): { path: string; answer: Answer } | undefined =>
+const named = (path: string, result: Read<unknown>): { path: string; answer: ProbeResult } | undefined =>
   result.ok ? undefined : { path, answer: result.answer };
 
 /** The value of an answer whose type, shape and status agree. */
-function read<T>(answer: Answer, schema: z.ZodType<T>, statusOf: (value: T) => number): Read<T> {
+function read<T>(answer: ProbeResult, schema: z.ZodType<T>, statusOf: (value: T) => number): Read<T> {
   if (answer.kind !== "json") return { ok: false, answer };
   const result = schema.safeParse(answer.value);
   if (!result.success || statusOf(result.data) !== answer.status) return { ok: false, answer };
@@ -112,7 +112,7 @@ function read<T>(answer: Answer, schema: z.ZodType<T>, statusOf: (value: T) => n
 }
 
 /** Too few letters for a body, enough to know where to look. */
-function describe(answer: Answer): string {
+function describe(answer: ProbeResult): string {
   switch (answer.kind) {
     case "json":
       return `unexpected JSON with status ${answer.status}`;
@@ -125,7 +125,7 @@ function describe(answer: Answer): string {
   }
 }
 
-function answered(answer: Answer): boolean {
+function answered(answer: ProbeResult): boolean {
   return (answer.kind === "json" || answer.kind === "other") && answer.status < 500;
 }
 

@@ -3,6 +3,7 @@
  * one collector fall together. Collectors of a fleet are spread over the grid by whole seconds: proxies that log whole seconds
  * keep their requests on one side of a boundary, and two hundred Macs do not ask one Redis in the same millisecond.
  */
+import { fnv1a } from "@aviary/shared/contract/ids.ts";
 
 /** What one reading covers: it was made at `at`, and counts in it cover `[at - periodMs, at)`. Milliseconds since the epoch. */
 export interface Tick {
@@ -14,10 +15,7 @@ export interface Tick {
 export function phaseMs(gateway: string, periodMs: number): number {
   const seconds = Math.floor(periodMs / 1_000);
   if (seconds < 2) return 0;
-  // FNV-1a, 32 bits (http://www.isthe.com/chongo/tech/comp/fnv/): any well-spread hash does.
-  let hash = 0x811c9dc5;
-  for (const char of gateway) hash = Math.imul(hash ^ (char.codePointAt(0) as number), 0x01000193) >>> 0;
-  return (hash % seconds) * 1_000;
+  return (fnv1a(gateway) % seconds) * 1_000;
 }
 
 /** The last grid instant at or before `now`. */

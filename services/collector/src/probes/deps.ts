@@ -6,8 +6,8 @@ import { duration } from "@aviary/shared/contract/units.ts";
 import { plainHost } from "@aviary/shared/runtime/address-policy.ts";
 import { retryable } from "@aviary/shared/runtime/faults.ts";
 import { z } from "zod";
-import { ask } from "../io/ask.ts";
 import { tryConnect } from "../io/connect.ts";
+import { httpGet } from "../io/http-get.ts";
 import { createUpstream } from "../io/upstream.ts";
 import { defineProbe, nameKey, sourceOf, timing, type World } from "../probe.ts";
 
@@ -63,7 +63,7 @@ async function reach(target: URL, timeoutMs: number, world: World, signal: Abort
   if (target.protocol === "tcp:")
     await tryConnect(plainHost(target.hostname), Number(target.port), timeoutMs, world.clock, signal);
   else {
-    const answer = await ask(world.http, { url: target.href, timeoutMs, signal });
+    const answer = await httpGet(world.http, { url: target.href, timeoutMs, signal });
     const reached = (answer.kind === "json" || answer.kind === "other") && answer.status < 500;
     if (!reached) throw retryable(answer.kind, `${target.host} answered: ${answer.kind}`);
   }

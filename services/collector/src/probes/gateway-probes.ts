@@ -6,8 +6,8 @@
 import { duration } from "@aviary/shared/contract/units.ts";
 import { retryable } from "@aviary/shared/runtime/faults.ts";
 import { z } from "zod";
-import { type GatewayAnswers, type HealthState, judgeAnswers } from "../core/health.ts";
-import { ask } from "../io/ask.ts";
+import { classifyHealth, type GatewayProbeResults, type HealthState } from "../core/health.ts";
+import { httpGet } from "../io/http-get.ts";
 import { createUpstream } from "../io/upstream.ts";
 import { defineProbe, sourceOf, timing } from "../probe.ts";
 
@@ -36,9 +36,9 @@ export const gatewayProbes = defineProbe({
     // A pause of more than two periods would make the signal stale, and "refused" would look like silence.
     const upstream = createUpstream({ name: "the gateway", ...world, pauseMs: periodMs, ceilingMs: 2 * periodMs });
     return sourceOf(async (_tick, signal) => {
-      const last: { answers?: GatewayAnswers } = {};
-      const once = async (): Promise<GatewayAnswers> => {
-        const get = (target: string) => ask(world.http, { url: target, timeoutMs, signal });
+      const last: { answers?: GatewayProbeResults } = {};
+      const once = async (): Promise<GatewayProbeResults> => {
+        const get = (target: string) => httpGet(world.http, { url: target, timeoutMs, signal });
         const [healthz, startupz, readyz, worker] = await Promise.all([
           get(at("/healthz")),
           get(at("/startupz")),
@@ -59,8 +59,8 @@ export const gatewayProbes = defineProbe({
       }
     });
   },
-  parse(answers: GatewayAnswers, state, tick, { warmup: warmUpMs }) {
-    const health = judgeAnswers(answers, state, tick.at, warmUpMs);
+  parse(answers: GatewayProbeResults, state, tick, { warmup: warmUpMs }) {
+    const health = classifyHealth(answers, state, tick.at, warmUpMs);
     const version = health.version === undefined ? {} : { gatewayVersion: health.version.slice(0, 64) };
     return { bodies: [health.body], state: health.state, learned: { uptimeMs: health.body.uptime_ms, ...version } };
   },

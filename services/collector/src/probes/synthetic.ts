@@ -8,9 +8,9 @@
 import { duration } from "@aviary/shared/contract/units.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { z } from "zod";
-import type { Answer } from "../core/health.ts";
+import type { ProbeResult } from "../core/health.ts";
 import { countRequest, type HttpCounts, httpBodyOf, newCounts } from "../core/http-counts.ts";
-import { ask } from "../io/ask.ts";
+import { httpGet } from "../io/http-get.ts";
 import { defineProbe, type Source, timing, type World } from "../probe.ts";
 
 const MAX_IN_FLIGHT = 16;
@@ -56,7 +56,7 @@ function askSteadily({ url, rate, answerTimeout: timeoutMs }: Config, world: Wor
     inFlight += 1;
     const startedMs = clock.monotonicMs();
     try {
-      const answer = await ask(world.http, { url, timeoutMs, signal: stopping.signal });
+      const answer = await httpGet(world.http, { url, timeoutMs, signal: stopping.signal });
       const status = statusOf(answer);
       if (status === undefined) misdirected += 1;
       else countRequest(counts, { status, durationMs: clock.monotonicMs() - startedMs });
@@ -85,7 +85,7 @@ function askSteadily({ url, rate, answerTimeout: timeoutMs }: Config, world: Wor
 }
 
 /** The status to count; undefined for an answer that measures nothing. No answer counts as 504, as a proxy would say. */
-function statusOf(answer: Answer): number | undefined {
+function statusOf(answer: ProbeResult): number | undefined {
   if (answer.kind === "timeout" || answer.kind === "refused") return 504;
   if (answer.kind === "failed") return answer.code === "redirect" || answer.code === "bad_url" ? undefined : 502;
   if (answer.status >= 500) return answer.status;

@@ -13,7 +13,9 @@
  * Limits: `maxInMemory` records in memory, the spool's cap on disk; beyond either the oldest record goes and is counted. A record that the broker
  * refuses for good (not: cannot take now) goes as well: it would block everything behind it.
  */
+
 import type { Bus } from "@aviary/shared/bus/bus.ts";
+import { within } from "@aviary/shared/runtime/abort.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import { afterFailure, faultCode, isRetryable, mayCall, noBackoff, retryable } from "@aviary/shared/runtime/faults.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
@@ -256,13 +258,6 @@ export function openOutbox(options: OutboxOptions): Outbox {
     });
   }
 
-  async function within(ms: number, promise: Promise<unknown>): Promise<void> {
-    const late = Promise.withResolvers<void>();
-    const cancel = clock.setTimer(ms, late.resolve);
-    await Promise.race([promise, late.promise]);
-    cancel();
-  }
-
   const running = run();
 
   return {
@@ -281,11 +276,11 @@ export function openOutbox(options: OutboxOptions): Outbox {
     counts,
     async close(graceMs) {
       if (closed) return;
-      if (bus.status === "connected") await within(graceMs, settled());
+      if (bus.status === "connected") await within(clock, graceMs, settled());
       closed = true;
       closing.resolve();
       wake();
-      await within(graceMs, running);
+      await within(clock, graceMs, running);
       if (memory.length > 0 && spool !== undefined && !diskBusy) {
         await keepOnDisk(spool).catch((error: unknown) =>
           complain("close", error, "signals are lost: the disk does not take them"),

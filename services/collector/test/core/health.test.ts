@@ -3,26 +3,26 @@ import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { healthBody } from "@aviary/shared/contract/signal.ts";
 import fc from "fast-check";
-import { type Answer, type GatewayAnswers, type HealthState, judgeAnswers } from "../../src/core/health.ts";
+import { classifyHealth, type GatewayProbeResults, type HealthState, type ProbeResult } from "../../src/core/health.ts";
 
 const fixture = (name: string): string => readFileSync(new URL(`../fixtures/openclaw/${name}`, import.meta.url), "utf8");
-const recorded = (name: string, status = 200): Answer => ({
+const recorded = (name: string, status = 200): ProbeResult => ({
   kind: "json",
   status,
   value: JSON.parse(fixture(`http/${name}.json`)),
 });
-const json = (status: number, value: unknown): Answer => ({ kind: "json", status, value });
+const json = (status: number, value: unknown): ProbeResult => ({ kind: "json", status, value });
 
 const FRESH: HealthState = { upSince: null };
-const HEALTHY: GatewayAnswers = {
+const HEALTHY: GatewayProbeResults = {
   healthz: recorded("healthz"),
   startupz: recorded("startupz"),
   readyz: recorded("readyz"),
   worker: undefined,
 };
 const WARM_UP_MS = 60_000;
-const judge = (change: Partial<GatewayAnswers>, state = FRESH, at = 1_000_000) =>
-  judgeAnswers({ ...HEALTHY, ...change }, state, at, WARM_UP_MS);
+const judge = (change: Partial<GatewayProbeResults>, state = FRESH, at = 1_000_000) =>
+  classifyHealth({ ...HEALTHY, ...change }, state, at, WARM_UP_MS);
 
 describe("recorded answers", () => {
   it("a healthy gateway is up, warm, reachable, and tells its version", () => {
@@ -69,7 +69,7 @@ describe("recorded answers", () => {
   it("answers that are about something else are never up", () => {
     const errors = JSON.parse(fixture("http/error-bodies.json")) as Record<string, { status: number; body?: unknown }>;
     for (const [name, { status, body }] of Object.entries(errors)) {
-      const answer: Answer = typeof body === "object" ? json(status, body) : { kind: "other", status };
+      const answer: ProbeResult = typeof body === "object" ? json(status, body) : { kind: "other", status };
       assert.equal(judge({ readyz: answer }).body.state, "not_ready", name);
       assert.equal(judge({ healthz: answer }).body.state, "not_ready", name);
       assert.notDeepEqual(judge({ readyz: answer }).body.failing, [], name);
@@ -90,7 +90,7 @@ describe("recorded series", () => {
   for (const [name, expected] of Object.entries(cases)) {
     it(name, () => {
       const lines = fixture(name).trim().split("\n");
-      const latest: Partial<Record<"healthz" | "startupz" | "readyz", Answer>> = {};
+      const latest: Partial<Record<"healthz" | "startupz" | "readyz", ProbeResult>> = {};
       const seen: string[] = [];
       let state = FRESH;
       for (const line of lines) {
@@ -98,7 +98,7 @@ describe("recorded series", () => {
         latest[path.slice(1) as keyof typeof latest] = status === "ERR" ? { kind: "refused" } : json(status, JSON.parse(body));
         const { healthz, startupz, readyz } = latest;
         if (healthz === undefined || startupz === undefined || readyz === undefined) continue;
-        const health = judgeAnswers({ healthz, startupz, readyz, worker: undefined }, state, t * 1_000, WARM_UP_MS);
+        const health = classifyHealth({ healthz, startupz, readyz, worker: undefined }, state, t * 1_000, WARM_UP_MS);
         state = health.state;
         const channels = health.body.state === "not_ready" ? ` ${health.body.failing.join()}` : "";
         const summary = health.body.state + (health.body.state === "up" ? (health.body.warm ? " warm" : " cold") : channels);
@@ -111,7 +111,7 @@ describe("recorded series", () => {
 
 describe("trust", () => {
   it("a control page in place of an answer is not ready", () => {
-    const page: Answer = { kind: "other", status: 200 };
+    const page: ProbeResult = { kind: "other", status: 200 };
     assert.deepEqual(judge({ readyz: page }).body.failing, ["readyz: status 200 without JSON"]);
     assert.equal(judge({ healthz: page }).body.state, "not_ready");
   });
@@ -153,7 +153,7 @@ describe("trust", () => {
   });
 
   it("whatever the answers are, the body fits the contract, and up needs JSON from both paths", () => {
-    const answer: fc.Arbitrary<Answer> = fc.oneof(
+    const answer: fc.Arbitrary<ProbeResult> = fc.oneof(
       fc.record({ kind: fc.constant("json" as const), status: fc.constantFrom(200, 404, 503), value: fc.jsonValue() }),
       fc.record({
         kind: fc.constant("json" as const),
@@ -167,7 +167,7 @@ describe("trust", () => {
           suppressed: fc.anything(),
         }),
       }),
-      fc.constantFrom<Answer>(
+      fc.constantFrom<ProbeResult>(
         { kind: "timeout" },
         { kind: "refused" },
         { kind: "other", status: 200 },
@@ -182,7 +182,7 @@ describe("trust", () => {
     });
     fc.assert(
       fc.property(answers, (given) => {
-        const { body } = judgeAnswers(given, FRESH, 1_000, WARM_UP_MS);
+        const { body } = classifyHealth(given, FRESH, 1_000, WARM_UP_MS);
         healthBody.parse(body);
         if (body.state === "up") assert.deepEqual([given.healthz.kind, given.readyz.kind], ["json", "json"]);
       }),

@@ -1,7 +1,7 @@
 /** `aviary diff-policy`: which verdicts another policy would have given over the recorded windows of production. */
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
-import type { Verb } from "@aviary/shared/commands/command.ts";
+import type { Command } from "@aviary/shared/commands/command.ts";
 import { policySchema } from "@aviary/shared/contract/policy.ts";
 import { canaryKey, verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
@@ -13,7 +13,7 @@ import { readVerdicts } from "./read-verdicts.ts";
 
 const USAGE = "diff-policy --policy new.yaml [--since 7d] [--fleet aviary.yaml] [--json]";
 
-export const diffPolicyVerb: Verb = {
+export const diffPolicyVerb: Command = {
   name: "diff-policy",
   summary: "say which recorded verdicts another policy would change",
   usage: USAGE,

@@ -1,6 +1,6 @@
 /** `aviary explain <verdict-id>`: every number behind a verdict, in words. */
 import { parseArgs } from "node:util";
-import type { Verb, VerbIo } from "@aviary/shared/commands/command.ts";
+import type { Command, CommandIo } from "@aviary/shared/commands/command.ts";
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import { REASONS } from "@aviary/shared/contract/reasons.ts";
 import type { VerdictBody, VerdictRecord } from "@aviary/shared/contract/verdict.ts";
@@ -10,16 +10,16 @@ import { explainJudgement } from "../core/judge/explain.ts";
 import { judge } from "../core/judge/judge.ts";
 import type { JudgeMemory } from "../core/judge/outcome.ts";
 import { grouped, milliseconds, percent } from "../core/judge/words.ts";
-import { JUDGED_WINDOWS } from "../core/judging.ts";
+import { JUDGED_WINDOWS } from "../core/judge-closed-window.ts";
 import { wasJudged } from "../core/rejudge.ts";
-import type { Setup } from "../core/setup.ts";
+import type { ResolvedConfig } from "../core/resolved-config.ts";
 import { verdictLine } from "../recording/story.ts";
 import { openBus, openSetup, told } from "./open.ts";
 import { readVerdicts } from "./read-verdicts.ts";
 
 const USAGE = "explain <verdict-id> [--fleet aviary.yaml]";
 
-export const explainVerb: Verb = {
+export const explainVerb: Command = {
   name: "explain",
   summary: "every number behind a verdict, in words",
   usage: USAGE,
@@ -44,7 +44,7 @@ export const explainVerb: Verb = {
     }),
 };
 
-async function readRecords(io: VerbIo): Promise<VerdictRecord[]> {
+async function readRecords(io: CommandIo): Promise<VerdictRecord[]> {
   const bus = await openBus(io);
   try {
     return await readVerdicts(bus, "all");
@@ -54,7 +54,7 @@ async function readRecords(io: VerbIo): Promise<VerdictRecord[]> {
 }
 
 /** The verdict, its reasons, its conditions, and the judgement of its window, learned again from the records of its run. */
-export function explanation(record: VerdictRecord, records: readonly VerdictRecord[], setup: Setup): string[] {
+export function explanation(record: VerdictRecord, records: readonly VerdictRecord[], setup: ResolvedConfig): string[] {
   return [...reasonLines(record.body), "", ...factLines(record), "", ...judgementLines(record, records, setup)];
 }
 
@@ -92,7 +92,7 @@ function factLines({ body, evidence: { closed } }: VerdictRecord): string[] {
   return lines;
 }
 
-function judgementLines(record: VerdictRecord, records: readonly VerdictRecord[], setup: Setup): string[] {
+function judgementLines(record: VerdictRecord, records: readonly VerdictRecord[], setup: ResolvedConfig): string[] {
   const { body, evidence } = record;
   if (evidence.closed === null) return ["No window had closed: no traffic was judged."];
   if (body.run === null) return ["There was no run: no traffic was judged."];

@@ -1,21 +1,21 @@
 /** What the evaluator's verbs share: the fleet's setup, a bus, and how a refusal is told. */
 import { readFile } from "node:fs/promises";
 import { connectNats, type NatsBus } from "@aviary/shared/bus/nats.ts";
-import type { VerbIo } from "@aviary/shared/commands/command.ts";
+import type { CommandIo } from "@aviary/shared/commands/command.ts";
 import { parseDuration } from "@aviary/shared/contract/units.ts";
 import { faultCode, terminal } from "@aviary/shared/runtime/faults.ts";
 import { loadFleet } from "@aviary/shared/runtime/fleet-config.ts";
-import { createSetup, type Setup } from "../core/setup.ts";
+import { type ResolvedConfig, resolveConfig } from "../core/resolved-config.ts";
 
 /** The fleet file's setup: `--fleet`, else AVIARY_FLEET_FILE, else aviary.yaml. */
-export async function openSetup(path: string | undefined, io: VerbIo): Promise<{ setup: Setup; path: string }> {
+export async function openSetup(path: string | undefined, io: CommandIo): Promise<{ setup: ResolvedConfig; path: string }> {
   const file = path ?? io.env.AVIARY_FLEET_FILE ?? "aviary.yaml";
   const { fleet, policies, policyHash } = await loadFleet(file);
-  return { setup: createSetup(fleet, policies, policyHash), path: file };
+  return { setup: resolveConfig(fleet, policies, policyHash), path: file };
 }
 
 /** The broker at AVIARY_NATS_URL. @throws Terminal that names the variable when it cannot be reached */
-export async function openBus(io: VerbIo): Promise<NatsBus> {
+export async function openBus(io: CommandIo): Promise<NatsBus> {
   const credsFile = io.env.AVIARY_NATS_CREDS_FILE;
   const creds = credsFile === undefined ? {} : { creds: await readFile(credsFile, "utf8") };
   const servers = io.env.AVIARY_NATS_URL ?? "nats://127.0.0.1:4222";
@@ -34,7 +34,7 @@ export function durationArg(name: string, text: string): number {
 }
 
 /** Runs a verb's body; a refusal becomes one line and exit code 1, a wrong call the usage and 2. */
-export async function told(usage: string, io: VerbIo, body: () => Promise<number>): Promise<number> {
+export async function told(usage: string, io: CommandIo, body: () => Promise<number>): Promise<number> {
   try {
     return await body();
   } catch (error) {

@@ -3,7 +3,7 @@ import { copyFile, mkdir, readdir, writeFile } from "node:fs/promises";
 import { dirname, isAbsolute, join, normalize } from "node:path";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
-import type { Verb } from "@aviary/shared/commands/command.ts";
+import type { Command } from "@aviary/shared/commands/command.ts";
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { readYamlFile } from "@aviary/shared/runtime/config.ts";
@@ -19,7 +19,7 @@ const USAGE = 'record --since 2h --out <folder> --note "why it is kept" [--fleet
 /** The most messages that one case holds; a stretch with more is refused. */
 const MAX_MESSAGES = 2_000_000;
 
-export const recordVerb: Verb = {
+export const recordVerb: Command = {
   name: "record",
   summary: "save a stretch of production as a case folder",
   usage: USAGE,

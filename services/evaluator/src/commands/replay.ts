@@ -3,11 +3,11 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import type { StoredMessage } from "@aviary/shared/bus/bus.ts";
-import type { Verb, VerbIo } from "@aviary/shared/commands/command.ts";
+import type { Command, CommandIo } from "@aviary/shared/commands/command.ts";
 import type { VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
-import type { Setup } from "../core/setup.ts";
+import type { ResolvedConfig } from "../core/resolved-config.ts";
 import { createState } from "../core/state.ts";
 import { CASE_FILES, caseInput, readRecording } from "../recording/case-folder.ts";
 import { expectedLine, readCaseState, readExpected } from "../recording/read-case.ts";
@@ -18,7 +18,7 @@ import { readVerdicts } from "./read-verdicts.ts";
 
 const USAGE = "replay <input.jsonl | case folder | --since 6h> [--fleet aviary.yaml] [--check] [--json]";
 
-export const replayVerb: Verb = {
+export const replayVerb: Command = {
   name: "replay",
   summary: "judge recorded input again, byte for byte",
   usage: USAGE,
@@ -59,9 +59,9 @@ type Print = (records: readonly VerdictRecord[]) => void;
 async function replayFile(
   path: string,
   folder: string | undefined,
-  setup: Setup,
+  setup: ResolvedConfig,
   check: boolean,
-  io: VerbIo,
+  io: CommandIo,
   print: Print,
 ): Promise<number> {
   const start = async (): Promise<Refold> =>
@@ -120,7 +120,7 @@ async function replayFile(
 }
 
 /** Folds what INPUTS still holds and prints the verdicts of the last stretch, beside what the evaluator published then. */
-async function replaySince(sinceMs: number, setup: Setup, io: VerbIo, print: Print): Promise<number> {
+async function replaySince(sinceMs: number, setup: ResolvedConfig, io: CommandIo, print: Print): Promise<number> {
   const bus = await openBus(io);
   try {
     const fold = refold(setup);

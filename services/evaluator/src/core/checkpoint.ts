@@ -6,7 +6,7 @@
  */
 import * as histogram from "@aviary/shared/histogram.ts";
 import type { GatewayState } from "./gateway.ts";
-import type { Setup } from "./setup.ts";
+import type { ResolvedConfig } from "./resolved-config.ts";
 import { type CanaryState, createCanary, createState, type LaneState, newFrame, type State } from "./state.ts";
 
 export const CHECKPOINT_SCHEMA = "aviary/checkpoint.v1";
@@ -69,7 +69,7 @@ export function encodeCheckpoint(state: State): string {
  * ones start empty. When a policy changed, runs and latches stay, and rows of windows and the judge's memory start anew.
  * @returns undefined when the text is not a checkpoint of this version: then the log is folded from its beginning
  */
-export function decodeCheckpoint(text: string, setup: Setup): State | undefined {
+export function decodeCheckpoint(text: string, setup: ResolvedConfig): State | undefined {
   let file: CheckpointFile;
   try {
     file = JSON.parse(text, decode) as CheckpointFile;

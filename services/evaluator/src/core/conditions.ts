@@ -4,12 +4,13 @@
  * signal, which fails the run at once.
  */
 
-import { clockText } from "@aviary/shared/contract/iso-time.ts";
-import type { Reason, ReasonCode } from "@aviary/shared/contract/reasons.ts";
+import { formatTimeOfDay } from "@aviary/shared/contract/iso-time.ts";
+import { type Reason, type ReasonCode, reasonText } from "@aviary/shared/contract/reasons.ts";
+import { staleAtMs } from "@aviary/shared/contract/signal.ts";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
-import { type GatewayState, type Seen, staleAtMs } from "./gateway.ts";
+import type { GatewayState, Seen } from "./gateway.ts";
 import { agreedRelease, skewReasons } from "./release.ts";
-import type { CanarySetup } from "./setup.ts";
+import type { CanaryConfig } from "./resolved-config.ts";
 import type { CanaryState, Latch, State } from "./state.ts";
 import { gatewaysOfCanary, isOpen } from "./state.ts";
 
@@ -32,7 +33,7 @@ const whole = (ratio: number): number => Math.round(ratio * 10_000) / 10_000;
 /** Kinds without which nothing can be said, for every gateway. What a gateway once sent and sends no more is stale too. */
 function requiredKinds(
   gateway: GatewayState,
-  setup: CanarySetup,
+  setup: CanaryConfig,
 ): ("health" | "disk" | "http" | "synthetic" | "deps" | "doctor" | "process")[] {
   const kinds: ReturnType<typeof requiredKinds> = ["health", "disk"];
   if (setup.policy.traffic !== "synthetic") kinds.push("http");
@@ -42,7 +43,7 @@ function requiredKinds(
 }
 
 /** Evaluates all conditions of one canary at broker time `nowMs`. */
-export function conditionsOf(state: State, canary: CanaryState, setup: CanarySetup, nowMs: number): Conditions {
+export function conditionsOf(state: State, canary: CanaryState, setup: CanaryConfig, nowMs: number): Conditions {
   const holds: Reason[] = [];
   const warnings: Reason[] = [];
   const hard: { concern: Latch["concern"]; reason: Reason }[] = [];
@@ -62,7 +63,7 @@ export function conditionsOf(state: State, canary: CanaryState, setup: CanarySet
     az: gateway.az,
     gateway: gateway.name,
     ...numbers,
-    text: `${gateway.name} (${gateway.az}) ${text}`.slice(0, 160),
+    text: reasonText(`${gateway.name} (${gateway.az}) ${text}`),
   });
 
   for (const gateway of gateways) {
@@ -71,7 +72,7 @@ export function conditionsOf(state: State, canary: CanaryState, setup: CanarySet
         say(
           gateway,
           "maintenance",
-          `is in maintenance until ${clockText(gateway.maintenanceUntilMs)}: ${gateway.maintenanceReason}`,
+          `is in maintenance until ${formatTimeOfDay(gateway.maintenanceUntilMs)}: ${gateway.maintenanceReason}`,
         ),
       );
       continue;
@@ -90,7 +91,9 @@ export function conditionsOf(state: State, canary: CanaryState, setup: CanarySet
         if (nowMs >= staleAt) {
           gatewayFresh = false;
           holds.push(
-            say(gateway, "stale", `has sent no ${usable}${kind} signal since ${clockText(seen.observedAtMs)}`, { metric: kind }),
+            say(gateway, "stale", `has sent no ${usable}${kind} signal since ${formatTimeOfDay(seen.observedAtMs)}`, {
+              metric: kind,
+            }),
           );
         } else if (staleAt < staleNextMs) staleNextMs = staleAt;
       }
@@ -126,9 +129,9 @@ export function conditionsOf(state: State, canary: CanaryState, setup: CanarySet
   const laneName = setup.lane;
   const depth = laneName === undefined ? undefined : canary.depths.get(laneName);
   if (laneName !== undefined) {
-    const staleAt = depth === undefined ? 0 : depth.observedAtMs + 2 * depth.periodMs + setup.policy.graceMs;
+    const staleAt = depth === undefined ? 0 : staleAtMs(depth, setup.policy.graceMs);
     if (depth === undefined || nowMs >= staleAt) {
-      const since = depth === undefined ? "was ever reported" : `since ${clockText(depth.observedAtMs)}`;
+      const since = depth === undefined ? "was ever reported" : `since ${formatTimeOfDay(depth.observedAtMs)}`;
       holds.push({ code: "stale", metric: "queue", text: `lane ${laneName}: no depth ${since}` });
     } else if (staleAt < staleNextMs) staleNextMs = staleAt;
   }
@@ -150,10 +153,10 @@ export function conditionsOf(state: State, canary: CanaryState, setup: CanarySet
   if (canary.maintenance !== null)
     holds.push({
       code: "maintenance",
-      text: `in maintenance until ${clockText(canary.maintenance.untilMs)}: ${canary.maintenance.reason}`.slice(0, 160),
+      text: reasonText(`in maintenance until ${formatTimeOfDay(canary.maintenance.untilMs)}: ${canary.maintenance.reason}`),
     });
   if (run !== null && runOpen && run.paused !== null)
-    holds.push({ code: "maintenance", text: `the run is paused: ${run.paused}`.slice(0, 160) });
+    holds.push({ code: "maintenance", text: reasonText(`the run is paused: ${run.paused}`) });
 
   const release = agreedRelease(canarySlice);
   return {
@@ -188,7 +191,7 @@ type Say = (gateway: GatewayState, code: ReasonCode, text: string, numbers?: Par
 function diskConditions(
   gateway: GatewayState,
   state: State,
-  setup: CanarySetup,
+  setup: CanaryConfig,
   runSinceMs: number | undefined,
   say: Say,
   holds: Reason[],
@@ -225,7 +228,7 @@ function diskConditions(
 /** Doctor errors fail only on canary gateways, only when new against the baseline, only when they came during the run. */
 function doctorConditions(
   gateway: GatewayState,
-  setup: CanarySetup,
+  setup: CanaryConfig,
   runSinceMs: number | undefined,
   say: Say,
   holds: Reason[],

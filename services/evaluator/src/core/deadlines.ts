@@ -1,12 +1,12 @@
 /** When the fold must look at a canary again, if no message makes it look earlier. Bringing a canary to rest at T sees to every deadline up to T. */
 
+import type { CanaryConfig } from "./resolved-config.ts";
 import { observationMs } from "./run.ts";
-import type { CanarySetup } from "./setup.ts";
 import type { CanaryState, State } from "./state.ts";
 import { closeAtMs } from "./window.ts";
 
 /** The earliest deadline of one canary, broker time; Infinity before the log began. */
-export function canaryDeadlineMs(state: State, canary: CanaryState, setup: CanarySetup): number {
+export function canaryDeadlineMs(state: State, canary: CanaryState, setup: CanaryConfig): number {
   const { policy } = setup;
   const { run } = canary;
   let next = canary.frame === null ? Number.POSITIVE_INFINITY : closeAtMs(canary.frame, policy.graceMs);

@@ -2,13 +2,15 @@
  * What the fold knows of one gateway: the newest of each kind of signal, its release, its disk level. Each `take…` function folds
  * one body in and says whether a *fact* changed, that is, something a verdict could show; everything else is free.
  */
+
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import { DISK_HYSTERESIS_RATIO } from "@aviary/shared/contract/policy.ts";
 import type { Release, Slice } from "@aviary/shared/contract/run.ts";
 import type { Signal, SignalBody } from "@aviary/shared/contract/signal.ts";
+import { staleAtMs } from "@aviary/shared/contract/signal.ts";
 import type { SignalKind } from "@aviary/shared/contract/subjects.ts";
+import type { GatewayConfig } from "./resolved-config.ts";
 import { createSequenceTrack, type SequenceTrack } from "./sequence.ts";
-import type { GatewaySetup } from "./setup.ts";
 
 export type DiskLevel = "green" | "yellow" | "red";
 
@@ -49,7 +51,7 @@ export interface GatewayState {
 
 const UNKNOWN_RELEASE: Release = { gateway_version: null, skill_hash: null, fragment_hash: null };
 
-export function createGateway(setup: GatewaySetup): GatewayState {
+export function createGateway(setup: GatewayConfig): GatewayState {
   return {
     key: setup.key,
     az: setup.az,
@@ -100,13 +102,8 @@ export function see(
   return wasStale ? "fresh" : "same";
 }
 
-/** A kind is stale once the broker's clock has passed this: two periods and the grace after it was observed. */
-export function staleAtMs(seen: Seen, graceMs: number): number {
-  return seen.observedAtMs + 2 * seen.periodMs + graceMs;
-}
-
 /** Takes the release of an envelope. A part that the collector does not know yet leaves the known one standing. */
-export function takeRelease(gateway: GatewayState, signal: Signal, observedAtMs: number): boolean {
+export function applyRelease(gateway: GatewayState, signal: Signal, observedAtMs: number): boolean {
   const known = gateway.release;
   const version = signal.gateway_version ?? known.gateway_version;
   const skills = signal.skill_hash ?? known.skill_hash;
@@ -117,7 +114,7 @@ export function takeRelease(gateway: GatewayState, signal: Signal, observedAtMs:
   return true;
 }
 
-export function takeHealth(gateway: GatewayState, body: SignalBody<"health">): boolean {
+export function applyHealth(gateway: GatewayState, body: SignalBody<"health">): boolean {
   const before = gateway.health;
   gateway.health = body;
   return (
@@ -147,7 +144,7 @@ export function diskLevel(
 const LEVELS: readonly DiskLevel[] = ["green", "yellow", "red"];
 
 /** @returns whether a fact changed; `gateway.diskRoseAtMs` tells a rise from a fall. */
-export function takeDisk(
+export function applyDisk(
   gateway: GatewayState,
   body: SignalBody<"disk">,
   tier: keyof Policy["disk"],
@@ -165,7 +162,7 @@ export function takeDisk(
 
 const findings = (list: readonly { readonly check_id: string }[]): string => list.map((finding) => finding.check_id).join();
 
-export function takeDoctor(gateway: GatewayState, body: SignalBody<"doctor">, observedAtMs: number): boolean {
+export function applyDoctor(gateway: GatewayState, body: SignalBody<"doctor">, observedAtMs: number): boolean {
   const before = gateway.doctor;
   gateway.doctor = body;
   gateway.doctorAtMs = observedAtMs;
@@ -178,7 +175,7 @@ export function takeDoctor(gateway: GatewayState, body: SignalBody<"doctor">, ob
   );
 }
 
-export function takeDeps(gateway: GatewayState, body: SignalBody<"deps">): boolean {
+export function applyDeps(gateway: GatewayState, body: SignalBody<"deps">): boolean {
   const states = (deps: SignalBody<"deps">): string => deps.map((dep) => `${dep.name}:${dep.ok}`).join();
   const changed = gateway.deps === null || states(gateway.deps) !== states(body);
   gateway.deps = body;

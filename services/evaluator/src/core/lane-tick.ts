@@ -2,10 +2,11 @@
 
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import type { LaneRecord } from "@aviary/shared/contract/lane.ts";
+import { staleAtMs } from "@aviary/shared/contract/signal.ts";
 import { canaryKey } from "@aviary/shared/contract/subjects.ts";
 import type { Effect } from "./effects.ts";
 import { gatedDepth, type LaneFacts } from "./lanes.ts";
-import type { CanarySetup, LaneSetup } from "./setup.ts";
+import type { CanaryConfig, LaneConfig } from "./resolved-config.ts";
 import { type CanaryState, gatewaysOfCanary, type LaneState, type State } from "./state.ts";
 
 /**
@@ -43,15 +44,15 @@ export function tickLane(state: State, lane: LaneState, atMs: number, tick: bool
 function factsOf(
   state: State,
   lane: LaneState,
-  setup: LaneSetup,
+  setup: LaneConfig,
   canary: CanaryState,
-  canarySetup: CanarySetup,
+  canarySetup: CanaryConfig,
   atMs: number,
 ): LaneFacts {
   const gateways = gatewaysOfCanary(state, canarySetup);
   const { run } = canary;
   const depth = canary.depths.get(lane.name);
-  const known = depth !== undefined && atMs < depth.observedAtMs + 2 * depth.periodMs + canarySetup.policy.graceMs;
+  const known = depth !== undefined && atMs < staleAtMs(depth, canarySetup.policy.graceMs);
   return {
     slice: setup.slice,
     perReplica: setup.perReplica,

@@ -9,7 +9,7 @@ import type { Outcome, VerdictBody, VerdictRecord } from "@aviary/shared/contrac
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import { judge } from "./judge/judge.ts";
 import { inForce, type JudgeMemory } from "./judge/outcome.ts";
-import { JUDGED_WINDOWS } from "./judging.ts";
+import { JUDGED_WINDOWS } from "./judge-closed-window.ts";
 
 export interface Rejudged {
   readonly record: VerdictRecord;

@@ -1,5 +1,5 @@
 /** Agreement inside a slice: do its gateways run the same release, and if not, which one is odd? */
-import type { Reason, ReasonCode } from "@aviary/shared/contract/reasons.ts";
+import { type Reason, type ReasonCode, reasonText } from "@aviary/shared/contract/reasons.ts";
 import type { Release } from "@aviary/shared/contract/run.ts";
 import type { GatewayState } from "./gateway.ts";
 
@@ -49,9 +49,8 @@ export function skewReasons(gateways: readonly GatewayState[], slice: string): R
       code,
       az: odd.az,
       gateway: odd.name,
-      text: `${slice} slice disagrees on ${noun}: ${short(value)} on ${odd.name} (${odd.az}), ${short(common)} on ${others.length} of ${known.length}`.slice(
-        0,
-        160,
+      text: reasonText(
+        `${slice} slice disagrees on ${noun}: ${short(value)} on ${odd.name} (${odd.az}), ${short(common)} on ${others.length} of ${known.length}`,
       ),
     });
   }

@@ -2,20 +2,22 @@
  * The run's state machine (states and pictures: contract/run.ts). Every function changes one canary and returns the incidents
  * that the change causes. `atMs` is the broker's time of the input, or of the deadline, that caused it.
  */
+
 import type { Control } from "@aviary/shared/contract/control.ts";
 import { contentId } from "@aviary/shared/contract/ids.ts";
 import { type Incident, incident } from "@aviary/shared/contract/incident.ts";
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import { type Release, type RunState, sameRelease } from "@aviary/shared/contract/run.ts";
+import { staleAtMs } from "@aviary/shared/contract/signal.ts";
 import { referenceFrom } from "./judge/reference.ts";
 import { agreedRelease, couldBeSame } from "./release.ts";
-import type { CanarySetup } from "./setup.ts";
+import type { CanaryConfig } from "./resolved-config.ts";
 import { type CanaryState, gatewaysOfCanary, isOpen, newFrame, type Opener, type Run, type State } from "./state.ts";
 
 /** Finished revisions that are remembered so that they do not start again by themselves. */
 const MAX_FINISHED = 32;
 
-export const subjectOf = (setup: CanarySetup): NonNullable<Incident["subject"]> => ({
+export const subjectOf = (setup: CanaryConfig): NonNullable<Incident["subject"]> => ({
   namespace: setup.ref.namespace,
   name: setup.ref.name,
   fleet: setup.fleet,
@@ -35,7 +37,7 @@ interface Opening {
 }
 
 /** Opens a run: ends the one before it, starts a new row of windows, freezes the reference. */
-export function openRun(state: State, canary: CanaryState, setup: CanarySetup, opening: Opening, atMs: number): void {
+export function openRun(state: State, canary: CanaryState, setup: CanaryConfig, opening: Opening, atMs: number): void {
   if (isOpen(canary.run)) moveTo(canary, "superseded", atMs);
   const revision = revisionOf(opening.release, opening.controllerRevision);
   const before = canaryRelease(state, setup);
@@ -77,12 +79,12 @@ export function openRun(state: State, canary: CanaryState, setup: CanarySetup, o
 }
 
 /** The release that the whole canary slice runs now, or null. */
-export function canaryRelease(state: State, setup: CanarySetup): Release | null {
+export function canaryRelease(state: State, setup: CanaryConfig): Release | null {
   return agreedRelease(gatewaysOfCanary(state, setup).filter((gateway) => gateway.slice === "canary"));
 }
 
 /** What the canary slice would go back to: stable's release, or what it ran before where no stable slice exists. */
-export function stableRelease(state: State, canary: CanaryState, setup: CanarySetup): Release | null {
+export function stableRelease(state: State, canary: CanaryState, setup: CanaryConfig): Release | null {
   if (!setup.hasStable) return canary.baseline;
   return agreedRelease(gatewaysOfCanary(state, setup).filter((gateway) => gateway.slice === "stable"));
 }
@@ -106,7 +108,7 @@ function remember(canary: CanaryState, revision: string): void {
   canary.finished = [...canary.finished.filter((known) => known !== revision), revision].slice(-MAX_FINISHED);
 }
 
-function startWarming(state: State, canary: CanaryState, setup: CanarySetup, atMs: number): void {
+function startWarming(state: State, canary: CanaryState, setup: CanaryConfig, atMs: number): void {
   const run = canary.run!;
   moveTo(canary, "warming", atMs);
   run.pinned = canaryRelease(state, setup);
@@ -114,12 +116,12 @@ function startWarming(state: State, canary: CanaryState, setup: CanarySetup, atM
 }
 
 /** The end of a run's frame: between two runs, windows are counted from here. */
-function closeFrame(canary: CanaryState, setup: CanarySetup, atMs: number): void {
+function closeFrame(canary: CanaryState, setup: CanaryConfig, atMs: number): void {
   newFrame(canary, setup, atMs);
 }
 
 /** Applies one control message. Returns the incidents. */
-export function applyControl(state: State, canary: CanaryState, setup: CanarySetup, control: Control, atMs: number): Incident[] {
+export function applyControl(state: State, canary: CanaryState, setup: CanaryConfig, control: Control, atMs: number): Incident[] {
   const { run } = canary;
   switch (control.verb) {
     case "announce":
@@ -187,7 +189,7 @@ function concerns(run: Run, revision: string | undefined): boolean {
 function announce(
   state: State,
   canary: CanaryState,
-  setup: CanarySetup,
+  setup: CanaryConfig,
   control: Extract<Control, { verb: "announce" | "start" }>,
   atMs: number,
 ): Incident[] {
@@ -222,7 +224,7 @@ function announce(
 function applyGate(
   state: State,
   canary: CanaryState,
-  setup: CanarySetup,
+  setup: CanaryConfig,
   control: Extract<Control, { verb: "gate" }>,
   atMs: number,
 ): void {
@@ -241,7 +243,7 @@ const DEFAULT_MAINTENANCE_MS = 4 * 3_600_000;
 function applyMaintenance(
   state: State,
   canary: CanaryState,
-  setup: CanarySetup,
+  setup: CanaryConfig,
   control: Extract<Control, { verb: "maintenance" }>,
   atMs: number,
 ): void {
@@ -261,7 +263,7 @@ function applyMaintenance(
  * What the state of the world, without any message, does to the run: pending to warming when the Macs have the release, warming to
  * active, the run of an observed release, restored after a fail, expiry. Called whenever a fact changed or a deadline fired.
  */
-export function advance(state: State, canary: CanaryState, setup: CanarySetup, atMs: number): Incident[] {
+export function advance(state: State, canary: CanaryState, setup: CanaryConfig, atMs: number): Incident[] {
   const incidents: Incident[] = [];
   if (canary.maintenance !== null && canary.maintenance.untilMs <= atMs) canary.maintenance = null;
   const release = canaryRelease(state, setup);
@@ -308,7 +310,7 @@ function isNew(run: Run, release: Release, stable: Release | null): boolean {
   return run.before === null || stable !== null || !couldBeSame(release, run.before);
 }
 
-function expire(canary: CanaryState, setup: CanarySetup, why: string, atMs: number): Incident {
+function expire(canary: CanaryState, setup: CanaryConfig, why: string, atMs: number): Incident {
   const run = canary.run!;
   const was = run.state;
   moveTo(canary, "expired", atMs);
@@ -317,7 +319,7 @@ function expire(canary: CanaryState, setup: CanarySetup, why: string, atMs: numb
 }
 
 /** How long the whole canary slice must agree on a new release before observation opens a run: two periods of its health signals. */
-export function observationMs(state: State, setup: CanarySetup): number {
+export function observationMs(state: State, setup: CanaryConfig): number {
   let periodMs = 0;
   for (const gateway of gatewaysOfCanary(state, setup)) {
     if (gateway.slice === "canary") periodMs = Math.max(periodMs, gateway.seen.get("health")?.periodMs ?? 0);
@@ -329,7 +331,7 @@ export function observationMs(state: State, setup: CanarySetup): number {
 function observe(
   state: State,
   canary: CanaryState,
-  setup: CanarySetup,
+  setup: CanaryConfig,
   release: Release | null,
   stable: Release | null,
   atMs: number,
@@ -364,17 +366,17 @@ function observe(
   startWarming(state, canary, setup, atMs);
 }
 
-function canarySliceFresh(state: State, setup: CanarySetup, atMs: number): boolean {
+function canarySliceFresh(state: State, setup: CanaryConfig, atMs: number): boolean {
   return gatewaysOfCanary(state, setup)
     .filter((gateway) => gateway.slice === "canary")
     .every((gateway) => {
       const seen = gateway.seen.get("health");
-      return seen !== undefined && atMs < seen.observedAtMs + 2 * seen.periodMs + setup.policy.graceMs;
+      return seen !== undefined && atMs < staleAtMs(seen, setup.policy.graceMs);
     });
 }
 
 /** The release on the canary slice that nobody tests because it had its run before the last one: observation opens no second run for it. */
-export function triedRelease(state: State, canary: CanaryState, setup: CanarySetup): Release | undefined {
+export function triedRelease(state: State, canary: CanaryState, setup: CanaryConfig): Release | undefined {
   if (setup.hasController || isOpen(canary.run)) return undefined;
   const release = canaryRelease(state, setup);
   if (release === null) return undefined;
@@ -386,7 +388,7 @@ export function triedRelease(state: State, canary: CanaryState, setup: CanarySet
 }
 
 /** Did the canary slice change its release during the run without an announcement? Returns what it runs now. */
-export function unannouncedRelease(state: State, canary: CanaryState, setup: CanarySetup): Release | undefined {
+export function unannouncedRelease(state: State, canary: CanaryState, setup: CanaryConfig): Release | undefined {
   const { run } = canary;
   if (run === null || (run.state !== "warming" && run.state !== "active") || run.pinned === null) return undefined;
   const release = canaryRelease(state, setup);

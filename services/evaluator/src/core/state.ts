@@ -9,7 +9,7 @@ import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import { createGateway, type GatewayState } from "./gateway.ts";
 import type { JudgeMemory, JudgeOutcome } from "./judge/outcome.ts";
-import type { CanarySetup, Setup } from "./setup.ts";
+import type { CanaryConfig, ResolvedConfig } from "./resolved-config.ts";
 import { createFrame, type Frame } from "./window.ts";
 
 export type Opener = "controller" | "observation" | "operator";
@@ -111,7 +111,7 @@ export interface DeadCount {
 }
 
 export interface State {
-  readonly setup: Setup;
+  readonly setup: ResolvedConfig;
   /** Last folded sequence and the latest broker time seen. */
   sequence: number;
   nowMs: number;
@@ -124,7 +124,7 @@ export interface State {
   lastCheckpointMs: number;
 }
 
-export function createCanary(setup: CanarySetup): CanaryState {
+export function createCanary(setup: CanaryConfig): CanaryState {
   return {
     key: setup.key,
     run: null,
@@ -151,7 +151,7 @@ export function createCanary(setup: CanarySetup): CanaryState {
 }
 
 /** The state before the first message of a log. */
-export function createState(setup: Setup): State {
+export function createState(setup: ResolvedConfig): State {
   const state: State = {
     setup,
     sequence: 0,
@@ -171,7 +171,7 @@ export function createState(setup: Setup): State {
 }
 
 /** The canary's gateways in the fleet file's order. */
-export function gatewaysOfCanary(state: State, setup: CanarySetup): GatewayState[] {
+export function gatewaysOfCanary(state: State, setup: CanaryConfig): GatewayState[] {
   return setup.gateways.flatMap((key) => state.gateways.get(key) ?? []);
 }
 
@@ -186,6 +186,6 @@ export function isOpen(run: Run | null): boolean {
 }
 
 /** Starts a new row of windows at `originMs`. */
-export function newFrame(canary: CanaryState, setup: CanarySetup, originMs: number): void {
+export function newFrame(canary: CanaryState, setup: CanaryConfig, originMs: number): void {
   canary.frame = createFrame(originMs, setup.policy.windowMs);
 }

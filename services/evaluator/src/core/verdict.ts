@@ -4,7 +4,7 @@
  */
 
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
-import { degrades, REASONS, type Reason } from "@aviary/shared/contract/reasons.ts";
+import { degrades, REASONS, type Reason, reasonText } from "@aviary/shared/contract/reasons.ts";
 import type { Release } from "@aviary/shared/contract/run.ts";
 import {
   MAX_REASONS,
@@ -22,7 +22,7 @@ import * as histogram from "@aviary/shared/histogram.ts";
 import type { Conditions } from "./conditions.ts";
 import { inForce } from "./judge/outcome.ts";
 import { agreedRelease, releaseText } from "./release.ts";
-import type { CanarySetup } from "./setup.ts";
+import type { CanaryConfig } from "./resolved-config.ts";
 import { type CanaryState, gatewaysOfCanary, isCanaryActive, isOpen, type Latch, type Run, type State } from "./state.ts";
 
 export interface Decision {
@@ -39,7 +39,7 @@ export interface Decision {
  */
 export function decide(
   canary: CanaryState,
-  setup: CanarySetup,
+  setup: CanaryConfig,
   conditions: Conditions,
   releaseChanged: Reason | undefined,
   tried: Release | undefined,
@@ -73,9 +73,8 @@ export function decide(
       ...conditions.hard.map((entry) => entry.reason),
       {
         code: "pending",
-        text: `revision ${run.controllerRevision ?? run.revision}: its release is not on the canary slice yet${asked}`.slice(
-          0,
-          160,
+        text: reasonText(
+          `revision ${run.controllerRevision ?? run.revision}: its release is not on the canary slice yet${asked}`,
         ),
       },
     ]);
@@ -136,11 +135,10 @@ const changed = (reason: Reason | undefined): Reason[] => (reason === undefined 
 
 function noRunText(run: Run | null, tried: Release | undefined): string {
   if (tried !== undefined)
-    return `no run is open: ${releaseText(tried)} had its run already; only an operator's start opens another`.slice(0, 160);
+    return reasonText(`no run is open: ${releaseText(tried)} had its run already; only an operator's start opens another`);
   if (run === null || run.state === "idle") return "no run is open";
-  return `no run is open: the last one (${run.controllerRevision ?? run.revision}) ${run.state === "passed" ? "passed" : `is ${run.state}`}`.slice(
-    0,
-    160,
+  return reasonText(
+    `no run is open: the last one (${run.controllerRevision ?? run.revision}) ${run.state === "passed" ? "passed" : `is ${run.state}`}`,
   );
 }
 
@@ -173,7 +171,7 @@ function lateWarnings(window: ClosedWindow | null): Reason[] {
 export function figuresOf(
   window: ClosedWindow | null,
   slice: "canary" | "stable",
-  traffic: CanarySetup["policy"]["traffic"],
+  traffic: CanaryConfig["policy"]["traffic"],
 ): SliceFigures {
   let requests = 0;
   let errors = 0;
@@ -198,7 +196,7 @@ export function figuresOf(
 }
 
 /** Does a verdict under this policy rest on synthetic (or real) traffic? */
-export function rests(traffic: CanarySetup["policy"]["traffic"], synthetic: boolean): boolean {
+export function rests(traffic: CanaryConfig["policy"]["traffic"], synthetic: boolean): boolean {
   return traffic === "both" || (traffic === "synthetic") === synthetic;
 }
 
@@ -208,7 +206,7 @@ const PENDING_CONCERNS = { errors: "hold", latency: "hold", queue: "hold" } as c
 export function verdictRecord(
   state: State,
   canary: CanaryState,
-  setup: CanarySetup,
+  setup: CanaryConfig,
   conditions: Conditions,
   decision: Decision,
   atMs: number,
@@ -276,7 +274,7 @@ function concern(run: Run | null, name: "disk" | "doctor", ok: boolean): Outcome
   return ok ? "pass" : "hold";
 }
 
-function runView(state: State, canary: CanaryState, setup: CanarySetup): VerdictBody["run"] {
+function runView(state: State, canary: CanaryState, setup: CanaryConfig): VerdictBody["run"] {
   const { run } = canary;
   if (run === null) return null;
   const gateways = gatewaysOfCanary(state, setup);
@@ -354,9 +352,8 @@ function coarser(window: ClosedWindow, scale: number): ClosedWindow {
 export function releaseChangedReason(run: Run, release: NonNullable<Run["pinned"]>): Reason {
   return {
     code: "release_changed",
-    text: `the canary slice runs ${releaseText(release)}; the run pinned ${run.pinned === null ? "nothing" : releaseText(run.pinned)}`.slice(
-      0,
-      160,
+    text: reasonText(
+      `the canary slice runs ${releaseText(release)}; the run pinned ${run.pinned === null ? "nothing" : releaseText(run.pinned)}`,
     ),
   };
 }

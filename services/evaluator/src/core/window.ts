@@ -14,6 +14,7 @@
 
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import { type Policy, SLOTS } from "@aviary/shared/contract/policy.ts";
+import { reasonText } from "@aviary/shared/contract/reasons.ts";
 import type { Slice } from "@aviary/shared/contract/run.ts";
 import type { HttpSource, SignalBody } from "@aviary/shared/contract/signal.ts";
 import type { ClosedWindow, WindowSlot, WindowSummary } from "@aviary/shared/contract/window.ts";
@@ -199,7 +200,7 @@ export function closeWindow(
   return {
     window: { start: isoTime(startMs), end: isoTime(endMs), index, weight },
     complete: gaps.length === 0,
-    gaps: gaps.slice(0, MAX_GAPS).map((gap) => gap.slice(0, 160)),
+    gaps: gaps.slice(0, MAX_GAPS).map(reasonText),
     late: window.late,
     queue_depth: window.queueDepth,
     cells,

@@ -3,10 +3,10 @@ import { promisify } from "node:util";
 import { gunzipSync, gzip } from "node:zlib";
 import type { Bus } from "@aviary/shared/bus/bus.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
+import { mustStillLead } from "@aviary/shared/runtime/lease.ts";
 import { decodeCheckpoint } from "../core/checkpoint.ts";
-import type { Setup } from "../core/setup.ts";
+import type { ResolvedConfig } from "../core/resolved-config.ts";
 import type { State } from "../core/state.ts";
-import { mustStillLead } from "./lease.ts";
 
 /** The largest checkpoint that is written, bytes after compression. */
 export const MAX_CHECKPOINT_BYTES = 256 * 1024;
@@ -33,7 +33,7 @@ export async function saveCheckpoint(bus: Bus, shard: string, text: string, allo
 }
 
 /** The last saved state, or undefined when there is none that this version can read. */
-export async function loadCheckpoint(bus: Bus, shard: string, setup: Setup): Promise<State | undefined> {
+export async function loadCheckpoint(bus: Bus, shard: string, setup: ResolvedConfig): Promise<State | undefined> {
   const bucket = await bus.bucket("checkpoint");
   const entry = await bucket.get(shard);
   if (entry === undefined) return undefined;

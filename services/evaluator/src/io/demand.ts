@@ -5,7 +5,7 @@
 import type { Bus } from "@aviary/shared/bus/bus.ts";
 import { demandDurable } from "@aviary/shared/bus/streams.ts";
 import { demandSubject } from "@aviary/shared/contract/subjects.ts";
-import { mustStillLead } from "./lease.ts";
+import { mustStillLead } from "@aviary/shared/runtime/lease.ts";
 
 /** Rounds in a row that may change nothing before the rest is left to the next tick of the lane. */
 const MAX_IDLE_ROUNDS = 5;

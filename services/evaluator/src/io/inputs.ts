@@ -2,13 +2,15 @@
  * Reading the log: one stored message to one typed input. Everything that a schema refuses becomes an `unreadable` input with its
  * reason; nothing is dropped here and nothing throws.
  */
+
 import type { StoredMessage } from "@aviary/shared/bus/bus.ts";
 import { MAX_CONTROL_BYTES, parseControl } from "@aviary/shared/contract/control.ts";
 import type { DeadReason } from "@aviary/shared/contract/dead.ts";
 import { MAX_SIGNAL_BYTES, parseSignal, type Signal } from "@aviary/shared/contract/signal.ts";
 import { type InputSubject, parseInputSubject } from "@aviary/shared/contract/subjects.ts";
+import { parseJsonBytes } from "@aviary/shared/runtime/json.ts";
 import type { Input, UnreadableInput } from "../core/inputs.ts";
-import { gatewayKey } from "../core/setup.ts";
+import { gatewayKey } from "../core/resolved-config.ts";
 
 /** Subjects whose parse is remembered; a fleet has gateways × kinds of them. Beyond it the memory is emptied. */
 const MAX_REMEMBERED = 20_000;
@@ -46,7 +48,7 @@ export function createInputReader(): ReadInput {
 function readSignal(message: StoredMessage, subject: SignalSender): Input {
   if (message.data.length > MAX_SIGNAL_BYTES)
     return unreadable(message, "too_large", `${message.data.length} bytes; a signal has at most ${MAX_SIGNAL_BYTES}`);
-  const value = readJson(message.data);
+  const value = parseJsonBytes(message.data);
   if (value === undefined) return unreadable(message, "bad_json", "not JSON");
   const parsed = parseSignal(value);
   if (!parsed.success) return unreadable(message, versionReason(value), issueText(parsed.error.issues));
@@ -72,7 +74,7 @@ function readSignal(message: StoredMessage, subject: SignalSender): Input {
 function readControl(message: StoredMessage, subject: Extract<InputSubject, { family: "control" }>): Input {
   if (message.data.length > MAX_CONTROL_BYTES)
     return unreadable(message, "too_large", `${message.data.length} bytes; a control message has at most ${MAX_CONTROL_BYTES}`);
-  const value = readJson(message.data);
+  const value = parseJsonBytes(message.data);
   if (value === undefined) return unreadable(message, "bad_json", "not JSON");
   const parsed = parseControl(value);
   if (!parsed.success) return unreadable(message, versionReason(value), issueText(parsed.error.issues));
@@ -86,14 +88,6 @@ function readControl(message: StoredMessage, subject: Extract<InputSubject, { fa
     canary: subject.canary,
     control: parsed.data,
   };
-}
-
-function readJson(data: Uint8Array): unknown {
-  try {
-    return JSON.parse(text(data, data.length));
-  } catch {
-    return undefined;
-  }
 }
 
 /** What comes from the client is a Buffer already, and making another one of it costs as much as reading it. */

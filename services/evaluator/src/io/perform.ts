@@ -7,12 +7,12 @@ import type { Bus } from "@aviary/shared/bus/bus.ts";
 import { canaryKey, deadSubject, incidentSubject, verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import { isRetryable } from "@aviary/shared/runtime/faults.ts";
+import { mustStillLead } from "@aviary/shared/runtime/lease.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import { injectTraceContext, tracer } from "@aviary/shared/runtime/telemetry.ts";
 import type { Effect } from "../core/effects.ts";
 import { saveCheckpoint } from "./checkpoint.ts";
 import { setDemand } from "./demand.ts";
-import { mustStillLead } from "./lease.ts";
 
 /** What one step wants done. */
 export interface Batch {

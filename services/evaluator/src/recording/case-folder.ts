@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { createGunzip } from "node:zlib";
 import type { StoredMessage } from "@aviary/shared/bus/bus.ts";
 import { isoTime as isoText } from "@aviary/shared/contract/iso-time.ts";
-import { isoTime } from "@aviary/shared/contract/signal.ts";
+import { isoTimeSchema } from "@aviary/shared/contract/signal.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { z } from "zod";
 
@@ -28,7 +28,7 @@ const lineSchema = z.compile(
   z.object({
     subject: z.string().min(1).max(320),
     sequence: z.int().min(1),
-    stored_at: isoTime,
+    stored_at: isoTimeSchema,
     id: z.string().max(320).optional(),
     /** The payload as text; what is not UTF-8 is kept as base64. */
     data: z.string(),

@@ -4,12 +4,12 @@ import { join } from "node:path";
 import type { VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { decodeCheckpoint } from "../core/checkpoint.ts";
-import type { Setup } from "../core/setup.ts";
+import type { ResolvedConfig } from "../core/resolved-config.ts";
 import type { State } from "../core/state.ts";
 import { CASE_FILES } from "./case-folder.ts";
 
 /** The state before the first input of a case; undefined when the case begins with the log. @throws Terminal `bad_recording` */
-export async function readCaseState(folder: string, setup: Setup): Promise<State | undefined> {
+export async function readCaseState(folder: string, setup: ResolvedConfig): Promise<State | undefined> {
   const path = join(folder, CASE_FILES.state);
   const text = await readIfThere(path);
   if (text === undefined) return undefined;

@@ -2,9 +2,9 @@
 import type { StoredMessage } from "@aviary/shared/bus/bus.ts";
 import type { VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "../core/checkpoint.ts";
-import type { Setup } from "../core/setup.ts";
+import { reduce } from "../core/reducer.ts";
+import type { ResolvedConfig } from "../core/resolved-config.ts";
 import { createState, type State } from "../core/state.ts";
-import { step } from "../core/step.ts";
 import { createInputReader } from "../io/inputs.ts";
 
 export interface Refold {
@@ -19,20 +19,20 @@ export interface Refold {
 }
 
 /** A fold that collects verdicts. @param from the state to begin with; the beginning of a log unless told */
-export function refold(setup: Setup, from: State = createState(setup)): Refold {
+export function refold(setup: ResolvedConfig, from: State = createState(setup)): Refold {
   const read = createInputReader();
   const verdicts: VerdictRecord[] = [];
   let state = from;
   let messages = 0;
-  const keep = (effects: ReturnType<typeof step>["effects"]): void => {
+  const keep = (effects: ReturnType<typeof reduce>["effects"]): void => {
     for (const effect of effects) if (effect.kind === "verdict") verdicts.push(effect.record);
   };
   return {
     take: (message) => {
       messages += 1;
-      keep(step(state, read(message)).effects);
+      keep(reduce(state, read(message)).effects);
     },
-    clock: (atMs) => keep(step(state, { kind: "clock", at: atMs }).effects),
+    clock: (atMs) => keep(reduce(state, { kind: "clock", at: atMs }).effects),
     crash: () => {
       const again = decodeCheckpoint(encodeCheckpoint(state), setup);
       if (again === undefined) throw new Error("a checkpoint that was just written could not be read");

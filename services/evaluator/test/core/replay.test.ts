@@ -3,8 +3,8 @@ import { test } from "node:test";
 import fc from "fast-check";
 import type { Effect } from "../../src/core/effects.ts";
 import type { Input } from "../../src/core/inputs.ts";
+import { reduce } from "../../src/core/reducer.ts";
 import { createState } from "../../src/core/state.ts";
-import { step } from "../../src/core/step.ts";
 import { createSimulatedFleet, fold, NEW_PACK, restored, START_MS } from "./simulated-fleet.ts";
 
 /** A log in which much happens: a run that passes windows, a fault, a fail, a restore, a next revision, a restarted collector. */
@@ -98,21 +98,21 @@ test("a message that was folded before is not folded again", () => {
   const fleet = createSimulatedFleet();
   fleet.advance(60);
   const { state } = fold(fleet.setup, fleet.log);
-  for (const input of fleet.log.slice(-40)) assert.deepEqual(step(state, input).effects, []);
+  for (const input of fleet.log.slice(-40)) assert.deepEqual(reduce(state, input).effects, []);
 });
 
 test("the earliest deadline is always ahead of what was fired: the fold cannot spin", () => {
   const fleet = eventfulLog();
   let state = createState(fleet.setup);
   for (const input of fleet.log) {
-    state = step(state, input).state;
+    state = reduce(state, input).state;
     assert.ok(
       state.nextDeadlineMs >= (input as { storedAt: number }).storedAt,
       "a deadline before the last input was left unfired",
     );
   }
   const day = 24 * 3_600_000;
-  const { effects } = step(state, { kind: "clock", at: fleet.now() + day });
+  const { effects } = reduce(state, { kind: "clock", at: fleet.now() + day });
   const windows = effects.filter((effect) => effect.kind === "verdict").length;
   assert.ok(windows >= day / 30_000, "an idle fleet still gets a verdict a window");
 });

@@ -13,9 +13,9 @@ import * as histogram from "@aviary/shared/histogram.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "../../src/core/checkpoint.ts";
 import type { Effect } from "../../src/core/effects.ts";
 import type { Input } from "../../src/core/inputs.ts";
-import { createSetup, type Setup } from "../../src/core/setup.ts";
+import { reduce } from "../../src/core/reducer.ts";
+import { type ResolvedConfig, resolveConfig } from "../../src/core/resolved-config.ts";
 import { createState, type State } from "../../src/core/state.ts";
-import { step } from "../../src/core/step.ts";
 
 export const START_MS = Date.parse("2026-11-21T10:00:00.000Z");
 export const CANARY = { namespace: "prod", name: "payments-gateway" };
@@ -92,7 +92,7 @@ export function createSimulatedFleet(options: FleetOptions = {}) {
     },
     lanes: options.lane === false ? {} : { "build-az-a": { az: "az-a", slice: "canary", stableMax: 2, pollingInterval: "10s" } },
   });
-  const setup: Setup = createSetup(
+  const setup: ResolvedConfig = resolveConfig(
     fleet,
     new Map([[CANARY_KEY, policySchema.parse({ ...TEST_POLICY, ...options.policy })]]),
     "policy-1",
@@ -203,15 +203,15 @@ export interface Folded {
 }
 
 /** Folds a log; `until` is the broker's clock at the end, for the deadlines after the last message. */
-export function fold(setup: Setup, log: readonly Input[], until?: number, from: State = createState(setup)): Folded {
+export function fold(setup: ResolvedConfig, log: readonly Input[], until?: number, from: State = createState(setup)): Folded {
   const effects: Effect[] = [];
   let state = from;
   for (const input of log) {
-    const stepped = step(state, input);
+    const stepped = reduce(state, input);
     state = stepped.state;
     effects.push(...stepped.effects);
   }
-  if (until !== undefined) effects.push(...step(state, { kind: "clock", at: until }).effects);
+  if (until !== undefined) effects.push(...reduce(state, { kind: "clock", at: until }).effects);
   return { state, effects, verdicts: effects.flatMap((effect) => (effect.kind === "verdict" ? [effect.record] : [])) };
 }
 
@@ -221,7 +221,7 @@ export function foldFleet(fleet: SimulatedFleet): Folded {
 }
 
 /** The same state after a trip through a checkpoint. */
-export function restored(setup: Setup, state: State): State {
+export function restored(setup: ResolvedConfig, state: State): State {
   const again = decodeCheckpoint(encodeCheckpoint(state), setup);
   if (again === undefined) throw new Error("the checkpoint could not be read back");
   return again;

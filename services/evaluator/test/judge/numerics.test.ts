@@ -5,8 +5,8 @@ import fc from "fast-check";
 import { incompleteBeta } from "../../src/core/judge/beta.ts";
 import type { Counts } from "../../src/core/judge/counts.ts";
 import { NOTHING } from "../../src/core/judge/counts.ts";
-import { lowerTail, luck, tail } from "../../src/core/judge/luck.ts";
 import { defaultNoise, learnNoise } from "../../src/core/judge/noise.ts";
+import { lowerTail, midPValue, tail } from "../../src/core/judge/p-value.ts";
 
 function close(actual: number, expected: number): void {
   assert.ok(Math.abs(actual - expected) <= 1e-9 * Math.abs(expected), `${actual} is not ${expected}`);
@@ -54,7 +54,7 @@ describe("luck", () => {
   for (const [x, n, k, rho, phi, expected] of values) {
     it(`${x} of ${n} in ${k} windows, rho ${rho}, phi ${phi}`, () => {
       const mu = 0.003 * n;
-      close(luck(x, mu, (phi - 1) / mu + (rho * (n / k)) / mu), expected);
+      close(midPValue(x, mu, (phi - 1) / mu + (rho * (n / k)) / mu), expected);
     });
   }
 
@@ -75,7 +75,7 @@ describe("luck", () => {
     const spreads = fc.oneof(fc.constantFrom(0, 1e-12, 1e-9, 1e9), fc.double({ min: 1e-9, max: 10, noNaN: true }));
     fc.assert(
       fc.property(counts, means, spreads, (x, mu, c) => {
-        for (const p of [luck(x, mu, c), lowerTail(x, mu, c)]) assert.ok(p >= 0 && p <= 1, `${p} for ${x}, ${mu}, ${c}`);
+        for (const p of [midPValue(x, mu, c), lowerTail(x, mu, c)]) assert.ok(p >= 0 && p <= 1, `${p} for ${x}, ${mu}, ${c}`);
       }),
       { numRuns: 5_000, seed: 2 },
     );

@@ -12,7 +12,7 @@ import { CONFIRM_GATES, type Gate } from "./flagger-gates.ts";
 import { type EventNews, type FlaggerCall, RUNNING_PHASES, readEventMessage } from "./flagger-payload.ts";
 
 /** A control message in the making; `discriminator` tells two equal sayings apart that are meant twice. */
-export interface Saying {
+export interface ControlDraft {
   readonly content: ControlContent;
   readonly discriminator: string;
 }
@@ -64,7 +64,7 @@ interface Announced {
 }
 
 /** The announcement of a revision that the stored verdict does not speak of. */
-export function announcement(named: Named, details: Announced, run: KnownRun, caller: CallerClass): Saying[] {
+export function announcement(named: Named, details: Announced, run: KnownRun, caller: CallerClass): ControlDraft[] {
   if (!named.unseen || named.revision === undefined) return [];
   const content: ControlContent = {
     verb: "announce",
@@ -77,14 +77,14 @@ export function announcement(named: Named, details: Announced, run: KnownRun, ca
 }
 
 /** What a gate call tells, apart from the revision: that the gate was asked, and the end of the run. */
-export function gateSayings(
+export function gateControls(
   call: FlaggerCall,
   gate: Gate,
   allowed: boolean,
   named: Named,
   run: KnownRun,
   caller: CallerClass,
-): Saying[] {
+): ControlDraft[] {
   const revision = named.revision === undefined ? {} : { revision: named.revision };
   if (gate === "post-rollout") {
     const result = call.phase === "Succeeded" ? "succeeded" : call.phase === "Failed" ? "failed" : undefined;
@@ -101,7 +101,7 @@ export function gateSayings(
 }
 
 /** What an event tells: weight, phase, the end of the run. */
-export function eventSayings(call: FlaggerCall, run: KnownRun, caller: CallerClass): Saying[] {
+export function eventControls(call: FlaggerCall, run: KnownRun, caller: CallerClass): ControlDraft[] {
   const running = RUNNING_PHASES.has(call.phase);
   const named = running ? namedByCaller(call.revision, run) : NOTHING_NAMED;
   const revision = named.revision === undefined ? {} : { revision: named.revision };
@@ -117,7 +117,7 @@ export function eventSayings(call: FlaggerCall, run: KnownRun, caller: CallerCla
   return sayings;
 }
 
-function ending(result: "succeeded" | "failed", run: KnownRun, caller: CallerClass): Saying[] {
+function ending(result: "succeeded" | "failed", run: KnownRun, caller: CallerClass): ControlDraft[] {
   // A run that is over cannot end again; where no verdict is known the message is written, because it may be news to the evaluator.
   if (run !== null && !isOpen(run)) return [];
   return [{ content: { verb: "end", caller, result }, discriminator: place(run) }];

@@ -1,11 +1,11 @@
 /** Flagger's webhooks: gates and events. What they tell is stored on the bus before they are answered. */
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import { parseJson } from "../request/body.ts";
-import type { Found } from "../request/canary-lookup.ts";
+import type { CanaryLookup } from "../request/canary-lookup.ts";
 import { answerFor, locate } from "../response/measurement.ts";
 import { problem, type Reply, text } from "../response/reply.ts";
 import type { Call, Context, Forbidden, Handled, Route } from "../route.ts";
-import { announcement, eventSayings, gateSayings, type Named, namedAtGate } from "./announce.ts";
+import { announcement, eventControls, gateControls, type Named, namedAtGate } from "./announce.ts";
 import { GATES, type Gate, type GateFacts, gateAnswer } from "./flagger-gates.ts";
 import { type FlaggerCall, readFlaggerCall } from "./flagger-payload.ts";
 
@@ -13,7 +13,7 @@ const CALLERS = ["flagger", "operator"] as const;
 
 interface Read {
   readonly flagger: FlaggerCall;
-  readonly found: Found;
+  readonly found: CanaryLookup;
 }
 
 function read(call: Call, context: Context): Read | Reply | Forbidden {
@@ -47,7 +47,7 @@ function gate(name: Gate) {
     // A person who asks a gate by hand tells nothing: only Flagger's own call proves that it has gates.
     if (found.canary === undefined || call.caller.class !== "flagger") return reply;
     const announced = announcement(named, flagger, run, "flagger");
-    const sayings = [...announced, ...gateSayings(flagger, name, decided.allowed, named, run, "flagger")];
+    const sayings = [...announced, ...gateControls(flagger, name, decided.allowed, named, run, "flagger")];
     const stored = await context.outbox.tell(found.canary, sayings);
     const needed =
       announced.length > 0 && (name === "confirm-rollout" || name === "confirm-promotion" || name === "confirm-traffic-increase");
@@ -62,7 +62,7 @@ async function events(call: Call, context: Context): Promise<Handled> {
   // Flagger's global event webhook speaks of every canary in the cluster; those of others are none of ours.
   if (found.canary === undefined) return text(200, `ignored: ${found.text}`);
   const run = context.view.record(found.canary.key)?.body.run ?? null;
-  const stored = await context.outbox.tell(found.canary, eventSayings(flagger, run, call.caller.class));
+  const stored = await context.outbox.tell(found.canary, eventControls(flagger, run, call.caller.class));
   if (stored === "over_limit") return text(403, "too many events for one canary");
   return stored === "stored" ? text(200, "stored") : text(503, "not stored: the bus does not answer");
 }

@@ -4,13 +4,21 @@ import { parseJson } from "../request/body.ts";
 import { identityOfQuery, mergeIdentity, readIdentity } from "../request/canary-lookup.ts";
 import { closeJson, REQUEST_BYTES, REQUEST_BYTES_WITH_LANE, type Scale } from "../response/answer-json.ts";
 import { CONCERN_VIEWS, type ConcernView } from "../response/answers.ts";
-import { announceMeasured, answerFor, conflicts, indexOf, locate, namedRevision, type Place } from "../response/measurement.ts";
+import {
+  announceMeasured,
+  answerFor,
+  type CallOrigin,
+  conflicts,
+  indexOf,
+  locate,
+  namedRevision,
+} from "../response/measurement.ts";
 import { jsonBytes } from "../response/reply.ts";
 import type { Call, Context, Handled, Route } from "../route.ts";
 
-const FLAGGER: Place = { dialect: "flagger", seat: "judge" };
-const ROLLOUTS: Place = { dialect: "rollouts", seat: "judge" };
-const KEDA: Place = { dialect: "keda", seat: "scale" };
+const FLAGGER: CallOrigin = { dialect: "flagger", seat: "judge" };
+const ROLLOUTS: CallOrigin = { dialect: "rollouts", seat: "judge" };
+const KEDA: CallOrigin = { dialect: "keda", seat: "scale" };
 const KEYS = { flagger: "flagger", rollouts: "rollout", keda: "keda" } as const;
 
 function identityOf(call: Call) {
@@ -23,7 +31,7 @@ function identityOf(call: Call) {
   );
 }
 
-function measure(place: Place, view?: ConcernView) {
+function measure(place: CallOrigin, view?: ConcernView) {
   return (call: Call, context: Context): Handled => {
     const identity = identityOf(call);
     const found = locate(call, identity, context);

@@ -6,13 +6,13 @@
  */
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import { readIdentity } from "../request/canary-lookup.ts";
-import { answerFor, conflicts, locate, type Place } from "../response/measurement.ts";
+import { answerFor, type CallOrigin, conflicts, locate } from "../response/measurement.ts";
 import { jsonText, problem } from "../response/reply.ts";
 import type { Call, Context, Handled, Route } from "../route.ts";
 import { isTime, readQuery, SERIES, vectorJson } from "./prometheus-query.ts";
 
 /** The sample of a verdict in one dialect. */
-export function sampleOf(body: Pick<VerdictBody, "verdict" | "run">, dialect: Place["dialect"]): "1" | "0.5" | "0" {
+export function sampleOf(body: Pick<VerdictBody, "verdict" | "run">, dialect: CallOrigin["dialect"]): "1" | "0.5" | "0" {
   if (body.verdict === "pass") return "1";
   if (body.verdict === "fail") return "0";
   return dialect !== "flagger" || body.run?.gated === true ? "0.5" : "0";
@@ -23,7 +23,7 @@ function parametersOf(call: Call): URLSearchParams {
   return call.body === "" ? call.query : new URLSearchParams(call.body);
 }
 
-function query(place: Place) {
+function query(place: CallOrigin) {
   return (call: Call, context: Context): Handled => {
     const parameters = parametersOf(call);
     const time = parameters.get("time");
@@ -51,7 +51,7 @@ function query(place: Place) {
   };
 }
 
-const PLACES: readonly Place[] = [
+const PLACES: readonly CallOrigin[] = [
   { dialect: "flagger", seat: "judge" },
   { dialect: "rollouts", seat: "judge" },
   { dialect: "keda", seat: "scale" },

@@ -7,7 +7,7 @@ import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import { createBuckets, LIMITS } from "../limits.ts";
 import { findCanary, type Identity } from "../request/canary-lookup.ts";
-import { indexOf, type Place } from "../response/measurement.ts";
+import { type CallOrigin, indexOf } from "../response/measurement.ts";
 import type { Context } from "../route.ts";
 
 /** What is known of a request that was refused. */
@@ -82,7 +82,7 @@ export function createRefusals(context: Context, clock: Clock, logger: Logger): 
   };
 }
 
-function placeOf(path: string): Place {
+function placeOf(path: string): CallOrigin {
   if (path.startsWith("/keda/")) return { dialect: "keda", seat: "scale" };
   return { dialect: path.startsWith("/rollouts/") ? "rollouts" : "flagger", seat: "judge" };
 }

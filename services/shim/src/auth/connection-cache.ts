@@ -21,12 +21,12 @@ interface Known {
 }
 
 /** Says who is calling: a token file, a fixed store. */
-export interface Doorkeeper {
+export interface Authenticator {
   authenticate(request: TokenRequest): Caller | Refusal;
 }
 
 /** Asks the doorkeeper, or remembers what it said about the same credential on the same connection. */
-export function rememberConnections(doorkeeper: Doorkeeper, clock: Clock): (request: IncomingMessage) => Caller | Refusal {
+export function rememberConnections(doorkeeper: Authenticator, clock: Clock): (request: IncomingMessage) => Caller | Refusal {
   const known = new WeakMap<Socket, Known>();
   const scratch = Buffer.alloc(MAX_BYTES);
   return (request) => {
@@ -47,7 +47,7 @@ export function rememberConnections(doorkeeper: Doorkeeper, clock: Clock): (requ
 }
 
 /** `headers` keeps only the first of several Authorization values; the others count too, but they are rare and reading them is slow. */
-function authenticate(doorkeeper: Doorkeeper, request: IncomingMessage): Caller | Refusal {
+function authenticate(doorkeeper: Authenticator, request: IncomingMessage): Caller | Refusal {
   const first = doorkeeper.authenticate(request as TokenRequest);
   if (!isRefusal(first)) return first;
   return doorkeeper.authenticate({ headers: request.headersDistinct, url: request.url });

@@ -10,7 +10,7 @@ export interface Identity {
   readonly revision: string | undefined;
 }
 
-export type Found =
+export type CanaryLookup =
   | { readonly canary: Canary }
   | { readonly canary?: never; readonly namespace: string; readonly name: string; readonly text: string };
 
@@ -61,7 +61,7 @@ export function servedOn(entry: Pick<CanaryEntry, "hosts">, host: string): boole
  * Finds the canary. Without a name it is the only one that the host serves and the caller may see; without a namespace the only one of that name.
  * @param visible canaries that the caller may ask about
  */
-export function findCanary(visible: readonly Canary[], { namespace, name }: Identity, host: string): Found {
+export function findCanary(visible: readonly Canary[], { namespace, name }: Identity, host: string): CanaryLookup {
   const matching = visible.filter(
     ({ ref }) => (name === undefined || ref.name === name) && (namespace === undefined || ref.namespace === namespace),
   );

@@ -4,13 +4,12 @@
  * The rule that everything rests on: no fresh verdict is a hold. A verdict is fresh until its `valid_until` and while the evaluator's lease moves; after
  * that whatever is not a fail becomes the hold `evaluator_down` with `stale: true`. A fail has latched and stays a fail, whoever is down.
  */
-import { contentId } from "@aviary/shared/contract/ids.ts";
-import { defaultPolicy, type Policy } from "@aviary/shared/contract/policy.ts";
-import { degrades, REASONS, type Reason, type ReasonCode } from "@aviary/shared/contract/reasons.ts";
-import { MAX_REASONS, OUTCOME_NUMBER, OUTCOME_STATUS, type Outcome, type VerdictBody } from "@aviary/shared/contract/verdict.ts";
 
-/** A lease that has not moved for this long belongs to nobody; milliseconds of the observer's own clock. */
-export const LEASE_STALE_MS = 15_000;
+import { contentId } from "@aviary/shared/contract/ids.ts";
+import { LEASE_STALE_MS } from "@aviary/shared/contract/lease.ts";
+import { defaultPolicy, type Policy } from "@aviary/shared/contract/policy.ts";
+import { degrades, REASONS, type Reason, type ReasonCode, reasonText } from "@aviary/shared/contract/reasons.ts";
+import { MAX_REASONS, OUTCOME_NUMBER, OUTCOME_STATUS, type Outcome, type VerdictBody } from "@aviary/shared/contract/verdict.ts";
 
 /** A verdict body as it is answered: the stored one, or what is said instead of it. */
 export interface Answer {
@@ -110,7 +109,7 @@ export function absentAnswer(absent: Absent): Answer {
   const at = new Date(absent.nowMs).toISOString();
   const { mode, evidence, traffic, thresholds } = absent.policy ?? defaultPolicy();
   const subject = { namespace: absent.namespace, name: absent.name, fleet: absent.fleet };
-  const reasons: Reason[] = [{ code: absent.code, text: absent.text.slice(0, 160) }];
+  const reasons: Reason[] = [{ code: absent.code, text: reasonText(absent.text) }];
   const body: VerdictBody = {
     schema: "aviary/verdict.v1",
     id: contentId([absent.code, subject], 16),

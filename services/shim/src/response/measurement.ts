@@ -6,14 +6,14 @@ import type { Seat } from "../auth/seats.ts";
 import type { Caller } from "../auth/tokens.ts";
 import { mayAccess } from "../auth/tokens.ts";
 import { hostOf } from "../request/body.ts";
-import { type Found, findCanary, type Identity, servedOn } from "../request/canary-lookup.ts";
+import { type CanaryLookup, findCanary, type Identity, servedOn } from "../request/canary-lookup.ts";
 import type { Call, Context, Forbidden } from "../route.ts";
 import { type Canary, type Prepared, prepare } from "../view.ts";
 import { measurementIndex } from "./answer-json.ts";
 import { absentAnswer, unseenRevisionAnswer } from "./answers.ts";
 
 /** Where a route stands: which controller it is for, and which seat of the canary asking it takes. */
-export interface Place {
+export interface CallOrigin {
   readonly dialect: "flagger" | "rollouts" | "keda";
   readonly seat: Seat;
 }
@@ -28,7 +28,7 @@ export function visibleTo(caller: Caller, context: Context): readonly Canary[] {
 }
 
 /** Finds the canary that a request means, or says that the caller has no right to it. */
-export function locate({ caller, request }: Call, identity: Identity, context: Context): Found | Forbidden {
+export function locate({ caller, request }: Call, identity: Identity, context: Context): CanaryLookup | Forbidden {
   const { namespace, name } = identity;
   if (namespace !== undefined && !mayAccess(caller, namespace)) {
     return { forbidden: `the token ${caller.id} may not ask about namespace ${namespace.slice(0, 63)}` };
@@ -41,7 +41,7 @@ export function locate({ caller, request }: Call, identity: Identity, context: C
 }
 
 /** What is answered about what was found; `named` is the revision that the request names, if any. */
-export function answerFor(found: Found, named: (canary: Canary) => Named, context: Context): Prepared {
+export function answerFor(found: CanaryLookup, named: (canary: Canary) => Named, context: Context): Prepared {
   if (found.canary === undefined) {
     const { namespace, name, text } = found;
     return prepare(absentAnswer({ namespace, name, fleet: "", code: "unknown_canary", text, nowMs: context.clock.now() }));
@@ -65,19 +65,19 @@ export function announceMeasured(caller: Caller, canary: Canary, named: Named, c
 }
 
 /** How often a class asks about a canary, milliseconds; people count as the controller whose route they use, so both see the same number. */
-export function intervalMs(canary: Canary, caller: CallerClass, place: Place): number {
+export function intervalMs(canary: Canary, caller: CallerClass, place: CallOrigin): number {
   const asked = caller === "operator" ? place.dialect : caller;
   return canary.entry.callers[asked]?.interval ?? DEFAULT_INTERVAL_MS;
 }
 
 /** The number of this measurement. */
-export function indexOf(canary: Canary, caller: CallerClass, place: Place, context: Context): number {
+export function indexOf(canary: Canary, caller: CallerClass, place: CallOrigin, context: Context): number {
   const sinceMs = context.view.runSinceMs(canary.key);
   return measurementIndex(sinceMs, context.clock.now(), intervalMs(canary, caller, place));
 }
 
 /** Takes the seat; true when another controller class holds it, which is also reported once a run. */
-export function conflicts(caller: Caller, canary: Canary, place: Place, context: Context): boolean {
+export function conflicts(caller: Caller, canary: Canary, place: CallOrigin, context: Context): boolean {
   const { seats, clock, view, outbox } = context;
   const holder = seats.ask(canary.key, place.seat, caller.class, clock.monotonicMs());
   if (holder === undefined) return false;

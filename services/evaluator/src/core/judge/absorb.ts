@@ -2,8 +2,6 @@
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
-import type { Baseline, Threshold } from "./baseline.ts";
-import { baselineOf, continued, covers, keepBaseline, thresholdOf } from "./baseline.ts";
 import type { Band, Tail } from "./latency.ts";
 import { coarser, commonScale, EVERYTHING, firstAbove } from "./latency.ts";
 import type { LiteralCounts } from "./literal.ts";
@@ -15,6 +13,8 @@ import { START } from "./memory.ts";
 import type { JudgedRun } from "./outcome.ts";
 import { referenceLimitsMs, referenceThreshold } from "./reference.ts";
 import { ceilingOf, MAX_AZ_VIEWS, WHOLE } from "./rule.ts";
+import type { StableBand, Threshold } from "./stable-band.ts";
+import { continued, covers, keepStableBand, stableBandOf, thresholdOf } from "./stable-band.ts";
 import type { WindowTally } from "./tally.ts";
 import { tallyWindow } from "./tally.ts";
 import type { View } from "./view.ts";
@@ -28,7 +28,7 @@ export interface Absorbed {
   /** The same views in this window alone. */
   readonly measured: ReadonlyMap<string, Measured>;
   /** Stable's latencies over all the windows given. */
-  readonly baseline: Baseline;
+  readonly baseline: StableBand;
 }
 
 /** @param windows oldest first, at most 12; the last one is new, those before it are known to `before`. */
@@ -74,7 +74,7 @@ function takeIn(
   return {
     tally,
     counted: tally.azs.map((az) => countAz(az, everything, policy)),
-    baseline: baselineOf(windows, policy.traffic),
+    baseline: stableBandOf(windows, policy.traffic),
   };
 }
 
@@ -87,7 +87,7 @@ function askedOf({ scale, low, high }: Band, { thresholds }: Policy, reference: 
 
 /** What to remember of a run after a window. */
 export function stateAfter({ views, baseline }: Absorbed, literal: LiteralCounts, { thresholds }: Policy): State {
-  return { ...START, views, baseline: keepBaseline(baseline, thresholds.maxP99RegressionRatio), literal };
+  return { ...START, views, baseline: keepStableBand(baseline, thresholds.maxP99RegressionRatio), literal };
 }
 
 /** The state of a run whose memory is lost, as far as the windows before the last one tell it. */
@@ -122,7 +122,7 @@ function viewNames(before: State, tally: WindowTally): string[] {
 function ownThreshold(
   name: string,
   names: readonly string[],
-  baseline: Baseline,
+  baseline: StableBand,
   windows: number,
   { thresholds }: Policy,
 ): Threshold | null {
@@ -141,7 +141,7 @@ function earlyThreshold(
   own: Threshold,
   name: string,
   names: readonly string[],
-  baseline: Baseline,
+  baseline: StableBand,
   reference: Reference | null,
   { thresholds }: Policy,
 ): Threshold {

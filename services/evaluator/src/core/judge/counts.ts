@@ -21,7 +21,7 @@ export interface Counts {
 export const NOTHING: Counts = { n: 0, x: 0, s2: 0, q2: 0, mu: 0, e: 0, v: 0, xe: 0, ne: 0 };
 
 /** A stretch of windows, summed. */
-export interface Stretch {
+export interface WindowRange {
   readonly windows: number;
   readonly n: number;
   readonly x: number;
@@ -42,7 +42,7 @@ export interface Stretch {
   readonly worstMu: number;
 }
 
-export const EMPTY: Stretch = {
+export const EMPTY: WindowRange = {
   windows: 0,
   n: 0,
   x: 0,
@@ -61,7 +61,7 @@ export const EMPTY: Stretch = {
 };
 
 /** The stretch with one more window, older or newer. @param ceiling share of bad requests that is allowed. */
-export function withWindow(sum: Stretch, w: Counts, ceiling: number): Stretch {
+export function withWindow(sum: WindowRange, w: Counts, ceiling: number): WindowRange {
   const m = w.q2 > 0 ? (w.n * w.n) / w.q2 : 1;
   const slotted = m > 1;
   const worse = w.n > 0 && (sum.worstN === 0 || w.x - ceiling * w.n > sum.worstX - ceiling * sum.worstN);
@@ -85,7 +85,12 @@ export function withWindow(sum: Stretch, w: Counts, ceiling: number): Stretch {
 }
 
 /** The stretch without its worst window, as far as the steady key needs it. */
-export function withoutWorst(sum: Stretch): { readonly n: number; readonly x: number; readonly mu: number; readonly q: number } {
+export function withoutWorst(sum: WindowRange): {
+  readonly n: number;
+  readonly x: number;
+  readonly mu: number;
+  readonly q: number;
+} {
   return {
     n: sum.n - sum.worstN,
     x: sum.x - sum.worstX,

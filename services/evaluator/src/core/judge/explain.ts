@@ -2,22 +2,22 @@
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
-import type { Threshold } from "./baseline.ts";
-import type { Stretch } from "./counts.ts";
+import type { WindowRange } from "./counts.ts";
 import { EMPTY, withoutWorst, withWindow } from "./counts.ts";
-import { lookAt } from "./judge.ts";
-import { comparison, environmentKey, luckKey, luckOf, rateKey, steadyKey } from "./keys.ts";
+import { judgeWindows } from "./judge.ts";
+import { comparison, environmentKey, persistenceKey, pValueOf, rateKey, significanceKey } from "./keys.ts";
 import { healthyShare } from "./measure.ts";
 import type { JudgedRun } from "./outcome.ts";
-import { HEALTHY, LEAST_BAD, LUCK_HOLD, LUCK_REST, METRICS, type Metric, PROMOTE, STEADY, STEP, WHOLE } from "./rule.ts";
-import { cleanRequestsNeeded, evidenceOf, luckLevel, type Tried, tryKeys } from "./scan.ts";
+import { ALPHA_HOLD, ALPHA_REST, HEALTHY, LEAST_BAD, METRICS, type Metric, PROMOTE, STEADY, STEP, WHOLE } from "./rule.ts";
+import { alphaLevel, cleanRequestsNeeded, evidenceOf, type Tried, tryKeys } from "./scan.ts";
 import { aloneText } from "./sentences.ts";
+import type { Threshold } from "./stable-band.ts";
 import { type Found, findIn, type TwoKeyInput } from "./two-key.ts";
 import { grouped, milliseconds, oneIn, percent, stretchWords } from "./words.ts";
 
 /** Explains the judgement of the last of `windows` by the two-key rule, line by line. The arguments are those of `judge`. */
 export function explainJudgement(windows: readonly ClosedWindow[], policy: Policy, run: JudgedRun): string[] {
-  const { input, figures } = lookAt(windows, policy, run);
+  const { input, figures } = judgeWindows(windows, policy, run);
   if (figures.canary.requests === 0)
     return ["The canary had no request in this window: there is nothing to judge, and that is a hold."];
   const lines: string[] = [];
@@ -70,7 +70,7 @@ function thresholdText({ limitMs, timed, above, windows }: Threshold, { threshol
 }
 
 /** The last window, the stretch that decided, and the whole run; each once. */
-function told({ finding, judged, rule }: Found, t: number): { stretch: Stretch; whole: boolean }[] {
+function told({ finding, judged, rule }: Found, t: number): { stretch: WindowRange; whole: boolean }[] {
   const series = judged.view[rule.metric];
   const last = withWindow(EMPTY, series.recent.at(-1)!, rule.ceiling);
   const run = { ...series.run, windows: t };
@@ -80,21 +80,21 @@ function told({ finding, judged, rule }: Found, t: number): { stretch: Stretch; 
   return [{ stretch: last, whole: t === 1 }, ...middle, ...(t > 1 ? [{ stretch: run, whole: true }] : [])];
 }
 
-function explainStretch(stretch: Stretch, whole: boolean, { rule, place }: Found, t: number): string[] {
+function explainStretch(stretch: WindowRange, whole: boolean, { rule, place }: Found, t: number): string[] {
   const { noise, baseline, ceiling, metric } = rule;
   const words = stretchWords(stretch.windows, whole);
   if (stretch.n === 0) return [`  ${words}: no requests`];
   const bad = place.limitMs === null ? "failed" : `took over ${milliseconds(place.limitMs)}`;
   const head = `  ${words}: ${grouped(stretch.x)} of ${grouped(stretch.n)} requests ${bad} (${percent(stretch.x / stretch.n)})`;
   if (!rateKey(stretch, ceiling)) return [head, `    rate key        not turned: below ${percent(ceiling)}`];
-  const level = luckLevel(rule, t, whole);
+  const level = alphaLevel(rule, t, whole);
   const { luck, bursts, kind } = tryKeys(stretch, whole, level, rule);
   const few = stretch.x < LEAST_BAD ? `; fewer than ${LEAST_BAD} never fail` : "";
-  const steady = steadyKey(stretch, noise, bursts, baseline, ceiling);
+  const steady = persistenceKey(stretch, noise, bursts, baseline, ceiling);
   return [
     head,
     `    rate key        turned: reaches ${percent(ceiling)}`,
-    `    luck key        ${turned(luckKey(stretch, luck, level))}: luck explains this ${oneIn(luck)}; a fail asks for ${oneIn(level)}${few}${bursts >= 2 ? `; counted as bursts of ${Math.round(bursts)}` : ""}`,
+    `    luck key        ${turned(significanceKey(stretch, luck, level))}: luck explains this ${oneIn(luck)}; a fail asks for ${oneIn(level)}${few}${bursts >= 2 ? `; counted as bursts of ${Math.round(bursts)}` : ""}`,
     `    steady key      ${turned(steady)}: ${steadyText(stretch, bursts, rule)}`,
     `    environment key ${turned(environmentKey(stretch, metric, ceiling))}: ${environmentText(stretch, metric, ceiling)}`,
     `    ${CONCLUSIONS[kind](rule.suspicion)}`,
@@ -108,20 +108,20 @@ const CONCLUSIONS: Readonly<Record<Tried["kind"], (suspicion: number) => string>
   fail: () => "all four keys turned: this stretch fails the run",
   environment: () => "not all keys turned: stable explains it, this stretch holds the run",
   suspicious: (suspicion) =>
-    `not all keys turned: it fails nothing, but from ${oneIn(LUCK_HOLD * suspicion)} on a stretch holds the run`,
+    `not all keys turned: it fails nothing, but from ${oneIn(ALPHA_HOLD * suspicion)} on a stretch holds the run`,
   quiet: () => "not all keys turned: this stretch says nothing against the canary",
 };
 
-function steadyText(stretch: Stretch, bursts: number, { noise, baseline, ceiling }: Found["rule"]): string {
+function steadyText(stretch: WindowRange, bursts: number, { noise, baseline, ceiling }: Found["rule"]): string {
   if (stretch.windows === 1) return aloneText(ceiling);
   const rest = withoutWorst(stretch);
   if (rest.n <= 0) return "nothing is left without the worst window";
   const left = `without its worst window ${grouped(rest.x)} of ${grouped(rest.n)} (${percent(rest.x / rest.n)})`;
-  const luck = rest.x > 0 ? `, luck explains that ${oneIn(luckOf(rest, noise, bursts, baseline))}` : "";
-  return `${left}${luck}; a fail asks for ${percent(STEADY * ceiling)} and ${oneIn(LUCK_REST)}`;
+  const luck = rest.x > 0 ? `, luck explains that ${oneIn(pValueOf(rest, noise, bursts, baseline))}` : "";
+  return `${left}${luck}; a fail asks for ${percent(STEADY * ceiling)} and ${oneIn(ALPHA_REST)}`;
 }
 
-function environmentText(stretch: Stretch, metric: Metric, ceiling: number): string {
+function environmentText(stretch: WindowRange, metric: Metric, ceiling: number): string {
   if (stretch.ne <= 0) return "there is no stable traffic to compare with";
   const expected = `at stable's rate (${percent(stretch.e / stretch.ne)}) ${shortNumber(stretch.e)} of ${grouped(stretch.ne)} would be expected, there were ${grouped(stretch.xe)}`;
   const asked = comparison(stretch, metric, ceiling);

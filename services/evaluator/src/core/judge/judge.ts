@@ -27,7 +27,7 @@ import type { JudgedView } from "./view.ts";
  * @throws RangeError when there is no window.
  */
 export function judge(windows: readonly ClosedWindow[], policy: Policy, run: JudgedRun): JudgeOutcome {
-  const { recent, last, before, now, figures, input } = lookAt(windows, policy, run);
+  const { recent, last, before, now, figures, input } = judgeWindows(windows, policy, run);
   const coverage = coverageOf(last, now, figures, run.hasStable);
   const queue = queueRule(recent, policy);
   const literal = literalRule(figures, last.complete && now.tally.unreadable === null, before.literal, policy);
@@ -43,7 +43,7 @@ export function judge(windows: readonly ClosedWindow[], policy: Policy, run: Jud
 }
 
 /** What both modes, and the explanation of a verdict, read: the new window taken into what was known of the run. */
-export function lookAt(windows: readonly ClosedWindow[], policy: Policy, run: JudgedRun) {
+export function judgeWindows(windows: readonly ClosedWindow[], policy: Policy, run: JudgedRun) {
   const recent = windows.slice(-LONGEST);
   const last = recent.at(-1);
   if (last === undefined) throw new RangeError("judge: no window to judge; call it when one has closed");

@@ -2,13 +2,13 @@
  * The four keys of the two-key rule. A stretch of windows fails the run when all four turn: its rate reaches the ceiling, luck does
  * not explain it, it is steady rather than one window, and the environment does not explain it.
  */
-import type { Stretch } from "./counts.ts";
+import type { WindowRange } from "./counts.ts";
 import { withoutWorst } from "./counts.ts";
-import { luck, tail } from "./luck.ts";
 import type { Noise } from "./noise.ts";
 import { BURST_PRIOR } from "./noise.ts";
+import { midPValue, tail } from "./p-value.ts";
 import type { Metric } from "./rule.ts";
-import { compareRate, FAST, LEAST_BAD, LUCK_REST, STEADY } from "./rule.ts";
+import { ALPHA_REST, compareRate, FAST, LEAST_BAD, STEADY } from "./rule.ts";
 
 /** Rate key: does the pooled rate reach the ceiling? */
 export function rateKey(s: { readonly n: number; readonly x: number }, ceiling: number): boolean {
@@ -16,7 +16,7 @@ export function rateKey(s: { readonly n: number; readonly x: number }, ceiling: 
 }
 
 /** How many bad requests come at once: what was learned, or what this stretch shows beyond its own chance, whichever is more. */
-export function burstFactor(s: Stretch, noise: Noise): number {
+export function burstFactor(s: WindowRange, noise: Noise): number {
   return Math.max(noise.phi, 1, (s.a - Math.sqrt(Math.max(s.spread, 0)) + BURST_PRIOR) / (s.single + BURST_PRIOR));
 }
 
@@ -24,21 +24,21 @@ export function burstFactor(s: Stretch, noise: Noise): number {
  * Probability that a healthy service shows this stretch or worse by luck.
  * @param baseline relative variance of the mean itself; 0 unless the mean was measured on stable.
  */
-export function luckOf(s: Pick<Stretch, "n" | "x" | "mu" | "q">, noise: Noise, bursts: number, baseline: number): number {
-  return luck(s.x, s.mu, (bursts - 1) / s.mu + (noise.rho * s.q) / (s.n * s.mu) + baseline);
+export function pValueOf(s: Pick<WindowRange, "n" | "x" | "mu" | "q">, noise: Noise, bursts: number, baseline: number): number {
+  return midPValue(s.x, s.mu, (bursts - 1) / s.mu + (noise.rho * s.q) / (s.n * s.mu) + baseline);
 }
 
 /** Luck key: a healthy service shows this at most once in 1 / `level`, and there are enough bad requests to speak of. */
-export function luckKey(s: Stretch, luckiness: number, level: number): boolean {
+export function significanceKey(s: WindowRange, luckiness: number, level: number): boolean {
   return luckiness <= level && s.x >= LEAST_BAD;
 }
 
 /** Steady key: still suspicious without its worst window; a single window needs eight times the ceiling instead. */
-export function steadyKey(s: Stretch, noise: Noise, bursts: number, baseline: number, ceiling: number): boolean {
+export function persistenceKey(s: WindowRange, noise: Noise, bursts: number, baseline: number, ceiling: number): boolean {
   if (s.windows === 1) return compareRate(s.x, s.n, ceiling, FAST) >= 0;
   const rest = withoutWorst(s);
   if (rest.n <= 0 || rest.x <= 0 || compareRate(rest.x, rest.n, ceiling, STEADY) < 0) return false;
-  return luckOf(rest, noise, bursts, baseline) <= LUCK_REST;
+  return pValueOf(rest, noise, bursts, baseline) <= ALPHA_REST;
 }
 
 /** What is asked where stable suffers as well. */
@@ -55,7 +55,7 @@ export interface Comparison {
  * Where stable suffers (70 % of the ceiling), the canary must be clearly more than twice as bad; in a regression, clearly worse at all.
  * @returns null when there is nothing to compare with: nothing bad on stable, less than that, or no stable.
  */
-export function comparison(s: Stretch, metric: Metric, ceiling: number): Comparison | null {
+export function comparison(s: WindowRange, metric: Metric, ceiling: number): Comparison | null {
   if (s.e <= 0) return null;
   const c = s.v / (s.e * s.e);
   // Up to the mean there is no excess, and no need for the figure: with a relative variance of at most 1 it is over a third.
@@ -66,7 +66,7 @@ export function comparison(s: Stretch, metric: Metric, ceiling: number): Compari
 }
 
 /** Environment key: true unless stable explains the stretch. */
-export function environmentKey(s: Stretch, metric: Metric, ceiling: number): boolean {
+export function environmentKey(s: WindowRange, metric: Metric, ceiling: number): boolean {
   const asked = comparison(s, metric, ceiling);
   return asked === null || asked.chance <= asked.most;
 }

@@ -1,13 +1,13 @@
 /** Turns the tallies of one window into the counts of a view: the whole canary, or one of its AZs. */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import { SLOTS } from "@aviary/shared/contract/policy.ts";
-import type { Threshold } from "./baseline.ts";
 import type { Counts } from "./counts.ts";
 import { NOTHING } from "./counts.ts";
 import type { Band, Tail } from "./latency.ts";
 import { aboveIn, countAbove, limitOf, tailOf } from "./latency.ts";
 import type { Metric } from "./rule.ts";
 import { HEALTHY, SLOW_FLOOR, SLOW_SHARE } from "./rule.ts";
+import type { Threshold } from "./stable-band.ts";
 import type { AzTally } from "./tally.ts";
 
 /** One view of one window. */

@@ -1,8 +1,9 @@
 /** What the judge remembers of a run: 12 windows and the sums of the run for each view, stable's baseline, the literal rule's counts. */
-import type { BaselineMemory } from "./baseline.ts";
+
 import type { LiteralCounts } from "./literal.ts";
 import { NO_COUNTS } from "./literal.ts";
 import type { JudgeMemory } from "./outcome.ts";
+import type { StableBandMemory } from "./stable-band.ts";
 import type { View } from "./view.ts";
 
 /** Plain data throughout: JSON as it is. A change of any part of it needs another version. */
@@ -10,7 +11,7 @@ export interface State {
   readonly v: typeof VERSION;
   /** By name, in order of names. */
   readonly views: { readonly [name: string]: View };
-  readonly baseline: BaselineMemory | null;
+  readonly baseline: StableBandMemory | null;
   readonly literal: LiteralCounts;
 }
 

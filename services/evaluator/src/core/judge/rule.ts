@@ -9,12 +9,12 @@ import type { ReasonCode } from "@aviary/shared/contract/reasons.ts";
 /** A healthy service has at most this part of the ceiling. */
 export const HEALTHY = 0.6;
 /** Largest probability of luck with which the whole run, or any other stretch, may fail. */
-export const LUCK_RUN = 1 / 800;
-export const LUCK_PART = 1 / 4000;
+export const ALPHA_RUN = 1 / 800;
+export const ALPHA_PART = 1 / 4000;
 /** Largest probability of luck of what remains without the worst window. */
-export const LUCK_REST = 0.1;
+export const ALPHA_REST = 0.1;
 /** At or below this probability of luck a stretch is suspicious: a hold. */
-export const LUCK_HOLD = 0.05;
+export const ALPHA_HOLD = 0.05;
 /** What remains without the worst window must still have this part of the ceiling. */
 export const STEADY = 0.8;
 /** A single window fails only from this many times the ceiling. */

@@ -1,11 +1,11 @@
 /** The two-key rule for one metric of one view: every stretch that ends now is tried with the four keys. */
-import type { Counts, Stretch } from "./counts.ts";
+import type { Counts, WindowRange } from "./counts.ts";
 import { EMPTY, withWindow } from "./counts.ts";
-import { burstFactor, environmentKey, luckKey, luckOf, rateKey, steadyKey } from "./keys.ts";
-import { lowerTail, tail } from "./luck.ts";
+import { burstFactor, environmentKey, persistenceKey, pValueOf, rateKey, significanceKey } from "./keys.ts";
 import type { Noise } from "./noise.ts";
+import { lowerTail, tail } from "./p-value.ts";
 import type { Metric } from "./rule.ts";
-import { EVIDENCE_ERROR, LONGEST, LUCK_HOLD, LUCK_PART, LUCK_RUN, PROMOTE, STEP, WORSE } from "./rule.ts";
+import { ALPHA_HOLD, ALPHA_PART, ALPHA_RUN, EVIDENCE_ERROR, LONGEST, PROMOTE, STEP, WORSE } from "./rule.ts";
 
 /** No more clean requests than this are ever asked for in a sentence. */
 const MOST = 2 ** 40;
@@ -15,7 +15,7 @@ export interface Series {
   /** The last windows, at most 12, oldest first; the last one is judged now. */
   readonly recent: readonly Counts[];
   /** All windows of the run. */
-  readonly run: Stretch;
+  readonly run: WindowRange;
 }
 
 export interface Rule {
@@ -33,7 +33,7 @@ export interface Rule {
 
 /** A stretch that reaches the ceiling, and which keys it turned. `whole` is true for the whole run. */
 export interface Tried {
-  readonly stretch: Stretch;
+  readonly stretch: WindowRange;
   readonly whole: boolean;
   readonly luck: number;
   readonly bursts: number;
@@ -80,8 +80,8 @@ function brakeOf(rule: Rule, t: number): number {
 }
 
 /** How improbable a stretch must be to fail. */
-export function luckLevel(rule: Rule, t: number, whole: boolean): number {
-  return (whole && t > 1 ? LUCK_RUN : LUCK_PART) * brakeOf(rule, t);
+export function alphaLevel(rule: Rule, t: number, whole: boolean): number {
+  return (whole && t > 1 ? ALPHA_RUN : ALPHA_PART) * brakeOf(rule, t);
 }
 
 /** The last 1 to 12 windows, short of the whole run, and the whole run. */
@@ -97,37 +97,37 @@ function stretches(series: Series, t: number, rule: Rule): Tried[] {
     // Most stretches stop here, so the sums are only made up when the rate reaches the ceiling.
     if (!rateKey({ n, x }, rule.ceiling)) continue;
     while (stretch.windows < k) stretch = withWindow(stretch, recent[recent.length - 1 - stretch.windows]!, rule.ceiling);
-    tried.push(tryKeys(stretch, false, luckLevel(rule, t, false), rule));
+    tried.push(tryKeys(stretch, false, alphaLevel(rule, t, false), rule));
   }
   const whole = { ...series.run, windows: t };
-  if (rateKey(whole, rule.ceiling)) tried.push(tryKeys(whole, true, luckLevel(rule, t, true), rule));
+  if (rateKey(whole, rule.ceiling)) tried.push(tryKeys(whole, true, alphaLevel(rule, t, true), rule));
   return tried;
 }
 
 /** @param level how improbable the stretch must be to fail, as `luckLevel` gives it. */
-export function tryKeys(stretch: Stretch, whole: boolean, level: number, rule: Rule): Tried {
+export function tryKeys(stretch: WindowRange, whole: boolean, level: number, rule: Rule): Tried {
   const { noise, baseline, ceiling } = rule;
   const bursts = burstFactor(stretch, noise);
-  const luck = luckOf(stretch, noise, bursts, baseline);
-  const lucky = luckKey(stretch, luck, level);
-  const steady = lucky && steadyKey(stretch, noise, bursts, baseline, ceiling);
-  let kind: Tried["kind"] = luck <= LUCK_HOLD * rule.suspicion ? "suspicious" : "quiet";
+  const luck = pValueOf(stretch, noise, bursts, baseline);
+  const lucky = significanceKey(stretch, luck, level);
+  const steady = lucky && persistenceKey(stretch, noise, bursts, baseline, ceiling);
+  let kind: Tried["kind"] = luck <= ALPHA_HOLD * rule.suspicion ? "suspicious" : "quiet";
   if (steady) kind = environmentKey(stretch, rule.metric, ceiling) ? "fail" : "environment";
   return { stretch, whole, luck, bursts, kind };
 }
 
 /** The probability of luck of the whole run, also below the ceiling; null without requests. */
-export function luckOfRun({ run }: Series, rule: Rule): number | null {
+export function pValueOfRun({ run }: Series, rule: Rule): number | null {
   if (run.n === 0) return null;
-  return luckOf(run, rule.noise, burstFactor(run, rule.noise), rule.baseline);
+  return pValueOf(run, rule.noise, burstFactor(run, rule.noise), rule.baseline);
 }
 
 /** Would a service with `times` the ceiling have had more bad requests than this run, all but certainly? */
-function ruledOut(run: Stretch, times: number, rule: Rule): boolean {
+function ruledOut(run: WindowRange, times: number, rule: Rule): boolean {
   return run.n > 0 && lowerTail(run.x, times * rule.ceiling * run.n, evidenceSpread(run, times, rule)) <= EVIDENCE_ERROR;
 }
 
-function evidenceSpread(run: Stretch, times: number, rule: Rule): number {
+function evidenceSpread(run: WindowRange, times: number, rule: Rule): number {
   const mu = times * rule.ceiling * run.n;
   return Math.max(1e-9, (rule.noise.phi - 1) / mu + (rule.noise.rho * run.q) / (run.n * mu));
 }
@@ -135,7 +135,7 @@ function evidenceSpread(run: Stretch, times: number, rule: Rule): number {
 /**
  * How many requests without a bad one, in windows of the present size, rule out `times` the ceiling: an estimate for people.
  */
-export function cleanRequestsNeeded(run: Stretch, times: number, rule: Rule): number {
+export function cleanRequestsNeeded(run: WindowRange, times: number, rule: Rule): number {
   const perWindow = run.n > 0 ? run.q / run.n : 0;
   const enough = (n: number) => ruledOut({ ...EMPTY, n, q: n * Math.min(n, perWindow) }, times, rule);
   let high = 1;
@@ -149,7 +149,7 @@ export function cleanRequestsNeeded(run: Stretch, times: number, rule: Rule): nu
   return high;
 }
 
-function isWorse(run: Stretch, rule: Rule): boolean {
+function isWorse(run: WindowRange, rule: Rule): boolean {
   if (run.xe < 5 || run.e <= 0) return false;
   const c = run.v / (run.e * run.e) + (rule.noise.rho * run.q) / (run.n * run.e) + (rule.noise.phi - 1) / run.e;
   return tail(run.xe, run.e, c) <= WORSE;

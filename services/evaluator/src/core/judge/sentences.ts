@@ -10,7 +10,7 @@ import type { JudgedView } from "./view.ts";
 import { fit, grouped, milliseconds, oneIn, percent, shortened, stretchWords } from "./words.ts";
 
 /** Where a finding was made, in the terms of people. */
-export interface Place {
+export interface ViewScope {
   /** Null for the canary as a whole. */
   readonly az: string | null;
   /** Above how many milliseconds a request is slow; null for errors. */
@@ -20,14 +20,14 @@ export interface Place {
 }
 
 /** The reason of a finding that is not clear. */
-export function findingReason(finding: Finding, decided: Tried, rule: Rule, place: Place): Reason {
+export function findingReason(finding: Finding, decided: Tried, rule: Rule, place: ViewScope): Reason {
   if (finding.kind === "environment")
     return { ...figures(decided, rule, place), code: "environment", text: environmentText(decided, rule, place) };
   const text = finding.kind === "fail" ? failText(decided, rule, place) : suspiciousText(decided, rule, place);
   return { ...figures(decided, rule, place), code: METRIC_CODE[rule.metric], text };
 }
 
-function failText(tried: Tried, rule: Rule, place: Place): string {
+function failText(tried: Tried, rule: Rule, place: ViewScope): string {
   const { stretch } = tried;
   const single = stretch.windows === 1 ? `, more than ${FAST} x the limit` : "";
   return fit(
@@ -38,7 +38,7 @@ function failText(tried: Tried, rule: Rule, place: Place): string {
   );
 }
 
-function suspiciousText(tried: Tried, rule: Rule, place: Place): string {
+function suspiciousText(tried: Tried, rule: Rule, place: ViewScope): string {
   return fit(
     `${counted(tried, rule, place)})`,
     `; luck explains this ${oneIn(tried.luck)}`,
@@ -54,7 +54,7 @@ export function aloneText(ceiling: number): string {
   return FAST * ceiling > 1 ? "one window alone never fails" : `one window alone fails only from ${percent(FAST * ceiling)}`;
 }
 
-function environmentText({ stretch, whole }: Tried, rule: Rule, place: Place): string {
+function environmentText({ stretch, whole }: Tried, rule: Rule, place: ViewScope): string {
   return fit(
     `${prefix(place)}${grouped(stretch.xe)} of ${grouped(stretch.ne)} requests ${bad(rule.metric, place)} in ${stretchWords(stretch.windows, whole)}`,
     `, but at stable's rate it would be ${grouped(stretch.e)}`,
@@ -63,7 +63,7 @@ function environmentText({ stretch, whole }: Tried, rule: Rule, place: Place): s
 }
 
 /** Why a pass is not possible yet: what was seen does not rule out a gross fault. */
-export function evidenceReason(run: Tried["stretch"], rule: Rule, place: Place): Reason {
+export function evidenceReason(run: Tried["stretch"], rule: Rule, place: ViewScope): Reason {
   const gross = percent(Math.min(1, STEP * rule.ceiling));
   const text =
     run.x === 0
@@ -79,7 +79,7 @@ export function evidenceReason(run: Tried["stretch"], rule: Rule, place: Place):
 }
 
 /** Why a run that passes is not promotable yet. */
-export function promotionWarning(run: Tried["stretch"], rule: Rule, place: Place): Reason {
+export function promotionWarning(run: Tried["stretch"], rule: Rule, place: ViewScope): Reason {
   const limit = percent(Math.min(1, PROMOTE * rule.ceiling));
   const text = fit(
     `No promotion yet: ${grouped(run.x)} of ${grouped(run.n)} requests ${bad(rule.metric, place)}`,
@@ -102,7 +102,7 @@ export function worseWarning(run: Tried["stretch"], rule: Rule): Reason {
 }
 
 /** A window over its limit that the rule does not act on: a spike in one AZ, or few enough to be luck, must be seen all the same. */
-export function overWarning(x: number, n: number, metric: Metric, ceiling: number, place: Place, why: string | null): Reason {
+export function overWarning(x: number, n: number, metric: Metric, ceiling: number, place: ViewScope, why: string | null): Reason {
   const share = `${percent(x / n)}, limit ${percent(ceiling)}`;
   const text = fit(
     `${prefix(place)}${grouped(x)} of ${grouped(n)} requests ${bad(metric, place)} in this window (${share})`,
@@ -128,32 +128,32 @@ export function spikesByAz(views: readonly JudgedView[], policy: Policy): Reason
 }
 
 /** "60 of 10,000 requests failed in the last 2 windows (0.6 %, limit 0.5 %", without the closing bracket. */
-function counted({ stretch, whole }: Tried, rule: Rule, place: Place): string {
+function counted({ stretch, whole }: Tried, rule: Rule, place: ViewScope): string {
   const share = `${percent(stretch.x / stretch.n)}, limit ${percent(rule.ceiling)}`;
   return `${prefix(place)}${grouped(stretch.x)} of ${grouped(stretch.n)} requests ${bad(rule.metric, place)} in ${stretchWords(stretch.windows, whole)} (${share}`;
 }
 
-function bad(metric: Metric, { limitMs }: Place): string {
+function bad(metric: Metric, { limitMs }: ViewScope): string {
   if (metric === "errors" || limitMs === null) return "failed";
   return metric === "ceiling"
     ? `took over ${milliseconds(limitMs)}`
     : `took over ${milliseconds(limitMs)} (stable's p99 and its margin)`;
 }
 
-function prefix({ az }: Place): string {
+function prefix({ az }: ViewScope): string {
   return az === null ? "" : `${az}: `;
 }
 
-function where({ az }: Place): { az?: string } {
+function where({ az }: ViewScope): { az?: string } {
   return az === null ? {} : { az };
 }
 
-function noiseClause({ noise }: Rule, { referenceWindows }: Place): string {
+function noiseClause({ noise }: Rule, { referenceWindows }: ViewScope): string {
   const figures = `rho ${Number(noise.rho.toPrecision(2))}, phi ${Number(noise.phi.toPrecision(2))}`;
   return referenceWindows > 0 ? ` [${figures} from ${referenceWindows} windows]` : ` [${figures} assumed]`;
 }
 
-function figures({ stretch }: Tried, rule: Rule, place: Place): Omit<Reason, "code" | "text"> {
+function figures({ stretch }: Tried, rule: Rule, place: ViewScope): Omit<Reason, "code" | "text"> {
   return { ...where(place), ...measured(rule.metric, stretch.x / stretch.n, rule.ceiling) };
 }
 

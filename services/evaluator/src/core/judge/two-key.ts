@@ -8,8 +8,8 @@ import { referenceNoise } from "./reference.ts";
 import type { Metric } from "./rule.ts";
 import { ceilingOf, compareRate, LAMBDA, METRICS, WHOLE } from "./rule.ts";
 import type { Evidence, Finding, Rule } from "./scan.ts";
-import { evidenceOf, luckOfRun, scan } from "./scan.ts";
-import type { Place } from "./sentences.ts";
+import { evidenceOf, pValueOfRun, scan } from "./scan.ts";
+import type { ViewScope } from "./sentences.ts";
 import { evidenceReason, findingReason, overWarning, promotionWarning, worseWarning } from "./sentences.ts";
 import type { JudgedView } from "./view.ts";
 
@@ -40,7 +40,7 @@ const RANK = { fail: 3, environment: 2, suspicious: 1, clear: 0 } as const;
 /** One metric of one view, with the rule that it is under and what was found. */
 export interface Found {
   readonly rule: Rule;
-  readonly place: Place;
+  readonly place: ViewScope;
   readonly finding: Finding;
   readonly judged: JudgedView;
 }
@@ -72,7 +72,7 @@ export function twoKeyRule(input: TwoKeyInput): TwoKeyResult {
     warnings.push(...warningsOf(metric, whole, azs, evidence));
     if (!evidence.promote || (metric === "errors" && evidence.worse)) promoteEvidence = false;
     lucks.push(...[whole, ...azs].flatMap(({ finding }) => finding.luck ?? []));
-    if (metric === "errors") ownLuck = luckOfRun(series, whole.rule);
+    if (metric === "errors") ownLuck = pValueOfRun(series, whole.rule);
   }
   ranked.sort((p, q) => q.rank - p.rank);
   return {
@@ -115,7 +115,7 @@ export function findIn(input: TwoKeyInput, metric: Metric, judged: JudgedView): 
       : 0;
   const rule: Rule = { metric, ceiling, lambda: LAMBDA[policy.evidence] * share, suspicion: share, noise, baseline };
   const limits = { errors: null, ceiling: policy.thresholds.maxP99Ms, regression: threshold?.limitMs ?? null };
-  const place: Place = { az: judged.name === WHOLE ? null : judged.name, limitMs: limits[metric], referenceWindows: windows };
+  const place: ViewScope = { az: judged.name === WHOLE ? null : judged.name, limitMs: limits[metric], referenceWindows: windows };
   return { rule, place, judged, finding: scan(judged.view[metric], t, rule) };
 }
 

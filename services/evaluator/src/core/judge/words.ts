@@ -1,12 +1,11 @@
 /** Numbers and sentences for people. A reason has room for 160 characters: what does not fit is left out, clause by clause. */
-
-const ROOM = 160;
+import { MAX_REASON_TEXT } from "@aviary/shared/contract/reasons.ts";
 
 /** The first clause, and as many of the others as fit, in their order; then a full stop. */
 export function fit(first: string, ...more: readonly (string | null)[]): string {
-  let text = first.length >= ROOM ? `${first.slice(0, ROOM - 4)}...` : first;
+  let text = first.length >= MAX_REASON_TEXT ? `${first.slice(0, MAX_REASON_TEXT - 4)}...` : first;
   for (const clause of more) {
-    if (clause !== null && text.length + clause.length < ROOM) text += clause;
+    if (clause !== null && text.length + clause.length < MAX_REASON_TEXT) text += clause;
   }
   return `${text}.`;
 }

@@ -1,10 +1,12 @@
 /** One HTTP GET as one of the answers that `core/health.ts` tells apart. */
+
 import { faultCode } from "@aviary/shared/runtime/faults.ts";
 import type { HttpClient } from "@aviary/shared/runtime/http-client.ts";
+import { parseJsonBytes } from "@aviary/shared/runtime/json.ts";
 import { SYNTHETIC_AGENT } from "../core/access-line.ts";
-import type { Answer } from "../core/health.ts";
+import type { ProbeResult } from "../core/health.ts";
 
-export interface Question {
+export interface GetRequest {
   readonly url: string;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
@@ -14,7 +16,7 @@ const MAX_BODY_BYTES = 65_536;
 const UNREACHABLE: ReadonlySet<string> = new Set(["refused", "reset", "no_such_host", "unreachable"]);
 
 /** Every status is an answer. Rejects only with the signal's reason. */
-export async function ask(http: HttpClient, question: Question): Promise<Answer> {
+export async function httpGet(http: HttpClient, question: GetRequest): Promise<ProbeResult> {
   const { url, timeoutMs, signal } = question;
   try {
     const answer = await http.send({
@@ -27,7 +29,7 @@ export async function ask(http: HttpClient, question: Question): Promise<Answer>
       headers: { accept: "application/json", "user-agent": SYNTHETIC_AGENT },
     });
     const { status } = answer;
-    const value = isJson(answer.headers["content-type"]) ? readJson(answer.body) : undefined;
+    const value = isJson(answer.headers["content-type"]) ? parseJsonBytes(answer.body) : undefined;
     return value === undefined ? { kind: "other", status } : { kind: "json", status, value };
   } catch (error) {
     if (signal.aborted) throw signal.reason;
@@ -39,12 +41,4 @@ export async function ask(http: HttpClient, question: Question): Promise<Answer>
 
 function isJson(type: string | undefined): boolean {
   return type !== undefined && /^application\/(?:[a-z0-9.-]+\+)?json(?:\s*;|$)/i.test(type);
-}
-
-function readJson(body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString("utf8"));
-  } catch {
-    return undefined;
-  }
 }

@@ -26,7 +26,7 @@ export function lowerTail(x: number, mu: number, c: number): number {
 }
 
 /** P(Y > x) + P(Y = x) / 2: the mid-p value, which keeps its level for small and for large counts. */
-export function luck(x: number, mu: number, c: number): number {
+export function midPValue(x: number, mu: number, c: number): number {
   if (x <= 0) return (1 + tail(x + 1, mu, c)) / 2;
   if (!(mu > 0)) return 0;
   const relative = Math.max(c, LEAST);

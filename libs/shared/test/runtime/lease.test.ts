@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Bucket, Bus } from "@aviary/shared/bus/bus.ts";
-import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
-import { retryable } from "@aviary/shared/runtime/faults.ts";
-import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
-import { acquireLease, LEASE_TRUST_MS, type Lease } from "../../src/io/lease.ts";
+import type { Bucket, Bus } from "../../src/bus/bus.ts";
+import { createMemoryBus } from "../../src/bus/memory.ts";
+import { retryable } from "../../src/runtime/faults.ts";
+import { acquireLease, LEASE_TRUST_MS, type Lease } from "../../src/runtime/lease.ts";
+import { manualClock } from "../../src/testing/manual-clock.ts";
 
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 const NEVER = new AbortController().signal;
@@ -42,7 +42,9 @@ test("a standby waits for a broker that is away, and leads when it is back", asy
   const { clock, bus, advance, make } = setUp();
   make("away");
   const leases: Lease[] = [];
-  const waiting = acquireLease(bus, "evaluator", "one", clock, NEVER).then((taken) => void leases.push(taken));
+  const waiting = acquireLease({ bus, key: "evaluator", holder: "one", clock, signal: NEVER }).then(
+    (taken) => void leases.push(taken),
+  );
   await advance(60_000);
   assert.equal(leases.length, 0);
   make("there");
@@ -54,7 +56,7 @@ test("a standby waits for a broker that is away, and leads when it is back", asy
 
 test("a leader that cannot renew performs nothing, and performs again when it can", async () => {
   const { clock, bus, advance, make } = setUp();
-  const lease = await acquireLease(bus, "evaluator", "one", clock, NEVER);
+  const lease = await acquireLease({ bus, key: "evaluator", holder: "one", clock, signal: NEVER });
   await advance(1_500);
   assert.equal(lease.held(), true);
   make("away");
@@ -69,7 +71,7 @@ test("a leader that cannot renew performs nothing, and performs again when it ca
 
 test("a leader whose lease was taken is told so, and leaves it alone when it stops", async () => {
   const { clock, bus, advance } = setUp();
-  const lease = await acquireLease(bus, "evaluator", "one", clock, NEVER);
+  const lease = await acquireLease({ bus, key: "evaluator", holder: "one", clock, signal: NEVER });
   const bucket = await bus.bucket("lease");
   await bucket.put("evaluator", JSON.stringify({ holder: "two" }));
   await advance(1_500);
@@ -81,7 +83,7 @@ test("a leader whose lease was taken is told so, and leaves it alone when it sto
 
 test("a leader that stops while the broker gives no answer does not wait for it", async () => {
   const { clock, bus, advance, make } = setUp();
-  const lease = await acquireLease(bus, "evaluator", "one", clock, NEVER);
+  const lease = await acquireLease({ bus, key: "evaluator", holder: "one", clock, signal: NEVER });
   make("silent");
   let released = false;
   const releasing = lease.release().then(() => {

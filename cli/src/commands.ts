@@ -2,34 +2,34 @@
  * Every verb of `aviary`, in the order in which help shows them. A verb is loaded when it is called, so the list costs nothing.
  * This is the only place that imports services.
  */
-import type { Verb } from "@aviary/shared/commands/command.ts";
+import type { Command } from "@aviary/shared/commands/command.ts";
 
 export interface Entry {
   readonly name: string;
   readonly summary: string;
-  readonly load: () => Promise<Verb>;
+  readonly load: () => Promise<Command>;
 }
 
-const run = async (name: string): Promise<Verb> => {
+const run = async (name: string): Promise<Command> => {
   const { RUN_VERBS } = await import("./commands/run.ts");
   return found(RUN_VERBS, `run ${name}`);
 };
-const streams = async (name: string): Promise<Verb> => {
+const streams = async (name: string): Promise<Command> => {
   const { STREAM_VERBS } = await import("./commands/streams.ts");
   return found(STREAM_VERBS, `streams ${name}`);
 };
-const fleet = async (name: string): Promise<Verb> => {
+const fleet = async (name: string): Promise<Command> => {
   const { FLEET_VERBS } = await import("@aviary/example-fleet/commands/fleet.ts");
   return found(FLEET_VERBS, `fleet ${name}`);
 };
 
-function found(verbs: readonly Verb[], name: string): Verb {
+function found(verbs: readonly Command[], name: string): Command {
   const verb = verbs.find((candidate) => candidate.name === name);
   if (verb === undefined) throw new Error(`the list names ${name}, and no such verb exists`);
   return verb;
 }
 
-export const VERBS: readonly Entry[] = [
+export const COMMANDS: readonly Entry[] = [
   {
     name: "status",
     summary: "what every canary is told now, and why",

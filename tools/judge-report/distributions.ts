@@ -1,33 +1,5 @@
-/** Random numbers from seeds: the same seed gives the same numbers on every machine. */
-
-/** Uniform numbers in (0, 1). */
-export type Random = () => number;
-
-/** sfc32 (Chris Doty-Humphrey, PractRand): 128 bits of state, made of three seeds. */
-export function seeded(seed: number, stream = 0, substream = 0): Random {
-  let a = seed | 0;
-  let b = stream | 0;
-  let c = substream | 0;
-  let counter = 1;
-  const next = (): number => {
-    const t = (a + b + counter) | 0;
-    counter = (counter + 1) | 0;
-    a = b ^ (b >>> 9);
-    b = (c + (c << 3)) | 0;
-    c = ((c << 21) | (c >>> 11)) + t;
-    c |= 0;
-    return ((t >>> 0) + 0.5) / 2 ** 32;
-  };
-  for (let k = 0; k < 15; k++) next();
-  return next;
-}
-
-/** A 32-bit hash of a text (FNV-1a), to make seeds of names. */
-export function seedOf(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let k = 0; k < text.length; k++) hash = Math.imul(hash ^ text.charCodeAt(k), 0x01000193);
-  return hash >>> 0;
-}
+/** Draws from distributions, from a seeded generator of uniform numbers. */
+import type { Random } from "../../libs/shared/src/testing/random.ts";
 
 /** Standard normal, by the polar method of Marsaglia. */
 export function normal(random: Random): number {

@@ -8,9 +8,9 @@
  * No clocks are compared between machines, and no server feature (TTL) is needed. A leader that was stopped and wakes up sees its own
  * clock first: its last renewal is too old, so it performs nothing before it has renewed.
  */
-import type { Bucket, Bus } from "@aviary/shared/bus/bus.ts";
-import type { Clock } from "@aviary/shared/runtime/clock.ts";
-import { faultCode, isRetryable, retryable } from "@aviary/shared/runtime/faults.ts";
+import type { Bucket, Bus } from "../bus/bus.ts";
+import type { Clock } from "./clock.ts";
+import { faultCode, isRetryable, retryable } from "./faults.ts";
 
 export const LEASE_FREE_MS = 4_000;
 export const LEASE_RENEW_MS = 1_000;
@@ -37,26 +37,33 @@ export function mustStillLead(allowed: () => boolean, doing: string): void {
   if (!allowed()) throw retryable("not_leading", `${doing}: the lease was lost meanwhile`);
 }
 
+export interface LeaseRequest {
+  readonly bus: Bus;
+  /** Key in the bucket `lease`. */
+  readonly key: string;
+  /** Identifies this process; a holder that finds its own name takes over at once. */
+  readonly holder: string;
+  readonly clock: Clock;
+  /** How long another holder's revision must stand still, on this process's own clock, before the lease is free. */
+  readonly freeAfterMs?: number;
+  readonly signal: AbortSignal;
+  /** Called whenever another holder's lease was read: from the first time on this process measures how long it has not moved. */
+  readonly onStandby?: () => void;
+}
+
 /**
- * Waits until this process is the leader; a broker that is away is waited for.
- * @param onStandBy called whenever somebody else's lease was seen: from the first time on this process counts how long it has not moved
- * @throws the signal's reason when it aborts, and what no waiting mends (Terminal)
+ * Resolves once this process holds the lease; retries while the broker is away.
+ * @throws the signal's reason when it aborts; a Terminal fault
  */
-export async function acquireLease(
-  bus: Bus,
-  key: string,
-  holder: string,
-  clock: Clock,
-  signal: AbortSignal,
-  onStandBy: () => void = () => {},
-): Promise<Lease> {
+export async function acquireLease(request: LeaseRequest): Promise<Lease> {
+  const { clock, signal } = request;
   const seen = { revision: -1, unmovedSinceMs: clock.monotonicMs() };
   for (;;) {
     signal.throwIfAborted();
     try {
-      const lease = await tryToAcquire(bus, key, holder, clock, seen);
+      const lease = await tryToAcquire(request, seen);
       if (lease !== undefined) return lease;
-      onStandBy();
+      request.onStandby?.();
       await clock.sleep(LOOK_EVERY_MS, signal);
     } catch (error) {
       signal.throwIfAborted();
@@ -67,10 +74,7 @@ export async function acquireLease(
 }
 
 async function tryToAcquire(
-  bus: Bus,
-  key: string,
-  holder: string,
-  clock: Clock,
+  { bus, key, holder, clock, freeAfterMs = LEASE_FREE_MS }: LeaseRequest,
   seen: { revision: number; unmovedSinceMs: number },
 ): Promise<Lease | undefined> {
   const bucket = await bus.bucket("lease");
@@ -81,7 +85,7 @@ async function tryToAcquire(
     seen.unmovedSinceMs = clock.monotonicMs();
   }
   const present = entry === undefined ? "" : holderOf(entry.value);
-  const free = present === "" || present === holder || clock.monotonicMs() - seen.unmovedSinceMs >= LEASE_FREE_MS;
+  const free = present === "" || present === holder || clock.monotonicMs() - seen.unmovedSinceMs >= freeAfterMs;
   if (!free) return undefined;
   const startedAtMs = clock.monotonicMs();
   const taken = await write(bucket, key, holder, revision, clock);

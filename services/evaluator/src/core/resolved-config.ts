@@ -3,7 +3,7 @@ import type { CallerClass, FleetFile, GatewayEntry, LaneEntry } from "@aviary/sh
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import { type CanaryRef, canaryKey, parseCanaryKey } from "@aviary/shared/contract/subjects.ts";
 
-export interface CanarySetup {
+export interface CanaryConfig {
   readonly key: string;
   readonly ref: CanaryRef;
   readonly fleet: string;
@@ -18,22 +18,22 @@ export interface CanarySetup {
   readonly hasController: boolean;
 }
 
-export interface GatewaySetup extends GatewayEntry {
+export interface GatewayConfig extends GatewayEntry {
   readonly key: string;
   readonly fleet: string;
 }
 
-export interface LaneSetup extends LaneEntry {
+export interface LaneConfig extends LaneEntry {
   readonly name: string;
   /** Key of the canary that owns the lane; lanes without one are not fed. */
   readonly canary: string;
 }
 
-export interface Setup {
+export interface ResolvedConfig {
   readonly policyHash: string;
-  readonly gateways: ReadonlyMap<string, GatewaySetup>;
-  readonly canaries: ReadonlyMap<string, CanarySetup>;
-  readonly lanes: ReadonlyMap<string, LaneSetup>;
+  readonly gateways: ReadonlyMap<string, GatewayConfig>;
+  readonly canaries: ReadonlyMap<string, CanaryConfig>;
+  readonly lanes: ReadonlyMap<string, LaneConfig>;
   /** Canary keys of each fleet. */
   readonly canariesOfFleet: ReadonlyMap<string, readonly string[]>;
 }
@@ -50,16 +50,16 @@ const CONTROLLERS: readonly CallerClass[] = ["flagger", "rollouts", "flux"];
  * @param policies one for each canary key of the file
  * @throws RangeError when a canary has no policy: the loader reports that with its place, so here it is a programming error
  */
-export function createSetup(fleet: FleetFile, policies: ReadonlyMap<string, Policy>, policyHash: string): Setup {
-  const gateways = new Map<string, GatewaySetup>();
+export function resolveConfig(fleet: FleetFile, policies: ReadonlyMap<string, Policy>, policyHash: string): ResolvedConfig {
+  const gateways = new Map<string, GatewayConfig>();
   for (const [fleetName, entry] of Object.entries(fleet.fleets)) {
     for (const gateway of entry.gateways) {
       const key = gatewayKey(gateway.az, fleetName, gateway.name);
       gateways.set(key, { ...gateway, key, fleet: fleetName });
     }
   }
-  const canaries = new Map<string, CanarySetup>();
-  const lanes = new Map<string, LaneSetup>();
+  const canaries = new Map<string, CanaryConfig>();
+  const lanes = new Map<string, LaneConfig>();
   const canariesOfFleet = new Map<string, string[]>();
   for (const [name, entry] of Object.entries(fleet.canaries)) {
     const ref = parseCanaryKey(name);

@@ -2,7 +2,7 @@
 import type { ClosedWindow, WindowSlot, WindowSummary } from "@aviary/shared/contract/window.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
 import { judge } from "./judge/judge.ts";
-import type { CanarySetup } from "./setup.ts";
+import type { CanaryConfig } from "./resolved-config.ts";
 import { type CanaryState, isOpen } from "./state.ts";
 
 /** Windows that one call of the judge sees, and that a reference is learned from. */
@@ -10,7 +10,7 @@ export const JUDGED_WINDOWS = 12;
 export const HISTORY_WINDOWS = 48;
 
 /** Judges the window when the canary's run is active and measured part of it; keeps it as history when it is complete. */
-export function judgeWindow(canary: CanaryState, setup: CanarySetup, closed: ClosedWindow): void {
+export function judgeWindow(canary: CanaryState, setup: CanaryConfig, closed: ClosedWindow): void {
   const { run } = canary;
   if (run !== null && run.state === "active" && run.latch === null && Date.parse(closed.window.end) > run.judgeFromMs) {
     run.windows = [...run.windows, closed].slice(-JUDGED_WINDOWS);

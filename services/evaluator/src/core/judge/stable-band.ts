@@ -12,7 +12,7 @@ import type { AzTally } from "./tally.ts";
 import { tallyWindow } from "./tally.ts";
 
 /** Stable's latencies by AZ, all in one band. The p99 of each AZ and its threshold lie in it, so those of several AZs together do. */
-export interface Baseline extends Band {
+export interface StableBand extends Band {
   readonly byAz: ReadonlyMap<string, Tail>;
   /** What it is the sum of, oldest first. */
   readonly windows: readonly StableWindow[];
@@ -26,7 +26,7 @@ export type StableWindow = {
 };
 
 /** As a checkpoint holds it: the band, and the tails of the last windows in it. */
-export type BaselineMemory = {
+export type StableBandMemory = {
   readonly scale: number;
   readonly low: number;
   readonly high: number;
@@ -45,7 +45,7 @@ export interface Threshold {
 }
 
 /** Is what was kept the baseline of all `windows` but the last? */
-export function covers({ windows: kept }: BaselineMemory, windows: readonly ClosedWindow[]): boolean {
+export function covers({ windows: kept }: StableBandMemory, windows: readonly ClosedWindow[]): boolean {
   return kept.length === windows.length - 1 && kept.every(({ index }, k) => index === windows[k]!.window.index);
 }
 
@@ -54,7 +54,12 @@ export function covers({ windows: kept }: BaselineMemory, windows: readonly Clos
  * @param added the window's stable latencies, in the scale of what was kept and in a band that contains its band.
  * @returns null when a p99 or its threshold has left the band.
  */
-export function continued(kept: BaselineMemory, index: number, added: Iterable<[string, Tail]>, ratio: number): Baseline | null {
+export function continued(
+  kept: StableBandMemory,
+  index: number,
+  added: Iterable<[string, Tail]>,
+  ratio: number,
+): StableBand | null {
   const { scale, low, high } = kept;
   const baseline = sumOf(kept, [...kept.windows, stableWindow(index, added, kept)]);
   for (const tail of baseline.byAz.values()) {
@@ -65,12 +70,12 @@ export function continued(kept: BaselineMemory, index: number, added: Iterable<[
 }
 
 /** The baseline of `windows` from the windows themselves, every bucket of it. */
-export function baselineOf(windows: readonly ClosedWindow[], traffic: Policy["traffic"]): Baseline {
+export function stableBandOf(windows: readonly ClosedWindow[], traffic: Policy["traffic"]): StableBand {
   return builtFrom(windows.map((closed) => ({ index: closed.window.index, azs: tallyWindow(closed, traffic, "canary").azs })));
 }
 
 /** The same from tallied windows, oldest first: the latencies of the slice that is compared with. */
-export function builtFrom(windows: readonly { readonly index: number; readonly azs: readonly AzTally[] }[]): Baseline {
+export function builtFrom(windows: readonly { readonly index: number; readonly azs: readonly AzTally[] }[]): StableBand {
   const compared = windows.flatMap(({ azs }) => azs.flatMap((az) => az.compared.latency));
   const band = coarser(EVERYTHING, commonScale(compared));
   const tailsOf = (azs: readonly AzTally[]) =>
@@ -84,7 +89,7 @@ export function builtFrom(windows: readonly { readonly index: number; readonly a
 }
 
 /** What to keep for the next window: eleven windows at most, for with that one they are twelve. */
-export function keepBaseline(baseline: Baseline, ratio: number): BaselineMemory {
+export function keepStableBand(baseline: StableBand, ratio: number): StableBandMemory {
   const band = bandToKeep(baseline, ratio);
   const { scale, low, high } = band;
   const windows = baseline.windows.slice(1 - LONGEST);
@@ -95,7 +100,7 @@ export function keepBaseline(baseline: Baseline, ratio: number): BaselineMemory 
 }
 
 /** The threshold for the AZs named, from a baseline of so many windows; null when it holds no latency of theirs. */
-export function thresholdOf(baseline: Baseline, azs: Iterable<string>, ratio: number, windows: number): Threshold | null {
+export function thresholdOf(baseline: StableBand, azs: Iterable<string>, ratio: number, windows: number): Threshold | null {
   const tails = [...azs].flatMap((az) => baseline.byAz.get(az) ?? []);
   const index = p99Index(tails);
   if (index === null) return null;
@@ -109,7 +114,7 @@ export function thresholdOf(baseline: Baseline, azs: Iterable<string>, ratio: nu
  * Half an octave around every p99 and its threshold: what drifts stays in there for some windows. A band that is not much wider stays
  * as it is.
  */
-function bandToKeep(baseline: Baseline, ratio: number): Band {
+function bandToKeep(baseline: StableBand, ratio: number): Band {
   const { scale, low, high, byAz } = baseline;
   const found = [...byAz.values()].map((tail) => p99Index([tail])).filter((index) => index !== null);
   if (found.length === 0) return baseline;
@@ -133,7 +138,7 @@ function stableWindow(index: number, tails: Iterable<[string, Tail]>, band: Band
   return { index, azs };
 }
 
-function sumOf({ scale, low, high }: Band, windows: readonly StableWindow[]): Baseline {
+function sumOf({ scale, low, high }: Band, windows: readonly StableWindow[]): StableBand {
   const byAz = new Map<string, Tail & { total: number; above: number[] }>();
   for (const { azs } of windows) {
     for (const az in azs) {

@@ -1,13 +1,14 @@
 /** What one present signal changes: its gateway's facts, the windows that are open, the depth of a lane. */
-import { type GatewayState, see, takeDeps, takeDisk, takeDoctor, takeHealth, takeRelease } from "./gateway.ts";
+import { staleAtMs } from "@aviary/shared/contract/signal.ts";
+import { applyDeps, applyDisk, applyDoctor, applyHealth, applyRelease, type GatewayState, see } from "./gateway.ts";
 import type { SignalInput } from "./inputs.ts";
+import type { CanaryConfig } from "./resolved-config.ts";
 import { isNewest } from "./sequence.ts";
-import type { CanarySetup } from "./setup.ts";
 import { type CanaryState, isOpen, type State } from "./state.ts";
 import { takeHttp, takeQueue } from "./window.ts";
 
 /** Folds a present signal into its gateway and the open windows. Returns whether a fact changed. */
-export function takeSignal(state: State, gateway: GatewayState, input: SignalInput, observedAtMs: number): boolean {
+export function applySignal(state: State, gateway: GatewayState, input: SignalInput, observedAtMs: number): boolean {
   const { signal, storedAt } = input;
   const keys = state.setup.canariesOfFleet.get(signal.fleet) ?? [];
   let changed = false;
@@ -24,7 +25,7 @@ export function takeSignal(state: State, gateway: GatewayState, input: SignalInp
       gateway.claimed = signal.slice;
       changed = true;
     }
-    if (takeRelease(gateway, signal, observedAtMs)) changed = true;
+    if (applyRelease(gateway, signal, observedAtMs)) changed = true;
   }
   switch (signal.kind) {
     case "http":
@@ -50,23 +51,23 @@ export function takeSignal(state: State, gateway: GatewayState, input: SignalInp
       }
       break;
     case "health":
-      if (seen !== "older" && takeHealth(gateway, signal.body)) changed = true;
+      if (seen !== "older" && applyHealth(gateway, signal.body)) changed = true;
       break;
     case "disk": {
       const policy = state.setup.canaries.get(keys[0] ?? "")?.policy;
       if (
         seen !== "older" &&
         policy &&
-        takeDisk(gateway, signal.body, state.setup.gateways.get(gateway.key)!.tier, policy, storedAt)
+        applyDisk(gateway, signal.body, state.setup.gateways.get(gateway.key)!.tier, policy, storedAt)
       )
         changed = true;
       break;
     }
     case "doctor":
-      if (seen !== "older" && takeDoctor(gateway, signal.body, observedAtMs)) changed = true;
+      if (seen !== "older" && applyDoctor(gateway, signal.body, observedAtMs)) changed = true;
       break;
     case "deps":
-      if (seen !== "older" && takeDeps(gateway, signal.body)) changed = true;
+      if (seen !== "older" && applyDeps(gateway, signal.body)) changed = true;
       break;
     case "process":
       if (seen !== "older") gateway.process = signal.body;
@@ -96,7 +97,7 @@ function counts(canary: CanaryState, gateway: GatewayState, observedAtMs: number
 /** The newest depth of a lane. The first one, and the first after a silence, is a fact: the verdict was held for want of it. */
 function takeDepth(
   canary: CanaryState,
-  setup: CanarySetup,
+  setup: CanaryConfig,
   body: { readonly lane: string; readonly depth: number },
   observedAtMs: number,
   periodMs: number,
@@ -107,11 +108,7 @@ function takeDepth(
   if (known !== undefined && known.observedAtMs > observedAtMs) return false;
   canary.depths.set(body.lane, { observedAtMs, periodMs, depth: body.depth });
   if (body.lane === setup.lane && canary.frame !== null) takeQueue(canary.frame, body.depth, observedAtMs);
-  return (
-    known === undefined ||
-    known.periodMs !== periodMs ||
-    storedAt >= known.observedAtMs + 2 * known.periodMs + setup.policy.graceMs
-  );
+  return known === undefined || known.periodMs !== periodMs || storedAt >= staleAtMs(known, setup.policy.graceMs);
 }
 
 /** The weight as the load balancer applies it; a controller's own word goes before it. */

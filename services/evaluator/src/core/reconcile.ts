@@ -5,8 +5,8 @@ import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import { conditionsOf } from "./conditions.ts";
 import type { Effect } from "./effects.ts";
 import { tickLane } from "./lane-tick.ts";
+import type { CanaryConfig } from "./resolved-config.ts";
 import { advance, moveTo, subjectOf, triedRelease, unannouncedRelease } from "./run.ts";
-import type { CanarySetup } from "./setup.ts";
 import { type CanaryState, gatewaysOfCanary, newFrame, type State } from "./state.ts";
 import { type Decision, decide, releaseChangedReason, verdictRecord } from "./verdict.ts";
 
@@ -20,10 +20,10 @@ export function requestCheckpoint(state: State, atMs: number, effects: Effect[])
  * Brings one canary to rest after a change: moves its run on, decides, and publishes when what is said has changed.
  * @param windowClosed a window just closed: a verdict is due in any case
  */
-export function settle(
+export function reconcile(
   state: State,
   canary: CanaryState,
-  setup: CanarySetup,
+  setup: CanaryConfig,
   atMs: number,
   effects: Effect[],
   windowClosed: boolean,
@@ -86,7 +86,7 @@ export function settle(
 /** Counts pass windows, the time held, and the hold budget of an active run. */
 function countHold(
   canary: CanaryState,
-  setup: CanarySetup,
+  setup: CanaryConfig,
   verdict: "pass" | "hold" | "fail",
   atMs: number,
   windowClosed: boolean,
@@ -144,7 +144,7 @@ function tell(canary: CanaryState, told: Incident, effects: Effect[]): void {
 function incidentsOf(
   state: State,
   canary: CanaryState,
-  setup: CanarySetup,
+  setup: CanaryConfig,
   decision: Decision,
   releaseReason: Reason | undefined,
   atMs: number,

@@ -15,21 +15,21 @@ import { incident } from "@aviary/shared/contract/incident.ts";
 import { isoTime, parseIsoTime } from "@aviary/shared/contract/iso-time.ts";
 import { MAX_CLOCK_AHEAD_MS } from "@aviary/shared/contract/policy.ts";
 import { canaryKey, controlSubject, signalSubject } from "@aviary/shared/contract/subjects.ts";
+import { applySignal } from "./apply-signal.ts";
 import { deadEffect } from "./dead.ts";
 import { canaryDeadlineMs } from "./deadlines.ts";
 import { type Effect, inOrder, NO_EFFECTS } from "./effects.ts";
 import type { ControlInput, Input, SignalInput } from "./inputs.ts";
-import { judgeWindow } from "./judging.ts";
+import { judgeWindow } from "./judge-closed-window.ts";
 import { tickLane } from "./lane-tick.ts";
+import { reconcile, requestCheckpoint } from "./reconcile.ts";
+import { type CanaryConfig, gatewayKey } from "./resolved-config.ts";
 import { applyControl, subjectOf } from "./run.ts";
 import { arrive, forgetBefore, loseTime } from "./sequence.ts";
-import { requestCheckpoint, settle } from "./settle.ts";
-import { type CanarySetup, gatewayKey } from "./setup.ts";
 import { type CanaryState, gatewaysOfCanary, newFrame, type State } from "./state.ts";
-import { takeSignal } from "./take-signal.ts";
 import { closeAtMs, closeWindow } from "./window.ts";
 
-export interface Stepped {
+export interface Reduced {
   readonly state: State;
   readonly effects: readonly Effect[];
 }
@@ -38,7 +38,7 @@ export interface Stepped {
 export const CHECKPOINT_EVERY_MS = 60_000;
 
 /** Folds one input in. Total over every input that the schemas accept. */
-export function step(state: State, input: Input): Stepped {
+export function reduce(state: State, input: Input): Reduced {
   const effects: Effect[] = [];
   if (input.kind === "clock") {
     fireDeadlines(state, input.at, effects);
@@ -96,7 +96,7 @@ function fireDeadlines(state: State, untilMs: number, effects: Effect[]): void {
       if (canaryDeadlineMs(state, canary, setup) > atMs) continue;
       const closes = canary.frame !== null && closeAtMs(canary.frame, setup.policy.graceMs) <= atMs;
       if (closes) closeOldest(state, canary, setup);
-      settle(state, canary, setup, atMs, effects, closes);
+      reconcile(state, canary, setup, atMs, effects, closes);
     }
     for (const lane of state.lanes.values()) {
       if (lane.nextTickMs > atMs) continue;
@@ -108,7 +108,7 @@ function fireDeadlines(state: State, untilMs: number, effects: Effect[]): void {
   }
 }
 
-function closeOldest(state: State, canary: CanaryState, setup: CanarySetup): void {
+function closeOldest(state: State, canary: CanaryState, setup: CanaryConfig): void {
   const gateways = gatewaysOfCanary(state, setup).filter((gateway) => gateway.maintenanceUntilMs <= state.nowMs);
   const closed = closeWindow(canary.frame!, gateways, canary.run?.weight ?? 0, setup.policy.traffic);
   canary.lastWindow = closed;
@@ -148,7 +148,7 @@ function foldControl(state: State, input: ControlInput, effects: Effect[]): void
   }
   for (const said of applyControl(state, canary, setup, input.control, input.storedAt))
     effects.push({ kind: "incident", incident: said });
-  settle(state, canary, setup, input.storedAt, effects, false);
+  reconcile(state, canary, setup, input.storedAt, effects, false);
   updateNextDeadline(state);
 }
 
@@ -166,7 +166,7 @@ function foldLogGap(state: State, sequence: number, effects: Effect[]): void {
         { continues_at: sequence },
       ),
     });
-    settle(state, canary, setup, state.nowMs, effects, false);
+    reconcile(state, canary, setup, state.nowMs, effects, false);
   }
   updateNextDeadline(state);
 }
@@ -214,13 +214,13 @@ function foldSignal(state: State, input: SignalInput, effects: Effect[]): void {
     }
     return;
   }
-  const changed = takeSignal(state, gateway, input, observedAtMs);
+  const changed = applySignal(state, gateway, input, observedAtMs);
   if (changed) settleFleet(state, signal.fleet, storedAt, effects);
 }
 
 function settleFleet(state: State, fleet: string, atMs: number, effects: Effect[]): void {
   for (const key of state.setup.canariesOfFleet.get(fleet) ?? []) {
-    settle(state, state.canaries.get(key)!, state.setup.canaries.get(key)!, atMs, effects, false);
+    reconcile(state, state.canaries.get(key)!, state.setup.canaries.get(key)!, atMs, effects, false);
   }
   updateNextDeadline(state);
 }
