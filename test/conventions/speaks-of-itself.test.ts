@@ -49,6 +49,11 @@ const RULES: readonly { readonly what: string; readonly pattern: RegExp; readonl
     pattern: /hooks\.slack\.com\/services\/T[A-Z0-9]{6,}\/B[A-Z0-9]{6,}\/[A-Za-z0-9]{16,}/,
     sample: `hooks.slack.com/services/T0000AAAA/B0000AAAA/${"a".repeat(24)}`,
   },
+  {
+    what: "an identifier of a requirement that is not in the project",
+    pattern: /\((?:[RCSG]\d{1,3})(?:, ?[RCSG]\d{1,3})*[):]|(?<![\w#-])[RC]\d{2,3}(?![\w-])|\bitems \d+ to \d+\b/,
+    sample: "closes the gate (R26, R77)",
+  },
   { what: "work left for later", pattern: /\b(?:TODO|FIXME|XXX|HACK)\b/, sample: "// TODO later" },
 ];
 

@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { createSeats, SEAT_MS } from "../src/auth/seats.ts";
 import { createBuckets } from "../src/limits.ts";
 
-describe("the seats of a canary (C29)", () => {
+describe("the seats of a canary", () => {
   it("the first class holds its seat; a second one conflicts until the holder has been silent for a minute", () => {
     const seats = createSeats();
     assert.equal(seats.ask("prod/gw", "judge", "flagger", 0), undefined);

@@ -111,7 +111,7 @@ describe("every answer", () => {
   });
 });
 
-describe("Flagger's metrics (items 11 to 19)", () => {
+describe("Flagger's metrics", () => {
   start();
 
   it("vector(1) is one", async () => {
@@ -155,7 +155,7 @@ describe("Flagger's metrics (items 11 to 19)", () => {
   });
 });
 
-describe("Argo Rollouts (items 29 to 40)", () => {
+describe("Argo Rollouts", () => {
   start({ fleet: TWO_CANARIES });
 
   it("POST with a JSON body, POST without any, and GET are the same question", async () => {
@@ -223,7 +223,7 @@ describe("Argo Rollouts (items 29 to 40)", () => {
   });
 });
 
-describe("KEDA (items 41 to 45)", () => {
+describe("KEDA", () => {
   start();
 
   it("reads the lane's gated depth and whether it may grow, as numbers", async () => {
@@ -265,7 +265,7 @@ describe("KEDA (items 41 to 45)", () => {
   });
 });
 
-describe("Flagger's gates and events (items 20 to 28)", () => {
+describe("Flagger's gates and events", () => {
   beforeEach(async () => {
     world = await startWorld({ verdicts: [aVerdict()] });
   });

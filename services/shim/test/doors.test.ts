@@ -77,7 +77,7 @@ describe("credentials", () => {
 });
 
 describe("a refusal", () => {
-  it("is logged with namespace, name and measurement, and is one incident (R26, R77)", async () => {
+  it("is logged with namespace, name and measurement, and is one incident", async () => {
     world = await startWorld({ verdicts: [aVerdict()] });
     await world.get("/rollouts/analysis?namespace=prod&rollout=payments-gateway", null);
     const answer = await world.get("/flagger/gate/rollback", null, { method: "POST", body: JSON.stringify(flaggerBody()) });

@@ -57,7 +57,7 @@ export interface Refusal {
   readonly text: string;
 }
 
-/** A lane whose replicas changed less than this ago is scaling, and nothing is promoted under it (R100). Milliseconds. */
+/** A lane whose replicas changed less than this ago is scaling, and nothing is promoted under it. Milliseconds. */
 export const LANE_COOLDOWN_MS = 120_000;
 
 const refuse = (code: RefusalCode, text: string): Refusal => ({ allowed: false, code, text });

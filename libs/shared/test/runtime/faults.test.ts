@@ -44,7 +44,7 @@ async function recorded(fn: (attempt: number) => Promise<string>, options: { att
   return { waits, outcome };
 }
 
-describe("withRetries (R30: three attempts with jitter at most)", () => {
+describe("withRetries (three attempts with jitter at most)", () => {
   it("calls at most three times and throws the last fault", async () => {
     const seen: number[] = [];
     const { waits, outcome } = await recorded(async (attempt) => {
@@ -116,7 +116,7 @@ describe("withRetries (R30: three attempts with jitter at most)", () => {
   });
 });
 
-describe("back-off of an upstream (R78: exponential with a hard ceiling)", () => {
+describe("back-off of an upstream (exponential with a hard ceiling)", () => {
   const limits = { baseMs: 1_000, ceilingMs: 60_000 };
 
   it("an upstream that has not failed may be called", () => {

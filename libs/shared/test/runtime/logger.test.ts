@@ -169,7 +169,7 @@ const CARRIERS: readonly ((secret: string) => { fields: Record<string, unknown>;
   (s) => ({ fields: { entries: new Map([["token", s]]), toJSON: { toJSON: () => ({ secret: s }) } }, message: "map" }),
 ];
 
-describe("no secret leaves through the log (S12)", () => {
+describe("no secret leaves through the log", () => {
   // Characters that may stand in a header or a password; long enough not to be found by chance.
   const secret = fc
     .string({ minLength: 12, maxLength: 40, unit: fc.constantFrom(..."ABCXYZabcxyz0123456789-._~+/=!$*:@") })

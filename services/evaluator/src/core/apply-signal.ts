@@ -86,7 +86,7 @@ function graceOf(state: State, canaryKeys: readonly string[]): number {
   return state.setup.canaries.get(canaryKeys[0] ?? "")?.policy.graceMs ?? 10_000;
 }
 
-/** Traffic of the warm-up of a run, and of a gateway that is still warming after its boot, is marked and not judged (R182). */
+/** Traffic of the warm-up of a run, and of a gateway that is still warming after its boot, is marked and not judged. */
 function counts(canary: CanaryState, gateway: GatewayState, observedAtMs: number): boolean {
   if (gateway.slice !== "canary") return true;
   if (gateway.health !== null && !gateway.health.warm) return false;

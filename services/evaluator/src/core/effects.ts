@@ -21,7 +21,7 @@ export const NO_EFFECTS: readonly Effect[] = [];
 
 const ORDER: Readonly<Record<Effect["kind"], number>> = { dead: 0, incident: 1, verdict: 2, lane: 3, demand: 4, checkpoint: 5 };
 
-/** People hear before KEDA adds replicas (R87), and a checkpoint never points past what is not yet done. Stable within a kind. */
+/** People hear before KEDA adds replicas, and a checkpoint never points past what is not yet done. Stable within a kind. */
 export function inOrder(effects: readonly Effect[]): readonly Effect[] {
   return effects.length < 2 ? effects : [...effects].sort((a, b) => ORDER[a.kind] - ORDER[b.kind]);
 }

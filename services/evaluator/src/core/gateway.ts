@@ -128,7 +128,7 @@ export function applyHealth(gateway: GatewayState, body: SignalBody<"health">): 
 }
 
 /**
- * The disk level with hysteresis: a mark is crossed at or above it (C11: the boundary counts), and cleared two points below it.
+ * The disk level with hysteresis: a mark is crossed at or above it (the boundary counts), and cleared two points below it.
  * @param tier the fleet file's word; capacity is what the tier was guessed from, so the file wins
  */
 export function diskLevel(

@@ -4,13 +4,13 @@
  * Replicas are KEDA's own arithmetic: ceil(depth / perReplica). So cutting the depth to perReplica × n lets n replicas run, and no
  * second mechanism is needed. The cuts, from weak to strong; the strongest that applies wins, and each gives its reason:
  *
- *   a run is active and has not passed        stable max + 1                              R96, R129
- *   degraded for two lane ticks               no more than run now                        R131
- *   disk yellow (1TB)                         no more than run now                        R117
- *   disk yellow (2TB)                         stable lanes as now, canary lanes minimum    R118
- *   disk red                                  the minimum                                 R119
- *   failed                                    canary lanes 0; stable lanes as now, at most stable max   R114
- *   canary lane outside the AZ under test     the minimum                                 R99
+ *   a run is active and has not passed        stable max + 1
+ *   degraded for two lane ticks               no more than run now
+ *   disk yellow (1TB)                         no more than run now
+ *   disk yellow (2TB)                         stable lanes as now, canary lanes minimum
+ *   disk red                                  the minimum
+ *   failed                                    canary lanes 0; stable lanes as now, at most stable max
+ *   canary lane outside the AZ under test     the minimum
  *   depth not known                           what runs now stays, and does not grow
  */
 import type { Reason, ReasonCode } from "@aviary/shared/contract/reasons.ts";

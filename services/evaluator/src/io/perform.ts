@@ -9,7 +9,7 @@ import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import { isRetryable } from "@aviary/shared/runtime/faults.ts";
 import { mustStillLead } from "@aviary/shared/runtime/lease.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
-import { injectTraceContext, tracer } from "@aviary/shared/runtime/telemetry.ts";
+import { inSpan } from "@aviary/shared/runtime/telemetry.ts";
 import type { Effect } from "../core/effects.ts";
 import { saveCheckpoint } from "./checkpoint.ts";
 import { setDemand } from "./demand.ts";
@@ -159,25 +159,20 @@ async function perform(options: PerformerOptions, effect: Exclude<Effect, { kind
     }
     case "verdict": {
       const { body } = effect.record;
-      const span = tracer().startSpan("verdict", {
-        attributes: { "aviary.verdict.id": body.id, "aviary.verdict": body.verdict },
-      });
-      const headers = injectTraceContext();
-      try {
-        await bus.publish({ subject: verdictSubject(body.subject), data: JSON.stringify(effect.record), id: body.id, headers });
-      } finally {
-        span.end();
-      }
+      await inSpan("verdict", { "aviary.verdict.id": body.id, "aviary.verdict": body.verdict }, () =>
+        bus.publish({ subject: verdictSubject(body.subject), data: JSON.stringify(effect.record), id: body.id }),
+      );
       const first = body.reasons[0];
-      options.log.info(
+      options.log[body.verdict === "fail" ? "warn" : "info"](
         {
+          event: "verdict.published",
           verdict: body.verdict,
           canary: `${body.subject.namespace}/${body.subject.name}`,
           id: body.id,
           reason: first?.code,
           window: body.window?.index,
         },
-        first?.text ?? "all conditions hold",
+        first?.text ?? "healthy: no reasons",
       );
       return;
     }

@@ -15,7 +15,7 @@ function measured(): SimulatedFleet {
   return fleet;
 }
 
-test("a disk that crosses a mark is told once, with its gateway, and again when it crosses it anew (R117)", () => {
+test("a disk that crosses a mark is told once, with its gateway, and again when it crosses it anew", () => {
   const fleet = measured();
   fleet.gateway("stable-b").diskUsedRatio = 0.8;
   fleet.advance(60);
@@ -49,7 +49,7 @@ test("a run held longer than its budget is told once and stays a hold; a fail is
   held.advance(400);
   assert.equal(incidents(held, "hold_expired").length, 1);
   const last = foldFleet(held).verdicts.at(-1)!.body;
-  assert.equal(last.verdict, "hold", "time alone fails nothing (C45)");
+  assert.equal(last.verdict, "hold", "time alone fails nothing");
   assert.ok(last.reasons.some((reason) => reason.code === "hold_expired"));
   const failed = measured();
   for (const gateway of failed.slice("canary")) gateway.errors = 90;

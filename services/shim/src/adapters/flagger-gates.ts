@@ -11,7 +11,7 @@
  *   rollback (200 means: roll back)            403    403                           200    403                 403
  *   post-rollout                               200    200                           200    200                 200
  *
- * At weight 0 no canary traffic can exist, so the first row asks for preconditions and not for evidence (C40). A refused pre-rollout or rollout hook
+ * At weight 0 no canary traffic can exist, so the first row asks for preconditions and not for evidence. A refused pre-rollout or rollout hook
  * costs Flagger a failed check, so a hold lets them through and stops at the confirm gates, which wait without a penalty.
  * A revision that no verdict speaks of yet is "no run", and its traffic is not widened: nobody knows its weight.
  * A run that an operator aborted keeps its confirm gates closed: nobody may widen it. Refusals are 403, never 409 or 5xx: Flagger retries a 5xx

@@ -2,7 +2,7 @@
  * The Prometheus dialect: Flagger asks with GET, Argo Rollouts with a POST form, KEDA with GET and a time. One series, one string sample: 1 pass, 0.5 hold, 0 fail.
  *
  * Flagger takes 0.5 as a success (`thresholdRange.min: 0.5`), because a hold is said by its confirm gates, without a penalty. A run whose gates it has
- * never asked has no such way: there a hold is 0 and the rollout fails closed (C1).
+ * never asked has no such way: there a hold is 0 and the rollout fails closed.
  */
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import { readIdentity } from "../request/canary-lookup.ts";

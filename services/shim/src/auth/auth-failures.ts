@@ -1,5 +1,5 @@
 /**
- * Who was not let in, and why: one line in the log with the namespace, the canary and the number of the measurement (R26, R77), and an incident. Both
+ * Who was not let in, and why: one line in the log with the namespace, the canary and the number of the measurement, and an incident. Both
  * are bounded: a source that keeps trying is counted and not told about again and again.
  */
 import { incident } from "@aviary/shared/contract/incident.ts";

@@ -1,5 +1,5 @@
 /**
- * One caller a canary (C29): who holds the seat.
+ * One caller a canary: who holds the seat.
  *
  * A canary has two seats: `judge`, for who moves its traffic (Flagger or Argo Rollouts), and `scale`, for who scales its lanes (KEDA). The class that asks
  * first holds the seat until it has been silent for a minute. Another class that asks meanwhile gets the same verdict, marked `caller_conflict`.

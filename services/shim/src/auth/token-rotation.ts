@@ -2,7 +2,7 @@
  * How a token is replaced without a moment in which a caller is turned away.
  *
  * The new token is added under the same id, and the previous entry gets `notAfter`. Until then both are accepted. The overlap must reach past the next
- * checks of a controller and the time a cluster takes to hand out a changed secret (R25, R51, C14). One previous token an id, no more.
+ * checks of a controller and the time a cluster takes to hand out a changed secret. One previous token an id, no more.
  * To revoke at once, take the entry out or set `notAfter` into the past: a date in the near future could be a mistake and is refused, these two cannot be.
  * Pure.
  */
@@ -14,12 +14,12 @@ const DAY_MS = 86_400_000;
 /** A kubelet syncs mounted secrets once a minute, from a cache that may be another minute old. */
 const KUBELET_PROPAGATION_MS = 2 * MINUTE_MS;
 
-/** The least overlap that a reader of the file accepts: one interval of the controller plus five minutes (R51). Milliseconds. */
+/** The least overlap that a reader of the file accepts: one interval of the controller plus five minutes. Milliseconds. */
 export function minimumOverlapMs(intervalMs: number): number {
   return intervalMs + 5 * MINUTE_MS;
 }
 
-/** The overlap that a rotation should write: seven days, or more where a controller's interval asks for it (C14). Milliseconds. */
+/** The overlap that a rotation should write: seven days, or more where a controller's interval asks for it. Milliseconds. */
 export function rotationOverlapMs(intervalMs: number): number {
   return Math.max(7 * DAY_MS, minimumOverlapMs(intervalMs) + 2 * KUBELET_PROPAGATION_MS);
 }

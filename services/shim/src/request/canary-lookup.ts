@@ -50,7 +50,7 @@ export function mergeIdentity(first: Identity, second: Identity): Identity {
   };
 }
 
-/** Whether this canary answers on this host: on every host where its `hosts` are empty, else on those only (R14, R85). */
+/** Whether this canary answers on this host: on every host where its `hosts` are empty, else on those only. */
 export function servedOn(entry: Pick<CanaryEntry, "hosts">, host: string): boolean {
   if (entry.hosts.length === 0) return true;
   const bare = host.replace(/:\d+$/, "");

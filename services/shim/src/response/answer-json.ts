@@ -162,7 +162,7 @@ function requestText({ key, label, index, caller, conflict }: RequestParts, scal
 }
 
 /**
- * The number of a measurement: `floor((now − since) / interval) + 1`, 0 without a run. Derived, so every replica and every repeated call gets the same one (C4).
+ * The number of a measurement: `floor((now − since) / interval) + 1`, 0 without a run. Derived, so every replica and every repeated call gets the same one.
  */
 export function measurementIndex(sinceMs: number | undefined, nowMs: number, intervalMs: number): number {
   return sinceMs === undefined ? 0 : Math.max(0, Math.floor((nowMs - sinceMs) / intervalMs)) + 1;

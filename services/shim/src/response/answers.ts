@@ -199,7 +199,7 @@ function concernOutcome({ verdict, concerns, reasons }: VerdictBody, view: Conce
   return concerns[view] === "pass" && !heldAsAWhole ? "pass" : "hold";
 }
 
-/** The same verdict, judged by one concern alone (R86): its outcome and the reasons that belong to it or to no concern. */
+/** The same verdict, judged by one concern alone: its outcome and the reasons that belong to it or to no concern. */
 export function concernAnswer(answer: Answer, view: ConcernView): Answer {
   const { body } = answer;
   const verdict = concernOutcome(body, view);

@@ -66,7 +66,7 @@ describe("a token file that changes", () => {
     assert.deepEqual([accepts(file, "old"), accepts(file, "new")], [false, true]);
   });
 
-  it("lets no request fall between during a rotation (S1)", async () => {
+  it("lets no request fall between during a rotation", async () => {
     await put(line("old"));
     const file = await open();
     let refused = 0;
@@ -80,7 +80,7 @@ describe("a token file that changes", () => {
     assert.equal(refused, 0);
   });
 
-  it("a token that is taken out is refused at the next look, at most 2 s later (S5)", async () => {
+  it("a token that is taken out is refused at the next look, at most 2 s later", async () => {
     await put(line("leaked") + line("other", clock.now() + 86_400_000));
     const file = await open();
     assert.equal(accepts(file, "leaked"), true);

@@ -98,7 +98,7 @@ describe("authenticate", () => {
       assert.equal(who(store.authenticate(request, NOW)), code, JSON.stringify(request).slice(0, 120));
   });
 
-  it("the previous token is accepted until its end and not at it (S3, R29)", () => {
+  it("the previous token is accepted until its end and not at it", () => {
     const request = { headers: { authorization: `Bearer ${previous}` } };
     assert.equal(who(store.authenticate(request, NOW + 7 * DAY - 1)), "flagger-prod");
     const refusal = store.authenticate(request, NOW + 7 * DAY);
@@ -183,7 +183,7 @@ describe("the token file", () => {
   });
 });
 
-describe("rotation with an overlap (C14, R25, R51, S4)", () => {
+describe("rotation with an overlap", () => {
   const intervalMs = MINUTE;
   const check = (entries: readonly TokenEntry[], before?: readonly TokenEntry[]): string[] =>
     checkTokenFile({ source: "t", entries, now: NOW, intervalMs, ...(before === undefined ? {} : { before }) }).map(
@@ -221,7 +221,7 @@ describe("rotation with an overlap (C14, R25, R51, S4)", () => {
     assert.deepEqual(check([entry("a", { notAfter: NOW + 2 * MINUTE }), entry("b")], late), []);
   });
 
-  it("revoking at once is possible in two ways that cannot be a slip (S5)", () => {
+  it("revoking at once is possible in two ways that cannot be a slip", () => {
     assert.deepEqual(check([entry("b")], [entry("a"), entry("b")]), []);
     assert.deepEqual(check([entry("a", { notAfter: NOW - 1 }), entry("b")], [entry("a")]), []);
   });
