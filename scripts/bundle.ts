@@ -68,8 +68,6 @@ export async function bundle(names: readonly string[], out: string): Promise<{ n
     banner: {
       js: 'import { createRequire as aviaryRequire } from "node:module"; const require = aviaryRequire(import.meta.url);',
     },
-    // A native accelerator that is never installed here; its package falls back by itself.
-    external: ["msgpackr-extract"],
     legalComments: "linked",
     plugins: [requireBuiltIns, partOfZod],
     // Names stay, for stack traces; comments go: one character beyond Latin-1 in them doubles the memory of the whole text.

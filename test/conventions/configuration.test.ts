@@ -9,7 +9,7 @@ import { collectorConfig } from "../../services/collector/src/config.ts";
 import { PROBES } from "../../services/collector/src/probes/list.ts";
 import { checkTokenFile } from "../../services/shim/src/auth/token-rotation.ts";
 import { tokenFileSchema } from "../../services/shim/src/auth/tokens.ts";
-import { codeFiles, isProduct, readText } from "./tree.ts";
+import { codeFiles, filesUnder, isProduct, readText } from "./tree.ts";
 
 const PAGE = "docs/configuration.md";
 const VARIABLE = /\bAVIARY_[A-Z0-9_]*[A-Z0-9]\b/g;
@@ -66,5 +66,11 @@ describe("documented files", () => {
   it("collector.yaml is accepted, and names every probe", () => {
     const config = collectorConfig(example("collector.yaml", z.unknown()));
     assert.deepEqual(Object.keys(config.probes).sort(), PROBES.map((probe) => probe.name).sort());
+  });
+
+  it("every YAML file of the examples is valid YAML", () => {
+    const files = filesUnder("examples").filter((path) => /\.ya?ml$/.test(path));
+    assert.ok(files.includes("examples/fleet/config/collector.yaml"));
+    for (const path of files) assert.doesNotThrow(() => parseYaml(path, readText(path)), path);
   });
 });

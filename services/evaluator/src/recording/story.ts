@@ -8,7 +8,7 @@ export function verdictLine(body: VerdictBody): string {
   const where = `${body.subject.namespace}/${body.subject.name}`;
   const window = body.window === null ? "no window yet" : `window ${body.window.index}, weight ${body.window.weight} %`;
   const first = body.reasons[0];
-  const why = first === undefined ? "all conditions hold" : `${first.code}: ${first.text}`;
+  const why = first === undefined ? "healthy: no reasons" : `${first.code}: ${first.text}`;
   return `${body.at.slice(11, 19)}  ${MARK[body.verdict]}  ${where}  ${window}  ${why}  ${body.id}`;
 }
 
