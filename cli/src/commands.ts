@@ -43,7 +43,7 @@ export const COMMANDS: readonly Entry[] = [
   { name: "run show", summary: "the run of a canary, with every reason", load: () => run("show") },
   { name: "run start", summary: "open a run by hand", load: () => run("start") },
   { name: "run abort", summary: "end a run without a result", load: () => run("abort") },
-  { name: "run clear", summary: "forgive a latched fail", load: () => run("clear") },
+  { name: "run clear", summary: "clear a latched failure", load: () => run("clear") },
   { name: "run pause", summary: "hold a run until it is resumed", load: () => run("pause") },
   { name: "run resume", summary: "end a pause", load: () => run("resume") },
   {

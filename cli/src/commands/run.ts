@@ -69,7 +69,7 @@ const SAID: readonly Said[] = [
   },
   {
     name: "clear",
-    summary: "forgive a latched fail",
+    summary: "clear a latched failure",
     usage: 'run clear <namespace/name> --reason "…"',
     content: (values) => ({ verb: "clear", caller: "operator", reason: whyOf(values) }),
   },

@@ -72,7 +72,7 @@ export function startCollector(options: CollectorOptions): Collector {
     const data = JSON.stringify(signal);
     if (Buffer.byteLength(data) > MAX_SIGNAL_BYTES) {
       counters.oversized.inc();
-      log.error({ kind, bytes: Buffer.byteLength(data) }, "a signal is too large to be read by anybody; it is left out");
+      log.error({ kind, bytes: Buffer.byteLength(data) }, "signal exceeds MAX_SIGNAL_BYTES; dropped");
       return;
     }
     // Numbered only now: a number that is never sent would look like a lost signal.

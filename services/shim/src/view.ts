@@ -193,7 +193,7 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
         said = undefined;
         const error = await Promise.race([attached.ended, aborted(leaving.signal)]);
         await attached.stop();
-        if (!leaving.signal.aborted) logger.warn({ err: error }, "following the bus ended; it begins again");
+        if (!leaving.signal.aborted) logger.warn({ err: error }, "subscription ended; resubscribing");
       } catch (error) {
         firstTry.resolve();
         const code = faultCode(error) ?? "unknown";

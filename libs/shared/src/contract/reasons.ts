@@ -20,7 +20,8 @@ export const REASONS = {
   no_run: {
     effect: "evidence",
     hard: false,
-    meaning: "No run is open: no revision was announced, and the canary slice runs what stable runs or what had its run already.",
+    meaning:
+      "No run is open: no revision was announced, and the canary slice runs stable's release or one that was already analysed.",
   },
   pending: {
     effect: "evidence",
@@ -98,7 +99,7 @@ export const REASONS = {
   hold_expired: {
     effect: "hold",
     hard: false,
-    meaning: "The hold budget is used up; people were told. Still a hold: time alone fails nothing.",
+    meaning: "The hold budget is used up and an incident was raised; the verdict stays hold.",
   },
   latched: {
     effect: "fail",

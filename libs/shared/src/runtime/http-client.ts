@@ -92,7 +92,7 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
   };
 
   const admit = (request: HttpRequest): URL => {
-    if (!URL.canParse(request.url)) throw terminal("bad_url", "the URL to call cannot be read");
+    if (!URL.canParse(request.url)) throw terminal("bad_url", "invalid URL");
     const url = new URL(request.url);
     if (!schemes.has(url.protocol)) throw terminal("scheme_denied", `URLs that begin with ${url.protocol} may not be called`);
     const host = plainHost(url.hostname);

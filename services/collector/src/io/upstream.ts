@@ -59,5 +59,5 @@ export function createUpstream(options: UpstreamOptions): Upstream {
 }
 
 function backingOff(name: string, leftMs: number): Retryable {
-  return retryable(BACKING_OFF, `${name} failed and is left alone for another ${Math.ceil(leftMs)} ms`);
+  return retryable(BACKING_OFF, `${name} is backing off for ${Math.ceil(leftMs)} ms`);
 }

@@ -36,7 +36,7 @@ export const diffPolicyVerb: Command = {
       try {
         for (const { ref, policy: own } of setup.canaries.values()) {
           if (policy.windowMs !== own.windowMs)
-            io.stderr.write(`${canaryKey(ref)}: another window cannot be tried, its records are of ${own.windowMs / 1000} s\n`);
+            io.stderr.write(`${canaryKey(ref)}: cannot change \`window\`: recorded windows are ${own.windowMs / 1000} s\n`);
           // A run that was under way then is judged from its beginning; it lasts no longer than its policy lets it.
           const longestMs = Math.max(own.maxPendingMs, own.maxRunMs);
           const records = await readVerdicts(bus, { time: fromMs - longestMs }, [verdictSubject(ref)]);

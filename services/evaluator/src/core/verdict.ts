@@ -135,7 +135,7 @@ const changed = (reason: Reason | undefined): Reason[] => (reason === undefined 
 
 function noRunText(run: Run | null, tried: Release | undefined): string {
   if (tried !== undefined)
-    return reasonText(`no run is open: ${releaseText(tried)} had its run already; only an operator's start opens another`);
+    return reasonText(`no run is open: ${releaseText(tried)} was already analysed; start a new run with \`aviary run start\``);
   if (run === null || run.state === "idle") return "no run is open";
   return reasonText(
     `no run is open: the last one (${run.controllerRevision ?? run.revision}) ${run.state === "passed" ? "passed" : `is ${run.state}`}`,

@@ -136,7 +136,7 @@ async function untilDone(options: PerformerOptions, work: () => Promise<unknown>
     } catch (error) {
       options.signal.throwIfAborted();
       if (!isRetryable(error) || attempt >= MAX_ATTEMPTS) throw error;
-      options.log.warn({ err: error, attempt }, "an effect failed and is tried again");
+      options.log.warn({ err: error, attempt }, "effect failed; retrying");
       await options.clock.sleep(RETRY_MS, options.signal);
     }
   }

@@ -141,7 +141,7 @@ test("without a controller, a release that comes back after its run is named, an
   give(NEW_PACK);
   assert.match(
     last(fleet).reasons.find(({ code }) => code === "no_run")?.text ?? "",
-    /had its run already; only an operator's start/,
+    /was already analysed; start a new run with `aviary run start`/,
   );
   give(STABLE_PACK);
   assert.match(

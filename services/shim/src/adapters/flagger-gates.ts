@@ -96,7 +96,7 @@ function preconditions({ reasons, run }: GateFacts): GateAnswer {
   if (hard !== undefined) return no(`${hard.code}: ${hard.text}`);
   if (run?.mac_release_ok === false)
     return no("the canary gateways do not run the release under test yet (macRelease: required)");
-  return yes("nothing stands against it");
+  return yes("preconditions met");
 }
 
 function oneLine(text: string): string {

@@ -67,7 +67,7 @@ export async function openTokenFile(options: TokenFileOptions): Promise<TokenFil
       log.info({ path, entries: next.length }, "tokens read again");
     } catch (error) {
       problem = error instanceof Error ? error.message : "unreadable";
-      log.error({ path, err: error }, "the token file has problems; the tokens read before stay in use");
+      log.error({ path, err: error }, "invalid token file; keeping previous tokens");
     }
     signature = current;
   };

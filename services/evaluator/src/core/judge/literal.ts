@@ -126,11 +126,11 @@ function sharedReason(metric: Metric, { canary, stable }: WindowFigures, policy:
   if (metric === "errors") {
     const rate = canary.errors / canary.requests;
     const facts = `${percent(rate)} of the canary's requests failed in this window, and ${percent(stable.errors / stable.requests)} of stable's`;
-    const text = fit(facts, ` (ceiling ${percent(max5xxRate)})`, ": both suffer, not the canary's doing");
+    const text = fit(facts, ` (ceiling ${percent(max5xxRate)})`, ": stable is affected too; not attributed to the canary");
     return { code: "environment", metric: "5xx_rate", value: shortened(rate), limit: max5xxRate, unit: "1", text };
   }
   const facts = `p99 was ${milliseconds(canary.p99Ms!)} on the canary and ${milliseconds(stable.p99Ms!)} on stable in this window`;
-  const text = fit(facts, ` (ceiling ${milliseconds(maxP99Ms)})`, ": both suffer, not the canary's doing");
+  const text = fit(facts, ` (ceiling ${milliseconds(maxP99Ms)})`, ": stable is affected too; not attributed to the canary");
   return { code: "environment", metric: "p99_ms", value: shortened(canary.p99Ms!), limit: maxP99Ms, unit: "ms", text };
 }
 

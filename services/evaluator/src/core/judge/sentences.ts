@@ -58,7 +58,7 @@ function environmentText({ stretch, whole }: Tried, rule: Rule, place: ViewScope
   return fit(
     `${prefix(place)}${grouped(stretch.xe)} of ${grouped(stretch.ne)} requests ${bad(rule.metric, place)} in ${stretchWords(stretch.windows, whole)}`,
     `, but at stable's rate it would be ${grouped(stretch.e)}`,
-    ": both suffer, not the canary's doing",
+    ": stable is affected too; not attributed to the canary",
   );
 }
 
