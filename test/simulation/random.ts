@@ -1,5 +1,4 @@
 /** Chance, drawn from one seed: every choice of a simulation comes from here, so a seed is a whole history. */
-import { seededRandom } from "../../libs/shared/src/testing/random.ts";
 
 export interface Random {
   /** Uniform in [0, 1). */
@@ -10,9 +9,15 @@ export interface Random {
   pick<T>(items: readonly T[]): T;
 }
 
-/** All choices of one part of a seed; `stream` separates the parts. */
+/** The generator mulberry32 (https://gist.github.com/tommyettinger/46a874533244883189143505d203312c); `stream` keeps the parts of one seed apart. */
 export function createRandom(seed: number, stream: number): Random {
-  const next = seededRandom(seed, stream);
+  let state = (Math.imul(seed, 0x9e3779b1) ^ Math.imul(stream + 1, 0x85ebca6b)) >>> 0;
+  const next = (): number => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
   const whole = (min: number, max: number): number => min + Math.floor(next() * (max - min + 1));
   return {
     next,

@@ -2,7 +2,7 @@
  * Starts one local fleet as real processes, in the order in which they need each other, and keeps doing what its control file says:
  * kill a gateway, cut a zone off, set a collector's clock wrong.
  */
-import { existsSync, rmSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { readFleetControl, watchControl } from "../../examples/fleet/src/control.ts";
@@ -12,6 +12,7 @@ import { makePlan } from "../../examples/fleet/src/make-plan.ts";
 import { type Relay, startRelay } from "../../examples/fleet/src/relay.ts";
 import { COLLECTOR_NODE_FLAGS } from "../../scripts/node-flags.ts";
 import { writeCollectorFiles } from "./collector-files.ts";
+import { emptyDirectory } from "./directory-lock.ts";
 import { choosePorts } from "./ports.ts";
 import { accepts, answers, applyLocalStreams, natsSpec, redisSpec, type ServerPrograms } from "./servers.ts";
 import { type ChildSpec, createSupervisor, type Supervisor } from "./supervisor.ts";
@@ -32,6 +33,7 @@ export interface FleetOptions {
   /** Configuration fragments for every collector. */
   readonly fragments: string;
   /** Begin with nothing: earlier data of this directory are deleted. */
+  /** Begin with an empty directory; the caller holds its lock. */
   readonly fresh: boolean;
   readonly servers: ServerPrograms;
   readonly seed: number;
@@ -55,7 +57,7 @@ export interface LocalFleet {
 /** Starts everything, or ends what was started and throws with the reason. */
 export async function startFleet(options: FleetOptions): Promise<LocalFleet> {
   const { directory, servers, say } = options;
-  if (options.fresh) rmSync(directory, { recursive: true, force: true });
+  if (options.fresh) emptyDirectory(directory);
   const plan = await makePlan({
     directory,
     fleetFile: options.fleetFile,

@@ -9,8 +9,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import { giveFault, heal, release, setWeight, stableVersion } from "../../examples/fleet/src/faults.ts";
 import { type LocalFleet, PROJECT, startFleet } from "./compose.ts";
+import { lockDirectory } from "./directory-lock.ts";
 import { type Controller, speakTo } from "./flagger.ts";
-import { takeDirectory } from "./one-at-a-time.ts";
 import { findServers } from "./servers.ts";
 
 /** A step that has not come true by then has failed. Windows are 5 s long: the longest wait is for two of them and what was left of a third. */
@@ -131,7 +131,7 @@ const STEPS: readonly (readonly [name: string, tell: (story: Story) => Promise<F
 
 /** Tells the story in a directory of its own. @returns the exit code */
 export async function smoke(directory: string): Promise<number> {
-  const giveBack = takeDirectory(directory);
+  const release = lockDirectory(directory);
   const stopping = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
     process.on(signal, () => stopping.abort(new Error(`stopped by ${signal}`)));
@@ -159,7 +159,7 @@ export async function smoke(directory: string): Promise<number> {
     return 1;
   } finally {
     await fleet?.stop();
-    giveBack();
+    release();
   }
 }
 

@@ -11,7 +11,7 @@ import { parseArgs } from "node:util";
 import { release, stableVersion } from "../../examples/fleet/src/faults.ts";
 import { CURRENT_FILE, type FleetPlan, writeWhole } from "../../examples/fleet/src/layout.ts";
 import { PROJECT, startFleet } from "./compose.ts";
-import { takeDirectory } from "./one-at-a-time.ts";
+import { lockDirectory } from "./directory-lock.ts";
 import { dim, welcome } from "./print-out.ts";
 import { findServers, type ServerPrograms, versionOf } from "./servers.ts";
 import type { LocalTokens } from "./tokens.ts";
@@ -24,15 +24,40 @@ const WEIGHT = 30;
 
 const say = (line: string): void => console.log(line);
 
+const HELP = `npm start -- [options]
+
+Starts a whole local fleet and prints its dashboard, until Ctrl-C.
+
+  --fresh              remove what earlier starts left in the directory, then start
+  --embedded           run everything in one process, without NATS and Redis
+  --smoke              run one whole story as a test, printing one JSON line per step
+  --directory <path>   keep the fleet's data there (default .aviary/run, .aviary/embedded or .aviary/smoke)
+  --help, -h           print this
+`;
+
+function readFlags() {
+  try {
+    return parseArgs({
+      options: {
+        fresh: { type: "boolean", default: false },
+        embedded: { type: "boolean", default: false },
+        smoke: { type: "boolean", default: false },
+        directory: { type: "string" },
+        help: { type: "boolean", short: "h", default: false },
+      },
+    }).values;
+  } catch (error) {
+    console.error(`${(error as Error).message.split(". ", 1)[0]}\n\n${HELP}`);
+    process.exit(2);
+  }
+}
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      fresh: { type: "boolean", default: false },
-      embedded: { type: "boolean", default: false },
-      smoke: { type: "boolean", default: false },
-      directory: { type: "string" },
-    },
-  });
+  const values = readFlags();
+  if (values.help) {
+    process.stdout.write(HELP);
+    return;
+  }
   if (values.smoke) {
     const { smoke } = await import("./smoke.ts");
     process.exit(await smoke(resolve(values.directory ?? join(PROJECT, ".aviary/smoke"))));
@@ -40,8 +65,7 @@ async function main(): Promise<void> {
   const startedAt = performance.now();
   const servers = values.embedded ? "--embedded was asked for" : findServers(say);
   const directory = resolve(values.directory ?? join(PROJECT, ".aviary", typeof servers === "string" ? "embedded" : "run"));
-  const giveBack = takeDirectory(directory);
-  process.once("exit", giveBack);
+  process.once("exit", lockDirectory(directory));
   const stopping = new AbortController();
   const life = endOnSignals(stopping);
   const fleet = await begin(servers, directory, values.fresh, stopping.signal);

@@ -8,9 +8,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import { giveFault, heal, release } from "../../../examples/fleet/src/faults.ts";
 import { PROJECT } from "../compose.ts";
+import { lockDirectory } from "../directory-lock.ts";
 import { startEmbedded } from "../embedded.ts";
 import { speakTo } from "../flagger.ts";
-import { takeDirectory } from "../one-at-a-time.ts";
 
 describe("embedded fleet", () => {
   let directory = "";
@@ -72,10 +72,10 @@ describe("one fleet a directory", () => {
   it("refuses a second one while the first lives, and takes over from a dead one", () => {
     const directory = mkdtempSync(join(tmpdir(), "aviary-lock-"));
     try {
-      const giveBack = takeDirectory(directory);
-      assert.throws(() => takeDirectory(directory), /runs here already/);
-      giveBack();
-      takeDirectory(directory)();
+      const release = lockDirectory(directory);
+      assert.throws(() => lockDirectory(directory), /already running here/);
+      release();
+      lockDirectory(directory)();
     } finally {
       rmSync(directory, { recursive: true, force: true });
     }

@@ -121,6 +121,9 @@ describe("two-key sequences", () => {
     const last = outcomes[1]!.twoKey;
     assert.equal(last.verdict, "hold");
     assert.equal(last.reasons[0]?.code, "environment");
-    assert.match(last.reasons[0]?.text ?? "", /18 of 600 requests failed .* at stable's rate it would be 14: stable is affected too/);
+    assert.match(
+      last.reasons[0]?.text ?? "",
+      /18 of 600 requests failed .* at stable's rate it would be 14: stable is affected too/,
+    );
   });
 });
