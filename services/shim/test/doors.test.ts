@@ -97,6 +97,25 @@ describe("a refusal", () => {
     );
   });
 
+  it("without credentials on a page or the API is the browser's first request: logged at info, and no incident", async () => {
+    world = await startWorld({ verdicts: [aVerdict()] });
+    assert.equal((await world.get("/", null)).status, 401);
+    assert.equal((await world.get("/api/v1/canaries", null)).status, 401);
+    await world.get("/api/v1/canaries", null, { headers: { authorization: "Bearer not-a-token" } });
+    await until("all three are logged", () => refusals().length === 3);
+    assert.deepEqual(
+      refusals().map(({ level, reason }) => [level, reason]),
+      [
+        ["info", "missing_credentials"],
+        ["info", "missing_credentials"],
+        ["warn", "unknown_token"],
+      ],
+    );
+    await until("the wrong token is an incident", async () => (await world.stored("INCIDENTS")).length > 0);
+    const reasons = (await world.stored("INCIDENTS")).map(({ value }) => (value.facts as { reason: string }).reason);
+    assert.deepEqual(reasons, ["unknown_token"]);
+  });
+
   it("never shows what was sent", async () => {
     world = await startWorld({ verdicts: [aVerdict()] });
     await world.get("/flagger/metrics?api_key=avy_secret-in-the-query", null, {

@@ -72,7 +72,12 @@ export function createRefusals(context: Context, clock: Clock, logger: Logger): 
       };
       const suppressed = silent.get(source) ?? 0;
       silent.delete(source);
-      logger.warn({ ...facts, ...(suppressed > 0 ? { suppressed } : {}) }, `refused: ${text}`);
+      const challenge = isChallenge(refused);
+      logger[challenge ? "info" : "warn"](
+        { event: "auth.refused", ...facts, ...(suppressed > 0 ? { suppressed } : {}) },
+        `refused: ${text}`,
+      );
+      if (challenge) return;
       const hour = Math.floor(clock.now() / HOUR_MS);
       if (!isNew(`${source} ${reason} ${canary?.key ?? ""}`, hour) || !incidents.take("all", clock.monotonicMs())) return;
       const subject = canary === undefined ? {} : { subject: { ...canary.ref, fleet: canary.entry.fleet } };
@@ -80,6 +85,14 @@ export function createRefusals(context: Context, clock: Clock, logger: Logger): 
       context.outbox.report(incident("auth_failed", at, `${source}|${reason}|${token ?? ""}|${hour}`, subject, facts));
     },
   };
+}
+
+/**
+ * A browser requests a page once without credentials and sends them after the 401 (RFC 9110, section 11.6.1): that is no failure.
+ * A controller always sends its token, so on its routes missing credentials are one.
+ */
+function isChallenge({ reason, path }: Refused): boolean {
+  return reason === "missing_credentials" && !/^\/(flagger|rollouts|keda|flux)(\/|$)/.test(path);
 }
 
 function placeOf(path: string): CallOrigin {
