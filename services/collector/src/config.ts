@@ -17,6 +17,7 @@ import {
   type YamlFile,
 } from "@aviary/shared/runtime/config.ts";
 import { LOG_LEVELS } from "@aviary/shared/runtime/logger.ts";
+import { natsEnv } from "@aviary/shared/runtime/nats-login.ts";
 import { z } from "zod";
 import { type ConfigFile, mergeConfig } from "./core/merge-config.ts";
 import type { Timing } from "./probe.ts";
@@ -57,7 +58,7 @@ export interface CollectorConfig {
 /** The environment of the service. */
 export const envSchema = z.strictObject({
   AVIARY_COLLECTOR_FILE: z.string().default("collector.yaml"),
-  AVIARY_NATS_URL: z.string().default("nats://127.0.0.1:4222"),
+  ...natsEnv,
   AVIARY_OPS_HOST: z.string().default("127.0.0.1"),
   AVIARY_OPS_PORT: z.coerce.number().int().min(0).max(65_535).default(0),
   AVIARY_LOG_LEVEL: z.enum(LOG_LEVELS).default("info"),

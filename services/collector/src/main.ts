@@ -4,6 +4,8 @@ import { connectNats } from "@aviary/shared/bus/nats.ts";
 import { readEnv } from "@aviary/shared/runtime/config.ts";
 import { createLogger } from "@aviary/shared/runtime/logger.ts";
 import { createRegistry, registerProcessMetrics } from "@aviary/shared/runtime/metrics.ts";
+import { natsLogin } from "@aviary/shared/runtime/nats-login.ts";
+import { openAll } from "@aviary/shared/runtime/opened.ts";
 import { startOpsServer } from "@aviary/shared/runtime/ops-server.ts";
 import { runService } from "@aviary/shared/runtime/run-service.ts";
 import { envSchema, loadCollectorConfig } from "./config.ts";
@@ -21,28 +23,25 @@ await runService({
     const config = await loadCollectorConfig(env.AVIARY_COLLECTOR_FILE);
     const registry = createRegistry();
     registerProcessMetrics(registry, clock.now());
-    const connect = () =>
-      connectNats({ servers: env.AVIARY_NATS_URL.split(","), name: `${NAME}-${config.gateway.gateway}`, clock });
-    const bus = deferredBus({ connect, clock, random: Math.random, log });
-    bus.arrived.catch(fail);
-    const ops = await startOpsServer({
-      registry,
-      host: env.AVIARY_OPS_HOST,
-      port: env.AVIARY_OPS_PORT,
-      clock,
-      checks: { broker: () => (bus.status === "connected" ? undefined : `the broker is ${bus.status}`) },
-    });
+    const login = await natsLogin(env);
+    const connect = () => connectNats({ ...login, name: `${NAME}-${config.gateway.gateway}`, clock });
     const dataDir = env.AVIARY_DATA_DIR === undefined ? {} : { dataDir: env.AVIARY_DATA_DIR };
     if (env.AVIARY_DATA_DIR === undefined)
       log.warn("AVIARY_DATA_DIR is not set: signals are not kept on disk while the broker is away");
-    const collector = startCollector({ config, bus, clock, logger: log, metrics: registry, ...dataDir });
-    log.info({ ops: `http://${ops.host}:${ops.port}`, gateway: config.gateway, slice: config.slice }, "collecting");
-    return {
-      async [Symbol.asyncDispose]() {
-        await collector[Symbol.asyncDispose]();
-        await ops[Symbol.asyncDispose]();
-        await bus[Symbol.asyncDispose]();
-      },
-    };
+    return await openAll(async (opened) => {
+      const bus = opened.add(deferredBus({ connect, clock, random: Math.random, log }));
+      bus.arrived.catch(fail);
+      const ops = opened.add(
+        await startOpsServer({
+          registry,
+          host: env.AVIARY_OPS_HOST,
+          port: env.AVIARY_OPS_PORT,
+          clock,
+          checks: { broker: () => (bus.status === "connected" ? undefined : `the broker is ${bus.status}`) },
+        }),
+      );
+      opened.add(startCollector({ config, bus, clock, logger: log, metrics: registry, ...dataDir }));
+      log.info({ ops: `http://${ops.host}:${ops.port}`, gateway: config.gateway, slice: config.slice }, "collecting");
+    });
   },
 });

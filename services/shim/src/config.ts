@@ -1,5 +1,6 @@
 /** The shim's settings, from the environment. */
 import { LOG_LEVELS } from "@aviary/shared/runtime/logger.ts";
+import { natsEnv } from "@aviary/shared/runtime/nats-login.ts";
 import { z } from "zod";
 
 const port = z.coerce.number().pipe(z.int().min(0).max(65_535));
@@ -7,9 +8,7 @@ const port = z.coerce.number().pipe(z.int().min(0).max(65_535));
 export const shimEnvSchema = z.strictObject({
   AVIARY_FLEET_FILE: z.string().min(1).default("aviary.yaml"),
   AVIARY_TOKENS_FILE: z.string().min(1).default("tokens.yaml"),
-  AVIARY_NATS_URL: z.string().min(1).default("nats://127.0.0.1:4222"),
-  /** User JWT and seed for the broker; without it the connection is anonymous. */
-  AVIARY_NATS_CREDS_FILE: z.string().min(1).optional(),
+  ...natsEnv,
   AVIARY_SHIM_HOST: z.string().min(1).default("127.0.0.1"),
   AVIARY_SHIM_PORT: port.default(8080),
   AVIARY_OPS_HOST: z.string().min(1).default("127.0.0.1"),

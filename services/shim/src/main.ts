@@ -1,5 +1,4 @@
 /** The shim as a process of its own. */
-import { readFile } from "node:fs/promises";
 import { deferredBus } from "@aviary/shared/bus/deferred.ts";
 import { connectNats } from "@aviary/shared/bus/nats.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
@@ -7,6 +6,8 @@ import { readEnv } from "@aviary/shared/runtime/config.ts";
 import { loadFleet } from "@aviary/shared/runtime/fleet-config.ts";
 import { createLogger } from "@aviary/shared/runtime/logger.ts";
 import { createRegistry, registerProcessMetrics } from "@aviary/shared/runtime/metrics.ts";
+import { natsLogin } from "@aviary/shared/runtime/nats-login.ts";
+import { openAll } from "@aviary/shared/runtime/opened.ts";
 import { startOpsServer } from "@aviary/shared/runtime/ops-server.ts";
 import { runService, type ServiceContext } from "@aviary/shared/runtime/run-service.ts";
 import { openTokenFile } from "./auth/token-file.ts";
@@ -26,31 +27,20 @@ async function start({ log, clock, fail }: ServiceContext): Promise<AsyncDisposa
   const { fleet, policies } = await loadFleet(env.AVIARY_FLEET_FILE);
   const metrics = createRegistry();
   registerProcessMetrics(metrics, clock.now());
-  const open: (() => void | PromiseLike<void>)[] = [];
-  const close = async (): Promise<void> => {
-    for (const dispose of open.splice(0).reverse()) await dispose();
-  };
-  try {
-    const tokens = await openTokenFile({ path: env.AVIARY_TOKENS_FILE, clock, log, intervalMs: longestIntervalMs(fleet) });
-    open.push(() => tokens[Symbol.dispose]());
-    const servers = env.AVIARY_NATS_URL.split(",");
-    const creds = env.AVIARY_NATS_CREDS_FILE === undefined ? {} : { creds: await readFile(env.AVIARY_NATS_CREDS_FILE, "utf8") };
-    const connect = () => connectNats({ servers, name: "aviary-shim", clock, ...creds });
+  return await openAll(async (opened) => {
+    const tokens = opened.add(
+      await openTokenFile({ path: env.AVIARY_TOKENS_FILE, clock, log, intervalMs: longestIntervalMs(fleet) }),
+    );
+    const login = await natsLogin(env);
+    const connect = () => connectNats({ ...login, name: "aviary-shim", clock });
     // Controllers are answered, with a hold, whether or not there is a broker.
-    const bus = deferredBus({ connect, clock, random: Math.random, log });
+    const bus = opened.add(deferredBus({ connect, clock, random: Math.random, log }));
     bus.arrived.catch(fail);
-    open.push(() => bus[Symbol.asyncDispose]());
     const { AVIARY_SHIM_HOST: host, AVIARY_SHIM_PORT: port } = env;
-    const shim = await startShim({ bus, fleet, policies, tokens, host, port, clock, logger: log, metrics });
-    open.push(() => shim[Symbol.asyncDispose]());
+    const shim = opened.add(await startShim({ bus, fleet, policies, tokens, host, port, clock, logger: log, metrics }));
     const checks = { shim: shim.notReady, tokens: () => tokens.problem() };
-    const ops = await startOpsServer({ registry: metrics, host: env.AVIARY_OPS_HOST, port: env.AVIARY_OPS_PORT, clock, checks });
-    open.push(() => ops[Symbol.asyncDispose]());
-    return { [Symbol.asyncDispose]: close };
-  } catch (error) {
-    await close();
-    throw error;
-  }
+    opened.add(await startOpsServer({ registry: metrics, host: env.AVIARY_OPS_HOST, port: env.AVIARY_OPS_PORT, clock, checks }));
+  });
 }
 
 // A level that cannot be read is told by `start`, together with whatever else is wrong in the environment.

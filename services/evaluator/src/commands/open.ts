@@ -1,10 +1,10 @@
 /** What the evaluator's verbs share: the fleet's setup, a bus, and how a refusal is told. */
-import { readFile } from "node:fs/promises";
 import { connectNats, type NatsBus } from "@aviary/shared/bus/nats.ts";
 import type { CommandIo } from "@aviary/shared/commands/command.ts";
 import { parseDuration } from "@aviary/shared/contract/units.ts";
 import { faultCode, terminal } from "@aviary/shared/runtime/faults.ts";
 import { loadFleet } from "@aviary/shared/runtime/fleet-config.ts";
+import { natsLogin } from "@aviary/shared/runtime/nats-login.ts";
 import { type ResolvedConfig, resolveConfig } from "../core/resolved-config.ts";
 
 /** The fleet file's setup: `--fleet`, else AVIARY_FLEET_FILE, else aviary.yaml. */
@@ -16,11 +16,10 @@ export async function openSetup(path: string | undefined, io: CommandIo): Promis
 
 /** The broker at AVIARY_NATS_URL. @throws Terminal that names the variable when it cannot be reached */
 export async function openBus(io: CommandIo): Promise<NatsBus> {
-  const credsFile = io.env.AVIARY_NATS_CREDS_FILE;
-  const creds = credsFile === undefined ? {} : { creds: await readFile(credsFile, "utf8") };
-  const servers = io.env.AVIARY_NATS_URL ?? "nats://127.0.0.1:4222";
+  const { AVIARY_NATS_URL = "nats://127.0.0.1:4222", AVIARY_NATS_CREDS_FILE } = io.env;
+  const login = await natsLogin({ AVIARY_NATS_URL, AVIARY_NATS_CREDS_FILE });
   try {
-    return await connectNats({ servers, name: "aviary-cli", ...creds });
+    return await connectNats({ ...login, name: "aviary-cli" });
   } catch (error) {
     throw terminal(faultCode(error), `${(error as Error).message}; AVIARY_NATS_URL says where the broker is`, error);
   }

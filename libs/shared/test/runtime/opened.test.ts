@@ -1,0 +1,30 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { openAll } from "../../src/runtime/opened.ts";
+
+describe("openAll", () => {
+  const closed: string[] = [];
+  const resource = (name: string) => ({ [Symbol.asyncDispose]: async () => void closed.push(name) });
+
+  it("closes everything, newest first, when the service stops", async () => {
+    closed.length = 0;
+    const service = await openAll(async (opened) => {
+      opened.add(resource("bus"));
+      opened.add({ [Symbol.dispose]: () => void closed.push("tokens") });
+    });
+    assert.deepEqual(closed, []);
+    await service[Symbol.asyncDispose]();
+    assert.deepEqual(closed, ["tokens", "bus"]);
+  });
+
+  it("closes what was opened when a later step fails, and rethrows its error", async () => {
+    closed.length = 0;
+    const failing = openAll(async (opened) => {
+      opened.add(resource("bus"));
+      opened.add(resource("evaluator"));
+      throw new Error("port in use");
+    });
+    await assert.rejects(failing, /port in use/);
+    assert.deepEqual(closed, ["evaluator", "bus"]);
+  });
+});
