@@ -1,5 +1,5 @@
-/** Who may import whom, and what code may not do where: the rules of `rules.ts`, applied to the tree, and to texts that must be caught. */
-// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the cases are texts that hold code
+/** Applies the rules of `rules.ts` to the tree, and to samples that must be detected. */
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: the samples contain code
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { findings, importCycles, RULES, resolveImport } from "./rules.ts";
@@ -8,12 +8,12 @@ import { codeFiles, exists, readText } from "./tree.ts";
 
 const sources: readonly Source[] = codeFiles().map((path) => readSource(path, readText(path)));
 
-describe("boundaries of the tree", () => {
-  it("finds the code it is meant to look at", () => {
+describe("module boundaries", () => {
+  it("the scan includes the code of libs and tests", () => {
     for (const place of ["libs/shared/src/contract/subjects.ts", "test/conventions/boundaries.test.ts"]) {
       assert.ok(
         sources.some((source) => source.path === place),
-        `${place} is not among the files: the walk in tree.ts is broken`,
+        `${place} was not found: the directory walk in tree.ts is broken`,
       );
     }
   });
@@ -26,22 +26,22 @@ describe("boundaries of the tree", () => {
     });
   }
 
-  it("imports make no cycle", () => {
-    assert.deepEqual(importCycles(sources), [], "a module that needs its user cannot be read, tested or loaded without it");
+  it("imports have no cycle", () => {
+    assert.deepEqual(importCycles(sources), [], "a module in a cycle cannot be read, tested or loaded on its own");
   });
 
-  it("relative and workspace imports lead to files", () => {
+  it("relative and workspace imports resolve to files", () => {
     const lost = sources.flatMap((source) =>
       source.imports
         .map((found) => ({ found, to: resolveImport(source.path, found.specifier) }))
         .filter(({ found, to }) => /^(\.|@aviary\/)/.test(found.specifier) && !exists(to))
         .map(({ found, to }) => `${source.path}:${found.line}: ${found.specifier} -> ${to}`),
     );
-    assert.deepEqual(lost, [], "an import that leads nowhere fails only when somebody runs it");
+    assert.deepEqual(lost, [], "an unresolved import fails only at run time");
   });
 });
 
-/** Texts that break a rule: each must be caught by the rule of this name, and by no other. */
+/** Samples that break a rule: each must be detected by that rule and by no other. */
 const BAD: readonly { readonly rule: string; readonly path: string; readonly text: string }[] = [
   {
     rule: "services never import each other",
@@ -92,43 +92,43 @@ const BAD: readonly { readonly rule: string; readonly path: string; readonly tex
   { rule: "time is read in runtime/clock.ts only", path: "services/collector/src/x.ts", text: "const at = new Date();" },
   { rule: "time is read in runtime/clock.ts only", path: "services/collector/src/x.ts", text: "setTimeout(run, 5);" },
   { rule: "time is read in runtime/clock.ts only", path: "libs/shared/src/bus/x.ts", text: "const text = `${Date.now()}`;" },
-  { rule: "core/ is pure", path: "services/evaluator/src/core/x.ts", text: "export const luck = () => Math.random();" },
-  { rule: "core/ is pure", path: "services/evaluator/src/core/x.ts", text: "const x = /* calm */ process.env.X;" },
+  { rule: "core/ is pure", path: "services/evaluator/src/core/x.ts", text: "export const draw = () => Math.random();" },
+  { rule: "core/ is pure", path: "services/evaluator/src/core/x.ts", text: "const x = /* comment */ process.env.X;" },
   { rule: "shared code reads no environment", path: "libs/shared/src/bus/x.ts", text: "const url = process.env.URL;" },
   { rule: "no re-export of whole modules", path: "libs/shared/src/contract/x.ts", text: 'export * from "./ids.ts";' },
-  { rule: "no barrel and no attic", path: "services/collector/src/utils.ts", text: "" },
+  { rule: "no barrel and no catch-all file", path: "services/collector/src/utils.ts", text: "" },
   {
-    rule: "subjects are spelled in contract/subjects.ts only",
+    rule: "subjects are built in contract/subjects.ts only",
     path: "services/collector/src/x.ts",
     text: 'const subject = "signals.az-a.payments.mac-a1.http";',
   },
   {
-    rule: "subjects are spelled in contract/subjects.ts only",
+    rule: "subjects are built in contract/subjects.ts only",
     path: "services/collector/src/x.ts",
     text: "const subject = `verdicts.${namespace}.${name}`;",
   },
-  { rule: "a file can be read in one go", path: "cli/src/x.ts", text: "\n".repeat(401) },
+  { rule: "a file has at most 400 lines", path: "cli/src/x.ts", text: "\n".repeat(401) },
 ];
 
-describe("the checker bites", () => {
+describe("the boundary checker", () => {
   BAD.forEach(({ rule, path, text }, index) => {
-    it(`case ${index + 1}: ${rule}`, () => {
+    it(`detects sample ${index + 1}: ${rule}`, () => {
       const found = findings(readSource(path, text));
       assert.equal(found.length, 1, `expected one finding, got ${found.length}:\n${found.join("\n")}`);
       assert.ok(found[0]?.includes(`rule: ${rule}\n`), found[0]);
     });
   });
 
-  it("every rule has a case", () => {
+  it("has a sample for every rule", () => {
     const covered = new Set(BAD.map((bad) => bad.rule));
     assert.deepEqual(
       RULES.map((rule) => rule.name).filter((name) => !covered.has(name)),
       [],
-      "a rule that was never seen to catch anything may catch nothing",
+      "a rule without a sample may detect nothing",
     );
   });
 
-  it("cycles through three modules, and none through types", () => {
+  it("finds a cycle of three modules, and ignores type imports", () => {
     const module = (path: string, text: string) => readSource(path, text);
     const ring = [
       module("cli/src/a.ts", 'import { b } from "./b.ts";'),
@@ -140,7 +140,7 @@ describe("the checker bites", () => {
     assert.deepEqual(importCycles(loose), []);
   });
 
-  it("is not fooled by comments, strings, templates and regular expressions", () => {
+  it("ignores comments, strings, templates and regular expressions", () => {
     const text = [
       "// await Date.now() process",
       "/* import x from 'fs'; */",
@@ -155,7 +155,7 @@ describe("the checker bites", () => {
     assert.equal(findings(real).length, 1);
   });
 
-  it("reads every form of import", () => {
+  it("recognises every form of import", () => {
     const text = [
       'import a from "./a.ts";',
       'import * as b from "./b.ts";',

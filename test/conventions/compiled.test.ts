@@ -1,4 +1,4 @@
-/** Schemas on hot paths are compiled (`z.compile`): about twenty times faster than interpreting them. These tests say when one silently is not. */
+/** Schemas on hot paths are compiled with `z.compile`, about twenty times faster than interpretation. A schema that cannot be compiled is interpreted silently, so these tests detect it. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { describe, it } from "node:test";
@@ -10,7 +10,7 @@ import { verdictRecordSchema } from "@aviary/shared/contract/verdict.ts";
 import { z } from "zod";
 import { filesUnder, ROOT, readText } from "./tree.ts";
 
-/** What is read once a message or an answer. */
+/** Schemas that are applied once per message or answer. */
 const HOT: Readonly<Record<string, z.ZodType>> = {
   signalSchema,
   controlSchema,
@@ -21,16 +21,16 @@ const HOT: Readonly<Record<string, z.ZodType>> = {
 
 const contract = filesUnder("libs/shared/src/contract").map((path) => ({ path, text: readText(path) }));
 
-describe("hot schemas are compiled", () => {
+describe("compiled schemas", () => {
   for (const [name, schema] of Object.entries(HOT)) {
-    it(`${name} holds nothing that the compiler refuses`, () => {
-      // Without `strict` a schema that cannot be compiled is quietly interpreted.
+    it(`${name} contains nothing that the compiler rejects`, () => {
+      // Without `strict`, a schema that cannot be compiled is interpreted silently.
       assert.doesNotThrow(
         () => z.compile(schema, { strict: true }),
         `${name} would be interpreted, not compiled: find the refinement or transform that z.compile cannot take`,
       );
     });
-    it(`${name} is compiled where it is defined, and its parse function reads the compiled form`, () => {
+    it(`${name} is compiled in its own file, and its parse function uses the compiled schema`, () => {
       const home = contract.find((file) => file.text.includes(`export const ${name} =`));
       assert.ok(home, `${name} is not exported by a file of contract/`);
       assert.match(
@@ -41,19 +41,15 @@ describe("hot schemas are compiled", () => {
     });
   }
 
-  it("every parse function of the contract reads a compiled schema", () => {
+  it("every parse function of the contract uses a compiled schema", () => {
     for (const { path, text } of contract) {
       for (const [statement, name] of text.matchAll(/export const (parse\w+) = \([^;]*?\)[^;]*safeParse\([^;]*;/g)) {
-        assert.match(
-          statement,
-          /=>\s*compiled\.safeParse\(value\);$/,
-          `${path}: ${name} reads the schema itself, which is interpreted`,
-        );
+        assert.match(statement, /=>\s*compiled\.safeParse\(value\);$/, `${path}: ${name} uses the interpreted schema`);
       }
     }
   });
 
-  it("compiled and interpreted schemas agree on good and bad values", () => {
+  it("compiled and interpreted schemas agree on valid and invalid values", () => {
     const good = { v: 1, id: "x", caller: "operator", at: "2026-11-21T10:05:00.000Z", verb: "abort", reason: "drill" };
     const values = [
       good,
@@ -74,7 +70,7 @@ describe("hot schemas are compiled", () => {
     }
   });
 
-  it("where the process may not generate code, schemas are interpreted and nothing fails", () => {
+  it("schemas are interpreted where the process may not generate code", () => {
     const program = `
       import { parseControl } from "@aviary/shared/contract/control.ts";
       const good = { v: 1, id: "x", caller: "operator", at: "2026-11-21T10:05:00.000Z", verb: "abort", reason: "drill" };

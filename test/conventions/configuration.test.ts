@@ -1,4 +1,4 @@
-/** The documented configuration is real: variables are those that code reads, examples are accepted by the schemas, and defaults are the defaults. */
+/** The documented configuration matches the code: variables, examples and defaults. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { fleetFileSchema } from "@aviary/shared/contract/fleet.ts";
@@ -14,7 +14,7 @@ import { codeFiles, filesUnder, isProduct, readText } from "./tree.ts";
 const PAGE = "docs/configuration.md";
 const VARIABLE = /\bAVIARY_[A-Z0-9_]*[A-Z0-9]\b/g;
 
-/** Variables that files name, each with the first file that does. */
+/** Variables that occur in files, each with the first such file. */
 function named(paths: readonly string[]): Map<string, string> {
   const found = new Map<string, string>();
   for (const path of paths) for (const [name] of readText(path).matchAll(VARIABLE)) if (!found.has(name)) found.set(name, path);
@@ -25,31 +25,31 @@ const read = named(codeFiles().filter((path) => isProduct(path) || /^(scripts|to
 const documented = named([PAGE]);
 
 describe("environment variables", () => {
-  it("that code reads are documented", () => {
+  it("are documented if the code reads them", () => {
     const missing = [...read].filter(([name]) => !documented.has(name)).map(([name, path]) => `${name} (${path})`);
-    assert.deepEqual(missing, [], `a variable that ${PAGE} does not name is a variable that nobody can set`);
+    assert.deepEqual(missing, [], `variables missing from ${PAGE}`);
   });
 
-  it("that are documented are read", () => {
+  it("are read by the code if they are documented", () => {
     const idle = [...documented.keys()].filter((name) => !read.has(name));
-    assert.deepEqual(idle, [], "a variable that nothing reads is set in vain");
+    assert.deepEqual(idle, [], "documented variables that no code reads");
   });
 });
 
-/** The fenced YAML whose first line is `# <name>`, read with a schema. */
+/** The fenced YAML that starts with `# <name>`, parsed with a schema. */
 function example<S extends z.ZodType>(name: string, schema: S): z.output<S> {
   const fence = [...readText(PAGE).matchAll(/```yaml\n# (.*)\n([\s\S]*?)```/g)].find((match) => match[1] === name);
-  assert.ok(fence, `${PAGE} has no example that begins with "# ${name}"`);
+  assert.ok(fence, `${PAGE} has no example that starts with "# ${name}"`);
   const file = parseYaml(name, fence[2] as string);
   return parseConfig(file.source, file.value, schema, file.lineOf);
 }
 
 describe("documented files", () => {
-  it("aviary.yaml is accepted", () => {
+  it("the aviary.yaml example is valid", () => {
     assert.deepEqual(Object.keys(example("aviary.yaml", fleetFileSchema).canaries), ["prod/payments-gateway"]);
   });
 
-  it("the policy shows every key at its default", () => {
+  it("the policy example shows every key with its default", () => {
     const fence = /```yaml\n# policies\/default\.yaml\n([\s\S]*?)```/.exec(readText(PAGE));
     const written = parseYaml("policies/default.yaml", fence?.[1] ?? "").value as Record<string, unknown>;
     assert.deepEqual(example("policies/default.yaml", policySchema), defaultPolicy());
@@ -57,13 +57,13 @@ describe("documented files", () => {
     assert.deepEqual(Object.keys(written).sort(), known.sort());
   });
 
-  it("tokens.yaml is accepted, rotation rules included", () => {
+  it("the tokens.yaml example is valid, including its rotation", () => {
     const entries = example("tokens.yaml", tokenFileSchema);
     const now = Date.parse("2026-11-24T00:00:00Z");
     assert.deepEqual(checkTokenFile({ source: "tokens.yaml", entries, now, intervalMs: 60_000 }), []);
   });
 
-  it("collector.yaml is accepted, and names every probe", () => {
+  it("the collector.yaml example is valid, and contains every probe", () => {
     const config = collectorConfig(example("collector.yaml", z.unknown()));
     assert.deepEqual(Object.keys(config.probes).sort(), PROBES.map((probe) => probe.name).sort());
   });

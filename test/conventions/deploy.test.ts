@@ -1,4 +1,4 @@
-/** What is deployed exists: programs, ports, paths, variables and metrics that docker-compose.yml, Dockerfile and deploy/ name. */
+/** The programs, ports, paths, variables and metrics in docker-compose.yml, Dockerfile and deploy/ exist. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { parse } from "yaml";
@@ -27,14 +27,14 @@ const ours = services.filter(([, service]) => service.image?.startsWith("aviary:
 const dockerfile = readText("Dockerfile");
 const imageEnv = Object.fromEntries([...dockerfile.matchAll(/\b(AVIARY_[A-Z_]+)=(\S+)/g)].map((match) => [match[1], match[2]]));
 
-/** What each program reads. */
+/** The environment variables of each program. */
 const READS: Readonly<Record<string, readonly string[]>> = {
   collector: Object.keys(envSchema.shape),
   evaluator: Object.keys(evaluatorEnv.shape),
   shim: Object.keys(shimEnvSchema.shape),
 };
 
-/** The bundle that a service runs; flags of Node come before it. */
+/** The bundle that a service runs, after Node's flags. */
 function programOf({ command = [] }: Service): string {
   return command.find((word) => word.endsWith(".mjs"))?.replace(/\.mjs$/, "") ?? "";
 }
@@ -43,13 +43,13 @@ describe("deploy/launchd", () => {
   const plist = readText("deploy/launchd/collector.plist");
   const [before = "", after = ""] = plist.split("<key>EnvironmentVariables</key>");
 
-  it("runs the collector with the flags under which it is measured", () => {
+  it("runs the collector with the flags its footprint is measured with", () => {
     const words = [...before.matchAll(/<string>(.*)<\/string>/g)].map((match) => match[1]);
     assert.deepEqual(words.slice(words.indexOf("/usr/local/bin/node") + 1, -1), COLLECTOR_NODE_FLAGS);
     assert.match(words.at(-1) ?? "", /\/collector\.mjs$/);
   });
 
-  it("sets variables that it reads", () => {
+  it("sets only variables that the collector reads", () => {
     const names = [...after.slice(0, after.indexOf("</dict>")).matchAll(/<key>(.*?)<\/key>/g)].map((match) => match[1] ?? "");
     assert.ok(names.length > 0);
     assert.deepEqual(
@@ -60,15 +60,15 @@ describe("deploy/launchd", () => {
 });
 
 describe("docker-compose.yml", () => {
-  it("runs the collector with the flags under which it is measured", () => {
+  it("runs the collector with the flags its footprint is measured with", () => {
     const { command = [] } = compose.services.collector as Service;
     assert.deepEqual(command.slice(0, command.indexOf("collector.mjs")), COLLECTOR_NODE_FLAGS);
   });
 
   for (const [name, service] of ours) {
-    it(`${name} runs a program that is bundled, with variables that it reads`, () => {
+    it(`${name} runs a bundled program with variables it reads`, () => {
       const program = programOf(service);
-      assert.ok(bundleNames().includes(program), `${name}: scripts/bundle.ts makes no ${program}.mjs`);
+      assert.ok(bundleNames().includes(program), `${name}: scripts/bundle.ts does not build ${program}.mjs`);
       const read = READS[program];
       if (read === undefined) return;
       const unread = Object.keys(service.environment ?? {}).filter((variable) => !read.includes(variable));
@@ -76,11 +76,11 @@ describe("docker-compose.yml", () => {
     });
   }
 
-  it("publishes ports on loopback only, and those on which something listens", () => {
+  it("publishes ports on loopback only, and only ports with a listener", () => {
     for (const [name, service] of services) {
       for (const port of service.ports ?? []) {
         const parts = /^127\.0\.0\.1:(\d+):(\d+)$/.exec(port);
-        assert.ok(parts, `${name} publishes ${port}: bind it to 127.0.0.1, nothing there asks for a password`);
+        assert.ok(parts, `${name} publishes ${port}: bind it to 127.0.0.1, because there is no authentication`);
         if (service.image?.startsWith("aviary:")) {
           assert.ok(
             Object.values(service.environment ?? {}).includes(parts[2] as string),
@@ -94,12 +94,12 @@ describe("docker-compose.yml", () => {
     assert.match(nats, /^http: 8222$/m);
   });
 
-  it("mounts files that exist, and volumes and secrets that are declared", () => {
+  it("mounts files that exist, and declared volumes and secrets", () => {
     for (const [name, service] of services) {
       for (const volume of service.volumes ?? []) {
         const source = volume.replace(/^\$\{\w+:-([^}]*)\}/, "$1").split(":")[0] as string;
         if (!source.startsWith(".")) assert.ok(source in compose.volumes, `${name}: volume ${source} is not declared`);
-        // ./collector is whoever runs a collector beside a gateway.
+        // ./collector is provided by users who run a collector next to a gateway.
         else if (source !== "./collector") assert.ok(exists(source.slice(2)), `${name} mounts ${source}, which is not there`);
       }
       for (const secret of service.secrets ?? [])
@@ -109,7 +109,7 @@ describe("docker-compose.yml", () => {
 });
 
 describe("Dockerfile", () => {
-  it("copies what exists, and every package's manifest", () => {
+  it("copies only paths that exist, and every package manifest", () => {
     const copied = [...dockerfile.matchAll(/^COPY (?!--from)(.*) \S+$/gm)].flatMap((match) => (match[1] as string).split(" "));
     for (const source of copied) assert.ok(exists(source), `COPY ${source}: not there`);
     const manifests = filesUnder().filter((path) => /(^|\/)package\.json$/.test(path));
@@ -120,7 +120,7 @@ describe("Dockerfile", () => {
     );
   });
 
-  it("sets variables that the services read", () => {
+  it("sets only variables that the services read", () => {
     const known = new Set(Object.values(READS).flat());
     assert.deepEqual(
       Object.keys(imageEnv).filter((name) => !known.has(name)),
@@ -130,7 +130,7 @@ describe("Dockerfile", () => {
 });
 
 describe("monitoring", () => {
-  it("scrapes services of the composition, on the port of the image", () => {
+  it("scrapes services of docker-compose.yml on the port of the image", () => {
     const { scrape_configs: jobs } = parse(readText("deploy/prometheus/prometheus.yaml")) as {
       scrape_configs: { static_configs: { targets: string[] }[] }[];
     };
@@ -141,9 +141,9 @@ describe("monitoring", () => {
     }
   });
 
-  it("dashboards show metrics that exist", () => {
+  it("dashboards use only metrics that the code exposes", () => {
     const modules = codeFiles().filter(isProduct).map(readText);
-    // A module may put the prefix of its service before every name.
+    // A module may prepend the prefix of its service to every name.
     const exposed = (name: string): boolean =>
       modules.some((text) => {
         const prefix = /^aviary_[a-z]+_/.exec(name)?.[0] ?? name;
@@ -153,7 +153,7 @@ describe("monitoring", () => {
       const names = new Set(
         [...readText(path).matchAll(/\baviary_[a-z0-9_]+/g)].map(([name]) => name.replace(/_(bucket|sum|count)$/, "")),
       );
-      assert.ok(names.size > 0, `${path} shows nothing of ours`);
+      assert.ok(names.size > 0, `${path} uses no metric of Aviary`);
       assert.deepEqual(
         [...names].filter((name) => !exposed(name)),
         [],

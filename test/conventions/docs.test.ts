@@ -1,4 +1,4 @@
-/** Prose is true: what it names exists. Paths, links, scripts and verbs of every Markdown file, and the verbs that messages in the code advise. */
+/** What prose refers to exists: paths, links, scripts and commands in Markdown, and commands recommended by messages in the code. */
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path/posix";
 import { describe, it } from "node:test";
@@ -13,9 +13,9 @@ const baseNames = new Set(all.map((path) => path.slice(path.lastIndexOf("/") + 1
 const prose = all.filter((path) => path.endsWith(".md")).map((path) => readProse(path, readText(path)));
 const scripts = Object.keys((JSON.parse(readText("package.json")) as { scripts: Record<string, string> }).scripts);
 
-/** Files that belong to whoever uses Aviary, not to the repository. */
+/** Files of a user's deployment, which are not in the repository. */
 const USERS_FILES = new Set(["aviary.yaml", "tokens.yaml", "collector.yaml", "payments.yaml", "default.yaml"]);
-/** Languages of fences that hold commands; the others hold data or answers. */
+/** Fence languages that contain commands; the others contain data or output. */
 const SHELL = new Set(["sh", "bash", "console", "shell", ""]);
 
 const verbs = COMMANDS.map((verb) => verb.name);
@@ -24,7 +24,7 @@ function lost(list: readonly string[], why: string): void {
   assert.equal(list.length, 0, `${why}\n  ${list.join("\n  ")}`);
 }
 
-/** Calls of `aviary` in a piece of code that the command line would not find; `aviary run` alone stands for its family. */
+/** Calls of `aviary` in a code fragment that name no command; `aviary run` alone refers to its group. */
 function unknownVerbs(place: string, code: string): string[] {
   return verbsIn(code).flatMap(({ verb, sub }) => {
     if (verbs.includes(verb)) return [];
@@ -35,8 +35,8 @@ function unknownVerbs(place: string, code: string): string[] {
   });
 }
 
-describe("prose is true", () => {
-  it("links lead somewhere", () => {
+describe("documentation", () => {
+  it("links resolve to files and headings", () => {
     const anchorsOf = new Map(prose.map((file) => [file.path, file.anchors]));
     lost(
       prose.flatMap((file) =>
@@ -53,7 +53,7 @@ describe("prose is true", () => {
     );
   });
 
-  it("paths exist", () => {
+  it("paths in code spans exist", () => {
     lost(
       prose.flatMap((file) =>
         [...file.spans, ...file.fenced.filter((code) => SHELL.has(code.language))].flatMap(({ text, line }) =>
@@ -66,7 +66,7 @@ describe("prose is true", () => {
     );
   });
 
-  it("file names are those of files", () => {
+  it("file names in code spans exist", () => {
     lost(
       prose.flatMap((file) =>
         file.spans
@@ -74,11 +74,11 @@ describe("prose is true", () => {
           .filter(({ text }) => !baseNames.has(text) && !USERS_FILES.has(text))
           .map(({ text, line }) => `${file.path}:${line}: ${text}`),
       ),
-      "names of files that are nowhere:",
+      "files that do not exist:",
     );
   });
 
-  it("short paths are the ends of paths", () => {
+  it("short paths are suffixes of existing paths", () => {
     lost(
       prose.flatMap((file) =>
         file.spans
@@ -86,11 +86,11 @@ describe("prose is true", () => {
           .filter(({ text }) => !all.some((path) => path === text || path.endsWith(`/${text}`)))
           .map(({ text, line }) => `${file.path}:${line}: ${text}`),
       ),
-      "short paths that no file ends with:",
+      "short paths that match no file:",
     );
   });
 
-  it("routes exist", () => {
+  it("HTTP routes are described in docs/openapi.json", () => {
     const { paths } = JSON.parse(readText("docs/openapi.json")) as { paths: Record<string, unknown> };
     const families = [...new Set(Object.keys(paths).map((path) => `/${path.split("/")[1]}/`))].filter(
       (family) => family.length > 2,
@@ -101,7 +101,7 @@ describe("prose is true", () => {
         [...file.spans, ...file.fenced].flatMap(({ text, line }) =>
           routesIn(text)
             .filter((path) => families.some((family) => path.startsWith(family)) || path.startsWith("/flux/"))
-            // `/flagger` alone is the address of a Prometheus, not a route.
+            // `/flagger` alone is the base address of a Prometheus, not a route.
             .filter((path) => !known.some((pattern) => pattern.test(path)))
             .map((path) => `${file.path}:${line}: ${path}`),
         ),
@@ -110,7 +110,7 @@ describe("prose is true", () => {
     );
   });
 
-  it("npm scripts exist", () => {
+  it("npm scripts are defined in package.json", () => {
     lost(
       prose.flatMap((file) =>
         [...file.spans, ...file.fenced].flatMap(({ text, line }) =>
@@ -123,16 +123,16 @@ describe("prose is true", () => {
     );
   });
 
-  it("verbs of the command line exist", () => {
+  it("commands of the command line exist", () => {
     lost(
       prose.flatMap((file) =>
         [...file.spans, ...file.fenced].flatMap(({ text, line }) => unknownVerbs(`${file.path}:${line}`, text)),
       ),
-      "verbs that cli/src/commands.ts does not list:",
+      "commands that cli/src/commands.ts does not list:",
     );
   });
 
-  it("verbs that other files advise exist", () => {
+  it("commands in configuration and CI files exist", () => {
     const others = all.filter((path) => /\.(ya?ml|conf|sh|plist)$|(^|\/)Dockerfile$|^\.ci\//.test(path));
     lost(
       others.flatMap((path) =>
@@ -142,11 +142,11 @@ describe("prose is true", () => {
             /npm run aviary|`aviary |\baviary\.mjs"?,? "?[a-z]/.test(text) ? unknownVerbs(`${path}:${index + 1}`, text) : [],
           ),
       ),
-      "files tell people to run what does not exist:",
+      "files that recommend a command that does not exist:",
     );
   });
 
-  it("verbs that messages advise exist", () => {
+  it("commands recommended by messages exist", () => {
     lost(
       codeFiles()
         .filter((path) => isProduct(path) || path.startsWith("scripts/") || path.startsWith("tools/"))
@@ -155,11 +155,11 @@ describe("prose is true", () => {
             [...value.matchAll(/`(aviary [^`]*)`/g)].flatMap((match) => unknownVerbs(`${path}:${line}`, match[1] as string)),
           ),
         ),
-      "messages tell people to run what does not exist:",
+      "messages that recommend a command that does not exist:",
     );
   });
 
-  it("every verb can be loaded under its name", async () => {
+  it("every command loads under its listed name", async () => {
     for (const { name, load } of COMMANDS) {
       const verb = await load();
       assert.equal(verb.name, name, `cli/src/commands.ts: ${name}`);
@@ -167,7 +167,7 @@ describe("prose is true", () => {
     }
   });
 
-  it("every decision is listed, and every document is linked from somewhere", () => {
+  it("every decision is listed, and every document is linked", () => {
     const index = readText("docs/decisions/README.md");
     lost(
       filesUnder("docs/decisions").filter(
@@ -180,13 +180,13 @@ describe("prose is true", () => {
     );
     lost(
       filesUnder("docs").filter((path) => path.endsWith(".md") && !linked.has(path) && !linked.has(dirname(path))),
-      "documents that no other document leads to:",
+      "documents without an incoming link:",
     );
   });
 });
 
-describe("the prose checker bites", () => {
-  it("finds links, paths, scripts and verbs", () => {
+describe("the documentation checker", () => {
+  it("finds links, paths, scripts and commands", () => {
     const file = readProse(
       "docs/x.md",
       "# A title: two\n[a](b.md#c) `[no](link)` `libs/shared/src/gone.ts`\n```sh\nnpm run aviary -- streams apply\naviary run start prod/x\nnpm test\n```\n",
@@ -210,14 +210,14 @@ describe("the prose checker bites", () => {
     );
   });
 
-  it("finds routes behind hosts and variables, and none inside paths", () => {
+  it("finds routes after hosts and variables, and none inside paths", () => {
     assert.deepEqual(routesIn("https://a.example/keda/metrics?lane=x and /flagger/events"), ["/keda/metrics", "/flagger/events"]);
     assert.deepEqual(routesIn('curl "$AVIARY_URL/flagger/metrics"'), ["/flagger/metrics"]);
     assert.deepEqual(routesIn("https://flagger:TOKEN@a.example/flagger/gate/gone"), ["/flagger/gate/gone"]);
     assert.deepEqual(routesIn("docs/decisions"), []);
   });
 
-  it("takes what stands before a placeholder", () => {
+  it("checks the part of a path before its first placeholder", () => {
     assert.equal(fixedPart("services/*/src/commands"), "services/");
     assert.equal(fixedPart("docs/schemas/<name>.json"), "docs/schemas/");
     assert.equal(fixedPart("docs/glossary.md"), "docs/glossary.md");

@@ -1,4 +1,4 @@
-/** Generated documents are what the generator would write now: schemas for other languages, the HTTP description, the tables of reasons. */
+/** Generated documents are current: JSON Schemas, the HTTP description, the reason tables. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { describe, it } from "node:test";
@@ -6,7 +6,7 @@ import { INCIDENTS, REASON_CODES } from "@aviary/shared/contract/reasons.ts";
 import { exists, filesUnder, ROOT, readText } from "./tree.ts";
 
 describe("generated documents", () => {
-  it("are up to date", () => {
+  it("match the output of the generator", () => {
     const run = spawnSync(process.execPath, ["scripts/generate.ts", "--check"], {
       cwd: ROOT,
       encoding: "utf8",
@@ -15,12 +15,12 @@ describe("generated documents", () => {
     assert.equal(run.status, 0, `run \`npm run generate\` and commit what it writes\n${run.stdout}${run.stderr}`);
   });
 
-  it("hold a JSON Schema of the current draft for every message", () => {
+  it("include a JSON Schema for every message", () => {
     const paths = filesUnder("docs/schemas").filter((path) => path.endsWith(".json"));
     for (const name of ["signal", "control", "verdict", "incident", "receipt", "digest", "dead", "job", "lane"]) {
       assert.ok(
         paths.some((path) => path.startsWith(`docs/schemas/${name}`)),
-        `docs/schemas has nothing for ${name}: ${paths.join(", ")}`,
+        `docs/schemas has no schema for ${name}: ${paths.join(", ")}`,
       );
     }
     for (const path of paths) {

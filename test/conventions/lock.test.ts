@@ -1,6 +1,6 @@
 /**
- * The lock file holds every platform's build of the tools. `npm install` on one machine can leave the others' out, and `npm ci` on a Mac
- * then installs a tool without its program.
+ * The lock file contains the builds of the tools for every platform. `npm install` on one platform can omit the others, and `npm ci` on a Mac
+ * then installs a tool without its binary.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -30,7 +30,7 @@ const MACHINES = [
 describe("package-lock.json", () => {
   for (const tool of TOOLS) {
     for (const [os, cpu] of MACHINES) {
-      it(`holds the build of ${tool} for ${os} ${cpu}`, () => {
+      it(`contains the build of ${tool} for ${os} ${cpu}`, () => {
         const entry = packages[`node_modules/${tool}`];
         assert.ok(entry, `${tool} is not in the lock: run npm install`);
         const builds = Object.entries(entry.optionalDependencies ?? {}).map(
@@ -41,12 +41,12 @@ describe("package-lock.json", () => {
           found,
           `${tool} ${entry.version} has no build for ${os} ${cpu} in the lock: pin a version that has one (CONTRIBUTING.md)`,
         );
-        assert.equal(found[2]?.version, found[1], `${found[0]} is not at the version that ${tool} ${entry.version} asks for`);
+        assert.equal(found[2]?.version, found[1], `${found[0]} is not at the version required by ${tool} ${entry.version}`);
       });
     }
   }
 
-  it("gives every package its integrity", () => {
+  it("contains an integrity hash for every package", () => {
     const bare = Object.entries(packages).filter(
       ([path, entry]) => path.includes("node_modules/") && !entry.link && !entry.integrity,
     );
@@ -56,7 +56,7 @@ describe("package-lock.json", () => {
     );
   });
 
-  it("names no place to download from: that is the reader's setting", () => {
+  it("contains no download URL, so that the local registry setting applies", () => {
     const placed = Object.entries(packages).filter(([, entry]) => entry.resolved !== undefined && !entry.link);
     assert.deepEqual(
       placed.map(([path, entry]) => `${path} ${entry.resolved}`),
@@ -64,23 +64,19 @@ describe("package-lock.json", () => {
     );
   });
 
-  it("install scripts are none that is not refused by name", () => {
+  it("every package with an install script is denied by name", () => {
     const refused = root.allowScripts as unknown as Record<string, boolean>;
     const asking = Object.entries(packages).filter(([, entry]) => entry.hasInstallScript);
     for (const [path] of asking) {
       const name = path.slice(path.lastIndexOf("node_modules/") + "node_modules/".length);
-      assert.equal(
-        refused[name],
-        false,
-        `${name} runs a script at installation: add it to allowScripts in package.json as false`,
-      );
+      assert.equal(refused[name], false, `${name} has an install script: add it to allowScripts in package.json as false`);
     }
   });
 
-  it("pins exactly what is built with", () => {
+  it("pins every build tool to an exact version", () => {
     for (const [name, version] of Object.entries(root.devDependencies ?? {})) {
       if (name.startsWith("@types/")) continue;
-      assert.match(version, /^\d+\.\d+\.\d+$/, `${name} ${version}: a range lets two machines build with two tools`);
+      assert.match(version, /^\d+\.\d+\.\d+$/, `${name} ${version}: a range lets two machines build with different tools`);
       assert.equal(packages[`node_modules/${name}`]?.version, version, `${name}: lock and package.json differ`);
     }
   });

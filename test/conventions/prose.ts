@@ -1,4 +1,4 @@
-/** Reads Markdown for what it claims about the tree: links, headings, inline code and fenced code. */
+/** Scans Markdown for references: links, headings, inline code and fenced code. */
 
 export interface Claim {
   readonly text: string;
@@ -7,17 +7,17 @@ export interface Claim {
 
 export interface Prose {
   readonly path: string;
-  /** Targets of `[text](target)`. */
+  /** Targets of links. */
   readonly links: readonly Claim[];
   /** Contents of inline code spans. */
   readonly spans: readonly Claim[];
-  /** Lines of fenced code, with the language of the fence. */
+  /** Lines of fenced code, each with the fence's language. */
   readonly fenced: readonly (Claim & { readonly language: string })[];
-  /** Anchors of headings, as GitHub makes them. */
+  /** Anchors of headings, in GitHub's format. */
   readonly anchors: ReadonlySet<string>;
 }
 
-/** Reads one Markdown text. */
+/** Scans one Markdown file. */
 export function readProse(path: string, text: string): Prose {
   const links: Claim[] = [];
   const spans: Claim[] = [];
@@ -53,7 +53,7 @@ export function slug(heading: string): string {
     .replaceAll(" ", "-");
 }
 
-/** Paths of this repository that a piece of code names: those that begin with one of its directories. */
+/** Repository paths in a code fragment: those that start with one of the top-level directories. */
 export function pathsIn(code: string, places: readonly string[]): string[] {
   const pattern = new RegExp(
     `(?<![\\w./@:-])(?:\\./)?(?:${places.map((place) => place.replace(".", "\\.")).join("|")})/[\\w./*<>{},@-]*`,
@@ -62,20 +62,20 @@ export function pathsIn(code: string, places: readonly string[]): string[] {
   return [...code.matchAll(pattern)].map((match) => match[0].replace(/^\.\//, "").replace(/[.,]+$/, ""));
 }
 
-/** The part of a path that must exist: all of it, or what stands before its first placeholder. */
+/** The part of a path that must exist: everything before its first placeholder. */
 export function fixedPart(path: string): string {
   const placeholder = path.search(/[*<{]/);
   return placeholder === -1 ? path : path.slice(0, path.lastIndexOf("/", placeholder) + 1);
 }
 
-/** Scripts of package.json that a piece of code runs. */
+/** The npm scripts that a code fragment runs. */
 export function scriptsIn(code: string): string[] {
   const named = [...code.matchAll(/\bnpm run (?!-)([\w:-]+)/g)].map((match) => match[1] as string);
   const short = [...code.matchAll(/\bnpm (start|test)\b/g)].map((match) => match[1] as string);
   return [...named, ...short];
 }
 
-/** Verbs of the command line that a piece of code calls: the verb, and the word behind it when it is a plain one. */
+/** The `aviary` commands in a code fragment: the command, and its subcommand if the next word is one. */
 export function verbsIn(code: string): { verb: string; sub?: string }[] {
   const pattern = /(?:^|[\s$`(]|npm run |npx )aviary(?: --)? ([a-z][a-z-]*)(?: ([a-z][a-z-]*(?:\|[a-z-]+)*)(?![\w./=:-]))?/g;
   return [...code.matchAll(pattern)].map((match) =>
@@ -83,7 +83,7 @@ export function verbsIn(code: string): { verb: string; sub?: string }[] {
   );
 }
 
-/** Paths of HTTP requests that a piece of code names: alone, behind a host, or behind a variable or placeholder for one. */
+/** HTTP request paths in a code fragment: alone, or after a host, a variable or a placeholder. */
 export function routesIn(code: string): string[] {
   const pattern = /(?<![\w.>/-])(?:https?:\/\/[\w.:@-]+|\$\w+|<address>)?(\/[a-z][\w/.-]*)/g;
   return [...code.matchAll(pattern)].map((match) => match[1] as string);

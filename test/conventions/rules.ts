@@ -1,6 +1,6 @@
 /**
- * The house rules as data. Each rule looks at one module and says what is wrong with it; the reason travels with every finding,
- * so that whoever meets it need not look it up. `boundaries.test.ts` applies them.
+ * The rules of this repository as data. Each rule checks one module; the reason is part of every finding,
+ * so that a failure explains itself. `boundaries.test.ts` applies them.
  */
 
 import { isBuiltin } from "node:module";
@@ -21,10 +21,10 @@ export interface Rule {
   readonly check: (source: Source) => Finding[];
 }
 
-/** Files that may break a rule, each with the reason why. */
+/** Files that are exempt from a rule, each with the reason. */
 type Exceptions = Readonly<Record<string, string>>;
 
-/** Directory and `exports` of every workspace, by name. */
+/** The directory and `exports` of every workspace, by name. */
 const WORKSPACES = new Map(
   filesUnder()
     .filter((path) => /^(libs|services|examples)\/[^/]+\/package\.json$|^cli\/package\.json$/.test(path))
@@ -34,7 +34,7 @@ const WORKSPACES = new Map(
     }),
 );
 
-/** Where an import leads: a path relative to the root, or the bare name of a package. */
+/** The target of an import: a path relative to the root, or the name of a package. */
 export function resolveImport(from: string, specifier: string): string {
   if (specifier.startsWith(".")) return join(dirname(from), specifier);
   const [scope, short, ...rest] = specifier.split("/");
@@ -56,7 +56,7 @@ const coreOf = (path: string): string | undefined => /^(services\/[^/]+\/src\/co
 const inContract = (path: string): boolean => path.startsWith("libs/shared/src/contract/");
 const HISTOGRAM = /^libs\/shared\/src\/histogram(-[a-z]+)?\.ts$/;
 
-/** A rule about imports: `allowed` says whether this one may be; findings name the import and its line. */
+/** A rule about imports: every import must satisfy `allowed`. */
 function importRule(
   name: string,
   reason: string,
@@ -74,7 +74,7 @@ function importRule(
   };
 }
 
-/** A rule about code: nothing may match `pattern`, except in the files listed with their reasons. */
+/** A rule about code: nothing may match `pattern`, except in the exempt files. */
 function codeRule(
   name: string,
   reason: string,
@@ -95,25 +95,25 @@ function codeRule(
   };
 }
 
-/** The machine's clock is read, and its timers are set, in `runtime/clock.ts`. What else may, and why. */
+/** Files other than `runtime/clock.ts` that may read the clock or set timers. */
 const CLOCK_EXCEPTIONS: Exceptions = {
-  "libs/shared/src/runtime/clock.ts": "it is the clock",
+  "libs/shared/src/runtime/clock.ts": "it implements the clock",
 };
 
 const SUBJECT = /^(signals|control|verdicts|incidents|digests|receipts|demand|dead)\.(?:$|[a-z0-9_*>$-]+(?:\.|$))/;
-/** File names such as `control.ts` have the form of a subject. */
+/** File names such as `control.ts` look like a subject. */
 const FILE_NAME = /\.(ts|mjs|js|json|ya?ml|md|jsonl|html|css)$/;
 
 export const RULES: readonly Rule[] = [
   importRule(
     "services never import each other",
-    "services meet in libs/shared/src/contract: move what both need there, or send a message",
+    "services communicate through libs/shared/src/contract: move shared code there, or send a message",
     (path) => serviceOf(path) !== undefined,
     (from, to) => serviceOf(to) === undefined || serviceOf(to) === serviceOf(from),
   ),
   importRule(
     "libs import no service, command or example",
-    "libs/shared is below everything else; a library that knows its users cannot be used by another",
+    "libs/shared is the lowest layer; a library that depends on its users cannot be used by others",
     (path) => path.startsWith("libs/"),
     (_from, to) => !/^(services|cli|examples|tools|scripts|test)\//.test(to),
   ),
@@ -125,19 +125,19 @@ export const RULES: readonly Rule[] = [
   ),
   importRule(
     "core/ imports the contract, the histogram, zod and itself",
-    "core/ decides: a pure function of its arguments; reading and performing belong to io/ or runtime/",
+    "core/ decides, as a pure function of its arguments; reading and performing belong in io/ or runtime/",
     (path) => coreOf(path) !== undefined,
     (from, to) => inContract(to) || HISTOGRAM.test(to) || to === "zod" || to.startsWith(`${coreOf(from)}/`),
   ),
   importRule(
     "contract/ imports the contract, the histogram, zod and hashing",
-    "both ends of every wire import contract/: what it needs, everybody needs",
+    "both ends of every message import contract/, so its dependencies become everyone's",
     inContract,
     (_from, to) => inContract(to) || HISTOGRAM.test(to) || to === "zod" || to === "node:crypto",
   ),
   importRule(
     "the NATS client is imported in bus/ only",
-    "everything else talks to the Bus interface, so that the client can be replaced and tests can run in memory",
+    "everything else uses the Bus interface, so that the client can be replaced and tests can run in memory",
     (path) => isProduct(path) && !path.startsWith("libs/shared/src/bus/"),
     (_from, to) => !to.startsWith("@nats-io/") && to !== "nats",
   ),
@@ -149,34 +149,34 @@ export const RULES: readonly Rule[] = [
   ),
   importRule(
     "no module of timers is imported",
-    "they are a second door to the machine's clock: take a Clock",
+    "they bypass the Clock interface: accept a Clock",
     (path) => isProduct(path) && !path.startsWith("examples/"),
     (_from, to) => !/^node:(timers|perf_hooks)/.test(to),
   ),
   codeRule(
     "time is read in runtime/clock.ts only",
-    "whoever needs the time takes a Clock, so that tests and the simulation can drive it",
-    // The example fleet stands for machines of the outside world, which have clocks of their own.
+    "code that needs the time accepts a Clock, so that tests and the simulation can control it",
+    // The example fleet represents external machines, which have their own clocks.
     (path) => isProduct(path) && !path.startsWith("examples/"),
     /\bDate\.now\b|\bnew Date\(\s*\)|\bperformance\.(?:now|timeOrigin)\b|\bprocess\.hrtime\b|\bset(?:Timeout|Interval)\s*\(|\bAbortSignal\.timeout\b/g,
     CLOCK_EXCEPTIONS,
   ),
   codeRule(
     "core/ is pure",
-    "the same log must give the same bytes on every machine: time and randomness come in as arguments, effects go out as values",
+    "the same log must produce the same bytes on every machine: time and randomness are arguments, effects are return values",
     (path) => coreOf(path) !== undefined,
     /\bawait\b|\basync\b|\bPromise\b|(?<![.\w])process\.(?!exit_code|restarts|rss_bytes|oom|thermal|memory_pressure|gateway_boot)|\bglobalThis\b|\bconsole\b|\bMath\.random\b|\brandomUUID\b|\bDate\.now\b|\bnew Date\(\s*\)|\bperformance\b|\bset(?:Timeout|Interval|Immediate)\b|\bqueueMicrotask\b|\btoLocale\w*\b|\bIntl\b/g,
   ),
   codeRule(
     "shared code reads no environment",
-    "configuration is read once, by runtime/config.ts, and handed on; a value read elsewhere is in no document",
+    "configuration is read once, by runtime/config.ts, and passed on; a variable read elsewhere is undocumented",
     (path) => isProduct(path) && (inContract(path) || path.startsWith("libs/shared/src/bus/")),
     /\bprocess\.env\b/g,
   ),
-  codeRule("no re-export of whole modules", "a barrel hides who needs what, and loads all of it", () => true, /\bexport\s*\*/g),
+  codeRule("no re-export of whole modules", "a barrel hides dependencies and loads all of them", () => true, /\bexport\s*\*/g),
   {
-    name: "no barrel and no attic",
-    reason: "a file is named after what it holds; index, utils and helpers say nothing",
+    name: "no barrel and no catch-all file",
+    reason: "name a file after its content; index, utils and helpers are not content",
     applies: () => true,
     check: (source) =>
       /(^|\/)(index|utils?|helpers?|misc|common)\.(ts|mjs)$/.test(source.path) || /\/(utils?|helpers?)\//.test(source.path)
@@ -184,8 +184,8 @@ export const RULES: readonly Rule[] = [
         : [],
   },
   {
-    name: "subjects are spelled in contract/subjects.ts only",
-    reason: "a subject spelled twice is a subject that can be misspelled: use the builders and filters",
+    name: "subjects are built in contract/subjects.ts only",
+    reason: "a subject that is spelled out twice can be misspelled: use the builders and filters",
     applies: (path) => isProduct(path) && path !== "libs/shared/src/contract/subjects.ts",
     check: (source) =>
       source.strings
@@ -193,8 +193,8 @@ export const RULES: readonly Rule[] = [
         .map((found) => ({ path: source.path, line: found.line, what: JSON.stringify(found.value) })),
   },
   {
-    name: "a file can be read in one go",
-    reason: "at most 400 lines: split along what changes together",
+    name: "a file has at most 400 lines",
+    reason: "a file should be readable in one sitting: split it along what changes together",
     applies: isProduct,
     check: (source) => {
       const lines = lineAt(source.text, source.text.length);
@@ -203,7 +203,7 @@ export const RULES: readonly Rule[] = [
   },
 ];
 
-/** All findings of one module under all rules, as lines for people. */
+/** All findings of one module under all rules, formatted for a test failure. */
 export function findings(source: Source): string[] {
   return RULES.filter((rule) => rule.applies(source.path)).flatMap((rule) =>
     rule
@@ -213,7 +213,7 @@ export function findings(source: Source): string[] {
 }
 
 /**
- * Cycles among modules by the imports that are left when types are erased; each as its path, shortest form, once.
+ * Import cycles among modules, ignoring type imports; each cycle once, as a path.
  */
 export function importCycles(sources: readonly Source[]): string[] {
   const known = new Set(sources.map((source) => source.path));

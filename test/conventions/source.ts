@@ -1,11 +1,11 @@
 /**
- * Reads the text of a module just well enough for the house rules: what it imports, which strings it holds, and its code without
- * comments and strings. Not a parser: it knows comments, strings, templates and regular expressions, which is all that can hide or fake code.
+ * Scans a module for the convention tests: its imports, strings and comments, and its code with strings and comments blanked.
+ * This is a scanner, not a parser: it recognises comments, strings, templates and regular expressions, the only constructs that can hide or imitate code.
  */
 
 export interface Import {
   readonly specifier: string;
-  /** `import type` and `export type … from`: erased before the program runs. */
+  /** True for `import type` and `export type … from`, which are erased before execution. */
   readonly typeOnly: boolean;
   readonly line: number;
 }
@@ -15,30 +15,48 @@ export interface StringLiteral {
   readonly line: number;
 }
 
+export interface Comment {
+  readonly text: string;
+  readonly line: number;
+}
+
 export interface Source {
   readonly path: string;
   readonly text: string;
-  /** The text with comments, string contents and regular expressions blanked; every character keeps its place. */
+  /** The text with comments, string contents and regular expressions blanked; offsets are preserved. */
   readonly code: string;
-  /** Strings, and the fixed parts of templates. */
+  /** Strings, and the constant parts of templates. */
   readonly strings: readonly StringLiteral[];
+  /** Comments without their delimiters, one entry per line. */
+  readonly comments: readonly Comment[];
   readonly imports: readonly Import[];
 }
 
-/** Line of a position, counted from 1. */
+/** The line of an offset, starting at 1. */
 export function lineAt(text: string, position: number): number {
   let line = 1;
   for (let index = text.indexOf("\n"); index !== -1 && index < position; index = text.indexOf("\n", index + 1)) line += 1;
   return line;
 }
 
-/** A slash after one of these starts a regular expression; after anything else it divides. */
+/** A slash after one of these starts a regular expression; anywhere else it is a division. */
 const BEFORE_REGEX = /(?:^|[=(,:;!&|?{}[+\-*%<>~^]|\breturn|\btypeof|\bcase|\bof|\bin|\bawait)\s*$/;
 
-/** Reads one module. */
+/** Scans one module. */
 export function readSource(path: string, text: string): Source {
   const code = [...text.split("")];
   const strings: { value: string; line: number; start: number }[] = [];
+  const comments: Comment[] = [];
+  const keepComment = (from: number, to: number): void => {
+    const first = lineAt(text, from);
+    text
+      .slice(from, to)
+      .split("\n")
+      .forEach((line, index) => {
+        const trimmed = line.replace(/^\s*(?:\/\/|\/?\*+\/?)?\s?/, "").replace(/\s*\*\/$/, "");
+        comments.push({ text: trimmed, line: first + index });
+      });
+  };
   const blank = (from: number, to: number): void => {
     for (let at = from; at < to; at += 1) if (code[at] !== "\n") code[at] = " ";
   };
@@ -46,7 +64,7 @@ export function readSource(path: string, text: string): Source {
     strings.push({ value: text.slice(from, to), line: lineAt(text, from), start: from });
     blank(from, to);
   };
-  /** For every open `${`, the depth of braces inside it. */
+  /** The brace depth inside each open `${`. */
   const templates: number[] = [];
   let at = 0;
 
@@ -70,11 +88,13 @@ export function readSource(path: string, text: string): Source {
     if (text.startsWith("//", at) || (at === 0 && text.startsWith("#!"))) {
       const newline = text.indexOf("\n", at);
       const end = newline === -1 ? text.length : newline;
+      keepComment(at, end);
       blank(at, end);
       at = end;
     } else if (text.startsWith("/*", at)) {
       const close = text.indexOf("*/", at + 2);
       const end = close === -1 ? text.length : close + 2;
+      keepComment(at, end);
       blank(at, end);
       at = end;
     } else if (char === '"' || char === "'") {
@@ -126,10 +146,10 @@ export function readSource(path: string, text: string): Source {
       }
     }
   }
-  return { path, text, code: codeText, strings, imports };
+  return { path, text, code: codeText, strings, comments, imports };
 }
 
-/** Every place where `pattern` (global) matches the code, with its line and the line's own text. */
+/** All matches of `pattern` (global) in the code, each with its line number and line. */
 export function findInCode(source: Source, pattern: RegExp): { match: string; line: number; text: string }[] {
   const lines = source.text.split("\n");
   return [...source.code.matchAll(pattern)].map((match) => {

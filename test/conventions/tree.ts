@@ -1,14 +1,14 @@
-/** The files of this repository, as the house rules see them: paths relative to the root, with `/`. */
+/** The files of this repository, with paths relative to the root and `/` as separator. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 
-/** Never part of the project: installed, generated, or kept by a run. */
+/** Not part of the project: installed, generated, or written by a run. */
 const SKIPPED = new Set(["node_modules", ".git", ".aviary", ".turbo", "dist"]);
 
-/** Every file below `under` (a directory relative to the root), sorted; nothing when the directory is absent. */
+/** All files below `under` (a directory relative to the root), sorted; empty if the directory does not exist. */
 export function filesUnder(under = ""): string[] {
   const out: string[] = [];
   const walk = (directory: string): void => {
@@ -23,24 +23,24 @@ export function filesUnder(under = ""): string[] {
   return out.sort();
 }
 
-/** The text of a file given relative to the root. */
+/** The content of a file, by its path relative to the root. */
 export function readText(path: string): string {
   return readFileSync(join(ROOT, path), "utf8");
 }
 
-/** Is there a file or directory at this path, relative to the root? */
+/** Whether a file or directory exists at this path, relative to the root. */
 export function exists(path: string): boolean {
   return existsSync(join(ROOT, path));
 }
 
 const CODE_PLACES = ["libs", "services", "cli", "examples", "tools", "scripts", "test"];
 
-/** All code: TypeScript, and the JavaScript that has to run before TypeScript can. */
+/** All code: TypeScript, and the JavaScript that runs before TypeScript can. */
 export function codeFiles(): string[] {
   return CODE_PLACES.flatMap((place) => filesUnder(place)).filter((path) => /\.(ts|mjs)$/.test(path) && !path.endsWith(".d.ts"));
 }
 
-/** Is this file shipped code, and not a test or a benchmark of it? */
+/** Whether this file is shipped code, as opposed to tests and benchmarks. */
 export function isProduct(path: string): boolean {
   return (
     /^(libs\/[^/]+|services\/[^/]+|cli|examples\/[^/]+)\/(src|bin)\//.test(path) && !path.startsWith("libs/shared/src/testing/")

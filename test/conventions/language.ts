@@ -1,0 +1,58 @@
+/** The words this repository avoids, as data. `language.test.ts` applies them to comments, messages, test titles and documents. */
+
+export interface WordRule {
+  readonly avoid: RegExp;
+  /** What to write instead. */
+  readonly write: string;
+  /** A text the pattern must match. */
+  readonly sample: string;
+}
+
+const UNITS =
+  "second|minute|hour|day|window|run|gateway|probe|message|core|shard|file|fleet|canary|slice|lane|signal|verdict|scrape|retry";
+
+export const WORD_RULES: readonly WordRule[] = [
+  {
+    avoid: /\b(?:says?|said|saying|tells?|told|telling|hears?|heard)\b/i,
+    write: "publishes, returns, reports, states: software does not talk",
+    sample: "the shim says 403",
+  },
+  { avoid: /\banew\b|\bfor ever\b|\bunless told\b/i, write: "again, indefinitely, unless configured", sample: "starts anew" },
+  { avoid: /\bmend(?:s|ed|ing)?\b/i, write: "fix, repair", sample: "mend its time service" },
+  { avoid: /\bforg(?:ives?|iven|ave|iving)\b/i, write: "clear, tolerate", sample: "forgive a latched fail" },
+  {
+    avoid: /\b(?:nobody|anybody|somebody|whoever)\b/i,
+    write: "the actor: caller, operator, replica, reader",
+    sample: "whoever asks",
+  },
+  { avoid: /\bluck\b/i, write: "p-value, chance", sample: "explained by luck" },
+  { avoid: /\bconditions? holds?\b/i, write: "healthy; hold is an outcome", sample: "all conditions hold" },
+  { avoid: /\bper cent\b|\d %/, write: "5%", sample: "at most 5 % of them" },
+  { avoid: /(?<![\d.:/-])\d{1,3} \d{3}(?![\d.:/-])/, write: "a comma between thousands: 10,000", sample: "10 000 worlds" },
+  {
+    avoid: new RegExp(
+      `\\b(?:one|once|twice|times|requests?|signals?|messages?|bytes|files?|windows?|entry|page|schema|thread|MB|KB|ms|µs) an? (?:${UNITS})\\b`,
+    ),
+    write: "per",
+    sample: "one file a probe",
+  },
+  { avoid: /\bthe house\b/i, write: "the repository", sample: "the house rules" },
+];
+
+/** The rules that `text` breaks; code spans in backticks are ignored. */
+export function brokenWordRules(text: string): WordRule[] {
+  const prose = text.replace(/`[^`]*`/g, " ");
+  return WORD_RULES.filter((rule) => rule.avoid.test(prose));
+}
+
+/** Identifiers such as `validUntil` or `openBus()` in the code spans of a text. */
+export function identifiersIn(text: string): string[] {
+  return [...text.matchAll(/`([a-z][a-z0-9]*(?:[A-Z][A-Za-z0-9]*)+)(?:\(\))?`/g)].map((match) => match[1] as string);
+}
+
+/** File names such as `reducer.ts` or `core/run.ts` in a text, without a leading `./`. */
+export function fileNamesIn(text: string): string[] {
+  return [...text.matchAll(/(?<![\w.*<>/@-])(?:\.\/)?((?:[\w-]+\/)*[\w-]+(?:\.[\w-]+)*\.(?:ts|mjs))\b/g)].map(
+    (match) => match[1] as string,
+  );
+}
