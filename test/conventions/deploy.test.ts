@@ -4,9 +4,9 @@ import { describe, it } from "node:test";
 import { parse } from "yaml";
 import { bundleNames } from "../../scripts/bundle.ts";
 import { COLLECTOR_NODE_FLAGS } from "../../scripts/node-flags.ts";
-import { envSchema } from "../../services/collector/src/config.ts";
+import { collectorEnv } from "../../services/collector/src/config.ts";
 import { evaluatorEnv } from "../../services/evaluator/src/config.ts";
-import { shimEnvSchema } from "../../services/shim/src/config.ts";
+import { shimEnv } from "../../services/shim/src/config.ts";
 import { codeFiles, exists, filesUnder, isProduct, readText } from "./tree.ts";
 
 interface Service {
@@ -29,9 +29,9 @@ const imageEnv = Object.fromEntries([...dockerfile.matchAll(/\b(AVIARY_[A-Z_]+)=
 
 /** The environment variables of each program. */
 const READS: Readonly<Record<string, readonly string[]>> = {
-  collector: Object.keys(envSchema.shape),
+  collector: Object.keys(collectorEnv.shape),
   evaluator: Object.keys(evaluatorEnv.shape),
-  shim: Object.keys(shimEnvSchema.shape),
+  shim: Object.keys(shimEnv.shape),
 };
 
 /** The bundle that a service runs, after Node's flags. */

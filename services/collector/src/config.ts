@@ -16,8 +16,7 @@ import {
   readYamlFile,
   type YamlFile,
 } from "@aviary/shared/runtime/config.ts";
-import { LOG_LEVELS } from "@aviary/shared/runtime/logger.ts";
-import { natsEnv } from "@aviary/shared/runtime/nats-login.ts";
+import { serviceEnv } from "@aviary/shared/runtime/service-env.ts";
 import { z } from "zod";
 import { type ConfigFile, mergeConfig } from "./core/merge-config.ts";
 import type { Timing } from "./probe.ts";
@@ -55,16 +54,12 @@ export interface CollectorConfig {
   readonly fragmentHash: string;
 }
 
-/** The environment of the service. */
-export const envSchema = z.strictObject({
+/** The collector's environment. */
+export const collectorEnv = serviceEnv(0, {
   AVIARY_COLLECTOR_FILE: z.string().default("collector.yaml"),
-  ...natsEnv,
-  AVIARY_OPS_HOST: z.string().default("127.0.0.1"),
-  AVIARY_OPS_PORT: z.coerce.number().int().min(0).max(65_535).default(0),
-  AVIARY_LOG_LEVEL: z.enum(LOG_LEVELS).default("info"),
-  /** Where the spool lives; without it nothing is kept on disk. */
+  /** Directory of the spool; without it signals are buffered in memory only. */
   AVIARY_DATA_DIR: z.string().optional(),
-  /** For drills of clock skew: added to the machine's clock, milliseconds. */
+  /** Offset added to the machine's clock, milliseconds; for clock-skew drills. */
   AVIARY_TEST_CLOCK_OFFSET_MS: z.coerce.number().min(-864e5).max(864e5).default(0),
 });
 

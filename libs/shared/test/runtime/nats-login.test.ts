@@ -20,6 +20,7 @@ describe("the login to the broker", () => {
     );
     assert.deepEqual(await natsLogin({ AVIARY_NATS_URL: "tls://s3cret@broker:4222" }), {
       servers: ["tls://broker:4222"],
+      tls: {},
       token: "s3cret",
     });
   });
@@ -42,7 +43,7 @@ describe("the login to the broker", () => {
     writeFileSync(foreign, "hunter2");
     await assert.rejects(
       natsLogin({ AVIARY_NATS_URL: "nats://broker:4222", AVIARY_NATS_CREDS_FILE: foreign }),
-      (error: Error) => /holds no NATS user JWT/.test(error.message) && !error.message.includes("hunter2"),
+      (error: Error) => /contains no NATS user JWT/.test(error.message) && !error.message.includes("hunter2"),
     );
   });
 

@@ -6,6 +6,7 @@
  * To revoke at once, take the entry out or set `notAfter` into the past: a date in the near future could be a mistake and is refused, these two cannot be.
  * Pure.
  */
+import type { FleetFile } from "@aviary/shared/contract/fleet.ts";
 import type { ConfigProblem } from "@aviary/shared/runtime/config.ts";
 import type { TokenEntry } from "./tokens.ts";
 
@@ -13,6 +14,14 @@ const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
 /** A kubelet syncs mounted secrets once a minute, from a cache that may be another minute old. */
 const KUBELET_PROPAGATION_MS = 2 * MINUTE_MS;
+
+/** The longest interval at which any controller of the fleet uses its token; at least a minute. */
+export function longestIntervalMs(fleet: FleetFile): number {
+  const intervals = Object.values(fleet.canaries).flatMap(({ callers }) =>
+    Object.values(callers).map((caller) => caller?.interval ?? 0),
+  );
+  return Math.max(MINUTE_MS, ...intervals);
+}
 
 /** The least overlap that a reader of the file accepts: one interval of the controller plus five minutes. Milliseconds. */
 export function minimumOverlapMs(intervalMs: number): number {
