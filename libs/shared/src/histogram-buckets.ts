@@ -1,6 +1,6 @@
 /**
- * Where the buckets of `histogram.ts` lie: bucket i at scale s covers (2^(i/2^s), 2^((i+1)/2^s)] milliseconds, within a fixed range.
- * Every double gets the bucket that exact arithmetic would give it, on every machine.
+ * The bucket layout of `histogram.ts`: bucket i at scale s covers (2^(i/2^s), 2^((i+1)/2^s)] milliseconds, within a fixed range.
+ * Every double is assigned to the bucket that exact arithmetic would select, on every machine.
  */
 
 export const MAX_SCALE = 8;
@@ -10,7 +10,7 @@ const MAX_OCTAVE = 27;
 export const MIN_VALUE_MS = 2 ** MIN_OCTAVE;
 /** 2^27 ms; values above it are counted in the last bucket. */
 export const MAX_VALUE_MS = 2 ** MAX_OCTAVE;
-/** Buckets within the range at the finest scale. */
+/** Number of buckets in the range at the finest scale. */
 export const MAX_BUCKETS = (MAX_OCTAVE - MIN_OCTAVE) << MAX_SCALE;
 
 /** Index of the first bucket of the range. */
@@ -23,11 +23,12 @@ export function maxIndex(scale: number): number {
   return (MAX_OCTAVE << scale) - 1;
 }
 
-/** Index of the bucket of a finite value; one less than the first index when the value belongs in `zero`. */
+/** Index of the bucket of a finite value; one less than the first index if the value belongs in `zero`. */
 export function bucketOf(value: number, scale: number): number {
   if (value <= MIN_VALUE_MS) return minIndex(scale) - 1;
   if (value >= MAX_VALUE_MS) return maxIndex(scale);
-  // The logarithm is only a guess: rounded, it puts the double just above an edge below it at 2 036 of the 2 368 edges at scale 6.
+  // The logarithm is only an estimate: rounding moves the double just above an edge below it at 2,036 of the 2,368 edges at scale
+  // 6.
   const guess = Math.ceil(Math.log2(value) * (1 << scale)) - 1;
   if (value > lowerEdge(guess + 1, scale)) return guess + 1;
   return value <= lowerEdge(guess, scale) ? guess - 1 : guess;
@@ -40,7 +41,7 @@ export function estimateOf(index: number, scale: number): number {
   return (2 * lower * upper) / (lower + upper);
 }
 
-/** The largest double that is not above 2^(index / 2^scale), for indexes up to one octave outside the range. */
+/** The largest double not above 2^(index / 2^scale), for indexes up to one octave outside the range. */
 export function lowerEdge(index: number, scale: number): number {
   const withinOctave = index & ((1 << scale) - 1);
   return EDGES[withinOctave << (MAX_SCALE - scale)]! * OCTAVES[(index >> scale) - MIN_OCTAVE + 1]!;
@@ -50,9 +51,9 @@ export function lowerEdge(index: number, scale: number): number {
 const OCTAVES = Float64Array.from({ length: MAX_OCTAVE - MIN_OCTAVE + 3 }, (_, k) => 2 ** (k + MIN_OCTAVE - 1));
 
 /**
- * 2^(k/256) for k in 0..255, rounded down to a double. Edges are irrational, so with edges rounded down `value <= edge` is true
- * for exactly the doubles for which it is true in mathematics. In integers of 128 fractional bits rather than with Math.pow, whose
- * last bit differs between builds: the same latency must fall into the same bucket on every machine.
+ * 2^(k/256) for k in 0..255, rounded down to a double. Edges are irrational, so with edges rounded down, `value <= edge` is true
+ * for exactly the doubles for which it is true mathematically. Computed with integers of 128 fractional bits instead of Math.pow,
+ * whose last bit differs between builds: the same latency must be assigned to the same bucket on every machine.
  */
 const EDGES = exactEdges();
 

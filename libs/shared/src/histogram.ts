@@ -1,21 +1,21 @@
 /**
- * Base-2 exponential histogram of latencies in milliseconds: small, mergeable without loss, with a stated relative error.
+ * Base-2 exponential histogram of latencies in milliseconds: small, losslessly mergeable, with a bounded relative error.
  *
  * Use it as a namespace: `import * as histogram from "@aviary/shared/histogram.ts"`. A `Histogram` is plain data that these
- * functions change in place; `clone` it before keeping a copy. Three forms, all exact pictures of each other:
+ * functions modify in place; `clone` it to keep a copy. There are three equivalent forms:
  * - `Histogram`: dense counts in memory (collector probes, evaluator windows);
- * - `LatencyWire`: what an http signal carries, the positive buckets of an OpenTelemetry exponential histogram;
+ * - `LatencyWire`: the form of http signals, the positive buckets of an OpenTelemetry exponential histogram;
  * - `LatencySparse`: short JSON for verdict records, where most buckets are empty.
  *
- * Buckets (OpenTelemetry metrics data model, "ExponentialHistogram"): at scale s, bucket i counts values in
- * (2^(i/2^s), 2^((i+1)/2^s)]. Scale 6, the default, has 64 buckets an octave, each 1.09 % wide.
- * Range: 2^-10 ms (0.98 µs) to 2^27 ms (37 h), so at most 37 * 2^s buckets (2 368 at scale 6). Values at or below the minimum,
- * 0 and negative ones included, are counted in `zero`; values above the maximum in the last bucket. The same holds for
- * buckets outside the range in a foreign wire form. Both ends are octaves, so this commutes with a change of scale.
- * Counts are integers and stop at 2^53 - 1, so that merging is associative and commutative without exception.
+ * Buckets (OpenTelemetry metrics data model, "ExponentialHistogram"): at scale s, bucket i counts values in (2^(i/2^s),
+ * 2^((i+1)/2^s)]. Scale 6, the default, has 64 buckets per octave, each 1.09% wide.
+ * Range: 2^-10 ms (0.98 µs) to 2^27 ms (37 h), at most 37 * 2^s buckets (2,368 at scale 6). Values at or below the minimum,
+ * including 0 and negative ones, are counted in `zero`; values above the maximum in the last bucket. The same applies to buckets
+ * outside the range in a wire form. Both ends are octaves, so this commutes with a change of scale.
+ * Counts are integers capped at 2^53 - 1, so that merging is always associative and commutative.
  *
- * Error: an estimate is the harmonic mean of its bucket's edges, within (b-1)/(b+1) of any value in the bucket, b = 2^(1/2^s):
- * 0.542 % at scale 6, twice that for each scale lower.
+ * Error: an estimate is the harmonic mean of the edges of its bucket, within (b-1)/(b+1) of any value in the bucket, b =
+ * 2^(1/2^s): 0.542% at scale 6, twice that for each lower scale.
  */
 import { z } from "zod";
 import { bucketOf, estimateOf, MAX_BUCKETS, MAX_SCALE, maxIndex, minIndex } from "./histogram-buckets.ts";
@@ -27,7 +27,10 @@ const scaleSchema = z.int().min(0).max(MAX_SCALE);
 const countSchema = z.int().min(0);
 const indexSchema = z.int().min(minIndex(MAX_SCALE)).max(maxIndex(MAX_SCALE));
 
-/** Wire form. `counts[k]` is the count of bucket `offset + k`; at most 9 472 buckets. Not compiled: the schema around it is. */
+/**
+ * Wire form. `counts[k]` is the count of bucket `offset + k`; at most 9,472 buckets. Not compiled, because the enclosing schema
+ * is.
+ */
 export const latencyWireSchema = z.object({
   scale: scaleSchema,
   zero: countSchema,
@@ -37,17 +40,17 @@ export const latencyWireSchema = z.object({
 export type LatencyWire = z.infer<typeof latencyWireSchema>;
 
 /**
- * Sparse form. `pairs` is [index, count, gap, count, gap, count, ...]; a gap is the distance from the index before, at least 1.
- * `total` and `last` follow from the rest. They are there so that a reader of the slow end alone need not pass over all the pairs,
- * and the schema is where they are compared with the pairs: whoever holds a parsed form, or one from `toSparse`, may rely on them.
+ * Sparse form. `pairs` is [index, count, gap, count, gap, count, ...]; a gap is the distance from the previous index, at least 1.
+ * `total` and `last` are redundant: a reader of the slow tail does not have to scan all pairs. The schema verifies them, so every
+ * parsed form, and every result of `toSparse`, is consistent.
  */
 export const latencySparseSchema = z
   .object({
     scale: scaleSchema,
     zero: countSchema,
-    /** Observations, those in `zero` included; at most 2^53 - 1. */
+    /** Number of observations including `zero`; at most 2^53 - 1. */
     total: countSchema,
-    /** Index of the last bucket; 0 when there is none. */
+    /** Index of the last bucket; 0 if there is none. */
     last: indexSchema,
     pairs: z.array(z.int()).max(2 * MAX_BUCKETS),
   })
@@ -57,7 +60,7 @@ export const latencySparseSchema = z
   });
 export type LatencySparse = z.infer<typeof latencySparseSchema>;
 
-/** What of a sparse form does not agree with the rest of it; null when all does. */
+/** The inconsistency in a sparse form, or null. */
 function problemOf({ scale, zero, total, last, pairs }: LatencySparse): string | null {
   if (pairs.length % 2 !== 0) return "the pairs end in half a pair, expected [index, count, gap, count, ...]";
   let index = 0;
@@ -76,12 +79,12 @@ function problemOf({ scale, zero, total, last, pairs }: LatencySparse): string |
   return null;
 }
 
-/** Dense counts. Made by `create`; read it through the functions below. */
+/** Dense counts. Create it with `create` and read it with the functions below. */
 export interface Histogram {
   scale: number;
   /** Observations at or below 2^-10 ms. */
   zero: number;
-  /** First and last bucket index that may hold a count; `first > last` when there is none. */
+  /** First and last bucket index with a count; `first > last` if there is none. */
   first: number;
   last: number;
   /** Bucket index of `bins[0]`. */
@@ -95,14 +98,14 @@ const NO_LAST = -MAX_BUCKETS;
 
 /**
  * An empty histogram.
- * @param scale 0 to 8, buckets an octave = 2^scale.
- * @throws RangeError when the scale is not an integer from 0 to 8.
+ * @param scale 0 to 8; an octave has 2^scale buckets
+ * @throws RangeError if the scale is not an integer from 0 to 8
  */
 export function create(scale: number = DEFAULT_SCALE): Histogram {
   return { scale: checkedScale(scale), zero: 0, first: NO_FIRST, last: NO_LAST, base: 0, bins: new Float64Array(0) };
 }
 
-/** Empties `h` for reuse and keeps its memory. The scale is set anew, because merging coarser data may have lowered it. */
+/** Clears `h` for reuse and keeps its memory. Resets the scale, which merging coarser data may have lowered. */
 export function clear(h: Histogram, scale: number = DEFAULT_SCALE): void {
   h.scale = checkedScale(scale);
   h.zero = 0;
@@ -116,12 +119,12 @@ export function clone(h: Histogram): Histogram {
   return { ...h, bins: h.bins.slice() };
 }
 
-/** True when nothing was counted. */
+/** Whether the histogram is empty. */
 export function isEmpty(h: Histogram): boolean {
   return count(h) === 0;
 }
 
-/** Number of observations, zeros included; at most 2^53 - 1. */
+/** Number of observations including zeros; at most 2^53 - 1. */
 export function count(h: Histogram): number {
   let sum = h.zero;
   for (let k = h.first - h.base; k <= h.last - h.base; k++) sum += h.bins[k]!;
@@ -129,8 +132,8 @@ export function count(h: Histogram): number {
 }
 
 /**
- * Counts `times` observations of `valueMs`.
- * @throws RangeError when the value is NaN or infinite, or `times` is not an integer from 0 to 2^53 - 1.
+ * Adds `times` observations of `valueMs`.
+ * @throws RangeError if the value is NaN or infinite, or if `times` is not an integer from 0 to 2^53 - 1
  */
 export function insert(h: Histogram, valueMs: number, times: number = 1): void {
   if (!Number.isFinite(valueMs))
@@ -141,7 +144,7 @@ export function insert(h: Histogram, valueMs: number, times: number = 1): void {
   if (times > 0) addBucket(h, bucketOf(valueMs, h.scale), times);
 }
 
-/** Adds all of `from` to `into`; `from` stays as it is. With different scales the result has the lower one, still exact. */
+/** Adds `from` to `into`; `from` is unchanged. With different scales the result has the lower one, still lossless. */
 export function merge(into: Histogram, from: Histogram): void {
   const shift = alignScales(into, from.scale);
   into.zero = saturated(into.zero + from.zero);
@@ -149,8 +152,8 @@ export function merge(into: Histogram, from: Histogram): void {
 }
 
 /**
- * Adds a wire object to `into`; allocates nothing unless the range of buckets grows or the wire's scale is lower.
- * The wire must have passed `latencyWireSchema`: nothing is checked here again.
+ * Adds a wire form to `into`; allocates only if the bucket range grows or the wire form has a lower scale.
+ * The wire form must have been validated with `latencyWireSchema`.
  */
 export function mergeWire(into: Histogram, wire: LatencyWire): void {
   const shift = alignScales(into, wire.scale);
@@ -158,13 +161,13 @@ export function mergeWire(into: Histogram, wire: LatencyWire): void {
   addCounts(into, shift, wire.offset, wire.counts, 0, wire.counts.length);
 }
 
-/** Adds a sparse form, which must have passed `latencySparseSchema`, to `into`. */
+/** Adds a sparse form, which must have been validated with `latencySparseSchema`, to `into`. */
 export function mergeSparse(into: Histogram, sparse: LatencySparse): void {
   const shift = alignScales(into, sparse.scale);
   into.zero = saturated(into.zero + sparse.zero);
   const { pairs, last } = sparse;
   if (pairs.length === 0) return;
-  // Room for all of it at once: growing bucket by bucket would copy again and again.
+  // Grow once for the whole range: growing per bucket would copy repeatedly.
   reserve(into, pairs[0]! >> shift, last >> shift);
   const { bins, base } = into;
   for (let k = 0, index = 0; k < pairs.length; k += 2) {
@@ -175,8 +178,8 @@ export function mergeSparse(into: Histogram, sparse: LatencySparse): void {
 }
 
 /**
- * Lowers the scale in place by adding up neighbouring buckets. Exact: the result equals inserting the same values at that scale.
- * @throws RangeError when `scale` is above the present one (what was never counted apart cannot be told apart) or below 0.
+ * Lowers the scale in place by merging adjacent buckets. Lossless: the result equals inserting the same values at that scale.
+ * @throws RangeError if `scale` is higher than the current one, or below 0
  */
 export function downscale(h: Histogram, scale: number): void {
   if (checkedScale(scale) > h.scale) {
@@ -190,17 +193,17 @@ export function downscale(h: Histogram, scale: number): void {
 }
 
 /**
- * Estimate of a quantile in ms: the estimate (see the top) of the bucket that holds the observation of rank ceil(q * count),
- * hence within 0.542 % of that observation at scale 6. 0 for an observation in `zero`.
- * @param q 0 (smallest) to 1 (largest).
- * @returns null when the histogram is empty.
- * @throws RangeError when q is not from 0 to 1.
+ * Estimates a quantile in ms: the estimate (see above) of the bucket with the observation of rank ceil(q * count), within 0.542%
+ * of that observation at scale 6. 0 for an observation in `zero`.
+ * @param q 0 (smallest) to 1 (largest)
+ * @returns null if the histogram is empty
+ * @throws RangeError if q is not between 0 and 1
  */
 export function quantile(h: Histogram, q: number): number | null {
   if (!(q >= 0 && q <= 1)) throw new RangeError(`histogram.quantile: q is ${q}, expected a number from 0 to 1`);
   const total = count(h);
   if (total === 0) return null;
-  // q * total may come out a few bits above the integer that is meant (0.07 * 100), which must not cost a whole rank.
+  // q * total may be a few bits above the intended integer (0.07 * 100), which must not shift the rank by one.
   const rank = Math.max(1, Math.ceil(q * total * (1 - 2 ** -51)));
   let seen = h.zero;
   if (seen >= rank) return 0;
@@ -213,12 +216,10 @@ export function quantile(h: Histogram, q: number): number | null {
 }
 
 /**
- * How many observations were slower than `valueMs`, to the resolution of the buckets: a bucket counts when its estimate is
- * greater than the value. So all buckets above the value's own count in full, all below not at all, and the value's own counts in
- * full exactly when the value lies in its lower half: the threshold in effect is the nearest bucket edge, at most 0.545 % from
- * `valueMs` at scale 6 (for 220 ms: 219.98 ms). The answer thus agrees with `quantile`: quantile(h, q) > valueMs exactly when the
- * observation of that rank is among those counted.
- * @throws RangeError when the value is NaN or infinite.
+ * The number of observations slower than `valueMs`, at bucket resolution: a bucket counts if its estimate is greater than the
+ * value. The effective threshold is therefore the nearest bucket edge, at most 0.545% from `valueMs` at scale 6 (219.98 ms for
+ * 220 ms). This is consistent with `quantile`: quantile(h, q) > valueMs exactly if the observation of that rank is counted.
+ * @throws RangeError if the value is NaN or infinite
  */
 export function countAbove(h: Histogram, valueMs: number): number {
   if (!Number.isFinite(valueMs)) {
@@ -241,14 +242,14 @@ export function toWire(h: Histogram): LatencyWire {
   return { scale: h.scale, zero: h.zero, offset: first, counts: Array.from(h.bins.subarray(first - h.base, last - h.base + 1)) };
 }
 
-/** A new histogram of the wire's scale; the wire must have passed `latencyWireSchema`. */
+/** A new histogram at the scale of the wire form, which must have been validated with `latencyWireSchema`. */
 export function fromWire(wire: LatencyWire): Histogram {
   const h = create(wire.scale);
   mergeWire(h, wire);
   return h;
 }
 
-/** The sparse form: only the buckets that hold something. */
+/** The sparse form: only buckets with a count. */
 export function toSparse(h: Histogram): LatencySparse {
   const pairs: number[] = [];
   let previous = 0;
@@ -263,7 +264,7 @@ export function toSparse(h: Histogram): LatencySparse {
   return { scale: h.scale, zero: h.zero, total: Math.min(sum, MAX_COUNT), last: previous, pairs };
 }
 
-/** A new histogram of the sparse form's scale; the form must have passed `latencySparseSchema`. */
+/** A new histogram at the scale of the sparse form, which must have been validated with `latencySparseSchema`. */
 export function fromSparse(sparse: LatencySparse): Histogram {
   const h = create(sparse.scale);
   mergeSparse(h, sparse);
@@ -297,7 +298,7 @@ function addBucket(h: Histogram, index: number, times: number): void {
   h.bins[at] = saturated(h.bins[at]! + times);
 }
 
-/** Makes room for buckets `first` to `last`, both within the range. */
+/** Allocates buckets `first` to `last`, both within the range. */
 function reserve(h: Histogram, first: number, last: number): void {
   if (first >= h.first && last <= h.last) return;
   const low = Math.min(first, h.first);
@@ -313,7 +314,7 @@ function reserve(h: Histogram, first: number, last: number): void {
   h.last = high;
 }
 
-/** Lowers `h` to `scale` when that is the coarser one; returns by how many scales the other side is finer. */
+/** Lowers `h` to `scale` if that is coarser; returns the number of scales by which the other side is finer. */
 function alignScales(h: Histogram, scale: number): number {
   if (scale < h.scale) downscale(h, scale);
   return scale - h.scale;

@@ -10,7 +10,7 @@ busContract("the memory bus", async () => {
   return { bus, another: async () => createMemoryBus(), close: async () => bus[Symbol.asyncDispose]() };
 });
 
-/** A clock that stands still until somebody sets it. */
+/** A clock that changes only when set. */
 function handClock(startMs: number): Clock & { set(ms: number): void } {
   let nowMs = startMs;
   const timers = new Set<{ readonly at: number; readonly fn: () => void }>();
@@ -49,7 +49,7 @@ describe("the memory bus", () => {
     assert.deepEqual(await bus.publish({ subject, data: "", id: "a" }), { ...first, sequence: 2, duplicate: false });
   });
 
-  test("drops what is older than the stream's age, and followers begin behind it", async () => {
+  test("drops messages older than the stream's age limit, and followers start after them", async () => {
     const clock = handClock(0);
     const bus = createMemoryBus({ clock });
     for (const hour of [1, 2, 3]) {
@@ -68,7 +68,7 @@ describe("the memory bus", () => {
     assert.equal((await bus.publish({ subject, data: "" })).sequence, 4);
   });
 
-  test("drops the oldest at the byte cap", async () => {
+  test("drops the oldest message at the byte limit", async () => {
     const bus = createMemoryBus({ maxBytes: { INPUTS: 10_000 } });
     for (let index = 0; index < 100; index += 1) await bus.publish({ subject, data: new Uint8Array(1000) });
     const state = await bus.streamState("INPUTS");
@@ -77,7 +77,7 @@ describe("the memory bus", () => {
     assert.equal(state.firstSequence, 100 - state.messages + 1);
   });
 
-  test("keeps the last messages of many subjects while their buckets change often", async () => {
+  test("keeps the last message of each of many subjects under frequent changes", async () => {
     const bus = createMemoryBus();
     const bucket = await bus.bucket("lane");
     await bucket.put("still", "1");
@@ -85,7 +85,7 @@ describe("the memory bus", () => {
     assert.deepEqual(await bucket.keys(), ["busy", "still"]);
   });
 
-  test("never lets store times go back, even when the clock does", async () => {
+  test("never lets store times decrease, even if the clock does", async () => {
     const clock = handClock(5000);
     const bus = createMemoryBus({ clock });
     const times: number[] = [];
@@ -98,7 +98,7 @@ describe("the memory bus", () => {
     assert.deepEqual(times, [5000, 5000, 5000, 6000]);
   });
 
-  test("delivers in the tasks that it was given, in the order of storing, and never inside publish", async () => {
+  test("delivers in deferred tasks, in store order, and never within publish", async () => {
     const tasks: (() => void)[] = [];
     const bus = createMemoryBus({ defer: (task) => tasks.push(task) });
     const seen: string[] = [];
@@ -130,7 +130,7 @@ describe("the memory bus", () => {
     assert.deepEqual(await nothing, []);
   });
 
-  test("takes a copy of what is published", async () => {
+  test("copies published bytes", async () => {
     const bus = createMemoryBus({ clock: systemClock });
     const data = Uint8Array.of(1);
     await bus.publish({ subject, data });

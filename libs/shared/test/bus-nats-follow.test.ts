@@ -1,4 +1,4 @@
-/** What a follower asks the broker for, without a broker: how long it waits for what never comes cannot be waited for in a test. */
+/** The requests a follower sends, without a broker: a test cannot wait for messages that never arrive. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ConsumerInfo, JetStreamManager, StreamInfo } from "@nats-io/jetstream";
@@ -11,7 +11,7 @@ interface Pull {
   readonly expires: number;
 }
 
-/** A broker that has one stream, and says only what it is told to say. */
+/** A broker with one stream that sends only what the test asks for. */
 function silentBroker() {
   const pulls: Pull[] = [];
   let deliver: NonNullable<SubscriptionOptions["callback"]> = () => undefined;
@@ -50,7 +50,7 @@ function silentBroker() {
   };
 }
 
-test("a follower asks again when all it asked for has expired, though the broker spoke of one request only", async () => {
+test("a follower requests again when all its requests have expired, even if the broker reported only one", async () => {
   const clock = manualClock();
   const broker = silentBroker();
   let taken = 0;
@@ -81,7 +81,8 @@ test("a follower asks again when all it asked for has expired, though the broker
       broker.sayAlive();
     }
   };
-  // Half of it came, so it asks for as much again; then both requests expire together, and the broker says so of the first one only.
+  // Half of it arrived, so the follower requests as much again; then both requests expire together, and the broker reports only
+  // the first.
   live(expiresMs - 10);
   broker.sendMessages(512);
   assert.equal(taken, 512);
@@ -91,13 +92,13 @@ test("a follower asks again when all it asked for has expired, though the broker
   );
   clock.advance(10);
   broker.sayExpired(100);
-  assert.equal(broker.pulls.length, 2, "as far as it knows 924 messages are still asked for");
+  assert.equal(broker.pulls.length, 2, "924 messages are still outstanding");
   live(expiresMs - 10);
   clock.advance(1_000);
   assert.deepEqual(
     broker.pulls.map((pull) => pull.batch),
     [1024, 512, 1024],
-    "nothing can be left of what expired",
+    "nothing is outstanding after the expiry",
   );
   await follower.stop();
   assert.equal(clock.timers, 0, "a stopped follower leaves no timer");

@@ -1,4 +1,4 @@
-/** What followers, durables and buckets see of a server that dies and comes back, and what a service is told about streams that are not as they should be. */
+/** How followers, durables and buckets survive a server crash and restart, and how differences of streams are reported. */
 import assert from "node:assert/strict";
 import { describe, type TestContext, test } from "node:test";
 import { jetstreamManager } from "@nats-io/jetstream";
@@ -38,7 +38,7 @@ async function bounce(server: RunningNats, bus: NatsBus): Promise<void> {
 
 for (const version of ["nats-2.9", "nats-current"] as const) {
   describe(`a restarted server (${version})`, () => {
-    test("a follower goes on behind the last message: nothing twice, nothing left out", async (t) => {
+    test("a follower continues after the last message, without duplicates or omissions", async (t) => {
       const up = await setUp(t, version);
       if (up === undefined) return;
       const { server, bus } = up;
@@ -62,7 +62,7 @@ for (const version of ["nats-2.9", "nats-current"] as const) {
         await bounce(server, bus);
       }
       await publishing;
-      await until("everything has been seen", () => seen.length >= total, { describe: () => `${seen.length} of ${total}` });
+      await until("all messages were delivered", () => seen.length >= total, { describe: () => `${seen.length} of ${total}` });
       await follower.stop();
       assert.deepEqual(
         seen.map((message) => message.sequence),
@@ -71,7 +71,7 @@ for (const version of ["nats-2.9", "nats-current"] as const) {
       assert.equal(new Set(seen.map((message) => message.data)).size, total);
     });
 
-    test("where a follower began is not forgotten: new stays new, a time stays a time, a pause stays a pause", async (t) => {
+    test("a follower keeps its start position and its pause across a restart", async (t) => {
       const up = await setUp(t, version);
       if (up === undefined) return;
       const { server, bus } = up;
@@ -95,7 +95,7 @@ for (const version of ["nats-2.9", "nats-current"] as const) {
       paused.pause();
       await bounce(server, bus);
       for (const data of ["new-1", "new-2"]) await bus.publish({ subject, data, id: data });
-      await until("the new messages are seen", () => seen.slice(0, 3).every((each) => each.at(-1) === "new-2"));
+      await until("the new messages were delivered", () => seen.slice(0, 3).every((each) => each.at(-1) === "new-2"));
       assert.deepEqual(seen, [
         ["new-1", "new-2"],
         ["new-1", "new-2"],
@@ -103,7 +103,7 @@ for (const version of ["nats-2.9", "nats-current"] as const) {
         ["old-1", "old-2"],
       ]);
       paused.resume();
-      await until("the paused one has gone on", () => seen[3]?.at(-1) === "new-2");
+      await until("the paused follower has continued", () => seen[3]?.at(-1) === "new-2");
       assert.deepEqual(seen[3], ["old-1", "old-2", "new-1", "new-2"]);
     });
 
@@ -120,7 +120,8 @@ for (const version of ["nats-2.9", "nats-current"] as const) {
       const watch = await bucket.watch((key, entry) => changes.push(`${key}@${entry?.revision ?? "deleted"}`));
       await watch.ready;
       await bounce(server, bus);
-      // A killed server may have forgotten the last acknowledgements, and then counts messages that are gone. Later ticks mend that.
+      // A killed server may have lost the last acknowledgements, and then counts messages that were removed. Later ticks correct
+      // that.
       for (const [depth, tick] of [
         [12, "c"],
         [0, "e"],
@@ -135,12 +136,12 @@ for (const version of ["nats-2.9", "nats-current"] as const) {
       }
       assert.deepEqual(await bus.durableState("DEMAND", "short"), { pending: 8, ackPending: 0 });
       const next = await bucket.update("leader", "b", revision);
-      await until("the change is seen", () => changes.length >= 2);
+      await until("the change was delivered", () => changes.length >= 2);
       assert.deepEqual(changes, [`leader@${revision}`, `leader@${next}`]);
       await watch.stop();
     });
 
-    test("a stream that is deleted, or made anew, ends its followers with the reason", async (t) => {
+    test("a deleted or recreated stream ends its followers with the reason", async (t) => {
       const up = await setUp(t, version);
       if (up === undefined) return;
       const { server, bus } = up;
@@ -160,7 +161,7 @@ for (const version of ["nats-2.9", "nats-current"] as const) {
   });
 
   describe(`streams on ${version}`, () => {
-    test("apply creates everything once, verify says exactly what differs, and what cannot be changed is refused", async (t) => {
+    test("apply creates everything once, verify lists exactly the differences, and immutable properties are rejected", async (t) => {
       const up = await setUp(t, version);
       if (up === undefined) return;
       const { bus } = up;
@@ -201,12 +202,12 @@ for (const version of ["nats-2.9", "nats-current"] as const) {
       const { server, bus } = up;
       for (const [round, depth] of DEMAND_DEPTHS.entries()) {
         await setDemand(bus, "build-az-a", depth, `round-${round}`);
-        // The server answers an acknowledgement before its monitoring page counts it; KEDA asks every half minute.
+        // The server answers an acknowledgement before its monitoring page counts it; KEDA polls every half minute.
         await until(`KEDA reads ${depth}`, async () => (await lagAsKedaReadsIt(server, "build-az-a")) === depth);
       }
     });
 
-    test("a missing stream or bucket is a terminal fault that names the remedy", async (t) => {
+    test("a missing stream or bucket is a terminal fault with the remedy", async (t) => {
       if (!requireServer(t, version)) return;
       const server = await startNats({ version });
       const bus = await connectNats({ servers: server.url, name: "empty" });
@@ -232,7 +233,7 @@ test("no server at all is a retryable fault", async () => {
   );
 });
 
-/** What the scaler's source does: the named consumer's `num_pending + num_ack_pending` of `/jsz`. */
+/** What the scaler reads: `num_pending + num_ack_pending` of the named consumer in `/jsz`. */
 async function lagAsKedaReadsIt(server: RunningNats, consumer: string): Promise<number> {
   const answer = await fetch(`${server.monitorUrl}/jsz?acc=$G&consumers=true&config=true`);
   const body = (await answer.json()) as {

@@ -6,7 +6,7 @@ import * as histogram from "../src/histogram.ts";
 import { bucketOf, MAX_VALUE_MS, MIN_VALUE_MS, maxIndex, minIndex } from "../src/histogram-buckets.ts";
 
 const BUCKET_RATIO = 2 ** (1 / 64);
-/** Stated error of an estimate at scale 6, with room for the rounding of doubles only. */
+/** The documented error of an estimate at scale 6, with a margin for double rounding only. */
 const ERROR = (BUCKET_RATIO - 1) / (BUCKET_RATIO + 1) + 1e-12;
 const MAX_COUNT = Number.MAX_SAFE_INTEGER;
 
@@ -22,7 +22,7 @@ function merged(...parts: readonly histogram.Histogram[]): histogram.LatencyWire
   return histogram.toWire(sum);
 }
 
-/** Whether value^(2^scale) > 2^index, in integers: what `value > 2^(index/2^scale)` means in mathematics. */
+/** Whether value^(2^scale) > 2^index, in integers: the exact meaning of `value > 2^(index/2^scale)`. */
 function isAboveEdge(value: number, index: number, scale: number): boolean {
   const bits = new DataView(new ArrayBuffer(8));
   bits.setFloat64(0, value);
@@ -61,7 +61,7 @@ const anyHistogram = fc
   });
 
 describe("buckets", () => {
-  it("puts the doubles around all 4 001 edges at scale 6 where exact arithmetic puts them", () => {
+  it("assigns the doubles around all 4,001 edges at scale 6 as exact arithmetic does", () => {
     for (let index = -2000; index <= 2000; index++) {
       for (let steps = -2; steps <= 2; steps++) {
         const value = neighbour(2 ** (index / 64), steps);
@@ -72,7 +72,7 @@ describe("buckets", () => {
     }
   });
 
-  it("puts any double where exact arithmetic puts it, at every scale", () => {
+  it("assigns any double as exact arithmetic does, at every scale", () => {
     const inRange = fc.double({ min: MIN_VALUE_MS, minExcluded: true, max: MAX_VALUE_MS, noNaN: true });
     fc.assert(
       fc.property(fc.oneof(inRange, laws.lognormal!), fc.integer({ min: 0, max: 8 }), (value, scale) => {
@@ -82,12 +82,12 @@ describe("buckets", () => {
     );
   });
 
-  it("keeps values outside the range: low ones as zero, high ones in the last bucket", () => {
+  it("counts values below the range as zero and values above it in the last bucket", () => {
     const h = of([-3, 0, Number.MIN_VALUE, MIN_VALUE_MS, MAX_VALUE_MS, 1e300]);
     assert.deepEqual(histogram.toWire(h), { scale: 6, zero: 4, offset: maxIndex(6), counts: [2] });
   });
 
-  it("refuses values and counts that are not numbers of something", () => {
+  it("rejects values and counts that are not valid numbers", () => {
     const h = histogram.create();
     for (const value of [Number.NaN, Infinity, -Infinity])
       assert.throws(() => histogram.insert(h, value), /expected a finite number/);
@@ -101,7 +101,7 @@ describe("buckets", () => {
 
 describe("quantile and countAbove", () => {
   for (const [name, law] of Object.entries(laws)) {
-    it(`stays within the stated error for ${name}`, () => {
+    it(`stays within the documented error for ${name}`, () => {
       fc.assert(
         fc.property(
           fc.array(law, { minLength: 1, maxLength: 300, size: "max" }),
@@ -119,7 +119,7 @@ describe("quantile and countAbove", () => {
       );
     });
 
-    it(`counts what is slower than a threshold within the stated error for ${name}`, () => {
+    it(`counts slower requests within the documented error for ${name}`, () => {
       fc.assert(
         fc.property(
           fc.array(law, { minLength: 1, maxLength: 300, size: "max" }),
@@ -135,7 +135,7 @@ describe("quantile and countAbove", () => {
     });
   }
 
-  it("stays within the stated error for constant data", () => {
+  it("stays within the documented error for constant data", () => {
     fc.assert(
       fc.property(laws.lognormal!, fc.integer({ min: 1, max: 1e6 }), unit, (value, times, q) => {
         const h = histogram.create();
@@ -147,7 +147,7 @@ describe("quantile and countAbove", () => {
     );
   });
 
-  it("agree with each other: a quantile is above a threshold exactly when its observation is counted", () => {
+  it("are consistent: a quantile is above a threshold exactly if its observation is counted", () => {
     fc.assert(
       fc.property(fc.array(anyValue, { minLength: 1, maxLength: 100 }), anyValue, fc.nat(), (values, threshold, pick) => {
         const h = of(values);
@@ -163,7 +163,7 @@ describe("quantile and countAbove", () => {
     assert.ok(Math.abs(histogram.quantile(h, 0.07)! - 7) <= 7 * ERROR);
   });
 
-  it("treat zero as the smallest value, and nothing as no answer", () => {
+  it("treat zero as the smallest value, and return null for an empty histogram", () => {
     assert.equal(histogram.quantile(histogram.create(), 0.99), null);
     assert.equal(histogram.countAbove(histogram.create(), 1), 0);
     const h = of([0, 0, 10]);
@@ -180,7 +180,7 @@ describe("quantile and countAbove", () => {
 });
 
 describe("merge and downscale", () => {
-  it("is commutative and associative over all scales, also where counts stop growing", () => {
+  it("is commutative and associative over all scales, including saturated counts", () => {
     fc.assert(
       fc.property(anyHistogram, anyHistogram, anyHistogram, (a, b, c) => {
         const ab = histogram.fromWire(merged(a, b));
@@ -191,7 +191,7 @@ describe("merge and downscale", () => {
     );
   });
 
-  it("equals inserting all values into one histogram, and leaves its source alone", () => {
+  it("equals inserting all values into one histogram, and does not change its source", () => {
     fc.assert(
       fc.property(fc.array(anyValue), fc.array(anyValue), (left, right) => {
         const into = of(left);
@@ -205,7 +205,7 @@ describe("merge and downscale", () => {
     );
   });
 
-  it("gives the same by way of the wire form and the sparse form", () => {
+  it("gives the same result through the wire form and the sparse form", () => {
     fc.assert(
       fc.property(anyHistogram, anyHistogram, (a, b) => {
         const [byMerge, byWire, bySparse] = [histogram.clone(a), histogram.clone(a), histogram.clone(a)];
@@ -218,7 +218,7 @@ describe("merge and downscale", () => {
     );
   });
 
-  it("downscales to what inserting at the lower scale gives", () => {
+  it("downscales to the result of inserting at the lower scale", () => {
     fc.assert(
       fc.property(fc.array(anyValue), fc.integer({ min: 0, max: 8 }), fc.integer({ min: 0, max: 8 }), (values, one, other) => {
         const h = of(values, Math.max(one, other));
@@ -229,7 +229,7 @@ describe("merge and downscale", () => {
     assert.throws(() => histogram.downscale(histogram.create(4), 6), /cannot go from scale 4 up to 6/);
   });
 
-  it("takes foreign buckets outside the range as it takes such values", () => {
+  it("treats buckets outside the range as it treats such values", () => {
     const h = histogram.create();
     histogram.mergeWire(h, { scale: 6, zero: 1, offset: minIndex(6) - 2, counts: [1, 2, 3] });
     histogram.mergeWire(h, { scale: 6, zero: 0, offset: maxIndex(6), counts: [4, 5, 6] });
@@ -238,7 +238,7 @@ describe("merge and downscale", () => {
     assert.equal(histogram.countAbove(h, MAX_VALUE_MS * 0.99), 15);
   });
 
-  it("clears for reuse, with the scale that coarser data took away, and clones without sharing", () => {
+  it("clears for reuse at the original scale, and clones without sharing", () => {
     const h = of([1, 50, 3000]);
     const copy = histogram.clone(h);
     histogram.merge(h, of([7], 2));
@@ -252,7 +252,7 @@ describe("merge and downscale", () => {
 });
 
 describe("wire and sparse forms", () => {
-  // Compiled inside an outer schema and without fall-back, as the contract schemas do it.
+  // Compiled inside an outer schema and strictly, as in the contract schemas.
   const outer = z.compile(z.object({ wire: histogram.latencyWireSchema, sparse: histogram.latencySparseSchema }), {
     strict: true,
   });
@@ -311,7 +311,7 @@ describe("wire and sparse forms", () => {
     "no last bucket": { sparse: { last: undefined } },
   };
   for (const [what, change] of Object.entries(refused)) {
-    it(`refuse ${what}`, () => {
+    it(`reject ${what}`, () => {
       assert.ok(outer.safeParse({ wire, sparse }).success);
       const answer = outer.safeParse({ wire: { ...wire, ...change.wire }, sparse: { ...sparse, ...change.sparse } });
       assert.equal(answer.success, false);

@@ -1,4 +1,4 @@
-/** The publisher against a server that dies without warning, three times, while 60 000 messages go out. */
+/** The publisher against a server that is killed three times while 60,000 messages are published. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { connectNats } from "../src/bus/nats.ts";
@@ -13,7 +13,7 @@ const KILLS = 3;
 
 for (const version of ["nats-2.9", "nats-current"] as const) {
   describe(`publishing to ${version}`, () => {
-    test(`${MESSAGES} messages, ${KILLS} times kill -9: exactly ${MESSAGES} are stored`, async (t) => {
+    test(`${MESSAGES} messages and ${KILLS} kills: exactly ${MESSAGES} are stored`, async (t) => {
       if (!requireServer(t, version)) return;
       const server = await startNats({ version });
       const bus = await connectNats({ servers: server.url, name: "chaos", publisher: { timeoutMs: 120_000 } });
@@ -37,7 +37,7 @@ for (const version of ["nats-2.9", "nats-current"] as const) {
             deadlineMs: 120_000,
             describe: () => `${stored} stored`,
           });
-          assert.ok(stored < MESSAGES, "the server dies while messages go out");
+          assert.ok(stored < MESSAGES, "the server is killed while messages are published");
           await server.kill9();
           await server.restart();
         }
@@ -59,7 +59,7 @@ for (const version of ["nats-2.9", "nats-current"] as const) {
       }
     });
 
-    test("without a broker or a stream a message is a retryable fault, in bounded time and bounded number", async (t) => {
+    test("without a broker or a stream, publishing is a retryable fault after bounded time and attempts", async (t) => {
       if (!requireServer(t, version)) return;
       const server = await startNats({ version });
       const publisher = { timeoutMs: 1500, ackTimeoutMs: 200, maxWaiting: 10, window: 5 };

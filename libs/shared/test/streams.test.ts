@@ -16,7 +16,7 @@ const textsOf = (actual: ActualTopology, wanted: Topology): string[] =>
 describe("diffStreams", () => {
   const wanted = topology({ replicas: 3, lanes: ["build-az-a"] });
 
-  test("says nothing about what is as wanted, in whatever order, with whatever else there is", () => {
+  test("reports no difference for the expected state, in any order, with other objects present", () => {
     const actual = asIs(wanted);
     const shuffled: ActualTopology = {
       ...actual,
@@ -26,7 +26,7 @@ describe("diffStreams", () => {
     assert.deepEqual(diffStreams(shuffled, wanted), []);
   });
 
-  test("names every missing object", () => {
+  test("lists every missing object", () => {
     const differences = diffStreams({ streams: [], buckets: [], durables: [] }, wanted);
     assert.equal(differences.length, STREAM_NAMES.length + 4 + 4);
     assert.ok(differences.every((difference) => difference.field === "existence" && difference.remedy === "create"));
@@ -36,7 +36,7 @@ describe("diffStreams", () => {
     );
   });
 
-  test("says in words what differs, and whether it can be mended in place", () => {
+  test("describes each difference, and whether it can be fixed in place", () => {
     const actual = asIs(wanted);
     const changed: ActualTopology = {
       streams: actual.streams.map((stream) =>
@@ -61,7 +61,7 @@ describe("diffStreams", () => {
     assert.deepEqual(textsOf(changed, wanted), [
       "stream INPUTS: subjects is signals.>, must be control.>, signals.>",
       "stream INPUTS: max age is unlimited, must be 3 d",
-      "stream INPUTS: byte cap is unlimited, must be 8 GiB",
+      "stream INPUTS: byte limit is unlimited, must be 8 GiB",
       "stream INPUTS: discard policy is new, must be old",
       "stream INPUTS: duplicate window is 2 min, must be 10 min",
       "stream INPUTS: storage is memory, must be file; this cannot be changed in place: delete it by hand (its content is lost), then apply",
@@ -72,7 +72,7 @@ describe("diffStreams", () => {
     ]);
   });
 
-  test("no duplicate window is longer than what the stream keeps, and every stream is bounded", () => {
+  test("no duplicate window exceeds its stream's retention, and every stream is bounded", () => {
     for (const stream of wanted.streams) {
       assert.ok(stream.maxBytes > 0, stream.name);
       assert.ok(stream.maxAgeMs === 0 || stream.duplicateWindowMs <= stream.maxAgeMs, stream.name);
@@ -84,7 +84,7 @@ describe("subject filters", () => {
   const token = fc.stringMatching(/^[a-z0-9-]{1,4}$/);
   const tokens = fc.array(token, { minLength: 1, maxLength: 6 });
 
-  test("select as NATS says", () => {
+  test("select as in NATS", () => {
     const cases: [string, string, boolean][] = [
       ["a.b", "a.b", true],
       ["a.b", "a.b.c", false],
@@ -116,7 +116,7 @@ describe("subject filters", () => {
 });
 
 describe("the reply subject of a delivery", () => {
-  test("is read in both forms, and store times are rounded down", () => {
+  test("is parsed in both forms, and store times are rounded down", () => {
     const wanted = {
       deliveryCount: 3,
       streamSequence: 9_007_199_254_740,

@@ -1,7 +1,8 @@
 /**
- * The collector's configuration: `collector.yaml` and, beside it, fragments `conf.d/*.yaml` in the order of their names (`core/merge-config.ts`).
- * `collector.yaml` holds what differs from node to node (names, ports, paths); fragments hold what nodes share. The hash of what the fragments
- * add up to is in every signal: gateways of one slice with different fragments must not be judged as one.
+ * The collector's configuration: `collector.yaml` and the fragments `conf.d/*.yaml` next to it, in alphabetical order
+ * (`core/merge-config.ts`).
+ * `collector.yaml` contains settings that differ between nodes (names, ports, paths), fragments contain shared ones. Every signal
+ * carries the hash of the merged fragments, because gateways of one slice with different fragments must not be judged together.
  */
 import { readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -22,12 +23,12 @@ import { type ConfigFile, mergeConfig } from "./core/merge-config.ts";
 import type { Timing } from "./probe.ts";
 import { PROBES } from "./probes/list.ts";
 
-const token = z.string().regex(TOKEN_PATTERN, { error: "small letters, digits and dashes, at most 63" });
+const token = z.string().regex(TOKEN_PATTERN, { error: "lower-case letters, digits and dashes, at most 63 characters" });
 
 const spoolSchema = z.strictObject({
-  /** Bytes on disk at most; a day without a broker takes about 45 MB. */
+  /** Maximum size on disk; one day without a broker uses about 45 MB. */
   maxBytes: bytes("64KiB", "16GiB").prefault("64MiB"),
-  /** Nothing is spooled while this share of the volume is used. */
+  /** The spool stops writing above this usage of the volume. */
   redRatio: z.number().min(0.5).max(1).default(0.9),
 });
 
@@ -36,10 +37,10 @@ const fileSchema = z.strictObject({
   fleet: token,
   gateway: token,
   slice: z.enum(["canary", "stable"]),
-  /** Hosts that may be called although they are link-local, metadata or otherwise denied addresses. */
+  /** Hosts that may be called although the address policy denies them. */
   allowHosts: z.array(z.string().min(1).max(255)).max(64).default([]),
   spool: spoolSchema.prefault({}),
-  /** A probe runs when it has a section. */
+  /** A probe runs if it has a section. */
   probes: z.strictObject(Object.fromEntries(PROBES.map((probe) => [probe.name, probe.configSchema.optional()]))).prefault({}),
 });
 
@@ -48,7 +49,7 @@ export interface CollectorConfig {
   readonly slice: "canary" | "stable";
   readonly allowHosts: readonly string[];
   readonly spool: z.output<typeof spoolSchema>;
-  /** By name of the probe; only probes that run. */
+  /** The configured probes by name. */
   readonly probes: Readonly<Record<string, Timing>>;
   /** 64 hex digits. */
   readonly fragmentHash: string;
@@ -64,8 +65,8 @@ export const collectorEnv = serviceEnv(0, {
 });
 
 /**
- * Checks a configuration that is already a value, as a file would be checked: for collectors inside another process.
- * @throws ConfigError with every problem.
+ * Validates a configuration value as if it came from a file, for collectors inside another process.
+ * @throws ConfigError with every problem
  */
 export function collectorConfig(
   value: unknown,
@@ -80,7 +81,7 @@ export function collectorConfig(
 
 /**
  * Reads `file` and its fragments.
- * @throws ConfigError with every problem of all files.
+ * @throws ConfigError with every problem of all files
  */
 export async function loadCollectorConfig(file: string): Promise<CollectorConfig> {
   const directory = join(dirname(file), "conf.d");
@@ -91,10 +92,10 @@ export async function loadCollectorConfig(file: string): Promise<CollectorConfig
   return fromFiles(results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])));
 }
 
-/** Where the collector's own file cannot be read, the place is most likely the wrong one. */
+/** If the collector's own file cannot be read, its path is most likely wrong. */
 function withHint(problem: ConfigProblem, file: string): ConfigProblem {
   if (problem.source !== file || !isUnreadable(problem)) return problem;
-  return { ...problem, expected: "a readable collector file; AVIARY_COLLECTOR_FILE, or --config for a verb, says where it is" };
+  return { ...problem, expected: "an existing collector file: set AVIARY_COLLECTOR_FILE or --config" };
 }
 
 async function fragmentNames(directory: string): Promise<string[]> {
@@ -116,7 +117,7 @@ function fromFiles(files: readonly YamlFile[]): CollectorConfig {
   const shapes = files.filter((file) => typeof file.value !== "object" || file.value === null || Array.isArray(file.value));
   if (shapes.length > 0) {
     throw new ConfigError(
-      shapes.map(({ source }) => ({ source, path: "", found: "no mapping", expected: "a mapping (key: value)" })),
+      shapes.map(({ source }) => ({ source, path: "", found: "another type", expected: "a mapping (key: value)" })),
     );
   }
   const { value, clashes, ownerOf } = mergeConfig(files);
@@ -124,8 +125,14 @@ function fromFiles(files: readonly YamlFile[]): CollectorConfig {
     files.find((file) => file.source === ownerOf(keys)) ?? (files[0] as YamlFile);
   const clashed = clashes.map(({ keys, source, owner }): ConfigProblem => {
     const line = files.find((file) => file.source === source)?.lineOf(keys);
-    const expected = `one owner of each key: ${owner} sets it already`;
-    return { source, ...(line === undefined ? {} : { line }), path: keys.join("."), found: "a key of another file", expected };
+    const expected = `one owner per key: ${owner} already sets it`;
+    return {
+      source,
+      ...(line === undefined ? {} : { line }),
+      path: keys.join("."),
+      found: "a key set by another file",
+      expected,
+    };
   });
   const checked = checkConfig((files[0] as YamlFile).source, value, fileSchema, (keys) => fileOf(keys).lineOf(keys));
   if (!checked.ok || clashed.length > 0) {
@@ -146,7 +153,7 @@ function fromFiles(files: readonly YamlFile[]): CollectorConfig {
   };
 }
 
-/** The keys of a path as problem reports write it: `probes.queue.lanes` and `allowHosts[0]`. */
+/** The keys of a path in a problem report, such as `probes.queue.lanes` and `allowHosts[0]`. */
 function keysOf(path: string): string[] {
   return path.split(/[.[\]]/).filter((key) => key !== "");
 }

@@ -1,6 +1,7 @@
 /**
- * What a probe is. It declares how often it runs, how to read the outside world (an effect), and how to turn what was read into the bodies
- * of signals (a pure function of what was read and its own state). `probes/list.ts` lists them; `runner.ts` runs them.
+ * The probe interface. A probe declares how often it runs, how to read the outside world (an effect), and how to turn a reading
+ * into signal bodies (a pure function of the reading and its own state). `probes/list.ts` lists all probes; `runner.ts` runs
+ * them.
  */
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import type { GatewayRef, SignalKind } from "@aviary/shared/contract/subjects.ts";
@@ -12,15 +13,15 @@ import { z } from "zod";
 import type { Release } from "./core/envelope.ts";
 import type { Tick } from "./core/schedule.ts";
 
-/** What probes know about the gateway from each other's readings; each is published with every signal, or read by another probe. */
+/** Facts about the gateway shared between probes; each is published with every signal, or read by another probe. */
 export interface Facts extends Release {
-  /** How long the gateway said it had been up, and when it said so (milliseconds since the epoch). */
+  /** The gateway's reported uptime, and when it was reported (milliseconds since the epoch). */
   readonly uptimeMs: number | null;
 }
 
 export const NO_FACTS: Facts = { gatewayVersion: null, skillHash: null, uptimeMs: null };
 
-/** The outside world as probes meet it. */
+/** The outside world, as seen by probes. */
 export interface World {
   readonly gateway: GatewayRef;
   readonly clock: Clock;
@@ -30,17 +31,17 @@ export interface World {
   readonly log: Logger;
   /** The newest facts. */
   readonly facts: () => Facts;
-  /** Counts something of this probe that no signal carries, for the collector's own metrics. */
+  /** Counts an event of this probe that is not in any signal, for the collector's metrics. */
   readonly count: (what: string, by: number) => void;
 }
 
-/** Reads; whatever it holds open is closed when it is disposed. A read must give up when the signal aborts. */
+/** Reads; disposing it closes its open resources. A read must return when the signal aborts. */
 export interface Source<R> extends AsyncDisposable {
   read(tick: Tick, signal: AbortSignal): Promise<R>;
 }
 
 export interface Reading<K extends SignalKind, S> {
-  /** One signal each. */
+  /** One signal per body. */
   readonly bodies: readonly SignalBody<K>[];
   readonly state: S;
   readonly learned?: Partial<Facts>;
@@ -51,44 +52,44 @@ export interface ProbeSpec<K extends SignalKind, C extends Timing, R, S> {
   readonly kind: K;
   /** Its section in `collector.yaml`. */
   readonly configSchema: z.ZodType<C>;
-  /** True when readings count what happened since the reading before: such a probe first reads when one period is over. */
+  /** True if readings count events since the previous reading: such a probe first reads after one period. */
   readonly coversPeriod: boolean;
   readonly initial: S;
   create(config: C, world: World): Source<R>;
   parse(raw: R, state: S, tick: Tick, config: C): Reading<K, S>;
 }
 
-/** Keys that every probe has: how often it runs, and how long one reading may take. Milliseconds once read. */
+/** Settings of every probe: its period, and the timeout of one reading. Milliseconds after parsing. */
 export interface Timing {
   readonly period: number;
   readonly timeout: number;
 }
 
-/** The schema of those keys. A signal is stale after two periods: the default period is what the fleet file's policies expect. */
+/** The schema of those settings. A signal is stale after two periods; the default period matches the default policy. */
 export const timing = (period: string, timeout: string) => ({
   period: duration("100ms", "1h").prefault(period),
   timeout: duration("50ms", "10m").prefault(timeout),
 });
 
-/** What one reading of an open probe gave. */
+/** The result of one reading of an open probe. */
 export interface Outcome {
   readonly kind: SignalKind;
   readonly bodies: readonly SignalBody<SignalKind>[];
   readonly learned: Partial<Facts>;
 }
 
-/** A probe at work: configured, with its state. */
+/** A running probe: configured, with its state. */
 export interface OpenProbe extends AsyncDisposable {
   read(tick: Tick, signal: AbortSignal): Promise<Outcome>;
 }
 
-/** A probe whose types are its own business. */
+/** A probe with its types erased. */
 export interface Probe {
   readonly name: string;
   readonly kind: SignalKind;
   readonly configSchema: z.ZodType<Timing>;
   readonly coversPeriod: boolean;
-  /** `config` must have passed `configSchema`. */
+  /** `config` must have been validated with `configSchema`. */
   open(config: Timing, world: World): OpenProbe;
 }
 
@@ -115,10 +116,10 @@ export function defineProbe<K extends SignalKind, C extends Timing, R, S>(spec: 
   };
 }
 
-/** A source that holds nothing open. */
+/** A source without open resources. */
 export function sourceOf<R>(read: Source<R>["read"]): Source<R> {
   return { read, [Symbol.asyncDispose]: async () => {} };
 }
 
-/** The schema of a name that becomes part of a signal, such as a lane or a dependency. */
+/** The schema of a name that is part of a signal, such as a lane or a dependency. */
 export const nameKey = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, { error: "a name of [a-z0-9._-], at most 63 characters" });

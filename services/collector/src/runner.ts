@@ -1,9 +1,9 @@
 /**
- * Runs one probe on its grid. Each probe has a runner of its own: one that hangs or fails delays nobody.
+ * Runs one probe on its grid. Each probe has its own runner, so that a hanging or failing probe delays no other.
  *
- *     waiting ─grid instant─▶ reading ─▶ bodies handed on ─▶ waiting
- *                                │ fails, or is not done by its timeout: no signal; said once, and once more when it is over
- *                                └ ignores its timeout: nothing is read again until it lets go
+ *     waiting ─grid instant─▶ reading ─▶ bodies published ─▶ waiting
+ *                                │ fails or times out: no signal; logged when it starts and when it ends
+ *                                └ ignores its timeout: no further reading until it returns
  */
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import type { SignalKind } from "@aviary/shared/contract/subjects.ts";
@@ -25,14 +25,14 @@ export interface RunnerOptions {
   readonly log: Logger;
   readonly onSignal: (kind: SignalKind, tick: Tick, body: SignalBody<SignalKind>) => void;
   readonly onLearned: (facts: Partial<Facts>) => void;
-  /** Called after each reading; `code` is undefined when it went well. */
+  /** Called after each reading; `code` is undefined on success. */
   readonly onRead: (code: string | undefined, tookMs: number) => void;
 }
 
-/** Stops and closes the probe; waits no longer than a second for one that hangs. */
+/** Stops and closes the probe; waits at most one second for a hanging one. */
 export type StopRunner = () => Promise<void>;
 
-/** Timers may fire a little early. */
+/** Timers may fire slightly early. */
 const EARLY_MS = 20;
 const STOP_MS = 1_000;
 
@@ -71,7 +71,7 @@ export function startRunner(options: RunnerOptions): StopRunner {
     const signal = AbortSignal.any([stopping.signal, deadline.signal]);
     try {
       const outcome = await options.probe.read(tick, signal);
-      // Whatever came too late is not what the gateway is like at this tick.
+      // A late result does not describe the gateway at this tick.
       signal.throwIfAborted();
       options.onLearned(outcome.learned);
       for (const body of outcome.bodies) options.onSignal(outcome.kind, tick, body);
@@ -88,16 +88,16 @@ export function startRunner(options: RunnerOptions): StopRunner {
     }
   }
 
-  /** Changes only: a gateway that is down is down for a while. */
+  /** Log changes only: a gateway may be down for a while. */
   function tell(code: string | undefined, error: unknown): void {
     if (code === BACKING_OFF || code === failing) return;
-    if (code !== undefined) log.warn({ probe: name, code, err: error }, `${name} fails`);
-    else if (failing !== undefined) log.info({ probe: name }, `${name} works again`);
+    if (code !== undefined) log.warn({ probe: name, code, err: error }, `probe ${name} failed`);
+    else if (failing !== undefined) log.info({ probe: name }, `probe ${name} recovered`);
     failing = code;
   }
 
   arm();
-  // What a gateway is like is known at once; what it does in a period takes a period.
+  // State is known immediately; counts need one period.
   if (!options.coversPeriod) begin(clock.now());
 
   return async () => {

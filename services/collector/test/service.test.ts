@@ -28,7 +28,10 @@ import { atEnd, temporaryDirectory } from "./temporary.ts";
 
 const IDENTITY = { az: "az-a", fleet: "payments", gateway: "mac-a1", slice: "canary" };
 
-/** A gateway that is up, an access log, a skill, and a rollout file: everything that needs no other server, as often as possible. */
+/**
+ * A gateway that is up, an access log, a skill, and a rollout file: everything that needs no other server, at the shortest
+ * periods.
+ */
 async function gatewayAt(test: TestContext): Promise<Record<string, Record<string, unknown>>> {
   const directory = await temporaryDirectory(test);
   const bodies: Readonly<Record<string, unknown>> = {
@@ -71,7 +74,7 @@ interface Log {
   readonly signals: readonly Signal[];
 }
 
-/** Everything that the stream holds, checked against the contract. */
+/** All messages in the stream, validated against the contract. */
 async function readLog(bus: Bus): Promise<Log> {
   const messages: StoredMessage[] = [];
   const follower = await bus.follow({
@@ -108,7 +111,7 @@ const numbersOf = (log: Log, boot: string): number[] =>
 const upTo = (last: number): number[] => Array.from({ length: last }, (_, n) => n + 1);
 
 describe("on the memory bus", () => {
-  it("publishes every kind, numbered without gaps, with the release that it learned", async (test) => {
+  it("publishes every kind, numbered without gaps, with the observed release", async (test) => {
     const bus = createMemoryBus();
     const collector = start(test, bus, await gatewayAt(test));
     const kinds = async (): Promise<Set<string>> => new Set((await signalsNow(bus)).map((signal) => signal.kind));
@@ -120,7 +123,7 @@ describe("on the memory bus", () => {
     const last = log.signals.at(-1)!;
     assert.deepEqual([last.gateway_version, last.skill_hash], ["2026.9.6", collector.facts.skillHash]);
     assert.deepEqual([last.az, last.fleet, last.gateway, last.slice], ["az-a", "payments", "mac-a1", "canary"]);
-    // An http signal says how long a stretch its counts really cover, which is shorter at the start; every other kind has its own period.
+    // An http signal reports the time its counts cover, which is shorter at the start; every other kind reports its period.
     for (const signal of log.signals) {
       if (signal.kind === "http") assert.ok(signal.period_ms >= 1);
       else assert.equal(signal.period_ms, 100, signal.kind);
@@ -129,7 +132,7 @@ describe("on the memory bus", () => {
     assert.match(collector.boot, /^[a-z0-9]{8,9}-[0-9a-f]{16}$/);
   });
 
-  it("a probe that hangs and one that fails delay nobody", async (test) => {
+  it("a hanging and a failing probe delay no other", async (test) => {
     const hanging = createServer(() => {});
     hanging.listen(0, "127.0.0.1");
     await once(hanging, "listening");
@@ -152,7 +155,7 @@ describe("on the memory bus", () => {
     assert.equal(await count("skills"), 0);
   });
 
-  it("counts what it does", async (test) => {
+  it("exposes metrics", async (test) => {
     const metrics = createRegistry();
     const bus = createMemoryBus();
     const config = collectorConfig({ ...IDENTITY, probes: await gatewayAt(test) });
@@ -176,7 +179,7 @@ async function startBroker(test: TestContext): Promise<{ nats: RunningNats; bus:
 }
 
 describe("on a real broker", () => {
-  it("that is killed: what happens meanwhile is kept on disk and stored in order, once, on return", async (test) => {
+  it("that is killed: signals are kept on disk and stored in order, once, on return", async (test) => {
     if (!requireServer(test, "nats")) return;
     const { nats, bus } = await startBroker(test);
     const own = await connectNats({ servers: nats.url, name: "collector" });
@@ -195,7 +198,7 @@ describe("on a real broker", () => {
     assert.deepEqual(numbersOf(log, collector.boot), upTo(log.signals.length));
   });
 
-  it("that starts later than the collector gets everything from the first signal on", async (test) => {
+  it("that starts later than the collector receives every signal from the first on", async (test) => {
     if (!requireServer(test, "nats")) return;
     const port = await freePort();
     const connect = () => connectNats({ servers: `nats://127.0.0.1:${port}`, name: "collector" });
@@ -217,7 +220,7 @@ describe("on a real broker", () => {
     assert.deepEqual(numbersOf(log, collector.boot), upTo(log.signals.length));
   });
 
-  it("a data directory that cannot be used costs nothing while the broker is there", async (test) => {
+  it("an unusable data directory has no effect while the broker is connected", async (test) => {
     if (!requireServer(test, "nats")) return;
     const { nats, bus } = await startBroker(test);
     const own = await connectNats({ servers: nats.url, name: "collector" });
@@ -251,7 +254,7 @@ describe("as a process", () => {
     return { child, find, output: () => output };
   }
 
-  it("killed while the broker is away, its successor publishes what it left, under its ids", async (test) => {
+  it("killed while the broker is unreachable: its successor publishes the spooled signals under their ids", async (test) => {
     if (!requireServer(test, "nats")) return;
     const { nats, bus } = await startBroker(test);
     const directory = await temporaryDirectory(test);
@@ -268,10 +271,10 @@ describe("as a process", () => {
     await once(first.child, "exit");
 
     const second = await spawnCollector(test, env);
-    await until("the successor runs", () => second.find("the collector has started") !== undefined, { describe: second.output });
+    await until("the successor runs", () => second.find("collector started") !== undefined, { describe: second.output });
     await nats.restart();
     const boots = async (): Promise<string[]> => [...new Set((await signalsNow(bus)).map((signal) => signal.collector_boot))];
-    await until("both lives are in the log", async () => (await boots()).length === 2, { describe: second.output });
+    await until("both boots are in the log", async () => (await boots()).length === 2, { describe: second.output });
     second.child.kill("SIGTERM");
     const [code] = (await once(second.child, "exit")) as [number];
     assert.equal(code, 0, second.output());
@@ -282,10 +285,10 @@ describe("as a process", () => {
       assert.deepEqual(numbers, upTo(numbers.length), `${boot} has gaps or repeats`);
     }
     const order = log.signals.map((signal) => signal.collector_boot);
-    assert.deepEqual(order, [...order].sort(), "the life before comes first");
+    assert.deepEqual(order, [...order].sort(), "the earlier boot comes first");
   });
 
-  it("stops at once although the broker was never there, and keeps what it saw", async (test) => {
+  it("stops immediately although the broker was never reachable, and keeps its signals", async (test) => {
     const directory = await temporaryDirectory(test);
     const file = join(directory, "collector.yaml");
     await writeFile(file, JSON.stringify({ ...IDENTITY, probes: await gatewayAt(test) }));
@@ -299,11 +302,11 @@ describe("as a process", () => {
     child.kill("SIGTERM");
     const [code] = (await once(child, "exit")) as [number];
     assert.equal(code, 0, output());
-    assert.equal(find("collector did not stop within its grace time, exiting"), undefined, output());
+    assert.equal(find("collector did not stop within its grace period; exiting"), undefined, output());
     assert.notDeepEqual(await readdir(join(directory, "spool", "az-a.payments.mac-a1")), []);
   });
 
-  it("a bad configuration is all told, and the exit code says so", async (test) => {
+  it("every problem of an invalid configuration is reported, with exit code 1", async (test) => {
     const file = join(await temporaryDirectory(test), "collector.yaml");
     await writeFile(file, "az: az-a\nslice: canery\nprobes: { dsik: {} }\n");
     const { child, output } = await spawnCollector(test, { AVIARY_COLLECTOR_FILE: file, AVIARY_NATS_URL: "nats://127.0.0.1:1" });

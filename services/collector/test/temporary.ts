@@ -1,4 +1,4 @@
-/** What a test made goes when it is over, the last thing first. */
+/** Resources of a test, released when it ends, newest first. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,7 +6,7 @@ import type { TestContext } from "node:test";
 
 const undone = new WeakMap<TestContext, (() => unknown)[]>();
 
-/** Calls `undo` when the test is over; what was asked for last is called first. */
+/** Calls `undo` when the test ends; the most recent registration is called first. */
 export function atEnd(test: TestContext, undo: () => unknown): void {
   const known = undone.get(test);
   if (known !== undefined) {

@@ -23,7 +23,7 @@ async function config(test: TestContext, probes: object): Promise<string> {
 }
 
 describe("aviary collector probe", () => {
-  it("prints what would be published, for people and for programs", async (test) => {
+  it("prints what would be published, for people and as JSON", async (test) => {
     const file = await config(test, { disk: { path: await temporaryDirectory(test) } });
     const people = await run(["disk", "--config", file]);
     assert.deepEqual([people.code, people.err], [0, ""]);
@@ -33,7 +33,7 @@ describe("aviary collector probe", () => {
     assert.deepEqual([answer.probe, answer.kind, answer.bodies[0]?.writable], ["disk", "disk", true]);
   });
 
-  it("counts for one period where a probe counts", async (test) => {
+  it("counts for one period if the probe counts", async (test) => {
     const log = join(await temporaryDirectory(test), "access.jsonl");
     await writeFile(log, "");
     const file = await config(test, { "access-log": { path: log, format: "jsonl", period: "100ms" } });
@@ -43,7 +43,7 @@ describe("aviary collector probe", () => {
     assert.match(err, /counting for 0\.1 s/);
   });
 
-  it("says what is wrong", async (test) => {
+  it("reports errors", async (test) => {
     const file = await config(test, { rollout: { file: "/absent" } });
     assert.deepEqual(await run(["disk", "--config", file]), {
       code: 1,

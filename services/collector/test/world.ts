@@ -1,4 +1,4 @@
-/** The world of a probe under test: real time, real network, a test's own facts. */
+/** The context of a probe under test: real time, real network, the test's own facts. */
 import type { TestContext } from "node:test";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { createHttpClient } from "@aviary/shared/runtime/http-client.ts";
@@ -34,11 +34,11 @@ export function testWorld(test: TestContext, change: Partial<World> = {}): TestW
 }
 
 export interface TestProbe {
-  /** One reading of a period of 5 s that ends at `at` (now, unless told). */
+  /** One reading over a period of 5 s that ends at `at` (now by default). */
   read(at?: number): Promise<Outcome>;
 }
 
-/** The probe with these settings, closed when the test is over. */
+/** The probe with these settings, closed when the test ends. */
 export function openProbe(test: TestContext, probe: Probe, settings: object, world: World = testWorld(test)): TestProbe {
   const opened: OpenProbe = probe.open(probe.configSchema.parse(settings), world);
   atEnd(test, () => opened[Symbol.asyncDispose]());

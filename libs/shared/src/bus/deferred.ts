@@ -1,6 +1,6 @@
 /**
- * A bus that may not be there yet: a service that starts before its broker does what it can do alone. A collector measures and spools from its first
- * second, a shim answers (hold), an evaluator waits; and each can be asked to stop meanwhile.
+ * A bus that may not be connected yet, so that a service can start before its broker: a collector measures and spools, a shim
+ * answers with holds, an evaluator waits; and each can be stopped meanwhile.
  */
 import type { Clock } from "../runtime/clock.ts";
 import { afterFailure, faultCode, noBackoff, retryable } from "../runtime/faults.ts";
@@ -8,7 +8,7 @@ import type { Logger } from "../runtime/logger.ts";
 import type { Bus, BusStatus } from "./bus.ts";
 
 export interface DeferredBusOptions {
-  /** One attempt to connect. */
+  /** Makes one attempt to connect. */
   readonly connect: () => Promise<Bus>;
   readonly clock: Clock;
   /** Uniform in [0, 1), for jitter. */
@@ -17,13 +17,19 @@ export interface DeferredBusOptions {
 }
 
 export interface DeferredBus extends Bus {
-  /** Resolves when the bus is there, or when this one is disposed before. Rejects when it will never be: wrong credentials do not mend themselves. */
+  /**
+   * Resolves when connected, or when disposed before that. Rejects on a failure that retrying cannot fix, such as rejected
+   * credentials.
+   */
   readonly arrived: Promise<void>;
 }
 
 const RETRY = { baseMs: 500, ceilingMs: 5_000 };
 
-/** Connects in the background, for as long as it takes; until then the status is `reconnecting`, and whatever is asked of it is refused with the retryable fault `broker_unavailable`. */
+/**
+ * Connects in the background, retrying without limit. Until then the status is `reconnecting`, and every call is rejected with
+ * the retryable fault `broker_unavailable`.
+ */
 export function deferredBus(options: DeferredBusOptions): DeferredBus {
   const { clock, random, log } = options;
   let said: string | undefined;
@@ -48,8 +54,8 @@ export function deferredBus(options: DeferredBusOptions): DeferredBus {
         if (leaving.signal.aborted) return;
         const code = faultCode(error);
         if (code === "broker_denied") throw error;
-        // Anything else may pass: a Mac that boots has no names and no routes for a while.
-        if (code !== said) log.warn({ err: error, code }, "the broker cannot be reached yet");
+        // Any other failure may pass: a booting Mac has no name resolution and no routes for a while.
+        if (code !== said) log.warn({ err: error, code }, "cannot reach the broker yet; retrying");
         said = code;
         backoff = afterFailure(backoff, clock.monotonicMs(), RETRY, random);
       }
@@ -66,7 +72,7 @@ export function deferredBus(options: DeferredBusOptions): DeferredBus {
     return bus;
   };
   const arrived = arrive();
-  // Whoever wants to know asks; nobody has to.
+  // Observing `arrived` is optional.
   arrived.catch(() => {});
   return {
     arrived,
@@ -90,7 +96,7 @@ export function deferredBus(options: DeferredBusOptions): DeferredBus {
     durableState: async (stream, name) => present().durableState(stream, name),
     take: async (stream, durable, max, waitMs) => present().take(stream, durable, max, waitMs),
     async [Symbol.asyncDispose]() {
-      leaving.abort(new Error("the bus is no longer wanted"));
+      leaving.abort(new Error("the bus is being closed"));
       await bus?.[Symbol.asyncDispose]();
     },
   };

@@ -1,4 +1,4 @@
-/** Durable pull consumers of the memory bus: what is pending, what waits for an answer, and what comes again. */
+/** Durable pull consumers of the memory bus: pending messages, unacknowledged messages and redeliveries. */
 import type { Clock } from "../runtime/clock.ts";
 import type { Delivery, DurableState } from "./bus.ts";
 import type { MemoryMessage, MemoryStream } from "./memory-stream.ts";
@@ -18,12 +18,12 @@ export interface MemoryDurable {
 }
 
 interface Unanswered {
-  /** Comes again at this time. */
+  /** Redelivered at this time. */
   again: number;
   deliveryCount: number;
 }
 
-/** Makes a durable at the beginning of the stream. An answered message of a work queue leaves the stream. */
+/** Creates a durable at the start of the stream. Acknowledged messages of a work queue leave the stream. */
 export function createMemoryDurable(
   stream: MemoryStream,
   isWorkQueue: boolean,
@@ -64,7 +64,7 @@ export function createMemoryDurable(
     const once =
       (answer: () => void): (() => Promise<void>) =>
       async () => {
-        // An answer that comes after the message was given out again says nothing about the new delivery.
+        // A late acknowledgement, after the message was redelivered, does not apply to the new delivery.
         if (unanswered.get(sequence)?.deliveryCount === deliveryCount) answer();
       };
     return {

@@ -1,18 +1,18 @@
-/** Following a stream of the memory bus. Deliveries happen in tasks handed to `defer`, in the order in which they were handed over. */
+/** Following a stream of the memory bus. Deliveries run in tasks passed to `defer`, in order. */
 import { terminal } from "../runtime/faults.ts";
 import type { Follower, FollowOptions } from "./bus.ts";
 import type { MemoryMessage, MemoryStream } from "./memory-stream.ts";
 import { matchesAny } from "./subject-match.ts";
 
 export interface MemoryFollower extends Follower {
-  /** Ends it from outside: the bus was closed. */
+  /** Ends it from the outside, when the bus is closed. */
   end(error: Error | undefined): void;
 }
 
-/** Messages delivered in one task; then others get their turn. */
+/** Messages delivered per task, so that other tasks get their turn. */
 const BATCH = 256;
 
-/** Begins to follow. `defer` runs a task later, never inside the call. */
+/** Starts to follow. `defer` runs a task later, never within the call. */
 export function followMemory(
   stream: MemoryStream,
   options: Omit<FollowOptions, "stream">,
@@ -20,7 +20,7 @@ export function followMemory(
 ): MemoryFollower {
   const filters = options.subjects ?? [];
   const { lastSequence } = stream.state();
-  /** What "last per subject" begins with; the rest of the log follows it. */
+  /** "Last per subject" starts with these; the rest of the log follows. */
   const firsts = options.from === "last-per-subject" ? stream.lastPerSubject(filters) : [];
   let next = startOf(stream, options.from, lastSequence);
   let paused = false;

@@ -1,4 +1,4 @@
-/** One stream of the memory bus: an array of messages with growing sequences, limits of age and size, and a memory of message ids. */
+/** One stream of the memory bus: messages with increasing sequences, limits of age and size, and a record of message ids. */
 import type { Headers, Outgoing, Stored, StoredMessage, StreamState } from "./bus.ts";
 import type { StreamShape } from "./streams.ts";
 import { matchesAny } from "./subject-match.ts";
@@ -7,7 +7,7 @@ export interface MemoryMessage extends StoredMessage {
   readonly bytes: number;
 }
 
-/** What is kept of a `StreamShape`; storage and replicas mean nothing here. */
+/** The relevant part of a `StreamShape`; storage and replicas have no meaning here. */
 export type MemoryStreamShape = Pick<
   StreamShape,
   "subjects" | "maxAgeMs" | "maxBytes" | "maxMessagesPerSubject" | "duplicateWindowMs"
@@ -16,32 +16,38 @@ export type MemoryStreamShape = Pick<
 export interface MemoryStream {
   readonly name: string;
   readonly shape: MemoryStreamShape;
-  /** Stores a message and tells the listeners; a known id stores nothing. */
+  /** Stores a message and notifies the listeners; a known id stores nothing. */
   append(message: Outgoing): Stored;
-  /** The message at `sequence`, unless a limit or an acknowledgement has removed it. */
+  /** The message at `sequence`, unless a limit or an acknowledgement removed it. */
   at(sequence: number): MemoryMessage | undefined;
   lastOf(subject: string): MemoryMessage | undefined;
-  /** Sequences of the last message of every subject that the filters select, ascending. */
+  /** Sequences of the last message of every subject the filters select, ascending. */
   lastPerSubject(filters: readonly string[]): number[];
   remove(sequence: number): void;
   state(): StreamState;
   onAppend(listener: () => void): () => void;
 }
 
-/** What JetStream adds to a message on disk, about. Counted so that byte caps mean the same here as there. */
+/** Approximate overhead per message on disk in JetStream, counted so that byte limits mean the same in both implementations. */
 const OVERHEAD_BYTES = 30;
 const ENCODER = new TextEncoder();
 
-/** Makes an empty stream. `now` is the broker's clock, milliseconds since the epoch; store times never go back, even where it does. */
+/**
+ * Creates an empty stream. `now` is the broker's clock, milliseconds since the epoch; store times never decrease, even if that
+ * clock does.
+ */
 export function createMemoryStream(name: string, shape: MemoryStreamShape, now: () => number): MemoryStream {
   const messages = new Map<number, MemoryMessage>();
-  /** The sequence of the oldest message; kept by hand, because the first key of a map that loses its oldest entries is slow to find. */
+  /**
+   * The sequence of the oldest message; tracked separately, because finding the first key of a map that loses its oldest entries
+   * is slow.
+   */
   let first = 1;
   let last = 0;
   let bytes = 0;
   let lastStoredAt = 0;
   const lastSequences = new Map<string, number>();
-  /** Ids in the order of arrival, so that the oldest are in front. */
+  /** Ids in order of arrival, oldest first. */
   const seen = new Map<string, { readonly sequence: number; readonly at: number }>();
   const listeners = new Set<() => void>();
 
@@ -121,7 +127,7 @@ export function createMemoryStream(name: string, shape: MemoryStreamShape, now: 
     remove,
     state() {
       applyAge();
-      // As JetStream counts: a stream that never held anything has 0 and 0, an emptied one begins behind its last message.
+      // As in JetStream: a stream that was never written has 0 and 0, an emptied one starts after its last message.
       return { messages: messages.size, firstSequence: last === 0 ? 0 : first, lastSequence: last };
     },
     onAppend(listener) {
@@ -132,7 +138,7 @@ export function createMemoryStream(name: string, shape: MemoryStreamShape, now: 
 }
 
 function makeMessage(outgoing: Outgoing, sequence: number, storedAt: number): MemoryMessage {
-  // A copy, as a broker would have: the sender may use its buffer again.
+  // A copy, as on a real broker: the sender may reuse its buffer.
   const data = typeof outgoing.data === "string" ? ENCODER.encode(outgoing.data) : outgoing.data.slice();
   const headers: Headers = outgoing.headers ?? {};
   let bytes = OVERHEAD_BYTES + outgoing.subject.length + data.length + (outgoing.id?.length ?? 0);

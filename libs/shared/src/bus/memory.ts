@@ -1,8 +1,8 @@
 /**
- * The bus inside one process: for `--embedded`, tests and simulation. Same semantics as JetStream, no network, nothing on disk.
+ * The bus within one process, for `--embedded`, tests and simulation. The semantics of JetStream without network and disk.
  *
- * Deterministic: a publish is stored before the call returns, and followers are told in tasks handed to `defer` (microtasks unless told),
- * in the order of storing. Time comes from the clock alone.
+ * Deterministic: a publish is stored before the call returns, and followers are notified in tasks passed to `defer` (microtasks
+ * by default), in store order. Time comes only from the clock.
  */
 import { type Clock, systemClock } from "../runtime/clock.ts";
 import { retryable, terminal } from "../runtime/faults.ts";
@@ -15,13 +15,13 @@ import { matches, matchesAny } from "./subject-match.ts";
 
 export interface MemoryBusOptions {
   readonly clock?: Clock;
-  /** Runs a task later; microtasks unless told. A simulation hands in its own queue. */
+  /** Runs a task later, by default as a microtask. A simulation passes its own queue. */
   readonly defer?: (task: () => void) => void;
-  /** Byte caps of single streams, where they shall differ from those of a local fleet. */
+  /** Byte limits of individual streams, where they differ from those of a local fleet. */
   readonly maxBytes?: Partial<Readonly<Record<StreamName, number>>>;
 }
 
-/** As nats-server has it unless configured. */
+/** The default of nats-server. */
 const MAX_PAYLOAD_BYTES = 1024 * 1024;
 const BUCKET_SHAPE: MemoryStreamShape = {
   subjects: [],
@@ -32,7 +32,7 @@ const BUCKET_SHAPE: MemoryStreamShape = {
 };
 const DELETED = "KV-Operation";
 
-/** Makes a bus with all streams and buckets, all of them empty. */
+/** Creates a bus with all streams and buckets, empty. */
 export function createMemoryBus(options: MemoryBusOptions = {}): Bus {
   const clock = options.clock ?? systemClock;
   const defer = options.defer ?? queueMicrotask;
@@ -94,17 +94,17 @@ export function createMemoryBus(options: MemoryBusOptions = {}): Bus {
       if (message.data.length > MAX_PAYLOAD_BYTES) {
         throw terminal(
           "publish_invalid",
-          `a message on ${message.subject} has ${message.data.length} bytes; ${MAX_PAYLOAD_BYTES} is the most`,
+          `a message on ${message.subject} has ${message.data.length} bytes; the maximum is ${MAX_PAYLOAD_BYTES}`,
         );
       }
       for (const stream of streams.values())
         if (matchesAny(stream.shape.subjects, message.subject)) return stream.append(message);
-      throw retryable("publish_timeout", `${message.subject} was not stored: no stream takes this subject`);
+      throw retryable("publish_timeout", `${message.subject} was not stored: no stream has this subject`);
     },
     async follow(request) {
       open();
       if (workQueues.has(request.stream))
-        throw terminal("broker_refused", `${request.stream} is a work queue: it can be taken from, not followed`);
+        throw terminal("broker_refused", `${request.stream} is a work queue: take from it instead of following it`);
       return follow(streamOf(request.stream), request);
     },
     async last(stream, subject) {
@@ -133,7 +133,7 @@ export function createMemoryBus(options: MemoryBusOptions = {}): Bus {
         if (rival !== undefined)
           throw terminal(
             "broker_refused",
-            `${rival[0]} takes ${rival[1].filter} already: a message of a work queue has one taker`,
+            `${rival[0]} already consumes ${rival[1].filter}: a work queue has one consumer per subject`,
           );
       }
       if (existing === undefined)
@@ -160,7 +160,7 @@ export function createMemoryBus(options: MemoryBusOptions = {}): Bus {
   };
 }
 
-/** Whether two filters can select one subject; exact for the filters in use, where one is the other or wider. */
+/** Whether two filters can select the same subject; exact for the filters in use, where one contains the other. */
 function overlap(a: string, b: string): boolean {
   return matches(a, b) || matches(b, a);
 }
@@ -195,7 +195,7 @@ function createBucket(
     async update(key, value, revision) {
       open();
       const current = present(key)?.sequence ?? 0;
-      // A deletion marker has a revision too, and JetStream takes either for "absent".
+      // A deletion marker has a revision too, and JetStream accepts either for "absent".
       const marker = current === 0 ? stream.lastOf(key)?.sequence : undefined;
       if (revision !== current && revision !== marker)
         throw terminal("conflict", `${stream.name}/${key} is at revision ${current}, not ${revision}`);

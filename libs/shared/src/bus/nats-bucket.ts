@@ -1,8 +1,10 @@
 /**
- * Buckets on NATS: the wire format of its key-value stores (https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-8.md).
+ * Buckets on NATS, in the wire format of its key-value stores
+ * (https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-8.md).
  *
- * Leases and locks live here, so two things differ from the client's own key-value class: writes carry a message id and are repeated
- * until the answer arrives (a compare-and-set whose answer was lost would otherwise look like a lost race), and reads ask the leader, never a replica that lags.
+ * Leases and locks are stored here, so this differs from the client's own key-value class in two ways. Writes carry a message id
+ * and are retried until acknowledged: a compare-and-set with a lost acknowledgement would otherwise look like a lost race. Reads
+ * go to the leader, never to a lagging replica.
  */
 import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
 import { nuid } from "@nats-io/nats-core";
@@ -22,10 +24,10 @@ export interface BucketContext {
 
 const OPERATION = "KV-Operation";
 const EXPECTED = "Nats-Expected-Last-Subject-Sequence";
-/** Written by `brokerTime` on old servers; no entry of anybody. */
+/** Written by `brokerTime` on old servers; not an entry of the bucket. */
 const CLOCK_KEY = "clock";
 
-/** Opens a bucket that exists. @throws Terminal `bucket_missing`. */
+/** Opens an existing bucket. @throws Terminal `bucket_missing` */
 export async function openBucket(context: BucketContext, name: BucketName): Promise<Bucket> {
   const { manager, publisher } = context;
   const stream = `KV_${name}`;
@@ -41,7 +43,7 @@ export async function openBucket(context: BucketContext, name: BucketName): Prom
 
   function subjectOf(key: string): string {
     if (!/^[-/=\w]+(\.[-/=\w]+)*$/.test(key))
-      throw terminal("key_invalid", `${JSON.stringify(key)} is no key of a bucket: use letters, digits and -/_=. inside`);
+      throw terminal("key_invalid", `${JSON.stringify(key)} is not a valid bucket key: use letters, digits and -/_=. inside`);
     return prefix + key;
   }
 
@@ -72,7 +74,7 @@ export async function openBucket(context: BucketContext, name: BucketName): Prom
         return await write(key, value, { [EXPECTED]: String(revision) });
       } catch (error) {
         if (revision !== 0 || faultCode(error) !== "conflict") throw error;
-        // A deleted key counts as absent, but its marker has a revision.
+        // A deleted key counts as absent, but its deletion marker has a revision.
         const marker = await read(key);
         if (marker === undefined || !isDeleted(marker)) throw error;
         return write(key, value, { [EXPECTED]: String(marker.seq) });

@@ -1,4 +1,4 @@
-/** What the NATS client throws, as faults: retryable when it may pass by itself, terminal when somebody has to act. */
+/** Converts errors of the NATS client to faults: retryable if the condition may pass, terminal if it requires intervention. */
 import { JetStreamApiCodes, JetStreamApiError } from "@nats-io/jetstream";
 import {
   AuthorizationError,
@@ -13,7 +13,7 @@ import {
 } from "@nats-io/nats-core";
 import { type Fault, isRetryable, retryable, Terminal, terminal } from "../runtime/faults.ts";
 
-/** The fault that `error` amounts to; `doing` completes "while ...". Faults are handed on as they are. */
+/** The fault for `error`; `doing` completes "while ...". Faults are returned unchanged. */
 export function busFault(error: unknown, doing: string): Fault {
   if (isRetryable(error) || error instanceof Terminal) return error;
   const message = error instanceof Error ? error.message : String(error);

@@ -1,12 +1,12 @@
 /**
- * Following a stream on NATS: an own ordered pull consumer.
+ * Following a stream on NATS with our own ordered pull consumer.
  *
- *     open ─▶ reading ─ gap, lost connection, silence, consumer gone ─▶ open again after the last message taken
+ *     open ─▶ reading ─ gap, lost connection, silence, consumer gone ─▶ open again after the last message received
  *               └─ stopped, stream deleted, stream went back, handler threw ─▶ ended (onEnd)
  *
- * Why not the client's ordered consumer: after a restart of the server it begins anew from sequence 1 when it had delivered nothing yet,
- * forgets "last per subject", and cannot be paused. Here the place in the log is ours: every (re)opening names it.
- * The consumer acknowledges nothing, lives in the server's memory, and is removed by the server soon after we are gone.
+ * The client's ordered consumer is not used: after a server restart it starts again at sequence 1 if it had delivered nothing
+ * yet, loses "last per subject", and cannot be paused. Here the position in the log is ours, and every (re)opening passes it.
+ * The consumer acknowledges nothing, is kept in the server's memory, and is removed by the server soon after this process ends.
  */
 import {
   AckPolicy,
@@ -28,32 +28,32 @@ export interface FollowContext {
   readonly connection: NatsConnection;
   readonly manager: JetStreamManager;
   readonly clock: Clock;
-  /** Calls the listener after every reconnect; the answer stops that. */
+  /** Calls the listener after every reconnect; returns a function that unsubscribes. */
   onReconnect(listener: () => void): () => void;
-  /** Whether the server knows consumers with several filters (2.10 and newer). */
+  /** Whether the server supports consumers with several filters (2.10 and newer). */
   severalFilters(): boolean;
 }
 
-/** What a follower reads: a stream of ours, or the stream behind a bucket. */
+/** The stream to follow: one of ours, or the stream of a bucket. */
 export type FollowRequest = Omit<FollowOptions, "stream"> & { readonly stream: string };
 
-/** Messages asked for ahead. Enough to keep a fast reader busy, and the bound of what is buffered while paused. */
+/** Prefetched messages: enough to keep a fast reader busy, and the bound of the buffer while paused. */
 const AHEAD = 1024;
 const REFILL_AT = AHEAD / 2;
 const PULL_EXPIRES_MS = 30_000;
 /**
- * How long after the newest request has expired nothing of it can come any more. nats-server 2.9 lets requests that expire together go with
- * one word for all of them, so what it says cannot be counted on to come to an end.
+ * How long after the expiry of the newest request its messages may still arrive. nats-server 2.9 answers requests that expire
+ * together with a single status, so statuses cannot be relied on.
  */
 const LAPSE_MS = 500;
 const HEARTBEAT_MS = 5000;
 const INACTIVE_MS = 60_000;
 const RETRY_BASE_MS = 100;
 const RETRY_CAP_MS = 2000;
-/** A stream can be "not found" for a moment while a cluster elects its leaders; about ten seconds later it is really gone. */
+/** While a cluster elects leaders, a stream may be reported as missing; after about ten seconds it really is. */
 const NOT_FOUND_LIMIT = 8;
 
-/** Begins to follow; resolves when the consumer exists. @throws a fault when it cannot be made now. */
+/** Starts to follow; resolves when the consumer exists. @throws a fault if it cannot be created now */
 export async function followStream(context: FollowContext, request: FollowRequest): Promise<Follower> {
   const { connection, manager, clock } = context;
   const { stream, onMessage } = request;
@@ -68,7 +68,7 @@ export async function followStream(context: FollowContext, request: FollowReques
   let subscription: Subscription | undefined;
   let consumer = "";
   let inbox = "";
-  /** The highest sequence taken in, delivered or buffered. */
+  /** The highest sequence received, delivered or buffered. */
   let cursor = request.from instanceof Object && "sequence" in request.from ? request.from.sequence - 1 : 0;
   let tookAny = false;
   let consumerSequence = 0;
@@ -83,9 +83,9 @@ export async function followStream(context: FollowContext, request: FollowReques
 
   function startOf(lastSequence: number): Partial<ConsumerConfig> {
     const { from } = request;
-    // Until the first state is complete, "last per subject" must begin again as such; what was taken already is skipped.
+    // Until the initial state is complete, "last per subject" is requested again as such; messages already received are skipped.
     if (from === "last-per-subject" && !caughtUp) {
-      // The server wants this policy to come with a filter, even if the filter lets everything through.
+      // The server requires a filter with this policy, even one that selects everything.
       return {
         deliver_policy: DeliverPolicy.LastPerSubject,
         ...(subjects.length > 1 && serverFilters ? {} : { filter_subject: ">" }),
@@ -107,7 +107,7 @@ export async function followStream(context: FollowContext, request: FollowReques
     if (tookAny && info.state.last_seq < cursor) {
       throw terminal(
         "stream_went_back",
-        `stream ${stream} ends at ${info.state.last_seq}, but ${cursor} was read from it: it was made anew or lost data`,
+        `stream ${stream} ends at ${info.state.last_seq}, but ${cursor} was read from it: it was recreated or lost data`,
       );
     }
     serverFilters = subjects.length < 2 || context.severalFilters();
@@ -174,7 +174,7 @@ export async function followStream(context: FollowContext, request: FollowReques
     drain();
   }
 
-  /** Hands out what is buffered until somebody pauses; a handler that calls `resume` does not get in here twice. */
+  /** Delivers buffered messages until paused; a handler that calls `resume` does not re-enter. */
   function drain(): void {
     if (draining) return;
     draining = true;
@@ -202,7 +202,7 @@ export async function followStream(context: FollowContext, request: FollowReques
   function onStatus(message: Msg): void {
     switch (message.headers?.code) {
       case 100:
-        // A heartbeat says that there was nothing to deliver: all that the stream held has been read.
+        // A heartbeat means that nothing was left to deliver: the whole stream has been read.
         sawEnd ||= outstanding > 0;
         reachEnd();
         return;
@@ -212,7 +212,7 @@ export async function followStream(context: FollowContext, request: FollowReques
         if (outstanding <= REFILL_AT && !paused) pull();
         return;
       default:
-        // Consumer gone, leader changed, no responders: begin again behind the last message.
+        // Consumer gone, leader changed, no responders: open again after the last message.
         restart();
     }
   }
@@ -226,7 +226,7 @@ export async function followStream(context: FollowContext, request: FollowReques
     connection.publish(`$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`, body, { reply: inbox });
   }
 
-  /** All that was asked for has expired, whether the server said so or not. */
+  /** Every request has expired, whether or not the server reported it. */
   function lapse(): void {
     outstanding = 0;
     if (!paused) pull();
@@ -243,7 +243,7 @@ export async function followStream(context: FollowContext, request: FollowReques
 
   function removeConsumer(name: string): void {
     if (connection.isClosed()) return;
-    // Nobody waits for the answer: a consumer that outlives this is removed by the server when it has been idle.
+    // Not awaited: the server removes a consumer that outlives this process once it is idle.
     manager.consumers.delete(stream, name).catch(() => undefined);
   }
 
@@ -284,7 +284,7 @@ export async function followStream(context: FollowContext, request: FollowReques
   function watchSilence(): () => void {
     let cancel = clock.setTimer(HEARTBEAT_MS, tick, { background: true });
     function tick(): void {
-      // A paused reader asks for nothing, so silence means nothing.
+      // A paused reader requests nothing, so silence means nothing.
       silentTicks = paused || consumer === "" ? 0 : silentTicks + 1;
       if (silentTicks > 2) restart();
       cancel = clock.setTimer(HEARTBEAT_MS, tick, { background: true });

@@ -1,25 +1,26 @@
-/** Messages of JetStream as the bus hands them out: as little as possible is decoded before somebody asks. */
+/** JetStream messages as delivered by the bus, decoded as lazily as possible. */
 
 import type { StoredMsg } from "@nats-io/jetstream";
 import type { Msg } from "@nats-io/nats-core";
 import type { StoredMessage } from "./bus.ts";
 
-/** What the reply subject of a delivery tells about it. */
+/** The metadata in the reply subject of a delivery. */
 export interface DeliveryFacts {
   readonly deliveryCount: number;
   readonly streamSequence: number;
   readonly consumerSequence: number;
   /** Store time, milliseconds since the epoch, rounded down. */
   readonly storedAt: number;
-  /** Messages of the consumer that come after this one. */
+  /** Messages that the consumer has left after this one. */
   readonly pending: number;
 }
 
 /**
- * Reads `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<nanoseconds>.<pending>`, or the longer form with domain and
- * account hash in front and sometimes a random token behind (https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-15.md).
- * Scans from the left without splitting: this runs once a message.
- * @throws RangeError when it is no such subject.
+ * Parses `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<nanoseconds>.<pending>`, or the longer form with
+ * domain and account hash in front and an optional random token at the end
+ * (https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-15.md).
+ * Scans from the left without splitting, because it runs once per message.
+ * @throws RangeError if it is not such a subject
  */
 export function parseDelivery(reply: string): DeliveryFacts {
   const numbers = reply.startsWith("$JS.ACK.") ? behind(reply, 8, 2) : -1;
@@ -29,7 +30,7 @@ export function parseDelivery(reply: string): DeliveryFacts {
   return facts;
 }
 
-/** Where the text goes on behind so many tokens; -1 when it does not. */
+/** The offset after the given number of tokens, or -1. */
 function behind(reply: string, from: number, tokens: number): number {
   let start = from;
   for (let skip = tokens; skip > 0; skip -= 1) {
@@ -39,7 +40,7 @@ function behind(reply: string, from: number, tokens: number): number {
   return start;
 }
 
-/** The five numbers; undefined when there are fewer, or when they must be the last tokens and are not. */
+/** The five numbers; undefined if there are fewer, or if they must be the last tokens and are not. */
 function readNumbers(reply: string, start: number, last: boolean): DeliveryFacts | undefined {
   const afterCount = reply.indexOf(".", start);
   const afterStream = reply.indexOf(".", afterCount + 1);
@@ -53,7 +54,7 @@ function readNumbers(reply: string, start: number, last: boolean): DeliveryFacts
     deliveryCount: digits(reply, start, afterCount),
     streamSequence: digits(reply, afterCount + 1, afterStream),
     consumerSequence: digits(reply, afterStream + 1, afterConsumer),
-    // Nanoseconds do not fit a double; without their last six digits they are whole milliseconds, rounded down.
+    // Nanoseconds exceed the precision of a double; without their last six digits they are milliseconds, rounded down.
     storedAt: digits(reply, afterConsumer + 1, afterTime - 6),
     pending: digits(reply, afterTime + 1, afterPending < 0 ? reply.length : afterPending),
   };
@@ -65,7 +66,7 @@ function digits(text: string, from: number, to: number): number {
   return value;
 }
 
-/** A message from a consumer. A class, so that subject, headers and body stay undecoded until they are read. */
+/** A message from a consumer. A class, so that subject, headers and body are decoded only when read. */
 export class ConsumedMessage implements StoredMessage {
   readonly sequence: number;
   readonly storedAt: number;
@@ -95,7 +96,7 @@ export class ConsumedMessage implements StoredMessage {
   }
 }
 
-/** A message read directly from the stream. Store times come as ISO-8601 with nanoseconds; they are rounded down like those of a delivery. */
+/** A message read directly from the stream. Store times are ISO-8601 with nanoseconds, rounded down as for a delivery. */
 export function fromDirectRead(message: StoredMsg): StoredMessage {
   const header = (name: string): string | undefined => (message.header.has(name) ? message.header.get(name) : undefined);
   return {
@@ -108,7 +109,7 @@ export function fromDirectRead(message: StoredMsg): StoredMessage {
   };
 }
 
-/** Milliseconds since the epoch, rounded down, of an ISO-8601 time with up to nine decimals. */
+/** An ISO-8601 time with up to nine decimals as milliseconds since the epoch, rounded down. */
 export function parseBrokerTime(text: string): number {
   return Date.parse(text.replace(/(\.\d{3})\d*/, "$1"));
 }

@@ -1,4 +1,4 @@
-/** Taking messages from a durable pull consumer, one bounded request at a time. */
+/** Takes messages from a durable pull consumer, one bounded request at a time. */
 import { createInbox, type Msg, type NatsConnection, nanos } from "@nats-io/nats-core";
 import type { Clock } from "../runtime/clock.ts";
 import { type Fault, retryable, terminal } from "../runtime/faults.ts";
@@ -9,7 +9,7 @@ import { ConsumedMessage, type DeliveryFacts, parseDelivery } from "./nats-messa
 export interface TakeContext {
   readonly connection: NatsConnection;
   readonly clock: Clock;
-  /** Whether the server understands a reason behind `+TERM` (2.11); older ones do not understand the whole answer then. */
+  /** Whether the server accepts a reason with `+TERM` (2.11); older ones reject the whole acknowledgement. */
   readonly namesReason: boolean;
 }
 
@@ -18,8 +18,9 @@ const LOST_MS = 5000;
 const ANSWER_TIMEOUT_MS = 5000;
 
 /**
- * Up to `max` messages; waits at most `waitMs` for the first one, and for no further ones.
- * `no_wait` together with `expires` means just that to the server (https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-13.md).
+ * Takes up to `max` messages; waits at most `waitMs` for the first and not for further ones.
+ * The server implements this with `no_wait` and `expires` together
+ * (https://github.com/nats-io/nats-architecture-and-design/blob/main/adr/ADR-13.md).
  */
 export function takeFrom(
   context: TakeContext,
@@ -35,7 +36,7 @@ export function takeFrom(
     const finish = (fault?: Fault): void => {
       cancelTimer();
       subscription.unsubscribe();
-      // What was delivered is ours to answer, whatever happened afterwards.
+      // Delivered messages must be acknowledged, whatever happened afterwards.
       if (fault === undefined || taken.length > 0) resolve(taken);
       else reject(fault);
     };
@@ -55,7 +56,7 @@ export function takeFrom(
       else finish(retryable("broker_unavailable", `${stream}/${durable}: ${code} ${description}`));
     };
     const cancelTimer = clock.setTimer(waitMs + LOST_MS, () =>
-      finish(retryable("broker_unavailable", `${stream}/${durable}: the broker gave no answer`)),
+      finish(retryable("broker_unavailable", `${stream}/${durable}: no response from the broker`)),
     );
     const expires = waitMs > 0 ? `,"expires":${nanos(waitMs)}` : "";
     connection.publish(`$JS.API.CONSUMER.MSG.NEXT.${stream}.${durable}`, `{"batch":${max},"no_wait":true${expires}}`, {
@@ -86,12 +87,12 @@ class TakenMessage extends ConsumedMessage implements Delivery {
     return this.#answer(this.#context.namesReason ? `+TERM ${reason.replace(/\s+/g, " ")}` : "+TERM");
   }
 
-  /** Asks the server to confirm: the state of the consumer is exact when this resolves. */
+  /** Requests a confirmation, so that the consumer's state is exact when this resolves. */
   async #answer(text: string): Promise<void> {
     try {
       await this.#context.connection.request(this.source.reply as string, text, { timeout: ANSWER_TIMEOUT_MS });
     } catch (error) {
-      throw busFault(error, `answering ${text} for ${this.subject}`);
+      throw busFault(error, `acknowledging ${this.subject} with ${text}`);
     }
   }
 }

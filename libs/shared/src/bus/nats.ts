@@ -1,8 +1,8 @@
 /**
  * The bus on NATS JetStream (nats-server 2.9 and newer).
  *
- * What newer servers add is used only after looking at the version: several filters in one consumer (2.10), a reason on `reject` (2.11),
- * and the broker's clock in the stream's info (2.10; older ones tell their time by storing a message).
+ * Features of newer servers are used only after checking the version: several filters per consumer (2.10), a reason on `reject`
+ * (2.11), and the broker's clock in the stream info (2.10; with older servers, a message is stored to read it).
  */
 import { AckPolicy, DeliverPolicy, JetStreamApiError, type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import { credsAuthenticator, type NatsConnection, nanos, type TlsOptions } from "@nats-io/nats-core";
@@ -21,7 +21,7 @@ import type { BucketName } from "./streams.ts";
 export interface NatsOptions {
   /** `nats://host:port` or `tls://host:port`; several for a cluster. */
   readonly servers: string | readonly string[];
-  /** How this client calls itself towards the server; shown by its monitoring. */
+  /** The client's name, shown by the server's monitoring. */
   readonly name: string;
   readonly user?: string;
   readonly pass?: string;
@@ -29,15 +29,15 @@ export interface NatsOptions {
   /** The content of a credentials file (user JWT and seed). */
   readonly creds?: string;
   readonly tls?: TlsOptions;
-  /** Try until a server answers instead of failing at once; for services that start beside their broker. */
+  /** Retry until a server responds instead of failing immediately; for services that start together with their broker. */
   readonly waitOnFirstConnect?: boolean;
-  /** How long one connection attempt and one request to the broker may take. */
+  /** The timeout of one connection attempt and of one request to the broker. */
   readonly timeoutMs?: number;
   readonly publisher?: Omit<PublisherOptions, "clock">;
   readonly clock?: Clock;
 }
 
-/** The bus, and the connection below it for those who set up streams. */
+/** The bus, with its connection for code that manages streams. */
 export interface NatsBus extends Bus {
   readonly connection: NatsConnection;
 }
@@ -45,7 +45,10 @@ export interface NatsBus extends Bus {
 const EXISTS_WITH_OTHER_CONFIG = 10148;
 const NAME_IN_USE = 10013;
 
-/** Connects. @throws Retryable `broker_unavailable` when no server answers (unless told to wait), Terminal `broker_denied` when credentials are refused. */
+/**
+ * Connects. @throws Retryable `broker_unavailable` if no server responds (unless `waitOnFirstConnect`), Terminal `broker_denied`
+ * if the credentials are rejected
+ */
 export async function connectNats(options: NatsOptions): Promise<NatsBus> {
   const clock = options.clock ?? systemClock;
   const timeoutMs = options.timeoutMs ?? 5000;
@@ -53,9 +56,10 @@ export async function connectNats(options: NatsOptions): Promise<NatsBus> {
   const connection = await connect({
     servers: typeof options.servers === "string" ? options.servers : [...options.servers],
     name: options.name,
-    // Without this every request builds two stack traces: half of the cost of a publish.
+    // Without this, every request builds two stack traces, half of the cost of a publish.
     noAsyncTraces: true,
-    // For ever: a broker may be away for longer than any number of attempts (the default gives up after about twenty seconds).
+    // Without limit: a broker may be unreachable for longer than any number of attempts (the default gives up after about twenty
+    // seconds).
     maxReconnectAttempts: -1,
     reconnectTimeWait: 250,
     reconnectJitter: 250,
@@ -84,7 +88,7 @@ function makeBus(
   const publisher = createPublisher(connection, { ...publisherOptions, clock });
   const listeners = new Set<(status: BusStatus) => void>();
   const reconnectListeners = new Set<() => void>();
-  /** Durables that answered last time. */
+  /** Durables that responded last time. */
   const knownDurables = new Set<string>();
   let status: BusStatus = "connected";
   let version = connection.info?.version ?? "0.0.0";
@@ -166,15 +170,14 @@ function makeBus(
     brokerTime: () =>
       guarded("reading the broker's clock", async () => {
         if (atLeast(2, 10)) {
-          // The answer comes from the leader of INPUTS: the very clock that stamps the inputs.
+          // Answered by the leader of INPUTS, whose clock stamps the messages.
           const info = (await manager.streams.info("INPUTS")) as { ts?: string };
           if (info.ts !== undefined) return parseBrokerTime(info.ts);
         }
         await publisher.publish({ subject: "$KV.lease.clock", data: "" });
-        // Of the stream's leader, not of a replica: another process may have written since, which is as good an answer.
+        // From the stream's leader, not from a replica. Another process may have written since, which is equally valid.
         const stored = await manager.streams.getMessage("KV_lease", { last_by_subj: "$KV.lease.clock" });
-        if (stored === null)
-          throw retryable("broker_unavailable", "the message that was written to read the broker's clock is gone");
+        if (stored === null) throw retryable("broker_unavailable", "the message written to read the broker's clock was removed");
         return parseBrokerTime(stored.timestamp);
       }),
     bucket: (name: BucketName): Promise<Bucket> => guarded(`opening bucket ${name}`, () => openBucket(bucketContext, name)),
@@ -201,7 +204,7 @@ function makeBus(
       }),
     take: (stream, durable, max, waitMs) =>
       guarded(`taking from ${stream}/${durable}`, async () => {
-        // A request to a consumer that does not exist gets no answer from newer servers, so its existence is asked for once.
+        // Newer servers do not respond to a request for a missing consumer, so its existence is checked once.
         const key = `${stream}/${durable}`;
         if (!knownDurables.has(key)) await manager.consumers.info(stream, durable);
         knownDurables.delete(key);

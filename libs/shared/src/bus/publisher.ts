@@ -1,16 +1,18 @@
 /**
- * The pipelined publisher: many messages in flight, each answered by the stream, none lost and (with an id) none stored twice.
+ * The pipelined publisher: many messages in flight, each acknowledged by the stream, none lost and (with an id) none stored
+ * twice.
  *
  *     publish ─▶ waiting ─▶ in flight ─ack─▶ stored
- *                   ▲           │ no answer in time, 503, 429, connection lost
+ *                   ▲           │ no response in time, 503, 429, connection lost
  *                   │           ▼
  *                 limit      sent again under the same Nats-Msg-Id, until attempts or time run out ─▶ retryable fault
  *
- * One wildcard inbox takes all answers; the last token of the inbox, a counter in base 36, says which message is meant. One timer, which
- * runs only while something is unanswered, looks after them all. That is what makes it several times cheaper than one request each.
+ * One wildcard inbox receives all acknowledgements; its last token, a counter in base 36, identifies the message. One timer,
+ * which runs only while messages are unacknowledged, serves them all. This makes it several times cheaper than one request per
+ * message.
  *
- * Messages that are in flight together may be stored in another order after a failure. Who needs order awaits each one.
- * A message without an id may be stored twice when its first answer is lost.
+ * After a failure, messages in flight together may be stored in another order. Await each publish if order matters.
+ * A message without an id may be stored twice if its first acknowledgement is lost.
  */
 import { createInbox, type Msg, type MsgHdrs, type NatsConnection } from "@nats-io/nats-core";
 import { type Clock, systemClock } from "../runtime/clock.ts";
@@ -18,15 +20,15 @@ import { type Fault, retryable, terminal } from "../runtime/faults.ts";
 import type { Headers, Outgoing, Stored } from "./bus.ts";
 
 export interface PublisherOptions {
-  /** Messages in flight at most: 1 to 1024. Beyond that nats-server may drop what it cannot queue. */
+  /** Maximum number of messages in flight, 1 to 1024. Beyond that nats-server may drop what it cannot queue. */
   readonly window?: number;
-  /** Without an answer for this long a message is sent again. */
+  /** A message is sent again after this long without an acknowledgement. */
   readonly ackTimeoutMs?: number;
-  /** How often one message is sent at most; what a lost connection swallowed is not counted. */
+  /** Maximum number of attempts per message; those lost with a connection do not count. */
   readonly maxAttempts?: number;
-  /** From `publish` to the fault, whatever happens in between. */
+  /** From `publish` to the fault, regardless of what happens in between. */
   readonly timeoutMs?: number;
-  /** Messages that may wait for a place in the window; the next one is refused with the fault `publish_overload`. */
+  /** Maximum number of messages waiting for the window; the next one is rejected with the fault `publish_overload`. */
   readonly maxWaiting?: number;
   readonly clock?: Clock;
 }
@@ -34,13 +36,16 @@ export interface PublisherOptions {
 export interface PipelinedPublisher {
   /** Resolves when the stream has stored the message. */
   publish(message: Outgoing): Promise<Stored>;
-  /** Resolves as soon as nothing waits for a place in the window: the producer's back-pressure. */
+  /** Resolves as soon as no message waits for the window: back-pressure for the producer. */
   ready(): Promise<void>;
-  /** Told by the owner of the connection: nothing is sent while it is down, and what was in flight is sent again when it is back. */
+  /**
+   * Called by the owner of the connection. Nothing is sent while it is down, and messages in flight are sent again when it is
+   * back.
+   */
   setConnected(connected: boolean): void;
-  /** Rejects everything unanswered with `fault`, and all that comes later. */
+  /** Rejects all unacknowledged messages, and all later ones, with `fault`. */
   close(fault: Fault): void;
-  /** How many messages were sent more than once, for metrics. */
+  /** Number of messages sent more than once, for metrics. */
   readonly resent: number;
 }
 
@@ -65,7 +70,7 @@ const RETRY_CAP_MS = 2000;
 const WRONG_LAST_SEQUENCE = new Set([10071, 10164]);
 const DUPLICATE_IN_PROCESS = 10158;
 
-/** Makes a publisher on one connection. The owner reports the connection's state with `setConnected`. */
+/** Creates a publisher on one connection. The owner reports the state of the connection with `setConnected`. */
 export function createPublisher(connection: NatsConnection, options: PublisherOptions = {}): PipelinedPublisher {
   const window = Math.min(Math.max(options.window ?? 512, 1), MAX_WINDOW);
   const ackTimeoutMs = options.ackTimeoutMs ?? 2000;
@@ -159,7 +164,10 @@ export function createPublisher(connection: NatsConnection, options: PublisherOp
         } else {
           inFlight.delete(pending.token);
           pending.reject(
-            retryable("publish_timeout", `${pending.subject} was sent ${pending.attempts} times: ${pending.refusal}`),
+            retryable(
+              "publish_timeout",
+              `${pending.subject} was not stored after ${pending.attempts} attempts: ${pending.refusal}`,
+            ),
           );
         }
       }
@@ -202,7 +210,7 @@ export function createPublisher(connection: NatsConnection, options: PublisherOp
       if (closed !== undefined) return Promise.reject(closed);
       if (waiting.length - waitingHead >= maxWaiting) {
         return Promise.reject(
-          retryable("publish_overload", `${maxWaiting} messages wait to be published already; slow down or try again later`),
+          retryable("publish_overload", `${maxWaiting} messages are already waiting; slow down or retry later`),
         );
       }
       return new Promise((resolve, reject) => {
@@ -217,7 +225,7 @@ export function createPublisher(connection: NatsConnection, options: PublisherOp
           deadline: clock.monotonicMs() + timeoutMs,
           attempts: 0,
           sendAgainAt: 0,
-          refusal: "the broker gave no answer",
+          refusal: "no response from the broker",
         };
         if (connected && inFlight.size < window && waitingHead >= waiting.length) {
           inFlight.set(pending.token, pending);
@@ -258,28 +266,28 @@ interface PubAck {
   readonly error?: { readonly code: number; readonly err_code?: number; readonly description?: string };
 }
 
-/** What the stream says to one message; everything that may pass by itself is `again`. */
+/** The stream's response to one message; conditions that may pass are `again`. */
 function readAnswer(message: Msg): Answer {
-  // Only the server itself answers without a body: nobody listens on the subject (503).
-  if (message.data.length === 0) return { kind: "again", reason: "no stream takes this subject, or JetStream is not up yet" };
+  // Only the server itself responds without a body: the subject has no subscriber (503).
+  if (message.data.length === 0) return { kind: "again", reason: "no stream has this subject, or JetStream is not up yet" };
   let ack: PubAck;
   try {
     ack = JSON.parse(message.string()) as PubAck;
   } catch {
-    return { kind: "again", reason: "the answer is no JSON" };
+    return { kind: "again", reason: "the response is not JSON" };
   }
   if (ack.error === undefined && ack.stream !== undefined && ack.seq !== undefined) {
     return { kind: "stored", stored: { stream: ack.stream, sequence: ack.seq, duplicate: ack.duplicate === true } };
   }
-  const { code = 0, err_code: detail = 0, description = "the answer is no publish acknowledgement" } = ack.error ?? {};
+  const { code = 0, err_code: detail = 0, description = "the response is not a publish acknowledgement" } = ack.error ?? {};
   if (code === 0 || code === 429 || code >= 500 || detail === DUPLICATE_IN_PROCESS) return { kind: "again", reason: description };
   if (WRONG_LAST_SEQUENCE.has(detail)) return { kind: "refused", fault: terminal("conflict", description) };
-  return { kind: "refused", fault: terminal("publish_refused", `the stream refused the message: ${description} (${detail})`) };
+  return { kind: "refused", fault: terminal("publish_refused", `the stream rejected the message: ${description} (${detail})`) };
 }
 
 /**
- * Headers as the client sends them, encoded once: the client's own header type checks and copies on every send.
- * The format is one line a header after `NATS/1.0` (https://docs.nats.io/reference/reference-protocols/nats-protocol#hpub).
+ * Headers in wire format, encoded once: the client's own header type validates and copies at every send.
+ * The format is one line per header after `NATS/1.0` (https://docs.nats.io/reference/reference-protocols/nats-protocol#hpub).
  */
 function encodeHeaders(id: string | undefined, headers: Headers | undefined): MsgHdrs | undefined {
   if (id === undefined && headers === undefined) return undefined;
@@ -292,6 +300,6 @@ function encodeHeaders(id: string | undefined, headers: Headers | undefined): Ms
 
 function headerLine(name: string, value: string): string {
   if (/[\r\n]/.test(value) || /[\r\n:]/.test(name))
-    throw terminal("publish_invalid", `header ${JSON.stringify(name)} holds a line break or colon`);
+    throw terminal("publish_invalid", `header ${JSON.stringify(name)} contains a line break or colon`);
   return `${name}: ${value}\r\n`;
 }

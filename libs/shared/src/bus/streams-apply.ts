@@ -1,4 +1,4 @@
-/** Streams, buckets and durables on a NATS server: read what is there, say what differs, apply what can be applied. */
+/** Streams, buckets and durables on a NATS server: read the current state, compare, and apply the differences. */
 import {
   AckPolicy,
   type ConsumerInfo,
@@ -27,7 +27,7 @@ import {
 
 const BUCKET_PREFIX = "KV_";
 
-/** What the broker has. Reads every stream and, of the streams that `wanted` names, the durables it names. */
+/** The current state of the broker. Reads every stream and, for the streams in `wanted`, the durables listed there. */
 export async function readTopology(connection: NatsConnection, wanted: Topology): Promise<ActualTopology> {
   try {
     const manager = await jetstreamManager(connection, { checkAPI: false });
@@ -47,18 +47,18 @@ export async function readTopology(connection: NatsConnection, wanted: Topology)
     }
     return { streams, buckets, durables };
   } catch (error) {
-    throw busFault(error, "reading the streams of the broker");
+    throw busFault(error, "reading the broker's streams");
   }
 }
 
-/** Exactly what differs from `wanted`; empty when everything is there as it should be. */
+/** All differences from `wanted`; empty if there are none. */
 export async function verifyStreams(connection: NatsConnection, wanted: Topology): Promise<Difference[]> {
   return diffStreams(await readTopology(connection, wanted), wanted);
 }
 
 /**
- * Creates what is missing and updates what can be updated in place; content is never deleted. Repeating it changes nothing. Answers what it changed.
- * @throws Terminal `streams_differ` when something is left that only recreating would change, with all of it in the message.
+ * Creates what is missing and updates what can be updated in place; never deletes content. Idempotent. Returns what it changed.
+ * @throws Terminal `streams_differ` if differences remain that only recreating would fix, with all of them in the message
  */
 export async function applyStreams(connection: NatsConnection, wanted: Topology): Promise<Difference[]> {
   const differences = await verifyStreams(connection, wanted);

@@ -1,7 +1,7 @@
 /**
- * Streams, buckets and durable consumers as data: what must exist on the broker, and how to say what differs.
+ * Streams, buckets and durable consumers as data: what must exist on the broker, and how to describe differences.
  *
- * Nothing here talks to a broker; `streams-apply.ts` reads, compares and applies. Nothing here needs more than nats-server 2.9.
+ * This file does not access a broker; `streams-apply.ts` reads, compares and applies. Nothing requires more than nats-server 2.9.
  */
 import { demandSubject, subjectFilters } from "../contract/subjects.ts";
 
@@ -11,17 +11,20 @@ export type StreamName = (typeof STREAM_NAMES)[number];
 export const BUCKET_NAMES = ["checkpoint", "lane", "lease", "token"] as const;
 export type BucketName = (typeof BUCKET_NAMES)[number];
 
-/** What a stream is on the broker. Durations in milliseconds, sizes in bytes; 0 milliseconds and -1 bytes mean "no limit", as JetStream has it. */
+/**
+ * A stream's configuration. Durations in milliseconds, sizes in bytes; 0 milliseconds and -1 bytes mean "no limit", as in
+ * JetStream.
+ */
 export interface StreamShape {
   readonly subjects: readonly string[];
-  /** `limits`: kept until age or size says no; `workqueue`: kept until acknowledged. */
+  /** `limits`: retained until the age or size limit; `workqueue`: retained until acknowledged. */
   readonly retention: "limits" | "workqueue" | "interest";
   readonly maxAgeMs: number;
   readonly maxBytes: number;
   readonly maxMessagesPerSubject: number;
-  /** At the byte cap: `old` drops the oldest message, `new` refuses the next. */
+  /** At the byte limit: `old` drops the oldest message, `new` rejects the next. */
   readonly discard: "old" | "new";
-  /** How long the broker remembers message ids. */
+  /** How long the broker keeps message ids. */
   readonly duplicateWindowMs: number;
   readonly storage: "file" | "memory";
   readonly replicas: number;
@@ -32,7 +35,7 @@ export interface StreamDefinition extends StreamShape {
   readonly description: string;
 }
 
-/** A bucket: the latest value of every key, nothing older. */
+/** A bucket: the latest value per key, without history. */
 export interface BucketDefinition {
   readonly name: BucketName;
   readonly maxBytes: number;
@@ -44,13 +47,13 @@ export interface DurableDefinition {
   readonly stream: StreamName;
   readonly name: string;
   readonly filter: string;
-  /** A delivery without an answer comes again after this time. */
+  /** An unacknowledged delivery is repeated after this time. */
   readonly ackWaitMs: number;
-  /** Deliveries of one message before the broker gives it up; undefined: no limit. */
+  /** Maximum deliveries of one message; undefined means unlimited. */
   readonly maxDeliver?: number;
 }
 
-/** Everything that has to exist on the broker. */
+/** Everything that must exist on the broker. */
 export interface Topology {
   readonly streams: readonly StreamDefinition[];
   readonly buckets: readonly BucketDefinition[];
@@ -65,10 +68,10 @@ const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
 
 /**
- * The duplicate window has to outlast the longest restart of a writer: a leader that dies between "stored" and "checkpoint written"
- * is replaced within seconds, but a Mac that reboots for an update, or a pod that waits for a node, takes minutes, and then
- * publishes the same ids again. Ten minutes cover that; longer windows cost the broker about 150 bytes of memory a message.
- * A spool that is replayed after a longer outage may store a signal twice; the evaluator counts the first one (by its id).
+ * The duplicate window must exceed the longest restart of a writer. A leader that crashes between "stored" and "checkpoint
+ * written" is replaced within seconds, but a Mac that reboots for an update, or a pod waiting for a node, takes minutes and then
+ * publishes the same ids again. Ten minutes cover that; longer windows cost the broker about 150 bytes of memory per message.
+ * A spool published after a longer outage may store a signal twice; the evaluator applies the first one, by its id.
  */
 const RESTART_WINDOW_MS = 10 * MINUTE;
 
@@ -81,28 +84,34 @@ interface Plan {
 }
 
 const PLANS: Readonly<Record<StreamName, Plan>> = {
-  // 72 h of one gateway are about 0.2 GB (1.1 messages a second of about 700 stored bytes): raise the cap for fleets of more than 40.
+  // 72 h of one gateway are about 0.2 GB (1.1 messages per second of about 700 stored bytes): raise the limit for fleets of more
+  // than 40 gateways.
   INPUTS: {
     subjects: [subjectFilters.signals, subjectFilters.control],
     maxAgeMs: 72 * HOUR,
     maxBytes: 8 * GIB,
-    description: "signals, and what controllers and operators say: all that can change a verdict",
+    description: "signals and control messages: everything that can change a verdict",
   },
   VERDICTS: {
     subjects: [subjectFilters.verdicts],
     maxAgeMs: 30 * DAY,
     maxBytes: 2 * GIB,
-    description: "verdict records; the last message of a subject is the verdict",
+    description: "verdict records; the last message per subject is the current verdict",
   },
   INCIDENTS: {
     subjects: [subjectFilters.incidents],
     maxAgeMs: 30 * DAY,
     maxBytes: 256 * MIB,
-    description: "what went wrong, from every service",
+    description: "incidents of every service",
   },
-  DIGESTS: { subjects: [subjectFilters.digests], maxAgeMs: 30 * DAY, maxBytes: 256 * MIB, description: "messages to people" },
-  RECEIPTS: { subjects: [subjectFilters.receipts], maxAgeMs: 90 * DAY, maxBytes: 256 * MIB, description: "what promotions did" },
-  // No age limit: an old message is still demand until the evaluator takes it out.
+  DIGESTS: { subjects: [subjectFilters.digests], maxAgeMs: 30 * DAY, maxBytes: 256 * MIB, description: "digests to people" },
+  RECEIPTS: {
+    subjects: [subjectFilters.receipts],
+    maxAgeMs: 90 * DAY,
+    maxBytes: 256 * MIB,
+    description: "receipts of promotions",
+  },
+  // No age limit: an old message is still demand until the evaluator removes it.
   DEMAND: {
     subjects: [subjectFilters.demand],
     maxAgeMs: 0,
@@ -114,11 +123,11 @@ const PLANS: Readonly<Record<StreamName, Plan>> = {
     subjects: [subjectFilters.dead],
     maxAgeMs: 7 * DAY,
     maxBytes: 256 * MIB,
-    description: "what could not be read, and why",
+    description: "messages that failed validation, with the reason",
   },
 };
 
-/** Byte caps for a fleet on one workstation. JetStream reserves the caps, so the usual ones do not fit a small disk. */
+/** Byte limits for a fleet on one workstation. JetStream reserves the limits, so the production ones do not fit a small disk. */
 export const LOCAL_MAX_BYTES: Readonly<Record<StreamName, number>> = {
   INPUTS: 256 * MIB,
   VERDICTS: 64 * MIB,
@@ -130,31 +139,31 @@ export const LOCAL_MAX_BYTES: Readonly<Record<StreamName, number>> = {
 };
 
 export interface TopologyOptions {
-  /** Copies of every stream and bucket: 1, 3 or 5. Production across three zones: 3. */
+  /** Replicas of every stream and bucket: 1, 3 or 5. Use 3 in production, across three zones. */
   readonly replicas?: number;
-  /** Overrides byte caps. */
+  /** Overrides the byte limits. */
   readonly maxBytes?: Partial<Readonly<Record<StreamName, number>>>;
-  /** Lanes whose demand consumers must exist before KEDA looks: without its consumer KEDA scales on the whole stream's history. */
+  /** Lanes whose demand consumers must exist before their ScaledObject: without its consumer, KEDA scales on the whole stream. */
   readonly lanes?: readonly string[];
 }
 
 /**
- * The demand consumer of one lane: `num_pending + num_ack_pending` of the consumer `<lane>` is what KEDA reads.
- * The ack wait is short because the evaluator acknowledges what it takes at once: a nats-server 2.9 that is killed may forget the last
- * acknowledgements, and then counts those messages (which are gone) as unanswered until this time has passed.
+ * The demand consumer of one lane: KEDA reads `num_pending + num_ack_pending` of the consumer `<lane>`.
+ * The ack wait is short because the evaluator acknowledges immediately what it takes. A nats-server 2.9 that is killed may lose
+ * the last acknowledgements, and then counts those (removed) messages as unacknowledged until this time has passed.
  */
 export function demandDurable(lane: string): DurableDefinition {
   return { stream: "DEMAND", name: lane, filter: demandSubject(lane), ackWaitMs: 5 * SECOND };
 }
 
-/** The notifier's place in each stream that it reads. */
+/** The notifier's position in each stream it reads. */
 export const NOTIFIER_DURABLES: readonly DurableDefinition[] = [
   { stream: "VERDICTS", name: "notifier", filter: subjectFilters.verdicts, ackWaitMs: MINUTE },
   { stream: "INCIDENTS", name: "notifier", filter: subjectFilters.incidents, ackWaitMs: MINUTE },
   { stream: "RECEIPTS", name: "notifier", filter: subjectFilters.receipts, ackWaitMs: MINUTE },
 ];
 
-/** Everything that has to exist, for the given number of replicas and lanes. */
+/** Everything that must exist, for the given number of replicas and lanes. */
 export function topology(options: TopologyOptions = {}): Topology {
   const replicas = options.replicas ?? 1;
   const streams = STREAM_NAMES.map((name): StreamDefinition => {
@@ -179,7 +188,7 @@ export function topology(options: TopologyOptions = {}): Topology {
   return { streams, buckets, durables: [...NOTIFIER_DURABLES, ...(options.lanes ?? []).map(demandDurable)] };
 }
 
-/** What the broker has, as far as it concerns us. Streams, buckets and durables of others are left out or ignored. */
+/** The relevant part of the broker's state. Streams, buckets and durables of other applications are ignored. */
 export interface ActualTopology {
   readonly streams: readonly (StreamShape & { readonly name: string })[];
   readonly buckets: readonly {
@@ -191,7 +200,7 @@ export interface ActualTopology {
   readonly durables: readonly DurableDefinition[];
 }
 
-/** One thing that is not as it should be. */
+/** One difference. */
 export interface Difference {
   /** For example `stream INPUTS`, `bucket lease`, `durable DEMAND/build-az-a`. */
   readonly object: string;
@@ -199,11 +208,11 @@ export interface Difference {
   readonly field: string;
   /** One sentence that an operator can act on. */
   readonly text: string;
-  /** What `apply` does about it: creates it, updates it in place, or refuses because only recreating (and losing content) would help. */
+  /** How `apply` handles it: create, update in place, or reject because only recreating (and losing content) would help. */
   readonly remedy: "create" | "update" | "recreate";
 }
 
-/** The exact list of differences between what is and what must be, in words; empty when all is as wanted. */
+/** All differences between the actual and the expected state, as sentences; empty if there are none. */
 export function diffStreams(actual: ActualTopology, wanted: Topology): Difference[] {
   const differences: Difference[] = [];
   for (const stream of wanted.streams) {
@@ -243,7 +252,7 @@ const STREAM_FIELDS: readonly Field<StreamShape>[] = [
   },
   { field: "retention", label: "retention", say: String, remedy: "recreate" },
   { field: "maxAgeMs", label: "max age", say: sayDuration, remedy: "update" },
-  { field: "maxBytes", label: "byte cap", say: sayBytes, remedy: "update" },
+  { field: "maxBytes", label: "byte limit", say: sayBytes, remedy: "update" },
   { field: "maxMessagesPerSubject", label: "messages per subject", say: sayCount, remedy: "update" },
   { field: "discard", label: "discard policy", say: String, remedy: "update" },
   { field: "duplicateWindowMs", label: "duplicate window", say: sayDuration, remedy: "update" },
@@ -252,7 +261,7 @@ const STREAM_FIELDS: readonly Field<StreamShape>[] = [
 ];
 
 const BUCKET_FIELDS: readonly Field<ActualTopology["buckets"][number]>[] = [
-  { field: "maxBytes", label: "byte cap", say: sayBytes, remedy: "update" },
+  { field: "maxBytes", label: "byte limit", say: sayBytes, remedy: "update" },
   { field: "replicas", label: "replicas", say: String, remedy: "update" },
   { field: "history", label: "history", say: String, remedy: "update" },
 ];

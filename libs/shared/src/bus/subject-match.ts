@@ -1,6 +1,6 @@
-/** Subject filters as NATS reads them: `*` stands for one token, a final `>` for one or more. */
+/** Subject filters with NATS semantics: `*` matches one token, a final `>` one or more. */
 
-/** Whether `subject` is selected by `filter`. */
+/** Whether `filter` selects `subject`. */
 export function matches(filter: string, subject: string): boolean {
   if (filter === subject || filter === ">") return true;
   const wanted = filter.split(".");
@@ -13,7 +13,7 @@ export function matches(filter: string, subject: string): boolean {
   return wanted.length === tokens.length;
 }
 
-/** Whether one of the filters selects the subject; no filters select everything. */
+/** Whether any filter selects the subject; an empty list selects everything. */
 export function matchesAny(filters: readonly string[], subject: string): boolean {
   return filters.length === 0 || filters.some((filter) => matches(filter, subject));
 }

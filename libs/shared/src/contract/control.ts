@@ -1,6 +1,6 @@
 /**
- * Control messages: what controllers and operators say about a canary. They share the one ordered log with the signals, because
- * they change verdicts too. Ids come from content, so a hook that a controller retries is one message.
+ * Control messages: requests of controllers and operators about a canary. They share the event log with the signals, because they
+ * change verdicts too. Ids are derived from content, so a hook that a controller retries is one message.
  */
 import { z } from "zod";
 import { CALLER_CLASSES } from "./fleet.ts";
@@ -12,14 +12,14 @@ const shared = {
   v: z.literal(1),
   id: z.string().min(1).max(128),
   caller: z.enum(CALLER_CLASSES),
-  /** When the caller said it, by the shim's or CLI's clock: for people. The fold uses the broker's store time. */
+  /** When the caller sent it, by the clock of the shim or CLI: for people. The reducer uses the broker's store time. */
   at: isoTimeSchema,
 };
 const text = z.string().max(200);
 const revision = z.string().min(1).max(128);
 
 export const controlSchema = z.discriminatedUnion("verb", [
-  /** A new revision is about to be analysed. `skill_hash` and `gateway_version` when the announcer knows them. */
+  /** A new revision is about to be analysed. `skill_hash` and `gateway_version` if the announcer has them. */
   z.object({
     ...shared,
     verb: z.literal("announce"),
@@ -27,7 +27,7 @@ export const controlSchema = z.discriminatedUnion("verb", [
     skill_hash: hash64.optional(),
     gateway_version: z.string().max(64).optional(),
   }),
-  /** An operator opens a run by hand. */
+  /** An operator opens a run manually. */
   z.object({
     ...shared,
     verb: z.literal("start"),
@@ -38,14 +38,14 @@ export const controlSchema = z.discriminatedUnion("verb", [
   /** Traffic share of the canary, percent. */
   z.object({ ...shared, verb: z.literal("weight"), weight: z.number().min(0).max(100), revision: revision.optional() }),
   z.object({ ...shared, verb: z.literal("phase"), phase: z.string().max(64), revision: revision.optional() }),
-  /** A controller asked a gate that can hold; `allowed` is what it was told. */
+  /** A controller called a gate that can block; `allowed` is the response. */
   z.object({ ...shared, verb: z.literal("gate"), gate: z.string().max(64), allowed: z.boolean(), revision: revision.optional() }),
   z.object({ ...shared, verb: z.literal("end"), result: z.enum(["succeeded", "failed"]), revision: revision.optional() }),
   z.object({ ...shared, verb: z.literal("abort"), reason: text }),
   z.object({ ...shared, verb: z.literal("clear"), reason: text }),
   z.object({ ...shared, verb: z.literal("pause"), reason: text }),
   z.object({ ...shared, verb: z.literal("resume"), reason: text }),
-  /** `gateway` absent: the whole canary. Ends by itself at `until`. */
+  /** Without `gateway`: the whole canary. Ends automatically at `until`. */
   z.object({
     ...shared,
     verb: z.literal("maintenance"),
@@ -64,13 +64,13 @@ const compiled = z.compile(controlSchema);
 export const parseControl = (value: unknown): z.ZodSafeParseResult<Control> => compiled.safeParse(value);
 
 /**
- * A control message with the id that its content gives. `discriminator` tells two equal sayings apart that are meant twice
- * (a run id, an event's own time); retries of one saying must give the same one.
+ * A control message with an id derived from its content. `discriminator` separates two intended messages with equal content (a
+ * run id, an event's own time); retries of one message must pass the same value.
  */
 export function controlMessage(canary: CanaryRef, content: ControlContent, at: string, discriminator: string): Control {
   const id = `${content.verb}-${contentId([canary.namespace, canary.name, content, discriminator], 32)}`;
   return { v: 1, id, at, ...content } as Control;
 }
 
-/** The largest control message that is read, bytes. */
+/** The maximum size of a control message, bytes. */
 export const MAX_CONTROL_BYTES = 4 * 1024;

@@ -1,4 +1,6 @@
-/** A dead letter: a message that could not be read, and why. Never silently dropped, never folded. */
+/**
+ * A dead letter: a message that failed validation, with the reason. Such messages are never dropped silently and never applied.
+ */
 import { z } from "zod";
 import { isoTimeSchema } from "./signal.ts";
 
@@ -21,9 +23,9 @@ export const deadLetterSchema = z.object({
   subject: z.string().max(320),
   sequence: z.int().min(0),
   stored_at: isoTimeSchema,
-  /** The beginning of the payload, as text, without control characters. */
+  /** The start of the payload as text, without control characters. */
   excerpt: z.string().max(512),
-  /** How many more of the same sender and reason were not written since the last one. */
+  /** How many messages of the same sender and reason were suppressed since the last dead letter. */
   suppressed: z.int().min(0),
 });
 export type DeadLetter = z.infer<typeof deadLetterSchema>;

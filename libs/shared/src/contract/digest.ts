@@ -1,4 +1,4 @@
-/** A digest: one message to people about one canary, instead of one a retry. */
+/** A digest: one message to people per canary and interval, instead of one per retry. */
 import { z } from "zod";
 import { reasonSchema } from "./reasons.ts";
 import { isoTimeSchema } from "./signal.ts";
@@ -14,7 +14,7 @@ export const digestSchema = z.object({
   azs: z.array(z.string().max(63)).max(32),
   measurement_index: z.int().min(0).nullable(),
   reasons: z.array(reasonSchema).max(5),
-  /** What changed since the last pass: version, hash, weight, promotion. */
+  /** Changes since the last pass: version, hash, weight, promotion. */
   changes: z
     .array(z.object({ what: z.string().max(40), before: z.string().max(128).nullable(), after: z.string().max(128).nullable() }))
     .max(16),

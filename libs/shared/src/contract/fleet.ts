@@ -1,6 +1,6 @@
 /**
- * `aviary.yaml`: which gateways are expected, which canaries exist, which lanes KEDA scales. Read by everything but collectors.
- * Without it an absent gateway would be invisible.
+ * `aviary.yaml`: expected gateways, canaries, and lanes scaled by KEDA. Read by everything but collectors.
+ * Without it, a missing gateway would go unnoticed.
  */
 import { z } from "zod";
 import { type CanaryRef, parseCanaryKey, TOKEN_PATTERN } from "./subjects.ts";
@@ -9,9 +9,9 @@ import { duration } from "./units.ts";
 export const CALLER_CLASSES = ["flagger", "rollouts", "keda", "flux", "operator"] as const;
 export type CallerClass = (typeof CALLER_CLASSES)[number];
 
-const token = z.string().regex(TOKEN_PATTERN, "expected small letters, digits and dashes, at most 63");
+const token = z.string().regex(TOKEN_PATTERN, "expected lower-case letters, digits and dashes, at most 63 characters");
 const canaryName = z.string().refine((key) => parseCanaryKey(key) !== undefined, {
-  error: "expected <namespace>/<name> as in Kubernetes: small letters, digits, dashes and dots, each at most 63",
+  error: "expected <namespace>/<name> as in Kubernetes: lower-case letters, digits, dashes and dots, at most 63 characters each",
 });
 const host = z.string().regex(/^[a-z0-9.-]{1,253}(?::\d{1,5})?$/, "expected a host name, lower case, with or without a port");
 
@@ -43,14 +43,14 @@ const lane = z
   .strictObject({
     az: token,
     slice: z.enum(["canary", "stable"]),
-    /** Jobs one replica is expected to carry: KEDA's `targetValue` and `lagThreshold`. */
+    /** Expected jobs per replica: KEDA's `targetValue` and `lagThreshold`. */
     perReplica: z.int().min(1).max(10_000).default(8),
     min: z.int().min(0).max(10_000).default(0),
     stableMax: z.int().min(0).max(10_000),
     pollingInterval: duration("1s", "10m").prefault("30s"),
     cooldown: duration("1s", "1h").prefault("120s"),
   })
-  .refine((value) => value.min <= value.stableMax, { error: "expected at most what stableMax says", path: ["min"] });
+  .refine((value) => value.min <= value.stableMax, { error: "expected at most the value of stableMax", path: ["min"] });
 
 export const fleetFileSchema = z
   .strictObject({
@@ -67,7 +67,7 @@ export const fleetFileSchema = z
           context.addIssue({
             code: "custom",
             path: ["fleets", name, "gateways", index, "name"],
-            message: `expected another name: gateway ${key} is listed twice`,
+            message: `expected a unique name: gateway ${key} is listed twice`,
           });
         }
         seen.add(key);
@@ -99,7 +99,7 @@ export const fleetFileSchema = z
           context.addIssue({
             code: "custom",
             path: ["canaries", name, "lanes", index],
-            message: `expected another lane: ${laneName} already belongs to ${other}`,
+            message: `expected a lane of its own: ${laneName} already belongs to ${other}`,
           });
         }
         owner.set(laneName, name);
@@ -109,7 +109,7 @@ export const fleetFileSchema = z
 
 const MAX_NAMES_SHOWN = 12;
 
-/** The keys of a mapping for a message, the first dozen of them. */
+/** The keys of a mapping for an error message, at most a dozen. */
 function namesOf(mapping: Readonly<Record<string, unknown>>): string {
   const names = Object.keys(mapping);
   if (names.length === 0) return "there is none";
@@ -120,15 +120,15 @@ function namesOf(mapping: Readonly<Record<string, unknown>>): string {
 export type FleetFile = z.output<typeof fleetFileSchema>;
 export type GatewayEntry = FleetFile["fleets"][string]["gateways"][number];
 export type CanaryEntry = FleetFile["canaries"][string];
-/** A lane's settings; `pollingInterval` and `cooldown` are milliseconds once read. */
+/** A lane's settings; `pollingInterval` and `cooldown` are milliseconds after parsing. */
 export type LaneEntry = FleetFile["lanes"][string];
 
-/** Gateways of one fleet, in the file's order. */
+/** Gateways of one fleet, in file order. */
 export function gatewaysOf(file: FleetFile, fleet: string): readonly GatewayEntry[] {
   return file.fleets[fleet]?.gateways ?? [];
 }
 
-/** All canaries of the file as references, in the file's order. */
+/** All canaries of the file as references, in file order. */
 export function canariesOf(file: FleetFile): readonly CanaryRef[] {
   return Object.keys(file.canaries).flatMap((key) => parseCanaryKey(key) ?? []);
 }

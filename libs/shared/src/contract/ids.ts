@@ -1,4 +1,4 @@
-/** Ids computed from content: the same content has the same id on every machine, which is what makes repeating harmless. */
+/** Ids derived from content: the same content has the same id on every machine, which makes repetition idempotent. */
 import { createHash } from "node:crypto";
 
 /** SHA-256 of a string (UTF-8) or of bytes, 64 lower-case hex digits. */
@@ -6,21 +6,24 @@ export function sha256Hex(content: string | Uint8Array): string {
   return createHash("sha256").update(content).digest("hex");
 }
 
-/** FNV-1a over UTF-16 code units, 32 bits, unsigned (http://www.isthe.com/chongo/tech/comp/fnv/): spreads names; not a secure hash. */
+/**
+ * FNV-1a over UTF-16 code units, 32 bits, unsigned (http://www.isthe.com/chongo/tech/comp/fnv/): distributes names; not a
+ * cryptographic hash.
+ */
 export function fnv1a(text: string): number {
   let hash = 0x811c9dc5;
   for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
   return hash >>> 0;
 }
 
-/** SHA-256 of lines that are already sorted, each ending in a line feed: a directory tree, or the part below one directory. */
+/** SHA-256 of sorted lines, each ending in a line feed: a directory tree, or one subdirectory. */
 export function hashLines(lines: readonly string[]): string {
   return sha256Hex(lines.map((line) => `${line}\n`).join(""));
 }
 
 /**
  * JSON with object keys in code-unit order and without `undefined`, so that equal values have equal bytes.
- * Numbers are written as JSON.stringify writes them; NaN and infinities are a programming error here and throw.
+ * Numbers are formatted as by JSON.stringify; NaN and infinities are programming errors and throw.
  */
 export function canonicalJson(value: unknown): string {
   if (value === null || typeof value === "boolean" || typeof value === "string") return JSON.stringify(value);

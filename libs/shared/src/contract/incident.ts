@@ -1,4 +1,4 @@
-/** An incident: something people must hear about, told once whoever repeats it. */
+/** An incident: a condition that people must act on, reported once however often it recurs. */
 import { z } from "zod";
 import { contentId } from "./ids.ts";
 import { INCIDENTS, type IncidentCode } from "./reasons.ts";
@@ -23,8 +23,8 @@ const compiled = z.compile(incidentSchema);
 export const parseIncident = (value: unknown): z.ZodSafeParseResult<Incident> => compiled.safeParse(value);
 
 /**
- * An incident with the id and the key that its content gives.
- * @param scope the window or revision that makes it the same incident when it is said again
+ * An incident with id and key derived from its content.
+ * @param scope the window or revision that identifies a recurrence of the same incident
  */
 export function incident(
   code: IncidentCode,

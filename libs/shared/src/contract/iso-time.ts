@@ -1,4 +1,4 @@
-/** Milliseconds since the epoch as ISO-8601 UTC with milliseconds. A conversion, not a reading of the clock. */
+/** Milliseconds since the epoch as ISO-8601 UTC with milliseconds. A conversion; it does not read the clock. */
 export function isoTime(ms: number): string {
   return new Date(ms).toISOString();
 }
@@ -7,9 +7,10 @@ let day = "";
 let dayMs = Number.NaN;
 
 /**
- * Milliseconds since the epoch of `2026-11-21T10:05:03.250Z`, and of nothing else: exactly this form, as the schemas demand it. The same as
- * `Date.parse` at a quarter of its cost, because nearly all signals of a day come on that day: its beginning is remembered.
- * @returns NaN when there is no such day or time
+ * Milliseconds since the epoch of `2026-11-21T10:05:03.250Z`, in exactly this form, which the schemas require. Equivalent to
+ * `Date.parse` at a quarter of its cost: the start of the last day is cached, because nearly all signals of a day arrive on that
+ * day.
+ * @returns NaN if there is no such day or time
  */
 export function parseIsoTime(text: string): number {
   const own = text.slice(0, 10);
@@ -20,7 +21,7 @@ export function parseIsoTime(text: string): number {
   const hours = twoDigits(text, 11);
   const minutes = twoDigits(text, 14);
   const seconds = twoDigits(text, 17);
-  // 24:00:00 is the end of the day, and too rare to be quick.
+  // 24:00:00 is the end of a day, and too rare to optimise.
   if (hours > 23 || minutes > 59 || seconds > 59) return Date.parse(text);
   return dayMs + hours * 3_600_000 + minutes * 60_000 + seconds * 1_000 + (text.charCodeAt(20) - 48) * 100 + twoDigits(text, 21);
 }

@@ -1,4 +1,4 @@
-/** A promotion job, as it waits in the queue of one gateway. Queue names and job ids hold no colon, which BullMQ refuses. */
+/** A promotion job in the queue of one gateway. Queue names and job ids contain no colon, which BullMQ rejects. */
 import { z } from "zod";
 import { contentId } from "./ids.ts";
 import { hash64 } from "./signal.ts";
@@ -29,7 +29,7 @@ export function promotionQueue(gateway: GatewayRef): string {
   return `promote-${gateway.az}-${gateway.fleet}-${gateway.gateway}`;
 }
 
-/** The plan's id: 16 hex digits of what would be done. The same plan asked for twice is one plan. */
+/** The plan's id: 16 hex digits over its content. Requesting the same plan twice yields one plan. */
 export function planId(gateway: GatewayRef, job: Job): string {
   return contentId([gateway, job], 16);
 }

@@ -1,4 +1,7 @@
-/** The lane record: what KEDA is told about one build queue, and why. Latest per lane in the key-value bucket `lane`. */
+/**
+ * The lane record: the queue depth that KEDA receives for one build queue, with reasons. Latest per lane in the key-value bucket
+ * `lane`.
+ */
 import { z } from "zod";
 import { reasonSchema } from "./reasons.ts";
 import { count, isoTimeSchema } from "./signal.ts";
@@ -7,14 +10,14 @@ export const laneRecordSchema = z.object({
   lane: z.string().max(63),
   canary: z.string().max(128),
   at: isoTimeSchema,
-  /** What the queue really holds. */
+  /** The actual length of the queue. */
   depth_true: count,
-  /** The gated depth: the true one, cut to perReplica × the replicas that may run now. */
+  /** The gated depth: the true depth, capped at perReplica × the allowed replicas. */
   depth: count,
   /** ceil(depth / perReplica), at least the lane's minimum. */
   replicas: count,
   max_replicas: count,
-  /** 0 exactly when growth is barred. */
+  /** 0 exactly if growth is blocked. */
   allow: z.literal([0, 1]),
   degraded_ticks: count,
   /** When `replicas` last changed; null before the first change. */

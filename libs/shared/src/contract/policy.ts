@@ -1,4 +1,4 @@
-/** The policy of one canary: what is compared with what, and how long each state may last. One YAML file; every key has a default. */
+/** The policy of one canary: thresholds, and how long each state may last. One YAML file; every key has a default. */
 import { z } from "zod";
 import { duration } from "./units.ts";
 
@@ -8,10 +8,10 @@ const marks = z
   .refine((tier) => tier.yellow < tier.red, { error: "expected less than red", path: ["yellow"] });
 
 const thresholds = z.strictObject({
-  /** Ceiling of errors_5xx / requests, a fraction: 0.005 is 0.5 %. */
+  /** Ceiling of errors_5xx / requests, a ratio: 0.005 is 0.5%. */
   max5xxRate: ratio(0.000_001, 0.5).default(0.005),
   maxP99: duration("1ms", "10m").prefault("220ms"),
-  /** Canary p99 over stable p99; 1.15 is a regression of 15 %. */
+  /** Canary p99 over stable p99; 1.15 is a regression of 15%. */
   maxP99RegressionRatio: ratio(1.01, 100).default(1.15),
   maxQueueDepth: z.int().min(1).max(1_000_000).default(12),
 });
@@ -20,9 +20,9 @@ export const policySchema = z
   .strictObject({
     mode: z.enum(["two-key", "literal"]).default("two-key"),
     window: duration("1s", "1h").prefault("5m"),
-    /** How long after a window's end its signals may still arrive. */
+    /** How long after the end of a window its signals may still arrive. */
     grace: duration("100ms", "5m").prefault("10s"),
-    /** Time after the release reached the canary slice that is marked and not judged. */
+    /** How long after the release reached the canary slice traffic is measured but not judged. */
     warmup: duration("0s", "1h").prefault("60s"),
     thresholds: thresholds.prefault({}),
     disk: z
@@ -64,15 +64,18 @@ export const policySchema = z
   }));
 
 export type PolicyFile = z.input<typeof policySchema>;
-/** A policy as code holds it: milliseconds and fractions. */
+/** A parsed policy: milliseconds and ratios. */
 export type Policy = z.output<typeof policySchema>;
 
-/** Slots of one window: bursts must be told from rates. */
+/** Sub-windows of one window, which distinguish bursts from rates. */
 export const SLOTS = 5;
-/** How far ahead of the broker's clock a signal may be, milliseconds; beyond it the signal is a dead letter and its gateway a hold. */
+/**
+ * How far ahead of the broker's clock a signal may be, milliseconds; beyond it the signal is a dead letter and its gateway is on
+ * hold.
+ */
 export const MAX_CLOCK_AHEAD_MS = 5_000;
-/** Clear a disk mark this far below it, so that a disk on the edge does not flap (a fraction of the capacity). */
+/** A disk mark clears this far below it, so that a disk at the edge does not flap (a ratio of the capacity). */
 export const DISK_HYSTERESIS_RATIO = 0.02;
 
-/** The policy that an empty file means. */
+/** The policy of an empty file. */
 export const defaultPolicy = (): Policy => policySchema.parse({});

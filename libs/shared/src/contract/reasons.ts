@@ -1,10 +1,10 @@
 /**
- * Why a verdict is what it is: the closed list of reason codes, each with what it does to the verdict and what it means to an operator.
+ * The closed list of reason codes, each with its effect on the verdict and its meaning to an operator.
  * The tables in the docs are generated from this list.
  *
  * effect  `evidence`  a hold for lack of evidence alone: not degraded
- *         `hold`      a hold that something wrong caused: degraded
- *         `fail`      can fail a run (the two-window rule or a hard signal decides whether this one does)
+ *         `hold`      a hold caused by a fault: degraded
+ *         `fail`      can fail a run, if the judge's rule or a hard signal decides so
  *         `answer`    set by the HTTP shim on an answer, never by the evaluator
  * hard    blocks a Flagger confirm-rollout at weight 0, when no traffic can exist yet
  */
@@ -36,19 +36,18 @@ export const REASONS = {
   low_traffic: {
     effect: "evidence",
     hard: false,
-    meaning: "Too few requests to say anything: no request in the window, or not enough to rule out a gross fault.",
+    meaning: "Too few requests for a decision: none in the window, or not enough to rule out a gross fault.",
   },
   stale: { effect: "hold", hard: true, meaning: "An expected gateway has not sent a signal for two periods and the grace." },
   gap: {
     effect: "hold",
     hard: true,
-    meaning:
-      "Signals of an expected gateway are missing: a hole in its sequence, a restarted collector, or log that is no longer held.",
+    meaning: "Signals of an expected gateway are missing: a gap in its sequence, a restarted collector, or a truncated log.",
   },
   late: {
     effect: "hold",
     hard: true,
-    meaning: "Signals arrived after their window had closed; they are counted here and were not judged.",
+    meaning: "Signals arrived after their window had closed; they are counted here and not judged.",
   },
   clock_skew: { effect: "hold", hard: true, meaning: "A gateway's clock is more than five seconds ahead of the broker's." },
   version_skew: { effect: "hold", hard: true, meaning: "Gateways of one slice run different gateway versions." },
@@ -57,15 +56,15 @@ export const REASONS = {
   slice_mismatch: {
     effect: "hold",
     hard: true,
-    meaning: "A collector claims another slice than the fleet file gives its gateway.",
+    meaning: "A collector claims a slice that differs from the fleet file.",
   },
   release_changed: {
     effect: "hold",
     hard: true,
-    meaning: "The release on the canary slice changed during the run and nobody announced it.",
+    meaning: "The release on the canary slice changed during the run without an announcement.",
   },
-  environment: { effect: "hold", hard: true, meaning: "Stable suffers as well: the environment, not the canary." },
-  over_5xx: { effect: "fail", hard: false, meaning: "The rate of 5xx answers is over its ceiling." },
+  environment: { effect: "hold", hard: true, meaning: "Stable is affected too: the environment, not the canary." },
+  over_5xx: { effect: "fail", hard: false, meaning: "The rate of 5xx responses is over its ceiling." },
   over_p99: { effect: "fail", hard: false, meaning: "The 99th percentile of latency is over its ceiling." },
   p99_regression: {
     effect: "fail",
@@ -80,16 +79,20 @@ export const REASONS = {
   doctor_error: {
     effect: "fail",
     hard: true,
-    meaning: "Doctor reports an error on a canary gateway that its baseline did not have.",
+    meaning: "Doctor reports an error on a canary gateway that is not in its baseline.",
   },
   doctor_unknown: {
     effect: "hold",
     hard: true,
-    meaning: "Doctor's answer could not be read, or none has come for the release while the policy asks for one.",
+    meaning: "Doctor's report is unreadable, or the policy requires a report for the release and none was received.",
   },
-  gateway_down: { effect: "hold", hard: true, meaning: "A gateway does not answer its probes, or says that it is not ready." },
+  gateway_down: {
+    effect: "hold",
+    hard: true,
+    meaning: "A gateway does not respond to its probes, or reports that it is not ready.",
+  },
   worker_unreachable: { effect: "hold", hard: true, meaning: "A gateway's worker cannot be reached." },
-  dep_down: { effect: "hold", hard: true, meaning: "A dependency of a gateway does not answer." },
+  dep_down: { effect: "hold", hard: true, meaning: "A dependency of a gateway does not respond." },
   maintenance: {
     effect: "hold",
     hard: true,
@@ -99,31 +102,31 @@ export const REASONS = {
   hold_expired: {
     effect: "hold",
     hard: false,
-    meaning: "The hold budget is used up and an incident was raised; the verdict stays hold.",
+    meaning: "The hold budget is exhausted and an incident was raised; the verdict stays hold.",
   },
   latched: {
     effect: "fail",
     hard: true,
-    meaning: "The run failed earlier; a fail stays until the revision changes or an operator clears it.",
+    meaning: "The run failed earlier; the failure is latched until the revision changes or an operator clears it.",
   },
   evaluator_down: {
     effect: "answer",
     hard: true,
-    meaning: "No fresh verdict: the evaluator's lease does not move, or the last verdict's time is over.",
+    meaning: "No current verdict: the evaluator's lease is stale, or the last verdict has expired.",
   },
-  unknown_canary: { effect: "answer", hard: true, meaning: "No canary of this name is configured." },
+  unknown_canary: { effect: "answer", hard: true, meaning: "No canary with this name is configured." },
 } as const satisfies Record<string, ReasonKind>;
 
 export type ReasonCode = keyof typeof REASONS;
 export const REASON_CODES = Object.keys(REASONS) as ReasonCode[];
 
-/** Longest text of a reason, and of a gap, in characters. */
+/** Maximum length of the text of a reason or gap, in characters. */
 export const MAX_REASON_TEXT = 160;
 
-/** The text cut to what a reason may hold. */
+/** The text, truncated to the maximum length of a reason. */
 export const reasonText = (text: string): string => text.slice(0, MAX_REASON_TEXT);
 
-/** One reason of a verdict, as it travels: a code, where, the numbers, and one line for people. */
+/** One reason of a verdict: a code, a place, the numbers, and one line for people. */
 export const reasonSchema = z.object({
   code: z.enum(REASON_CODES as [ReasonCode, ...ReasonCode[]]),
   metric: z.string().max(40).optional(),
@@ -136,31 +139,35 @@ export const reasonSchema = z.object({
 });
 export type Reason = z.infer<typeof reasonSchema>;
 
-/** Does this code, on a hold, mean that something is wrong (and not only that evidence is missing)? */
+/** Whether a hold with this code is caused by a fault, as opposed to missing evidence. */
 export function degrades(code: ReasonCode): boolean {
   return REASONS[code].effect !== "evidence";
 }
 
-/** Codes of incidents: what people must hear about outside the verdict itself. Closed, like the reasons. */
+/** Codes of incidents: conditions that people must act on apart from the verdict. Closed, like the reasons. */
 export const INCIDENTS = {
   verdict_failed: { severity: "critical", meaning: "A run failed." },
-  release_changed: { severity: "warning", meaning: "The canary slice's release changed during a run and nobody announced it." },
-  environment: { severity: "warning", meaning: "Canary and stable suffer together." },
-  hold_expired: { severity: "warning", meaning: "A run has been held longer than its budget." },
+  release_changed: {
+    severity: "warning",
+    meaning: "The release on the canary slice changed during a run without an announcement.",
+  },
+  environment: { severity: "warning", meaning: "Canary and stable are affected together." },
+  hold_expired: { severity: "warning", meaning: "A run was on hold for longer than its budget." },
   run_expired: {
     severity: "warning",
-    meaning: "A run was closed because its time was over: pending too long, or running too long.",
+    meaning: "A run expired: it was pending or open for too long.",
   },
-  caller_conflict: { severity: "warning", meaning: "Two controller classes asked about one canary inside a minute." },
+  caller_conflict: { severity: "warning", meaning: "Two judging caller classes queried one canary within a minute." },
   auth_failed: {
     severity: "warning",
-    meaning: "A request to the shim was refused: no token, a wrong one, or one without the right.",
+    meaning:
+      "A request to the shim was rejected: a wrong or expired token, one without permission, or none on a controller route.",
   },
   disk_red: { severity: "critical", meaning: "A gateway's disk crossed the red mark." },
   disk_yellow: { severity: "warning", meaning: "A gateway's disk crossed the yellow mark." },
   spool_gap: { severity: "warning", meaning: "A collector's spool was full and dropped its oldest signals." },
-  unreadable: { severity: "warning", meaning: "Messages that could not be read were put aside." },
-  log_gap: { severity: "critical", meaning: "The log no longer holds where a checkpoint wants to continue." },
+  unreadable: { severity: "warning", meaning: "Messages that failed validation were stored as dead letters." },
+  log_gap: { severity: "critical", meaning: "The log no longer contains the position of a checkpoint." },
   promotion_failed: { severity: "critical", meaning: "A promotion failed." },
   rollback_failed: { severity: "critical", meaning: "Restoring the stable release failed." },
 } as const satisfies Record<string, { severity: "warning" | "critical"; meaning: string }>;

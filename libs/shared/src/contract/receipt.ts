@@ -1,4 +1,4 @@
-/** A receipt: one step of one promotion on one Mac. Receipts are the history; jobs are removed when done. */
+/** A receipt: one step of one promotion on one Mac. Receipts are the history; finished jobs are removed. */
 import { z } from "zod";
 import { hash64, isoTimeSchema } from "./signal.ts";
 
@@ -10,7 +10,7 @@ export const receiptSchema = z.object({
   kind: z.enum(["skills", "gateway"]),
   hash_before: hash64.nullable(),
   hash_after: hash64.nullable(),
-  /** The fencing number under which the step was made; null for a refusal before the lock. */
+  /** The fencing token of the step; null for a refusal before the lock was acquired. */
   fence: z.int().min(0).nullable(),
   reason: z.string().max(300),
   at: isoTimeSchema,

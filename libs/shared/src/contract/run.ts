@@ -4,14 +4,15 @@
  *   idle ──announced──▶ pending ──▶ warming ──warm-up──▶ active ──▶ passed | failed | aborted | superseded | expired
  *     └── canary slice agrees on a release ≠ stable's for two periods ──▶ warming
  *
- * pending     a revision was announced; its release is not on the canary slice and no traffic was shifted. Leaves for warming, or expires.
- * warming     the release is pinned; what is measured is marked and not judged. Leaves for active when the warm-up is over.
- * active      windows are judged. Leaves for passed, failed, aborted, superseded, or expires.
- * failed      latched. The canary counts as active until its slice is back at stable's release, an operator clears it,
- *             a new revision opens a run, or the run's time is over.
- * the others  over; nothing is frozen any more.
+ * pending     a revision was announced; its release is not on the canary slice and no traffic was shifted. Ends in warming or
+ * expired.
+ * warming     the release is pinned; traffic is measured and not judged. Ends in active when the warm-up has passed.
+ * active      windows are judged. Ends in passed, failed, aborted, superseded or expired.
+ * failed      latched. The canary counts as active until its slice is back on stable's release, an operator clears it,
+ *             a new revision opens a run, or the run's time limit has passed.
+ * the others  ended; nothing is frozen.
  *
- * Every state but the last ones has a way out that needs nobody: pending expires, warming is timed, active and failed expire.
+ * Every state but the last ones ends without intervention: pending expires, warming is timed, active and failed expire.
  */
 export const RUN_STATES = [
   "idle",
@@ -28,7 +29,7 @@ export type RunState = (typeof RUN_STATES)[number];
 
 export type Slice = "canary" | "stable";
 
-/** What a gateway runs. `null`: not known. */
+/** What a gateway runs. `null` means unknown. */
 export interface Release {
   readonly gateway_version: string | null;
   readonly skill_hash: string | null;
@@ -57,12 +58,12 @@ export interface Refusal {
   readonly text: string;
 }
 
-/** A lane whose replicas changed less than this ago is scaling, and nothing is promoted under it. Milliseconds. */
+/** A lane whose replicas changed more recently than this is scaling, and nothing is promoted meanwhile. Milliseconds. */
 export const LANE_COOLDOWN_MS = 120_000;
 
 const refuse = (code: RefusalCode, text: string): Refusal => ({ allowed: false, code, text });
 
-/** What the rule reads of a verdict body; a `VerdictBody` is one. */
+/** The part of a verdict body that the rule reads; a `VerdictBody` is one. */
 export interface PromotionFacts {
   readonly run: {
     readonly id: string;
@@ -76,7 +77,7 @@ export interface PromotionFacts {
   readonly valid_until: string;
 }
 
-/** What the rule reads of a lane record; a `LaneRecord` is one. */
+/** The part of a lane record that the rule reads; a `LaneRecord` is one. */
 export interface LaneFacts {
   readonly lane: string;
   readonly replicas: number;
@@ -84,12 +85,12 @@ export interface LaneFacts {
 }
 
 /**
- * May an artifact with this hash be put on a gateway of this slice now? The one rule for promoter, shim and CLI.
+ * Whether an artifact with this hash may be installed on a gateway of this slice now. The one rule for promoter, shim and CLI.
  *
- * @param verdict the canary's latest verdict; `undefined` when none was ever published, which allows what no run forbids
- * @param slice   slice of the gateway that is to be written
+ * @param verdict the canary's latest verdict; `undefined` if none was ever published, which allows what no run forbids
+ * @param slice   slice of the target gateway
  * @param hash    skill hash of the artifact, 64 hex digits
- * @param lane    latest record of the canary's lane, when it has one
+ * @param lane    latest record of the canary's lane, if it has one
  * @param at      now, milliseconds since the epoch
  */
 export function mayPromote(
@@ -104,7 +105,7 @@ export function mayPromote(
   if (verdict && open && at > Date.parse(verdict.valid_until)) {
     return refuse(
       "verdict_stale",
-      `the last verdict was valid until ${verdict.valid_until} and run ${run.id} is not over: wait for a fresh verdict`,
+      `the last verdict was valid until ${verdict.valid_until} and run ${run.id} has not ended: wait for a current verdict`,
     );
   }
   if (verdict?.reasons.some((reason) => reason.code === "maintenance")) {
@@ -124,7 +125,7 @@ export function mayPromote(
     return { allowed: true };
   }
   if (run && (run.state === "warming" || run.state === "active")) {
-    return refuse("run_active", `run ${run.id} is ${run.state}: nothing is promoted while a canary is measured`);
+    return refuse("run_active", `run ${run.id} is ${run.state}: nothing is promoted while a canary is analysed`);
   }
   if (run && run.state === "failed" && run.canary_active) {
     if (slice !== "canary") return refuse("not_canary_slice", `run ${run.id} failed: only the canary slice may be restored`);
@@ -137,7 +138,7 @@ export function mayPromote(
     return { allowed: true };
   }
   if (slice === "stable" && verdict && !verdict.stable_may_promote) {
-    return refuse("needs_pass", "the policy asks for a passed run before stable is promoted (stableNeedsPass)");
+    return refuse("needs_pass", "the policy requires a passed run before stable is promoted (stableNeedsPass)");
   }
   return { allowed: true };
 }

@@ -1,12 +1,15 @@
 /**
- * A signal: one observation from one gateway. Identity (az, fleet, gateway, kind) is the subject; the payload repeats it only
- * so that a message read on its own makes sense, and a payload that disagrees with its subject is refused.
+ * A signal: one observation from one gateway. Its identity (az, fleet, gateway, kind) is the subject; the payload repeats it only
+ * so that a message is readable on its own, and a payload that contradicts its subject is rejected.
  */
 import { z } from "zod";
 import { latencyWireSchema } from "../histogram.ts";
 import type { SIGNAL_KINDS } from "./subjects.ts";
 
-/** ISO-8601 UTC with milliseconds, for example `2026-11-21T10:05:00.000Z`. Whatever fits is a moment: `Date.parse` of it is never NaN. */
+/**
+ * ISO-8601 UTC with milliseconds, for example `2026-11-21T10:05:00.000Z`. Every accepted text is a valid instant: `Date.parse`
+ * never returns NaN.
+ */
 export const isoTimeSchema = z
   .string()
   .regex(
@@ -24,7 +27,10 @@ const names = z.array(z.string().max(120)).max(64);
 export const HTTP_SOURCES = ["access-log", "prometheus", "synthetic"] as const;
 export type HttpSource = (typeof HTTP_SOURCES)[number];
 
-/** Requests that finished inside `[observed_at - period_ms, observed_at)`. One real source a gateway; synthetic requests are always apart. */
+/**
+ * Requests that finished within `[observed_at - period_ms, observed_at)`. One real source per gateway; synthetic requests are
+ * always separate.
+ */
 export const httpBody = z.object({
   source: z.enum(HTTP_SOURCES),
   requests: count,
@@ -38,7 +44,7 @@ export const healthBody = z.object({
   failing: names,
   suppressed: names,
   uptime_ms: count.nullable(),
-  /** True once the gateway has been up longer than its warm-up; traffic of a gateway that is still warming is marked, not judged. */
+  /** True once the gateway has been up for longer than its warm-up; traffic of a gateway in warm-up is marked and not judged. */
   warm: z.boolean(),
   worker_reachable: z.boolean(),
 });
@@ -60,9 +66,9 @@ export const doctorBody = z.object({
   checks_run: count,
   errors: z.array(finding).max(20),
   warnings: z.array(finding).max(20),
-  /** Findings of severity error that the baseline of this gateway did not have. */
+  /** Findings of severity error that are not in the baseline of this gateway. */
   new_vs_baseline: z.array(finding).max(20),
-  /** The run produced no report that can be read: not a pass and not a failure. */
+  /** The run produced no readable report: neither a pass nor a failure. */
   unknown: z.boolean(),
 });
 
@@ -101,9 +107,9 @@ const envelope = {
   gateway: tokenText,
   /** Start time of the collector in base 36, a dash, and 64 random bits in hex: boots of one gateway sort by time. */
   collector_boot: z.string().regex(/^[a-z0-9-]{1,63}$/),
-  /** Counts from 1 over all kinds of one collector boot. */
+  /** Starts at 1 and counts over all kinds of one collector boot. */
   seq: z.int().min(1),
-  /** A claim; the fleet file decides, a mismatch is a hold. */
+  /** A claim; the fleet file is authoritative, a mismatch is a hold. */
   slice: z.enum(["canary", "stable"]),
   gateway_version: z.string().min(1).max(64).nullable(),
   skill_hash: hash64.nullable(),
@@ -112,7 +118,7 @@ const envelope = {
   period_ms: z.int().min(1).max(86_400_000),
 };
 
-/** The wire schema, uncompiled: for JSON Schema output. Use `parseSignal` to read. */
+/** The wire schema, uncompiled, for JSON Schema output. Use `parseSignal` to read signals. */
 export const signalSchema = z.discriminatedUnion("kind", [
   z.object({ ...envelope, kind: z.literal("http"), body: httpBody }),
   z.object({ ...envelope, kind: z.literal("health"), body: healthBody }),
@@ -132,15 +138,15 @@ export type SignalBody<K extends Signal["kind"]> = SignalOf<K>["body"];
 
 let compiled: typeof signalSchema | undefined;
 /**
- * Checks a parsed JSON value; compiled, so that a good signal costs well under a microsecond. Compiled at the first call, because a
- * collector only writes signals and the compiled form takes 7 MB.
+ * Validates a parsed JSON value; compiled, so that a valid signal costs well under a microsecond. Compiled at the first call,
+ * because a collector only writes signals and the compiled schema takes 7 MB.
  */
 export function parseSignal(value: unknown): z.ZodSafeParseResult<Signal> {
   compiled ??= z.compile(signalSchema);
   return compiled.safeParse(value);
 }
 
-/** How often each kind is published when nothing else is configured, milliseconds: about 1.1 messages a second a gateway. */
+/** The default period of each kind, milliseconds: about 1.1 messages per second per gateway. */
 export const DEFAULT_PERIOD_MS: Readonly<Record<(typeof SIGNAL_KINDS)[number], number>> = {
   http: 5_000,
   health: 5_000,
@@ -154,10 +160,10 @@ export const DEFAULT_PERIOD_MS: Readonly<Record<(typeof SIGNAL_KINDS)[number], n
   doctor: 1_800_000,
 };
 
-/** The largest signal that is read, bytes. Larger ones are dead letters. */
+/** The maximum size of a signal, bytes. Larger ones are dead letters. */
 export const MAX_SIGNAL_BYTES = 16 * 1024;
 
-/** When a fact that was observed then becomes stale: two periods and the grace later. Times in milliseconds since the epoch. */
+/** The instant at which an observed fact becomes stale: two periods plus the grace later. Milliseconds since the epoch. */
 export function staleAtMs(observed: { readonly observedAtMs: number; readonly periodMs: number }, graceMs: number): number {
   return observed.observedAtMs + 2 * observed.periodMs + graceMs;
 }

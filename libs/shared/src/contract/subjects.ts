@@ -1,13 +1,13 @@
 /**
- * Every subject of the bus: builders, parsers, filters. The only place where a subject is spelled.
+ * Every subject of the bus: builders, parsers, filters. Subjects are built nowhere else.
  *
- * Tokens are `[a-z0-9-]{1,63}`. A Kubernetes name may hold dots, which separate tokens in NATS; a dot becomes `_`,
- * which Kubernetes names cannot hold, so the way back is unique.
+ * Tokens are `[a-z0-9-]{1,63}`. A Kubernetes name may contain dots, which separate tokens in NATS; a dot becomes `_`, which
+ * Kubernetes names cannot contain, so the mapping is reversible.
  */
 
 /** A fleet, gateway, AZ, lane or kind: one token, as written in files and payloads. */
 export const TOKEN_PATTERN = /^[a-z0-9-]{1,63}$/;
-/** A Kubernetes namespace or object name (DNS-1123 subdomain, cut to what one token may hold). */
+/** A Kubernetes namespace or object name (DNS-1123 subdomain, limited to the length of one token). */
 export const KUBERNETES_NAME_PATTERN = /^[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?$/;
 
 export const SIGNAL_KINDS = ["http", "health", "queue", "disk", "skills", "doctor", "deps", "process", "log", "rollout"] as const;
@@ -28,7 +28,7 @@ export const CONTROL_VERBS = [
 ] as const;
 export type ControlVerb = (typeof CONTROL_VERBS)[number];
 
-/** A canary as in Kubernetes: `<namespace>/<name>` when written as one string. */
+/** A canary as in Kubernetes: `<namespace>/<name>` as a string. */
 export interface CanaryRef {
   readonly namespace: string;
   readonly name: string;
@@ -62,7 +62,7 @@ export function canaryKey(canary: CanaryRef): string {
   return `${canary.namespace}/${canary.name}`;
 }
 
-/** Reads `prod/payments-gateway`; `undefined` when it is not of that form. */
+/** Parses `prod/payments-gateway`; `undefined` for any other form. */
 export function parseCanaryKey(key: string): CanaryRef | undefined {
   const slash = key.indexOf("/");
   if (slash < 1) return undefined;
@@ -87,7 +87,7 @@ export function verdictSubject(canary: CanaryRef): string {
   return `verdicts.${kubernetesToken("namespace", canary.namespace)}.${kubernetesToken("canary", canary.name)}`;
 }
 
-/** `incidents.<namespace>.<canary>.<code>`; what concerns no canary goes under `_._`. */
+/** `incidents.<namespace>.<canary>.<code>`; incidents without a canary use `_._`. */
 export function incidentSubject(canary: CanaryRef | undefined, code: string): string {
   const place = canary ? `${kubernetesToken("namespace", canary.namespace)}.${kubernetesToken("canary", canary.name)}` : "_._";
   return `incidents.${place}.${code}`;
@@ -113,7 +113,7 @@ export function deadSubject(service: string): string {
   return `dead.${token("service", service)}`;
 }
 
-/** Filters for consumers and stream definitions: one a family. */
+/** Filters for consumers and stream definitions, one per family. */
 export const subjectFilters = {
   signals: "signals.>",
   control: "control.>",
@@ -130,7 +130,7 @@ export function fleetSignalsFilter(fleet: string): string {
   return `signals.*.${token("fleet", fleet)}.>`;
 }
 
-/** `control.<fleet>.>`: what controllers and operators say about one fleet's canaries. */
+/** `control.<fleet>.>`: control messages about the canaries of one fleet. */
 export function fleetControlFilter(fleet: string): string {
   return `control.${token("fleet", fleet)}.>`;
 }
@@ -145,7 +145,7 @@ export type InputSubject =
     }
   | { readonly family: "control"; readonly fleet: string; readonly canary: CanaryRef; readonly verb: ControlVerb };
 
-/** Reads a subject of the stream INPUTS; `undefined` when it is none that this version knows. */
+/** Parses a subject of the stream INPUTS; `undefined` if this version does not define it. */
 export function parseInputSubject(subject: string): InputSubject | undefined {
   const parts = subject.split(".");
   if (parts.length !== 5) return undefined;
@@ -162,14 +162,17 @@ export function parseInputSubject(subject: string): InputSubject | undefined {
   return undefined;
 }
 
-/** Reads `verdicts.<namespace>.<canary>`. */
+/** Parses `verdicts.<namespace>.<canary>`. */
 export function parseVerdictSubject(subject: string): CanaryRef | undefined {
   const parts = subject.split(".");
   if (parts.length !== 3 || parts[0] !== "verdicts") return undefined;
   return parseCanaryKey(`${fromKubernetesToken(parts[1]!)}/${fromKubernetesToken(parts[2]!)}`);
 }
 
-/** `Nats-Msg-Id` of a signal. All five parts are needed: the broker dedupes across subjects, and a shorter id lets one Mac swallow a neighbour's signal. */
+/**
+ * `Nats-Msg-Id` of a signal. All five parts are required: the broker deduplicates across subjects, so a shorter id would let one
+ * Mac suppress another's signal.
+ */
 export function signalMessageId(from: GatewayRef, collectorBoot: string, seq: number): string {
   return `${from.az}.${from.fleet}.${from.gateway}.${collectorBoot}.${seq}`;
 }

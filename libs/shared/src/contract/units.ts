@@ -1,15 +1,15 @@
-/** Durations as people write them in YAML (`5m`) and as code holds them (milliseconds). */
+/** Durations in YAML (`5m`) and in code (milliseconds). */
 import { z } from "zod";
 
 const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
-/** Reads `250ms`, `60s`, `5m`, `2h`, `7d`; `undefined` when the text is not of that form. */
+/** Parses `250ms`, `60s`, `5m`, `2h`, `7d`; `undefined` for any other text. */
 export function parseDuration(text: string): number | undefined {
   const match = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)$/.exec(text);
   return match ? Math.round(Number(match[1]) * UNIT_MS[match[2] as keyof typeof UNIT_MS]) : undefined;
 }
 
-/** Writes milliseconds in the largest unit that divides them: 300000 → `5m`. */
+/** Formats milliseconds in the largest unit that divides them: 300000 → `5m`. */
 export function formatDuration(ms: number): string {
   for (const unit of ["d", "h", "m", "s"] as const) {
     if (ms >= UNIT_MS[unit] && ms % UNIT_MS[unit] === 0) return `${ms / UNIT_MS[unit]}${unit}`;
@@ -17,7 +17,7 @@ export function formatDuration(ms: number): string {
   return `${ms}ms`;
 }
 
-/** A YAML duration between two bounds (inclusive), read as milliseconds. */
+/** A YAML duration between two inclusive bounds, parsed as milliseconds. */
 export function duration(min: string, max: string) {
   const minMs = parseDuration(min) ?? 0;
   const maxMs = parseDuration(max) ?? 0;

@@ -1,4 +1,4 @@
-/** The verdict: the one answer that every controller gets in its own dialect, with its reasons, and the evidence it rests on. */
+/** The verdict: the one result that every controller receives in its own dialect, with its reasons and its evidence. */
 import { z } from "zod";
 import { contentId } from "./ids.ts";
 import { reasonSchema } from "./reasons.ts";
@@ -18,7 +18,7 @@ const sliceFigures = z.object({
   requests: count,
   errors_5xx: count,
   "5xx_rate": z.number().nullable(),
-  /** The same number under a name that Argo's expression language can read. */
+  /** The same number under a name that Argo's expression language can parse. */
   error_rate_5xx: z.number().nullable(),
   p99_ms: z.number().nullable(),
 });
@@ -95,18 +95,18 @@ export const verdictBodySchema = z.object({
       promotable: z.boolean(),
       /** Id of the verdict that latched the fail. */
       latched_by: z.string().nullable(),
-      /** What the controller calls the revision; null when the run was opened by observation. */
+      /** The controller's name for the revision; null if the run was opened by observation. */
       controller_revision: z.string().nullable(),
-      /** A Flagger confirm gate has asked during this run, so a hold can be said without counting as a success. */
+      /** A Flagger confirm gate was called during this run, so a hold can be returned without counting as a success. */
       gated: z.boolean(),
-      /** The canary slice runs the release under test, or the policy does not ask for it. */
+      /** The canary slice runs the release under test, or the policy does not require it. */
       mac_release_ok: z.boolean(),
-      /** Skill pack under test (announced or pinned), and the one that stable runs: what the promoter may put where. */
+      /** The skill pack under test (announced or pinned) and stable's: what the promoter may install where. */
       announced_hash: hash64.nullable(),
       stable_hash: hash64.nullable(),
     })
     .nullable(),
-  /** False while the policy asks for a pass before stable may be promoted and there was none. */
+  /** False if the policy requires a pass before stable is promoted and there was none. */
   stable_may_promote: z.boolean(),
   valid_until: isoTimeSchema,
 });
@@ -114,7 +114,7 @@ export const verdictBodySchema = z.object({
 export type VerdictBody = z.infer<typeof verdictBodySchema>;
 export type RunView = NonNullable<VerdictBody["run"]>;
 
-/** What was learned before the run, frozen at its start: the judge's reference. */
+/** The judge's reference: learned before the run and frozen at its start. */
 export const referenceSchema = z.object({
   windows: count,
   from: z.enum(["stable", "same-gateways", "none"]),
@@ -123,7 +123,7 @@ export const referenceSchema = z.object({
 
 export const verdictRecordSchema = z.object({
   body: verdictBodySchema,
-  /** The judge's input: the window that this verdict closed or last rested on; null when no window has closed yet. */
+  /** The judge's input: the window that this verdict closed or was last based on; null before the first window has closed. */
   evidence: z.object({ closed: closedWindowSchema.nullable(), reference: referenceSchema.nullable() }),
 });
 export type VerdictRecord = z.infer<typeof verdictRecordSchema>;
@@ -132,9 +132,9 @@ export type Reference = z.infer<typeof referenceSchema>;
 const compiled = z.compile(verdictRecordSchema);
 export const parseVerdictRecord = (value: unknown): z.ZodSafeParseResult<VerdictRecord> => compiled.safeParse(value);
 
-/** The largest verdict record that is published, bytes; above it histograms are made coarser until it fits. */
+/** The maximum size of a verdict record, bytes; above it, histograms are coarsened until it fits. */
 export const MAX_VERDICT_BYTES = 32 * 1024;
-/** The largest body that HTTP serves, bytes: Argo Rollouts stores each measurement in the cluster's database. */
+/** The maximum size of an HTTP body, bytes: Argo Rollouts stores each measurement in the cluster's database. */
 export const MAX_ANSWER_BYTES = 2 * 1024;
 export const MAX_REASONS = 5;
 

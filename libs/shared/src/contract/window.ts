@@ -1,8 +1,8 @@
 /**
- * A closed window as it travels in verdict records: enough to judge it again under another policy, without the signals.
+ * A closed window as stored in verdict records: sufficient to judge it again under another policy, without the signals.
  *
- * A window is a half-open stretch of event time, `[start, end)`, split into five equal slots. It is summed up in cells: one for each
- * slice, AZ and source of traffic. A cell holds five slots, each with its counts and a sparse latency histogram.
+ * A window is a half-open range of event time, `[start, end)`, divided into five equal sub-windows (slots). It is summarised in
+ * cells, one per slice, AZ and traffic source. A cell has five slots, each with its counts and a sparse latency histogram.
  */
 import { z } from "zod";
 import { latencySparseSchema } from "../histogram.ts";
@@ -15,10 +15,13 @@ export const windowSummarySchema = z.object({
   slice: z.enum(["canary", "stable"]),
   az: tokenText,
   source: z.enum(HTTP_SOURCES),
-  /** Five, in order of time. When a signal covers more than one slot (period above a fifth of the window) its counts are in the slot of its end and `slotted` is false. */
+  /**
+   * Five, in time order. If a signal covers more than one slot (a period above a fifth of the window), its counts are in the slot
+   * of its end and `slotted` is false.
+   */
   slots: z.array(slotSchema).length(5),
   slotted: z.boolean(),
-  /** Gateways that contributed, and gateways that the fleet file expects in this slice and AZ. */
+  /** Gateways that contributed, and gateways expected by the fleet file in this slice and AZ. */
   gateways: count,
   expected: count,
 });
@@ -32,13 +35,13 @@ export const windowMetaSchema = z.object({
 
 export const closedWindowSchema = z.object({
   window: windowMetaSchema,
-  /** False when a gateway was missing, restarted its collector, or left a hole in its sequence inside this window: never a pass. */
+  /** False if a gateway was missing, restarted its collector, or has a gap in its sequence within this window: never a pass. */
   complete: z.boolean(),
-  /** Why it is incomplete, one line each, at most 8. */
+  /** Why it is incomplete, one line per cause, at most 8. */
   gaps: z.array(z.string().max(MAX_REASON_TEXT)).max(8),
-  /** Signals whose time lies in an earlier window and that came after that window had closed. */
+  /** Signals whose time is in an earlier window and that arrived after that window had closed. */
   late: count,
-  /** Newest depth of the canary's lane in the AZ under test inside this window; null when none was seen. */
+  /** Newest depth of the canary's lane in the AZ under test within this window; null if none was reported. */
   queue_depth: count.nullable(),
   cells: z.array(windowSummarySchema).max(256),
 });

@@ -1,19 +1,19 @@
 /**
- * The hash of a directory tree: one function for the collector and the promoter, so that a hash which a promotion verified is the
- * hash that the gateway's signals show.
+ * The hash of a directory tree: one function for the collector and the promoter, so that a hash verified by a promotion equals
+ * the hash in the gateway's signals.
  *
  * SHA-256 over lines, sorted by code unit, each ending in a line feed:
  *
  *     f <path> <sha256>     a file             x <path> <sha256>     an executable file (the owner's bit)
  *     l <path> <target>     a symbolic link    d <path>              an empty directory
  *
- * Paths are relative, with `/`. Owners, times and the other permission bits do not count: they differ from machine to machine.
- * Left out, at any depth: `.openclaw/`, `.clawhub/`, `.clawdhub/` (notes about where a skill came from, with the time of its
- * installation), `.DS_Store` and `._*` (what a Finder leaves behind). A directory that holds nothing else is empty.
+ * Paths are relative, with `/`. Owners, times and the other permission bits are ignored, because they differ between machines.
+ * Excluded at any depth: `.openclaw/`, `.clawhub/`, `.clawdhub/` (installation records of skills), `.DS_Store` and `._*` (macOS
+ * Finder metadata). A directory with no other content is empty.
  *
- * Refused, each with its path and a reason: what cannot mean the same on another machine (names that are not NFC, which one file
- * system keeps and another changes; names with control characters; links that are absolute or lead out of the tree; devices,
- * sockets and pipes) and what two trees could share a line for (a link with a space in its path).
+ * Rejected, each with its path and a reason: entries that may differ on another machine (names that are not NFC, which some file
+ * systems normalise; names with control characters; links that are absolute or leave the tree; devices, sockets and pipes), and
+ * entries that make lines ambiguous (a link with a space in its path).
  */
 import { createHash } from "node:crypto";
 import { createReadStream, type Stats } from "node:fs";
@@ -21,7 +21,7 @@ import { lstat, readdir, readlink, realpath } from "node:fs/promises";
 import { join } from "node:path";
 import { hashLines } from "../contract/ids.ts";
 
-/** What a walk found; `path` is relative to the root. Directories only when they are empty. */
+/** The entries found by a walk; `path` is relative to the root. Directories only if they are empty. */
 export type TreeEntry =
   | { readonly type: "file"; readonly path: string; readonly executable: boolean; readonly sha256: string }
   | { readonly type: "link"; readonly path: string; readonly target: string }
@@ -40,20 +40,20 @@ export type TreeRefusalCode =
 export interface TreeRefusal {
   readonly path: string;
   readonly code: TreeRefusalCode;
-  /** What is wrong and what to do, one sentence. */
+  /** The problem and its fix, in one sentence. */
   readonly text: string;
 }
 
 export interface HashedTree {
   /** 64 lower-case hex digits. */
   readonly hash: string;
-  /** The lines that were hashed, sorted, without line feeds. */
+  /** The hashed lines, sorted, without line feeds. */
   readonly lines: readonly string[];
 }
 
 export type TreeResult = ({ readonly ok: true } & HashedTree) | { readonly ok: false; readonly refusals: readonly TreeRefusal[] };
 
-/** The tree holds something that has no place in a hash. All of it is named. */
+/** The tree contains entries that cannot be hashed; the error lists all of them. */
 export class TreeRefused extends Error {
   override readonly name = "TreeRefused";
   readonly refusals: readonly TreeRefusal[];
@@ -67,12 +67,12 @@ export class TreeRefused extends Error {
 
 const IGNORED_DIRECTORIES: ReadonlySet<string> = new Set([".openclaw", ".clawhub", ".clawdhub"]);
 
-/** Whether a name is left out of the hash (and of a promotion). */
+/** Whether a name is excluded from the hash and from promotions. */
 export function isIgnoredName(name: string, isDirectory: boolean): boolean {
   return name === ".DS_Store" || name.startsWith("._") || (isDirectory && IGNORED_DIRECTORIES.has(name));
 }
 
-/** The hash of the entries of a tree, in any order, or everything that is wrong with them. Pure. */
+/** The hash of the entries of a tree, in any order, or all problems with them. Pure. */
 export function treeHash(entries: Iterable<TreeEntry>): TreeResult {
   const lines: string[] = [];
   const refusals: TreeRefusal[] = [];
@@ -109,14 +109,15 @@ function refuse(entry: TreeEntry): Reason | undefined {
 
 function refuseName(text: string): Reason | undefined {
   if (text.includes("\u{FFFD}")) return { code: "name_unreadable", text: "the name is not valid UTF-8; rename it" };
-  if (/[\u{0}-\u{1f}\u{7f}]/u.test(text)) return { code: "name_control", text: "the name holds a control character; rename it" };
+  if (/[\u{0}-\u{1f}\u{7f}]/u.test(text))
+    return { code: "name_control", text: "the name contains a control character; rename it" };
   if (text !== text.normalize("NFC")) return { code: "name_not_nfc", text: "the name is not in Unicode form NFC; rename it" };
   return undefined;
 }
 
 /**
- * A target may climb only with leading `..`, which is exact because the directories above a link are real ones: a `..` after a name
- * could pass through another link and come out somewhere else than it seems.
+ * A target may climb only with leading `..`, because the parent directories of a link are real directories. A `..` after a name
+ * could pass through another link and end elsewhere.
  */
 function refuseLink(path: string, target: string): Reason | undefined {
   if (path.includes(" ")) return { code: "link_spaced", text: "a link must not have a space in its path; rename it" };
@@ -133,28 +134,28 @@ function refuseLink(path: string, target: string): Reason | undefined {
   return undefined;
 }
 
-/** Remembers what files hashed to, by path, modification time, size and inode. Clear it to hash everything again. */
+/** Caches file hashes by path, modification time, size and inode. Clear it to hash every file again. */
 export type TreeHashCache = Map<string, { readonly stamp: string; readonly sha256: string }>;
 
 export interface HashTreeOptions {
   readonly cache?: TreeHashCache;
   readonly signal?: AbortSignal;
-  /** More entries than this are refused with a RangeError; 200 000 unless told. */
+  /** The maximum number of entries, 200,000 by default; more raise a RangeError. */
   readonly maxEntries?: number;
 }
 
 /**
- * Hashes the tree below `root` as it is on disk. `root` itself may be a link (to a release directory); it is followed once, at the start,
- * so that switching it meanwhile does not mix two trees.
- * @throws TreeRefused with everything that must not be there; the file system's error when something cannot be read;
- *   RangeError for too many entries; the signal's reason.
+ * Hashes the tree below `root` on disk. `root` itself may be a link (to a release directory); it is resolved once, so that
+ * switching it meanwhile does not mix two trees.
+ * @throws TreeRefused with everything that is not allowed in a tree; the file system's error for unreadable entries; RangeError
+ * for too many entries; the signal's reason.
  */
 export async function hashTree(root: string, options: HashTreeOptions = {}): Promise<HashedTree> {
   const entries: TreeEntry[] = [];
   const seen = new Set<string>();
   const base = await realpath(root);
   await walk(base, "", entries, seen, options);
-  // What is no longer there must not stay in memory.
+  // Removes cache entries of files that no longer exist.
   if (options.cache !== undefined)
     for (const path of options.cache.keys()) if (path.startsWith(`${base}/`) && !seen.has(path)) options.cache.delete(path);
   const result = treeHash(entries);
@@ -162,7 +163,7 @@ export async function hashTree(root: string, options: HashTreeOptions = {}): Pro
   return result;
 }
 
-/** Adds what lies below `base/relative`; says how many entries of that directory count. */
+/** Adds the entries below `base/relative`; returns the number of entries of that directory that count. */
 async function walk(
   base: string,
   relative: string,
@@ -181,13 +182,13 @@ async function walk(
       entries.push(await readEntry(base, path, seen, options));
     }
     if (entries.length > (options.maxEntries ?? 200_000))
-      throw new RangeError(`${base} holds more than ${options.maxEntries ?? 200_000} entries`);
+      throw new RangeError(`${base} contains more than ${options.maxEntries ?? 200_000} entries`);
   }
   return counted.length;
 }
 
 async function readEntry(base: string, path: string, seen: Set<string>, options: HashTreeOptions): Promise<TreeEntry> {
-  // Such a name is refused anyway, and the file may not be found under it.
+  // Such a name is rejected anyway, and the file may not be accessible under it.
   if (refuseName(path) !== undefined) return { type: "other", path };
   const full = join(base, path);
   const stats = await lstat(full);

@@ -1,7 +1,7 @@
-/** Waiting with an end. */
+/** Cancellation and timeouts. */
 import type { Clock } from "./clock.ts";
 
-/** Resolves when the signal aborts; at once when it already has. Never rejects. */
+/** Resolves when the signal aborts, immediately if it already has. Never rejects. */
 export function aborted(signal: AbortSignal): Promise<undefined> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve(undefined);
@@ -9,7 +9,10 @@ export function aborted(signal: AbortSignal): Promise<undefined> {
   });
 }
 
-/** The promise's value, or `undefined` after `ms` milliseconds; the promise itself goes on. Rejects when the promise does so in time. */
+/**
+ * The value of the promise, or `undefined` after `ms` milliseconds; the promise is not cancelled. Rejects if the promise rejects
+ * within that time.
+ */
 export async function within<T>(clock: Clock, ms: number, promise: Promise<T>): Promise<T | undefined> {
   const timeout = Promise.withResolvers<undefined>();
   const cancel = clock.setTimer(ms, () => timeout.resolve(undefined), { background: true });

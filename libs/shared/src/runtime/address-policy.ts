@@ -1,7 +1,7 @@
 /**
- * Which addresses an outbound call may reach. A URL in a configuration file, or a name server, must not be able to make a service talk to the metadata
- * service of a cloud, to neighbours on the link, or to what listens on its own machine, unless the operator lists that host.
- * Private networks are allowed: that is where gateways, Prometheus and webhooks live. Pure.
+ * The addresses an outgoing call may reach. Neither a configured URL nor a name server may direct a service to a cloud metadata
+ * service, to neighbours on the link, or to listeners on its own machine, unless the operator allows that host.
+ * Private networks are allowed, because gateways, Prometheus and webhooks are there. Pure.
  */
 import { BlockList, isIPv4, isIPv6 } from "node:net";
 
@@ -35,12 +35,15 @@ const DENIED: readonly (readonly [string, BlockList])[] = [
   ["a tunnel address", blockList(["2001::", 32])],
 ];
 
-/** Why a host name must not be called; undefined when it may be looked up. */
+/** The reason a host name must not be called, or undefined if it may be resolved. */
 export function deniedName(name: string): string | undefined {
   return METADATA_NAMES.has(plainHost(name)) ? "a cloud metadata name" : undefined;
 }
 
-/** Why an IP address must not be called; undefined when it may. IPv4 addresses inside IPv6 ones (mapped, compatible, NAT64, 6to4) are judged as what they carry. */
+/**
+ * The reason an IP address must not be called, or undefined. IPv4 addresses embedded in IPv6 (mapped, compatible, NAT64, 6to4)
+ * are checked as IPv4.
+ */
 export function deniedAddress(address: string, loopback: boolean): string | undefined {
   const plain = plainHost(address);
   if (!isIPv4(plain) && !isIPv6(plain)) return "not an IP address";
@@ -52,7 +55,7 @@ export function deniedAddress(address: string, loopback: boolean): string | unde
   return inner === undefined ? undefined : deniedAddress(inner, loopback);
 }
 
-/** A host as it is compared: lower case, without brackets, zone and final dot. */
+/** A host in the form used for comparison: lower case, without brackets, zone and trailing dot. */
 export function plainHost(host: string): string {
   return host
     .toLowerCase()
@@ -61,7 +64,7 @@ export function plainHost(host: string): string {
     .replace(/\.$/, "");
 }
 
-/** The IPv4 address that an IPv6 address stands for (RFC 4291 mapped and compatible, RFC 6052 and 8215 NAT64, RFC 3056 6to4). */
+/** The IPv4 address embedded in an IPv6 address (RFC 4291 mapped and compatible, RFC 6052 and 8215 NAT64, RFC 3056 6to4). */
 function embeddedIpv4(address: string): string | undefined {
   const words = ipv6Words(address);
   const [w0, w1, w2, w3, w4, w5, w6, w7] = words;
@@ -73,7 +76,7 @@ function embeddedIpv4(address: string): string | undefined {
   return w0 === 0x2002 ? dotted(w1, w2) : undefined;
 }
 
-/** The eight 16-bit words of a valid IPv6 address; the URL parser has already read every odd way to write one. */
+/** The eight 16-bit words of a valid IPv6 address; the URL parser has already normalised it. */
 function ipv6Words(address: string): number[] {
   const [head = "", tail] = plainHost(new URL(`http://[${address}]/`).hostname).split("::");
   const words = (text: string): number[] => (text === "" ? [] : text.split(":").map((word) => Number.parseInt(word, 16)));

@@ -1,16 +1,16 @@
-/** Sizes as people write them in configuration files (`64MiB`) and as code holds them (bytes). Durations: `contract/units.ts`. Pure. */
+/** Sizes in configuration files (`64MiB`) and in code (bytes). Durations: `contract/units.ts`. Pure. */
 import { z } from "zod";
 
 const UNIT_BYTES = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 } as const;
 
-/** Reads `512B`, `64KiB`, `64MiB`, `2GiB`, `1TiB` (whole numbers); `undefined` when the text is not of that form. */
+/** Parses `512B`, `64KiB`, `64MiB`, `2GiB`, `1TiB` (whole numbers); `undefined` for any other text. */
 export function parseBytes(text: string): number | undefined {
   const match = /^(\d{1,13})(B|KiB|MiB|GiB|TiB)$/.exec(text);
   const size = match ? Number(match[1]) * UNIT_BYTES[match[2] as keyof typeof UNIT_BYTES] : Number.NaN;
   return Number.isSafeInteger(size) ? size : undefined;
 }
 
-/** Writes bytes in the largest unit that divides them: 67108864 → `64MiB`. */
+/** Formats bytes in the largest unit that divides them: 67108864 → `64MiB`. */
 export function formatBytes(size: number): string {
   for (const unit of ["TiB", "GiB", "MiB", "KiB"] as const) {
     if (size >= UNIT_BYTES[unit] && size % UNIT_BYTES[unit] === 0) return `${size / UNIT_BYTES[unit]}${unit}`;
@@ -18,7 +18,7 @@ export function formatBytes(size: number): string {
   return `${size}B`;
 }
 
-/** A YAML size between two bounds (inclusive), read as bytes. */
+/** A YAML size between two inclusive bounds, parsed as bytes. */
 export function bytes(min: string, max: string) {
   const [least, most] = [parseBytes(min), parseBytes(max)];
   if (least === undefined || most === undefined || least > most) throw new RangeError(`not a range of sizes: ${min} to ${max}`);

@@ -1,6 +1,6 @@
 /**
- * Time as a thing that is handed in. This is the only file that reads the machine's clock or sets its timers; everything else takes a `Clock`,
- * so that tests and the simulation can drive time by hand.
+ * Time as a dependency. Only this file reads the machine's clock or sets its timers; all other code accepts a `Clock`, so that
+ * tests and the simulation can control time.
  */
 
 export interface TimerOptions {
@@ -9,17 +9,23 @@ export interface TimerOptions {
 }
 
 export interface Clock {
-  /** Milliseconds since the epoch; may jump when the machine's clock is set. */
+  /** Milliseconds since the epoch; jumps when the machine's clock is set. */
   now(): number;
-  /** Milliseconds since some fixed moment; never goes back. For measuring and for waiting. */
+  /** Milliseconds since an arbitrary instant; never decreases. For measuring and waiting. */
   monotonicMs(): number;
-  /** Calls `fn` once after `ms` milliseconds (negative counts as 0, Infinity as never). The answer cancels it; cancelling twice is harmless. */
+  /**
+   * Calls `fn` once after `ms` milliseconds (negative counts as 0, Infinity as never). Returns a function that cancels the timer;
+   * it is idempotent.
+   */
   setTimer(ms: number, fn: () => void, options?: TimerOptions): () => void;
-  /** Resolves after `ms` milliseconds. Rejects with the signal's reason as soon as the signal aborts, and leaves no timer and no listener behind. */
+  /**
+   * Resolves after `ms` milliseconds. Rejects with the signal's reason as soon as the signal aborts, and removes its timer and
+   * listener.
+   */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
-/** The longest delay that `setTimeout` can take; it turns anything longer into 1 ms. */
+/** The longest delay `setTimeout` supports; it replaces longer ones by 1 ms. */
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 function setTimer(ms: number, fn: () => void, options: TimerOptions = {}): () => void {
@@ -35,8 +41,8 @@ function setTimer(ms: number, fn: () => void, options: TimerOptions = {}): () =>
 }
 
 /**
- * `sleep` in terms of `setTimer`, for every implementation of `Clock`.
- * @throws the signal's reason, when it aborts.
+ * Implements `sleep` with `setTimer`, for every implementation of `Clock`.
+ * @throws the signal's reason if it aborts
  */
 export function sleepWith(timer: Clock["setTimer"], ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -53,7 +59,7 @@ export function sleepWith(timer: Clock["setTimer"], ms: number, signal?: AbortSi
   });
 }
 
-/** The machine's own clock. */
+/** The machine's clock. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonicMs: () => performance.now(),

@@ -1,9 +1,9 @@
-/** What a schema says about a wrong value, in words for the person who wrote the file: where, what was found, what is expected. Pure. */
+/** Turns schema issues into findings for the author of a file: the place, the value found and the value expected. Pure. */
 import type { z } from "zod";
 import { HIDDEN, isSecretName, redactText } from "./redact.ts";
 
 export interface Finding {
-  /** Keys from the root of the file to the place. */
+  /** Keys from the root of the file to the value. */
   readonly keys: readonly PropertyKey[];
   readonly found: string;
   readonly expected: string;
@@ -12,8 +12,8 @@ export interface Finding {
 type Issue = z.core.$ZodIssue;
 
 /**
- * The error map for parsing: the text of an issue is what is expected, and reads on after the word "expected".
- * A message that a schema brings itself (`.refine(…, { error: "…" })`) wins and should read the same way.
+ * The error map for parsing: an issue's text is the expectation and continues the word "expected".
+ * A message set by a schema (`.refine(…, { error: "…" })`) takes precedence and should read the same way.
  */
 export function expectation(issue: z.core.$ZodRawIssue): string {
   switch (issue.code) {
@@ -73,7 +73,7 @@ function limit(relation: string, bound: number | bigint, origin: string): string
   return `${relation} ${bound}${unit}`;
 }
 
-/** All findings of a failed parse, unknown keys one by one with the nearest known name. `value` is what was parsed. */
+/** All findings of a failed parse; unknown keys one by one, with the nearest known key. `value` is the parsed value. */
 export function findings(schema: z.core.$ZodType, value: unknown, issues: readonly Issue[]): Finding[] {
   return issues.flatMap((issue) => describe(schema, value, issue));
 }
@@ -95,7 +95,7 @@ function describe(schema: z.core.$ZodType, value: unknown, issue: Issue): Findin
     const branches = issue.errors.map((branch) =>
       branch.map((inner): Issue => ({ ...inner, path: [...issue.path, ...inner.path] })),
     );
-    // The branch meant is the one whose outer shape fits: its complaints lie deeper, or are about single keys.
+    // The intended branch is the one whose outer shape matches: its issues are deeper, or about single keys.
     const fitting = branches.filter((branch) =>
       branch.every((inner) => inner.path.length > issue.path.length || inner.code === "unrecognized_keys"),
     );
@@ -107,14 +107,14 @@ function describe(schema: z.core.$ZodType, value: unknown, issue: Issue): Findin
   return [{ keys: issue.path, found, expected: `${expectedOf(issue.message)}${fractionHint(issue, found)}` }];
 }
 
-/** Somebody who writes `0.5%` for a number means a fraction; `found` is the value as shown. */
+/** A number written as `0.5%` is meant as a ratio; `found` is the value as shown. */
 function fractionHint(issue: Issue, found: string): string {
   const percent =
     issue.code === "invalid_type" && issue.expected === "number" ? /^"(\d+(?:\.\d+)?) ?%"$/.exec(found)?.[1] : undefined;
-  return percent === undefined ? "" : `, as a fraction: ${Number((Number(percent) / 100).toPrecision(6))}`;
+  return percent === undefined ? "" : `, as a ratio: ${Number((Number(percent) / 100).toPrecision(6))}`;
 }
 
-/** A schema's own message may be a whole sentence, "expected …, found …"; the report has words for both already. */
+/** A schema's message may be a whole sentence, "expected …, found …"; remove the parts the report adds itself. */
 function expectedOf(message: string): string {
   return message.replace(/^expected /, "").replace(/, found [^,]*$/, "");
 }
@@ -138,7 +138,7 @@ function kindOf(value: unknown): string {
         : typeof value;
 }
 
-/** A value in a few words, without secrets. */
+/** A short form of a value, without secrets. */
 function show(value: unknown): string {
   if (typeof value === "string") {
     const text = redactText(value);
@@ -149,7 +149,7 @@ function show(value: unknown): string {
   return String(value);
 }
 
-/** The keys that an object schema knows at a place; empty where the schema names none. */
+/** The keys an object schema defines at a place; empty if it defines none. */
 function knownKeys(schema: z.core.$ZodType, keys: readonly PropertyKey[]): string[] {
   let here = [schema];
   for (const key of keys) here = here.flatMap(unwrap).flatMap((outer) => child(outer, key));
@@ -170,7 +170,7 @@ function isDef<T extends keyof Defs>(def: z.core.$ZodTypeDef, type: T): def is D
   return def.type === type;
 }
 
-/** The schemas behind optional, default, transform, lazy and union wrappers. */
+/** The schemas inside optional, default, transform, lazy and union wrappers. */
 function unwrap(schema: z.core.$ZodType): z.core.$ZodType[] {
   const def: z.core.$ZodTypeDef = schema._zod.def;
   if (isDef(def, "union")) return def.options.flatMap(unwrap);
@@ -196,7 +196,7 @@ function nearestOf(name: string, known: readonly string[]): string {
   return `one of ${shown}${known.length > 12 ? `, and ${known.length - 12} more` : ""}`;
 }
 
-/** The known name that a mistyped one most likely stands for: at most a third of its letters differ; case, `_` and `-` do not count. */
+/** The known name closest to a mistyped one: at most a third of its letters differ; case, `_` and `-` are ignored. */
 export function nearestName(name: string, known: readonly string[]): string | undefined {
   const plain = (text: string): string => text.slice(0, 64).toLowerCase().replaceAll(/[_-]/g, "");
   const wanted = plain(name);
@@ -208,7 +208,7 @@ export function nearestName(name: string, known: readonly string[]): string | un
   return best !== undefined && best.distance <= Math.max(1, Math.floor(wanted.length / 3)) ? best.name : undefined;
 }
 
-/** Insertions, deletions, replacements and swaps of neighbours that turn one text into the other (optimal string alignment). */
+/** The optimal string alignment distance: insertions, deletions, substitutions and transpositions of adjacent characters. */
 export function editDistance(from: string, to: string): number {
   let beforeLast: number[] = [];
   let last = Array.from({ length: to.length + 1 }, (_, column) => column);

@@ -1,8 +1,10 @@
 /**
- * Reading configuration: a file or the environment, through a schema, with every problem in one report. A problem names the file, the line, the key,
- * what was found and what is expected; unknown keys are problems and come with the nearest known name. Secrets are not shown.
+ * Reads configuration from a file or the environment and validates it with a schema. Every problem is in one report, with file,
+ * line, key, the value found and the value expected; unknown keys are problems, with the nearest known key. Secrets are not
+ * shown.
  *
- * Schemas are `z.strictObject`s, keys are camelCase. Durations: `contract/units.ts`; sizes: `bytes.ts`. A refinement's message is what is expected, as in "a port above 1023".
+ * Schemas are `z.strictObject`s with camelCase keys. Durations: `contract/units.ts`; sizes: `bytes.ts`. The message of a
+ * refinement is the expectation, such as "a port above 1023".
  */
 import { readFile } from "node:fs/promises";
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type ParsedNode, parseDocument } from "yaml";
@@ -12,9 +14,9 @@ import { Terminal } from "./faults.ts";
 import { redactText } from "./redact.ts";
 
 export interface ConfigProblem {
-  /** The file as it was named to us, or `environment`. */
+  /** The file as named by the caller, or `environment`. */
   readonly source: string;
-  /** 1-based, where the file is known. */
+  /** 1-based, if the value is in a file. */
   readonly line?: number;
   /** The key, as in `fleets.payments.gateways[0].az`; empty for the whole file. */
   readonly path: string;
@@ -22,7 +24,7 @@ export interface ConfigProblem {
   readonly expected: string;
 }
 
-/** All problems of one or several files; the message is the whole report. */
+/** All problems of one or several files; the message is the complete report. */
 export class ConfigError extends Terminal {
   override readonly name = "ConfigError";
   readonly problems: readonly ConfigProblem[];
@@ -36,17 +38,17 @@ export type Parsed<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
 
-/** The line of a key path in its file, if there is one. */
+/** The line of a key path in its file, if it exists. */
 export type LineOf = (keys: readonly PropertyKey[]) => number | undefined;
 
-/** A file as read, before any schema: for callers that merge several files first. */
+/** A parsed file before validation, for callers that merge several files. */
 export interface YamlFile {
   readonly source: string;
   readonly value: unknown;
   readonly lineOf: LineOf;
 }
 
-/** Larger files are refused: a configuration of this size is a mistake. */
+/** Larger files are rejected; a configuration of this size is a mistake. */
 export const MAX_FILE_BYTES = 1_048_576;
 const MAX_PROBLEMS_SHOWN = 50;
 
@@ -56,14 +58,14 @@ export function formatProblem(problem: ConfigProblem): string {
   return `${place}: ${problem.path === "" ? "" : `${problem.path}: `}found ${problem.found}, expected ${problem.expected}`;
 }
 
-/** The whole report, a line a problem, at most 50 of them. */
+/** The complete report, one line per problem, at most 50. */
 export function formatProblems(problems: readonly ConfigProblem[]): string {
   const lines = problems.slice(0, MAX_PROBLEMS_SHOWN).map(formatProblem);
   if (problems.length > MAX_PROBLEMS_SHOWN) lines.push(`and ${problems.length - MAX_PROBLEMS_SHOWN} more problems`);
   return lines.join("\n");
 }
 
-/** Checks a value that has already been read, and answers with all problems or with the typed value. */
+/** Validates a value, and returns all problems or the typed value. */
 export function checkConfig<S extends z.ZodType>(
   source: string,
   value: unknown,
@@ -81,7 +83,7 @@ export function checkConfig<S extends z.ZodType>(
 
 /**
  * The typed value.
- * @throws ConfigError with every problem.
+ * @throws ConfigError with every problem
  */
 export function parseConfig<S extends z.ZodType>(source: string, value: unknown, schema: S, lineOf?: LineOf): z.output<S> {
   const result = checkConfig(source, value, schema, lineOf);
@@ -90,8 +92,8 @@ export function parseConfig<S extends z.ZodType>(source: string, value: unknown,
 }
 
 /**
- * Reads a YAML (or JSON, which is YAML) file and checks it. An empty file counts as an empty mapping.
- * @throws ConfigError when it cannot be read, is larger than 1 MiB, is not YAML (with the line), or does not fit the schema.
+ * Reads a YAML (or JSON) file and validates it. An empty file is an empty mapping.
+ * @throws ConfigError if it cannot be read, is larger than 1 MiB, is not YAML (with the line), or does not match the schema
  */
 export async function loadYamlFile<S extends z.ZodType>(path: string, schema: S): Promise<z.output<S>> {
   const file = await readYamlFile(path);
@@ -100,13 +102,13 @@ export async function loadYamlFile<S extends z.ZodType>(path: string, schema: S)
 
 const READABLE = "a readable file";
 
-/** Whether a file could not be read at all: then there is no line of it to name. */
+/** Whether the file itself could not be read, so that there is no line. */
 export const isUnreadable = ({ path, line, expected }: ConfigProblem): boolean =>
   path === "" && line === undefined && expected === READABLE;
 
 /**
- * Reads a YAML file without checking what is in it.
- * @throws ConfigError when it cannot be read, is larger than 1 MiB, or is not YAML.
+ * Reads a YAML file without validation.
+ * @throws ConfigError if it cannot be read, is larger than 1 MiB, or is not YAML
  */
 export async function readYamlFile(path: string): Promise<YamlFile> {
   let text: string;
@@ -128,8 +130,8 @@ export async function readYamlFile(path: string): Promise<YamlFile> {
 }
 
 /**
- * Parses YAML text; duplicate keys are errors, and aliases that would blow the file up more than a hundredfold are refused.
- * @throws ConfigError with the line of every syntax error.
+ * Parses YAML text. Duplicate keys are errors, and aliases that expand the file more than a hundredfold are rejected.
+ * @throws ConfigError with the line of every syntax error
  */
 export function parseYaml(source: string, text: string): YamlFile {
   const lines = new LineCounter();
@@ -140,7 +142,7 @@ export function parseYaml(source: string, text: string): YamlFile {
         source,
         line: lines.linePos(error.pos[0]).line,
         path: "",
-        found: `broken YAML (${redactText(error.message)})`,
+        found: `invalid YAML (${redactText(error.message)})`,
         expected: "valid YAML",
       }),
     );
@@ -154,11 +156,11 @@ export function parseYaml(source: string, text: string): YamlFile {
     return { source, value: document.toJS() ?? {}, lineOf };
   } catch (error) {
     const reason = error instanceof Error ? error.message : "unreadable";
-    throw new ConfigError([{ source, path: "", found: `broken YAML (${redactText(reason)})`, expected: "valid YAML" }], error);
+    throw new ConfigError([{ source, path: "", found: `invalid YAML (${redactText(reason)})`, expected: "valid YAML" }], error);
   }
 }
 
-/** The offset of the deepest part of a path that the file has: the key of a mapping entry, or the entry of a list. */
+/** The offset of the deepest existing part of a path: the key of a mapping entry, or the entry of a list. */
 function offsetOf(
   root: ParsedNode | null,
   keys: readonly PropertyKey[],
@@ -184,15 +186,15 @@ function offsetOf(
   return offset;
 }
 
-/** Keys as one text, as in `fleets.payments.gateways[0].az`. */
+/** A key path as text, such as `fleets.payments.gateways[0].az`. */
 export function formatPath(keys: readonly PropertyKey[]): string {
   return keys.map((key, index) => (typeof key === "number" ? `[${key}]` : `${index === 0 ? "" : "."}${String(key)}`)).join("");
 }
 
 /**
- * Reads the environment once, at the start: only the variables that the schema names; an empty variable counts as absent.
- * Other variables are not looked at, because a cluster puts its own into every container.
- * @throws ConfigError with every problem.
+ * Reads the environment once, at startup: only variables defined by the schema; an empty variable counts as absent.
+ * Other variables are ignored, because a cluster adds its own to every container.
+ * @throws ConfigError with every problem
  */
 export function readEnv<S extends z.ZodObject>(schema: S, env: Readonly<Record<string, string | undefined>>): z.output<S> {
   const named = Object.keys(schema.shape).map((name) => [name, env[name]] as const);

@@ -1,8 +1,8 @@
 /**
- * Faults: what can go wrong outside a decision, in two kinds. A retryable fault may go away by itself; a terminal one needs somebody to change something.
- * Every fault carries a short reason code for logs, metrics and tests, a message for people, and the error that caused it.
+ * Faults of the outside world, of two kinds. A retryable fault may pass without intervention; a terminal one requires a change.
+ * Every fault has a short reason code for logs, metrics and tests, a message for people, and the error that caused it.
  *
- * Also here: the one retry loop of the project, and the back-off that a caller keeps for each upstream it talks to.
+ * Also here: the project's only retry loop, and the back-off that a caller keeps per upstream.
  */
 
 /** The same call may succeed later. */
@@ -15,7 +15,7 @@ export class Retryable extends Error {
   }
 }
 
-/** The same call will fail again until somebody changes something. */
+/** The same call fails again until something is changed. */
 export class Terminal extends Error {
   override readonly name: string = "Terminal";
   readonly code: string;
@@ -27,30 +27,30 @@ export class Terminal extends Error {
 
 export type Fault = Retryable | Terminal;
 
-/** Makes a retryable fault; throw it or hand it on. `code` is lower_snake_case. */
+/** Creates a retryable fault, to throw or to return. `code` is lower_snake_case. */
 export function retryable(code: string, message: string, cause?: unknown): Retryable {
   return new Retryable(code, message, cause);
 }
 
-/** Makes a terminal fault; throw it or hand it on. `code` is lower_snake_case. */
+/** Creates a terminal fault, to throw or to return. `code` is lower_snake_case. */
 export function terminal(code: string, message: string, cause?: unknown): Terminal {
   return new Terminal(code, message, cause);
 }
 
-/** True only for a retryable fault: an error that nobody classified is not tried again. */
+/** Whether an error is a retryable fault; unclassified errors are not retried. */
 export function isRetryable(error: unknown): error is Retryable {
   return error instanceof Retryable;
 }
 
-/** The reason code of a fault; `unclassified` for anything else that was thrown. */
+/** The reason code of a fault; `unclassified` for any other error. */
 export function faultCode(error: unknown): string {
   return error instanceof Retryable || error instanceof Terminal ? error.code : "unclassified";
 }
 
 export interface RetryOptions {
-  /** How often `fn` is called at most, the first call included. At least 1; 3 unless told. */
+  /** The maximum number of calls including the first; at least 1, 3 by default. */
   readonly attempts?: number;
-  /** Upper bound of the first wait, doubled for every further wait. */
+  /** Upper bound of the first wait; doubles for each further wait. */
   readonly baseMs: number;
   /** Upper bound of any wait. */
   readonly capMs: number;
@@ -62,14 +62,16 @@ export interface RetryOptions {
 }
 
 /**
- * Calls `fn` until it succeeds, throws something that is not retryable, or has been called `attempts` times; the last error is thrown as it is.
- * Between calls it waits `random() × min(capMs, baseMs × 2^n)`: "full jitter", which spreads callers that failed together over the whole interval
- * (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). An aborted signal ends the loop with the signal's reason.
+ * Calls `fn` until it succeeds, fails with a non-retryable error, or has been called `attempts` times; the last error is rethrown
+ * unchanged.
+ * Between calls it waits `random() × min(capMs, baseMs × 2^n)`: "full jitter", which spreads callers that failed together over
+ * the interval (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). An aborted signal ends the loop with
+ * the signal's reason.
  */
 export async function withRetries<T>(options: RetryOptions, fn: (attempt: number) => Promise<T>): Promise<T> {
   const attempts = options.attempts ?? 3;
   if (!Number.isInteger(attempts) || attempts < 1)
-    throw new RangeError(`attempts must be a whole number of at least 1, not ${attempts}`);
+    throw new RangeError(`attempts must be an integer of at least 1, not ${attempts}`);
   for (let attempt = 1; ; attempt += 1) {
     options.signal?.throwIfAborted();
     try {
@@ -90,22 +92,22 @@ export async function withRetries<T>(options: RetryOptions, fn: (attempt: number
  *       └── succeeded: failures = 0 ◀──────────────────────────────┤
  *           waiting again, twice as long up to the ceiling ◀─failed┘
  *
- * Times are those of the caller's clock; use a monotonic one.
+ * Times are on the caller's clock; use a monotonic one.
  */
 export interface Backoff {
   readonly failures: number;
-  /** No call before this time. */
+  /** No call before this instant. */
   readonly notBeforeMs: number;
 }
 
 export interface BackoffLimits {
   /** The wait after the first failure. */
   readonly baseMs: number;
-  /** The longest wait, however often the upstream has failed. */
+  /** The longest wait, regardless of the number of failures. */
   readonly ceilingMs: number;
 }
 
-/** An upstream that has not failed. */
+/** An upstream without failures. */
 export const noBackoff: Backoff = { failures: 0, notBeforeMs: Number.NEGATIVE_INFINITY };
 
 /** Whether the upstream may be called at `nowMs`. */
@@ -114,8 +116,8 @@ export function mayCall(state: Backoff, nowMs: number): boolean {
 }
 
 /**
- * The state after one more failure at `nowMs`. The wait lies in [d/2, d) with d = min(ceilingMs, baseMs × 2^failures):
- * half of it is certain, so that an unlucky draw cannot turn a back-off into a hot loop, and half is drawn, so that many callers do not come back together.
+ * The state after one more failure at `nowMs`. The wait is in [d/2, d) with d = min(ceilingMs, baseMs × 2^failures): half is
+ * fixed, so that an unlucky draw cannot cause a hot loop, and half is random, so that callers do not return simultaneously.
  */
 export function afterFailure(state: Backoff, nowMs: number, limits: BackoffLimits, random: () => number): Backoff {
   const waitMs = Math.min(limits.ceilingMs, limits.baseMs * 2 ** Math.min(state.failures, 52));

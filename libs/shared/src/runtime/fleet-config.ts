@@ -1,4 +1,4 @@
-/** Reading `aviary.yaml` and the policies that it names. All problems of all files come in one report. */
+/** Reads `aviary.yaml` and the policies it refers to. All problems of all files are in one report. */
 import { dirname, resolve } from "node:path";
 import { type FleetFile, fleetFileSchema } from "../contract/fleet.ts";
 import { contentId } from "../contract/ids.ts";
@@ -7,21 +7,21 @@ import { ConfigError, type ConfigProblem, checkConfig, formatPath, isUnreadable,
 
 export interface Fleet {
   readonly fleet: FleetFile;
-  /** By `<namespace>/<name>`; canaries that name the same file share one policy. */
+  /** By `<namespace>/<name>`; canaries that refer to the same file share one policy. */
   readonly policies: ReadonlyMap<string, Policy>;
-  /** 64 hex digits over the fleet file and all policies as read: a checkpoint under another hash is not continued. */
+  /** 64 hex digits over the fleet file and all policies; a checkpoint written under another hash is not restored. */
   readonly policyHash: string;
 }
 
 /**
- * Reads the fleet file and every policy that it names; policy paths are relative to the fleet file.
- * @throws ConfigError with every problem of every file: what cannot be read, is not YAML, or does not fit its schema.
+ * Reads the fleet file and every policy it refers to; policy paths are relative to the fleet file.
+ * @throws ConfigError with every problem of every file: unreadable, not YAML, or not matching the schema
  */
 export async function loadFleet(path: string): Promise<Fleet> {
   const file = await readFleetFile(path);
   const checked = checkConfig(file.source, file.value, fleetFileSchema, file.lineOf);
   const problems: ConfigProblem[] = checked.ok ? [] : [...checked.problems];
-  // Where the fleet file itself has problems its policies are read all the same, so that one report has everything.
+  // Policies are read even if the fleet file has problems, so that one report is complete.
   const wanted = policyPaths(file.value);
   const namedBy = new Map([...wanted].reverse().map(([canary, name]) => [name, ["canaries", canary, "policy"]] as const));
   const byPath = new Map<string, Policy>();
@@ -43,7 +43,7 @@ async function readFleetFile(path: string): Promise<YamlFile> {
     return await readYamlFile(path);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    const expected = "a readable fleet file; AVIARY_FLEET_FILE, or --fleet for a verb, says where it is";
+    const expected = "an existing fleet file: set AVIARY_FLEET_FILE or --fleet";
     throw new ConfigError(
       error.problems.map((problem) => (isUnreadable(problem) ? { ...problem, expected } : problem)),
       error,
@@ -51,7 +51,7 @@ async function readFleetFile(path: string): Promise<YamlFile> {
   }
 }
 
-/** A policy that cannot be read is a problem of the line that names it. */
+/** Reports an unreadable policy at the line that refers to it. */
 function placed(problem: ConfigProblem, file: YamlFile, name: string, keys: readonly string[]): ConfigProblem {
   if (!isUnreadable(problem)) return problem;
   const line = file.lineOf(keys);
@@ -60,7 +60,7 @@ function placed(problem: ConfigProblem, file: YamlFile, name: string, keys: read
     ...(line === undefined ? {} : { line }),
     path: formatPath(keys),
     found: `${JSON.stringify(name)} (${problem.found} at ${problem.source})`,
-    expected: "the path of a policy, from the fleet file on",
+    expected: "the path of a policy, relative to the fleet file",
   };
 }
 

@@ -1,6 +1,7 @@
 /**
- * The one way to call somebody else over HTTP. Every call has a deadline and a size limit, follows no redirect, and goes only to allowed schemes and addresses.
- * What goes wrong is a fault with a code that tells cases apart which mean different things to a probe:
+ * The only HTTP client. Every call has a deadline and a size limit, follows no redirect, and reaches only allowed schemes and
+ * addresses.
+ * A failure is a fault whose code distinguishes what probes must distinguish:
  *
  *     retryable  refused · timeout · reset · no_such_host · unreachable · network · bad_status (408, 425, 429, 5xx)
  *     terminal   redirect · too_large · not_http · tls · bad_url · scheme_denied · address_denied · bad_request · bad_status (others)
@@ -8,8 +9,8 @@
  * One call:  connecting ──connected──▶ waiting ──headers──▶ reading ──end──▶ answer
  *            any of them ──deadline──▶ timeout · ──connection lost──▶ reset · ──caller's signal──▶ the signal's reason
  *
- * Connections are kept alive. A kept connection that the server has just closed is indistinguishable from a reset; such a GET or HEAD is sent once more
- * on a fresh connection, inside the same deadline.
+ * Connections are kept alive. A kept-alive connection that the server has just closed looks like a reset; such a GET or HEAD is
+ * retried once on a new connection, within the same deadline.
  */
 import { lookup as systemLookup } from "node:dns";
 import {
@@ -28,15 +29,15 @@ import { redactText } from "./redact.ts";
 
 export interface HttpClientOptions {
   readonly clock?: Clock;
-  /** `http:` and `https:` unless told. */
+  /** `http:` and `https:` by default. */
   readonly schemes?: readonly string[];
-  /** Host names and addresses that may be called although the address policy denies them. */
+  /** Hosts and addresses that may be called although the address policy denies them. */
   readonly allow?: readonly string[];
-  /** Whether this machine's own loopback addresses may be called, as a collector does; false unless told. */
+  /** Whether this machine's loopback addresses may be called, as by a collector; false by default. */
   readonly loopback?: boolean;
-  /** Looks names up; the system's resolver unless told. */
+  /** Resolves names; the system's resolver by default. */
   readonly lookup?: typeof systemLookup;
-  /** PEM texts: authorities to trust instead of the system's, and the client's own certificate. */
+  /** PEM texts: authorities to trust instead of the system's, and the client's certificate. */
   readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
 }
 
@@ -45,13 +46,13 @@ export interface HttpRequest {
   readonly method?: "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE";
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string | Uint8Array;
-  /** For the whole call, from the first lookup to the last byte. */
+  /** For the whole call, from name resolution to the last byte. */
   readonly timeoutMs: number;
-  /** The largest body that is read. */
+  /** The maximum body size. */
   readonly maxBytes: number;
-  /** Which statuses are an answer and not a `bad_status`; 200 to 299 unless told. A redirect never is. */
+  /** The accepted statuses; 200 to 299 by default. Redirects are never accepted. */
   readonly accept?: (status: number) => boolean;
-  /** True where the path itself is a secret, as with webhook URLs: fault messages then name the origin only. */
+  /** True if the path itself is a secret, as with webhook URLs: fault messages then contain the origin only. */
   readonly secretPath?: boolean;
   readonly signal?: AbortSignal;
 }
@@ -64,7 +65,7 @@ export interface HttpResponse {
 }
 
 export interface HttpClient extends Disposable {
-  /** One call. Rejects with a `Retryable` or `Terminal` fault, or with the reason of the caller's signal. */
+  /** Performs one call. Rejects with a `Retryable` or `Terminal` fault, or with the reason of the caller's signal. */
   send(request: HttpRequest): Promise<HttpResponse>;
 }
 
@@ -72,7 +73,7 @@ const AGENT_LIMITS = { keepAlive: true, maxSockets: 16, maxTotalSockets: 64, max
 const MAX_HEADER_BYTES = 16_384;
 const KEPT_CONNECTION_CLOSED = Symbol("a kept connection was closed");
 
-/** Makes a client with connections of its own; disposing it closes them. */
+/** Creates a client with its own connections; disposing it closes them. */
 export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
   const clock = options.clock ?? systemClock;
   const schemes = new Set(options.schemes ?? ["http:", "https:"]);
@@ -82,7 +83,7 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
     allowed.has(plainHost(address)) ? undefined : deniedAddress(address, loopback),
   );
   const plainAgent = new HttpAgent(AGENT_LIMITS);
-  // Loaded with the first https call: TLS takes megabytes that a client of loopback addresses never uses.
+  // Loaded with the first https call: TLS costs megabytes that a client of loopback addresses never needs.
   const loadHttps = (): typeof import("node:https") => process.getBuiltinModule("node:https");
   let secureAgent: HttpsAgent | undefined;
   const secureAgentOf = (): HttpsAgent => {
@@ -94,7 +95,7 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
   const admit = (request: HttpRequest): URL => {
     if (!URL.canParse(request.url)) throw terminal("bad_url", "invalid URL");
     const url = new URL(request.url);
-    if (!schemes.has(url.protocol)) throw terminal("scheme_denied", `URLs that begin with ${url.protocol} may not be called`);
+    if (!schemes.has(url.protocol)) throw terminal("scheme_denied", `the scheme ${url.protocol} is not allowed`);
     const host = plainHost(url.hostname);
     const denied = allowed.has(host) ? undefined : isIP(host) ? deniedAddress(host, loopback) : deniedName(host);
     if (denied !== undefined) throw terminal("address_denied", `${host} is ${denied}; list the host to allow it`);
@@ -115,7 +116,7 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
       ...(url.username === "" && url.password === ""
         ? {}
         : { auth: `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}` }),
-      // The operator's list may name a host whose addresses the policy would deny.
+      // The operator's list may contain a host whose addresses the policy would deny.
       ...(allowed.has(host) ? {} : { lookup }),
       agent: fresh ? false : secure ? secureAgentOf() : plainAgent,
       ...(fresh && secure ? options.tls : {}),
@@ -143,7 +144,7 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
   };
 }
 
-/** One request and its answer; rejects with `KEPT_CONNECTION_CLOSED` when it is safe and sensible to send it again. */
+/** One request and its response; rejects with `KEPT_CONNECTION_CLOSED` if a retry is safe and useful. */
 function exchange(
   open: () => ClientRequest,
   request: HttpRequest,
@@ -169,7 +170,7 @@ function exchange(
     const onAbort = (): void => giveUp(signal?.reason);
     const leftMs = request.timeoutMs - (clock.monotonicMs() - startedMs);
     const cancelTimer = clock.setTimer(leftMs, () => {
-      const missing = { connecting: "no connection", waiting: "no answer", reading: "the answer did not end" }[phase];
+      const missing = { connecting: "no connection", waiting: "no response", reading: "the response did not end" }[phase];
       giveUp(retryable("timeout", `${target}: ${missing} within ${request.timeoutMs} ms`));
     });
     signal?.addEventListener("abort", onAbort, { once: true });
@@ -177,7 +178,7 @@ function exchange(
     try {
       call = open();
     } catch (error) {
-      return giveUp(terminal("bad_request", `${target}: the request cannot be sent (${codeOf(error)})`, error));
+      return giveUp(terminal("bad_request", `${target}: cannot send the request (${codeOf(error)})`, error));
     }
     const sent = call;
     sent.on("socket", (socket) => {
@@ -219,18 +220,18 @@ function exchange(
   });
 }
 
-/** Why the head of an answer is already enough to refuse it. */
+/** The reason to reject a response by its head alone. */
 function refuse(response: IncomingMessage, request: HttpRequest, target: string): Fault | undefined {
   const status = response.statusCode ?? 0;
   const { location } = response.headers;
   if (status >= 300 && status < 400 && (status !== 304 || location !== undefined)) {
     const origin = location !== undefined && URL.canParse(location) ? ` to ${new URL(location).origin}` : "";
-    return terminal("redirect", `${target}: answered ${status}, a redirect${origin}; name the final address instead`);
+    return terminal("redirect", `${target}: status ${status}, a redirect${origin}; configure the final address instead`);
   }
   const accept = request.accept ?? ((code: number) => code >= 200 && code < 300);
   if (!accept(status)) {
     const passing = status >= 500 || status === 408 || status === 425 || status === 429;
-    return (passing ? retryable : terminal)("bad_status", `${target}: answered ${status}`);
+    return (passing ? retryable : terminal)("bad_status", `${target}: status ${status}`);
   }
   return request.method !== "HEAD" && Number(response.headers["content-length"]) > request.maxBytes
     ? tooLarge(request, target)
@@ -238,7 +239,7 @@ function refuse(response: IncomingMessage, request: HttpRequest, target: string)
 }
 
 function tooLarge(request: HttpRequest, target: string): Fault {
-  return terminal("too_large", `${target}: the answer is larger than ${request.maxBytes} bytes`);
+  return terminal("too_large", `${target}: the response is larger than ${request.maxBytes} bytes`);
 }
 
 const FAULT_CODES: Readonly<Record<string, readonly [code: string, text: string]>> = {
@@ -246,9 +247,9 @@ const FAULT_CODES: Readonly<Record<string, readonly [code: string, text: string]
   ECONNRESET: ["reset", "connection lost"],
   ECONNABORTED: ["reset", "connection lost"],
   EPIPE: ["reset", "connection lost"],
-  ETIMEDOUT: ["timeout", "no connection in the time that the system allows"],
-  ENOTFOUND: ["no_such_host", "the name cannot be looked up"],
-  EAI_AGAIN: ["no_such_host", "the name server does not answer"],
+  ETIMEDOUT: ["timeout", "the connection timed out"],
+  ENOTFOUND: ["no_such_host", "the host name cannot be resolved"],
+  EAI_AGAIN: ["no_such_host", "the name server does not respond"],
   EHOSTUNREACH: ["unreachable", "no route to the host"],
   ENETUNREACH: ["unreachable", "no route to the network"],
   EADDRNOTAVAIL: ["unreachable", "no local address can reach it"],
@@ -260,8 +261,8 @@ function classify(error: unknown, target: string): Fault {
   const known = Object.hasOwn(FAULT_CODES, code) ? FAULT_CODES[code] : undefined;
   if (known !== undefined) return retryable(known[0], `${target}: ${known[1]}`, error);
   if (code === "HPE_HEADER_OVERFLOW")
-    return terminal("too_large", `${target}: the headers of the answer are larger than ${MAX_HEADER_BYTES} bytes`, error);
-  if (code.startsWith("HPE_")) return terminal("not_http", `${target}: the answer is not HTTP (${code})`, error);
+    return terminal("too_large", `${target}: the response headers are larger than ${MAX_HEADER_BYTES} bytes`, error);
+  if (code.startsWith("HPE_")) return terminal("not_http", `${target}: the response is not HTTP (${code})`, error);
   if (/^(ERR_TLS|ERR_SSL|EPROTO|CERT_|UNABLE_TO_|DEPTH_ZERO|SELF_SIGNED|HOSTNAME_)/.test(code))
     return terminal("tls", `${target}: TLS failed (${code})`, error);
   return retryable("network", `${target}: the connection failed (${code})`, error);
@@ -275,12 +276,15 @@ function codeOf(error: unknown): string {
       : "unknown";
 }
 
-/** What messages call the other side: never with user name, password or query, which may be secrets. */
+/** The target as shown in messages: without user name, password and query, which may be secrets. */
 function describeTarget(request: HttpRequest, url: URL): string {
   return redactText(`${request.method ?? "GET"} ${url.origin}${request.secretPath === true ? "" : url.pathname}`);
 }
 
-/** Looks a name up and hands on its addresses only when none is denied; the connection uses exactly these, so a second lookup cannot give others. */
+/**
+ * Resolves a name and returns its addresses only if none is denied; the connection uses exactly these, so that a second
+ * resolution cannot yield others.
+ */
 function guardedLookup(lookup: typeof systemLookup, denied: (address: string) => string | undefined): LookupFunction {
   return (name, options, callback) => {
     lookup(name, { ...options, all: true }, (error, addresses) => {

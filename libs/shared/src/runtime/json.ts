@@ -1,11 +1,11 @@
-/** JSON that comes from elsewhere. */
+/** JSON from external sources. */
 
 const decoder = new TextDecoder();
 
-/** The value of JSON text in UTF-8, or `undefined` when it is none. */
+/** Parses JSON text in UTF-8; `undefined` if it is invalid. */
 export function parseJsonBytes(data: Uint8Array): unknown {
   try {
-    // A Buffer decodes itself faster than a decoder does.
+    // A Buffer decodes faster than a TextDecoder.
     return JSON.parse(Buffer.isBuffer(data) ? data.toString("utf8") : decoder.decode(data));
   } catch {
     return undefined;

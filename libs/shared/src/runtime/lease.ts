@@ -1,12 +1,12 @@
 /**
- * The leader's lease: one key whose revision moves while its holder lives.
+ * The leader's lease: one key whose revision changes while its owner is alive.
  *
- *   standby ──key absent, or its revision has not moved for 4 s on this observer's own clock──▶ leader
+ *   standby ──key absent, or its revision unchanged for 4 s on this observer's own clock──▶ leader
  *   leader  ──renews every second by compare-and-set──▶ leader
- *   leader  ──somebody else wrote the key, or no renewal for 3 s──▶ standby: performs nothing from then on
+ *   leader  ──another process wrote the key, or no renewal for 3 s──▶ standby: performs no further effects
  *
- * No clocks are compared between machines, and no server feature (TTL) is needed. A leader that was stopped and wakes up sees its own
- * clock first: its last renewal is too old, so it performs nothing before it has renewed.
+ * Clocks of different machines are never compared, and no server feature (TTL) is needed. A leader that was suspended checks its
+ * own clock first: its last renewal is too old, so it performs nothing before it has renewed.
  */
 import type { Bucket, Bus } from "../bus/bus.ts";
 import type { Clock } from "./clock.ts";
@@ -14,14 +14,14 @@ import { faultCode, isRetryable, retryable } from "./faults.ts";
 
 export const LEASE_FREE_MS = 4_000;
 export const LEASE_RENEW_MS = 1_000;
-/** A leader that has not renewed for this long must not perform: another may have taken over. */
+/** A leader that has not renewed for this long must not perform effects: another may have taken over. */
 export const LEASE_TRUST_MS = 3_000;
 const LOOK_EVERY_MS = 200;
-/** A leader that stops does not wait longer than this for a broker that may be away. */
+/** How long a stopping leader waits for a broker that may be unreachable. */
 const RELEASE_WITHIN_MS = 1_000;
 
 export interface Lease {
-  /** May this process perform effects now? */
+  /** Whether this process may perform effects now. */
   held(): boolean;
   /** Aborts when the lease is lost. */
   readonly lost: AbortSignal;
@@ -29,31 +29,31 @@ export interface Lease {
 }
 
 /**
- * Asked again before a write that something was waited for since the lease was last asked: whoever is stopped in between may find
- * another leader when it goes on.
+ * Re-checks the lease before a write that follows an await: a process suspended in between may find another leader when it
+ * resumes.
  * @throws Retryable `not_leading`
  */
 export function mustStillLead(allowed: () => boolean, doing: string): void {
-  if (!allowed()) throw retryable("not_leading", `${doing}: the lease was lost meanwhile`);
+  if (!allowed()) throw retryable("not_leading", `${doing}: lost the lease`);
 }
 
 export interface LeaseRequest {
   readonly bus: Bus;
   /** Key in the bucket `lease`. */
   readonly key: string;
-  /** Identifies this process; a holder that finds its own name takes over at once. */
+  /** Identifies this process; a process that finds its own name takes over immediately. */
   readonly holder: string;
   readonly clock: Clock;
-  /** How long another holder's revision must stand still, on this process's own clock, before the lease is free. */
+  /** How long another owner's revision must stay unchanged, on this process's own clock, before the lease is free. */
   readonly freeAfterMs?: number;
   readonly signal: AbortSignal;
-  /** Called whenever another holder's lease was read: from the first time on this process measures how long it has not moved. */
+  /** Called whenever another owner's lease was read; the first call starts this process's measurement. */
   readonly onStandby?: () => void;
 }
 
 /**
- * Resolves once this process holds the lease; retries while the broker is away.
- * @throws the signal's reason when it aborts; a Terminal fault
+ * Resolves once this process owns the lease; retries while the broker is unreachable.
+ * @throws the signal's reason if it aborts; a Terminal fault
  */
 export async function acquireLease(request: LeaseRequest): Promise<Lease> {
   const { clock, signal } = request;
@@ -132,7 +132,7 @@ function keep(
       revision = next;
       renewedAtMs = startedAtMs;
     } catch {
-      // The broker is away: nothing can be performed now anyway, and `held` tells. The next renewal decides.
+      // The broker is unreachable: no effect can be performed now, and `held` reports it. The next renewal decides.
     }
     if (!stopped && !lost.signal.aborted) renewLater();
   };
@@ -143,7 +143,7 @@ function keep(
   };
   const free = async (): Promise<void> => {
     await renewing;
-    // An empty holder tells the next one that it need not wait.
+    // An empty owner lets the next process take over without waiting.
     if (!lost.signal.aborted) await write(bucket, key, "", revision, clock).catch(() => undefined);
   };
   renewLater();

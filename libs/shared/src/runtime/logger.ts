@@ -1,7 +1,7 @@
 /**
- * Structured logs on standard output: one JSON object a line, or one short readable line when a person looks at a terminal.
- * Every field and every message goes through `redact.ts` first, so a secret that strays into an error text does not get out.
- * Logs are for changes and failures; a line costs microseconds, so nothing logs per signal.
+ * Structured logs on standard output: one JSON object per line, or one short readable line on a terminal.
+ * Every field and message passes through `redact.ts` first, so that a secret in an error text is not logged.
+ * Logs are for changes and failures; a line costs microseconds, so nothing is logged per signal.
  */
 import { pino } from "pino";
 import { type Clock, systemClock } from "./clock.ts";
@@ -10,29 +10,35 @@ import { redactText, redactValue } from "./redact.ts";
 export const LOG_LEVELS = ["debug", "info", "warn", "error", "fatal"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-/** `log.info({ az }, "window closed")` or `log.info("started")`. An error goes under `err`. Messages are taken as they are: `%s` has no meaning. */
+/**
+ * `log.info({ event: "window.closed", az }, "window closed")`. `event` is a stable name for grouping. An error is passed as
+ * `err`. Messages are literal: `%s` has no meaning.
+ */
 export interface LogMethod {
   (fields: Readonly<Record<string, unknown>>, message: string): void;
   (message: string): void;
 }
 
 export interface Logger extends Readonly<Record<LogLevel, LogMethod>> {
-  /** A logger whose lines carry `subsystem` (inside another one: `outer/inner`) and the given fields. */
+  /** A logger whose lines carry `subsystem` (nested: `outer/inner`) and the given fields. */
   child(subsystem: string, fields?: Readonly<Record<string, unknown>>): Logger;
 }
 
 export interface LoggerOptions {
   readonly service: string;
-  /** The lowest level that is written; `info` unless told. */
+  /** The lowest level that is written; `info` by default. */
   readonly level?: LogLevel;
   readonly clock?: Clock;
-  /** Readable lines instead of JSON; unless told, when standard output is a terminal. */
+  /** Readable lines instead of JSON; by default if standard output is a terminal. */
   readonly pretty?: boolean;
-  /** Where finished lines go (each ends in a line feed); standard output unless told. Writing there is synchronous, so the last words before an exit are kept. */
+  /**
+   * Receives finished lines, each ending in a line feed; standard output by default. Writing is synchronous, so that the last
+   * lines before an exit are not lost.
+   */
   readonly write?: (line: string) => void;
 }
 
-/** Makes the root logger of a process. Tests hand in `write` and a clock. */
+/** Creates the root logger of a process. Tests pass `write` and a clock. */
 export function createLogger(options: LoggerOptions): Logger {
   const clock = options.clock ?? systemClock;
   const pretty = options.pretty ?? (options.write === undefined && process.stdout.isTTY);
@@ -44,15 +50,15 @@ export function createLogger(options: LoggerOptions): Logger {
     formatters: { level: (label) => ({ level: label }) },
     serializers: { err: (value: unknown) => value },
   };
-  // Not pino's own destination: where a pipe is full for a moment it keeps a line back, and `fatal` then overtakes it.
+  // Not pino's own destination: it buffers a line when a pipe is full, and `fatal` then overtakes it.
   const destination = pretty ? { write: (line: string) => write(prettyLine(line)) } : { write };
   return wrap(pino(settings, destination), {}, "");
 }
 
-/** A logger that writes nothing, for tests and for tools whose output is their answer. */
+/** A logger that writes nothing, for tests and for tools whose output is their result. */
 export const silentLogger: Logger = createLogger({ service: "silent", level: "fatal", write: () => {} });
 
-/** `bound` is kept here and bound anew for every child: pino would write a key twice that an inner child sets again. */
+/** `bound` is kept here and bound again for every child: pino would write a key twice if a nested child sets it again. */
 function wrap(root: pino.Logger, bound: Readonly<Record<string, unknown>>, subsystem: string): Logger {
   const target = subsystem === "" ? root : root.child({ ...bound, subsystem });
   const method =
@@ -73,7 +79,10 @@ function wrap(root: pino.Logger, bound: Readonly<Record<string, unknown>>, subsy
   };
 }
 
-/** `08:00:01.250 WARN  evaluator/io lost the lease holder=b`, with control characters made visible, so that a log line cannot drive the terminal. */
+/**
+ * `08:00:01.250 WARN  evaluator/io lost the lease holder=b`, with control characters escaped, so that a log line cannot control
+ * the terminal.
+ */
 function prettyLine(line: string): string {
   const { time, level, service, subsystem, msg, pid: _, ...fields } = JSON.parse(line) as Record<string, unknown>;
   const where = [service, subsystem].filter((part) => typeof part === "string").join("/");

@@ -1,16 +1,18 @@
 /**
- * A small metrics registry with the Prometheus text exposition (format 0.0.4, https://prometheus.io/docs/instrumenting/exposition_formats/).
- * A series is an object that holds plain numbers: look it up once with `series(...)`, then counting costs an addition. What a service counts
- * anyway is not counted twice: `read` takes a number from where it lives when somebody scrapes.
+ * A small metrics registry with the Prometheus text exposition (format 0.0.4,
+ * https://prometheus.io/docs/instrumenting/exposition_formats/).
+ * A series is an object with plain numbers: look it up once with `series(...)`, then counting costs one addition. A value that a
+ * service maintains anyway is not counted again: `read` reads it at every scrape.
  *
- * Limits: a metric holds at most `maxSeries` label sets (100 unless told). Whatever comes after shares one series whose labels all say `_overflow`,
- * so totals stay right and memory stays bounded, and `aviary_metrics_overflow_total{metric}` counts the lookups that ended there.
+ * Limits: a metric has at most `maxSeries` label sets (100 by default). Further ones share one series whose labels are all
+ * `_overflow`, so that totals stay correct and memory stays bounded; `aviary_metrics_overflow_total{metric}` counts those
+ * lookups.
  */
 
 export type Labels = Readonly<Record<string, string>>;
 
 export interface CounterSeries {
-  /** Adds a number ≥ 0; 1 unless told. */
+  /** Adds a number ≥ 0; 1 by default. */
   inc(by?: number): void;
   readonly value: number;
 }
@@ -21,16 +23,19 @@ export interface GaugeSeries {
 }
 
 export interface HistogramSeries {
-  /** Counts one observation; NaN and infinities are left out. */
+  /** Counts one observation; NaN and infinities are ignored. */
   observe(value: number): void;
   readonly count: number;
   readonly sum: number;
 }
 
-/** All series of one metric. `series()` without labels is for a metric that has none. Exactly the declared label names must be given. */
+/**
+ * All series of one metric. `series()` without labels is for a metric without labels. Exactly the declared label names are
+ * required.
+ */
 export interface Family<S> {
   series(labels?: Labels): S;
-  /** Forgets a series, for things that went away; unknown labels are ignored. */
+  /** Removes a series whose object no longer exists; unknown labels are ignored. */
   remove(labels: Labels): void;
 }
 
@@ -42,11 +47,11 @@ export interface MetricOptions {
 export interface Registry {
   counter(name: string, help: string, options?: MetricOptions): Family<CounterSeries>;
   gauge(name: string, help: string, options?: MetricOptions): Family<GaugeSeries>;
-  /** `bounds` are the upper bounds of the buckets, growing, without +Inf. */
+  /** `bounds` are the upper bounds of the buckets, ascending, without +Inf. */
   histogram(name: string, help: string, bounds: readonly number[], options?: MetricOptions): Family<HistogramSeries>;
-  /** A metric without labels whose value is read at every scrape; a reader that throws leaves the metric out of that scrape. */
+  /** A metric without labels whose value is read at every scrape; if the reader throws, that scrape omits the metric. */
   read(type: "counter" | "gauge", name: string, help: string, value: () => number): void;
-  /** The text exposition of everything, ending in a line feed. */
+  /** The text exposition of all metrics, ending in a line feed. */
   expose(): string;
 }
 
@@ -61,7 +66,7 @@ interface Metric {
   readonly lines: () => string[];
 }
 
-/** An empty registry. Registering a name twice, or an illegal name, throws: both are mistakes in the program. */
+/** An empty registry. Registering a name twice, or an invalid name, throws, because both are programming errors. */
 export function createRegistry(): Registry {
   const metrics = new Map<string, Metric>();
 
@@ -140,7 +145,7 @@ export function createRegistry(): Registry {
   };
 }
 
-/** Registers what every process says about itself: memory, CPU time, start time. */
+/** Registers the metrics of every process: memory, CPU time, start time. */
 export function registerProcessMetrics(registry: Registry, startedAt: number): void {
   registry.read("gauge", "process_resident_memory_bytes", "Resident memory size in bytes.", () => process.memoryUsage.rss());
   registry.read(
@@ -226,7 +231,7 @@ function readLines(name: string, value: () => number): string[] {
   }
 }
 
-/** `a="1",b="2"` in the declared order: the identity of a series and its text at once. */
+/** `a="1",b="2"` in the declared order: both the identity and the text of a series. */
 function labelText(names: readonly string[], textOf: (name: string) => string): string {
   return names.map((name) => `${name}="${escapeLabel(textOf(name))}"`).join(",");
 }

@@ -1,13 +1,14 @@
-/** What a service has opened so far: closed newest first, when it stops or when a later step of its start fails. */
+/** The resources a service has opened: closed newest first, when it stops or when a later step of its start fails. */
 
 export interface Opened {
-  /** Registers what was opened and returns it. */
+  /** Registers a resource and returns it. */
   add<T extends AsyncDisposable | Disposable>(resource: T): T;
 }
 
 /**
  * Runs a start that opens one resource after another.
- * @returns a disposable that closes all of them. @throws what the start throws, after closing what it had opened
+ * @returns a disposable that closes all of them
+ * @throws the error of the start, after closing what it had opened
  */
 export async function openAll(start: (opened: Opened) => Promise<void>): Promise<AsyncDisposable> {
   const resources: (AsyncDisposable | Disposable)[] = [];

@@ -1,6 +1,7 @@
 /**
- * The listener for operations that every service has, apart from what it serves: `/healthz` (the process runs its event loop), `/readyz` (every registered
- * check agrees), `/metrics` (Prometheus text). It has no authentication: bind it to loopback or to the pod network. It shows names and reasons, never data.
+ * The operations listener of every service: `/healthz` (the event loop runs), `/readyz` (every registered check passes),
+ * `/metrics` (Prometheus text). It has no authentication: bind it to loopback or to the pod network. It exposes names and
+ * reasons, never data.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -9,25 +10,25 @@ import { listen } from "./listen.ts";
 import { EXPOSITION_TYPE, type Registry } from "./metrics.ts";
 import { redactText } from "./redact.ts";
 
-/** Says why the service is not ready, or undefined when this part is. */
+/** The reason this part is not ready, or undefined. */
 export type ReadyCheck = () => string | undefined | Promise<string | undefined>;
 
 export interface OpsServerOptions {
   readonly registry: Registry;
-  /** 0 takes any free port. */
+  /** 0 selects any free port. */
   readonly port: number;
-  /** The address to bind; 127.0.0.1 unless told. */
+  /** The address to bind; 127.0.0.1 by default. */
   readonly host?: string;
   readonly clock?: Clock;
   readonly checks?: Readonly<Record<string, ReadyCheck>>;
-  /** A check that has not answered by then counts as failing; 1 s unless told. */
+  /** A check that has not returned within this time counts as failing; 1 s by default. */
   readonly checkTimeoutMs?: number;
 }
 
 export interface OpsServer extends AsyncDisposable {
   readonly host: string;
   readonly port: number;
-  /** Adds a check under a name of its own; the answer removes it. At most 64. */
+  /** Adds a check under a unique name, and returns a function that removes it. At most 64. */
   addCheck(name: string, check: ReadyCheck): () => void;
 }
 
@@ -41,7 +42,7 @@ const MAX_CONNECTIONS = 64;
 
 /**
  * Starts the listener.
- * @throws Terminal `port_in_use` or `cannot_listen`.
+ * @throws Terminal `port_in_use` or `cannot_listen`
  */
 export async function startOpsServer(options: OpsServerOptions): Promise<OpsServer> {
   const { registry, clock = systemClock, host = "127.0.0.1", checkTimeoutMs = 1_000 } = options;
@@ -54,7 +55,7 @@ export async function startOpsServer(options: OpsServerOptions): Promise<OpsServ
   };
   for (const [name, check] of Object.entries(options.checks ?? {})) addCheck(name, check);
 
-  // Any number of askers share one round of checks.
+  // Concurrent requests share one round of checks.
   let round: Promise<Readiness> | undefined;
   const readiness = (): Promise<Readiness> => {
     round ??= runChecks(checks, clock, checkTimeoutMs).finally(() => {
@@ -116,7 +117,7 @@ async function runChecks(checks: ReadonlyMap<string, ReadyCheck>, clock: Clock, 
 async function runCheck(check: ReadyCheck, clock: Clock, timeoutMs: number): Promise<string | undefined> {
   let cancel = (): void => {};
   const late = new Promise<string>((resolve) => {
-    cancel = clock.setTimer(timeoutMs, () => resolve(`no answer within ${timeoutMs} ms`), { background: true });
+    cancel = clock.setTimer(timeoutMs, () => resolve(`no result within ${timeoutMs} ms`), { background: true });
   });
   try {
     return await Promise.race([Promise.resolve().then(check), late]);

@@ -1,17 +1,17 @@
 /**
- * Takes secrets out of text and values before people or log stores see them. Two rules work together: what a secret looks like (a bearer string,
- * a password inside a URL, our own token prefix), and what the thing that carries it is called (a key such as `password` or `x-api-key`).
- * Hiding a harmless word now and then is the price; showing a secret is not acceptable.
+ * Removes secrets from text and values before they reach people or log stores. Two rules combine: the form of a secret (a bearer
+ * token, a password in a URL, our own token prefix), and the name of its field (a key such as `password` or `x-api-key`).
+ * Hiding a harmless word occasionally is acceptable; showing a secret is not.
  */
 
-/** What stands where a secret stood. */
+/** The replacement for a secret. */
 export const HIDDEN = "[hidden]";
 
 const SECRET_WORDS =
   "tokens?|secrets?|passwords?|passwd|passphrase|pwd|authorization|cookie|api[-_]?keys?|private[-_]?keys?|access[-_]?keys?|credentials?|signature";
 const SECRET_KEY = new RegExp(`(?:${SECRET_WORDS})$`, "i");
 
-/** Whether the value of a key (field, header, query parameter, YAML key) of this name must not be shown. */
+/** Whether the value of a field, header, query parameter or YAML key with this name is a secret. */
 export function isSecretName(name: string): boolean {
   return SECRET_KEY.test(name);
 }
@@ -31,7 +31,7 @@ const PATTERNS: readonly (readonly [RegExp, string])[] = [
     ),
     `$1$2${HIDDEN}`,
   ],
-  // Shapes that are secrets wherever they stand: our own tokens, JSON web tokens, Slack tokens and webhook paths, key files.
+  // Formats that are always secrets: our own tokens, JSON web tokens, Slack tokens and webhook paths, key files.
   [/avy_[A-Za-z0-9_-]{8,}/g, HIDDEN],
   [/eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}/g, HIDDEN],
   [/xox[a-z]-[A-Za-z0-9-]+/g, HIDDEN],
@@ -44,7 +44,7 @@ const MAX_TEXT_CHARS = 8_192;
 const MAX_DEPTH = 8;
 const MAX_ENTRIES = 100;
 
-/** The text without secrets, cut to 8 192 characters. Text beyond 65 536 characters is never looked at and never shown. */
+/** The text without secrets, truncated to 8,192 characters. Text beyond 65,536 characters is neither scanned nor shown. */
 export function redactText(text: string): string {
   let clean = text.length > MAX_READ_CHARS ? text.slice(0, MAX_READ_CHARS) : text;
   for (const [pattern, replacement] of PATTERNS) clean = clean.replace(pattern, replacement);
@@ -54,7 +54,8 @@ export function redactText(text: string): string {
 }
 
 /**
- * A plain copy of any value that JSON can carry and that holds no secret. Never throws. At most 8 levels deep and 100 entries wide; what is left out is said.
+ * A plain copy of any JSON-compatible value, without secrets. Never throws. At most 8 levels deep and 100 entries wide; omissions
+ * are marked.
  * Errors become `{ type, code, message, stack, cause }`, byte arrays their length, maps and sets their entries.
  */
 export function redactValue(value: unknown): unknown {

@@ -1,38 +1,38 @@
 /**
- * The life of a service process: start it, keep it until somebody asks it to stop, put everything away, and say with the exit code how it went.
+ * The lifecycle of a service process: start, run until stopped, dispose, and set the exit code.
  *
- *     starting ──start() resolves──▶ running ──SIGINT, SIGTERM, fail(), uncaught error──▶ stopping ──disposed──▶ over
- *         └────start() rejects, or a signal comes: its abort signal fires──────────────────▶ │
- *     stopping for longer than the grace time: one loud line with what is still open, then process.exit
- *     stopping, and a second SIGINT: process.exit at once with 130
- *     over, and something still keeps the process alive when the grace time ends: the same loud line, then process.exit
+ *     starting ──start() resolves──▶ running ──SIGINT, SIGTERM, fail(), uncaught error──▶ stopping ──disposed──▶ stopped
+ *         └────start() rejects, or a signal arrives: its abort signal fires─────────────────▶ │
+ *     stopping for longer than the grace period: log the open resources, then process.exit
+ *     stopping, and a second SIGINT: process.exit immediately with 130
+ *     stopped, and the process is still kept alive when the grace period ends: log the open resources, then process.exit
  *
- * The exit code is 0 after a requested stop and 1 after any failure. An unhandled rejection or uncaught exception is a failure: it is logged and the service
- * stops, because nobody knows any more which promise of the program still holds.
- * The body is try/finally over `Symbol.asyncDispose` and not `await using`, because Node 22 cannot parse that syntax.
+ * The exit code is 0 after a requested stop and 1 after any failure. An unhandled rejection or uncaught exception is a failure:
+ * it is logged and the service stops, because the state of the program is unknown.
+ * The body is try/finally over `Symbol.asyncDispose` instead of `await using`, because Node 22 cannot parse that syntax.
  */
 import { type Clock, systemClock } from "./clock.ts";
 import { ConfigError, formatProblem } from "./config.ts";
 import { createLogger, type Logger } from "./logger.ts";
 
 export interface ServiceContext {
-  /** Aborts when the service must stop; hand it to everything that waits. */
+  /** Aborts when the service must stop; pass it to everything that waits. */
   readonly signal: AbortSignal;
   readonly log: Logger;
   readonly clock: Clock;
-  /** Stops the service as failed: for what goes wrong in the background and cannot be thrown to anybody. */
+  /** Stops the service as failed, for background errors that cannot be thrown to a caller. */
   readonly fail: (error: unknown) => void;
 }
 
 type Listener = (argument: unknown) => void;
 
-/** The parts of `process` that the life of a service needs; tests hand in their own. */
+/** The parts of `process` that a service needs; tests pass their own. */
 export interface ProcessHost {
   on(event: string, listener: Listener): void;
   off(event: string, listener: Listener): void;
   exit(code: number): void;
   setExitCode(code: number): void;
-  /** The kinds of things that keep the process alive, one entry each. */
+  /** The kinds of resources that keep the process alive, one entry each. */
   openResources(): string[];
 }
 
@@ -48,9 +48,9 @@ const thisProcess: ProcessHost = {
 
 export interface ServiceOptions {
   readonly name: string;
-  /** Starts the service; what it resolves to is disposed when the service stops. Must give up when the context's signal aborts. */
+  /** Starts the service; its result is disposed when the service stops. Must return when the context's signal aborts. */
   readonly start: (context: ServiceContext) => Promise<AsyncDisposable>;
-  /** How long stopping may take before the process exits anyway; 10 s unless told. Keep it below the supervisor's own limit. */
+  /** How long stopping may take before the process exits; 10 s by default. Keep it below the supervisor's limit. */
   readonly graceMs?: number;
   readonly log?: Logger;
   readonly clock?: Clock;
@@ -60,24 +60,27 @@ export interface ServiceOptions {
 const DEFAULT_GRACE_MS = 10_000;
 const EXIT_INTERRUPTED = 130;
 
-/** Runs a service from start to end; resolves when it is over and has set the exit code. Never rejects. */
+/** Runs a service until it has stopped and the exit code is set. Never rejects. */
 export async function runService(options: ServiceOptions): Promise<void> {
   const { name, graceMs = DEFAULT_GRACE_MS, clock = systemClock } = options;
   const host = options.host ?? thisProcess;
   const log = options.log ?? createLogger({ service: name, clock });
   const stopping = new AbortController();
-  const life = { phase: "starting" as "starting" | "running" | "stopping" | "over", failed: false, interrupts: 0 };
+  const life = { phase: "starting" as "starting" | "running" | "stopping" | "stopped", failed: false, interrupts: 0 };
   let stopDeadline = Number.POSITIVE_INFINITY;
   let cancelGrace = (): void => {};
 
   const giveUp = (): void => {
     const open = countEach(host.openResources());
-    log.fatal({ phase: life.phase, open, graceMs }, `${name} did not stop within its grace time, exiting`);
-    host.exit(life.phase === "over" && !life.failed ? 0 : 1);
+    log.fatal(
+      { event: "service.stop_timeout", phase: life.phase, open, graceMs },
+      `${name} did not stop within its grace period; exiting`,
+    );
+    host.exit(life.phase === "stopped" && !life.failed ? 0 : 1);
   };
   const stop = (reason: string): void => {
     if (stopping.signal.aborted) return;
-    log.info({ reason }, `${name} is stopping`);
+    log.info({ event: "service.stopping", reason }, `${name} is stopping`);
     stopDeadline = clock.monotonicMs() + graceMs;
     cancelGrace = clock.setTimer(graceMs, giveUp);
     stopping.abort(new Error(`${name} is stopping: ${reason}`));
@@ -100,14 +103,14 @@ export async function runService(options: ServiceOptions): Promise<void> {
   };
   for (const [event, listener] of Object.entries(listeners)) host.on(event, listener);
 
-  // A service that waits for messages may hold nothing that keeps a process alive; it must not end by running out of things to do.
+  // A service that only waits for messages may have nothing that keeps its process alive.
   const letGo = clock.setTimer(Number.POSITIVE_INFINITY, () => {});
   try {
     const service = await options.start({ signal: stopping.signal, log, clock, fail: (error) => fail(error) });
     try {
       if (!stopping.signal.aborted) {
         life.phase = "running";
-        log.info(`${name} is running`);
+        log.info({ event: "service.running" }, `${name} is running`);
         await new Promise((resolve) => stopping.signal.addEventListener("abort", resolve, { once: true }));
       }
     } finally {
@@ -120,23 +123,23 @@ export async function runService(options: ServiceOptions): Promise<void> {
     if (!givenUp) fail(error, life.phase === "starting" ? "could not start" : "could not stop cleanly");
   }
 
-  life.phase = "over";
+  life.phase = "stopped";
   letGo();
   cancelGrace();
   for (const [event, listener] of Object.entries(listeners)) host.off(event, listener);
   host.setExitCode(life.failed ? 1 : 0);
-  log.info({ failed: life.failed }, `${name} is over`);
-  // Whatever is still open now was forgotten by the service. The watch itself keeps nothing alive.
+  log.info({ event: "service.stopped", failed: life.failed }, `${name} stopped`);
+  // Resources that are still open were not closed by the service. This timer itself keeps nothing alive.
   clock.setTimer(Math.max(0, stopDeadline - clock.monotonicMs()), giveUp, { background: true });
 }
 
 function logFailure(log: Logger, error: unknown, message: string): void {
   if (!(error instanceof ConfigError)) {
-    log.fatal({ err: error }, message);
+    log.fatal({ event: "service.failed", err: error }, message);
     return;
   }
-  for (const problem of error.problems) log.fatal({ problem }, formatProblem(problem));
-  log.fatal({ problems: error.problems.length }, `${message}: the configuration has problems`);
+  for (const problem of error.problems) log.fatal({ event: "config.invalid", problem }, formatProblem(problem));
+  log.fatal({ event: "service.failed", problems: error.problems.length }, `${message}: invalid configuration`);
 }
 
 function countEach(names: readonly string[]): Record<string, number> {

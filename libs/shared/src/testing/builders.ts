@@ -1,4 +1,4 @@
-/** Valid records with as little writing as possible: a test names what it is about and leaves the rest to the builder. */
+/** Valid records with minimal code: a test states what it is about, the builder fills in the rest. */
 import { type FleetFile, fleetFileSchema } from "../contract/fleet.ts";
 import type { LaneRecord } from "../contract/lane.ts";
 import type { Reason, ReasonCode } from "../contract/reasons.ts";
@@ -16,10 +16,10 @@ import {
   verdictId,
 } from "../contract/verdict.ts";
 
-/** The moment at which built records happen, unless told. */
+/** The time of built records by default. */
 export const BUILT_AT = "2026-11-21T10:00:00.000Z";
 
-/** A fleet of four gateways in two zones with one canary and one lane; `change` may add to it or replace parts. */
+/** A fleet of four gateways in two zones with one canary and one lane; `change` adds to it or replaces parts. */
 export function aFleet(change: Record<string, unknown> = {}): FleetFile {
   return fleetFileSchema.parse({
     fleets: {
@@ -50,7 +50,7 @@ export function aReason(code: ReasonCode, change: Partial<Reason> = {}): Reason 
   return { code, text: `because of ${code}`, ...change };
 }
 
-/** The run of a built verdict: active, at 10 %, opened five minutes before `BUILT_AT`. */
+/** The run of a built verdict: active, at 10%, opened five minutes before `BUILT_AT`. */
 export function aRun(change: Partial<RunView> = {}): RunView {
   return {
     id: "0123456789ab-42",
@@ -84,7 +84,10 @@ const figures = (requests: number, errors: number, p99Ms: number): SliceFigures 
   p99_ms: p99Ms,
 });
 
-/** A verdict record; a hold gets the reason `low_traffic` and a fail `over_5xx`, unless told. What follows from the outcome and the reasons is computed. */
+/**
+ * A verdict record; by default a hold has the reason `low_traffic` and a fail `over_5xx`. Fields that follow from outcome and
+ * reasons are computed.
+ */
 export function aVerdict(change: VerdictChange = {}): VerdictRecord {
   const { verdict = "pass", run, gateway, ...rest } = change;
   const reasons = rest.reasons ?? defaultReasons(verdict);
@@ -154,7 +157,7 @@ function defaultReasons(verdict: Outcome): Reason[] {
   return verdict === "hold" ? [aReason("low_traffic")] : [aReason("over_5xx", { value: 0.021, limit: 0.005, unit: "1" })];
 }
 
-/** A lane record: 20 jobs, all of them allowed. */
+/** A lane record: 20 jobs, all allowed. */
 export function aLaneRecord(change: Partial<LaneRecord> = {}): LaneRecord {
   return {
     lane: "build-az-a",
@@ -185,7 +188,7 @@ const BODIES: { readonly [K in SignalKind]: Extract<Signal, { kind: K }>["body"]
   rollout: { canary: "payments-gateway", weight: 10, phase: "Progressing" },
 };
 
-/** A healthy signal of one kind from `mac-a1`; `change` may replace any part of its envelope or its body. */
+/** A healthy signal of one kind from `mac-a1`; `change` replaces any part of its envelope or body. */
 export function aSignal<K extends SignalKind>(
   kind: K,
   change: Partial<Extract<Signal, { kind: K }>> = {},

@@ -1,4 +1,4 @@
-/** The part of the bus contract about buckets. */
+/** The bus contract for buckets. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Bus } from "../bus/bus.ts";
@@ -31,7 +31,7 @@ export function bucketContract(bus: () => Bus): void {
     assert.ok(entry !== undefined && Number.isInteger(entry.storedAt) && entry.storedAt <= before);
   });
 
-  test("update writes only at the revision that it names", async () => {
+  test("update writes only at the given revision", async () => {
     const bucket = await bus().bucket("lease");
     const created = await bucket.update("cas", "1", 0);
     assert.equal(await codeOf(bucket.update("cas", "x", 0)), "conflict");
@@ -42,7 +42,7 @@ export function bucketContract(bus: () => Bus): void {
     assert.deepEqual([textOf(entry?.value), entry?.revision], ["2", updated]);
   });
 
-  test("a deleted key is absent: for get, for keys, and for update at revision 0", async () => {
+  test("a deleted key is absent for get, keys, and update at revision 0", async () => {
     const bucket = await bus().bucket("lease");
     const created = await bucket.put("gone", "1");
     await bucket.put("stays", "1");
@@ -60,7 +60,7 @@ export function bucketContract(bus: () => Bus): void {
     assert.equal(await bucket.get("never-was"), undefined);
   });
 
-  test("of many who compare and set at once exactly one succeeds", async () => {
+  test("exactly one of many concurrent compare-and-sets succeeds", async () => {
     const bucket = await bus().bucket("lease");
     for (let revision = 0, round = 0; round < 5; round += 1) {
       const at = revision;
@@ -78,7 +78,7 @@ export function bucketContract(bus: () => Bus): void {
     }
   });
 
-  test("watch tells what is there, then every change and deletion", async () => {
+  test("watch delivers the current entries, then every change and deletion", async () => {
     const bucket = await bus().bucket("checkpoint");
     await bucket.put("shard-a", "1");
     await bucket.put("shard-b", "1");
@@ -92,7 +92,7 @@ export function bucketContract(bus: () => Bus): void {
     await bucket.delete("shard-a");
     await bucket.delete("shard-a");
     const revision = await bucket.put("shard-c", "3");
-    await until("the last change is seen", () => seen.includes("shard-c=3"));
+    await until("the last change is delivered", () => seen.includes("shard-c=3"));
     assert.deepEqual(seen.slice(2), ["shard-b=2", "shard-a=deleted", "shard-c=3"]);
     assert.equal((await bucket.get("shard-c"))?.revision, revision);
     await watch.stop();
@@ -100,7 +100,7 @@ export function bucketContract(bus: () => Bus): void {
     assert.equal(seen.length, 5);
   });
 
-  test("reading the broker's clock leaves no entry", async () => {
+  test("reading the broker's clock leaves no entry behind", async () => {
     await bus().brokerTime();
     const bucket = await bus().bucket("lease");
     assert.equal((await bucket.keys()).includes("clock"), false);

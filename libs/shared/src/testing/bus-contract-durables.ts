@@ -1,19 +1,19 @@
-/** The part of the bus contract about durables: the demand that KEDA reads, and deliveries that are answered. */
+/** The bus contract for durables: the demand that KEDA reads, and acknowledged deliveries. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Bus, Delivery } from "../bus/bus.ts";
 import { faultCode } from "../runtime/faults.ts";
 import { until } from "./until.ts";
 
-/** The depths that KEDA's scaler was checked with: up, down, to nothing, and up again. */
+/** The depths KEDA's scaler was verified with: up, down, to zero, and up again. */
 export const DEMAND_DEPTHS = [20, 12, 30, 0, 5, 100, 3, 0, 8] as const;
 
 const textOf = (delivery: Delivery | undefined): string | undefined =>
   delivery === undefined ? undefined : Buffer.from(delivery.data).toString();
 
 /**
- * Brings the demand of a lane to `depth` the way the evaluator does: reads the real state, publishes what is missing, takes and acknowledges
- * what is too much. `id` names the decision. Answers the depth that was reached.
+ * Adjusts the demand of a lane to `depth` as the evaluator does: reads the actual state, publishes what is missing, takes and
+ * acknowledges the excess. `id` identifies the decision. Returns the resulting depth.
  */
 export async function setDemand(bus: Bus, lane: string, depth: number, id: string): Promise<number> {
   const { pending, ackPending } = await bus.durableState("DEMAND", lane);
@@ -57,14 +57,14 @@ export function durableContract(bus: () => Bus): void {
     for (const [round, depth] of DEMAND_DEPTHS.entries()) {
       assert.equal(await setDemand(bus(), lane, depth, `round-${round}`), depth);
       const state = () => bus().durableState("DEMAND", lane);
-      // A server of the current line tells its consumers of new messages a moment after it has acknowledged them.
+      // A current server notifies its consumers of new messages a moment after acknowledging them.
       await until(`${depth} are pending`, async () => (await state()).pending === depth);
       assert.deepEqual(await state(), { pending: depth, ackPending: 0 });
     }
     assert.deepEqual(await bus().durableState("DEMAND", other), { pending: 2, ackPending: 0 });
   });
 
-  test("take gives what is there without waiting for more", async () => {
+  test("take returns the available messages without waiting for more", async () => {
     const lane = await durable("take");
     await add(lane, "1", "2", "3");
     assert.deepEqual((await take(lane, 2)).map(textOf), ["1", "2"]);
@@ -85,13 +85,13 @@ export function durableContract(bus: () => Bus): void {
     assert.equal(delivery?.subject, "demand.wait");
   });
 
-  test("an acknowledged message is gone, a retried one comes again, a rejected one does not", async () => {
+  test("an acknowledged message is removed, a retried one is redelivered, a rejected one is not", async () => {
     const lane = await durable("answers");
     await add(lane, "ack", "retry", "reject");
     const [first, second, third] = await take(lane, 3);
     await first?.ack();
     await second?.retry(0);
-    await third?.reject("cannot be read");
+    await third?.reject("invalid message");
     const [again, ...rest] = await take(lane, 10, 60_000);
     assert.deepEqual([textOf(again), again?.deliveryCount, rest.length], ["retry", 2, 0]);
     assert.equal(again?.sequence, second?.sequence);
@@ -100,7 +100,7 @@ export function durableContract(bus: () => Bus): void {
     assert.deepEqual(await take(lane, 10), []);
   });
 
-  test("an unanswered message comes again after the ack wait, a delayed one after its delay", async () => {
+  test("an unacknowledged message is redelivered after the ack wait, a delayed one after its delay", async () => {
     const lane = await durable("silence", 1000);
     await add(lane, "silent");
     assert.equal((await take(lane, 1)).length, 1);
@@ -113,7 +113,7 @@ export function durableContract(bus: () => Bus): void {
     assert.deepEqual(await bus().durableState("DEMAND", lane), { pending: 0, ackPending: 0 });
   });
 
-  test("a message is given out as often as allowed and no more", async () => {
+  test("a message is delivered no more often than allowed", async () => {
     const lane = await durable("limit", 60_000, 2);
     await add(lane, "1");
     for (const count of [1, 2]) {
@@ -124,7 +124,7 @@ export function durableContract(bus: () => Bus): void {
     assert.deepEqual(await take(lane, 1, 100), []);
   });
 
-  test("a durable of a log keeps its place, and the log keeps its messages", async () => {
+  test("a durable of a log keeps its position, and the log keeps its messages", async () => {
     const subject = "incidents.contract.durable.test";
     await bus().ensureDurable({ stream: "INCIDENTS", name: "contract", filter: "incidents.contract.>", ackWaitMs: 60_000 });
     for (const data of ["1", "2", "3"]) await bus().publish({ subject, data });
@@ -135,18 +135,18 @@ export function durableContract(bus: () => Bus): void {
     assert.deepEqual(await bus().streamState("INCIDENTS"), before);
   });
 
-  test("two durables cannot take the same messages of a work queue", async () => {
+  test("two durables cannot consume the same subject of a work queue", async () => {
     await durable("single");
     const rival = bus().ensureDurable({ stream: "DEMAND", name: "rival", filter: "demand.single", ackWaitMs: 1000 });
     await assert.rejects(rival, (error) => faultCode(error) === "broker_refused");
   });
 
-  test("a durable that does not exist is said to be missing", async () => {
+  test("a missing durable is reported as missing", async () => {
     await assert.rejects(bus().durableState("DEMAND", "nobody"), (error) => faultCode(error) === "durable_missing");
     await assert.rejects(bus().take("DEMAND", "nobody", 1, 0), (error) => faultCode(error) === "durable_missing");
   });
 
-  test("creating a durable again changes nothing that is pending", async () => {
+  test("creating a durable again keeps its pending messages", async () => {
     const lane = await durable("again");
     await add(lane, "1", "2");
     await durable("again", 30_000);

@@ -1,6 +1,6 @@
 /**
- * What every bus must do, as one suite. Each implementation runs it; where it passes, services cannot tell one bus from the other.
- * Every test keeps to subjects of its own, so that one bus serves them all.
+ * The contract of every bus, as one suite run by each implementation, so that services cannot distinguish them.
+ * Every test uses its own subjects, so that one bus serves them all.
  */
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
@@ -12,14 +12,14 @@ import { until } from "./until.ts";
 
 export interface BusUnderTest {
   readonly bus: Bus;
-  /** Opens another bus on the same broker, or a fresh one where there is no broker, for tests that close it. */
+  /** Opens another bus on the same broker, or a new one where there is no broker, for tests that close it. */
   another(): Promise<Bus>;
   close(): Promise<void>;
 }
 
-/** Registers the suite. `make` is called once; what it answers with undefined is skipped with that reason. */
+/** Registers the suite. `make` is called once; if it returns undefined, the tests are skipped with that reason. */
 export function busContract(name: string, make: () => Promise<BusUnderTest>, skip: string | false = false): void {
-  describe(`${name} keeps the bus contract`, { skip }, () => {
+  describe(`${name} fulfils the bus contract`, { skip }, () => {
     let held: BusUnderTest | undefined;
     before(async () => {
       held = await make();
@@ -33,7 +33,7 @@ export function busContract(name: string, make: () => Promise<BusUnderTest>, ski
     bucketContract(bus);
     durableContract(bus);
 
-    test("a closed bus says so and ends its followers", async () => {
+    test("a closed bus reports it and ends its followers", async () => {
       const closing = await (held as BusUnderTest).another();
       const seen: string[] = [];
       closing.onStatus((status) => seen.push(status));
@@ -98,13 +98,13 @@ function publishContract(bus: () => Bus): void {
     );
   });
 
-  test("a message without id, headers and bytes is a message too", async () => {
+  test("a message without id, headers and bytes is stored", async () => {
     await bus().publish({ subject: signal("bare"), data: "" });
     const last = await bus().last("INPUTS", signal("bare"));
     assert.deepEqual([last?.id, last?.header("Nats-Msg-Id"), last?.data.length], [undefined, undefined, 0]);
   });
 
-  test("an id is stored once, on whatever subject", async () => {
+  test("an id is stored once, on any subject", async () => {
     const first = await bus().publish({ subject: signal("dedupe-a"), data: "1", id: "dedupe" });
     const again = await bus().publish({ subject: signal("dedupe-a"), data: "2", id: "dedupe" });
     const elsewhere = await bus().publish({ subject: signal("dedupe-b"), data: "3", id: "dedupe" });
@@ -113,7 +113,7 @@ function publishContract(bus: () => Bus): void {
     assert.equal(await bus().last("INPUTS", signal("dedupe-b")), undefined);
   });
 
-  test("many publishes at once get growing sequences, and store times never go back", async () => {
+  test("concurrent publishes get increasing sequences, and store times never decrease", async () => {
     const subject = signal("many");
     const stored = await Promise.all(
       Array.from({ length: 3000 }, (_, index) => bus().publish({ subject, data: String(index), id: `many-${index}` })),
@@ -132,14 +132,14 @@ function publishContract(bus: () => Bus): void {
     }
   });
 
-  test("what is too large is refused for good", async () => {
+  test("an oversized message is rejected permanently", async () => {
     await assert.rejects(
       bus().publish({ subject: signal("large"), data: new Uint8Array(1024 * 1024 + 1) }),
       hasCode("publish_invalid"),
     );
   });
 
-  test("the state of a stream counts what it holds", async () => {
+  test("the state of a stream counts its messages", async () => {
     const subject = "dead.contract";
     const before = await bus().streamState("DEAD");
     await bus().publish({ subject, data: "1" });
@@ -150,7 +150,7 @@ function publishContract(bus: () => Bus): void {
     assert.equal(after.firstSequence, Math.max(before.firstSequence, 1));
   });
 
-  test("the broker's clock lies between the store times before and after", async () => {
+  test("the broker's clock is between the store times before and after", async () => {
     const subject = signal("clock");
     await bus().publish({ subject, data: "" });
     const before = await bus().last("INPUTS", subject);
@@ -163,7 +163,7 @@ function publishContract(bus: () => Bus): void {
 }
 
 function followContract(bus: () => Bus): void {
-  test("follow begins where it is told to", async () => {
+  test("follow starts at the given position", async () => {
     const subject = signal("begin");
     const sequences: number[] = [];
     for (const data of ["a", "b", "c"]) sequences.push((await bus().publish({ subject, data })).sequence);
@@ -174,7 +174,7 @@ function followContract(bus: () => Bus): void {
       [{ sequence: 0 }, "abcd"],
       [{ sequence: (sequences[2] as number) + 1 }, "d"],
       [{ time: 0 }, "abcd"],
-      // A time that has not come yet is the end of the log.
+      // A time in the future is the end of the log.
       [{ time: (second?.storedAt ?? 0) + 60_000 }, "d"],
       ["last-per-subject", "cd"],
       ["new", "d"],
@@ -186,7 +186,7 @@ function followContract(bus: () => Bus): void {
       begins.map(([, wanted]) => wanted.replace("d", "")),
     );
     await bus().publish({ subject, data: "d" });
-    await until("all have seen the last message", () =>
+    await until("all followers received the last message", () =>
       followers.every(({ messages }, index) => messages.length >= (begins[index]?.[1].length ?? 0)),
     );
     assert.deepEqual(
@@ -196,7 +196,7 @@ function followContract(bus: () => Bus): void {
     for (const { follower } of followers) await follower.stop();
   });
 
-  test("a store time as the beginning includes the messages of that millisecond", async () => {
+  test("a start time includes the messages of that millisecond", async () => {
     const subject = signal("time");
     await bus().publish({ subject, data: "a" });
     const first = await bus().last("INPUTS", subject);
@@ -206,7 +206,7 @@ function followContract(bus: () => Bus): void {
     assert.deepEqual(messages.map(text), ["a"]);
   });
 
-  test("several filters, and none, select what they say", async () => {
+  test("several filters select their union, and none select everything", async () => {
     const kinds = ["http", "disk", "log"];
     for (const round of [1, 2])
       for (const kind of kinds) await bus().publish({ subject: signal("filters", kind), data: `${kind}${round}` });
@@ -222,7 +222,7 @@ function followContract(bus: () => Bus): void {
     for (const { follower } of [everything, lasts, whole]) await follower.stop();
   });
 
-  test("caughtUp comes at once where nothing matches", async () => {
+  test("caughtUp resolves immediately if nothing matches", async () => {
     for (const from of ["all", "new", "last-per-subject"] as const) {
       const { follower, messages } = await collect(bus(), { subjects: [signal("nothing")], from });
       await follower.caughtUp;
@@ -231,7 +231,7 @@ function followContract(bus: () => Bus): void {
     }
   });
 
-  test("a follower misses nothing of what is published meanwhile, and sees nothing twice", async () => {
+  test("a follower receives every message published meanwhile exactly once", async () => {
     const subject = signal("meanwhile");
     const publishing = (async () => {
       for (let round = 0; round < 20; round += 1) {
@@ -245,7 +245,7 @@ function followContract(bus: () => Bus): void {
       await collect(bus(), { subjects: [signal("meanwhile", "*")], from: "all" }),
     ];
     await publishing;
-    await until("everything has arrived", () => followers.every(({ messages }) => messages.length >= 2000));
+    await until("all messages arrived", () => followers.every(({ messages }) => messages.length >= 2000));
     for (const { follower, messages } of followers) {
       await follower.caughtUp;
       await follower.stop();
@@ -256,7 +256,7 @@ function followContract(bus: () => Bus): void {
     }
   });
 
-  test("a paused follower gets nothing; resumed, it goes on where it was, and others never waited", async () => {
+  test("a paused follower receives nothing, continues where it was when resumed, and delays no other", async () => {
     const subject = signal("pause");
     const slow: string[] = [];
     const handle: { follower?: Follower } = {};
@@ -272,9 +272,9 @@ function followContract(bus: () => Bus): void {
     const quick = await collect(bus(), { subjects: [subject], from: "all" });
     const wanted = Array.from({ length: 2500 }, (_, index) => String(index));
     await Promise.all(wanted.map((data) => bus().publish({ subject, data })));
-    await until("the quick one has everything", () => quick.messages.length === 2500);
+    await until("the fast follower has all messages", () => quick.messages.length === 2500);
     for (let count = 500; count <= 2500; count += 500) {
-      await until(`the slow one has ${count}`, () => slow.length >= count);
+      await until(`the slow follower has ${count}`, () => slow.length >= count);
       assert.equal(slow.length, count);
       handle.follower.resume();
     }
@@ -293,7 +293,7 @@ function followContract(bus: () => Bus): void {
     const waiting = follower.caughtUp.then(() => {
       caughtUp = true;
     });
-    // A round trip on the same bus: what the broker had in flight has arrived by then.
+    // A round trip on the same bus: messages that the broker had in flight have arrived after it.
     await bus().streamState("INPUTS");
     assert.equal(caughtUp, messages.length === 3);
     follower.resume();
@@ -302,7 +302,7 @@ function followContract(bus: () => Bus): void {
     await follower.stop();
   });
 
-  test("a stopped follower is silent, and onEnd comes once", async () => {
+  test("a stopped follower delivers nothing more, and onEnd is called once", async () => {
     const subject = signal("stop");
     const messages: StoredMessage[] = [];
     const ends: (Error | undefined)[] = [];
@@ -314,7 +314,7 @@ function followContract(bus: () => Bus): void {
       onEnd: (error) => ends.push(error),
     });
     await bus().publish({ subject, data: "a" });
-    await until("the message is there", () => messages.length === 1);
+    await until("the message is stored", () => messages.length === 1);
     await follower.stop();
     await follower.stop();
     await bus().publish({ subject, data: "b" });
@@ -326,7 +326,7 @@ function followContract(bus: () => Bus): void {
     assert.deepEqual(ends, [undefined]);
   });
 
-  test("a handler that throws ends its own follower and harms nobody else", async () => {
+  test("a handler that throws ends its own follower and no other", async () => {
     const subject = signal("throws");
     const ended = Promise.withResolvers<Error | undefined>();
     await bus().follow({

@@ -1,10 +1,11 @@
 /**
- * Finds the servers that Aviary needs on this machine, and fetches what is missing without touching the system.
+ * Locates the servers Aviary needs on this machine, and fetches missing ones without changing the system.
  *
- * Fetching works on Debian and its relatives: a private apt directory below `.aviary/`, built from the machine's own package sources with its own keys
- * (signatures stay checked), `apt-get download`, and unpacking with `dpkg-deb -x`. It needs no root, installs nothing and starts nothing.
+ * Fetching works on Debian and its derivatives: a private apt directory below `.aviary/`, built from the machine's own package
+ * sources and keys (signatures are verified), `apt-get download`, and `dpkg-deb -x`. It needs no root, installs nothing and
+ * starts nothing.
  *
- *     node libs/shared/src/testing/fetch-servers.ts [nats-server redis-server caddy rsync ...]     says where each one is, fetching it if need be
+ *     node libs/shared/src/testing/fetch-servers.ts [nats-server redis-server caddy rsync ...]     prints the path of each, fetching it if necessary
  */
 import { execFileSync } from "node:child_process";
 import {
@@ -32,15 +33,15 @@ const PROJECT = resolve(fileURLToPath(new URL("../../../..", import.meta.url)));
 const STORE = join(PROJECT, ".aviary", "servers");
 
 interface Recipe {
-  /** Names of the program; the first one found wins. */
+  /** Names of the program; the first one found is used. */
   readonly programs: readonly string[];
-  /** Variables that name the program's path, first one first. */
+  /** Variables with the program's path, in order of precedence. */
   readonly variables: readonly string[];
-  /** Sets of packages, each of which holds the whole program; the first that can be had is taken. */
+  /** Sets of packages that each contain the whole program; the first available set is used. */
   readonly packages: readonly (readonly string[])[];
-  /** Also download what the package depends on and this machine lacks; not needed by programs that link nothing but libc. */
+  /** Also download missing dependencies; not needed for programs that link only libc. */
   readonly withDependencies: boolean;
-  /** Debian suites newer than the machine's own to prefer, because the machine's own may carry a version that is out of support. */
+  /** Newer Debian suites to prefer, because the machine's own may contain an unsupported version. */
   readonly newerSuites: readonly string[];
   readonly brew: string;
 }
@@ -83,13 +84,13 @@ const RECIPES: Readonly<Record<ServerName, Recipe>> = {
   },
 };
 
-/** Every place where the server is on this machine, in the order of preference: variable, PATH, system folders, Homebrew, what was fetched. */
+/** Every location of the server on this machine, in order of preference: variable, PATH, system folders, Homebrew, fetched. */
 export function serverCandidates(name: ServerName, env: NodeJS.ProcessEnv = process.env): string[] {
   const { programs, variables } = RECIPES[name];
   const named = variables.map((variable) => env[variable]).find((path) => path !== undefined && path !== "");
   if (named !== undefined) {
     if (!isExecutable(named))
-      throw new Error(`${variables.find((variable) => env[variable] === named)} names ${named}, which is no executable file`);
+      throw new Error(`${variables.find((variable) => env[variable] === named)} is ${named}, which is not an executable file`);
     return [named];
   }
   const brewed = [env.HOMEBREW_PREFIX, "/opt/homebrew", "/usr/local", "/home/linuxbrew/.linuxbrew"].filter(
@@ -107,20 +108,20 @@ export function serverCandidates(name: ServerName, env: NodeJS.ProcessEnv = proc
   return [...new Set(found)].filter(isExecutable);
 }
 
-/** Where the server is, or undefined. @throws Error when a variable names something that is no program. */
+/** The server's path, or undefined. @throws Error if a variable refers to something that is not a program */
 export function locateServer(name: ServerName, env: NodeJS.ProcessEnv = process.env): string | undefined {
   return serverCandidates(name, env)[0];
 }
 
-/** What to tell somebody whose machine lacks the server. */
+/** Installation instructions for a missing server. */
 export function howToInstall(name: ServerName): string {
   const { brew, variables } = RECIPES[name];
   return `${name} was not found: "brew install ${brew}" on a Mac, "node libs/shared/src/testing/fetch-servers.ts ${name}" on Debian or Ubuntu (installs nothing), or set ${variables.at(-1)}`;
 }
 
 /**
- * Downloads the server below `.aviary/servers/<name>` and answers its path. Anything fetched earlier is replaced.
- * @throws Error with the reason, when this is no Debian-like machine or the package cannot be had.
+ * Downloads the server to `.aviary/servers/<name>` and returns its path. Replaces a previous download.
+ * @throws Error with the reason, if this is not a Debian-like machine or the package is unavailable
  */
 export function fetchServer(name: ServerName): string {
   if (process.platform !== "linux" || !onPath("apt-get") || !onPath("dpkg-deb"))
@@ -128,7 +129,7 @@ export function fetchServer(name: ServerName): string {
   const recipe = RECIPES[name];
   const release = readRelease();
   const sources = readAptSources();
-  // Newer suites are Debian's: another distribution has neither their packages nor their keys.
+  // Newer suites exist for Debian only: another distribution has neither their packages nor their keys.
   const suites = [...(release.id === "debian" ? recipe.newerSuites : []), undefined];
   const problems: string[] = [];
   for (const suite of suites) {
@@ -143,7 +144,7 @@ export function fetchServer(name: ServerName): string {
     }
   }
   throw new Error(
-    `${name} cannot be fetched:\n  ${problems.join("\n  ") || "this machine has no apt sources"}\n${howToInstall(name)}`,
+    `${name} could not be fetched:\n  ${problems.join("\n  ") || "this machine has no apt sources"}\n${howToInstall(name)}`,
   );
 }
 
@@ -176,20 +177,23 @@ function fetchFrom(sourceLines: readonly string[], name: ServerName, wanted: rea
   }
 }
 
-/** The packages and what they need that this machine does not have; `--print-uris` only computes. */
+/** The packages with their missing dependencies; `--print-uris` only resolves. */
 function missingPackages(apt: (args: readonly string[]) => string, wanted: readonly string[]): string[] {
   const listed = apt(["install", "--print-uris", "--reinstall", "--no-install-recommends", "-y", ...wanted]);
   const files = [...listed.matchAll(/^'[^']+' (\S+?)_\S+\.deb /gm)].map((match) => match[1] as string);
   return [...new Set([...wanted, ...files])];
 }
 
-/** Moves the unpacked tree to its place and puts a starter of the program's name in front, which points the loader at the unpacked libraries. */
+/**
+ * Moves the unpacked tree into place and adds a launcher with the program's name, which points the loader at the unpacked
+ * libraries.
+ */
 function adopt(name: ServerName, unpacked: string): string {
   const home = join(STORE, name);
   const program = RECIPES[name].programs
     .flatMap((candidate) => ["usr/sbin", "usr/bin"].map((folder) => join(folder, candidate)))
     .find((path) => isExecutable(join(unpacked, path)));
-  if (program === undefined) throw new Error("the package holds no such program");
+  if (program === undefined) throw new Error("the package does not contain the program");
   rmSync(home, { recursive: true, force: true });
   mkdirSync(home, { recursive: true });
   renameSync(unpacked, join(home, "root"));
@@ -219,19 +223,19 @@ export interface AptSource {
   readonly options: string;
 }
 
-/** The machine's own package sources as one-line entries, from `sources.list` and from both forms in `sources.list.d`. */
+/** The machine's own package sources as one-line entries, from `sources.list` and both formats in `sources.list.d`. */
 function readAptSources(): AptSource[] {
   const folder = "/etc/apt/sources.list.d";
   const files = ["/etc/apt/sources.list", ...(existsSync(folder) ? readdirSync(folder).map((file) => join(folder, file)) : [])];
   const all = files
     .filter((file) => existsSync(file))
     .flatMap((file) => parseAptSources(readFileSync(file, "utf8"), file.endsWith(".sources")));
-  // Only the distribution's own archives: others do not hold these servers, and one that is away would delay everything.
+  // Only the distribution's own archives: others do not contain these servers, and an unreachable one would delay everything.
   const own = all.filter((source) => /\/(debian|debian-security|ubuntu|ubuntu-ports|raspbian)\/?$/.test(source.uri));
   return own.length > 0 ? own : all;
 }
 
-/** The binary package sources of one file, in the one-line form or in stanzas (deb822). */
+/** The binary package sources of one file, in the one-line format or in stanzas (deb822). */
 export function parseAptSources(text: string, inStanzas: boolean): AptSource[] {
   return inStanzas ? parseStanzas(text) : parseLines(text);
 }
@@ -243,7 +247,7 @@ function parseLines(text: string): AptSource[] {
   });
 }
 
-/** The deb822 form, as far as it has a one-line equivalent: a key as a path, not as a block of text. */
+/** The deb822 format, where it has a one-line equivalent: a key as a path, not as a block of text. */
 function parseStanzas(text: string): AptSource[] {
   return text.split(/\n\s*\n/).flatMap((stanza) => {
     const field = (key: string): string => new RegExp(`^${key}:[ \\t]*(.*)$`, "mi").exec(stanza)?.[1]?.trim() ?? "";
@@ -263,7 +267,7 @@ function parseStanzas(text: string): AptSource[] {
   });
 }
 
-/** The same mirror and key as the machine's main source, with another suite. */
+/** The mirror and key of the machine's main source, with another suite. */
 function newerSource(sources: readonly AptSource[], suite: string): string[] {
   const main = sources.find((source) => /\/debian\/?$/.test(source.uri));
   return main === undefined ? [] : [`deb ${main.options} ${main.uri} ${suite} main`];

@@ -1,10 +1,10 @@
-/** A clock that stands still until a test moves it. Timers fire inside `advance`, in order of their time. */
+/** A clock controlled by a test. Timers fire inside `advance`, in time order. */
 import { type Clock, sleepWith } from "../runtime/clock.ts";
 
 export interface ManualClock extends Clock {
-  /** Moves time on and fires what is due, also timers that others set meanwhile. */
+  /** Advances time and fires due timers, including those set meanwhile. */
   advance(ms: number): void;
-  /** How many timers are armed. */
+  /** Number of armed timers. */
   readonly timers: number;
 }
 

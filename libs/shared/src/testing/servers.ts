@@ -1,6 +1,6 @@
 /**
- * Real servers for tests, benchmarks and the example fleet: started on free loopback ports with their data in a folder of their own,
- * ended with the process that started them.
+ * Real servers for tests, benchmarks and the example fleet: started on free loopback ports, each with its own data folder, and
+ * stopped with the process that started them.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -11,31 +11,31 @@ import type { TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { howToInstall, locateServer, serverCandidates } from "./fetch-servers.ts";
 
-/** `nats-2.9` is any server older than 2.10 (what Debian 12 ships), `nats-current` any of 2.11 or newer. */
+/** `nats-2.9` is any server older than 2.10 (as in Debian 12), `nats-current` any server from 2.11 on. */
 export type TestServer = "nats" | "nats-2.9" | "nats-current" | "redis" | "caddy" | "rsync";
 
 export interface RunningServer {
   readonly port: number;
   readonly pid: number;
-  /** Ends the process like a power cut would, and waits until it is gone. Its data stay. */
+  /** Kills the process without warning and waits until it has exited. Its data is kept. */
   kill9(): Promise<void>;
-  /** Starts the server again on the same port and data, and waits until it answers. */
+  /** Restarts the server on the same port and data, and waits until it responds. */
   restart(): Promise<void>;
-  /** Ends the server and removes the folder that was made for it. */
+  /** Stops the server and removes its folder. */
   stop(): Promise<void>;
 }
 
 export interface RunningNats extends RunningServer {
   readonly url: string;
   readonly monitorUrl: string;
-  /** Where JetStream keeps its data. */
+  /** JetStream's data directory. */
   readonly storeDir: string;
 }
 
 const READY_MS = 30_000;
 const POLL_MS = 25;
 
-/** The program's path, or undefined when this machine does not have it. */
+/** The program's path, or undefined if this machine does not have it. */
 export function locateTestServer(name: TestServer): string | undefined {
   if (name === "redis") return locateServer("redis-server");
   if (name === "caddy" || name === "rsync") return locateServer(name);
@@ -46,7 +46,10 @@ export function locateTestServer(name: TestServer): string | undefined {
   });
 }
 
-/** Why tests that need the server cannot run here, or undefined when they can. @throws Error with the reason where `CI` is set: nothing may be missing there. */
+/**
+ * Why tests that need the server cannot run here, or undefined. @throws Error with the reason if `CI` is set, where no server may
+ * be missing
+ */
 export function missingServer(name: TestServer): string | undefined {
   if (locateTestServer(name) !== undefined) return undefined;
   const program = name === "redis" ? "redis-server" : name.startsWith("nats") ? "nats-server" : (name as "caddy" | "rsync");
@@ -57,8 +60,8 @@ export function missingServer(name: TestServer): string | undefined {
 }
 
 /**
- * Whether the test can go on: without the server it is skipped with the reason, or fails where `CI` is set.
- * A test returns at once when it gets false.
+ * Whether the test can continue; without the server it is skipped with the reason, or fails if `CI` is set.
+ * Return from the test if this returns false.
  */
 export function requireServer(test: Pick<TestContext, "skip">, name: TestServer): boolean {
   const reason = missingServer(name);
@@ -72,7 +75,7 @@ function binaryOf(name: TestServer, given: string | undefined): string {
   return binary;
 }
 
-/** A TCP port of the loopback interface that was free a moment ago. */
+/** A TCP port of the loopback interface that is currently free. */
 export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
@@ -113,7 +116,7 @@ export async function startNats(
   return Object.assign(server, { url: `nats://127.0.0.1:${port}`, monitorUrl, storeDir });
 }
 
-/** Starts redis-server (or valkey) without persistence, as the job queue needs it. */
+/** Starts redis-server (or valkey) without persistence, as required for the job queue. */
 export async function startRedis(options: {
   binary: string;
   port?: number;
@@ -146,7 +149,7 @@ export async function startRedis(options: {
   return Object.assign(server, { url: `redis://127.0.0.1:${port}` });
 }
 
-/** Starts caddy with a Caddyfile made for the port it gets; the admin endpoint is off and its files stay in its own folder. */
+/** Starts caddy with a Caddyfile for its port; the admin endpoint is disabled and its files are in its own folder. */
 export async function startCaddy(options: {
   binary: string;
   caddyfile: (port: number) => string;
@@ -234,8 +237,8 @@ async function untilReady(plan: StartPlan, child: ChildProcess): Promise<void> {
     if (await plan.isReady().catch(() => false)) return;
     const ended = child.exitCode ?? child.signalCode;
     if (ended !== null || child.pid === undefined || performance.now() > deadline) {
-      const why = ended === null ? `gave no answer within ${READY_MS} ms` : `ended with ${ended}`;
-      throw new Error(`${plan.binary} ${why}; its last words:\n${readFileSync(join(plan.folder, "log"), "utf8").slice(-2000)}`);
+      const why = ended === null ? `did not respond within ${READY_MS} ms` : `exited with ${ended}`;
+      throw new Error(`${plan.binary} ${why}; last output:\n${readFileSync(join(plan.folder, "log"), "utf8").slice(-2000)}`);
     }
     await sleep(POLL_MS);
   }

@@ -1,9 +1,9 @@
-/** Waiting for a condition instead of for a time: the only kind of waiting that tests do. */
+/** Waits for a condition instead of a time: the only kind of waiting in tests. */
 import { setTimeout as sleep } from "node:timers/promises";
 
 /**
- * Resolves as soon as `condition` holds. `what` completes "waited in vain until ...".
- * @throws Error after `deadlineMs`, with `what` and what `describe` says then.
+ * Resolves as soon as `condition` is true. `what` completes "timed out waiting until ...".
+ * @throws Error after `deadlineMs`, with `what` and the result of `describe`
  */
 export async function until(
   what: string,
@@ -13,7 +13,7 @@ export async function until(
   const deadline = performance.now() + (options.deadlineMs ?? 30_000);
   while (!(await condition())) {
     if (performance.now() > deadline)
-      throw new Error(`waited in vain until ${what}${options.describe ? `: ${options.describe()}` : ""}`);
+      throw new Error(`timed out waiting until ${what}${options.describe ? `: ${options.describe()}` : ""}`);
     await sleep(options.pollMs ?? 5);
   }
 }

@@ -51,7 +51,7 @@ describe("the format", () => {
     assert.equal(hash, sha(`${lines.join("\n")}\n`));
   });
 
-  it("sorts by code unit, not by any language", async () => {
+  it("sorts by code unit, independent of the locale", async () => {
     const { lines } = await hashTree(await tree({ é: "", Z: "", a: "", _: "" }));
     assert.deepEqual(
       lines.map((line) => line.split(" ")[1]),
@@ -59,7 +59,7 @@ describe("the format", () => {
     );
   });
 
-  it("gives an empty tree the hash of nothing", async () => {
+  it("hashes an empty tree as the empty string", async () => {
     assert.equal(await hashOf({}), sha(""));
   });
 
@@ -78,7 +78,7 @@ describe("the format", () => {
   });
 });
 
-describe("what counts", () => {
+describe("the hashed content", () => {
   it("content, name, executable bit and link target each change the hash; time does not", async () => {
     const base = await hashOf({ a: "1", l: "->a" });
     assert.equal(await hashOf({ a: "1", l: "->a" }), base);
@@ -93,7 +93,7 @@ describe("what counts", () => {
     assert.notEqual((await hashTree(root)).hash, base);
   });
 
-  it("leaves out notes about the installation and what a Finder writes, at any depth", async () => {
+  it("excludes installation records and Finder metadata at any depth", async () => {
     const base = await hashOf({ "skill/SKILL.md": "x", "bare/": "" });
     const noisy = await hashOf({
       "skill/SKILL.md": "x",
@@ -118,8 +118,8 @@ describe("what counts", () => {
   });
 });
 
-describe("what is refused", () => {
-  it("links that lead out, all of them named", async () => {
+describe("rejected trees", () => {
+  it("links that leave the tree, all of them listed", async () => {
     const refused = await refusalOf({
       a: "1",
       abs: "->/etc/passwd",
@@ -158,14 +158,14 @@ describe("what is refused", () => {
     await assert.rejects(hashTree(await tree({ a: "", b: "", c: "" }), { maxEntries: 2 }), RangeError);
   });
 
-  it("stops when told", async () => {
+  it("stops when its signal aborts", async () => {
     const stopped = AbortSignal.abort(new Error("stopped"));
     await assert.rejects(hashTree(await tree({ a: "" }), { signal: stopped }), /stopped/);
   });
 });
 
 describe("the cache", () => {
-  it("is used while time, size and inode agree, and forgets what has gone", async () => {
+  it("is used while time, size and inode match, and drops removed files", async () => {
     const cache: TreeHashCache = new Map();
     const root = await tree({ a: "one", b: "two" });
     const first = await hashTree(root, { cache });

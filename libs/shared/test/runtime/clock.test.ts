@@ -4,7 +4,7 @@ import { systemClock } from "../../src/runtime/clock.ts";
 import { manualClock } from "../../src/testing/manual-clock.ts";
 
 describe("the system clock", () => {
-  it("tells time and never goes back", () => {
+  it("returns the time and never decreases", () => {
     const [at, monotonic] = [systemClock.now(), systemClock.monotonicMs()];
     assert.ok(Number.isInteger(at) && at > Date.UTC(2026, 0, 1));
     assert.ok(systemClock.monotonicMs() >= monotonic);
@@ -23,7 +23,7 @@ describe("the system clock", () => {
     assert.deepEqual(fired, ["fired"]);
   });
 
-  it("waits longer than a 32-bit number of milliseconds, where setTimeout would fire at once", async () => {
+  it("supports delays beyond 32 bits, for which setTimeout fires immediately", async () => {
     let fired = false;
     const cancelLong = systemClock.setTimer(2 ** 31 + 1_000, () => {
       fired = true;
@@ -31,7 +31,7 @@ describe("the system clock", () => {
     const cancelNever = systemClock.setTimer(Number.POSITIVE_INFINITY, () => {
       fired = true;
     });
-    // setTimeout clamps an overflow to 1 ms, so a timer that fired by mistake would fire before this one.
+    // setTimeout clamps an overflow to 1 ms, so a timer that fired incorrectly would fire before this one.
     await systemClock.sleep(2);
     cancelLong();
     cancelNever();
@@ -49,7 +49,7 @@ describe("the system clock", () => {
 });
 
 describe("sleep", () => {
-  it("rejects with the reason of an abort, at once, and leaves neither timer nor listener", async () => {
+  it("rejects immediately with the reason of an abort, and leaves neither timer nor listener", async () => {
     const clock = manualClock();
     const stop = new AbortController();
     const asleep = clock.sleep(1_000, stop.signal);
@@ -61,7 +61,7 @@ describe("sleep", () => {
     assert.equal(clock.timers, 0);
   });
 
-  it("resolves when its time has come, and an abort afterwards changes nothing", async () => {
+  it("resolves on time, and a later abort has no effect", async () => {
     const clock = manualClock();
     const stop = new AbortController();
     const asleep = clock.sleep(1_000, stop.signal);

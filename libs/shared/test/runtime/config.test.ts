@@ -54,7 +54,7 @@ function report(text: string): string[] {
   return result.ok ? [] : result.problems.map(formatProblem);
 }
 
-describe("a configuration that is right", () => {
+describe("a valid configuration", () => {
   it("is typed, with durations in milliseconds, sizes in bytes and defaults applied", () => {
     const file = parseYaml("c.yaml", "window: 5m\nlanes: { build-a: { az: az-a, perReplica: 8 } }\n");
     assert.deepEqual(parseConfig("c.yaml", file.value, schema), {
@@ -69,8 +69,8 @@ describe("a configuration that is right", () => {
   });
 });
 
-describe("a configuration with problems", () => {
-  it("names every problem of the file at once: line, key, what was found, what is expected", () => {
+describe("an invalid configuration", () => {
+  it("is rejected with every problem at once: line, key, value found, value expected", () => {
     const text = [
       "window: 5x",
       "spool: 64MB",
@@ -90,7 +90,7 @@ describe("a configuration with problems", () => {
     ]);
   });
 
-  it("gives the nearest known name for every unknown key, at any depth", () => {
+  it("suggests the nearest known key for every unknown key, at any depth", () => {
     const text = "windwo: 5m\nwindow: 5m\nlanes:\n  build-a: { az: az-a, per_replica: 8, perReplica: 8, zebra: 1 }\n";
     assert.deepEqual(report(text), [
       'c.yaml:4: lanes.build-a.per_replica: found the unknown key "per_replica", expected the known key "perReplica"',
@@ -99,14 +99,14 @@ describe("a configuration with problems", () => {
     ]);
   });
 
-  it("points a missing key at the mapping that lacks it, and a wrong key at itself", () => {
+  it("locates a missing key at its mapping, and a wrong key at itself", () => {
     assert.deepEqual(report("lanes:\n  B1:\n    az: az-a\n    perReplica: 1\n"), [
       'c.yaml:1: window: found nothing, expected a duration such as "5m" or "250ms"',
       'c.yaml:2: lanes.B1: found the key "B1", expected text that matches /^[a-z-]+$/',
     ]);
   });
 
-  it("follows the branch of a union that was meant", () => {
+  it("reports the intended branch of a union", () => {
     assert.deepEqual(report("window: 5m\nupstream: { url: nowhere, ulr: x }\nsource: { kind: log, paht: x }"), [
       'c.yaml:2: upstream.url: found "nowhere", expected a URL',
       'c.yaml:2: upstream.ulr: found the unknown key "ulr", expected the known key "url"',
@@ -126,7 +126,7 @@ describe("a configuration with problems", () => {
     assert.doesNotMatch(lines.join(), /hunter2|s3cret/);
   });
 
-  it("knows the length limits of text and lists", () => {
+  it("reports the length limits of text and lists", () => {
     assert.deepEqual(report("window: 5m\ngateways: [{name: much-too-long, tier: 1TB}]"), [
       'c.yaml:2: gateways[0].name: found "much-too-long", expected at most 8 characters',
     ]);
@@ -135,7 +135,7 @@ describe("a configuration with problems", () => {
     ]);
   });
 
-  it("stops printing after 50 problems and says how many are left", () => {
+  it("shows 50 problems and the number of further ones", () => {
     const problems = Array.from({ length: 60 }, (_, index) => ({ source: "f", path: `k${index}`, found: "x", expected: "y" }));
     const lines = formatProblems(problems).split("\n");
     assert.equal(lines.length, 51);
@@ -154,7 +154,7 @@ describe("a configuration with problems", () => {
     );
   });
 
-  it("survives any value without throwing anything but the report", () => {
+  it("throws nothing but the report, for any value", () => {
     fc.assert(
       fc.property(fc.anything(), (value) => {
         const result = checkConfig("any", value, schema);
@@ -165,21 +165,21 @@ describe("a configuration with problems", () => {
 });
 
 describe("YAML", () => {
-  it("names file and line of every syntax error", () => {
-    assert.throws(() => parseYaml("c.yaml", "a: 1\nb: [1,\nc: 2\n"), /^ConfigError: c\.yaml:3: found broken YAML/);
-    assert.throws(() => parseYaml("c.yaml", "a: 1\nb: 2\na: 3\n"), /c\.yaml:3: found broken YAML \(Map keys must be unique\)/);
-    assert.throws(() => parseYaml("c.yaml", "a: 1\n---\nb: 2\n"), /c\.yaml:2: found broken YAML/);
+  it("reports file and line of every syntax error", () => {
+    assert.throws(() => parseYaml("c.yaml", "a: 1\nb: [1,\nc: 2\n"), /^ConfigError: c\.yaml:3: found invalid YAML/);
+    assert.throws(() => parseYaml("c.yaml", "a: 1\nb: 2\na: 3\n"), /c\.yaml:3: found invalid YAML \(Map keys must be unique\)/);
+    assert.throws(() => parseYaml("c.yaml", "a: 1\n---\nb: 2\n"), /c\.yaml:2: found invalid YAML/);
   });
 
-  it("refuses aliases that multiply", () => {
+  it("rejects aliases that expand exponentially", () => {
     const bomb = [
       "a: &a [x,x,x,x,x,x,x,x,x,x]",
       ...["b", "c", "d", "e"].map((key, index) => `${key}: &${key} [${Array(10).fill(`*${"abcd"[index]}`).join(",")}]`),
     ];
-    assert.throws(() => parseYaml("c.yaml", bomb.join("\n")), /c\.yaml: found broken YAML/);
+    assert.throws(() => parseYaml("c.yaml", bomb.join("\n")), /c\.yaml: found invalid YAML/);
   });
 
-  it("takes `no`, dates and long numbers as what they look like", () => {
+  it("parses `no`, dates and long numbers as in YAML 1.2", () => {
     assert.deepEqual(parseYaml("c.yaml", "a: no\nb: 2026-11-01\n").value, { a: "no", b: "2026-11-01" });
   });
 
@@ -196,13 +196,13 @@ describe("files", () => {
   });
   after(() => rm(folder, { recursive: true, force: true }));
 
-  it("are read and checked in one step", async () => {
+  it("are read and validated in one step", async () => {
     const path = join(folder, "good.yaml");
     await writeFile(path, "window: 5m\n");
     assert.equal((await loadYamlFile(path, schema)).window, 300_000);
   });
 
-  it("that are absent, broken or huge are named", async () => {
+  it("that are missing, invalid or oversized are reported", async () => {
     await assert.rejects(
       loadYamlFile(join(folder, "absent.yaml"), schema),
       /absent\.yaml: found no such file, expected a readable file/,
@@ -222,14 +222,14 @@ describe("the environment", () => {
     AVIARY_TOKEN: z.string().min(20).optional(),
   });
 
-  it("gives what the schema names and ignores the rest; empty means absent", () => {
+  it("reads only variables of the schema; an empty variable counts as absent", () => {
     assert.deepEqual(
       readEnv(env, { AVIARY_PORT: "8080", AVIARY_TOKEN: "", AVIARY_SHIM_SERVICE_HOST: "10.0.0.1", PATH: "/bin" }),
       { AVIARY_PORT: 8080 },
     );
   });
 
-  it("reports every problem by variable, and no secret", () => {
+  it("reports every problem by variable, without secrets", () => {
     assert.throws(
       () => readEnv(env, { AVIARY_PORT: "eighty", AVIARY_TOKEN: "hunter2" }),
       (error) =>
@@ -241,14 +241,14 @@ describe("the environment", () => {
 });
 
 describe("names and sizes", () => {
-  it("the nearest name forgives slips of the finger and other spellings, not other words", () => {
+  it("the nearest name tolerates typing errors and other spellings, not other words", () => {
     const known = ["max5xxRate", "maxP99", "maxQueueDepth"];
     assert.equal(nearestName("max_5xx_rate", known), "max5xxRate");
     assert.equal(nearestName("maxQueueDetph", known), "maxQueueDepth");
     assert.equal(nearestName("colour", known), undefined);
   });
 
-  it("the edit distance is a distance", () => {
+  it("the edit distance is a metric", () => {
     const word = fc.string({ maxLength: 8, unit: fc.constantFrom("a", "b", "c") });
     fc.assert(
       fc.property(word, word, (a, b) => {
@@ -262,7 +262,7 @@ describe("names and sizes", () => {
     assert.equal(editDistance("windwo", "window"), 1);
   });
 
-  it("sizes are read as they are written", () => {
+  it("sizes are parsed as they are formatted", () => {
     fc.assert(fc.property(fc.nat(), (size) => assert.equal(parseBytes(formatBytes(size)), size)));
     for (const bad of ["64MB", "64 MiB", "1.5GiB", "-1B", "", "9999999999999TiB", "MiB"])
       assert.equal(parseBytes(bad), undefined, bad);

@@ -25,7 +25,7 @@ describe("faults", () => {
     assert.equal("cause" in terminal("x", "y"), false);
   });
 
-  it("only a retryable fault is retryable; what nobody classified is not", () => {
+  it("only a retryable fault is retryable; an unclassified error is not", () => {
     assert.equal(isRetryable(retryable("a", "b")), true);
     for (const other of [terminal("a", "b"), new Error("x"), undefined, "text"]) assert.equal(isRetryable(other), false);
     assert.equal(faultCode(terminal("conflict", "b")), "conflict");
@@ -71,7 +71,7 @@ describe("withRetries (three attempts with jitter at most)", () => {
     );
   });
 
-  it("every wait lies between nothing and its ceiling, whatever is drawn", async () => {
+  it("every wait is between zero and its ceiling", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), { minLength: 9, maxLength: 9 }),
@@ -91,7 +91,7 @@ describe("withRetries (three attempts with jitter at most)", () => {
     );
   });
 
-  it("an abort during the wait ends the loop with its reason and leaves no timer", async () => {
+  it("an abort during a wait ends the loop with its reason and leaves no timer", async () => {
     const clock = manualClock();
     const stop = new AbortController();
     let calls = 0;
@@ -108,7 +108,7 @@ describe("withRetries (three attempts with jitter at most)", () => {
     assert.equal(clock.timers, 0);
   });
 
-  it("refuses a count of attempts that means nothing", async () => {
+  it("rejects an invalid number of attempts", async () => {
     for (const attempts of [0, -1, 1.5, Number.NaN]) {
       const { outcome } = await recorded(async () => "x", { attempts });
       assert.ok("error" in outcome && outcome.error instanceof RangeError);
@@ -123,7 +123,7 @@ describe("back-off of an upstream (exponential with a hard ceiling)", () => {
     assert.equal(mayCall(noBackoff, 0), true);
   });
 
-  it("waits at least half and less than the whole of the doubled time, never more than the ceiling", () => {
+  it("waits between half and all of the doubled time, never more than the ceiling", () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 0, max: 5_000 }),

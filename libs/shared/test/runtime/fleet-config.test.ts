@@ -21,7 +21,7 @@ const write = (name: string, text: string): Promise<void> => writeFile(join(dire
 const load = () => loadFleet(join(directory, "aviary.yaml"));
 const problems = async (): Promise<string[]> => {
   const error = await load().then(
-    () => assert.fail("it loaded"),
+    () => assert.fail("the fleet was loaded"),
     (reason: unknown) => reason,
   );
   assert.ok(error instanceof ConfigError);
@@ -38,7 +38,7 @@ beforeEach(async () => {
 afterEach(() => rm(directory, { recursive: true }));
 
 describe("a fleet and its policies", () => {
-  it("are read relative to the fleet file, an empty policy being the default one", async () => {
+  it("are read relative to the fleet file; an empty policy is the default policy", async () => {
     const { fleet, policies, policyHash } = await load();
     assert.equal(fleet.fleets.payments?.gateways[0]?.tier, "1TB");
     assert.deepEqual([...policies.keys()], Object.keys(fleet.canaries));
@@ -50,7 +50,7 @@ describe("a fleet and its policies", () => {
     assert.match(policyHash, /^[0-9a-f]{64}$/);
   });
 
-  it("have a hash that changes with what they mean and not with how they are written", async () => {
+  it("have a hash of their content, independent of formatting", async () => {
     const { policyHash } = await load();
     await write("policies/default.yaml", "# nothing but a comment\nmode: two-key\n");
     assert.equal((await load()).policyHash, policyHash);
@@ -66,32 +66,32 @@ describe("a fleet and its policies", () => {
     assert.equal(found.filter((line) => line.startsWith("aviary.yaml lanez")).length, 1, found.join("\n"));
     assert.equal(found.filter((line) => line.startsWith("policies/default.yaml")).length, 2, found.join("\n"));
     assert.ok(
-      found.some((line) => line.startsWith("policies/strict.yaml") && line.includes("broken YAML")),
+      found.some((line) => line.startsWith("policies/strict.yaml") && line.includes("invalid YAML")),
       found.join("\n"),
     );
   });
 
-  it("say what would be right where one part of the fleet file does not fit another", async () => {
+  it("report the valid values for an inconsistent reference", async () => {
     const lanes = "lanes: { build: { az: az-a, slice: canary, min: 5, stableMax: 2 } }\n";
     await write("aviary.yaml", `${FLEET.replace("fleet: payments,", "fleet: paymnts, lanes: [bild],")}${lanes}`);
     await assert.rejects(load(), (error: Error) => {
-      assert.match(error.message, /yaml:9: lanes\.build\.min: found 5, expected at most what stableMax says/);
+      assert.match(error.message, /yaml:9: lanes\.build\.min: found 5, expected at most the value of stableMax/);
       assert.match(error.message, /yaml:6: .*\.fleet: found "paymnts", expected the name of a fleet of this file: payments/);
       assert.match(error.message, /yaml:6: .*\.lanes\[0\]: found "bild", expected the name of a lane of this file: build/);
       return true;
     });
   });
 
-  it("tell how a percentage and a mark are written", async () => {
+  it("explain how to write a ratio and a disk mark", async () => {
     await write("policies/default.yaml", "thresholds: { max5xxRate: 0.5% }\ndisk: { 1TB: { yellow: 0.95, red: 0.9 } }\n");
     await assert.rejects(load(), (error: Error) => {
-      assert.match(error.message, /max5xxRate: found "0\.5%", expected a number, as a fraction: 0\.005/);
+      assert.match(error.message, /max5xxRate: found "0\.5%", expected a number, as a ratio: 0\.005/);
       assert.match(error.message, /disk\.1TB\.yellow: found 0\.95, expected less than red/);
       return true;
     });
   });
 
-  it("name a file that is not there", async () => {
+  it("report a missing file", async () => {
     await rm(join(directory, "policies/strict.yaml"));
     const path = join(directory, "policies/strict.yaml");
     assert.deepEqual(await problems(), [

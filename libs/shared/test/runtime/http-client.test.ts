@@ -42,7 +42,7 @@ const request = (port: number, fields: Partial<HttpRequest> = {}): HttpRequest =
   ...fields,
 });
 
-/** The fault of a call that must fail. */
+/** The fault of a call that is expected to fail. */
 async function fault(call: Promise<unknown>): Promise<{ code: string; retryable: boolean; message: string }> {
   const error: unknown = await call.then(
     () => assert.fail("the call succeeded"),
@@ -52,8 +52,8 @@ async function fault(call: Promise<unknown>): Promise<{ code: string; retryable:
   return { code: error.code, retryable: isRetryable(error), message: error.message };
 }
 
-describe("an answer", () => {
-  it("comes with status, headers and body; what was sent arrives", async () => {
+describe("a response", () => {
+  it("has status, headers and body; the request arrives complete", async () => {
     const port = await http((incoming, response) => {
       let body = "";
       incoming.on("data", (chunk) => {
@@ -74,7 +74,7 @@ describe("an answer", () => {
     assert.ok(answer.elapsedMs >= 0);
   });
 
-  it("may have any status that the caller accepts: a probe reads the body of a 503", async () => {
+  it("may have any status the caller accepts: a probe reads the body of a 503", async () => {
     const port = await http((_incoming, response) => response.writeHead(503).end('{"status":"starting"}'));
     const answer = await client().send(request(port, { accept: () => true }));
     assert.deepEqual([answer.status, answer.body.toString()], [503, '{"status":"starting"}']);
@@ -91,9 +91,9 @@ describe("an answer", () => {
     assert.equal(ports.size, 1);
   });
 
-  it("comes on a fresh connection when the server has just closed the kept one", async () => {
+  it("arrives on a new connection if the server has just closed the kept-alive one", async () => {
     let served = 0;
-    // Answers one request a connection and, without a word in its headers, resets the connection when the second one comes.
+    // Answers one request per connection, and resets the connection at the second request without announcing it in its headers.
     const port = await tcp((socket) => {
       let used = false;
       socket.on("data", () => {
@@ -114,13 +114,13 @@ describe("an answer", () => {
     assert.equal(
       (await fault(kept.send(request(port, { method: "POST", body: "x" })))).code,
       "reset",
-      "a POST may have been acted upon: it is not repeated",
+      "a POST is not retried, because it may have been processed",
     );
   });
 });
 
-describe("what goes wrong has a code of its own", () => {
-  it("refused: nobody listens", async () => {
+describe("a failed call has a specific code", () => {
+  it("refused: no listener", async () => {
     const port = await tcp(() => {});
     closers.splice(0).forEach((close) => {
       close();
@@ -132,10 +132,10 @@ describe("what goes wrong has a code of its own", () => {
     });
   });
 
-  it("timeout: accepted, and then nothing; or an answer that does not end", async () => {
+  it("timeout: a connection without a response, or a response that does not end", async () => {
     for (const [text, phase] of [
-      ["", "no answer"],
-      ["HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf", "the answer did not end"],
+      ["", "no response"],
+      ["HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf", "the response did not end"],
     ] as const) {
       const clock = manualClock();
       const asked = Promise.withResolvers<void>();
@@ -163,7 +163,7 @@ describe("what goes wrong has a code of its own", () => {
     }
   });
 
-  it("reset: closed before or inside the answer", async () => {
+  it("reset: closed before or within the response", async () => {
     for (const text of ["", "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf"]) {
       const port = await tcp((socket) => socket.on("data", () => socket.end(text)));
       const { code, retryable } = await fault(client().send(request(port)));
@@ -188,7 +188,7 @@ describe("what goes wrong has a code of its own", () => {
     assert.equal((await client().send(request(exact))).body.length, 1_000);
   });
 
-  it("redirect: never followed, whatever the caller accepts", async () => {
+  it("redirect: never followed, regardless of accepted statuses", async () => {
     let calls = 0;
     const port = await http((_incoming, response) => {
       calls += 1;
@@ -199,7 +199,7 @@ describe("what goes wrong has a code of its own", () => {
     assert.match(message, /redirect to http:\/\/169\.254\.169\.254;/);
   });
 
-  it("bad_status: retryable when it may pass", async () => {
+  it("bad_status: retryable if it may pass", async () => {
     for (const [status, retryable] of [
       [500, true],
       [503, true],
@@ -213,7 +213,7 @@ describe("what goes wrong has a code of its own", () => {
       assert.deepEqual(await fault(client().send(request(port))), {
         code: "bad_status",
         retryable,
-        message: `GET http://127.0.0.1:${port}/x: answered ${status}`,
+        message: `GET http://127.0.0.1:${port}/x: status ${status}`,
       });
     }
   });
@@ -232,7 +232,7 @@ describe("what goes wrong has a code of its own", () => {
     assert.equal((await fault(client().send(request(plain, { headers: { "x-a": "a\r\nb: c" } })))).code, "bad_request");
   });
 
-  it("the caller's abort is thrown as it is, before and during the call", async () => {
+  it("the caller's abort reason is rethrown unchanged, before and during the call", async () => {
     const asked = Promise.withResolvers<void>();
     const port = await tcp((socket) => socket.on("data", () => asked.resolve()));
     const clock = manualClock();
@@ -245,15 +245,15 @@ describe("what goes wrong has a code of its own", () => {
     assert.equal(clock.timers, 0);
   });
 
-  it("no message shows a password, a query or a secret path", async () => {
+  it("no message contains a password, a query or a secret path", async () => {
     const port = await http((_incoming, response) => response.writeHead(404).end());
     const url = `http://me:hunter2@127.0.0.1:${port}/hooks/s3cret?key=q8`;
     const { message } = await fault(client().send({ ...request(port), url, secretPath: true }));
-    assert.equal(message, `GET http://127.0.0.1:${port}: answered 404`);
+    assert.equal(message, `GET http://127.0.0.1:${port}: status 404`);
   });
 });
 
-/** Ways to reach a forbidden address that pass a naive look at the URL. */
+/** Forbidden addresses in forms that a naive check of the URL accepts. */
 const BYPASSES = [
   "http://169.254.169.254/latest/meta-data/",
   "http://169.254.169.254./",
@@ -315,17 +315,17 @@ const BYPASSES = [
   "http://instance-data/latest/",
 ] as const;
 
-describe("where calls may go", () => {
-  const unreachable = ((name: string) => assert.fail(`${name} was looked up`)) as unknown as typeof lookup;
+describe("the address policy", () => {
+  const unreachable = ((name: string) => assert.fail(`${name} was resolved`)) as unknown as typeof lookup;
 
   for (const url of BYPASSES) {
-    it(`refuses ${JSON.stringify(url)} without a look-up`, async () => {
+    it(`rejects ${JSON.stringify(url)} without resolving it`, async () => {
       const { code, retryable } = await fault(client({ loopback: false, lookup: unreachable }).send({ ...request(1), url }));
       assert.deepEqual([code, retryable], ["address_denied", false]);
     });
   }
 
-  it("refuses other schemes", async () => {
+  it("rejects other schemes", async () => {
     for (const url of [
       "file:///etc/passwd",
       "gopher://x/",
@@ -340,7 +340,7 @@ describe("where calls may go", () => {
     assert.equal((await fault(client({ schemes: ["https:"] }).send({ ...request(1), url: "http://x/" }))).code, "scheme_denied");
   });
 
-  /** A name server that answers as told, one answer a question. */
+  /** A name server with scripted answers, one per query. */
   const resolver = (...answers: readonly (readonly string[])[]) => {
     const left = [...answers];
     const asked: string[] = [];
@@ -358,7 +358,7 @@ describe("where calls may go", () => {
     return { asked, lookup: fake as unknown as typeof lookup };
   };
 
-  it("refuses a name that resolves to a forbidden address, also beside a good one", async () => {
+  it("rejects a name that resolves to a forbidden address, even next to an allowed one", async () => {
     for (const addresses of [
       ["169.254.169.254"],
       ["93.184.216.34", "169.254.169.254"],
@@ -376,19 +376,19 @@ describe("where calls may go", () => {
     }
   });
 
-  it("connects to the address that was checked: a name server that changes its mind is asked once a connection", async () => {
+  it("connects to the checked address: a name is resolved once per connection", async () => {
     const port = await http((incoming, response) => response.end(incoming.headers.host));
     const { asked, lookup } = resolver(["127.0.0.1"], ["169.254.169.254"]);
     const own = client({ lookup });
     const url = `http://rebind.example:${port}/`;
     assert.equal((await own.send({ ...request(port), url })).body.toString(), `rebind.example:${port}`);
     await own.send({ ...request(port), url });
-    assert.deepEqual(asked, ["rebind.example"], "the kept connection still goes where it was checked to go");
+    assert.deepEqual(asked, ["rebind.example"], "the kept-alive connection still uses the checked address");
     own[Symbol.dispose]();
     assert.equal((await fault(client({ lookup }).send({ ...request(port), url }))).code, "address_denied");
   });
 
-  it("a listed host may be called", async () => {
+  it("an allowed host may be called", async () => {
     const port = await http((_incoming, response) => response.end("ok"));
     const byAddress = client({ loopback: false, allow: ["127.0.0.1"] });
     assert.equal((await byAddress.send(request(port))).status, 200);
@@ -410,7 +410,7 @@ describe("where calls may go", () => {
     assert.equal((await fault(byAddress.send({ ...request(port), url: `http://127.0.0.2:${port}/` }))).code, "address_denied");
   });
 
-  it("private networks are allowed, public ones too", () => {
+  it("private and public networks are allowed", () => {
     for (const address of [
       "10.0.0.1",
       "172.16.0.1",

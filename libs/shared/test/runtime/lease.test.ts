@@ -38,7 +38,7 @@ function setUp() {
   return { clock, bus: shaky, advance, make };
 }
 
-test("a standby waits for a broker that is away, and leads when it is back", async () => {
+test("a standby waits for an unreachable broker, and leads once it is back", async () => {
   const { clock, bus, advance, make } = setUp();
   make("away");
   const leases: Lease[] = [];
@@ -54,7 +54,7 @@ test("a standby waits for a broker that is away, and leads when it is back", asy
   await leases[0]?.release();
 });
 
-test("a leader that cannot renew performs nothing, and performs again when it can", async () => {
+test("a leader that cannot renew performs nothing, and performs again once it can", async () => {
   const { clock, bus, advance, make } = setUp();
   const lease = await acquireLease({ bus, key: "evaluator", holder: "one", clock, signal: NEVER });
   await advance(1_500);
@@ -65,11 +65,11 @@ test("a leader that cannot renew performs nothing, and performs again when it ca
   make("there");
   await advance(1_500);
   assert.equal(lease.held(), true);
-  assert.equal(lease.lost.aborted, false, "nobody else took it");
+  assert.equal(lease.lost.aborted, false, "no other process acquired it");
   await lease.release();
 });
 
-test("a leader whose lease was taken is told so, and leaves it alone when it stops", async () => {
+test("a leader that lost its lease is notified, and does not release it when it stops", async () => {
   const { clock, bus, advance } = setUp();
   const lease = await acquireLease({ bus, key: "evaluator", holder: "one", clock, signal: NEVER });
   const bucket = await bus.bucket("lease");
@@ -81,7 +81,7 @@ test("a leader whose lease was taken is told so, and leaves it alone when it sto
   assert.equal(JSON.parse(Buffer.from((await bucket.get("evaluator"))!.value).toString()).holder, "two");
 });
 
-test("a leader that stops while the broker gives no answer does not wait for it", async () => {
+test("a stopping leader does not wait for an unresponsive broker", async () => {
   const { clock, bus, advance, make } = setUp();
   const lease = await acquireLease({ bus, key: "evaluator", holder: "one", clock, signal: NEVER });
   make("silent");

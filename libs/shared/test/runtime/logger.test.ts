@@ -31,7 +31,7 @@ describe("log lines", () => {
       canary: "prod/x",
       msg: "closed",
     });
-    assert.equal(lines[0]?.match(/"az"/g)?.length, 1, "no key twice in one line");
+    assert.equal(lines[0]?.match(/"az"/g)?.length, 1, "no key occurs twice in one line");
     assert.ok(lines[0]?.endsWith("\n"));
   });
 
@@ -43,7 +43,7 @@ describe("log lines", () => {
     assert.equal(lines.length, 1);
   });
 
-  it("hold errors with code and causes", () => {
+  it("contain errors with code and causes", () => {
     const { log, last } = capture();
     log.error({ err: Object.assign(new Error("outer", { cause: new TypeError("inner") }), { code: "ECONNREFUSED" }) }, "failed");
     const err = last().err as Record<string, unknown>;
@@ -53,13 +53,13 @@ describe("log lines", () => {
     assert.match(String(err.stack), /logger\.test\.ts/);
   });
 
-  it("take a message as it is", () => {
+  it("contain the message literally", () => {
     const { log, last } = capture();
     log.info({ a: 1 }, "100 %s of %d");
     assert.equal(last().msg, "100 %s of %d");
   });
 
-  it("are one short line on a terminal, which they cannot drive", () => {
+  it("are one short line on a terminal, with control characters escaped", () => {
     const { log, lines } = capture({ pretty: true });
     log.child("io").info({ az: "az-a", note: "two words", n: 3 }, "hello\n\u001b[31mred\u009b");
     assert.deepEqual(lines, ['00:00:00.000 INFO  shim/io hello\\x0a\\x1b[31mred\\x9b az=az-a note="two words" n=3\n']);
@@ -67,7 +67,7 @@ describe("log lines", () => {
 });
 
 describe("values", () => {
-  it("never throw, whatever they are, and stay small", () => {
+  it("never throw, for any value, and stay small", () => {
     const loop: Record<string, unknown> = { a: 1 };
     loop.self = loop;
     const trap = {
@@ -109,7 +109,7 @@ describe("values", () => {
     );
   });
 
-  it("keep what is harmless", () => {
+  it("keep harmless text", () => {
     const harmless = {
       tokenId: "ab12cd34",
       url: "http://host:8080/path?x=1@2",
@@ -120,12 +120,12 @@ describe("values", () => {
     assert.deepEqual(redactValue(harmless), harmless);
   });
 
-  it("are cut where they are endless", () => {
+  it("are truncated", () => {
     const cut = redactText("x".repeat(100_000));
     assert.ok(cut.length < 8_300 && cut.endsWith("(100000 characters)"));
   });
 
-  it("come through also when they are made to be slow to read", () => {
+  it("are written in linear time for adversarial text", () => {
     const evil = [
       "a".repeat(65_536),
       "token".repeat(13_000),
@@ -139,7 +139,7 @@ describe("values", () => {
   });
 });
 
-/** Ways in which a secret strays into a log line. */
+/** Ways in which a secret can reach a log line. */
 const CARRIERS: readonly ((secret: string) => { fields: Record<string, unknown>; message: string })[] = [
   (s) => ({ fields: {}, message: `calling with Authorization: Bearer ${s}` }),
   (s) => ({ fields: {}, message: `curl -H 'authorization: bearer ${s}' http://x` }),
@@ -169,8 +169,8 @@ const CARRIERS: readonly ((secret: string) => { fields: Record<string, unknown>;
   (s) => ({ fields: { entries: new Map([["token", s]]), toJSON: { toJSON: () => ({ secret: s }) } }, message: "map" }),
 ];
 
-describe("no secret leaves through the log", () => {
-  // Characters that may stand in a header or a password; long enough not to be found by chance.
+describe("secrets are redacted", () => {
+  // Characters that may occur in a header or a password; long enough not to occur by chance.
   const secret = fc
     .string({ minLength: 12, maxLength: 40, unit: fc.constantFrom(..."ABCXYZabcxyz0123456789-._~+/=!$*:@") })
     .filter((text) => !HIDDEN.includes(text) && /^[A-Za-z0-9]/.test(text));

@@ -41,7 +41,7 @@ describe("metrics", () => {
     );
   });
 
-  it("a label value can be any text and is read back as it was", () => {
+  it("a label value may be any text and is escaped reversibly", () => {
     fc.assert(
       fc.property(fc.string({ maxLength: 20, unit: fc.constantFrom("a", '"', "\\", "\n", "{", "}", ",", "=", "ü") }), (value) => {
         const registry = createRegistry();
@@ -60,7 +60,7 @@ describe("metrics", () => {
     );
   });
 
-  it("a series is one object, however often it is asked for", () => {
+  it("a label set has one series object", () => {
     const family = createRegistry().counter("c_total", "C.", { labels: ["a", "b"] });
     const series = family.series({ a: "1", b: "2" });
     series.inc();
@@ -72,7 +72,7 @@ describe("metrics", () => {
     assert.equal(family.series({ a: "1", b: "2" }).value, 0);
   });
 
-  it("beyond the limit of a metric everything is counted in one overflow series", () => {
+  it("label sets beyond the limit are counted in one overflow series", () => {
     const registry = createRegistry();
     const family = registry.counter("c_total", "C.", { labels: ["who"], maxSeries: 3 });
     for (let index = 0; index < 10; index += 1) family.series({ who: `w${index}` }).inc();
@@ -85,7 +85,7 @@ describe("metrics", () => {
     assert.match(registry.expose(), /aviary_metrics_overflow_total\{metric="c_total"\} 14\n/);
   });
 
-  it("mistakes of the program are refused at once", () => {
+  it("programming errors are rejected immediately", () => {
     const registry = createRegistry();
     registry.counter("c_total", "C.", { labels: ["a"] });
     assert.throws(() => registry.gauge("c_total", "Again."), /registered already/);
@@ -101,7 +101,7 @@ describe("metrics", () => {
     assert.throws(() => family.series({ a: "1", b: "1" }), /needs the labels/);
   });
 
-  it("every process tells its memory, CPU time and start", () => {
+  it("every process exposes its memory, CPU time and start time", () => {
     const registry = createRegistry();
     registerProcessMetrics(registry, 1_700_000_000_500);
     const text = registry.expose();

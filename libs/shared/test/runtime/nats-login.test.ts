@@ -9,7 +9,7 @@ const directory = mkdtempSync(join(tmpdir(), "aviary-nats-login-"));
 after(() => rmSync(directory, { recursive: true, force: true }));
 
 describe("the login to the broker", () => {
-  it("takes user and password out of the address", async () => {
+  it("removes user and password from the address", async () => {
     assert.deepEqual(
       await natsLogin({ AVIARY_NATS_URL: "nats://mac%2Da1:p%40ss@broker:4222,nats://mac%2Da1:p%40ss@other:4222" }),
       {
@@ -47,7 +47,7 @@ describe("the login to the broker", () => {
     );
   });
 
-  it("never repeats a secret in an error", async () => {
+  it("never shows a secret in an error", async () => {
     for (const url of ["http://u:hunter2@broker", "nats://u:hunter2@", "nats://u:hunter2@a,nats://u:other@b"]) {
       await assert.rejects(natsLogin({ AVIARY_NATS_URL: url }), (error: Error) => !error.message.includes("hunter2"), url);
     }

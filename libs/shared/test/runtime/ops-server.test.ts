@@ -26,7 +26,7 @@ async function ask(server: OpsServer, path: string, method: "GET" | "HEAD" | "PO
 }
 
 describe("the ops listener", () => {
-  it("says that the process lives", async () => {
+  it("reports liveness", async () => {
     assert.deepEqual(await ask(await start(), "/healthz"), {
       status: 200,
       type: "application/json; charset=utf-8",
@@ -34,7 +34,7 @@ describe("the ops listener", () => {
     });
   });
 
-  it("is ready when every check agrees, and names those that do not", async () => {
+  it("is ready if every check passes, and lists those that do not", async () => {
     let bus: string | undefined = "reconnecting";
     const server = await start({ checks: { bus: () => bus, disk: async () => undefined } });
     const remove = server.addCheck("tokens", () => {
@@ -58,7 +58,7 @@ describe("the ops listener", () => {
     });
   });
 
-  it("does not wait for a check that hangs, and starts it once for all who ask meanwhile", async () => {
+  it("does not wait for a hanging check, and runs it once for concurrent requests", async () => {
     const clock = manualClock();
     let calls = 0;
     const called = Promise.withResolvers<void>();
@@ -74,7 +74,7 @@ describe("the ops listener", () => {
     });
     const asking = [ask(server, "/readyz"), ask(server, "/readyz")];
     await called.promise;
-    // Both requests may not have arrived yet; time moves until both are answered.
+    // Both requests may not have arrived yet; advance time until both are answered.
     const answers = Promise.all(asking);
     let done = false;
     void answers.then(() => {
@@ -86,7 +86,7 @@ describe("the ops listener", () => {
     }
     for (const answer of await answers) {
       assert.equal(answer.status, 503);
-      assert.deepEqual(JSON.parse(answer.text).failing, [{ name: "slow", reason: "no answer within 1000 ms" }]);
+      assert.deepEqual(JSON.parse(answer.text).failing, [{ name: "slow", reason: "no result within 1000 ms" }]);
     }
     assert.ok(calls <= 2);
     assert.equal(clock.timers, 0);
@@ -100,7 +100,7 @@ describe("the ops listener", () => {
     assert.equal(answer.text, "# HELP c_total C.\n# TYPE c_total counter\nc_total 1\n");
   });
 
-  it("answers JSON 404 to unknown paths and 405 to other methods; HEAD has no body", async () => {
+  it("returns JSON 404 for unknown paths and 405 for other methods; HEAD has no body", async () => {
     const server = await start();
     for (const path of ["/", "/constructor", "/healthz/", "//healthz"]) {
       const answer = await ask(server, path);
@@ -111,7 +111,7 @@ describe("the ops listener", () => {
     assert.deepEqual(await ask(server, "/healthz", "HEAD"), { status: 200, type: "application/json; charset=utf-8", text: "" });
   });
 
-  it("says which port is taken", async () => {
+  it("reports a port that is in use", async () => {
     const { port } = await start();
     await assert.rejects(
       start({ port }),
@@ -119,14 +119,14 @@ describe("the ops listener", () => {
     );
   });
 
-  it("refuses a check name twice and more than 64 checks", async () => {
+  it("rejects a duplicate check name and more than 64 checks", async () => {
     const server = await start({ checks: { a: () => undefined } });
     assert.throws(() => server.addCheck("a", () => undefined), /registered already/);
     for (let index = 1; index < 64; index += 1) server.addCheck(`c${index}`, () => undefined);
     assert.throws(() => server.addCheck("more", () => undefined), /more than 64/);
   });
 
-  it("stops with connections open", async () => {
+  it("stops while connections are open", async () => {
     const server = await start();
     await ask(server, "/healthz");
     await server[Symbol.asyncDispose]();

@@ -59,17 +59,17 @@ describe("a service process", () => {
     it(`stops cleanly on ${signal}: disposed, exit code 0, nothing left behind`, async () => {
       const end = await run("good", LONG_GRACE_MS, [{ after: "probe is running", signal }]);
       assert.deepEqual([end.code, end.killedBy], [0, null]);
-      assert.deepEqual(end.messages, ["probe is running", "probe is stopping", "disposed", "probe is over"]);
+      assert.deepEqual(end.messages, ["probe is running", "probe is stopping", "disposed", "probe stopped"]);
     });
   }
 
-  it("gives up a start that is still waiting", async () => {
+  it("cancels a start that is still waiting", async () => {
     const end = await run("slow start", LONG_GRACE_MS, [{ after: "waiting to start", signal: "SIGTERM" }]);
     assert.equal(end.code, 0);
     assert.deepEqual(end.fatal, []);
   });
 
-  it("that cannot start says why, without secrets, and exits with 1", async () => {
+  it("that cannot start reports the reason, without secrets, and exits with 1", async () => {
     const end = await run("cannot start", LONG_GRACE_MS);
     assert.equal(end.code, 1);
     assert.match(end.fatal[0]?.msg ?? "", /probe could not start/);
@@ -77,7 +77,7 @@ describe("a service process", () => {
     assert.doesNotMatch(end.output, /hunter2/);
   });
 
-  it("with a wrong configuration says every problem in a line of its own", async () => {
+  it("with an invalid configuration reports one line per problem", async () => {
     const end = await run("bad config", LONG_GRACE_MS);
     assert.equal(end.code, 1);
     assert.deepEqual(
@@ -85,30 +85,30 @@ describe("a service process", () => {
       [
         'c.yaml:3: window: found "5x", expected a duration',
         "c.yaml:4: spool: found nothing, expected a size",
-        "probe could not start: the configuration has problems",
+        "probe could not start: invalid configuration",
       ],
     );
   });
 
-  it("that hangs at the end exits when the grace time is over, and says what is open", async () => {
+  it("that hangs while stopping exits after the grace period, and lists open resources", async () => {
     const end = await run("hangs at the end", 200, [{ after: "probe is running", signal: "SIGTERM" }]);
     assert.equal(end.code, 1);
-    assert.match(end.fatal[0]?.msg ?? "", /did not stop within its grace time/);
+    assert.match(end.fatal[0]?.msg ?? "", /did not stop within its grace period/);
     assert.equal(end.fatal[0]?.phase, "stopping");
     assert.ok(openKinds(end.fatal[0]).TCPServerWrap, JSON.stringify(end.fatal[0]));
   });
 
-  it("that hears nothing while it starts ends with the grace time, too", async () => {
+  it("that ignores its abort signal while starting exits after the grace period", async () => {
     const end = await run("deaf start", 200, [{ after: "waiting to start", signal: "SIGTERM" }]);
     assert.equal(end.code, 1);
     assert.equal(end.fatal[0]?.phase, "starting");
   });
 
-  it("that forgets a listener exits when the grace time is over, and says which kind", async () => {
+  it("that leaves a listener open exits after the grace period, and reports its kind", async () => {
     const end = await run("forgets a listener", 200, [{ after: "probe is running", signal: "SIGTERM" }]);
     assert.equal(end.code, 0);
-    assert.deepEqual(end.messages.slice(0, 3), ["probe is running", "probe is stopping", "probe is over"]);
-    assert.deepEqual([end.fatal[0]?.phase, openKinds(end.fatal[0]).TCPServerWrap], ["over", 1]);
+    assert.deepEqual(end.messages.slice(0, 3), ["probe is running", "probe is stopping", "probe stopped"]);
+    assert.deepEqual([end.fatal[0]?.phase, openKinds(end.fatal[0]).TCPServerWrap], ["stopped", 1]);
   });
 
   it("exits at once on a second SIGINT", async () => {
@@ -119,7 +119,7 @@ describe("a service process", () => {
     assert.deepEqual([end.code, end.killedBy], [130, null]);
   });
 
-  it("that fails while it is put away exits with 1", async () => {
+  it("that fails while stopping exits with 1", async () => {
     const end = await run("fails at the end", LONG_GRACE_MS, [{ after: "probe is running", signal: "SIGTERM" }]);
     assert.equal(end.code, 1);
     assert.match(end.fatal[0]?.msg ?? "", /could not stop cleanly/);
@@ -130,11 +130,11 @@ describe("a service process", () => {
     ["uncaught exception", "probe has an uncaught exception"],
     ["fails in the background", "probe failed"],
   ] as const) {
-    it(`${behaviour}: loud, put away, exit code 1`, async () => {
+    it(`${behaviour}: logged as fatal, disposed, exit code 1`, async () => {
       const end = await run(behaviour, LONG_GRACE_MS);
       assert.deepEqual([end.code, end.killedBy], [1, null]);
       assert.equal(end.fatal[0]?.msg, message);
-      assert.equal(end.messages.at(-1), "probe is over");
+      assert.equal(end.messages.at(-1), "probe stopped");
     });
   }
 });
@@ -155,8 +155,8 @@ function fakeHost() {
   return { host, seen, listeners };
 }
 
-describe("the life of a service, on a fake process and clock", () => {
-  it("leaves no listener and only the background watch behind", async () => {
+describe("the lifecycle of a service, on a fake process and clock", () => {
+  it("leaves no listener and only the background timer", async () => {
     const clock = manualClock();
     const { host, seen, listeners } = fakeHost();
     const log = createLogger({ service: "t", clock, write: () => {} });

@@ -1,4 +1,4 @@
-/** A service process for run-service.test.ts: what it does is named by its first argument. Each behaviour is one way in which a service can live or die. */
+/** A service process for run-service.test.ts; its first argument selects a behaviour. */
 import { createServer } from "node:net";
 import { ConfigError } from "../../src/runtime/config.ts";
 import { runService, type ServiceContext } from "../../src/runtime/run-service.ts";
@@ -50,7 +50,7 @@ const behaviours: Readonly<Record<string, (context: ServiceContext) => Promise<A
   },
   "fails at the end": async () => ({
     [Symbol.asyncDispose]: async () => {
-      throw new Error("cannot put it away");
+      throw new Error("cannot dispose");
     },
   }),
   "forgets a listener": async () => {
@@ -59,7 +59,7 @@ const behaviours: Readonly<Record<string, (context: ServiceContext) => Promise<A
   },
   "unhandled rejection": async ({ log }) => {
     const server = await listen();
-    setImmediate(() => void Promise.reject(new Error("nobody waits for me")));
+    setImmediate(() => void Promise.reject(new Error("not awaited")));
     return {
       [Symbol.asyncDispose]: async () => {
         await server[Symbol.asyncDispose]();
@@ -69,7 +69,7 @@ const behaviours: Readonly<Record<string, (context: ServiceContext) => Promise<A
   },
   "uncaught exception": async () => {
     setImmediate(() => {
-      throw new Error("thrown at nobody");
+      throw new Error("not caught");
     });
     return listen();
   },

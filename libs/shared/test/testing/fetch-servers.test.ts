@@ -30,27 +30,30 @@ describe("finding a server", () => {
     assert.ok(found.includes(brewed));
   });
 
-  test("takes valkey for redis", () => {
+  test("accepts valkey for redis", () => {
     const valkey = program("valkey", "valkey-server");
     assert.ok(serverCandidates("redis-server", { PATH: join(folder, "valkey") }).includes(valkey));
   });
 
-  test("a variable that names no program is an error that names both, and folders and plain files are no programs", () => {
-    assert.throws(() => locateServer("caddy", { CADDY_BIN: "/nowhere/caddy" }), /CADDY_BIN names \/nowhere\/caddy/);
+  test("a variable that is not an executable file is an error with both names", () => {
+    assert.throws(
+      () => locateServer("caddy", { CADDY_BIN: "/nowhere/caddy" }),
+      /CADDY_BIN is \/nowhere\/caddy, which is not an executable file/,
+    );
     mkdirSync(join(folder, "odd", "caddy"), { recursive: true });
     writeFileSync(join(folder, "odd", "rsync"), "");
     assert.equal(serverCandidates("caddy", { PATH: join(folder, "odd") }).includes(join(folder, "odd", "caddy")), false);
     assert.equal(serverCandidates("rsync", { PATH: join(folder, "odd") }).includes(join(folder, "odd", "rsync")), false);
   });
 
-  test("says how to get every server", () => {
+  test("explains how to install every server", () => {
     for (const name of SERVER_NAMES)
       assert.match(howToInstall(name), new RegExp(`^${name} was not found: "brew install .*fetch-servers.ts ${name}.*_BIN`));
   });
 });
 
 describe("package sources", () => {
-  test("are read from one-line lists", () => {
+  test("are parsed from one-line lists", () => {
     const text =
       "# deb http://mirror.example/debian old main\ndeb [arch=amd64 signed-by=/k.gpg] http://mirror.example/debian bookworm main contrib\ndeb-src http://mirror.example/debian bookworm main\n";
     assert.deepEqual(parseAptSources(text, false), [
@@ -62,7 +65,7 @@ describe("package sources", () => {
     ]);
   });
 
-  test("are read from stanzas, one entry a suite; disabled ones and inline keys are left out", () => {
+  test("are parsed from stanzas, one entry per suite; disabled ones and inline keys are skipped", () => {
     const text = [
       "Types: deb deb-src\n# a comment\nURIs: http://mirror.example/debian\nSuites: bookworm bookworm-updates\nComponents: main\nSigned-By: /usr/share/keyrings/k.gpg",
       "Types: deb\nEnabled: no\nURIs: http://off.example/debian\nSuites: a\nComponents: main",

@@ -1,4 +1,4 @@
-/** `aviary collector probe`: what one probe would publish, without publishing it. */
+/** `aviary collector probe`: prints what one probe would publish, without publishing it. */
 import { parseArgs } from "node:util";
 import type { Command, CommandIo } from "@aviary/shared/commands/command.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";

@@ -1,10 +1,12 @@
 /**
- * One line of an access log as a finished request. Three formats:
- * - `caddy`: Caddy's JSON access log (https://caddyserver.com/docs/logging): `ts` is when the request finished, in seconds; `duration` in seconds;
- * - `nginx`: any `log_format` that has what is needed (`nginx-format.ts`);
- * - `jsonl`: a JSON object a line with `ts` (ISO 8601, or seconds since the epoch), `status`, `duration_ms`, `user_agent`, and optionally `host`.
+ * Parses one line of an access log as a finished request. Three formats:
+ * - `caddy`: Caddy's JSON access log (https://caddyserver.com/docs/logging): `ts` is when the request finished, in seconds;
+ *   `duration` in seconds;
+ * - `nginx`: any `log_format` with the required variables (`nginx-format.ts`);
+ * - `jsonl`: one JSON object per line with `ts` (ISO 8601, or seconds since the epoch), `status`, `duration_ms`, `user_agent`,
+ *   and optionally `host`.
  *
- * An answer 101 is no request: the connection goes on as a WebSocket, and its "duration" is how long somebody stayed.
+ * Status 101 is not a request: the connection continues as a WebSocket, and its "duration" is the length of the session.
  */
 import { type NginxFormat, readLocalTime, readNginxLine } from "./nginx-format.ts";
 
@@ -12,7 +14,7 @@ export const LOG_FORMATS = ["caddy", "nginx", "jsonl"] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
 
 export interface LoggedRequest {
-  /** When it finished, milliseconds since the epoch. */
+  /** When the request finished, milliseconds since the epoch. */
   readonly finishedAt: number;
   readonly status: number;
   readonly durationMs: number;
@@ -20,7 +22,7 @@ export interface LoggedRequest {
   readonly host: string | undefined;
 }
 
-/** `other`: a well-formed line that is about something else, such as Caddy's own messages. `bad`: not a line of this format. */
+/** `other`: a well-formed line that is not a request, such as Caddy's own messages. `bad`: not a line of this format. */
 export type LogLine =
   | { readonly kind: "request"; readonly request: LoggedRequest }
   | { readonly kind: "other" }
@@ -29,16 +31,16 @@ export type LogLine =
 const OTHER: LogLine = { kind: "other" };
 const BAD: LogLine = { kind: "bad" };
 
-/** How the User-Agent of the collector's own requests begins. */
+/** The prefix of the User-Agent of the collector's own requests. */
 const SYNTHETIC_AGENT_PREFIX = "aviary-synthetic/";
-/** The User-Agent of every request that a collector sends. */
+/** The User-Agent of every request sent by a collector. */
 export const SYNTHETIC_AGENT = `${SYNTHETIC_AGENT_PREFIX}1`;
 
 export function isSynthetic(request: LoggedRequest): boolean {
   return request.userAgent.startsWith(SYNTHETIC_AGENT_PREFIX);
 }
 
-/** Reads one line, without its line feed. */
+/** Parses one line, without its line feed. */
 export function readAccessLine(line: string, format: LogFormat, nginx: NginxFormat): LogLine {
   if (format === "nginx") return readNginx(line, nginx);
   let value: unknown;
@@ -56,7 +58,7 @@ function readCaddy(record: Readonly<Record<string, unknown>>): LogLine {
   if (typeof request !== "object" || request === null || record.status === undefined) return OTHER;
   const { headers, host } = request as { headers?: unknown; host?: unknown };
   const { duration } = record;
-  // A request that the client gave up before any answer has status 0: it finished, and it was no error of the gateway.
+  // A request that the client cancelled before any response has status 0: it finished, and it was not an error of the gateway.
   return finished(
     record.ts,
     record.status,
@@ -104,7 +106,7 @@ function finished(ts: unknown, status: unknown, durationMs: unknown, userAgent: 
   return { kind: "request", request };
 }
 
-/** Seconds since the epoch, or ISO 8601, as milliseconds since the epoch. Numbers above 10^11 are milliseconds already. */
+/** Seconds since the epoch, or ISO 8601, as milliseconds since the epoch. Numbers above 10^11 are already milliseconds. */
 function timeOf(ts: unknown): number | undefined {
   const at = typeof ts === "number" ? (ts > 1e11 ? ts : ts * 1_000) : typeof ts === "string" ? Date.parse(ts) : Number.NaN;
   return Number.isFinite(at) && at > 0 && at < 8.64e15 ? at : undefined;

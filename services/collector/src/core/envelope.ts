@@ -1,9 +1,9 @@
-/** The envelope around what a probe saw: who says it, about which release, when, and which number it has. */
+/** The envelope around a probe's observation: sender, release, time and sequence number. */
 import type { Signal, SignalBody } from "@aviary/shared/contract/signal.ts";
 import { type GatewayRef, type SignalKind, signalMessageId } from "@aviary/shared/contract/subjects.ts";
 import type { Tick } from "./schedule.ts";
 
-/** What does not change while a collector runs. */
+/** Constant while a collector runs. */
 export interface Sender {
   readonly gateway: GatewayRef;
   readonly slice: "canary" | "stable";
@@ -11,21 +11,21 @@ export interface Sender {
   readonly fragmentHash: string;
 }
 
-/** What the gateway runs, as last seen; null until it was seen. */
+/** What the gateway runs, as last observed; null until observed. */
 export interface Release {
   readonly gatewayVersion: string | null;
   readonly skillHash: string | null;
 }
 
 /**
- * The name of one life of a collector: its start in base 36, a dash, 16 hex digits.
- * @param randomHex 64 random bits as hex: two collectors that start in one millisecond must not share numbers.
+ * The name of one collector boot: its start time in base 36, a dash, 16 hex digits.
+ * @param randomHex 64 random bits as hex: two collectors that start in the same millisecond must not share sequence numbers
  */
 export function collectorBoot(startedAt: number, randomHex: string): string {
   return `${Math.floor(startedAt).toString(36)}-${randomHex}`;
 }
 
-/** A finished signal. `seq` counts from 1 over all kinds of one boot. */
+/** A finished signal. `seq` starts at 1 and counts over all kinds of one boot. */
 export function makeSignal<K extends SignalKind>(
   sender: Sender,
   release: Release,

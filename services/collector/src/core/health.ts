@@ -1,17 +1,18 @@
 /**
- * What three answers of an OpenClaw gateway amount to. A bare 200 says nothing: the gateway's control page answers unknown paths with 200 and HTML,
- * and `/healthz` stays 200 while the gateway drains. So an answer counts only when its type is JSON and its shape is the route's own.
+ * Derives a gateway's health from three responses of OpenClaw. A bare 200 proves nothing: the gateway's control page returns 200
+ * and HTML for unknown paths, and `/healthz` stays 200 while the gateway drains. A response therefore counts only if its type is
+ * JSON and its shape is that of the route.
  *
- *     first that holds                                             state
- *     startupz or readyz say that it drains                        draining
- *     startupz or readyz say that it starts                        starting
- *     healthz or readyz gave no answer in time                     timeout      (the process hangs: it still accepts connections)
+ *     first match                                                  state
+ *     startupz or readyz report draining                           draining
+ *     startupz or readyz report starting                           starting
+ *     healthz or readyz did not respond in time                    timeout      (the process hangs: it still accepts connections)
  *     healthz or readyz could not be reached                       refused
- *     healthz or readyz answered something that they never say     not_ready, with what was wrong in `failing`
- *     readyz says not ready                                        not_ready, with its own `failing`
- *     else                                                         up; channels that were not started on purpose are in `suppressed`
+ *     healthz or readyz returned an unknown response               not_ready, with the response in `failing`
+ *     readyz reports not ready                                     not_ready, with its own `failing`
+ *     otherwise                                                    up; channels disabled on purpose are in `suppressed`
  *
- * Gateways before 2026.8.1 have no `/startupz`: without it everything but the version is known.
+ * Gateways before 2026.8.1 have no `/startupz`; everything but the version is then still known.
  */
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import { z } from "zod";
@@ -22,26 +23,26 @@ export type ProbeResult =
   | { readonly kind: "other"; readonly status: number }
   | { readonly kind: "timeout" }
   | { readonly kind: "refused" }
-  /** The call failed in another way; a short code. */
+  /** The call failed in another way, with a short code. */
   | { readonly kind: "failed"; readonly code: string };
 
 export interface GatewayProbeResults {
   readonly healthz: ProbeResult;
   readonly startupz: ProbeResult;
   readonly readyz: ProbeResult;
-  /** The answer of the worker's or the VIP's own path, where one is configured. */
+  /** The response of the worker's or the VIP's own path, if configured. */
   readonly worker: ProbeResult | undefined;
 }
 
 export interface HealthState {
-  /** Since when every reading said up; for gateways that do not tell their uptime. */
+  /** Start of the uninterrupted series of readings with state up, for gateways that do not report their uptime. */
   readonly upSince: number | null;
 }
 
 export interface Health {
   readonly body: SignalBody<"health">;
   readonly state: HealthState;
-  /** The version that runs, where `/startupz` tells. */
+  /** The running version, if `/startupz` reports it. */
   readonly version: string | undefined;
 }
 
@@ -65,7 +66,7 @@ export function classifyHealth(answers: GatewayProbeResults, state: HealthState,
   const failing = ready.ok ? (ready.value.failing ?? []) : [];
 
   const health = stateOf(live, startup, ready, failing);
-  // A readiness check that threw says 0, which is not an uptime.
+  // A readiness check that failed with an exception reports 0, which is not an uptime.
   const readyUptimeMs = ready.ok && !failing.includes("internal") ? ready.value.uptimeMs : undefined;
   const uptimeMs = (startup.ok ? startup.value.uptimeMs : undefined) ?? readyUptimeMs;
   const upSince = health.state === "up" ? (state.upSince ?? at) : null;
@@ -103,7 +104,7 @@ function stateOf(
 const named = (path: string, result: Read<unknown>): { path: string; answer: ProbeResult } | undefined =>
   result.ok ? undefined : { path, answer: result.answer };
 
-/** The value of an answer whose type, shape and status agree. */
+/** The value of a response whose type, shape and status are consistent. */
 function read<T>(answer: ProbeResult, schema: z.ZodType<T>, statusOf: (value: T) => number): Read<T> {
   if (answer.kind !== "json") return { ok: false, answer };
   const result = schema.safeParse(answer.value);
@@ -111,7 +112,7 @@ function read<T>(answer: ProbeResult, schema: z.ZodType<T>, statusOf: (value: T)
   return { ok: true, value: result.data };
 }
 
-/** Too few letters for a body, enough to know where to look. */
+/** Too short for a body, long enough to locate the problem. */
 function describe(answer: ProbeResult): string {
   switch (answer.kind) {
     case "json":
@@ -133,7 +134,7 @@ function isStopping(state: SignalBody<"health">["state"]): boolean {
   return state === "starting" || state === "draining" || state === "timeout" || state === "refused";
 }
 
-/** At most what a signal may carry. */
+/** Limited to what a signal may contain. */
 function shorten(list: readonly string[]): string[] {
   return list.slice(0, 64).map((name) => name.slice(0, 120));
 }

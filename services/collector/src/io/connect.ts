@@ -1,9 +1,9 @@
-/** Whether something accepts TCP connections. */
+/** Checks whether a TCP port accepts connections. */
 import { connect } from "node:net";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import { retryable } from "@aviary/shared/runtime/faults.ts";
 
-/** Connects and hangs up. @throws Retryable `timeout` or `refused`, or the signal's reason. */
+/** Connects and closes the connection. @throws Retryable `timeout` or `refused`, or the signal's reason */
 export function tryConnect(host: string, port: number, timeoutMs: number, clock: Clock, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason);

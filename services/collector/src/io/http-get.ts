@@ -1,4 +1,4 @@
-/** One HTTP GET as one of the answers that `core/health.ts` tells apart. */
+/** Performs one HTTP GET and returns a result that `core/health.ts` distinguishes. */
 
 import { faultCode } from "@aviary/shared/runtime/faults.ts";
 import type { HttpClient } from "@aviary/shared/runtime/http-client.ts";
@@ -15,7 +15,7 @@ export interface GetRequest {
 const MAX_BODY_BYTES = 65_536;
 const UNREACHABLE: ReadonlySet<string> = new Set(["refused", "reset", "no_such_host", "unreachable"]);
 
-/** Every status is an answer. Rejects only with the signal's reason. */
+/** Every status is a result. Rejects only with the signal's reason. */
 export async function httpGet(http: HttpClient, question: GetRequest): Promise<ProbeResult> {
   const { url, timeoutMs, signal } = question;
   try {
@@ -25,7 +25,7 @@ export async function httpGet(http: HttpClient, question: GetRequest): Promise<P
       maxBytes: MAX_BODY_BYTES,
       accept: () => true,
       signal,
-      // Some questions go through the balancer: no access log may count them as users.
+      // Some requests pass through the balancer: no access log may count them as users.
       headers: { accept: "application/json", "user-agent": SYNTHETIC_AGENT },
     });
     const { status } = answer;

@@ -1,16 +1,19 @@
-/** Lengths of lists and sorted sets, read from Redis in one transaction, so that a job that moves between two of them is counted once. */
+/**
+ * Lengths of lists and sorted sets, read from Redis in one transaction, so that a job that moves between two of them is counted
+ * once.
+ */
 import { retryable, Terminal, terminal } from "@aviary/shared/runtime/faults.ts";
 import type { Redis } from "ioredis";
 import type { LengthQuery } from "../core/redis-depth.ts";
 
 export interface RedisLengths extends AsyncDisposable {
-  /** The lengths in the order of the queries; a key that does not exist has length 0, because Redis keeps no empty list. */
+  /** The lengths in the order of the queries; a missing key has length 0, because Redis keeps no empty list. */
   read(queries: readonly LengthQuery[], signal: AbortSignal): Promise<number[]>;
 }
 
 /**
- * Connects when first asked, and anew when asked after the connection was lost: whoever asks decides how often. The client is loaded then, too:
- * a Mac without a queue has no use for it.
+ * Connects at the first read, and again at the first read after the connection was lost; the caller decides how often. The client
+ * is loaded at that point too, because a Mac without a queue does not need it.
  */
 export function redisLengths(url: string, timeoutMs: number): RedisLengths {
   let client: Promise<Redis> | undefined;
@@ -46,13 +49,13 @@ async function makeClient(url: string, timeoutMs: number): Promise<Redis> {
     commandTimeout: timeoutMs,
     connectionName: "aviary-collector",
   });
-  // Every failure reaches whoever asked; without a listener it would also be printed.
+  // Every failure reaches the caller; without a listener it would also be printed.
   redis.on("error", () => {});
   return redis;
 }
 
 async function connect(redis: Redis): Promise<void> {
-  // A connection that another reading began is waited for by trying again.
+  // If another reading is connecting, this one retries.
   if (redis.status === "connecting" || redis.status === "connect") throw new Error("still connecting");
   await redis.connect();
 }
@@ -65,7 +68,7 @@ function lengthOf(error: Error | null, length: unknown, query: LengthQuery): num
 function wrongType(query: LengthQuery, cause: Error): Terminal {
   return terminal(
     "wrong_type",
-    `the Redis key ${query.key} is no ${query.command === "llen" ? "list" : "sorted set"}; check the lane's key or queue name`,
+    `the Redis key ${query.key} is not a ${query.command === "llen" ? "list" : "sorted set"}; check the lane's key or queue name`,
     cause,
   );
 }

@@ -1,11 +1,11 @@
 /**
- * Follows a log file that somebody else writes and rotates, in bounded memory.
+ * Follows a log file that another process writes and rotates, in bounded memory.
  *
- *     following ──name leads to another file──▶ the old file is read on for two more reads, the new one from its beginning
- *     following ──file shorter than before, or other bytes before our place──▶ truncated: read from the beginning
+ *     following ──the name refers to another file──▶ the old file is read for two more reads, the new one from its start
+ *     following ──the file is shorter, or the bytes before our position differ──▶ truncated: read from the start
  *
- * The second sign of a truncation (the last bytes that were read are no longer where they were) catches a file that was emptied and has
- * already grown past our place. A file that was rotated twice between two reads loses what stood in the middle one.
+ * The second sign of a truncation (the last bytes read are no longer at their position) detects a file that was emptied and has
+ * already grown past our position. If a file is rotated twice between two reads, the content of the file in between is lost.
  */
 import { constants } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
@@ -13,14 +13,14 @@ import { retryable } from "@aviary/shared/runtime/faults.ts";
 
 export interface TailOptions {
   readonly path: string;
-  /** A longer line is left out and counted. */
+  /** Longer lines are skipped and counted. */
   readonly maxLineBytes?: number;
 }
 
-/** What one read met besides lines. */
+/** The result of one read besides its lines. */
 export interface TailReport {
   readonly bytes: number;
-  /** Bytes that are there and were not read, because the budget was used up. */
+  /** Bytes available but not read, because the budget was exhausted. */
   readonly behind: number;
   readonly rotations: number;
   readonly truncations: number;
@@ -30,8 +30,8 @@ export interface TailReport {
 
 export interface Tail extends AsyncDisposable {
   /**
-   * Hands every complete line to `onLine`, reading at most about `budgetBytes`.
-   * @throws Retryable `no_such_file`, or `unreadable` with the file system's reason.
+   * Passes every complete line to `onLine`, reading at most about `budgetBytes`.
+   * @throws Retryable `no_such_file`, or `unreadable` with the file system's reason
    */
   read(budgetBytes: number, onLine: (line: string) => void, signal: AbortSignal): Promise<TailReport>;
 }
@@ -40,11 +40,11 @@ interface Followed {
   readonly handle: FileHandle;
   readonly inode: string;
   position: number;
-  /** The beginning of a line whose end has not been written yet. */
+  /** The start of a line whose end has not been written yet. */
   half: Buffer;
   /** Inside a line that is too long. */
   skipping: boolean;
-  /** The last bytes before `position`, to recognise the file by. */
+  /** The last bytes before `position`, to recognise the file. */
   mark: Buffer;
   readsLeft: number;
 }
@@ -56,7 +56,7 @@ const MAX_OLD_FILES = 2;
 const LINE_FEED = 10;
 const EMPTY = Buffer.alloc(0);
 
-/** Begins at the end of the file, if there is one: what stands there was finished before we began. */
+/** Starts at the end of an existing file: its requests finished before the collector started. */
 export async function openTail(options: TailOptions): Promise<Tail> {
   const maxLineBytes = options.maxLineBytes ?? 65_536;
   const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
@@ -92,7 +92,7 @@ export async function openTail(options: TailOptions): Promise<Tail> {
       from = end + 1;
     }
     if (file.skipping) return;
-    // A copy: the chunk is used again.
+    // A copy, because the chunk is reused.
     file.half = Buffer.concat([file.half, bytes.subarray(from)]);
     if (file.half.length <= maxLineBytes) return;
     report.oversized += 1;
@@ -101,7 +101,7 @@ export async function openTail(options: TailOptions): Promise<Tail> {
   }
 
   async function retire(file: Followed, onLine: (line: string) => void): Promise<void> {
-    // Whoever wrote it is done: what looked like half a line is the last one.
+    // The writer is done: an incomplete line is the last one.
     if (!file.skipping) emit(file.half, onLine);
     await file.handle.close();
   }
@@ -117,7 +117,7 @@ export async function openTail(options: TailOptions): Promise<Tail> {
       await readOn(file, budgetBytes, onLine, signal);
       file.readsLeft -= 1;
     }
-    // One that was not read to its end is kept, but not for ever.
+    // A file that was not read to its end is kept for a limited time.
     while (
       old.length > 0 &&
       (old.length > MAX_OLD_FILES || ((old[0] as Followed).readsLeft <= 0 && report.bytes < budgetBytes))
@@ -163,7 +163,7 @@ function emit(bytes: Buffer, onLine: (line: string) => void): void {
   if (line !== "") onLine(line);
 }
 
-/** Opens the file; undefined when there is none. At its end we may stand inside a line: what is left of it is skipped. */
+/** Opens the file; undefined if it does not exist. Its end may be inside a line, whose remainder is skipped. */
 async function follow(path: string, from: "beginning" | "end"): Promise<Followed | undefined> {
   let handle: FileHandle;
   try {

@@ -1,6 +1,6 @@
 /**
- * Calling somebody else with manners: at most three attempts with full jitter, then a pause that doubles with every further failure up to a ceiling.
- * While the pause lasts nothing is called at all. One object for each thing that can be away on its own.
+ * Calls an upstream with retries and back-off: at most three attempts with full jitter, then a pause that doubles with every
+ * further failure up to a ceiling. During the pause nothing is called. One object per upstream that can fail independently.
  */
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import { afterFailure, mayCall, noBackoff, type Retryable, retryable, withRetries } from "@aviary/shared/runtime/faults.ts";
@@ -9,7 +9,7 @@ export interface UpstreamOptions {
   readonly name: string;
   readonly clock: Clock;
   readonly random: () => number;
-  /** The pause after the first failed call lies between half of this and this. */
+  /** The pause after the first failed call is between half of this and this. */
   readonly pauseMs: number;
   readonly ceilingMs: number;
 }
@@ -17,7 +17,7 @@ export interface UpstreamOptions {
 export interface Upstream {
   /**
    * Calls `fn` up to three times while it fails with retryable faults.
-   * @throws the last fault; or a fault of code `backing_off`, without calling, while the pause lasts; or the signal's reason.
+   * @throws the last fault; a fault of code `backing_off`, without a call, during the pause; or the signal's reason
    */
   call<T>(signal: AbortSignal, fn: (attempt: number) => Promise<T>): Promise<T>;
 }
@@ -50,7 +50,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
         backoff = noBackoff;
         return answer;
       } catch (error) {
-        // Whatever the failure was, calling again at once is not the cure.
+        // Whatever the failure was, calling again immediately does not help.
         backoff = afterFailure(backoff, clock.monotonicMs(), limits, random);
         throw error;
       }

@@ -1,8 +1,10 @@
 /**
- * Requests, errors and latency of the users' traffic, from the access log of the proxy in front of the gateway: the gateway itself counts no HTTP requests.
+ * Requests, errors and latency of user traffic, from the access log of the proxy in front of the gateway; the gateway itself
+ * counts no HTTP requests.
  *
- * A signal counts the requests that finished in `[at - period, at)`. A line that comes later than that is counted in the next signal; lines about
- * requests that finished before the collector started are left out. A burst is read with a byte budget a reading; what is left waits for the next.
+ * A signal counts the requests that finished in `[at - period, at)`. A line that arrives later is counted in the next signal;
+ * requests that finished before the collector started are not counted. Each reading has a byte budget; the rest of a burst is
+ * read next time.
  */
 
 import { bytes } from "@aviary/shared/runtime/bytes.ts";
@@ -18,7 +20,7 @@ const config = z.strictObject({
   ...timing("5s", "4s"),
   path: z.string().min(1),
   format: z.enum(LOG_FORMATS),
-  /** For `nginx`: the `log_format`, as in nginx.conf, in one line. */
+  /** For `nginx`: the `log_format` of nginx.conf, in one line. */
   logFormat: z
     .string()
     .max(2_048)
@@ -27,9 +29,9 @@ const config = z.strictObject({
       if ("missing" in result) context.addIssue({ code: "custom", message: `a log_format with ${result.missing}` });
     })
     .default(DEFAULT_NGINX_FORMAT),
-  /** Count only requests for these hosts; all when it is empty. The log must name the host. */
+  /** Count only requests for these hosts; all if empty. The log must contain the host. */
   hosts: z.array(z.string().min(1).max(255)).max(32).default([]),
-  /** Bytes read at most in one reading. */
+  /** Maximum bytes per reading. */
   budget: bytes("64KiB", "1GiB").prefault("16MiB"),
 });
 type Config = z.output<typeof config>;
@@ -50,16 +52,16 @@ function readLog(settings: Config, world: World): Source<HttpCounts> {
   const hosts = new Set(settings.hosts);
   const startedAt = world.clock.now();
   const opening = openTail({ path });
-  // Whoever reads first meets the failure; nobody else has to.
+  // The first read reports the failure.
   opening.catch(() => {});
-  /** Requests before the end of the present period, and after it. */
+  /** Requests before the end of the current period, and after it. */
   let now = newCounts();
   let next = newCounts();
   let boundary = startedAt;
 
   async function read(tail: Tail, at: number, signal: AbortSignal): Promise<HttpCounts> {
     if (at !== boundary) {
-      // The requests beyond the last boundary belong before this one: periods follow each other.
+      // Requests after the previous boundary are before this one, because periods are contiguous.
       addCounts(now, next);
       next = newCounts();
       boundary = at;

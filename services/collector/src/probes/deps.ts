@@ -1,6 +1,7 @@
 /**
- * Whether what the gateway depends on can be reached from its Mac: a TCP connection, or an HTTP answer below 500, within a deadline. All are asked at once.
- * One that has failed is left alone for a while; until it is asked again it is reported as it was: not reachable.
+ * Whether the gateway's dependencies are reachable from its Mac: a TCP connection, or an HTTP response below 500, within a
+ * deadline. All are checked concurrently.
+ * A failed dependency backs off; meanwhile it is reported as unreachable.
  */
 import { duration } from "@aviary/shared/contract/units.ts";
 import { plainHost } from "@aviary/shared/runtime/address-policy.ts";
@@ -21,13 +22,13 @@ const config = z.strictObject({
   targets: z
     .record(nameKey, target)
     .refine((targets) => Object.keys(targets).length >= 1 && Object.keys(targets).length <= 32, { error: "1 to 32 targets" }),
-  /** For one attempt. Three attempts must fit into `timeout`. */
+  /** Per attempt. Three attempts must fit into `timeout`. */
   answerTimeout: duration("50ms", "1m").prefault("1500ms"),
 });
 
 interface Ping {
   readonly name: string;
-  /** Null when it could not be reached. */
+  /** Null if it could not be reached. */
   readonly latencyMs: number | null;
 }
 
@@ -57,7 +58,7 @@ export const deps = defineProbe({
   },
 });
 
-/** How long it took, milliseconds. */
+/** The duration, milliseconds. */
 async function reach(target: URL, timeoutMs: number, world: World, signal: AbortSignal): Promise<number> {
   const startedMs = world.clock.monotonicMs();
   if (target.protocol === "tcp:")
@@ -65,7 +66,7 @@ async function reach(target: URL, timeoutMs: number, world: World, signal: Abort
   else {
     const answer = await httpGet(world.http, { url: target.href, timeoutMs, signal });
     const reached = (answer.kind === "json" || answer.kind === "other") && answer.status < 500;
-    if (!reached) throw retryable(answer.kind, `${target.host} answered: ${answer.kind}`);
+    if (!reached) throw retryable(answer.kind, `${target.host} responded: ${answer.kind}`);
   }
   return world.clock.monotonicMs() - startedMs;
 }

@@ -1,6 +1,6 @@
 /**
- * The volume that holds the gateway's state: how full it is, which tier its size means, and whether a file can still be written. The gateway's own
- * `/readyz` stays 200 on a full disk. On APFS what the system could purge counts as used.
+ * The volume with the gateway's state: its usage, the tier implied by its size, and whether a file can still be written. The
+ * gateway's own `/readyz` stays 200 on a full disk. On APFS, purgeable space counts as used.
  */
 import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -11,11 +11,11 @@ import { defineProbe, sourceOf, timing } from "../probe.ts";
 
 const config = z.strictObject({
   ...timing("10s", "5s"),
-  /** A directory on the volume; the write probe writes there. */
+  /** A directory on the volume, used for the write check. */
   path: z.string().min(1),
-  /** For capacities that lie between the tiers. */
+  /** For capacities between the tiers. */
   tier: z.enum(["1TB", "2TB"]).optional(),
-  /** For drills and tests: read the volume's use from this JSON file instead of asking the system. */
+  /** For drills and tests: read the usage from this JSON file instead of the operating system. */
   statfsFile: z.string().min(1).optional(),
 });
 
@@ -24,7 +24,7 @@ interface DiskReading {
   readonly writable: boolean;
 }
 
-/** Disks are sold in powers of ten and hold a little less; halfway between the tiers. */
+/** Disks are sold in powers of ten and contain slightly less; halfway between the tiers. */
 const TWO_TB_FROM_BYTES = 1.5e12;
 
 export const disk = defineProbe({
@@ -36,7 +36,7 @@ export const disk = defineProbe({
   create({ path, statfsFile }, world) {
     const use = statfsFile === undefined ? readVolume : volumeFromFile(statfsFile);
     return sourceOf(async (): Promise<DiskReading> => {
-      // One after the other: a hanging volume must not hold two of the few threads for files.
+      // Sequential: a hanging volume must not block two of the few file system threads.
       const found = await use(path);
       return { use: found, writable: await canWrite(path, world.gateway.gateway) };
     });
@@ -53,7 +53,7 @@ export const disk = defineProbe({
   },
 });
 
-/** Whether 4 KiB can be written; an empty file can often still be made on a full disk. */
+/** Whether 4 KiB can be written; an empty file can often still be created on a full disk. */
 async function canWrite(directory: string, gateway: string): Promise<boolean> {
   const path = join(directory, `.aviary-write-probe-${gateway}`);
   try {

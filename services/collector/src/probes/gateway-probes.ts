@@ -1,6 +1,7 @@
 /**
- * The local OpenClaw gateway's own answers: is it up, and if not, in which of several ways. It is asked over loopback, because it shows details to
- * local callers only, and it must be asked without proxy headers. What the load balancer reaches is another question: `workerUrl` asks it.
+ * The health of the local OpenClaw gateway: whether it is up, and otherwise how it fails. It is called over loopback and without
+ * proxy headers, because it returns details to local callers only. Reachability through the load balancer is a separate check:
+ * `workerUrl`.
  */
 
 import { duration } from "@aviary/shared/contract/units.ts";
@@ -13,13 +14,13 @@ import { defineProbe, sourceOf, timing } from "../probe.ts";
 
 const config = z.strictObject({
   ...timing("5s", "4s"),
-  /** Where the gateway listens. */
+  /** The gateway's listen address. */
   url: z.url({ protocol: /^https?$/, error: "an http:// or https:// URL" }).default("http://127.0.0.1:18789"),
-  /** For one path in one attempt. Three attempts must fit into `timeout`. */
+  /** Per path and attempt. Three attempts must fit into `timeout`. */
   answerTimeout: duration("50ms", "1m").prefault("1s"),
-  /** A gateway that has been up for less is warming. */
+  /** A gateway with a shorter uptime is in warm-up. */
   warmup: duration("0s", "1h").prefault("60s"),
-  /** A path of the worker or the VIP; any answer below 500 means that it can be reached. */
+  /** A path of the worker or the VIP; any response below 500 means that it is reachable. */
   workerUrl: z.url({ protocol: /^https?$/, error: "an http:// or https:// URL" }).optional(),
 });
 
@@ -33,7 +34,7 @@ export const gatewayProbes = defineProbe({
   initial,
   create({ url, answerTimeout: timeoutMs, period: periodMs, workerUrl }, world) {
     const at = (path: string): string => new URL(path, url).href;
-    // A pause of more than two periods would make the signal stale, and "refused" would look like silence.
+    // A pause of more than two periods would make the signal stale, and "refused" would look like a missing signal.
     const upstream = createUpstream({ name: "the gateway", ...world, pauseMs: periodMs, ceilingMs: 2 * periodMs });
     return sourceOf(async (_tick, signal) => {
       const last: { answers?: GatewayProbeResults } = {};
@@ -53,7 +54,7 @@ export const gatewayProbes = defineProbe({
       try {
         return await upstream.call(signal, once);
       } catch (error) {
-        // No answer is an answer here; only a pause, or being told to stop, is none.
+        // A missing response is a result here; only a back-off pause or an abort is not.
         if (signal.aborted || last.answers === undefined) throw error;
         return last.answers;
       }

@@ -1,10 +1,10 @@
 /**
- * Every probe there is, in the order in which they start. The first two learn what the gateway runs, which all other signals carry.
+ * All probes, in start order. The first two determine what the gateway runs, which all other signals carry.
  *
- * Kinds of the contract without a probe here, and where one would read:
+ * Kinds of the contract without a probe, and where one would read:
  *   http from Prometheus   an instant query, for gateways that run as pods
  *   queue, JetStream       `num_pending` of a lane's consumer
- *   queue, role gateway    the gateway's lanes over its WebSocket call `diagnostics.lanes`
+ *   queue, role gateway    the gateway's lanes through its WebSocket call `diagnostics.lanes`
  *   doctor                 `openclaw doctor --lint --json --only …`, against a baseline
  *   log                    the gateway's own JSONL log, by level and subsystem
  */

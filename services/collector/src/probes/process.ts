@@ -1,6 +1,6 @@
 /**
- * The gateway as a process: which life it is in, how often it restarted while we watched, and how much memory it has. Memory is that of the gateway's own
- * process, without its helper processes, from `/proc` where there is one and from `ps` elsewhere; both work while the gateway hangs.
+ * The gateway process: its current boot, its restarts since the collector started, and its memory. Memory is that of the gateway
+ * process without helper processes, from `/proc` if available and from `ps` otherwise; both work while the gateway hangs.
  */
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
@@ -11,7 +11,7 @@ import { defineProbe, sourceOf, timing } from "../probe.ts";
 
 const config = z.strictObject({
   ...timing("10s", "5s"),
-  /** A file that holds the gateway's process id. Without it memory is unknown, and restarts are seen by the uptime alone. */
+  /** A file with the gateway's process id. Without it memory is unknown, and restarts are detected by uptime alone. */
   pidFile: z.string().min(1).optional(),
 });
 
@@ -39,7 +39,7 @@ export const gatewayProcess = defineProbe({
   },
 });
 
-/** Null while there is no file, or no number in it: a gateway that is down has often removed it. */
+/** Null if the file is missing or contains no number: a stopped gateway has often removed it. */
 async function readPid(path: string): Promise<number | null> {
   try {
     const pid = Number.parseInt(await readFile(path, "utf8"), 10);
@@ -50,7 +50,7 @@ async function readPid(path: string): Promise<number | null> {
   }
 }
 
-/** Null when there is no such process. */
+/** Null if there is no such process. */
 async function residentBytes(pid: number, signal: AbortSignal): Promise<number | null> {
   if (process.platform === "linux") {
     const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");

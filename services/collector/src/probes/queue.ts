@@ -1,6 +1,6 @@
 /**
- * How many jobs wait in each build lane: the length of a Redis list, or the due jobs of a BullMQ queue. One signal a lane. A lane whose depth cannot be
- * read has no signal in that reading, and the others have theirs.
+ * The number of waiting jobs per build lane: the length of a Redis list, or the due jobs of a BullMQ queue. One signal per lane.
+ * A lane whose depth cannot be read has no signal in that reading; other lanes are not affected.
  */
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import { TOKEN_PATTERN } from "@aviary/shared/contract/subjects.ts";
@@ -20,7 +20,7 @@ const lane = z
       .strictObject({
         queue: z.string().min(1).max(256),
         prefix: z.string().min(1).max(256).default("bull"),
-        /** Also count jobs that are not due yet. */
+        /** Also count jobs that are not due. */
         countDelayed: z.boolean().default(false),
       })
       .optional(),
@@ -31,7 +31,7 @@ const lane = z
 
 const config = z.strictObject({
   ...timing("5s", "4s"),
-  /** Lane → where its jobs wait. */
+  /** Lane → the location of its jobs. */
   lanes: z
     .record(z.string().regex(TOKEN_PATTERN), lane)
     .refine((lanes) => Object.keys(lanes).length >= 1 && Object.keys(lanes).length <= 32, { error: "1 to 32 lanes" }),

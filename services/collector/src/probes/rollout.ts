@@ -1,6 +1,7 @@
 /**
- * The weight as the load balancer applies it, which is not always the one that a controller asked for: a small JSON document
- * `{"canary": "prod/payments-gateway", "weight": 10, "phase": "Progressing"}`, from a file that the balancer's configuration writes or from a URL.
+ * The weight as applied by the load balancer, which may differ from the one requested by a controller: a small JSON document
+ * `{"canary": "prod/payments-gateway", "weight": 10, "phase": "Progressing"}`, from a file written by the balancer's
+ * configuration or from a URL.
  */
 import { open } from "node:fs/promises";
 import { rolloutBody, type SignalBody } from "@aviary/shared/contract/signal.ts";
@@ -44,7 +45,7 @@ function fromUrl({ url, period: pauseMs }: Config, world: World): (tick: unknown
     });
 }
 
-/** The beginning of a file: one that is longer than any such document fails as broken JSON and is never held in memory. */
+/** The start of a file: a longer file fails as invalid JSON and is never loaded completely. */
 async function readStart(path: string): Promise<string> {
   const handle = await open(path);
   try {

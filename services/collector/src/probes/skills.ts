@@ -1,6 +1,7 @@
 /**
- * Which skills a gateway has: `treeHash` of the roots that promotions manage. Name a root as promotions see it (`<target>/current`). Bundled skills are
- * fixed by the gateway's version, and workshop skills change by design: leave both out. Files are hashed again when time or size changed, and all of them hourly.
+ * The skills of a gateway: `treeHash` of the roots managed by promotions. Configure a root as promotions publish it
+ * (`<target>/current`). Exclude bundled skills, which the gateway's version determines, and workshop skills, which change by
+ * design. A file is hashed again if its time or size changed, and every file hourly.
  */
 import { hashTree, type TreeHashCache } from "@aviary/shared/fs/tree-hash.ts";
 import { z } from "zod";

@@ -1,9 +1,10 @@
 /**
- * Our own requests through the VIP, at a steady rate: for canaries that have no users yet. They carry a User-Agent of their own, so that no access log
- * counts them as users, and their signal has a source of its own, so that nobody adds them to user traffic.
+ * The collector's own requests through the VIP at a steady rate, for canaries without users. They carry their own User-Agent, so
+ * that no access log counts them as users, and their signal has its own source, so that they are never added to user traffic.
  *
- * Each request is one attempt: it is the measurement. No answer in time, or none at all, counts as an error, as it would be one for a user. An answer
- * that is not JSON, or has a status of 300 to 499, measures nothing: the path or the credentials are wrong, and the reading fails until that is mended.
+ * Each request is one attempt, because it is the measurement. A missing or late response counts as an error, as it would for a
+ * user. A response that is not JSON, or has a status of 300 to 499, measures nothing: the path or the credentials are wrong, and
+ * the reading fails until that is fixed.
  */
 import { duration } from "@aviary/shared/contract/units.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
@@ -17,9 +18,9 @@ const MAX_IN_FLIGHT = 16;
 
 const config = z.strictObject({
   ...timing("5s", "4s"),
-  /** A path that answers JSON and costs the gateway little, reached the way users reach it. */
+  /** A path that returns JSON at little cost for the gateway, reached the way users reach it. */
   url: z.url({ protocol: /^https?$/, error: "an http:// or https:// URL" }),
-  /** Requests a second. */
+  /** Requests per second. */
   rate: z.number().min(0.01).max(50).default(1),
   answerTimeout: duration("50ms", "1m").prefault("5s"),
 });
@@ -47,7 +48,7 @@ function askSteadily({ url, rate, answerTimeout: timeoutMs }: Config, world: Wor
     if (stopping.signal.aborted) return;
     if (inFlight < MAX_IN_FLIGHT) void askOnce();
     else world.count("requests_left_out", 1);
-    // From the time it was due and not from now, so that the rate is kept; a machine that slept does not catch up.
+    // From the due time instead of now, to keep the rate; a machine that slept does not catch up.
     const nextMs = Math.max(dueMs + 1_000 / rate, clock.monotonicMs());
     cancel = clock.setTimer(nextMs - clock.monotonicMs(), () => pace(nextMs));
   }
@@ -61,7 +62,7 @@ function askSteadily({ url, rate, answerTimeout: timeoutMs }: Config, world: Wor
       if (status === undefined) misdirected += 1;
       else countRequest(counts, { status, durationMs: clock.monotonicMs() - startedMs });
     } catch {
-      // Told to stop: a request that we broke off ourselves measured nothing.
+      // Aborted: a request cancelled by us measured nothing.
     } finally {
       inFlight -= 1;
     }
@@ -74,7 +75,7 @@ function askSteadily({ url, rate, answerTimeout: timeoutMs }: Config, world: Wor
       counts = newCounts();
       misdirected = 0;
       if (wrong > 0)
-        throw terminal("misdirected", `${wrong} synthetic requests got no JSON, or a status of 300 to 499; check "url"`);
+        throw terminal("misdirected", `${wrong} synthetic requests returned no JSON, or a status of 300 to 499; check "url"`);
       return seen;
     },
     async [Symbol.asyncDispose]() {
@@ -84,7 +85,7 @@ function askSteadily({ url, rate, answerTimeout: timeoutMs }: Config, world: Wor
   };
 }
 
-/** The status to count; undefined for an answer that measures nothing. No answer counts as 504, as a proxy would say. */
+/** The status to count; undefined for a response that measures nothing. A missing response counts as 504, as from a proxy. */
 function statusOf(answer: ProbeResult): number | undefined {
   if (answer.kind === "timeout" || answer.kind === "refused") return 504;
   if (answer.kind === "failed") return answer.code === "redirect" || answer.code === "bad_url" ? undefined : 502;

@@ -1,17 +1,18 @@
 /**
- * Between the probes and the broker. Takes signals at once and never makes a probe wait; hands them to the broker in the order of their numbers.
+ * The queue between probes and broker. Accepts signals immediately, never blocks a probe, and publishes signals in order of their
+ * sequence numbers.
  *
- *     take ─▶ memory (newest) ─broker there, disk empty──────────────────────────▶ broker
- *               │ broker away, or too many behind a replay                            ▲
+ *     take ─▶ memory (newest) ─broker connected, disk empty───────────────────────▶ broker
+ *               │ broker unreachable, or too many behind a replay                     ▲
  *               ▼                                                                     │
- *             disk (older, perhaps of an earlier life) ─broker there: oldest first────┘
+ *             disk (older, possibly of an earlier boot) ─broker connected: oldest first┘
  *
- * What is on disk goes first, so a live signal waits behind the replay; only while the disk fails or hangs do live signals go ahead. One loop
- * does all of this, one thing at a time. What fails is done again from the first record that failed, so order survives a failure; what was stored
- * after that one is published twice, under one id, which the broker and the evaluator count once.
+ * Records on disk are published first, so a live signal waits for the replay; only while the disk fails or hangs are live signals
+ * published first. A single loop does this, one operation at a time. A failed operation is repeated from the first failed record,
+ * which preserves order; records stored after that one are published twice under one id, which broker and evaluator count once.
  *
- * Limits: `maxInMemory` records in memory, the spool's cap on disk; beyond either the oldest record goes and is counted. A record that the broker
- * refuses for good (not: cannot take now) goes as well: it would block everything behind it.
+ * Limits: `maxInMemory` records in memory, the spool's limit on disk; beyond either, the oldest record is dropped and counted. A
+ * record that the broker rejects permanently is dropped too, because it would block all later ones.
  */
 
 import type { Bus } from "@aviary/shared/bus/bus.ts";
@@ -22,18 +23,21 @@ import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import type { SpoolRecord } from "./record.ts";
 import type { Spool } from "./spool.ts";
 
-/** As much of the bus as the collector uses. */
+/** The part of the bus used by the collector. */
 export type Outlet = Pick<Bus, "status" | "onStatus" | "publish">;
 
 export interface OutboxOptions {
   readonly bus: Outlet;
-  /** Opens the spool; tried again while it fails. Undefined: nothing is kept on disk. */
+  /** Opens the spool; retried while it fails. Undefined: nothing is kept on disk. */
   readonly openSpool: (() => Promise<Spool>) | undefined;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
   readonly maxInMemory?: number;
-  /** Records published together while there is a backlog. Live signals go one by one, which keeps their order whatever fails. */
+  /**
+   * Records published together during a backlog. Live signals are published one by one, which preserves their order under
+   * failures.
+   */
   readonly window?: number;
 }
 
@@ -45,28 +49,31 @@ export interface OutboxCounts {
   replayed: number;
   /** Dropped because memory was full. */
   overflowed: number;
-  /** Refused by the broker for good. */
+  /** Rejected permanently by the broker. */
   refused: number;
 }
 
 export interface Outbox {
   take(record: SpoolRecord): void;
-  /** Resolves when nothing is left to do now: all is stored by the broker or kept on disk, or waits in memory because neither takes it. */
+  /**
+   * Resolves when there is nothing to do now: every record is stored by the broker or on disk, or waits in memory because neither
+   * accepts it.
+   */
   settled(): Promise<void>;
   /** Records in memory. */
   readonly waiting: number;
   readonly spool: Spool | undefined;
   readonly counts: Readonly<OutboxCounts>;
-  /** Hands over what waits for at most about `graceMs`, keeps the rest on disk, and ends. */
+  /** Publishes waiting records for at most about `graceMs`, keeps the rest on disk, and stops. */
   close(graceMs: number): Promise<void>;
 }
 
-/** More than this in memory is a backlog, and is published in windows. */
+/** More records than this in memory are a backlog, and are published in windows. */
 const BACKLOG = 16;
-/** More than this in memory behind a replay goes to disk. */
+/** More records than this in memory behind a replay are moved to disk. */
 const MEMORY_BEHIND_REPLAY = 256;
 const PUBLISH_RETRY = { baseMs: 500, ceilingMs: 15_000 };
-/** How long the disk is left alone after it refused. */
+/** The pause after a disk failure. */
 const DISK_RETRY_MS = 10_000;
 const DISK_TIMEOUT_MS = 5_000;
 const LOG_EVERY_MS = 60_000;
@@ -92,7 +99,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
     wake();
   });
 
-  /** At most one line a minute of each kind: a disk or broker that is away stays away for a while. */
+  /** At most one line per minute and kind: disk and broker outages last a while. */
   function complain(kind: string, error: unknown, message: string): void {
     const now = clock.monotonicMs();
     if (now - (loggedMs.get(kind) ?? Number.NEGATIVE_INFINITY) < LOG_EVERY_MS) return;
@@ -103,7 +110,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
   const mayPublish = (): boolean => bus.status === "connected" && mayCall(backoff, clock.monotonicMs());
   const mayUseDisk = (): boolean => openSpool !== undefined && !diskBusy && clock.monotonicMs() >= diskFromMs;
 
-  /** One use of the disk at a time. One that hangs goes on by itself, and the disk counts as failed until it ends. */
+  /** One disk operation at a time. A hanging one continues on its own, and the disk counts as failed until it returns. */
   async function onDisk<T>(work: () => Promise<T>): Promise<T> {
     diskBusy = true;
     const done = work().finally(() => {
@@ -111,7 +118,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
     });
     const late = Promise.withResolvers<never>();
     const cancel = clock.setTimer(DISK_TIMEOUT_MS, () =>
-      late.reject(retryable("disk_hangs", `the disk gave no answer within ${DISK_TIMEOUT_MS} ms`)),
+      late.reject(retryable("disk_hangs", `the disk did not respond within ${DISK_TIMEOUT_MS} ms`)),
     );
     try {
       return await Promise.race([done, late.promise]);
@@ -123,7 +130,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
     }
   }
 
-  /** Publishes, waiting no longer than the connection lasts; says how many from the beginning are dealt with. */
+  /** Publishes, waiting no longer than the connection lasts; returns how many records from the start are done. */
   async function publish(records: readonly SpoolRecord[]): Promise<number> {
     const lost = Promise.withResolvers<void>();
     const stop = bus.onStatus((status) => {
@@ -137,9 +144,9 @@ export function openOutbox(options: OutboxOptions): Outbox {
         results[index] = "stored";
       } catch (error) {
         if (isRetryable(error) || faultCode(error) === "bus_closed")
-          return complain("publish", error, "the broker does not take signals");
+          return complain("publish", error, "the broker does not accept signals");
         results[index] = "refused";
-        complain("refused", error, "the broker refuses a signal for good");
+        complain("refused", error, "the broker rejected a signal permanently; dropped");
       }
     });
     await Promise.race([Promise.all(all), lost.promise, closing.promise]);
@@ -166,7 +173,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
       await onDisk(() => to.append(records));
       counts.spooled += records.length;
     } catch (error) {
-      // A part may be on disk already; then it goes twice, under one id.
+      // A part may already be on disk; it is then published twice, under one id.
       memory = [...records, ...memory];
       trim();
       throw error;
@@ -188,9 +195,9 @@ export function openOutbox(options: OutboxOptions): Outbox {
     counts.overflowed += tooMany;
   }
 
-  /** Does one thing; false when there is nothing to do now. */
+  /** Performs one operation; false if there is nothing to do now. */
   async function step(): Promise<boolean> {
-    // Before anything is published: an earlier life may have left older records.
+    // Before publishing: an earlier boot may have left older records.
     if (spool === undefined && openSpool !== undefined && mayUseDisk()) {
       spool = await onDisk(openSpool);
       return true;
@@ -209,7 +216,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
       try {
         if (await step()) continue;
       } catch (error) {
-        complain("disk", error, "signals cannot be kept on disk or read from it; they wait in memory");
+        complain("disk", error, "cannot access the spool; signals wait in memory");
         continue;
       }
       tellSettled();
@@ -217,7 +224,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
     }
   }
 
-  /** Until something that is waited for may be tried again; whatever else happens calls `wake`. */
+  /** Waits until a paused operation may be retried; any other event calls `wake`. */
   function untilNextStepMs(): number {
     const now = clock.monotonicMs();
     const onDiskToo = spool?.isEmpty === false;
@@ -228,7 +235,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
         ? diskFromMs - now
         : Number.POSITIVE_INFINITY;
     const wanted = [publishMs, diskMs].filter((ms) => ms > 0);
-    // Empty: something may be tried at once and yet nothing was, as when the disk hangs.
+    // Nothing was done although an operation was allowed, as when the disk hangs.
     return wanted.length === 0 ? 1_000 : Math.min(...wanted);
   }
 
@@ -283,7 +290,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
       await within(clock, graceMs, running);
       if (memory.length > 0 && spool !== undefined && !diskBusy) {
         await keepOnDisk(spool).catch((error: unknown) =>
-          complain("close", error, "signals are lost: the disk does not take them"),
+          complain("close", error, "signals were lost: the disk does not accept them"),
         );
       }
       stopListening();

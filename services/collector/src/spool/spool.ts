@@ -1,14 +1,14 @@
 /**
- * A first-in, first-out queue of records on disk, in segments, for the time while the broker is away.
+ * A FIFO queue of records on disk, in segments, for broker outages.
  *
  *     append ─▶ newest segment (1 MiB each)  ·  ·  ·  oldest segment ─▶ head ─▶ published ─▶ advance
  *
- * - At the byte cap the oldest segment goes, and its records are counted: a gap in `seq` tells the evaluator.
- * - Nothing is written while the volume is at its red mark: a full disk must not be filled by those who report it.
- * - A segment is deleted when all of it is published. Whoever dies in between publishes the rest of that segment again, under the same ids.
- * - No fsync: a killed process loses nothing, a power cut may lose the last seconds, and the disk is spared.
+ * - At the byte limit the oldest segment is deleted and its records are counted: the evaluator detects the gap in `seq`.
+ * - Nothing is written while the volume is at its red mark: the collector must not fill the disk it reports on.
+ * - A segment is deleted once all of it is published. After a crash the rest of the segment is republished, under the same ids.
+ * - No fsync: a killed process loses nothing, a power failure may lose the last seconds, and the disk is not worn.
  *
- * One owner, one call at a time. What the disk refuses is a retryable fault, and the caller keeps the records.
+ * One owner, one call at a time. A disk error is a retryable fault, and the caller keeps the records.
  */
 import { appendFile, mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -17,19 +17,19 @@ import type { ReadVolume } from "../io/volume.ts";
 import { type DecodedSegment, decodeSegment, encodeRecord, SEGMENT_MARK, type SpoolRecord } from "./record.ts";
 
 export interface SpoolOptions {
-  /** A directory of its own; made when it is missing. */
+  /** The spool's own directory; created if missing. */
   readonly directory: string;
   readonly maxBytes: number;
-  /** No writing while this share of the volume is used, 0 to 1. */
+  /** The spool stops writing above this usage of the volume, 0 to 1. */
   readonly redRatio: number;
   readonly readVolume: ReadVolume;
   readonly segmentBytes?: number;
 }
 
 export interface SpoolCounts {
-  /** Records that went when the cap was reached. */
+  /** Records dropped at the limit. */
   dropped: number;
-  /** Segments that ended in a torn or damaged record. */
+  /** Segments with a torn or corrupt record. */
   damaged: number;
 }
 
@@ -38,11 +38,11 @@ export interface Spool {
   readonly isEmpty: boolean;
   readonly bytes: number;
   readonly counts: Readonly<SpoolCounts>;
-  /** Writes records at the end. @throws Retryable `disk_red` or `disk_unwritable`; none or a part of the records may then be on disk. */
+  /** Appends records. @throws Retryable `disk_red` or `disk_unwritable`; some of the records may then be on disk */
   append(records: readonly SpoolRecord[]): Promise<void>;
-  /** What is left of the oldest segment, at least one record; empty when nothing waits. @throws Retryable `disk_unreadable`. */
+  /** The remainder of the oldest segment, at least one record; empty if nothing waits. @throws Retryable `disk_unreadable` */
   head(): Promise<readonly SpoolRecord[]>;
-  /** Forgets the first `published` records of the head, and its segment when nothing of it is left. */
+  /** Removes the first `published` records of the head, and its segment once it is empty. */
   advance(published: number): Promise<void>;
 }
 
@@ -55,8 +55,8 @@ const SEGMENT_BYTES = 1024 * 1024;
 const NAME = /^(\d{10})\.seg$/;
 
 /**
- * Opens the directory and finds what an earlier life left there.
- * @throws Retryable `disk_unwritable` when it cannot be made or listed.
+ * Opens the directory and finds the segments of an earlier boot.
+ * @throws Retryable `disk_unwritable` if it cannot be created or listed
  */
 export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const { directory, maxBytes, redRatio } = options;
@@ -65,9 +65,9 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const counts: SpoolCounts = { dropped: 0, damaged: 0 };
   let number = segments.length === 0 ? 0 : numberOf(segments.at(-1) as Segment);
   let total = segments.reduce((sum, segment) => sum + segment.bytes, 0);
-  /** The segment that is being written; segments of an earlier life are never written again, because they may end in a torn record. */
+  /** The segment being written; segments of an earlier boot are never written again, because they may end in a torn record. */
   let open: Segment | undefined;
-  /** Records of the oldest segment, once it was read. */
+  /** Records of the oldest segment, once read. */
   let headRecords: readonly SpoolRecord[] | undefined;
 
   async function dropOldest(): Promise<void> {
@@ -81,7 +81,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
 
   async function makeRoom(bytes: number): Promise<void> {
     while (segments.length > 0 && total + bytes > maxBytes) {
-      // One that cannot be read has to go all the same, uncounted.
+      // An unreadable segment is deleted without counting its records.
       const lost = headRecords ?? (await readSegment(segments[0] as Segment).catch(() => NOTHING)).records;
       await dropOldest();
       counts.dropped += lost.length;
@@ -94,7 +94,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     const isNew = open === undefined;
     if (isNew) number += 1;
     const segment = open ?? { path: join(directory, `${String(number).padStart(10, "0")}.seg`), bytes: 0 };
-    // Until it is whole it must not be appended to: a failed write may leave half a record.
+    // A failed write may leave half a record, so nothing is appended until the segment is complete.
     open = undefined;
     try {
       if (isNew) await mkdir(directory, { recursive: true });
@@ -122,10 +122,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     async append(records) {
       const { usedRatio } = await onDisk("look at", () => options.readVolume(directory));
       if (usedRatio >= redRatio) {
-        throw retryable(
-          "disk_red",
-          `the volume of ${directory} is ${(usedRatio * 100).toFixed(1)} % full: nothing is spooled there`,
-        );
+        throw retryable("disk_red", `the volume of ${directory} is ${(usedRatio * 100).toFixed(1)} % full; the spool is paused`);
       }
       for (let from = 0; from < records.length; ) {
         const batch: Buffer[] = [];
@@ -140,7 +137,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     },
     async head() {
       for (let segment = segments[0]; segment !== undefined; segment = segments[0]) {
-        // From here on new records go elsewhere: what is being published does not change.
+        // Later records go to another segment: the records being published do not change.
         if (segment === open) open = undefined;
         if (headRecords === undefined) {
           const { records, damagedBytes } = await readSegment(segment);
@@ -176,7 +173,7 @@ function numberOf(segment: Segment): number {
   return Number.parseInt(segment.path.slice(-14), 10);
 }
 
-/** A segment that somebody removed holds nothing, and is damaged. */
+/** A segment removed by another process is empty and damaged. */
 async function readSegment(segment: Segment): Promise<DecodedSegment> {
   const bytes = await onDisk("read", () =>
     readFile(segment.path).catch((error: NodeJS.ErrnoException) => {

@@ -36,7 +36,7 @@ describe("Caddy", () => {
       status: 200,
       ...change,
     });
-  it("has seconds and its User-Agent in a list", () => {
+  it("has seconds, and the User-Agent in a list", () => {
     const found = request(line({}), "caddy");
     assert.deepEqual(found, {
       finishedAt: AT + 250,
@@ -50,12 +50,12 @@ describe("Caddy", () => {
     assert.equal(request(line({ ts: "2026-11-21T05:28:50.250Z" }), "caddy").finishedAt, AT + 250);
     assert.equal(request(line({ ts: AT + 250 }), "caddy").finishedAt, AT + 250);
   });
-  it("writes other messages into the same file", () => {
+  it("may contain other messages", () => {
     assert.equal(readAccessLine('{"level":"info","ts":1,"logger":"tls","msg":"cleaning"}', "caddy", NGINX).kind, "other");
   });
-  it("a WebSocket is no request", () => assert.equal(readAccessLine(line({ status: 101 }), "caddy", NGINX).kind, "other"));
-  it("a request that the client gave up is one", () => assert.equal(request(line({ status: 0 }), "caddy").status, 0));
-  it("a duration as text is not understood, and said so", () => {
+  it("a WebSocket is not a request", () => assert.equal(readAccessLine(line({ status: 101 }), "caddy", NGINX).kind, "other"));
+  it("a request cancelled by the client is a request", () => assert.equal(request(line({ status: 0 }), "caddy").status, 0));
+  it("a duration as text is reported as a bad line", () => {
     assert.equal(readAccessLine(line({ duration: "12ms" }), "caddy", NGINX).kind, "bad");
   });
 });
@@ -67,7 +67,7 @@ describe("JSON lines of the example fleet", () => {
     assert.deepEqual([found.finishedAt, found.status, found.durationMs, found.userAgent], [AT + 250, 503, 7, "load/1"]);
     assert.equal(request(JSON.stringify({ ...record, ts: AT / 1_000 }), "jsonl").finishedAt, AT);
   });
-  it("synthetic requests are told by their User-Agent alone", () => {
+  it("synthetic requests are identified by their User-Agent alone", () => {
     const line = (user_agent: string): string => JSON.stringify({ ts: AT / 1_000, status: 200, duration_ms: 1, user_agent });
     assert.equal(isSynthetic(request(line("aviary-synthetic/1"), "jsonl")), true);
     assert.equal(isSynthetic(request(line("Mozilla/5.0 aviary-synthetic/1"), "jsonl")), false);
@@ -80,7 +80,7 @@ describe("nginx", () => {
     const found = request(combined, "nginx");
     assert.deepEqual([found.finishedAt, found.status, found.durationMs, found.userAgent], [AT, 502, 125, "curl \\x22/8"]);
   });
-  it("formats of one's own, with milliseconds and the host", () => {
+  it("custom formats, with milliseconds and the host", () => {
     // biome-ignore lint/suspicious/noTemplateCurlyInString: nginx writes variables this way
     const format = formatOf('{"t":$msec,"h":"$host","s":$status,"d":${request_time},"ua":"$http_user_agent"}');
     const found = request('{"t":1795238930.250,"h":"canary.example","s":200,"d":0.010,"ua":"x"}', "nginx", format);
@@ -88,7 +88,7 @@ describe("nginx", () => {
     const iso = formatOf("$time_iso8601 $status $request_time $http_user_agent");
     assert.equal(request("2026-11-21T06:28:50+01:00 200 0.010 x", "nginx", iso).finishedAt, AT);
   });
-  it("says what a format lacks", () => {
+  it("reports what a format lacks", () => {
     for (const [format, missing] of [
       ["$status $request_time $http_user_agent", /finished: add \$msec/],
       ["$msec $request_time $http_user_agent", /status/],
@@ -101,13 +101,13 @@ describe("nginx", () => {
       assert.match(result.missing, missing);
     }
   });
-  it("refuses lines of another shape", () => {
+  it("rejects lines of another format", () => {
     for (const line of ["", "x", combined.slice(0, 40), combined.replace("502", "five"), combined.replace("0.125", "-")]) {
       assert.equal(readAccessLine(line, "nginx", NGINX).kind, "bad", line);
     }
     assert.equal(readLocalTime("21/Foo/2026:06:28:50 +0100"), undefined);
   });
-  it("reads back any values that its escaping can write", () => {
+  it("parses any values that its escaping can write", () => {
     const text = fc.string({ unit: fc.constantFrom("a", " ", "[", "]", "-", "/", "\\x22", "ü"), maxLength: 30 });
     fc.assert(
       fc.property(text, text, fc.integer({ min: 100, max: 599 }), (request, agent, status) => {
@@ -121,7 +121,7 @@ describe("nginx", () => {
   });
 });
 
-it("no line of any kind throws", () => {
+it("no line throws", () => {
   fc.assert(
     fc.property(fc.oneof(fc.string(), fc.json()), fc.constantFrom("caddy", "nginx", "jsonl" as const), (line, format) => {
       assert.ok(["request", "other", "bad"].includes(readAccessLine(line, format as "caddy", NGINX).kind));

@@ -1,4 +1,4 @@
-/** The small pure parts: the grid, the envelope, restarts, queue depths, skill packs. */
+/** The small pure parts: grid, envelope, restarts, queue depths, skill packs. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { hashLines } from "@aviary/shared/contract/ids.ts";
@@ -11,7 +11,7 @@ import { gridAfter, gridBefore, phaseMs, tickAt } from "../../src/core/schedule.
 import { skillPack } from "../../src/core/skill-pack.ts";
 
 describe("the grid", () => {
-  it("lies on whole periods, moved by whole seconds", () => {
+  it("consists of whole periods, offset by whole seconds", () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 0, max: 2e12 }),
@@ -22,7 +22,7 @@ describe("the grid", () => {
           const [before, after] = [gridBefore(now, period, phase), gridAfter(now, period, phase)];
           assert.ok(before <= now && now < after && after - before === period);
           assert.ok(phase >= 0 && phase < period && phase % 1_000 === 0);
-          assert.equal(gridBefore(before, period, phase), before, "a grid instant is its own");
+          assert.equal(gridBefore(before, period, phase), before, "a grid instant is its own last instant");
         },
       ),
     );
@@ -31,7 +31,7 @@ describe("the grid", () => {
     const phases = new Set(Array.from({ length: 100 }, (_, n) => phaseMs(`mac-a${n}`, 5_000)));
     assert.deepEqual([...phases].sort(), [0, 1_000, 2_000, 3_000, 4_000]);
   });
-  it("covers what lies between two readings, and only its own period after a sleep or a clock that was set", () => {
+  it("covers the time between two readings, and only its own period after a sleep or a clock change", () => {
     assert.deepEqual(tickAt(10_000, 5_000, 5_000), { at: 10_000, periodMs: 5_000 });
     assert.deepEqual(tickAt(20_000, 5_000, 5_000), { at: 20_000, periodMs: 15_000 });
     assert.deepEqual(tickAt(10_000, 8_765, 5_000), { at: 10_000, periodMs: 1_235 });
@@ -41,7 +41,7 @@ describe("the grid", () => {
 });
 
 describe("the envelope", () => {
-  it("is a signal of the contract", () => {
+  it("is a valid signal", () => {
     const gateway = { az: "az-a", fleet: "payments", gateway: "mac-a1" };
     const boot = collectorBoot(1_795_238_930_250, "0123456789abcdef");
     const sender = { gateway, slice: "canary", boot, fragmentHash: "c".repeat(64) } as const;
@@ -58,7 +58,7 @@ describe("the envelope", () => {
     assert.equal(signal.id, `az-a.payments.mac-a1.${boot}.7`);
     assert.equal(signal.observed_at, "2026-11-21T05:28:50.250Z");
   });
-  it("boots sort by their start", () => {
+  it("boots sort by start time", () => {
     assert.ok(collectorBoot(1_795_238_930_250, "f".repeat(16)) < collectorBoot(1_795_238_930_251, "0".repeat(16)));
   });
 });
@@ -69,7 +69,7 @@ describe("restarts", () => {
       (lives, [uptimeMs, pid], n) => seeLife(lives, { uptimeMs, pid } satisfies LifeSigns, 1_000_000 + n * 10_000),
       NO_LIVES,
     );
-  it("an uptime that went down is one, also in the same process", () => {
+  it("a decreased uptime is a restart, even of the same process", () => {
     assert.equal(
       live([
         [50_000, 7],
@@ -80,7 +80,7 @@ describe("restarts", () => {
       1,
     );
   });
-  it("another process is one, and is not counted again when its uptime is first heard", () => {
+  it("another process is a restart, and is not counted again when its uptime is first reported", () => {
     assert.equal(
       live([
         [50_000, 7],
@@ -99,7 +99,7 @@ describe("restarts", () => {
       1,
     );
   });
-  it("silence and a machine that slept are none", () => {
+  it("missing responses and a machine that slept are not restarts", () => {
     assert.equal(
       live([
         [50_000, 7],
@@ -111,7 +111,7 @@ describe("restarts", () => {
       0,
     );
   });
-  it("each life has a name of its own that stays", () => {
+  it("each boot has a stable, unique name", () => {
     const [a, b, c] = [
       live([[50_000, null]]),
       live([
@@ -130,7 +130,7 @@ describe("restarts", () => {
 });
 
 describe("queue depths", () => {
-  it("BullMQ: jobs that may run now; delayed ones only where asked for", () => {
+  it("BullMQ: jobs that may run now; delayed ones only if configured", () => {
     const queue = { queue: "builds", prefix: "bull", countDelayed: false };
     assert.deepEqual(
       bullQueries(queue).map(({ command, key }) => `${command} ${key}`),
@@ -156,7 +156,7 @@ describe("skill packs", () => {
     const { body } = skillPack([root("managed", before)], null);
     assert.deepEqual(body, { pack_hash: hashLines(before), count: 2, changed: [] });
   });
-  it("names what changed, came and went", () => {
+  it("lists changed, added and removed skills", () => {
     const { state } = skillPack([root("managed", before)], null);
     const after = [
       `f mail/SKILL.md ${sha("1")}`,
@@ -167,7 +167,7 @@ describe("skill packs", () => {
     ];
     assert.deepEqual(skillPack([root("managed", after)], state).body.changed, ["alias", "mail", "new skill", "web"]);
   });
-  it("several roots: a hash over all, whatever their order", () => {
+  it("several roots: a hash over all, in any order", () => {
     const roots = [root("a", before), root("b", [`f web/SKILL.md ${sha("5")}`])];
     const { body } = skillPack(roots, null);
     assert.equal(body.pack_hash, skillPack([...roots].reverse(), null).body.pack_hash);

@@ -35,13 +35,13 @@ async function setUp(test: TestContext, settings: object = {}) {
       path,
       `${JSON.stringify({ ts: new Date(START + atMs).toISOString(), status: 200, duration_ms: 10, user_agent: "app/1", ...change })}\n`,
     );
-  // Opening is not waited for; reading is.
+  // Opening is not awaited; reading is.
   await probe.read(START);
   return { path, probe, log, world };
 }
 
 describe("counting", () => {
-  it("requests, 5xx and latency, with as many latencies as requests", async (test) => {
+  it("counts requests, 5xx and latency, with as many latencies as requests", async (test) => {
     const { probe, log } = await setUp(test);
     for (const status of [200, 404, 499, 500, 503, 599, 600]) await log(1_000, { status, duration_ms: status });
     const body = http(await probe.read(START + 5_000));
@@ -49,7 +49,7 @@ describe("counting", () => {
     assert.equal(http(await probe.read(START + 10_000)).requests, 0);
   });
 
-  it("a request belongs to the period in which it finished; a late line to the next signal; none to two", async (test) => {
+  it("counts a request in the period in which it finished, a late line in the next signal, and none twice", async (test) => {
     const { probe, log } = await setUp(test);
     await log(4_999);
     await log(5_000);
@@ -61,7 +61,7 @@ describe("counting", () => {
     assert.equal(http(await probe.read(START + 15_000)).requests, 0);
   });
 
-  it("what finished before the start is nobody's", async (test) => {
+  it("does not count requests that finished before the start", async (test) => {
     const { probe, log } = await setUp(test);
     await log(-1);
     await log(0);
@@ -77,7 +77,7 @@ describe("counting", () => {
     assert.deepEqual([body.requests, body.errors_5xx], [1, 0]);
   });
 
-  it("only the hosts that were asked for", async (test) => {
+  it("counts only the configured hosts", async (test) => {
     const { probe, log } = await setUp(test, { hosts: ["canary.example"] });
     await log(1, { host: "canary.example" });
     await log(1, { host: "stable.example" });
@@ -85,7 +85,7 @@ describe("counting", () => {
     assert.equal(http(await probe.read(START + 5_000)).requests, 1);
   });
 
-  it("a log of another format is a failure and not silence", async (test) => {
+  it("reports a log of another format as a failure", async (test) => {
     const { path, probe } = await setUp(test);
     await appendFile(path, "10.0.0.7 - - [21/Nov/2026:06:28:50 +0100]\n");
     await assert.rejects(probe.read(START + 5_000), {
@@ -94,7 +94,7 @@ describe("counting", () => {
     });
   });
 
-  it("single bad lines are counted apart", async (test) => {
+  it("counts single bad lines separately", async (test) => {
     const { path, probe, log, world } = await setUp(test);
     await appendFile(path, "half a li\n");
     await log(1);
@@ -102,7 +102,7 @@ describe("counting", () => {
     assert.equal(world.counted.get("unreadable_lines"), 1);
   });
 
-  it("what a failed reading saw is in the next signal", async (test) => {
+  it("includes the requests of a failed reading in the next signal", async (test) => {
     const { path, probe, log } = await setUp(test);
     await log(1);
     await rename(path, `${path}.1`);
@@ -114,7 +114,7 @@ describe("counting", () => {
   });
 });
 
-it("a burst of 100 MB is read in bounded steps and bounded memory, and all of it is counted", async (test) => {
+it("reads a burst of 100 MB in bounded steps and memory, and counts all of it", async (test) => {
   const budget = 16 * 2 ** 20;
   const { path, probe, world } = await setUp(test, { budget: "16MiB" });
   const line = `${JSON.stringify({ ts: new Date(START + 1_000).toISOString(), status: 200, duration_ms: 12, user_agent: "app/1", uri: "x".repeat(400) })}\n`;
@@ -136,17 +136,17 @@ it("a burst of 100 MB is read in bounded steps and bounded memory, and all of it
     requests += http(await probe.read(START + 5_000 * readings)).requests;
     const { heapUsed, external } = process.memoryUsage();
     largest = Math.max(largest, heapUsed + external - before.heapUsed - before.external);
-    assert.ok(requests <= Math.ceil((readings * budget) / line.length) + readings, "a reading went beyond its budget");
+    assert.ok(requests <= Math.ceil((readings * budget) / line.length) + readings, "a reading exceeded its budget");
   }
   assert.equal(requests, blocks * 1_000);
   assert.equal(readings, Math.ceil(size / budget));
   assert.equal(world.counted.get("readings_behind"), readings - 1);
-  // The whole file is 100 MB; what may have piled up between two collections of garbage is far less than a reading's budget of text and objects.
+  // The whole file is 100 MB; garbage between two collections is far below a reading's budget.
   assert.ok(largest < 96 * 2 ** 20, `memory grew by ${Math.round(largest / 2 ** 20)} MiB`);
 });
 
 describe("real proxies", () => {
-  it("Caddy: users, errors and a rotation, as its own log says", async (test) => {
+  it("Caddy: users, errors and a rotation match its own log", async (test) => {
     if (!requireServer(test, "caddy")) return;
     const directory = await temporaryDirectory(test);
     const path = join(directory, "access.log");

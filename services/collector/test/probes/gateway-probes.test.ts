@@ -1,4 +1,4 @@
-/** Against a gateway of flesh and blood: a small HTTP server that answers as the real one was recorded, hangs, starts, drains and goes away. */
+/** Against a small HTTP server that responds as recorded from the real gateway, hangs, starts, drains and disappears. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
@@ -54,7 +54,7 @@ const health = (outcome: Outcome): SignalBody<"health"> => outcome.bodies[0] as 
 const QUICK = { answerTimeout: "150ms", period: "100ms" };
 
 describe("gateway-probes", () => {
-  it("a healthy gateway, asked without proxy headers", async (test) => {
+  it("a healthy gateway is up, and is called without proxy headers", async (test) => {
     const gateway = await startGateway(test, asRecorded(fixture("readyz.json")));
     const outcome = await openProbe(test, gatewayProbes, { url: gateway.url }).read();
     assert.deepEqual(health(outcome), {
@@ -73,7 +73,7 @@ describe("gateway-probes", () => {
     );
   });
 
-  it("starting, draining, a failing channel and a suppressed one are four things", async (test) => {
+  it("starting, draining, a failing channel and a suppressed one are distinguished", async (test) => {
     const starting = '{"ok":false,"status":"starting","version":"2026.9.7","uptimeMs":420,"pendingReason":"startup-sidecars"}';
     const draining = '{"ok":false,"status":"draining","version":"2026.9.6","uptimeMs":2725307}';
     const gateway = await startGateway(
@@ -95,18 +95,18 @@ describe("gateway-probes", () => {
     const probe = openProbe(test, gatewayProbes, { url: `http://127.0.0.1:${await freePort()}`, ...QUICK });
     const outcome = await probe.read();
     assert.deepEqual([health(outcome).state, health(outcome).worker_reachable], ["refused", false]);
-    assert.equal(outcome.learned.gatewayVersion, undefined, "the version stays as last known");
+    assert.equal(outcome.learned.gatewayVersion, undefined, "the last known version is kept");
     await assert.rejects(probe.read(), { code: "backing_off" });
   });
 
-  it("one that accepts and says nothing is a timeout", async (test) => {
+  it("a gateway that accepts and does not respond is a timeout", async (test) => {
     const gateway = await startGateway(test, () => {});
     const probe = openProbe(test, gatewayProbes, { url: gateway.url, ...QUICK });
     assert.equal(health(await probe.read()).state, "timeout");
     assert.equal(gateway.requests.length, 9, "three attempts at three paths");
   });
 
-  it("one that hangs up while it is asked, and answers the second time, is up", async (test) => {
+  it("a gateway that resets one connection and responds to the next is up", async (test) => {
     const gateway = await startGateway(test, asRecorded(fixture("readyz.json")));
     let hangUps = 3;
     gateway.become((path, response) => {
@@ -116,13 +116,13 @@ describe("gateway-probes", () => {
     assert.equal(health(await openProbe(test, gatewayProbes, { url: gateway.url }).read()).state, "up");
   });
 
-  it("a control page that answers everything with 200 is not ready", async (test) => {
+  it("a control page that returns 200 for every path is not ready", async (test) => {
     const gateway = await startGateway(test, (_path, response) => asRecorded("")("/unknown", response));
     const { state, failing } = health(await openProbe(test, gatewayProbes, { url: gateway.url }).read());
     assert.deepEqual([state, failing], ["not_ready", ["healthz: status 200 without JSON", "readyz: status 200 without JSON"]]);
   });
 
-  it("an answer without end or out of proportion is not believed", async (test) => {
+  it("an endless or oversized response is rejected", async (test) => {
     const gateway = await startGateway(test, (path, response) => {
       if (path === "/readyz") sendJson(response, 200, `{"ready":true,"pad":"${"x".repeat(100_000)}"}`);
       else asRecorded("")(path, response);
@@ -130,7 +130,7 @@ describe("gateway-probes", () => {
     assert.deepEqual(health(await openProbe(test, gatewayProbes, { url: gateway.url }).read()).failing, ["readyz: too_large"]);
   });
 
-  it("the VIP is a question of its own", async (test) => {
+  it("the VIP is checked separately", async (test) => {
     const gateway = await startGateway(test, asRecorded(fixture("readyz.json")));
     const vip = await startGateway(test, (_path, response) => void response.writeHead(502).end());
     const probe = openProbe(test, gatewayProbes, { url: gateway.url, workerUrl: `${vip.url}/healthz` });
@@ -139,11 +139,11 @@ describe("gateway-probes", () => {
     assert.equal(health(await probe.read()).worker_reachable, true);
     assert.ok(
       vip.requests.every((request) => request.endsWith(" aviary-synthetic/1")),
-      "the balancer logs these requests, and nobody may take them for users",
+      "the balancer logs these requests, so they need the synthetic User-Agent",
     );
   });
 
-  it("after a pause the gateway is asked again, and a recovery is seen at once", async (test) => {
+  it("after a pause the gateway is called again, and a recovery is detected immediately", async (test) => {
     const gateway = await startGateway(test, () => {});
     let nowMs = 0;
     const world = testWorld(test);
@@ -156,7 +156,7 @@ describe("gateway-probes", () => {
     assert.equal(health(await probe.read()).state, "up");
   });
 
-  it("three paths of a gateway that goes away between them are refused, not up", async (test) => {
+  it("a gateway that disappears between two paths is refused, not up", async (test) => {
     const gateway = await startGateway(test, asRecorded(fixture("readyz.json")));
     const probe = openProbe(test, gatewayProbes, { url: gateway.url, ...QUICK });
     assert.equal(health(await probe.read()).state, "up");

@@ -1,4 +1,4 @@
-/** The probes that need no server of somebody else: disk, skills, process, deps, rollout, synthetic. */
+/** Probes that need no server: disk, skills, process, deps, rollout, synthetic. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -36,7 +36,7 @@ describe("disk", () => {
   const read = async (test: TestContext, settings: object) =>
     (await openProbe(test, disk, settings).read()).bodies[0] as SignalBody<"disk">;
 
-  it("reads the real volume, and leaves nothing behind", async (test) => {
+  it("reads the real volume, and leaves no file behind", async (test) => {
     const path = await temporaryDirectory(test);
     const body = await read(test, { path });
     assert.ok(body.used_ratio > 0 && body.used_ratio <= 1 && body.total_bytes > 0);
@@ -44,7 +44,7 @@ describe("disk", () => {
     assert.deepEqual(await readdir(path), []);
   });
 
-  it("takes the tier from the capacity, which disks sold as 1 or 2 TB do not quite have, unless told", async (test) => {
+  it("derives the tier from the capacity, unless configured", async (test) => {
     const path = await temporaryDirectory(test);
     const statfsFile = join(path, "statfs.json");
     const at = async (total_bytes: number, more = {}): Promise<string> => {
@@ -57,11 +57,11 @@ describe("disk", () => {
     assert.equal(await at(994_662_584_320, { tier: "2TB" }), "2TB");
   });
 
-  it("a volume that cannot be written is so, whatever it is filled with", async (test) => {
+  it("an unwritable volume is reported at any usage", async (test) => {
     const path = await temporaryDirectory(test);
     const statfsFile = join(path, "statfs.json");
     await writeFile(statfsFile, JSON.stringify({ total_bytes: 2e12, used_ratio: 0.5 }));
-    // Works for root as well, whom permissions do not stop: the name of the probe's file is taken by a directory.
+    // Also works for root, whom permissions do not stop: the probe's file name is occupied by a directory.
     await mkdir(join(path, ".aviary-write-probe-mac-a1", "x"), { recursive: true });
     assert.deepEqual(await read(test, { path, statfsFile }), {
       used_ratio: 0.5,
@@ -71,7 +71,7 @@ describe("disk", () => {
     });
   });
 
-  it("a drill's file that makes no sense, or a path that is not there, is a failure", async (test) => {
+  it("an invalid drill file, or a missing path, is a failure", async (test) => {
     const path = await temporaryDirectory(test);
     const statfsFile = join(path, "statfs.json");
     await writeFile(statfsFile, '{"total_bytes": 1, "used_ratio": 1.5}');
@@ -81,7 +81,7 @@ describe("disk", () => {
 });
 
 describe("skills", () => {
-  it("shows the hash that a promotion verified, also through a link, and what changed", async (test) => {
+  it("publishes the hash that a promotion verified, also through a link, and the changes", async (test) => {
     const place = await temporaryDirectory(test);
     const release = async (name: string, text: string): Promise<string> => {
       await mkdir(join(place, name, "mail"), { recursive: true });
@@ -99,7 +99,7 @@ describe("skills", () => {
     assert.deepEqual((await probe.read()).bodies, [{ pack_hash: two, count: 1, changed: ["mail"] }]);
   });
 
-  it("hashes everything again after an hour, also what looks the same", async (test) => {
+  it("hashes every file again after an hour, even if it looks unchanged", async (test) => {
     const place = await temporaryDirectory(test);
     const world = testWorld(test);
     let nowMs = 0;
@@ -116,12 +116,12 @@ describe("skills", () => {
     const before = await hash();
     await writeFile(path, "bbbb");
     await utimes(path, 1_000, 1_000);
-    assert.equal(await hash(), before, "time, size and inode are the same");
+    assert.equal(await hash(), before, "time, size and inode are unchanged");
     nowMs += 3_600_000;
     assert.notEqual(await hash(), before);
   });
 
-  it("a tree that has no hash is a failure that says why", async (test) => {
+  it("a tree that cannot be hashed is a failure with its reason", async (test) => {
     const place = await temporaryDirectory(test);
     await symlink("/etc", join(place, "x"));
     await assert.rejects(openProbe(test, skills, { roots: { a: place } }).read(), /absolute path/);
@@ -129,7 +129,7 @@ describe("skills", () => {
 });
 
 describe("process", () => {
-  it("a life of its own, its memory, and restarts by uptime and by process", async (test) => {
+  it("reports the boot, the memory, and restarts by uptime and by process", async (test) => {
     const pidFile = join(await temporaryDirectory(test), "gateway.pid");
     const child = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"]);
     atEnd(test, () => void child.kill("SIGKILL"));
@@ -153,7 +153,7 @@ describe("process", () => {
 });
 
 describe("deps", () => {
-  it("connections and answers, each with its latency; what hangs, refuses or fails is not ok", async (test) => {
+  it("checks connections and responses, each with its latency; hanging, refusing or failing ones are not ok", async (test) => {
     const tcp = createTcpServer((socket) => socket.destroy());
     tcp.listen(0, "127.0.0.1");
     await once(tcp, "listening");
@@ -180,7 +180,7 @@ describe("deps", () => {
     assert.deepEqual(
       next.map(({ ok }) => ok),
       seen.map(({ ok }) => ok),
-      "what is left alone for a while stays as it was",
+      "a dependency that backs off stays not ok",
     );
   });
 });
@@ -196,7 +196,7 @@ describe("rollout", () => {
     assert.deepEqual((await openProbe(test, rollout, { url }).read()).bodies, [applied]);
   });
 
-  it("what is not there or has another shape is a failure", async (test) => {
+  it("a missing document, or one of another shape, is a failure", async (test) => {
     const file = join(await temporaryDirectory(test), "rollout.json");
     await assert.rejects(openProbe(test, rollout, { file }).read(), { code: "ENOENT" });
     for (const text of [
@@ -215,7 +215,7 @@ describe("rollout", () => {
 });
 
 describe("synthetic", () => {
-  it("asks at its rate under its own name, and counts answers, errors and silence apart from users", async (test) => {
+  it("sends requests at its rate under its own User-Agent, and counts responses, errors and timeouts separately from users", async (test) => {
     let answer: "ok" | "fail" | "hang" = "ok";
     const agents = new Set<string>();
     let asked = 0;
@@ -251,14 +251,14 @@ describe("synthetic", () => {
     assert.deepEqual([...agents], ["aviary-synthetic/1"]);
   });
 
-  it("a page or a refusal measures nothing, and says so", async (test) => {
+  it("a page or a rejection measures nothing, and is reported", async (test) => {
     let asked = 0;
     const url = await serve(test, (_request, response) => {
       asked += 1;
       response.writeHead(asked % 2 ? 200 : 401, { "content-type": asked % 2 ? "text/html" : "application/json" }).end("{}");
     });
     const probe = openProbe(test, synthetic, { url, rate: 50 });
-    await until("a few requests were answered", () => asked > 4);
+    await until("a few requests were sent", () => asked > 4);
     await assert.rejects(probe.read(), { code: "misdirected" });
   });
 });

@@ -1,4 +1,4 @@
-/** Against a real Redis, with keys laid out by plain commands as a list and as BullMQ lays them out. */
+/** Against a real Redis, with keys written by plain commands in the layouts of a list and of BullMQ. */
 import assert from "node:assert/strict";
 import { after, before, describe, it, type TestContext } from "node:test";
 import { locateTestServer, missingServer, type RunningServer, startRedis } from "@aviary/shared/testing/servers.ts";
@@ -32,7 +32,7 @@ describe("queue", { skip: missing ?? false }, () => {
     assert.deepEqual((await probe.read()).bodies, [{ lane: "build-az-a", role: "build", depth: 3 }]);
   });
 
-  it("a BullMQ queue: what may run now, in its three places; delayed jobs only where asked for", async (test) => {
+  it("a BullMQ queue: jobs that may run now, in its three keys; delayed jobs only if configured", async (test) => {
     await redis.rpush("bull:builds:wait", "1", "2");
     await redis.rpush("bull:builds:paused", "3");
     await redis.zadd("bull:builds:prioritized", 1, "4", 2, "5");
@@ -51,13 +51,13 @@ describe("queue", { skip: missing ?? false }, () => {
     ]);
   });
 
-  it("a key of another kind is named", async (test) => {
+  it("a key of another type is reported", async (test) => {
     await redis.set("text", "x");
     const probe = open(test, { l: { redis: server.url, list: "text" } });
-    await assert.rejects(probe.read(), { code: "wrong_type", message: /text is no list/ });
+    await assert.rejects(probe.read(), { code: "wrong_type", message: /text is not a list/ });
   });
 
-  it("a Redis that is away costs the lanes of the others nothing", async (test) => {
+  it("an unreachable Redis does not affect the lanes of others", async (test) => {
     await redis.del("mine");
     await redis.rpush("mine", "a");
     const world = testWorld(test);
@@ -73,7 +73,7 @@ describe("queue", { skip: missing ?? false }, () => {
     await assert.rejects(alone.read(), { code: "backing_off" });
   });
 
-  it("one that was killed is read again when it is back", async (test) => {
+  it("a killed Redis is read again once it is back", async (test) => {
     let nowMs = 0;
     const world = testWorld(test);
     const probe = open(test, { l: { redis: server.url, list: "jobs" } }, {

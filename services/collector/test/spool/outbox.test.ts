@@ -1,4 +1,4 @@
-/** The outbox against a broker whose every answer the test decides, on a clock that the test moves. */
+/** The outbox against a broker with scripted responses, on a manual clock. */
 import assert from "node:assert/strict";
 import { describe, it, type TestContext } from "node:test";
 import type { BusStatus, Stored } from "@aviary/shared/bus/bus.ts";
@@ -14,7 +14,7 @@ import { temporaryDirectory } from "../temporary.ts";
 const record = (n: number): SpoolRecord => ({ subject: "s", id: `boot.${n}`, data: "x" });
 const STORED: Stored = { stream: "INPUTS", sequence: 1, duplicate: false };
 
-/** A broker that stores what `answer` lets it store; a `hang` never answers. */
+/** A broker that stores what `answer` accepts; a `hang` never responds. */
 function fakeBroker() {
   const listeners = new Set<(status: BusStatus) => void>();
   const stored: string[] = [];
@@ -35,7 +35,7 @@ function fakeBroker() {
       await Promise.resolve();
       if (answer === "hang") await new Promise(() => {});
       broker.inFlight -= 1;
-      if (answer === "again") throw retryable("publish_timeout", "no answer");
+      if (answer === "again") throw retryable("publish_timeout", "no response");
       if (answer === "refuse") throw terminal("publish_refused", "no");
       if (!stored.includes(id)) stored.push(id);
       return STORED;
@@ -63,8 +63,8 @@ async function setUp(test: TestContext, change: Partial<OutboxOptions> & { direc
 
 const ids = (from: number, to: number): string[] => Array.from({ length: to - from }, (_, n) => `boot.${from + n}`);
 
-describe("with the broker there", () => {
-  it("publishes in order, one by one while there is no backlog", async (test) => {
+describe("with the broker connected", () => {
+  it("publishes in order, one by one without a backlog", async (test) => {
     const { broker, outbox, take } = await setUp(test);
     take(0, 10);
     await outbox.settled();
@@ -81,7 +81,7 @@ describe("with the broker there", () => {
     assert.equal(broker.mostInFlight, 8);
   });
 
-  it("has no timer armed when there is nothing to do", async (test) => {
+  it("has no timer armed when idle", async (test) => {
     const { clock, outbox, take } = await setUp(test);
     take(0, 3);
     await outbox.settled();
@@ -95,7 +95,7 @@ describe("with the broker there", () => {
     assert.equal(clock.timers, before, "a timer went off and was set again");
   });
 
-  it("goes on from the first that failed, so that order survives", async (test) => {
+  it("continues from the first failed record, which preserves order", async (test) => {
     const { clock, broker, take } = await setUp(test, { window: 8, openSpool: undefined });
     let failures = 2;
     broker.answer = (id) => (id === "boot.3" && failures-- > 0 ? "again" : "store");
@@ -108,7 +108,7 @@ describe("with the broker there", () => {
     assert.deepEqual([...broker.stored].sort(), ids(0, 40).sort());
   });
 
-  it("drops what the broker refuses for good, and nothing behind it", async (test) => {
+  it("drops a permanently rejected record, and no later one", async (test) => {
     const { broker, outbox, take } = await setUp(test);
     broker.answer = (id) => (id === "boot.1" ? "refuse" : "store");
     take(0, 4);
@@ -118,7 +118,7 @@ describe("with the broker there", () => {
   });
 });
 
-describe("with the broker away", () => {
+describe("with the broker unreachable", () => {
   it("keeps signals on disk and publishes them first, in order, on return", async (test) => {
     const { broker, outbox, take } = await setUp(test, { window: 4 });
     take(0, 2);
@@ -136,7 +136,7 @@ describe("with the broker away", () => {
     assert.equal(outbox.spool?.isEmpty, true);
   });
 
-  it("what was in flight when the connection was lost is kept, too", async (test) => {
+  it("keeps records in flight when the connection is lost", async (test) => {
     const { broker, outbox, take } = await setUp(test);
     broker.answer = () => "hang";
     take(0, 3);
@@ -150,7 +150,7 @@ describe("with the broker away", () => {
     assert.deepEqual(broker.stored, ids(0, 3));
   });
 
-  it("another life publishes what this one left, under its ids, before its own", async (test) => {
+  it("the next boot publishes the remaining records under their ids, before its own", async (test) => {
     const first = await setUp(test);
     first.broker.become("reconnecting");
     first.take(0, 20);
@@ -161,7 +161,7 @@ describe("with the broker away", () => {
     assert.deepEqual(next.broker.stored, [...ids(0, 20), ...ids(100, 103)]);
   });
 
-  it("a broker that comes and goes during the replay gets everything in order", async (test) => {
+  it("a broker that reconnects repeatedly during the replay receives every record in order", async (test) => {
     const { broker, outbox, take } = await setUp(test, { window: 3 });
     broker.become("reconnecting");
     take(0, 50);
@@ -178,7 +178,7 @@ describe("with the broker away", () => {
   });
 });
 
-describe("with a disk that does not take signals", () => {
+describe("with a failing disk", () => {
   it("keeps the newest in memory, counts what it drops, and never fails", async (test) => {
     const failing = () => Promise.reject(retryable("disk_unwritable", "read-only"));
     const { clock, broker, outbox, take } = await setUp(test, { openSpool: failing, maxInMemory: 10 });
@@ -192,7 +192,7 @@ describe("with a disk that does not take signals", () => {
     assert.deepEqual(broker.stored, ids(15, 25));
   });
 
-  it("spools nothing at the red mark, and what waited goes to disk below it", async (test) => {
+  it("spools nothing at the red mark, and spools waiting records below it", async (test) => {
     let red = true;
     const { clock, broker, outbox, take } = await setUp(test, { red: () => red });
     broker.become("reconnecting");
@@ -207,7 +207,7 @@ describe("with a disk that does not take signals", () => {
     assert.deepEqual(broker.stored, ids(0, 5));
   });
 
-  it("a disk that hangs holds up no signal while the broker is there", async (test) => {
+  it("a hanging disk delays no signal while the broker is connected", async (test) => {
     const { clock, broker, take } = await setUp(test, { openSpool: () => new Promise(() => {}) });
     take(0, 5);
     await until("the disk is given up", () => {
@@ -217,7 +217,7 @@ describe("with a disk that does not take signals", () => {
     assert.deepEqual(broker.stored, ids(0, 5));
   });
 
-  it("goes on without a disk when none is configured", async (test) => {
+  it("works without a disk if none is configured", async (test) => {
     const { broker, outbox, take } = await setUp(test, { openSpool: undefined });
     broker.become("reconnecting");
     take(0, 5);
@@ -229,14 +229,14 @@ describe("with a disk that does not take signals", () => {
 });
 
 describe("closing", () => {
-  it("hands over what waits", async (test) => {
+  it("publishes waiting records", async (test) => {
     const { broker, outbox, take } = await setUp(test);
     take(0, 5);
     await outbox.close(1_000);
     assert.deepEqual(broker.stored, ids(0, 5));
   });
 
-  it("keeps on disk what the broker does not take", async (test) => {
+  it("keeps records on disk that the broker does not accept", async (test) => {
     const { clock, broker, outbox, take, make } = await setUp(test);
     await outbox.settled();
     broker.answer = () => "hang";
