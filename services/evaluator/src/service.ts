@@ -1,6 +1,4 @@
-/**
- * The evaluator: follows the log, folds it, performs what the fold decides. Read, step, perform; the rest is starting and stopping.
- */
+/** The evaluator: follows the log, reduces it, and performs the effects. The rest of this file is starting and stopping. */
 
 import type { Bus, Follower } from "@aviary/shared/bus/bus.ts";
 import { EVALUATOR_LEASE_KEY } from "@aviary/shared/contract/lease.ts";
@@ -30,26 +28,32 @@ export interface EvaluatorOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Registry;
-  /** Names this process in the lease; differs between replicas. */
+  /** Identifies this process in the lease; unique per replica. */
   readonly holder: string;
   readonly signal: AbortSignal;
-  /** Something failed that only a restart mends. */
+  /** Called for an unrecoverable error; the process must restart. */
   readonly onFatal: (error: unknown) => void;
 }
 
 export interface Evaluator extends AsyncDisposable {
-  /** Why it is not ready, or undefined: a standby once it has seen the leader's lease, a leader once it has folded what the log held when it began. */
+  /**
+   * Why it is not ready, or undefined: a standby is ready once it has read the leader's lease, a leader once it has applied what
+   * the log contained at its start.
+   */
   notReady(): string | undefined;
 }
 
 /** Key of the evaluator's lease and checkpoint. */
 export const SHARD = EVALUATOR_LEASE_KEY;
-/** When this many batches wait to be performed, reading pauses. */
+/** Reading pauses when this many batches are pending. */
 const MAX_WAITING = 256;
-/** Pause before the next term after one that failed in a way that may pass. */
+/** Pause before the next term after one that failed retryably. */
 const NEXT_TERM_MS = 1_000;
 
-/** Starts an evaluator: it waits for the lease, then folds and performs until it is disposed or loses the lease, then waits again. */
+/**
+ * Starts an evaluator: it waits for the lease, then reduces and performs until it is disposed or loses the lease, then waits
+ * again.
+ */
 export function startEvaluator(options: EvaluatorOptions): Evaluator {
   const stop = new AbortController();
   const signal = AbortSignal.any([stop.signal, options.signal]);
@@ -88,23 +92,23 @@ async function leadInTerms(
       signal,
     });
     options.log.info({ holder: options.holder }, "leading");
-    ready("folding what the log held");
+    ready("catching up with the log");
     try {
       await lead(options, counters, lease, AbortSignal.any([signal, lease.lost]), ready);
     } catch (error) {
       const ended = signal.aborted || lease.lost.aborted;
       if (!ended && !isRetryable(error)) throw error;
-      if (!ended) options.log.warn({ err: error }, "the term ended early: the next one continues from the checkpoint");
+      if (!ended) options.log.warn({ err: error }, "the term ended early; the next one continues from the checkpoint");
     } finally {
       await lease.release();
     }
     if (signal.aborted) return;
-    if (lease.lost.aborted) options.log.warn("the lease was lost: standing by");
+    if (lease.lost.aborted) options.log.warn("lost the lease; standing by");
     else await options.clock.sleep(NEXT_TERM_MS, signal).catch(() => undefined);
   }
 }
 
-/** One term as leader: ends when the signal aborts, throws when something fails for good. */
+/** One term as leader: ends when the signal aborts, throws on a permanent failure. */
 async function lead(
   options: EvaluatorOptions,
   counters: Counters,
@@ -129,7 +133,7 @@ async function lead(
     done: await performedUpTo(bus, setup),
     takeCheckpoint: () => encodeCheckpoint(state),
     onPerformed: counters.performed,
-    // Not before all is done: a long log is then read in stretches with a checkpoint after each.
+    // Only after everything is performed: a long log is then read in parts with a checkpoint after each.
     onProgress: () => {
       if (performer.waiting === 0) follower?.resume();
     },
@@ -174,14 +178,14 @@ async function lead(
   }
 }
 
-/** What is decided is still performed when the service is asked to stop, for at most two seconds. */
+/** On a stop, pending effects are still performed, for at most two seconds. */
 async function settle(performer: Performer, clock: Clock): Promise<void> {
   const stop = new AbortController();
   await Promise.race([performer.settled(), clock.sleep(2_000, stop.signal).catch(() => undefined)]);
   stop.abort();
 }
 
-/** The newest verdicts: everything before them was performed, because performing keeps the order of the log. */
+/** The newest verdicts: everything before them was performed, because effects are performed in log order. */
 async function performedUpTo(bus: Bus, setup: ResolvedConfig): Promise<Done> {
   let beforeMs = 0;
   const verdicts = new Map<string, { id: string; atMs: number }>();
@@ -196,7 +200,7 @@ async function performedUpTo(bus: Bus, setup: ResolvedConfig): Promise<Done> {
   return { beforeMs, verdicts };
 }
 
-/** Undefined when another version wrote it, or nobody who may. */
+/** Undefined if another version, or an unauthorised writer, wrote it. */
 function readVerdict(data: Uint8Array): VerdictRecord | undefined {
   try {
     const parsed = parseVerdictRecord(JSON.parse(Buffer.from(data).toString()));
@@ -206,32 +210,29 @@ function readVerdict(data: Uint8Array): VerdictRecord | undefined {
   }
 }
 
-/** Says so when the log no longer holds the place where the checkpoint wants to continue. */
+/** Emits a gap if the log no longer contains the checkpoint's position. */
 async function noteLogGap(bus: Bus, state: State, log: Logger, fold: (input: Input) => void): Promise<void> {
   const inputs = await bus.streamState("INPUTS");
   if (state.sequence > inputs.lastSequence) {
     log.error(
       { checkpoint: state.sequence, last: inputs.lastSequence },
-      "the log is shorter than the checkpoint: it was replaced; folding it from its beginning",
+      "the log ends before the checkpoint, so it was replaced; applying it from its start",
     );
     state.sequence = -1;
   } else if (state.sequence === 0 || inputs.firstSequence <= state.sequence + 1) return;
   else
-    log.error(
-      { from: state.sequence + 1, first: inputs.firstSequence },
-      "the log no longer holds where the checkpoint continues",
-    );
+    log.error({ from: state.sequence + 1, first: inputs.firstSequence }, "the log no longer contains the checkpoint's position");
   fold({ kind: "log-gap", sequence: Math.max(0, inputs.firstSequence - 1), storedAt: state.nowMs });
 }
 
 type Counters = ReturnType<typeof countersOf>;
 
-/** Registered once, whatever number of terms this process leads. */
+/** Registered once, for any number of terms. */
 function countersOf(metrics: Registry) {
   let position = (): number => 0;
-  const inputs = metrics.counter("aviary_evaluator_inputs_total", "Messages folded, by kind.", { labels: ["kind"] });
+  const inputs = metrics.counter("aviary_evaluator_inputs_total", "Messages applied, by kind.", { labels: ["kind"] });
   const effects = metrics.counter("aviary_evaluator_effects_total", "Effects performed, by kind.", { labels: ["kind"] });
-  metrics.read("gauge", "aviary_evaluator_log_sequence", "Last folded sequence of the log.", () => position());
+  metrics.read("gauge", "aviary_evaluator_log_sequence", "Last applied sequence of the log.", () => position());
   const folded: Record<Input["kind"], { inc(): void }> = {
     signal: inputs.series({ kind: "signal" }),
     control: inputs.series({ kind: "control" }),
@@ -242,7 +243,7 @@ function countersOf(metrics: Registry) {
   return {
     folded: (kind: Input["kind"]) => folded[kind].inc(),
     performed: (kind: Effect["kind"]) => effects.series({ kind }).inc(),
-    /** Where the present term reads the log. */
+    /** The position of the current term in the log. */
     position: (read: () => number) => {
       position = read;
     },

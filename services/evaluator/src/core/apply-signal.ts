@@ -1,4 +1,4 @@
-/** What one present signal changes: its gateway's facts, the windows that are open, the depth of a lane. */
+/** Applies one signal to the state: its gateway's facts, open windows, and the depth of a lane. */
 import { staleAtMs } from "@aviary/shared/contract/signal.ts";
 import { applyDeps, applyDisk, applyDoctor, applyHealth, applyRelease, type GatewayState, see } from "./gateway.ts";
 import type { SignalInput } from "./inputs.ts";
@@ -7,12 +7,12 @@ import { isNewest } from "./sequence.ts";
 import { type CanaryState, isOpen, type State } from "./state.ts";
 import { takeHttp, takeQueue } from "./window.ts";
 
-/** Folds a present signal into its gateway and the open windows. Returns whether a fact changed. */
+/** Applies a signal to its gateway and the open windows. Returns whether a fact changed. */
 export function applySignal(state: State, gateway: GatewayState, input: SignalInput, observedAtMs: number): boolean {
   const { signal, storedAt } = input;
   const keys = state.setup.canariesOfFleet.get(signal.fleet) ?? [];
   let changed = false;
-  // An older signal that was on its way for long looks as if the clock were right.
+  // An older signal that was delayed for long looks as if its clock were correct.
   if (gateway.clockAhead && isNewest(gateway.sequence, signal.collector_boot, signal.seq)) {
     gateway.clockAhead = false;
     changed = true;
@@ -86,7 +86,7 @@ function graceOf(state: State, canaryKeys: readonly string[]): number {
   return state.setup.canaries.get(canaryKeys[0] ?? "")?.policy.graceMs ?? 10_000;
 }
 
-/** Traffic of the warm-up of a run, and of a gateway that is still warming after its boot, is marked and not judged. */
+/** Traffic during the warm-up of a run, and of a gateway in warm-up after its boot, is marked and not judged. */
 function counts(canary: CanaryState, gateway: GatewayState, observedAtMs: number): boolean {
   if (gateway.slice !== "canary") return true;
   if (gateway.health !== null && !gateway.health.warm) return false;
@@ -94,7 +94,10 @@ function counts(canary: CanaryState, gateway: GatewayState, observedAtMs: number
   return run === null || !isOpen(run) || run.state === "pending" || run.state === "failed" || observedAtMs >= run.judgeFromMs;
 }
 
-/** The newest depth of a lane. The first one, and the first after a silence, is a fact: the verdict was held for want of it. */
+/**
+ * The newest depth of a lane. The first depth, and the first after it was stale, is a fact: the verdict was on hold for lack of
+ * it.
+ */
 function takeDepth(
   canary: CanaryState,
   setup: CanaryConfig,
@@ -111,7 +114,7 @@ function takeDepth(
   return known === undefined || known.periodMs !== periodMs || storedAt >= staleAtMs(known, setup.policy.graceMs);
 }
 
-/** The weight as the load balancer applies it; a controller's own word goes before it. */
+/** The weight as applied by the load balancer; a controller's own statement takes precedence. */
 function takeWeight(
   state: State,
   keys: readonly string[],

@@ -1,6 +1,6 @@
 /**
- * The whole state of the fold as text and back: everything as of one position in the log, open windows included. A restart is this
- * plus the fold of what follows, and gives the same bytes as a fold that was never interrupted.
+ * Serializes the whole state of the reducer as of one position in the log, open windows included, and restores it. A restart is
+ * the checkpoint plus the messages after it, and produces the same bytes as an uninterrupted run.
  *
  * Maps, sets, histograms and infinities, which JSON lacks, are written as objects with one tagged key.
  */
@@ -14,7 +14,7 @@ export const CHECKPOINT_SCHEMA = "aviary/checkpoint.v1";
 interface CheckpointFile {
   readonly schema: string;
   readonly policy_hash: string;
-  /** First sequence that the state has not folded. */
+  /** The first sequence not yet applied. */
   readonly replay_from: number;
   readonly state: Pick<
     State,
@@ -26,10 +26,13 @@ function isHistogram(value: object): value is histogram.Histogram {
   return "bins" in value && value.bins instanceof Float64Array;
 }
 
-/** Parts of a canary that are JSON already, and most of a checkpoint: they are not searched for what JSON lacks. */
+/** Parts of a canary that are JSON already, and most of a checkpoint: they are not searched for values that JSON lacks. */
 const JSON_PARTS: ReadonlySet<string> = new Set(["windows", "history", "lastWindow", "memory", "outcome", "reference"]);
 
-/** The value with tags in the place of what JSON lacks. A replacer would do the same at five times the cost: it is called for every number. */
+/**
+ * Replaces values that JSON lacks by tags. A replacer would do the same at five times the cost, because it is called for every
+ * number.
+ */
 function tagged(value: unknown): unknown {
   if (value === Number.POSITIVE_INFINITY) return { $infinity: 1 };
   if (typeof value !== "object" || value === null) return value;
@@ -52,7 +55,7 @@ function decode(_key: string, value: unknown): unknown {
   return value;
 }
 
-/** The state as text. */
+/** Serializes the state. */
 export function encodeCheckpoint(state: State): string {
   const { sequence, nowMs, gateways, canaries, lanes, dead, nextDeadlineMs, lastCheckpointMs } = state;
   const file: CheckpointFile = {
@@ -65,9 +68,9 @@ export function encodeCheckpoint(state: State): string {
 }
 
 /**
- * Reads a checkpoint back under the present setup. Gateways, canaries and lanes that the fleet file no longer has are forgotten, new
- * ones start empty. When a policy changed, runs and latches stay, and rows of windows and the judge's memory start anew.
- * @returns undefined when the text is not a checkpoint of this version: then the log is folded from its beginning
+ * Restores a checkpoint under the current configuration. Gateways, canaries and lanes that are no longer in the fleet file are
+ * dropped, new ones start empty. If a policy changed, runs and latches stay, and windows and the judge's memory are reset.
+ * @returns undefined if the text is not a checkpoint of this version: the log is then applied from its start
  */
 export function decodeCheckpoint(text: string, setup: ResolvedConfig): State | undefined {
   let file: CheckpointFile;

@@ -1,6 +1,7 @@
 /**
- * Dead letters: what could not be read is put aside with its reason. At most so many a sender and minute of broker time are written;
- * the rest is counted and reported with the next one, so that a flood of garbage stays small. Senders are those that the fleet file knows, and one more.
+ * Dead letters: invalid messages are stored with the reason. At most a few per sender and minute of broker time are written; the
+ * rest is counted and reported with the next one, so that a flood stays small. Senders are those in the fleet file, plus one for
+ * all others.
  */
 import type { DeadLetter } from "@aviary/shared/contract/dead.ts";
 import { incident } from "@aviary/shared/contract/incident.ts";
@@ -11,10 +12,13 @@ import type { State } from "./state.ts";
 
 export const DEAD_PER_MINUTE = 10;
 
-/** Whoever is in no fleet file: all of them count as one, because their names are theirs to choose. */
+/** Senders that are in no fleet file count as one, because they can choose any number of names. */
 const STRANGER = "unknown";
 
-/** Who may have sent a message with this subject: a gateway of the fleet file by its key, a fleet by its name for controls, or a stranger. */
+/**
+ * The possible sender of a message with this subject: a gateway of the fleet file by its key, a fleet by its name for control
+ * messages, or a stranger.
+ */
 function senderOf(state: State, subject: string): string {
   const [, first = "", second, third] = subject.split(".", 4);
   const gateway = `${first}.${second}.${third}`;
@@ -22,7 +26,10 @@ function senderOf(state: State, subject: string): string {
   return state.setup.canariesOfFleet.has(first) ? first : STRANGER;
 }
 
-/** Effects of one unreadable message: a letter, or nothing while its sender is over the limit. The first of a minute is an incident. */
+/**
+ * The effects of one invalid message: a dead letter, or nothing while its sender is over the limit. The first per minute is an
+ * incident.
+ */
 export function deadEffect(state: State, input: UnreadableInput): Effect[] {
   const key = senderOf(state, input.subject);
   const minute = Math.floor(input.storedAt / 60_000);

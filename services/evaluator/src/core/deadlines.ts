@@ -1,11 +1,14 @@
-/** When the fold must look at a canary again, if no message makes it look earlier. Bringing a canary to rest at T sees to every deadline up to T. */
+/**
+ * When the reducer must re-evaluate a canary if no message makes it do so earlier. Reconciling a canary at T handles every
+ * deadline up to T.
+ */
 
 import type { CanaryConfig } from "./resolved-config.ts";
 import { observationMs } from "./run.ts";
 import type { CanaryState, State } from "./state.ts";
 import { closeAtMs } from "./window.ts";
 
-/** The earliest deadline of one canary, broker time; Infinity before the log began. */
+/** The earliest deadline of one canary, broker time; Infinity before the first message of the log. */
 export function canaryDeadlineMs(state: State, canary: CanaryState, setup: CanaryConfig): number {
   const { policy } = setup;
   const { run } = canary;

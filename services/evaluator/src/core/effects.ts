@@ -1,6 +1,6 @@
 /**
- * What the fold wants done, as values. Each carries an id computed from content, so doing it twice does it once.
- * The list of one step is already in the order in which it must be performed: incidents, verdict, lanes and demand, checkpoint.
+ * Effects as values. Each has an id derived from content, so that performing it twice has the result of performing it once.
+ * The list of one step is in the order in which it must be performed: incidents, verdict, lanes and demand, checkpoint.
  */
 import type { DeadLetter } from "@aviary/shared/contract/dead.ts";
 import type { Incident } from "@aviary/shared/contract/incident.ts";
@@ -12,16 +12,16 @@ export type Effect =
   | { readonly kind: "incident"; readonly incident: Incident }
   | { readonly kind: "verdict"; readonly record: VerdictRecord }
   | { readonly kind: "lane"; readonly record: LaneRecord }
-  /** The durable of this lane shall have this many messages pending. */
+  /** The durable of this lane must have this many pending messages. */
   | { readonly kind: "demand"; readonly lane: string; readonly depth: number }
-  /** Save the state as it is after this step. */
+  /** Save the state after this step. */
   | { readonly kind: "checkpoint" };
 
 export const NO_EFFECTS: readonly Effect[] = [];
 
 const ORDER: Readonly<Record<Effect["kind"], number>> = { dead: 0, incident: 1, verdict: 2, lane: 3, demand: 4, checkpoint: 5 };
 
-/** People hear before KEDA adds replicas, and a checkpoint never points past what is not yet done. Stable within a kind. */
+/** People are notified before KEDA adds replicas, and a checkpoint never points past a pending effect. Stable within a kind. */
 export function inOrder(effects: readonly Effect[]): readonly Effect[] {
   return effects.length < 2 ? effects : [...effects].sort((a, b) => ORDER[a.kind] - ORDER[b.kind]);
 }

@@ -1,6 +1,6 @@
 /**
- * What the fold knows of one gateway: the newest of each kind of signal, its release, its disk level. Each `take…` function folds
- * one body in and says whether a *fact* changed, that is, something a verdict could show; everything else is free.
+ * The state of one gateway: the newest signal of each kind, its release, its disk level. Each function applies one body and
+ * returns whether a *fact* changed, that is, something a verdict may show.
  */
 
 import type { Policy } from "@aviary/shared/contract/policy.ts";
@@ -14,7 +14,7 @@ import { createSequenceTrack, type SequenceTrack } from "./sequence.ts";
 
 export type DiskLevel = "green" | "yellow" | "red";
 
-/** When a kind was last seen, and how often it comes. */
+/** When a kind was last observed, and its period. */
 export interface Seen {
   observedAtMs: number;
   periodMs: number;
@@ -26,24 +26,24 @@ export interface GatewayState {
   readonly name: string;
   readonly slice: Slice;
   readonly sequence: SequenceTrack;
-  /** The slice that the collector claims; null before its first signal. */
+  /** The slice claimed by the collector; null before its first signal. */
   claimed: Slice | null;
   release: Release;
-  /** Event time since which `release` holds. */
+  /** Event time of `release`. */
   releaseSinceMs: number;
-  /** Newest sighting a kind. Synthetic and real traffic are seen apart. */
+  /** Newest observation per kind. Synthetic and real traffic are separate. */
   readonly seen: Map<SignalKind | "synthetic", Seen>;
   health: SignalBody<"health"> | null;
   disk: SignalBody<"disk"> | null;
   diskLevel: DiskLevel;
-  /** Broker time at which the level last rose; a rise inside a run fails it. */
+  /** Broker time at which the level last rose; a rise during a run fails it. */
   diskRoseAtMs: number;
   doctor: SignalBody<"doctor"> | null;
   doctorAtMs: number;
   deps: SignalBody<"deps"> | null;
   process: SignalBody<"process"> | null;
   rolloutWeight: number | null;
-  /** A signal from the future came, and none that was sent later is from the present. */
+  /** A signal from the future was received, and no later one with the correct time. */
   clockAhead: boolean;
   maintenanceUntilMs: number;
   maintenanceReason: string;
@@ -78,9 +78,9 @@ export function createGateway(setup: GatewayConfig): GatewayState {
 }
 
 /**
- * Notes that a kind was seen.
- * @returns `older` when a newer one is known already: then the body must not overwrite it; `fresh` when the kind was absent or had
- * gone stale by `nowMs`, or comes at another period now, which is a change of fact; `same` otherwise.
+ * Records an observation of a kind.
+ * @returns `older` if a newer one was applied already: its body must not overwrite that; `fresh` if the kind was absent, had
+ * become stale by `nowMs`, or has another period, which is a change of fact; `same` otherwise
  */
 export function see(
   gateway: GatewayState,
@@ -102,7 +102,7 @@ export function see(
   return wasStale ? "fresh" : "same";
 }
 
-/** Takes the release of an envelope. A part that the collector does not know yet leaves the known one standing. */
+/** Applies the release of an envelope. A part that the collector does not report yet keeps its last value. */
 export function applyRelease(gateway: GatewayState, signal: Signal, observedAtMs: number): boolean {
   const known = gateway.release;
   const version = signal.gateway_version ?? known.gateway_version;
@@ -128,8 +128,8 @@ export function applyHealth(gateway: GatewayState, body: SignalBody<"health">): 
 }
 
 /**
- * The disk level with hysteresis: a mark is crossed at or above it (the boundary counts), and cleared two points below it.
- * @param tier the fleet file's word; capacity is what the tier was guessed from, so the file wins
+ * The disk level with hysteresis: a mark is crossed at or above it, and cleared two points below it.
+ * @param tier from the fleet file, which takes precedence over the tier guessed from the capacity
  */
 export function diskLevel(
   before: DiskLevel,
@@ -143,7 +143,7 @@ export function diskLevel(
 
 const LEVELS: readonly DiskLevel[] = ["green", "yellow", "red"];
 
-/** @returns whether a fact changed; `gateway.diskRoseAtMs` tells a rise from a fall. */
+/** @returns whether a fact changed; `gateway.diskRoseAtMs` distinguishes a rise from a fall */
 export function applyDisk(
   gateway: GatewayState,
   body: SignalBody<"disk">,

@@ -1,4 +1,4 @@
-/** Everything that can reach the fold: a closed list. Sequences and store times are the broker's. */
+/** All inputs of the reducer: a closed list. Sequences and store times are the broker's. */
 import type { Control } from "@aviary/shared/contract/control.ts";
 import type { DeadReason } from "@aviary/shared/contract/dead.ts";
 import type { Signal } from "@aviary/shared/contract/signal.ts";
@@ -8,9 +8,9 @@ export interface SignalInput {
   readonly kind: "signal";
   readonly sequence: number;
   readonly storedAt: number;
-  /** Identity already checked against the subject. */
+  /** Identity already verified against the subject. */
   readonly signal: Signal;
-  /** Key of the gateway that sent it, where the reader knows it: putting it together takes as long as folding the signal. */
+  /** Key of the sending gateway, if known by the reader: building it takes as long as applying the signal. */
   readonly gateway?: string;
 }
 
@@ -23,7 +23,7 @@ export interface ControlInput {
   readonly control: Control;
 }
 
-/** A message that no schema accepts: it changes nothing but what is said about it. */
+/** A message that fails validation: it changes nothing but its own report. */
 export interface UnreadableInput {
   readonly kind: "unreadable";
   readonly sequence: number;
@@ -34,13 +34,13 @@ export interface UnreadableInput {
   readonly excerpt: string;
 }
 
-/** The broker's clock has passed `at`, and everything stored up to `at` has been given: deadlines before it may fire. */
+/** The broker's clock has passed `at`, and every message stored up to `at` was delivered: earlier deadlines may fire. */
 export interface ClockInput {
   readonly kind: "clock";
   readonly at: number;
 }
 
-/** The log no longer holds what lies between the checkpoint and `sequence`. */
+/** The log no longer contains the messages between the checkpoint and `sequence`. */
 export interface LogGapInput {
   readonly kind: "log-gap";
   readonly sequence: number;

@@ -1,15 +1,15 @@
-/** What a closed window means for its canary: judged when a run is active, kept as history for the next run's reference. */
+/** Handles a closed window: judged if a run is active, and kept as history for the next run's reference. */
 import type { ClosedWindow, WindowSlot, WindowSummary } from "@aviary/shared/contract/window.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
 import { judge } from "./judge/judge.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
 import { type CanaryState, isOpen } from "./state.ts";
 
-/** Windows that one call of the judge sees, and that a reference is learned from. */
+/** Windows passed to one call of the judge, and windows a reference is learned from. */
 export const JUDGED_WINDOWS = 12;
 export const HISTORY_WINDOWS = 48;
 
-/** Judges the window when the canary's run is active and measured part of it; keeps it as history when it is complete. */
+/** Judges the window if the canary's run is active and measured part of it; keeps it as history if it is complete. */
 export function judgeWindow(canary: CanaryState, setup: CanaryConfig, closed: ClosedWindow): void {
   const { run } = canary;
   if (run !== null && run.state === "active" && run.latch === null && Date.parse(closed.window.end) > run.judgeFromMs) {
@@ -29,7 +29,7 @@ export function judgeWindow(canary: CanaryState, setup: CanaryConfig, closed: Cl
   }
 }
 
-/** One cell a slice and source, over all AZs; the canary slice of an open run is what is under test, so it is no history. */
+/** One cell per slice and source, over all AZs; the canary slice of an open run is under test, so it is not history. */
 function historyWindow(closed: ClosedWindow, runOpen: boolean): ClosedWindow {
   const merged = new Map<string, WindowSummary>();
   for (const cell of closed.cells) {

@@ -1,4 +1,4 @@
-/** A lane's tick: gathers the facts, lets `gatedDepth` decide, and says what changed. */
+/** A lane's tick: gathers the facts, calls `gatedDepth`, and emits the changes. */
 
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import type { LaneRecord } from "@aviary/shared/contract/lane.ts";
@@ -11,7 +11,7 @@ import { type CanaryState, gatewaysOfCanary, type LaneState, type State } from "
 
 /**
  * Recomputes one lane.
- * @param tick true at the lane's own interval, which counts degraded ticks; false when a verdict changed in between
+ * @param tick true at the lane's own interval, which counts degraded ticks; false if a verdict changed in between
  */
 export function tickLane(state: State, lane: LaneState, atMs: number, tick: boolean, effects: Effect[]): void {
   const setup = state.setup.lanes.get(lane.name)!;

@@ -1,8 +1,9 @@
 /**
- * What KEDA is told about one lane: its depth, cut down to what may run now. A pure function of what is known at a lane tick.
+ * The gated depth of one lane: the true depth, capped at what the allowed replicas can process. A pure function of the facts at a
+ * lane tick.
  *
- * Replicas are KEDA's own arithmetic: ceil(depth / perReplica). So cutting the depth to perReplica × n lets n replicas run, and no
- * second mechanism is needed. The cuts, from weak to strong; the strongest that applies wins, and each gives its reason:
+ * Replicas follow KEDA's own arithmetic, ceil(depth / perReplica), so capping the depth at perReplica × n allows n replicas
+ * without a second mechanism. The caps, from weak to strong; the strongest that applies wins, and each adds its reason:
  *
  *   a run is active and has not passed        stable max + 1
  *   degraded for two lane ticks               no more than run now
@@ -11,7 +12,7 @@
  *   disk red                                  the minimum
  *   failed                                    canary lanes 0; stable lanes as now, at most stable max
  *   canary lane outside the AZ under test     the minimum
- *   depth not known                           what runs now stays, and does not grow
+ *   depth unknown                             current replicas stay, without growth
  */
 import type { Reason, ReasonCode } from "@aviary/shared/contract/reasons.ts";
 import type { Slice } from "@aviary/shared/contract/run.ts";
@@ -21,19 +22,19 @@ export interface LaneFacts {
   readonly perReplica: number;
   readonly min: number;
   readonly stableMax: number;
-  /** The newest depth; null when none was ever seen or the last one is stale. */
+  /** The newest depth; null if none was reported or the last one is stale. */
   readonly depthTrue: number | null;
   /** Replicas of the last record; the minimum before the first one. */
   readonly replicasNow: number;
-  /** Warming or active, and not passed; pending does not cut. */
+  /** Warming or active, and not passed; pending does not cap. */
   readonly runActive: boolean;
   readonly failed: boolean;
-  /** Ticks in a row, this one included, at which the verdict was degraded. */
+  /** Consecutive ticks, including this one, with a degraded verdict. */
   readonly degradedTicks: number;
   /** The first reason of the degraded verdict. */
   readonly degradedBy: ReasonCode;
   readonly disk: "green" | "yellow-1TB" | "yellow-2TB" | "red";
-  /** Does the fleet have a canary gateway in the lane's AZ? */
+  /** Whether the fleet has a canary gateway in the lane's AZ. */
   readonly azUnderTest: boolean;
 }
 
@@ -41,12 +42,12 @@ export interface GatedDepth {
   readonly depth: number;
   readonly replicas: number;
   readonly maxReplicas: number;
-  /** 0 exactly when growth is barred: no replica more than now may start. */
+  /** 0 exactly if growth is blocked: no additional replica may start. */
   readonly allow: 0 | 1;
   readonly reasons: readonly Reason[];
 }
 
-/** No lane may ask for more replicas than this, whatever its queue holds: KEDA's own default ceiling. */
+/** No lane may request more replicas than this, regardless of its queue: KEDA's own default ceiling. */
 export const MAX_REPLICAS = 100;
 
 export function gatedDepth(lane: LaneFacts): GatedDepth {
@@ -73,12 +74,11 @@ export function gatedDepth(lane: LaneFacts): GatedDepth {
   }
   if (lane.disk === "red") cut(lane.min, { code: "disk_red", text: "a disk is red: scale to the minimum" });
   if (lane.slice === "canary" && !lane.azUnderTest)
-    cut(lane.min, { code: "no_run", text: "the lane's AZ has no canary gateway: it sleeps" });
-  if (lane.failed && lane.slice === "canary") cut(0, { code: "latched", text: "the run failed: the canary lane sleeps" });
+    cut(lane.min, { code: "no_run", text: "the lane's AZ has no canary gateway: scale to the minimum" });
+  if (lane.failed && lane.slice === "canary") cut(0, { code: "latched", text: "the run failed: scale the canary lane to 0" });
   if (lane.failed && lane.slice === "stable")
     cut(Math.min(lane.replicasNow, lane.stableMax), { code: "latched", text: "the run failed: no growth" });
-  if (lane.depthTrue === null)
-    cut(lane.replicasNow, { code: "stale", text: "the lane's depth is not known: what runs stays, nothing is added" });
+  if (lane.depthTrue === null) cut(lane.replicasNow, { code: "stale", text: "the lane's depth is unknown: no growth" });
 
   const wanted = lane.depthTrue === null ? lane.replicasNow : Math.ceil(lane.depthTrue / lane.perReplica);
   const floor = Math.min(lane.min, cap);

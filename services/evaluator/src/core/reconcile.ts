@@ -1,174 +1,193 @@
-/** Bringing a canary to rest after a change: the run moves on, the ladder decides, and what is new is said. */
+/** Re-evaluates a canary after a change: gathers the facts, decides once, applies the decision and emits effects. */
 import { type Incident, incident } from "@aviary/shared/contract/incident.ts";
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
-import type { Reason } from "@aviary/shared/contract/reasons.ts";
+import type { Outcome } from "@aviary/shared/contract/verdict.ts";
 import { conditionsOf } from "./conditions.ts";
 import type { Effect } from "./effects.ts";
 import { tickLane } from "./lane-tick.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
-import { advance, moveTo, subjectOf, triedRelease, unannouncedRelease } from "./run.ts";
-import { type CanaryState, gatewaysOfCanary, newFrame, type State } from "./state.ts";
-import { type Decision, decide, releaseChangedReason, verdictRecord } from "./verdict.ts";
+import { advance, alreadyAnalysedRelease, moveTo, subjectOf, unannouncedRelease } from "./run.ts";
+import { type CanaryState, gatewaysOfCanary, newFrame, type Run, type State } from "./state.ts";
+import { type Decision, decide, type Facts, type HoldBudget, releaseChangedReason, verdictRecord } from "./verdict.ts";
 
-/** Asks for a checkpoint after this step, once. */
+/** One reconciliation of one canary. */
+export interface Reconciliation {
+  readonly state: State;
+  readonly canary: CanaryState;
+  readonly config: CanaryConfig;
+  /** Broker time of the input or deadline that caused it. */
+  readonly atMs: number;
+  /** Receives the effects. */
+  readonly effects: Effect[];
+  /** A window has just closed: a verdict is due in any case. */
+  readonly windowClosed: boolean;
+}
+
+/** Requests a checkpoint after this step, at most once. */
 export function requestCheckpoint(state: State, atMs: number, effects: Effect[]): void {
   state.lastCheckpointMs = atMs;
   if (!effects.some((effect) => effect.kind === "checkpoint")) effects.push({ kind: "checkpoint" });
 }
 
-/**
- * Brings one canary to rest after a change: moves its run on, decides, and publishes when what is said has changed.
- * @param windowClosed a window just closed: a verdict is due in any case
- */
-export function reconcile(
-  state: State,
-  canary: CanaryState,
-  setup: CanaryConfig,
-  atMs: number,
-  effects: Effect[],
-  windowClosed: boolean,
-): void {
+/** Advances the canary's run, decides, and publishes a verdict if its content changed. */
+export function reconcile(step: Reconciliation): void {
+  const { canary, atMs } = step;
+  const before = { id: canary.run?.id, state: canary.run?.state };
   canary.settledAtMs = atMs;
-  const stateBefore = canary.run?.state;
-  const runBefore = canary.run?.id;
-  for (const said of advance(state, canary, setup, atMs)) effects.push({ kind: "incident", incident: said });
-  const conditions = conditionsOf(state, canary, setup, atMs);
-  canary.staleCheckMs = conditions.staleNextMs;
+  advanceRun(step);
+  const facts = gatherFacts(step);
+  canary.staleCheckMs = facts.conditions.staleNextMs;
+  const decision = decide(facts);
+  if (decision.failing === undefined) countPassesAndHolds(step, facts, decision.verdict);
+  else failRun(step, decision);
+  for (const found of incidentsOf(step, facts, decision)) emitOnce(canary, found, step.effects);
+  if (!publish(step, facts, decision)) return;
+  const runChanged = before.id !== canary.run?.id || before.state !== canary.run?.state;
+  if (step.windowClosed || runChanged) requestCheckpoint(step.state, atMs, step.effects);
+}
+
+function advanceRun({ state, canary, config, atMs, effects }: Reconciliation): void {
+  for (const found of advance(state, canary, config, atMs)) effects.push({ kind: "incident", incident: found });
+}
+
+function gatherFacts({ state, canary, config, atMs }: Reconciliation): Facts {
   const { run } = canary;
-  const release = unannouncedRelease(state, canary, setup);
-  const releaseReason: Reason | undefined = release === undefined ? undefined : releaseChangedReason(run!, release);
-  const tried = triedRelease(state, canary, setup);
-  let decision = decide(canary, setup, conditions, releaseReason, tried);
+  const release = unannouncedRelease(state, canary, config);
+  return {
+    canary,
+    config,
+    conditions: conditionsOf(state, canary, config, atMs),
+    releaseChanged: release === undefined || run === null ? undefined : releaseChangedReason(run, release),
+    alreadyAnalysed: alreadyAnalysedRelease(state, canary, config),
+    holdBudget: holdBudgetOf(run, config, atMs),
+  };
+}
 
-  if (run !== null && decision.failing !== undefined) {
-    run.latch = { verdictId: null, atMs, reasons: decision.failing.reasons.slice(0, 5), concern: decision.failing.concern };
-    run.promotable = false;
-    moveTo(canary, "failed", atMs);
-    for (const said of advance(state, canary, setup, atMs)) effects.push({ kind: "incident", incident: said });
-    decision = { ...decide(canary, setup, conditions, releaseReason, tried), failing: decision.failing };
-    const first = decision.reasons[0];
-    effects.push({
-      kind: "incident",
-      incident: incident(
-        "verdict_failed",
-        isoTime(atMs),
-        run.id,
-        { subject: subjectOf(setup) },
-        { run: run.id, reason: first?.code ?? "unknown", text: first?.text ?? "" },
-      ),
-    });
-  }
-  if (run !== null && run.state === "active") countHold(canary, setup, decision.verdict, atMs, windowClosed, effects);
-  if (run?.holdExpired && decision.verdict === "hold")
-    decision = { ...decide(canary, setup, conditions, releaseReason, tried), failing: undefined };
-  for (const told of incidentsOf(state, canary, setup, decision, releaseReason, atMs)) tell(canary, told, effects);
+function holdBudgetOf(run: Run | null, { policy }: CanaryConfig, atMs: number): HoldBudget {
+  const heldSinceMs = run === null || run.heldSinceMs === 0 ? atMs : run.heldSinceMs;
+  const expired = run !== null && (run.holdExpired || atMs >= heldSinceMs + policy.holdBudgetMs);
+  return { heldSinceMs, expired };
+}
 
-  const said = JSON.stringify([
-    decision.verdict,
-    decision.reasons.filter((reason) => reason.code !== "latched").map((reason) => [reason.code, reason.gateway, reason.metric]),
-    decision.warnings.map((reason) => [reason.code, reason.gateway]),
-    run === null ? null : [run.id, run.state, run.promotable, run.weight, run.gated, run.over, run.latch !== null],
-  ]);
-  if (!windowClosed && said === canary.lastSaid) return;
-  const record = verdictRecord(state, canary, setup, conditions, decision, atMs);
-  const repeated = said === canary.lastSaid;
-  canary.lastSaid = said;
+/** Latches the failure that the decision found. */
+function failRun(step: Reconciliation, { failing, reasons }: Decision): void {
+  const { canary, config, atMs, effects } = step;
+  const run = canary.run!;
+  run.latch = { verdictId: null, atMs, reasons: [...reasons], concern: failing! };
+  run.promotable = false;
+  moveTo(canary, "failed", atMs);
+  // A canary slice that is already back on stable's release ends the run at once.
+  advanceRun(step);
+  const first = reasons[0];
+  effects.push({
+    kind: "incident",
+    incident: incident(
+      "verdict_failed",
+      isoTime(atMs),
+      run.id,
+      { subject: subjectOf(config) },
+      { run: run.id, reason: first?.code ?? "unknown", text: first?.text ?? "" },
+    ),
+  });
+}
+
+/** Updates an active run: consecutive passes, the promotion, and the time on hold. */
+function countPassesAndHolds(step: Reconciliation, { holdBudget }: Facts, verdict: Outcome): void {
+  const { run } = step.canary;
+  if (run === null || run.state !== "active") return;
+  if (step.windowClosed && countPass(step, run, verdict)) return;
+  if (verdict === "hold") countHold(step, run, holdBudget);
+  else Object.assign(run, { heldSinceMs: 0, holdExpired: false });
+}
+
+/** Counts a closed window. Returns whether the run passed with it. */
+function countPass({ canary, config, atMs }: Reconciliation, run: Run, verdict: Outcome): boolean {
+  const { policy } = config;
+  run.consecutivePass = verdict === "pass" ? run.consecutivePass + 1 : 0;
+  const rule = run.outcome === null ? undefined : policy.mode === "literal" ? run.outcome.literal : run.outcome.twoKey;
+  if (verdict === "pass" && rule?.promotable && run.consecutivePass >= policy.promoteAfterPassWindows) run.promotable = true;
+  const endsByItself = !config.hasController && run.openedBy !== "controller";
+  if (!endsByItself || !run.promotable || run.consecutivePass < policy.passAfterWindows) return false;
+  moveTo(canary, "passed", atMs);
+  newFrame(canary, config, atMs);
+  return true;
+}
+
+function countHold({ config, atMs, effects }: Reconciliation, run: Run, budget: HoldBudget): void {
+  run.heldSinceMs = budget.heldSinceMs;
+  if (run.holdExpired || !budget.expired) return;
+  run.holdExpired = true;
+  effects.push({
+    kind: "incident",
+    incident: incident(
+      "hold_expired",
+      isoTime(atMs),
+      `${run.id}|${run.heldSinceMs}`,
+      { subject: subjectOf(config) },
+      { run: run.id, held_since: isoTime(run.heldSinceMs) },
+    ),
+  });
+}
+
+/** Publishes a verdict if a window closed or its content changed, and ticks the canary's lanes in the latter case. Returns whether it did. */
+function publish(
+  { state, canary, config, atMs, effects, windowClosed }: Reconciliation,
+  facts: Facts,
+  decision: Decision,
+): boolean {
+  const fingerprint = fingerprintOf(canary.run, decision);
+  const changed = fingerprint !== canary.lastSaid;
+  if (!windowClosed && !changed) return false;
+  const record = verdictRecord(state, facts, decision, atMs);
+  canary.lastSaid = fingerprint;
   canary.lastVerdictId = record.body.id;
   canary.lastOutcome = record.body.verdict;
   canary.lastDegraded = record.body.degraded;
   canary.lastReason = record.body.reasons[0]?.code ?? null;
-  if (run?.latch && run.latch.verdictId === null) run.latch.verdictId = record.body.id;
+  if (canary.run?.latch && canary.run.latch.verdictId === null) canary.run.latch.verdictId = record.body.id;
   effects.push({ kind: "verdict", record });
-  if (!repeated) for (const name of setup.lanes) tickLane(state, state.lanes.get(name)!, atMs, false, effects);
-  if (windowClosed || runBefore !== run?.id || stateBefore !== run?.state) requestCheckpoint(state, atMs, effects);
+  if (changed) for (const name of config.lanes) tickLane(state, state.lanes.get(name)!, atMs, false, effects);
+  return true;
 }
 
-/** Counts pass windows, the time held, and the hold budget of an active run. */
-function countHold(
-  canary: CanaryState,
-  setup: CanaryConfig,
-  verdict: "pass" | "hold" | "fail",
-  atMs: number,
-  windowClosed: boolean,
-  effects: Effect[],
-): void {
-  const run = canary.run!;
-  if (windowClosed) {
-    run.consecutivePass = verdict === "pass" ? run.consecutivePass + 1 : 0;
-    const evidence =
-      run.outcome !== null && (setup.policy.mode === "literal" ? run.outcome.literal : run.outcome.twoKey).promotable;
-    if (verdict === "pass" && evidence && run.consecutivePass >= setup.policy.promoteAfterPassWindows) run.promotable = true;
-    if (
-      !setup.hasController &&
-      run.openedBy !== "controller" &&
-      run.promotable &&
-      run.consecutivePass >= setup.policy.passAfterWindows
-    ) {
-      moveTo(canary, "passed", atMs);
-      newFrame(canary, setup, atMs);
-      return;
-    }
-  }
-  if (verdict === "hold") {
-    if (run.heldSinceMs === 0) run.heldSinceMs = atMs;
-    if (!run.holdExpired && atMs >= run.heldSinceMs + setup.policy.holdBudgetMs) {
-      run.holdExpired = true;
-      effects.push({
-        kind: "incident",
-        incident: incident(
-          "hold_expired",
-          isoTime(atMs),
-          `${run.id}|${run.heldSinceMs}`,
-          { subject: subjectOf(setup) },
-          { run: run.id, held_since: isoTime(run.heldSinceMs) },
-        ),
-      });
-    }
-  } else {
-    run.heldSinceMs = 0;
-    run.holdExpired = false;
-  }
+/** What makes two verdicts different enough to publish the second: outcome, reasons, warnings and run. */
+function fingerprintOf(run: Run | null, { verdict, reasons, warnings }: Decision): string {
+  return JSON.stringify([
+    verdict,
+    reasons.filter(({ code }) => code !== "latched").map(({ code, gateway, metric }) => [code, gateway, metric]),
+    warnings.map(({ code, gateway }) => [code, gateway]),
+    run === null ? null : [run.id, run.state, run.promotable, run.weight, run.gated, run.over, run.latch !== null],
+  ]);
 }
 
-/** Incidents that are remembered as told, newest last. */
-const MAX_TOLD = 64;
+/** Number of emitted incidents that are remembered, newest last. */
+const MAX_EMITTED = 64;
 
-/** Tells an incident once, whoever notices it again. */
-function tell(canary: CanaryState, told: Incident, effects: Effect[]): void {
-  if (canary.told.includes(told.id)) return;
-  canary.told = [...canary.told, told.id].slice(-MAX_TOLD);
-  effects.push({ kind: "incident", incident: told });
+/** Emits an incident once, however often its condition recurs. */
+function emitOnce(canary: CanaryState, found: Incident, effects: Effect[]): void {
+  if (canary.told.includes(found.id)) return;
+  canary.told = [...canary.told, found.id].slice(-MAX_EMITTED);
+  effects.push({ kind: "incident", incident: found });
 }
 
-/** What people must hear of the present state, apart from the verdict: an unannounced release, a shared fate, full disks. */
-function incidentsOf(
-  state: State,
-  canary: CanaryState,
-  setup: CanaryConfig,
-  decision: Decision,
-  releaseReason: Reason | undefined,
-  atMs: number,
-): Incident[] {
-  const subject = subjectOf(setup);
+/** Incidents of the current state, apart from the verdict: an unannounced release, a shared incident, full disks. */
+function incidentsOf({ state, canary, config, atMs }: Reconciliation, { releaseChanged }: Facts, decision: Decision): Incident[] {
+  const subject = subjectOf(config);
   const run = canary.run?.id ?? "-";
   const incidents: Incident[] = [];
-  if (releaseReason !== undefined) {
-    incidents.push(
-      incident("release_changed", isoTime(atMs), `${run}|${releaseReason.text}`, { subject }, { run, text: releaseReason.text }),
-    );
+  if (releaseChanged !== undefined) {
+    const { text } = releaseChanged;
+    incidents.push(incident("release_changed", isoTime(atMs), `${run}|${text}`, { subject }, { run, text }));
   }
   const environment = decision.reasons.find((reason) => reason.code === "environment");
   if (environment !== undefined)
     incidents.push(incident("environment", isoTime(atMs), run, { subject }, { run, text: environment.text }));
-  for (const gateway of gatewaysOfCanary(state, setup)) {
+  for (const gateway of gatewaysOfCanary(state, config)) {
     if (gateway.diskLevel === "green" || gateway.disk === null) continue;
     const code = gateway.diskLevel === "red" ? "disk_red" : "disk_yellow";
     const where = { subject, az: gateway.az, gateway: gateway.name };
-    incidents.push(
-      incident(code, isoTime(gateway.diskRoseAtMs), isoTime(gateway.diskRoseAtMs), where, {
-        used_ratio: gateway.disk.used_ratio,
-      }),
-    );
+    const rose = isoTime(gateway.diskRoseAtMs);
+    incidents.push(incident(code, rose, rose, where, { used_ratio: gateway.disk.used_ratio }));
   }
   return incidents;
 }

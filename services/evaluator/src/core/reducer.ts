@@ -1,14 +1,15 @@
 /**
- * The fold: one input after another, in the order of the log, each giving a new state and the effects that it causes.
+ * The reducer: applies one input after another in log order; each yields the next state and effects.
  *
  *   input with store time S ──▶ every deadline D < S fires first, oldest first ──▶ the input itself
  *   clock input T           ──▶ every deadline D < T fires
  *
  * A deadline (window end + grace, staleness, warm-up, hold budget, a run's limits, a lane tick) therefore fires after every input
- * that was stored up to D and before any later one, whoever notices it: a live evaluator by the broker's clock, a replay by the next
- * message. What a deadline decides is stamped with the deadline. That is why live, replica, restart and replay agree to the byte.
+ * stored up to D and before any later one, regardless of what triggers it: a live evaluator by the broker's clock, a replay by
+ * the next message. The results of a deadline are stamped with the deadline. Live, replica, restart and replay therefore agree to
+ * the byte.
  *
- * `step` owns the state that it is given and changes it in place: copying would cost more than the rest of the hot path.
+ * `reduce` owns its state and modifies it in place: copying would cost more than the rest of the hot path.
  */
 
 import { incident } from "@aviary/shared/contract/incident.ts";
@@ -34,10 +35,10 @@ export interface Reduced {
   readonly effects: readonly Effect[];
 }
 
-/** A checkpoint is due this long (broker time) after the last one, whatever happened. */
+/** A checkpoint is due this long (broker time) after the previous one, in any case. */
 export const CHECKPOINT_EVERY_MS = 60_000;
 
-/** Folds one input in. Total over every input that the schemas accept. */
+/** Applies one input. Total over every input that the schemas accept. */
 export function reduce(state: State, input: Input): Reduced {
   const effects: Effect[] = [];
   if (input.kind === "clock") {
@@ -68,7 +69,7 @@ export function reduce(state: State, input: Input): Reduced {
   return { state, effects: inOrder(effects) };
 }
 
-/** The first message of a log: rows of windows, lane ticks and checkpoints are counted from its store time. */
+/** The first message of a log: windows, lane ticks and checkpoints count from its store time. */
 function begin(state: State): void {
   state.lastCheckpointMs = state.nowMs;
   for (const canary of state.canaries.values()) {
@@ -86,7 +87,9 @@ function updateNextDeadline(state: State): void {
   state.nextDeadlineMs = next;
 }
 
-/** Fires every deadline before `untilMs`, oldest first; at one instant canaries come before lanes, and lanes before the checkpoint. */
+/**
+ * Fires every deadline before `untilMs`, oldest first; at equal times canaries precede lanes, and lanes precede the checkpoint.
+ */
 function fireDeadlines(state: State, untilMs: number, effects: Effect[]): void {
   while (state.nextDeadlineMs < untilMs) {
     const atMs = state.nextDeadlineMs;
@@ -96,7 +99,7 @@ function fireDeadlines(state: State, untilMs: number, effects: Effect[]): void {
       if (canaryDeadlineMs(state, canary, setup) > atMs) continue;
       const closes = canary.frame !== null && closeAtMs(canary.frame, setup.policy.graceMs) <= atMs;
       if (closes) closeOldest(state, canary, setup);
-      reconcile(state, canary, setup, atMs, effects, closes);
+      reconcile({ state, canary, config: setup, atMs, effects, windowClosed: closes });
     }
     for (const lane of state.lanes.values()) {
       if (lane.nextTickMs > atMs) continue;
@@ -119,7 +122,7 @@ function closeOldest(state: State, canary: CanaryState, setup: CanaryConfig): vo
     forgetBefore(gateway.sequence, oldestOpenMs(state, setup.fleet, keepFrom));
 }
 
-/** Other canaries of the fleet may still have older windows open over the same gateways. */
+/** Other canaries of the fleet may still have older open windows over the same gateways. */
 function oldestOpenMs(state: State, fleet: string, ms: number): number {
   let oldest = ms;
   for (const key of state.setup.canariesOfFleet.get(fleet) ?? []) {
@@ -148,7 +151,7 @@ function foldControl(state: State, input: ControlInput, effects: Effect[]): void
   }
   for (const said of applyControl(state, canary, setup, input.control, input.storedAt))
     effects.push({ kind: "incident", incident: said });
-  reconcile(state, canary, setup, input.storedAt, effects, false);
+  reconcile({ state, canary, config: setup, atMs: input.storedAt, effects, windowClosed: false });
   updateNextDeadline(state);
 }
 
@@ -166,7 +169,7 @@ function foldLogGap(state: State, sequence: number, effects: Effect[]): void {
         { continues_at: sequence },
       ),
     });
-    reconcile(state, canary, setup, state.nowMs, effects, false);
+    reconcile({ state, canary, config: setup, atMs: state.nowMs, effects, windowClosed: false });
   }
   updateNextDeadline(state);
 }
@@ -196,7 +199,7 @@ function foldSignal(state: State, input: SignalInput, effects: Effect[]): void {
     loseTime(gateway.sequence, {
       afterMs: storedAt - signal.period_ms,
       beforeMs: storedAt,
-      why: "a signal came from the future",
+      why: "a signal has a future timestamp",
     });
     effects.push(
       ...deadEffect(state, {
@@ -210,17 +213,18 @@ function foldSignal(state: State, input: SignalInput, effects: Effect[]): void {
     );
     if (!gateway.clockAhead) {
       gateway.clockAhead = true;
-      settleFleet(state, signal.fleet, storedAt, effects);
+      reconcileFleet(state, signal.fleet, storedAt, effects);
     }
     return;
   }
   const changed = applySignal(state, gateway, input, observedAtMs);
-  if (changed) settleFleet(state, signal.fleet, storedAt, effects);
+  if (changed) reconcileFleet(state, signal.fleet, storedAt, effects);
 }
 
-function settleFleet(state: State, fleet: string, atMs: number, effects: Effect[]): void {
+function reconcileFleet(state: State, fleet: string, atMs: number, effects: Effect[]): void {
   for (const key of state.setup.canariesOfFleet.get(fleet) ?? []) {
-    reconcile(state, state.canaries.get(key)!, state.setup.canaries.get(key)!, atMs, effects, false);
+    const canary = state.canaries.get(key)!;
+    reconcile({ state, canary, config: state.setup.canaries.get(key)!, atMs, effects, windowClosed: false });
   }
   updateNextDeadline(state);
 }

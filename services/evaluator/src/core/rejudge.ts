@@ -1,7 +1,7 @@
 /**
- * Judging recorded verdicts again under another policy. A verdict record carries its closed window, so no signals are needed: what
- * the traffic would have meant is judged anew, and what did not depend on traffic (staleness, skew, disks, Doctor) stays as it was said.
- * Windows keep the length that they were measured with; another `window` in the policy cannot be tried this way.
+ * Judges recorded verdicts again under another policy. A verdict record contains its closed window, so no signals are needed: the
+ * traffic is judged again, and everything that does not depend on traffic (staleness, skew, disks, Doctor) is kept.
+ * Windows keep their recorded length; another `window` cannot be evaluated this way.
  */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reason, ReasonCode } from "@aviary/shared/contract/reasons.ts";
@@ -13,7 +13,7 @@ import { JUDGED_WINDOWS } from "./judge-closed-window.ts";
 
 export interface Rejudged {
   readonly record: VerdictRecord;
-  /** What the other policy says; equal to the record's own verdict where nothing differs. */
+  /** The result of the other policy; equal to the record's own verdict where nothing differs. */
   readonly verdict: Outcome;
   readonly reasons: readonly Reason[];
 }
@@ -21,12 +21,12 @@ export interface Rejudged {
 export interface RejudgedRun {
   readonly run: string;
   readonly verdicts: readonly Rejudged[];
-  /** When the run failed then, and when it would have failed; null: not at all. */
+  /** When the run failed, and when it would have failed; null: not at all. */
   readonly failedAt: string | null;
   readonly wouldFailAt: string | null;
 }
 
-/** Reasons that the judge gives; all others are conditions and hard signals, which another policy does not change here. */
+/** Reasons emitted by the judge; all others are conditions and hard signals, which another policy does not change here. */
 const JUDGED_CODES: ReadonlySet<ReasonCode> = new Set([
   "over_5xx",
   "over_p99",
@@ -43,7 +43,7 @@ const HARD_CODES: ReadonlySet<ReasonCode> = new Set(["disk_yellow", "disk_red", 
 
 /**
  * Judges the records of one canary again.
- * @param records in the order in which they were published
+ * @param records in the order of publication
  */
 export function rejudge(records: readonly VerdictRecord[], policy: Policy): RejudgedRun[] {
   const runs = new Map<string, VerdictRecord[]>();
@@ -58,8 +58,8 @@ export function rejudge(records: readonly VerdictRecord[], policy: Policy): Reju
 }
 
 /**
- * Had the run's windows been judged when this was said? Those that close while it is pending or warming are not, though the first
- * verdicts of an active run still carry the last of them.
+ * Whether the run's windows were judged for this verdict. Windows that close while a run is pending or warming are not, although
+ * the first verdicts of an active run still contain the last of them.
  */
 export function wasJudged({ run, judge: { noise } }: VerdictBody): boolean {
   return (run?.state === "active" || run?.state === "failed") && noise !== null;
@@ -76,7 +76,7 @@ function rejudgeRun(run: string, records: readonly VerdictRecord[], policy: Poli
   const verdicts: Rejudged[] = [];
   for (const record of records) {
     const { body, evidence } = record;
-    // A failed run that was restored shows nothing of what was under test any more: there is nothing to compare.
+    // A failed run that was restored contains nothing of the release under test: there is nothing to compare.
     if (body.run!.latched_by !== null && !body.run!.canary_active) break;
     const closed = evidence.closed;
     const judgedThen = wasJudged(body);

@@ -1,4 +1,4 @@
-/** Agreement inside a slice: do its gateways run the same release, and if not, which one is odd? */
+/** Agreement within a slice: whether its gateways run the same release, and which one differs. */
 import { type Reason, type ReasonCode, reasonText } from "@aviary/shared/contract/reasons.ts";
 import type { Release } from "@aviary/shared/contract/run.ts";
 import type { GatewayState } from "./gateway.ts";
@@ -12,12 +12,15 @@ const PARTS = [
 const short = (value: string | null): string =>
   value === null ? "unknown" : /^[0-9a-f]{64}$/.test(value) ? value.slice(0, 12) : value;
 
-/** Do two releases differ in nothing that is known of both? A collector that has just started does not know all parts yet. */
+/**
+ * Whether two releases agree in every part that is known of both; a collector that has just started does not report all parts
+ * yet.
+ */
 export function couldBeSame(a: Release, b: Release): boolean {
   return PARTS.every(({ part }) => a[part] === b[part] || a[part] === null || b[part] === null);
 }
 
-/** The one release that all these gateways run; `null` when there are none, or they differ, or one has never said. */
+/** The one release of all these gateways; `null` if there are none, they differ, or one has never reported. */
 export function agreedRelease(gateways: readonly GatewayState[]): Release | null {
   const first = gateways[0];
   if (first === undefined || first.claimed === null) return null;
@@ -28,7 +31,7 @@ export function agreedRelease(gateways: readonly GatewayState[]): Release | null
   return first.release;
 }
 
-/** One reason for each part of the release in which the slice disagrees; the gateway named is one of the smallest camp. */
+/** One reason per part of the release in which the slice disagrees; it names a gateway of the smallest group. */
 export function skewReasons(gateways: readonly GatewayState[], slice: string): Reason[] {
   const reasons: Reason[] = [];
   const known = gateways.filter((gateway) => gateway.claimed !== null);

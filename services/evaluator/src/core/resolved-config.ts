@@ -1,4 +1,4 @@
-/** What the fold knows before the first message: the fleet file and the policies, arranged for look-ups. Never changes while a fold lives. */
+/** The fleet file and the policies, indexed for lookups. Constant while a reducer runs. */
 import type { CallerClass, FleetFile, GatewayEntry, LaneEntry } from "@aviary/shared/contract/fleet.ts";
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import { type CanaryRef, canaryKey, parseCanaryKey } from "@aviary/shared/contract/subjects.ts";
@@ -8,13 +8,13 @@ export interface CanaryConfig {
   readonly ref: CanaryRef;
   readonly fleet: string;
   readonly policy: Policy;
-  /** Keys of the fleet's gateways, in the file's order. */
+  /** Keys of the fleet's gateways, in file order. */
   readonly gateways: readonly string[];
   readonly hasStable: boolean;
   readonly lanes: readonly string[];
-  /** The lane whose depth the verdict shows: the first canary lane, else the first. */
+  /** The lane whose depth the verdict contains: the first canary lane, otherwise the first. */
   readonly lane: string | undefined;
-  /** Does a controller (Flagger, Argo Rollouts, Flux) open runs, or does observation? */
+  /** Whether a controller (Flagger, Argo Rollouts, Flux) opens runs; otherwise observation does. */
   readonly hasController: boolean;
 }
 
@@ -25,7 +25,7 @@ export interface GatewayConfig extends GatewayEntry {
 
 export interface LaneConfig extends LaneEntry {
   readonly name: string;
-  /** Key of the canary that owns the lane; lanes without one are not fed. */
+  /** Key of the canary that owns the lane; lanes without one are not updated. */
   readonly canary: string;
 }
 
@@ -46,9 +46,9 @@ export function gatewayKey(az: string, fleet: string, gateway: string): string {
 const CONTROLLERS: readonly CallerClass[] = ["flagger", "rollouts", "flux"];
 
 /**
- * Arranges a checked fleet file.
- * @param policies one for each canary key of the file
- * @throws RangeError when a canary has no policy: the loader reports that with its place, so here it is a programming error
+ * Indexes a validated fleet file.
+ * @param policies one per canary key of the file
+ * @throws RangeError if a canary has no policy: the loader reports that with its place, so here it is a programming error
  */
 export function resolveConfig(fleet: FleetFile, policies: ReadonlyMap<string, Policy>, policyHash: string): ResolvedConfig {
   const gateways = new Map<string, GatewayConfig>();

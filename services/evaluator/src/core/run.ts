@@ -1,6 +1,6 @@
 /**
- * The run's state machine (states and pictures: contract/run.ts). Every function changes one canary and returns the incidents
- * that the change causes. `atMs` is the broker's time of the input, or of the deadline, that caused it.
+ * The run's state machine (states and diagram: contract/run.ts). Every function modifies one canary and returns the incidents
+ * caused by the change. `atMs` is the broker time of the input or deadline that caused it.
  */
 
 import type { Control } from "@aviary/shared/contract/control.ts";
@@ -14,7 +14,7 @@ import { agreedRelease, couldBeSame } from "./release.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
 import { type CanaryState, gatewaysOfCanary, isOpen, newFrame, type Opener, type Run, type State } from "./state.ts";
 
-/** Finished revisions that are remembered so that they do not start again by themselves. */
+/** Number of finished revisions remembered, so that they are not analysed again automatically. */
 const MAX_FINISHED = 32;
 
 export const subjectOf = (setup: CanaryConfig): NonNullable<Incident["subject"]> => ({
@@ -23,7 +23,7 @@ export const subjectOf = (setup: CanaryConfig): NonNullable<Incident["subject"]>
   fleet: setup.fleet,
 });
 
-/** 12 hex digits that name what is under test: the Macs' release and what the controller calls its revision. */
+/** 12 hex digits identifying what is under test: the Macs' release and the controller's revision. */
 export function revisionOf(release: Release, controllerRevision: string | null): string {
   return contentId([release.gateway_version, release.skill_hash, release.fragment_hash, controllerRevision], 12);
 }
@@ -36,7 +36,7 @@ interface Opening {
   readonly announcedVersion: string | null;
 }
 
-/** Opens a run: ends the one before it, starts a new row of windows, freezes the reference. */
+/** Opens a run: ends the previous one, starts a new window grid, freezes the reference. */
 export function openRun(state: State, canary: CanaryState, setup: CanaryConfig, opening: Opening, atMs: number): void {
   if (isOpen(canary.run)) moveTo(canary, "superseded", atMs);
   const revision = revisionOf(opening.release, opening.controllerRevision);
@@ -78,18 +78,18 @@ export function openRun(state: State, canary: CanaryState, setup: CanaryConfig, 
   newFrame(canary, setup, atMs);
 }
 
-/** The release that the whole canary slice runs now, or null. */
+/** The current release of the whole canary slice, or null. */
 export function canaryRelease(state: State, setup: CanaryConfig): Release | null {
   return agreedRelease(gatewaysOfCanary(state, setup).filter((gateway) => gateway.slice === "canary"));
 }
 
-/** What the canary slice would go back to: stable's release, or what it ran before where no stable slice exists. */
+/** The release to roll back to: stable's, or the canary slice's own before the run if there is no stable slice. */
 export function stableRelease(state: State, canary: CanaryState, setup: CanaryConfig): Release | null {
   if (!setup.hasStable) return canary.baseline;
   return agreedRelease(gatewaysOfCanary(state, setup).filter((gateway) => gateway.slice === "stable"));
 }
 
-/** Enters a state; what ends a run remembers its revision, so that it does not start again by itself. */
+/** Enters a state; a state that ends the run records its revision, so that it is not analysed again automatically. */
 export function moveTo(canary: CanaryState, to: RunState, atMs: number): void {
   const { run } = canary;
   if (run === null) return;
@@ -115,7 +115,7 @@ function startWarming(state: State, canary: CanaryState, setup: CanaryConfig, at
   run.judgeFromMs = atMs + setup.policy.warmupMs;
 }
 
-/** The end of a run's frame: between two runs, windows are counted from here. */
+/** The end of a run's window grid: between two runs, windows count from here. */
 function closeFrame(canary: CanaryState, setup: CanaryConfig, atMs: number): void {
   newFrame(canary, setup, atMs);
 }
@@ -181,7 +181,7 @@ export function applyControl(state: State, canary: CanaryState, setup: CanaryCon
   }
 }
 
-/** A message that names a revision concerns the run of that revision only: a late hook of an old run changes nothing. */
+/** A message with a revision concerns the run of that revision only: a late hook of an old run changes nothing. */
 function concerns(run: Run, revision: string | undefined): boolean {
   return revision === undefined || run.controllerRevision === null || revision === run.controllerRevision;
 }
@@ -215,7 +215,7 @@ function announce(
     },
     atMs,
   );
-  // An operator's start, and an analysis that is already measuring (Argo Rollouts), say that traffic is about to be shifted.
+  // An operator's start, and an analysis that is already measuring (Argo Rollouts), imply that traffic is about to be shifted.
   const goesOn = control.verb === "start" || control.caller === "rollouts";
   if (goesOn && setup.policy.macRelease === "optional") startWarming(state, canary, setup, atMs);
   return [];
@@ -237,7 +237,7 @@ function applyGate(
   }
 }
 
-/** Maintenance that names no end lasts this long, so that nothing waits for somebody asleep. */
+/** Maintenance without an end lasts this long, so that it ends without intervention. */
 const DEFAULT_MAINTENANCE_MS = 4 * 3_600_000;
 
 function applyMaintenance(
@@ -260,8 +260,8 @@ function applyMaintenance(
 }
 
 /**
- * What the state of the world, without any message, does to the run: pending to warming when the Macs have the release, warming to
- * active, the run of an observed release, restored after a fail, expiry. Called whenever a fact changed or a deadline fired.
+ * Changes of the run that no message requests: pending to warming when the Macs run the release, warming to active, an observed
+ * release superseded, restored after a failure, expiry. Called whenever a fact changed or a deadline fired.
  */
 export function advance(state: State, canary: CanaryState, setup: CanaryConfig, atMs: number): Incident[] {
   const incidents: Incident[] = [];
@@ -276,12 +276,12 @@ export function advance(state: State, canary: CanaryState, setup: CanaryConfig, 
     const arrived =
       release !== null && (run.announcedHash === null ? isNew(run, release, stable) : release.skill_hash === run.announcedHash);
     if (arrived) startWarming(state, canary, setup, atMs);
-    else if (atMs >= run.sinceMs + setup.policy.maxPendingMs) incidents.push(expire(canary, setup, "pending too long", atMs));
+    else if (atMs >= run.sinceMs + setup.policy.maxPendingMs) incidents.push(expire(canary, setup, "pending for too long", atMs));
   }
   if (run.state === "warming" || run.state === "active") {
-    // Parts that nobody knew when it was pinned are learned, not changed.
+    // Parts that were unknown when the release was pinned are completed, which is not a change.
     if (release !== null && (run.pinned === null || couldBeSame(run.pinned, release))) run.pinned = release;
-    // The announced pack arrives while traffic already moves: that is what was announced, so it becomes what is pinned.
+    // The announced pack arrives while traffic already shifts: it was announced, so it becomes the pinned release.
     if (
       run.pinned !== null &&
       release !== null &&
@@ -292,7 +292,7 @@ export function advance(state: State, canary: CanaryState, setup: CanaryConfig, 
       run.pinned = release;
     }
     if (run.state === "warming" && atMs >= run.judgeFromMs) moveTo(canary, "active", atMs);
-    if (atMs >= run.sinceMs + setup.policy.maxRunMs) incidents.push(expire(canary, setup, "running too long", atMs));
+    if (atMs >= run.sinceMs + setup.policy.maxRunMs) incidents.push(expire(canary, setup, "open for too long", atMs));
   }
   if (run.state === "failed" && !run.over) {
     if (release !== null && stable !== null && sameRelease(release, stable)) {
@@ -304,7 +304,7 @@ export function advance(state: State, canary: CanaryState, setup: CanaryConfig, 
   return incidents;
 }
 
-/** New to the canary slice: neither what stable runs nor what the slice ran when the run opened. */
+/** New to the canary slice: neither stable's release nor the slice's own when the run opened. */
 function isNew(run: Run, release: Release, stable: Release | null): boolean {
   if (stable !== null && couldBeSame(release, stable)) return false;
   return run.before === null || stable !== null || !couldBeSame(release, run.before);
@@ -318,7 +318,9 @@ function expire(canary: CanaryState, setup: CanaryConfig, why: string, atMs: num
   return incident("run_expired", isoTime(atMs), run.id, { subject: subjectOf(setup) }, { run: run.id, state: was, why });
 }
 
-/** How long the whole canary slice must agree on a new release before observation opens a run: two periods of its health signals. */
+/**
+ * How long the whole canary slice must agree on a new release before observation opens a run: two periods of its health signals.
+ */
 export function observationMs(state: State, setup: CanaryConfig): number {
   let periodMs = 0;
   for (const gateway of gatewaysOfCanary(state, setup)) {
@@ -327,7 +329,7 @@ export function observationMs(state: State, setup: CanaryConfig): number {
   return 2 * periodMs;
 }
 
-/** Watches the canary slice for a release that is not stable's, and opens a run when no controller is configured to do it. */
+/** Watches the canary slice for a release other than stable's, and opens a run if no controller is configured to do so. */
 function observe(
   state: State,
   canary: CanaryState,
@@ -375,8 +377,11 @@ function canarySliceFresh(state: State, setup: CanaryConfig, atMs: number): bool
     });
 }
 
-/** The release on the canary slice that nobody tests because it had its run before the last one: observation opens no second run for it. */
-export function triedRelease(state: State, canary: CanaryState, setup: CanaryConfig): Release | undefined {
+/**
+ * A release on the canary slice that is not under test because it was analysed before the last run: observation opens no second
+ * run for it.
+ */
+export function alreadyAnalysedRelease(state: State, canary: CanaryState, setup: CanaryConfig): Release | undefined {
   if (setup.hasController || isOpen(canary.run)) return undefined;
   const release = canaryRelease(state, setup);
   if (release === null) return undefined;
@@ -387,7 +392,7 @@ export function triedRelease(state: State, canary: CanaryState, setup: CanaryCon
   return canary.finished.includes(revisionOf(release, null)) ? release : undefined;
 }
 
-/** Did the canary slice change its release during the run without an announcement? Returns what it runs now. */
+/** Whether the canary slice changed its release during the run without an announcement. Returns its current release. */
 export function unannouncedRelease(state: State, canary: CanaryState, setup: CanaryConfig): Release | undefined {
   const { run } = canary;
   if (run === null || (run.state !== "warming" && run.state !== "active") || run.pinned === null) return undefined;

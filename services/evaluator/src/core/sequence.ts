@@ -1,12 +1,13 @@
 /**
- * The sequence of one gateway's signals: which numbers came, which are missing, and when the missing ones must have been.
+ * The sequence of one gateway's signals: which numbers were received, which are missing, and when the missing ones must have been
+ * sent.
  *
- * A collector counts from 1 over all kinds while it lives (one boot). Messages of one boot may arrive out of order, because the
- * publisher resends. Of each boot the highest number and the holes below it are kept. A hole that is filled was only late; a hole
- * that is still open when a window closes makes the window incomplete, if the time between its neighbours touches the window.
+ * A collector numbers its signals from 1 over all kinds during one boot. Messages of one boot may arrive out of order, because
+ * the publisher retries. For each boot, the highest number and the gaps below it are kept. A gap that is filled was only late; a
+ * gap still open when a window closes makes the window incomplete, if the time between its neighbours overlaps the window.
  *
- * Boots carry their start time, so an older boot (its spool, replayed after the restart) is told from a newer one.
- * Limits: 4 boots a gateway, 64 holes a boot; beyond them the oldest is given up and stays recorded as lost time.
+ * Boots contain their start time, so an older boot (its spool, published after the restart) is distinguished from a newer one.
+ * Limits: 4 boots per gateway, 64 gaps per boot; beyond them the oldest is dropped and recorded as lost time.
  */
 
 /** Missing numbers `from..to`, somewhere in the event time between `afterMs` and `beforeMs`. */
@@ -25,7 +26,7 @@ export interface BootTrack {
   holes: Hole[];
 }
 
-/** A stretch of event time in which evidence of this gateway is missing for good. */
+/** A range of event time for which evidence of this gateway is permanently missing. */
 export interface LostTime {
   afterMs: number;
   beforeMs: number;
@@ -55,7 +56,7 @@ export function bootStartMs(boot: string): number {
   return Number.isFinite(start) ? start : 0;
 }
 
-/** Records that evidence between two event times is missing; the oldest record goes when there are too many. */
+/** Records that evidence between two event times is missing; drops the oldest record beyond the limit. */
 export function loseTime(track: SequenceTrack, lost: LostTime): void {
   track.lost.push(lost);
   if (track.lost.length > MAX_LOST) {
@@ -67,8 +68,8 @@ export function loseTime(track: SequenceTrack, lost: LostTime): void {
 }
 
 /**
- * Takes one number into account.
- * @returns `new` when the signal counts, `duplicate` when it came before, `unknown-boot` when its boot is too old to tell.
+ * Applies one sequence number.
+ * @returns `new` if the signal counts, `duplicate` if it was applied before, `unknown-boot` if its boot is too old to decide
  */
 export function arrive(track: SequenceTrack, boot: string, seq: number, observedAtMs: number): Arrival {
   const newest = track.boots[track.boots.length - 1];
@@ -100,7 +101,7 @@ function arriveAt(entry: BootTrack, track: SequenceTrack, seq: number, observedA
   return fill(entry, seq) ? "new" : "duplicate";
 }
 
-/** A number below the highest: it fills a hole, or it came before. */
+/** A number below the highest fills a gap, or is a duplicate. */
 function fill(entry: BootTrack, seq: number): boolean {
   const index = entry.holes.findIndex((hole) => seq >= hole.from && seq <= hole.to);
   if (index < 0) return false;
@@ -128,7 +129,7 @@ function arriveElsewhere(track: SequenceTrack, boot: string, seq: number, observ
     track.boots.splice(track.boots.length - 1, 0, entry);
     return "new";
   }
-  // A restart: what the old collector would have said until it ended, and before the new one spoke, is unknown.
+  // A restart: signals of the old collector until it ended, and before the new one started, are unknown.
   loseTime(track, {
     afterMs: newest.highestAtMs,
     beforeMs: Math.max(observedAtMs, newest.highestAtMs + 1),
@@ -140,13 +141,13 @@ function arriveElsewhere(track: SequenceTrack, boot: string, seq: number, observ
   return "new";
 }
 
-/** Is this number the last one that the gateway's present collector has sent, as far as is known? What comes late, after it, is not. */
+/** Whether this is the newest number of the gateway's current collector; a late one is not. */
 export function isNewest({ boots }: SequenceTrack, boot: string, seq: number): boolean {
   const newest = boots[boots.length - 1];
   return newest !== undefined && newest.boot === boot && newest.highest === seq;
 }
 
-/** Why evidence inside `[startMs, endMs)` is missing; `undefined` when none is. */
+/** Why evidence within `[startMs, endMs)` is missing; `undefined` if none is. */
 export function missingIn(track: SequenceTrack, startMs: number, endMs: number): string | undefined {
   for (const boot of track.boots) {
     for (const hole of boot.holes) {
@@ -162,7 +163,7 @@ export function missingIn(track: SequenceTrack, startMs: number, endMs: number):
   return undefined;
 }
 
-/** Forgets what lies wholly before `beforeMs`: no window that is still open can touch it. */
+/** Drops everything before `beforeMs`, which no open window overlaps. */
 export function forgetBefore(track: SequenceTrack, beforeMs: number): void {
   for (const boot of track.boots) {
     if (boot.holes.length > 0) boot.holes = boot.holes.filter((hole) => hole.beforeMs >= beforeMs);

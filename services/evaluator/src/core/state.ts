@@ -1,6 +1,6 @@
 /**
- * The state of the fold. It is plain data (maps, numbers, histograms) so that a checkpoint can hold all of it: everything that the
- * evaluator knows, as of one position in the log. `step` owns a state and changes it in place; nobody else may.
+ * The state of the reducer: plain data (maps, numbers, histograms), so that a checkpoint can contain all of it. `reduce` owns a
+ * state and modifies it in place; no other code may.
  */
 import type { LaneRecord } from "@aviary/shared/contract/lane.ts";
 import type { Reason, ReasonCode } from "@aviary/shared/contract/reasons.ts";
@@ -15,7 +15,7 @@ import { createFrame, type Frame } from "./window.ts";
 export type Opener = "controller" | "observation" | "operator";
 
 export interface Latch {
-  /** The verdict that latched. Null inside that verdict itself. */
+  /** The verdict that latched the failure. Null inside that verdict itself. */
   verdictId: string | null;
   atMs: number;
   reasons: Reason[];
@@ -30,15 +30,15 @@ export interface Run {
   /** Store time of the message that opened the run: the origin of its windows. */
   readonly sinceMs: number;
   state: RunState;
-  /** When the present state was entered. */
+  /** When the current state was entered. */
   stateSinceMs: number;
-  /** Measured from here on; what was seen before is warm-up. */
+  /** Judged from here on; earlier traffic is warm-up. */
   judgeFromMs: number;
   announcedHash: string | null;
   announcedVersion: string | null;
-  /** What the canary slice ran when warming began. */
+  /** The canary slice's release when warming started. */
   pinned: Release | null;
-  /** What the canary slice ran when the run opened. */
+  /** The canary slice's release when the run opened. */
   before: Release | null;
   weight: number;
   phase: string | null;
@@ -46,17 +46,17 @@ export interface Run {
   confirmed: boolean;
   paused: string | null;
   latch: Latch | null;
-  /** A failed run whose canary slice is restored. */
+  /** A failed run whose canary slice was restored. */
   over: boolean;
   promotable: boolean;
   consecutivePass: number;
-  /** Since when the verdict of the active run has been a hold; 0 while it is not. */
+  /** Since when the verdict of the active run has been a hold; 0 if it is not. */
   heldSinceMs: number;
   holdExpired: boolean;
   judged: number;
   memory: JudgeMemory | null;
   reference: Reference | null;
-  /** The last twelve windows that were judged, oldest first. */
+  /** The last twelve judged windows, oldest first. */
   windows: ClosedWindow[];
   outcome: JudgeOutcome | null;
 }
@@ -64,32 +64,35 @@ export interface Run {
 export interface CanaryState {
   readonly key: string;
   run: Run | null;
-  /** Windows of the present run, or of the time since the last one. */
+  /** Windows of the current run, or of the time since the last one. */
   frame: Frame | null;
   lastWindow: ClosedWindow | null;
-  /** Healthy windows before the next run, both slices merged over their AZs: what a reference is learned from. */
+  /** Healthy windows before the next run, both slices merged over their AZs: the source of a reference. */
   history: ClosedWindow[];
-  /** Revisions that are done with: they do not start again by themselves. Newest last. */
+  /** Finished revisions, which are not analysed again automatically. Newest last. */
   finished: string[];
   /** A release on the whole canary slice that may become a run by observation, and since when. */
   observed: { release: Release; sinceMs: number } | null;
-  /** The newest release that the whole canary slice ran outside a run: what to go back to where no stable slice exists. */
+  /** The newest release of the whole canary slice outside a run: the one to roll back to if there is no stable slice. */
   baseline: Release | null;
   everPassed: boolean;
   maintenance: { untilMs: number; reason: string; mute: boolean } | null;
   /** Newest depth of each lane: event time, period, depth. */
   depths: Map<string, { observedAtMs: number; periodMs: number; depth: number }>;
   logGap: boolean;
-  /** A gate that was asked while no run was open: Flagger asks confirm-rollout before it can name the new revision by its checksum. */
+  /**
+   * A gate that was called while no run was open: Flagger calls confirm-rollout before it can identify the new revision by its
+   * checksum.
+   */
   askedBefore: { gated: boolean; confirmed: boolean } | null;
-  /** Ids of the incidents that were told last, newest last: each is told once. */
+  /** Ids of the most recently emitted incidents, newest last: each is emitted once. */
   told: string[];
-  /** Lower bound of the next instant at which something may go stale. */
+  /** Lower bound of the next instant at which a fact may become stale. */
   staleCheckMs: number;
-  /** What the last published verdict said, in short: a new one is published when this changes. */
+  /** Fingerprint of the last published verdict: a new one is published when this changes. */
   lastSaid: string;
   lastVerdictId: string | null;
-  /** When the canary was last brought to rest: every deadline up to then has been seen to. */
+  /** When the canary was last reconciled: every deadline up to then was handled. */
   settledAtMs: number;
   lastOutcome: "pass" | "hold" | "fail";
   lastDegraded: boolean;
@@ -103,7 +106,7 @@ export interface LaneState {
   record: LaneRecord | null;
 }
 
-/** Counts of one sender's unreadable messages inside a minute of broker time. */
+/** Counts of one sender's invalid messages within a minute of broker time. */
 export interface DeadCount {
   minute: number;
   written: number;
@@ -112,14 +115,14 @@ export interface DeadCount {
 
 export interface State {
   readonly setup: ResolvedConfig;
-  /** Last folded sequence and the latest broker time seen. */
+  /** Last applied sequence and the latest broker time. */
   sequence: number;
   nowMs: number;
   readonly gateways: Map<string, GatewayState>;
   readonly canaries: Map<string, CanaryState>;
   readonly lanes: Map<string, LaneState>;
   readonly dead: Map<string, DeadCount>;
-  /** The earliest deadline; a lower bound between two settlings. */
+  /** The earliest deadline; a lower bound between two reconciliations. */
   nextDeadlineMs: number;
   lastCheckpointMs: number;
 }
@@ -170,22 +173,22 @@ export function createState(setup: ResolvedConfig): State {
   return state;
 }
 
-/** The canary's gateways in the fleet file's order. */
+/** The canary's gateways in file order. */
 export function gatewaysOfCanary(state: State, setup: CanaryConfig): GatewayState[] {
   return setup.gateways.flatMap((key) => state.gateways.get(key) ?? []);
 }
 
-/** Is the canary frozen: measured now, or failed and not yet restored? */
+/** Whether the canary is frozen: analysed now, or failed and not yet restored. */
 export function isCanaryActive(run: Run | null): boolean {
   return run !== null && (run.state === "warming" || run.state === "active" || (run.state === "failed" && !run.over));
 }
 
-/** Is the run one that still goes on (pending included)? */
+/** Whether the run is still open (including pending). */
 export function isOpen(run: Run | null): boolean {
   return run !== null && (run.state === "pending" || isCanaryActive(run));
 }
 
-/** Starts a new row of windows at `originMs`. */
+/** Starts a new window grid at `originMs`. */
 export function newFrame(canary: CanaryState, setup: CanaryConfig, originMs: number): void {
   canary.frame = createFrame(originMs, setup.policy.windowMs);
 }

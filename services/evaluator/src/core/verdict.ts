@@ -1,9 +1,9 @@
 /**
- * Composing a verdict: what the judge said of the last window, what the conditions say now, and the state of the run, in one body.
- * The ladder of `decide` is the product in one screen; everything below it is arrangement.
+ * Builds a verdict record from the judge's outcome for the last window, the current conditions, and the state of the run.
+ * `decide` is an ordered list of rules; everything below it arranges the result.
  */
 
-import { isoTime } from "@aviary/shared/contract/iso-time.ts";
+import { formatTimeOfDay, isoTime } from "@aviary/shared/contract/iso-time.ts";
 import { degrades, REASONS, type Reason, reasonText } from "@aviary/shared/contract/reasons.ts";
 import type { Release } from "@aviary/shared/contract/run.ts";
 import {
@@ -20,133 +20,127 @@ import {
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
 import type { Conditions } from "./conditions.ts";
-import { inForce } from "./judge/outcome.ts";
+import { inForce, type ModeOutcome } from "./judge/outcome.ts";
 import { agreedRelease, releaseText } from "./release.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
 import { type CanaryState, gatewaysOfCanary, isCanaryActive, isOpen, type Latch, type Run, type State } from "./state.ts";
+
+/** Everything a decision is based on, gathered once per step. */
+export interface Facts {
+  readonly canary: CanaryState;
+  readonly config: CanaryConfig;
+  readonly conditions: Conditions;
+  /** Set if the canary slice changed its release during the run without an announcement. */
+  readonly releaseChanged: Reason | undefined;
+  /** The canary slice's release, if no run is open because it was already analysed. */
+  readonly alreadyAnalysed: Release | undefined;
+  readonly holdBudget: HoldBudget;
+}
+
+/** How long the run is on hold, if this step is a hold too. */
+export interface HoldBudget {
+  readonly heldSinceMs: number;
+  readonly expired: boolean;
+}
 
 export interface Decision {
   readonly verdict: Outcome;
   readonly reasons: readonly Reason[];
   readonly warnings: readonly Reason[];
-  /** Set when this decision fails the run. */
-  readonly failing: { readonly concern: Latch["concern"]; readonly reasons: readonly Reason[] } | undefined;
+  /** The concern that fails the run, if this decision fails it. */
+  readonly failing: Latch["concern"] | undefined;
 }
 
-/**
- * Fail, hold or pass, and why. A ladder: the first rung that holds decides.
- * @param tried what the canary slice runs, where no run is open because it had its run already
- */
-export function decide(
-  canary: CanaryState,
-  setup: CanaryConfig,
-  conditions: Conditions,
-  releaseChanged: Reason | undefined,
-  tried: Release | undefined,
-): Decision {
-  const { run } = canary;
-  const warnings = [...conditions.warnings];
-  const hold = (first: readonly Reason[]): Decision => ({
-    verdict: "hold",
-    reasons: [...first, ...conditions.holds],
-    warnings,
-    failing: undefined,
-  });
+/** Decides fail, hold or pass, with reasons. The first rule that applies decides. */
+export function decide(facts: Facts): Decision {
+  const { conditions, config } = facts;
+  const { run } = facts.canary;
+  if (run?.latch)
+    return { verdict: "fail", reasons: latchedReasons(run, run.latch), warnings: conditions.warnings, failing: undefined };
+  if (!isOpen(run) || run === null || run.state === "failed") return noRun(facts);
+  if (run.state === "pending") return pending(facts, run);
+  const hard = conditions.hard[0];
+  if (hard !== undefined) return newFailure(facts, hardReasons(conditions), hard.concern);
+  if (run.state === "warming") return warming(facts, run);
+  return judged(facts, run.outcome === null ? undefined : inForce(run.outcome, config.policy.mode));
+}
 
-  // A fail latches: nothing that is measured later changes it.
-  if (run?.latch) return { verdict: "fail", reasons: latchedReasons(run, run.latch), warnings, failing: undefined };
+const hardReasons = (conditions: Conditions): Reason[] => conditions.hard.map(({ reason }) => reason);
 
-  if (
-    run === null ||
-    run.state === "idle" ||
-    run.state === "passed" ||
-    run.state === "aborted" ||
-    run.state === "superseded" ||
-    run.state === "expired" ||
-    run.state === "failed"
-  ) {
-    return hold([{ code: "no_run", text: noRunText(run, tried) }, ...conditions.hard.map((entry) => entry.reason)]);
-  }
-  if (run.state === "pending") {
-    const asked = setup.policy.macRelease === "required" ? " and the policy asks for it (macRelease)" : "";
-    return hold([
-      ...conditions.hard.map((entry) => entry.reason),
-      {
-        code: "pending",
-        text: reasonText(
-          `revision ${run.controllerRevision ?? run.revision}: its release is not on the canary slice yet${asked}`,
-        ),
-      },
-    ]);
-  }
+/** Number of reasons that a latch keeps, and that the failing verdict contains. */
+const MAX_LATCHED_REASONS = 5;
 
-  // Warming or active: a hard signal fails at once.
-  const firstHard = conditions.hard[0];
-  if (firstHard !== undefined) {
-    const reasons = conditions.hard.map((entry) => entry.reason);
-    return { verdict: "fail", reasons, warnings, failing: { concern: firstHard.concern, reasons } };
-  }
-  if (run.state === "warming")
-    return hold([
-      {
-        code: "warming",
-        text: `warming up until ${isoTime(run.judgeFromMs).slice(11, 19)}Z: what is measured now is not judged`,
-      },
-    ]);
+function newFailure({ conditions }: Facts, reasons: readonly Reason[], concern: Latch["concern"]): Decision {
+  return {
+    verdict: "fail",
+    reasons: reasons.slice(0, MAX_LATCHED_REASONS),
+    warnings: conditions.warnings,
+    failing: concern,
+  };
+}
 
-  const outcome = run.outcome === null ? undefined : inForce(run.outcome, setup.policy.mode);
+function hold({ conditions }: Facts, first: readonly Reason[]): Decision {
+  return { verdict: "hold", reasons: [...first, ...conditions.holds], warnings: conditions.warnings, failing: undefined };
+}
+
+function noRun(facts: Facts): Decision {
+  const text = noRunText(facts.canary.run, facts.alreadyAnalysed);
+  return hold(facts, [{ code: "no_run", text }, ...hardReasons(facts.conditions)]);
+}
+
+function pending(facts: Facts, run: Run): Decision {
+  const required = facts.config.policy.macRelease === "required" ? " and the policy requires it (macRelease)" : "";
+  const text = `revision ${run.controllerRevision ?? run.revision}: its release is not on the canary slice yet${required}`;
+  return hold(facts, [...hardReasons(facts.conditions), { code: "pending", text: reasonText(text) }]);
+}
+
+function warming(facts: Facts, run: Run): Decision {
+  const text = `warming up until ${formatTimeOfDay(run.judgeFromMs)}: traffic is measured and not judged`;
+  return hold(facts, [{ code: "warming", text }]);
+}
+
+/** Combines the judge's outcome for an active run with the conditions. */
+function judged(facts: Facts, outcome: ModeOutcome | undefined): Decision {
+  const { conditions, releaseChanged, holdBudget } = facts;
+  const changed = releaseChanged === undefined ? [] : [releaseChanged];
   if (outcome === undefined)
-    return hold([...changed(releaseChanged), { code: "low_traffic", text: "the first window of the run has not closed yet" }]);
-  warnings.push(...outcome.warnings);
-  if (outcome.verdict === "fail") {
-    return {
-      verdict: "fail",
-      reasons: outcome.reasons,
-      warnings,
-      failing: { concern: failedConcern(outcome.concerns), reasons: outcome.reasons },
-    };
-  }
-  const held = [
-    ...changed(releaseChanged),
-    ...conditions.holds,
-    ...(outcome.verdict === "hold" ? judgedReasons(outcome.reasons) : []),
-  ];
-  if (held.length > 0 || outcome.verdict === "hold") {
-    const expired: Reason[] = run.holdExpired
-      ? [
-          {
-            code: "hold_expired",
-            text: `held since ${isoTime(run.heldSinceMs).slice(11, 19)}Z, longer than the hold budget: people were told`,
-          },
-        ]
-      : [];
-    return { verdict: "hold", reasons: [...held, ...expired], warnings, failing: undefined };
-  }
-  return { verdict: "pass", reasons: [], warnings: [...warnings, ...lateWarnings(canary.lastWindow)], failing: undefined };
+    return hold(facts, [...changed, { code: "low_traffic", text: "the first window of the run has not closed yet" }]);
+  if (outcome.verdict === "fail") return newFailure(facts, outcome.reasons, failedConcern(outcome.concerns));
+  const warnings = [...conditions.warnings, ...outcome.warnings];
+  const reasons = [...changed, ...conditions.holds, ...(outcome.verdict === "hold" ? heldReasons(outcome.reasons) : [])];
+  if (reasons.length === 0)
+    return { verdict: "pass", reasons, warnings: [...warnings, ...lateWarnings(facts.canary.lastWindow)], failing: undefined };
+  const expired: Reason[] = holdBudget.expired ? [holdExpiredReason(holdBudget)] : [];
+  return { verdict: "hold", reasons: [...reasons, ...expired], warnings, failing: undefined };
 }
 
-/** A hold is never without a reason. */
-function judgedReasons(reasons: readonly Reason[]): readonly Reason[] {
+function holdExpiredReason({ heldSinceMs }: HoldBudget): Reason {
+  const text = `on hold since ${formatTimeOfDay(heldSinceMs)}, longer than the hold budget; an incident was raised`;
+  return { code: "hold_expired", text };
+}
+
+/** A hold always has a reason. */
+function heldReasons(reasons: readonly Reason[]): readonly Reason[] {
   if (reasons.length > 0) return reasons;
-  return [{ code: "low_traffic", text: "what was measured so far rules out too little; more requests are needed" }];
+  return [{ code: "low_traffic", text: "not enough evidence yet; more requests are needed" }];
 }
 
-const changed = (reason: Reason | undefined): Reason[] => (reason === undefined ? [] : [reason]);
-
-function noRunText(run: Run | null, tried: Release | undefined): string {
-  if (tried !== undefined)
-    return reasonText(`no run is open: ${releaseText(tried)} was already analysed; start a new run with \`aviary run start\``);
+function noRunText(run: Run | null, alreadyAnalysed: Release | undefined): string {
+  if (alreadyAnalysed !== undefined)
+    return reasonText(
+      `no run is open: ${releaseText(alreadyAnalysed)} was already analysed; start a new run with \`aviary run start\``,
+    );
   if (run === null || run.state === "idle") return "no run is open";
   return reasonText(
     `no run is open: the last one (${run.controllerRevision ?? run.revision}) ${run.state === "passed" ? "passed" : `is ${run.state}`}`,
   );
 }
 
-/** Why the run failed, as it was said then, and that this was then. */
+/** Why the run failed, with the reasons as of that time. */
 function latchedReasons(run: Run, latch: Latch): Reason[] {
   if (latch.verdictId === null) return latch.reasons;
-  const stays = run.over ? "the run is over, the fail stays" : "stays failed";
-  const text = `failed at ${isoTime(latch.atMs).slice(11, 19)}Z (verdict ${latch.verdictId}), reasons are of then; ${stays} until a new revision or an operator's clear`;
+  const stays = run.over ? "the run ended; the failure stays latched" : "latched";
+  const text = `failed at ${formatTimeOfDay(latch.atMs)} (verdict ${latch.verdictId}; reasons as of that time); ${stays} until a new revision or \`aviary run clear\``;
   return [...latch.reasons, { code: "latched", text }];
 }
 
@@ -162,12 +156,12 @@ function lateWarnings(window: ClosedWindow | null): Reason[] {
       code: "late",
       value: window.late,
       unit: "1",
-      text: `${window.late} signals came after their window had closed; they were counted and not judged`,
+      text: `${window.late} signals arrived after their window had closed; they were counted and not judged`,
     },
   ];
 }
 
-/** Figures of one slice over the sources that the policy rests on; `null` where the slice has no cell and does not exist. */
+/** Figures of one slice over the traffic sources selected by the policy; `null` if the slice has no cell and does not exist. */
 export function figuresOf(
   window: ClosedWindow | null,
   slice: "canary" | "stable",
@@ -195,7 +189,7 @@ export function figuresOf(
   };
 }
 
-/** Does a verdict under this policy rest on synthetic (or real) traffic? */
+/** Whether a verdict under this policy is based on synthetic (or real) traffic. */
 export function rests(traffic: CanaryConfig["policy"]["traffic"], synthetic: boolean): boolean {
   return traffic === "both" || (traffic === "synthetic") === synthetic;
 }
@@ -203,17 +197,11 @@ export function rests(traffic: CanaryConfig["policy"]["traffic"], synthetic: boo
 const PENDING_CONCERNS = { errors: "hold", latency: "hold", queue: "hold" } as const;
 
 /** The whole record, with its id. */
-export function verdictRecord(
-  state: State,
-  canary: CanaryState,
-  setup: CanaryConfig,
-  conditions: Conditions,
-  decision: Decision,
-  atMs: number,
-): VerdictRecord {
-  const { policy } = setup;
+export function verdictRecord(state: State, facts: Facts, decision: Decision, atMs: number): VerdictRecord {
+  const { canary, config, conditions } = facts;
+  const { policy } = config;
   const { run } = canary;
-  // What was judged of a run that has ended without a fail is nobody's verdict any more.
+  // The judgement of a run that ended without a failure no longer applies.
   const judged = run !== null && run.outcome !== null && (isOpen(run) || run.latch !== null);
   const concerns = judged ? inForce(run.outcome!, policy.mode).concerns : PENDING_CONCERNS;
   const ranked = rank(decision.reasons, decision.verdict);
@@ -222,14 +210,14 @@ export function verdictRecord(
   const body: Omit<VerdictBody, "id"> = {
     schema: "aviary/verdict.v1",
     at: isoTime(atMs),
-    subject: { namespace: setup.ref.namespace, name: setup.ref.name, fleet: setup.fleet },
+    subject: { namespace: config.ref.namespace, name: config.ref.name, fleet: config.fleet },
     status: OUTCOME_STATUS[decision.verdict],
     verdict: decision.verdict,
     verdict_num: OUTCOME_NUMBER[decision.verdict],
     degraded,
     degraded_num: degraded ? 1 : 0,
     canary: figuresOf(lastWindow, "canary", policy.traffic),
-    stable: setup.hasStable ? figuresOf(lastWindow, "stable", policy.traffic) : null,
+    stable: config.hasStable ? figuresOf(lastWindow, "stable", policy.traffic) : null,
     gateway: conditions.gateway,
     concerns: {
       ...concerns,
@@ -258,7 +246,7 @@ export function verdictRecord(
       max_queue_depth: policy.thresholds.maxQueueDepth,
     },
     window: lastWindow?.window ?? null,
-    run: runView(state, canary, setup),
+    run: runView(state, canary, config),
     stable_may_promote: !policy.stableNeedsPass || canary.everPassed,
     valid_until: isoTime(atMs + 2 * policy.windowMs + policy.graceMs),
   };
@@ -274,12 +262,12 @@ function concern(run: Run | null, name: "disk" | "doctor", ok: boolean): Outcome
   return ok ? "pass" : "hold";
 }
 
-function runView(state: State, canary: CanaryState, setup: CanaryConfig): VerdictBody["run"] {
+function runView(state: State, canary: CanaryState, config: CanaryConfig): VerdictBody["run"] {
   const { run } = canary;
   if (run === null) return null;
-  const gateways = gatewaysOfCanary(state, setup);
+  const gateways = gatewaysOfCanary(state, config);
   const stable =
-    agreedRelease(gateways.filter((gateway) => gateway.slice === "stable")) ?? (setup.hasStable ? null : canary.baseline);
+    agreedRelease(gateways.filter((gateway) => gateway.slice === "stable")) ?? (config.hasStable ? null : canary.baseline);
   return {
     id: run.id,
     state: run.state,
@@ -291,15 +279,15 @@ function runView(state: State, canary: CanaryState, setup: CanaryConfig): Verdic
     latched_by: run.latch?.verdictId ?? null,
     controller_revision: run.controllerRevision,
     gated: run.gated,
-    mac_release_ok: setup.policy.macRelease === "optional" || run.state !== "pending",
+    mac_release_ok: config.policy.macRelease === "optional" || run.state !== "pending",
     announced_hash: run.announcedHash ?? run.pinned?.skill_hash ?? null,
     stable_hash: stable?.skill_hash ?? null,
   };
 }
 
 /**
- * What makes people act comes first: of a fail what failed it; of a hold what is broken, before traffic that is only suspicious and may
- * suffer from just that. The same code of the same gateway is said once.
+ * Reasons that require action come first: for a fail, those that failed it; for a hold, faults before traffic that is only
+ * suspicious and may be caused by them. One reason per code and gateway.
  */
 function rank(reasons: readonly Reason[], verdict: Outcome): Reason[] {
   const weight = ({ code }: Reason): number => {
@@ -323,7 +311,9 @@ function rank(reasons: readonly Reason[], verdict: Outcome): Reason[] {
     .map((entry) => entry.reason);
 }
 
-/** A record over its size limit gets coarser histograms (scale 5, 4, … 0): each step halves their buckets and doubles the error. */
+/**
+ * A record over its size limit gets coarser histograms (scale 5, 4, … 0): each step halves their buckets and doubles the error.
+ */
 function fit(record: VerdictRecord): VerdictRecord {
   const { closed } = record.evidence;
   if (closed === null) return record;
@@ -348,7 +338,7 @@ function coarser(window: ClosedWindow, scale: number): ClosedWindow {
   };
 }
 
-/** One line for the logs and for `release_changed`. */
+/** One line for logs and for `release_changed`. */
 export function releaseChangedReason(run: Run, release: NonNullable<Run["pinned"]>): Reason {
   return {
     code: "release_changed",

@@ -1,15 +1,15 @@
 /**
- * Windows of event time, while they are open and when they close.
+ * Windows of event time, open and closed.
  *
  *   a signal arrives ──▶ window of its observed_at, still open? ──▶ merged into the cell of its slice, AZ and source
- *                                        └── already closed: counted as late in the window that is open now, never merged
- *   window end + grace, by the broker's clock ──▶ closed: summed up, checked for completeness, never touched again
+ *                                        └── already closed: counted as late in the currently open window, never merged
+ *   window end + grace, by the broker's clock ──▶ closed: summarised, checked for completeness, immutable
  *
- * Window i of a frame is `[origin + i·length, origin + (i+1)·length)`; a frame belongs to one run, or to the time between two runs.
- * Whether a signal is late depends on its observed_at and its store time alone, so every replica and every replay agrees.
+ * Window i of a grid is `[origin + i·length, origin + (i+1)·length)`; a grid belongs to one run, or to the time between two runs.
+ * Whether a signal is late depends only on its observed_at and its store time, so every replica and every replay agrees.
  *
- * A window is complete when every expected gateway covered it: no hole in its sequence and no restart of its collector inside it,
- * and its traffic reported up to two periods before the window's end.
+ * A window is complete if every expected gateway covered it: no gap in its sequence, no restart of its collector, and traffic
+ * reported up to two periods before the end of the window.
  */
 
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
@@ -45,11 +45,11 @@ export interface OpenWindow {
   queueAtMs: number;
 }
 
-/** A row of windows with one origin. */
+/** A grid of windows with one origin. */
 export interface Frame {
   readonly originMs: number;
   readonly lengthMs: number;
-  /** Index of the oldest window that has not closed. */
+  /** Index of the oldest open window. */
   next: number;
   readonly open: Map<number, OpenWindow>;
 }
@@ -72,7 +72,7 @@ function openWindow(frame: Frame, index: number): OpenWindow {
   return window;
 }
 
-/** Keys of the cells that a gateway's traffic goes to, by source: put together once, because that takes as long as the merge. */
+/** Keys of the cells for a gateway's traffic, by source: built once, because that takes as long as the merge. */
 const cellKeys = new WeakMap<GatewayState, Partial<Record<HttpSource, string>>>();
 
 function cellKey(gateway: GatewayState, source: HttpSource): string {
@@ -99,8 +99,8 @@ function cellOf(window: OpenWindow, gateway: GatewayState, source: HttpSource): 
 
 /**
  * Merges one http body.
- * @param observedAtMs end of the stretch that the counts cover
- * @returns `merged`, `late` (its window has closed), or `before` (it lies before the frame's origin)
+ * @param observedAtMs end of the range that the counts cover
+ * @returns `merged`, `late` (its window has closed), or `before` (it precedes the origin of the grid)
  */
 export function takeHttp(
   frame: Frame,
@@ -127,7 +127,7 @@ export function takeHttp(
   return "merged";
 }
 
-/** Notes a queue depth; the newest of the window stays. */
+/** Records a queue depth; the newest of the window is kept. */
 export function takeQueue(frame: Frame, depth: number, observedAtMs: number): void {
   const index = Math.floor((observedAtMs - frame.originMs) / frame.lengthMs);
   if (index < frame.next) return;
@@ -140,7 +140,7 @@ export function takeQueue(frame: Frame, depth: number, observedAtMs: number): vo
 
 const MAX_GAPS = 8;
 
-/** Why a window is incomplete, one line a gateway. `traffic` is what the verdict rests on. */
+/** Why a window is incomplete, one line per gateway. `traffic` is the traffic judged under the policy. */
 function gapsOf(gateways: readonly GatewayState[], startMs: number, endMs: number, traffic: Policy["traffic"]): string[] {
   const gaps: string[] = [];
   for (const gateway of gateways) {
@@ -169,8 +169,8 @@ function closedSlots(cell: Cell): WindowSlot[] {
 }
 
 /**
- * Closes the oldest open window and moves the frame on.
- * @param gateways the canary's expected gateways, in the fleet file's order, without those in maintenance
+ * Closes the oldest open window and advances the grid.
+ * @param gateways the canary's expected gateways, in file order, without those in maintenance
  * @param weight   the canary's weight at the close, percent
  */
 export function closeWindow(

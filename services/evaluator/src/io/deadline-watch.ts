@@ -1,5 +1,6 @@
 /**
- * Deadlines while no message comes: the fold is told the time by the broker's clock, and only once it has everything that the log held then.
+ * Fires deadlines while no message arrives: passes the broker's time to the reducer once it has applied everything the log
+ * contained then.
  */
 import type { Bus } from "@aviary/shared/bus/bus.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
@@ -7,26 +8,32 @@ import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import type { Input } from "../core/inputs.ts";
 import type { State } from "../core/state.ts";
 
-/** How often it is looked whether a deadline is due. */
+/** How often to check for a due deadline. */
 const LOOK_EVERY_MS = 1_000;
-/** What the broker's clock said is counted on for this long, by a clock that nobody sets; then the broker is asked again. */
+/** How long a reading of the broker's clock is trusted, measured monotonically. */
 const ASK_EVERY_MS = 10_000;
-/** Timers are coarser than a question to the broker takes: when the clock shows the deadline's own millisecond, it is asked again at once, so often at most. */
+/**
+ * Timers are coarser than a request to the broker: when the clock shows the deadline's own millisecond, it is read again
+ * immediately, at most this often.
+ */
 const ASK_AGAIN = 4;
-/** How soon to look again while the fold is behind the log or the broker is away; twice as long each time, up to the second value. */
+/**
+ * When to check again while the reducer lags behind the log or the broker is unreachable; doubles each time, up to the second
+ * value.
+ */
 const BEHIND_POLL_MS = 20;
 const BEHIND_POLL_MAX_MS = 500;
 
 export interface DeadlineWatch {
-  /** Call it after every input: the next deadline may be earlier now. */
+  /** Call after every input: the next deadline may be earlier now. */
   recheck(): void;
-  /** Nothing is folded any more when this returns. */
+  /** No input is applied after this returns. */
   stop(): void;
 }
 
 /**
- * Fires deadlines when no message does: waits until the broker's clock has passed the next one, reads how far the log goes, and once
- * everything up to there is folded tells the fold what time it is.
+ * Fires deadlines that no message fires: waits until the broker's clock has passed the next one, reads the end of the log, and
+ * passes the time to the reducer once everything up to there is applied.
  */
 export function watchDeadlines(
   bus: Bus,
@@ -36,10 +43,16 @@ export function watchDeadlines(
   log: Logger,
   signal: AbortSignal,
 ): DeadlineWatch {
-  /** The broker's clock less ours. Taken from when we asked, not from when we were answered: after a slow answer we look too early, and never too late. */
+  /**
+   * The broker's clock minus ours, measured from the request, not from the response: after a slow response we check too early,
+   * never too late.
+   */
   let offsetMs = 0;
   let askedAtMs = Number.NEGATIVE_INFINITY;
-  /** The broker's clock said `at`, and the log went up to `sequence` after that: the fold is told as soon as it has read so far. */
+  /**
+   * The broker's clock showed `at`, and the log ended at `sequence` after that: the time is applied once the log is read that
+   * far.
+   */
   let behind: { readonly at: number; readonly sequence: number } | undefined;
   let armedForMs = Number.POSITIVE_INFINITY;
   let busy = false;
@@ -71,7 +84,7 @@ export function watchDeadlines(
     try {
       told = bus.status === "connected" && (await tell());
     } catch (error) {
-      log.debug({ err: error }, "the broker's clock could not be read");
+      log.debug({ err: error }, "could not read the broker's clock");
     } finally {
       busy = false;
     }
@@ -88,7 +101,7 @@ export function watchDeadlines(
     offsetMs = brokerMs - askedMs;
     return brokerMs;
   };
-  /** Returns false when the fold is still behind the log, so that the deadline cannot fire yet. */
+  /** Returns false while the reducer lags behind the log, so that the deadline cannot fire yet. */
   const tell = async (): Promise<boolean> => {
     behind = undefined;
     let brokerMs = await ask();

@@ -1,5 +1,5 @@
 /**
- * Reading the log: one stored message to one typed input. Everything that a schema refuses becomes an `unreadable` input with its
+ * Parses the log: one stored message to one typed input. A message that fails validation becomes an `unreadable` input with its
  * reason; nothing is dropped here and nothing throws.
  */
 
@@ -12,7 +12,7 @@ import { parseJsonBytes } from "@aviary/shared/runtime/json.ts";
 import type { Input, UnreadableInput } from "../core/inputs.ts";
 import { gatewayKey } from "../core/resolved-config.ts";
 
-/** Subjects whose parse is remembered; a fleet has gateways × kinds of them. Beyond it the memory is emptied. */
+/** Number of cached subject parses; a fleet has gateways × kinds of them. The cache is cleared beyond it. */
 const MAX_REMEMBERED = 20_000;
 
 export type ReadInput = (message: StoredMessage) => Input;
@@ -26,7 +26,7 @@ function readSender(subject: string): Sender | null {
   return parsed.family === "control" ? parsed : { ...parsed, key: gatewayKey(parsed.az, parsed.fleet, parsed.gateway) };
 }
 
-/** A reader with its own memory of subjects. */
+/** A reader with its own subject cache. */
 export function createInputReader(): ReadInput {
   const remembered = new Map<string, Sender | null>();
   const senderOf = (subject: string): Sender | null => {
@@ -40,7 +40,7 @@ export function createInputReader(): ReadInput {
   };
   return (message) => {
     const subject = senderOf(message.subject);
-    if (subject === null) return unreadable(message, "bad_subject", `no input has the subject ${message.subject}`);
+    if (subject === null) return unreadable(message, "bad_subject", `unknown subject ${message.subject}`);
     return subject.family === "signal" ? readSignal(message, subject) : readControl(message, subject);
   };
 }
@@ -62,7 +62,7 @@ function readSignal(message: StoredMessage, subject: SignalSender): Input {
     return unreadable(
       message,
       "wrong_identity",
-      `the payload says ${signal.az}.${signal.fleet}.${signal.gateway}.${signal.kind}; the subject is who sent it`,
+      `the payload is from ${signal.az}.${signal.fleet}.${signal.gateway}.${signal.kind}, which contradicts the subject`,
     );
   }
   if (signal.kind === "http" && signal.body.errors_5xx > signal.body.requests) {
@@ -79,7 +79,7 @@ function readControl(message: StoredMessage, subject: Extract<InputSubject, { fa
   const parsed = parseControl(value);
   if (!parsed.success) return unreadable(message, versionReason(value), issueText(parsed.error.issues));
   if (parsed.data.verb !== subject.verb)
-    return unreadable(message, "wrong_identity", `the payload says ${parsed.data.verb}; the subject says ${subject.verb}`);
+    return unreadable(message, "wrong_identity", `the payload is ${parsed.data.verb}; the subject is ${subject.verb}`);
   return {
     kind: "control",
     sequence: message.sequence,
@@ -90,7 +90,7 @@ function readControl(message: StoredMessage, subject: Extract<InputSubject, { fa
   };
 }
 
-/** What comes from the client is a Buffer already, and making another one of it costs as much as reading it. */
+/** The client already returns a Buffer, and copying it costs as much as parsing it. */
 const text = (data: Uint8Array, length: number): string =>
   (Buffer.isBuffer(data) ? data : Buffer.from(data.buffer, data.byteOffset, data.length)).toString("utf8", 0, length);
 

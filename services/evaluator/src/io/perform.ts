@@ -1,7 +1,7 @@
 /**
- * Performing effects: one after another, in the order in which the fold gave them. Every one carries an id computed from content, so
- * an evaluator that dies in the middle leaves nothing that its successor would double. An effect that fails is tried again while the
- * broker is away, and a bounded number of times while it is there; then the evaluator stops, and a restart is a replay.
+ * Performs effects one after another, in the order emitted by the reducer. Each has an id derived from content, so that a
+ * successor of a crashed evaluator duplicates nothing. A failed effect is retried while the broker is unreachable, and a bounded
+ * number of times while it is reachable; then the evaluator stops, and a restart is a replay.
  */
 import type { Bus } from "@aviary/shared/bus/bus.ts";
 import { canaryKey, deadSubject, incidentSubject, verdictSubject } from "@aviary/shared/contract/subjects.ts";
@@ -14,20 +14,20 @@ import type { Effect } from "../core/effects.ts";
 import { saveCheckpoint } from "./checkpoint.ts";
 import { setDemand } from "./demand.ts";
 
-/** What one step wants done. */
+/** The effects of one step. */
 export interface Batch {
   readonly atMs: number;
   readonly effects: readonly Effect[];
 }
 
 /**
- * How far performing came before this term, as the stream of verdicts shows. Performing keeps the order of the log, so what lies before the newest
- * verdict is done; at its very instant it may be, and is done again under the same ids.
+ * How far effects were performed before this term, according to the stream of verdicts. Effects are performed in log order, so
+ * everything before the newest verdict is done; effects at its very instant may be done, and are repeated under the same ids.
  */
 export interface Done {
   /** Broker time of the newest verdict. */
   readonly beforeMs: number;
-  /** The newest verdict of each canary, by its key: it is not published again even when the broker has forgotten its id. */
+  /** The newest verdict per canary key: it is not published again even if the broker has dropped its id. */
   readonly verdicts: ReadonlyMap<string, { readonly id: string; readonly atMs: number }>;
 }
 
@@ -36,11 +36,11 @@ export interface PerformerOptions {
   readonly shard: string;
   readonly clock: Clock;
   readonly log: Logger;
-  /** May effects be performed now? While not, the queue waits. */
+  /** Whether effects may be performed now; otherwise the queue waits. */
   readonly allowed: () => boolean;
-  /** What an earlier evaluator has performed already. */
+  /** The effects that an earlier evaluator performed. */
   readonly done: Done;
-  /** The state as text, now. Asked for only while nothing waits: the state has then caused nothing that is not yet performed. */
+  /** Serializes the current state. Called only while nothing is pending, so that every effect of the state is performed. */
   readonly takeCheckpoint: () => string;
   readonly onPerformed: (kind: Effect["kind"]) => void;
   /** A batch has left the queue. */
@@ -50,11 +50,11 @@ export interface PerformerOptions {
 }
 
 export interface Performer {
-  /** Does nothing once an effect has failed for good: a later checkpoint must not point past it. */
+  /** Has no effect after a permanent failure: a later checkpoint must not point past it. */
   enqueue(batch: Batch): void;
-  /** Batches that wait. */
+  /** Number of pending batches. */
   readonly waiting: number;
-  /** Resolves when everything enqueued so far is done, or the performer has stopped. */
+  /** Resolves when everything enqueued so far is performed, or the performer has stopped. */
   settled(): Promise<void>;
 }
 
@@ -66,7 +66,7 @@ export function createPerformer(options: PerformerOptions): Performer {
   const queue: Batch[] = [];
   let running: Promise<void> | undefined;
   let over = false;
-  /** Checkpoints that are wanted are saved as one, when nothing else waits: making one takes longer than anything else here. */
+  /** Requested checkpoints are saved as one, when nothing else is pending: serializing takes longer than anything else here. */
   let checkpointDue = false;
   const drain = async (): Promise<void> => {
     try {
@@ -104,7 +104,7 @@ export function createPerformer(options: PerformerOptions): Performer {
   };
 }
 
-/** Performs all of a batch but its checkpoint, and says whether it wants one. */
+/** Performs all effects of a batch but its checkpoint, and returns whether it requests one. */
 async function performBatch(options: PerformerOptions, batch: Batch): Promise<boolean> {
   let checkpoint = false;
   for (const effect of batch.effects) {
@@ -119,14 +119,14 @@ async function performBatch(options: PerformerOptions, batch: Batch): Promise<bo
 
 function isDone(done: Done, batch: Batch, effect: Effect): boolean {
   if (batch.atMs < done.beforeMs) return true;
-  // One batch may hold verdicts of many deadlines, when the log was silent for long.
+  // A batch may contain verdicts of many deadlines if no message arrived for long.
   if (effect.kind !== "verdict") return false;
   const { id, at, subject } = effect.record.body;
   const last = done.verdicts.get(canaryKey(subject));
   return last !== undefined && (id === last.id || Date.parse(at) < last.atMs);
 }
 
-/** Tries until it is done. Waiting for the broker or the lease costs no attempt. */
+/** Retries until done. Waiting for the broker or the lease does not count as an attempt. */
 async function untilDone(options: PerformerOptions, work: () => Promise<unknown>): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     while (!options.allowed() || options.bus.status !== "connected") await options.clock.sleep(WAIT_MS, options.signal);

@@ -88,7 +88,7 @@ test("5xx on the canary fails at the second window, stays failed, is over when r
   assert.deepEqual(latched.reasons.slice(0, failed.reasons.length), failed.reasons, "the cause stays first, as it was said");
   const note = latched.reasons.at(-1);
   assert.equal(note?.code, "latched");
-  assert.match(note?.text ?? "", /^failed at \d\d:\d\d:\d\dZ \(verdict [0-9a-f]{16}\), reasons are of then; stays failed until/);
+  assert.match(note?.text ?? "", /^failed at \d\d:\d\d:\d\dZ \(verdict [0-9a-f]{16}; reasons as of that time\); latched until/);
   assert.deepEqual(mayPromote(last(fleet), "canary", STABLE_PACK, undefined, fleet.now()), { allowed: true });
   assert.equal(mayPromote(last(fleet), "canary", NEW_PACK, undefined, fleet.now()).allowed, false);
 
@@ -98,7 +98,7 @@ test("5xx on the canary fails at the second window, stays failed, is over when r
   assert.equal(last(fleet).verdict, "fail", "restored is not forgiven");
   assert.match(
     last(fleet).reasons.at(-1)?.text ?? "",
-    /the run is over, the fail stays until a new revision or an operator's clear$/,
+    /the run ended; the failure stays latched until a new revision or `aviary run clear`$/,
   );
   fleet.say({ verb: "announce", caller: "flagger", revision: "v2" });
   fleet.advance(5);
