@@ -1,4 +1,4 @@
-/** Takes one closed window into what the judge knows of a run. */
+/** Applies one closed window to the judge's state of a run. */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
@@ -23,15 +23,15 @@ import { byMetric, extended, NEW_VIEW } from "./view.ts";
 export interface Absorbed {
   readonly tally: WindowTally;
   readonly counted: readonly CountedAz[];
-  /** Every view of the run up to and with this window. */
+  /** Every view of the run, up to and including this window. */
   readonly views: State["views"];
   /** The same views in this window alone. */
   readonly measured: ReadonlyMap<string, Measured>;
-  /** Stable's latencies over all the windows given. */
+  /** Stable's latencies over all given windows. */
   readonly baseline: StableBand;
 }
 
-/** @param windows oldest first, at most 12; the last one is new, those before it are known to `before`. */
+/** @param windows oldest first, at most 12; the last one is new, the earlier ones are in `before` */
 export function absorb(before: State, windows: readonly ClosedWindow[], policy: Policy, reference: Reference | null): Absorbed {
   const { tally, counted, baseline } = takeIn(before, windows, policy, reference);
   const views: Record<string, View> = {};
@@ -50,7 +50,8 @@ export function absorb(before: State, windows: readonly ClosedWindow[], policy: 
 }
 
 /**
- * Counts the last window, and adds it to the baseline: to what was kept when that still holds, else all windows are added up anew.
+ * Tallies the last window and adds it to the baseline: to the kept one if it still applies, otherwise all windows are merged
+ * again.
  */
 function takeIn(
   { baseline: kept }: State,
@@ -61,7 +62,7 @@ function takeIn(
   const last = windows.at(-1)!;
   const tally = tallyWindow(last, policy.traffic, "canary");
   const scale = commonScale(tally.azs.flatMap(({ judged, compared }) => [...judged.latency, ...compared.latency]));
-  // A window in another scale is counted in its own, whatever was kept: what it says must not depend on that.
+  // A window at another scale is tallied at its own, independent of what was kept.
   if (kept !== null && covers(kept, windows) && scale === kept.scale) {
     const band = askedOf(kept, policy, reference);
     const counted = tally.azs.map((az) => countAz(az, band, policy));
@@ -78,19 +79,19 @@ function takeIn(
   };
 }
 
-/** All that is asked of a window with such a baseline: where its p99s and thresholds are, and the fixed limits. */
+/** The bounds that a window with such a baseline is read at: its p99s, their thresholds, and the fixed limits. */
 function askedOf({ scale, low, high }: Band, { thresholds }: Policy, reference: Reference | null): Band {
   const limitsMs = [thresholds.maxP99Ms, ...referenceLimitsMs(reference)];
   const limits = limitsMs.map((limitMs) => firstAbove(limitMs, scale));
   return { scale, low: Math.min(low, ...limits), high: Math.max(high, ...limits) };
 }
 
-/** What to remember of a run after a window. */
+/** The state of a run to keep after a window. */
 export function stateAfter({ views, baseline }: Absorbed, literal: LiteralCounts, { thresholds }: Policy): State {
   return { ...START, views, baseline: keepStableBand(baseline, thresholds.maxP99RegressionRatio), literal };
 }
 
-/** The state of a run whose memory is lost, as far as the windows before the last one tell it. */
+/** The state of a run whose memory was lost, rebuilt from the windows before the last one. */
 export function relearned(
   windows: readonly ClosedWindow[],
   policy: Policy,
@@ -108,7 +109,7 @@ export function relearned(
   return state;
 }
 
-/** The whole canary first, then every AZ in which it has had traffic in this run, in order of names. */
+/** The whole canary first, then every AZ with canary traffic in this run, by name. */
 function viewNames(before: State, tally: WindowTally): string[] {
   const names = new Set([WHOLE, ...Object.keys(before.views)]);
   for (const { az, judged } of tally.azs) if (judged.requests > 0 && names.size <= MAX_AZ_VIEWS + 1) names.add(az);
@@ -116,8 +117,8 @@ function viewNames(before: State, tally: WindowTally): string[] {
 }
 
 /**
- * The regression threshold of a view: from stable in the AZs in which the canary has had traffic; for the whole canary, when those
- * have no stable traffic, from stable everywhere. An AZ is not compared with others, which may simply be slower.
+ * The regression threshold of a view: from stable in the AZs with canary traffic; for the whole canary, from stable in all AZs if
+ * those have no stable traffic. An AZ is not compared with others, which may simply be slower.
  */
 function ownThreshold(
   name: string,
@@ -133,9 +134,9 @@ function ownThreshold(
 }
 
 /**
- * While the run has fewer windows than the reference, what stable showed before the run is the better baseline: a p99 of one or two
- * windows wanders, and a threshold that came out low blames a healthy canary. Where the reference is of other AZs than the view,
- * whichever is slower.
+ * While the run has fewer windows than the reference, stable before the run is the better baseline: a p99 of one or two windows
+ * is noisy, and a threshold that is too low blames a healthy canary. If the reference covers other AZs than the view, the slower
+ * of the two is used.
  */
 function earlyThreshold(
   own: Threshold,

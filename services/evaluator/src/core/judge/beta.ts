@@ -7,33 +7,33 @@
  * nothing cancels when a and b are large.
  */
 
-/** The fraction needs about sqrt(max(a, b)) steps near the mean; beyond this many the value is as good as it gets. */
+/** The fraction needs about sqrt(max(a, b)) steps near the mean; more steps than this do not improve the value. */
 const MAX_STEPS = 100_000;
 const EPSILON = 2 ** -52;
 const TINY = 1e-300;
 
 /**
  * I_x(a, b).
- * @param x from 0 to 1.
- * @param y 1 - x, given apart so that an x close to 1 loses nothing.
- * @param a greater than 0.
- * @param b greater than 0.
- * @returns a probability, 0 to 1.
+ * @param x 0 to 1
+ * @param y 1 - x, passed separately so that an x close to 1 loses no precision
+ * @param a greater than 0
+ * @param b greater than 0
+ * @returns a probability, 0 to 1
  */
 export function incompleteBeta(x: number, y: number, a: number, b: number): number {
   return lessStep(x, y, a, b, 0);
 }
 
-/** The mean of I_x(a, b) and I_x(a + 1, b), at the price of one of them. Parameters and range as above. */
+/** The mean of I_x(a, b) and I_x(a + 1, b), at the cost of one evaluation. Parameters and range as above. */
 export function neighbourMean(x: number, y: number, a: number, b: number): number {
   return lessStep(x, y, a, b, 1 / 2);
 }
 
-/** I_x(a, b) less a share of the step from it to I_x(a + 1, b), which is x^a y^b / (a B(a, b)), DLMF 8.17.20. */
+/** I_x(a, b) minus a share of the step from it to I_x(a + 1, b), which is x^a y^b / (a B(a, b)), DLMF 8.17.20. */
 function lessStep(x: number, y: number, a: number, b: number, share: number): number {
   if (x <= 0) return 0;
   if (y <= 0) return 1;
-  // The fraction converges fast on this side of the mean; on the other one the symmetry leads back to it.
+  // The fraction converges quickly on this side of the mean; the symmetry maps the other side to it.
   const near = x <= (a + 1) / (a + b + 2);
   const factor = powerFactor(x, y, a, b);
   if (factor === 0) return near ? 0 : 1;
@@ -71,7 +71,7 @@ function nonZero(value: number): number {
 /** x^a y^b / B(a, b) with x + y = 1. */
 function powerFactor(x: number, y: number, a: number, b: number): number {
   const distance = x * b - y * a;
-  // a ln(x / x0) + b ln(y / y0) with x0 = a / (a + b); the linear parts of the two logarithms cancel exactly and are left out.
+  // a ln(x / x0) + b ln(y / y0) with x0 = a / (a + b); the linear parts of the two logarithms cancel exactly and are omitted.
   const exponent = a * logMinusLinear(distance / a, (x * (a + b)) / a) + b * logMinusLinear(-distance / b, (y * (a + b)) / b);
   const remainder = stirlingRemainder(a + b) - stirlingRemainder(a) - stirlingRemainder(b);
   return Math.sqrt((a / (a + b)) * (b / (2 * Math.PI))) * Math.exp(exponent + remainder);

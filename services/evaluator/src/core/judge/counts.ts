@@ -1,34 +1,36 @@
-/** Counts of one metric: of one window, and summed over a stretch of windows. Everything is an integer or a sum of integers' ratios. */
+/** Counts of one metric: of one window, and summed over a window range. All values are integers or sums of ratios of integers. */
 
 /** One metric of one view in one window. */
 export interface Counts {
   /** Requests, and the bad ones among them. */
   readonly n: number;
   readonly x: number;
-  /** Sums over the window's slots of (bad requests)^2 and of requests^2. Slots unknown: x^2 and n^2. */
+  /** Sums over the window's sub-windows of (bad requests)^2 and of requests^2. Without sub-windows: x^2 and n^2. */
   readonly s2: number;
   readonly q2: number;
-  /** Bad requests that a healthy service would have. */
+  /** Expected bad requests of a healthy service. */
   readonly mu: number;
-  /** Bad requests that stable leads to expect of the canary, and the variance of that figure; over the part that stable covers. */
+  /** Bad requests expected of the canary at stable's rate, and the variance of that figure; over the part covered by stable. */
   readonly e: number;
   readonly v: number;
-  /** Bad requests and requests of the part that stable covers. */
+  /** Bad requests and requests of the part covered by stable. */
   readonly xe: number;
   readonly ne: number;
 }
 
 export const NOTHING: Counts = { n: 0, x: 0, s2: 0, q2: 0, mu: 0, e: 0, v: 0, xe: 0, ne: 0 };
 
-/** A stretch of windows, summed. */
+/** A window range, summed. */
 export interface WindowRange {
   readonly windows: number;
   readonly n: number;
   readonly x: number;
   readonly mu: number;
-  /** Sum of n^2: how unevenly the requests lie over the windows. */
+  /** Sum of n^2: how unevenly the requests are distributed over the windows. */
   readonly q: number;
-  /** Burst statistics over the windows with slots: what was seen, what single requests would give, and the variance of that. */
+  /**
+   * Burst statistics over the windows with sub-windows: observed, expected for independent failures, and the variance of that.
+   */
   readonly a: number;
   readonly single: number;
   readonly spread: number;
@@ -60,7 +62,7 @@ export const EMPTY: WindowRange = {
   worstMu: 0,
 };
 
-/** The stretch with one more window, older or newer. @param ceiling share of bad requests that is allowed. */
+/** The window range with one more window, older or newer. @param ceiling allowed share of bad requests */
 export function withWindow(sum: WindowRange, w: Counts, ceiling: number): WindowRange {
   const m = w.q2 > 0 ? (w.n * w.n) / w.q2 : 1;
   const slotted = m > 1;
@@ -84,7 +86,7 @@ export function withWindow(sum: WindowRange, w: Counts, ceiling: number): Window
   };
 }
 
-/** The stretch without its worst window, as far as the steady key needs it. */
+/** The window range without its worst window, as required by the persistence key. */
 export function withoutWorst(sum: WindowRange): {
   readonly n: number;
   readonly x: number;

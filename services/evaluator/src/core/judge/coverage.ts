@@ -1,4 +1,4 @@
-/** What a window can say at all, whatever the rule: absence of evidence is a hold in both modes. */
+/** What a window can show at all, regardless of the rule: missing evidence is a hold in both modes. */
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import type { Outcome } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
@@ -16,7 +16,7 @@ export interface Coverage {
   readonly warnings: readonly Reason[];
 }
 
-/** With all traffic on the canary nothing can be seen of stable. */
+/** With all traffic on the canary, stable has none. */
 const ALL_WEIGHT = 100;
 
 export function coverageOf(window: ClosedWindow, now: Absorbed, figures: WindowFigures, hasStable: boolean): Coverage {
@@ -36,7 +36,7 @@ export function coverageOf(window: ClosedWindow, now: Absorbed, figures: WindowF
 
 function holdReason(window: ClosedWindow, { tally }: Absorbed, { canary }: WindowFigures): Reason | null {
   if (tally.unreadable !== null) {
-    return { code: "gap", text: fit(`This window is unreadable and was refused: ${tally.unreadable}`) };
+    return { code: "gap", text: fit(`This window is unreadable and was rejected: ${tally.unreadable}`) };
   }
   if (!window.complete) {
     const [first = "signals are missing", ...more] = window.gaps;
@@ -51,7 +51,7 @@ function holdReason(window: ClosedWindow, { tally }: Absorbed, { canary }: Windo
 
 function latencyReason(p99Ms: number | null, noBaseline: boolean): Reason | null {
   if (p99Ms === null) {
-    return { code: "low_traffic", metric: "p99_ms", text: "No latency was seen in this window: its requests came without one." };
+    return { code: "low_traffic", metric: "p99_ms", text: "This window has requests without latencies." };
   }
   if (!noBaseline) return null;
   return {
@@ -67,7 +67,7 @@ function aloneWarning(hasStable: boolean, noBaseline: boolean): Reason {
     : "Environment unknown: this fleet has no stable slice";
   const text = fit(
     what,
-    "; a shared incident cannot be told from the canary's fault",
+    "; a shared incident cannot be distinguished from a canary fault",
     noBaseline ? ", p99 regression is not judged" : null,
   );
   return { code: "environment", text };

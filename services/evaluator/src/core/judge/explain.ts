@@ -1,4 +1,4 @@
-/** Every number behind one judgement, in the order in which the rule asks: the four keys of each stretch, then the evidence. */
+/** Every number behind one judgement, in the order of the rule: the four keys of each window range, then the evidence. */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
@@ -13,16 +13,16 @@ import { alphaLevel, cleanRequestsNeeded, evidenceOf, type Tried, tryKeys } from
 import { aloneText } from "./sentences.ts";
 import type { Threshold } from "./stable-band.ts";
 import { type Found, findIn, type TwoKeyInput } from "./two-key.ts";
-import { grouped, milliseconds, oneIn, percent, stretchWords } from "./words.ts";
+import { grouped, milliseconds, percent, pText, stretchWords } from "./words.ts";
 
 /** Explains the judgement of the last of `windows` by the two-key rule, line by line. The arguments are those of `judge`. */
 export function explainJudgement(windows: readonly ClosedWindow[], policy: Policy, run: JudgedRun): string[] {
   const { input, figures } = judgeWindows(windows, policy, run);
   if (figures.canary.requests === 0)
-    return ["The canary had no request in this window: there is nothing to judge, and that is a hold."];
+    return ["The canary had no requests in this window: there is nothing to judge, which is a hold."];
   const lines: string[] = [];
   for (const view of input.views) {
-    // One AZ is the whole canary: it need not be told twice.
+    // With a single AZ, its view equals the whole canary.
     if (view.name !== WHOLE && input.views.length === 2) continue;
     for (const metric of METRICS) {
       const found = findIn(input, metric, view);
@@ -39,21 +39,21 @@ function explainMetric(found: Found, metric: Metric, { t, policy, reference }: T
   const { threshold } = judged.measured;
   const regression = metric === "regression" && threshold !== null;
   const healthy = regression ? healthyShare(threshold) : HEALTHY * rule.ceiling;
-  const learned = place.referenceWindows > 0 ? learnedFrom(place.referenceWindows, reference) : "assumed: there was no reference";
+  const learned = place.referenceWindows > 0 ? learnedFrom(place.referenceWindows, reference) : "assumed, without a reference";
   const series = judged.view[metric];
   const lines = [
-    `${titleOf(metric, place.limitMs)}${where}: ${percent(rule.ceiling)} is the limit, a healthy canary has at most ${percent(healthy)}`,
+    `${titleOf(metric, place.limitMs)}${where}: ${percent(rule.ceiling)} is the ceiling, a healthy canary is assumed to have at most ${percent(healthy)}`,
     ...(regression ? [`  threshold         ${thresholdText(threshold, policy)}`] : []),
-    `  noise             rates vary by rho ${shortNumber(rule.noise.rho)}, bad requests come ${shortNumber(rule.noise.phi)} at once (${learned})`,
+    `  noise             overdispersion rho ${shortNumber(rule.noise.rho)}, burst factor phi ${shortNumber(rule.noise.phi)} (${learned})`,
   ];
   if (rule.baseline > 0)
-    lines.push(`                    stable's own share is known to within ${percent(Math.sqrt(rule.baseline))} of it`);
+    lines.push(`                    stable's own share has a relative error of ${percent(Math.sqrt(rule.baseline))}`);
   for (const { stretch, whole } of told(found, t)) lines.push(...explainStretch(stretch, whole, found, t));
   if (place.az !== null) return lines;
   const evidence = evidenceOf(series, rule);
   lines.push(
     `  evidence          ${ruledOut(evidence.step, STEP, found)}`,
-    `  for promotion     ${ruledOut(evidence.promote, PROMOTE, found)}${evidence.worse ? "; but clearly worse than stable" : ""}`,
+    `  for promotion     ${ruledOut(evidence.promote, PROMOTE, found)}${evidence.worse ? "; but significantly worse than stable" : ""}`,
   );
   return lines;
 }
@@ -69,7 +69,7 @@ function thresholdText({ limitMs, timed, above, windows }: Threshold, { threshol
   return `${ratio} x stable's p99 of ${milliseconds(limitMs / ratio)} over ${over}; of its ${grouped(timed)} requests ${grouped(above)} were slower (${percent(above / timed)})`;
 }
 
-/** The last window, the stretch that decided, and the whole run; each once. */
+/** The last window, the deciding window range, and the whole run; each once. */
 function told({ finding, judged, rule }: Found, t: number): { stretch: WindowRange; whole: boolean }[] {
   const series = judged.view[rule.metric];
   const last = withWindow(EMPTY, series.recent.at(-1)!, rule.ceiling);
@@ -86,62 +86,61 @@ function explainStretch(stretch: WindowRange, whole: boolean, { rule, place }: F
   if (stretch.n === 0) return [`  ${words}: no requests`];
   const bad = place.limitMs === null ? "failed" : `took over ${milliseconds(place.limitMs)}`;
   const head = `  ${words}: ${grouped(stretch.x)} of ${grouped(stretch.n)} requests ${bad} (${percent(stretch.x / stretch.n)})`;
-  if (!rateKey(stretch, ceiling)) return [head, `    rate key        not turned: below ${percent(ceiling)}`];
+  if (!rateKey(stretch, ceiling)) return [head, `    rate key         not turned: below ${percent(ceiling)}`];
   const level = alphaLevel(rule, t, whole);
   const { luck, bursts, kind } = tryKeys(stretch, whole, level, rule);
-  const few = stretch.x < LEAST_BAD ? `; fewer than ${LEAST_BAD} never fail` : "";
+  const few = stretch.x < LEAST_BAD ? `; fewer than ${LEAST_BAD} bad requests never fail` : "";
   const steady = persistenceKey(stretch, noise, bursts, baseline, ceiling);
   return [
     head,
-    `    rate key        turned: reaches ${percent(ceiling)}`,
-    `    luck key        ${turned(significanceKey(stretch, luck, level))}: luck explains this ${oneIn(luck)}; a fail asks for ${oneIn(level)}${few}${bursts >= 2 ? `; counted as bursts of ${Math.round(bursts)}` : ""}`,
-    `    steady key      ${turned(steady)}: ${steadyText(stretch, bursts, rule)}`,
-    `    environment key ${turned(environmentKey(stretch, metric, ceiling))}: ${environmentText(stretch, metric, ceiling)}`,
+    `    rate key         turned: reaches ${percent(ceiling)}`,
+    `    significance key ${turned(significanceKey(stretch, luck, level))}: ${pText(luck)}; a fail requires ${pText(level)}${few}${bursts >= 2 ? `; counted as bursts of ${Math.round(bursts)}` : ""}`,
+    `    persistence key  ${turned(steady)}: ${steadyText(stretch, bursts, rule)}`,
+    `    environment key  ${turned(environmentKey(stretch, metric, ceiling))}: ${environmentText(stretch, metric, ceiling)}`,
     `    ${CONCLUSIONS[kind](rule.suspicion)}`,
   ];
 }
 
 const turned = (yes: boolean): string => (yes ? "turned" : "not turned");
 
-/** What the keys make of a stretch together. */
+/** The combined result of the keys for a window range. */
 const CONCLUSIONS: Readonly<Record<Tried["kind"], (suspicion: number) => string>> = {
-  fail: () => "all four keys turned: this stretch fails the run",
-  environment: () => "not all keys turned: stable explains it, this stretch holds the run",
-  suspicious: (suspicion) =>
-    `not all keys turned: it fails nothing, but from ${oneIn(ALPHA_HOLD * suspicion)} on a stretch holds the run`,
-  quiet: () => "not all keys turned: this stretch says nothing against the canary",
+  fail: () => "all four keys turned: this range fails the run",
+  environment: () => "stable accounts for it: this range is a hold, environment",
+  suspicious: (suspicion) => `suspicious: this range is a hold, because its p-value is at most ${pText(ALPHA_HOLD * suspicion)}`,
+  quiet: () => "not all keys turned: this range is no evidence against the canary",
 };
 
 function steadyText(stretch: WindowRange, bursts: number, { noise, baseline, ceiling }: Found["rule"]): string {
   if (stretch.windows === 1) return aloneText(ceiling);
   const rest = withoutWorst(stretch);
-  if (rest.n <= 0) return "nothing is left without the worst window";
+  if (rest.n <= 0) return "no requests are left without the worst window";
   const left = `without its worst window ${grouped(rest.x)} of ${grouped(rest.n)} (${percent(rest.x / rest.n)})`;
-  const luck = rest.x > 0 ? `, luck explains that ${oneIn(pValueOf(rest, noise, bursts, baseline))}` : "";
-  return `${left}${luck}; a fail asks for ${percent(STEADY * ceiling)} and ${oneIn(ALPHA_REST)}`;
+  const luck = rest.x > 0 ? `, ${pText(pValueOf(rest, noise, bursts, baseline))}` : "";
+  return `${left}${luck}; a fail requires ${percent(STEADY * ceiling)} and ${pText(ALPHA_REST)}`;
 }
 
 function environmentText(stretch: WindowRange, metric: Metric, ceiling: number): string {
-  if (stretch.ne <= 0) return "there is no stable traffic to compare with";
-  const expected = `at stable's rate (${percent(stretch.e / stretch.ne)}) ${shortNumber(stretch.e)} of ${grouped(stretch.ne)} would be expected, there were ${grouped(stretch.xe)}`;
+  if (stretch.ne <= 0) return "no stable traffic to compare with";
+  const expected = `at stable's rate (${percent(stretch.e / stretch.ne)}) ${shortNumber(stretch.e)} of ${grouped(stretch.ne)} expected, observed ${grouped(stretch.xe)}`;
   const asked = comparison(stretch, metric, ceiling);
-  if (asked === null) return `${expected}; so little on stable explains nothing`;
+  if (asked === null) return `${expected}; stable is too far below the ceiling to account for it`;
   const { times, chance, most } = asked;
   const rate = times === 1 ? "stable's rate" : "twice stable's rate";
-  if (chance === 1) return `${expected}; that is no more than at ${rate}`;
-  return `${expected}; at ${rate} luck explains so many ${oneIn(chance)}, a fail asks for ${oneIn(most)}`;
+  if (chance === 1) return `${expected}; no more than at ${rate}`;
+  return `${expected}; at ${rate} ${pText(chance)}, a fail requires ${pText(most)}`;
 }
 
 function ruledOut(yes: boolean, times: number, { rule, judged }: Found): string {
   const share = percent(times * rule.ceiling);
-  if (yes) return `${share} (${times} x the limit) is ruled out at 95 %`;
+  if (yes) return `${share} (${times} x the ceiling) is ruled out at 95% confidence`;
   const { run } = judged.view[rule.metric];
   const needed = grouped(cleanRequestsNeeded(run, times, rule));
-  return `${share} (${times} x the limit) is not ruled out by ${grouped(run.n)} requests with ${grouped(run.x)} bad ones: about ${needed} without one would do`;
+  return `${share} (${times} x the ceiling) is not ruled out by ${grouped(run.n)} requests with ${grouped(run.x)} bad ones; about ${needed} good ones would rule it out`;
 }
 
 function titleOf(metric: Metric, limitMs: number | null): string {
-  if (metric === "errors") return "5xx answers";
+  if (metric === "errors") return "5xx responses";
   const limit = limitMs === null ? "" : milliseconds(limitMs);
   return metric === "ceiling" ? `requests over ${limit}` : `requests over ${limit} (stable's p99 and its margin)`;
 }

@@ -1,6 +1,6 @@
 /**
- * The judge: the closed windows of a run, and what it remembers of the run, in; an outcome in both modes, with reasons, out.
- * Pure: the same input gives the same bytes. How it decides, in words and with an edge-case table: docs/judge.md.
+ * The judge: from the closed windows of a run and its memory to an outcome in both modes, with reasons.
+ * Pure: the same input yields the same bytes. docs/judge.md describes the rules and lists edge cases.
  */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
@@ -22,9 +22,9 @@ import { nothingToJudge, twoKeyRule } from "./two-key.ts";
 import type { JudgedView } from "./view.ts";
 
 /**
- * @param windows the run's closed windows, oldest first, of which the last 12 are used; the last one is judged now.
- * @param run where the run stands. Without memory the judge learns the run again from the windows it is given.
- * @throws RangeError when there is no window.
+ * @param windows the run's closed windows, oldest first, of which the last 12 are used; the last one is judged
+ * @param run the state of the run. Without memory, it is rebuilt from the given windows
+ * @throws RangeError if there is no window
  */
 export function judge(windows: readonly ClosedWindow[], policy: Policy, run: JudgedRun): JudgeOutcome {
   const { recent, last, before, now, figures, input } = judgeWindows(windows, policy, run);
@@ -42,11 +42,11 @@ export function judge(windows: readonly ClosedWindow[], policy: Policy, run: Jud
   };
 }
 
-/** What both modes, and the explanation of a verdict, read: the new window taken into what was known of the run. */
+/** The input of both modes and of the explanation of a verdict: the new window applied to the state of the run. */
 export function judgeWindows(windows: readonly ClosedWindow[], policy: Policy, run: JudgedRun) {
   const recent = windows.slice(-LONGEST);
   const last = recent.at(-1);
-  if (last === undefined) throw new RangeError("judge: no window to judge; call it when one has closed");
+  if (last === undefined) throw new RangeError("judge: no window to judge; call it after one has closed");
   const before = (run.memory === null ? null : asState(run.memory)) ?? relearned(recent, policy, run);
   const now = absorb(before, recent, policy, run.reference);
   const figures = figuresOf(now.counted);
@@ -54,13 +54,13 @@ export function judgeWindows(windows: readonly ClosedWindow[], policy: Policy, r
   return { recent, last, before, now, figures, input };
 }
 
-/** The whole canary, and each AZ in which it has had traffic since the run's start. */
+/** The whole canary, and each AZ with canary traffic since the start of the run. */
 function judgedViews({ views, measured }: Absorbed): JudgedView[] {
   const names = Object.keys(views).filter((name) => name !== WHOLE && views[name]!.errors.run.n > 0);
   return [WHOLE, ...names.sort()].map((name) => ({ name, view: views[name]!, measured: measured.get(name)! }));
 }
 
-/** What the rule of a mode found, with what holds in both modes. */
+/** Combines the result of one mode's rule with what applies in both modes. */
 function modeOutcome(
   { outcomes, reasons }: Pick<LiteralResult | TwoKeyResult, "outcomes" | "reasons">,
   warnings: ModeOutcome["warnings"],

@@ -1,20 +1,20 @@
 /**
- * Latency histograms as the judge reads them: from their slow end. Everything that is judged (a 99th percentile, how many requests
- * are slower than a limit) lies there, so a few buckets of a thousand are looked at. The answers are those of `histogram.ts`.
+ * Reads latency histograms from their slow end. Everything that is judged (a 99th percentile, the number of requests slower than
+ * a limit) is there, so only a few of a thousand buckets are read. The results equal those of `histogram.ts`.
  *
- * What is read is added up in a *tail*: for each bucket of a *band*, how many observations lie in it or in slower ones.
+ * The counts are accumulated in a *tail*: for each bucket of a *band*, how many observations are in it or in slower ones.
  */
 import type { LatencySparse } from "@aviary/shared/histogram.ts";
 import { DEFAULT_SCALE } from "@aviary/shared/histogram.ts";
 import { bucketOf, estimateOf, maxIndex, minIndex } from "@aviary/shared/histogram-buckets.ts";
 
 /**
- * What is read of a sparse histogram. That `total` and `last` agree with the pairs is taken from the schema, through which every
- * stored window has come; to look again would mean to read every bucket.
+ * The part of a sparse histogram that is read. Its schema guarantees that `total` and `last` match the pairs; verifying it again
+ * would mean reading every bucket.
  */
 export type Part = Omit<LatencySparse, "zero">;
 
-/** The scale in which all of these can be added up: the coarsest, and never finer than the usual one. */
+/** The common scale of all these histograms: the coarsest, and never finer than the default. */
 export function commonScale(parts: Iterable<{ readonly scale: number }>): number {
   let scale = DEFAULT_SCALE;
   for (const part of parts) if (part.scale < scale) scale = part.scale;
@@ -27,13 +27,13 @@ export function firstAbove(limitMs: number, scale: number): number {
   return estimateOf(index, scale) <= limitMs ? index + 1 : index;
 }
 
-/** `firstAbove` for one limit: a function of the scale that works each answer out once. */
+/** `firstAbove` for one limit, memoised by scale. */
 export function limitOf(limitMs: number): (scale: number) => number {
   const known: number[] = [];
   return (scale) => (known[scale] ??= firstAbove(limitMs, scale));
 }
 
-/** How many observations of all these were slower than a limit, to the resolution of the buckets. */
+/** How many observations of all these were slower than a limit, at bucket resolution. */
 export function countAbove(parts: readonly Part[], limit: (scale: number) => number): number {
   let sum = 0;
   for (const { scale, pairs, last } of parts) {
@@ -46,36 +46,36 @@ export function countAbove(parts: readonly Part[], limit: (scale: number) => num
   return sum;
 }
 
-/** Some neighbouring buckets, `low` to `high`, both included: no question is about a single bucket outside of them. */
+/** Adjacent buckets, `low` to `high` inclusive; no query concerns a single bucket outside of them. */
 export interface Band {
   readonly scale: number;
   readonly low: number;
   readonly high: number;
 }
 
-/** Every bucket of the usual scale, and one beyond, which is empty: the first that is slower than any limit. */
+/** Every bucket of the default scale, and an empty one beyond, which is the first bucket slower than any limit. */
 export const EVERYTHING: Band = { scale: DEFAULT_SCALE, low: minIndex(DEFAULT_SCALE), high: maxIndex(DEFAULT_SCALE) + 1 };
 
-/** The same buckets in a scale that is as coarse or coarser. */
+/** The same buckets at an equal or coarser scale. */
 export function coarser({ scale, low, high }: Band, to: number): Band {
   return { scale: to, low: low >> (scale - to), high: high >> (scale - to) };
 }
 
 /**
- * The slow end of some histograms, added up: how many observations lie in a bucket or in a slower one, for each bucket of a band.
- * What is asked of it is then one look, and tails add up number by number.
+ * The accumulated slow end of several histograms: for each bucket of a band, how many observations are in it or in a slower one.
+ * Queries are then single lookups, and tails add up number by number.
  */
 export interface Tail extends Band {
-  /** Observations in all, those outside the band included. */
+  /** All observations, including those outside the band. */
   readonly total: number;
-  /** `above[k]`: in bucket `low + k` and all slower ones. Past its end there is nothing. */
+  /** `above[k]`: in bucket `low + k` and all slower ones; zero past its end. */
   readonly above: readonly number[];
 }
 
-/** Scratch of `tailOf`, which clears it first: numbers are added up here in half the time that a new array would take. */
+/** Scratch space of `tailOf`, which clears it first: summing here takes half the time of a new array. */
 const counts = new Float64Array(EVERYTHING.high - EVERYTHING.low + 1);
 
-/** @param band its scale is that of every part, or a coarser one. */
+/** @param band its scale is that of every part, or coarser */
 export function tailOf(parts: readonly Part[], { scale, low, high }: Band): Tail {
   counts.fill(0, 0, high - low + 1);
   addUp(parts, scale, low, high);
@@ -94,8 +94,8 @@ export function tailOf(parts: readonly Part[], { scale, low, high }: Band): Tail
 }
 
 /**
- * Adds to `counts[k]` what lies in bucket `low + k`, and to the count of `high` what lies beyond. All parts in one function: with one
- * call for each of them V8 takes four times as long.
+ * Adds the counts of bucket `low + k` to `counts[k]`, and those beyond to `high`. All parts in one function: with one call per
+ * part, V8 takes four times as long.
  */
 function addUp(parts: readonly Part[], scale: number, low: number, high: number): void {
   for (const { scale: finer, pairs, last } of parts) {
@@ -117,12 +117,12 @@ function addUp(parts: readonly Part[], scale: number, low: number, high: number)
   }
 }
 
-/** The numbers of a tail in a band within its own, of the same scale. */
+/** The tail restricted to a band within its own, of the same scale. */
 export function inBand({ low, high, above }: Tail, band: Band): readonly number[] {
   return band.low === low && band.high === high ? above : above.slice(band.low - low, band.high - low + 1);
 }
 
-/** How many observations lie in the bucket `index`, which must be in the band, and in slower ones. */
+/** How many observations are in bucket `index`, which must be in the band, or in slower ones. */
 export function aboveIn({ above, low }: Tail, index: number): number {
   const at = index - low;
   return at < above.length ? above[at]! : 0;
@@ -130,13 +130,13 @@ export function aboveIn({ above, low }: Tail, index: number): number {
 
 /** Rank of the 99th percentile, counted from the slowest observation, 1 to `total`. */
 function rankFromTop(total: number): number {
-  // As in histogram.quantile: 0.99 * total may come out a few bits above the integer that is meant.
+  // As in histogram.quantile: 0.99 * total may be a few bits above the intended integer.
   return total - Math.ceil(0.99 * total * (1 - 2 ** -51)) + 1;
 }
 
 /**
- * Index of the bucket that holds the 99th percentile of all of these together; the tails have the same band.
- * @returns low - 1 when it lies below the band (or in `zero`), `high` also when it lies beyond; null when there is no observation.
+ * Index of the bucket with the 99th percentile of all of these together; the tails have the same band.
+ * @returns low - 1 if it is below the band (or in `zero`), `high` also if it is beyond; null without observations
  */
 export function p99Index(tails: readonly Tail[]): number | null {
   let total = 0;
@@ -147,7 +147,7 @@ export function p99Index(tails: readonly Tail[]): number | null {
   }
   if (total === 0) return null;
   const rank = rankFromTop(total);
-  // It lies in the last bucket that, with all slower ones, holds as many as its rank.
+  // It is in the last bucket that, together with all slower ones, contains as many observations as its rank.
   let below = tails[0]!.low - 1;
   let beyond = below + 1 + longest;
   while (beyond - below > 1) {
@@ -165,7 +165,7 @@ export function bucketMs(index: number, scale: number): number {
   return index < minIndex(scale) ? 0 : estimateOf(index, scale);
 }
 
-/** The 99th percentile of all of these together in a scale that none is coarser than, milliseconds; null when they hold nothing. */
+/** The 99th percentile of all of these together at a common scale, milliseconds; null if they are empty. */
 export function p99Of(parts: readonly Part[], scale: number): number | null {
   const index = p99Index([tailOf(parts, coarser(EVERYTHING, scale))]);
   return index === null ? null : bucketMs(index, scale);

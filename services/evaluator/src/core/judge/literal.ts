@@ -1,7 +1,7 @@
 /**
- * The literal rule, as it is written in most runbooks: two consecutive windows over the ceiling fail. Each metric counts its own
- * windows. A window that says nothing about the canary (no requests, incomplete, or stable over its ceiling just the same) neither
- * extends a count nor clears it.
+ * The threshold rule of most runbooks: two consecutive windows over the ceiling fail. Each metric has its own count. A window
+ * without information about the canary (no requests, incomplete, or stable over its ceiling too) neither increments nor resets a
+ * count.
  */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
@@ -13,7 +13,7 @@ import type { Metric } from "./rule.ts";
 import { compareRate, METRIC_CODE, METRICS } from "./rule.ts";
 import { fit, grouped, milliseconds, percent, shortened } from "./words.ts";
 
-/** Windows over the limit up to now, by metric. */
+/** Consecutive windows over the limit, by metric. */
 export type LiteralCounts = { readonly [metric in Metric]: number };
 
 export const NO_COUNTS: LiteralCounts = { errors: 0, ceiling: 0, regression: 0 };
@@ -22,7 +22,7 @@ export const NO_COUNTS: LiteralCounts = { errors: 0, ceiling: 0, regression: 0 }
 export interface SliceFigures {
   readonly requests: number;
   readonly errors: number;
-  /** Null when no latency was seen. */
+  /** Null without latencies. */
   readonly p99Ms: number | null;
 }
 
@@ -43,7 +43,7 @@ export function figuresOf(azs: readonly CountedAz[]): WindowFigures {
   return { canary: sliceFigures(azs, "judged"), stable: sliceFigures(azs, "compared") };
 }
 
-/** @param complete whether the window may count at all. */
+/** @param complete whether the window may count */
 export function literalRule(figures: WindowFigures, complete: boolean, before: LiteralCounts, policy: Policy): LiteralResult {
   const counts = { ...before };
   const outcomes: Record<Metric, Outcome> = { errors: "pass", ceiling: "pass", regression: "pass" };
@@ -81,10 +81,10 @@ function look(metric: Metric, { canary, stable }: WindowFigures, policy: Policy)
   return canary.p99Ms > maxP99RegressionRatio * stable.p99Ms ? "over" : "under";
 }
 
-/** @param failed how many windows in a row, when that fails; 0 for a hold. */
+/** @param failed the number of consecutive windows that failed the run; 0 for a hold */
 function overReason(metric: Metric, { canary, stable }: WindowFigures, policy: Policy, failed: number): Reason {
   const { max5xxRate, maxP99Ms, maxP99RegressionRatio } = policy.thresholds;
-  const rule = failed > 0 ? `; ${failed} windows in a row are over, two fail` : "; one window over: two consecutive windows fail";
+  const rule = failed > 0 ? `; ${failed} consecutive windows over, two fail` : "; one window over: two consecutive windows fail";
   if (metric === "errors") {
     const rate = canary.errors / canary.requests;
     const facts = `${grouped(canary.errors)} of ${grouped(canary.requests)} requests failed in this window (${percent(rate)}, ceiling ${percent(max5xxRate)})`;
@@ -144,7 +144,7 @@ function p99In(azs: readonly CountedAz[], slice: "judged" | "compared"): number 
   const index = p99Index(tails);
   if (index === null) return null;
   const { scale, low, high } = tails[0]!;
-  // Outside the band only the histograms themselves can tell.
+  // Outside the band, only the histograms themselves can answer.
   return index >= low && index < high
     ? bucketMs(index, scale)
     : p99Of(

@@ -1,4 +1,4 @@
-/** Turns the tallies of one window into the counts of a view: the whole canary, or one of its AZs. */
+/** Derives the counts of a view (the whole canary, or one of its AZs) from the tallies of one window. */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import { SLOTS } from "@aviary/shared/contract/policy.ts";
 import type { Counts } from "./counts.ts";
@@ -13,11 +13,11 @@ import type { AzTally } from "./tally.ts";
 /** One view of one window. */
 export interface Measured {
   readonly counts: Readonly<Record<Metric, Counts>>;
-  /** Null when the baseline holds no latency of stable. */
+  /** Null if the baseline contains no latency of stable. */
   readonly threshold: Threshold | null;
 }
 
-/** One metric in one AZ: requests and bad ones, by slot of the slice that is judged, and of the slice that it is compared with. */
+/** One metric in one AZ: requests and bad ones, by sub-window of the judged slice, and of the slice it is compared with. */
 interface AzCounts {
   readonly slotN: readonly number[];
   readonly slotX: readonly number[];
@@ -26,7 +26,7 @@ interface AzCounts {
   readonly slotted: boolean;
 }
 
-/** One AZ with what is the same in every view that it is part of. */
+/** One AZ with the parts that all its views share. */
 export interface CountedAz {
   readonly az: AzTally;
   /** The slow end of each slice. */
@@ -35,16 +35,16 @@ export interface CountedAz {
   readonly ceiling: AzCounts;
 }
 
-/** @param band holds the ceiling and the regression thresholds that the AZ will be measured with. */
+/** @param band contains the ceiling and the regression thresholds that the AZ is measured with */
 export function countAz(az: AzTally, band: Band, { thresholds }: Policy): CountedAz {
   const slow = { judged: tailOf(az.judged.latency, band), compared: tailOf(az.compared.latency, band) };
   return { az, slow, errors: errorsIn(az), ceiling: slowIn({ az, slow }, limitOf(thresholds.maxP99Ms)) };
 }
 
 /**
- * @param judged the view's AZs.
- * @param all every AZ of the window: stable elsewhere stands in for an AZ that has no stable traffic of its own.
- * @param threshold the view's regression threshold; null when it has none, and no regression is counted.
+ * @param judged the AZs of the view
+ * @param all every AZ of the window: stable in other AZs substitutes for an AZ without stable traffic
+ * @param threshold the regression threshold of the view; null if it has none, and no regression is counted
  */
 export function measure(
   judged: readonly CountedAz[],
@@ -67,7 +67,7 @@ export function measure(
   };
 }
 
-/** Share of a healthy canary's requests that are slower than the threshold: as many as of stable's, or the least that is assumed. */
+/** Share of a healthy canary's requests that are slower than the threshold: stable's share, or the assumed minimum. */
 export function healthyShare({ above, timed }: Threshold): number {
   return Math.max(SLOW_FLOOR, above / timed);
 }
@@ -129,7 +129,10 @@ function countsOf(
   return { n, x, s2, q2, mu: healthyShare * n, ...expected };
 }
 
-/** Adds what stable in `azs` leads to expect of `n` requests of which `x` were bad; each AZ is compared apart, so that shares may shift. */
+/**
+ * Adds the bad requests that stable in `azs` predicts for `n` requests of which `x` were bad; each AZ is compared separately, so
+ * that traffic shares may shift.
+ */
 function expect(sum: { e: number; v: number; xe: number; ne: number }, n: number, x: number, azs: readonly AzCounts[]): void {
   let allN = 0;
   let allX = 0;

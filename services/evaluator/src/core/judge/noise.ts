@@ -1,6 +1,6 @@
 /**
- * The two kinds of noise that luck knows, learned from a reference of healthy windows: `rho`, how much the rate itself differs from
- * window to window (intra-class correlation of the counts), and `phi`, how many bad requests come at once (bursts inside a window).
+ * The noise model of the p-value, learned from a reference of healthy windows: `rho`, the overdispersion (intra-class correlation
+ * of the counts between windows), and `phi`, the burst factor (bad requests per burst within a window).
  */
 import type { Counts } from "./counts.ts";
 import { EMPTY, withWindow } from "./counts.ts";
@@ -14,18 +14,18 @@ export interface Noise {
 export const BURST_PRIOR = 2;
 const LEAST_RHO = 1e-6;
 const MOST_RHO = 0.05;
-/** Below this many effective windows a reference may raise rho above its default, not lower it. */
+/** Below this many effective windows a reference may raise rho above its default, but not lower it. */
 const ENOUGH_WINDOWS = 24;
 
-/** What is assumed without a reference: rates that vary by a quarter of the ceiling, no bursts. */
+/** The assumption without a reference: rates vary by a quarter of the ceiling, no bursts. */
 export function defaultNoise(ceiling: number): Noise {
   return { rho: clamped(ceiling / 4), phi: 1 };
 }
 
 /**
- * Learns from windows with n > 0; fewer than two teach nothing and give the default.
- * @param windows healthy windows; only `n`, `x`, `s2`, `q2` are read.
- * @param ceiling share of bad requests that is allowed, a fraction.
+ * Learns from windows with n > 0; fewer than two yield the default.
+ * @param windows healthy windows; only `n`, `x`, `s2`, `q2` are read
+ * @param ceiling allowed share of bad requests, a ratio
  */
 export function learnNoise(windows: readonly Counts[], ceiling: number): Noise {
   const seen = windows.filter((w) => w.n > 0);

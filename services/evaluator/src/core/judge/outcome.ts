@@ -1,14 +1,11 @@
 /**
- * What goes into the judge and what comes out of it. The judge sees closed windows and nothing else: preconditions
- * (staleness, skew, disk, Doctor) are decided beside it, in `conditions.ts`, and the two meet in `verdict.ts`.
+ * The input and output of the judge. The judge reads closed windows only: preconditions (staleness, skew, disk, Doctor) are
+ * evaluated in `conditions.ts`, and `verdict.ts` combines the two.
  */
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import type { Outcome, Reference } from "@aviary/shared/contract/verdict.ts";
 
-/**
- * What the judge remembers of a run between windows: JSON, so that a checkpoint can hold it. Its owner is the judge; everybody
- * else only carries it.
- */
+/** The judge's memory of a run between windows: JSON, so that a checkpoint can contain it. Opaque outside the judge. */
 export type JudgeMemory = { readonly [key: string]: JudgeMemoryValue };
 export type JudgeMemoryValue =
   | null
@@ -18,25 +15,25 @@ export type JudgeMemoryValue =
   | readonly JudgeMemoryValue[]
   | { readonly [key: string]: JudgeMemoryValue };
 
-/** The run as the judge sees it. */
+/** The run, as seen by the judge. */
 export interface JudgedRun {
-  /** How many windows of this run have been judged before: the last window of `windows` is number `judged + 1`. */
+  /** How many windows of this run were judged before: the last of `windows` is number `judged + 1`. */
   readonly judged: number;
-  /** What the previous call returned as `memory`; null for the first window of a run. */
+  /** The previous call's `memory`; null for the first window of a run. */
   readonly memory: JudgeMemory | null;
-  /** Learned before the run and frozen at its start; null on a brand-new fleet. */
+  /** Learned before the run and frozen at its start; null for a new fleet. */
   readonly reference: Reference | null;
-  /** Does the fleet have a stable slice at all? */
+  /** Whether the fleet has a stable slice. */
   readonly hasStable: boolean;
 }
 
 export interface ModeOutcome {
   readonly verdict: Outcome;
-  /** Why it is not a pass: empty on a pass. Most important first. */
+  /** Why it is not a pass: empty for a pass. Most important first. */
   readonly reasons: readonly Reason[];
-  /** Below a limit but worth seeing. */
+  /** Below a limit, but notable. */
   readonly warnings: readonly Reason[];
-  /** The evidence that promotion asks for exists now. The fold adds the count of pass windows and makes it sticky. */
+  /** The evidence required for promotion exists now. The reducer also requires consecutive passes, and keeps the result. */
   readonly promotable: boolean;
   readonly concerns: { readonly errors: Outcome; readonly latency: Outcome; readonly queue: Outcome };
 }
@@ -46,13 +43,13 @@ export interface JudgeOutcome {
   readonly twoKey: ModeOutcome;
   /** Consecutive windows, ending with this one, whose 5xx rate or p99 was over its ceiling. */
   readonly consecutiveOver: number;
-  /** Smallest probability of luck over all stretches and metrics; null when nothing could be computed. */
+  /** The smallest p-value over all window ranges and metrics; null if none could be computed. */
   readonly luck: number | null;
   readonly noise: { readonly rho: number; readonly phi: number; readonly reference_windows: number } | null;
   readonly memory: JudgeMemory;
 }
 
-/** The outcome of the mode in force. */
+/** The outcome of the configured mode. */
 export function inForce(outcome: JudgeOutcome, mode: "two-key" | "literal"): ModeOutcome {
   return mode === "literal" ? outcome.literal : outcome.twoKey;
 }

@@ -1,9 +1,9 @@
 /**
- * The queue rule, the same in both modes. A canary lane deeper than its ceiling holds; if it also grew while the canary's weight rose,
- * it fails. Growth below the ceiling is a warning.
+ * The queue rule, the same in both modes. A canary lane deeper than its ceiling is a hold; if it also grew while the canary's
+ * weight rose, it is a fail. Growth below the ceiling is a warning.
  *
- * "While the weight rose" is the stretch of windows that begins just before the last rise of the weight and ends now, made longer
- * into the past until it has three windows with a known depth; the weight must be higher at its end than at its start.
+ * "While the weight rose" is the window range that starts just before the last rise of the weight and ends now, extended into the
+ * past until it has three windows with a known depth; the weight must be higher at its end than at its start.
  */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
@@ -21,19 +21,19 @@ export interface QueueResult {
 const LEAST_WINDOWS = 3;
 const FINE: QueueResult = { outcome: "pass", reasons: [], warnings: [] };
 
-/** @param windows oldest first, the last one is judged. */
+/** @param windows oldest first; the last one is judged */
 export function queueRule(windows: readonly ClosedWindow[], policy: Policy): QueueResult {
   const depth = windows.at(-1)?.queue_depth ?? null;
   if (depth === null) return unseen(windows);
   if (!Number.isInteger(depth) || depth < 0) {
-    return held({ code: "gap", metric: "queue_depth", text: fit(`A queue depth of ${depth} is not a count: it was refused`) });
+    return held({ code: "gap", metric: "queue_depth", text: fit(`A queue depth of ${depth} is not a count and was rejected`) });
   }
   const limit = policy.thresholds.maxQueueDepth;
   const growing = growthWhileRising(windows);
   const figures = { metric: "queue_depth", value: depth, limit, unit: "jobs" };
-  const deep = `${grouped(depth)} jobs wait in the canary's lane, more than ${grouped(limit)}`;
+  const deep = `${grouped(depth)} jobs are waiting in the canary's lane, limit ${grouped(limit)}`;
   if (growing !== null) {
-    const growth = `about ${Number(growing.slope.toFixed(1))} more a window over ${growing.windows} windows while the weight rose from ${growing.from} to ${growing.to} %`;
+    const growth = `about ${Number(growing.slope.toFixed(1))} more per window over ${growing.windows} windows while the weight rose from ${growing.from}% to ${growing.to}%`;
     if (depth > limit) {
       const reason: Reason = { code: "queue_growth", ...figures, text: fit(`${deep}: ${growth}`) };
       return { outcome: "fail", reasons: [{ outcome: "fail", reason }], warnings: [] };
@@ -45,11 +45,11 @@ export function queueRule(windows: readonly ClosedWindow[], policy: Policy): Que
   return held({ code: "queue_high", ...figures, text: fit(deep) });
 }
 
-/** A canary without a lane has no depth in any window; a depth that was seen before and is missing now is a hold. */
+/** A canary without a lane has no depth in any window; a depth that was reported before and is missing now is a hold. */
 function unseen(windows: readonly ClosedWindow[]): QueueResult {
   const before = windows.findLast((window) => window.queue_depth !== null);
   if (before === undefined) return FINE;
-  const text = fit(`No depth of the canary's lane was seen in this window; it was ${grouped(before.queue_depth!)} before`);
+  const text = fit(`No depth of the canary's lane was reported in this window; it was ${grouped(before.queue_depth!)} before`);
   return held({ code: "gap", metric: "queue_depth", text });
 }
 
@@ -80,8 +80,8 @@ function growthWhileRising(windows: readonly ClosedWindow[]): Growth | null {
 }
 
 /**
- * The median of the slopes between all pairs of points (Theil 1950, Sen 1968): one odd window does not move it.
- * @param points at least two, with different first coordinates.
+ * The median of the slopes between all pairs of points (Theil 1950, Sen 1968): robust against one outlier.
+ * @param points at least two, with different first coordinates
  */
 export function theilSen(points: readonly (readonly [x: number, y: number])[]): number {
   const slopes: number[] = [];

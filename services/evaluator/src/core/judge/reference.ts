@@ -1,6 +1,6 @@
 /**
- * The judge's reference: what was learned from healthy traffic before a run, frozen at its start. It travels in the verdict record
- * as plain numbers: `errors.rho`, `errors.phi`, ... for the whole slice, `<az>/errors.rho`, ... for each AZ.
+ * The judge's reference: learned from healthy traffic before a run and frozen at its start. It is stored in the verdict record as
+ * plain numbers: `errors.rho`, `errors.phi`, ... for the whole slice, `<az>/errors.rho`, ... for each AZ.
  */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
@@ -15,13 +15,13 @@ import { builtFrom, type Threshold, thresholdOf } from "./stable-band.ts";
 import type { AzTally, SliceName, WindowTally } from "./tally.ts";
 import { tallyWindow } from "./tally.ts";
 
-/** How many windows a reference is made of at most: four hours of five minutes. */
+/** The maximum number of windows in a reference: four hours of five minutes. */
 export const REFERENCE_WINDOWS = 48;
 
 /**
  * Learns the noise of each metric from closed windows, oldest first; of more than 48 the last 48 are used.
- * @param slice `stable`, or `canary` for the same gateways before the run (a fleet without a stable slice).
- * @returns `from: "none"` when fewer than two windows had traffic: the judge then assumes its defaults.
+ * @param slice `stable`, or `canary` for the same gateways before the run (a fleet without a stable slice)
+ * @returns `from: "none"` if fewer than two windows had traffic: the judge then assumes its defaults
  */
 export function referenceFrom(windows: readonly ClosedWindow[], policy: Policy, slice: SliceName): Reference {
   const tallies = windows.slice(-REFERENCE_WINDOWS).map((window) => tallyWindow(window, policy.traffic, slice));
@@ -33,7 +33,7 @@ export function referenceFrom(windows: readonly ClosedWindow[], policy: Policy, 
   return { windows: used, from: slice === "stable" ? "stable" : "same-gateways", figures };
 }
 
-/** The noise that holds for a view: that of its own AZ, else that of the whole slice, else the default. */
+/** The noise for a view: that of its own AZ, otherwise that of the whole slice, otherwise the default. */
 export function referenceNoise(
   reference: Reference | null,
   view: string,
@@ -49,8 +49,8 @@ export function referenceNoise(
 }
 
 /**
- * Stable's regression threshold as it was before the run; null when the reference has none for this view, was learned of the canary's
- * own gateways, or under another ratio.
+ * Stable's regression threshold before the run; null if the reference has none for this view, was learned from the canary's own
+ * gateways, or under another ratio.
  */
 export function referenceThreshold(reference: Reference | null, view: string, ratio: number): Threshold | null {
   if (reference === null || reference.from !== "stable") return null;
@@ -61,7 +61,7 @@ export function referenceThreshold(reference: Reference | null, view: string, ra
   return { limitMs, timed, above, windows };
 }
 
-/** Every threshold that a view may have of the reference, milliseconds. */
+/** Every threshold of the reference that a view may use, milliseconds. */
 export function referenceLimitsMs(reference: Reference | null): number[] {
   return Object.entries(reference?.figures ?? {}).flatMap(([name, figure]) =>
     name.endsWith("regression.limit_ms") && isUsable(figure, 0) ? figure : [],
@@ -72,7 +72,9 @@ function isUsable(value: number | undefined, least: number): value is number {
   return value !== undefined && Number.isFinite(value) && value >= least;
 }
 
-/** The figures of one view. The regression is counted against the threshold of the newest 12 windows, as at the run's start. */
+/**
+ * The figures of one view. The regression is counted against the threshold of the newest 12 windows, as at the start of the run.
+ */
 function learn(tallies: readonly WindowTally[], name: string, policy: Policy): Record<string, number> {
   const views = tallies.map(({ azs }) => azs.filter(({ az }) => name === WHOLE || az === name));
   const latest = builtFrom(views.slice(-LONGEST).map((azs, index) => ({ index, azs: azs.map(swapped) })));
@@ -102,7 +104,7 @@ function learn(tallies: readonly WindowTally[], name: string, policy: Policy): R
   return figures;
 }
 
-/** A baseline is made of what is compared; here it is the slice itself. */
+/** A baseline is computed from the slice that is compared with; here it is the slice itself. */
 function swapped({ az, judged, compared }: AzTally): AzTally {
   return { az, judged: compared, compared: judged };
 }

@@ -1,45 +1,48 @@
 /**
- * The constants of the two-key rule. They were chosen together by simulation (docs/judge.md) and none of them is a knob:
- * a policy moves `evidence` and the ceilings, nothing else.
+ * The constants of the two-key rule. They were calibrated together by simulation (docs/judge.md) and are not configurable: a
+ * policy sets `evidence` and the ceilings only.
  */
 
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { ReasonCode } from "@aviary/shared/contract/reasons.ts";
 
-/** A healthy service has at most this part of the ceiling. */
+/** A healthy service has at most this share of the ceiling. */
 export const HEALTHY = 0.6;
-/** Largest probability of luck with which the whole run, or any other stretch, may fail. */
+/** The significance levels of the whole run, and of any other window range. */
 export const ALPHA_RUN = 1 / 800;
 export const ALPHA_PART = 1 / 4000;
-/** Largest probability of luck of what remains without the worst window. */
+/** The significance level of the remainder without the worst window. */
 export const ALPHA_REST = 0.1;
-/** At or below this probability of luck a stretch is suspicious: a hold. */
+/** At or below this p-value a window range is suspicious: a hold. */
 export const ALPHA_HOLD = 0.05;
-/** What remains without the worst window must still have this part of the ceiling. */
+/** The remainder without the worst window must still have this share of the ceiling. */
 export const STEADY = 0.8;
 /** A single window fails only from this many times the ceiling. */
 export const FAST = 8;
-/** Never a fail with fewer bad requests. */
+/** The minimum number of bad requests for a fail. */
 export const LEAST_BAD = 3;
-/** Stretches are the last 1 to 12 windows, and the whole run. */
+/** Window ranges are the last 1 to 12 windows, and the whole run. */
 export const LONGEST = 12;
-/** Gross faults of STEP times the ceiling must be ruled out for a pass, of PROMOTE times for a promotion, with this probability of error. */
+/**
+ * Gross faults of STEP times the ceiling must be ruled out for a pass, of PROMOTE times for a promotion, at this error
+ * probability.
+ */
 export const STEP = 10;
 export const PROMOTE = 2;
 export const EVIDENCE_ERROR = 0.05;
-/** The canary is worse than stable when chance explains it with no more than this probability. */
+/** The canary is worse than stable if chance explains it with at most this probability. */
 export const WORSE = 0.001;
 /** Share of requests that may be slower than a 99th percentile. */
 export const SLOW_SHARE = 0.01;
-/** A regression never assumes that fewer than this share of healthy requests is slower than the threshold. */
+/** A regression never assumes that less than this share of healthy requests is slower than the threshold. */
 export const SLOW_FLOOR = 0.005;
-/** AZs that are judged apart; beyond this many, in order of name, the rest is one AZ. */
+/** AZs that are judged separately; beyond this number, by name, the rest is one AZ. */
 export const MAX_AZ_VIEWS = 16;
 
-/** The name of the view of the whole canary; the other views carry the names of their AZs. */
+/** The view of the whole canary; the other views are named after their AZs. */
 export const WHOLE = "";
 
-/** What is counted: failed requests, requests slower than the ceiling, requests slower than stable's p99 with its margin. */
+/** The metrics: failed requests, requests slower than the ceiling, requests slower than stable's p99 with its margin. */
 export const METRICS = ["errors", "ceiling", "regression"] as const;
 export type Metric = (typeof METRICS)[number];
 
@@ -49,16 +52,16 @@ export const METRIC_CODE: Readonly<Record<Metric, ReasonCode>> = {
   regression: "p99_regression",
 };
 
-/** The share of bad requests that a metric allows, a fraction. */
+/** The allowed share of bad requests of a metric, a ratio. */
 export function ceilingOf(metric: Metric, policy: Policy): number {
   return metric === "errors" ? policy.thresholds.max5xxRate : SLOW_SHARE;
 }
 
-/** The factor that `evidence` puts on the probabilities of luck. */
+/** The factor that `evidence` applies to the significance levels. */
 export const LAMBDA: Readonly<Record<Policy["evidence"], number>> = { strict: 0.1, normal: 1, eager: 3 };
 
 /**
- * The sign of x / n - factor * share, decided as for whole numbers: 0.005 as a double is not 1/200, and a rate exactly on its
+ * The sign of x / n - factor * share, computed exactly for integers: 0.005 as a double is not 1/200, and a rate equal to its
  * ceiling must not depend on that.
  */
 export function compareRate(x: number, n: number, share: number, factor = 1): number {

@@ -1,4 +1,4 @@
-/** The two-key rule for one metric of one view: every stretch that ends now is tried with the four keys. */
+/** The two-key rule for one metric of one view: tests every window range that ends now against the four keys. */
 import type { Counts, WindowRange } from "./counts.ts";
 import { EMPTY, withWindow } from "./counts.ts";
 import { burstFactor, environmentKey, persistenceKey, pValueOf, rateKey, significanceKey } from "./keys.ts";
@@ -7,12 +7,12 @@ import { lowerTail, tail } from "./p-value.ts";
 import type { Metric } from "./rule.ts";
 import { ALPHA_HOLD, ALPHA_PART, ALPHA_RUN, EVIDENCE_ERROR, LONGEST, PROMOTE, STEP, WORSE } from "./rule.ts";
 
-/** No more clean requests than this are ever asked for in a sentence. */
+/** Sentences never ask for more good requests than this. */
 const MOST = 2 ** 40;
 
-/** One metric of one view since the run's start. */
+/** One metric of one view since the start of the run. */
 export interface Series {
-  /** The last windows, at most 12, oldest first; the last one is judged now. */
+  /** The last windows, at most 12, oldest first; the last one is judged. */
   readonly recent: readonly Counts[];
   /** All windows of the run. */
   readonly run: WindowRange;
@@ -20,18 +20,20 @@ export interface Series {
 
 export interface Rule {
   readonly metric: Metric;
-  /** Share of bad requests that is allowed, a fraction. */
+  /** Allowed share of bad requests, a ratio. */
   readonly ceiling: number;
-  /** Factor on the probabilities of luck: the policy's `evidence`, divided by the number of AZs in the view of one AZ. */
+  /** Factor on the significance levels: the policy's `evidence`, divided by the number of AZs in the view of one AZ. */
   readonly lambda: number;
-  /** Factor on the probability of luck that makes a stretch suspicious: 1, or one over the number of AZs. */
+  /** Factor on the p-value that makes a window range suspicious: 1, or one over the number of AZs. */
   readonly suspicion: number;
   readonly noise: Noise;
-  /** Relative variance of the healthy mean itself: 0, or in a regression how well stable's own share of slow requests is known. */
+  /**
+   * Relative variance of the healthy mean itself: 0, or for a regression the uncertainty of stable's own share of slow requests.
+   */
   readonly baseline: number;
 }
 
-/** A stretch that reaches the ceiling, and which keys it turned. `whole` is true for the whole run. */
+/** A window range that reaches the ceiling, with the keys it turned. `whole` is true for the whole run. */
 export interface Tried {
   readonly stretch: WindowRange;
   readonly whole: boolean;
@@ -42,22 +44,22 @@ export interface Tried {
 
 export interface Finding {
   readonly kind: "fail" | "environment" | "suspicious" | "clear";
-  /** The stretch that decided: among those of this kind the one that luck explains least; null when clear. */
+  /** The deciding window range: of this kind, the one with the smallest p-value; null if clear. */
   readonly decided: Tried | null;
-  /** Smallest probability of luck over all stretches that reach the ceiling; null when none does. */
+  /** The smallest p-value over all window ranges that reach the ceiling; null if none does. */
   readonly luck: number | null;
 }
 
 /** What a run has shown so far, apart from faults. */
 export interface Evidence {
-  /** Gross faults (10 times the ceiling), and faults of twice the ceiling, are ruled out. */
+  /** Whether gross faults (10 times the ceiling), and faults of twice the ceiling, are ruled out. */
   readonly step: boolean;
   readonly promote: boolean;
-  /** Chance does not explain how much worse than stable the canary is over the run. */
+  /** The canary is significantly worse than stable over the run. */
   readonly worse: boolean;
 }
 
-/** @param t number of the last window since the run's start, from 1. */
+/** @param t number of the last window since the start of the run, from 1 */
 export function scan(series: Series, t: number, rule: Rule): Finding {
   const tried = stretches(series, t, rule);
   const decided = (["fail", "environment", "suspicious"] as const)
@@ -74,17 +76,17 @@ export function evidenceOf({ run }: Series, rule: Rule): Evidence {
   return { step: ruledOut(run, STEP, rule), promote: ruledOut(run, PROMOTE, rule), worse: isWorse(run, rule) };
 }
 
-/** Past 12 windows every further look costs: (12 / t)^2. */
+/** After 12 windows every further window requires stronger evidence: (12 / t)^2. */
 function brakeOf(rule: Rule, t: number): number {
   return rule.lambda * (t <= LONGEST ? 1 : (LONGEST / t) ** 2);
 }
 
-/** How improbable a stretch must be to fail. */
+/** The significance level of a window range. */
 export function alphaLevel(rule: Rule, t: number, whole: boolean): number {
   return (whole && t > 1 ? ALPHA_RUN : ALPHA_PART) * brakeOf(rule, t);
 }
 
-/** The last 1 to 12 windows, short of the whole run, and the whole run. */
+/** The last 1 to 12 windows, shorter than the whole run, and the whole run. */
 function stretches(series: Series, t: number, rule: Rule): Tried[] {
   const tried: Tried[] = [];
   const { recent } = series;
@@ -94,7 +96,7 @@ function stretches(series: Series, t: number, rule: Rule): Tried[] {
     const window = recent[recent.length - k]!;
     n += window.n;
     x += window.x;
-    // Most stretches stop here, so the sums are only made up when the rate reaches the ceiling.
+    // Most window ranges end here, so the sums are computed only if the rate reaches the ceiling.
     if (!rateKey({ n, x }, rule.ceiling)) continue;
     while (stretch.windows < k) stretch = withWindow(stretch, recent[recent.length - 1 - stretch.windows]!, rule.ceiling);
     tried.push(tryKeys(stretch, false, alphaLevel(rule, t, false), rule));
@@ -104,7 +106,7 @@ function stretches(series: Series, t: number, rule: Rule): Tried[] {
   return tried;
 }
 
-/** @param level how improbable the stretch must be to fail, as `luckLevel` gives it. */
+/** @param level the significance level of the window range */
 export function tryKeys(stretch: WindowRange, whole: boolean, level: number, rule: Rule): Tried {
   const { noise, baseline, ceiling } = rule;
   const bursts = burstFactor(stretch, noise);
@@ -116,13 +118,13 @@ export function tryKeys(stretch: WindowRange, whole: boolean, level: number, rul
   return { stretch, whole, luck, bursts, kind };
 }
 
-/** The probability of luck of the whole run, also below the ceiling; null without requests. */
+/** The p-value of the whole run, also below the ceiling; null without requests. */
 export function pValueOfRun({ run }: Series, rule: Rule): number | null {
   if (run.n === 0) return null;
   return pValueOf(run, rule.noise, burstFactor(run, rule.noise), rule.baseline);
 }
 
-/** Would a service with `times` the ceiling have had more bad requests than this run, all but certainly? */
+/** Whether a service at `times` the ceiling would almost certainly have had more bad requests than this run. */
 function ruledOut(run: WindowRange, times: number, rule: Rule): boolean {
   return run.n > 0 && lowerTail(run.x, times * rule.ceiling * run.n, evidenceSpread(run, times, rule)) <= EVIDENCE_ERROR;
 }
@@ -132,9 +134,7 @@ function evidenceSpread(run: WindowRange, times: number, rule: Rule): number {
   return Math.max(1e-9, (rule.noise.phi - 1) / mu + (rule.noise.rho * run.q) / (run.n * mu));
 }
 
-/**
- * How many requests without a bad one, in windows of the present size, rule out `times` the ceiling: an estimate for people.
- */
+/** An estimate of the number of good requests, in windows of the current size, that rule out `times` the ceiling. */
 export function cleanRequestsNeeded(run: WindowRange, times: number, rule: Rule): number {
   const perWindow = run.n > 0 ? run.q / run.n : 0;
   const enough = (n: number) => ruledOut({ ...EMPTY, n, q: n * Math.min(n, perWindow) }, times, rule);

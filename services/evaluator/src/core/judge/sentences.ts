@@ -1,4 +1,4 @@
-/** What an operator reads of the two-key rule: one line for each way a stretch of windows can end. */
+/** The texts of the two-key rule: one line for each result of a window range. */
 
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
@@ -7,13 +7,13 @@ import { ceilingOf, compareRate, FAST, METRIC_CODE, PROMOTE, STEP } from "./rule
 import type { Finding, Rule, Tried } from "./scan.ts";
 import { cleanRequestsNeeded } from "./scan.ts";
 import type { JudgedView } from "./view.ts";
-import { fit, grouped, milliseconds, oneIn, percent, shortened, stretchWords } from "./words.ts";
+import { fit, grouped, milliseconds, percent, pText, shortened, stretchWords } from "./words.ts";
 
-/** Where a finding was made, in the terms of people. */
+/** Where a finding was made, as shown to people. */
 export interface ViewScope {
   /** Null for the canary as a whole. */
   readonly az: string | null;
-  /** Above how many milliseconds a request is slow; null for errors. */
+  /** The latency above which a request is slow, milliseconds; null for errors. */
   readonly limitMs: number | null;
   /** Windows that the noise was learned from; 0 without a reference. */
   readonly referenceWindows: number;
@@ -32,8 +32,8 @@ function failText(tried: Tried, rule: Rule, place: ViewScope): string {
   const single = stretch.windows === 1 ? `, more than ${FAST} x the limit` : "";
   return fit(
     `${counted(tried, rule, place)}${single})`,
-    `; a healthy canary shows this ${oneIn(tried.luck)}`,
-    stretch.ne > 0 ? `, stable had ${percent(stretch.e / stretch.ne)}` : null,
+    `; ${pText(tried.luck)} for a healthy canary`,
+    stretch.ne > 0 ? `; stable ${percent(stretch.e / stretch.ne)}` : null,
     noiseClause(rule, place),
   );
 }
@@ -41,28 +41,28 @@ function failText(tried: Tried, rule: Rule, place: ViewScope): string {
 function suspiciousText(tried: Tried, rule: Rule, place: ViewScope): string {
   return fit(
     `${counted(tried, rule, place)})`,
-    `; luck explains this ${oneIn(tried.luck)}`,
-    tried.bursts >= 2 ? `, for they come about ${Math.round(tried.bursts)} at once` : null,
+    `; ${pText(tried.luck)} for a healthy canary`,
+    tried.bursts >= 2 ? `, in bursts of ~${Math.round(tried.bursts)}` : null,
     tried.stretch.windows === 1 ? `; ${aloneText(rule.ceiling)}` : null,
     ": the next window decides",
     noiseClause(rule, place),
   );
 }
 
-/** From where on a single window fails; with a ceiling above an eighth there is no such rate. */
+/** The rate from which a single window fails; with a ceiling above an eighth there is none. */
 export function aloneText(ceiling: number): string {
-  return FAST * ceiling > 1 ? "one window alone never fails" : `one window alone fails only from ${percent(FAST * ceiling)}`;
+  return FAST * ceiling > 1 ? "a single window never fails" : `a single window fails only from ${percent(FAST * ceiling)}`;
 }
 
 function environmentText({ stretch, whole }: Tried, rule: Rule, place: ViewScope): string {
   return fit(
     `${prefix(place)}${grouped(stretch.xe)} of ${grouped(stretch.ne)} requests ${bad(rule.metric, place)} in ${stretchWords(stretch.windows, whole)}`,
-    `, but at stable's rate it would be ${grouped(stretch.e)}`,
+    `, ${grouped(stretch.e)} expected at stable's rate`,
     ": stable is affected too; not attributed to the canary",
   );
 }
 
-/** Why a pass is not possible yet: what was seen does not rule out a gross fault. */
+/** Why a pass is not possible yet: a gross fault is not ruled out. */
 export function evidenceReason(run: Tried["stretch"], rule: Rule, place: ViewScope): Reason {
   const gross = percent(Math.min(1, STEP * rule.ceiling));
   const text =
@@ -84,24 +84,24 @@ export function promotionWarning(run: Tried["stretch"], rule: Rule, place: ViewS
   const text = fit(
     `No promotion yet: ${grouped(run.x)} of ${grouped(run.n)} requests ${bad(rule.metric, place)}`,
     `; ${limit} is not ruled out`,
-    run.x === 0 ? `, which takes about ${grouped(cleanRequestsNeeded(run, PROMOTE, rule))} without one` : null,
+    run.x === 0 ? `, which takes about ${grouped(cleanRequestsNeeded(run, PROMOTE, rule))} good requests` : null,
     noiseClause(rule, place),
   );
   return { code: "low_traffic", ...measured(rule.metric, run.x / run.n, rule.ceiling), text };
 }
 
-/** Under the ceiling, and yet clearly worse than stable. */
+/** Under the ceiling, but significantly worse than stable. */
 export function worseWarning(run: Tried["stretch"], rule: Rule): Reason {
   const times = run.xe / run.e;
   const text = fit(
-    `No promotion: ${grouped(run.xe)} of ${grouped(run.ne)} requests failed, ${Number(times.toPrecision(2))} x as many as at stable's rate`,
+    `No promotion: ${grouped(run.xe)} of ${grouped(run.ne)} requests failed, ${Number(times.toPrecision(2))} x stable's rate`,
     ` (${percent(run.e / run.ne)})`,
     ", though under the ceiling",
   );
   return { code: METRIC_CODE[rule.metric], ...measured(rule.metric, run.x / run.n, rule.ceiling), text };
 }
 
-/** A window over its limit that the rule does not act on: a spike in one AZ, or few enough to be luck, must be seen all the same. */
+/** A window over its limit that the rule does not act on: a spike in one AZ, or one that may be chance. It stays visible. */
 export function overWarning(x: number, n: number, metric: Metric, ceiling: number, place: ViewScope, why: string | null): Reason {
   const share = `${percent(x / n)}, limit ${percent(ceiling)}`;
   const text = fit(
@@ -111,7 +111,7 @@ export function overWarning(x: number, n: number, metric: Metric, ceiling: numbe
   return { ...where(place), code: METRIC_CODE[metric], ...measured(metric, x / n, ceiling), text };
 }
 
-/** In the literal mode only the whole canary is judged: an AZ that is over its limit alone is a warning. */
+/** In literal mode only the whole canary is judged: an AZ over its limit alone is a warning. */
 export function spikesByAz(views: readonly JudgedView[], policy: Policy): Reason[] {
   if (views.length <= 2) return [];
   const warnings: Reason[] = [];
@@ -127,7 +127,7 @@ export function spikesByAz(views: readonly JudgedView[], policy: Policy): Reason
   return warnings;
 }
 
-/** "60 of 10,000 requests failed in the last 2 windows (0.6 %, limit 0.5 %", without the closing bracket. */
+/** "60 of 10,000 requests failed in the last 2 windows (0.6%, limit 0.5%", without the closing parenthesis. */
 function counted({ stretch, whole }: Tried, rule: Rule, place: ViewScope): string {
   const share = `${percent(stretch.x / stretch.n)}, limit ${percent(rule.ceiling)}`;
   return `${prefix(place)}${grouped(stretch.x)} of ${grouped(stretch.n)} requests ${bad(rule.metric, place)} in ${stretchWords(stretch.windows, whole)} (${share}`;

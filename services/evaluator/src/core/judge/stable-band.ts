@@ -1,7 +1,7 @@
 /**
- * Latencies of stable over the last 12 windows, by AZ: what the regression threshold is made of. Of each window only a band around the
- * p99s and their thresholds is kept, for nothing outside is asked while those stay put. When one of them leaves the band, the windows
- * themselves are read again, and another band is kept.
+ * Stable's latencies over the last 12 windows, by AZ: the source of the regression threshold. Of each window only a band around
+ * the p99s and their thresholds is kept, because no query leaves it while those stay put. When one of them leaves the band, the
+ * windows are read again, and another band is kept.
  */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
@@ -11,21 +11,24 @@ import { LONGEST } from "./rule.ts";
 import type { AzTally } from "./tally.ts";
 import { tallyWindow } from "./tally.ts";
 
-/** Stable's latencies by AZ, all in one band. The p99 of each AZ and its threshold lie in it, so those of several AZs together do. */
+/**
+ * Stable's latencies by AZ, in one band. The p99 of each AZ and its threshold are in the band, hence also those of several AZs
+ * together.
+ */
 export interface StableBand extends Band {
   readonly byAz: ReadonlyMap<string, Tail>;
-  /** What it is the sum of, oldest first. */
+  /** The windows it sums, oldest first. */
   readonly windows: readonly StableWindow[];
 }
 
-/** Stable's latencies in one window, by AZ; none of a window that was refused. */
+/** Stable's latencies in one window, by AZ; empty for a rejected window. */
 export type StableWindow = {
-  /** The window's index in its run. */
+  /** The index of the window in its run. */
   readonly index: number;
   readonly azs: { readonly [az: string]: Pick<Tail, "total" | "above"> };
 };
 
-/** As a checkpoint holds it: the band, and the tails of the last windows in it. */
+/** The stored form: the band, and the tails of the last windows in it. */
 export type StableBandMemory = {
   readonly scale: number;
   readonly low: number;
@@ -33,26 +36,26 @@ export type StableBandMemory = {
   readonly windows: readonly StableWindow[];
 };
 
-/** The regression threshold of a view, and how well it is known. */
+/** The regression threshold of a view, and its precision. */
 export interface Threshold {
   /** The policy's ratio times the 99th percentile of stable over the baseline, milliseconds. */
   readonly limitMs: number;
   /** Stable's latencies in the baseline, and those above the threshold. */
   readonly timed: number;
   readonly above: number;
-  /** How many windows these are of. */
+  /** The number of windows. */
   readonly windows: number;
 }
 
-/** Is what was kept the baseline of all `windows` but the last? */
+/** Whether the kept part is the baseline of all `windows` but the last. */
 export function covers({ windows: kept }: StableBandMemory, windows: readonly ClosedWindow[]): boolean {
   return kept.length === windows.length - 1 && kept.every(({ index }, k) => index === windows[k]!.window.index);
 }
 
 /**
- * What was kept, with one window more.
- * @param added the window's stable latencies, in the scale of what was kept and in a band that contains its band.
- * @returns null when a p99 or its threshold has left the band.
+ * The kept baseline with one more window.
+ * @param added the window's stable latencies, at the kept scale and in a band that contains the kept band
+ * @returns null if a p99 or its threshold has left the band
  */
 export function continued(
   kept: StableBandMemory,
@@ -69,7 +72,7 @@ export function continued(
   return baseline;
 }
 
-/** The baseline of `windows` from the windows themselves, every bucket of it. */
+/** The baseline of `windows` from the windows themselves, with every bucket. */
 export function stableBandOf(windows: readonly ClosedWindow[], traffic: Policy["traffic"]): StableBand {
   return builtFrom(windows.map((closed) => ({ index: closed.window.index, azs: tallyWindow(closed, traffic, "canary").azs })));
 }
@@ -88,7 +91,7 @@ export function builtFrom(windows: readonly { readonly index: number; readonly a
   );
 }
 
-/** What to keep for the next window: eleven windows at most, for with that one they are twelve. */
+/** The part to keep for the next window: at most eleven windows, which are twelve with that one. */
 export function keepStableBand(baseline: StableBand, ratio: number): StableBandMemory {
   const band = bandToKeep(baseline, ratio);
   const { scale, low, high } = band;
@@ -99,7 +102,7 @@ export function keepStableBand(baseline: StableBand, ratio: number): StableBandM
   return { scale, low, high, windows: windows.map(({ index, azs }) => stableWindow(index, narrowed(azs), band)) };
 }
 
-/** The threshold for the AZs named, from a baseline of so many windows; null when it holds no latency of theirs. */
+/** The threshold for the given AZs, from a baseline of the given number of windows; null if it contains no latency of theirs. */
 export function thresholdOf(baseline: StableBand, azs: Iterable<string>, ratio: number, windows: number): Threshold | null {
   const tails = [...azs].flatMap((az) => baseline.byAz.get(az) ?? []);
   const index = p99Index(tails);
@@ -111,8 +114,8 @@ export function thresholdOf(baseline: StableBand, azs: Iterable<string>, ratio: 
 }
 
 /**
- * Half an octave around every p99 and its threshold: what drifts stays in there for some windows. A band that is not much wider stays
- * as it is.
+ * Half an octave around every p99 and its threshold, within which they can drift for some windows. A band that is only slightly
+ * wider is kept.
  */
 function bandToKeep(baseline: StableBand, ratio: number): Band {
   const { scale, low, high, byAz } = baseline;

@@ -1,6 +1,7 @@
 /**
- * Reads one closed window into tallies: requests, errors and latencies of each AZ and slice, of the traffic that the policy asks for.
- * A window with a number that cannot be a count is refused as a whole.
+ * Reads one closed window into tallies: requests, errors and latencies of each AZ and slice, of the traffic selected by the
+ * policy.
+ * A window with a number that cannot be a count is rejected as a whole.
  */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import { SLOTS } from "@aviary/shared/contract/policy.ts";
@@ -12,13 +13,13 @@ import { MAX_AZ_VIEWS } from "./rule.ts";
 export interface Tally {
   requests: number;
   errors: number;
-  /** Latencies seen; a source may have fewer of them than requests. */
+  /** Observed latencies; a source may have fewer of them than requests. */
   timed: number;
-  /** Requests, errors and latencies by slot, for the slice that is judged; empty for the other one. */
+  /** Requests, errors and latencies by sub-window, for the judged slice; empty for the other. */
   readonly slots: readonly SlotTally[];
-  /** The histograms that hold the latencies, one for each slot and source. */
+  /** The histograms with the latencies, one per sub-window and source. */
   readonly latency: Part[];
-  /** False when some of its traffic is known by window only. */
+  /** False if some of its traffic is known per window only. */
   slotted: boolean;
 }
 
@@ -38,24 +39,26 @@ export interface AzTally {
 }
 
 export interface WindowTally {
-  /** In order of names; beyond the first 16 names the rest is one AZ called `others`. */
+  /** By name; beyond the first 16 the rest is one AZ called `others`. */
   readonly azs: readonly AzTally[];
-  /** Why the window is refused; it has no AZs then. */
+  /** Why the window is rejected; it then has no AZs. */
   readonly unreadable: string | null;
 }
 
 const OTHERS = "others";
 
-/** The largest count of one slot that is believed. */
+/** The largest plausible count of one sub-window. */
 const MOST = 2 ** 31 - 1;
 
-/** Does the policy's `traffic` take this source? `both` adds real and synthetic requests up; otherwise they are never mixed. */
+/**
+ * Whether the policy's `traffic` selects this source. `both` sums real and synthetic requests; otherwise they are never mixed.
+ */
 function takesSource(traffic: Policy["traffic"], source: WindowSummary["source"]): boolean {
   if (traffic === "both") return true;
   return (source === "synthetic") === (traffic === "synthetic");
 }
 
-/** @param judged the slice that is judged; the other one is what it is compared with. */
+/** @param judged the slice that is judged; the other one is compared with */
 export function tallyWindow(window: ClosedWindow, traffic: Policy["traffic"], judged: SliceName): WindowTally {
   const cells = window.cells.filter((cell) => takesSource(traffic, cell.source));
   const named = new Set([...new Set(cells.map((cell) => cell.az))].sort().slice(0, MAX_AZ_VIEWS));
@@ -76,7 +79,7 @@ function emptyTally(slotCount: number): Tally {
   return { requests: 0, errors: 0, timed: 0, slots, latency: [], slotted: true };
 }
 
-/** @returns what is wrong with the cell, or null. */
+/** @returns the problem of the cell, or null */
 function addCell(tally: Tally, cell: WindowSummary): string | null {
   if (cell.slots.length !== SLOTS) return `${cell.slots.length} slots instead of ${SLOTS}`;
   for (let k = 0; k < SLOTS; k++) {

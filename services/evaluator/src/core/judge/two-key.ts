@@ -1,4 +1,6 @@
-/** The two-key rule over all metrics and views: the canary as a whole, and each of its AZs against the stable gateways beside it. */
+/**
+ * The two-key rule over all metrics and views: the canary as a whole, and each of its AZs against the stable gateways of that AZ.
+ */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import type { Outcome, Reference } from "@aviary/shared/contract/verdict.ts";
@@ -16,7 +18,7 @@ import type { JudgedView } from "./view.ts";
 export interface TwoKeyInput {
   /** The whole canary first, then its AZs. */
   readonly views: readonly JudgedView[];
-  /** Number of the window since the run's start, from 1. */
+  /** Number of the window since the start of the run, from 1. */
   readonly t: number;
   readonly policy: Policy;
   readonly reference: Reference | null;
@@ -24,12 +26,12 @@ export interface TwoKeyInput {
 
 export interface TwoKeyResult {
   readonly outcomes: Readonly<Record<Metric, Outcome>>;
-  /** Fails first. */
+  /** Failures first. */
   readonly reasons: readonly Graded[];
   readonly warnings: readonly Reason[];
-  /** Faults of twice the ceiling are ruled out in every metric, and the canary is not clearly worse than stable. */
+  /** Faults of twice the ceiling are ruled out in every metric, and the canary is not significantly worse than stable. */
   readonly promoteEvidence: boolean;
-  /** Smallest probability of luck over all that reaches a ceiling; when nothing does, that of the run's errors. */
+  /** The smallest p-value over everything that reaches a ceiling; if nothing does, that of the run's errors. */
   readonly luck: number | null;
   /** The noise of the 5xx rate. */
   readonly noise: Noise;
@@ -37,7 +39,7 @@ export interface TwoKeyResult {
 
 const RANK = { fail: 3, environment: 2, suspicious: 1, clear: 0 } as const;
 
-/** One metric of one view, with the rule that it is under and what was found. */
+/** One metric of one view, with its rule and the finding. */
 export interface Found {
   readonly rule: Rule;
   readonly place: ViewScope;
@@ -54,7 +56,7 @@ export function twoKeyRule(input: TwoKeyInput): TwoKeyResult {
   let ownLuck: number | null = null;
   for (const metric of METRICS) {
     const whole = findIn(input, metric, input.views[0]!);
-    // Without a baseline there is no regression to judge; whether that is a hold is decided by the caller.
+    // Without a baseline there is no regression to judge; the caller decides whether that is a hold.
     if (whole === null) continue;
     const azs = input.views.length > 2 ? input.views.slice(1).flatMap((view) => findIn(input, metric, view) ?? []) : [];
     const worst = [whole, ...azs].reduce((p, q) => (RANK[q.finding.kind] > RANK[p.finding.kind] ? q : p));
@@ -85,14 +87,14 @@ export function twoKeyRule(input: TwoKeyInput): TwoKeyResult {
   };
 }
 
-/** What the rule says of a window without requests: nothing. */
+/** The result for a window without requests: none. */
 export function nothingToJudge({ reference, policy }: TwoKeyInput): TwoKeyResult {
   const { noise } = referenceNoise(reference, WHOLE, "errors", ceilingOf("errors", policy));
   const outcomes = { errors: "hold", ceiling: "hold", regression: "hold" } as const;
   return { outcomes, reasons: [], warnings: [], promoteEvidence: false, luck: null, noise };
 }
 
-/** The whole view, unless it is clear, and the worst AZ when it is no better than the whole. */
+/** The whole view, unless it is clear, and the worst AZ if it is no better than the whole. */
 function shown(whole: Found, azs: readonly Found[]): Found[] {
   const [worst] = [...azs].sort(
     (p, q) => RANK[q.finding.kind] - RANK[p.finding.kind] || (p.finding.decided?.luck ?? 1) - (q.finding.decided?.luck ?? 1),
@@ -101,7 +103,7 @@ function shown(whole: Found, azs: readonly Found[]): Found[] {
   return RANK[worst.finding.kind] > RANK[whole.finding.kind] ? [worst, whole] : [whole, worst];
 }
 
-/** @returns null for the regression of a view that has no baseline. */
+/** @returns null for the regression of a view without a baseline */
 export function findIn(input: TwoKeyInput, metric: Metric, judged: JudgedView): Found | null {
   const { policy, reference, t } = input;
   const { threshold } = judged.measured;
@@ -119,13 +121,13 @@ export function findIn(input: TwoKeyInput, metric: Metric, judged: JudgedView): 
   return { rule, place, judged, finding: scan(judged.view[metric], t, rule) };
 }
 
-/** What stays below the rule's threshold and must be seen all the same. */
+/** What is below the rule's threshold and must stay visible. */
 function warningsOf(metric: Metric, whole: Found, azs: readonly Found[], evidence: Evidence): Reason[] {
   const warnings: Reason[] = [];
   for (const { judged, finding, rule, place } of [whole, ...azs]) {
     const { n, x } = judged.measured.counts[metric];
     if (finding.kind !== "clear" || n === 0 || compareRate(x, n, rule.ceiling) <= 0) continue;
-    warnings.push(overWarning(x, n, metric, rule.ceiling, place, ": few enough to be luck"));
+    warnings.push(overWarning(x, n, metric, rule.ceiling, place, ": consistent with chance"));
   }
   const { finding, rule, place, judged } = whole;
   const run = judged.view[metric].run;

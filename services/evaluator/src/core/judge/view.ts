@@ -1,4 +1,4 @@
-/** A view: the whole canary, or what of it runs in one AZ. Each metric of a view has its own series of windows. */
+/** A view: the whole canary, or its part in one AZ. Each metric of a view has its own series of windows. */
 import { EMPTY, withWindow } from "./counts.ts";
 import type { Measured } from "./measure.ts";
 import type { Metric } from "./rule.ts";
@@ -7,7 +7,7 @@ import type { Series } from "./scan.ts";
 
 export type View = Readonly<Record<Metric, Series>>;
 
-/** One view as the rule sees it: the run up to now, and this window's measurement. */
+/** One view as seen by the rule: the run so far, and this window's measurement. */
 export interface JudgedView {
   readonly name: string;
   readonly view: View;
@@ -21,7 +21,7 @@ export function byMetric<T>(make: (metric: Metric) => T): Record<Metric, T> {
 
 export const NEW_VIEW: View = byMetric(() => ({ recent: [], run: EMPTY }));
 
-/** The view with one more window. @param ceilings share of bad requests that each metric allows. */
+/** The view with one more window. @param ceilings the allowed share of bad requests of each metric */
 export function extended(view: View, { counts }: Measured, ceilings: Readonly<Record<Metric, number>>): View {
   return byMetric((metric) => ({
     recent: [...view[metric].recent, counts[metric]].slice(-LONGEST),

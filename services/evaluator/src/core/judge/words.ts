@@ -1,7 +1,7 @@
-/** Numbers and sentences for people. A reason has room for 160 characters: what does not fit is left out, clause by clause. */
+/** Numbers and sentences for people. A reason has at most 160 characters: clauses that do not fit are omitted. */
 import { MAX_REASON_TEXT } from "@aviary/shared/contract/reasons.ts";
 
-/** The first clause, and as many of the others as fit, in their order; then a full stop. */
+/** The first clause, and as many of the others as fit, in order, with a full stop. */
 export function fit(first: string, ...more: readonly (string | null)[]): string {
   let text = first.length >= MAX_REASON_TEXT ? `${first.slice(0, MAX_REASON_TEXT - 4)}...` : first;
   for (const clause of more) {
@@ -10,7 +10,7 @@ export function fit(first: string, ...more: readonly (string | null)[]): string 
   return `${text}.`;
 }
 
-/** A figure as it travels in a reason: six significant digits say all, and answers stay small. */
+/** A figure as stored in a reason: six significant digits, which keeps answers small. */
 export function shortened(value: number): number {
   return Number(value.toPrecision(6));
 }
@@ -20,12 +20,12 @@ export function grouped(count: number): string {
   return String(Math.round(count)).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
-/** A fraction in percent, to two significant digits or better: 0.005 as "0.5 %", 0.021 as "2.1 %". */
+/** A ratio in percent, to two significant digits or better: 0.005 as "0.5%", 0.021 as "2.1%". */
 export function percent(share: number): string {
   const value = share * 100;
-  if (value === 0) return "0 %";
+  if (value === 0) return "0%";
   const digits = value >= 10 ? 1 : Math.min(6, 1 - Math.floor(Math.log10(value)));
-  return `${Number(value.toFixed(digits))} %`;
+  return `${Number(value.toFixed(digits))}%`;
 }
 
 /** Milliseconds without needless digits. */
@@ -33,12 +33,13 @@ export function milliseconds(ms: number): string {
   return `${Number(ms.toPrecision(ms >= 100 ? Math.ceil(Math.log10(ms + 1)) : 3))} ms`;
 }
 
-/** A probability as "once in 700,000 times": the odds to two significant digits. */
-export function oneIn(probability: number): string {
-  if (!(probability > 1e-12)) return "less than once in a trillion times";
+/** A p-value as "p≈0.34" or "p≈1/700,000", to two significant digits; "p<1e-12" below that. */
+export function pText(probability: number): string {
+  if (!(probability > 1e-12)) return "p<1e-12";
+  if (probability >= 0.1) return `p≈${Number(probability.toPrecision(2))}`;
   const odds = 1 / probability;
   const unit = 10 ** Math.max(0, Math.floor(Math.log10(odds)) - 1);
-  return `once in ${grouped(Math.round(odds / unit) * unit)} times`;
+  return `p≈1/${grouped(Math.round(odds / unit) * unit)}`;
 }
 
 /** "the last window", "the last 3 windows", "the 14 windows since the start". */
