@@ -14,7 +14,7 @@ import type { Input } from "../src/core/inputs.ts";
 import { rejudge } from "../src/core/rejudge.ts";
 import { messageOf, readRecording, recordedLine } from "../src/recording/case-folder.ts";
 import { expectedLine } from "../src/recording/read-case.ts";
-import { refold } from "../src/recording/refold.ts";
+import { refold } from "../src/recording/replay.ts";
 import { CANARY, createSimulatedFleet, foldFleet, TEST_POLICY } from "./core/simulated-fleet.ts";
 
 function storedMessage(input: Input): StoredMessage {

@@ -13,7 +13,7 @@ import { grouped, milliseconds, percent } from "../../core/judge/words.ts";
 import { JUDGED_WINDOWS } from "../../core/judge-closed-window.ts";
 import { wasJudged } from "../../core/rejudge.ts";
 import type { ResolvedConfig } from "../../core/resolved-config.ts";
-import { verdictLine } from "../../recording/story.ts";
+import { verdictLine } from "../../recording/verdict-lines.ts";
 import type { ExplainCall } from "../explain.ts";
 import { openConfig } from "../open-config.ts";
 import { readVerdicts } from "../read-verdicts.ts";

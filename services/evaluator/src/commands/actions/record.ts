@@ -14,8 +14,8 @@ import { encodeCheckpoint } from "../../core/checkpoint.ts";
 import type { ResolvedConfig } from "../../core/resolved-config.ts";
 import { CASE_FILES, recordedLine } from "../../recording/case-folder.ts";
 import { expectedLine } from "../../recording/read-case.ts";
-import { refold } from "../../recording/refold.ts";
-import { tallyLine } from "../../recording/story.ts";
+import { refold } from "../../recording/replay.ts";
+import { tallyLine } from "../../recording/verdict-lines.ts";
 import { openConfig } from "../open-config.ts";
 import type { RecordCall } from "../record.ts";
 
