@@ -1,19 +1,17 @@
-/** Verdicts as lines for people. */
-import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
+/** Verdicts as lines of text. */
+import type { Outcome, VerdictBody } from "@aviary/shared/contract/verdict.ts";
 
-const MARK = { pass: "PASS", hold: "HOLD", fail: "FAIL" } as const;
-
-/** `10:14:02  FAIL  prod/payments-gateway  window 7, weight 10 %  over_5xx: 72 of 1,800 …  9c41…` */
+/** `10:14:02  FAIL  prod/payments-gateway  window 7, weight 10%  over_5xx: 72 of 1,800 …  9c41…` */
 export function verdictLine(body: VerdictBody): string {
-  const where = `${body.subject.namespace}/${body.subject.name}`;
-  const window = body.window === null ? "no window yet" : `window ${body.window.index}, weight ${body.window.weight} %`;
-  const first = body.reasons[0];
-  const why = first === undefined ? "healthy: no reasons" : `${first.code}: ${first.text}`;
-  return `${body.at.slice(11, 19)}  ${MARK[body.verdict]}  ${where}  ${window}  ${why}  ${body.id}`;
+  const canary = `${body.subject.namespace}/${body.subject.name}`;
+  const window = body.window === null ? "no window yet" : `window ${body.window.index}, weight ${body.window.weight}%`;
+  const reason = body.reasons[0];
+  const reasonText = reason === undefined ? "healthy: no reasons" : `${reason.code}: ${reason.text}`;
+  return `${body.at.slice(11, 19)}  ${body.verdict.toUpperCase()}  ${canary}  ${window}  ${reasonText}  ${body.id}`;
 }
 
-/** How many of each. */
+/** `120 verdicts: 100 pass, 15 hold, 5 fail` */
 export function tallyLine(bodies: readonly VerdictBody[]): string {
-  const count = (verdict: VerdictBody["verdict"]): number => bodies.filter((body) => body.verdict === verdict).length;
+  const count = (outcome: Outcome): number => bodies.filter((body) => body.verdict === outcome).length;
   return `${bodies.length} verdicts: ${count("pass")} pass, ${count("hold")} hold, ${count("fail")} fail`;
 }
