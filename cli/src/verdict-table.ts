@@ -1,51 +1,63 @@
 /** Canaries as lines of text: one for the verdict, one per reason, then the figures behind them. */
 import { styleText } from "node:util";
+import { columnsOf, wrapText } from "@aviary/shared/commands/terminal-text.ts";
 import { LEASE_STALE_MS } from "@aviary/shared/contract/lease.ts";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import type { CanaryView, Overview } from "./shim-client.ts";
 
 const COLOUR = { pass: "green", hold: "yellow", fail: "red" } as const;
 const INDENT = "      ";
+/** The column of a reason's text, after its code. */
+const TEXT_INDENT = INDENT.padEnd(INDENT.length + 17);
 
-export type Paint = (style: Parameters<typeof styleText>[0], text: string) => string;
-
-/** Styles text for a terminal; leaves it plain for a file or a pipe, and where NO_COLOR is set. */
-export const painterFor =
-  (stream: NodeJS.WritableStream): Paint =>
-  (style, text) =>
-    styleText(style, text, { stream: stream as NodeJS.WriteStream, validateStream: true });
-
-/** The whole overview. @param isWide adds ids and the scope of every reason */
-export function overviewText(overview: Overview, paint: Paint, isWide = false): string {
-  const { bus, server } = overview.evaluator;
-  const header = paint("dim", `${overview.now.slice(0, 19)}Z  ${evaluatorText(overview, paint)}, bus ${bus} (${server})`);
-  return `${[header, ...overview.canaries.flatMap((canary) => ["", ...canaryLines(canary, paint, isWide)])].join("\n")}\n`;
+export interface Style {
+  readonly paint: (format: Parameters<typeof styleText>[0], text: string) => string;
+  readonly columns: number;
 }
 
-function evaluatorText({ evaluator: { lease_age_ms: ageMs } }: Overview, paint: Paint): string {
+/** Colours and wraps for a terminal; leaves text plain for a file or a pipe, and uncoloured where NO_COLOR is set. */
+export function styleFor(stream: NodeJS.WritableStream): Style {
+  return {
+    paint: (format, text) => styleText(format, text, { stream: stream as NodeJS.WriteStream, validateStream: true }),
+    columns: columnsOf(stream),
+  };
+}
+
+/** The whole overview. @param isWide adds ids and the scope of every reason */
+export function overviewText(overview: Overview, style: Style, isWide = false): string {
+  const { bus, server } = overview.evaluator;
+  const time = `${overview.now.slice(0, 19)}Z`;
+  const header = style.paint("dim", `${time}  ${evaluatorText(overview, style)}, bus ${bus} (${server})`);
+  return `${[header, ...overview.canaries.flatMap((canary) => ["", ...canaryLines(canary, style, isWide)])].join("\n")}\n`;
+}
+
+function evaluatorText({ evaluator: { lease_age_ms: ageMs } }: Overview, { paint }: Style): string {
   if (ageMs === null) return paint("red", "no evaluator");
   return ageMs > LEASE_STALE_MS ? paint("red", `evaluator silent for ${Math.round(ageMs / 1_000)} s`) : "evaluator up";
 }
 
 /** The verdict and its reasons. */
-export function verdictLines(canary: CanaryView, paint: Paint, isWide = false): string[] {
+export function verdictLines(canary: CanaryView, { paint, columns }: Style, isWide = false): string[] {
   const name = `${canary.subject.namespace}/${canary.subject.name}`;
   const window = canary.window === null ? "no window yet" : `window ${canary.window.index}`;
-  const stale = canary.stale ? paint("yellow", "  STALE") : "";
-  const mark = paint(["bold", COLOUR[canary.verdict]], canary.verdict.toUpperCase().padEnd(4));
-  const time = paint("dim", `${window}, ${canary.at.slice(11, 19)}Z`);
-  const lines = [`${mark}  ${paint("bold", name)}  ${runText(canary)}  ${time}${stale}`];
+  const time = `${window}, ${canary.at.slice(11, 19)}Z`;
+  const outcome = canary.verdict.toUpperCase();
+  const stale = canary.stale ? "  STALE" : "";
+  const length = [outcome, name, runText(canary), `${time}${stale}`].join("  ").length;
+  const gap = length > columns ? `\n${INDENT}` : "  ";
+  const start = `${paint(["bold", COLOUR[canary.verdict]], outcome)}  ${paint("bold", name)}  ${runText(canary)}`;
+  const lines = [`${start}${gap}${paint("dim", time)}${paint("yellow", stale)}`];
   for (const reason of canary.reasons) {
-    lines.push(`${INDENT}${reason.code.padEnd(16)} ${reason.text}`);
+    lines.push(...wrapText(`${INDENT}${reason.code.padEnd(16)} ${reason.text}`, columns, TEXT_INDENT));
     const scope = [reason.az, reason.gateway].filter((part) => part !== null && part !== undefined).join(" ");
-    if (isWide && scope !== "") lines.push(paint("dim", `${INDENT}${"".padEnd(16)} ${scope}`));
+    if (isWide && scope !== "") lines.push(paint("dim", `${TEXT_INDENT}${scope}`));
   }
   if (canary.reasons_more) lines.push(`${INDENT}and ${canary.reasons_more} more reasons`);
   return lines;
 }
 
 /** The verdict, its reasons, its warnings and the figures behind them. */
-export function canaryLines(canary: CanaryView, paint: Paint, isWide = false): string[] {
+export function canaryLines(canary: CanaryView, style: Style, isWide = false): string[] {
   const details = [
     ...canary.warnings.map((warning) => `${`(${warning.code})`.padEnd(16)} ${warning.text}`),
     ...(canary.window === null ? [] : [trafficText(canary)]),
@@ -53,7 +65,8 @@ export function canaryLines(canary: CanaryView, paint: Paint, isWide = false): s
     ...canary.lanes.map(laneText),
     ...(isWide ? idLines(canary) : []),
   ];
-  return [...verdictLines(canary, paint, isWide), ...details.map((line) => paint("dim", `${INDENT}${line}`))];
+  const wrapped = details.flatMap((line) => wrapText(`${INDENT}${line}`, style.columns, `${INDENT}  `));
+  return [...verdictLines(canary, style, isWide), ...wrapped.map((line) => style.paint("dim", line))];
 }
 
 function runText({ run }: VerdictBody): string {

@@ -10,11 +10,11 @@ import { runCommand } from "@aviary/shared/commands/program.ts";
 import { aReason, aVerdict, type VerdictChange } from "@aviary/shared/testing/builders.ts";
 import { COMMANDS } from "../src/commands.ts";
 import type { CanaryView, Overview } from "../src/shim-client.ts";
-import { canaryLines, overviewText } from "../src/verdict-table.ts";
+import { canaryLines, overviewText, type Style } from "../src/verdict-table.ts";
 import { testTerminal } from "./terminal.ts";
 
 const FLEET_FILE = fileURLToPath(new URL("../../examples/fleet/config/aviary.yaml", import.meta.url));
-const plain = (_style: unknown, text: string): string => text;
+const plain: Style = { paint: (_, text) => text, columns: Number.POSITIVE_INFINITY };
 
 function commandOf(name: string): Command {
   const command = COMMANDS.find((candidate) => candidate.name === name);
@@ -83,6 +83,19 @@ test("-o wide adds ids and scopes to what the table shows", () => {
   const added = wide.filter((line) => !table.includes(line)).join("\n");
   assert.ok(added.includes(`verdict ${view.id}`), added);
   assert.match(added, /az-b mac-b1/);
+});
+
+test("verdicts fit the terminal, with the text of a reason below its beginning", () => {
+  const text = "72 of 1,800 requests failed in the last window (4%, limit 0.5%); the same is expected of a healthy canary once.";
+  const view = viewOf({ verdict: "fail", reasons: [aReason("over_5xx", { text })] });
+  for (const columns of [80, 120]) {
+    const lines = canaryLines(view, { ...plain, columns }, true).slice(1);
+    assert.ok(
+      lines.every((line) => line.length <= columns),
+      lines.join("\n"),
+    );
+    assert.match(lines[1]!, /^ {23}\S/);
+  }
 });
 
 test("a refusal of the shim is reported in the shim's words, with the variable of the token", async (t) => {

@@ -10,7 +10,7 @@ import { type ConfigProblem, formatProblem, loadYamlFile, readYamlFile } from "@
 import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { loadFleet } from "@aviary/shared/runtime/fleet-config.ts";
 import { checkTokens } from "@aviary/shim/commands/check-tokens.ts";
-import { type Paint, painterFor } from "../../verdict-table.ts";
+import { type Style, styleFor } from "../../verdict-table.ts";
 import type { CheckConfigCall, FileKind } from "../config-check.ts";
 
 interface Report {
@@ -26,7 +26,7 @@ export async function checkConfig({ args, options, output, io }: CheckConfigCall
   if (files.length === 0) throw terminal("usage", "no aviary.yaml, collector.yaml or tokens.yaml here: name the files to check");
   const reports: Report[] = [];
   for (const file of files) reports.push(await checkFile(file, options.kind));
-  const paint = painterFor(io.stdout);
+  const { paint } = styleFor(io.stdout);
   io.stdout.write(
     output === "json"
       ? `${JSON.stringify({ files: reports })}\n`
@@ -81,7 +81,7 @@ async function detectKind(file: string): Promise<{ kind: FileKind } | { problems
   return { kind: keys.map((key) => KIND_OF_KEY.get(key)).find((kind) => kind !== undefined) ?? "policy" };
 }
 
-function reportLines({ file, kind, problems }: Report, paint: Paint): string[] {
+function reportLines({ file, kind, problems }: Report, paint: Style["paint"]): string[] {
   const title = `Checking ${file}${kind === null ? "" : ` (${kind})`}`;
   if (problems.length === 0) return [title, `  ${paint("green", "SUCCESS")}`];
   const count = `${problems.length} problem${problems.length === 1 ? "" : "s"}`;

@@ -1,21 +1,25 @@
 /** `aviary run show`: one canary, with the meaning of every code that its verdict names. */
 import { type CommandIo, EXIT } from "@aviary/shared/commands/command.ts";
+import { wrapText } from "@aviary/shared/commands/terminal-text.ts";
 import { type CanaryRef, canaryKey } from "@aviary/shared/contract/subjects.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { type CanaryView, getFromShim, type Overview, shimOf } from "../../shim-client.ts";
-import { canaryLines, painterFor } from "../../verdict-table.ts";
+import { canaryLines, styleFor } from "../../verdict-table.ts";
 import type { ShowCall } from "../run.ts";
 
 export async function show({ args, output, io }: ShowCall): Promise<number> {
   const canary = args.canary ?? (await onlyCanary(io));
   const view = await getFromShim<CanaryView>(shimOf(io), `/api/v1/canaries/${canaryKey(canary)}`, io.signal);
-  if (output === "json") io.stdout.write(`${JSON.stringify(view)}\n`);
-  else io.stdout.write(`${[...canaryLines(view, painterFor(io.stdout), output === "wide"), ...meaningLines(view)].join("\n")}\n`);
+  const style = styleFor(io.stdout);
+  const lines = () => [...canaryLines(view, style, output === "wide"), ...meaningLines(view, style.columns)];
+  io.stdout.write(output === "json" ? `${JSON.stringify(view)}\n` : `${lines().join("\n")}\n`);
   return EXIT.success;
 }
 
-function meaningLines({ meanings = {} }: CanaryView): string[] {
-  const lines = Object.entries(meanings).map(([code, meaning]) => `  ${code.padEnd(18)} ${meaning}`);
+function meaningLines({ meanings = {} }: CanaryView, columns: number): string[] {
+  const lines = Object.entries(meanings).flatMap(([code, meaning]) =>
+    wrapText(`  ${code.padEnd(18)} ${meaning}`, columns, " ".repeat(21)),
+  );
   return lines.length === 0 ? [] : ["", "Codes:", ...lines];
 }
 

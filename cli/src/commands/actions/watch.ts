@@ -2,14 +2,14 @@
 import { type CommandIo, EXIT } from "@aviary/shared/commands/command.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { type CanaryView, getFromShim, type Overview, shimOf } from "../../shim-client.ts";
-import { type Paint, painterFor, verdictLines } from "../../verdict-table.ts";
+import { type Style, styleFor, verdictLines } from "../../verdict-table.ts";
 import type { WatchCall } from "../watch.ts";
 
 const POLL_MS = 1_000;
 
 export async function watch({ output, io }: WatchCall): Promise<number> {
   const shim = shimOf(io);
-  const printChange = changePrinter(output === "json", io, painterFor(io.stdout));
+  const printChange = changePrinter(output === "json", io, styleFor(io.stdout));
   let isReachable = true;
   // The first request must succeed: a wrong address is an error, a shim that restarts later is not.
   let overview: Overview | undefined = await getFromShim<Overview>(shim, "/api/v1/canaries", io.signal);
@@ -26,14 +26,14 @@ export async function watch({ output, io }: WatchCall): Promise<number> {
 }
 
 /** Prints a canary unless the previous print of it was the same. */
-function changePrinter(isJson: boolean, io: CommandIo, paint: Paint): (canary: CanaryView) => void {
+function changePrinter(isJson: boolean, io: CommandIo, style: Style): (canary: CanaryView) => void {
   const lastPrinted = new Map<string, string>();
   return (canary) => {
     const key = `${canary.subject.namespace}/${canary.subject.name}`;
     const fingerprint = isJson ? `${canary.id} ${canary.stale}` : fingerprintOf(canary);
     if (lastPrinted.get(key) === fingerprint) return;
     lastPrinted.set(key, fingerprint);
-    io.stdout.write(isJson ? `${JSON.stringify(canary)}\n` : `${verdictLines(canary, paint).join("\n")}\n`);
+    io.stdout.write(isJson ? `${JSON.stringify(canary)}\n` : `${verdictLines(canary, style).join("\n")}\n`);
   };
 }
 

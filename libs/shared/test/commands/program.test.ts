@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import { type Command, type CommandIo, defineCommand } from "../../src/commands/command.ts";
 import { argument, duration, file, flag, oneOf, text } from "../../src/commands/options.ts";
 import { runCommand } from "../../src/commands/program.ts";
-import { tableLines } from "../../src/commands/table.ts";
+import { tableLines, wrapText } from "../../src/commands/terminal-text.ts";
 import { terminal } from "../../src/runtime/faults.ts";
 
 async function run(command: Command, words: readonly string[], change: Partial<CommandIo> & { columns?: number } = {}) {
@@ -167,4 +167,11 @@ it("a table aligns its columns and ends no line with spaces", () => {
     ),
     ["NAME     STATE", "mac-a1   up", "b"],
   );
+});
+
+it("text wraps between words, keeps its leading and inner spaces, and indents continuation lines", () => {
+  const text = "  code      the quick brown fox jumps";
+  assert.deepEqual(wrapText(text, 33, "            "), ["  code      the quick brown fox", "            jumps"]);
+  assert.deepEqual(wrapText(text, Number.POSITIVE_INFINITY, "    "), [text]);
+  assert.deepEqual(wrapText("", 80, "    "), [""]);
 });

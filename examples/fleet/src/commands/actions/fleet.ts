@@ -1,7 +1,7 @@
 /** `aviary fleet …`: every command changes control files, so it works whether or not the fleet is running. */
 import { resolve } from "node:path";
 import { type CommandIo, EXIT } from "@aviary/shared/commands/command.ts";
-import { tableLines } from "@aviary/shared/commands/table.ts";
+import { tableLines } from "@aviary/shared/commands/terminal-text.ts";
 import { readFleetControl, readGatewayControl, readRollout } from "../../control.ts";
 import { FAULTS, giveFault, heal, release, setWeight, stableVersion } from "../../faults.ts";
 import { currentDirectory, type FleetPlan, readPlan } from "../../layout.ts";

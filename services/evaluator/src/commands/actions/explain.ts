@@ -1,6 +1,7 @@
 /** `aviary explain`: the verdict, the facts behind it and the judge's numbers, recomputed from the records of its run. */
 import { EXIT } from "@aviary/shared/commands/command.ts";
 import { openBus } from "@aviary/shared/commands/open-bus.ts";
+import { columnsOf, wrapText } from "@aviary/shared/commands/terminal-text.ts";
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import { REASONS } from "@aviary/shared/contract/reasons.ts";
 import type { VerdictBody, VerdictRecord } from "@aviary/shared/contract/verdict.ts";
@@ -26,8 +27,15 @@ export async function explain({ args: { verdict: id }, options, io, resources }:
   if (found === undefined)
     throw terminal("not_found", `no verdict ${id} among the ${records.length} in VERDICTS, which keeps 30 days`);
   if (others.length > 0) throw terminal("ambiguous", `${others.length + 1} verdicts begin with ${id}: give more digits`);
-  io.stdout.write(`${explanation(found, records, config).join("\n")}\n`);
+  const columns = columnsOf(io.stdout);
+  for (const line of explanation(found, records, config)) io.stdout.write(`${wrapped(line, columns).join("\n")}\n`);
   return EXIT.success;
+}
+
+/** Continuation lines are indented more than the line that they continue. */
+function wrapped(line: string, columns: number): string[] {
+  const indent = /^ */.exec(line)?.[0] ?? "";
+  return wrapText(line, columns, `${indent}    `);
 }
 
 /** The explanation as lines. @param records all records of the run, oldest first */
