@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
@@ -13,6 +13,7 @@ import { COMMANDS, GROUPS } from "../src/commands.ts";
 import { withLocalFleet } from "../src/local-fleet.ts";
 
 const BIN = fileURLToPath(new URL("../bin/aviary.mjs", import.meta.url));
+const FLEET_FILE = fileURLToPath(new URL("../../examples/fleet/config/aviary.yaml", import.meta.url));
 /** Prints the name of every package that a process has imported, when it ends. */
 const LOG_PACKAGES = new URL("log-packages.mjs", import.meta.url).href;
 const aviary = (...args: string[]) =>
@@ -74,14 +75,37 @@ test("a server that is not a broker fails the command with the variable of its a
   await once(silent, "listening");
   t.after(() => silent.close());
   const url = `nats://127.0.0.1:${(silent.address() as AddressInfo).port}`;
-  const fleet = fileURLToPath(new URL("../../examples/fleet/config/aviary.yaml", import.meta.url));
-  const { status, stderr } = spawnSync(process.execPath, [BIN, "streams", "diff", "--fleet", fleet], {
+  const { status, stderr } = spawnSync(process.execPath, [BIN, "streams", "diff", "--fleet", FLEET_FILE], {
     encoding: "utf8",
     env: { ...process.env, NO_COLOR: "1", AVIARY_NATS_URL: url },
     timeout: 60_000,
   });
   assert.equal(status, 1, stderr);
   assert.equal(stderr, `connecting to ${url}: timeout; AVIARY_NATS_URL is the address of the broker\n`);
+});
+
+test("Ctrl-C ends a command that waits for the broker: with 130, or 0 where that is its normal end", async (t) => {
+  const silent = createServer().listen(0, "127.0.0.1");
+  await once(silent, "listening");
+  t.after(() => silent.close());
+  const url = `nats://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+  const child = spawn(process.execPath, [BIN, "signals", "tail"], { env: { ...process.env, AVIARY_NATS_URL: url } });
+  const exited = once(child, "exit");
+  await once(silent, "connection");
+  child.kill("SIGINT");
+  assert.deepEqual(await exited, [0, null], "it runs until it is interrupted");
+  const diff = spawn(process.execPath, [BIN, "streams", "diff", "--fleet", FLEET_FILE], {
+    env: { ...process.env, AVIARY_NATS_URL: url },
+  });
+  const diffExited = once(diff, "exit");
+  await once(silent, "connection");
+  diff.kill("SIGINT");
+  assert.deepEqual(await diffExited, [130, null]);
+});
+
+test("help of a command is the same through `help`", () => {
+  assert.equal(aviary("help", "run", "start").stdout, aviary("run", "start", "--help").stdout);
+  assert.match(aviary("help", "completion").stdout, /one of bash, zsh, fish/);
 });
 
 test("an invalid shim address is reported with its variable", () => {
