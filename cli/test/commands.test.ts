@@ -160,3 +160,22 @@ test("a control message of an unknown canary, or without its reason, is rejected
     assert.match(terminal.stderr(), expected);
   }
 });
+
+test("every command explains its arguments and options, with an example, and its help fits 80 columns", async () => {
+  for (const command of COMMANDS) {
+    const terminal = testTerminal();
+    Object.assign(terminal.io.stdout, { columns: 80 });
+    assert.equal(await runCommand(command, ["--help"], terminal.io), 0, command.name);
+    const help = terminal.stdout();
+    assert.deepEqual(
+      help.split("\n").filter((line) => line.length > 80),
+      [],
+      command.name,
+    );
+    const specs = [...Object.entries(command.args ?? {}), ...Object.entries(command.options ?? {})];
+    for (const [name, { description }] of specs) assert.match(description, /^[A-Z].*[^.]$/, `${command.name} ${name}`);
+    if (specs.some(([name]) => !["fleet", "directory"].includes(name)))
+      assert.ok((command.examples ?? []).length > 0, `${command.name} has no example`);
+    assert.match(command.summary, /^[A-Z].*[^.]$/, command.name);
+  }
+});

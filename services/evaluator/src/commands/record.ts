@@ -23,6 +23,6 @@ export const recordCommand = defineCommand({
   summary: "Save a segment of the event log as a regression case",
   details: "`aviary replay` and the tests replay the case folder.",
   options,
-  examples: ['aviary record --since 2h --out cases/2026-11-21 --note "p99 regression in az-b"'],
+  examples: ['aviary record --since 2h --out cases/2026-11-21 --note "p99 in az-b"'],
   run: async (call) => (await import("./actions/record.ts")).record(call),
 });
