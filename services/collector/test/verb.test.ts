@@ -53,7 +53,7 @@ describe("aviary collector probe", () => {
     });
     assert.equal((await run(["rollout", "--config", file])).code, 1);
     assert.match((await run(["rollout", "--config", "/absent.yaml"])).err, /no such file/);
-    assert.match((await run(["nosuch"])).err, /Allowed choices are gateway-probes, skills, access-log/);
+    assert.match((await run(["nosuch"])).err, /^probe nosuch: expected one of gateway-probes, skills, access-log/);
     for (const args of [[], ["nosuch"], ["disk", "disk"], ["disk", "--nosuch"]]) {
       const { code, err } = await run(args);
       assert.equal(code, 2);

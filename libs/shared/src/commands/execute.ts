@@ -3,13 +3,15 @@ import { faultCode, terminal } from "../runtime/faults.ts";
 import { openAll } from "../runtime/opened.ts";
 import { type Command, type CommandIo, EXIT, type OutputFormat } from "./command.ts";
 import { flagName } from "./options.ts";
-import { usageHint } from "./parser.ts";
+import { type LoadedChoices, usageHint } from "./parser.ts";
 
 export interface Invocation {
   readonly command: Command;
   /** Positional arguments in their order. */
   readonly words: readonly (string | readonly string[] | undefined)[];
   readonly flags: Readonly<Record<string, unknown>>;
+  /** The known values of options and arguments that have them. */
+  readonly choices: LoadedChoices;
 }
 
 /** Runs an invocation; an error becomes one report on stderr and an exit code. */
@@ -44,29 +46,39 @@ async function untilAborted(work: Promise<number>, signal: AbortSignal): Promise
   }
 }
 
-async function valuesOf({ command, words, flags }: Invocation, io: CommandIo) {
+async function valuesOf({ command, choices, words, flags }: Invocation, io: CommandIo) {
   const options: Record<string, unknown> = {};
   for (const [key, spec] of Object.entries(command.options ?? {})) {
     const given = flags[key] ?? (spec.variable === undefined ? undefined : io.env[spec.variable]) ?? spec.default;
     if (spec.required && String(given).trim() === "") throw terminal("usage", `${flagName(key)} is empty: ${spec.description}`);
-    options[key] = spec.placeholder === undefined ? given === true : await parsed(flagName(key), given, spec);
+    options[key] = spec.placeholder === undefined ? given === true : await parsed(flagName(key), given, spec, choices.get(key));
   }
   const args: Record<string, unknown> = {};
   for (const [index, [name, spec]] of Object.entries(command.args ?? {}).entries()) {
     const given = words[index];
     args[name] = Array.isArray(given)
-      ? await Promise.all(given.map((text) => parsed(name, text, spec)))
-      : await parsed(name, given, spec);
+      ? await Promise.all(given.map((text) => parsed(name, text, spec, choices.get(name))))
+      : await parsed(name, given, spec, choices.get(name));
   }
-  return { options, args, output: (flags.output as OutputFormat | undefined) ?? command.formats?.[0] ?? "table" };
+  const format = flags.output ?? command.formats?.[0] ?? "table";
+  const output = await parsed("--output", format, { parse: (text) => text }, choices.get("output"));
+  return { options, args, output: output as OutputFormat };
 }
 
 /** @throws Terminal `usage` that names the option and its value */
-async function parsed(name: string, given: unknown, spec: { parse(text: string): unknown }): Promise<unknown> {
+async function parsed(
+  name: string,
+  given: unknown,
+  spec: { parse(text: string): unknown },
+  choices: readonly string[] | undefined,
+): Promise<unknown> {
   if (given === undefined) return undefined;
+  const text = String(given);
+  if (choices !== undefined && !choices.includes(text))
+    throw terminal("usage", `${name} ${text}: expected one of ${choices.join(", ")}`);
   try {
-    return await spec.parse(String(given));
+    return await spec.parse(text);
   } catch (error) {
-    throw terminal("usage", `${name} ${String(given)}: ${(error as Error).message}`, error);
+    throw terminal("usage", `${name} ${text}: ${(error as Error).message}`, error);
   }
 }

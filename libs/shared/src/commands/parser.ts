@@ -1,4 +1,4 @@
-/** Commander programs from declarations: what is accepted, and what help and errors look like. */
+/** Commander programs from declarations: the accepted words, help and errors. Values are checked in `execute.ts`. */
 import { Argument, Command as Commander, Option } from "commander";
 import type { Command, CommandGroup, CommandIo, OutputFormat } from "./command.ts";
 import { type ArgumentSpec, flagName, type OptionSpec } from "./options.ts";
@@ -88,14 +88,13 @@ export function addCommand(
 
 function argumentOf(name: string, spec: ArgumentSpec<unknown>, choices: readonly string[] | undefined): Argument {
   const shape = { required: `<${name}>`, optional: `[${name}]`, repeated: `[${name}...]` }[spec.presence];
-  const argument = new Argument(shape, described(spec.description, [choiceNote(choices), exampleNote(spec.example)]));
-  return choices === undefined ? argument : argument.choices(choices);
+  return new Argument(shape, described(spec.description, [choiceNote(choices), exampleNote(spec.example)]));
 }
 
 function outputOptions(formats: readonly OutputFormat[]): Option[] {
   if (formats.length === 0) return [];
   const description = described("The output format", [choiceNote(formats), `default: ${formats[0]}`]);
-  const output = new Option("-o, --output <format>", description).choices(formats);
+  const output = new Option("-o, --output <format>", description);
   // `--json` is the spelling from before `--output`; scripts use it.
   return formats.includes("json") ? [output, new Option("--json").implies({ output: "json" }).hideHelp()] : [output];
 }
@@ -123,9 +122,7 @@ function optionOf(key: string, spec: OptionSpec<unknown>, choices: readonly stri
     variable && `environment: ${variable}`,
     initial !== undefined && `default: ${initial}`,
   ];
-  const option = new Option(flags, described(description, notes));
-  if (choices !== undefined) option.choices(choices);
-  return option.makeOptionMandatory(required === true);
+  return new Option(flags, described(description, notes)).makeOptionMandatory(required === true);
 }
 
 const choiceNote = (choices: readonly string[] | undefined) => choices && `one of ${choices.join(", ")}`;

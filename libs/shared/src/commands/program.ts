@@ -32,7 +32,7 @@ export async function runProgram(program: Program, words: readonly string[], io:
     root.commandsGroup(heading);
     for (const command of listed) {
       const leaf = addCommand(root, command, program.groups, command === selected ? choices : new Map());
-      leaf.action(() => void invocations.push({ command, words: leaf.processedArgs, flags: leaf.opts() }));
+      leaf.action(() => void invocations.push({ command, choices, words: leaf.processedArgs, flags: leaf.opts() }));
     }
   }
   root.helpCommand("help [command...]", "Show the help of a command");

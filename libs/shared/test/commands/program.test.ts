@@ -63,10 +63,8 @@ describe("a command", () => {
       [["a", "--reason", ""], "--reason is empty: Why"],
       [["--reason", "x"], 'missing required argument "place"'],
       [["a", "--reason", "x", "--since", "3"], "--since 3: expected a duration with its unit, such as 30s, 15m, 6h or 7d"],
-      [
-        ["a", "--reason", "x", "--size", "big"],
-        'option "--size <size>" argument "big" is invalid. Allowed choices are small, large.',
-      ],
+      [["a", "--reason", "x", "--size", "big"], "--size big: expected one of small, large"],
+      [["a", "--reason", "x", "-o", "yaml"], "--output yaml: expected one of table, json"],
       [["a", "--reason", "x", "--dry-rum"], 'unknown option "--dry-rum"; did you mean "--dry-run"?'],
     ];
     for (const [words, line] of wrong) {
