@@ -1,6 +1,8 @@
 #!/usr/bin/env node
-/** Starts the command line under a Node that runs TypeScript: this one, or the one that `npm start` put into `.aviary/node`. */
-import { spawnSync } from "node:child_process";
+/** Runs the command line on this Node, or on the one in `.aviary/node` where this one cannot run TypeScript. */
+import { spawn } from "node:child_process";
+import * as nodeModule from "node:module";
+import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
 import { findNode } from "../../scripts/fetch-node.mjs";
 
@@ -11,6 +13,14 @@ if (node === undefined) {
   );
   process.exit(1);
 }
-const main = fileURLToPath(new URL("../src/main.ts", import.meta.url));
-if (node === process.execPath) await import(main);
-else process.exit(spawnSync(node, [main, ...process.argv.slice(2)], { stdio: "inherit" }).status ?? 1);
+if (node === process.execPath) {
+  // Keeps compiled modules between calls, which more than halves the start-up time. A bundle has nothing to gain.
+  nodeModule.enableCompileCache?.();
+  await import(new URL("../src/main.ts", import.meta.url).href);
+} else {
+  const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: "inherit" });
+  // Ctrl-C reaches the child through the terminal; this process waits for its exit code.
+  process.on("SIGINT", () => {});
+  process.on("SIGTERM", () => child.kill("SIGTERM"));
+  child.on("exit", (code, signal) => process.exit(code ?? 128 + constants.signals[signal]));
+}

@@ -1,25 +1,26 @@
 /**
- * What `npm start` leaves for the command line: where the local fleet answers. Environment variables go before it, and where one of them
- * names a shim or a broker nothing is taken from here: half a command must not go to the local fleet while the other half goes elsewhere.
+ * The connection settings that `npm start` writes for the command line.
+ *
+ * Environment variables win. Where one of them names a shim or a broker, the file is ignored: one command must not reach two fleets.
  */
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 
-const FILE = fileURLToPath(new URL("../../.aviary/cli.json", import.meta.url));
-const NAMES = ["AVIARY_URL", "AVIARY_TOKEN", "AVIARY_NATS_URL", "AVIARY_FLEET_FILE"] as const;
-/** Each names a place; the token and the fleet file may be others for the same place. */
-const PLACES = ["AVIARY_URL", "AVIARY_NATS_URL"] as const;
-/** Says that the broker has the small streams of a local fleet; goes with its address only. */
+const SETTINGS_FILE = fileURLToPath(new URL("../../.aviary/cli.json", import.meta.url));
+const VARIABLES = ["AVIARY_URL", "AVIARY_TOKEN", "AVIARY_NATS_URL", "AVIARY_FLEET_FILE"] as const;
+/** The variables that select a fleet; a token or a fleet file may be overridden for the same fleet. */
+const ADDRESSES = ["AVIARY_URL", "AVIARY_NATS_URL"] as const;
+/** Set where the broker has the smaller streams of a local fleet. */
 const LOCAL_STREAMS = "AVIARY_LOCAL_STREAMS";
 
-/** The environment with what the local fleet's file adds to it; without one, or with a place that the environment names, as it is. */
-export async function withLocalFleet(env: NodeJS.ProcessEnv, file: string = FILE): Promise<NodeJS.ProcessEnv> {
-  if (PLACES.some((name) => env[name] !== undefined)) return env;
-  const text = await readFile(file, "utf8").catch(() => undefined);
+/** The environment, completed from the local fleet's settings unless it names an address itself. */
+export async function withLocalFleet(env: NodeJS.ProcessEnv, path: string = SETTINGS_FILE): Promise<NodeJS.ProcessEnv> {
+  if (ADDRESSES.some((name) => env[name] !== undefined)) return env;
+  const text = await readFile(path, "utf8").catch(() => undefined);
   if (text === undefined) return env;
-  const told = JSON.parse(text) as Partial<Record<(typeof NAMES)[number], string>>;
+  const settings = JSON.parse(text) as Partial<Record<(typeof VARIABLES)[number], string>>;
   const added: NodeJS.ProcessEnv = {};
-  for (const name of NAMES) if (env[name] === undefined && told[name] !== undefined) added[name] = told[name];
+  for (const name of VARIABLES) if (env[name] === undefined && settings[name] !== undefined) added[name] = settings[name];
   if (added.AVIARY_NATS_URL !== undefined) added[LOCAL_STREAMS] = "1";
   return { ...env, ...added };
 }

@@ -1,12 +1,11 @@
-/** What the verbs ask the shim: its own API, with the operator's token. */
-
+/** The shim's own API, called with the operator's token. */
 import type { CommandIo } from "@aviary/shared/commands/command.ts";
 import type { LaneRecord } from "@aviary/shared/contract/lane.ts";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import { faultCode, terminal } from "@aviary/shared/runtime/faults.ts";
 import { createHttpClient } from "@aviary/shared/runtime/http-client.ts";
 
-/** A canary as the shim's API shows it. */
+/** A canary as the API returns it. */
 export interface CanaryView extends VerdictBody {
   readonly stale: boolean;
   readonly lanes: readonly { readonly lane: string; readonly record: LaneRecord | null }[];
@@ -24,9 +23,12 @@ export interface Shim {
   readonly token: string;
 }
 
-/** Where the shim is and with which token. @throws Terminal `usage` that says what to set. */
-export function shimOf(io: CommandIo): Shim {
-  const { AVIARY_URL: url, AVIARY_TOKEN: token } = io.env;
+const TIMEOUT_MS = 5_000;
+const MAX_BYTES = 4 * 1024 * 1024;
+const MAX_ERROR_CHARS = 300;
+
+/** The shim's address and the operator's token. @throws Terminal `not_configured` that names the variable to set */
+export function shimOf({ env: { AVIARY_URL: url, AVIARY_TOKEN: token } }: CommandIo): Shim {
   if (url === undefined || token === undefined) {
     throw terminal(
       "not_configured",
@@ -38,44 +40,39 @@ export function shimOf(io: CommandIo): Shim {
   return { url: url.replace(/\/+$/, ""), token };
 }
 
-const MAX_BYTES = 4 * 1024 * 1024;
-
-/** One answer of the shim's API. @throws a fault that says what the shim said */
+/** One GET. @throws a fault with the shim's own error text when it refuses, or with the variable to check when it is unreachable */
 export async function getFromShim<T>({ url, token }: Shim, path: string, signal: AbortSignal): Promise<T> {
   const client = createHttpClient({ loopback: true, allow: [new URL(url).hostname] });
   try {
-    const answer = await client
+    const response = await client
       .send({
         url: `${url}${path}`,
         headers: { authorization: `Bearer ${token}` },
-        timeoutMs: 5_000,
+        timeoutMs: TIMEOUT_MS,
         maxBytes: MAX_BYTES,
         accept: () => true,
         signal,
       })
       .catch((error: unknown) => {
-        throw terminal(
-          faultCode(error),
-          `${(error as Error).message}; AVIARY_URL says where the shim is ("npm start" starts a local one)`,
-          error,
-        );
+        const hint = "AVIARY_URL is the address of the shim (`npm start` starts a local one)";
+        throw terminal(faultCode(error), `${(error as Error).message}; ${hint}`, error);
       });
-    const text = answer.body.toString();
-    if (answer.status === 200) return JSON.parse(text) as T;
-    const hint = answer.status === 401 ? "; AVIARY_TOKEN holds what was sent" : "";
-    throw terminal("refused", `${url}${path}: ${answer.status}, ${problemOf(text)}${hint}`);
+    const text = response.body.toString();
+    if (response.status === 200) return JSON.parse(text) as T;
+    const hint = response.status === 401 ? "; check AVIARY_TOKEN" : "";
+    throw terminal("refused", `${url}${path}: ${response.status}, ${errorTextOf(text)}${hint}`);
   } finally {
     client[Symbol.dispose]();
   }
 }
 
-/** What a refusal says: the text of the shim's own problem, or the beginning of whatever else answered. */
-function problemOf(text: string): string {
+/** The error text of the shim, or the beginning of the body when something else responded. */
+function errorTextOf(body: string): string {
   try {
-    const { error } = JSON.parse(text) as { error?: unknown };
+    const { error } = JSON.parse(body) as { error?: unknown };
     if (typeof error === "string") return error;
   } catch {
     // Not the shim: a proxy in front of it, or another program on its port.
   }
-  return text.slice(0, 300).trim() || "without a word";
+  return body.slice(0, MAX_ERROR_CHARS).trim() || "empty response";
 }

@@ -1,83 +1,101 @@
-/** Canaries as lines of a terminal: one for the verdict, one for each reason. Colours only where a terminal shows them. */
+/** Canaries as lines of text: one for the verdict, one per reason, then the figures behind them. */
 import { styleText } from "node:util";
+import { columnsOf, wrapText } from "@aviary/shared/commands/terminal-text.ts";
+import { LEASE_STALE_MS } from "@aviary/shared/contract/lease.ts";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import type { CanaryView, Overview } from "./shim-client.ts";
 
 const COLOUR = { pass: "green", hold: "yellow", fail: "red" } as const;
+const INDENT = "      ";
+/** The column of a reason's text, after its code. */
+const TEXT_INDENT = INDENT.padEnd(INDENT.length + 17);
 
-/** Paints for the stream it is written to: plain text in a file or a pipe. */
-export type Paint = (style: Parameters<typeof styleText>[0], text: string) => string;
-
-export const painterFor =
-  (stream: NodeJS.WritableStream): Paint =>
-  (style, text) =>
-    styleText(style, text, { stream: stream as NodeJS.WriteStream, validateStream: true });
-
-/** `FAIL`, in its colour, padded. */
-export function verdictMark(verdict: VerdictBody["verdict"], paint: Paint): string {
-  return paint(["bold", COLOUR[verdict]], verdict.toUpperCase().padEnd(4));
+export interface Style {
+  readonly paint: (format: Parameters<typeof styleText>[0], text: string) => string;
+  readonly columns: number;
 }
 
-const rateText = (rate: number | null): string => (rate === null ? "no traffic" : `${(rate * 100).toFixed(2)} % 5xx`);
-const p99Text = (p99: number | null): string => (p99 === null ? "" : `, p99 ${Math.round(p99)} ms`);
+/** Colours and wraps for a terminal; leaves text plain for a file or a pipe, and uncoloured where NO_COLOR is set. */
+export function styleFor(stream: NodeJS.WritableStream): Style {
+  return {
+    paint: (format, text) => styleText(format, text, { stream: stream as NodeJS.WriteStream, validateStream: true }),
+    columns: columnsOf(stream),
+  };
+}
 
-function figures(body: VerdictBody): string {
-  const { canary, stable } = body;
-  const one = (name: string, side: NonNullable<VerdictBody["stable"]>): string =>
-    `${name} ${side.requests.toLocaleString("en")} requests, ${rateText(side["5xx_rate"])}${p99Text(side.p99_ms)}`;
-  return stable === null ? one("canary", canary) : `${one("canary", canary)}; ${one("stable", stable)}`;
+/** The whole overview. @param isWide adds ids and the scope of every reason */
+export function overviewText(overview: Overview, style: Style, isWide = false): string {
+  const { bus, server } = overview.evaluator;
+  const time = `${overview.now.slice(0, 19)}Z`;
+  const header = style.paint("dim", `${time}  ${evaluatorText(overview, style)}, bus ${bus} (${server})`);
+  return `${[header, ...overview.canaries.flatMap((canary) => ["", ...canaryLines(canary, style, isWide)])].join("\n")}\n`;
+}
+
+function evaluatorText({ evaluator: { lease_age_ms: ageMs } }: Overview, { paint }: Style): string {
+  if (ageMs === null) return paint("red", "no evaluator");
+  return ageMs > LEASE_STALE_MS ? paint("red", `evaluator silent for ${Math.round(ageMs / 1_000)} s`) : "evaluator up";
+}
+
+/** The verdict and its reasons. */
+export function verdictLines(canary: CanaryView, { paint, columns }: Style, isWide = false): string[] {
+  const name = `${canary.subject.namespace}/${canary.subject.name}`;
+  const window = canary.window === null ? "no window yet" : `window ${canary.window.index}`;
+  const time = `${window}, ${canary.at.slice(11, 19)}Z`;
+  const outcome = canary.verdict.toUpperCase();
+  const stale = canary.stale ? "  STALE" : "";
+  const length = [outcome, name, runText(canary), `${time}${stale}`].join("  ").length;
+  const gap = length > columns ? `\n${INDENT}` : "  ";
+  const start = `${paint(["bold", COLOUR[canary.verdict]], outcome)}  ${paint("bold", name)}  ${runText(canary)}`;
+  const lines = [`${start}${gap}${paint("dim", time)}${paint("yellow", stale)}`];
+  for (const reason of canary.reasons) {
+    lines.push(...wrapText(`${INDENT}${reason.code.padEnd(16)} ${reason.text}`, columns, TEXT_INDENT));
+    const scope = [reason.az, reason.gateway].filter((part) => part !== null && part !== undefined).join(" ");
+    if (isWide && scope !== "") lines.push(paint("dim", `${TEXT_INDENT}${scope}`));
+  }
+  if (canary.reasons_more) lines.push(`${INDENT}and ${canary.reasons_more} more reasons`);
+  return lines;
+}
+
+/** The verdict, its reasons, its warnings and the figures behind them. */
+export function canaryLines(canary: CanaryView, style: Style, isWide = false): string[] {
+  const details = [
+    ...canary.warnings.map((warning) => `${`(${warning.code})`.padEnd(16)} ${warning.text}`),
+    ...(canary.window === null ? [] : [trafficText(canary)]),
+    `${canary.gateway.fresh} of ${canary.gateway.expected} gateways fresh; ${judgeText(canary)}`,
+    ...canary.lanes.map(laneText),
+    ...(isWide ? idLines(canary) : []),
+  ];
+  const wrapped = details.flatMap((line) => wrapText(`${INDENT}${line}`, style.columns, `${INDENT}  `));
+  return [...verdictLines(canary, style, isWide), ...wrapped.map((line) => style.paint("dim", line))];
 }
 
 function runText({ run }: VerdictBody): string {
   if (run === null) return "no run";
   const state = run.state === "failed" && !run.canary_active ? "failed and over" : run.state;
   const promotable = run.promotable ? ", promotable" : "";
-  return `run ${run.controller_revision ?? run.revision} ${state}, weight ${run.weight} %${promotable}`;
+  return `run ${run.controller_revision ?? run.revision} ${state}, weight ${run.weight}%${promotable}`;
 }
 
-/** The verdict with its reasons, and nothing beside them. */
-export function verdictLines(canary: CanaryView, paint: Paint): string[] {
-  const name = `${canary.subject.namespace}/${canary.subject.name}`;
-  const window = canary.window === null ? "no window yet" : `window ${canary.window.index}`;
-  const stale = canary.stale ? paint("yellow", "  STALE") : "";
-  const lines = [
-    `${verdictMark(canary.verdict, paint)}  ${paint("bold", name)}  ${runText(canary)}  ${paint("dim", `${window}, ${canary.at.slice(11, 19)}Z`)}${stale}`,
-  ];
-  for (const reason of canary.reasons) lines.push(`      ${reason.code.padEnd(16)} ${reason.text}`);
-  if (canary.reasons_more) lines.push(`      and ${canary.reasons_more} more reasons`);
-  return lines;
+function trafficText({ canary, stable }: VerdictBody): string {
+  return [`canary ${sliceText(canary)}`, ...(stable === null ? [] : [`stable ${sliceText(stable)}`])].join("; ");
 }
 
-/** Everything about one canary that fits on a few lines. */
-export function canaryLines(canary: CanaryView, paint: Paint): string[] {
-  const lines = verdictLines(canary, paint);
-  for (const warning of canary.warnings) lines.push(paint("dim", `      ${`(${warning.code})`.padEnd(16)} ${warning.text}`));
-  if (canary.window !== null) lines.push(paint("dim", `      ${figures(canary)}`));
-  lines.push(
-    paint(
-      "dim",
-      `      ${canary.gateway.fresh} of ${canary.gateway.expected} gateways fresh; literal ${canary.judge.literal}, two-key ${canary.judge.two_key}, in force ${canary.judge.mode}`,
-    ),
-  );
-  for (const { lane, record } of canary.lanes) {
-    const text =
-      record === null
-        ? "not known yet"
-        : `${record.depth} of ${record.depth_true} jobs shown to KEDA, ${record.replicas} replicas (at most ${record.max_replicas})${record.allow === 0 ? ", growth barred" : ""}`;
-    lines.push(paint("dim", `      lane ${lane}: ${text}`));
-  }
-  return lines;
+function sliceText({ requests, "5xx_rate": rate, p99_ms: p99Ms }: VerdictBody["canary"]): string {
+  const rateText = rate === null ? "no traffic" : `${(rate * 100).toFixed(2)}% 5xx`;
+  const p99Text = p99Ms === null ? "" : `, p99 ${Math.round(p99Ms)} ms`;
+  return `${requests.toLocaleString("en")} requests, ${rateText}${p99Text}`;
 }
 
-/** The whole overview. */
-export function overviewText(overview: Overview, paint: Paint): string {
-  const { lease_age_ms: age, bus, server } = overview.evaluator;
-  const evaluator =
-    age === null
-      ? paint("red", "no evaluator")
-      : age > 15_000
-        ? paint("red", `evaluator silent for ${Math.round(age / 1000)} s`)
-        : "evaluator up";
-  const head = paint("dim", `${overview.now.slice(0, 19)}Z  ${evaluator}, bus ${bus} (${server})`);
-  return `${[head, ...overview.canaries.flatMap((canary) => ["", ...canaryLines(canary, paint)])].join("\n")}\n`;
+function judgeText({ judge }: VerdictBody): string {
+  return `literal ${judge.literal}, two-key ${judge.two_key}, in force ${judge.mode}`;
+}
+
+function laneText({ lane, record }: CanaryView["lanes"][number]): string {
+  if (record === null) return `lane ${lane}: not known yet`;
+  const growth = record.allow === 0 ? ", growth barred" : "";
+  return `lane ${lane}: ${record.depth} of ${record.depth_true} jobs shown to KEDA, ${record.replicas} replicas (at most ${record.max_replicas})${growth}`;
+}
+
+function idLines({ id, run }: VerdictBody): string[] {
+  return [`verdict ${id}`, ...(run === null ? [] : [`run ${run.id}, revision ${run.revision}, since ${run.since}`])];
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
@@ -8,58 +8,107 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { COMMANDS } from "../src/commands.ts";
+import manifest from "../package.json" with { type: "json" };
+import { COMMANDS, GROUPS } from "../src/commands.ts";
 import { withLocalFleet } from "../src/local-fleet.ts";
 
 const BIN = fileURLToPath(new URL("../bin/aviary.mjs", import.meta.url));
+const FLEET_FILE = fileURLToPath(new URL("../../examples/fleet/config/aviary.yaml", import.meta.url));
+/** Prints the name of every package that a process has imported, when it ends. */
+const LOG_PACKAGES = new URL("log-packages.mjs", import.meta.url).href;
 const aviary = (...args: string[]) =>
   spawnSync(process.execPath, [BIN, ...args], {
     encoding: "utf8",
     env: { ...process.env, NO_COLOR: "1", AVIARY_URL: "http://127.0.0.1:1", AVIARY_TOKEN: "x" },
   });
 
-test("every verb of the list loads, and calls itself what the list calls it", async () => {
-  for (const entry of COMMANDS) {
-    const verb = await entry.load();
-    assert.equal(verb.name, entry.name);
-    assert.ok(verb.usage.startsWith(entry.name), `${entry.name}: usage says ${verb.usage}`);
-    assert.ok(verb.summary.length > 0);
+test("help lists every command, at the root or in its group", () => {
+  const root = aviary("--help");
+  assert.equal(root.status, 0);
+  for (const { name, summary } of COMMANDS) {
+    const path = name.split(" ");
+    const help = path.length === 1 ? root : aviary(path[0]!, "--help");
+    assert.equal(help.status, 0);
+    assert.match(help.stdout, new RegExp(`^  ${path.at(-1)} `, "m"), name);
+    assert.ok(help.stdout.replaceAll(/\s+/g, " ").includes(summary), `${name}: ${summary}`);
   }
-  assert.equal(new Set(COMMANDS.map((entry) => entry.name)).size, COMMANDS.length);
+  for (const { name, summary } of GROUPS) assert.match(root.stdout, new RegExp(`^  ${name} +${summary}$`, "m"));
 });
 
-test("help lists every verb; a wrong word is answered with the nearest one and exit code 2", () => {
-  const help = aviary("--help");
-  assert.equal(help.status, 0);
-  for (const { name } of COMMANDS) assert.ok(help.stdout.includes(`  ${name} `), name);
-  const wrong = aviary("statsu");
-  assert.equal(wrong.status, 2);
-  assert.match(wrong.stderr, /did you mean "status"\?/);
-  assert.match(aviary("run").stderr, /run show, run start/);
-  assert.equal(aviary("run", "start", "--help").status, 0);
-  const family = aviary("run", "--help");
-  assert.equal(family.status, 0);
-  assert.match(family.stdout, /^ {2}run pause /m);
-  assert.doesNotMatch(family.stdout, /^ {2}status /m);
+test("without a command the help is printed and the exit code is 2", () => {
+  assert.equal(aviary().status, 2);
+  const group = aviary("run");
+  assert.equal(group.status, 2);
+  assert.match(group.stderr, /^ {2}show \[canary\] /m);
 });
 
-test("a broker that is none is told by the variable that names it, and nothing keeps the command from ending", async (t) => {
-  // It takes connections, as a server of another protocol does, and never says a word.
-  const mute = createServer().listen(0, "127.0.0.1");
-  await once(mute, "listening");
-  t.after(() => mute.close());
-  const url = `nats://127.0.0.1:${(mute.address() as AddressInfo).port}`;
-  const fleet = fileURLToPath(new URL("../../examples/fleet/config/aviary.yaml", import.meta.url));
-  const { status, stderr } = spawnSync(process.execPath, [BIN, "streams", "diff", "--fleet", fleet], {
+test("an unknown command or option exits with 2 and suggests the nearest name", () => {
+  const lines: [string[], string][] = [
+    [["stauts"], 'unknown command "stauts"; did you mean "status"?\nRun `aviary --help` for usage.\n'],
+    [["run", "strat"], 'unknown command "strat"; did you mean "start"?\nRun `aviary run --help` for usage.\n'],
+    [
+      ["status", "--ouput", "json"],
+      'unknown option "--ouput"; did you mean "--output"?\nRun `aviary status --help` for usage.\n',
+    ],
+  ];
+  for (const [words, expected] of lines) {
+    const { status, stdout, stderr } = aviary(...words);
+    assert.deepEqual({ status, stdout, stderr }, { status: 2, stdout: "", stderr: expected });
+  }
+});
+
+test("--version prints the version of the package", () => {
+  assert.equal(aviary("--version").stdout, `${manifest.version}\n`);
+});
+
+test("help starts without loading a package except the argument parser", () => {
+  for (const words of [["--help"], ["status", "--help"], ["--version"], ["__complete", "run", ""]]) {
+    const { status, stderr } = spawnSync(process.execPath, ["--import", LOG_PACKAGES, BIN, ...words], { encoding: "utf8" });
+    assert.equal(status, 0, stderr);
+    assert.deepEqual(stderr.trim().split("\n"), ["commander"], words.join(" "));
+  }
+});
+
+test("a server that is not a broker fails the command with the variable of its address, and the process ends", async (t) => {
+  // Accepts connections and never responds, like a server of another protocol.
+  const silent = createServer().listen(0, "127.0.0.1");
+  await once(silent, "listening");
+  t.after(() => silent.close());
+  const url = `nats://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+  const { status, stderr } = spawnSync(process.execPath, [BIN, "streams", "diff", "--fleet", FLEET_FILE], {
     encoding: "utf8",
     env: { ...process.env, NO_COLOR: "1", AVIARY_NATS_URL: url },
     timeout: 60_000,
   });
   assert.equal(status, 1, stderr);
-  assert.equal(stderr, `connecting to ${url}: timeout; AVIARY_NATS_URL says where the broker is\n`);
+  assert.equal(stderr, `connecting to ${url}: timeout; AVIARY_NATS_URL is the address of the broker\n`);
 });
 
-test("an address that is none is told by its variable", () => {
+test("Ctrl-C ends a command that waits for the broker: with 130, or 0 where that is its normal end", async (t) => {
+  const silent = createServer().listen(0, "127.0.0.1");
+  await once(silent, "listening");
+  t.after(() => silent.close());
+  const url = `nats://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+  const child = spawn(process.execPath, [BIN, "signals", "tail"], { env: { ...process.env, AVIARY_NATS_URL: url } });
+  const exited = once(child, "exit");
+  await once(silent, "connection");
+  child.kill("SIGINT");
+  assert.deepEqual(await exited, [0, null], "it runs until it is interrupted");
+  const diff = spawn(process.execPath, [BIN, "streams", "diff", "--fleet", FLEET_FILE], {
+    env: { ...process.env, AVIARY_NATS_URL: url },
+  });
+  const diffExited = once(diff, "exit");
+  await once(silent, "connection");
+  diff.kill("SIGINT");
+  assert.deepEqual(await diffExited, [130, null]);
+});
+
+test("help of a command is the same through `help`", () => {
+  assert.equal(aviary("help", "run", "start").stdout, aviary("run", "start", "--help").stdout);
+  assert.match(aviary("help", "completion").stdout, /one of bash, zsh, fish/);
+});
+
+test("an invalid shim address is reported with its variable", () => {
   const { status, stderr } = spawnSync(process.execPath, [BIN, "status"], {
     encoding: "utf8",
     env: { ...process.env, NO_COLOR: "1", AVIARY_URL: "nonsense", AVIARY_TOKEN: "x" },
@@ -68,14 +117,14 @@ test("an address that is none is told by its variable", () => {
   assert.match(stderr, /^AVIARY_URL is "nonsense": expected a URL/);
 });
 
-test("a shim that does not answer is one line and exit code 1", () => {
+test("an unreachable shim is one line on stderr and exit code 1", () => {
   const refused = aviary("status");
   assert.equal(refused.status, 1);
-  assert.match(refused.stderr, /127\.0\.0\.1:1.*AVIARY_URL says where the shim is/);
+  assert.match(refused.stderr, /127\.0\.0\.1:1.*AVIARY_URL is the address of the shim/);
   assert.equal(refused.stderr.trim().split("\n").length, 1);
 });
 
-test("the local fleet is used as a whole or not at all", async (t) => {
+test("the settings of the local fleet are used as a whole or not at all", async (t) => {
   const directory = await mkdtemp(join(tmpdir(), "aviary-cli-"));
   t.after(() => rm(directory, { recursive: true }));
   const file = join(directory, "cli.json");
@@ -84,6 +133,6 @@ test("the local fleet is used as a whole or not at all", async (t) => {
   assert.deepEqual(await withLocalFleet({}, file), { ...fleet, AVIARY_LOCAL_STREAMS: "1" });
   assert.equal((await withLocalFleet({ AVIARY_TOKEN: "mine" }, file)).AVIARY_TOKEN, "mine");
   for (const env of [{ AVIARY_URL: "https://canary.gw.example" }, { AVIARY_NATS_URL: "nats://nats.example" }])
-    assert.deepEqual(await withLocalFleet(env, file), env, "a command would go to two places");
+    assert.deepEqual(await withLocalFleet(env, file), env, "a command would reach two fleets");
   assert.deepEqual(await withLocalFleet({}, join(directory, "none.json")), {});
 });

@@ -10,7 +10,7 @@ import { resolveConfig } from "../../services/evaluator/src/core/resolved-config
 import { createState } from "../../services/evaluator/src/core/state.ts";
 import { CASE_FILES, caseInput, readRecording } from "../../services/evaluator/src/recording/case-folder.ts";
 import { expectedLine, readCaseState, readExpected } from "../../services/evaluator/src/recording/read-case.ts";
-import { refold } from "../../services/evaluator/src/recording/refold.ts";
+import { refold } from "../../services/evaluator/src/recording/replay.ts";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const CASES = readdirSync(HERE, { withFileTypes: true }).filter((entry) => entry.isDirectory());

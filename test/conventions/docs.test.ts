@@ -159,12 +159,9 @@ describe("documentation", () => {
     );
   });
 
-  it("every command loads under its listed name", async () => {
-    for (const { name, load } of COMMANDS) {
-      const verb = await load();
-      assert.equal(verb.name, name, `cli/src/commands.ts: ${name}`);
-      assert.match(verb.usage, new RegExp(`^${name}\\b`), `the usage of ${name} begins with its name`);
-    }
+  it("every command has a unique name", () => {
+    const names = COMMANDS.map(({ name }) => name);
+    assert.equal(new Set(names).size, names.length, "two commands of cli/src/commands.ts have the same name");
   });
 
   it("every decision is listed, and every document is linked", () => {

@@ -18,7 +18,7 @@ import { resolveConfig } from "../../services/evaluator/src/core/resolved-config
 import { createState } from "../../services/evaluator/src/core/state.ts";
 import { createInputReader } from "../../services/evaluator/src/io/inputs.ts";
 import { readRecording, recordedLine } from "../../services/evaluator/src/recording/case-folder.ts";
-import { refold } from "../../services/evaluator/src/recording/refold.ts";
+import { refold } from "../../services/evaluator/src/recording/replay.ts";
 import type { Benchmark } from "./benchmark.ts";
 import { openRun, startBroker } from "./broker.ts";
 import { type Contestant, middle, ROUNDS, ratioOf, startContender, takeTurns, timed } from "./rounds.ts";

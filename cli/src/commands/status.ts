@@ -1,21 +1,12 @@
-/** `aviary status`: what every canary is told now, and why. */
-import { parseArgs } from "node:util";
-import type { Command } from "@aviary/shared/commands/command.ts";
-import { told } from "../../../services/evaluator/src/commands/open.ts";
-import { getFromShim, type Overview, shimOf } from "../shim-client.ts";
-import { overviewText, painterFor } from "../verdict-table.ts";
+import { type CommandCall, defineCommand } from "@aviary/shared/commands/command.ts";
 
-const USAGE = "status [--json]";
+export type StatusCall = CommandCall;
 
-export const statusVerb: Command = {
+export const statusCommand = defineCommand({
   name: "status",
-  summary: "what every canary is told now, and why",
-  usage: USAGE,
-  run: (args, io) =>
-    told(USAGE, io, async () => {
-      const { values } = parseArgs({ args: [...args], options: { json: { type: "boolean", default: false } } });
-      const overview = await getFromShim<Overview>(shimOf(io), "/api/v1/canaries", io.signal);
-      io.stdout.write(values.json ? `${JSON.stringify(overview)}\n` : overviewText(overview, painterFor(io.stdout)));
-      return 0;
-    }),
-};
+  summary: "Show the verdict of every canary and its reasons",
+  details: "`-o wide` adds ids, the start of the run and the scope of every reason.",
+  formats: ["table", "wide", "json"],
+  examples: ["aviary status", "aviary status -o json | jq '.canaries[].verdict'"],
+  run: async (call) => (await import("./actions/status.ts")).status(call),
+});

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import { describe, it, test } from "node:test";
-import { FLEET_VERBS } from "../src/commands/fleet.ts";
+import { runCommand } from "@aviary/shared/commands/program.ts";
+import { FLEET_COMMANDS } from "../src/commands/fleet.ts";
 import { readGatewayControl, readRollout } from "../src/control.ts";
 import { resetFleet, stableVersion } from "../src/faults.ts";
 import { startGatewayOf } from "../src/gateway.ts";
@@ -15,14 +16,14 @@ import { makePlan } from "../src/make-plan.ts";
 import { testPlan } from "./plan.ts";
 
 async function type(plan: FleetPlan, line: string): Promise<{ code: number; out: string; err: string }> {
-  const verb = FLEET_VERBS.find(({ name }) => line === name || line.startsWith(`${name} `));
-  assert.ok(verb, `no verb for ${line}`);
+  const command = FLEET_COMMANDS.find(({ name }) => line === name || line.startsWith(`${name} `));
+  assert.ok(command, `no command for ${line}`);
   const rest = line
-    .slice(verb.name.length)
+    .slice(command.name.length)
     .split(" ")
     .filter((word) => word !== "");
   const [stdout, stderr] = [new PassThrough(), new PassThrough()];
-  const code = await verb.run([...rest, "--directory", plan.directory], {
+  const code = await runCommand(command, [...rest, "--directory", plan.directory], {
     stdout,
     stderr,
     env: {},
@@ -46,7 +47,7 @@ describe("aviary fleet", () => {
     const given = await type(plan, "fleet fault 5xx --az az-b --slice canary");
     assert.deepEqual([given.code, given.out], [0, "5xx: one work request in five is answered with 500 (mac-b1)\n"]);
     assert.equal(readGatewayControl(plan, "mac-b1").errorRatio, 0.2);
-    assert.match(given.err, /no gateway answers; if the local fleet is not running, this shows after the next/);
+    assert.match(given.err, /no gateway is running; the change applies at the next `npm start`/);
     assert.equal((await type(plan, "fleet heal")).code, 0);
     assert.equal(readGatewayControl(plan, "mac-b1").errorRatio, 0);
   });
@@ -70,7 +71,7 @@ describe("aviary fleet", () => {
     try {
       const given = await type(plan, "fleet fault dead --gateway mac-c2");
       assert.equal(given.err, "", "one of them answers");
-      const shown = await type(plan, "fleet status --json");
+      const shown = await type(plan, "fleet status -o json");
       const status = JSON.parse(shown.out) as { weight: number; gateways: { gateway: string; faults: string[] }[] };
       assert.equal(status.weight, 20);
       assert.deepEqual(status.gateways.find(({ gateway: name }) => name === "mac-c2")?.faults, ["dead"]);
@@ -82,11 +83,11 @@ describe("aviary fleet", () => {
 
   it("refuses with a reason and a way out", async () => {
     using plan = await fleet();
-    assert.deepEqual((await type(plan, "fleet fault flood")).code, 1);
+    assert.equal((await type(plan, "fleet fault flood")).code, 2);
     const noWord = await type(plan, "fleet release");
     assert.deepEqual(
       [noWord.code, noWord.err],
-      [2, 'expected 1 word after "fleet release"\nusage: aviary fleet release <version>\n'],
+      [2, 'missing required argument "version"\nRun `aviary fleet release --help` for usage.\n'],
     );
     assert.equal((await type(plan, "fleet fault 5xx --slice blue")).code, 2);
     assert.match((await type(plan, "fleet weight many")).err, /0 to 100/);

@@ -4,12 +4,13 @@ import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import { describe, it, type TestContext } from "node:test";
-import { probeVerb } from "../src/commands/probe.ts";
+import { runCommand } from "@aviary/shared/commands/program.ts";
+import { probeCommand } from "../src/commands/probe.ts";
 import { temporaryDirectory } from "./temporary.ts";
 
 async function run(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
   const [stdout, stderr] = [new PassThrough(), new PassThrough()];
-  const code = await probeVerb.run(args, { stdout, stderr, env, signal: new AbortController().signal });
+  const code = await runCommand(probeCommand, args, { stdout, stderr, env, signal: new AbortController().signal });
   stdout.end();
   stderr.end();
   return { code, out: await text(stdout), err: await text(stderr) };
@@ -52,10 +53,11 @@ describe("aviary collector probe", () => {
     });
     assert.equal((await run(["rollout", "--config", file])).code, 1);
     assert.match((await run(["rollout", "--config", "/absent.yaml"])).err, /no such file/);
+    assert.match((await run(["nosuch"])).err, /^probe nosuch: expected one of gateway-probes, skills, access-log/);
     for (const args of [[], ["nosuch"], ["disk", "disk"], ["disk", "--nosuch"]]) {
       const { code, err } = await run(args);
       assert.equal(code, 2);
-      assert.match(err, /gateway-probes, skills, access-log/);
+      assert.match(err, /Run `aviary collector probe --help` for usage\.\n$/);
     }
   });
 });

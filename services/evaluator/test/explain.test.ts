@@ -1,22 +1,23 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { explanation } from "../src/commands/explain.ts";
+import { explanation } from "../src/commands/actions/explain.ts";
 import { createSimulatedFleet, foldFleet } from "./core/simulated-fleet.ts";
 
-function toldOf(spoil: (fleet: ReturnType<typeof createSimulatedFleet>) => void, seconds: number) {
+/** The explanation of the last verdict of a fleet that `disturb` changes during its run. */
+function explained(disturb: (fleet: ReturnType<typeof createSimulatedFleet>) => void, seconds: number) {
   const fleet = createSimulatedFleet({ policy: { mode: "two-key" }, azs: ["az-a"] });
   fleet.advance(300);
   fleet.say({ verb: "announce", caller: "rollouts", revision: "v2" });
   fleet.advance(200);
-  spoil(fleet);
+  disturb(fleet);
   fleet.advance(seconds);
   const { verdicts } = foldFleet(fleet);
   const record = verdicts.at(-1)!;
   return { record, verdicts, setup: fleet.setup, text: explanation(record, verdicts, fleet.setup).join("\n") };
 }
 
-test("a hold is explained key by key, with the figures of the verdict itself", () => {
-  const { record, text } = toldOf((fleet) => {
+test("a hold is explained key by key, with the figures of the verdict", () => {
+  const { record, text } = explained((fleet) => {
     for (const gateway of fleet.slice("canary")) gateway.errors = 2;
   }, 70);
   assert.equal(record.body.verdict, "hold");
@@ -29,16 +30,16 @@ test("a hold is explained key by key, with the figures of the verdict itself", (
   assert.match(text, /not all keys turned/);
 });
 
-test("a fail is explained by a stretch whose four keys turned", () => {
-  const { record, text } = toldOf((fleet) => {
+test("a failure is explained by the window range whose four keys turned", () => {
+  const { record, text } = explained((fleet) => {
     for (const gateway of fleet.slice("canary")) gateway.errors = 10;
   }, 65);
   assert.equal(record.body.verdict, "fail", text);
   assert.match(text, /all four keys turned: this stretch fails the run/);
 });
 
-test("slow requests are explained with the threshold and what it is made of, and both slices with their own figures", () => {
-  const { text } = toldOf((fleet) => {
+test("slow requests are explained with the threshold, its inputs and the figures of both slices", () => {
+  const { text } = explained((fleet) => {
     for (const gateway of fleet.slice("canary")) gateway.latencyMs = 60;
   }, 70);
   assert.match(text, /canary: 600 requests, 0 failed \(0 %\), p99 60\.\d ms; stable: 600 requests, 0 failed \(0 %\), p99 40 ms/);
@@ -49,8 +50,8 @@ test("slow requests are explained with the threshold and what it is made of, and
   );
 });
 
-test("where stable suffers as well, its rate and what the canary is compared with are told", () => {
-  const { record, text } = toldOf((fleet) => {
+test("where stable is affected too, the explanation states its rate and the comparison", () => {
+  const { record, text } = explained((fleet) => {
     for (const gateway of fleet.gateways) gateway.errors = 10;
   }, 70);
   assert.equal(record.body.verdict, "hold", text);
@@ -61,35 +62,35 @@ test("where stable suffers as well, its rate and what the canary is compared wit
   assert.match(text, /stable explains it, this stretch holds the run/);
 });
 
-test("a verdict is explained under the policy that it was given under, whatever the file says today", () => {
-  const { record, verdicts, text } = toldOf((fleet) => {
+test("a verdict is explained under the policy that it recorded, even when the policy file has changed", () => {
+  const { record, verdicts, text } = explained((fleet) => {
     for (const gateway of fleet.slice("canary")) gateway.errors = 2;
   }, 70);
-  const today = { mode: "literal", evidence: "strict", thresholds: { max5xxRate: 0.2, maxP99: "30ms" } } as const;
-  const { setup } = createSimulatedFleet({ policy: today, azs: ["az-a"] });
+  const currentPolicy = { mode: "literal", evidence: "strict", thresholds: { max5xxRate: 0.2, maxP99: "30ms" } } as const;
+  const { setup } = createSimulatedFleet({ policy: currentPolicy, azs: ["az-a"] });
   assert.equal(explanation(record, verdicts, setup).join("\n"), text);
 });
 
-test("figures that the records do not give back as they were are owned up to", () => {
-  const { record, verdicts, setup, text } = toldOf((fleet) => {
+test("an explanation from incomplete records warns that its figures may differ", () => {
+  const { record, verdicts, setup, text } = explained((fleet) => {
     for (const gateway of fleet.slice("canary")) gateway.errors = 1;
   }, 70);
-  assert.doesNotMatch(text, /Not all as it was judged then/);
-  const left = verdicts.slice(verdicts.findLastIndex(({ body }) => body.window?.index !== record.body.window?.index) + 1);
-  assert.match(explanation(record, left, setup).join("\n"), /Not all as it was judged then/);
+  assert.doesNotMatch(text, /Recomputed figures may differ/);
+  const remaining = verdicts.slice(verdicts.findLastIndex(({ body }) => body.window?.index !== record.body.window?.index) + 1);
+  assert.match(explanation(record, remaining, setup).join("\n"), /Recomputed figures may differ/);
 });
 
-test("a pass says what is ruled out, a window without requests says that nothing was judged", () => {
-  const healthy = toldOf(() => undefined, 60);
+test("a pass states which rates are ruled out, and a window without requests states that nothing was judged", () => {
+  const healthy = explained(() => undefined, 60);
   assert.equal(healthy.record.body.verdict, "pass");
   assert.match(healthy.text, /5 % \(10 x the limit\) is ruled out at 95 %/);
-  const silent = toldOf((fleet) => {
+  const silent = explained((fleet) => {
     for (const gateway of fleet.gateways) gateway.requests = 0;
   }, 70);
   assert.match(silent.text, /no request in this window/);
 });
 
-test("windows that closed while the run was pending or warming are no part of what was judged", () => {
+test("windows that closed while the run was pending or warming up are not part of the judgement", () => {
   const fleet = createSimulatedFleet({ policy: { mode: "two-key", warmup: "45s" }, azs: ["az-a"] });
   fleet.advance(100);
   fleet.say({ verb: "announce", caller: "flagger", revision: "v2" });
@@ -99,8 +100,8 @@ test("windows that closed while the run was pending or warming are no part of wh
   const { verdicts } = foldFleet(fleet);
   const record = verdicts.at(-1)!;
   const judged = new Set(verdicts.filter(({ body }) => body.judge.noise !== null).map(({ body }) => body.window!.index)).size;
-  assert.ok(judged > 1 && record.body.window!.index >= judged, "some windows had closed before");
+  assert.ok(judged > 1 && record.body.window!.index >= judged, "some windows closed before the run was active");
   const text = explanation(record, verdicts, fleet.setup).join("\n");
   assert.match(text, new RegExp(`the ${judged} windows since the start: 0 of `));
-  assert.doesNotMatch(text, /Not all as it was judged then/);
+  assert.doesNotMatch(text, /Recomputed figures may differ/);
 });

@@ -5,15 +5,16 @@ import { join } from "node:path";
 import { Writable } from "node:stream";
 import { test } from "node:test";
 import type { StoredMessage } from "@aviary/shared/bus/bus.ts";
+import { runCommand } from "@aviary/shared/commands/program.ts";
 import { policySchema } from "@aviary/shared/contract/policy.ts";
 import { controlSubject, signalMessageId, signalSubject } from "@aviary/shared/contract/subjects.ts";
-import { differences } from "../src/commands/diff-policy.ts";
-import { replayVerb } from "../src/commands/replay.ts";
+import { differences } from "../src/commands/actions/diff-policy.ts";
+import { replayCommand } from "../src/commands/replay.ts";
 import type { Input } from "../src/core/inputs.ts";
 import { rejudge } from "../src/core/rejudge.ts";
 import { messageOf, readRecording, recordedLine } from "../src/recording/case-folder.ts";
 import { expectedLine } from "../src/recording/read-case.ts";
-import { refold } from "../src/recording/refold.ts";
+import { refold } from "../src/recording/replay.ts";
 import { CANARY, createSimulatedFleet, foldFleet, TEST_POLICY } from "./core/simulated-fleet.ts";
 
 function storedMessage(input: Input): StoredMessage {
@@ -45,7 +46,7 @@ function failingFleet(mode: "literal" | "two-key") {
   return fleet;
 }
 
-test("a message goes through its line and back, also when its payload is no text", () => {
+test("a message survives encoding as a line and back, even when its payload is not text", () => {
   const messages: StoredMessage[] = [
     {
       subject: "signals.a.f.g.http",
@@ -72,16 +73,16 @@ test("a message goes through its line and back, also when its payload is no text
     assert.throws(() => messageOf(bad, "input.jsonl:3"), /input\.jsonl:3/);
 });
 
-test("a recording gives the bytes of the fold: again, with duplicates, after crashes, with the clock told; the verb says so", async () => {
+test("a replay gives the same bytes: repeated, with duplicates, after restarts and with clock ticks; `replay --check` reports it", async () => {
   const folder = await mkdtemp(join(tmpdir(), "aviary-replay-"));
   try {
     const fleet = failingFleet("literal");
     const path = join(folder, "input.jsonl");
     await writeFile(path, fleet.log.map((input) => `${recordedLine(storedMessage(input))}\n`).join(""));
-    const again = refold(fleet.setup);
-    for await (const messages of readRecording(path)) for (const message of messages) again.take(message);
-    again.clock(fleet.now() + 100);
-    assert.equal(JSON.stringify(again.verdicts), JSON.stringify(foldFleet(fleet).verdicts));
+    const replayed = refold(fleet.setup);
+    for await (const messages of readRecording(path)) for (const message of messages) replayed.take(message);
+    replayed.clock(fleet.now() + 100);
+    assert.equal(JSON.stringify(replayed.verdicts), JSON.stringify(foldFleet(fleet).verdicts));
 
     await writeFile(join(folder, "policy.yaml"), JSON.stringify(TEST_POLICY));
     const gateways = fleet.gateways.map(({ name, az, slice }) => ({ name, az, slice, tier: "2TB" }));
@@ -93,45 +94,45 @@ test("a recording gives the bytes of the fold: again, with duplicates, after cra
       lanes: { "build-az-a": { az: "az-a", slice: "canary", stableMax: 2, pollingInterval: "10s" } },
     };
     await writeFile(join(folder, "aviary.yaml"), JSON.stringify(file));
-    let out = "";
-    let said = "";
-    const into = (take: (text: string) => void) =>
+    let stdout = "";
+    let stderr = "";
+    const writable = (append: (text: string) => void) =>
       new Writable({
         write: (chunk, _encoding, done) => {
-          take(String(chunk));
+          append(String(chunk));
           done();
         },
       });
     const io = {
-      stdout: into((text) => (out += text)),
-      stderr: into((text) => (said += text)),
+      stdout: writable((text) => (stdout += text)),
+      stderr: writable((text) => (stderr += text)),
       env: {},
       signal: new AbortController().signal,
     };
-    assert.equal(await replayVerb.run([folder, "--check"], io), 0, said);
-    assert.match(out, /FAIL {2}prod\/payments-gateway/);
-    assert.match(out, /\d+ verdicts: \d+ pass, \d+ hold, \d+ fail/);
-    assert.equal(said.match(/the same \d+ verdicts/g)?.length, 4, said);
+    assert.equal(await runCommand(replayCommand, [folder, "--check"], io), 0, stderr);
+    assert.match(stdout, /FAIL {2}prod\/payments-gateway/);
+    assert.match(stdout, /\d+ verdicts: \d+ pass, \d+ hold, \d+ fail/);
+    assert.equal(stderr.match(/the same \d+ verdicts/g)?.length, 4, stderr);
     const byMessages = refold(fleet.setup);
     for (const input of fleet.log) byMessages.take(storedMessage(input));
     const expected = byMessages.verdicts.map(expectedLine);
     await writeFile(join(folder, "expected.jsonl"), expected.map((line) => `${line}\n`).join(""));
-    assert.equal(await replayVerb.run([folder, "--check"], io), 0, said);
-    assert.match(said, /compared with expected\.jsonl: the same \d+ verdicts/);
+    assert.equal(await runCommand(replayCommand, [folder, "--check"], io), 0, stderr);
+    assert.match(stderr, /compared with expected\.jsonl: the same \d+ verdicts/);
     await writeFile(join(folder, "expected.jsonl"), `${expected[0]}\n`);
-    assert.equal(await replayVerb.run([folder, "--check"], io), 1, said);
-    assert.match(said, /compared with expected\.jsonl: DIFFERENT at line 2: /);
-    assert.equal(await replayVerb.run([], io), 2);
-    assert.equal(await replayVerb.run([join(folder, "absent.jsonl")], io), 1);
+    assert.equal(await runCommand(replayCommand, [folder, "--check"], io), 1, stderr);
+    assert.match(stderr, /compared with expected\.jsonl: DIFFERENT at line 2: /);
+    assert.equal(await runCommand(replayCommand, [], io), 2);
+    assert.equal(await runCommand(replayCommand, [join(folder, "absent.jsonl")], io), 1);
     await writeFile(path, `${(await readFile(path, "utf8")).slice(0, 5_000)}\n{"subject":`);
-    assert.equal(await replayVerb.run([folder], io), 1);
-    assert.match(said, /input\.jsonl:\d+/);
+    assert.equal(await runCommand(replayCommand, [folder], io), 1);
+    assert.match(stderr, /input\.jsonl:\d+/);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 });
 
-test("the records alone, judged again under their own policy, say what was said; under another one they say what would have been", () => {
+test("records judged again under their own policy give the same verdicts; under another policy, the verdicts that it would have given", () => {
   const fleet = failingFleet("literal");
   const { verdicts } = foldFleet(fleet);
   const [same] = rejudge(verdicts, policySchema.parse({ ...TEST_POLICY, mode: "literal" }));
@@ -147,7 +148,7 @@ test("the records alone, judged again under their own policy, say what was said;
   assert.ok(lenient?.verdicts.some(({ record, verdict }) => record.body.verdict === "fail" && verdict === "pass"));
 });
 
-test("a difference of policies is told with each verdict that changes, and with when each rollback would have come", () => {
+test("a policy comparison lists each verdict that changes and when each rollback would have started", () => {
   const { verdicts } = foldFleet(failingFleet("literal"));
   const failedAt = verdicts.find(({ body }) => body.verdict === "fail")!.body.at;
   const under = (policy: object, json = false) =>
@@ -169,7 +170,7 @@ test("a difference of policies is told with each verdict that changes, and with 
   );
 });
 
-test("of a failed run that was restored nothing is judged again: the canary runs what stable does", () => {
+test("nothing is judged again after a failed run was restored: the canary runs stable's release", () => {
   const fleet = failingFleet("literal");
   for (const gateway of fleet.slice("canary")) Object.assign(gateway, { version: "2026.9.6", errors: 0 });
   fleet.advance(10);
@@ -181,7 +182,7 @@ test("of a failed run that was restored nothing is judged again: the canary runs
   assert.deepEqual(
     lenient!.verdicts.filter(({ record }) => record.body.verdict === "fail").map(({ record }) => record.body.at),
     [lenient!.failedAt],
-    "the verdict that failed, and none of those that repeat it",
+    "the verdict that failed the run, and none of its repetitions",
   );
   assert.ok(verdicts.filter(({ body }) => body.verdict === "fail").length > 3);
 });

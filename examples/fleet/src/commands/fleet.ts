@@ -1,199 +1,96 @@
-/** `aviary fleet …`: faults, releases and weight of the local fleet that `npm start` runs. Every verb changes control files, so it works from anywhere. */
-import { resolve } from "node:path";
-import { parseArgs } from "node:util";
-import type { Command, CommandIo } from "@aviary/shared/commands/command.ts";
-import { readFleetControl, readGatewayControl, readRollout } from "../control.ts";
-import { FAULT_NAMES, FAULTS, giveFault, heal, release, setWeight, stableVersion, type Target } from "../faults.ts";
-import { currentDirectory, type FleetPlan, readPlan } from "../layout.ts";
+/** `aviary fleet …`: faults, releases and weight of the local fleet. The commands change its control files, which the fleet watches. */
+import { type CommandCall, defineCommand } from "@aviary/shared/commands/command.ts";
+import { file, oneOf, text } from "@aviary/shared/commands/options.ts";
 
-interface Call {
-  readonly plan: FleetPlan;
-  readonly positionals: readonly string[];
-  readonly target: Target;
-  readonly json: boolean;
-  readonly io: CommandIo;
-}
+const directory = file({
+  description: "The directory of the local fleet; without it the one started last",
+  example: ".aviary/run",
+});
+const options = { directory };
+const faultOptions = {
+  az: text("name", { description: "Only gateways in this zone", example: "az-b" }),
+  slice: oneOf("slice", ["canary", "stable"], { description: "Only gateways of this slice" }),
+  gateway: text("name", { description: "Only this gateway", example: "mac-b1" }),
+  directory,
+};
+const faultArgs = {
+  fault: {
+    description: "The fault",
+    presence: "required",
+    choices: async () => (await import("../faults.ts")).FAULT_NAMES,
+    parse: (value: string) => value,
+  },
+} as const;
+const versionArgs = {
+  version: { description: "The release", example: "2026.9.8", presence: "required", parse: (value: string) => value },
+} as const;
+const weightArgs = {
+  percent: { description: "A number from 0 to 100", example: "25", presence: "required", parse: parsePercent },
+} as const;
 
-interface FleetVerb {
-  readonly name: string;
-  readonly summary: string;
-  readonly usage: string;
-  /** How many words follow the verb. */
-  readonly words: number;
-  readonly run: (call: Call) => void | Promise<void>;
-}
+export type FleetCall = CommandCall<typeof options>;
+export type FaultCall = CommandCall<typeof faultOptions, typeof faultArgs>;
+export type ReleaseCall = CommandCall<typeof options, typeof versionArgs>;
+export type WeightCall = CommandCall<typeof options, typeof weightArgs>;
 
-const ANSWER_WITHIN_MS = 2_000;
+const actions = () => import("./actions/fleet.ts");
 
-const VERBS: readonly FleetVerb[] = [
-  {
-    name: "fault",
-    summary: "give the local fleet a fault",
-    usage: `fault <${FAULT_NAMES.join("|")}> [--az az-b] [--slice canary|stable] [--gateway mac-b1]`,
-    words: 1,
-    run: ({ plan, positionals: [name = ""], target, io }) => {
-      const struck = giveFault(plan, name, target);
-      const where = struck.length === 0 ? "" : ` (${struck.join(", ")})`;
-      io.stdout.write(`${name}: ${FAULTS[name as keyof typeof FAULTS].meaning}${where}\n`);
-    },
-  },
-  {
-    name: "heal",
-    summary: "take every fault away",
-    usage: "heal",
-    words: 0,
-    run: ({ plan, io }) => {
-      heal(plan);
-      io.stdout.write("every fault is taken away; releases and weight are as they were\n");
-    },
-  },
-  {
-    name: "release",
-    summary: "put a release on the canary slice",
-    usage: "release <version>",
-    words: 1,
-    run: ({ plan, positionals: [version = ""], io }) => {
-      release(plan, "canary", version);
-      io.stdout.write(`the canary slice gets ${version}; stable runs ${stableVersion(plan)}\n`);
-    },
-  },
-  {
-    name: "restore",
-    summary: "put stable's release back on the canary slice",
-    usage: "restore",
-    words: 0,
-    run: ({ plan, io }) => {
-      release(plan, "canary", stableVersion(plan));
-      io.stdout.write(`the canary slice is back at ${stableVersion(plan)}\n`);
-    },
-  },
-  {
-    name: "promote",
-    summary: "put the canary slice's release on stable",
-    usage: "promote",
-    words: 0,
-    run: ({ plan, io }) => {
-      const canary = plan.gateways.find((gateway) => gateway.slice === "canary");
-      if (canary === undefined) throw new RangeError("this fleet has no canary gateway");
-      const { version } = readGatewayControl(plan, canary.name);
-      release(plan, "stable", version);
-      io.stdout.write(`stable gets ${version}\n`);
-    },
-  },
-  {
-    name: "weight",
-    summary: "set the canary slice's share of the traffic",
-    usage: "weight <0..100>",
-    words: 1,
-    run: ({ plan, positionals: [weight = ""], io }) => {
-      if (!/^\d{1,3}(\.\d+)?$/.test(weight))
-        throw new RangeError(`a weight is a number from 0 to 100, not ${JSON.stringify(weight)}`);
-      setWeight(plan, Number(weight));
-      io.stdout.write(`${weight} % of the requests go to the canary slice\n`);
-    },
-  },
-  {
-    name: "status",
-    summary: "show the local fleet: gateways, releases, faults",
-    usage: "status [--json]",
-    words: 0,
-    run: showStatus,
-  },
+export const FLEET_COMMANDS = [
+  defineCommand({
+    name: "fleet status",
+    summary: "Show the gateways, releases and faults of the local fleet",
+    options,
+    formats: ["table", "wide", "json"],
+    examples: ["aviary fleet status"],
+    run: async (call) => (await actions()).showStatus(call),
+  }),
+  defineCommand({
+    name: "fleet fault",
+    summary: "Inject a fault into the local fleet",
+    details: "Without --az, --slice or --gateway each fault has its own default target.",
+    args: faultArgs,
+    options: faultOptions,
+    examples: ["aviary fleet fault 5xx", "aviary fleet fault dead --gateway mac-b1"],
+    run: async (call) => (await actions()).injectFault(call),
+  }),
+  defineCommand({
+    name: "fleet heal",
+    summary: "Remove all faults of the local fleet",
+    options,
+    run: async (call) => (await actions()).removeFaults(call),
+  }),
+  defineCommand({
+    name: "fleet release",
+    summary: "Install a release on the canary slice",
+    args: versionArgs,
+    options,
+    examples: ["aviary fleet release 2026.9.8"],
+    run: async (call) => (await actions()).installOnCanary(call),
+  }),
+  defineCommand({
+    name: "fleet restore",
+    summary: "Install stable's release on the canary slice",
+    options,
+    run: async (call) => (await actions()).restoreCanary(call),
+  }),
+  defineCommand({
+    name: "fleet promote",
+    summary: "Install the canary slice's release on stable",
+    options,
+    run: async (call) => (await actions()).promoteCanary(call),
+  }),
+  defineCommand({
+    name: "fleet weight",
+    summary: "Set the canary slice's share of the traffic",
+    args: weightArgs,
+    options,
+    examples: ["aviary fleet weight 25"],
+    run: async (call) => (await actions()).setCanaryWeight(call),
+  }),
 ];
 
-/** One verb of the command line for each of the above. */
-export const FLEET_VERBS: readonly Command[] = VERBS.map(({ name, summary, usage, words, run }) => ({
-  name: `fleet ${name}`,
-  summary,
-  usage: `fleet ${usage} [--directory .aviary/run]`,
-  async run(args, io) {
-    try {
-      const { values, positionals } = parseArgs({
-        args: [...args],
-        allowPositionals: true,
-        options: {
-          az: { type: "string" },
-          slice: { type: "string" },
-          gateway: { type: "string" },
-          directory: { type: "string" },
-          json: { type: "boolean", default: false },
-        },
-      });
-      if (positionals.length !== words)
-        throw new TypeError(`expected ${words} word${words === 1 ? "" : "s"} after "fleet ${name}"`);
-      if (values.slice !== undefined && values.slice !== "canary" && values.slice !== "stable") {
-        throw new TypeError(`--slice is canary or stable, not ${values.slice}`);
-      }
-      const target: Target = {
-        ...(values.az === undefined ? {} : { az: values.az }),
-        ...(values.slice === undefined ? {} : { slice: values.slice }),
-        ...(values.gateway === undefined ? {} : { gateway: values.gateway }),
-      };
-      const plan = readPlan(resolve(values.directory ?? currentDirectory(process.cwd())));
-      await run({
-        plan,
-        positionals,
-        target,
-        json: values.json,
-        io,
-      });
-      if (name !== "status" && !(await anyAnswers(plan)))
-        io.stderr.write("no gateway answers; if the local fleet is not running, this shows after the next `npm start`\n");
-      return 0;
-    } catch (error) {
-      const wrongCall = error instanceof TypeError;
-      io.stderr.write(`${(error as Error).message}\n${wrongCall ? `usage: aviary fleet ${usage}\n` : ""}`);
-      return wrongCall ? 2 : 1;
-    }
-  },
-}));
-
-async function showStatus({ plan, json, io }: Call): Promise<void> {
-  const control = readFleetControl(plan);
-  const rows = await Promise.all(
-    plan.gateways.map(async ({ name, az, slice, port }) => {
-      const { version, errorRatio, slowMs, state } = readGatewayControl(plan, name);
-      const faults = [
-        ...(errorRatio > 0 ? [`5xx ${Math.round(errorRatio * 100)} %`] : []),
-        ...(slowMs > 0 ? [`slow ${slowMs} ms`] : []),
-        ...(state === "up" ? [] : [state]),
-        ...(control.dead.includes(name) ? ["dead"] : []),
-        ...(control.cut.includes(az) ? ["cut"] : []),
-        ...(control.clockOffsetMs[name] === undefined ? [] : ["clock"]),
-      ];
-      return { gateway: name, az, slice, version, answers: await answersNow(plan.host, port), faults };
-    }),
-  );
-  const { weight } = readRollout(plan);
-  if (json) return void io.stdout.write(`${JSON.stringify({ weight, lane_depth: control.laneDepth, gateways: rows })}\n`);
-  for (const row of rows) {
-    const answers = row.answers ? "up" : "down";
-    io.stdout.write(
-      `${row.gateway.padEnd(10)}${row.az.padEnd(8)}${row.slice.padEnd(8)}${row.version.padEnd(12)}  ${answers.padEnd(6)}${row.faults.join(", ")}\n`,
-    );
-  }
-  io.stdout.write(`${weight} % of the requests go to the canary slice\n`);
-}
-
-async function anyAnswers(plan: FleetPlan): Promise<boolean> {
-  const answers = await Promise.all(plan.gateways.map(({ port }) => connects(plan.host, port)));
-  return answers.includes(true);
-}
-
-/** Whether anything listens there, ready or not. */
-async function connects(host: string, port: number): Promise<boolean> {
-  try {
-    await fetch(`http://${host}:${port}/healthz`, { signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
-    return true;
-  } catch (error) {
-    return error instanceof DOMException && error.name === "TimeoutError";
-  }
-}
-
-async function answersNow(host: string, port: number): Promise<boolean> {
-  try {
-    return (await fetch(`http://${host}:${port}/readyz`, { signal: AbortSignal.timeout(ANSWER_WITHIN_MS) })).ok;
-  } catch {
-    return false;
-  }
+/** @throws TypeError that states the range */
+function parsePercent(value: string): number {
+  if (!/^\d{1,3}(\.\d+)?$/.test(value) || Number(value) > 100) throw new TypeError("expected a number from 0 to 100");
+  return Number(value);
 }

@@ -1,8 +1,8 @@
-/** Verdict records as the stream holds them, oldest first. What this version cannot read is passed over: it is another version's. */
+/** Reads verdict records from the stream, oldest first. */
 import type { Bus, FollowOptions } from "@aviary/shared/bus/bus.ts";
 import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 
-/** Reads what VERDICTS holds now, from a place on, of all subjects or of these. */
+/** The records that VERDICTS holds now. Skips records that another version wrote and this one cannot parse. */
 export async function readVerdicts(
   bus: Bus,
   from: FollowOptions["from"],

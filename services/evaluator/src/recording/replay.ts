@@ -1,4 +1,4 @@
-/** The fold over recorded messages: once, twice, with duplicates, and interrupted at messages of one's choice. */
+/** Replays recorded messages through the reducer, with the disturbances that must not change a verdict. */
 import type { StoredMessage } from "@aviary/shared/bus/bus.ts";
 import type { VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "../core/checkpoint.ts";
@@ -8,35 +8,37 @@ import { createState, type State } from "../core/state.ts";
 import { createInputReader } from "../io/inputs.ts";
 
 export interface Refold {
+  /** Applies one message of the event log. */
   take(message: StoredMessage): void;
-  /** Fires the deadlines that the broker's clock has passed at `atMs`, when no message does. */
+  /** Advances the broker's clock, which fires the deadlines up to `atMs`. */
   clock(atMs: number): void;
-  /** Folds on from a copy of the state, as an evaluator does that died here and was started again. */
+  /** Continues from a copy of the state, as an evaluator does after a restart. */
   crash(): void;
   readonly state: State;
   readonly verdicts: VerdictRecord[];
+  /** The number of applied messages. */
   readonly messages: number;
 }
 
-/** A fold that collects verdicts. @param from the state to begin with; the beginning of a log unless told */
-export function refold(setup: ResolvedConfig, from: State = createState(setup)): Refold {
-  const read = createInputReader();
+/** Collects the verdicts of the messages that are applied. @param initial the state before the first message; default the beginning of a log */
+export function refold(config: ResolvedConfig, initial: State = createState(config)): Refold {
+  const parseInput = createInputReader();
   const verdicts: VerdictRecord[] = [];
-  let state = from;
+  let state = initial;
   let messages = 0;
-  const keep = (effects: ReturnType<typeof reduce>["effects"]): void => {
+  const collect = (effects: ReturnType<typeof reduce>["effects"]): void => {
     for (const effect of effects) if (effect.kind === "verdict") verdicts.push(effect.record);
   };
   return {
     take: (message) => {
       messages += 1;
-      keep(reduce(state, read(message)).effects);
+      collect(reduce(state, parseInput(message)).effects);
     },
-    clock: (atMs) => keep(reduce(state, { kind: "clock", at: atMs }).effects),
+    clock: (atMs) => collect(reduce(state, { kind: "clock", at: atMs }).effects),
     crash: () => {
-      const again = decodeCheckpoint(encodeCheckpoint(state), setup);
-      if (again === undefined) throw new Error("a checkpoint that was just written could not be read");
-      state = again;
+      const restored = decodeCheckpoint(encodeCheckpoint(state), config);
+      if (restored === undefined) throw new Error("cannot decode a checkpoint that was just encoded");
+      state = restored;
     },
     get state() {
       return state;
@@ -54,7 +56,7 @@ export interface Difference {
   readonly found: VerdictRecord | undefined;
 }
 
-/** The first verdict in which two folds differ, byte for byte; undefined when there is none. */
+/** The first verdict that is not the same byte for byte. */
 export function firstDifference(expected: readonly VerdictRecord[], found: readonly VerdictRecord[]): Difference | undefined {
   const length = Math.max(expected.length, found.length);
   for (let index = 0; index < length; index++) {

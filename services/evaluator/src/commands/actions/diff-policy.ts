@@ -1,0 +1,81 @@
+/** `aviary diff-policy`: judges the recorded windows again under another policy. */
+import { EXIT } from "@aviary/shared/commands/command.ts";
+import { openBus } from "@aviary/shared/commands/open-bus.ts";
+import { policySchema } from "@aviary/shared/contract/policy.ts";
+import { canaryKey, verdictSubject } from "@aviary/shared/contract/subjects.ts";
+import { systemClock } from "@aviary/shared/runtime/clock.ts";
+import { loadYamlFile } from "@aviary/shared/runtime/config.ts";
+import { type RejudgedRun, rejudge } from "../../core/rejudge.ts";
+import type { DiffPolicyCall } from "../diff-policy.ts";
+import { openConfig } from "../open-config.ts";
+import { readVerdicts } from "../read-verdicts.ts";
+
+export async function diffPolicy({ options, output, io, resources }: DiffPolicyCall): Promise<number> {
+  const policy = await loadYamlFile(options.policy, policySchema);
+  const config = await openConfig(options.fleet);
+  const fromMs = systemClock.now() - options.since;
+  const bus = resources.add(await openBus(io));
+  for (const { ref, policy: current } of config.canaries.values()) {
+    const key = canaryKey(ref);
+    if (policy.windowMs !== current.windowMs)
+      io.stderr.write(`${key}: cannot change \`window\`: recorded windows are ${current.windowMs / 1_000} s\n`);
+    // A run is judged from its start, which may precede the range by as long as its policy allows a run to last.
+    const longestRunMs = Math.max(current.maxPendingMs, current.maxRunMs);
+    const records = await readVerdicts(bus, { time: fromMs - longestRunMs }, [verdictSubject(ref)]);
+    const runs = rejudge(records, policy).flatMap((run) => since(run, fromMs));
+    io.stdout.write(differences(key, runs, output === "json"));
+  }
+  return EXIT.success;
+}
+
+/** The run with its verdicts since `fromMs`; empty when it has none. */
+function since(run: RejudgedRun, fromMs: number): RejudgedRun[] {
+  const verdicts = run.verdicts.filter(({ record }) => Date.parse(record.body.at) >= fromMs);
+  return verdicts.length === 0 ? [] : [{ ...run, verdicts }];
+}
+
+/** The runs of one canary as text, or as one line of JSON per run. */
+export function differences(canary: string, runs: readonly RejudgedRun[], isJson: boolean): string {
+  const lines = runs.flatMap((run) => (isJson ? [JSON.stringify(asJson(canary, run))] : asText(canary, run)));
+  if (runs.length === 0 && !isJson) lines.push(`${canary}: no run in this range`);
+  return lines.map((line) => `${line}\n`).join("");
+}
+
+const changedOf = ({ verdicts }: RejudgedRun) => verdicts.filter(({ record, verdict }) => record.body.verdict !== verdict);
+
+function asText(canary: string, run: RejudgedRun): string[] {
+  const changed = changedOf(run);
+  const head = `${canary} run ${run.run}: ${run.verdicts.length} verdicts, ${changed.length} would differ; ${rollback(run.failedAt, run.wouldFailAt)}`;
+  return [
+    head,
+    ...changed.map(({ record: { body }, verdict, reasons: [first] }) => {
+      const why = first === undefined ? "" : `  ${first.code}: ${first.text}`;
+      return `  ${body.at}  ${body.verdict} → ${verdict}${why}  ${body.id}`;
+    }),
+  ];
+}
+
+function asJson(canary: string, run: RejudgedRun): object {
+  const changed = changedOf(run).map(({ record: { body }, verdict, reasons }) => ({
+    id: body.id,
+    at: body.at,
+    verdict: body.verdict,
+    would_be: verdict,
+    reasons,
+  }));
+  return {
+    canary,
+    run: run.run,
+    verdicts: run.verdicts.length,
+    changed,
+    failed_at: run.failedAt,
+    would_fail_at: run.wouldFailAt,
+  };
+}
+
+function rollback(failedAt: string | null, wouldFailAt: string | null): string {
+  if (failedAt === wouldFailAt) return failedAt === null ? "no rollback either way" : `rolled back at ${failedAt} either way`;
+  if (failedAt === null) return `would have rolled back at ${wouldFailAt}; it did not`;
+  if (wouldFailAt === null) return `rolled back at ${failedAt}; would not have`;
+  return `rolled back at ${failedAt}; would have at ${wouldFailAt}`;
+}
