@@ -23,9 +23,9 @@ test("a hold is explained key by key, with the figures of the verdict", () => {
   assert.equal(record.body.verdict, "hold");
   const { requests, errors_5xx } = record.body.canary;
   assert.ok(text.includes(`the last window: ${errors_5xx} of ${requests} requests failed`), text);
-  assert.match(text, /rate key +turned: reaches 0\.5 %/);
-  assert.match(text, /luck key +not turned: luck explains this once in [\d,]+ times; a fail asks for once in 4,000 times/);
-  assert.match(text, /steady key +not turned: one window alone fails only from 4 %/);
+  assert.match(text, /rate key +turned: reaches 0\.5%/);
+  assert.match(text, /significance key not turned: p≈1\/[\d,]+; a fail requires p≤1\/4,000/);
+  assert.match(text, /persistence key +not turned: a single window fails only from 4%/);
   assert.match(text, /learned from \d+ windows/);
   assert.match(text, /not all keys turned/);
 });
@@ -35,18 +35,18 @@ test("a failure is explained by the window range whose four keys turned", () => 
     for (const gateway of fleet.slice("canary")) gateway.errors = 10;
   }, 65);
   assert.equal(record.body.verdict, "fail", text);
-  assert.match(text, /all four keys turned: this stretch fails the run/);
+  assert.match(text, /all four keys turned: this range fails the run/);
 });
 
 test("slow requests are explained with the threshold, its inputs and the figures of both slices", () => {
   const { text } = explained((fleet) => {
     for (const gateway of fleet.slice("canary")) gateway.latencyMs = 60;
   }, 70);
-  assert.match(text, /canary: 600 requests, 0 failed \(0 %\), p99 60\.\d ms; stable: 600 requests, 0 failed \(0 %\), p99 40 ms/);
+  assert.match(text, /canary: 600 requests, 0 failed \(0%\), p99 60\.\d ms; stable: 600 requests, 0 failed \(0%\), p99 40 ms/);
   assert.match(text, /threshold +1\.15 x stable's p99 of 40 ms over 9 windows; of its 5,400 requests 0 were slower/);
   assert.match(
     text,
-    /steady key +turned: without its worst window 200 of 4,000 \(5 %\), luck explains that once in [\d,]+ times; a fail asks for 0\.8 %/,
+    /persistence key +turned: without its worst window 200 of 4,000 \(5%\), p(?:≈1\/[\d,]+|<1e-12); a fail requires 0\.8%/,
   );
 });
 
@@ -57,9 +57,9 @@ test("where stable is affected too, the explanation states its rate and the comp
   assert.equal(record.body.verdict, "hold", text);
   assert.match(
     text,
-    /environment key not turned: at stable's rate \(10 %\) 60 of 600 would be expected, there were 60; that is no more than at twice stable's rate/,
+    /environment key +not turned: at stable's rate \(10%\) 60 of 600 expected, observed 60; no more than at twice stable's rate/,
   );
-  assert.match(text, /stable explains it, this stretch holds the run/);
+  assert.match(text, /stable accounts for it: this range is a hold, environment/);
 });
 
 test("a verdict is explained under the policy that it recorded, even when the policy file has changed", () => {
@@ -83,11 +83,11 @@ test("an explanation from incomplete records warns that its figures may differ",
 test("a pass states which rates are ruled out, and a window without requests states that nothing was judged", () => {
   const healthy = explained(() => undefined, 60);
   assert.equal(healthy.record.body.verdict, "pass");
-  assert.match(healthy.text, /5 % \(10 x the limit\) is ruled out at 95 %/);
+  assert.match(healthy.text, /5% \(10 x the ceiling\) is ruled out at 95% confidence/);
   const silent = explained((fleet) => {
     for (const gateway of fleet.gateways) gateway.requests = 0;
   }, 70);
-  assert.match(silent.text, /no request in this window/);
+  assert.match(silent.text, /no requests in this window/);
 });
 
 test("windows that closed while the run was pending or warming up are not part of the judgement", () => {

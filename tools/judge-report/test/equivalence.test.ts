@@ -143,7 +143,7 @@ describe("p99 regression, by counts and by closed windows", () => {
   const plans = [
     { law: "lognormal 0.4", n: 300, canary: { factor: 1.3, share: 1 }, reference: 24 },
     { law: "lognormal 0.8", n: 100, rho: 0.001, canary: { factor: 1.6, share: 1 }, reference: 24 },
-    { law: "1.5 % in a slow hump", n: 500, reference: 5, rho: 0.002, canary: { factor: 1.3, share: 1 } },
+    { law: "1.5% in a slow hump", n: 500, reference: 5, rho: 0.002, canary: { factor: 1.3, share: 1 } },
     { law: "lognormal 0.6", n: 200, reference: 0, windows: 15, canary: { factor: 1.5, share: 1 } },
   ] as const;
   for (const { law, ...plan } of plans) {

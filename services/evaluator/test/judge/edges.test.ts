@@ -83,7 +83,7 @@ describe("stable", () => {
     assert.match(outcomes[1]!.twoKey.warnings.at(-1)?.text ?? "", /^Environment unknown: stable had no requests in this window/);
   });
 
-  it("stable at 70 % of the ceiling: only a canary clearly more than twice as bad fails", () => {
+  it("stable at 70% of the ceiling: only a canary clearly more than twice as bad fails", () => {
     const at = (errors: number) =>
       judgeRun(
         [0, 1].map((k) => closed(k, [canary(1000, errors), stable(9000, 32)])),
@@ -274,7 +274,7 @@ describe("numbers that cannot be", () => {
           mode.reasons.map(({ code }) => code),
           ["gap"],
         );
-        assert.match(mode.reasons[0]?.text ?? "", /^This window is unreadable and was refused: canary az-a access-log: /);
+        assert.match(mode.reasons[0]?.text ?? "", /^This window is unreadable and was rejected: canary az-a access-log: /);
       }
       const without = judgeRun([before, closed(1, []), after]);
       assert.deepEqual(outcomes[2]!.twoKey, without[2]!.twoKey);
@@ -341,7 +341,7 @@ describe("policies", () => {
       });
     const half = at(0.5, canary(30, 30));
     assert.equal(verdicts(half), "hold fail", "eight times the ceiling cannot be");
-    assert.match(half[0]!.twoKey.reasons[0]?.text ?? "", /; one window alone never fails/);
+    assert.match(half[0]!.twoKey.reasons[0]?.text ?? "", /; a single window never fails/);
     assert.equal(verdicts(at(0.5, canary(63, 10))), "pass pass");
     const millionth = at(0.000001, canary(300, 0));
     assert.equal(verdicts(millionth), "hold hold");

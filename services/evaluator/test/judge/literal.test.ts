@@ -58,9 +58,9 @@ describe("literal rule", () => {
       value: 0.006,
       limit: 0.005,
       unit: "1",
-      text: "6 of 1,000 requests failed in this window (0.6 %, ceiling 0.5 %); one window over: two consecutive windows fail.",
+      text: "6 of 1,000 requests failed in this window (0.6%, ceiling 0.5%); one window over: two consecutive windows fail.",
     });
-    assert.match(second!.literal.reasons[0]?.text ?? "", /2 windows in a row are over, two fail\.$/);
+    assert.match(second!.literal.reasons[0]?.text ?? "", /2 consecutive windows over, two fail\.$/);
     assert.deepEqual(second!.literal.concerns, { errors: "fail", latency: "pass", queue: "pass" });
   });
 
@@ -91,7 +91,7 @@ describe("literal rule", () => {
     assert.equal(outcome!.literal.verdict, "pass");
     assert.deepEqual(
       outcome!.literal.warnings.map(({ code, az, text }) => [code, az, text]),
-      [["over_5xx", "az-b", "az-b: 2 of 100 requests failed in this window (2 %, limit 0.5 %)."]],
+      [["over_5xx", "az-b", "az-b: 2 of 100 requests failed in this window (2%, limit 0.5%)."]],
     );
   });
 

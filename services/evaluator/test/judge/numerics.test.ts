@@ -38,7 +38,7 @@ describe("incomplete beta", () => {
 });
 
 describe("luck", () => {
-  // X bad of N requests in k windows; mean 0.3 %, relative variance (phi - 1) / mean + rho (N / k) / mean.
+  // X bad of N requests in k windows; mean 0.3%, relative variance (phi - 1) / mean + rho (N / k) / mean.
   const values: readonly (readonly [number, number, number, number, number, number])[] = [
     [3, 30, 1, 1 / 800, 1, 1.425691779859989e-4],
     [4, 200, 4, 1 / 800, 1, 2.845550373848457e-3],

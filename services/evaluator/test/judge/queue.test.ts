@@ -167,7 +167,7 @@ describe("queue rule", () => {
       value: 15,
       limit: 12,
       unit: "jobs",
-      text: "15 jobs wait in the canary's lane, more than 12: about 5.5 more a window over 3 windows while the weight rose from 5 to 20 %.",
+      text: "15 jobs are waiting in the canary's lane, limit 12: about 5.5 more per window over 3 windows while the weight rose from 5% to 20%.",
     });
   });
 

@@ -94,7 +94,7 @@ function explainStretch(stretch: WindowRange, whole: boolean, { rule, place }: F
   return [
     head,
     `    rate key         turned: reaches ${percent(ceiling)}`,
-    `    significance key ${turned(significanceKey(stretch, luck, level))}: ${pText(luck)}; a fail requires ${pText(level)}${few}${bursts >= 2 ? `; counted as bursts of ${Math.round(bursts)}` : ""}`,
+    `    significance key ${turned(significanceKey(stretch, luck, level))}: ${pText(luck)}; a fail requires ${pText(level, "≤")}${few}${bursts >= 2 ? `; counted as bursts of ${Math.round(bursts)}` : ""}`,
     `    persistence key  ${turned(steady)}: ${steadyText(stretch, bursts, rule)}`,
     `    environment key  ${turned(environmentKey(stretch, metric, ceiling))}: ${environmentText(stretch, metric, ceiling)}`,
     `    ${CONCLUSIONS[kind](rule.suspicion)}`,
@@ -107,7 +107,7 @@ const turned = (yes: boolean): string => (yes ? "turned" : "not turned");
 const CONCLUSIONS: Readonly<Record<Tried["kind"], (suspicion: number) => string>> = {
   fail: () => "all four keys turned: this range fails the run",
   environment: () => "stable accounts for it: this range is a hold, environment",
-  suspicious: (suspicion) => `suspicious: this range is a hold, because its p-value is at most ${pText(ALPHA_HOLD * suspicion)}`,
+  suspicious: (suspicion) => `not all keys turned, but suspicious (${pText(ALPHA_HOLD * suspicion, "≤")}): this range is a hold`,
   quiet: () => "not all keys turned: this range is no evidence against the canary",
 };
 
@@ -117,7 +117,7 @@ function steadyText(stretch: WindowRange, bursts: number, { noise, baseline, cei
   if (rest.n <= 0) return "no requests are left without the worst window";
   const left = `without its worst window ${grouped(rest.x)} of ${grouped(rest.n)} (${percent(rest.x / rest.n)})`;
   const luck = rest.x > 0 ? `, ${pText(pValueOf(rest, noise, bursts, baseline))}` : "";
-  return `${left}${luck}; a fail requires ${percent(STEADY * ceiling)} and ${pText(ALPHA_REST)}`;
+  return `${left}${luck}; a fail requires ${percent(STEADY * ceiling)} and ${pText(ALPHA_REST, "≤")}`;
 }
 
 function environmentText(stretch: WindowRange, metric: Metric, ceiling: number): string {
@@ -128,7 +128,7 @@ function environmentText(stretch: WindowRange, metric: Metric, ceiling: number):
   const { times, chance, most } = asked;
   const rate = times === 1 ? "stable's rate" : "twice stable's rate";
   if (chance === 1) return `${expected}; no more than at ${rate}`;
-  return `${expected}; at ${rate} ${pText(chance)}, a fail requires ${pText(most)}`;
+  return `${expected}; at ${rate} ${pText(chance)}, a fail requires ${pText(most, "≤")}`;
 }
 
 function ruledOut(yes: boolean, times: number, { rule, judged }: Found): string {

@@ -33,13 +33,13 @@ export function milliseconds(ms: number): string {
   return `${Number(ms.toPrecision(ms >= 100 ? Math.ceil(Math.log10(ms + 1)) : 3))} ms`;
 }
 
-/** A p-value as "p≈0.34" or "p≈1/700,000", to two significant digits; "p<1e-12" below that. */
-export function pText(probability: number): string {
+/** A p-value as "p≈0.34" or "p≈1/700,000", to two significant digits; "p<1e-12" below that. @param sign "≤" for a limit */
+export function pText(probability: number, sign: "≈" | "≤" = "≈"): string {
   if (!(probability > 1e-12)) return "p<1e-12";
-  if (probability >= 0.1) return `p≈${Number(probability.toPrecision(2))}`;
+  if (probability >= 0.1) return `p${sign}${Number(probability.toPrecision(2))}`;
   const odds = 1 / probability;
   const unit = 10 ** Math.max(0, Math.floor(Math.log10(odds)) - 1);
-  return `p≈1/${grouped(Math.round(odds / unit) * unit)}`;
+  return `p${sign}1/${grouped(Math.round(odds / unit) * unit)}`;
 }
 
 /** "the last window", "the last 3 windows", "the 14 windows since the start". */
