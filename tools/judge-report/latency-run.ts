@@ -113,14 +113,14 @@ export function regressionRun(reference: readonly SlowCounts[], slotsOf: SlotsOf
       const e = (canary.n / stable.n) * above(stable, from);
       const counts: Counts = {
         ...slotted(canary.n, slotsOf(canary, from, x)),
-        mu: Math.max(SLOW_FLOOR, threshold.above / threshold.timed) * canary.n,
-        e,
-        v: (canary.n / stable.n) * e,
-        xe: x,
-        ne: canary.n,
+        healthyBad: Math.max(SLOW_FLOOR, threshold.above / threshold.timed) * canary.n,
+        stableBad: e,
+        stableVariance: (canary.n / stable.n) * e,
+        comparedBad: x,
+        comparedRequests: canary.n,
       };
       const known = (noise.phi + (noise.rho * threshold.timed) / threshold.windows) / (threshold.above + 1);
-      const { kind, luck } = view.see(counts, known);
+      const { kind, pValue: luck } = view.see(counts, known);
       const figures = { canary: figuresOf(canary), stable: figuresOf(stable) };
       const { counts: over, outcomes } = literalRule(figures, true, literal, POLICY);
       literal = over;
@@ -198,11 +198,11 @@ function spread(random: Random, x: number, n: number): number[] {
   return slots;
 }
 
-function slotted(n: number, slots: readonly number[]): Pick<Counts, "n" | "x" | "s2" | "q2"> {
+function slotted(n: number, slots: readonly number[]): Pick<Counts, "requests" | "bad" | "badSquares" | "requestSquares"> {
   let [x, s2] = [0, 0];
   for (const slot of slots) {
     x += slot;
     s2 += slot * slot;
   }
-  return { n, x, s2, q2: (n * n) / SLOTS };
+  return { requests: n, bad: x, badSquares: s2, requestSquares: (n * n) / SLOTS };
 }

@@ -9,8 +9,8 @@ export type Mutation = (typeof MUTATIONS)[number];
 
 /** What a function of `keys.ts` does first in place of what it should. */
 const CHANGES: Readonly<Record<Mutation, Readonly<Record<string, string>>>> = {
-  "rate key": { rateKey: "return s.n > 0;" },
-  "significance key": { significanceKey: "return s.x >= LEAST_BAD;" },
+  "rate key": { rateKey: "return range.requests > 0;" },
+  "significance key": { significanceKey: "return range.bad >= LEAST_BAD;" },
   "persistence key": { persistenceKey: "return true;" },
   "environment key": { environmentKey: "return true;" },
   rho: { pValueOf: "noise = { ...noise, rho: 0 };", persistenceKey: "noise = { ...noise, rho: 0 };" },

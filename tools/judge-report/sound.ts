@@ -68,14 +68,29 @@ function anyCounts(random: Random): Counts {
   }
   if (n === 0) return NOTHING;
   const stableN = anyCount(random, 2 ** 31);
-  const stable = stableN === 0 ? { e: 0, v: 0, xe: 0, ne: 0 } : expected(n, x, stableN, anyCount(random, stableN));
+  const stable =
+    stableN === 0
+      ? { stableBad: 0, stableVariance: 0, comparedBad: 0, comparedRequests: 0 }
+      : expected(n, x, stableN, anyCount(random, stableN));
   const slotted = random() < 0.8;
-  return { n, x, s2: slotted ? s2 : x * x, q2: slotted ? q2 : n * n, mu: 0.003 * n, ...stable };
+  return {
+    requests: n,
+    bad: x,
+    badSquares: slotted ? s2 : x * x,
+    requestSquares: slotted ? q2 : n * n,
+    healthyBad: 0.003 * n,
+    ...stable,
+  };
 }
 
-function expected(n: number, x: number, stableN: number, stableX: number): Pick<Counts, "e" | "v" | "xe" | "ne"> {
+function expected(
+  n: number,
+  x: number,
+  stableN: number,
+  stableX: number,
+): Pick<Counts, "stableBad" | "stableVariance" | "comparedBad" | "comparedRequests"> {
   const share = n / stableN;
-  return { e: share * stableX, v: share * share * stableX, xe: x, ne: n };
+  return { stableBad: share * stableX, stableVariance: share * share * stableX, comparedBad: x, comparedRequests: n };
 }
 
 /** Judges so many windows of counts from 0 to 2^31. @returns what came out that is no probability. @throws what the judge throws */
@@ -89,7 +104,7 @@ export function edgeNumbers(windows: number): string[] {
       view = viewRun("errors", random() < 0.5 ? 0.005 : random(), noise);
     }
     const counts = anyCounts(random);
-    const { luck, decided } = view.see(counts);
+    const { pValue: luck, decided } = view.see(counts);
     view.evidence();
     if (luck !== null && !(luck >= 0 && luck <= 1)) wrong.push(`luck ${luck} after ${JSON.stringify(counts)}`);
     if (decided !== null && !(decided.bursts >= 1)) wrong.push(`bursts ${decided.bursts} after ${JSON.stringify(counts)}`);
@@ -105,15 +120,15 @@ export function costOfWindow(): { readonly healthy: number; readonly worst: numb
   const cost = (x: number): number => {
     const counts: Counts = {
       ...NOTHING,
-      n: 1_000,
-      x,
-      s2: (x * x) / 5,
-      q2: 1_000 ** 2 / 5,
-      mu: 3,
-      e: 2,
-      v: 0.25,
-      xe: x,
-      ne: 1_000,
+      requests: 1_000,
+      bad: x,
+      badSquares: (x * x) / 5,
+      requestSquares: 1_000 ** 2 / 5,
+      healthyBad: 3,
+      stableBad: 2,
+      stableVariance: 0.25,
+      comparedBad: x,
+      comparedRequests: 1_000,
     };
     const times: number[] = [];
     for (let round = 0; round < 20; round++) {

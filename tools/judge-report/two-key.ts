@@ -9,7 +9,7 @@ import { defaultNoise, learnNoise } from "../../services/evaluator/src/core/judg
 import type { Metric } from "../../services/evaluator/src/core/judge/rule.ts";
 import { HEALTHY, LONGEST } from "../../services/evaluator/src/core/judge/rule.ts";
 import type { Evidence, Finding, Rule } from "../../services/evaluator/src/core/judge/scan.ts";
-import { evidenceOf, scan } from "../../services/evaluator/src/core/judge/scan.ts";
+import { evidenceOf, testRanges } from "../../services/evaluator/src/core/judge/scan.ts";
 import type { Knowledge } from "./scenario.ts";
 import type { AzCounts, SimulatedWindow, SliceCounts } from "./traffic.ts";
 
@@ -28,18 +28,18 @@ export function viewRun(metric: Metric, ceiling: number, noise: Noise, lambda = 
   const rule: { -readonly [key in keyof Rule]: Rule[key] } = {
     metric,
     ceiling,
-    lambda: lambda * share,
-    suspicion: share,
+    levelFactor: lambda * share,
+    suspicionFactor: share,
     noise,
-    baseline: 0,
+    meanVariance: 0,
   };
   return {
     see(counts, baseline = 0) {
       recent = recent.length < LONGEST ? [...recent, counts] : [...recent.slice(1), counts];
       run = withWindow(run, counts, ceiling);
-      rule.baseline = baseline;
+      rule.meanVariance = baseline;
       t++;
-      return scan({ recent, run }, t, rule);
+      return testRanges({ recent, run }, t, rule);
     },
     evidence: () => evidenceOf({ recent, run }, rule),
   };
@@ -71,7 +71,7 @@ export function errorRun(ceiling: number, noise: Noise, azs: number, lambda = 1)
         ...apart.map((view, k) => view.see(errorCounts([window[k]!], ceiling))),
       ];
       const { kind } = findings.reduce((p, q) => (RANK[q.kind] > RANK[p.kind] ? q : p));
-      const lucks = findings.flatMap(({ luck }) => luck ?? []);
+      const lucks = findings.flatMap(({ pValue: luck }) => luck ?? []);
       return { kind, luck: lucks.length > 0 ? Math.min(...lucks) : null };
     },
     evidence: () => whole.evidence(),
@@ -106,7 +106,17 @@ export function errorCounts(azs: readonly AzCounts[], ceiling: number): Counts {
     xe += sum(canary.x);
     ne += own;
   }
-  return { n, x, s2, q2, mu: HEALTHY * ceiling * n, e, v, xe, ne };
+  return {
+    requests: n,
+    bad: x,
+    badSquares: s2,
+    requestSquares: q2,
+    healthyBad: HEALTHY * ceiling * n,
+    stableBad: e,
+    stableVariance: v,
+    comparedBad: xe,
+    comparedRequests: ne,
+  };
 }
 
 /** What the judge learns before a run. */
@@ -114,7 +124,13 @@ export function noiseOf(knows: Knowledge, reference: readonly SliceCounts[], cei
   if (knows === "nothing") return defaultNoise(ceiling);
   if ("rho" in knows) return knows;
   return learnNoise(
-    reference.map(({ n, x }) => ({ ...NOTHING, n: sum(n), x: sum(x), s2: squares(x), q2: squares(n) })),
+    reference.map(({ n, x }) => ({
+      ...NOTHING,
+      requests: sum(n),
+      bad: sum(x),
+      badSquares: squares(x),
+      requestSquares: squares(n),
+    })),
     ceiling,
   );
 }

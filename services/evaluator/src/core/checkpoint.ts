@@ -6,6 +6,8 @@
  */
 import * as histogram from "@aviary/shared/histogram.ts";
 import type { GatewayState } from "./gateway.ts";
+import { restoreMemory, storeMemory } from "./judge/memory-codec.ts";
+import type { JudgeMemory, JudgeOutcome } from "./judge/outcome.ts";
 import type { ResolvedConfig } from "./resolved-config.ts";
 import { type CanaryState, createCanary, createState, type LaneState, newFrame, type State } from "./state.ts";
 
@@ -41,12 +43,21 @@ function tagged(value: unknown): unknown {
   if (value instanceof Set) return { $set: [...value] };
   if (isHistogram(value)) return { $histogram: histogram.toSparse(value) };
   const copy: Record<string, unknown> = {};
-  for (const [key, part] of Object.entries(value)) copy[key] = JSON_PARTS.has(key) ? part : tagged(part);
+  for (const [key, part] of Object.entries(value)) copy[key] = JSON_PARTS.has(key) ? stored(key, part) : tagged(part);
   return copy;
 }
 
-function decode(_key: string, value: unknown): unknown {
+/** The stored form of a part that is JSON already; only the judge's memory differs from it. */
+function stored(key: string, part: unknown): unknown {
+  if (part === null) return part;
+  if (key === "memory") return storeMemory(part as JudgeMemory);
+  if (key === "outcome") return { ...(part as JudgeOutcome), memory: storeMemory((part as JudgeOutcome).memory) };
+  return part;
+}
+
+function decode(key: string, value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;
+  if (key === "memory") return restoreMemory(value as JudgeMemory);
   const tagged = value as { $infinity?: 1; $map?: [unknown, unknown][]; $set?: unknown[]; $histogram?: histogram.LatencySparse };
   if (tagged.$infinity !== undefined) return Number.POSITIVE_INFINITY;
   if (tagged.$map !== undefined) return new Map(tagged.$map);

@@ -217,7 +217,7 @@ describe("memory", () => {
         });
       assert.deepEqual(learned(12), kept[11]);
       const requests = ({ memory }: JudgeOutcome) =>
-        (memory.views as { "": { errors: { run: { n: number } } } })[""].errors.run.n;
+        (memory.views as { "": { errors: { run: { requests: number } } } })[""].errors.run.requests;
       assert.deepEqual([requests(kept[13]!), requests(learned(14))], [14 * 300, 12 * 300]);
       assert.equal(learned(14).twoKey.verdict, kept[13]!.twoKey.verdict);
     }

@@ -85,7 +85,13 @@ describe("luck", () => {
 describe("noise", () => {
   const errors = [20, 31, 27, 25, 33, 18, 29, 24, 22, 35, 26, 28];
   const squares = [90, 215, 161, 141, 253, 74, 185, 126, 110, 265, 148, 170];
-  const windows: Counts[] = errors.map((x, k) => ({ ...NOTHING, n: 9000, x, s2: squares[k]!, q2: 9000 ** 2 / 5 }));
+  const windows: Counts[] = errors.map((x, k) => ({
+    ...NOTHING,
+    requests: 9000,
+    bad: x,
+    badSquares: squares[k]!,
+    requestSquares: 9000 ** 2 / 5,
+  }));
   const twice = [...windows, ...windows];
 
   it("24 windows of healthy traffic lower rho below its default", () => {
@@ -99,7 +105,7 @@ describe("noise", () => {
   });
 
   it("rates that jump and come in bursts raise both", () => {
-    const bursts = twice.map((w, k) => (k % 3 === 0 ? { ...w, x: 4 * w.x, s2: 16 * w.s2 } : w));
+    const bursts = twice.map((w, k) => (k % 3 === 0 ? { ...w, bad: 4 * w.bad, badSquares: 16 * w.badSquares } : w));
     const { rho, phi } = learnNoise(bursts, 0.005);
     close(rho, 0.0034214740226275);
     close(phi, 2.2015473887814);

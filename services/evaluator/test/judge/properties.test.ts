@@ -4,6 +4,7 @@ import { describe, it } from "node:test";
 import type { ClosedWindow, WindowSummary } from "@aviary/shared/contract/window.ts";
 import fc from "fast-check";
 import { judge } from "../../src/core/judge/judge.ts";
+import { storeMemory } from "../../src/core/judge/memory-codec.ts";
 import type { JudgedRun, JudgeMemory } from "../../src/core/judge/outcome.ts";
 import { cell, closed, judgeRun, noise, POLICY } from "./windows.ts";
 
@@ -107,7 +108,7 @@ describe("any run", () => {
             }
           }
           assert.ok(outcome.luck === null || (outcome.luck >= 0 && outcome.luck <= 1));
-          assert.ok(JSON.stringify(outcome.memory).length < 24_000);
+          assert.ok(JSON.stringify(storeMemory(outcome.memory)).length < 24_000);
         }
       }),
       { numRuns: 150, seed: 5 },

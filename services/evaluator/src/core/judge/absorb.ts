@@ -18,7 +18,7 @@ import { continued, covers, keepStableBand, stableBandOf, thresholdOf } from "./
 import type { WindowTally } from "./tally.ts";
 import { tallyWindow } from "./tally.ts";
 import type { View } from "./view.ts";
-import { byMetric, extended, NEW_VIEW } from "./view.ts";
+import { byMetric, extendView, NEW_VIEW } from "./view.ts";
 
 export interface Absorbed {
   readonly tally: WindowTally;
@@ -44,7 +44,7 @@ export function absorb(before: State, windows: readonly ClosedWindow[], policy: 
     const threshold = own === null ? null : earlyThreshold(own, name, names, baseline, reference, policy);
     const window = measure(azs, counted, threshold, policy);
     measured.set(name, window);
-    views[name] = extended(before.views[name] ?? NEW_VIEW, window, ceilings);
+    views[name] = extendView(before.views[name] ?? NEW_VIEW, window, ceilings);
   }
   return { tally, counted, views, measured, baseline };
 }

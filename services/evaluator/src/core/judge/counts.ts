@@ -1,102 +1,115 @@
-/** Counts of one metric: of one window, and summed over a window range. All values are integers or sums of ratios of integers. */
+/**
+ * Counts of one metric: of one window, and summed over a window range. All values are integers or sums of ratios of integers.
+ * Letters in parentheses are those of the formulas in the comments and in docs/judge.md.
+ */
 
 /** One metric of one view in one window. */
 export interface Counts {
-  /** Requests, and the bad ones among them. */
-  readonly n: number;
-  readonly x: number;
-  /** Sums over the window's sub-windows of (bad requests)^2 and of requests^2. Without sub-windows: x^2 and n^2. */
-  readonly s2: number;
-  readonly q2: number;
-  /** Expected bad requests of a healthy service. */
-  readonly mu: number;
-  /** Bad requests expected of the canary at stable's rate, and the variance of that figure; over the part covered by stable. */
-  readonly e: number;
-  readonly v: number;
-  /** Bad requests and requests of the part covered by stable. */
-  readonly xe: number;
-  readonly ne: number;
+  /** Requests (n). */
+  readonly requests: number;
+  /** Bad requests (x). */
+  readonly bad: number;
+  /** Sum of x² over the sub-windows (s2); x² of the window if sub-windows are unknown. */
+  readonly badSquares: number;
+  /** Sum of n² over the sub-windows (q2); n² of the window if sub-windows are unknown. */
+  readonly requestSquares: number;
+  /** Expected bad requests of a healthy service (mu). */
+  readonly healthyBad: number;
+  /** Expected bad requests of the canary at stable's rate (e), over the part that can be compared with stable. */
+  readonly stableBad: number;
+  /** Variance of `stableBad` (v). */
+  readonly stableVariance: number;
+  /** Bad requests of the part that can be compared with stable (xe). */
+  readonly comparedBad: number;
+  /** Requests of that part (ne). */
+  readonly comparedRequests: number;
 }
 
-export const NOTHING: Counts = { n: 0, x: 0, s2: 0, q2: 0, mu: 0, e: 0, v: 0, xe: 0, ne: 0 };
+export const NOTHING: Counts = {
+  requests: 0,
+  bad: 0,
+  badSquares: 0,
+  requestSquares: 0,
+  healthyBad: 0,
+  stableBad: 0,
+  stableVariance: 0,
+  comparedBad: 0,
+  comparedRequests: 0,
+};
 
 /** A window range, summed. */
 export interface WindowRange {
   readonly windows: number;
-  readonly n: number;
-  readonly x: number;
-  readonly mu: number;
-  /** Sum of n^2: how unevenly the requests are distributed over the windows. */
-  readonly q: number;
-  /**
-   * Burst statistics over the windows with sub-windows: observed, expected for independent failures, and the variance of that.
-   */
-  readonly a: number;
-  readonly single: number;
-  readonly spread: number;
-  readonly e: number;
-  readonly v: number;
-  readonly xe: number;
-  readonly ne: number;
+  readonly requests: number;
+  readonly bad: number;
+  readonly healthyBad: number;
+  /** Sum of n² over the windows (q): how unevenly the requests are distributed. */
+  readonly requestSquares: number;
+  /** Observed burst statistic (a) over the windows with sub-windows. */
+  readonly burstObserved: number;
+  /** The burst statistic expected for independent failures. */
+  readonly burstExpected: number;
+  /** Variance of `burstExpected`. */
+  readonly burstVariance: number;
+  readonly stableBad: number;
+  readonly stableVariance: number;
+  readonly comparedBad: number;
+  readonly comparedRequests: number;
   /** Its worst window: the one with the most bad requests above the ceiling. */
-  readonly worstN: number;
-  readonly worstX: number;
-  readonly worstMu: number;
+  readonly worstRequests: number;
+  readonly worstBad: number;
+  readonly worstHealthyBad: number;
 }
 
 export const EMPTY: WindowRange = {
   windows: 0,
-  n: 0,
-  x: 0,
-  mu: 0,
-  q: 0,
-  a: 0,
-  single: 0,
-  spread: 0,
-  e: 0,
-  v: 0,
-  xe: 0,
-  ne: 0,
-  worstN: 0,
-  worstX: 0,
-  worstMu: 0,
+  requests: 0,
+  bad: 0,
+  healthyBad: 0,
+  requestSquares: 0,
+  burstObserved: 0,
+  burstExpected: 0,
+  burstVariance: 0,
+  stableBad: 0,
+  stableVariance: 0,
+  comparedBad: 0,
+  comparedRequests: 0,
+  worstRequests: 0,
+  worstBad: 0,
+  worstHealthyBad: 0,
 };
 
 /** The window range with one more window, older or newer. @param ceiling allowed share of bad requests */
 export function withWindow(sum: WindowRange, w: Counts, ceiling: number): WindowRange {
-  const m = w.q2 > 0 ? (w.n * w.n) / w.q2 : 1;
+  const m = w.requestSquares > 0 ? (w.requests * w.requests) / w.requestSquares : 1;
   const slotted = m > 1;
-  const worse = w.n > 0 && (sum.worstN === 0 || w.x - ceiling * w.n > sum.worstX - ceiling * sum.worstN);
+  const worse =
+    w.requests > 0 && (sum.worstRequests === 0 || w.bad - ceiling * w.requests > sum.worstBad - ceiling * sum.worstRequests);
   return {
     windows: sum.windows + 1,
-    n: sum.n + w.n,
-    x: sum.x + w.x,
-    mu: sum.mu + w.mu,
-    q: sum.q + w.n * w.n,
-    a: sum.a + (slotted ? w.s2 - (w.x * w.x) / m : 0),
-    single: sum.single + (slotted ? w.x * (1 - 1 / m) : 0),
-    spread: sum.spread + (slotted ? ((2 * w.x * (w.x - 1)) / m) * (1 - 1 / m) : 0),
-    e: sum.e + w.e,
-    v: sum.v + w.v,
-    xe: sum.xe + w.xe,
-    ne: sum.ne + w.ne,
-    worstN: worse ? w.n : sum.worstN,
-    worstX: worse ? w.x : sum.worstX,
-    worstMu: worse ? w.mu : sum.worstMu,
+    requests: sum.requests + w.requests,
+    bad: sum.bad + w.bad,
+    healthyBad: sum.healthyBad + w.healthyBad,
+    requestSquares: sum.requestSquares + w.requests * w.requests,
+    burstObserved: sum.burstObserved + (slotted ? w.badSquares - (w.bad * w.bad) / m : 0),
+    burstExpected: sum.burstExpected + (slotted ? w.bad * (1 - 1 / m) : 0),
+    burstVariance: sum.burstVariance + (slotted ? ((2 * w.bad * (w.bad - 1)) / m) * (1 - 1 / m) : 0),
+    stableBad: sum.stableBad + w.stableBad,
+    stableVariance: sum.stableVariance + w.stableVariance,
+    comparedBad: sum.comparedBad + w.comparedBad,
+    comparedRequests: sum.comparedRequests + w.comparedRequests,
+    worstRequests: worse ? w.requests : sum.worstRequests,
+    worstBad: worse ? w.bad : sum.worstBad,
+    worstHealthyBad: worse ? w.healthyBad : sum.worstHealthyBad,
   };
 }
 
 /** The window range without its worst window, as required by the persistence key. */
-export function withoutWorst(sum: WindowRange): {
-  readonly n: number;
-  readonly x: number;
-  readonly mu: number;
-  readonly q: number;
-} {
+export function withoutWorst(sum: WindowRange): Pick<WindowRange, "requests" | "bad" | "healthyBad" | "requestSquares"> {
   return {
-    n: sum.n - sum.worstN,
-    x: sum.x - sum.worstX,
-    mu: sum.mu - sum.worstMu,
-    q: sum.q - sum.worstN * sum.worstN,
+    requests: sum.requests - sum.worstRequests,
+    bad: sum.bad - sum.worstBad,
+    healthyBad: sum.healthyBad - sum.worstHealthyBad,
+    requestSquares: sum.requestSquares - sum.worstRequests * sum.worstRequests,
   };
 }

@@ -7,7 +7,7 @@ import type { Graded } from "./graded.ts";
 import { worstOf } from "./graded.ts";
 import type { WindowFigures } from "./literal.ts";
 import { WHOLE } from "./rule.ts";
-import { fit, grouped } from "./words.ts";
+import { fitClauses, grouped } from "./words.ts";
 
 export interface Coverage {
   readonly errors: Outcome;
@@ -36,13 +36,13 @@ export function coverageOf(window: ClosedWindow, now: Absorbed, figures: WindowF
 
 function holdReason(window: ClosedWindow, { tally }: Absorbed, { canary }: WindowFigures): Reason | null {
   if (tally.unreadable !== null) {
-    return { code: "gap", text: fit(`This window is unreadable and was rejected: ${tally.unreadable}`) };
+    return { code: "gap", text: fitClauses(`This window is unreadable and was rejected: ${tally.unreadable}`) };
   }
   if (!window.complete) {
     const [first = "signals are missing", ...more] = window.gaps;
     return {
       code: "gap",
-      text: fit(`Incomplete window: ${first}`, more.length > 0 ? `, and ${grouped(more.length)} more` : null),
+      text: fitClauses(`Incomplete window: ${first}`, more.length > 0 ? `, and ${grouped(more.length)} more` : null),
     };
   }
   if (canary.requests > 0) return null;
@@ -65,7 +65,7 @@ function aloneWarning(hasStable: boolean, noBaseline: boolean): Reason {
   const what = hasStable
     ? "Environment unknown: stable had no requests in this window"
     : "Environment unknown: this fleet has no stable slice";
-  const text = fit(
+  const text = fitClauses(
     what,
     "; a shared incident cannot be distinguished from a canary fault",
     noBaseline ? ", p99 regression is not judged" : null,

@@ -9,11 +9,11 @@ import { comparison, environmentKey, persistenceKey, pValueOf, rateKey, signific
 import { healthyShare } from "./measure.ts";
 import type { JudgedRun } from "./outcome.ts";
 import { ALPHA_HOLD, ALPHA_REST, HEALTHY, LEAST_BAD, METRICS, type Metric, PROMOTE, STEADY, STEP, WHOLE } from "./rule.ts";
-import { alphaLevel, cleanRequestsNeeded, evidenceOf, type Tried, tryKeys } from "./scan.ts";
+import { alphaLevel, cleanRequestsNeeded, evidenceOf, type TestedRange, testKeys } from "./scan.ts";
 import { aloneText } from "./sentences.ts";
 import type { Threshold } from "./stable-band.ts";
 import { type Found, findIn, type TwoKeyInput } from "./two-key.ts";
-import { grouped, milliseconds, percent, pText, stretchWords } from "./words.ts";
+import { grouped, milliseconds, percent, pText, rangeText } from "./words.ts";
 
 /** Explains the judgement of the last of `windows` by the two-key rule, line by line. The arguments are those of `judge`. */
 export function explainJudgement(windows: readonly ClosedWindow[], policy: Policy, run: JudgedRun): string[] {
@@ -46,8 +46,8 @@ function explainMetric(found: Found, metric: Metric, { t, policy, reference }: T
     ...(regression ? [`  threshold         ${thresholdText(threshold, policy)}`] : []),
     `  noise             overdispersion rho ${shortNumber(rule.noise.rho)}, burst factor phi ${shortNumber(rule.noise.phi)} (${learned})`,
   ];
-  if (rule.baseline > 0)
-    lines.push(`                    stable's own share has a relative error of ${percent(Math.sqrt(rule.baseline))}`);
+  if (rule.meanVariance > 0)
+    lines.push(`                    stable's own share has a relative error of ${percent(Math.sqrt(rule.meanVariance))}`);
   for (const { stretch, whole } of told(found, t)) lines.push(...explainStretch(stretch, whole, found, t));
   if (place.az !== null) return lines;
   const evidence = evidenceOf(series, rule);
@@ -76,20 +76,20 @@ function told({ finding, judged, rule }: Found, t: number): { stretch: WindowRan
   const run = { ...series.run, windows: t };
   const { decided } = finding;
   const middle =
-    decided !== null && decided.stretch.windows > 1 && !decided.whole ? [{ stretch: decided.stretch, whole: false }] : [];
+    decided !== null && decided.range.windows > 1 && !decided.whole ? [{ stretch: decided.range, whole: false }] : [];
   return [{ stretch: last, whole: t === 1 }, ...middle, ...(t > 1 ? [{ stretch: run, whole: true }] : [])];
 }
 
 function explainStretch(stretch: WindowRange, whole: boolean, { rule, place }: Found, t: number): string[] {
-  const { noise, baseline, ceiling, metric } = rule;
-  const words = stretchWords(stretch.windows, whole);
-  if (stretch.n === 0) return [`  ${words}: no requests`];
+  const { noise, meanVariance: baseline, ceiling, metric } = rule;
+  const words = rangeText(stretch.windows, whole);
+  if (stretch.requests === 0) return [`  ${words}: no requests`];
   const bad = place.limitMs === null ? "failed" : `took over ${milliseconds(place.limitMs)}`;
-  const head = `  ${words}: ${grouped(stretch.x)} of ${grouped(stretch.n)} requests ${bad} (${percent(stretch.x / stretch.n)})`;
+  const head = `  ${words}: ${grouped(stretch.bad)} of ${grouped(stretch.requests)} requests ${bad} (${percent(stretch.bad / stretch.requests)})`;
   if (!rateKey(stretch, ceiling)) return [head, `    rate key         not turned: below ${percent(ceiling)}`];
   const level = alphaLevel(rule, t, whole);
-  const { luck, bursts, kind } = tryKeys(stretch, whole, level, rule);
-  const few = stretch.x < LEAST_BAD ? `; fewer than ${LEAST_BAD} bad requests never fail` : "";
+  const { pValue: luck, bursts, kind } = testKeys(stretch, whole, level, rule);
+  const few = stretch.bad < LEAST_BAD ? `; fewer than ${LEAST_BAD} bad requests never fail` : "";
   const steady = persistenceKey(stretch, noise, bursts, baseline, ceiling);
   return [
     head,
@@ -97,32 +97,32 @@ function explainStretch(stretch: WindowRange, whole: boolean, { rule, place }: F
     `    significance key ${turned(significanceKey(stretch, luck, level))}: ${pText(luck)}; a fail requires ${pText(level, "≤")}${few}${bursts >= 2 ? `; counted as bursts of ${Math.round(bursts)}` : ""}`,
     `    persistence key  ${turned(steady)}: ${steadyText(stretch, bursts, rule)}`,
     `    environment key  ${turned(environmentKey(stretch, metric, ceiling))}: ${environmentText(stretch, metric, ceiling)}`,
-    `    ${CONCLUSIONS[kind](rule.suspicion)}`,
+    `    ${CONCLUSIONS[kind](rule.suspicionFactor)}`,
   ];
 }
 
 const turned = (yes: boolean): string => (yes ? "turned" : "not turned");
 
 /** The combined result of the keys for a window range. */
-const CONCLUSIONS: Readonly<Record<Tried["kind"], (suspicion: number) => string>> = {
+const CONCLUSIONS: Readonly<Record<TestedRange["kind"], (suspicion: number) => string>> = {
   fail: () => "all four keys turned: this range fails the run",
   environment: () => "stable accounts for it: this range is a hold, environment",
   suspicious: (suspicion) => `not all keys turned, but suspicious (${pText(ALPHA_HOLD * suspicion, "≤")}): this range is a hold`,
   quiet: () => "not all keys turned: this range is no evidence against the canary",
 };
 
-function steadyText(stretch: WindowRange, bursts: number, { noise, baseline, ceiling }: Found["rule"]): string {
+function steadyText(stretch: WindowRange, bursts: number, { noise, meanVariance: baseline, ceiling }: Found["rule"]): string {
   if (stretch.windows === 1) return aloneText(ceiling);
   const rest = withoutWorst(stretch);
-  if (rest.n <= 0) return "no requests are left without the worst window";
-  const left = `without its worst window ${grouped(rest.x)} of ${grouped(rest.n)} (${percent(rest.x / rest.n)})`;
-  const luck = rest.x > 0 ? `, ${pText(pValueOf(rest, noise, bursts, baseline))}` : "";
+  if (rest.requests <= 0) return "no requests are left without the worst window";
+  const left = `without its worst window ${grouped(rest.bad)} of ${grouped(rest.requests)} (${percent(rest.bad / rest.requests)})`;
+  const luck = rest.bad > 0 ? `, ${pText(pValueOf(rest, noise, bursts, baseline))}` : "";
   return `${left}${luck}; a fail requires ${percent(STEADY * ceiling)} and ${pText(ALPHA_REST, "≤")}`;
 }
 
 function environmentText(stretch: WindowRange, metric: Metric, ceiling: number): string {
-  if (stretch.ne <= 0) return "no stable traffic to compare with";
-  const expected = `at stable's rate (${percent(stretch.e / stretch.ne)}) ${shortNumber(stretch.e)} of ${grouped(stretch.ne)} expected, observed ${grouped(stretch.xe)}`;
+  if (stretch.comparedRequests <= 0) return "no stable traffic to compare with";
+  const expected = `at stable's rate (${percent(stretch.stableBad / stretch.comparedRequests)}) ${shortNumber(stretch.stableBad)} of ${grouped(stretch.comparedRequests)} expected, observed ${grouped(stretch.comparedBad)}`;
   const asked = comparison(stretch, metric, ceiling);
   if (asked === null) return `${expected}; stable is too far below the ceiling to account for it`;
   const { times, chance, most } = asked;
@@ -136,7 +136,7 @@ function ruledOut(yes: boolean, times: number, { rule, judged }: Found): string 
   if (yes) return `${share} (${times} x the ceiling) is ruled out at 95% confidence`;
   const { run } = judged.view[rule.metric];
   const needed = grouped(cleanRequestsNeeded(run, times, rule));
-  return `${share} (${times} x the ceiling) is not ruled out by ${grouped(run.n)} requests with ${grouped(run.x)} bad ones; about ${needed} good ones would rule it out`;
+  return `${share} (${times} x the ceiling) is not ruled out by ${grouped(run.requests)} requests with ${grouped(run.bad)} bad ones; about ${needed} good ones would rule it out`;
 }
 
 function titleOf(metric: Metric, limitMs: number | null): string {

@@ -56,7 +56,7 @@ export function judgeWindows(windows: readonly ClosedWindow[], policy: Policy, r
 
 /** The whole canary, and each AZ with canary traffic since the start of the run. */
 function judgedViews({ views, measured }: Absorbed): JudgedView[] {
-  const names = Object.keys(views).filter((name) => name !== WHOLE && views[name]!.errors.run.n > 0);
+  const names = Object.keys(views).filter((name) => name !== WHOLE && views[name]!.errors.run.requests > 0);
   return [WHOLE, ...names.sort()].map((name) => ({ name, view: views[name]!, measured: measured.get(name)! }));
 }
 

@@ -11,33 +11,46 @@ import type { Metric } from "./rule.ts";
 import { ALPHA_REST, compareRate, FAST, LEAST_BAD, STEADY } from "./rule.ts";
 
 /** Rate key: whether the pooled rate reaches the ceiling. */
-export function rateKey(s: { readonly n: number; readonly x: number }, ceiling: number): boolean {
-  return s.n > 0 && compareRate(s.x, s.n, ceiling) >= 0;
+export function rateKey(range: Pick<WindowRange, "requests" | "bad">, ceiling: number): boolean {
+  return range.requests > 0 && compareRate(range.bad, range.requests, ceiling) >= 0;
 }
 
 /** The number of bad requests per burst: as learned, or as this window range shows beyond chance, whichever is larger. */
-export function burstFactor(s: WindowRange, noise: Noise): number {
-  return Math.max(noise.phi, 1, (s.a - Math.sqrt(Math.max(s.spread, 0)) + BURST_PRIOR) / (s.single + BURST_PRIOR));
+export function burstFactor(range: WindowRange, noise: Noise): number {
+  return Math.max(
+    noise.phi,
+    1,
+    (range.burstObserved - Math.sqrt(Math.max(range.burstVariance, 0)) + BURST_PRIOR) / (range.burstExpected + BURST_PRIOR),
+  );
 }
 
 /**
  * The p-value: probability that a healthy service produces this window range or a worse one.
  * @param baseline relative variance of the mean itself; 0 unless the mean was measured on stable
  */
-export function pValueOf(s: Pick<WindowRange, "n" | "x" | "mu" | "q">, noise: Noise, bursts: number, baseline: number): number {
-  return midPValue(s.x, s.mu, (bursts - 1) / s.mu + (noise.rho * s.q) / (s.n * s.mu) + baseline);
+export function pValueOf(
+  range: Pick<WindowRange, "requests" | "bad" | "healthyBad" | "requestSquares">,
+  noise: Noise,
+  bursts: number,
+  baseline: number,
+): number {
+  return midPValue(
+    range.bad,
+    range.healthyBad,
+    (bursts - 1) / range.healthyBad + (noise.rho * range.requestSquares) / (range.requests * range.healthyBad) + baseline,
+  );
 }
 
 /** Significance key: a healthy service produces this at most once in 1 / `level`, and there are enough bad requests. */
-export function significanceKey(s: WindowRange, luckiness: number, level: number): boolean {
-  return luckiness <= level && s.x >= LEAST_BAD;
+export function significanceKey(range: WindowRange, pValue: number, level: number): boolean {
+  return pValue <= level && range.bad >= LEAST_BAD;
 }
 
 /** Persistence key: still suspicious without its worst window; a single window requires eight times the ceiling instead. */
-export function persistenceKey(s: WindowRange, noise: Noise, bursts: number, baseline: number, ceiling: number): boolean {
-  if (s.windows === 1) return compareRate(s.x, s.n, ceiling, FAST) >= 0;
-  const rest = withoutWorst(s);
-  if (rest.n <= 0 || rest.x <= 0 || compareRate(rest.x, rest.n, ceiling, STEADY) < 0) return false;
+export function persistenceKey(range: WindowRange, noise: Noise, bursts: number, baseline: number, ceiling: number): boolean {
+  if (range.windows === 1) return compareRate(range.bad, range.requests, ceiling, FAST) >= 0;
+  const rest = withoutWorst(range);
+  if (rest.requests <= 0 || rest.bad <= 0 || compareRate(rest.bad, rest.requests, ceiling, STEADY) < 0) return false;
   return pValueOf(rest, noise, bursts, baseline) <= ALPHA_REST;
 }
 
@@ -56,18 +69,20 @@ export interface Comparison {
  * significantly worse than stable.
  * @returns null if there is nothing to compare with: no bad requests on stable, fewer than that share, or no stable
  */
-export function comparison(s: WindowRange, metric: Metric, ceiling: number): Comparison | null {
-  if (s.e <= 0) return null;
-  const c = s.v / (s.e * s.e);
+export function comparison(range: WindowRange, metric: Metric, ceiling: number): Comparison | null {
+  if (range.stableBad <= 0) return null;
+  const c = range.stableVariance / (range.stableBad * range.stableBad);
   // Up to the mean there is no excess; with a relative variance of at most 1 the probability is over a third.
-  const excess = (times: number) => (c <= 1 && s.xe <= times * s.e ? 1 : tail(s.xe, times * s.e, c));
-  if (metric === "regression" && s.e < ceiling * s.ne) return { times: 1, chance: excess(1), most: 0.001 };
-  if (metric !== "regression" && s.e < 0.7 * ceiling * s.ne) return null;
+  const excess = (times: number) =>
+    c <= 1 && range.comparedBad <= times * range.stableBad ? 1 : tail(range.comparedBad, times * range.stableBad, c);
+  if (metric === "regression" && range.stableBad < ceiling * range.comparedRequests)
+    return { times: 1, chance: excess(1), most: 0.001 };
+  if (metric !== "regression" && range.stableBad < 0.7 * ceiling * range.comparedRequests) return null;
   return { times: 2, chance: excess(2), most: 0.05 };
 }
 
 /** Environment key: true unless stable accounts for the window range. */
-export function environmentKey(s: WindowRange, metric: Metric, ceiling: number): boolean {
-  const asked = comparison(s, metric, ceiling);
+export function environmentKey(range: WindowRange, metric: Metric, ceiling: number): boolean {
+  const asked = comparison(range, metric, ceiling);
   return asked === null || asked.chance <= asked.most;
 }

@@ -11,7 +11,7 @@ import { bucketMs, p99Index, p99Of } from "./latency.ts";
 import type { CountedAz } from "./measure.ts";
 import type { Metric } from "./rule.ts";
 import { compareRate, METRIC_CODE, METRICS } from "./rule.ts";
-import { fit, grouped, milliseconds, percent, shortened } from "./words.ts";
+import { fitClauses, grouped, milliseconds, percent, roundedFigure } from "./words.ts";
 
 /** Consecutive windows over the limit, by metric. */
 export type LiteralCounts = { readonly [metric in Metric]: number };
@@ -91,10 +91,10 @@ function overReason(metric: Metric, { canary, stable }: WindowFigures, policy: P
     return {
       code: METRIC_CODE[metric],
       metric: "5xx_rate",
-      value: shortened(rate),
+      value: roundedFigure(rate),
       limit: max5xxRate,
       unit: "1",
-      text: fit(facts + rule),
+      text: fitClauses(facts + rule),
     };
   }
   const p99 = canary.p99Ms!;
@@ -103,10 +103,10 @@ function overReason(metric: Metric, { canary, stable }: WindowFigures, policy: P
     return {
       code: METRIC_CODE[metric],
       metric: "p99_ms",
-      value: shortened(p99),
+      value: roundedFigure(p99),
       limit: maxP99Ms,
       unit: "ms",
-      text: fit(facts + rule),
+      text: fitClauses(facts + rule),
     };
   }
   const ratio = p99 / stable.p99Ms!;
@@ -114,10 +114,10 @@ function overReason(metric: Metric, { canary, stable }: WindowFigures, policy: P
   return {
     code: METRIC_CODE[metric],
     metric: "p99_regression_ratio",
-    value: shortened(ratio),
+    value: roundedFigure(ratio),
     limit: maxP99RegressionRatio,
     unit: "1",
-    text: fit(facts + rule),
+    text: fitClauses(facts + rule),
   };
 }
 
@@ -126,12 +126,16 @@ function sharedReason(metric: Metric, { canary, stable }: WindowFigures, policy:
   if (metric === "errors") {
     const rate = canary.errors / canary.requests;
     const facts = `${percent(rate)} of the canary's requests failed in this window, and ${percent(stable.errors / stable.requests)} of stable's`;
-    const text = fit(facts, ` (ceiling ${percent(max5xxRate)})`, ": stable is affected too; not attributed to the canary");
-    return { code: "environment", metric: "5xx_rate", value: shortened(rate), limit: max5xxRate, unit: "1", text };
+    const text = fitClauses(facts, ` (ceiling ${percent(max5xxRate)})`, ": stable is affected too; not attributed to the canary");
+    return { code: "environment", metric: "5xx_rate", value: roundedFigure(rate), limit: max5xxRate, unit: "1", text };
   }
   const facts = `p99 was ${milliseconds(canary.p99Ms!)} on the canary and ${milliseconds(stable.p99Ms!)} on stable in this window`;
-  const text = fit(facts, ` (ceiling ${milliseconds(maxP99Ms)})`, ": stable is affected too; not attributed to the canary");
-  return { code: "environment", metric: "p99_ms", value: shortened(canary.p99Ms!), limit: maxP99Ms, unit: "ms", text };
+  const text = fitClauses(
+    facts,
+    ` (ceiling ${milliseconds(maxP99Ms)})`,
+    ": stable is affected too; not attributed to the canary",
+  );
+  return { code: "environment", metric: "p99_ms", value: roundedFigure(canary.p99Ms!), limit: maxP99Ms, unit: "ms", text };
 }
 
 function sliceFigures(azs: readonly CountedAz[], slice: "judged" | "compared"): SliceFigures {

@@ -100,7 +100,7 @@ function countsOf(
 ): Counts {
   const slotN = new Array<number>(SLOTS).fill(0);
   const slotX = new Array<number>(SLOTS).fill(0);
-  const expected = { e: 0, v: 0, xe: 0, ne: 0 };
+  const stable = { stableBad: 0, stableVariance: 0, comparedBad: 0, comparedRequests: 0 };
   let slotted = true;
   for (const az of judged) {
     const counts = countsIn(az);
@@ -115,7 +115,7 @@ function countsOf(
       azX += x;
     }
     slotted &&= counts.slotted;
-    expect(expected, azN, azX, counts.stableN > 0 ? [counts] : all.map(countsIn));
+    compareWithStable(stable, azN, azX, counts.stableN > 0 ? [counts] : all.map(countsIn));
   }
   let [n, x, s2, q2] = [0, 0, 0, 0];
   for (let k = 0; k < SLOTS; k++) {
@@ -126,14 +126,19 @@ function countsOf(
   }
   if (n === 0) return NOTHING;
   if (!slotted) [s2, q2] = [x * x, n * n];
-  return { n, x, s2, q2, mu: healthyShare * n, ...expected };
+  return { requests: n, bad: x, badSquares: s2, requestSquares: q2, healthyBad: healthyShare * n, ...stable };
 }
 
 /**
  * Adds the bad requests that stable in `azs` predicts for `n` requests of which `x` were bad; each AZ is compared separately, so
  * that traffic shares may shift.
  */
-function expect(sum: { e: number; v: number; xe: number; ne: number }, n: number, x: number, azs: readonly AzCounts[]): void {
+function compareWithStable(
+  sum: { stableBad: number; stableVariance: number; comparedBad: number; comparedRequests: number },
+  n: number,
+  x: number,
+  azs: readonly AzCounts[],
+): void {
   let allN = 0;
   let allX = 0;
   for (const { stableN, stableX } of azs) {
@@ -142,8 +147,8 @@ function expect(sum: { e: number; v: number; xe: number; ne: number }, n: number
   }
   if (n === 0 || allN === 0) return;
   const share = n / allN;
-  sum.e += share * allX;
-  sum.v += share * share * allX;
-  sum.xe += x;
-  sum.ne += n;
+  sum.stableBad += share * allX;
+  sum.stableVariance += share * share * allX;
+  sum.comparedBad += x;
+  sum.comparedRequests += n;
 }

@@ -28,19 +28,19 @@ export function defaultNoise(ceiling: number): Noise {
  * @param ceiling allowed share of bad requests, a ratio
  */
 export function learnNoise(windows: readonly Counts[], ceiling: number): Noise {
-  const seen = windows.filter((w) => w.n > 0);
+  const seen = windows.filter((w) => w.requests > 0);
   const k = seen.length;
   if (k < 2) return defaultNoise(ceiling);
   let sum = EMPTY;
   for (const w of seen) sum = withWindow(sum, w, ceiling);
-  const phi = Math.max(1, (sum.a + BURST_PRIOR) / (sum.single + BURST_PRIOR));
-  const rate = sum.x / sum.n;
+  const phi = Math.max(1, (sum.burstObserved + BURST_PRIOR) / (sum.burstExpected + BURST_PRIOR));
+  const rate = sum.bad / sum.requests;
   let squares = 0;
-  for (const w of seen) squares += (w.x - rate * w.n) ** 2;
-  const dispersion = ((squares * k) / (k - 1) + 1) / (sum.x + 1);
-  const effective = (sum.n * sum.n) / sum.q;
-  const perWindow = sum.q / sum.n;
-  const doubt = Math.sqrt(2 / Math.max(effective - 1, 1) + phi / (sum.x + 1));
+  for (const w of seen) squares += (w.bad - rate * w.requests) ** 2;
+  const dispersion = ((squares * k) / (k - 1) + 1) / (sum.bad + 1);
+  const effective = (sum.requests * sum.requests) / sum.requestSquares;
+  const perWindow = sum.requestSquares / sum.requests;
+  const doubt = Math.sqrt(2 / Math.max(effective - 1, 1) + phi / (sum.bad + 1));
   const low = Math.max(0, (dispersion - phi) / perWindow);
   const high = Math.max(0, (dispersion * (1 + doubt) - phi) / perWindow);
   const raised = Math.max(ceiling / 4, low);

@@ -10,7 +10,7 @@ import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import type { Outcome } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import type { Graded } from "./graded.ts";
-import { fit, grouped } from "./words.ts";
+import { fitClauses, grouped } from "./words.ts";
 
 export interface QueueResult {
   readonly outcome: Outcome;
@@ -26,7 +26,11 @@ export function queueRule(windows: readonly ClosedWindow[], policy: Policy): Que
   const depth = windows.at(-1)?.queue_depth ?? null;
   if (depth === null) return unseen(windows);
   if (!Number.isInteger(depth) || depth < 0) {
-    return held({ code: "gap", metric: "queue_depth", text: fit(`A queue depth of ${depth} is not a count and was rejected`) });
+    return held({
+      code: "gap",
+      metric: "queue_depth",
+      text: fitClauses(`A queue depth of ${depth} is not a count and was rejected`),
+    });
   }
   const limit = policy.thresholds.maxQueueDepth;
   const growing = growthWhileRising(windows);
@@ -35,21 +39,23 @@ export function queueRule(windows: readonly ClosedWindow[], policy: Policy): Que
   if (growing !== null) {
     const growth = `about ${Number(growing.slope.toFixed(1))} more per window over ${growing.windows} windows while the weight rose from ${growing.from}% to ${growing.to}%`;
     if (depth > limit) {
-      const reason: Reason = { code: "queue_growth", ...figures, text: fit(`${deep}: ${growth}`) };
+      const reason: Reason = { code: "queue_growth", ...figures, text: fitClauses(`${deep}: ${growth}`) };
       return { outcome: "fail", reasons: [{ outcome: "fail", reason }], warnings: [] };
     }
-    const text = fit(`The canary's lane grows: ${growth}; ${grouped(depth)} of ${grouped(limit)} jobs now`);
+    const text = fitClauses(`The canary's lane grows: ${growth}; ${grouped(depth)} of ${grouped(limit)} jobs now`);
     return { outcome: "pass", reasons: [], warnings: [{ code: "queue_growth", ...figures, text }] };
   }
   if (depth <= limit) return FINE;
-  return held({ code: "queue_high", ...figures, text: fit(deep) });
+  return held({ code: "queue_high", ...figures, text: fitClauses(deep) });
 }
 
 /** A canary without a lane has no depth in any window; a depth that was reported before and is missing now is a hold. */
 function unseen(windows: readonly ClosedWindow[]): QueueResult {
   const before = windows.findLast((window) => window.queue_depth !== null);
   if (before === undefined) return FINE;
-  const text = fit(`No depth of the canary's lane was reported in this window; it was ${grouped(before.queue_depth!)} before`);
+  const text = fitClauses(
+    `No depth of the canary's lane was reported in this window; it was ${grouped(before.queue_depth!)} before`,
+  );
   return held({ code: "gap", metric: "queue_depth", text });
 }
 

@@ -95,7 +95,7 @@ function learn(tallies: readonly WindowTally[], name: string, policy: Policy): R
     figures[figureName(name, "regression", "windows")] = threshold.windows;
   }
   for (const metric of METRICS) {
-    const windows = counted.map(({ counts }) => counts[metric]).filter(({ n }) => n > 0);
+    const windows = counted.map(({ counts }) => counts[metric]).filter(({ requests: n }) => n > 0);
     if (windows.length < 2) continue;
     const { rho, phi } = learnNoise(windows, ceilingOf(metric, policy));
     figures[figureName(name, metric, "rho")] = rho;

@@ -23,21 +23,21 @@ export interface Rule {
   /** Allowed share of bad requests, a ratio. */
   readonly ceiling: number;
   /** Factor on the significance levels: the policy's `evidence`, divided by the number of AZs in the view of one AZ. */
-  readonly lambda: number;
+  readonly levelFactor: number;
   /** Factor on the p-value that makes a window range suspicious: 1, or one over the number of AZs. */
-  readonly suspicion: number;
+  readonly suspicionFactor: number;
   readonly noise: Noise;
   /**
    * Relative variance of the healthy mean itself: 0, or for a regression the uncertainty of stable's own share of slow requests.
    */
-  readonly baseline: number;
+  readonly meanVariance: number;
 }
 
 /** A window range that reaches the ceiling, with the keys it turned. `whole` is true for the whole run. */
-export interface Tried {
-  readonly stretch: WindowRange;
+export interface TestedRange {
+  readonly range: WindowRange;
   readonly whole: boolean;
-  readonly luck: number;
+  readonly pValue: number;
   readonly bursts: number;
   readonly kind: "fail" | "environment" | "suspicious" | "quiet";
 }
@@ -45,9 +45,9 @@ export interface Tried {
 export interface Finding {
   readonly kind: "fail" | "environment" | "suspicious" | "clear";
   /** The deciding window range: of this kind, the one with the smallest p-value; null if clear. */
-  readonly decided: Tried | null;
+  readonly decided: TestedRange | null;
   /** The smallest p-value over all window ranges that reach the ceiling; null if none does. */
-  readonly luck: number | null;
+  readonly pValue: number | null;
 }
 
 /** What a run has shown so far, apart from faults. */
@@ -60,15 +60,15 @@ export interface Evidence {
 }
 
 /** @param t number of the last window since the start of the run, from 1 */
-export function scan(series: Series, t: number, rule: Rule): Finding {
-  const tried = stretches(series, t, rule);
+export function testRanges(series: Series, t: number, rule: Rule): Finding {
+  const tested = testedRanges(series, t, rule);
   const decided = (["fail", "environment", "suspicious"] as const)
-    .map((kind) => tried.filter((one) => one.kind === kind).sort((p, q) => p.luck - q.luck)[0])
+    .map((kind) => tested.filter((one) => one.kind === kind).sort((p, q) => p.pValue - q.pValue)[0])
     .find((one) => one !== undefined);
   return {
     kind: decided === undefined ? "clear" : (decided.kind as "fail" | "environment" | "suspicious"),
     decided: decided ?? null,
-    luck: tried.length > 0 ? Math.min(...tried.map((one) => one.luck)) : null,
+    pValue: tested.length > 0 ? Math.min(...tested.map((one) => one.pValue)) : null,
   };
 }
 
@@ -78,7 +78,7 @@ export function evidenceOf({ run }: Series, rule: Rule): Evidence {
 
 /** After 12 windows every further window requires stronger evidence: (12 / t)^2. */
 function brakeOf(rule: Rule, t: number): number {
-  return rule.lambda * (t <= LONGEST ? 1 : (LONGEST / t) ** 2);
+  return rule.levelFactor * (t <= LONGEST ? 1 : (LONGEST / t) ** 2);
 }
 
 /** The significance level of a window range. */
@@ -87,57 +87,60 @@ export function alphaLevel(rule: Rule, t: number, whole: boolean): number {
 }
 
 /** The last 1 to 12 windows, shorter than the whole run, and the whole run. */
-function stretches(series: Series, t: number, rule: Rule): Tried[] {
-  const tried: Tried[] = [];
+function testedRanges(series: Series, t: number, rule: Rule): TestedRange[] {
+  const tested: TestedRange[] = [];
   const { recent } = series;
-  let [n, x] = [0, 0];
-  let stretch = EMPTY;
+  let [requests, bad] = [0, 0];
+  let range = EMPTY;
   for (let k = 1; k <= Math.min(t - 1, recent.length); k++) {
     const window = recent[recent.length - k]!;
-    n += window.n;
-    x += window.x;
+    requests += window.requests;
+    bad += window.bad;
     // Most window ranges end here, so the sums are computed only if the rate reaches the ceiling.
-    if (!rateKey({ n, x }, rule.ceiling)) continue;
-    while (stretch.windows < k) stretch = withWindow(stretch, recent[recent.length - 1 - stretch.windows]!, rule.ceiling);
-    tried.push(tryKeys(stretch, false, alphaLevel(rule, t, false), rule));
+    if (!rateKey({ requests, bad }, rule.ceiling)) continue;
+    while (range.windows < k) range = withWindow(range, recent[recent.length - 1 - range.windows]!, rule.ceiling);
+    tested.push(testKeys(range, false, alphaLevel(rule, t, false), rule));
   }
   const whole = { ...series.run, windows: t };
-  if (rateKey(whole, rule.ceiling)) tried.push(tryKeys(whole, true, alphaLevel(rule, t, true), rule));
-  return tried;
+  if (rateKey(whole, rule.ceiling)) tested.push(testKeys(whole, true, alphaLevel(rule, t, true), rule));
+  return tested;
 }
 
 /** @param level the significance level of the window range */
-export function tryKeys(stretch: WindowRange, whole: boolean, level: number, rule: Rule): Tried {
-  const { noise, baseline, ceiling } = rule;
-  const bursts = burstFactor(stretch, noise);
-  const luck = pValueOf(stretch, noise, bursts, baseline);
-  const lucky = significanceKey(stretch, luck, level);
-  const steady = lucky && persistenceKey(stretch, noise, bursts, baseline, ceiling);
-  let kind: Tried["kind"] = luck <= ALPHA_HOLD * rule.suspicion ? "suspicious" : "quiet";
-  if (steady) kind = environmentKey(stretch, rule.metric, ceiling) ? "fail" : "environment";
-  return { stretch, whole, luck, bursts, kind };
+export function testKeys(range: WindowRange, whole: boolean, level: number, rule: Rule): TestedRange {
+  const { noise, meanVariance, ceiling } = rule;
+  const bursts = burstFactor(range, noise);
+  const pValue = pValueOf(range, noise, bursts, meanVariance);
+  const persists = significanceKey(range, pValue, level) && persistenceKey(range, noise, bursts, meanVariance, ceiling);
+  let kind: TestedRange["kind"] = pValue <= ALPHA_HOLD * rule.suspicionFactor ? "suspicious" : "quiet";
+  if (persists) kind = environmentKey(range, rule.metric, ceiling) ? "fail" : "environment";
+  return { range, whole, pValue, bursts, kind };
 }
 
 /** The p-value of the whole run, also below the ceiling; null without requests. */
 export function pValueOfRun({ run }: Series, rule: Rule): number | null {
-  if (run.n === 0) return null;
-  return pValueOf(run, rule.noise, burstFactor(run, rule.noise), rule.baseline);
+  if (run.requests === 0) return null;
+  return pValueOf(run, rule.noise, burstFactor(run, rule.noise), rule.meanVariance);
 }
 
 /** Whether a service at `times` the ceiling would almost certainly have had more bad requests than this run. */
 function ruledOut(run: WindowRange, times: number, rule: Rule): boolean {
-  return run.n > 0 && lowerTail(run.x, times * rule.ceiling * run.n, evidenceSpread(run, times, rule)) <= EVIDENCE_ERROR;
+  return (
+    run.requests > 0 &&
+    lowerTail(run.bad, times * rule.ceiling * run.requests, evidenceSpread(run, times, rule)) <= EVIDENCE_ERROR
+  );
 }
 
 function evidenceSpread(run: WindowRange, times: number, rule: Rule): number {
-  const mu = times * rule.ceiling * run.n;
-  return Math.max(1e-9, (rule.noise.phi - 1) / mu + (rule.noise.rho * run.q) / (run.n * mu));
+  const mu = times * rule.ceiling * run.requests;
+  return Math.max(1e-9, (rule.noise.phi - 1) / mu + (rule.noise.rho * run.requestSquares) / (run.requests * mu));
 }
 
 /** An estimate of the number of good requests, in windows of the current size, that rule out `times` the ceiling. */
 export function cleanRequestsNeeded(run: WindowRange, times: number, rule: Rule): number {
-  const perWindow = run.n > 0 ? run.q / run.n : 0;
-  const enough = (n: number) => ruledOut({ ...EMPTY, n, q: n * Math.min(n, perWindow) }, times, rule);
+  const perWindow = run.requests > 0 ? run.requestSquares / run.requests : 0;
+  const enough = (requests: number) =>
+    ruledOut({ ...EMPTY, requests, requestSquares: requests * Math.min(requests, perWindow) }, times, rule);
   let high = 1;
   while (!enough(high) && high < MOST) high *= 2;
   let low = Math.floor(high / 2);
@@ -150,7 +153,10 @@ export function cleanRequestsNeeded(run: WindowRange, times: number, rule: Rule)
 }
 
 function isWorse(run: WindowRange, rule: Rule): boolean {
-  if (run.xe < 5 || run.e <= 0) return false;
-  const c = run.v / (run.e * run.e) + (rule.noise.rho * run.q) / (run.n * run.e) + (rule.noise.phi - 1) / run.e;
-  return tail(run.xe, run.e, c) <= WORSE;
+  if (run.comparedBad < 5 || run.stableBad <= 0) return false;
+  const c =
+    run.stableVariance / (run.stableBad * run.stableBad) +
+    (rule.noise.rho * run.requestSquares) / (run.requests * run.stableBad) +
+    (rule.noise.phi - 1) / run.stableBad;
+  return tail(run.comparedBad, run.stableBad, c) <= WORSE;
 }

@@ -4,10 +4,10 @@ import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import type { Metric } from "./rule.ts";
 import { ceilingOf, compareRate, FAST, METRIC_CODE, PROMOTE, STEP } from "./rule.ts";
-import type { Finding, Rule, Tried } from "./scan.ts";
+import type { Finding, Rule, TestedRange } from "./scan.ts";
 import { cleanRequestsNeeded } from "./scan.ts";
 import type { JudgedView } from "./view.ts";
-import { fit, grouped, milliseconds, percent, pText, shortened, stretchWords } from "./words.ts";
+import { fitClauses, grouped, milliseconds, percent, pText, rangeText, roundedFigure } from "./words.ts";
 
 /** Where a finding was made, as shown to people. */
 export interface ViewScope {
@@ -20,30 +20,30 @@ export interface ViewScope {
 }
 
 /** The reason of a finding that is not clear. */
-export function findingReason(finding: Finding, decided: Tried, rule: Rule, place: ViewScope): Reason {
+export function findingReason(finding: Finding, decided: TestedRange, rule: Rule, place: ViewScope): Reason {
   if (finding.kind === "environment")
     return { ...figures(decided, rule, place), code: "environment", text: environmentText(decided, rule, place) };
   const text = finding.kind === "fail" ? failText(decided, rule, place) : suspiciousText(decided, rule, place);
   return { ...figures(decided, rule, place), code: METRIC_CODE[rule.metric], text };
 }
 
-function failText(tried: Tried, rule: Rule, place: ViewScope): string {
-  const { stretch } = tried;
+function failText(tried: TestedRange, rule: Rule, place: ViewScope): string {
+  const { range: stretch } = tried;
   const single = stretch.windows === 1 ? `, more than ${FAST} x the limit` : "";
-  return fit(
+  return fitClauses(
     `${counted(tried, rule, place)}${single})`,
-    `; ${pText(tried.luck)} for a healthy canary`,
-    stretch.ne > 0 ? `; stable ${percent(stretch.e / stretch.ne)}` : null,
+    `; ${pText(tried.pValue)} for a healthy canary`,
+    stretch.comparedRequests > 0 ? `; stable ${percent(stretch.stableBad / stretch.comparedRequests)}` : null,
     noiseClause(rule, place),
   );
 }
 
-function suspiciousText(tried: Tried, rule: Rule, place: ViewScope): string {
-  return fit(
+function suspiciousText(tried: TestedRange, rule: Rule, place: ViewScope): string {
+  return fitClauses(
     `${counted(tried, rule, place)})`,
-    `; ${pText(tried.luck)} for a healthy canary`,
+    `; ${pText(tried.pValue)} for a healthy canary`,
     tried.bursts >= 2 ? `, in bursts of ~${Math.round(tried.bursts)}` : null,
-    tried.stretch.windows === 1 ? `; ${aloneText(rule.ceiling)}` : null,
+    tried.range.windows === 1 ? `; ${aloneText(rule.ceiling)}` : null,
     ": the next window decides",
     noiseClause(rule, place),
   );
@@ -54,57 +54,57 @@ export function aloneText(ceiling: number): string {
   return FAST * ceiling > 1 ? "a single window never fails" : `a single window fails only from ${percent(FAST * ceiling)}`;
 }
 
-function environmentText({ stretch, whole }: Tried, rule: Rule, place: ViewScope): string {
-  return fit(
-    `${prefix(place)}${grouped(stretch.xe)} of ${grouped(stretch.ne)} requests ${bad(rule.metric, place)} in ${stretchWords(stretch.windows, whole)}`,
-    `, ${grouped(stretch.e)} expected at stable's rate`,
+function environmentText({ range: stretch, whole }: TestedRange, rule: Rule, place: ViewScope): string {
+  return fitClauses(
+    `${prefix(place)}${grouped(stretch.comparedBad)} of ${grouped(stretch.comparedRequests)} requests ${bad(rule.metric, place)} in ${rangeText(stretch.windows, whole)}`,
+    `, ${grouped(stretch.stableBad)} expected at stable's rate`,
     ": stable is affected too; not attributed to the canary",
   );
 }
 
 /** Why a pass is not possible yet: a gross fault is not ruled out. */
-export function evidenceReason(run: Tried["stretch"], rule: Rule, place: ViewScope): Reason {
+export function evidenceReason(run: TestedRange["range"], rule: Rule, place: ViewScope): Reason {
   const gross = percent(Math.min(1, STEP * rule.ceiling));
   const text =
-    run.x === 0
-      ? fit(
-          `${grouped(run.n)} requests, none ${bad(rule.metric, place)}`,
+    run.bad === 0
+      ? fitClauses(
+          `${grouped(run.requests)} requests, none ${bad(rule.metric, place)}`,
           `; about ${grouped(cleanRequestsNeeded(run, STEP, rule))} are needed to rule out a gross fault (${gross})`,
           noiseClause(rule, place),
         )
-      : fit(
-          `${grouped(run.x)} of ${grouped(run.n)} requests ${bad(rule.metric, place)}; that does not rule out a gross fault (${gross}) yet`,
+      : fitClauses(
+          `${grouped(run.bad)} of ${grouped(run.requests)} requests ${bad(rule.metric, place)}; that does not rule out a gross fault (${gross}) yet`,
         );
-  return { code: "low_traffic", ...measured(rule.metric, run.x / run.n, rule.ceiling), text };
+  return { code: "low_traffic", ...measured(rule.metric, run.bad / run.requests, rule.ceiling), text };
 }
 
 /** Why a run that passes is not promotable yet. */
-export function promotionWarning(run: Tried["stretch"], rule: Rule, place: ViewScope): Reason {
+export function promotionWarning(run: TestedRange["range"], rule: Rule, place: ViewScope): Reason {
   const limit = percent(Math.min(1, PROMOTE * rule.ceiling));
-  const text = fit(
-    `No promotion yet: ${grouped(run.x)} of ${grouped(run.n)} requests ${bad(rule.metric, place)}`,
+  const text = fitClauses(
+    `No promotion yet: ${grouped(run.bad)} of ${grouped(run.requests)} requests ${bad(rule.metric, place)}`,
     `; ${limit} is not ruled out`,
-    run.x === 0 ? `, which takes about ${grouped(cleanRequestsNeeded(run, PROMOTE, rule))} good requests` : null,
+    run.bad === 0 ? `, which takes about ${grouped(cleanRequestsNeeded(run, PROMOTE, rule))} good requests` : null,
     noiseClause(rule, place),
   );
-  return { code: "low_traffic", ...measured(rule.metric, run.x / run.n, rule.ceiling), text };
+  return { code: "low_traffic", ...measured(rule.metric, run.bad / run.requests, rule.ceiling), text };
 }
 
 /** Under the ceiling, but significantly worse than stable. */
-export function worseWarning(run: Tried["stretch"], rule: Rule): Reason {
-  const times = run.xe / run.e;
-  const text = fit(
-    `No promotion: ${grouped(run.xe)} of ${grouped(run.ne)} requests failed, ${Number(times.toPrecision(2))} x stable's rate`,
-    ` (${percent(run.e / run.ne)})`,
+export function worseWarning(run: TestedRange["range"], rule: Rule): Reason {
+  const times = run.comparedBad / run.stableBad;
+  const text = fitClauses(
+    `No promotion: ${grouped(run.comparedBad)} of ${grouped(run.comparedRequests)} requests failed, ${Number(times.toPrecision(2))} x stable's rate`,
+    ` (${percent(run.stableBad / run.comparedRequests)})`,
     ", though under the ceiling",
   );
-  return { code: METRIC_CODE[rule.metric], ...measured(rule.metric, run.x / run.n, rule.ceiling), text };
+  return { code: METRIC_CODE[rule.metric], ...measured(rule.metric, run.bad / run.requests, rule.ceiling), text };
 }
 
 /** A window over its limit that the rule does not act on: a spike in one AZ, or one that may be chance. It stays visible. */
 export function overWarning(x: number, n: number, metric: Metric, ceiling: number, place: ViewScope, why: string | null): Reason {
   const share = `${percent(x / n)}, limit ${percent(ceiling)}`;
-  const text = fit(
+  const text = fitClauses(
     `${prefix(place)}${grouped(x)} of ${grouped(n)} requests ${bad(metric, place)} in this window (${share})`,
     why,
   );
@@ -117,7 +117,7 @@ export function spikesByAz(views: readonly JudgedView[], policy: Policy): Reason
   const warnings: Reason[] = [];
   for (const { name, measured: window } of views.slice(1)) {
     for (const metric of ["errors", "ceiling"] as const) {
-      const { n, x } = window.counts[metric];
+      const { requests: n, bad: x } = window.counts[metric];
       const ceiling = ceilingOf(metric, policy);
       if (n === 0 || compareRate(x, n, ceiling) <= 0) continue;
       const place = { az: name, limitMs: metric === "errors" ? null : policy.thresholds.maxP99Ms, referenceWindows: 0 };
@@ -128,9 +128,9 @@ export function spikesByAz(views: readonly JudgedView[], policy: Policy): Reason
 }
 
 /** "60 of 10,000 requests failed in the last 2 windows (0.6%, limit 0.5%", without the closing parenthesis. */
-function counted({ stretch, whole }: Tried, rule: Rule, place: ViewScope): string {
-  const share = `${percent(stretch.x / stretch.n)}, limit ${percent(rule.ceiling)}`;
-  return `${prefix(place)}${grouped(stretch.x)} of ${grouped(stretch.n)} requests ${bad(rule.metric, place)} in ${stretchWords(stretch.windows, whole)} (${share}`;
+function counted({ range: stretch, whole }: TestedRange, rule: Rule, place: ViewScope): string {
+  const share = `${percent(stretch.bad / stretch.requests)}, limit ${percent(rule.ceiling)}`;
+  return `${prefix(place)}${grouped(stretch.bad)} of ${grouped(stretch.requests)} requests ${bad(rule.metric, place)} in ${rangeText(stretch.windows, whole)} (${share}`;
 }
 
 function bad(metric: Metric, { limitMs }: ViewScope): string {
@@ -153,8 +153,8 @@ function noiseClause({ noise }: Rule, { referenceWindows }: ViewScope): string {
   return referenceWindows > 0 ? ` [${figures} from ${referenceWindows} windows]` : ` [${figures} assumed]`;
 }
 
-function figures({ stretch }: Tried, rule: Rule, place: ViewScope): Omit<Reason, "code" | "text"> {
-  return { ...where(place), ...measured(rule.metric, stretch.x / stretch.n, rule.ceiling) };
+function figures({ range: stretch }: TestedRange, rule: Rule, place: ViewScope): Omit<Reason, "code" | "text"> {
+  return { ...where(place), ...measured(rule.metric, stretch.bad / stretch.requests, rule.ceiling) };
 }
 
 const MEASURE: Readonly<Record<Metric, string>> = {
@@ -164,5 +164,5 @@ const MEASURE: Readonly<Record<Metric, string>> = {
 };
 
 function measured(metric: Metric, value: number, limit: number): { metric: string; value: number; limit: number; unit: string } {
-  return { metric: MEASURE[metric], value: shortened(value), limit, unit: "1" };
+  return { metric: MEASURE[metric], value: roundedFigure(value), limit, unit: "1" };
 }

@@ -10,7 +10,7 @@ import { referenceNoise } from "./reference.ts";
 import type { Metric } from "./rule.ts";
 import { ceilingOf, compareRate, LAMBDA, METRICS, WHOLE } from "./rule.ts";
 import type { Evidence, Finding, Rule } from "./scan.ts";
-import { evidenceOf, pValueOfRun, scan } from "./scan.ts";
+import { evidenceOf, pValueOfRun, testRanges } from "./scan.ts";
 import type { ViewScope } from "./sentences.ts";
 import { evidenceReason, findingReason, overWarning, promotionWarning, worseWarning } from "./sentences.ts";
 import type { JudgedView } from "./view.ts";
@@ -68,12 +68,12 @@ export function twoKeyRule(input: TwoKeyInput): TwoKeyResult {
       if (finding.decided === null) continue;
       ranked.push({ rank: RANK[finding.kind], reason: findingReason(finding, finding.decided, rule, place) });
     }
-    if (!evidence.step && whole.finding.kind === "clear" && series.run.n > 0) {
+    if (!evidence.step && whole.finding.kind === "clear" && series.run.requests > 0) {
       ranked.push({ rank: 0, reason: evidenceReason(series.run, whole.rule, whole.place) });
     }
     warnings.push(...warningsOf(metric, whole, azs, evidence));
     if (!evidence.promote || (metric === "errors" && evidence.worse)) promoteEvidence = false;
-    lucks.push(...[whole, ...azs].flatMap(({ finding }) => finding.luck ?? []));
+    lucks.push(...[whole, ...azs].flatMap(({ finding }) => finding.pValue ?? []));
     if (metric === "errors") ownLuck = pValueOfRun(series, whole.rule);
   }
   ranked.sort((p, q) => q.rank - p.rank);
@@ -97,7 +97,7 @@ export function nothingToJudge({ reference, policy }: TwoKeyInput): TwoKeyResult
 /** The whole view, unless it is clear, and the worst AZ if it is no better than the whole. */
 function shown(whole: Found, azs: readonly Found[]): Found[] {
   const [worst] = [...azs].sort(
-    (p, q) => RANK[q.finding.kind] - RANK[p.finding.kind] || (p.finding.decided?.luck ?? 1) - (q.finding.decided?.luck ?? 1),
+    (p, q) => RANK[q.finding.kind] - RANK[p.finding.kind] || (p.finding.decided?.pValue ?? 1) - (q.finding.decided?.pValue ?? 1),
   );
   if (worst === undefined || RANK[worst.finding.kind] < RANK[whole.finding.kind]) return [whole];
   return RANK[worst.finding.kind] > RANK[whole.finding.kind] ? [worst, whole] : [whole, worst];
@@ -115,17 +115,24 @@ export function findIn(input: TwoKeyInput, metric: Metric, judged: JudgedView): 
     metric === "regression" && threshold !== null
       ? (noise.phi + (noise.rho * threshold.timed) / threshold.windows) / (threshold.above + 1)
       : 0;
-  const rule: Rule = { metric, ceiling, lambda: LAMBDA[policy.evidence] * share, suspicion: share, noise, baseline };
+  const rule: Rule = {
+    metric,
+    ceiling,
+    levelFactor: LAMBDA[policy.evidence] * share,
+    suspicionFactor: share,
+    noise,
+    meanVariance: baseline,
+  };
   const limits = { errors: null, ceiling: policy.thresholds.maxP99Ms, regression: threshold?.limitMs ?? null };
   const place: ViewScope = { az: judged.name === WHOLE ? null : judged.name, limitMs: limits[metric], referenceWindows: windows };
-  return { rule, place, judged, finding: scan(judged.view[metric], t, rule) };
+  return { rule, place, judged, finding: testRanges(judged.view[metric], t, rule) };
 }
 
 /** What is below the rule's threshold and must stay visible. */
 function warningsOf(metric: Metric, whole: Found, azs: readonly Found[], evidence: Evidence): Reason[] {
   const warnings: Reason[] = [];
   for (const { judged, finding, rule, place } of [whole, ...azs]) {
-    const { n, x } = judged.measured.counts[metric];
+    const { requests: n, bad: x } = judged.measured.counts[metric];
     if (finding.kind !== "clear" || n === 0 || compareRate(x, n, rule.ceiling) <= 0) continue;
     warnings.push(overWarning(x, n, metric, rule.ceiling, place, ": consistent with chance"));
   }

@@ -22,7 +22,7 @@ export function byMetric<T>(make: (metric: Metric) => T): Record<Metric, T> {
 export const NEW_VIEW: View = byMetric(() => ({ recent: [], run: EMPTY }));
 
 /** The view with one more window. @param ceilings the allowed share of bad requests of each metric */
-export function extended(view: View, { counts }: Measured, ceilings: Readonly<Record<Metric, number>>): View {
+export function extendView(view: View, { counts }: Measured, ceilings: Readonly<Record<Metric, number>>): View {
   return byMetric((metric) => ({
     recent: [...view[metric].recent, counts[metric]].slice(-LONGEST),
     run: withWindow(view[metric].run, counts[metric], ceilings[metric]),

@@ -2,7 +2,7 @@
 import { MAX_REASON_TEXT } from "@aviary/shared/contract/reasons.ts";
 
 /** The first clause, and as many of the others as fit, in order, with a full stop. */
-export function fit(first: string, ...more: readonly (string | null)[]): string {
+export function fitClauses(first: string, ...more: readonly (string | null)[]): string {
   let text = first.length >= MAX_REASON_TEXT ? `${first.slice(0, MAX_REASON_TEXT - 4)}...` : first;
   for (const clause of more) {
     if (clause !== null && text.length + clause.length < MAX_REASON_TEXT) text += clause;
@@ -11,7 +11,7 @@ export function fit(first: string, ...more: readonly (string | null)[]): string 
 }
 
 /** A figure as stored in a reason: six significant digits, which keeps answers small. */
-export function shortened(value: number): number {
+export function roundedFigure(value: number): number {
   return Number(value.toPrecision(6));
 }
 
@@ -43,7 +43,7 @@ export function pText(probability: number, sign: "≈" | "≤" = "≈"): string 
 }
 
 /** "the last window", "the last 3 windows", "the 14 windows since the start". */
-export function stretchWords(windows: number, whole: boolean): string {
+export function rangeText(windows: number, whole: boolean): string {
   if (windows === 1) return "the last window";
   return whole ? `the ${grouped(windows)} windows since the start` : `the last ${grouped(windows)} windows`;
 }
