@@ -1,4 +1,4 @@
-/** A cell: one scenario, simulated many times, and how the runs ended. Cells are plain data: their text is their seed. */
+/** A cell: one scenario, simulated many times, and how its runs ended. Cells are plain data; their JSON text is their seed. */
 
 import { type Random, seededRandom, seedOf } from "../../libs/shared/src/testing/random.ts";
 import { LAMBDA } from "../../services/evaluator/src/core/judge/rule.ts";
@@ -19,11 +19,11 @@ export const DEFAULT_CEILING = 0.005;
 export interface RateCell {
   readonly kind: "rates";
   readonly scenario: Scenario;
-  /** Judges that see the same runs beside the two-key rule. */
+  /** Judges that see the same runs next to the two-key rule. */
   readonly others?: readonly OtherJudge[];
   readonly ceiling?: number;
   readonly evidence?: keyof typeof LAMBDA;
-  /** Also ask in every window whether the run could be promoted; costs time. */
+  /** Also evaluate promotion in every window; costs time. */
   readonly promotion?: boolean;
 }
 
@@ -34,15 +34,15 @@ export interface CellResult {
   runs: number;
   /** How many runs each judge failed first in window 1, 2, ... */
   readonly failed: Partial<Record<JudgeName, number[]>>;
-  /** Windows up to the two-key rule's fail, and those among them that were suspicious. */
+  /** Windows until the two-key rule's fail, and how many of them were suspicious. */
   windows: number;
   suspicious: number;
-  /** Runs that could be promoted in their last window, and those that could in any window. */
+  /** Runs that were promotable in their last window, and those promotable in any window. */
   promotedLast: number;
   promotedEver: number;
 }
 
-/** Simulates the runs `from` to `to - 1` of a cell. Every run has a seed of its own. */
+/** Simulates the runs `from` to `to - 1` of a cell. Every run has its own seed. */
 export function simulate(cell: Cell, from: number, to: number): CellResult {
   const result: CellResult = { runs: to - from, failed: {}, windows: 0, suspicious: 0, promotedLast: 0, promotedEver: 0 };
   const seed = seedOf(JSON.stringify(cell));
@@ -86,7 +86,7 @@ export function added(p: CellResult, q: CellResult): CellResult {
   };
 }
 
-/** Share of runs that a judge had failed by the end of window `by`, counted from 1; of the whole run when absent. */
+/** Share of runs that a judge had failed by the end of window `by`, counted from 1; of the whole run if absent. */
 export function failedShare(result: CellResult, judge: JudgeName = "two-key", by?: number): number {
   const counts = result.failed[judge] ?? [];
   return counts.slice(0, by).reduce((sum, count) => sum + count, 0) / result.runs;

@@ -1,4 +1,4 @@
-/** Draws from distributions, from a seeded generator of uniform numbers. */
+/** Draws from distributions, with a seeded generator of uniform numbers. */
 import type { Random } from "../../libs/shared/src/testing/random.ts";
 
 /** Standard normal, by the polar method of Marsaglia. */
@@ -32,12 +32,12 @@ export function betaRate(random: Random, mean: number, rho: number): number {
   return a / (a + b);
 }
 
-/** 1, 2, 3, ... with this mean, each step as likely to be the last. */
+/** A geometric number (1, 2, 3, ...) with this mean. */
 export function geometric(random: Random, mean: number): number {
   return mean <= 1 ? 1 : 1 + Math.floor(Math.log(random()) / Math.log1p(-1 / mean));
 }
 
-/** How many of `n` come true, each with probability `p`. */
+/** A binomial number: how many of `n` occur, each with probability `p`. */
 export function binomial(random: Random, n: number, p: number): number {
   if (n <= 0 || p <= 0) return 0;
   if (p >= 1) return n;
@@ -53,7 +53,7 @@ function byInversion(random: Random, n: number, p: number): number {
     if (left < chance) return x;
     left -= chance;
     chance *= (odds * (n - x)) / (x + 1);
-    // Rounding can leave a rest that no count takes.
+    // Rounding can leave a remainder that no count receives.
     if (chance < 1e-18 && x > n * p) return x;
   }
   return n;

@@ -8,7 +8,7 @@ import { dotChart, lineChart } from "./svg.ts";
 import { FALSE_FAIL_SIZES, faulty, healthyAlone, healthyBeside, JUDGES, TROUBLE } from "./tables.ts";
 import { fault, LAWS, latencies } from "./targets.ts";
 
-/** Colours that colour-blind people tell apart (Okabe and Ito 2008). */
+/** A palette that is safe for colour blindness (Okabe and Ito 2008). */
 const LOOKS: Readonly<Record<JudgeName, { readonly name: string; readonly color: string }>> = {
   "two-key": { name: "two-key", color: "#0072b2" },
   literal: { name: "literal: two in a row", color: "#d55e00" },
@@ -42,13 +42,13 @@ const plainPercent = (label: string): Axis => ({
   ticks: [0, 0.25, 0.5, 0.75, 1],
   format: percent,
 });
-const ONE_PERCENT = (axis: "x" | "y"): Mark => ({ axis, at: 0.01, text: "1 %" });
+const ONE_PERCENT = (axis: "x" | "y"): Mark => ({ axis, at: 0.01, text: "1%" });
 
 function percent(share: number): string {
-  return `${Number((100 * share).toFixed(2))} %`;
+  return `${Number((100 * share).toFixed(2))}%`;
 }
 
-/** A line of a judge; the two-key rule is the thick one. */
+/** The line of one judge; the two-key rule is the thick one. */
 function lineOf(judge: JudgeName, points: Series["points"], without = false): Series {
   const { name, color } = LOOKS[judge];
   if (judge !== "two-key") return { name, color, points };
@@ -68,7 +68,7 @@ async function pointsOf(
 
 const falseFails: Figure = {
   file: "false-fails.svg",
-  title: "Healthy hours that fail, by requests a window",
+  title: "Healthy hours that fail, by requests per window",
   async draw(resultOf) {
     const panel = async (title: string, rho: number) => {
       const line = async (judge: JudgeName, cell: (n: number, rho: number) => RateCell, without = false) =>
@@ -85,8 +85,8 @@ const falseFails: Figure = {
     };
     return lineChart({
       title: "How often a healthy canary fails",
-      subtitle: "0.3 % of requests fail, 0.5 % are allowed; share of hours that fail",
-      x: sizes("requests a window"),
+      subtitle: "0.3% of requests fail, 0.5% are allowed; share of hours that fail",
+      x: sizes("requests per window"),
       y: logPercent("hours that fail"),
       columns: 2,
       panels: await Promise.all([panel("rates are steady", 0), panel("rates wander between windows (rho 0.001)", 0.001)]),
@@ -113,7 +113,7 @@ const characteristic: Figure = {
   async draw(resultOf) {
     const panels = await Promise.all(
       [50, 300, 5_000].map(async (n) => ({
-        title: `${n.toLocaleString("en-US")} requests a window`,
+        title: `${n.toLocaleString("en-US")} requests per window`,
         series: await Promise.all(
           JUDGES.map(async (judge) => lineOf(judge, await pointsOf(RATES, (rate) => faulty(n, rate), resultOf, judge))),
         ),
@@ -124,9 +124,9 @@ const characteristic: Figure = {
       })),
     );
     return lineChart({
-      title: "What a rule does at every rate",
+      title: "The rules at every error rate",
       subtitle:
-        "Share of hours that fail; stable has 0.1 %. Left of the shade's end a fail is wrong, right of the ceiling it is right",
+        "Share of hours that fail; stable has 0.1%. In the shaded range a fail is wrong, right of the ceiling it is right",
       x: {
         label: "the canary's true rate of failed requests",
         from: 0.001,
@@ -167,14 +167,14 @@ const delays: Figure = {
         const without = await by(fault(n, [rate], "nothing"), "two-key", true);
         const others = await Promise.all(JUDGES.slice(1).map((judge) => by(faulty(n, rate), judge)));
         return {
-          title: `${percent(rate)} fail, ${n.toLocaleString("en-US")} requests a window`,
+          title: `${percent(rate)} fail, ${n.toLocaleString("en-US")} requests per window`,
           series: [own, without, ...others],
         };
       }),
     );
     return lineChart({
-      title: "How soon a fault is found",
-      subtitle: "Share of runs that have failed by the end of a window; the fault is there from the first window on",
+      title: "Time to detect a fault",
+      subtitle: "Share of runs that have failed by the end of a window; the fault is present from the first window on",
       x: { label: "window", from: 1, to: WINDOWS, log: false, ticks: [1, 2, 3, 4, 6, 8, 10, 12], format: String },
       y: plainPercent("runs that have failed"),
       columns: 2,
@@ -183,7 +183,7 @@ const delays: Figure = {
   },
 };
 
-/** A row of dots for each judge: the share of every cell's hours that it fails. */
+/** One row of dots per judge: the share of failed hours of every cell. */
 function dotsOf(judges: readonly JudgeName[], cells: readonly Cell[], resultOf: ResultOf) {
   return Promise.all(
     judges.map(async (judge) => ({
@@ -196,13 +196,13 @@ function dotsOf(judges: readonly JudgeName[], cells: readonly Cell[], resultOf: 
 
 const troubles: Figure = {
   file: "trouble.svg",
-  title: "Healthy hours that fail in a restless world",
+  title: "Healthy hours that fail under changing conditions",
   async draw(resultOf) {
     const groups = Object.entries(TROUBLE).map(([title, cells]) => ({ title, rows: Object.keys(cells) }));
     const cells = Object.values(TROUBLE).flatMap((group) => Object.values(group));
     const series = await dotsOf(JUDGES, cells, resultOf);
     return dotChart({
-      title: "A healthy canary in a restless world",
+      title: "A healthy canary under changing conditions",
       subtitle: "Share of hours that fail although the canary is healthy",
       x: logPercent("hours that fail"),
       marks: [ONE_PERCENT("x")],
@@ -214,7 +214,7 @@ const troubles: Figure = {
 
 const latencyFigure: Figure = {
   file: "latency.svg",
-  title: "p99 regression, by the law of latencies",
+  title: "p99 regression, by latency distribution",
   async draw(resultOf) {
     const slow = { canary: { factor: 1.3, share: 1 } };
     const groups = [

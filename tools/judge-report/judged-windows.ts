@@ -1,12 +1,12 @@
-/** One simulated run, as whoever counts its end sees it. */
+/** One simulated run, as counted by a cell. */
 export type OtherJudge = "literal" | "mann-whitney" | "flagger" | "argo";
 export type JudgeName = "two-key" | OtherJudge;
 
-/** One run as a cell sees it: window by window, what each judge says. */
+/** One run: window by window, the result of each judge. */
 export interface JudgedWindows {
-  /** @returns the judges that fail the run in this window, of those that had not. */
+  /** @returns the judges that fail the run in this window, of those that had not failed it before */
   next(): readonly JudgeName[];
-  /** What the two-key rule said of the last window. */
+  /** The two-key rule's result for the last window. */
   readonly said: { readonly suspicious: boolean; readonly promote: boolean };
   readonly judges: number;
 }

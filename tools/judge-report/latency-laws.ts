@@ -1,4 +1,7 @@
-/** Latency distributions as tables of the judge's own buckets: a simulated window is a histogram, drawn without drawing each request. */
+/**
+ * Latency distributions as tables over the judge's own buckets: a simulated window is a histogram, drawn without drawing each
+ * request.
+ */
 import { DEFAULT_SCALE } from "@aviary/shared/histogram.ts";
 import { bucketOf, lowerEdge, MAX_VALUE_MS } from "@aviary/shared/histogram-buckets.ts";
 import type { Random } from "../../libs/shared/src/testing/random.ts";
@@ -7,23 +10,23 @@ import { binomial } from "./distributions.ts";
 export type Law =
   | { readonly kind: "lognormal"; readonly sigma: number }
   | { readonly kind: "pareto"; readonly alpha: number }
-  /** Lognormal (0.4), and this share of the requests in a second, slow hump. */
+  /** Lognormal (0.4), with this share of the requests in a second, slow hump. */
   | { readonly kind: "bimodal"; readonly slow: number };
 
-/** So many times slower, for this share of the requests. */
+/** The slowdown factor, for this share of the requests. */
 export interface Slowdown {
   readonly factor: number;
   readonly share: number;
 }
 
-/** All percentiles of interest lie above this share of a healthy slice's requests; what is below is one bucket. */
+/** All relevant percentiles are above this share of a healthy slice's requests; everything below is one bucket. */
 const BELOW = 0.95;
 /** The rest of the slow end is one bucket. */
 const REST = 1e-7;
 const MEDIAN_MS = 40;
 
 export interface Table {
-  /** The first bucket that is drawn apart. */
+  /** The first bucket that is drawn separately. */
   readonly cut: number;
   /** Probability of `cut` and everything above. */
   readonly mass: number;
@@ -45,7 +48,10 @@ function slowerThan(law: Law, ms: number): number {
 
 const tables = new Map<string, Table>();
 
-/** The table of a law; its cut is that of the law without slowdown, so that slices can be compared bucket by bucket. */
+/**
+ * The table of a distribution; its cut is that of the distribution without slowdown, so that slices are comparable bucket by
+ * bucket.
+ */
 export function tableOf(law: Law, { factor, share }: Slowdown = { factor: 1, share: 0 }): Table {
   const key = JSON.stringify([law, factor, share]);
   const known = tables.get(key);
@@ -75,7 +81,7 @@ function makeTable(law: Law, slower: (ms: number) => number): Table {
   return { cut, mass, share, andAbove, ...aliasTable(share) };
 }
 
-/** Walker 1977, as Vose builds it. */
+/** Walker 1977, in Vose's construction. */
 function aliasTable(share: Float64Array): { keep: Float64Array; alias: Int32Array } {
   const size = share.length;
   const keep = share.map((p) => p * size);
@@ -95,14 +101,14 @@ function aliasTable(share: Float64Array): { keep: Float64Array; alias: Int32Arra
 }
 
 /**
- * Counts by bucket, from the cut on, of `n` requests; the others are below.
- * @param times factor on the share of slow requests in this window: 1, or what chance makes of it.
+ * Counts per bucket, from the cut on, of `n` requests; the others are below.
+ * @param times factor on the share of slow requests in this window: 1, or a random one
  */
 export function drawSlow(random: Random, table: Table, n: number, times: number): number[] {
   const { share, andAbove, keep, alias } = table;
   const counts = new Array<number>(share.length).fill(0);
   let left = binomial(random, n, Math.min(1, table.mass * times));
-  // One by one where they are few, bucket by bucket where they are many.
+  // One by one for few requests, bucket by bucket for many.
   if (left < 6 * share.length) {
     for (; left > 0; left--) {
       const u = random() * share.length;

@@ -1,4 +1,6 @@
-/** The p99 regression of a simulated run: histograms of canary and stable, judged by the judge's own code at the level of counts. */
+/**
+ * The p99 regression of a simulated run: histograms of canary and stable, judged by the judge's own code at the level of counts.
+ */
 import { defaultPolicy, SLOTS } from "@aviary/shared/contract/policy.ts";
 import { DEFAULT_SCALE } from "@aviary/shared/histogram.ts";
 import type { Random } from "../../libs/shared/src/testing/random.ts";
@@ -27,21 +29,21 @@ export interface LatencyCell {
 
 export interface LatencyScenario {
   readonly law: Law;
-  /** Requests a window on the canary, and how many times that on stable. */
+  /** Requests per window on the canary, and stable's multiple of it. */
   readonly n: number;
   readonly times: number;
   readonly windows?: number;
-  /** The share of slow requests differs between windows by as much as this intra-class correlation, on both slices. */
+  /** The share of slow requests varies between windows with this intra-class correlation, on both slices. */
   readonly rho?: number;
-  /** What is wrong with the canary. */
+  /** The canary's fault. */
   readonly canary?: Slowdown;
-  /** For so many windows in a row both slices are slower. */
+  /** The number of consecutive windows in which both slices are slower. */
   readonly incident?: Slowdown & { readonly windows: number };
   /** Windows of stable before the run. */
   readonly reference: number;
 }
 
-/** One window of histograms: requests in buckets from the law's cut on; those below are the rest. */
+/** One window of histograms: requests in buckets from the cut on; the remainder is below. */
 export interface LatencyWindow {
   readonly canary: SlowCounts;
   readonly stable: SlowCounts;
@@ -56,7 +58,7 @@ export interface SlowCounts {
 const HOUR = 12;
 const POLICY = defaultPolicy();
 const RATIO = POLICY.thresholds.maxP99RegressionRatio;
-/** Share of requests above the threshold, for which `rho` is meant. */
+/** Share of requests above the threshold to which `rho` applies. */
 const TYPICAL = 0.005;
 
 export interface SimulatedLatencies {
@@ -88,10 +90,10 @@ export function simulateLatencies(scenario: LatencyScenario, random: Random): Si
   };
 }
 
-/** In which slots the requests from bucket `from` on fall: `x` of them, slot by slot. */
+/** The sub-windows of the `x` requests from bucket `from` on. */
 export type SlotsOf = (window: SlowCounts, from: number, x: number) => readonly number[];
 
-/** What the rules say of one window. */
+/** The results of the rules for one window. */
 export interface RegressionRun {
   see(window: LatencyWindow): { readonly kind: Kind; readonly luck: number | null; readonly literalFails: boolean };
 }
@@ -185,7 +187,7 @@ function figuresOf(window: SlowCounts) {
   return { requests: window.n, errors: 0, p99Ms: bucketMs(p99Index([tailOf(window)])!, DEFAULT_SCALE) };
 }
 
-/** Into which slots `x` of `n` requests fall that come evenly. */
+/** The sub-windows of `x` of `n` evenly distributed requests. */
 function spread(random: Random, x: number, n: number): number[] {
   const slots = new Array<number>(SLOTS).fill(0);
   const room = n / SLOTS;

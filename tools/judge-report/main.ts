@@ -1,9 +1,9 @@
 /**
- * What the judge does, measured: how often it fails a healthy canary, how soon it finds a faulty one, beside other rules.
+ * Measures the judge: how often it fails a healthy canary and how soon it detects a faulty one, compared with other rules.
  *
  *     npm run judge:report                      simulates everything, writes docs/judge.md and docs/judge/
- *     npm run judge:report -- --check           only the targets, as a table; exit code 1 when one is missed
- *     npm run judge:report -- --check --only T5,T6 --share 0.1     some of them, with a tenth of the runs, to try things
+ *     npm run judge:report -- --check           only the targets, as a table; exit code 1 if one is missed
+ *     npm run judge:report -- --check --only T5,T6 --share 0.1     some of them, with a tenth of the runs, for experiments
  */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
@@ -13,7 +13,7 @@ import { costOfWindow, edgeNumbers, STATE, withoutEachKey } from "./sound.ts";
 import { TABLE_RUNS } from "./tables.ts";
 import { CHECKS, type Check, measureCheck } from "./targets.ts";
 
-/** Longer than this nothing takes, even on a busy machine; one that does is stuck. */
+/** Upper bound for the whole run, even on a loaded machine. */
 const LIMIT_MS = 60 * 60_000;
 
 interface Line {
@@ -35,10 +35,9 @@ const { values } = parseArgs({
 const share = Number(values.share);
 const only = values.only?.split(",");
 
-if (!(share > 0 && share <= 1))
-  fail(`--share is the part of the runs that is simulated, above 0 and at most 1; it is ${values.share}`);
+if (!(share > 0 && share <= 1)) fail(`--share: expected a ratio above 0 and at most 1, found ${values.share}`);
 const unknown = only?.filter((target) => !/^T([1-9]|1[0-2])$/.test(target)) ?? [];
-if (unknown.length > 0) fail(`there are targets T1 to T12; ${unknown.join(", ")} is none`);
+if (unknown.length > 0) fail(`--only: expected targets from T1 to T12, found ${unknown.join(", ")}`);
 
 setTimeout(() => fail(`not done within ${LIMIT_MS / 60_000} minutes`), LIMIT_MS).unref();
 const startedMs = performance.now();
@@ -51,7 +50,7 @@ for await (const line of measured()) {
 const missed = lines.filter(({ met }) => !met);
 console.log(`${lines.length - missed.length} of ${lines.length} met, ${Math.round((performance.now() - startedMs) / 1000)} s`);
 if (missed.length > 0) process.exitCode = 1;
-if (share < 1) console.log("with fewer runs chance alone misses some: only all runs say whether a target is met");
+if (share < 1) console.log("with fewer runs some targets are missed by chance: only all runs decide");
 if (!values.check) {
   const runs = Math.round(TABLE_RUNS * share);
   await writeDocument(
@@ -59,7 +58,7 @@ if (!values.check) {
     (cell) => pool.run(cell, runs),
     (what) => console.error(`… ${what}`),
   );
-  console.log("docs/judge.md and docs/judge/ are written");
+  console.log("wrote docs/judge.md and docs/judge/");
 }
 
 async function* measured(): AsyncGenerator<Line> {
@@ -93,15 +92,15 @@ function* soundness(): Generator<Line> {
   const { healthy, worst } = costOfWindow();
   yield {
     target: "T12",
-    what: "processor time of a window and metric",
+    what: "CPU time per window and metric",
     measured: `${worst.toFixed(0)} µs`,
     bound: "<= 50 µs",
-    where: `every stretch over the ceiling; healthy traffic ${healthy.toFixed(0)} µs`,
+    where: `every window range over the ceiling; healthy traffic ${healthy.toFixed(0)} µs`,
     met: worst <= 50,
   };
   yield {
     target: "T12",
-    what: "what is kept of a run, a view and a metric",
+    what: "memory per run, view and metric",
     measured: `${STATE.windows} windows, ${STATE.numbers} numbers`,
     bound: "12 windows, 16 numbers",
     where: "",
@@ -111,7 +110,7 @@ function* soundness(): Generator<Line> {
   const wrong = edgeNumbers(windows);
   yield {
     target: "T12",
-    what: "counts from 0 to 2^31: what is no probability",
+    what: "counts from 0 to 2^31: results that are not probabilities",
     measured: String(wrong.length),
     bound: "0",
     where: `${windows.toLocaleString("en-US")} windows${wrong.length > 0 ? `, first ${wrong[0]}` : ""}`,
@@ -124,7 +123,7 @@ function boundOf({ bound }: Check): string {
 }
 
 function percent(value: number): string {
-  return `${Number((100 * value).toFixed(2))} %`;
+  return `${Number((100 * value).toFixed(2))}%`;
 }
 
 function row({ target, what, measured: value, bound, where, met }: Line): string {
@@ -139,8 +138,8 @@ function targetsTable(all: readonly Line[]): string {
   return [
     "### Targets",
     "",
-    "`npm run judge:report -- --check` asserts these; a choice of them, with fewer runs, is in `npm test` (`tools/judge-report/test/targets.test.ts`). T11 also says that figures known to",
-    "forty digits come out to nine (`services/evaluator/test/judge/numerics.test.ts`), and that the same input gives the same bytes (`services/evaluator/test/judge/properties.test.ts`).",
+    "`npm run judge:report -- --check` asserts these; `npm test` asserts a selection with fewer runs (`tools/judge-report/test/targets.test.ts`). T11 also requires that values known to",
+    "forty digits are reproduced to nine (`services/evaluator/test/judge/numerics.test.ts`), and that the same input yields the same bytes (`services/evaluator/test/judge/properties.test.ts`).",
     "",
     "| | What | Measured | Bound | Where |",
     "|---|---|---|---|---|",

@@ -1,12 +1,14 @@
 /**
- * A judge in the way of Kayenta's: one-minute error rates of canary and stable since the run's start are compared by the Mann-Whitney test.
- * The run fails when the lower confidence bound (98 %, two-sided) of the shift between the two lies above a quarter of the estimated shift
- * (the Hodges-Lehmann estimate): Kayenta's classifier with its defaults, asked after every window, the metric critical.
+ * A judge in the style of Kayenta: one-minute error rates of canary and stable since the start of the run are compared with the
+ * Mann-Whitney test.
+ * The run fails if the lower confidence bound (98%, two-sided) of the shift between the two is above a quarter of the estimated
+ * shift (the Hodges-Lehmann estimate): Kayenta's classifier with its defaults, evaluated after every window, with a critical
+ * metric.
  */
 import type { Watcher } from "./other-rules.ts";
 import type { SimulatedWindow } from "./traffic.ts";
 
-/** The 99 % point of the normal distribution: one side of 98 % confidence. */
+/** The 99% quantile of the normal distribution: one side of 98% confidence. */
 const CONFIDENCE = 2.3263478740408408;
 const TOLERANCE = 0.25;
 
@@ -17,7 +19,7 @@ export function mannWhitneyWatcher(): Watcher {
     see(window) {
       addRates(canary, window, "canary");
       addRates(stable, window, "stable");
-      // Most windows stop here: no shift at all is the weaker claim.
+      // Most windows end here: no shift at all is the weaker hypothesis.
       if (score(canary, stable, 0) <= CONFIDENCE) return false;
       const shift = medianDifference(canary, stable);
       return shift > 0 && score(canary, stable, TOLERANCE * shift) > CONFIDENCE;
@@ -38,7 +40,7 @@ function addRates(rates: number[], window: SimulatedWindow, slice: "canary" | "s
   }
 }
 
-/** The standard score of "canary - shift is larger than stable": normal approximation, corrected for ties and continuity. */
+/** The z-score of "canary - shift is larger than stable": normal approximation, corrected for ties and continuity. */
 export function score(canary: readonly number[], stable: readonly number[], shift: number): number {
   const [m, n] = [canary.length, stable.length];
   if (m === 0 || n === 0) return 0;

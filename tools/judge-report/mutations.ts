@@ -1,13 +1,13 @@
 /**
- * The judge with one of its keys taken out: does any target notice? The source of `keys.ts` is changed while it is loaded, in a worker
- * of its own; the files stay as they are.
+ * The judge without one of its keys, to check that a target detects it. The source of `keys.ts` is changed while it is loaded in
+ * a separate worker; the files are unchanged.
  */
 import { registerHooks } from "node:module";
 
 export const MUTATIONS = ["rate key", "significance key", "persistence key", "environment key", "rho", "phi"] as const;
 export type Mutation = (typeof MUTATIONS)[number];
 
-/** What a function of `keys.ts` does first in place of what it should. */
+/** The statement inserted at the start of each function of `keys.ts`. */
 const CHANGES: Readonly<Record<Mutation, Readonly<Record<string, string>>>> = {
   "rate key": { rateKey: "return range.requests > 0;" },
   "significance key": { significanceKey: "return range.bad >= LEAST_BAD;" },
@@ -17,7 +17,7 @@ const CHANGES: Readonly<Record<Mutation, Readonly<Record<string, string>>>> = {
   phi: { burstFactor: "return 1;" },
 };
 
-/** From now on `keys.ts` is loaded in this thread without what the mutation takes out. */
+/** Loads `keys.ts` in this thread with the mutation from now on. */
 export function mutateKeys(mutation: Mutation): void {
   registerHooks({
     load(url, context, nextLoad) {
@@ -28,12 +28,12 @@ export function mutateKeys(mutation: Mutation): void {
   });
 }
 
-/** @throws Error when the source has no such function: the mutation would change nothing, and prove nothing. */
+/** @throws Error if the source has no such function: the mutation would change nothing */
 export function mutated(source: string, mutation: Mutation): string {
   let text = source;
   for (const [name, statement] of Object.entries(CHANGES[mutation])) {
     const head = new RegExp(`export function ${name}\\([\\s\\S]*?\\): \\w+ \\{\\n`);
-    if (!head.test(text)) throw new Error(`keys.ts has no function ${name}; say in mutations.ts where the ${mutation} is now`);
+    if (!head.test(text)) throw new Error(`keys.ts has no function ${name}; update the ${mutation} in mutations.ts`);
     text = text.replace(head, (found) => `${found}  ${statement}\n`);
   }
   return text;

@@ -1,4 +1,4 @@
-/** What other tools do with the same counts, each in its usual shape, one decision a window. */
+/** The decisions of other tools on the same counts, one per window. */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import { defaultPolicy } from "@aviary/shared/contract/policy.ts";
 import type { LiteralCounts, WindowFigures } from "../../services/evaluator/src/core/judge/literal.ts";
@@ -7,12 +7,12 @@ import { compareRate } from "../../services/evaluator/src/core/judge/rule.ts";
 import type { SimulatedWindow } from "./traffic.ts";
 import { sum } from "./two-key.ts";
 
-/** A rule that watches a run: true when the run fails in this window. */
+/** A rule that watches a run: true if the run fails in this window. */
 export interface Watcher {
   see(window: SimulatedWindow): boolean;
 }
 
-/** The literal rule of the judge itself: two windows in a row over the ceiling. */
+/** The judge's own threshold rule: two consecutive windows over the ceiling. */
 export function literalWatcher(ceiling: number): Watcher {
   const policy = policyFor(ceiling);
   let counts: LiteralCounts = NO_COUNTS;
@@ -26,8 +26,8 @@ export function literalWatcher(ceiling: number): Watcher {
 }
 
 /**
- * A fixed threshold on each window and a number of failed checks that are forgiven, in a row or not: Flagger with `threshold: 2`
- * forgives one, an Argo Rollouts metric with `failureLimit: 3` forgives three.
+ * A fixed threshold per window and a number of tolerated failed checks, consecutive or not: Flagger with `threshold: 2` tolerates
+ * one, an Argo Rollouts metric with `failureLimit: 3` tolerates three.
  */
 export function thresholdWatcher(ceiling: number, forgiven: number): Watcher {
   let failed = 0;

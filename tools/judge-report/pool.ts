@@ -1,4 +1,4 @@
-/** Simulates cells on all cores. What comes out does not depend on how many there are. */
+/** Simulates cells on all cores. The results do not depend on the number of cores. */
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import type { Cell, CellResult } from "./cell.ts";
@@ -13,11 +13,11 @@ export interface Task {
 }
 
 export interface Pool extends AsyncDisposable {
-  /** Simulates so many runs of a cell; a cell that was asked for before is not simulated again. */
+  /** Simulates that many runs of a cell; results are cached per cell. */
   run(cell: Cell, runs: number): Promise<CellResult>;
 }
 
-/** Runs a worker takes at a time. */
+/** Runs per task of a worker. */
 const PART = 1_000;
 
 interface Waiting extends Task {
@@ -25,7 +25,7 @@ interface Waiting extends Task {
   readonly reject: (error: Error) => void;
 }
 
-/** @param mutation what is taken out of the judge; null for the judge as it is. */
+/** @param mutation the key to remove from the judge; null for the judge as it is */
 export function startPool(mutation: Mutation | null = null, threads: number = availableParallelism()): Pool {
   const queue: Waiting[] = [];
   const idle: Worker[] = [];
@@ -49,7 +49,7 @@ export function startPool(mutation: Mutation | null = null, threads: number = av
       dispatch();
     });
     worker.on("error", (error) => {
-      // A worker that fails once fails always: the code is the same.
+      // A failure is deterministic, so it is not retried.
       for (const { reject } of [...busy.values(), ...queue.splice(0)]) reject(error as Error);
     });
     idle.push(worker);

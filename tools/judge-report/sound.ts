@@ -1,4 +1,4 @@
-/** T11 and T12: every key is missed when it is gone; cost, size, and numbers at the edge of what counts can be. */
+/** T11 and T12: every removed key is detected; cost, size, and counts at the limits. */
 
 import { type Random, seededRandom } from "../../libs/shared/src/testing/random.ts";
 import type { Counts } from "../../services/evaluator/src/core/judge/counts.ts";
@@ -13,12 +13,12 @@ import { startPool } from "./pool.ts";
 import { CHECKS, type Check } from "./targets.ts";
 import { viewRun } from "./two-key.ts";
 
-/** The cell in which the loss of a key shows, and the target that it belongs to. */
+/** The cell in which a removed key is detected, and its target. */
 const CAUGHT_BY: Readonly<Record<Mutation, readonly [target: string, cell: string]>> = {
   "rate key": ["T6", "n=200000"],
   "significance key": ["T1", "n=300"],
   "persistence key": ["T7", "n=1000"],
-  "environment key": ["T8", "5 % for 3, n=100"],
+  "environment key": ["T8", "5% for 3, n=100"],
   rho: ["T2", "n=5000"],
   phi: ["T4", "bursts of 5, n=1000"],
 };
@@ -27,12 +27,12 @@ export interface Caught {
   readonly mutation: Mutation;
   readonly target: string;
   readonly cell: string;
-  /** Share of runs that fail without the key, and the share that the target allows. */
+  /** Share of runs that fail without the key, and the share allowed by the target. */
   readonly value: number;
   readonly bound: number;
 }
 
-/** Simulates the judge without each of its keys; the target named must be missed. */
+/** Simulates the judge without each of its keys; the given target must be missed. */
 export async function withoutEachKey(runs: number, threads: number): Promise<Caught[]> {
   const caught: Caught[] = [];
   for (const mutation of MUTATIONS) {
@@ -93,7 +93,7 @@ function expected(
   return { stableBad: share * stableX, stableVariance: share * share * stableX, comparedBad: x, comparedRequests: n };
 }
 
-/** Judges so many windows of counts from 0 to 2^31. @returns what came out that is no probability. @throws what the judge throws */
+/** Judges this many windows of counts from 0 to 2^31. @returns results that are not probabilities @throws the judge's error */
 export function edgeNumbers(windows: number): string[] {
   const wrong: string[] = [];
   const random = seededRandom(12);
@@ -106,16 +106,19 @@ export function edgeNumbers(windows: number): string[] {
     const counts = anyCounts(random);
     const { pValue: luck, decided } = view.see(counts);
     view.evidence();
-    if (luck !== null && !(luck >= 0 && luck <= 1)) wrong.push(`luck ${luck} after ${JSON.stringify(counts)}`);
+    if (luck !== null && !(luck >= 0 && luck <= 1)) wrong.push(`p-value ${luck} after ${JSON.stringify(counts)}`);
     if (decided !== null && !(decided.bursts >= 1)) wrong.push(`bursts ${decided.bursts} after ${JSON.stringify(counts)}`);
   }
   return wrong;
 }
 
-/** Numbers that the rule keeps of a run besides the windows, and the windows. */
+/** Numbers kept per run besides the windows, and the windows. */
 export const STATE = { windows: LONGEST, numbers: Object.keys(EMPTY).length } as const;
 
-/** Processor time of one window and metric, microseconds: healthy traffic, and a rate above the ceiling, where every stretch is tried. */
+/**
+ * CPU time per window and metric, microseconds: healthy traffic, and a rate above the ceiling, where every window range is
+ * tested.
+ */
 export function costOfWindow(): { readonly healthy: number; readonly worst: number } {
   const cost = (x: number): number => {
     const counts: Counts = {

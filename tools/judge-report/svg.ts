@@ -1,4 +1,4 @@
-/** A small writer of charts: lines over a scale, and dots in rows. No styles from outside, readable on light and dark pages. */
+/** A small SVG chart writer: lines over a scale, and dots in rows. Self-contained styles, readable on light and dark pages. */
 
 export interface Series {
   readonly name: string;
@@ -17,7 +17,7 @@ export interface Axis {
   readonly format: (value: number) => string;
 }
 
-/** A stretch of the x axis that is shaded, or a line at a value of either axis; with a word beside it. */
+/** A shaded range of the x axis, or a line at a value of either axis; with a label. */
 export interface Mark {
   readonly axis: "x" | "y";
   readonly at: number;
@@ -46,7 +46,7 @@ export interface DotChart {
   readonly x: Axis;
   readonly marks?: readonly Mark[];
   readonly groups: readonly { readonly title: string; readonly rows: readonly string[] }[];
-  /** One value a row, in the order of all groups' rows; null where there is none. */
+  /** One value per row, in the order of all groups' rows; null if there is none. */
   readonly series: readonly {
     readonly name: string;
     readonly color: string;
@@ -84,7 +84,7 @@ function line(x1: number, y1: number, x2: number, y2: number, attributes: Attrib
   return element("line", { x1, y1, x2, y2, ...attributes });
 }
 
-/** Position of a value between two pixels; what lies outside is drawn at the edge. */
+/** The position of a value between two pixels; values outside are drawn at the edge. */
 function scaleOf({ from, to, log }: Axis, start: number, end: number): (value: number) => number {
   const place = log ? Math.log : (value: number) => value;
   return (value) => {
@@ -93,7 +93,7 @@ function scaleOf({ from, to, log }: Axis, start: number, end: number): (value: n
   };
 }
 
-/** The whole picture: a card with a title, a subtitle for screen readers and people, and what is drawn. */
+/** The whole picture: a card with a title, a subtitle, and the drawing. */
 function page(width: number, height: number, title: string, subtitle: string, body: readonly string[]): string {
   const head = [
     element("title", {}, escaped(title)),
@@ -120,7 +120,7 @@ interface Key {
   readonly dashed?: boolean;
 }
 
-/** Names and lines in rows that fit the width. @returns the drawing and its height. */
+/** Legend entries in rows that fit the width. @returns the drawing and its height */
 function legend(keys: readonly Key[], top: number, width: number, dots: boolean): { drawn: string[]; height: number } {
   const drawn: string[] = [];
   let x = MARGIN;
@@ -190,7 +190,7 @@ function drawPanel(
     if (first) out.push(label(x0 - 8, y(tick) + 4, chart.y.format(tick), { "text-anchor": "end" }));
   }
   for (const tick of chart.x.ticks) {
-    // Words at the ends stay within the panel, for the next one begins soon.
+    // Labels at the ends stay within the panel, because the next one starts close by.
     const anchor = tick === chart.x.from ? "start" : tick === chart.x.to ? "end" : "middle";
     out.push(line(x(tick), y0 + height, x(tick), y0 + height + 4, { stroke: SOFT }));
     out.push(label(x(tick), y0 + height + 18, chart.x.format(tick), { "text-anchor": anchor }));
@@ -207,7 +207,7 @@ function drawPanel(
     }
   }
   out.push(line(x0, y0 + height, x0 + width, y0 + height, { stroke: SOFT }));
-  // The last series is drawn first, so that the first one lies on top.
+  // The last series is drawn first, so that the first one is on top.
   for (const { points, color, width: stroke = 2, dashed } of [...panel.series].reverse()) {
     const path = points.map(([px, py], k) => `${k === 0 ? "M" : "L"}${x(px).toFixed(1)} ${y(py).toFixed(1)}`).join("");
     const dash: Attributes = dashed === true ? { "stroke-dasharray": "5 4" } : {};

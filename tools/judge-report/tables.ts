@@ -1,11 +1,11 @@
-/** The tables of docs/judge.md: which cells they show, and how. */
+/** The tables of docs/judge.md: their cells and their layout. */
 import type { Cell, CellResult, RateCell } from "./cell.ts";
 import { failedShare } from "./cell.ts";
 import type { JudgeName, OtherJudge } from "./judged-windows.ts";
 import type { Knowledge, Scenario, Traffic } from "./scenario.ts";
 import { fault, HEALTHY_RATE, LAWS, latencies, rates, reference, STABLE } from "./targets.ts";
 
-/** One figure: what is simulated, and what is read of it. */
+/** One figure: the simulated cell, and the value read from its result. */
 export interface Entry {
   readonly cell: Cell;
   readonly read: (result: CellResult) => number;
@@ -15,11 +15,11 @@ export interface Table {
   readonly title: string;
   readonly text: string;
   readonly head: readonly string[];
-  /** A column may show several figures, divided by a slash. */
+  /** A column may show several figures, separated by a slash. */
   readonly rows: readonly { readonly name: string; readonly columns: readonly (readonly Entry[])[] }[];
 }
 
-/** Runs of each cell in tables and charts. */
+/** Runs per cell in tables and charts. */
 export const TABLE_RUNS = 4_000;
 const EVERYBODY: readonly OtherJudge[] = ["literal", "flagger", "argo", "mann-whitney"];
 export const JUDGES: readonly JudgeName[] = ["two-key", ...EVERYBODY];
@@ -30,7 +30,7 @@ export function entry(cell: Cell, judge: JudgeName = "two-key", by?: number): En
   return { cell, read: (result) => failedShare(result, judge, by) };
 }
 
-/** Everybody on the same runs: stable nine times the canary, as healthy as given, and known for four hours. */
+/** All judges on the same runs: stable with nine times the canary's traffic, equally healthy, and known for four hours. */
 function everybody(scenario: Omit<Scenario, "knows" | "stable"> & { readonly knows?: Knowledge }, stableRate: number): RateCell {
   const knows = scenario.knows ?? reference(stableRate);
   return rates({ ...scenario, stable: { times: 9, rate: stableRate }, knows }, { others: EVERYBODY });
@@ -38,12 +38,12 @@ function everybody(scenario: Omit<Scenario, "knows" | "stable"> & { readonly kno
 
 export const FALSE_FAIL_SIZES = [20, 50, 100, 200, 300, 600, 1_000, 2_000, 5_000, 20_000] as const;
 
-/** A healthy canary at 0.3 %, alone: what a rule without stable sees. */
+/** A healthy canary at 0.3%, alone: the input of a rule without stable. */
 export function healthyAlone(n: number, rho: number): RateCell {
   return rates({ traffic: steady(n), rate: [HEALTHY_RATE], rho, knows: "nothing" }, { others: ["literal", "flagger", "argo"] });
 }
 
-/** The same beside a stable slice. */
+/** The same next to a stable slice. */
 export function healthyBeside(n: number, rho: number): RateCell {
   const stable = { times: 9, rate: HEALTHY_RATE };
   const scenario = { traffic: steady(n), rate: [HEALTHY_RATE], rho, stable, knows: reference(HEALTHY_RATE) };
@@ -51,8 +51,8 @@ export function healthyBeside(n: number, rho: number): RateCell {
 }
 
 const falseFails: Table = {
-  title: "A healthy canary at 0.3 %",
-  text: "How many healthy hours fail, in per cent: rates that are steady / rates that wander from window to window (rho 0.001). n is the number of requests a window.",
+  title: "A healthy canary at 0.3%",
+  text: "Healthy hours that fail, in percent: steady rates / rates that vary between windows (rho 0.001). n is the number of requests per window.",
   head: ["n", "literal", "2nd failed window", "4th failed window", "Mann-Whitney", "two-key, no reference", "two-key"],
   rows: FALSE_FAIL_SIZES.map((n) => {
     const both = (cell: (n: number, rho: number) => RateCell, judge: JudgeName) =>
@@ -92,7 +92,7 @@ const FAULTS: readonly (readonly [rate: number, n: number, by: number])[] = [
 
 const found: Table = {
   title: "A faulty canary",
-  text: "How many hours with a fault fail, in per cent: within the hour / by the window given. Stable has 0.1 %.",
+  text: "Faulty hours that fail, in percent: within the hour / by the given window. Stable has 0.1%.",
   head: [
     "fault, n (by window)",
     "literal",
@@ -119,23 +119,23 @@ const found: Table = {
   }),
 };
 
-/** What traffic and the world do to a healthy canary: rows of the table and of the chart. */
+/** The effect of traffic and environment on a healthy canary: rows of the table and of the chart. */
 export const TROUBLE: Readonly<Record<string, Readonly<Record<string, RateCell>>>> = {
-  "Traffic changes (0.3 %)": {
-    "daily, 50 to 300 a window": everybody({ traffic: { kind: "daily", n: 50 }, rate: [HEALTHY_RATE] }, HEALTHY_RATE),
-    "weight 5 to 80 % of 1,000": everybody(
+  "Traffic changes (0.3%)": {
+    "daily, 50 to 300 per window": everybody({ traffic: { kind: "daily", n: 50 }, rate: [HEALTHY_RATE] }, HEALTHY_RATE),
+    "weight 5 to 80% of 1,000": everybody(
       { traffic: { kind: "ramp", n: 1_000 }, rate: [HEALTHY_RATE], knows: { windows: 48, times: 1, rate: HEALTHY_RATE } },
       HEALTHY_RATE,
     ),
     "irregular around 60": everybody({ traffic: { kind: "irregular", n: 60 }, rate: [HEALTHY_RATE] }, HEALTHY_RATE),
-    "20 and 20,000 in turn": everybody(
+    "20 and 20,000 alternating": everybody(
       { traffic: { kind: "alternating", low: 20, high: 20_000 }, rate: [HEALTHY_RATE] },
       HEALTHY_RATE,
     ),
   },
-  "Noise (0.3 %)": {
-    "rates wander, n = 1,000": everybody({ traffic: steady(1_000), rate: [HEALTHY_RATE], rho: 0.001 }, HEALTHY_RATE),
-    "rates wander, n = 20,000": everybody({ traffic: steady(20_000), rate: [HEALTHY_RATE], rho: 0.001 }, HEALTHY_RATE),
+  "Noise (0.3%)": {
+    "rates vary, n = 1,000": everybody({ traffic: steady(1_000), rate: [HEALTHY_RATE], rho: 0.001 }, HEALTHY_RATE),
+    "rates vary, n = 20,000": everybody({ traffic: steady(20_000), rate: [HEALTHY_RATE], rho: 0.001 }, HEALTHY_RATE),
     "failures in threes, n = 300": everybody(
       { traffic: steady(300), rate: [HEALTHY_RATE], burst: { size: 3, seconds: 30 } },
       HEALTHY_RATE,
@@ -145,21 +145,27 @@ export const TROUBLE: Readonly<Record<string, Readonly<Record<string, RateCell>>
       HEALTHY_RATE,
     ),
   },
-  "Events (0.1 % otherwise)": {
-    "one window of 2 %, n = 300": everybody({ traffic: steady(300), rate: [0.001], spike: { rate: 0.02, seconds: 300 } }, 0.001),
-    "one window of 2 %, n = 5,000": everybody(
+  "Events (0.1% otherwise)": {
+    "one window of 2%, n = 300": everybody({ traffic: steady(300), rate: [0.001], spike: { rate: 0.02, seconds: 300 } }, 0.001),
+    "one window of 2%, n = 5,000": everybody(
       { traffic: steady(5_000), rate: [0.001], spike: { rate: 0.02, seconds: 300 } },
       0.001,
     ),
-    "all fails for 40 s, n = 50": everybody({ traffic: steady(50), rate: [0.001], spike: { rate: 1, seconds: 40 } }, 0.001),
-    "all fails for 40 s, n = 300": everybody({ traffic: steady(300), rate: [0.001], spike: { rate: 1, seconds: 40 } }, 0.001),
+    "everything fails for 40 s, n = 50": everybody(
+      { traffic: steady(50), rate: [0.001], spike: { rate: 1, seconds: 40 } },
+      0.001,
+    ),
+    "everything fails for 40 s, n = 300": everybody(
+      { traffic: steady(300), rate: [0.001], spike: { rate: 1, seconds: 40 } },
+      0.001,
+    ),
   },
-  "Incidents on both slices (0.3 % otherwise)": {
-    "5 % for 3 windows, n = 50": everybody(incident(50, 0.05, 3), HEALTHY_RATE),
-    "5 % for 3 windows, n = 1,000": everybody(incident(1_000, 0.05, 3), HEALTHY_RATE),
-    "20 % for 1 window, n = 300": everybody(incident(300, 0.2, 1), HEALTHY_RATE),
+  "Incidents on both slices (0.3% otherwise)": {
+    "5% for 3 windows, n = 50": everybody(incident(50, 0.05, 3), HEALTHY_RATE),
+    "5% for 3 windows, n = 1,000": everybody(incident(1_000, 0.05, 3), HEALTHY_RATE),
+    "20% for 1 window, n = 300": everybody(incident(300, 0.2, 1), HEALTHY_RATE),
   },
-  "Three AZs that differ (0.1, 0.3, 0.5 %)": {
+  "Three AZs that differ (0.1%, 0.3%, 0.5%)": {
     "n = 300": everybody({ traffic: steady(300), rate: [], azs: azRates([0.001, 0.003, 0.005]) }, HEALTHY_RATE),
     "n = 3,000": everybody({ traffic: steady(3_000), rate: [], azs: azRates([0.001, 0.003, 0.005]) }, HEALTHY_RATE),
   },
@@ -178,8 +184,8 @@ const allJudges = (cell: RateCell, by?: number): Entry[][] => JUDGES.map((judge)
 const JUDGE_HEAD = ["two-key", "literal", "2nd failed window", "4th failed window", "Mann-Whitney"] as const;
 
 const trouble: Table = {
-  title: "A healthy canary in a restless world",
-  text: "How many hours fail although the canary is healthy, in per cent. Stable is nine times the canary and has the same rates.",
+  title: "A healthy canary under changing conditions",
+  text: "Hours that fail although the canary is healthy, in percent. Stable has nine times the canary's traffic and the same rates.",
   head: ["", ...JUDGE_HEAD],
   rows: Object.entries(TROUBLE).flatMap(([group, cells]) =>
     Object.entries(cells).map(([name, cell]) => ({ name: `${group.replace(/ \(.*/, "")}: ${name}`, columns: allJudges(cell) })),
@@ -189,8 +195,8 @@ const trouble: Table = {
 const late = (rate: number) => [...new Array<number>(6).fill(STABLE.rate), rate];
 
 const hidden: Table = {
-  title: "Faults that hide",
-  text: "How many hours with such a fault fail, in per cent.",
+  title: "Masked faults",
+  text: "Hours with such a fault that fail, in percent.",
   head: ["", ...JUDGE_HEAD],
   rows: [
     ...(
@@ -205,7 +211,7 @@ const hidden: Table = {
       columns: allJudges(everybody({ traffic: steady(n), rate: late(rate) }, STABLE.rate)),
     })),
     {
-      name: "2 % from window 5 of a ramp 5 to 80 % of 1,000",
+      name: "2% from window 5 of a ramp from 5% to 80% of 1,000",
       columns: allJudges(
         everybody(
           {
@@ -218,7 +224,7 @@ const hidden: Table = {
       ),
     },
     ...[300, 1_000].map((n) => ({
-      name: `2 % in one AZ of three, n = ${counted(n)} in all`,
+      name: `2% in one AZ of three, n = ${counted(n)} in total`,
       columns: allJudges(
         everybody({ traffic: steady(n), rate: [], azs: azRates([0.001, 0.001, 0.001], [0.02, 0.001, 0.001]) }, STABLE.rate),
       ),
@@ -230,12 +236,12 @@ const slow = { factor: 1.3, share: 1 };
 
 const slowness: Table = {
   title: "p99 regression",
-  text: "Stable is nine times the canary and known for two hours. How many hours fail, in per cent: equal latencies with n = 300 / 1,000; the canary 1.3 times slower, by window 3 / within the hour.",
+  text: "Stable has nine times the canary's traffic and is known for two hours. Hours that fail, in percent: equal latencies with n = 300 / 1,000; the canary 1.3 times slower, by window 3 / within the hour.",
   head: [
-    "latency law",
+    "latency distribution",
     "literal, equal",
     "two-key, equal",
-    "two-key, equal, slow shares wander",
+    "two-key, equal, slow shares vary",
     "literal, 1.3 x, n = 300",
     "two-key, 1.3 x, n = 300",
     "two-key, 1.3 x, n = 1,000",
@@ -269,7 +275,7 @@ function promotionCell(rate: number, n: number): RateCell {
 
 const promotions: Table = {
   title: "Hold and promote",
-  text: "Windows that are suspicious, in per cent of all; and where runs are after an hour: failed / promotable / neither. Stable has the canary's rate, 0.3 % at most.",
+  text: "Suspicious windows, in percent of all; and runs after an hour: failed / promotable / neither. Stable has the canary's rate, at most 0.3%.",
   head: ["canary", ...PROMOTION_SIZES.map((n) => `n = ${counted(n)}`)],
   rows: [0.001, 0.002, 0.003, 0.005, 0.01].map((rate) => ({
     name: percentOf(rate),
@@ -287,12 +293,12 @@ const promotions: Table = {
 
 const strictness: Table = {
   title: "Evidence",
-  text: "What the policy's `evidence` changes, and what longer runs do; per cent of runs that fail.",
+  text: "The effect of the policy's `evidence` and of longer runs; percent of runs that fail.",
   head: ["", "strict", "normal", "eager"],
   rows: (
     [
       [
-        "healthy at 0.3 %, n = 300, an hour",
+        "healthy at 0.3%, n = 300, an hour",
         { traffic: steady(300), rate: [HEALTHY_RATE], knows: reference(HEALTHY_RATE) },
         undefined,
       ],
@@ -301,9 +307,9 @@ const strictness: Table = {
         { traffic: steady(300), rate: [HEALTHY_RATE], windows: 288, knows: reference(HEALTHY_RATE) },
         undefined,
       ],
-      ["5 %, n = 50, by window 4", fault(50, [0.05]).scenario, 4],
-      ["2 %, n = 50, within the hour", fault(50, [0.02]).scenario, undefined],
-      ["0.6 %, n = 5,000, by window 2", fault(5_000, [0.006]).scenario, 2],
+      ["5%, n = 50, by window 4", fault(50, [0.05]).scenario, 4],
+      ["2%, n = 50, within the hour", fault(50, [0.02]).scenario, undefined],
+      ["0.6%, n = 5,000, by window 2", fault(5_000, [0.006]).scenario, 2],
     ] as const
   ).map(([name, scenario, by]) => ({
     name,
@@ -315,7 +321,7 @@ const strictness: Table = {
 
 export const TABLES: readonly Table[] = [falseFails, found, trouble, hidden, slowness, promotions, strictness];
 
-/** The tables as Markdown. @param resultOf the result of a cell. */
+/** The tables as Markdown. @param resultOf returns the result of a cell */
 export async function writeTable(table: Table, resultOf: (cell: Cell) => Promise<CellResult>): Promise<string> {
   const rows = await Promise.all(
     table.rows.map(async ({ name, columns }) => {
@@ -332,7 +338,7 @@ export async function writeTable(table: Table, resultOf: (cell: Cell) => Promise
   return [`### ${table.title}`, "", table.text, "", ...head, ...rows].join("\n");
 }
 
-/** A share in per cent, as exact as some thousand runs make it. */
+/** A percentage with the precision of a few thousand runs. */
 export function inPercent(share: number): string {
   const value = 100 * share;
   if (value === 0 || value === 100) return String(value);
@@ -341,7 +347,7 @@ export function inPercent(share: number): string {
 }
 
 function percentOf(rate: number): string {
-  return `${Number((100 * rate).toFixed(3))} %`;
+  return `${Number((100 * rate).toFixed(3))}%`;
 }
 
 function counted(n: number): string {

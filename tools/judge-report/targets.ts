@@ -1,6 +1,6 @@
 /**
- * What the judge must reach, as data: cells, what is measured of them, and the bound. T1 to T10 of docs/judge.md are here; `sound.ts` has
- * T11 and T12. Bounds leave room above what the rule was designed for, so that a change for the worse shows and chance does not.
+ * The judge's targets as data: cells, the measured value, and the bound. T1 to T10 of docs/judge.md are here; `sound.ts` has T11
+ * and T12. Bounds leave a margin, so that a regression is detected and chance is not.
  */
 import type { Cell, CellResult, RateCell } from "./cell.ts";
 import { failedShare } from "./cell.ts";
@@ -17,7 +17,7 @@ export interface Check {
   /** A share, 0 to 1. */
   readonly bound: { readonly atMost: number } | { readonly atLeast: number };
   readonly runs: number;
-  /** Cells that the quick set takes, and how many runs of each; the check is not in the quick set when absent. */
+  /** Cells of the quick set, and how many runs of each; absent if the check is not in the quick set. */
   readonly quick?: { readonly runs: number; readonly cells?: readonly string[] };
 }
 
@@ -26,7 +26,7 @@ const SIZES = [20, 50, 100, 200, 300, 600, 1_000, 2_000, 5_000, 20_000] as const
 export const HEALTHY_RATE = 0.003;
 
 const steady = (n: number): Traffic => ({ kind: "steady", n });
-/** 48 windows of a stable slice nine times the canary. */
+/** 48 windows of a stable slice with nine times the canary's traffic. */
 export const reference = (rate: number, windows = 48): Knowledge => ({ windows, times: 9, rate });
 export const STABLE: Stable = { times: 9, rate: 0.001 };
 const QUIET: Knowledge = { rho: 1e-6, phi: 1 };
@@ -39,13 +39,13 @@ function bySize(sizes: readonly number[], cell: (n: number) => Cell): Record<str
   return Object.fromEntries(sizes.map((n) => [`n=${n}`, cell(n)]));
 }
 
-/** Share of runs failed by window `by`; in the whole run when absent. */
+/** Share of runs failed by window `by`; in the whole run if absent. */
 export const failed =
   (by?: number) =>
   (result: CellResult): number =>
     failedShare(result, "two-key", by);
 
-/** Healthy canaries of the ten sizes. */
+/** Healthy canaries of ten sizes. */
 function healthy(
   changes: Partial<Scenario> & { knows: Knowledge; rate: readonly number[] },
   ceiling = 0.005,
@@ -56,14 +56,14 @@ function healthy(
 const KNOWN: Readonly<Record<string, Knowledge>> = {
   "without reference": "nothing",
   "with reference": reference(HEALTHY_RATE),
-  "noise known to be none": QUIET,
+  "no noise, known": QUIET,
 };
 
 const T1: Check[] = [
   ...Object.entries(KNOWN).map(
     ([name, knows]): Check => ({
       target: "T1",
-      what: `healthy at 0.3 %, ${name}: fails in an hour`,
+      what: `healthy at 0.3%, ${name}: fails in an hour`,
       cells: healthy({ rate: [HEALTHY_RATE], knows }),
       measure: failed(),
       bound: { atMost: knows === QUIET ? 0.011 : 0.01 },
@@ -74,7 +74,7 @@ const T1: Check[] = [
   ...[0.002, 0.001].map(
     (rate): Check => ({
       target: "T1",
-      what: `healthy at ${100 * rate} %, with and without reference: fails in an hour`,
+      what: `healthy at ${100 * rate}%, with and without reference: fails in an hour`,
       cells: {
         ...prefixed("no reference, ", healthy({ rate: [rate], knows: "nothing" })),
         ...healthy({ rate: [rate], knows: reference(rate) }),
@@ -87,7 +87,7 @@ const T1: Check[] = [
   ...[0.001, 0.02, 0.05].map(
     (ceiling): Check => ({
       target: "T1",
-      what: `ceiling ${100 * ceiling} %, healthy at 60 % of it: fails in an hour`,
+      what: `ceiling ${100 * ceiling}%, healthy at 60% of it: fails in an hour`,
       cells: {
         ...prefixed("no reference, ", healthy({ rate: [0.6 * ceiling], knows: "nothing" }, ceiling)),
         ...healthy({ rate: [0.6 * ceiling], knows: reference(0.6 * ceiling) }, ceiling),
@@ -108,7 +108,7 @@ const T2: Check[] = (
   ] as const
 ).map(([name, knows, atMost]) => ({
   target: "T2",
-  what: `healthy at 0.3 %, rates wander (rho 0.001), ${name}: fails in an hour`,
+  what: `healthy at 0.3%, rates vary (rho 0.001), ${name}: fails in an hour`,
   cells: healthy({ rate: [HEALTHY_RATE], rho: 0.001, knows }),
   measure: failed(),
   bound: { atMost },
@@ -116,7 +116,7 @@ const T2: Check[] = (
   ...(knows === "nothing" ? { quick: { runs: 2_000, cells: ["n=300", "n=5000"] } } : {}),
 }));
 
-/** Traffic that changes; irregular traffic has the same gateways' past as its reference. */
+/** Changing traffic; irregular traffic has the past of the same gateways as its reference. */
 const CHANGING: Readonly<Record<string, readonly [Traffic, times: number]>> = {
   "daily from 50": [{ kind: "daily", n: 50 }, 9],
   "daily from 1000": [{ kind: "daily", n: 1_000 }, 9],
@@ -131,7 +131,7 @@ const CHANGING: Readonly<Record<string, readonly [Traffic, times: number]>> = {
 
 const T3: Check[] = [0, 0.001].map((rho) => ({
   target: "T3",
-  what: `traffic that changes, 0.3 %, ${rho === 0 ? "steady rates" : "rates wander"}: fails in an hour`,
+  what: `changing traffic, 0.3%, ${rho === 0 ? "steady rates" : "rates vary"}: fails in an hour`,
   cells: Object.fromEntries(
     Object.entries(CHANGING).map(([name, [traffic, times]]) => [
       name,
@@ -167,7 +167,7 @@ const T4: Check[] = [
   },
   {
     target: "T4",
-    what: "bursts that stay within one slot, without reference: fails in an hour",
+    what: "bursts within one sub-window, without reference: fails in an hour",
     cells: bursts(0, BURST_SIZES, "nothing"),
     measure: failed(),
     bound: { atMost: 0.015 },
@@ -175,9 +175,9 @@ const T4: Check[] = [
     quick: { runs: 2_000, cells: ["bursts of 2, n=100", "bursts of 5, n=1000"] },
   },
   {
-    // A burst on both sides of a slot's end looks like two events; only a reference tells that failures come in bursts here.
+    // A burst across the boundary of a sub-window looks like two events; only a reference shows that failures occur in bursts.
     target: "T4",
-    what: "bursts within 30 s at any moment, without reference: fails in an hour",
+    what: "bursts within 30 s at any time, without reference: fails in an hour",
     cells: bursts(30, BURST_SIZES, "nothing"),
     measure: failed(),
     bound: { atMost: 0.025 },
@@ -185,7 +185,7 @@ const T4: Check[] = [
   },
 ];
 
-/** A fault from the first window on, with stable healthy beside it. */
+/** A fault from the first window on, next to a healthy stable slice. */
 export function fault(n: number, rate: readonly number[], knows: Knowledge = reference(STABLE.rate)): RateCell {
   return rates({ traffic: steady(n), rate, stable: STABLE, knows });
 }
@@ -202,7 +202,7 @@ function found(
   const when = by === undefined ? "within the hour" : `by window ${by}`;
   return {
     target,
-    what: `fault of ${100 * rate} %${knows === "nothing" ? ", without reference" : ""}: found ${when}`,
+    what: `fault of ${100 * rate}%${knows === "nothing" ? ", without reference" : ""}: detected ${when}`,
     cells: { [`n=${n}`]: fault(n, [rate], knows) },
     measure: failed(by),
     bound: { atLeast },
@@ -211,11 +211,11 @@ function found(
   };
 }
 
-/** A fault from window 7 on: found within so many windows of it. */
+/** A fault from window 7 on: detected within this many windows. */
 function foundLate(n: number, rate: number, within: number, atLeast: number): Check {
   return {
     target: "T5",
-    what: `fault of ${100 * rate} % from window 7 on: found within ${within} windows`,
+    what: `fault of ${100 * rate}% from window 7 on: detected within ${within} windows`,
     cells: { [`n=${n}`]: fault(n, [0.001, 0.001, 0.001, 0.001, 0.001, 0.001, rate]) },
     measure: failed(6 + within),
     bound: { atLeast },
@@ -247,7 +247,7 @@ const T6: Check[] = [
   found("T6", 2_000, 0.01, 2, 0.975, 1_500),
   {
     target: "T6",
-    what: "0.45 %, under the ceiling, where traffic leaves no doubt: fails in an hour",
+    what: "0.45%, under the ceiling, with ample traffic: fails in an hour",
     cells: { "n=200000": rates({ traffic: steady(200_000), rate: [0.0045], knows: QUIET }) },
     measure: failed(),
     bound: { atMost: 0.001 },
@@ -269,7 +269,7 @@ const T7: Check[] = [
   ).map(
     ([rate, atMost]): Check => ({
       target: "T7",
-      what: `one window of 2 % among ${100 * rate} %: fails in an hour`,
+      what: `one window of 2% among ${100 * rate}%: fails in an hour`,
       cells: badWindow([1_000, 2_000, 5_000, 20_000], rate, { rate: 0.02, seconds: 300 }),
       measure: failed(),
       bound: { atMost },
@@ -279,7 +279,7 @@ const T7: Check[] = [
   ),
   {
     target: "T7",
-    what: "everything fails for 40 s within one slot, 0.1 % otherwise: fails in an hour",
+    what: "everything fails for 40 s within one sub-window, 0.1% otherwise: fails in an hour",
     cells: badWindow([50, 100, 300, 1_000, 5_000], 0.001, { rate: 1, seconds: 40, withinSlot: true }),
     measure: failed(),
     bound: { atMost: 0.005 },
@@ -288,7 +288,7 @@ const T7: Check[] = [
   },
   {
     target: "T7",
-    what: "everything fails for 40 s at any moment, 0.1 % otherwise: fails in an hour",
+    what: "everything fails for 40 s at any time, 0.1% otherwise: fails in an hour",
     cells: badWindow([300, 1_000, 5_000], 0.001, { rate: 1, seconds: 40 }),
     measure: failed(),
     bound: { atMost: 0.005 },
@@ -298,7 +298,7 @@ const T7: Check[] = [
 
 type Incident = readonly [rate: number, windows: number];
 
-/** Incidents that add 2 to 50 % on both slices, for one to four windows. */
+/** Incidents that add 2% to 50% on both slices, for one to four windows. */
 const INCIDENTS: readonly Incident[] = [
   [0.02, 2],
   [0.03, 4],
@@ -308,19 +308,21 @@ const INCIDENTS: readonly Incident[] = [
   [0.2, 4],
   [0.5, 1],
 ];
-/** The hardest to tell from the canary's own fault: on little traffic a window of theirs shows next to nothing on stable. */
+/**
+ * The hardest to distinguish from a fault of the canary: with little traffic, one of their windows is barely visible on stable.
+ */
 const MILD: readonly Incident[] = [
   [0.01, 2],
   [0.01, 4],
   [0.02, 4],
 ];
 
-/** They strike the canary up to 20 % more or less than stable. */
+/** They affect the canary up to 20% more or less than stable. */
 function incidents(shapes: readonly Incident[], sizes: readonly number[], times: number, rate: number): Record<string, Cell> {
   const cells: Record<string, Cell> = {};
   for (const [added, windows] of shapes) {
     for (const n of sizes) {
-      cells[`${100 * added} % for ${windows}, n=${n}`] = rates({
+      cells[`${100 * added}% for ${windows}, n=${n}`] = rates({
         traffic: steady(n),
         rate: [rate],
         stable: { times, rate },
@@ -338,8 +340,8 @@ export const LAWS: Readonly<Record<string, Law>> = {
   "lognormal 0.6": lognormal(0.6),
   "lognormal 0.8": lognormal(0.8),
   "Pareto 1.5": { kind: "pareto", alpha: 1.5 },
-  "1.5 % in a slow hump": { kind: "bimodal", slow: 0.015 },
-  "1 % in a slow hump": { kind: "bimodal", slow: 0.01 },
+  "1.5% in a slow hump": { kind: "bimodal", slow: 0.015 },
+  "1% in a slow hump": { kind: "bimodal", slow: 0.01 },
 };
 
 export function latencies(law: Law, n: number, changes: Partial<LatencyScenario> = {}): Cell {
@@ -372,7 +374,7 @@ const T8: Check[] = [
     measure: failed(),
     bound: { atMost: 0.014 },
     runs: RUNS,
-    quick: { runs: 1_500, cells: ["2 % for 2, n=300", "5 % for 3, n=100"] },
+    quick: { runs: 1_500, cells: ["2% for 2, n=300", "5% for 3, n=100"] },
   },
   {
     target: "T8",
@@ -384,10 +386,10 @@ const T8: Check[] = [
   },
   {
     target: "T8",
-    what: "a mild incident (1 to 2 % for two to four windows), stable 9 x the canary: fails in an hour",
+    what: "a mild incident (1% to 2% for two to four windows), stable 9 x the canary: fails in an hour",
     cells: {
-      ...prefixed("0.1 % before, ", incidents(MILD, [50, 100, 300, 1_000], 9, 0.001)),
-      ...prefixed("0.3 % before, ", incidents(MILD, [50, 100, 300, 1_000], 9, HEALTHY_RATE)),
+      ...prefixed("0.1% before, ", incidents(MILD, [50, 100, 300, 1_000], 9, 0.001)),
+      ...prefixed("0.3% before, ", incidents(MILD, [50, 100, 300, 1_000], 9, HEALTHY_RATE)),
     },
     measure: failed(),
     bound: { atMost: 0.025 },
@@ -397,8 +399,8 @@ const T8: Check[] = [
     target: "T8",
     what: "the same, stable as large as the canary: fails in an hour",
     cells: {
-      ...prefixed("0.1 % before, ", incidents(MILD, [500, 5_000], 1, 0.001)),
-      ...prefixed("0.3 % before, ", incidents(MILD, [500, 5_000], 1, HEALTHY_RATE)),
+      ...prefixed("0.1% before, ", incidents(MILD, [500, 5_000], 1, 0.001)),
+      ...prefixed("0.3% before, ", incidents(MILD, [500, 5_000], 1, HEALTHY_RATE)),
     },
     measure: failed(),
     bound: { atMost: 0.04 },
@@ -425,7 +427,7 @@ function equalLatencies(rho: number): Record<string, Cell> {
 function slower(n: number, by: number, atLeast: number, runs: number): Check {
   return {
     target: "T9",
-    what: `1.3 x slower, lognormal 0.4: found by window ${by}`,
+    what: `1.3 x slower, lognormal 0.4: detected by window ${by}`,
     cells: { [`n=${n}`]: latencies(lognormal(0.4), n, { canary: { factor: 1.3, share: 1 } }) },
     measure: failed(by),
     bound: { atLeast },
@@ -436,16 +438,16 @@ function slower(n: number, by: number, atLeast: number, runs: number): Check {
 const T9: Check[] = [
   {
     target: "T9",
-    what: "equal latencies, six laws: p99 regression fails in an hour",
+    what: "equal latencies, six distributions: p99 regression fails in an hour",
     cells: equalLatencies(0),
     measure: failed(),
     bound: { atMost: 0.01 },
     runs: 5_000,
-    quick: { runs: 700, cells: ["lognormal 0.6, n=300", "1 % in a slow hump, n=300"] },
+    quick: { runs: 700, cells: ["lognormal 0.6, n=300", "1% in a slow hump, n=300"] },
   },
   {
     target: "T9",
-    what: "the same, slow shares wander (rho 0.001): p99 regression fails in an hour",
+    what: "the same, slow shares vary (rho 0.001): p99 regression fails in an hour",
     cells: equalLatencies(0.001),
     measure: failed(),
     bound: { atMost: 0.012 },
@@ -458,7 +460,7 @@ const T9: Check[] = [
   { ...slower(1_000, 2, 0.995, RUNS) },
   {
     target: "T9",
-    what: "5 % slower, within the limit of 15 %: p99 regression fails in an hour",
+    what: "5% slower, within the limit of 15%: p99 regression fails in an hour",
     cells: bySize([100, 300, 1_000], (n) => latencies(lognormal(0.4), n, { canary: { factor: 1.05, share: 1 } })),
     measure: failed(),
     bound: { atMost: 0.012 },
@@ -476,7 +478,7 @@ function promotions(rate: number, sizes: readonly number[], windows: number): Re
 const T10: Check[] = [
   {
     target: "T10",
-    what: "1 %, twice the ceiling: promotable at window 12",
+    what: "1%, twice the ceiling: promotable at window 12",
     cells: promotions(0.01, [20, 50, 100, 300, 1_000], 12),
     measure: ({ promotedLast, runs }) => promotedLast / runs,
     bound: { atMost: 0.04 },
@@ -485,7 +487,7 @@ const T10: Check[] = [
   },
   {
     target: "T10",
-    what: "1 %: promotable in any of 24 windows",
+    what: "1%: promotable in any of 24 windows",
     cells: promotions(0.01, [20, 50, 100, 300, 1_000], 24),
     measure: ({ promotedEver, runs }) => promotedEver / runs,
     bound: { atMost: 0.12 },
@@ -493,7 +495,7 @@ const T10: Check[] = [
   },
   {
     target: "T10",
-    what: "0.1 %: promotable in any of 24 windows",
+    what: "0.1%: promotable in any of 24 windows",
     cells: promotions(0.001, [50, 100, 300, 1_000, 5_000], 24),
     measure: ({ promotedEver, runs }) => promotedEver / runs,
     bound: { atLeast: 0.99 },
@@ -502,7 +504,7 @@ const T10: Check[] = [
   },
   {
     target: "T10",
-    what: "0.1 %: windows that are suspicious",
+    what: "0.1%: suspicious windows",
     cells: promotions(0.001, [50, 100, 300, 1_000, 5_000], 12),
     measure: ({ suspicious, windows }) => suspicious / windows,
     bound: { atMost: 0.02 },
@@ -517,7 +519,7 @@ function prefixed(prefix: string, cells: Readonly<Record<string, Cell>>): Record
   return Object.fromEntries(Object.entries(cells).map(([name, cell]) => [prefix + name, cell]));
 }
 
-/** What was measured of a check, in its worst cell. */
+/** The measured value of a check, in its worst cell. */
 export interface Measured {
   readonly value: number;
   readonly cell: string;
@@ -525,7 +527,7 @@ export interface Measured {
   readonly runs: number;
 }
 
-/** @param simulateCell simulates so many runs of a cell. */
+/** @param simulateCell simulates the given number of runs of a cell */
 export async function measureCheck(
   check: Check,
   simulateCell: (cell: Cell, runs: number) => Promise<CellResult> | CellResult,

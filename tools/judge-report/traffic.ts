@@ -1,11 +1,11 @@
-/** Simulates the requests and failures of a run, window by window and slot by slot. */
+/** Simulates the requests and failures of a run, by window and sub-window. */
 import { SLOTS } from "@aviary/shared/contract/policy.ts";
 import type { Random } from "../../libs/shared/src/testing/random.ts";
 import { betaRate, binomial, geometric, normal } from "./distributions.ts";
 import type { Burst, Scenario, Traffic } from "./scenario.ts";
 import { at, rampShare, WINDOW_SECONDS, WINDOWS } from "./scenario.ts";
 
-/** One slice in one window: requests and failures by slot. */
+/** One slice in one window: requests and failures per sub-window. */
 export interface SliceCounts {
   readonly n: readonly number[];
   readonly x: readonly number[];
@@ -27,7 +27,7 @@ export interface SimulatedRun {
 
 const NOBODY: SliceCounts = { n: new Array(SLOTS).fill(0), x: new Array(SLOTS).fill(0) };
 const SLOT_SECONDS = WINDOW_SECONDS / SLOTS;
-/** How far irregular counts lie apart: a coefficient of variation of 0.9. */
+/** The coefficient of variation of irregular counts: 0.9. */
 const IRREGULAR = Math.sqrt(Math.log1p(0.9 ** 2));
 
 export function simulateRun(scenario: Scenario, random: Random): SimulatedRun {
@@ -89,7 +89,7 @@ function requestsOf(traffic: Traffic, t: number, phase: number, random: Random):
   }
 }
 
-/** Requests over the slots, what is left over in the first ones. */
+/** Distributes requests over the sub-windows; the remainder goes to the first ones. */
 function evenly(requests: number): number[] {
   const each = Math.floor(requests / SLOTS);
   const left = requests - each * SLOTS;
@@ -114,7 +114,7 @@ function failures(random: Random, n: readonly number[], rate: number, burst: Bur
   return x;
 }
 
-/** Draws the failures of a spike on top of the others. */
+/** Draws the failures of a spike in addition to the others. */
 function addSpike(random: Random, { n, x }: SliceCounts, spike: NonNullable<Scenario["spike"]>): void {
   const start =
     spike.withinSlot === true
@@ -123,7 +123,7 @@ function addSpike(random: Random, { n, x }: SliceCounts, spike: NonNullable<Scen
   for (let k = 0; k < SLOTS; k++) {
     const overlap = Math.min(start + spike.seconds, (k + 1) * SLOT_SECONDS) - Math.max(start, k * SLOT_SECONDS);
     const within = Math.round((n[k]! * Math.max(0, overlap)) / SLOT_SECONDS);
-    // Those within the spike fail at its rate instead; the others have drawn already.
+    // Requests within the spike fail at its rate instead; the others were drawn already.
     const others = binomial(random, x[k]!, 1 - within / Math.max(1, n[k]!));
     (x as number[])[k] = Math.min(n[k]!, others + binomial(random, within, spike.rate));
   }

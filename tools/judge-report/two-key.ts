@@ -1,6 +1,6 @@
 /**
- * The two-key rule at the level of counts: the judge's own code (`learnNoise`, `withWindow`, `scan`, `evidenceOf`), without closed windows,
- * histograms and sentences around it. That it says what `judge` says is a test.
+ * The two-key rule at the level of counts: the judge's own code (`learnNoise`, `withWindow`, `testRanges`, `evidenceOf`), without
+ * closed windows, histograms and sentences. A test asserts that it agrees with `judge`.
  */
 import type { Counts, WindowRange } from "../../services/evaluator/src/core/judge/counts.ts";
 import { EMPTY, NOTHING, withWindow } from "../../services/evaluator/src/core/judge/counts.ts";
@@ -15,12 +15,14 @@ import type { AzCounts, SimulatedWindow, SliceCounts } from "./traffic.ts";
 
 /** One view of a run: the whole canary, or one of its AZs. */
 export interface ViewRun {
-  /** Takes the next window in and judges it. @param baseline in a regression, how well stable is known; else 0. */
+  /**
+   * Applies the next window and judges it. @param baseline for a regression, the relative variance of stable's share; otherwise 0
+   */
   see(counts: Counts, baseline?: number): Finding;
   evidence(): Evidence;
 }
 
-/** @param share 1, or one over the number of AZs in the view of one AZ. */
+/** @param share 1, or one over the number of AZs in the view of one AZ */
 export function viewRun(metric: Metric, ceiling: number, noise: Noise, lambda = 1, share = 1): ViewRun {
   let recent: readonly Counts[] = [];
   let run: WindowRange = EMPTY;
@@ -47,7 +49,7 @@ export function viewRun(metric: Metric, ceiling: number, noise: Noise, lambda = 
 
 export type Kind = Finding["kind"];
 
-/** What the rule says of one window: of the whole canary and of its AZs the worst. */
+/** The rule's result for one window: of the whole canary, and the worst of its AZs. */
 export interface Said {
   readonly kind: Kind;
   readonly luck: number | null;
@@ -78,7 +80,7 @@ export function errorRun(ceiling: number, noise: Noise, azs: number, lambda = 1)
   };
 }
 
-/** The counts of these AZs, each compared with the stable slice beside it. */
+/** The counts of these AZs, each compared with the stable slice of the same AZ. */
 export function errorCounts(azs: readonly AzCounts[], ceiling: number): Counts {
   let [n, x, s2, q2, e, v, xe, ne] = [0, 0, 0, 0, 0, 0, 0, 0];
   const [{ canary: first }] = azs as readonly [AzCounts];

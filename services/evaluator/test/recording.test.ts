@@ -159,7 +159,7 @@ test("a policy comparison lists each verdict that changes and when each rollback
   assert.match(lenient, new RegExp(`would differ; rolled back at ${failedAt}; would not have\n`));
   assert.match(lenient, new RegExp(`\n  ${failedAt}  fail → pass  [0-9a-f]{16}\n`));
 
-  // One window is enough where it shows eight times a low ceiling; the literal rule waited for two.
+  // One window is sufficient at eight times a low ceiling; the threshold rule needed two.
   const sooner = JSON.parse(under({ mode: "two-key", thresholds: { max5xxRate: 0.0005 } }, true)) as Record<string, unknown>;
   assert.equal(sooner.failed_at, failedAt);
   assert.ok(Date.parse(sooner.would_fail_at as string) < Date.parse(failedAt), JSON.stringify(sooner));

@@ -16,7 +16,7 @@ import { resolveConfig } from "../src/core/resolved-config.ts";
 import { startEvaluator } from "../src/service.ts";
 import { CANARY, CANARY_KEY, createSimulatedFleet, fold, START_MS, TEST_POLICY } from "./core/simulated-fleet.ts";
 
-/** Lets everything that is ready happen: promises, microtasks, and one turn of the event loop. */
+/** Runs everything that is ready: promises, microtasks, and one turn of the event loop. */
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 async function publishInput(bus: Bus, input: Input): Promise<void> {
@@ -52,7 +52,7 @@ async function verdictsOf(bus: Bus): Promise<VerdictRecord[]> {
   return records;
 }
 
-test("live on a bus, the evaluator publishes what the fold of the same log says, across restarts at any time", async () => {
+test("on a live bus, the evaluator publishes what a reduction of the same log yields, across restarts at any time", async () => {
   for (const restarts of [[], [40], [15, 31, 62, 64]]) {
     const clock = manualClock(START_MS);
     const bus = createMemoryBus({ clock });
@@ -109,7 +109,7 @@ test("live on a bus, the evaluator publishes what the fold of the same log says,
   }
 });
 
-test("what cannot be read is put aside with its reason, and the fold goes on", async () => {
+test("invalid messages become dead letters with their reason, and the reducer continues", async () => {
   const clock = manualClock(START_MS);
   const bus = createMemoryBus({ clock });
   after(() => bus[Symbol.asyncDispose]());
@@ -155,7 +155,7 @@ test("what cannot be read is put aside with its reason, and the fold goes on", a
     await bus.publish({ subject: where, data });
     await settle();
   }
-  await until("every bad message is a dead letter", async () => {
+  await until("every invalid message is a dead letter", async () => {
     clock.advance(20);
     await settle();
     return (await bus.streamState("DEAD")).messages >= bad.length;
@@ -176,7 +176,7 @@ test("what cannot be read is put aside with its reason, and the fold goes on", a
   await evaluator[Symbol.asyncDispose]();
 });
 
-test("a flood of garbage from one sender writes a bounded number of letters and counts the rest", () => {
+test("a flood of invalid messages from one sender writes a bounded number of dead letters and counts the rest", () => {
   const { setup } = createSimulatedFleet();
   const flood: Input[] = Array.from({ length: 500 }, (_, index) => ({
     kind: "unreadable",
@@ -198,7 +198,7 @@ test("a flood of garbage from one sender writes a bounded number of letters and 
   assert.equal(last?.suppressed, 490);
 });
 
-test("two evaluators: the second stands by, and takes over when the first falls silent", async () => {
+test("of two evaluators, the second stands by and takes over when the first stops renewing", async () => {
   const clock = manualClock(START_MS);
   const bus = createMemoryBus({ clock });
   const policy: PolicyFile = { ...TEST_POLICY, window: "5s", grace: "500ms" };
@@ -207,7 +207,7 @@ test("two evaluators: the second stands by, and takes over when the first falls 
     canaries: { [CANARY_KEY]: { fleet: "f", policy: "p" } },
   });
   const setup = resolveConfig(file, new Map([[CANARY_KEY, policySchema.parse(policy)]]), "p");
-  // A leader that was killed leaves its lease behind and never moves it again.
+  // A killed leader leaves its lease behind and never renews it.
   const lease = await bus.bucket("lease");
   await lease.put("evaluator", JSON.stringify({ holder: "dead", at: "2026-11-21T10:00:00.000Z" }));
   await bus.publish({ subject: "signals.a.f.g.health", data: "{}" });
@@ -231,12 +231,12 @@ test("two evaluators: the second stands by, and takes over when the first falls 
     await settle();
     assert.ok(waitedMs <= 5_000, "take-over within five seconds");
   }
-  assert.ok(waitedMs >= 3_900, "not before the lease is free");
+  assert.ok(waitedMs >= 3_900, "not before the lease has expired");
   await evaluator[Symbol.asyncDispose]();
   assert.equal(
     JSON.parse(Buffer.from((await lease.get("evaluator"))!.value).toString()).holder,
     "",
-    "a leader that stops says so",
+    "a stopping leader releases its lease",
   );
   await bus[Symbol.asyncDispose]();
 });

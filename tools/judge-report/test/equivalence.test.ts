@@ -1,4 +1,4 @@
-/** The simulation feeds the rules with counts, to be fast; on closed windows `judge` says the same, window for window. */
+/** The simulation applies the rules to counts, for speed; `judge` on closed windows gives the same results, window for window. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Policy } from "@aviary/shared/contract/policy.ts";
@@ -20,7 +20,7 @@ import { errorRun, noiseOf } from "../two-key.ts";
 const steady = (n: number) => ({ kind: "steady", n }) as const;
 const KNOWN: Knowledge = reference(STABLE.rate);
 
-/** What decides differently: every kind of traffic, noise, fault and knowledge, with few runs each. */
+/** Scenarios with different decisions: every kind of traffic, noise, fault and knowledge, with few runs each. */
 const SCENARIOS: Readonly<Record<string, Scenario>> = {
   "little traffic": { traffic: steady(20), rate: [0.02], knows: "nothing" },
   "a fault beside stable": { traffic: steady(50), rate: [0.02], stable: STABLE, knows: KNOWN },
@@ -90,7 +90,7 @@ describe("errors, by counts and by closed windows", () => {
             assert.equal(outcome.twoKey.concerns.errors, concernOf(said, ours.evidence().step), where);
             if (said.luck !== null) assert.equal(outcome.luck, said.luck, where);
             const { step, promote, worse } = ours.evidence();
-            // The latencies are healthy: twice their ceiling is ruled out sooner than twice that of errors, the two were judged alike.
+            // The latencies are healthy, so twice their ceiling is ruled out sooner than twice that of errors.
             assert.equal(outcome.twoKey.promotable, outcome.twoKey.verdict === "pass" && promote && !worse && step, where);
           }
           assert.equal(literal.see(window), outcome.literal.concerns.errors === "fail", where);
@@ -108,7 +108,7 @@ function concernOf({ kind }: Said, step: boolean): "pass" | "hold" | "fail" {
 
 const SLOW_POLICY: Policy = { ...POLICY, thresholds: { ...POLICY.thresholds, maxP99Ms: 100_000 } };
 
-/** Histograms of a slice, slot by slot, in the same buckets. */
+/** Histograms of a slice, per sub-window, in the same buckets. */
 type SlotBuckets = readonly (readonly number[])[];
 
 function intoSlots({ n, counts }: SlowCounts, random: Random): SlotBuckets {

@@ -1,4 +1,4 @@
-/** The simulation itself: what it draws has the moments that it should have, and other rules decide as their tools do. */
+/** The simulation itself: its draws have the expected moments, and the other rules decide as their tools do. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { seededRandom } from "../../../libs/shared/src/testing/random.ts";
@@ -15,7 +15,7 @@ import { simulateRun } from "../traffic.ts";
 
 const DRAWS = 40_000;
 
-/** Mean and variance, each within so many standard errors of what is meant. */
+/** Mean and variance, each within this many standard errors of the expected value. */
 function moments(draw: () => number, mean: number, variance: number, tolerance = 4): void {
   let [sum, squares] = [0, 0];
   for (let k = 0; k < DRAWS; k++) {
@@ -53,7 +53,7 @@ describe("random numbers", () => {
     moments(() => geometric(random, 3), 3, 6);
   });
 
-  it("the same seed gives the same numbers, another one others", () => {
+  it("equal seeds give equal numbers, different seeds different ones", () => {
     const first = (...seeds: [number, number]) => Array.from({ length: 4 }, seededRandom(...seeds));
     assert.deepEqual(first(1, 2), first(1, 2));
     assert.notDeepEqual(first(1, 2), first(1, 3));
@@ -69,7 +69,7 @@ describe("traffic", () => {
     });
   };
 
-  it("has the sizes that it should", () => {
+  it("has the expected sizes", () => {
     assert.deepEqual(totals({ traffic: { kind: "steady", n: 52 }, rate: [0], stable: STABLE, knows: "nothing" })[3], [52, 468]);
     const ramp = totals({ traffic: { kind: "ramp", n: 1_000 }, rate: [0], stable: STABLE, knows: "nothing" });
     assert.deepEqual(
@@ -84,7 +84,7 @@ describe("traffic", () => {
     assert.ok(Math.min(...daily) >= 100 && Math.max(...daily) <= 600 && Math.max(...daily) > 500, String(daily));
   });
 
-  it("a spike strikes one window, an incident both slices", () => {
+  it("a spike affects one window, an incident both slices", () => {
     const run = (scenario: Scenario) => {
       const { next } = simulateRun(scenario, seededRandom(6));
       return Array.from({ length: 12 }, () => next()[0]!);
@@ -105,7 +105,7 @@ describe("traffic", () => {
     assert.equal(bad.length, 2);
   });
 
-  it("failures in bursts are as many, and lie together", () => {
+  it("bursts keep the number of failures and cluster them", () => {
     const scenario: Scenario = {
       traffic: { kind: "steady", n: 1_000 },
       rate: [0.01],
@@ -127,7 +127,7 @@ describe("traffic", () => {
 });
 
 describe("latencies", () => {
-  it("tables have the law's tail, however they are drawn", () => {
+  it("tables have the tail of the distribution, by every way of drawing", () => {
     const law: Law = { kind: "pareto", alpha: 1.5 };
     const table = tableOf(law);
     assert.ok(Math.abs(table.mass - 0.05) < 0.003, `${table.mass}`);
@@ -151,7 +151,7 @@ const window = (n: number, x: number, stableX = 0): SimulatedWindow => [
 ];
 
 describe("other rules", () => {
-  it("count failed windows, in a row or not", () => {
+  it("count failed windows, consecutive or not", () => {
     const bad = window(100, 1);
     const good = window(100, 0);
     const failsIn = (watcher: { see(w: SimulatedWindow): boolean }, windows: readonly SimulatedWindow[]) =>

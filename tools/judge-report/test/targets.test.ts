@@ -1,6 +1,7 @@
 /**
- * A choice of the judge's targets, with fewer runs: minutes of simulation in seconds. All of them: `npm run judge:report -- --check`.
- * Seeds are fixed, so a target that is met here is met always until the rule changes.
+ * A selection of the judge's targets with fewer runs, in seconds instead of minutes. All of them: `npm run judge:report --
+ * --check`.
+ * Seeds are fixed, so a target met here stays met until the rule changes.
  */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -18,7 +19,7 @@ describe("targets", () => {
     });
   }
 
-  it("T1 to T10 all have a cell here", () => {
+  it("T1 to T10 each have a cell here", () => {
     const quick = new Set(CHECKS.flatMap(({ target, quick }) => (quick === undefined ? [] : [target])));
     assert.deepEqual([...quick], ["T1", "T2", "T3", "T4", "T5", "T6", "T7", "T8", "T9", "T10"]);
     for (const { what, cells, quick } of CHECKS) {
@@ -32,13 +33,13 @@ describe("targets", () => {
     }
   });
 
-  it("T11 what is taken out is there", () => {
+  it("T11 every mutated function exists", () => {
     const keys = readFileSync(new URL("../../../services/evaluator/src/core/judge/keys.ts", import.meta.url), "utf8");
     for (const mutation of MUTATIONS) assert.notEqual(mutated(keys, mutation), keys, mutation);
     assert.throws(() => mutated("", "phi"), /keys\.ts has no function burstFactor/);
   });
 
-  it("T12 keeps 12 windows and 16 numbers at most, and counts up to 2^31 give probabilities", () => {
+  it("T12 keeps at most 12 windows and 16 numbers, and counts up to 2^31 yield probabilities", () => {
     assert.ok(STATE.windows <= 12 && STATE.numbers <= 16, JSON.stringify(STATE));
     assert.deepEqual(edgeNumbers(10_000), []);
   });

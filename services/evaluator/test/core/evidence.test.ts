@@ -19,11 +19,11 @@ const body = (fleet: SimulatedFleet) => {
 };
 const codes = (fleet: SimulatedFleet): string[] => body(fleet).reasons.map((reason) => reason.code);
 
-test("a healthy canary passes, so the holds below have a cause", () => {
+test("a healthy canary passes", () => {
   assert.equal(body(measured()).verdict, "pass", story(foldFleet(measured()).verdicts).join("\n"));
 });
 
-test("a gateway that falls silent is a hold within two periods and the grace, and its name is said", () => {
+test("a gateway that stops reporting is a hold within two periods and the grace, with its name", () => {
   const fleet = measured();
   const before = fleet.now();
   fleet.gateway("stable-c").silent = true;
@@ -41,7 +41,7 @@ test("a gateway that falls silent is a hold within two periods and the grace, an
   assert.equal(body(fleet).gateway.fresh, 5);
 });
 
-test("a hole in a gateway's sequence makes the window a hold; one that is filled in time does not", () => {
+test("a gap in a gateway's sequence makes the window a hold; a gap that is filled in time does not", () => {
   const fleet = measured();
   fleet.advance(5);
   const lostAt = fleet.log.length - 8;
@@ -61,7 +61,7 @@ test("a hole in a gateway's sequence makes the window a hold; one that is filled
   assert.ok(!filled.some(({ body: said }) => said.reasons.some((reason) => reason.code === "gap")), story(filled).join("\n"));
 });
 
-test("a restarted collector makes the window of its restart a hold, and the next one counts again", () => {
+test("a collector restart makes its window a hold, and the next window counts again", () => {
   const fleet = measured();
   Object.assign(fleet.gateway("canary-a"), { boot: 2, seq: 0 });
   fleet.advance(35);
@@ -74,7 +74,7 @@ test("a restarted collector makes the window of its restart a hold, and the next
   assert.equal(body(fleet).verdict, "pass", story(foldFleet(fleet).verdicts).join("\n"));
 });
 
-test("signals that come after their window had closed are counted in the next record and merged nowhere", () => {
+test("signals that arrive after their window closed are counted in the next record and never merged", () => {
   const fleet = measured();
   const canary = fleet.gateway("canary-b");
   const held: Input[] = [];
@@ -107,7 +107,7 @@ function setAll(gateways: GatewayPlan[], plan: Partial<GatewayPlan>): void {
   for (const gateway of gateways) Object.assign(gateway, plan);
 }
 
-test("each fact that must not be is a hold with its own name", () => {
+test("each unmet condition is a hold with its own code", () => {
   const cases: [string, (fleet: SimulatedFleet) => void][] = [
     ["gateway_down", (fleet) => setAll([fleet.gateway("canary-a")], { health: "timeout" })],
     ["slice_mismatch", (fleet) => setAll([fleet.gateway("canary-a")], { claims: "stable" })],
@@ -128,7 +128,7 @@ test("each fact that must not be is a hold with its own name", () => {
   }
 });
 
-test("of a hold, what is broken is said before traffic that suffers from it, and a wrong clock before the silence that it causes", () => {
+test("the reasons of a hold list faults before suspicious traffic, and a wrong clock before the staleness it causes", () => {
   const down = measured();
   setAll([down.gateway("canary-a")], { health: "timeout", errors: 2 });
   down.advance(40);
@@ -144,7 +144,7 @@ test("of a hold, what is broken is said before traffic that suffers from it, and
   assert.match(body(ahead).reasons[1]!.text, /has sent no usable health signal since/);
 });
 
-test("a signal that was long on its way does not say that the clock is right again", () => {
+test("a delayed signal does not prove that the clock is correct again", () => {
   const fleet = measured();
   fleet.advance(5);
   const isOfCanaryA = (input: Input) => input.kind === "signal" && input.signal.gateway === "canary-a";
@@ -164,7 +164,7 @@ test("a signal that was long on its way does not say that the clock is right aga
   assert.ok(last.reasons.some(({ code, gateway }) => code === "clock_skew" && gateway === "canary-a"));
 });
 
-test("disk marks: crossed during a run fails at once, crossed before holds, and a mark clears two points below it", () => {
+test("a disk mark crossed during a run fails it at once, one crossed before is a hold, and a mark clears two points below it", () => {
   const crossed = measured();
   crossed.gateway("stable-a").diskUsedRatio = 0.78;
   crossed.advance(10);
@@ -187,7 +187,7 @@ test("disk marks: crossed during a run fails at once, crossed before holds, and 
   assert.equal(body(before).verdict, "pass", story(foldFleet(before).verdicts).slice(-5).join(" | "));
 });
 
-test("a new Doctor error on a canary gateway fails the run; on a stable one it holds; a missing report holds where the policy asks", () => {
+test("a new Doctor error fails the run on a canary gateway and is a hold on a stable one; a missing report is a hold if the policy requires it", () => {
   const fails = createSimulatedFleet();
   for (const gateway of fails.gateways) gateway.sendsDoctor = true;
   fails.advance(30);
@@ -210,7 +210,7 @@ test("a new Doctor error on a canary gateway fails the run; on a stable one it h
   assert.ok(codes(asks).includes("doctor_unknown"));
 });
 
-test("no sequence of messages makes a pass without fresh, gap-free evidence", () => {
+test("no sequence of messages yields a pass without fresh evidence free of gaps", () => {
   const spoil = fc.record({
     at: fc.integer({ min: 1, max: 40 }),
     gateway: fc.integer({ min: 0, max: 5 }),
@@ -247,7 +247,7 @@ test("no sequence of messages makes a pass without fresh, gap-free evidence", ()
         assert.equal(said.reasons.length, 0);
         assert.equal(said.gateway.fresh, said.gateway.expected);
         const window = evidence.closed;
-        assert.ok(window?.complete, "a pass rests on a complete window");
+        assert.ok(window?.complete, "a pass is based on a complete window");
         const startMs = Date.parse(window.window.start);
         const endMs = Date.parse(window.window.end);
         for (const gateway of fleet.gateways) {
@@ -264,11 +264,11 @@ test("no sequence of messages makes a pass without fresh, gap-free evidence", ()
           );
           assert.ok(
             inside.some((signal) => signal.kind === "http"),
-            `${gateway.name} said nothing about traffic in the window`,
+            `${gateway.name} reported no traffic in the window`,
           );
           assert.equal(new Set(inside.map((signal) => signal.collector_boot)).size, 1, "a pass over a restart");
           const numbers = inside.map((signal) => signal.seq).sort((a, b) => a - b);
-          assert.equal(numbers[numbers.length - 1]! - numbers[0]! + 1, new Set(numbers).size, "a pass over a hole");
+          assert.equal(numbers[numbers.length - 1]! - numbers[0]! + 1, new Set(numbers).size, "a pass over a gap");
         }
         const requests = window.cells
           .filter((cell) => cell.slice === "canary")
@@ -279,5 +279,5 @@ test("no sequence of messages makes a pass without fresh, gap-free evidence", ()
     }),
     { numRuns: 60 },
   );
-  assert.ok(passes > 0, "the property saw no pass at all and proved nothing");
+  assert.ok(passes > 0, "the property generated no pass, so it proves nothing");
 });

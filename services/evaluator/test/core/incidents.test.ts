@@ -15,14 +15,14 @@ function measured(): SimulatedFleet {
   return fleet;
 }
 
-test("a disk that crosses a mark is told once, with its gateway, and again when it crosses it anew", () => {
+test("a disk that crosses a mark is reported once, with its gateway, and again when it crosses it again", () => {
   const fleet = measured();
   fleet.gateway("stable-b").diskUsedRatio = 0.8;
   fleet.advance(60);
   const [first, ...more] = incidents(fleet, "disk_yellow");
   assert.equal(first?.gateway, "stable-b");
   assert.equal(first?.az, "az-b");
-  assert.equal(more.length, 0, "told once");
+  assert.equal(more.length, 0, "reported once");
   fleet.gateway("stable-b").diskUsedRatio = 0.5;
   fleet.advance(20);
   fleet.gateway("stable-b").diskUsedRatio = 0.8;
@@ -30,7 +30,7 @@ test("a disk that crosses a mark is told once, with its gateway, and again when 
   assert.equal(incidents(fleet, "disk_yellow").length, 2);
 });
 
-test("a shared fate and an unannounced release are told once a run, however many windows they last", () => {
+test("a shared incident and an unannounced release are reported once per run, regardless of their duration", () => {
   const shared = measured();
   for (const gateway of shared.gateways) gateway.errors = 20;
   shared.advance(200);
@@ -41,7 +41,7 @@ test("a shared fate and an unannounced release are told once a run, however many
   assert.equal(incidents(changed, "release_changed").length, 1);
 });
 
-test("a run held longer than its budget is told once and stays a hold; a fail is told once", () => {
+test("an exhausted hold budget is reported once and stays a hold; a fail is reported once", () => {
   const held = createSimulatedFleet({ policy: { holdBudget: "2m" } });
   held.advance(30);
   held.say({ verb: "announce", caller: "rollouts", revision: "v2" });

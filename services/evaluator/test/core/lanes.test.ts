@@ -19,9 +19,9 @@ const quiet: LaneFacts = {
   azUnderTest: true,
 };
 
-test("what each fact does to a lane of depth 100", () => {
+test("each fact caps a lane of depth 100 as documented", () => {
   const table: [string, Partial<LaneFacts>, { depth: number; replicas: number; allow: 0 | 1 }][] = [
-    ["no run cuts nothing", {}, { depth: 100, replicas: 13, allow: 1 }],
+    ["no run caps nothing", {}, { depth: 100, replicas: 13, allow: 1 }],
     ["growth starts at the ninth job", { depthTrue: 9, replicasNow: 1 }, { depth: 9, replicas: 2, allow: 1 }],
     ["eight jobs are one replica", { depthTrue: 8, replicasNow: 1 }, { depth: 8, replicas: 1, allow: 1 }],
     ["depth 0 sleeps", { depthTrue: 0 }, { depth: 0, replicas: 0, allow: 1 }],
@@ -31,21 +31,21 @@ test("what each fact does to a lane of depth 100", () => {
       { runActive: true, depthTrue: 10, replicasNow: 1 },
       { depth: 10, replicas: 2, allow: 1 },
     ],
-    ["one degraded tick cuts nothing", { degradedTicks: 1 }, { depth: 100, replicas: 13, allow: 1 }],
+    ["one degraded tick caps nothing", { degradedTicks: 1 }, { depth: 100, replicas: 13, allow: 1 }],
     ["two degraded ticks freeze", { degradedTicks: 2 }, { depth: 16, replicas: 2, allow: 0 }],
     ["frozen still shrinks", { degradedTicks: 2, depthTrue: 3 }, { depth: 3, replicas: 1, allow: 0 }],
-    ["yellow on 1TB bars growth", { disk: "yellow-1TB" }, { depth: 16, replicas: 2, allow: 0 }],
+    ["yellow on 1TB blocks growth", { disk: "yellow-1TB" }, { depth: 16, replicas: 2, allow: 0 }],
     ["yellow on 2TB leaves the stable lane only", { disk: "yellow-2TB" }, { depth: 0, replicas: 0, allow: 0 }],
     [
-      "yellow on 2TB bars growth of a stable lane",
+      "yellow on 2TB blocks growth of a stable lane",
       { disk: "yellow-2TB", slice: "stable", min: 1 },
       { depth: 16, replicas: 2, allow: 0 },
     ],
     ["red is the minimum", { disk: "red", slice: "stable", min: 1 }, { depth: 8, replicas: 1, allow: 0 }],
     ["a fail puts the canary lane to 0", { failed: true }, { depth: 0, replicas: 0, allow: 0 }],
     ["a fail freezes a stable lane", { failed: true, slice: "stable", min: 1 }, { depth: 16, replicas: 2, allow: 0 }],
-    ["a lane outside the AZ under test sleeps", { azUnderTest: false }, { depth: 0, replicas: 0, allow: 0 }],
-    ["an unknown depth keeps what runs", { depthTrue: null }, { depth: 16, replicas: 2, allow: 0 }],
+    ["a lane outside the AZ under test is scaled to its minimum", { azUnderTest: false }, { depth: 0, replicas: 0, allow: 0 }],
+    ["an unknown depth keeps the current replicas", { depthTrue: null }, { depth: 16, replicas: 2, allow: 0 }],
   ];
   for (const [name, facts, expected] of table) {
     const { depth, replicas, allow } = gatedDepth({ ...quiet, ...facts });
@@ -53,7 +53,7 @@ test("what each fact does to a lane of depth 100", () => {
   }
 });
 
-test("the gated depth never exceeds the true one, replicas are KEDA's own arithmetic, and every cut gives its reason", () => {
+test("the gated depth never exceeds the true one, replicas follow KEDA's arithmetic, and every cap has its reason", () => {
   const facts = fc.record({
     slice: fc.constantFrom("canary" as const, "stable" as const),
     perReplica: fc.integer({ min: 1, max: 20 }),
@@ -81,7 +81,7 @@ test("the gated depth never exceeds the true one, replicas are KEDA's own arithm
   );
 });
 
-test("people hear of a fail before its lane is told: incident, verdict, lane, demand, in this order", () => {
+test("a fail is reported to people before its lane changes: incident, verdict, lane, demand, in this order", () => {
   const fleet = createSimulatedFleet();
   fleet.queue.depth = 20;
   fleet.advance(30);

@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createSimulatedFleet, foldFleet, type GatewayPlan, STABLE_PACK, story } from "./simulated-fleet.ts";
 
-/** A collector that has just started: its first signals go out before the probes have seen the gateway. */
+/** A collector that has just started: its first signals are sent before the probes have read the gateway. */
 function forget(gateway: GatewayPlan): void {
   Object.assign(gateway, { version: null, pack: null });
 }
 
-test("what nobody knew when a run was pinned is learned later, and is no change", () => {
+test("a part that was unknown when the release was pinned is completed later, which is not a change", () => {
   const fleet = createSimulatedFleet();
   for (const gateway of fleet.gateways) forget(gateway);
   fleet.advance(5);
@@ -23,10 +23,10 @@ test("what nobody knew when a run was pinned is learned later, and is no change"
   for (const gateway of fleet.slice("canary")) gateway.version = "2026.9.8";
   fleet.advance(10);
   const changed = foldFleet(fleet).verdicts.at(-1)!.body;
-  assert.equal(changed.reasons[0]?.code, "release_changed", "a change of what is known still is one");
+  assert.equal(changed.reasons[0]?.code, "release_changed", "a change of a known part is a change");
 });
 
-test("a release of which too little is known starts no run", () => {
+test("an incompletely known release starts no run", () => {
   for (const controller of [true, false]) {
     const fleet = createSimulatedFleet({ controller });
     for (const gateway of fleet.slice("canary")) forget(gateway);

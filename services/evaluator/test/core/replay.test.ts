@@ -7,7 +7,7 @@ import { reduce } from "../../src/core/reducer.ts";
 import { createState } from "../../src/core/state.ts";
 import { createSimulatedFleet, fold, NEW_PACK, restored, START_MS } from "./simulated-fleet.ts";
 
-/** A log in which much happens: a run that passes windows, a fault, a fail, a restore, a next revision, a restarted collector. */
+/** A log with many events: a run that passes windows, a fault, a failure, a restore, the next revision, a restarted collector. */
 function eventfulLog() {
   const fleet = createSimulatedFleet({ azs: ["az-a", "az-b"] });
   fleet.advance(20);
@@ -32,7 +32,7 @@ function eventfulLog() {
 
 const bytes = (effects: readonly Effect[]): string => JSON.stringify(effects.filter((effect) => effect.kind !== "checkpoint"));
 
-test("the same log gives the same bytes after a crash at any message, continued from a checkpoint", () => {
+test("the same log yields the same bytes after a crash at any message, continued from a checkpoint", () => {
   const fleet = eventfulLog();
   const whole = fold(fleet.setup, fleet.log, fleet.now() + 100);
   assert.ok(whole.verdicts.length > 10);
@@ -48,7 +48,7 @@ test("the same log gives the same bytes after a crash at any message, continued 
   );
 });
 
-test("the same log gives the same bytes live, with the broker's clock told at any moments in between", () => {
+test("the same log yields the same bytes live, with clock ticks at any time in between", () => {
   const fleet = eventfulLog();
   const expected = bytes(fold(fleet.setup, fleet.log, fleet.now() + 100).effects);
   fc.assert(
@@ -67,7 +67,7 @@ test("the same log gives the same bytes live, with the broker's clock told at an
   );
 });
 
-test("messages that the broker stored twice change no verdict", () => {
+test("messages stored twice by the broker change no verdict", () => {
   const fleet = eventfulLog();
   const expected = fold(fleet.setup, fleet.log, fleet.now() + 100).verdicts.map(({ body }) => ({
     ...body,
@@ -94,25 +94,22 @@ test("messages that the broker stored twice change no verdict", () => {
   );
 });
 
-test("a message that was folded before is not folded again", () => {
+test("a message that was applied before is not applied again", () => {
   const fleet = createSimulatedFleet();
   fleet.advance(60);
   const { state } = fold(fleet.setup, fleet.log);
   for (const input of fleet.log.slice(-40)) assert.deepEqual(reduce(state, input).effects, []);
 });
 
-test("the earliest deadline is always ahead of what was fired: the fold cannot spin", () => {
+test("the earliest deadline is always after those that fired, so the reducer cannot loop", () => {
   const fleet = eventfulLog();
   let state = createState(fleet.setup);
   for (const input of fleet.log) {
     state = reduce(state, input).state;
-    assert.ok(
-      state.nextDeadlineMs >= (input as { storedAt: number }).storedAt,
-      "a deadline before the last input was left unfired",
-    );
+    assert.ok(state.nextDeadlineMs >= (input as { storedAt: number }).storedAt, "a deadline before the last input did not fire");
   }
   const day = 24 * 3_600_000;
   const { effects } = reduce(state, { kind: "clock", at: fleet.now() + day });
   const windows = effects.filter((effect) => effect.kind === "verdict").length;
-  assert.ok(windows >= day / 30_000, "an idle fleet still gets a verdict a window");
+  assert.ok(windows >= day / 30_000, "an idle fleet gets one verdict per window");
 });

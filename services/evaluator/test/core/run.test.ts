@@ -19,7 +19,7 @@ function announceAndWarm(fleet: SimulatedFleet, revision = "v2", pack = NEW_PACK
   fleet.say({ verb: "weight", caller: "flagger", weight: 10, revision });
 }
 
-test("a Flagger canary goes from announce to passed, and stable may be promoted after", () => {
+test("a Flagger canary goes from announced to passed, after which stable may be promoted", () => {
   const fleet = createSimulatedFleet({ policy: { stableNeedsPass: true } });
   fleet.advance(60);
   assert.deepEqual(
@@ -58,10 +58,10 @@ test("a Flagger canary goes from announce to passed, and stable may be promoted 
   fleet.advance(60);
   fleet.say({ verb: "announce", caller: "flagger", revision: "v2" });
   fleet.advance(10);
-  assert.equal(last(fleet).run?.state, "passed", "a revision that passed does not start again by itself");
+  assert.equal(last(fleet).run?.state, "passed", "a revision that passed is not analysed again automatically");
 });
 
-test("5xx on the canary fails at the second window, stays failed, is over when restored, and a new revision passes", () => {
+test("5xx on the canary fails in the second window, is latched, ends when restored, and a new revision passes", () => {
   const fleet = createSimulatedFleet();
   fleet.advance(30);
   announceAndWarm(fleet);
@@ -78,14 +78,14 @@ test("5xx on the canary fails at the second window, stays failed, is over when r
   const windowsOver = foldFleet(fleet).verdicts.filter(
     ({ body }) => body.judge.consecutive_over > 0 && body.run?.state === "active",
   );
-  assert.ok(windowsOver.length >= 1, "one window over is a hold first");
+  assert.ok(windowsOver.length >= 1, "the first window over the ceiling is a hold");
   assert.ok(windowsOver.every(({ body }) => body.verdict === "hold"));
 
   for (const gateway of fleet.slice("canary")) gateway.errors = 0;
   fleet.advance(120);
   const latched = last(fleet);
-  assert.equal(latched.verdict, "fail", "a fail latches");
-  assert.deepEqual(latched.reasons.slice(0, failed.reasons.length), failed.reasons, "the cause stays first, as it was said");
+  assert.equal(latched.verdict, "fail", "a fail is latched");
+  assert.deepEqual(latched.reasons.slice(0, failed.reasons.length), failed.reasons, "the original cause stays first");
   const note = latched.reasons.at(-1);
   assert.equal(note?.code, "latched");
   assert.match(note?.text ?? "", /^failed at \d\d:\d\d:\d\dZ \(verdict [0-9a-f]{16}; reasons as of that time\); latched until/);
@@ -95,7 +95,7 @@ test("5xx on the canary fails at the second window, stays failed, is over when r
   for (const gateway of fleet.slice("canary")) Object.assign(gateway, { version: "2026.9.6", pack: STABLE_PACK });
   fleet.advance(30);
   assert.equal(last(fleet).run?.canary_active, false);
-  assert.equal(last(fleet).verdict, "fail", "restored is not forgiven");
+  assert.equal(last(fleet).verdict, "fail", "a restored canary stays failed");
   assert.match(
     last(fleet).reasons.at(-1)?.text ?? "",
     /the run ended; the failure stays latched until a new revision or `aviary run clear`$/,
@@ -109,7 +109,7 @@ test("5xx on the canary fails at the second window, stays failed, is over when r
   assert.equal(last(fleet).verdict, "pass", story(foldFleet(fleet).verdicts).join("\n"));
 });
 
-test("without a controller, a release on the whole canary slice opens a run by itself, passes by its windows, and stable follows", () => {
+test("without a controller, a release on the whole canary slice opens a run, passes by its windows, and stable follows", () => {
   const fleet = createSimulatedFleet({ controller: false, policy: { passAfterWindows: 3 } });
   fleet.advance(60);
   fleet.gateway("canary-b").pack = NEW_PACK;
@@ -127,7 +127,7 @@ test("without a controller, a release on the whole canary slice opens a run by i
   assert.equal(last(fleet).run?.state, "passed");
 });
 
-test("without a controller, a release that comes back after its run is named, and opens a second run only when it is asked for", () => {
+test("without a controller, a release that returns after its run is reported, and opens a second run only on request", () => {
   const fleet = createSimulatedFleet({ controller: false, policy: { passAfterWindows: 3 } });
   fleet.advance(60);
   const give = (pack: string): void => {
@@ -154,7 +154,7 @@ test("without a controller, a release that comes back after its run is named, an
   assert.equal(last(fleet).run?.controller_revision, "again");
 });
 
-test("an analysis of Argo Rollouts starts to be measured at its first call", () => {
+test("an Argo Rollouts analysis starts at its first request", () => {
   const fleet = createSimulatedFleet();
   fleet.advance(30);
   fleet.say({ verb: "announce", caller: "rollouts", revision: "6d5f" });
@@ -164,7 +164,7 @@ test("an analysis of Argo Rollouts starts to be measured at its first call", () 
   assert.equal(last(fleet).verdict, "pass", story(foldFleet(fleet).verdicts).join("\n"));
 });
 
-test("no state waits for somebody: pending, active and failed runs expire, with an incident", () => {
+test("no state waits for an operator: pending, active and failed runs expire, with an incident", () => {
   for (const until of ["pending", "active", "failed"] as const) {
     const fleet = createSimulatedFleet({ policy: { maxPending: "5m", maxRun: "10m" } });
     fleet.advance(30);
@@ -181,7 +181,7 @@ test("no state waits for somebody: pending, active and failed runs expire, with 
   }
 });
 
-test("a run that is over before a window has closed judges nothing: never a pass, and the next run does not know of it", () => {
+test("a run that ends before a window closes judges nothing: never a pass, and the next run is not affected", () => {
   const ends = {
     passed: { verb: "end", caller: "rollouts", result: "succeeded", revision: "v2" },
     aborted: { verb: "abort", caller: "operator", reason: "never mind" },
@@ -190,7 +190,7 @@ test("a run that is over before a window has closed judges nothing: never a pass
   for (const [state, ending] of Object.entries(ends)) {
     const fleet = createSimulatedFleet();
     fleet.advance(60);
-    // Both are stored in the same millisecond: the run has no length at all.
+    // Both are stored in the same millisecond: the run has no duration.
     fleet.say({ verb: "announce", caller: "rollouts", revision: "v2" });
     fleet.say(ending);
     if (state !== "superseded") {
@@ -231,7 +231,7 @@ test("an operator can abort, clear, pause and put into maintenance", () => {
   fleet.advance(5);
   assert.equal(last(fleet).run?.state, "aborted");
   assert.equal(last(fleet).verdict, "hold");
-  assert.equal(last(fleet).concerns.errors, "hold", "a forgiven fail is nobody's verdict");
+  assert.equal(last(fleet).concerns.errors, "hold", "a cleared failure is not a verdict any more");
   assert.equal(last(fleet).judge.two_key, "hold");
   fleet.say({ verb: "maintenance", caller: "operator", on: true, mute: true, reason: "new disks" });
   fleet.advance(5);
@@ -239,7 +239,7 @@ test("an operator can abort, clear, pause and put into maintenance", () => {
   assert.equal(mayPromote(last(fleet), "stable", STABLE_PACK, undefined, fleet.now()).allowed, false);
 });
 
-test("every verdict of a whole day in the life is one that its schema accepts, with an id from its content", () => {
+test("every verdict of a varied day is valid, with an id from its content", () => {
   const fleet = createSimulatedFleet();
   fleet.advance(30);
   announceAndWarm(fleet);

@@ -1,6 +1,6 @@
 /**
- * A fleet in simulated time: writes the log that six gateways, a controller and the broker would write, for the fold to read.
- * Time is a number that only `advance` moves; every gateway sends what its settings say at its own periods.
+ * A fleet in simulated time: writes the log of six gateways, a controller and the broker for the reducer.
+ * Time is a number that only `advance` changes; every gateway reports at its own periods.
  */
 import { type ControlContent, controlMessage } from "@aviary/shared/contract/control.ts";
 import { fleetFileSchema } from "@aviary/shared/contract/fleet.ts";
@@ -32,7 +32,7 @@ export interface GatewayPlan {
   seq: number;
   version: string;
   pack: string;
-  /** Requests a report, and how many of them fail. */
+  /** Requests per report, and how many of them fail. */
   requests: number;
   errors: number;
   latencyMs: number;
@@ -53,7 +53,7 @@ export interface FleetOptions {
   readonly lane?: boolean;
 }
 
-/** Two of each slice's periods in a 30 s window, so that tests stay short: window 30 s, grace 2 s, warm-up 10 s. */
+/** Two of each slice's periods in a 30 s window, to keep tests short: window 30 s, grace 2 s, warm-up 10 s. */
 export const TEST_POLICY: PolicyFile = { mode: "literal", window: "30s", grace: "2s", warmup: "10s", doctorBeforeTraffic: false };
 
 export function createSimulatedFleet(options: FleetOptions = {}) {
@@ -181,7 +181,7 @@ export function createSimulatedFleet(options: FleetOptions = {}) {
     say(content: ControlContent, discriminator = `${log.length}`): void {
       append({ kind: "control", control: controlMessage(CANARY, content, new Date(nowMs).toISOString(), discriminator) });
     },
-    /** Moves time on in steps of five seconds; every gateway reports at each. */
+    /** Advances time in steps of five seconds; every gateway reports at each. */
     advance(seconds: number): void {
       for (let passed = 0; passed < seconds; passed += 5) {
         nowMs += 5_000;
@@ -202,7 +202,7 @@ export interface Folded {
   readonly verdicts: VerdictRecord[];
 }
 
-/** Folds a log; `until` is the broker's clock at the end, for the deadlines after the last message. */
+/** Reduces a log; `until` is the broker's clock at the end, for the deadlines after the last message. */
 export function fold(setup: ResolvedConfig, log: readonly Input[], until?: number, from: State = createState(setup)): Folded {
   const effects: Effect[] = [];
   let state = from;
@@ -215,19 +215,19 @@ export function fold(setup: ResolvedConfig, log: readonly Input[], until?: numbe
   return { state, effects, verdicts: effects.flatMap((effect) => (effect.kind === "verdict" ? [effect.record] : [])) };
 }
 
-/** What `fold` gives for a fleet's log up to its present. */
+/** The result of `fold` for a fleet's log up to now. */
 export function foldFleet(fleet: SimulatedFleet): Folded {
   return fold(fleet.setup, fleet.log, fleet.now() + 100);
 }
 
-/** The same state after a trip through a checkpoint. */
+/** The same state after a round trip through a checkpoint. */
 export function restored(setup: ResolvedConfig, state: State): State {
   const again = decodeCheckpoint(encodeCheckpoint(state), setup);
   if (again === undefined) throw new Error("the checkpoint could not be read back");
   return again;
 }
 
-/** One line a verdict, for reading failures: time, verdict, state, reason codes. */
+/** One line per verdict, for reading failures: time, verdict, state, reason codes. */
 export function story(verdicts: readonly VerdictRecord[]): string[] {
   return verdicts.map(
     ({ body }) =>

@@ -19,12 +19,12 @@ async function followsDepth(bus: Bus): Promise<void> {
   }
 }
 
-test("who finds another leader in the middle of a change leaves the queue as it is", async () => {
+test("an evaluator that loses the lease during a change leaves the queue as it is", async () => {
   const bus = createMemoryBus();
   await ensureDemand(bus, LANE);
   let asked = 0;
   const lostAfterFirst = (): boolean => asked++ === 0;
-  // 2 600 jobs take three rounds of publishing.
+  // 2,600 jobs take three rounds of publishing.
   await assert.rejects(setDemand(bus, LANE, 2_600, lostAfterFirst), { name: "Retryable", code: "not_leading" });
   assert.equal((await bus.durableState("DEMAND", LANE)).pending, 1_000);
   await assert.rejects(
@@ -32,13 +32,13 @@ test("who finds another leader in the middle of a change leaves the queue as it 
     { code: "not_leading" },
   );
   assert.equal((await bus.durableState("DEMAND", LANE)).pending, 1_000);
-  assert.equal(await setDemand(bus, LANE, 1_000, () => false), 1_000, "what is right already needs no leader");
+  assert.equal(await setDemand(bus, LANE, 1_000, () => false), 1_000, "a queue at the right depth needs no change");
 });
 
 test("memory: the durable of a lane follows its depth", () => followsDepth(createMemoryBus()));
 
 for (const version of ["nats-2.9", "nats-current"] as const satisfies readonly TestServer[]) {
-  test(`${version}: the durable of a lane follows its depth at once, however far it falls`, {
+  test(`${version}: the durable of a lane follows its depth at once, including large drops`, {
     skip: missingServer(version) ?? false,
   }, async () => {
     const server = await startNats({ version });

@@ -12,7 +12,7 @@ import { saveCheckpoint } from "../../src/io/checkpoint.ts";
 import { SHARD, startEvaluator } from "../../src/service.ts";
 import { CANARY, createSimulatedFleet, fold } from "../core/simulated-fleet.ts";
 
-test("a log that is shorter than the checkpoint is folded from its first message on, and the lack is a hold", async () => {
+test("a log that ends before the checkpoint is applied from its first message, and the gap is a hold", async () => {
   const fleet = createSimulatedFleet({ azs: ["az-a"] });
   fleet.advance(60);
   const { state } = fold(fleet.setup, fleet.log);
@@ -44,7 +44,7 @@ test("a log that is shorter than the checkpoint is folded from its first message
     onFatal: (error) => assert.fail(error as Error),
   });
   const folded = fleet.log.length - from;
-  await until("all of the new log is folded", () => {
+  await until("the whole new log is applied", () => {
     clock.advance(20);
     return metrics.expose().includes(`aviary_evaluator_log_sequence ${folded}\n`);
   });
@@ -57,6 +57,6 @@ test("a log that is shorter than the checkpoint is folded from its first message
   assert.ok(parsed.success);
   assert.equal(parsed.data.body.verdict, "hold");
   assert.ok(parsed.data.body.reasons.some(({ code }) => code === "gap"));
-  assert.match(metrics.expose(), new RegExp(`inputs_total\\{kind="signal"\\} ${folded}\n`), "not one message is left out");
+  assert.match(metrics.expose(), new RegExp(`inputs_total\\{kind="signal"\\} ${folded}\n`), "no message is skipped");
   await evaluator[Symbol.asyncDispose]();
 });

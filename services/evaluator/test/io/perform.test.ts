@@ -41,7 +41,7 @@ function performerOn(bus: Bus, change: Partial<PerformerOptions> = {}) {
 const verdictAt = (at: string): Effect => ({ kind: "verdict", record: aVerdict({ at, valid_until: at }) });
 const batchAt = (atMs: number, effects: readonly Effect[]): Batch => ({ atMs, effects });
 
-test("batches that an earlier evaluator has performed still count as progress, so that reading never stays paused", async () => {
+test("batches performed by an earlier evaluator count as progress, so that reading never stays paused", async () => {
   const bus = createMemoryBus({ clock: manualClock(AT_MS) });
   const { performer, seen } = performerOn(bus, { done: { beforeMs: AT_MS + 1, verdicts: new Map() } });
   for (let index = 0; index < 300; index++) performer.enqueue(batchAt(AT_MS, [verdictAt(BUILT_AT)]));
@@ -50,7 +50,7 @@ test("batches that an earlier evaluator has performed still count as progress, s
   assert.equal((await bus.streamState("VERDICTS")).messages, 0);
 });
 
-test("the newest verdict is not published again, even when the broker has forgotten its id", async () => {
+test("the newest verdict is not published again, even if the broker has dropped its id", async () => {
   const clock = manualClock(AT_MS);
   const bus = createMemoryBus({ clock });
   const old = verdictAt("2026-11-21T09:59:00.000Z");
@@ -59,7 +59,7 @@ test("the newest verdict is not published again, even when the broker has forgot
   const { subject, id } = (last as Extract<Effect, { kind: "verdict" }>).record.body;
   await bus.publish({ subject: verdictSubject(subject), data: "{}", id });
   clock.advance(3_600_000);
-  // After a silence one step may hold the verdicts of many deadlines.
+  // After a pause, one step may contain the verdicts of many deadlines.
   const done: Done = { beforeMs: AT_MS, verdicts: new Map([[canaryKey(subject), { id, atMs: AT_MS }]]) };
   const { performer, seen } = performerOn(bus, { clock, done });
   performer.enqueue(batchAt(AT_MS + 90_000, [old, last, next]));
@@ -68,7 +68,7 @@ test("the newest verdict is not published again, even when the broker has forgot
   assert.equal((await bus.streamState("VERDICTS")).messages, 2);
 });
 
-test("after an effect that fails for good nothing more is performed: no checkpoint points past it", async () => {
+test("after a permanent failure no effect is performed: no checkpoint points past it", async () => {
   const bus = createMemoryBus({ clock: manualClock(AT_MS) });
   const refusing = Object.create(bus, { publish: { value: () => Promise.reject(terminal("publish_refused", "no")) } }) as Bus;
   const { performer, seen } = performerOn(refusing);
@@ -81,7 +81,7 @@ test("after an effect that fails for good nothing more is performed: no checkpoi
   assert.equal(await (await bus.bucket("checkpoint")).get("evaluator"), undefined);
 });
 
-test("checkpoints that are wanted while other batches wait are saved as one, after all of them", async () => {
+test("checkpoints requested while other batches are pending are saved as one, after all of them", async () => {
   const bus = createMemoryBus({ clock: manualClock(AT_MS) });
   const { performer, seen } = performerOn(bus);
   const minutes = ["2026-11-21T10:01:00.000Z", "2026-11-21T10:02:00.000Z", "2026-11-21T10:03:00.000Z"];

@@ -1,4 +1,4 @@
-/** The edge cases of docs/judge.md, one test a row, and what happens to numbers that cannot be. */
+/** The edge cases of docs/judge.md, one test per row, and invalid numbers. */
 import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -20,7 +20,7 @@ const alone = (cells: readonly WindowSummary[]) =>
   );
 
 describe("little traffic", () => {
-  it("no requests: hold, in both modes, and nothing was computed", () => {
+  it("no requests: hold in both modes, and no p-value", () => {
     const [outcome] = judgeRun([closed(0, [canary(0, 0), stable(900, 0)])]);
     for (const mode of [outcome!.literal, outcome!.twoKey]) {
       assert.equal(mode.verdict, "hold");
@@ -52,7 +52,7 @@ describe("little traffic", () => {
     assert.match(outcomes[2]!.twoKey.reasons[0]?.text ?? "", /^13 of 600 requests failed in the 3 windows since the start/);
   });
 
-  it("the first pass comes with the 63rd clean request", () => {
+  it("the first pass is at the 63rd good request", () => {
     assert.equal(verdicts(alone([canary(62, 0)])), "hold");
     assert.equal(verdicts(alone([canary(63, 0)])), "pass");
     assert.equal(verdicts(alone([canary(50, 0), canary(50, 0)])), "hold pass");
@@ -60,7 +60,7 @@ describe("little traffic", () => {
 });
 
 describe("stable", () => {
-  it("no stable slice in the fleet: no regression, no environment key, and it says so", () => {
+  it("no stable slice in the fleet: no regression, no environment key, and a warning", () => {
     const [outcome] = alone([canary(500, 0)]);
     assert.equal(outcome!.twoKey.verdict, "pass");
     assert.match(
@@ -69,7 +69,7 @@ describe("stable", () => {
     );
   });
 
-  it("a stable slice without any requests: hold, no baseline; with all weight on the canary that is as it should be", () => {
+  it("a stable slice without requests: hold, no baseline, unless all weight is on the canary", () => {
     const [held] = judgeRun([closed(0, [canary(500, 0)])]);
     assert.equal(held!.twoKey.verdict, "hold");
     assert.match(held!.twoKey.reasons[0]?.text ?? "", /^No baseline: stable had no requests/);
@@ -77,13 +77,13 @@ describe("stable", () => {
     assert.equal(full!.twoKey.verdict, "pass");
   });
 
-  it("stable silent in one window: key four skips it, the baseline of the windows before goes on", () => {
+  it("stable without requests in one window: key four skips it, and the earlier baseline stays", () => {
     const outcomes = judgeRun([closed(0, [canary(500, 0), stable(4500, 0)]), closed(1, [canary(500, 0)])]);
     assert.equal(outcomes[1]!.twoKey.verdict, "pass");
     assert.match(outcomes[1]!.twoKey.warnings.at(-1)?.text ?? "", /^Environment unknown: stable had no requests in this window/);
   });
 
-  it("stable at 70% of the ceiling: only a canary clearly more than twice as bad fails", () => {
+  it("stable at 70% of the ceiling: only a canary significantly more than twice as bad fails", () => {
     const at = (errors: number) =>
       judgeRun(
         [0, 1].map((k) => closed(k, [canary(1000, errors), stable(9000, 32)])),
@@ -93,8 +93,8 @@ describe("stable", () => {
     assert.equal(verdicts(at(22)), "hold fail");
   });
 
-  it("a share of traffic that shifts is no fault: each AZ is compared with its own stable", () => {
-    // az-b suffers on both slices, and most of the canary's traffic is there.
+  it("shifting traffic is not a fault: each AZ is compared with its own stable", () => {
+    // az-b is affected on both slices, and has most of the canary's traffic.
     const window = (k: number) =>
       closed(k, [
         cell({ az: "az-a", requests: evenly(100) }),
@@ -109,7 +109,7 @@ describe("stable", () => {
 });
 
 describe("weight", () => {
-  it("a change starts nothing again: bad windows on both sides of it fail together, and are judged as without it", () => {
+  it("a weight change resets nothing: bad windows on both sides of it fail together", () => {
     const run = (weights: readonly number[]) =>
       judgeRun(
         weights.map((weight, k) => closed(k, [canary(300, k === 0 ? 1 : 6), stable(2700, 0)], { weight })),
@@ -124,8 +124,8 @@ describe("weight", () => {
   });
 });
 
-describe("windows that are not whole", () => {
-  it("an incomplete window never passes; its counts enter all the same", () => {
+describe("incomplete windows", () => {
+  it("an incomplete window never passes; its counts are included", () => {
     const gap = { complete: false, gaps: ["mac-a1: sequence 5 to 9 is missing", "mac-a2: collector restarted"] };
     const outcomes = judgeRun([
       closed(0, [canary(300, 7), stable(2700, 0)], gap),
@@ -140,7 +140,7 @@ describe("windows that are not whole", () => {
     assert.deepEqual(clean!.twoKey.concerns, { errors: "hold", latency: "hold", queue: "pass" });
   });
 
-  it("slots unknown: bursts cannot be told, the counts are judged by window", () => {
+  it("without sub-windows bursts are unknown, and the counts are judged per window", () => {
     const burst = (slotted: boolean) =>
       closed(1, [cell({ requests: evenly(300), errors: [25, 0, 0, 0, 0], slotted }), stable(2700, 0)]);
     const first = closed(0, [canary(300, 0), stable(2700, 0)]);
@@ -158,7 +158,7 @@ describe("AZ views", () => {
       ...["az-a", "az-b", "az-c"].map((az) => stable(9000, 0, az)),
     ]);
 
-  it("a fault that the whole hides fails in its AZ, by name", () => {
+  it("a fault masked in the whole fails in its AZ, with its name", () => {
     const outcomes = judgeRun([bad(0, 1), bad(1, 1), bad(2, 1)]);
     const last = outcomes[2]!.twoKey;
     assert.equal(last.verdict, "fail");
@@ -167,13 +167,13 @@ describe("AZ views", () => {
     assert.equal(outcomes[2]!.literal.verdict, "pass");
   });
 
-  it("a run with one AZ has no view apart: nothing is said twice", () => {
+  it("a run with one AZ has no separate view, so nothing is reported twice", () => {
     const outcomes = judgeRun([0, 1, 2].map((k) => closed(k, [canary(200, 5), stable(1800, 0)])));
     assert.equal(outcomes[2]!.twoKey.reasons.length, 1);
     assert.equal(outcomes[2]!.twoKey.reasons[0]?.az, undefined);
   });
 
-  it("an AZ may be called anything that a subject allows, 1 included", () => {
+  it("an AZ may have any name that a subject allows, including 1", () => {
     const cells = ["1", "az-b"].map((az) =>
       cell({ az, requests: evenly(500), errors: az === "1" ? [9, 9, 9, 9, 9] : [0, 0, 0, 0, 0] }),
     );
@@ -185,7 +185,7 @@ describe("AZ views", () => {
     assert.match(outcome!.twoKey.reasons[0]?.text ?? "", /^45 of 1,000 requests failed/);
   });
 
-  it("more AZs than views: the rest is one AZ", () => {
+  it("AZs beyond the limit are judged as one", () => {
     const cells = Array.from({ length: 20 }, (_, k) => cell({ az: `az-${String(k).padStart(2, "0")}`, requests: evenly(100) }));
     const [outcome] = judgeRun([closed(0, cells)], { hasStable: false });
     assert.equal(outcome!.twoKey.verdict, "pass");
@@ -196,7 +196,7 @@ describe("AZ views", () => {
 });
 
 describe("several metrics", () => {
-  it("are judged each alone, and any fail is a fail", () => {
+  it("are judged separately, and any fail is a fail", () => {
     const slow = cell({ requests: evenly(300), latency: (_, n) => [[300, n]] });
     const { concerns, verdict } = judgeRun([closed(0, [slow, stable(2700, 0)])])[0]!.twoKey;
     assert.deepEqual([verdict, concerns], ["fail", { errors: "pass", latency: "fail", queue: "pass" }]);
@@ -204,7 +204,7 @@ describe("several metrics", () => {
 });
 
 describe("memory", () => {
-  it("that is lost, or of another version, is learned again: all of 12 windows, and of a longer run what they tell", () => {
+  it("that is lost, or of another version, is rebuilt from the available windows", () => {
     const windows = Array.from({ length: 14 }, (_, k) => closed(k, [canary(300, k % 3), stable(2700, 4)]));
     const kept = judgeRun(windows);
     for (const memory of [null, { v: 1, views: "of another version" }]) {
@@ -233,7 +233,7 @@ describe("traffic", () => {
   const at = (traffic: "real" | "synthetic" | "both") =>
     judgeRun([closed(0, cells)], { hasStable: false, policy: { ...POLICY, traffic } })[0]!;
 
-  it("is real, synthetic or both, and never mixed otherwise", () => {
+  it("is real, synthetic or both, and otherwise never mixed", () => {
     assert.equal(at("real").twoKey.verdict, "pass");
     assert.match(at("synthetic").twoKey.reasons[0]?.text ?? "", /^50 of 100 requests failed/);
     assert.match(at("both").twoKey.reasons[0]?.text ?? "", /50 of 700 requests failed/);
@@ -241,7 +241,7 @@ describe("traffic", () => {
   });
 });
 
-describe("numbers that cannot be", () => {
+describe("invalid numbers", () => {
   const changed = (change: (cell: WindowSummary) => void): ClosedWindow => {
     const window = closed(1, [structuredClone(canary(300, 3)), stable(2700, 0)]);
     change(window.cells[0]!);
@@ -249,7 +249,7 @@ describe("numbers that cannot be", () => {
   };
   const table: readonly (readonly [what: string, change: (cell: WindowSummary) => void])[] = [
     ["more errors than requests", ({ slots }) => (slots[0]!.errors_5xx = 61)],
-    ["negative errors (a counter that shrank)", ({ slots }) => (slots[0]!.errors_5xx = -1)],
+    ["negative errors (a counter that was reset)", ({ slots }) => (slots[0]!.errors_5xx = -1)],
     ["negative requests", ({ slots }) => (slots[0]!.requests = -60)],
     ["NaN errors", ({ slots }) => (slots[0]!.errors_5xx = Number.NaN)],
     ["NaN requests", ({ slots }) => (slots[0]!.requests = Number.NaN)],
@@ -266,7 +266,7 @@ describe("numbers that cannot be", () => {
   const before = closed(0, [canary(300, 0), stable(2700, 0)]);
   const after = closed(2, [canary(300, 0), stable(2700, 0)]);
   for (const [what, change] of table) {
-    it(`${what}: the window is refused, hold; the run goes on without it`, () => {
+    it(`${what}: the window is rejected, hold; the run continues without it`, () => {
       const outcomes = judgeRun([before, changed(change), after]);
       for (const mode of [outcomes[1]!.literal, outcomes[1]!.twoKey]) {
         assert.equal(mode.verdict, "hold");
@@ -281,7 +281,7 @@ describe("numbers that cannot be", () => {
     });
   }
 
-  it("histograms of other scales are added up in the coarsest, and judged", () => {
+  it("histograms of different scales are merged at the coarsest, and judged", () => {
     for (const scale of [0, 3, 8]) {
       const window = changed(({ slots }) => (slots[0]!.latency = oneBucket(scale, 5 << scale, 60)));
       const outcomes = judgeRun([before, window, after]);
@@ -289,11 +289,11 @@ describe("numbers that cannot be", () => {
     }
   });
 
-  it("no window at all is the caller's error", () => {
+  it("no window at all is a programming error", () => {
     assert.throws(() => judgeRun([closed(0, [])].slice(1).concat([undefined as unknown as ClosedWindow])), RangeError);
   });
 
-  it("a reference that cannot be is left aside", () => {
+  it("an invalid reference is ignored", () => {
     const reference = { windows: 48, from: "stable", figures: { "errors.rho": Number.NaN, "errors.phi": 0 } } as const;
     const [outcome] = judgeRun([before], { reference });
     assert.deepEqual(outcome!.noise, { rho: 0.00125, phi: 1, reference_windows: 48 });
@@ -302,7 +302,7 @@ describe("numbers that cannot be", () => {
 });
 
 describe("policies", () => {
-  it("an impossible threshold is refused with the line, what was found and what is possible; all of them at once", async (t) => {
+  it("impossible thresholds are rejected together, with line, value and range", async (t) => {
     const directory = await mkdtemp(join(tmpdir(), "aviary-policy-"));
     t.after(() => rm(directory, { recursive: true }));
     const path = join(directory, "impossible.yaml");
@@ -333,7 +333,7 @@ describe("policies", () => {
     assert.equal((await problems(["max5xxRate: 0", "maxP99: 0ms", "maxP99RegressionRatio: 1", "maxQueueDepth: 0"])).length, 4);
   });
 
-  it("the outermost ceilings that a policy may have are judged like any other", () => {
+  it("the extreme ceilings of a policy are judged like any other", () => {
     const at = (max5xxRate: number, cell: WindowSummary) =>
       judgeRun([closed(0, [cell]), closed(1, [cell])], {
         hasStable: false,

@@ -1,4 +1,4 @@
-/** The judge's own reading of histograms against the shared histogram, and p99 verdicts. */
+/** The judge's reading of histograms against the shared histogram, and p99 verdicts. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
@@ -38,7 +38,7 @@ describe("histograms from their slow end", () => {
   });
 });
 
-/** All requests at `fast` ms, of which one in `every` takes `slow` ms. */
+/** All requests at `fast` ms, one in `every` at `slow` ms. */
 function mixed(slice: "canary" | "stable", n: number, fast: number, slow: number, every: number, az = "az-a"): CellPlan {
   const tail = (requests: number) => Math.round(requests / every);
   return {
@@ -78,7 +78,7 @@ describe("p99", () => {
     assert.equal(outcomes[2]!.consecutiveOver, 0);
   });
 
-  it("a regression below the ceiling fails as a regression, and names the threshold", () => {
+  it("a regression below the ceiling fails as a regression, with the threshold", () => {
     const tail: CellPlan = {
       slice: "stable",
       requests: evenly(9000),
@@ -120,7 +120,7 @@ describe("p99", () => {
     assert.equal(outcomes[5]!.twoKey.promotable, true);
   });
 
-  it("requests without latencies hold", () => {
+  it("requests without latencies are a hold", () => {
     const outcomes = judgeRun([
       closed(0, [cell({ requests: evenly(500), latency: () => [] }), cell({ slice: "stable", requests: evenly(500) })]),
     ]);
@@ -133,7 +133,7 @@ describe("p99", () => {
 });
 
 describe("the regression's baseline", () => {
-  /** Every hundredth request of stable takes so long that 1.15 x its p99 is this many milliseconds. */
+  /** Every hundredth request of stable is slow enough that 1.15 x its p99 is this many milliseconds. */
   const before = (view: string, limitMs: number, from: "stable" | "same-gateways" = "stable", ratio = 1.15): Reference => ({
     windows: 48,
     from,
@@ -145,7 +145,7 @@ describe("the regression's baseline", () => {
   });
   const canary = { requests: evenly(1000), latency: (_: number, n: number) => [[50, n - 10] as const, [130, 10] as const] };
   const quiet = { slice: "stable", requests: evenly(9000) } as const;
-  /** What the run says of a canary of which 5% take 130 ms, beside a stable slice at 50 ms. */
+  /** The outcome of a canary with 5% of requests at 130 ms, next to a stable slice at 50 ms. */
   const codes = (reference: Reference | null, windows: number, stableAzs: readonly string[] = ["az-a"]) =>
     judgeRun(
       Array.from({ length: windows }, (_, k) => closed(k, [cell(canary), ...stableAzs.map((az) => cell({ ...quiet, az }))])),
@@ -154,20 +154,20 @@ describe("the regression's baseline", () => {
       .at(-1)!
       .twoKey.reasons.map(({ code }) => code);
 
-  it("is stable before the run while the run is younger than that", () => {
+  it("is stable before the run, while the run is shorter", () => {
     assert.deepEqual(codes(before("", 150), 3), []);
     assert.deepEqual(codes(before("", 120), 3), ["p99_regression"]);
-    assert.deepEqual(codes(before("", 150), 12), ["p99_regression"], "twelve windows of its own");
+    assert.deepEqual(codes(before("", 150), 12), ["p99_regression"], "twelve windows of the run");
   });
 
-  it("is the run's own without such a reference: none, of the canary's gateways, or under another ratio", () => {
+  it("is the run's own without a usable reference: none, of the canary's gateways, or under another ratio", () => {
     for (const reference of [null, before("", 150, "same-gateways"), before("", 150, "stable", 1.3)])
       assert.deepEqual(codes(reference, 3), ["p99_regression"]);
   });
 
-  it("is kept by the numbers of its windows, so that the next window need not read them again", () => {
+  it("is kept with the indexes of its windows, so that the next window does not read them again", () => {
     const numbers = Array.from({ length: 30 }, (_, k) => 40 + k);
-    // Stable's p99 jumps in the 20th window: all that was kept is read anew, once.
+    // Stable's p99 jumps in the 20th window: everything kept is read again, once.
     const outcomes = judgeRun(
       numbers.map((index, k) => closed(index, [cell(canary), cell(mixed("stable", 9000, k < 20 ? 50 : 700, 1000, 20))])),
     );
@@ -180,11 +180,11 @@ describe("the regression's baseline", () => {
     }
   });
 
-  it("where stable also runs elsewhere, the slower of the two", () => {
+  it("is the slower of the two if stable also runs in other AZs", () => {
     assert.deepEqual(codes(before("", 150), 3, ["az-a", "az-b"]), []);
     assert.deepEqual(codes(before("", 20), 3, ["az-a", "az-b"]), ["p99_regression"]);
     const slowHere = closed(0, [cell({ requests: evenly(1000) }), cell(quiet), cell({ ...quiet, az: "az-b" })]);
     const [outcome] = judgeRun([slowHere], { reference: before("", 20) });
-    assert.deepEqual(outcome!.twoKey.concerns.latency, "pass", "50 ms here is no regression where elsewhere it is 20");
+    assert.deepEqual(outcome!.twoKey.concerns.latency, "pass", "50 ms in this AZ is not a regression against 20 ms in another");
   });
 });

@@ -1,4 +1,4 @@
-/** The literal rule: two consecutive windows over the ceiling fail, each metric on its own. */
+/** The threshold rule: two consecutive windows over the ceiling fail, per metric. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
@@ -6,7 +6,7 @@ import type { JudgeOutcome } from "../../src/core/judge/outcome.ts";
 import { inForce } from "../../src/core/judge/outcome.ts";
 import { canary, cell, closed, evenly, judgeRun, stable } from "./windows.ts";
 
-/** Kinds of windows, each with 1,000 requests on the canary and 9,000 on stable unless it says otherwise. */
+/** Kinds of windows, each with 1,000 requests on the canary and 9,000 on stable unless stated otherwise. */
 const KINDS: Readonly<Record<string, (k: number) => ClosedWindow>> = {
   good: (k) => closed(k, [canary(1000, 0), stable(9000, 0)]),
   at: (k) => closed(k, [canary(1000, 5), stable(9000, 0)]),
@@ -31,26 +31,26 @@ const short = (outcomes: readonly JudgeOutcome[]) =>
 describe("literal rule", () => {
   const table: readonly (readonly [kinds: string, expected: string, why: string])[] = [
     ["good good", "pass0 pass0", "good windows pass"],
-    ["at at", "pass0 pass0", "exactly on the ceiling is not over it"],
-    ["over good over", "hold1 pass0 hold1", "one window over holds, a good one clears the count"],
-    ["good over over over", "pass0 hold1 fail2 fail3", "two in a row fail"],
-    ["over none over", "hold1 hold1 fail2", "a window without requests neither clears nor extends the count"],
-    ["over absent over", "hold1 hold1 fail2", "the same when the canary has no cell at all"],
-    ["over gap over", "hold1 hold1 fail2", "an incomplete window does not clear it"],
-    ["over gapOver good", "hold1 hold1 pass0", "nor extend it, bad as it looks"],
+    ["at at", "pass0 pass0", "a rate equal to the ceiling is not over it"],
+    ["over good over", "hold1 pass0 hold1", "one window over is a hold, a good one resets the count"],
+    ["good over over over", "pass0 hold1 fail2 fail3", "two consecutive windows fail"],
+    ["over none over", "hold1 hold1 fail2", "a window without requests neither resets nor increments the count"],
+    ["over absent over", "hold1 hold1 fail2", "nor does a window without a canary cell"],
+    ["over gap over", "hold1 hold1 fail2", "an incomplete window does not reset the count"],
+    ["over gapOver good", "hold1 hold1 pass0", "nor increment it, even if it is over"],
     ["gapOver gapOver gapOver", "hold0 hold0 hold0", "incomplete windows alone never fail"],
     ["shared shared shared", "hold0 hold0 hold0", "5xx over the ceiling on both slices is the environment"],
-    ["over shared over", "hold1 hold1 fail2", "a shared window neither clears nor extends the count"],
-    ["slowBoth slowBoth", "hold0 hold0", "so with p99 over the ceiling on both slices"],
-    ["slow slow", "hold1 fail2", "p99 over its ceiling on the canary alone"],
-    ["over slow over slow", "hold1 hold1 hold1 hold1", "metrics count their own windows"],
-    ["none none", "hold0 hold0", "no requests hold"],
+    ["over shared over", "hold1 hold1 fail2", "a shared window neither resets nor increments the count"],
+    ["slowBoth slowBoth", "hold0 hold0", "p99 over the ceiling on both slices is the environment"],
+    ["slow slow", "hold1 fail2", "p99 over its ceiling on the canary alone fails"],
+    ["over slow over slow", "hold1 hold1 hold1 hold1", "each metric has its own count"],
+    ["none none", "hold0 hold0", "no requests are a hold"],
   ];
   for (const [kinds, expected, why] of table) {
     it(`${kinds}: ${why}`, () => assert.equal(short(run(kinds)), expected));
   }
 
-  it("says what is over, by how much, and what would follow", () => {
+  it("states what is over, by how much, and what follows", () => {
     const [first, second] = run("over over");
     assert.deepEqual(first!.literal.reasons[0], {
       code: "over_5xx",
@@ -73,7 +73,7 @@ describe("literal rule", () => {
     assert.equal(run("gap")[0]!.literal.reasons[0]?.text, "Incomplete window: mac-a1: no signal for 40 s.");
   });
 
-  it("is promotable on every pass, and only then", () => {
+  it("is promotable on every pass, and only on a pass", () => {
     const outcomes = run("good over good none");
     assert.deepEqual(
       outcomes.map(({ literal }) => literal.promotable),
@@ -81,7 +81,7 @@ describe("literal rule", () => {
     );
   });
 
-  it("an AZ over its limit within a good whole is a warning that names it", () => {
+  it("an AZ over its limit within a good whole is a warning with its name", () => {
     const cells = [
       cell({ az: "az-a", requests: evenly(9000) }),
       cell({ az: "az-b", requests: evenly(100), errors: [2, 0, 0, 0, 0] }),
@@ -95,7 +95,7 @@ describe("literal rule", () => {
     );
   });
 
-  it("is the mode in force when the policy says so", () => {
+  it("decides if the policy selects it", () => {
     const [, second] = run("over over");
     assert.equal(inForce(second!, "literal"), second!.literal);
     assert.equal(inForce(second!, "two-key"), second!.twoKey);

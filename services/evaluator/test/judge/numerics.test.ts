@@ -38,7 +38,7 @@ describe("incomplete beta", () => {
 });
 
 describe("luck", () => {
-  // X bad of N requests in k windows; mean 0.3%, relative variance (phi - 1) / mean + rho (N / k) / mean.
+  // x bad of n requests in k windows; mean 0.3%, relative variance (phi - 1) / mean + rho (n / k) / mean.
   const values: readonly (readonly [number, number, number, number, number, number])[] = [
     [3, 30, 1, 1 / 800, 1, 1.425691779859989e-4],
     [4, 200, 4, 1 / 800, 1, 2.845550373848457e-3],
@@ -69,7 +69,7 @@ describe("luck", () => {
     close(tail(17, 2 * e, ((600 / 5400) ** 2 * 130) / (e * e)), 0.98806732017424);
   });
 
-  it("never leaves 0 to 1 and never is NaN, whatever the counts (T12)", () => {
+  it("stays between 0 and 1 and is never NaN, for any counts (T12)", () => {
     const counts = fc.oneof(fc.constantFrom(0, 1, 2, 2 ** 31), fc.nat(1_000_000));
     const means = fc.oneof(fc.constantFrom(1e-9, 1e9), fc.double({ min: 1e-6, max: 1e7, noNaN: true }));
     const spreads = fc.oneof(fc.constantFrom(0, 1e-12, 1e-9, 1e9), fc.double({ min: 1e-9, max: 10, noNaN: true }));
@@ -104,14 +104,14 @@ describe("noise", () => {
     assert.deepEqual(learnNoise(windows, 0.005), { rho: 0.00125, phi: 1 });
   });
 
-  it("rates that jump and come in bursts raise both", () => {
+  it("varying rates and bursts raise both", () => {
     const bursts = twice.map((w, k) => (k % 3 === 0 ? { ...w, bad: 4 * w.bad, badSquares: 16 * w.badSquares } : w));
     const { rho, phi } = learnNoise(bursts, 0.005);
     close(rho, 0.0034214740226275);
     close(phi, 2.2015473887814);
   });
 
-  it("fewer than two windows teach nothing", () => {
+  it("fewer than two windows yield the default", () => {
     assert.deepEqual(learnNoise([NOTHING, windows[0]!], 0.005), defaultNoise(0.005));
   });
 });

@@ -1,4 +1,4 @@
-/** What must hold for any run: fail closed, the same bytes for the same input, and more errors never help. */
+/** Properties of any run: fail closed, the same bytes for the same input, and more errors never help. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { ClosedWindow, WindowSummary } from "@aviary/shared/contract/window.ts";
@@ -54,7 +54,7 @@ const anyRun: fc.Arbitrary<ClosedWindow[]> = fc
   )
   .map((plans) => plans.map(({ cells, ...rest }, k) => closed(k, cells, rest)));
 
-/** Latencies that wander from window to window, by a little or by a lot, on each slice and AZ for itself, and in any scale. */
+/** Latencies that vary between windows, a little or a lot, for each slice and AZ, at any scale. */
 const wanderingLatencies: fc.Arbitrary<ClosedWindow[]> = fc
   .array(
     fc.array(
@@ -92,7 +92,7 @@ function requests(window: ClosedWindow): number {
 }
 
 describe("any run", () => {
-  it("never passes without requests or in an incomplete window; says why it does not pass; stays within the contract", () => {
+  it("never passes without requests or in an incomplete window, always has a reason otherwise, and matches the contract", () => {
     fc.assert(
       fc.property(anyRun, (windows) => {
         for (const [k, outcome] of judgeRun(windows, plan).entries()) {
@@ -115,12 +115,12 @@ describe("any run", () => {
     );
   });
 
-  it("gives the same bytes again, from kept memory and from the windows alone", () => {
+  it("yields the same bytes from kept memory and from the windows alone", () => {
     fc.assert(
       fc.property(anyRun, (windows) => {
         const outcomes = judgeRun(windows, plan);
         assert.equal(JSON.stringify(judgeRun(windows, plan)), JSON.stringify(outcomes));
-        // As long as no window is lost, a judge that forgot everything learns the same.
+        // As long as no window is lost, a judge without memory rebuilds the same.
         const upTo = Math.min(windows.length, 12);
         const forgetful: JudgedRun = { judged: upTo - 1, memory: null, reference: plan.reference, hasStable: true };
         const { memory: _, ...fresh } = judge(windows.slice(0, upTo), POLICY, forgetful);
@@ -131,7 +131,7 @@ describe("any run", () => {
     );
   });
 
-  it("keeps as much of stable's latencies as the rule asks for, wherever they wander", () => {
+  it("keeps as much of stable's latencies as the rule reads, wherever they move", () => {
     const limits = { "regression.limit_ms": 65, "az-b/regression.limit_ms": 240 };
     const known = { "regression.timed": 9_000, "regression.above": 45, "regression.windows": 12, "regression.ratio": 1.15 };
     const inAz = Object.fromEntries(Object.entries(known).map(([name, figure]) => [`az-b/${name}`, figure]));
@@ -156,7 +156,7 @@ describe("any run", () => {
     assert.ok(bands > 1_000, `${bands} windows were judged from a band`);
   });
 
-  it("fails no sooner than at three bad requests, and not in the first window below eight times the ceiling", () => {
+  it("fails from three bad requests on, and in the first window only from eight times the ceiling", () => {
     const errors = fc.array(fc.integer({ min: 0, max: 60 }), { minLength: 5, maxLength: 5 });
     fc.assert(
       fc.property(errors, (bySlot) => {
@@ -168,7 +168,7 @@ describe("any run", () => {
     );
   });
 
-  it("more errors in the last window, spread alike, never make the verdict better", () => {
+  it("more errors in the last window, equally distributed, never improve the verdict", () => {
     const perSlot = fc.integer({ min: 0, max: 4 });
     fc.assert(
       fc.property(fc.array(perSlot, { maxLength: 6 }), fc.constantFrom(20, 100, 1000), (before, n) => {

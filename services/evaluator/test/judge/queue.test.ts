@@ -1,4 +1,6 @@
-/** The queue rule: deep and growing while the weight rises fails; deep alone holds; growing below the ceiling warns. */
+/**
+ * The queue rule: deep and growing while the weight rises fails; deep alone is a hold; growing below the ceiling is a warning.
+ */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
@@ -138,21 +140,21 @@ const table: readonly (readonly [why: string, steps: readonly Step[], expected: 
     "fail queue_growth",
   ],
   [
-    "a depth that was there and is missing now",
+    "a depth that was reported and is missing now",
     [
       [10, 3],
       [10, null],
     ],
     "hold gap",
   ],
-  ["a depth that is no count", [[10, Number.NaN]], "hold gap"],
+  ["a depth that is not a count", [[10, Number.NaN]], "hold gap"],
   ["a negative depth", [[10, -1]], "hold gap"],
 ];
 
 describe("queue rule", () => {
   for (const [why, steps, expected] of table) it(why, () => assert.equal(judged(steps), expected));
 
-  it("says what grows, how fast, and with what weight", () => {
+  it("states what grows, how fast, and at which weight", () => {
     const { reasons } = queueRule(
       windows([
         [5, 4],
@@ -171,7 +173,7 @@ describe("queue rule", () => {
     });
   });
 
-  it("acts in both modes, at once, beside the other metrics", () => {
+  it("applies in both modes, at once, along with the other metrics", () => {
     const run = [5, 10, 20].map((weight, k) => closed(k, [canary(500, 0), stable(4500, 0)], { weight, queue_depth: 4 + 6 * k }));
     const [, second, third] = judgeRun(run);
     for (const mode of ["literal", "twoKey"] as const) {

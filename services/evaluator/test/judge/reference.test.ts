@@ -1,4 +1,4 @@
-/** What is learned before a run: from closed windows of stable, or of the same gateways, into plain numbers. */
+/** Learning before a run: from closed windows of stable, or of the same gateways, to plain numbers. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { referenceSchema } from "@aviary/shared/contract/verdict.ts";
@@ -29,7 +29,7 @@ function history(slice: "canary" | "stable", times: number): ClosedWindow[] {
 }
 
 describe("reference", () => {
-  it("learns from stable, and its figures are plain numbers of the contract", () => {
+  it("learns from stable, and its figures are plain numbers", () => {
     const reference = referenceFrom(history("stable", 2), POLICY, "stable");
     assert.equal(reference.windows, 24);
     assert.equal(reference.from, "stable");
@@ -40,7 +40,7 @@ describe("reference", () => {
     assert.deepEqual(Object.keys(referenceSchema.parse(reference).figures).sort(), Object.keys(reference.figures).sort());
   });
 
-  it("of the same gateways, where there is no stable slice", () => {
+  it("learns from the same gateways if there is no stable slice", () => {
     const reference = referenceFrom(history("canary", 2), POLICY, "canary");
     assert.equal(reference.from, "same-gateways");
     assert.ok(Math.abs(reference.figures["errors.rho"]! - 2.4675367860943e-5) < 1e-15);
@@ -52,7 +52,7 @@ describe("reference", () => {
     assert.deepEqual(reference, referenceFrom(history("stable", 4), POLICY, "stable"));
   });
 
-  it("teaches nothing from an empty or unreadable history", () => {
+  it("learns nothing from an empty or unreadable history", () => {
     const broken: WindowSummary = { ...stable(9000, 5), slots: [] };
     for (const windows of [[], [closed(0, [])], [closed(0, [broken]), closed(1, [broken])]]) {
       const reference = referenceFrom(windows, POLICY, "stable");
@@ -60,7 +60,7 @@ describe("reference", () => {
     }
   });
 
-  it("decides: the same counts fail with a quiet reference, and do not with a restless one", () => {
+  it("decides: the same counts fail with a quiet reference, and pass with a noisy one", () => {
     const run = [31, 29].map((errors, k) => closed(k, [canary(5000, errors), stable(45000, 45)]));
     const quiet = referenceFrom(history("stable", 4), POLICY, "stable");
     assert.equal(judgeRun(run, { reference: quiet })[1]!.twoKey.verdict, "fail");

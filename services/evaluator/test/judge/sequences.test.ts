@@ -1,4 +1,4 @@
-/** Whole runs with known answers: the named sequences of the rule, and what an operator reads of them. */
+/** Whole runs with known results: the documented sequences of the rule, and their texts. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { JudgeOutcome } from "../../src/core/judge/outcome.ts";
@@ -7,7 +7,7 @@ import { canary, cell, closed, evenly, judgeRun, noise, POLICY, stable } from ".
 
 const verdicts = (outcomes: readonly JudgeOutcome[]) => outcomes.map(({ twoKey }) => twoKey.verdict).join(" ");
 
-/** Canary errors by window, each in the slots named; a clean stable slice beside it. */
+/** Canary errors by window, each in the given sub-windows, next to a stable slice without errors. */
 function run(
   n: number,
   errors: readonly (readonly [count: number, slots?: readonly number[]])[],
@@ -24,7 +24,7 @@ function closeTo(actual: number | null, expected: number): void {
 }
 
 describe("two-key sequences", () => {
-  it("50 requests a window, 2% bad: the last three windows fail in the fifth", () => {
+  it("50 requests per window, 2% bad: the last three windows fail in the fifth", () => {
     const outcomes = run(50, [[1], [0], [2, [0, 1]], [1], [2, [0, 1]]]);
     assert.equal(verdicts(outcomes), "hold pass hold hold fail");
     const last = outcomes[4]!;
@@ -40,7 +40,7 @@ describe("two-key sequences", () => {
     assert.equal(last.literal.verdict, "fail");
   });
 
-  it("0.6% of 5,000 fails in the second window where the noise is known, and holds where it is not", () => {
+  it("0.6% of 5,000 fails in the second window if the noise is known, and is a hold otherwise", () => {
     const slots = [0, 1, 2, 3, 4];
     const errors = [
       [31, slots],
@@ -55,7 +55,7 @@ describe("two-key sequences", () => {
     assert.deepEqual(unknown[1]!.noise, { rho: 0.00125, phi: 1, reference_windows: 0 });
   });
 
-  it("25 of 300 spread over all slots fail in one window; all in one slot they are one event", () => {
+  it("25 of 300 spread over all sub-windows fail in one window; within one sub-window they are one event", () => {
     const spread = run(300, [[0], [25]]);
     assert.equal(verdicts(spread), "pass fail");
     const burst = run(300, [[0], [25, [3]], [0]]);
@@ -65,14 +65,14 @@ describe("two-key sequences", () => {
     assert.match(reason?.text ?? "", /^25 of 300 requests failed in the last window .* in bursts of ~22/);
   });
 
-  it("the same counts fail with the probability given for uneven slots", () => {
-    // Five slots whose sum is 25 and whose sum of squares is 129.
+  it("the same counts fail with the documented p-value for uneven sub-windows", () => {
+    // Five sub-windows with sum 25 and sum of squares 129.
     const window = (k: number, bySlot: number[]) => closed(k, [cell({ requests: evenly(300), errors: bySlot }), stable(2700, 0)]);
     const outcomes = judgeRun([window(0, [0, 0, 0, 0, 0]), window(1, [5, 6, 4, 4, 6])]);
     closeTo(outcomes[1]!.luck, 2.56059789808e-13);
   });
 
-  it("evidence moves the level: strict waits, eager does not", () => {
+  it("evidence scales the level: strict waits, eager does not", () => {
     const errors = [[1], [0], [2, [0, 1]], [1], [2, [0, 1]]] as const;
     const at = (evidence: "strict" | "normal" | "eager") => verdicts(run(50, errors, { policy: { ...POLICY, evidence } }));
     assert.equal(at("strict"), "hold pass hold hold hold");
@@ -94,7 +94,7 @@ describe("two-key sequences", () => {
     assert.equal(outcomes[3]!.twoKey.warnings.length, 0);
   });
 
-  it("too few requests hold for lack of evidence only, and say how many are needed", () => {
+  it("too few requests are a hold for lack of evidence, with the number that is needed", () => {
     const [first] = run(40, [[0]]);
     assert.equal(first!.twoKey.verdict, "hold");
     const [reason] = first!.twoKey.reasons;
@@ -102,7 +102,7 @@ describe("two-key sequences", () => {
     assert.match(reason?.text ?? "", /^40 requests, none failed; about 6[0-9] are needed to rule out a gross fault \(5%\)/);
   });
 
-  it("under the ceiling and yet far worse than stable: passes, is not promotable, says so", () => {
+  it("under the ceiling but far worse than stable: passes, is not promotable, with a warning", () => {
     const outcomes = judgeRun(
       Array.from({ length: 6 }, (_, k) => closed(k, [canary(3000, 9), stable(27000, 13)])),
       { reference: noise(1e-5) },
@@ -113,7 +113,7 @@ describe("two-key sequences", () => {
     assert.match(last.warnings.map(({ text }) => text).join("\n"), /54 of 18,000 requests failed, 6\.2 x stable's rate/);
   });
 
-  it("both slices suffer: environment, not the canary", () => {
+  it("both slices are affected: environment, not the canary", () => {
     const outcomes = judgeRun([0, 1].map((k) => closed(k, [canary(300, 9), stable(2700, 65)])));
     const last = outcomes[1]!.twoKey;
     assert.equal(last.verdict, "hold");

@@ -1,4 +1,4 @@
-/** Closed windows for the judge's tests: built from a few numbers, everything else as an ordinary run has it. */
+/** Closed windows for the judge's tests: built from a few numbers, with defaults of an ordinary run. */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import { defaultPolicy } from "@aviary/shared/contract/policy.ts";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
@@ -13,17 +13,17 @@ export interface CellPlan {
   readonly slice?: "canary" | "stable";
   readonly az?: string;
   readonly source?: WindowSummary["source"];
-  /** Requests and 5xx answers, by slot. */
+  /** Requests and 5xx responses, per sub-window. */
   readonly requests: readonly number[];
   readonly errors?: readonly number[];
-  /** Latency of the requests of slot k: each [ms, how many]; 50 ms for all when absent. */
+  /** Latency of the requests of sub-window k: each [ms, how many]; 50 ms for all by default. */
   readonly latency?: (slot: number, requests: number) => readonly (readonly [ms: number, times: number])[];
   readonly slotted?: boolean;
-  /** Scale of the histograms; the usual one when absent. */
+  /** Scale of the histograms; the default one if absent. */
   readonly scale?: number;
 }
 
-/** `n` spread evenly over five slots, what is left over in the first ones. */
+/** `n` distributed over five sub-windows, the remainder in the first ones. */
 export function evenly(n: number): number[] {
   return Array.from({ length: 5 }, (_, k) => Math.floor(n / 5) + (k < n % 5 ? 1 : 0));
 }
@@ -64,7 +64,7 @@ export function closed(
   };
 }
 
-/** Canary cell from totals: errors in the slots named by `where`, one after the other, the first slots by default. */
+/** A canary cell from totals: errors in the sub-windows given by `where`, one after the other, the first ones by default. */
 export function canary(n: number, errors: number, where: readonly number[] = [0, 1, 2, 3, 4]): WindowSummary {
   const bySlot = [0, 0, 0, 0, 0];
   for (let k = 0; k < errors; k++) bySlot[where[k % where.length]!]!++;
@@ -81,7 +81,7 @@ export interface RunPlan {
   readonly hasStable?: boolean;
 }
 
-/** Judges a run window by window, as the evaluator does; the memory goes through JSON each time. */
+/** Judges a run window by window, as the evaluator does; the memory passes through JSON each time. */
 export function judgeRun(windows: readonly ClosedWindow[], plan: RunPlan = {}): JudgeOutcome[] {
   const outcomes: JudgeOutcome[] = [];
   let memory: JudgeMemory | null = null;
