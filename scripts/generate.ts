@@ -1,8 +1,8 @@
 /**
- * Writes the documents that follow from code: JSON Schemas, the HTTP description, and the tables of reasons and incidents.
+ * Writes the documents that are derived from code: JSON Schemas, the HTTP description, and the tables of reasons and incidents.
  *
- *     npm run generate                   writes what differs
- *     npm run generate -- --check        writes nothing; fails and names what differs
+ *     npm run generate                   writes the files that differ
+ *     npm run generate -- --check        writes nothing; fails and lists the files that differ
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -32,11 +32,11 @@ function reasonsPage(): string {
   return [
     "# Reasons and incidents",
     "",
-    "Written by `npm run generate` from `libs/shared/src/contract/reasons.ts`. Both lists are closed: a code is never renamed, and programs may match on it.",
+    "Written by `npm run generate` from `libs/shared/src/contract/reasons.ts`. Both lists are closed: a code is never renamed, so programs may match on it.",
     "",
     "## Reasons",
     "",
-    "Why a verdict is what it is. A reason that can fail holds until the judge's rule, or a hard signal, fails the run. Hard reasons also close Flagger's",
+    "A reason that can fail is a hold until the judge's rule, or a hard signal, fails the run. Hard reasons also close Flagger's",
     "confirm-rollout gate while no traffic can exist yet.",
     "",
     "| Code | Effect | Hard | Meaning |",
@@ -45,7 +45,7 @@ function reasonsPage(): string {
     "",
     "## Incidents",
     "",
-    "What people must hear about beside the verdict; on the bus as `incidents.<namespace>.<canary>.<code>`.",
+    "Conditions that people must act on apart from the verdict; on the bus as `incidents.<namespace>.<canary>.<code>`.",
     "",
     "| Code | Severity | Meaning |",
     "|---|---|---|",
@@ -72,7 +72,7 @@ function readIfThere(path: string): string | undefined {
   }
 }
 
-/** Schemas that are on disk and that no code describes any more. */
+/** Schema files that no code describes any more. */
 function leftOver(wanted: ReadonlyMap<string, string>): string[] {
   mkdirSync(join(PROJECT, SCHEMA_PLACE), { recursive: true });
   return readdirSync(join(PROJECT, SCHEMA_PLACE))
@@ -86,8 +86,8 @@ function main(): number {
   const stale = [...wanted].filter(([path, content]) => readIfThere(path) !== content);
   const old = leftOver(wanted);
   if (values.check) {
-    for (const [path] of stale) console.error(`${path} is not what the code says`);
-    for (const path of old) console.error(`${path} describes nothing that exists`);
+    for (const [path] of stale) console.error(`${path} is out of date`);
+    for (const path of old) console.error(`${path} is obsolete`);
     return stale.length + old.length === 0 ? 0 : 1;
   }
   for (const [path, content] of stale) {

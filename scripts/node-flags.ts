@@ -1,5 +1,6 @@
 /**
- * Flags of Node under which the collector is shipped: it is idle nearly always, and memory matters more on a Mac than speed. Without V8's
- * compilers and with small heaps it takes 12 MB less, and still reads an access log at half its speed: most of that is JSON.parse.
+ * Node flags of the collector: it is nearly always idle, and on a Mac memory matters more than speed. Without V8's optimising
+ * compilers and with small heaps it uses 12 MB less, and still reads an access log at half its speed, because most of that is
+ * JSON.parse.
  */
 export const COLLECTOR_NODE_FLAGS: readonly string[] = ["--optimize-for-size", "--no-opt", "--no-maglev", "--no-sparkplug"];

@@ -1,4 +1,7 @@
-/** What every `npm run` goes through, on whatever Node somebody has: prepares this machine, then runs a program with the Node that the project needs. */
+/**
+ * The entry point of every `npm run`, on any installed Node: prepares this machine, then runs a program with the Node that the
+ * project requires.
+ */
 import { join } from "node:path";
 import { PROJECT, prepare, runInstead } from "./setup.mjs";
 

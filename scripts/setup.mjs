@@ -1,6 +1,6 @@
 /**
- * What every `npm run` needs before anything else can run, on whatever Node somebody has (18 or newer): a Node that runs TypeScript,
- * and the packages of the lock file. Plain JavaScript without packages, for that reason.
+ * The prerequisites of every `npm run`, on any installed Node (18 or newer): a Node that runs TypeScript, and the packages of the
+ * lock file. Plain JavaScript without packages, for that reason.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -13,14 +13,14 @@ export const PROJECT = dirname(dirname(fileURLToPath(import.meta.url)));
 const MODULES = join(PROJECT, "node_modules");
 const STAMP = join(MODULES, ".aviary-lock-hash");
 
-/** Installs what is missing, and answers the path of a Node that runs this project. */
+/** Installs what is missing, and returns the path of a Node that runs this project. */
 export async function prepare() {
   const node = await ensureNode();
   installPackages();
   return node;
 }
 
-/** Runs `npm ci` when node_modules is absent or is not what the lock file says. */
+/** Runs `npm ci` if node_modules is absent or does not match the lock file. */
 function installPackages() {
   const hash = createHash("sha256")
     .update(readFileSync(join(PROJECT, "package-lock.json")))
@@ -39,7 +39,7 @@ function installPackages() {
   writeFileSync(STAMP, hash);
 }
 
-/** Whether every package that npm installed has the version of the lock file, and none that is not optional is missing. */
+/** Whether every installed package has the version of the lock file, and no required one is missing. */
 function installedAsLocked() {
   const installed = readJson(join(MODULES, ".package-lock.json"))?.packages;
   if (installed === undefined) return false;
@@ -52,14 +52,14 @@ function installedAsLocked() {
   });
 }
 
-/** Replaces this process as far as Node can: same terminal, same signals, same exit code. */
+/** Replaces this process as far as Node allows: same terminal, same signals, same exit code. */
 export function runInstead(node, args) {
   const child = spawn(node, args, { cwd: PROJECT, stdio: "inherit" });
-  // Ctrl-C reaches the child by itself, because it belongs to the terminal; this process only has to stay until the child is done.
+  // Ctrl-C reaches the child directly, because it belongs to the terminal; this process only has to wait for it.
   process.on("SIGINT", () => {});
   for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
   child.on("error", (error) => {
-    console.error(`${node} could not be started: ${error.message}`);
+    console.error(`cannot start ${node}: ${error.message}`);
     process.exit(1);
   });
   child.on("exit", (code, signal) => process.exit(signal === null ? (code ?? 1) : 1));

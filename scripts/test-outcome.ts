@@ -1,4 +1,4 @@
-/** A reporter for `node --test` that writes what was counted and what was skipped as one JSON document; `test.ts` reads it. */
+/** A reporter for `node --test` that writes counts and skipped tests as one JSON document; `test.ts` reads it. */
 import type { TestEvent } from "node:test/reporters";
 
 export interface TestOutcome {

@@ -1,6 +1,7 @@
 /**
- * Everything that decides whether a change is good: format and lint, types, all tests. What this machine cannot run is skipped and listed at the end
- * with the reason; with `CI` set a skip is a failure. Arguments choose test files by a part of their path: `npm test -- fleet judge`.
+ * The full check of a change: format and lint, types, all tests. Tests that this machine cannot run are skipped and listed at the
+ * end with the reason; with `CI` set a skip is a failure. Arguments select test files by a part of their path: `npm test -- fleet
+ * judge`.
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -12,9 +13,9 @@ import type { TestOutcome } from "./test-outcome.ts";
 
 const PROJECT = fileURLToPath(new URL("..", import.meta.url));
 const OUTCOME = join(PROJECT, ".aviary", "test-outcome.json");
-/** Files at a time: several of them start servers of their own. */
+/** Concurrent files: several of them start their own servers. */
 const CONCURRENCY = 2;
-/** A file that never ends would keep a machine busy for ever: the runner is asked to stop then, and names the file. */
+/** Stops the runner if a file never ends; the runner reports the file. */
 const ALL_WITHIN_MS = 30 * 60_000;
 const TEST_PLACES = ["libs", "services", "cli", "examples", "tools", "scripts", "test"];
 const NOT_OURS = new Set(["node_modules", "dist", ".aviary", "fixtures"]);
@@ -41,12 +42,15 @@ function main(parts: readonly string[]): number {
   return report(failures);
 }
 
-/** Looks for the servers that tests need, and fetches what is missing. What cannot be had is skipped or failed by the tests themselves. */
+/**
+ * Locates the servers that tests need, and fetches missing ones. Tests whose server is unavailable are skipped or fail
+ * themselves.
+ */
 function provideServers(): void {
   for (const name of SERVER_NAMES) {
     if (locateServer(name) === undefined) fetchOrSay(name);
   }
-  // Some tests need what nats-server can do since 2.11, and stable distributions ship older ones.
+  // Some tests need features of nats-server 2.11, and stable distributions contain older ones.
   if (locateTestServer("nats-current") === undefined) fetchOrSay("nats-server");
 }
 
@@ -93,7 +97,7 @@ function report(failures: string[]): number {
     if (process.env.CI) failures.push(`${skipped.length} skipped, and with CI set nothing may be`);
   }
   console.log(`\n# pass ${outcome?.pass ?? 0}\n# fail ${outcome?.fail ?? 0}\n# skipped ${skipped.length}`);
-  console.log(failures.length === 0 ? "Everything is good." : `Not good: ${failures.join("; ")}.`);
+  console.log(failures.length === 0 ? "All checks passed." : `Failed: ${failures.join("; ")}.`);
   return failures.length === 0 ? 0 : 1;
 }
 

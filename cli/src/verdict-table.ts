@@ -71,7 +71,7 @@ export function canaryLines(canary: CanaryView, style: Style, isWide = false): s
 
 function runText({ run }: VerdictBody): string {
   if (run === null) return "no run";
-  const state = run.state === "failed" && !run.canary_active ? "failed and over" : run.state;
+  const state = run.state === "failed" && !run.canary_active ? "failed and restored" : run.state;
   const promotable = run.promotable ? ", promotable" : "";
   return `run ${run.controller_revision ?? run.revision} ${state}, weight ${run.weight}%${promotable}`;
 }

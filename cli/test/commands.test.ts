@@ -111,7 +111,7 @@ test("a refusal of the shim is reported in the shim's words, with the variable o
 test("the line of a failed run shows whether the canary slice still runs its release", () => {
   const lineOf = (change: VerdictChange): string => canaryLines(viewOf(change), plain)[0]!;
   assert.match(lineOf({ verdict: "fail" }), /run 0123456789ab failed, weight/);
-  assert.match(lineOf({ verdict: "fail", run: { canary_active: false } }), /failed and over, weight/);
+  assert.match(lineOf({ verdict: "fail", run: { canary_active: false } }), /failed and restored, weight/);
 });
 
 test("streams print uses the small byte limits of a local fleet, and rejects replica counts that no cluster has", async () => {

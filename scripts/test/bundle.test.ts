@@ -1,4 +1,4 @@
-/** A bundle runs where nothing is installed: in an empty directory, with Node alone. */
+/** A bundle runs where nothing is installed: in an empty directory, with Node only. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
@@ -24,7 +24,7 @@ describe("bundles", () => {
     ["evaluator", "aviary.yaml"],
     ["shim", "aviary.yaml"],
   ] as const) {
-    it(`${name} starts, and without its file says which one is missing`, () => {
+    it(`${name} starts, and reports its missing file`, () => {
       const env = { PATH: process.env.PATH ?? "", AVIARY_OPS_PORT: "0", AVIARY_SHIM_PORT: "0" };
       const { status, stdout, stderr } = spawnSync(process.execPath, [join(out, `${name}.mjs`)], {
         cwd: out,
@@ -36,12 +36,12 @@ describe("bundles", () => {
       assert.match(stdout, new RegExp(said.replace(".", "\\.")));
       assert.ok(
         statSync(join(out, `${name}.mjs`)).size < 4 * 1024 * 1024,
-        "a parcel of more than 4 MiB holds something that it should not",
+        "a bundle of more than 4 MiB contains something unintended",
       );
     });
   }
 
-  it("refuses names that it does not know", async () => {
+  it("rejects unknown names", async () => {
     await assert.rejects(bundle(["nothing"], out), /cannot bundle nothing; known are collector/);
   });
 });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isNewEnough } from "../fetch-node.mjs";
 
-test("a Node is new enough from 22.18 on", () => {
+test("Node is supported from 22.18 on", () => {
   const cases: [string, boolean][] = [
     ["v18.20.8", false],
     ["22.17.1", false],

@@ -1,17 +1,17 @@
-/** What a benchmark is. */
+/** The benchmark interface. */
 import type { MakeContestant } from "./rounds.ts";
 import type { Measurement, TargetId } from "./targets.ts";
 
 export interface Outcome {
   readonly measurements: readonly Measurement[];
-  /** What one has to know to read the figures: who was compared, on what. */
+  /** Context for reading the figures: the peer and the environment. */
   readonly notes: readonly string[];
 }
 
 export interface Benchmark {
-  /** What runs in processes of its own, by name. */
+  /** Contenders that run in separate processes, by name. */
   readonly contestants: Readonly<Record<string, MakeContestant>>;
-  /** Measures. Whatever it starts ends when the stack is disposed. */
+  /** Measures. Everything it starts ends when the stack is disposed. */
   run(cleanup: AsyncDisposableStack): Promise<Outcome>;
 }
 

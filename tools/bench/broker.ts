@@ -1,4 +1,4 @@
-/** A real nats-server with our streams, for one benchmark. */
+/** A real nats-server with Aviary's streams, for one benchmark. */
 import { connectNats } from "@aviary/shared/bus/nats.ts";
 import { LOCAL_MAX_BYTES, topology } from "@aviary/shared/bus/streams.ts";
 import { applyStreams } from "@aviary/shared/bus/streams-apply.ts";
@@ -12,7 +12,10 @@ export interface Broker {
   readonly version: string;
 }
 
-/** Starts a server of the line that is recommended where this machine has one, else any; streams on disk. It ends when the stack is disposed. */
+/**
+ * Starts a server of the recommended version if this machine has one, otherwise any; streams on disk. It ends when the stack is
+ * disposed.
+ */
 export async function startBroker(cleanup: AsyncDisposableStack): Promise<Broker> {
   const server = await startNats({ version: locateTestServer("nats-current") === undefined ? "nats" : "nats-current" });
   cleanup.defer(() => server.stop());
@@ -21,7 +24,7 @@ export async function startBroker(cleanup: AsyncDisposableStack): Promise<Broker
   return { url: server.url, version: bus.server };
 }
 
-/** Says what a controller says at the begin of a run: a new revision, and that it takes a tenth of the traffic. */
+/** Publishes a controller's messages at the start of a run: a new revision, and 10% of the traffic. */
 export async function openRun(url: string, fleet: string, canary: CanaryRef): Promise<void> {
   await using bus = await connectNats({ servers: url, name: "bench-controller" });
   for (const content of [

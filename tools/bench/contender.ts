@@ -1,11 +1,14 @@
-/** The process of one contender: `node contender.ts <benchmark> <contender> <settings as JSON>`, started and told by `rounds.ts`. */
+/**
+ * The process of one contender: `node contender.ts <benchmark> <contender> <settings as JSON>`, started and controlled by
+ * `rounds.ts`.
+ */
 import { BENCHMARKS } from "./list.ts";
 import type { Answer, Contestant } from "./rounds.ts";
 
 const [benchmarkName, contenderName, settings] = process.argv.slice(2);
 
 const say = (answer: Answer): void => void process.send?.(answer);
-// The parent ended without a word.
+// The parent ended without notice.
 process.on("disconnect", () => process.exit(1));
 
 async function start(): Promise<Contestant> {

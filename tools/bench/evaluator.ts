@@ -1,8 +1,8 @@
 /**
- * P4, P5: one evaluator reads a filled log of real signals. Ours is the live path: follow, read (JSON, schema, identity), count, step
- * (sequence, deadlines, merge into the window of an active run). The other side takes the same messages and does nothing with them:
- * the client's own ordered consumer, with a callback, asking for as many ahead as we do; it never looks at a body.
- * Beside them, without a broker: the same signals replayed from a recording.
+ * P4, P5: one evaluator reads a full log of real signals. Our side is the live path: follow, read (JSON, schema, identity),
+ * count, reduce (sequence, deadlines, merge into the window of an active run). The peer receives the same messages and discards
+ * them: the client's own ordered consumer with a callback, the same prefetch, and untouched bodies.
+ * Also, without a broker: the same signals replayed from a recording.
  */
 import assert from "node:assert/strict";
 import { createWriteStream } from "node:fs";
@@ -92,7 +92,7 @@ async function makeReplay({ path, messages }: { path: string; messages: number }
 async function makeEvaluator({ url, messages }: Settings): Promise<Contestant> {
   const bus = await connectNats({ servers: url, name: "bench-evaluator" });
   const setup = benchSetup();
-  const inputs = createRegistry().counter("bench_inputs_total", "Inputs folded.", { labels: ["kind"] });
+  const inputs = createRegistry().counter("bench_inputs_total", "Inputs applied.", { labels: ["kind"] });
   const series = {
     signal: inputs.series({ kind: "signal" }),
     control: inputs.series({ kind: "control" }),
@@ -120,7 +120,7 @@ async function makeEvaluator({ url, messages }: Settings): Promise<Contestant> {
         await done.promise;
         await follower.stop();
         const canary = state.canaries.get(CANARY_NAME);
-        assert.equal(canary?.run?.state, "active", "the run is not active: the merge was not measured as it is when it counts");
+        assert.equal(canary?.run?.state, "active", "the run is not active, so the merge was not measured");
         const cells = [...(canary.frame?.open.values() ?? [])].flatMap((window) => [...window.cells.values()]);
         const requests = cells.flatMap((cell) => cell.slots).reduce((sum, slot) => sum + slot.requests, 0);
         assert.ok(requests > messages * 5, `only ${requests} requests were merged`);
@@ -189,13 +189,13 @@ export const benchmark: Benchmark = {
           denominator: middle(theirs, "perSecond"),
           unit: "/s",
           rounds: ROUNDS,
-          bounds: [{ what: "signals folded", value: perSecond, unit: "/s", atLeast: 100_000 }],
+          bounds: [{ what: "signals applied", value: perSecond, unit: "/s", atLeast: 100_000 }],
         },
       ],
       notes: [
-        `${broker.version}, file storage; ${SIGNALS} signals of ${Math.round(bytes)} bytes from 6 gateways, 80 % http, in one active run`,
-        `replayed from a recording: ${Math.round(middle(replayed, "perSecond")).toLocaleString("en-US")} signals a second`,
-        "compared with: the client's ordered consumer, consume({ callback }), 1024 ahead, bodies untouched",
+        `${broker.version}, file storage; ${SIGNALS} signals of ${Math.round(bytes)} bytes from 6 gateways, 80% http, in one active run`,
+        `replayed from a recording: ${Math.round(middle(replayed, "perSecond")).toLocaleString("en-US")} signals per second`,
+        "peer: the client's ordered consumer, consume({ callback }), prefetch 1024, bodies untouched",
       ],
     };
   },

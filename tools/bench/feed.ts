@@ -1,4 +1,4 @@
-/** A fleet that sends: signals published at a steady rate, paced by the clock, for as long as a round lasts. */
+/** A sending fleet: publishes signals at a steady rate, paced by the clock, for the duration of a round. */
 import { connectNats } from "@aviary/shared/bus/nats.ts";
 import type { Contestant } from "./rounds.ts";
 import { createSignalSource } from "./signals.ts";
@@ -12,7 +12,7 @@ export interface FeedSettings {
 
 const BEAT_MS = 5;
 
-/** One round publishes `perSecond * seconds` signals and says how many a second were stored. */
+/** One round publishes `perSecond * seconds` signals and returns how many per second were stored. */
 export async function makeFeed({ url, perSecond, seconds, periodMs }: FeedSettings): Promise<Contestant> {
   const bus = await connectNats({ servers: url, name: "bench-feed" });
   const next = createSignalSource(Date.now(), 3, periodMs);

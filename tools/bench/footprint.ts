@@ -1,8 +1,10 @@
 /**
- * P14, P16: what a Mac pays. The collector as it is shipped (bundled, with its flags of Node) watches a gateway with twenty requests a second and sends about one
- * signal a second. Beside it runs a bundle that does nothing but connect and publish a message a second with the same client.
+ * P14, P16: the cost on a Mac. The shipped collector (bundled, with its Node flags) watches a gateway with twenty requests per
+ * second and publishes about one signal per second. The peer is a bundle that connects and publishes one message per second with
+ * the same client.
  *
- * P14: resident memory of both after 45 s, as the kernel counts it, and the collector's CPU; five pairs at once, as they hardly work.
+ * P14: resident memory of both after 45 s, as counted by the kernel, and the collector's CPU; five pairs at once, because they
+ * are nearly idle.
  * P16: bytes of its http signals on the wire, acknowledgement included, against one scrape of the same facts as Prometheus text.
  */
 import { execFileSync, spawn } from "node:child_process";
@@ -27,13 +29,13 @@ import { type Figures, median, middle, ratioOf } from "./rounds.ts";
 import { startService, temporaryFolder } from "./stack.ts";
 
 const PAIRS = 5;
-/** V8 tidies up once in the first quarter of a minute. */
+/** V8 collects garbage once in the first fifteen seconds. */
 const SETTLE_MS = 20_000;
 const MEASURE_MS = 25_000;
 const REQUESTS_PER_SECOND = 20;
 const MIB = 1024 * 1024;
 
-/** Bundles the client that does nothing else with the collector's own options. */
+/** Bundles the bare client with the collector's own options. */
 async function bundleBare(folder: string): Promise<string> {
   const outfile = join(folder, "bare.mjs");
   await build({
@@ -49,7 +51,7 @@ async function bundleBare(folder: string): Promise<string> {
   return outfile;
 }
 
-/** A gateway that answers probes, and the log of its proxy that grows by a line every 50 ms. */
+/** A gateway that responds to probes, and its proxy's log, which grows by one line every 50 ms. */
 async function startGatewayWithTraffic(
   cleanup: AsyncDisposableStack,
   folder: string,
@@ -100,7 +102,7 @@ interface Wire {
   readonly scrapes: number[];
 }
 
-/** Listens to what the collector publishes, as it publishes it. */
+/** Subscribes to the collector's publishes. */
 async function listen(cleanup: AsyncDisposableStack, broker: Broker): Promise<Wire> {
   const connection = await connect({ servers: broker.url });
   cleanup.defer(() => connection.close());
@@ -120,7 +122,7 @@ async function listen(cleanup: AsyncDisposableStack, broker: Broker): Promise<Wi
   return wire;
 }
 
-/** One collector and one bare client, side by side; figures are taken when both have been idle for long. */
+/** One collector and one bare client, side by side; figures are taken after both have been idle for long. */
 async function pair(
   index: number,
   programs: { collector: string; bare: string },
@@ -203,7 +205,7 @@ export const benchmark: Benchmark = {
         },
       ],
       notes: [
-        `the bundle has ${Math.round((parcel?.bytes ?? 0) / 1024)} KiB; ${(wire.all.length / seconds).toFixed(1)} signals a second of ${Math.round(median(wire.all))} bytes on the wire (median of all kinds)`,
+        `the bundle has ${Math.round((parcel?.bytes ?? 0) / 1024)} KiB; ${(wire.all.length / seconds).toFixed(1)} signals per second of ${Math.round(median(wire.all))} bytes on the wire (median of all kinds)`,
         `P16: http signals of ${REQUESTS_PER_SECOND * 5} requests; rounds are signals. ${broker.version}`,
       ],
     };

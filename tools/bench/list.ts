@@ -4,7 +4,7 @@ import type { Entry } from "./benchmark.ts";
 export const BENCHMARKS: readonly Entry[] = [
   {
     name: "evaluator",
-    about: "reading and folding signals, against a consumer that does nothing",
+    about: "reading and applying signals, against a consumer that discards them",
     targets: ["P4", "P5"],
     load: () => import("./evaluator.ts"),
   },

@@ -1,9 +1,10 @@
 /**
- * An HTTP client that costs less than the servers it loads: keep-alive connections over bare sockets, one request at a time on each, no
- * pipelining. Requests carry the headers of Flagger's client; half of the connections send the current token and half the previous one.
+ * An HTTP client that costs less than the servers it loads: keep-alive connections over bare sockets, one request at a time on
+ * each, no pipelining. Requests carry the headers of Flagger's client; half of the connections send the current token and half
+ * the previous one.
  *
- *     closed loop: every connection asks again as soon as it is answered      gives answers a second
- *     open loop:   requests start by the clock, whether or not others wait    gives latency at a rate
+ *     closed loop: every connection sends its next request on the response    measures answers per second
+ *     open loop:   requests start by the clock, regardless of responses       measures latency at a rate
  */
 import { connect, type Socket } from "node:net";
 import { type Contestant, type Figures, percentile } from "./rounds.ts";
@@ -14,13 +15,13 @@ export interface LoadSettings {
   readonly tokens: readonly string[];
   readonly connections: number;
   readonly seconds: number;
-  /** Requests a second of an open loop; a closed loop without it. */
+  /** Requests per second of an open loop; absent for a closed loop. */
   readonly perSecond?: number;
 }
 
 interface Connection {
   readonly socket: Socket;
-  /** Sends a request; `answered` is called with the milliseconds until the answer was complete. */
+  /** Sends a request; `answered` is called with the milliseconds until the response was complete. */
   ask(answered: (ms: number) => void): void;
 }
 
@@ -97,7 +98,7 @@ async function closedLoop(connections: readonly Connection[], seconds: number): 
   return summary(latencies, performance.now() - start);
 }
 
-/** Latency counts from the moment at which a request is sent; a request that finds no free connection waits, and its wait counts. */
+/** Latency counts from the scheduled start of a request, including its wait for a free connection. */
 async function openLoop(connections: readonly Connection[], seconds: number, perSecond: number): Promise<Figures> {
   const latencies: number[] = [];
   const idle = [...connections];

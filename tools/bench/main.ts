@@ -1,7 +1,7 @@
 /**
- * `npm run bench` lists the benchmarks, `npm run bench -- <name> [--json]` runs one, `npm run bench -- all` one after the other.
- * With `--json` one line a target goes to standard output; otherwise a table for people. Exit code 1 when something could not be measured;
- * a missed target is no failure, because a shared machine may be slow: read the figures.
+ * `npm run bench` lists the benchmarks, `npm run bench -- <name> [--json]` runs one, `npm run bench -- all` runs all.
+ * With `--json`, prints one line per target; otherwise a table. Exit code 1 if something could not be measured; a missed target
+ * is not a failure, because a shared machine may be slow.
  */
 import { availableParallelism, cpus } from "node:os";
 import { parseArgs } from "node:util";
@@ -9,7 +9,7 @@ import type { Entry, Outcome } from "./benchmark.ts";
 import { BENCHMARKS } from "./list.ts";
 import { jsonLine, table } from "./report.ts";
 
-/** No benchmark takes longer; one that does is stuck. */
+/** Upper bound for one benchmark. */
 const LIMIT_MS = 115_000;
 
 const { values, positionals } = parseArgs({ options: { json: { type: "boolean", default: false } }, allowPositionals: true });
@@ -19,7 +19,7 @@ if (name === undefined) {
   for (const entry of BENCHMARKS) console.log(`${entry.name.padEnd(12)}${entry.targets.join(" ").padEnd(10)}${entry.about}`);
 } else {
   const chosen = name === "all" ? BENCHMARKS : BENCHMARKS.filter((entry) => entry.name === name);
-  if (chosen.length === 0) fail(`no benchmark is named ${name}; there are ${BENCHMARKS.map((entry) => entry.name).join(", ")}`);
+  if (chosen.length === 0) fail(`no benchmark ${name}; known are ${BENCHMARKS.map((entry) => entry.name).join(", ")}`);
   if (!values.json) console.log(`node ${process.version}, ${availableParallelism()} cores (${cpus()[0]?.model ?? "unknown"})`);
   for (const entry of chosen) {
     try {
@@ -29,12 +29,12 @@ if (name === undefined) {
       process.exitCode = 1;
     }
   }
-  // Whatever is still open is of no use to anybody.
+  // Open resources are not needed any more.
   process.exit();
 }
 
 async function runBounded(entry: Entry): Promise<Outcome> {
-  const stuck = setTimeout(() => fail(`${entry.name} was not done within ${LIMIT_MS / 1000} s`), LIMIT_MS);
+  const stuck = setTimeout(() => fail(`${entry.name} did not finish within ${LIMIT_MS / 1000} s`), LIMIT_MS);
   try {
     await using cleanup = new AsyncDisposableStack();
     const { benchmark } = await entry.load();

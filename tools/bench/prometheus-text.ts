@@ -1,13 +1,13 @@
 /**
- * The facts of one http signal as a Prometheus exporter would have to state them, and what one scrape of them puts on the wire. Labels that
- * Prometheus adds by itself (instance, zone, fleet) are left out. Buckets are cumulative, so an exporter leaves none out; here only those from
- * the fastest to the slowest request are counted, though an exporter cannot know these and repeats its whole range.
+ * The facts of one http signal as a Prometheus exporter would expose them, and the bytes of one scrape on the wire. Labels that
+ * Prometheus adds itself (instance, zone, fleet) are omitted. Buckets are cumulative, so an exporter omits none; here only those
+ * from the fastest to the slowest request are counted, although an exporter cannot know them and repeats its whole range.
  */
 import type { SignalOf } from "@aviary/shared/contract/signal.ts";
 import { DEFAULT_SCALE } from "@aviary/shared/histogram.ts";
 import { lowerEdge } from "@aviary/shared/histogram-buckets.ts";
 
-/** What Prometheus 2 sends, and what an exporter answers, around the text. */
+/** The request of Prometheus 2, and the response headers of an exporter. */
 const REQUEST_HEAD =
   "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:18789\r\nUser-Agent: Prometheus/2.42.0\r\nAccept: application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1\r\nAccept-Encoding: gzip\r\nX-Prometheus-Scrape-Timeout-Seconds: 5\r\n\r\n";
 const RESPONSE_HEAD =
@@ -21,7 +21,7 @@ export function exposition(signal: SignalOf<"http">): string {
   const release = `version="${signal.gateway_version}",skill_hash="${signal.skill_hash}",fragment_hash="${signal.fragment_hash}"`;
   metric("gateway_info", "gauge", "What the gateway runs.", [`gateway_info{slice="${signal.slice}",${release}} 1`]);
   metric("gateway_requests_total", "counter", "Requests.", [`gateway_requests_total{source="${source}"} ${requests}`]);
-  metric("gateway_errors_total", "counter", "5xx answers.", [`gateway_errors_total{source="${source}"} ${errors_5xx}`]);
+  metric("gateway_errors_total", "counter", "5xx responses.", [`gateway_errors_total{source="${source}"} ${errors_5xx}`]);
   const buckets: string[] = [];
   let below = latency.zero;
   latency.counts.forEach((times, k) => {

@@ -1,7 +1,8 @@
 /**
- * P6: publishing signals with an acknowledgement each. Ours is the bus as the collector uses it: message id, retries, timeouts, a bounded
- * window. The other side is the client's `js.publish` as it comes (default connection, no message id, one try), 512 at a time.
- * For information also `js.publish` on a connection without stack traces, which its options offer.
+ * P6: publishing signals with one acknowledgement each. Our side is the bus as used by the collector: message id, retries,
+ * timeouts, a bounded window. The peer is the client's `js.publish` with its defaults (no message id, one attempt), 512 in
+ * flight.
+ * Also reported: `js.publish` on a connection without stack traces, a connection option.
  */
 import { connectNats } from "@aviary/shared/bus/nats.ts";
 import { jetstream } from "@nats-io/jetstream";
@@ -21,7 +22,7 @@ interface Settings {
   readonly traces?: boolean;
 }
 
-/** Publishes all messages with at most `WINDOW` unanswered. */
+/** Publishes all messages with at most `WINDOW` in flight. */
 async function publishAll(
   messages: readonly BenchSignal[],
   publish: (message: BenchSignal) => Promise<unknown>,
@@ -42,7 +43,7 @@ async function contestant(
   const next = createSignalSource(Date.now() + seed, seed);
   return {
     round: () => {
-      // Made before the clock starts: what is measured is publishing.
+      // Built before the clock starts: only publishing is measured.
       const messages = Array.from({ length: MESSAGES }, () => next(Date.now()));
       return timed(() => publishAll(messages, publish));
     },
@@ -94,8 +95,8 @@ export const benchmark: Benchmark = {
         },
       ],
       notes: [
-        `${version}, file storage; ${MESSAGES} signals a round, window ${WINDOW}; ours with message id and retries`,
-        `a second: ours ${perSecond[0]}, js.publish ${perSecond[1]}, js.publish without traces ${perSecond[2]}`,
+        `${version}, file storage; ${MESSAGES} signals per round, window ${WINDOW}; ours with message id and retries`,
+        `per second: ours ${perSecond[0]}, js.publish ${perSecond[1]}, js.publish without traces ${perSecond[2]}`,
         `js.publish without traces: ${middle(traceless, "cpuUs").toFixed(1)} us, ${ratioOf(traceless, ours, "cpuUs").toFixed(1)} x ours`,
       ],
     };

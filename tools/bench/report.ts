@@ -1,4 +1,4 @@
-/** What was measured, as lines: JSON for machines, a table for people. */
+/** The measurements as lines: JSON for machines, a table for people. */
 import type { Outcome } from "./benchmark.ts";
 import { type Bound, boundHolds, judgeMeasurement, type Measurement, TARGETS } from "./targets.ts";
 
@@ -20,7 +20,7 @@ export function jsonLine(measured: Measurement): string {
   });
 }
 
-/** The measurements of one benchmark as a table, its bounds and notes below. */
+/** The measurements of one benchmark as a table, with its bounds and notes below. */
 export function table({ measurements, notes }: Outcome): string {
   const rows = measurements.map((measured) => {
     const { goal, near, better } = TARGETS[measured.id];

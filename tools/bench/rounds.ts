@@ -1,11 +1,11 @@
 /**
  * Rounds: how everything here is measured.
  *
- *     contender A ─ round 1 ──────── round 2 ──────── ...      each contender is a process of its own and stays warm;
+ *     contender A ─ round 1 ──────── round 2 ──────── ...      each contender is a separate, warmed-up process;
  *     contender B ───────── round 1 ──────── round 2 ...       only one works at a time, and they take turns
  *
- * A machine that others use is now slow, now fast, for seconds at a time. Turns put both sides of a ratio into the same weather, and
- * the median over the rounds forgets the odd storm. CPU is what the process itself used (user and system), as the kernel counts it.
+ * The speed of a shared machine varies within seconds. Turns expose both sides of a ratio to the same conditions, and the median
+ * over the rounds ignores outliers. CPU is the process's own user and system time, as counted by the kernel.
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -19,10 +19,10 @@ export interface Contestant {
   close?(): Promise<void>;
 }
 
-/** Makes a contender from what the parent tells it (JSON). */
+/** Creates a contender from the parent's settings (JSON). */
 export type MakeContestant = (settings: never) => Promise<Contestant>;
 
-/** The parent's end of a contender. */
+/** The parent's handle of a contender. */
 export interface Contender {
   readonly name: string;
   readonly pid: number;
@@ -38,7 +38,7 @@ const PROGRAM = fileURLToPath(new URL("./contender.ts", import.meta.url));
 
 export type Answer = { readonly ready: true } | { readonly figures: Figures } | { readonly failed: string };
 
-/** Starts a contender of a benchmark in a process of its own; it ends with us. */
+/** Starts a contender of a benchmark in a separate process, which ends with this one. */
 export async function startContender(
   benchmark: string,
   name: string,
@@ -54,7 +54,7 @@ export async function startContender(
       const next = answer(child, name, ROUND_MS);
       child.send("round");
       const said = await next;
-      if (!("figures" in said)) throw new Error(`${name} answered something else than figures`);
+      if (!("figures" in said)) throw new Error(`${name} did not return figures`);
       return said.figures;
     },
     async close() {
@@ -70,10 +70,10 @@ export async function startContender(
 
 function answer(child: ChildProcess, name: string, withinMs: number): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => settle(() => reject(new Error(`${name} gave no answer within ${withinMs} ms`))), withinMs);
+    const timer = setTimeout(() => settle(() => reject(new Error(`${name} did not respond within ${withinMs} ms`))), withinMs);
     const onMessage = (message: Answer): void =>
       settle(() => ("failed" in message ? reject(new Error(`${name}: ${message.failed}`)) : resolve(message)));
-    const onExit = (code: number | null): void => settle(() => reject(new Error(`${name} ended with ${code}`)));
+    const onExit = (code: number | null): void => settle(() => reject(new Error(`${name} exited with ${code}`)));
     function settle(then: () => void): void {
       clearTimeout(timer);
       child.off("message", onMessage);
@@ -85,7 +85,9 @@ function answer(child: ChildProcess, name: string, withinMs: number): Promise<An
   });
 }
 
-/** Lets contenders take turns: `warmUps` rounds that do not count, then `rounds` that do. Figures come by contender, then by round. */
+/**
+ * Lets contenders take turns: `warmUps` rounds that do not count, then `rounds` that do. Figures are by contender, then by round.
+ */
 export async function takeTurns(contenders: readonly Contender[], rounds: number = ROUNDS, warmUps = 1): Promise<Figures[][]> {
   const figures: Figures[][] = contenders.map(() => []);
   for (let round = -warmUps; round < rounds; round += 1) {
@@ -97,7 +99,7 @@ export async function takeTurns(contenders: readonly Contender[], rounds: number
   return figures;
 }
 
-/** The middle value; of an even number of values the mean of the two in the middle. @throws RangeError without values. */
+/** The median; of an even number of values the mean of the middle two. @throws RangeError without values */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
@@ -106,7 +108,7 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] as number)) / 2;
 }
 
-/** The value below which a share `q` of the values lies: the one of rank ceil(q * count). */
+/** The quantile `q`: the value of rank ceil(q * count). */
 export function percentile(values: readonly number[], q: number): number {
   const sorted = Float64Array.from(values).sort();
   return sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)] as number;
@@ -117,12 +119,12 @@ export function middle(rounds: readonly Figures[], figure: string): number {
   return median(rounds.map((round) => round[figure] as number));
 }
 
-/** Median over the rounds of `top[figure] / bottom[figure]`, each taken inside one round. */
+/** Median over the rounds of `top[figure] / bottom[figure]`, each within one round. */
 export function ratioOf(top: readonly Figures[], bottom: readonly Figures[], figure: string): number {
   return median(top.map((round, k) => (round[figure] as number) / (bottom[k]?.[figure] as number)));
 }
 
-/** Wall time and CPU of one stretch of work in this process, over `count` things that were done in it. */
+/** Wall time and CPU of one piece of work in this process, per item of `count`. */
 export async function timed(work: () => Promise<number>): Promise<Figures> {
   const cpu = process.cpuUsage();
   const start = performance.now();

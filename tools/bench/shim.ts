@@ -1,11 +1,11 @@
 /**
- * P1, P3: what it costs to answer a controller.
+ * P1, P3: the cost of an answer to a controller.
  *
- * P1: `GET /flagger/metrics` as fast as 16 connections can ask, two tokens in force, against a bare node:http server that answers a
- * constant buffer of the same size with the same headers and asks nobody for a token.
- * P3: latency at a thousand requests a second, while 10 000 signals a second are stored and folded, against the same without signals.
- * Sender, broker, evaluator and client want both cores then; what is left of the latency when nothing is asked of the shim is told by the
- * bare server under the same signals.
+ * P1: `GET /flagger/metrics` as fast as 16 connections can send it, with two valid tokens, against a bare node:http server that
+ * returns a constant buffer of the same size with the same headers and without authentication.
+ * P3: latency at a thousand requests per second while 10,000 signals per second are stored and applied, against the same without
+ * signals. Sender, broker, evaluator and client then compete for both cores; the bare server under the same signals shows the
+ * latency without the shim's work.
  */
 import { createServer } from "node:http";
 import { canaryKey } from "@aviary/shared/contract/subjects.ts";
@@ -52,7 +52,7 @@ async function makeBare({ port, bytes }: { port: number; bytes: number }): Promi
   };
 }
 
-/** Waits until the shim serves a verdict that the evaluator made, and returns the size of the answer. */
+/** Waits until the shim serves a verdict of the evaluator, and returns the size of the answer. */
 async function untilServed({ shimPort, tokens }: Stack): Promise<number> {
   const deadline = performance.now() + 20_000;
   for (;;) {
@@ -133,7 +133,7 @@ export const benchmark: Benchmark = {
         },
         {
           id: "P3",
-          // Not round by round: a percentile of one round is mostly that round's worst moment.
+          // Not per round: a percentile of one round is mostly that round's worst moment.
           ratio: busyP99 / middle(quiet, "p99Ms"),
           ours: busyP99,
           denominator: middle(quiet, "p99Ms"),
@@ -146,8 +146,8 @@ export const benchmark: Benchmark = {
         },
       ],
       notes: [
-        `${CONNECTIONS} connections, ${bytes} bytes of body; CPU an answer: shim ${cpuUs[0]?.toFixed(1)} us, bare ${cpuUs[1]?.toFixed(1)} us`,
-        `P3: ${RATE} requests a second on 64 connections; p50 ${middle(busy, "p50Ms").toFixed(2)} ms with signals, ${middle(quiet, "p50Ms").toFixed(2)} ms without`,
+        `${CONNECTIONS} connections, ${bytes} bytes of body; CPU per answer: shim ${cpuUs[0]?.toFixed(1)} us, bare ${cpuUs[1]?.toFixed(1)} us`,
+        `P3: ${RATE} requests per second on 64 connections; p50 ${middle(busy, "p50Ms").toFixed(2)} ms with signals, ${middle(quiet, "p50Ms").toFixed(2)} ms without`,
         `P3: under the same signals the bare server's p99 is ${middle(busyBare, "p99Ms").toFixed(2)} ms`,
         `${stack.broker.version}; broker, evaluator, shim, sender and client share this machine`,
       ],
@@ -155,7 +155,7 @@ export const benchmark: Benchmark = {
   },
 };
 
-/** A round of the client in the midst of a round of the sender, and how many signals a second were stored meanwhile. */
+/** A round of the client within a round of the sender, and how many signals per second were stored meanwhile. */
 async function whileFlooded(flood: Contender, client: Contender): Promise<[Figures, number]> {
   const flooding = flood.round();
   await new Promise((resolve) => setTimeout(resolve, 500));

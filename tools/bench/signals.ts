@@ -1,6 +1,6 @@
 /**
- * Signals as six gateways send them (three AZs, a canary and a stable one each): four of five are http, the mean is 549 bytes.
- * Everything is drawn from a fixed seed, so two runs publish the same bytes but for their times.
+ * Signals of six gateways (three AZs, a canary and a stable one each): four of five are http, the mean is 549 bytes.
+ * Everything is drawn from a fixed seed, so two runs publish the same bytes except for their times.
  */
 
 import { type FleetFile, fleetFileSchema } from "@aviary/shared/contract/fleet.ts";
@@ -46,13 +46,13 @@ export interface BenchSignal {
 const STABLE_PACK = sha256Hex("stable pack");
 const CANARY_PACK = sha256Hex("canary pack");
 const FRAGMENT = sha256Hex("fragment");
-/** Ten signals of one gateway, over and over. */
+/** Ten signals of one gateway, repeated. */
 const KINDS: readonly SignalKind[] = ["http", "http", "health", "http", "http", "http", "http", "disk", "http", "http"];
 
 /**
- * Makes signals one after the other, the gateways taking turns; `observedAtMs` is the caller's clock.
+ * Generates signals one after the other, alternating between gateways; `observedAtMs` is the caller's clock.
  * @param bootMs    start of the collectors: a later source of the same gateways needs a later one
- * @param periodMs  the period that the signals claim
+ * @param periodMs  the period in the signals
  */
 export function createSignalSource(bootMs: number, seed = 1, periodMs = PERIOD_MS): (observedAtMs: number) => BenchSignal {
   const random = seededRandom(seed);

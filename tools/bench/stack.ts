@@ -1,4 +1,4 @@
-/** Evaluator and shim as they are shipped to a server: processes of their own, on a broker of their own. */
+/** Evaluator and shim as shipped to a server: separate processes on their own broker. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -29,7 +29,9 @@ export interface Stack {
 const READY_MS = 30_000;
 const STOP_MS = 5_000;
 
-/** Starts a program of ours (Node, its path and arguments), waits for its `/readyz`, and ends it when the stack is disposed. */
+/**
+ * Starts one of our programs (Node, its path and arguments), waits for its `/readyz`, and stops it when the stack is disposed.
+ */
 export async function startService(
   cleanup: AsyncDisposableStack,
   args: readonly string[],

@@ -1,22 +1,27 @@
 /**
- * What Aviary is measured against, as data: one row a target. A ratio is always taken against something that runs beside it in the
- * same run, so that it means the same on a fast and on a slow machine; absolute figures are checked too where they are promised.
+ * The performance targets as data, one row each. A ratio is always taken against something that runs next to it in the same run,
+ * so that it means the same on fast and slow machines; absolute figures are checked too where they are promised.
  */
 
 export interface Target {
-  /** What is compared with what, in a few words. */
+  /** The two sides of the comparison, in a few words. */
   readonly what: string;
-  /** The floor that has to be reached, and where we are going. */
+  /** The value that must be reached, and the value we aim for. */
   readonly goal: number;
   readonly near: number;
   readonly better: "higher" | "lower";
 }
 
 export const TARGETS = {
-  P1: { what: "shim, answers a second / bare node:http with a constant body", goal: 0.8, near: 0.9, better: "higher" },
-  P3: { what: "shim, p99 latency at 1 k rps while 10 k signals/s are folded / idle", goal: 2, near: 1.3, better: "lower" },
+  P1: { what: "shim, answers per second / bare node:http with a constant body", goal: 0.8, near: 0.9, better: "higher" },
+  P3: {
+    what: "shim, p99 latency at 1,000 requests/s while 10,000 signals/s are applied / idle",
+    goal: 2,
+    near: 1.3,
+    better: "lower",
+  },
   P4: { what: "CPU of a no-op consumer / CPU of the evaluator, per signal", goal: 0.35, near: 0.5, better: "higher" },
-  P5: { what: "evaluator, signals a second / no-op consumer", goal: 0.45, near: 0.6, better: "higher" },
+  P5: { what: "evaluator, signals per second / no-op consumer", goal: 0.45, near: 0.6, better: "higher" },
   P6: { what: "CPU of bare js.publish / CPU of our publisher, per message", goal: 4, near: 6, better: "higher" },
   P7: { what: "deadline to verdict served, p99 / NATS request-reply, p99", goal: 10, near: 4, better: "lower" },
   P8: { what: "judge, CPU of a verdict / one merge of two full histograms", goal: 20, near: 5, better: "lower" },
@@ -26,7 +31,7 @@ export const TARGETS = {
 
 export type TargetId = keyof typeof TARGETS;
 
-/** An absolute figure that the goal asks for beside the ratio. */
+/** An absolute value that the goal requires besides the ratio. */
 export interface Bound {
   readonly what: string;
   readonly value: number;
@@ -35,7 +40,7 @@ export interface Bound {
   readonly atMost?: number;
 }
 
-/** What a benchmark measured for one target. */
+/** The measurement of one target. */
 export interface Measurement {
   readonly id: TargetId;
   readonly ratio: number;
@@ -53,7 +58,7 @@ const holds = (ratio: number, limit: number, better: Target["better"]): boolean 
 export const boundHolds = (bound: Bound): boolean =>
   (bound.atLeast === undefined || bound.value >= bound.atLeast) && (bound.atMost === undefined || bound.value <= bound.atMost);
 
-/** Whether the goal is met with all its bounds, and whether the ratio is where we are going. */
+/** Whether the goal is met with all its bounds, and whether the ratio is near the limit. */
 export function judgeMeasurement(measured: Measurement): { meetsGoal: boolean; meetsNear: boolean } {
   const target: Target = TARGETS[measured.id];
   const bounds = (measured.bounds ?? []).every(boundHolds);

@@ -1,10 +1,10 @@
 /**
- * P7: from the end of a window to the answer. Five canaries of one fleet, windows of one second, runs opened a fifth of a second apart,
- * so that five verdicts a second are due, each alone. A verdict is stamped with the instant at which it was due (window end + grace,
- * by the broker's clock, which on this machine is everybody's clock); the time counts until the shim has sent the new verdict to a client
- * of its event stream. Broker, evaluator and shim are real and separate processes.
+ * P7: from the end of a window to the answer. Five canaries of one fleet with windows of one second, runs opened a fifth of a
+ * second apart, so that five verdicts per second are due, each alone. A verdict is stamped with the instant at which it was due
+ * (window end + grace, by the broker's clock, which is shared on this machine); the time counts until the shim has sent the new
+ * verdict to a client of its event stream. Broker, evaluator and shim are real, separate processes.
  *
- * At the same time: requests over the same broker from one process to another and back, with the plain client.
+ * Meanwhile, the plain client sends requests through the same broker from one process to another and back.
  */
 import { request as httpRequest } from "node:http";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
@@ -29,7 +29,10 @@ async function makeEcho({ url }: { url: string }): Promise<Contestant> {
   return { round: async () => ({}), close: () => connection.close() };
 }
 
-/** Latencies of requests to the echo process, milliseconds: one every 10 ms, as the verdict's own way begins in an idle process too. */
+/**
+ * Latencies of requests to the echo process, milliseconds: one every 10 ms, because the verdict's path also starts in an idle
+ * process.
+ */
 async function ask(connection: NatsConnection, forMs: number): Promise<number[]> {
   const payload = new Uint8Array(128);
   const latencies: number[] = [];
@@ -44,11 +47,11 @@ async function ask(connection: NatsConnection, forMs: number): Promise<number[]>
 }
 
 interface Watcher {
-  /** Delays of the verdicts that came in since the last call, milliseconds. */
+  /** Delays of the verdicts received since the last call, milliseconds. */
   take(): number[];
 }
 
-/** Follows the shim's event stream and notes for every new verdict how long after its due time it came. */
+/** Follows the shim's event stream and records how long after its due time each new verdict arrived. */
 async function watch(cleanup: AsyncDisposableStack, stack: Stack): Promise<Watcher> {
   const seen = new Set<string>();
   let delays: number[] = [];
@@ -58,7 +61,7 @@ async function watch(cleanup: AsyncDisposableStack, stack: Stack): Promise<Watch
     const verdict = data === undefined ? undefined : (JSON.parse(data) as Served);
     if (verdict === undefined || verdict.window === null || seen.has(verdict.id)) return;
     seen.add(verdict.id);
-    // A change between two windows makes a verdict too; only the one that closes a window is due at its end and grace.
+    // A change between two windows also makes a verdict; only the one that closes a window is due at its end plus grace.
     const dueAt = Date.parse(verdict.window.end) + GRACE_MS;
     if (Date.parse(verdict.at) === dueAt) delays.push(at - dueAt);
   };
@@ -92,7 +95,7 @@ async function watch(cleanup: AsyncDisposableStack, stack: Stack): Promise<Watch
   };
 }
 
-/** What the stream tells of a verdict, as far as it matters here. */
+/** The part of a verdict event that is used here. */
 interface Served {
   readonly id: string;
   readonly at: string;

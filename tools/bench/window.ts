@@ -1,8 +1,9 @@
 /**
- * P8: the judge on one closed window: three metrics, three AZs with a canary and a stable slice each, and in each of these six a latency
- * histogram that fills all 1 016 buckets of scale 6 from 1 ms to 1 min. It is the 13th window of a run, so 12 are known already.
- * The measure is one merge of two such histograms in memory. All is well in that run, as in nearly all that are judged; beside it a run
- * is judged in which both slices have been slow from the start, so that luck is worked out for each stretch of each view.
+ * P8: the judge on one closed window: three metrics, three AZs with a canary and a stable slice each, and in each of these six a
+ * latency histogram that fills all 1,016 buckets of scale 6 from 1 ms to 1 min. It is the 13th window of a run, so 12 are known
+ * already.
+ * The peer is one merge of two such histograms in memory. The run is healthy, like nearly all that are judged; also reported is a
+ * run in which both slices have been slow from the start, so that a p-value is computed for each window range of each view.
  */
 import assert from "node:assert/strict";
 import { defaultPolicy } from "@aviary/shared/contract/policy.ts";
@@ -20,13 +21,19 @@ const WINDOWS = 13;
 const VERDICTS = 1_000;
 const MERGES = 20_000;
 const SLOTS = 5;
-/** The judge is many small functions: V8 goes on compiling them for some tens of thousands of verdicts. A merge is one loop. */
+/**
+ * The judge consists of many small functions: V8 keeps compiling them for some tens of thousands of verdicts. A merge is one
+ * loop.
+ */
 const WARM_UPS = 40;
 
 interface Settings {
-  /** `well`: 0.3 % of the requests are slower than the ceiling; `slow`: 2 %, on stable just the same. */
+  /** `well`: 0.3% of the requests are slower than the ceiling; `slow`: 2%, on stable too. */
   readonly run: "well" | "slow";
-  /** `spread`: the full histogram of a slice lies spread over its five slots; `repeated`: every slot has a full one. */
+  /**
+   * `spread`: the full histogram of a slice is distributed over its five sub-windows; `repeated`: every sub-window has a full
+   * one.
+   */
   readonly slots: "spread" | "repeated";
 }
 
@@ -35,7 +42,7 @@ function fullHistogram(random: () => number, run: Settings["run"] = "well"): his
   const full = histogram.create();
   const least = run === "well" ? 400 : 40;
   for (let bucket = 0; bucket < BUCKETS; bucket += 1) {
-    // The middle of bucket k of 64 an octave.
+    // The middle of bucket k of 64 per octave.
     const times = bucket < 450 ? least + Math.floor(random() * 40) : 1;
     histogram.insert(full, 2 ** ((bucket + 0.5) / 64), times);
   }
@@ -48,7 +55,7 @@ function slotsOf(full: histogram.Histogram, slots: Settings["slots"]): WindowSum
     const wire = histogram.toWire(full);
     const counts = wire.counts.map((times, bucket) => {
       if (slots === "repeated") return times;
-      // A bucket with few observations has them all in one slot; the others are shared out.
+      // A bucket with few observations has them all in one sub-window; the others are distributed.
       return times < SLOTS
         ? bucket % SLOTS === k
           ? times
@@ -100,7 +107,10 @@ async function makeJudge(settings: Settings): Promise<Contestant> {
   };
 }
 
-/** `form`: two histograms in memory, or one slice as the judge is given it: five sparse slots that are added to a histogram in memory. */
+/**
+ * `form`: two histograms in memory, or one slice in the judge's input form: five sparse sub-windows that are added to a histogram
+ * in memory.
+ */
 async function makeMerge({ form }: { form: "dense" | "sparse" }): Promise<Contestant> {
   const random = seededRandom(8);
   const [into, from] = [fullHistogram(random), fullHistogram(random)];
@@ -149,10 +159,10 @@ export const benchmark: Benchmark = {
         },
       ],
       notes: [
-        `window ${WINDOWS} of a run, 6 slices with ${BUCKETS} full buckets each, shared out over their 5 slots`,
-        `adding one slice up from the form in which the judge is given it: ${middle(sparse, "cpuUs").toFixed(1)} us, so a verdict takes ${ratioOf(well, sparse, "cpuUs").toFixed(1)} of these`,
-        `when every stretch of every view reaches the ceiling: ${described(slow)}`,
-        `with ${BUCKETS} full buckets in every slot: ${described(repeated)}`,
+        `window ${WINDOWS} of a run, 6 slices with ${BUCKETS} full buckets each, distributed over 5 sub-windows`,
+        `merging one slice from the judge's input form: ${middle(sparse, "cpuUs").toFixed(1)} us, so a verdict takes ${ratioOf(well, sparse, "cpuUs").toFixed(1)} of these`,
+        `when every window range of every view reaches the ceiling: ${described(slow)}`,
+        `with ${BUCKETS} full buckets in every sub-window: ${described(repeated)}`,
       ],
     };
   },

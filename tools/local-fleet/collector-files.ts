@@ -1,10 +1,10 @@
-/** A collector's configuration in the local fleet: the template with what belongs to one gateway, and the shared fragments beside it. */
+/** A collector's configuration in the local fleet: the template filled in for one gateway, and the shared fragments. */
 import { cpSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { laneKey } from "../../examples/fleet/src/lane.ts";
 import { type FleetGateway, type FleetPlan, places, writeWhole } from "../../examples/fleet/src/layout.ts";
 
-/** Writes `collector.yaml` and `conf.d/` of one gateway anew. */
+/** Writes `collector.yaml` and `conf.d/` of one gateway. */
 export function writeCollectorFiles(plan: FleetPlan, gateway: FleetGateway): void {
   const { name } = gateway;
   const template = fileURLToPath(new URL("../../examples/fleet/config/collector.yaml", import.meta.url));
@@ -29,7 +29,9 @@ export function writeCollectorFiles(plan: FleetPlan, gateway: FleetGateway): voi
   cpSync(plan.fragments, places.fragments(plan, name), { recursive: true });
 }
 
-/** Only where there is a Redis: the lane's depth and the dependency on it. The lane is read by the collectors of its zone's canary gateways. */
+/**
+ * Only with Redis: the lane's depth and the dependency on it. The lane is read by the collectors of its zone's canary gateways.
+ */
 function extraProbes(plan: FleetPlan, gateway: FleetGateway): string {
   if (plan.redisPort === undefined) return "";
   const address = `${plan.host}:${plan.redisPort}`;
@@ -45,7 +47,7 @@ function fill(template: string, file: string, values: Readonly<Record<string, st
   return template.replace(/^(?!#).*$/gm, (line) =>
     line.replace(/\$\{(\w+)\}/g, (whole, key: string) => {
       const value = values[key];
-      if (value === undefined) throw new Error(`${file} asks for ${whole}; known are ${Object.keys(values).join(", ")}`);
+      if (value === undefined) throw new Error(`${file} contains ${whole}; known are ${Object.keys(values).join(", ")}`);
       return value;
     }),
   );

@@ -1,6 +1,6 @@
 /**
- * Starts one local fleet as real processes, in the order in which they need each other, and keeps doing what its control file says:
- * kill a gateway, cut a zone off, set a collector's clock wrong.
+ * Starts one local fleet as real processes, in dependency order, and applies its control file: kill a gateway, cut a zone off,
+ * set a collector's clock wrong.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -27,13 +27,13 @@ const SERVICES = {
 } as const;
 
 export interface FleetOptions {
-  /** Where everything of this fleet lies. Absolute. */
+  /** The fleet's directory. Absolute. */
   readonly directory: string;
   readonly fleetFile: string;
   /** Configuration fragments for every collector. */
   readonly fragments: string;
-  /** Begin with nothing: earlier data of this directory are deleted. */
-  /** Begin with an empty directory; the caller holds its lock. */
+  /** Start from scratch: earlier data of this directory is deleted. */
+  /** Start with an empty directory; the caller holds its lock. */
   readonly fresh: boolean;
   readonly servers: ServerPrograms;
   readonly seed: number;
@@ -41,20 +41,20 @@ export interface FleetOptions {
   /** Percent of the traffic on the canary slice, when the fleet is set up for the first time. */
   readonly weight: number;
   readonly say: (line: string) => void;
-  /** Ends what was started so far. */
+  /** Stops everything started so far. */
   readonly signal?: AbortSignal;
 }
 
 export interface LocalFleet {
   readonly plan: FleetPlan;
   readonly tokens: LocalTokens;
-  /** True when this directory held no fleet before. */
+  /** True if this directory contained no fleet before. */
   readonly first: boolean;
   readonly supervisor: Supervisor;
   stop(): Promise<void>;
 }
 
-/** Starts everything, or ends what was started and throws with the reason. */
+/** Starts everything, or stops what was started and throws the reason. */
 export async function startFleet(options: FleetOptions): Promise<LocalFleet> {
   const { directory, servers, say } = options;
   if (options.fresh) emptyDirectory(directory);
@@ -118,7 +118,7 @@ function isNew(plan: FleetPlan): boolean {
   return plan.gateways.some(({ name }) => !existsSync(places.gatewayControl(plan, name)));
 }
 
-/** Brings the processes to what the control file says, one change after the other. @returns a function that ends it */
+/** Applies the control file to the processes, one change after the other. @returns a function that stops it */
 function obeyControl(
   plan: FleetPlan,
   supervisor: Supervisor,
@@ -239,7 +239,7 @@ function nodeSpec(
   };
 }
 
-/** Compiled code is kept between starts: twenty processes start in half the time. */
+/** Compiled code is cached between starts: twenty processes start in half the time. */
 function nodeEnv(plan: FleetPlan): Readonly<Record<string, string>> {
   return { NODE_COMPILE_CACHE: join(plan.directory, "..", "compile-cache"), NODE_NO_WARNINGS: "1" };
 }

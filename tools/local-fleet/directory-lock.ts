@@ -1,10 +1,13 @@
-/** One local fleet per directory: two of them would write the same streams. */
+/** One local fleet per directory: two would write the same streams. */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const LOCK_FILE = "starter.pid";
 
-/** Locks the directory, creating it if needed. @returns a function that releases the lock. @throws Error when a living process holds it */
+/**
+ * Locks the directory, creating it if necessary. @returns a function that releases the lock. @throws Error if a running process
+ * holds it
+ */
 export function lockDirectory(directory: string): () => void {
   mkdirSync(directory, { recursive: true });
   const file = join(directory, LOCK_FILE);
@@ -24,7 +27,7 @@ export function lockDirectory(directory: string): () => void {
   }
 }
 
-/** Removes everything in the directory except its lock, so that a second start stays locked out while this one begins afresh. */
+/** Removes everything in the directory except its lock, so that a second start stays locked out meanwhile. */
 export function emptyDirectory(directory: string): void {
   mkdirSync(directory, { recursive: true });
   for (const name of readdirSync(directory)) {

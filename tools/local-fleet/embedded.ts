@@ -1,6 +1,6 @@
 /**
- * The whole local fleet in one process, on the bus in memory: for machines without NATS and Redis, and for a first look. The same services and the same
- * parts; what it lacks is a build lane (that needs Redis) and a memory that outlives the process.
+ * The whole local fleet in one process, on the in-memory bus: for machines without NATS and Redis, and for a first look. The same
+ * services and parts, without a build lane (which needs Redis) and without persistence.
  */
 import { readFileSync, rmSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -35,7 +35,7 @@ type Stop = () => void | PromiseLike<void>;
 
 export async function startEmbedded(options: Omit<FleetOptions, "servers">): Promise<Omit<LocalFleet, "supervisor">> {
   const { directory, say } = options;
-  // The log lives in memory only, so what the fleet's files say of an earlier time would be news without a story.
+  // The log is in memory only, so events of an earlier session would be news without a history.
   rmSync(join(directory, "control"), { recursive: true, force: true });
   const ports = (names: readonly string[]) => choosePorts(names, join(directory, "ports.json"));
   const fleetFile = withoutLanes(options.fleetFile, join(directory, "config", "aviary.yaml"));
@@ -69,7 +69,9 @@ export async function startEmbedded(options: Omit<FleetOptions, "servers">): Pro
   return { plan, tokens, first: true, stop };
 }
 
-/** The fleet file without its build lanes: a lane that nobody can measure would hold every verdict. @returns the path of the copy */
+/**
+ * The fleet file without its build lanes: a lane that cannot be measured would hold every verdict. @returns the path of the copy
+ */
 function withoutLanes(original: string, copy: string): string {
   const file = parse(readFileSync(original, "utf8")) as {
     lanes?: unknown;
@@ -159,7 +161,7 @@ function obeyControl(plan: FleetPlan, { gateways, links, offsets }: Parts, say: 
   );
 }
 
-/** Something that can be stopped and started again under one name. */
+/** A part that can be stopped and started again under one name. */
 function switchable(name: string, start: () => Promise<{ stop(): Promise<void> }>) {
   let running: { stop(): Promise<void> } | undefined;
   return {
@@ -176,7 +178,7 @@ function switchable(name: string, start: () => Promise<{ stop(): Promise<void> }
   };
 }
 
-/** The way from one zone's collectors to the bus, which can be cut. */
+/** The connection of one zone's collectors to the bus, which can be cut. */
 interface Link {
   readonly status: BusStatus;
   onStatus(listener: (status: BusStatus) => void): () => void;

@@ -1,4 +1,4 @@
-/** Speaks to the shim as Flagger does: gates and events with the bodies that Flagger 1.44 sends, and as KEDA for a lane. */
+/** Calls the shim as Flagger does: gates and events with the bodies of Flagger 1.44, and as KEDA for a lane. */
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import type { FleetPlan } from "../../examples/fleet/src/layout.ts";
 import type { LocalTokens } from "./tokens.ts";
@@ -8,7 +8,7 @@ export interface LaneAnswer {
 }
 
 export interface Controller {
-  /** @returns the HTTP status: 200 go on (for `rollback`: roll back), 403 wait */
+  /** @returns the HTTP status: 200 continue (for `rollback`: roll back), 403 wait */
   gate(gate: string, revision: string, phase?: string): Promise<number>;
   /** @returns the HTTP status of the event webhook */
   event(message: string, revision: string, phase?: string): Promise<number>;
@@ -24,7 +24,7 @@ export function speakTo(plan: FleetPlan, tokens: LocalTokens): Controller {
   const post = async (path: string, body: unknown): Promise<number> => {
     const answer = await fetch(shim + path, {
       method: "POST",
-      // Flagger takes credentials from the webhook's URL and sends them as Basic.
+      // Flagger reads credentials from the webhook's URL and sends them as Basic.
       headers: { authorization: `Basic ${btoa(`flagger:${tokens.flagger}`)}`, "content-type": "application/json" },
       body: JSON.stringify(body),
       signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
@@ -38,7 +38,7 @@ export function speakTo(plan: FleetPlan, tokens: LocalTokens): Controller {
       signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
     });
     const text = await answer.text();
-    if (answer.status !== 200) throw new Error(`${path} answered ${answer.status}: ${text.slice(0, 200)}`);
+    if (answer.status !== 200) throw new Error(`${path} returned ${answer.status}: ${text.slice(0, 200)}`);
     return JSON.parse(text) as T;
   };
   const hook = (revision: string, phase: string, metadata: Readonly<Record<string, string>> = {}) => ({

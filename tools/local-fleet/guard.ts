@@ -1,12 +1,12 @@
 /**
- * Ends the children of a starter that was killed itself. A shell that waits on a pipe from the starter: however the starter ends, the pipe closes,
- * and the shell ends every process group whose number is still in the file. After an orderly stop the file is empty.
+ * Stops the children of a starter that was killed. A shell that waits on a pipe from the starter: however the starter ends, the
+ * pipe closes, and the shell kills every process group listed in the file. After an orderly stop the file is empty.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 
-/** First politely, then after four seconds for good. */
+/** SIGTERM first, SIGKILL after four seconds. */
 const SCRIPT = `
 cat >/dev/null
 for signal in TERM KILL; do
@@ -30,7 +30,7 @@ export function startGuard(file: string): Guard {
     detached: true,
   });
   shell.on("error", (error) =>
-    process.stderr.write(`the guard did not start, so a killed starter leaves processes behind: ${error.message}\n`),
+    process.stderr.write(`cannot start the guard; a killed starter would leave processes behind: ${error.message}\n`),
   );
   shell.stdin?.on("error", () => undefined);
   // The guard must not keep the starter alive.

@@ -1,4 +1,4 @@
-/** A log file that never grows beyond a limit: at the limit it becomes `<name>.1`, and the older `.1` is gone. */
+/** A log file with a size limit: at the limit it becomes `<name>.1`, replacing an older one. */
 import { closeSync, mkdirSync, openSync, readFileSync, renameSync, statSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 

@@ -1,4 +1,4 @@
-/** What the person at the terminal reads. Colours only where a terminal shows them and `NO_COLOR` does not forbid it. */
+/** The terminal output. Colours only on a terminal, unless `NO_COLOR` is set. */
 import { relative } from "node:path";
 import { styleText } from "node:util";
 import { type FleetPlan, places } from "../../examples/fleet/src/layout.ts";
@@ -18,12 +18,12 @@ export const yellow = painted("yellow");
 export interface Welcome {
   readonly plan: FleetPlan;
   readonly token: string;
-  /** For people: which servers run, for example `nats-server 2.15.2, caddy 2.6.2`. */
+  /** The running servers, for example `nats-server 2.15.2, caddy 2.6.2`. */
   readonly servers: string;
   readonly tookMs: number;
-  /** What this start lacks, if anything. */
+  /** Limitations of this start, if any. */
   readonly lacks?: string;
-  /** What is going on at the moment, in one sentence. */
+  /** The current activity, in one sentence. */
   readonly now: string;
 }
 
@@ -37,7 +37,7 @@ export function welcome({ plan, token, servers, tookMs, lacks, now }: Welcome): 
   const command = (text: string, note: string): string => `  ${text.padEnd(42)}${dim(note)}`;
   return [
     "",
-    `  ${bold("Aviary")}  ${plan.gateways.length} gateways in ${zones} zones, ${plan.requestsPerSecond} requests a second, ${servers}`,
+    `  ${bold("Aviary")}  ${plan.gateways.length} gateways in ${zones} zones, ${plan.requestsPerSecond} requests per second, ${servers}`,
     `  ${dim(`up after ${(tookMs / 1000).toFixed(1)} s`)}`,
     ...(lacks === undefined ? [] : [`  ${yellow(lacks)}`]),
     "",
@@ -54,13 +54,13 @@ export function welcome({ plan, token, servers, tookMs, lacks, now }: Welcome): 
     "",
     `  ${bold("Try")}  ${dim("(in another terminal)")}`,
     `  curl -s -H "Authorization: Bearer $(cat ${file})" ${shim}/flagger/metrics`,
-    command("npm run aviary -- status", "what every canary is told, and why"),
-    command("npm run aviary -- fleet fault 5xx", "the canary slice starts to fail; watch the verdict"),
-    command("npm run aviary -- fleet heal", "the fault ends, the verdict stays: a fail latches"),
-    command("npm run aviary -- fleet restore", "stable's release on the canary slice ends the failed run"),
-    command("npm run aviary -- fleet release 2026.9.8", "a new release, a new run"),
+    command("npx aviary status", "the verdict of every canary, with reasons"),
+    command("npx aviary fleet fault 5xx", "make the canary slice fail; watch the verdict"),
+    command("npx aviary fleet heal", "end the fault; the failure stays latched"),
+    command("npx aviary fleet restore", "roll the canary slice back; the failed run ends"),
+    command("npx aviary fleet release 2026.9.8", "install a new release; a new run opens"),
     "",
-    `  ${dim("Ctrl-C stops everything; the next start goes on from here.")}`,
+    `  ${dim("Ctrl-C stops everything; the next start resumes here.")}`,
     "",
   ].join("\n");
 }

@@ -1,4 +1,4 @@
-/** NATS and Redis for the local fleet: how they are started, and what the streams need. */
+/** NATS and Redis for the local fleet: how they are started, and the streams. */
 import { execFileSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { connect } from "node:net";
@@ -17,8 +17,8 @@ export interface ServerPrograms {
 }
 
 /**
- * The programs on this machine, fetched when they are missing and can be had.
- * @returns a sentence that says why, when NATS or Redis cannot be had
+ * The programs on this machine; missing ones are fetched if possible.
+ * @returns the reason as a sentence, if NATS or Redis is unavailable
  */
 export function findServers(say: (line: string) => void): ServerPrograms | string {
   const find = (name: ServerName): string => {
@@ -71,7 +71,7 @@ export function natsSpec(plan: FleetPlan, program: string): ChildSpec {
 export function redisSpec(plan: FleetPlan, program: string): ChildSpec {
   const directory = join(plan.directory, "redis");
   mkdirSync(directory, { recursive: true });
-  // The lane of the demo may be lost at a stop: nothing is written to disk.
+  // The demo lane may be lost at a stop: nothing is written to disk.
   const settings = ["--bind", plan.host, "--dir", directory, "--daemonize", "no", "--save", "", "--appendonly", "no"];
   return {
     name: "redis-server",
@@ -83,7 +83,7 @@ export function redisSpec(plan: FleetPlan, program: string): ChildSpec {
   };
 }
 
-/** Creates streams, buckets and consumers, or brings them up to date. @returns how many things were changed */
+/** Creates or updates streams, buckets and consumers. @returns the number of changes */
 export async function applyLocalStreams(plan: FleetPlan): Promise<number> {
   const bus = await connectNats({
     servers: `nats://${plan.host}:${plan.natsPort}`,
@@ -97,14 +97,14 @@ export async function applyLocalStreams(plan: FleetPlan): Promise<number> {
   }
 }
 
-/** Does this URL answer with a good status? */
+/** Whether this URL responds with a success status. */
 export async function answers(url: string): Promise<boolean> {
   const answer = await fetch(url, { signal: AbortSignal.timeout(2_000) });
   await answer.arrayBuffer();
   return answer.ok;
 }
 
-/** Does somebody accept connections there? */
+/** Whether a TCP connection is accepted there. */
 export function accepts(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host, port, timeout: 2_000 });

@@ -1,8 +1,9 @@
 /**
- * `npm start -- --smoke`: one whole story over real servers, with this program in the part of Flagger. One JSON line a step; the exit code says how it went.
+ * `npm start -- --smoke`: one whole story over real servers, with this program in the role of Flagger. One JSON line per step;
+ * the exit code is the result.
  *
  *     announced → warming → pass → 5xx: fail at the second window → the fault ends: still failed → restored → new revision → pass
- *     → a wrong skill pack in one zone: hold that names it → a full disk: the build lane at its minimum
+ *     → a wrong skill pack in one zone: hold with its name → a full disk: the build lane at its minimum
  */
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -13,7 +14,10 @@ import { lockDirectory } from "./directory-lock.ts";
 import { type Controller, speakTo } from "./flagger.ts";
 import { findServers } from "./servers.ts";
 
-/** A step that has not come true by then has failed. Windows are 5 s long: the longest wait is for two of them and what was left of a third. */
+/**
+ * A step that is not reached by then has failed. Windows are 5 s long: the longest wait is for two of them and the rest of a
+ * third.
+ */
 const STEP_WITHIN_MS = 40_000;
 /** The whole story, once everything runs. */
 const STORY_WITHIN_MS = 120_000;
@@ -63,7 +67,7 @@ const STEPS: readonly (readonly [name: string, tell: (story: Story) => Promise<F
     async ({ fleet, flagger, signal }) => {
       heal(fleet.plan);
       return verdictBy(signal, flagger, (body) => {
-        if (body.verdict !== "fail") throw new Error(`the fail did not stay: ${JSON.stringify(picture(body))}`);
+        if (body.verdict !== "fail") throw new Error(`the failure is not latched: ${JSON.stringify(picture(body))}`);
         return body.canary.requests > 0 && body.canary.errors_5xx === 0;
       });
     },
@@ -129,7 +133,7 @@ const STEPS: readonly (readonly [name: string, tell: (story: Story) => Promise<F
   ],
 ];
 
-/** Tells the story in a directory of its own. @returns the exit code */
+/** Runs the story in its own directory. @returns the exit code */
 export async function smoke(directory: string): Promise<number> {
   const release = lockDirectory(directory);
   const stopping = new AbortController();
@@ -187,16 +191,16 @@ function write(step: string, ok: boolean, startedAt: number, saw: Facts): void {
   process.stdout.write(`${JSON.stringify({ step, ok, took_ms: Math.round(performance.now() - startedAt), saw })}\n`);
 }
 
-/** What Flagger tells when it begins, and what its load balancer then does. */
+/** Flagger's messages at its start, and the weight set by its load balancer. */
 async function shiftTraffic(fleet: LocalFleet, flagger: Controller, revision: string): Promise<Facts> {
   const [namespace, name] = fleet.plan.canary.split("/");
   const status = await flagger.event(`Advance ${name}.${namespace} canary weight ${WEIGHT}`, revision);
   setWeight(fleet.plan, WEIGHT);
-  if (status !== 200) throw new Error(`the event webhook answered ${status}`);
+  if (status !== 200) throw new Error(`the event webhook returned ${status}`);
   return { event: status };
 }
 
-/** The rule of two windows in a row: the first window over the ceiling fails nothing, the next one does. */
+/** The threshold rule: the first window over the ceiling fails nothing, the next one does. */
 async function failAtSecondWindow({ fleet, flagger, signal }: Story): Promise<Facts> {
   giveFault(fleet.plan, "5xx", { slice: "canary" });
   let firstOver: number | undefined;
@@ -220,13 +224,13 @@ async function gates(flagger: Controller, revision: string, wanted: Readonly<Rec
   const seen: Record<string, number> = {};
   for (const [gate, status] of Object.entries(wanted)) {
     seen[gate] = await flagger.gate(gate, revision);
-    if (seen[gate] !== status) throw new Error(`gate ${gate} answered ${seen[gate]}, not ${status}`);
+    if (seen[gate] !== status) throw new Error(`gate ${gate} returned ${seen[gate]}, expected ${status}`);
   }
   return { gates: seen };
 }
 
 async function gateBy(signal: AbortSignal, ask: () => Promise<number>, wanted: number): Promise<number> {
-  return waitFor(signal, `a gate that answers ${wanted}`, async () => {
+  return waitFor(signal, `a gate that returns ${wanted}`, async () => {
     const status = await ask();
     return [status === wanted, status] as const;
   });
@@ -239,7 +243,7 @@ async function verdictBy(signal: AbortSignal, flagger: Controller, condition: (b
   });
 }
 
-/** Asks again and again until the condition holds. @throws Error with what was seen last, when the time of the step is over */
+/** Polls until the condition is met. @throws Error with the last observation when the step's time has passed */
 async function waitFor<T>(signal: AbortSignal, what: string, look: () => Promise<readonly [boolean, T]>): Promise<T> {
   for (;;) {
     const [done, seen] = await look();

@@ -1,10 +1,10 @@
 /**
- * `npm start`: a whole local fleet with real servers, and the services over it, until Ctrl-C.
+ * `npm start`: a whole local fleet with real servers and services, until Ctrl-C.
  *
- *     npm start                      starts, or resumes what an earlier start left below .aviary/run
- *     npm start -- --fresh           begins with nothing
+ *     npm start                      starts, or resumes the fleet below .aviary/run
+ *     npm start -- --fresh           starts from scratch
  *     npm start -- --embedded        everything in one process, without NATS and Redis
- *     npm start -- --smoke           one whole story as a test, one JSON line a step
+ *     npm start -- --smoke           one whole story as a test, one JSON line per step
  */
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -17,7 +17,7 @@ import { findServers, type ServerPrograms, versionOf } from "./servers.ts";
 import type { LocalTokens } from "./tokens.ts";
 import { watchVerdict } from "./watch-verdict.ts";
 
-/** What the first run tests. */
+/** The release that the first run tests. */
 const FIRST_CANARY = "2026.9.7";
 const REQUESTS_PER_SECOND = 40;
 const WEIGHT = 30;
@@ -63,7 +63,7 @@ async function main(): Promise<void> {
     process.exit(await smoke(resolve(values.directory ?? join(PROJECT, ".aviary/smoke"))));
   }
   const startedAt = performance.now();
-  const servers = values.embedded ? "--embedded was asked for" : findServers(say);
+  const servers = values.embedded ? "--embedded" : findServers(say);
   const directory = resolve(values.directory ?? join(PROJECT, ".aviary", typeof servers === "string" ? "embedded" : "run"));
   process.once("exit", lockDirectory(directory));
   const stopping = new AbortController();
@@ -76,8 +76,8 @@ async function main(): Promise<void> {
   if (fleet.first) release(fleet.plan, "canary", FIRST_CANARY);
   const token = fleet.tokens.operator;
   const now = fleet.first
-    ? `A first run opens now: ${FIRST_CANARY} on the canary slice, beside ${stableVersion(fleet.plan)}, with ${WEIGHT} % of the traffic. Its verdict follows below.`
-    : "This goes on where the last start stopped. The verdict follows below.";
+    ? `The first run is opening: ${FIRST_CANARY} on the canary slice, next to ${stableVersion(fleet.plan)}, with ${WEIGHT}% of the traffic. Verdicts follow below.`
+    : "Resumed from the last start. Verdicts follow below.";
   const tookMs = performance.now() - startedAt;
   say(
     welcome({
@@ -107,7 +107,7 @@ async function begin(servers: ServerPrograms | string, directory: string, fresh:
   if (typeof servers === "string") {
     const { startEmbedded } = await import("./embedded.ts");
     const fleet = await startEmbedded(options);
-    const lacks = `In one process, on a bus in memory (${servers.split("\n", 1)[0]}): no build lane, and nothing is kept over a restart.`;
+    const lacks = `One process with an in-memory bus (${servers.split("\n", 1)[0]}): no build lane, and nothing survives a restart.`;
     return { ...fleet, servers: "all in one process", lacks };
   }
   say(dim("  Starting NATS, Redis, six gateways, their proxy, six collectors, the evaluator and the shim …"));
@@ -120,10 +120,10 @@ async function begin(servers: ServerPrograms | string, directory: string, fresh:
   return { ...fleet, servers: names.join(", "), lacks: undefined };
 }
 
-/** Where the command line finds this fleet when no environment variable says otherwise. */
+/** Where the command line finds this fleet without environment variables. */
 const CLI_FILE = ".aviary/cli.json";
 
-/** Leaves where the fleet is, so that `aviary` needs no variables here. */
+/** Records the fleet's location, so that `aviary` needs no variables. */
 function tellTheCommandLine(plan: FleetPlan, tokens: LocalTokens): void {
   writeWhole(join(PROJECT, CURRENT_FILE), `${plan.directory}\n`);
   const told = {
@@ -135,7 +135,7 @@ function tellTheCommandLine(plan: FleetPlan, tokens: LocalTokens): void {
   writeWhole(join(PROJECT, CLI_FILE), `${JSON.stringify(told, null, 2)}\n`, 0o600);
 }
 
-/** Ctrl-C, a closed terminal, or a mistake of ours: everything that was started ends first. A second Ctrl-C does not wait. */
+/** Ctrl-C, a closed terminal, or a defect: everything that was started stops first. A second Ctrl-C does not wait. */
 function endOnSignals(stopping: AbortController) {
   const life = {
     stop: async (): Promise<void> => {},
@@ -152,7 +152,7 @@ function endOnSignals(stopping: AbortController) {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(signal, () => {
       if (stopping.signal.aborted) process.exit(130);
-      say(dim("\n  Stopping … (Ctrl-C again: at once)"));
+      say(dim("\n  Stopping … (press Ctrl-C again to stop immediately)"));
       end(0);
     });
   }

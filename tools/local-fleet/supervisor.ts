@@ -1,12 +1,12 @@
 /**
- * Starts child processes, writes their output to bounded logs, starts them again when they die, and ends them all.
+ * Starts child processes, writes their output to bounded logs, restarts them when they exit, and stops them all.
  *
- *     starting ──ready──▶ running ──dies──▶ waiting (0.5 s, 1 s, 2 s … 30 s) ──▶ starting
- *         │                  └──stop()──▶ over ◀──stop()──┘
- *         └──dies or is not ready in time: start() rejects, with the end of its log
+ *     starting ──ready──▶ running ──exits──▶ waiting (0.5 s, 1 s, 2 s … 30 s) ──▶ starting
+ *         │                  └──stop()──▶ stopped ◀──stop()──┘
+ *         └──exits or is not ready in time: start() rejects, with the end of its log
  *
- * A child that has run for a minute is forgiven its earlier deaths. Every child leads a process group of its own, so that what it started ends with it,
- * and a Ctrl-C in the terminal reaches the starter alone.
+ * After a minute of running, a child's back-off is reset. Every child leads its own process group, so that its descendants stop
+ * with it, and a Ctrl-C in the terminal reaches the starter only.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -19,31 +19,31 @@ export interface ChildSpec {
   readonly args: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly logFile: string;
-  /** Resolves to true once the child serves; asked again and again. */
+  /** Resolves to true once the child serves; polled. */
   readonly ready: () => Promise<boolean>;
-  /** Later phases end first: users and services before the servers that they use. */
+  /** Later phases stop first: users and services before the servers they use. */
   readonly phase: number;
 }
 
 export interface Supervisor {
   /** Starts a child and waits until it is ready. @throws Error with the end of its log */
   start(spec: ChildSpec): Promise<void>;
-  /** Ends a child and keeps it down. Harmless for a child that is not there. `kill` ends it as a power cut would. */
+  /** Stops a child and keeps it stopped. No effect on an unknown child. `kill` kills it without warning. */
   stop(name: string, how?: "ask" | "kill"): Promise<void>;
   isRunning(name: string): boolean;
-  /** Is it running, or about to be started again? */
+  /** Whether it is running, or about to be restarted. */
   isKept(name: string): boolean;
   /** The child's process id while it runs. */
   pid(name: string): number | undefined;
-  /** Ends everything, the last phase first. */
+  /** Stops everything, the last phase first. */
   stopAll(): Promise<void>;
 }
 
 export interface SupervisorOptions {
   readonly groupsFile: string;
-  /** One line for the person at the terminal. */
+  /** Receives one line for the terminal. */
   readonly say: (line: string) => void;
-  /** A child that has not ended by then is killed; 6 s unless told. */
+  /** A child that has not exited by then is killed; 6 s by default. */
   readonly stopWithinMs?: number;
 }
 
@@ -90,7 +90,7 @@ export function createSupervisor({ groupsFile, say, stopWithinMs = STOP_WITHIN_M
       const over = (how: string): void => {
         if (child.process !== running) return;
         child.process = undefined;
-        // What it has started would hold its ports.
+        // Its descendants would hold its ports.
         signalGroup(running, "SIGKILL");
         log.write(`--- ${new Date().toISOString()} ${how}\n`);
         log.close();
@@ -99,7 +99,7 @@ export function createSupervisor({ groupsFile, say, stopWithinMs = STOP_WITHIN_M
         if (child.wanted && !ending) void revive(child, how);
       };
       running.once("error", (error) => over(`could not be started: ${error.message}`));
-      running.once("exit", (code, signal) => over(signal === null ? `exited with ${code}` : `was ended by ${signal}`));
+      running.once("exit", (code, signal) => over(signal === null ? `exited with ${code}` : `was killed by ${signal}`));
     });
     record();
   };
@@ -108,7 +108,7 @@ export function createSupervisor({ groupsFile, say, stopWithinMs = STOP_WITHIN_M
     if (performance.now() - child.startedAt > FORGIVEN_AFTER_MS) child.deaths = 0;
     const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** child.deaths);
     child.deaths += 1;
-    say(`${child.spec.name} ${how}; it starts again in ${pauseMs / 1000} s (its log: ${child.spec.logFile})`);
+    say(`${child.spec.name} ${how}; restarting in ${pauseMs / 1000} s (log: ${child.spec.logFile})`);
     await sleep(pauseMs, undefined, { signal: child.cancelWait.signal }).catch(() => undefined);
     if (child.wanted && !ending) launch(child);
   };
@@ -119,7 +119,7 @@ export function createSupervisor({ groupsFile, say, stopWithinMs = STOP_WITHIN_M
     while (!(await spec.ready().catch(() => false))) {
       const died = child.process === undefined;
       if (died || performance.now() > deadline) {
-        const why = died ? "ended before it was ready" : `was not ready within ${READY_WITHIN_MS / 1000} s`;
+        const why = died ? "exited before it was ready" : `was not ready within ${READY_WITHIN_MS / 1000} s`;
         throw new Error(`${spec.name} ${why}. The end of ${spec.logFile}:\n${lastLines(spec.logFile, SHOWN_LINES)}`);
       }
       await sleep(ASK_EVERY_MS);
@@ -143,13 +143,13 @@ export function createSupervisor({ groupsFile, say, stopWithinMs = STOP_WITHIN_M
 
   return {
     start: async (spec) => {
-      if (ending) throw new Error(`${spec.name} is not started: everything is being stopped`);
-      if (children.get(spec.name)?.wanted) throw new Error(`${spec.name} is running already`);
+      if (ending) throw new Error(`${spec.name} was not started: everything is being stopped`);
+      if (children.get(spec.name)?.wanted) throw new Error(`${spec.name} is already running`);
       const child: Child = {
         spec,
         process: undefined,
         exited: Promise.resolve(),
-        // Only a child that was ready once is started again by itself: one that cannot start is somebody's mistake.
+        // Only a child that was ready once is restarted: one that cannot start is misconfigured.
         wanted: false,
         deaths: 0,
         startedAt: 0,

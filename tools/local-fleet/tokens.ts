@@ -1,4 +1,4 @@
-/** Tokens of the local fleet: one a caller class, made once, kept where only their owner can read them. */
+/** Tokens of the local fleet: one per caller class, created once, readable for their owner only. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { CALLER_CLASSES, type CallerClass } from "@aviary/shared/contract/fleet.ts";
@@ -7,13 +7,13 @@ import { generateToken, hashToken } from "../../services/shim/src/auth/tokens.ts
 
 export type LocalTokens = Readonly<Record<CallerClass, string>>;
 
-/** Reads the tokens of an earlier start, makes those that are missing, and writes the file of hashes that the shim reads. */
+/** Reads the tokens of an earlier start, creates missing ones, and writes the file of hashes for the shim. */
 export function prepareTokens(plan: FleetPlan): LocalTokens {
   const entries = CALLER_CLASSES.map((caller) => [caller, keptOrNew(tokenFile(plan, caller))] as const);
   const lines = entries.map(([caller, token]) => `- { id: local-${caller}, caller: ${caller}, sha256: ${hashToken(token)} }`);
   writeWhole(
     places.tokensFile(plan),
-    `# Written by npm start; the tokens themselves lie beside this file.\n${lines.join("\n")}\n`,
+    `# Written by npm start; the tokens are stored next to this file.\n${lines.join("\n")}\n`,
     0o600,
   );
   return Object.fromEntries(entries) as unknown as LocalTokens;

@@ -1,4 +1,4 @@
-/** Follows the canary's verdict and says in one line when it changes. */
+/** Follows the canary's verdict and prints one line when it changes. */
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import type { FleetPlan } from "../../examples/fleet/src/layout.ts";
 import { dim, green, red, yellow } from "./print-out.ts";
@@ -6,28 +6,28 @@ import { dim, green, red, yellow } from "./print-out.ts";
 const LOOK_EVERY_MS = 1_000;
 const PAINT = { pass: green, hold: yellow, fail: red } as const;
 
-/** The verdict as the shim knows it now, with whole texts. @throws Error when the shim does not answer with one */
+/** The shim's current verdict, with full texts. @throws Error if the shim does not return one */
 async function readVerdict(plan: FleetPlan, token: string): Promise<VerdictBody> {
   const answer = await fetch(`http://${plan.host}:${plan.shimPort}/api/v1/canaries/${plan.canary}`, {
     headers: { authorization: `Bearer ${token}` },
     signal: AbortSignal.timeout(5_000),
   });
-  if (answer.status !== 200) throw new Error(`the shim answered ${answer.status}: ${await answer.text()}`);
+  if (answer.status !== 200) throw new Error(`the shim returned ${answer.status}: ${await answer.text()}`);
   return (await answer.json()) as VerdictBody;
 }
 
 /** One line: time, verdict, run state, and the first reason. */
 function verdictLine(body: VerdictBody): string {
   const reason = body.reasons[0];
-  const run = body.run === null ? "no run" : `run ${body.run.revision} ${runState(body.run)}, weight ${body.run.weight} %`;
+  const run = body.run === null ? "no run" : `run ${body.run.revision} ${runState(body.run)}, weight ${body.run.weight}%`;
   return `  ${dim(body.at.slice(11, 19))}  ${PAINT[body.verdict](body.verdict.padEnd(4))}  ${run}${reason === undefined ? "" : `  ${dim(`${reason.code}: ${reason.text}`)}`}`;
 }
 
-/** `failed and over` once stable's release is back: the verdict stays, and this is all that changes. */
+/** `failed and restored` once stable's release is back: the verdict stays, and only this changes. */
 const runState = (run: NonNullable<VerdictBody["run"]>): string =>
-  run.state === "failed" && !run.canary_active ? "failed and over" : `${run.state}${run.promotable ? ", promotable" : ""}`;
+  run.state === "failed" && !run.canary_active ? "failed and restored" : `${run.state}${run.promotable ? ", promotable" : ""}`;
 
-/** Prints a line whenever outcome, run state or first reason change. @returns a function that ends it */
+/** Prints a line whenever outcome, run state or first reason change. @returns a function that stops it */
 export function watchVerdict(plan: FleetPlan, token: string, say: (line: string) => void): () => void {
   let last = "";
   let busy = false;
@@ -40,7 +40,7 @@ export function watchVerdict(plan: FleetPlan, token: string, say: (line: string)
       if (picture !== last) say(verdictLine(body));
       last = picture;
     } catch {
-      // The shim is being started again, which the supervisor says itself.
+      // The shim is being restarted, which the supervisor reports.
     } finally {
       busy = false;
     }

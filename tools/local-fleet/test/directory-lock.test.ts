@@ -16,14 +16,14 @@ describe("the lock of a fleet's directory", () => {
   });
   afterEach(() => rmSync(join(directory, ".."), { recursive: true, force: true }));
 
-  it("is refused while a living process holds it, and free once released", () => {
+  it("is refused while a running process holds it, and free once released", () => {
     const release = lockDirectory(directory);
     assert.throws(() => lockDirectory(directory), new RegExp(`already running here \\(process ${process.pid}\\)`));
     release();
     lockDirectory(directory)();
   });
 
-  it("is taken over from a process that died", () => {
+  it("is taken over from a process that has exited", () => {
     const { pid } = spawnSync(process.execPath, ["--version"]);
     mkdirSync(directory);
     writeFileSync(join(directory, "starter.pid"), `${pid}\n`);
@@ -40,7 +40,7 @@ describe("the lock of a fleet's directory", () => {
     release();
   });
 
-  it("keeps a second start with --fresh from touching what the first one wrote", () => {
+  it("prevents a second start with --fresh from changing the first one's data", () => {
     const release = lockDirectory(directory);
     writeFileSync(join(directory, "plan.json"), "{}");
     const { status, stderr } = spawnSync(process.execPath, [START, "--embedded", "--fresh", "--directory", directory], {
@@ -61,7 +61,7 @@ describe("the flags of npm start", () => {
     for (const flag of ["--fresh", "--embedded", "--smoke", "--directory", "--help"]) assert.ok(stdout.includes(flag), flag);
   });
 
-  it("are a closed list: an unknown one exits 2 and is named", () => {
+  it("are a closed list: an unknown one is reported with exit code 2", () => {
     const { status, stderr } = spawnSync(process.execPath, [START, "--frsh"], { encoding: "utf8", timeout: 60_000 });
     assert.equal(status, 2);
     assert.match(stderr, /--frsh/);

@@ -1,4 +1,7 @@
-/** The fleet in one process: it starts, a run opens by itself, a broken release fails, a zone that is cut off is named, and everything ends. */
+/**
+ * The fleet in one process: it starts, a run opens automatically, a broken release fails, a zone that is cut off is reported, and
+ * everything stops.
+ */
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -43,13 +46,13 @@ describe("embedded fleet", () => {
     }
   };
 
-  it("sees six gateways, and no run while canary and stable agree", async () => {
+  it("has six gateways, and no run while canary and stable agree", async () => {
     const body = await verdictBy("no run", ({ gateway, reasons }) => gateway.fresh === 6 && reasons[0]?.code === "no_run");
     assert.equal(body.gateway.expected, 6);
     assert.equal(body.verdict, "hold");
   });
 
-  it("opens a run for a new release, names a zone that is cut off, and fails a broken release", async () => {
+  it("opens a run for a new release, reports a zone that is cut off, and fails a broken release", async () => {
     release(fleet.plan, "canary", "2026.9.7");
     await verdictBy("a run that is judged", ({ run }) => run?.state === "active");
     giveFault(fleet.plan, "cut", { az: "az-c" });
@@ -62,14 +65,14 @@ describe("embedded fleet", () => {
     assert.equal(failed.run?.state, "failed");
   });
 
-  it("keeps tokens where only their owner reads them", () => {
+  it("stores tokens readable for their owner only", () => {
     const tokens = readFileSync(join(directory, "config", "tokens.yaml"), "utf8");
-    assert.ok(!tokens.includes(fleet.tokens.operator), "the shim's file holds hashes only");
+    assert.ok(!tokens.includes(fleet.tokens.operator), "the shim's file contains hashes only");
   });
 });
 
-describe("one fleet a directory", () => {
-  it("refuses a second one while the first lives, and takes over from a dead one", () => {
+describe("one fleet per directory", () => {
+  it("refuses a second one while the first runs, and takes over from one that has exited", () => {
     const directory = mkdtempSync(join(tmpdir(), "aviary-lock-"));
     try {
       const release = lockDirectory(directory);

@@ -1,4 +1,4 @@
-/** Children are started, started again when they die, and ended, also when their starter is killed. */
+/** Children are started, restarted when they exit, and stopped, even if their starter is killed. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -30,7 +30,7 @@ async function until(what: string, condition: () => boolean): Promise<void> {
   }
 }
 
-/** A shell that gets ready, says its number, and then does what it is told. */
+/** A shell that becomes ready, prints its process id, and then runs a script. */
 function shell(name: string, script: string, phase = 0, first = ":"): ChildSpec {
   const logFile = join(directory, `${name}.log`);
   return {
@@ -38,7 +38,7 @@ function shell(name: string, script: string, phase = 0, first = ":"): ChildSpec 
     command: "/bin/sh",
     args: ["-c", `${first}; echo "pid $$"; ${script}`],
     logFile,
-    // The line itself: the log also holds the command, which has the word in it.
+    // A whole line: the log also contains the command, which contains the word.
     ready: async () => existsSync(logFile) && /^pid \d+$/m.test(readFileSync(logFile, "utf8")),
     phase,
   };
@@ -47,7 +47,7 @@ function shell(name: string, script: string, phase = 0, first = ":"): ChildSpec 
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    // A child that nobody has waited for yet is dead all the same.
+    // A zombie has exited too.
     return !/^State:\s+Z/m.test(existsSync(`/proc/${pid}/status`) ? readFileSync(`/proc/${pid}/status`, "utf8") : "");
   } catch {
     return false;
@@ -56,7 +56,7 @@ function isAlive(pid: number): boolean {
 
 const starts = (name: string): string[] => readFileSync(join(directory, `${name}.log`), "utf8").match(/^pid \d+$/gm) ?? [];
 const running: Supervisor[] = [];
-/** A supervisor that ends with its test, however that goes. */
+/** A supervisor that stops with its test. */
 function supervise(lines: string[] = [], stopWithinMs = 6_000): Supervisor {
   const supervisor = createSupervisor({
     groupsFile: join(directory, "groups"),
@@ -68,7 +68,7 @@ function supervise(lines: string[] = [], stopWithinMs = 6_000): Supervisor {
 }
 
 describe("supervisor", () => {
-  it("starts a child again when it dies, says so in one line, and ends it for good", async () => {
+  it("restarts a child that exits, reports it in one line, and stops it for good", async () => {
     const lines: string[] = [];
     const supervisor = supervise(lines);
     await supervisor.start(shell("part", "sleep 600"));
@@ -78,12 +78,12 @@ describe("supervisor", () => {
     const second = supervisor.pid("part") ?? 0;
     assert.notEqual(second, first);
     assert.equal(lines.length, 1);
-    assert.match(lines[0] ?? "", /^part was ended by SIGKILL; it starts again in 0\.5 s/);
+    assert.match(lines[0] ?? "", /^part was killed by SIGKILL; restarting in 0\.5 s/);
     await supervisor.stopAll();
     await until("the second one is gone", () => !isAlive(second));
   });
 
-  it("ends what a child has started, and later phases first", async () => {
+  it("stops a child's descendants, later phases first", async () => {
     const supervisor = supervise();
     await supervisor.start(shell("server", "sleep 600 & wait", 0, `trap 'echo over >> ${directory}/order-server; exit 0' TERM`));
     const inner = join(directory, "inner");
@@ -98,7 +98,7 @@ describe("supervisor", () => {
     assert.ok(existsSync(join(directory, "order-server")));
   });
 
-  it("ends what a dead child has left behind", async () => {
+  it("stops what an exited child has left behind", async () => {
     const inner = join(directory, "inner");
     const supervisor = supervise();
     await supervisor.start(shell("parent", `test -e ${inner} || { sleep 600 & echo $! > ${inner}; }; sleep 600`));
@@ -109,7 +109,7 @@ describe("supervisor", () => {
     await supervisor.stopAll();
   });
 
-  it("ends a child that does not listen to a polite request", async () => {
+  it("kills a child that ignores SIGTERM", async () => {
     const supervisor = supervise([], 300);
     await supervisor.start(shell("deaf", "while :; do sleep 1; done", 0, "trap '' TERM"));
     const pid = supervisor.pid("deaf") ?? 0;
@@ -117,14 +117,14 @@ describe("supervisor", () => {
     assert.ok(!isAlive(pid));
   });
 
-  it("refuses a child that cannot start, with the end of its log", async () => {
+  it("rejects a child that cannot start, with the end of its log", async () => {
     const supervisor = supervise();
     const broken = { ...shell("broken", "echo the reason why; exit 3"), ready: async () => false };
     await assert.rejects(supervisor.start(broken), /broken ended before it was ready[\s\S]*the reason why/);
     await supervisor.stopAll();
   });
 
-  it("leaves nothing behind when the starter itself is killed", async () => {
+  it("leaves nothing behind when the starter is killed", async () => {
     const pidFile = join(directory, "pid");
     const program = `
       import { createSupervisor } from ${JSON.stringify(SUPERVISOR)};
@@ -143,7 +143,7 @@ describe("supervisor", () => {
 });
 
 describe("log file", () => {
-  it("never grows beyond its limit by more than one piece, and keeps the one before", () => {
+  it("never exceeds its limit by more than one write, and keeps the previous one", () => {
     const path = join(directory, "a.log");
     const log = openLogFile(path, 100);
     for (let index = 0; index < 20; index += 1) log.write(`${String(index).padStart(2)} ${"x".repeat(36)}\n`);
@@ -156,7 +156,7 @@ describe("log file", () => {
 });
 
 describe("ports", () => {
-  it("are all different, and the same again while they are free", async () => {
+  it("are distinct, and stay the same while they are free", async () => {
     const file = join(directory, "ports.json");
     const names = Array.from({ length: 30 }, (_, index) => `port-${index}`);
     const first = await choosePorts(names, file);
