@@ -1,4 +1,7 @@
-/** Every folder here is a recorded stretch of production that must be judged as it was: `aviary record` makes one, its note says why it is kept. */
+/**
+ * Every folder here is a recorded log segment that must yield the same verdicts: `aviary record` creates one, and its note
+ * explains why it is kept.
+ */
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -15,15 +18,15 @@ import { refold } from "../../services/evaluator/src/recording/replay.ts";
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const CASES = readdirSync(HERE, { withFileTypes: true }).filter((entry) => entry.isDirectory());
 
-test("there are cases", () => {
+test("at least one case exists", () => {
   assert.ok(CASES.length > 0);
 });
 
 for (const { name } of CASES) {
-  test(`${name} is judged as it was`, async () => {
+  test(`${name} yields its recorded verdicts`, async () => {
     const folder = join(HERE, name);
     const note = await readFile(join(folder, CASE_FILES.note), "utf8");
-    assert.ok(note.trim().length > 40, `${name}/${CASE_FILES.note} must say why the case is kept`);
+    assert.ok(note.trim().length > 40, `${name}/${CASE_FILES.note} must explain why the case is kept`);
     const { fleet, policies, policyHash } = await loadFleet(join(folder, CASE_FILES.fleet));
     const setup = resolveConfig(fleet, policies, policyHash);
     const fold = refold(setup, (await readCaseState(folder, setup)) ?? createState(setup));

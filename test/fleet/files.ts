@@ -1,4 +1,7 @@
-/** The files of a small fleet for tests: fleet file, policy, periods, and what each collector reads. JSON is YAML, so they are written as JSON. */
+/**
+ * The files of a small fleet for tests: fleet file, policy, periods, and each collector's configuration. JSON is YAML, so they
+ * are written as JSON.
+ */
 import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -7,7 +10,10 @@ import type { PolicyFile } from "@aviary/shared/contract/policy.ts";
 export const CANARY = { namespace: "prod", name: "payments-gateway" };
 export const CANARY_KEY = "prod/payments-gateway";
 
-/** Windows of 2.5 s in five slots of half a second. Latency and errors of the machine under test are not what scenarios are about. */
+/**
+ * Windows of 2.5 s with five sub-windows of half a second. Latency and errors of the test machine are not the subject of
+ * scenarios.
+ */
 export const SHORT_POLICY: PolicyFile = {
   mode: "literal",
   window: "2500ms",
@@ -33,7 +39,7 @@ export interface FleetFiles {
   readonly fragments: string;
 }
 
-/** Canary gateways and one stable gateway, mac-a2, in az-a, and a controller whose word opens runs. */
+/** Canary gateways and one stable gateway, mac-a2, in az-a, and a controller that opens runs. */
 export function writeFleetFiles(directory: string, policy: PolicyFile, canaryGateways: readonly string[]): FleetFiles {
   const config = join(directory, "fleet");
   const fragments = join(config, "conf.d");
@@ -52,7 +58,7 @@ export function writeFleetFiles(directory: string, policy: PolicyFile, canaryGat
   });
   write("policy.yaml", policy);
   write("conf.d/10-periods.yaml", PERIODS);
-  // What differs from gateway to gateway is the same here as in the example fleet.
+  // What differs between gateways is the same here as in the example fleet.
   copyFileSync(
     fileURLToPath(new URL("../../examples/fleet/config/collector.yaml", import.meta.url)),
     join(config, "collector.yaml"),

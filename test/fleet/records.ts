@@ -1,4 +1,4 @@
-/** What the streams of a world hold, and what a fold of its log says. */
+/** The content of a fleet's streams, and the results of reducing its log. */
 import type { Bus, StoredMessage } from "@aviary/shared/bus/bus.ts";
 import type { StreamName } from "@aviary/shared/bus/streams.ts";
 import { parseSignal, type Signal } from "@aviary/shared/contract/signal.ts";
@@ -11,7 +11,7 @@ import { createInputReader } from "../../services/evaluator/src/io/inputs.ts";
 
 const VERDICT_WITHIN_MS = 60_000;
 
-/** Everything that a stream holds now, in its order. */
+/** All current messages of a stream, in order. */
 export async function readStream(bus: Bus, stream: StreamName): Promise<StoredMessage[]> {
   const messages: StoredMessage[] = [];
   const follower = await bus.follow({ stream, from: "all", onMessage: (message) => void messages.push(message) });
@@ -22,7 +22,7 @@ export async function readStream(bus: Bus, stream: StreamName): Promise<StoredMe
 
 export const jsonOf = (message: StoredMessage): unknown => JSON.parse(Buffer.from(message.data).toString());
 
-/** Every verdict that was published, in order. @throws Error when one does not fit its schema */
+/** Every published verdict, in order. @throws Error if one does not match its schema */
 export async function publishedVerdicts(bus: Bus): Promise<VerdictRecord[]> {
   return (await readStream(bus, "VERDICTS")).map((message) => {
     const parsed = parseVerdictRecord(jsonOf(message));
@@ -32,7 +32,7 @@ export async function publishedVerdicts(bus: Bus): Promise<VerdictRecord[]> {
 }
 
 /**
- * The first verdict, of those to come or of all, that `match` wants.
+ * The first verdict, of new or of all ones, that satisfies `match`.
  * @throws Error after a minute, with what was published instead
  */
 export async function verdictWhere(
@@ -54,7 +54,7 @@ export async function verdictWhere(
     },
   });
   const late = setTimeout(
-    () => found.reject(new Error(`waited in vain until ${what}; published was\n${story(seen)}`)),
+    () => found.reject(new Error(`timed out waiting until ${what}; published were\n${story(seen)}`)),
     VERDICT_WITHIN_MS,
   );
   try {
@@ -79,7 +79,10 @@ export async function storedSignals(bus: Bus): Promise<StoredSignal[]> {
   });
 }
 
-/** The verdicts that a fold of the whole log gives, with no evaluator, checkpoint or clock but the broker's: what must have been published by now. Nobody may write to the log meanwhile. */
+/**
+ * The verdicts that a reduction of the whole log yields, without evaluator, checkpoint, or a clock other than the broker's: what
+ * must have been published by now. The log must not be written to meanwhile.
+ */
 export async function foldedVerdicts(bus: Bus, fleetFile: string): Promise<VerdictRecord[]> {
   const { fleet, policies, policyHash } = await loadFleet(fleetFile);
   const state = createState(resolveConfig(fleet, policies, policyHash));
@@ -94,7 +97,7 @@ export async function foldedVerdicts(bus: Bus, fleetFile: string): Promise<Verdi
   return verdicts;
 }
 
-/** One line a verdict, for reading failures. */
+/** One line per verdict, for reading failures. */
 export function story(verdicts: readonly VerdictRecord[]): string {
   return verdicts
     .map(

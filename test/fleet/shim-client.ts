@@ -1,4 +1,4 @@
-/** Asks a shim as an operator does. */
+/** Calls a shim as an operator does. */
 import { Agent, type IncomingMessage, request } from "node:http";
 import type { World } from "./test-fleet.ts";
 
@@ -13,13 +13,13 @@ export interface ShimAnswer {
     readonly reasons: readonly { readonly code: string }[];
     readonly run: { readonly state: string } | null;
   };
-  /** By this process's clock: the answer was made between these two. */
+  /** On this process's clock: the answer was made between these two. */
   readonly askedAtMs: number;
   readonly answeredAtMs: number;
 }
 
 export interface ShimClient {
-  /** @throws Error when there is no answer: refused, reset, or none within five seconds. */
+  /** @throws Error if there is no response: refused, reset, or none within five seconds */
   ask(path?: string): Promise<ShimAnswer>;
   close(): void;
 }
@@ -49,7 +49,7 @@ function get(url: string, agent: Agent, headers: Readonly<Record<string, string>
       answer.once("end", () => resolve({ status: answer.statusCode ?? 0, text }));
       answer.once("error", reject);
     });
-    asked.once("timeout", () => asked.destroy(new Error("no answer within five seconds")));
+    asked.once("timeout", () => asked.destroy(new Error("no response within five seconds")));
     asked.once("error", reject);
     asked.end();
   });

@@ -1,7 +1,8 @@
 /**
- * A world for scenarios: real NATS, and the real evaluator, shim and collectors as processes, with windows of a few seconds, in a directory of its own.
- * Gateways are those of the example fleet, inside the test's process; traffic is written by the test, so every request is known.
- * Everything ends with the test, or with the test's process when that is killed.
+ * A fleet for scenarios: real NATS, and the real evaluator, shim and collectors as processes, with windows of a few seconds, in
+ * its own directory.
+ * Gateways are those of the example fleet, inside the test's process; the test writes the traffic, so every request is known.
+ * Everything stops with the test, or with the test's process if that is killed.
  */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -40,28 +41,29 @@ export interface World {
   readonly tokens: LocalTokens;
   /** The test's own connection. */
   readonly bus: NatsBus;
-  /** Stands between the collectors and the broker. */
+  /** The relay between the collectors and the broker. */
   readonly relay: Relay;
   readonly shimUrl: string;
   start(...parts: Part[]): Promise<void>;
-  /** Ends processes as a power cut would. */
+  /** Kills processes without warning. */
   kill(...parts: Part[]): Promise<void>;
-  /** Asks processes to end, waits, and says that they ended well. */
+  /** Stops processes gracefully, waits, and asserts that they exited cleanly. */
   stop(...parts: Part[]): Promise<void>;
   freeze(part: Part): void;
   thaw(part: Part): void;
-  /** A number that a part shows at its operations address; undefined while it has none. */
+  /** A metric of a part's operations listener; undefined while it has none. */
   metric(part: Part, name: string): Promise<number | undefined>;
-  /** What a controller or an operator says about the canary. */
+  /** Publishes a control message of a controller or an operator. */
   say(content: ControlContent): Promise<void>;
   /** Announces a revision and gives it traffic, as a controller does. */
   openRun(revision: string): Promise<void>;
   /**
-   * Waits until the evaluator has published all that a fold of the log gives, and says both differ in nothing. Nobody may write to the log meanwhile.
+   * Waits until the evaluator has published everything that a reduction of the log yields, and asserts that both are equal. The
+   * log must not be written to meanwhile.
    * @returns what was published
    */
   assertSameAsFold(): Promise<VerdictRecord[]>;
-  /** No process ended by itself, and none reported a failure of its own. */
+  /** Asserts that no process exited on its own, and none reported a failure. */
   assertNothingFell(): void;
 }
 
@@ -69,12 +71,12 @@ export interface WorldOptions {
   readonly policy?: PolicyFile;
   /** Canary gateways in the fleet file instead of mac-a1; only that one and mac-a2 have a collector. */
   readonly canaryGateways?: readonly string[];
-  /** Byte caps of spools, by gateway. */
+  /** Byte limits of spools, by gateway. */
   readonly spoolBytes?: Readonly<Record<string, string>>;
   readonly parts: readonly Part[];
 }
 
-/** Starts NATS, gateways and the named parts; undefined, with the test skipped, where there is no nats-server. */
+/** Starts NATS, gateways and the named parts; undefined, with the test skipped, if there is no nats-server. */
 export async function startWorld(test: TestContext, options: WorldOptions): Promise<World | undefined> {
   if (!requireServer(test, "nats")) return undefined;
   const parent = join(tmpdir(), "aviary-worlds");
@@ -93,7 +95,7 @@ export async function startWorld(test: TestContext, options: WorldOptions): Prom
     const maxBytes = options.spoolBytes?.[gateway.name];
     if (maxBytes !== undefined) writeJson(join(places.fragments(plan, gateway.name), "20-spool.yaml"), { spool: { maxBytes } });
     const real = await startGatewayOf(plan, gateway.name);
-    // Stands where the proxy would be, for the probe that asks through it.
+    // Stands in for the proxy, for the probe that calls through it.
     const front = await startGateway({
       name: gateway.name,
       host: plan.host,
@@ -135,7 +137,7 @@ export async function startWorld(test: TestContext, options: WorldOptions): Prom
     kill: async (...parts) => void (await Promise.all(parts.map((part) => supervisor.stop(part, "kill")))),
     async stop(...parts) {
       await Promise.all(parts.map((part) => supervisor.stop(part)));
-      for (const part of parts) assert.match(lastLines(specs[part].logFile, 1), /exited with 0$/, `${part} did not end well`);
+      for (const part of parts) assert.match(lastLines(specs[part].logFile, 1), /exited with 0$/, `${part} did not exit cleanly`);
     },
     freeze: (part) => signal(supervisor, part, "SIGSTOP"),
     thaw: (part) => signal(supervisor, part, "SIGCONT"),
@@ -177,7 +179,7 @@ async function planOf(directory: string, options: WorldOptions): Promise<FleetPl
 
 function specsOf(plan: FleetPlan): Readonly<Record<Part, ChildSpec>> {
   const program = locateTestServer("nats");
-  if (program === undefined) throw new Error("nats-server was there a moment ago");
+  if (program === undefined) throw new Error("nats-server disappeared");
   const evaluator = evaluatorSpec(plan);
   const second = plan.opsPorts["evaluator-2"];
   return {
@@ -213,19 +215,19 @@ async function assertSameAsFold(bus: NatsBus, fleetFile: string): Promise<Verdic
   const folded = await foldedVerdicts(bus, fleetFile);
   let published: VerdictRecord[] = [];
   await until(
-    "the evaluator has published what the fold gives",
+    "the evaluator has published what the log yields",
     async () => {
       published = await publishedVerdicts(bus);
       return published.length >= folded.length;
     },
-    { pollMs: 200, describe: () => `\n${story(published)}\nbut the fold gives\n${story(folded)}` },
+    { pollMs: 200, describe: () => `\n${story(published)}\nbut the log yields\n${story(folded)}` },
   );
   const idsOf = (records: readonly VerdictRecord[]): string[] => records.map(({ body }) => body.id);
   const expected = idsOf(folded);
   assert.deepEqual(
     idsOf(published).slice(0, expected.length),
     expected,
-    `published\n${story(published)}\nbut the fold gives\n${story(folded)}`,
+    `published\n${story(published)}\nbut the log yields\n${story(folded)}`,
   );
   assert.equal(new Set(idsOf(published)).size, published.length, `a verdict was published twice:\n${story(published)}`);
   return published;

@@ -1,11 +1,11 @@
-/** Users' traffic that is known to the last request: lines in the access logs, without users. */
+/** User traffic that is known to the last request: lines in the access logs, without users. */
 import { openAccessLog } from "../../examples/fleet/src/access-log.ts";
 import { type FleetPlan, places } from "../../examples/fleet/src/layout.ts";
 
 export interface Traffic {
   /** Requests written so far, by gateway. */
   readonly requests: ReadonlyMap<string, number>;
-  /** Share of the requests of a slice that fail from now on. */
+  /** Share of a slice's requests that fail from now on. */
   fail(slice: "canary" | "stable", ratio: number): void;
   stop(): void;
 }
@@ -13,7 +13,7 @@ export interface Traffic {
 const EVERY_MS = 100;
 const AT_ONCE = 10;
 
-/** Writes a hundred requests a second to the access log of every gateway until it is stopped. */
+/** Writes a hundred requests per second to the access log of every gateway until stopped. */
 export function startTraffic(plan: FleetPlan): Traffic {
   const logs = plan.gateways.map((gateway) => ({ gateway, log: openAccessLog(places.accessLog(plan, gateway.name)) }));
   const requests = new Map(plan.gateways.map(({ name }) => [name, 0]));

@@ -1,6 +1,6 @@
 /**
- * Whatever is published to the log, the evaluator neither falls nor passes: each message that cannot be right is put aside with its reason,
- * what is only late or from elsewhere counts for nothing, and a flood stays small.
+ * For any message on the log, the evaluator neither crashes nor passes: each invalid message becomes a dead letter with its
+ * reason, late or foreign ones do not count, and a flood stays small.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -12,7 +12,7 @@ import { startWorld, type World } from "../fleet/test-fleet.ts";
 const BOOT = `${Date.now().toString(36)}-00000000000000ff`;
 let seq = 0;
 
-/** A signal in which nothing is wrong, but what `change` changes; every call has the next number. */
+/** A valid signal, except for what `change` changes; every call has the next number. */
 function signal(gateway: string, change: Record<string, unknown> = {}, body: Record<string, unknown> = {}): string {
   seq += 1;
   const latency = { scale: 6, zero: 0, offset: 340, counts: [100] };
@@ -41,7 +41,7 @@ const control = (verb: string, change: Record<string, unknown> = {}): string =>
 
 type Payload = (gateway: string) => string | Uint8Array;
 
-/** Signals of the canary gateway, and the reason with which each must be put aside. */
+/** Signals of the canary gateway, and the expected reason of their dead letter. */
 const BAD_SIGNALS: readonly (readonly [DeadReason, string, Payload])[] = [
   ["bad_json", "nothing", () => ""],
   ["bad_json", "half an object", () => "{"],
@@ -52,7 +52,7 @@ const BAD_SIGNALS: readonly (readonly [DeadReason, string, Payload])[] = [
   ["bad_shape", "a deep list", () => "[".repeat(6_000) + "]".repeat(6_000)],
   ["bad_shape", "a prototype", () => '{"__proto__":{"v":1}}'],
   ["bad_shape", "infinity", (gateway) => signal(gateway).replace('"requests":100', '"requests":1e999')],
-  ["bad_shape", "no count", (gateway) => signal(gateway, {}, { requests: null })],
+  ["bad_shape", "not a count", (gateway) => signal(gateway, {}, { requests: null })],
   ["bad_shape", "a negative count", (gateway) => signal(gateway, {}, { requests: -1 })],
   ["bad_shape", "a broken count", (gateway) => signal(gateway, {}, { requests: 1.5 })],
   ["bad_shape", "a count as text", (gateway) => signal(gateway, {}, { requests: "100" })],
@@ -79,7 +79,7 @@ const BAD_SIGNALS: readonly (readonly [DeadReason, string, Payload])[] = [
   ],
 ];
 
-/** What is wrong by its subject. */
+/** Messages with an invalid subject. */
 const BAD_SUBJECTS: readonly (readonly [DeadReason, string, string])[] = [
   ["wrong_identity", "signals.az-b.payments.mac-a1.http", signal("mac-a1")],
   ["wrong_identity", "signals.az-b.payments.mac-a1.http", signal("mac-a1", { az: "az-b" })],
@@ -98,13 +98,13 @@ async function letters(world: World): Promise<DeadLetter[]> {
 async function folded(world: World): Promise<void> {
   const { lastSequence } = await world.bus.streamState("INPUTS");
   await until(
-    "the evaluator has folded all of it",
+    "the evaluator has applied all of it",
     async () => ((await world.metric("evaluator", "aviary_evaluator_log_sequence")) ?? 0) >= lastSequence,
     { pollMs: 50 },
   );
 }
 
-test("bad input on the real log", async (t) => {
+test("invalid input on the real log", async (t) => {
   const gateways = BAD_SIGNALS.map((_, index) => `mac-${index}`);
   const world = await startWorld(t, { parts: ["evaluator"], canaryGateways: [...gateways, "mac-late"] });
   if (world === undefined) return;
@@ -113,13 +113,13 @@ test("bad input on the real log", async (t) => {
   const wanted = new Map<number, string>();
   const publish = async (subject: string, data: string | Uint8Array): Promise<number> =>
     (await bus.publish({ subject, data })).sequence;
-  // One gateway each: what one sender may have put aside in a minute is limited.
+  // One gateway each, because dead letters per sender and minute are limited.
   for (const [index, [reason, what, payload]] of BAD_SIGNALS.entries()) {
     const gateway = `mac-${index}`;
     wanted.set(await publish(`signals.az-a.payments.${gateway}.http`, payload(gateway)), `${reason}: ${what}`);
   }
   for (const [reason, subject, data] of BAD_SUBJECTS) wanted.set(await publish(subject, data), `${reason}: ${subject}`);
-  // Late, repeated, or with a number far ahead: nothing is wrong with these, but they are no evidence for the present either.
+  // Late, repeated, or with a number far ahead: these are valid, but not evidence for the present.
   const late = "signals.az-a.payments.mac-late.http";
   await publish(late, signal("mac-late", { observed_at: "1970-01-01T00:00:00.000Z" }));
   const twice = signal("mac-late");
@@ -129,26 +129,22 @@ test("bad input on the real log", async (t) => {
   await folded(world);
   await verdictWhere(bus, "a window is judged", ({ body }) => body.window !== null, "new");
 
-  await until("letters are written", async () => (await letters(world)).length >= wanted.size, { pollMs: 50 });
+  await until("dead letters are written", async () => (await letters(world)).length >= wanted.size, { pollMs: 50 });
   const said = await letters(world);
   const got = new Map(said.map(({ sequence, reason }) => [sequence, reason]));
   assert.deepEqual(
     [...wanted].map(([sequence, what]) => `${got.get(sequence)}: ${what.replace(/^\w+: /, "")}`),
     [...wanted.values()],
-    "each is put aside with its reason",
+    "each is a dead letter with its reason",
   );
   assert.equal(said.length, wanted.size, "and nothing else");
   const verdicts = await publishedVerdicts(bus);
-  assert.deepEqual(
-    [...new Set(verdicts.map(({ body }) => body.verdict))],
-    ["hold"],
-    "none of it is a reason to pass, or to fail",
-  );
+  assert.deepEqual([...new Set(verdicts.map(({ body }) => body.verdict))], ["hold"], "none of it causes a pass or a fail");
   await world.assertSameAsFold();
   world.assertNothingFell();
 });
 
-test("a flood of garbage stays small and is counted", async (t) => {
+test("a flood of invalid messages stays small and is counted", async (t) => {
   const world = await startWorld(t, { parts: ["evaluator"] });
   if (world === undefined) return;
   const { bus } = world;
@@ -157,10 +153,10 @@ test("a flood of garbage stays small and is counted", async (t) => {
   );
   await Promise.all(flood);
   await folded(world);
-  await until("letters are written", async () => (await letters(world)).length >= 10, { pollMs: 50 });
+  await until("dead letters are written", async () => (await letters(world)).length >= 10, { pollMs: 50 });
   const said = await letters(world);
   // The minute of the broker's clock may have changed once meanwhile.
-  assert.ok(said.length >= 10 && said.length <= 30, `${said.length} letters for 2000 bad messages of one gateway`);
+  assert.ok(said.length >= 10 && said.length <= 30, `${said.length} dead letters for 2000 invalid messages of one gateway`);
   assert.equal(await world.metric("evaluator", 'aviary_evaluator_inputs_total{kind="unreadable"}'), 2_000);
   const incidents = (await bus.streamState("INCIDENTS")).messages;
   assert.ok(incidents <= 3, `${incidents} incidents`);

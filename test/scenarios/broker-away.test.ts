@@ -1,8 +1,8 @@
 /**
- * While the broker is away the verdict is a hold, and afterwards every signal arrives, once and in order; where a spool was too small
- * exactly the oldest are missing, they are counted, and the windows that they belong to are not judged.
+ * While the broker is unreachable the verdict is a hold, and afterwards every signal arrives, once and in order. If a spool was
+ * too small, exactly the oldest signals are missing, they are counted, and their windows are not judged.
  *
- * A killed broker is away for 16 s; with `CI` set, 60 s.
+ * A killed broker is down for 16 s; with `CI` set, 60 s.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -14,11 +14,11 @@ import { startTraffic } from "../fleet/traffic.ts";
 
 const OUTAGES = [
   { how: "killed", lastsMs: process.env.CI ? 60_000 : 16_000 },
-  // Nothing closes its connections: whoever waits for it must find out by itself.
+  // Its connections are not closed: clients must detect the outage themselves.
   { how: "frozen", lastsMs: 16_000 },
 ] as const;
 
-/** Numbers of one gateway's signals that are missing between its first and its last, and those that are there twice. */
+/** Numbers of one gateway's signals that are missing between its first and its last, and those that occur twice. */
 function numbering(signals: readonly StoredSignal[], gateway: string) {
   const numbers = signals.filter(({ signal }) => signal.gateway === gateway).map(({ signal }) => signal.seq);
   const seen = new Set(numbers);
@@ -39,7 +39,7 @@ function requestsOf(signals: readonly StoredSignal[], gateway: string): number {
 }
 
 for (const { how, lastsMs } of OUTAGES) {
-  test(`the broker is ${how} and comes back`, async (t) => {
+  test(`signals survive a broker that is ${how}`, async (t) => {
     const world = await startWorld(t, { parts: ["evaluator", "shim", ...COLLECTORS], spoolBytes: { "mac-a2": "64KiB" } });
     if (world === undefined) return;
     const { bus } = world;
@@ -57,7 +57,7 @@ for (const { how, lastsMs } of OUTAGES) {
     else world.thaw("nats-server");
     await until("the test is connected", () => bus.status === "connected");
     await verdictWhere(bus, "a window passes again", ({ body }) => body.verdict === "pass", "new");
-    await until("the shim says so", async () => (await client.ask()).body.verdict === "pass", { pollMs: 100 });
+    await until("the shim serves it", async () => (await client.ask()).body.verdict === "pass", { pollMs: 100 });
 
     traffic.stop();
     await until(
@@ -73,24 +73,24 @@ for (const { how, lastsMs } of OUTAGES) {
     const verdicts = await world.assertSameAsFold();
     assert.ok(
       verdicts.every(({ body }) => body.verdict !== "fail"),
-      `nothing was wrong with the canary:\n${story(verdicts)}`,
+      `the canary was healthy:\n${story(verdicts)}`,
     );
     assertOldestDropped(signals, "mac-a2", dropped);
     if (how === "killed") {
       assert.ok(dropped > 0, "the small spool was too small for this outage");
       const gaps = verdicts.filter(({ body }) => body.reasons.some(({ code }) => code === "gap"));
-      assert.ok(gaps.length > 0 && gaps.every(({ body }) => body.verdict === "hold"), `no gap was said:\n${story(verdicts)}`);
+      assert.ok(gaps.length > 0 && gaps.every(({ body }) => body.verdict === "hold"), `no gap was reported:\n${story(verdicts)}`);
     }
     world.assertNothingFell();
   });
 }
 
-/** Asks until the outage is over: from the moment at which the last verdict may no longer be believed, every answer is a hold that says why. */
+/** Polls until the outage ends: once the last verdict has expired, every answer is a hold with its reason. */
 async function holdThroughout(client: ShimClient, lastsMs: number): Promise<void> {
   const sinceMs = performance.now();
-  await until("the shim says hold", async () => (await client.ask()).body.verdict === "hold", { pollMs: 100 });
+  await until("the shim returns hold", async () => (await client.ask()).body.verdict === "hold", { pollMs: 100 });
   await until(
-    "the outage is over",
+    "the outage has ended",
     async () => {
       const { status, body } = await client.ask();
       assert.deepEqual([status, body.verdict, body.stale, body.reasons[0]?.code], [200, "hold", true, "evaluator_down"]);
@@ -103,8 +103,8 @@ async function holdThroughout(client: ShimClient, lastsMs: number): Promise<void
 function assertOldestDropped(signals: readonly StoredSignal[], gateway: string, dropped: number): void {
   const { missing, twice, inOrder } = numbering(signals, gateway);
   assert.deepEqual({ twice, inOrder }, { twice: 0, inOrder: true });
-  // What was under way when the broker went may have arrived and yet been kept, and dropped, as if it had not.
+  // Signals in flight when the broker went down may have arrived and also been spooled, and dropped, as if they had not.
   assert.ok(missing.length <= dropped && missing.length >= dropped - 1, `${missing.length} missing, ${dropped} counted`);
   const [first = 0, last = -1] = [missing[0], missing.at(-1)];
-  assert.equal(missing.length, last - first + 1, "the oldest went, in one piece");
+  assert.equal(missing.length, last - first + 1, "the oldest were dropped, contiguously");
 }

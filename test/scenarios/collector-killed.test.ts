@@ -1,4 +1,4 @@
-/** What a collector had put on disk before it was killed arrives under the ids of that life, before the signals of the next one. */
+/** Signals spooled by a killed collector arrive under the ids of its boot, before the signals of the next boot. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { until } from "@aviary/shared/testing/until.ts";
@@ -8,7 +8,7 @@ import { startTraffic } from "../fleet/traffic.ts";
 
 const COLLECTOR = "collector-mac-a1";
 
-test("a collector is killed while it spools, and started again", async (t) => {
+test("a collector killed while it spools loses no signal", async (t) => {
   const world = await startWorld(t, { parts: ["evaluator", COLLECTOR] });
   if (world === undefined) return;
   const { bus, relay } = world;
@@ -17,7 +17,7 @@ test("a collector is killed while it spools, and started again", async (t) => {
   const ours = async () => (await storedSignals(bus)).filter(({ signal }) => signal.gateway === "mac-a1");
   await until("signals arrive", async () => (await ours()).length >= 5, { pollMs: 50 });
   const onDisk = async (): Promise<number> => (await world.metric(COLLECTOR, "aviary_collector_spooled_total")) ?? 0;
-  // Before it was connected for the first time it kept signals on disk, too.
+  // Before its first connection it spooled signals too.
   const atFirst = await onDisk();
   await relay.cut();
   let spooled = 0;
@@ -32,12 +32,12 @@ test("a collector is killed while it spools, and started again", async (t) => {
   await world.kill(COLLECTOR);
   const before = await ours();
   const oldBoot = before[0]?.signal.collector_boot;
-  // A second life without a broker: its own signals go behind those of the first.
+  // A second boot without a broker: its own signals are published after those of the first.
   await world.start(COLLECTOR);
   await until("the new one spools too", async () => (await onDisk()) >= 5, { pollMs: 50 });
   await relay.heal();
   await until(
-    "signals of the new life arrive",
+    "signals of the new boot arrive",
     async () => (await ours()).filter(({ signal }) => signal.collector_boot !== oldBoot).length >= 10,
     { pollMs: 50 },
   );
@@ -54,14 +54,14 @@ test("a collector is killed while it spools, and started again", async (t) => {
     assert.deepEqual(
       got,
       got.map((_, index) => index + 1),
-      "none missing, none twice, in order",
+      "complete, without duplicates, in order",
     );
   }
   // One may have been stored just when the connection was cut, and be on disk as well.
   const arrived = numbers(oldBoot).length;
   assert.ok(arrived >= before.length + spooled - 1, `${before.length} stored, ${spooled} on disk, ${arrived} arrived`);
   const firstOfNew = signals.findIndex(({ signal }) => signal.collector_boot !== oldBoot);
-  assert.equal(firstOfNew, numbers(oldBoot).length, "the old life goes first");
+  assert.equal(firstOfNew, numbers(oldBoot).length, "the old boot is published first");
   const verdicts = await world.assertSameAsFold();
   assert.ok(verdicts.every(({ body }) => body.verdict === "hold"));
   world.assertNothingFell();

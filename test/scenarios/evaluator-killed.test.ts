@@ -1,11 +1,14 @@
-/** An evaluator that is killed at any moment of a window and started again publishes the verdicts that a fold of the log gives: none twice, none missing. */
+/**
+ * An evaluator killed at any time within a window and restarted publishes the verdicts that the log yields: no duplicates, none
+ * missing.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { verdictWhere } from "../fleet/records.ts";
 import { COLLECTORS, startWorld } from "../fleet/test-fleet.ts";
 import { startTraffic } from "../fleet/traffic.ts";
 
-test("kill -9 of the evaluator in the middle of windows, and just after a verdict", async (t) => {
+test("an evaluator killed within windows, and just after a verdict, loses and duplicates nothing", async (t) => {
   const world = await startWorld(t, { parts: ["evaluator", ...COLLECTORS] });
   if (world === undefined) return;
   const { bus } = world;
@@ -16,7 +19,7 @@ test("kill -9 of the evaluator in the middle of windows, and just after a verdic
   await world.kill("evaluator");
   await world.start("evaluator");
   for (const errorRatio of [0, 0.5]) {
-    // Between this verdict and the checkpoint behind it lies the moment at which most could be lost or doubled.
+    // Between this verdict and the checkpoint after it, a crash could lose or duplicate most.
     await verdictWhere(bus, "a window is judged", ({ body }) => body.window !== null, "new");
     await world.kill("evaluator");
     traffic.fail("canary", errorRatio);
@@ -29,6 +32,6 @@ test("kill -9 of the evaluator in the middle of windows, and just after a verdic
   traffic.stop();
   await world.stop(...COLLECTORS);
   const verdicts = await world.assertSameAsFold();
-  assert.equal(verdicts.at(-1)?.body.verdict, "fail", "a fail latches");
+  assert.equal(verdicts.at(-1)?.body.verdict, "fail", "a fail is latched");
   world.assertNothingFell();
 });

@@ -1,4 +1,7 @@
-/** A fail stays a fail whoever is down: while no evaluator leads it is said and marked stale, a second after the rule at the latest, and the next evaluator still says it. */
+/**
+ * A fail stays a fail whichever service is down: while no evaluator leads it is served and marked stale, at most a second late,
+ * and the next evaluator still publishes it.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LEASE_STALE_MS } from "@aviary/shared/contract/lease.ts";
@@ -9,13 +12,13 @@ import { type ShimAnswer, shimClient } from "../fleet/shim-client.ts";
 import { COLLECTORS, startWorld } from "../fleet/test-fleet.ts";
 import { startTraffic } from "../fleet/traffic.ts";
 
-/** A second is what the shim may take to notice. Both ends of an answer count, so a slow machine proves nothing wrong. */
+/** The shim may take a second to notice. Both ends of an answer count, so a slow machine proves nothing wrong. */
 function assertStaleSince(answer: ShimAnswer, sinceMs: number): void {
   if (answer.askedAtMs > sinceMs + 1_000) assert.equal(answer.body.stale, true, "stale, and not marked");
   if (answer.answeredAtMs < sinceMs) assert.equal(answer.body.stale, undefined, "marked stale too early");
 }
 
-test("the evaluator is killed after a fail", async (t) => {
+test("a fail survives a killed evaluator", async (t) => {
   const world = await startWorld(t, { parts: ["evaluator", "shim", ...COLLECTORS] });
   if (world === undefined) return;
   const client = shimClient(world);
@@ -49,7 +52,7 @@ test("the evaluator is killed after a fail", async (t) => {
   world.assertNothingFell();
 });
 
-test("a verdict that is still valid is not believed once no evaluator leads", async (t) => {
+test("a verdict that is still valid is not served once no evaluator leads", async (t) => {
   const world = await startWorld(t, { parts: ["evaluator", "shim"], policy: { ...SHORT_POLICY, window: "5m" } });
   if (world === undefined) return;
   const client = shimClient(world);

@@ -1,4 +1,6 @@
-/** Whoever has no token, asks for what is not there, sends too much or too slowly gets a clear refusal, and nobody else notices. */
+/**
+ * Requests without a token, to unknown routes, too large or too slow get a clear rejection, and other clients are not affected.
+ */
 import assert from "node:assert/strict";
 import { connect, type Socket } from "node:net";
 import { test } from "node:test";
@@ -6,7 +8,7 @@ import { until } from "@aviary/shared/testing/until.ts";
 import { shimClient } from "../fleet/shim-client.ts";
 import { startWorld, type World } from "../fleet/test-fleet.ts";
 
-/** Sends bytes as they are, and gives what comes back until the shim closes the connection. */
+/** Sends raw bytes, and returns the response until the shim closes the connection. */
 function raw(world: World, send: (socket: Socket) => void): { socket: Socket; closed: Promise<string> } {
   const socket = connect(world.plan.shimPort, world.plan.host);
   let text = "";
@@ -29,7 +31,7 @@ async function answer(world: World, path: string, init: RequestInit = {}) {
   };
 }
 
-test("refusals of the real shim", async (t) => {
+test("invalid requests to the real shim are rejected clearly", async (t) => {
   const world = await startWorld(t, { parts: ["shim"] });
   if (world === undefined) return;
   const client = shimClient(world);
@@ -63,7 +65,7 @@ test("refusals of the real shim", async (t) => {
       void (socket.writable && socket.write(`10000\r\n${"x".repeat(0x10000)}\r\n`, () => setImmediate(more)));
     more();
   });
-  assert.match(await endless.closed, /^HTTP\/1\.1 413 /, "a body without an end is cut");
+  assert.match(await endless.closed, /^HTTP\/1\.1 413 /, "an endless body is cut off");
   const noise = raw(world, (socket) => socket.write("\x16\x03\x01\x02\x00nonsense\r\n\r\n"));
   assert.match(await noise.closed, /^HTTP\/1\.1 400 /);
   const headers = raw(world, (socket) => socket.write(`GET / HTTP/1.1\r\nx: ${"y".repeat(100_000)}\r\n\r\n`));
@@ -72,7 +74,7 @@ test("refusals of the real shim", async (t) => {
   world.assertNothingFell();
 });
 
-test("fifty clients that send a byte now and then", async (t) => {
+test("fifty slow clients do not affect others", async (t) => {
   const world = await startWorld(t, { parts: ["shim"] });
   if (world === undefined) return;
   const client = shimClient(world);
@@ -94,7 +96,7 @@ test("fifty clients that send a byte now and then", async (t) => {
     pollMs: 50,
   });
   await until(
-    "all fifty were let go",
+    "all fifty were disconnected",
     async () => {
       const answers = await Promise.all(Array.from({ length: 20 }, () => client.ask()));
       assert.ok(answers.every(({ status, body }) => status === 200 && body.verdict === "hold"));

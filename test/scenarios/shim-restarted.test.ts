@@ -1,6 +1,6 @@
 /**
- * A shim that is restarted or killed under load answers everything with 200 but what it is not there to answer, and then says what it said before;
- * one that starts while there is no broker answers too.
+ * A shim that is restarted or killed under load returns 200 to every request that reaches it, and then serves the same verdicts
+ * as before; one that starts without a broker responds too.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -12,7 +12,7 @@ import { startTraffic } from "../fleet/traffic.ts";
 
 const CLIENTS = 16;
 
-/** Asks without a pause until it is stopped. */
+/** Sends requests continuously until stopped. */
 function startLoad(client: ShimClient) {
   const counts = { answers: 0, connections: 0 };
   const wrong: string[] = [];
@@ -42,7 +42,7 @@ function startLoad(client: ShimClient) {
   };
 }
 
-test("a shim is restarted and killed under load", async (t) => {
+test("a shim restarted and killed under load serves the same verdicts afterwards", async (t) => {
   const world = await startWorld(t, { parts: ["evaluator", "shim", ...COLLECTORS] });
   if (world === undefined) return;
   const client = shimClient(world, CLIENTS);
@@ -51,29 +51,29 @@ test("a shim is restarted and killed under load", async (t) => {
   t.after(() => traffic.stop());
   await world.openRun("v2");
   const says = (verdict: string) => async () => (await client.ask()).body.verdict === verdict;
-  await until("a pass is said", says("pass"), { pollMs: 50 });
+  await until("a pass is served", says("pass"), { pollMs: 50 });
   traffic.fail("canary", 0.5);
-  await until("the fail is said", says("fail"), { pollMs: 50 });
+  await until("the fail is served", says("fail"), { pollMs: 50 });
 
   const load = startLoad(client);
   t.after(() => load.stop());
   for (const how of ["stop", "kill", "stop"] as const) {
     const before = load.counts.answers;
     await world[how]("shim");
-    await until("nobody answers", () => load.counts.connections > 0);
+    await until("no response arrives", () => load.counts.connections > 0);
     await world.start("shim");
-    await until("answers come again", () => load.counts.answers > before + 200);
+    await until("responses arrive again", () => load.counts.answers > before + 200);
   }
   await load.stop();
   assert.deepEqual(load.wrong, []);
 
-  // Until a new shim has read the verdicts it says hold.
-  await until("the fail is said again", says("fail"), { pollMs: 50 });
+  // Until a new shim has read the verdicts, it returns hold.
+  await until("the fail is served again", says("fail"), { pollMs: 50 });
   const answer = await client.ask();
   const verdicts = await publishedVerdicts(world.bus);
   assert.ok(
     verdicts.some(({ body }) => body.id === answer.body.id),
-    "what is said is a verdict that was published",
+    "every served verdict was published",
   );
   assert.equal(answer.body.run?.state, "failed", "and the fail is still latched");
   world.assertNothingFell();

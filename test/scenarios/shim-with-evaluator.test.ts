@@ -1,4 +1,4 @@
-/** Whole rollouts: Flagger's own sequence of requests, the shim, the evaluator and a fleet, on one bus and one clock that only the test moves. */
+/** Whole rollouts: Flagger's own sequence of requests, the shim, the evaluator and a fleet, on one bus and one manual clock. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
@@ -92,12 +92,12 @@ async function startAll(metadata: boolean) {
     for (let count = 0; flagger.phase !== phase; count += 1) {
       assert.ok(
         count < 150,
-        `Flagger is ${flagger.phase} at weight ${flagger.weight}, not ${phase}; its last answers:\n${flagger.history.slice(-12).join("\n")}`,
+        `Flagger is ${flagger.phase} at weight ${flagger.weight}, not ${phase}; its last responses:\n${flagger.history.slice(-12).join("\n")}`,
       );
       await interval();
     }
   };
-  /** The evaluator, the shim and the sockets between them take their own time: intervals pass until the run is as expected. */
+  /** The evaluator, the shim and the sockets between them take real time: intervals pass until the run is as expected. */
   const untilRun = async (what: string, holds: (run: NonNullable<Awaited<ReturnType<typeof askRun>>["run"]>) => boolean) => {
     for (let count = 0; ; count += 1) {
       const { run } = await askRun();
@@ -158,7 +158,7 @@ for (const metadata of [true, false]) {
       await world.untilRun("passed", ({ state }) => state === "passed");
     });
 
-    it("rolls out what it rolled out before: going back to an earlier revision is a rollout too", async (t) => {
+    it("rolls out an earlier revision again", async (t) => {
       const world = await startAll(metadata);
       t.after(world.stop);
       const { flagger } = world;

@@ -1,5 +1,6 @@
 /**
- * Of two evaluators one performs: when the leader is killed or frozen the other continues, without a window lost or doubled, and a leader that was frozen publishes nothing when it wakes up.
+ * One of two evaluators performs effects: when the leader is killed or suspended the other continues, without lost or duplicate
+ * windows, and a suspended leader publishes nothing when it resumes.
  */
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
@@ -8,7 +9,10 @@ import { verdictWhere } from "../fleet/records.ts";
 import { COLLECTORS, startWorld, type World } from "../fleet/test-fleet.ts";
 import { startTraffic } from "../fleet/traffic.ts";
 
-/** Waits until somebody else leads than `before`, and tells how long that took. That it takes at most 5 s is shown in simulated time, where no machine is busy: services/evaluator/test/service.test.ts. */
+/**
+ * Waits until the leader is not `before`, and returns how long that took. The bound of 5 s is asserted in simulated time, where
+ * no machine is loaded: services/evaluator/test/service.test.ts.
+ */
 async function takenOver(t: TestContext, what: string, world: World, before: string): Promise<string> {
   const startMs = performance.now();
   let now = before;
@@ -25,7 +29,7 @@ async function holder(world: World): Promise<string> {
   return entry === undefined ? "" : (JSON.parse(Buffer.from(entry.value).toString()) as { holder: string }).holder;
 }
 
-test("the leader is killed, then its successor is frozen and wakes up", async (t) => {
+test("a standby takes over from a killed and from a suspended leader", async (t) => {
   const world = await startWorld(t, { parts: ["evaluator", ...COLLECTORS] });
   if (world === undefined) return;
   const { bus } = world;
@@ -41,19 +45,19 @@ test("the leader is killed, then its successor is frozen and wakes up", async (t
   await taken;
 
   await world.start("evaluator");
-  assert.equal(await holder(world), second, "who comes back stands by");
+  assert.equal(await holder(world), second, "the restarted evaluator stands by");
   world.freeze("evaluator-2");
   const third = await takenOver(t, "the first evaluator leads again", world, second);
   await verdictWhere(bus, "it judges a window", ({ body }) => body.window !== null, "new");
   world.thaw("evaluator-2");
   traffic.fail("canary", 0.5);
   await verdictWhere(bus, "a fail is published", ({ body }) => body.verdict === "fail", "new");
-  assert.equal(await holder(world), third, "who wakes up finds that the lease is gone");
+  assert.equal(await holder(world), third, "the resumed evaluator finds its lease lost");
 
-  // What it knows is old, yet it must be able to lead again.
+  // Its state is old, yet it must be able to lead again.
   await world.kill("evaluator");
-  await takenOver(t, "the one that was frozen leads again", world, third);
-  await verdictWhere(bus, "it still says fail", ({ body }) => body.verdict === "fail", "new");
+  await takenOver(t, "the suspended evaluator leads again", world, third);
+  await verdictWhere(bus, "it still publishes fail", ({ body }) => body.verdict === "fail", "new");
   traffic.stop();
   await world.stop(...COLLECTORS);
   await world.assertSameAsFold();

@@ -1,6 +1,6 @@
 /**
- * Controllers as the shim meets them. Flagger: gates, queries and events in the order in which it uses them, every two seconds; a call
- * that fails is a refusal. Argo Rollouts: one measurement after another. Both are patient and both give up.
+ * The controllers. Flagger: gates, queries and events in its own order, every two seconds; a failed call is a refusal. Argo
+ * Rollouts: one measurement after another. Both wait, and both give up eventually.
  */
 import type { CallerClass } from "@aviary/shared/contract/fleet.ts";
 import type { History } from "./history.ts";
@@ -10,13 +10,13 @@ import { CANARY } from "./shim-node.ts";
 
 export interface ControllerWorld {
   readonly history: History;
-  /** Milliseconds since the beginning. */
+  /** Milliseconds since the start. */
   nowMs(): number;
   sleep(ms: number): Promise<void>;
-  /** Asks the shim; undefined when nobody answers in time. */
+  /** Calls the shim; undefined without a response in time. */
   ask(caller: CallerClass, path: string, query: string, body: string): Promise<Answer | undefined>;
   say(text: string): void;
-  /** The controller has begun with a revision, or has come to its end. */
+  /** The controller has started a revision, or has finished with it. */
   onOutcome(revision: RevisionPlan, outcome: "succeeded" | "failed"): void;
 }
 
@@ -25,7 +25,7 @@ const WEIGHTS = [10, 30, 50];
 /** Failed checks that make Flagger roll back. */
 const THRESHOLD = 5;
 
-/** Lives as long as the simulation. */
+/** Runs as long as the simulation. */
 export async function runFlagger(world: ControllerWorld, revisions: readonly RevisionPlan[]): Promise<void> {
   for (let index = 0; index < revisions.length; index++) {
     const revision = revisions[index]!;
@@ -36,7 +36,7 @@ export async function runFlagger(world: ControllerWorld, revisions: readonly Rev
   }
 }
 
-/** One revision, from confirm-rollout to its end; undefined when the next revision came in between. */
+/** One revision, from confirm-rollout to its end; undefined if the next revision arrived in between. */
 async function analyse(
   world: ControllerWorld,
   revision: RevisionPlan,
@@ -56,7 +56,7 @@ async function analyse(
   const event = async (phase: string, eventMessage: string): Promise<void> => {
     const more = { eventMessage, eventType: "Normal", timestamp: String(world.nowMs()) };
     const answer = await world.ask("flagger", "/flagger/events", "", hook(phase, more));
-    world.say(`flagger  event ${eventMessage}: ${answer?.status ?? "no answer"}`);
+    world.say(`flagger  event ${eventMessage}: ${answer?.status ?? "no response"}`);
   };
   const rollBack = async (): Promise<"failed"> => {
     await event("Failed", "Canary failed! Scaling down payments-gateway.prod");
@@ -114,7 +114,7 @@ async function analyse(
   return undefined;
 }
 
-/** Measurements until one fails, enough passed, or the next revision comes. */
+/** Measurements until one fails, enough passed, or the next revision arrives. */
 export async function runRollouts(world: ControllerWorld, revisions: readonly RevisionPlan[]): Promise<void> {
   for (let index = 0; index < revisions.length; index++) {
     const revision = revisions[index]!;

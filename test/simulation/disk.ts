@@ -1,6 +1,6 @@
 /**
- * A collector's spool on a simulated disk: the bytes are those of the real format, the disk survives the collector, and a collector that
- * dies while it writes leaves a torn record.
+ * A collector's spool on a simulated disk: the bytes have the real format, the disk survives the collector, and a collector that
+ * crashes while writing leaves a torn record.
  */
 import { retryable } from "@aviary/shared/runtime/faults.ts";
 import { decodeSegment, encodeRecord, SEGMENT_MARK, type SpoolRecord } from "../../services/collector/src/spool/record.ts";
@@ -10,7 +10,7 @@ import type { Kernel, Life } from "./kernel.ts";
 /** Segments, oldest first. */
 export interface Disk {
   segments: Buffer[];
-  /** While true every write and read fails. */
+  /** While true, every write and read fails. */
   broken: boolean;
 }
 
@@ -19,13 +19,13 @@ export const createDisk = (): Disk => ({ segments: [], broken: false });
 const SEGMENT_BYTES = 8 * 1024;
 const MAX_SEGMENTS = 24;
 
-/** Opens the disk in one life of the collector. Segments of an earlier life are never written again. */
+/** Opens the disk for one boot of the collector. Segments of an earlier boot are never written again. */
 export function openDisk(disk: Disk, kernel: Kernel, life: Life): Spool {
   const counts: SpoolCounts = { dropped: 0, damaged: 0 };
   let open: Buffer | undefined;
   let head: readonly SpoolRecord[] | undefined;
 
-  /** A disk takes a millisecond or two; it may die under its process, and refuse. */
+  /** A disk takes a millisecond or two; its process may crash meanwhile, and it may fail. */
   const turn = (): Promise<void> =>
     new Promise((resolve, reject) => {
       kernel.after(2, life, () => (disk.broken ? reject(retryable("disk_unwritable", "the disk is broken")) : resolve()));
@@ -50,10 +50,10 @@ export function openDisk(disk: Disk, kernel: Kernel, life: Life): Spool {
         const before = open ?? SEGMENT_MARK;
         if (open === undefined) disk.segments.push(before);
         const place = disk.segments.length - 1;
-        // Half of it is there first: whoever dies now leaves a torn record.
+        // Half of it is written first: a crash now leaves a torn record.
         disk.segments[place] = Buffer.concat([before, bytes.subarray(0, bytes.length >> 1)]);
         const torn = disk.segments[place]!;
-        // Until it is whole it must not be appended to.
+        // Nothing is appended until it is complete.
         open = undefined;
         await turn();
         const whole = Buffer.concat([before, bytes]);

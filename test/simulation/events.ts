@@ -1,4 +1,4 @@
-/** What a plan does to a world, put into the queue of events: releases and their troubles, what operators do, misfortunes of nodes. */
+/** Schedules a plan in a world: releases and their faults, actions of operators, infrastructure faults. */
 import { type ControlContent, controlMessage } from "@aviary/shared/contract/control.ts";
 import { controlSubject, signalSubject } from "@aviary/shared/contract/subjects.ts";
 import type { Disk } from "./disk.ts";
@@ -16,7 +16,7 @@ export interface Stage {
   readonly nodes: ReadonlyMap<string, Node>;
   readonly disks: ReadonlyMap<string, Disk>;
   readonly truths: ReadonlyMap<string, Truth>;
-  /** Publishes like the command line of an operator does. */
+  /** Publishes like an operator's command line. */
   publish(subject: string, id: string | undefined, data: string): void;
 }
 
@@ -33,7 +33,7 @@ function slice(stage: Stage, wanted: "canary" | "stable"): Truth[] {
   return stage.plan.gateways.filter((gateway) => gateway.slice === wanted).map(({ name }) => stage.truths.get(name)!);
 }
 
-/** Puts the whole plan into the queue. */
+/** Schedules the whole plan. */
 export function schedule(stage: Stage): void {
   const { plan, kernel } = stage;
   for (const revision of plan.revisions) {
@@ -44,7 +44,7 @@ export function schedule(stage: Stage): void {
   for (const misfortune of plan.misfortunes) kernel.after(misfortune.atMs, undefined, () => befall(stage, misfortune));
 }
 
-/** The canary gateways get the revision's pack, one a little after the other. */
+/** The canary gateways get the revision's pack, one shortly after the other. */
 function install(stage: Stage, revision: RevisionPlan, atMs: number): void {
   slice(stage, "canary").forEach((truth, index) => {
     stage.kernel.after(atMs + index * 700, undefined, () => {
@@ -54,7 +54,7 @@ function install(stage: Stage, revision: RevisionPlan, atMs: number): void {
   });
 }
 
-/** What the promoter would do: after a success stable follows, after a failure the canary goes back, where the plan says so. */
+/** The promoter's role: after a success stable follows, after a failure the canary is rolled back, if the plan does so. */
 export function afterOutcome(stage: Stage, revision: RevisionPlan, outcome: "succeeded" | "failed"): void {
   say(stage, `the controller is done with ${revision.name}: ${outcome}`);
   count(stage.history, `controller ${outcome}`);
@@ -67,7 +67,7 @@ export function afterOutcome(stage: Stage, revision: RevisionPlan, outcome: "suc
   });
 }
 
-/** What goes wrong, with whom, and how it is when it is over. */
+/** Each fault, the machine it affects, and how it ends. */
 function troubleOf(
   stage: Stage,
   revision: RevisionPlan,
@@ -118,7 +118,7 @@ function doDeed(stage: Stage, deed: OperatorDeed): void {
           on: true,
           until: new Date(START_MS + nowMs + 8_000).toISOString(),
           mute: true,
-          reason: "new disks",
+          reason: "disk swap",
         }
       : deed === "start"
         ? { verb: "start", caller: "operator", revision: `by-hand-${nowMs}` }
@@ -140,7 +140,7 @@ function befall(stage: Stage, misfortune: Misfortune): void {
   switch (misfortune.kind) {
     case "blackout":
       count(stage.history, "blackout");
-      for (const name of [...EVALUATORS, SHIM]) stage.nodes.get(name)!.kill(misfortune.downMs, "dies in the blackout");
+      for (const name of [...EVALUATORS, SHIM]) stage.nodes.get(name)!.kill(misfortune.downMs, "crashes in the blackout");
       break;
     case "garbage":
       throwGarbage(stage);
@@ -161,7 +161,7 @@ function befallNode(node: Node, misfortune: Exclude<Misfortune, { kind: "blackou
     case "on-write":
       node.onWrite(misfortune.nth, () => {
         const { deed, forMs } = misfortune;
-        if (deed === "crash") node.kill(forMs, "dies as the broker stores what it wrote");
+        if (deed === "crash") node.kill(forMs, "crashes as the broker stores its write");
         else if (deed === "pause") node.pause(forMs);
         else node.cut(forMs, forMs % 2 === 0);
       });

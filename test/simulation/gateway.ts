@@ -1,4 +1,4 @@
-/** A Mac: the truth about its gateway, and the collector that reports it through the real envelope and the real outbox. */
+/** A Mac: the true state of its gateway, and the collector that reports it through the real envelope and outbox. */
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import type { SignalKind } from "@aviary/shared/contract/subjects.ts";
 import { signalSubject } from "@aviary/shared/contract/subjects.ts";
@@ -22,7 +22,7 @@ const SLOW_PERIOD_MS = 4_000;
 const FRAGMENT = "f".repeat(64);
 const EARLY_MS = 20;
 
-/** What the gateway is really like; the world changes it. */
+/** The true state of the gateway; the world changes it. */
 export interface Truth {
   version: string;
   pack: string;
@@ -50,7 +50,7 @@ export interface CollectorOptions {
   readonly sendsDoctor: boolean;
 }
 
-/** Starts a collector's life; the answer ends it in good order. */
+/** Starts a collector boot; returns a function that stops it gracefully. */
 export function startCollectorNode(options: CollectorOptions): () => Promise<void> {
   const { product, kernel, life, clock, bus, disk, random, history, gateway, truth } = options;
   const boot = collectorBoot(clock.now(), hex16(random));
@@ -105,7 +105,7 @@ export function startCollectorNode(options: CollectorOptions): () => Promise<voi
   return () => outbox.close(1_000);
 }
 
-/** A queue is never still: 0 to 6 jobs more, another number every four seconds. */
+/** A queue is never constant: 0 to 6 more jobs, another number every four seconds. */
 const swayAt = (nowMs: number): number => (Math.floor(nowMs / 4_000) * 5) % 7;
 
 /** 64 random bits as hex. */

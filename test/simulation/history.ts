@@ -1,9 +1,12 @@
-/** What happened in one simulation, seen from outside: by the broker, by the gateways' own truth, and by whoever asks the shim. The checkers read only this. */
+/**
+ * The history of one simulation, observed from the outside: by the broker, by the gateways' true state, and by clients of the
+ * shim. The checkers read only this.
+ */
 import type { Signal } from "@aviary/shared/contract/signal.ts";
 
-/** A message that the broker stored. */
+/** A message stored by the broker. */
 export interface StoredRecord {
-  /** Place among everything that the broker did, over all streams and buckets. */
+  /** Position among all actions of the broker, over all streams and buckets. */
   readonly order: number;
   /** Broker time, milliseconds since the epoch: the message's store time. */
   readonly atMs: number;
@@ -15,7 +18,7 @@ export interface StoredRecord {
   readonly data: string;
 }
 
-/** A value that was put into a bucket. */
+/** A value written to a bucket. */
 export interface PutRecord {
   readonly order: number;
   readonly atMs: number;
@@ -25,35 +28,35 @@ export interface PutRecord {
   readonly value: string | Uint8Array;
 }
 
-/** A write that an evaluator began, and who held the lease at the broker just then. */
+/** A write that an evaluator started, and the owner of the lease at the broker at that time. */
 export interface Begun {
   readonly atMs: number;
-  /** What the evaluator calls itself in the lease. */
+  /** The evaluator's name in the lease. */
   readonly holder: string;
   /** Subject of the message, or bucket and key. */
   readonly what: string;
   readonly leaseHolder: string;
 }
 
-/** A signal as its collector made it, whether or not it ever arrived. */
+/** A signal as its collector made it, whether or not it arrived. */
 export interface Emitted {
   readonly signal: Signal;
   readonly gateway: string;
-  /** When it was made, milliseconds since the beginning. */
+  /** When it was made, milliseconds since the start. */
   readonly madeAtMs: number;
-  /** What its collector's clock said, milliseconds since the epoch. */
+  /** The collector's clock at that time, milliseconds since the epoch. */
   readonly observedAtMs: number;
 }
 
-/** Everything the shim says about the canary at one instant, in every dialect. */
+/** All answers of the shim about the canary at one instant, in every dialect. */
 export interface Sample {
   readonly atMs: number;
-  /** How far the shim's wall clock was from the broker's. */
+  /** The offset of the shim's wall clock from the broker's. */
   readonly wallOffsetMs: number;
   readonly json: Readonly<Record<string, string>>;
   /** Values of the Prometheus dialect by caller class. */
   readonly prometheus: Readonly<Record<string, string>>;
-  /** Gates: may it go on, and with which words. */
+  /** Gates: whether they allow, and the text. */
   readonly gates: Readonly<Record<string, { readonly allowed: boolean; readonly text: string }>>;
 }
 
@@ -63,16 +66,16 @@ export interface History {
   readonly begun: Begun[];
   readonly emitted: Map<string, Emitted>;
   readonly samples: Sample[];
-  /** Evaluators that gave up, and why. */
+  /** Evaluators that exited with an error, and why. */
   readonly fatals: { readonly atMs: number; readonly node: string; readonly error: unknown }[];
-  /** Ends of lives, in good order or not; milliseconds since the beginning. */
+  /** Ends of processes, graceful or not; milliseconds since the start. */
   readonly deaths: { readonly atMs: number; readonly node: string }[];
-  /** Lines for people; filled only when asked for. */
+  /** Lines for people; filled only on request. */
   readonly trace: string[] | undefined;
-  /** What befell this world, counted: a simulation in which nothing happens proves nothing. */
+  /** Event counts: a simulation in which nothing happens proves nothing. */
   readonly counts: Map<string, number>;
   order: number;
-  /** Who holds the evaluators' lease at the broker; empty: nobody. */
+  /** Owner of the evaluators' lease at the broker; empty: none. */
   leaseHolder: string;
 }
 

@@ -1,17 +1,19 @@
 /**
- * Simulated time: a queue of events, each due at a millisecond and owned by one life of a node (or by the world, which never stops).
- * Nothing happens between events, and after each event everything that it made ready runs to its end; so one seed gives one history.
+ * Simulated time: a queue of events, each due at a millisecond and owned by one process of a node (or by the world, which never
+ * stops).
+ * Nothing happens between events, and after each event everything that it made ready runs to completion, so one seed determines
+ * one history.
  *
  *   alive ── its events run when they are due
- *   paused ─ its events are held back in order, and run one after another when it wakes up
- *   dead ─── its events are dropped: what was on its way inside the process never happens
+ *   paused ─ its events are held in order, and run one after another when it resumes
+ *   dead ─── its events are dropped: work in flight inside the process never happens
  */
 import { type Clock, sleepWith } from "@aviary/shared/runtime/clock.ts";
 
-/** Broker time at the beginning of every simulation. */
+/** Broker time at the start of every simulation. */
 export const START_MS = Date.parse("2026-11-21T10:00:00.000Z");
 
-/** One life of a node: from its start to its death. A restart is another life. */
+/** One process of a node, from start to exit. A restart is another process. */
 export interface Life {
   readonly node: string;
   readonly number: number;
@@ -19,7 +21,10 @@ export interface Life {
   alive: boolean;
   paused: boolean;
   readonly held: Event[];
-  /** How far the node's wall clock is from the broker's; a clock step changes it. Read through the node, because it outlives a life. */
+  /**
+   * Offset of the node's wall clock from the broker's; a clock step changes it. Read through the node, because it outlives a
+   * process.
+   */
   readonly wallOffsetMs: () => number;
   readonly onDeath: (() => void)[];
 }
@@ -32,18 +37,18 @@ interface Event {
 }
 
 export interface Kernel {
-  /** Milliseconds since the beginning. */
+  /** Milliseconds since the start. */
   readonly nowMs: number;
-  /** Runs `fn` after `ms` (at least 0, rounded up). The answer cancels it. */
+  /** Runs `fn` after `ms` (at least 0, rounded up). Returns a function that cancels it. */
   after(ms: number, life: Life | undefined, fn: () => void): () => void;
   /** Runs every event up to `untilMs`, and what each makes ready. */
   runUntil(untilMs: number): Promise<void>;
   wake(life: Life): void;
-  /** Events that ran. */
+  /** Number of events that ran. */
   readonly events: number;
 }
 
-/** Everything that is ready happens before this resolves. */
+/** Everything that is ready runs before this resolves. */
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 export function createKernel(): Kernel {
@@ -127,7 +132,7 @@ export function createKernel(): Kernel {
   };
 }
 
-/** The clock of one life: a monotonic clock that begins anew with it, and a wall clock that may be wrong and may be set. */
+/** The clock of one process: a monotonic clock that starts with it, and a wall clock that may be wrong and may be set. */
 export function clockOf(kernel: Kernel, life: Life): Clock {
   const setTimer: Clock["setTimer"] = (ms, fn) => kernel.after(ms, life, fn);
   return {
@@ -138,7 +143,7 @@ export function clockOf(kernel: Kernel, life: Life): Clock {
   };
 }
 
-/** The broker's clock: the one that counts. */
+/** The broker's clock, which is authoritative. */
 export function brokerClock(kernel: Kernel): Clock {
   const setTimer: Clock["setTimer"] = (ms, fn) => kernel.after(ms, undefined, fn);
   return {

@@ -1,4 +1,4 @@
-/** The way of stored messages from the broker to one follower. */
+/** Delivery of stored messages from the broker to one follower. */
 import type { Kernel, Life } from "./kernel.ts";
 import type { Link } from "./link.ts";
 
@@ -7,14 +7,14 @@ export interface Line {
   pause(): void;
   resume(): void;
   end(): void;
-  /** Resolves when everything that was on its way when `promise` resolved has been delivered. */
+  /** Resolves when everything in flight when `promise` resolved has been delivered. */
   behind(promise: Promise<void>): Promise<void>;
 }
 
-/** While the link is cut it is looked this often whether it is whole again. */
+/** How often to check whether a cut link is restored. */
 const LOOK_MS = 200;
 
-/** What the broker hands to one follower, on its way: in order, in batches, later, and not while the link is cut. */
+/** Messages in flight to one follower: in order, in batches, delayed, and not while the link is cut. */
 export function createLine(kernel: Kernel, life: Life, link: Link, delayMs: () => number): Line {
   let waiting: (() => void)[] = [];
   let travelling = false;
@@ -39,7 +39,7 @@ export function createLine(kernel: Kernel, life: Life, link: Link, delayMs: () =
   const setOff = (): void => {
     if (travelling || paused || waiting.length === 0) return;
     travelling = true;
-    // While the link is cut nothing moves: look again when it may be whole.
+    // While the link is cut nothing moves: check again later.
     kernel.after(link.cut === "none" ? delayMs() : LOOK_MS, life, deliver);
   };
   return {
@@ -59,7 +59,7 @@ export function createLine(kernel: Kernel, life: Life, link: Link, delayMs: () =
       paused = false;
       setOff();
     },
-    /** Resolves when everything that was on its way when `promise` resolved has been delivered. */
+    /** Resolves when everything in flight when `promise` resolved has been delivered. */
     behind(promise: Promise<void>): Promise<void> {
       return promise.then(() => new Promise((resolve) => this.push(resolve)));
     },

@@ -1,14 +1,14 @@
-/** What lies between one node and the broker, whichever life the node is in. */
+/** The link between one node and the broker, for all processes of the node. */
 
 export interface LinkPlan {
   /** Probability that one packet is lost. */
   readonly loss: number;
-  /** Probability that one packet is slow, and how slow at most, milliseconds. */
+  /** Probability that one packet is slow, and its maximum delay, milliseconds. */
   readonly slow: number;
   readonly slowMs: number;
   /** Probability that a write arrives twice. */
   readonly duplicate: number;
-  /** Probability that the broker has forgotten the id of a signal that arrives twice, as it does after its duplicate window. */
+  /** Probability that the broker has dropped the id of a signal that arrives twice, as it does after its duplicate window. */
   readonly forget: number;
 }
 
@@ -17,7 +17,7 @@ export const GOOD_LINK: LinkPlan = { loss: 0, slow: 0, slowMs: 0, duplicate: 0, 
 export interface Link {
   readonly node: string;
   plan: LinkPlan;
-  /** Known: the client sees that it is not connected. Silent: it believes that it is, and nothing arrives. */
+  /** Known: the client detects the disconnect. Silent: it believes it is connected, and nothing arrives. */
   cut: "none" | "known" | "silent";
   readonly onChange: Set<() => void>;
 }

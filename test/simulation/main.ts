@@ -1,11 +1,14 @@
-/** `npm run sim -- --seeds 10000 --from 0`: runs many simulated worlds and says which seeds break what. One seed alone also shows its history. */
+/**
+ * `npm run sim -- --seeds 10000 --from 0`: runs many simulated worlds and lists the seeds that violate an invariant. A single
+ * seed also prints its history.
+ */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { runSeeds } from "./pool.ts";
 import { loadProduct } from "./product.ts";
 import { explain, runSeed } from "./seed.ts";
 
-const USAGE = "npm run sim -- [--seeds <how many, 1000>] [--from <first seed, 0>] [--threads <how many, one a core>]";
+const USAGE = "npm run sim -- [--seeds <number, 1000>] [--from <first seed, 0>] [--threads <number, one per core>]";
 const MOST_EXPLAINED = 5;
 
 function wholeNumber(name: string, text: string | undefined, otherwise: number): number {
@@ -36,7 +39,7 @@ async function main(): Promise<number> {
   });
   const tookS = (performance.now() - startedAt) / 1_000;
   console.log(
-    `${ran} worlds in ${tookS.toFixed(0)} s (${((tookS * 1_000) / ran).toFixed(1)} ms each, ${threads} threads). What befell them:`,
+    `${ran} worlds in ${tookS.toFixed(0)} s (${((tookS * 1_000) / ran).toFixed(1)} ms each, ${threads} threads). Events:`,
   );
   for (const [what, number] of [...counts].sort()) console.log(`  ${String(number).padStart(9)}  ${what}`);
   const product = failures.length > 0 ? await loadProduct() : undefined;
@@ -45,16 +48,16 @@ async function main(): Promise<number> {
     const rest = failures.slice(MOST_EXPLAINED, MOST_EXPLAINED + 50).map(({ seed }) => seed);
     console.log(`\nand ${failures.length - MOST_EXPLAINED} more: seeds ${rest.join(", ")}`);
   }
-  console.log(failures.length === 0 ? "Nothing broke." : `${failures.length} of ${ran} seeds broke something.`);
+  console.log(failures.length === 0 ? "No violation." : `${failures.length} of ${ran} seeds violated an invariant.`);
   return failures.length === 0 ? 0 : 1;
 }
 
-/** One seed: its whole history, and what the checkers say. */
+/** One seed: its whole history, and the findings. */
 async function one(seed: number): Promise<number> {
   const product = await loadProduct();
   const { findings, trace } = await runSeed(product, seed, true);
   for (const line of trace ?? []) console.log(line);
-  if (findings.length === 0) console.log(`seed ${seed}: nothing broke.`);
+  if (findings.length === 0) console.log(`seed ${seed}: no violation.`);
   else console.log(`\n${await explain(product, { seed, findings })}`);
   return findings.length === 0 ? 0 : 1;
 }

@@ -1,4 +1,6 @@
-/** The checkers bite: every fault of `mutants.ts`, written into a copy of the product, is caught by the simulation, and by the checker that is meant to. */
+/**
+ * Every defect of `mutants.ts`, written into a copy of the product, is detected by the simulation, and by the expected checker.
+ */
 import assert from "node:assert/strict";
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,11 +10,11 @@ import { MUTANTS, type Mutant } from "./mutants.ts";
 import { runSeeds } from "./pool.ts";
 import { sourceOf } from "./product.ts";
 
-/** Inside the project, so that packages are found, and where nothing is ever committed. */
+/** Inside the project, so that packages are found, and in an ignored directory. */
 const COPIES = fileURLToPath(new URL("../../.aviary/mutants", import.meta.url));
 const WITHIN = 1_000;
 
-/** A copy of the product with the fault in it. */
+/** A copy of the product with the defect. */
 function write(mutant: Mutant): string {
   const root = join(COPIES, mutant.name);
   rmSync(root, { recursive: true, force: true });
@@ -22,7 +24,11 @@ function write(mutant: Mutant): string {
   const words = mutant.from.trim().split(/\s+/);
   const pattern = new RegExp(words.map((word) => word.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("\\s+"), "g");
   const matches = [...text.matchAll(pattern)].length;
-  assert.equal(matches, 1, `${mutant.file} holds the text of ${mutant.name} ${matches} times, not once: write the mutant anew`);
+  assert.equal(
+    matches,
+    1,
+    `${mutant.file} contains the text of ${mutant.name} ${matches} times instead of once: update the mutant`,
+  );
   writeFileSync(
     path,
     text.replace(pattern, () => mutant.to),
@@ -30,7 +36,7 @@ function write(mutant: Mutant): string {
   return root;
 }
 
-describe("every fault that is written into the product is caught", { concurrency: 2 }, () => {
+describe("every injected defect is detected", { concurrency: 2 }, () => {
   for (const mutant of MUTANTS) {
     it(`${mutant.name} (invariant ${mutant.caughtBy})`, async (t) => {
       const root = write(mutant);
@@ -51,7 +57,7 @@ describe("every fault that is written into the product is caught", { concurrency
         );
         return;
       }
-      assert.fail(`not caught by the checker of ${mutant.caughtBy} in ${ran} seeds (others: ${caughtBy.join(", ") || "none"})`);
+      assert.fail(`not detected by the checker of ${mutant.caughtBy} in ${ran} seeds (others: ${caughtBy.join(", ") || "none"})`);
     });
   }
 });

@@ -1,13 +1,13 @@
 /**
- * Faults that somebody could write into the product: each is one replacement in the text of one file, and each must be caught by the
- * simulation. `caughtBy` names the invariant whose checker is expected to notice it first or among others.
+ * Plausible defects of the product: each is one replacement in one file, and must be detected by the simulation. `caughtBy` is
+ * the invariant whose checker is expected to detect it.
  */
 export interface Mutant {
   readonly name: string;
-  /** Below services/<service>/src; the evaluator's unless told. */
+  /** Below services/<service>/src; the evaluator's by default. */
   readonly service?: "collector" | "shim";
   readonly file: string;
-  /** Must be there exactly once; how it is broken into lines does not count. */
+  /** Must occur exactly once; line breaks are ignored. */
   readonly from: string;
   readonly to: string;
   readonly caughtBy: string;

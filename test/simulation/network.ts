@@ -1,12 +1,13 @@
 /**
- * The bus as one node sees it: the memory bus behind a network that delays, loses, doubles and cuts.
+ * The bus as seen by one node: the memory bus behind a network that delays, loses, duplicates and disconnects.
  *
- *   write ─▶ lost? ── sent again under the same id after 2 s, for 15 s; then a retryable fault      (as the pipelined publisher does)
+ *   write ─▶ lost? ── sent again under the same id after 2 s, for 15 s; then a retryable fault      (as the pipelined publisher
+ *   does)
  *   read  ─▶ lost? ── a retryable fault after 5 s
- *   cut   ─▶ known: the client sees that it is not connected, and writes wait for the connection; silent: it believes that it is connected
- *   follow ─▶ in order, none lost, none twice, later than stored; across cuts
+ *   cut   ─▶ known: the client detects the disconnect, and writes wait for the connection; silent: it believes it is connected
+ *   follow ─▶ in order, none lost, no duplicates, delayed; across disconnects
  *
- * A request that is on its way when its sender dies arrives all the same; what a dead node would have sent again does not.
+ * A request in flight when its sender crashes still arrives; retries of a crashed node do not.
  */
 import type { Bucket, BucketEntry, Bus, BusStatus, Delivery, Follower, Outgoing, Stored } from "@aviary/shared/bus/bus.ts";
 import { retryable } from "@aviary/shared/runtime/faults.ts";
@@ -21,7 +22,7 @@ import type { Random } from "./random.ts";
 const RESEND_MS = 2_000;
 const WRITE_FOR_MS = 15_000;
 const READ_FOR_MS = 5_000;
-/** A second copy of a write comes at most this much later than the first. */
+/** A second copy of a write arrives at most this much later than the first. */
 const COPY_LATER_MS = 8_000;
 
 export interface NetworkOptions {
@@ -31,11 +32,11 @@ export interface NetworkOptions {
   readonly life: Life;
   readonly random: Random;
   readonly history: History;
-  /** The broker has stored something that this life wrote. */
+  /** Called when the broker has stored a write of this process. */
   readonly onWritten: () => void;
 }
 
-/** What an evaluator's life calls itself in the lease. */
+/** An evaluator's name in the lease. */
 export const holderOf = (life: Life): string => `${life.node}#${life.number}`;
 
 export function createNodeBus({ kernel, broker, link, life, random, history, onWritten }: NetworkOptions): Bus {
@@ -46,7 +47,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
   const onLinkChange = (): void => {
     if (status() === lastStatus || !life.alive) return;
     lastStatus = status();
-    // What the client notices, it notices inside the node: not while that is paused.
+    // The client detects changes inside the node: not while that is paused.
     kernel.after(0, life, () => {
       for (const listener of [...statusListeners]) listener(status());
     });
@@ -58,7 +59,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
     random.chance(link.plan.slow) ? random.whole(50, Math.max(50, link.plan.slowMs)) : random.whole(1, 12);
   const isLost = (): boolean => link.cut !== "none" || random.chance(link.plan.loss);
 
-  /** Runs `fn` when the link is whole again; at once when it is. */
+  /** Runs `fn` when the link is restored, or immediately. */
   function whenWhole(fn: () => void): void {
     if (link.cut !== "known") {
       fn();
@@ -73,10 +74,10 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
     life.onDeath.push(() => link.onChange.delete(look));
   }
 
-  /** One request and its answer. `work` happens at the broker, at most once an attempt. */
+  /** One request and its response. `work` happens at the broker, at most once per attempt. */
   function exchange<T>(kind: "read" | "write", what: string, work: () => Promise<T>): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    // What still runs of a dead process reaches nobody.
+    // Work of an exited process has no effect.
     if (!life.alive) return promise;
     const untilMs = kernel.nowMs + (kind === "write" ? WRITE_FOR_MS : READ_FOR_MS);
     let answered = false;
@@ -100,7 +101,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
           if (answered) return;
           answered = true;
           count(history, "timeout");
-          reject(retryable(kind === "write" ? "publish_timeout" : "broker_unavailable", `${what}: the broker gave no answer`));
+          reject(retryable(kind === "write" ? "publish_timeout" : "broker_unavailable", `${what}: no response from the broker`));
         });
       }
       if (kind === "write") kernel.after(RESEND_MS, life, () => whenWhole(attempt));
@@ -113,7 +114,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
         return;
       }
       if (kind === "read" && random.chance(0.5)) {
-        // As of now, or as of the answer's arrival: either may happen, and one event is cheaper than two.
+        // As of now, or as of the response's arrival: either is possible, and one event is cheaper than two.
         void work().then(
           (value) => answer(() => resolve(value)),
           (error: unknown) => answer(() => reject(error)),
@@ -135,7 +136,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
     return promise;
   }
 
-  /** Notes what an evaluator begins to write, and who held the lease just then. */
+  /** Records what an evaluator starts to write, and the owner of the lease at that time. */
   function begin(what: string): void {
     if (!link.node.startsWith("evaluator") || !life.alive) return;
     history.begun.push({ atMs: START_MS + kernel.nowMs, holder: holderOf(life), what, leaseHolder: history.leaseHolder });
@@ -164,7 +165,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
     return stored;
   }
 
-  /** A second copy that wanders about in the network. */
+  /** A second copy that is delayed in the network. */
   function copyOf(message: Outgoing): void {
     if (message.id === undefined || !random.chance(link.plan.duplicate)) return;
     const forgotten = link.node.startsWith("collector") && random.chance(link.plan.forget);
@@ -202,7 +203,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
         });
       },
       update: (key, value, revision) => {
-        // The client sends a compare-and-set again under one id, so an answer that got lost does not look like a lost race.
+        // The client retries a compare-and-set under one id, so a lost response does not look like a lost race.
         let stored: number | undefined;
         return exchange("write", `writing ${name}/${key}`, async () => {
           if (stored !== undefined) return stored;
@@ -266,7 +267,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
     streamState: (stream) => exchange("read", `reading ${stream}`, () => broker.streamState(stream)),
     brokerTime: () => exchange("read", "reading the clock", () => broker.brokerTime()),
     bucket: async (name) => {
-      // Opening asks the broker. Now and then is enough: it is asked five times a second by who waits for the lease.
+      // Opening calls the broker. Occasionally is enough: a process waiting for the lease does so five times per second.
       const known = opened.get(name);
       if (known !== undefined && !random.chance(0.3)) return known;
       const made = await exchange("read", `opening ${name}`, async () => bucketOf(name, await broker.bucket(name)));
@@ -285,7 +286,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
   };
 }
 
-/** `12.345` seconds since the beginning. */
+/** `12.345` seconds since the start. */
 export function at(kernel: Kernel): string {
   return (kernel.nowMs / 1000).toFixed(3).padStart(8);
 }

@@ -1,4 +1,4 @@
-/** Nodes and their lives: what starts, dies, pauses, is cut off and has its clock set. */
+/** Nodes and their processes: start, crash, pause, disconnect, clock step. */
 import type { History } from "./history.ts";
 import { count } from "./history.ts";
 import { clockOf, type Kernel, type Life } from "./kernel.ts";
@@ -6,9 +6,9 @@ import { createLink, GOOD_LINK, type Link, type LinkPlan } from "./link.ts";
 import { createNodeBus } from "./network.ts";
 import type { Random } from "./random.ts";
 
-/** What runs in one life. */
+/** The program of one process. */
 export interface Service {
-  /** Ends in good order, as after SIGTERM. */
+  /** Stops gracefully, as after SIGTERM. */
   close(): Promise<void>;
 }
 
@@ -16,7 +16,7 @@ export interface NodeContext {
   readonly life: Life;
   readonly clock: ReturnType<typeof clockOf>;
   readonly bus: ReturnType<typeof createNodeBus>;
-  /** The process falls by itself; its supervisor starts another a second later. */
+  /** The process crashes; its supervisor starts another a second later. */
   readonly fall: (error: unknown) => void;
 }
 
@@ -24,16 +24,16 @@ export interface Node {
   readonly name: string;
   readonly life: Life | undefined;
   start(): void;
-  /** Dies now, and is started again after `downMs`, if that is finite. */
+  /** Crashes now, and is restarted after `downMs`, if that is finite. */
   kill(downMs: number, why: string): void;
-  /** Ends in good order, and is started again `downMs` after that. */
+  /** Stops gracefully, and is restarted `downMs` after that. */
   restart(downMs: number): void;
   pause(forMs: number): void;
   cut(forMs: number, isSilent: boolean): void;
   stepClock(byMs: number): void;
-  /** Calls back at the instant at which the broker stores the n-th write of this life from now on. */
+  /** Calls back at the instant at which the broker stores the n-th write of this process from now on. */
   onWrite(nth: number, fn: () => void): void;
-  /** Whole again: running, connected; the clock stays as it is. */
+  /** Restored: running, connected; the clock is unchanged. */
   heal(): void;
 }
 
@@ -129,12 +129,12 @@ export function createNode(
     restart(downMs) {
       const ending = life;
       if (ending === undefined || service === undefined) return;
-      trace("is asked to stop");
+      trace("is stopping");
       const done = (): void => {
         if (life === ending) node.kill(downMs, "has stopped");
       };
       const closing = service;
-      // Asked inside the process: not while it is paused.
+      // Requested inside the process: not while it is paused.
       kernel.after(0, ending, () => void closing.close().then(done, done));
       kernel.after(GRACEFUL_MS, undefined, done);
     },
@@ -146,12 +146,12 @@ export function createNode(
       paused.paused = true;
       kernel.after(forMs, undefined, () => {
         if (!paused.alive || !paused.paused) return;
-        trace("wakes up");
+        trace("resumes");
         kernel.wake(paused);
       });
     },
     cut(forMs, isSilent) {
-      trace(`is cut off for ${forMs} ms${isSilent ? ", and does not know" : ""}`);
+      trace(`is cut off for ${forMs} ms${isSilent ? ", unnoticed" : ""}`);
       count(history, `${name.split("-")[0]} cut`);
       cutNumber += 1;
       const mine = cutNumber;

@@ -1,6 +1,6 @@
 /**
- * One seed as data: the fleet and its policy, what happens to the release under test, and what befalls the nodes. Each seed switches on
- * its own few kinds of misfortune, so that some worlds see many of one kind and some see none at all.
+ * One seed as data: the fleet and its policy, the releases under test and their faults, and the infrastructure faults. Each seed
+ * enables a few kinds of them, so that some worlds have many of one kind and some have none.
  */
 import type { PolicyFile } from "@aviary/shared/contract/policy.ts";
 import type { Slice } from "@aviary/shared/contract/run.ts";
@@ -14,7 +14,7 @@ export interface GatewayPlan {
   readonly requests: number;
 }
 
-/** What goes wrong with the machines under test, as opposed to the nodes of Aviary. */
+/** Faults of the machines under test, as opposed to the nodes of Aviary. */
 export type Trouble = "none" | "errors" | "latency" | "disk" | "down" | "environment" | "odd-release" | "doctor" | "queue";
 
 export interface RevisionPlan {
@@ -22,18 +22,18 @@ export interface RevisionPlan {
   readonly atMs: number;
   /** When the canary gateways get its pack; undefined: the revision changes nothing on the Macs. */
   readonly packAfterMs: number | undefined;
-  /** The controller names the pack. Where it does not, a pack that comes late is a change that nobody announced. */
+  /** Whether the controller announces the pack. Otherwise a late pack is an unannounced change. */
   readonly announcesPack: boolean;
   readonly trouble: Trouble;
   readonly troubleAfterMs: number;
   readonly troubleForMs: number;
-  /** After a failure the stable pack comes back to the canary gateways. */
+  /** After a failure the canary gateways are rolled back to the stable pack. */
   readonly isRestored: boolean;
 }
 
 export type Misfortune =
   | { readonly kind: "crash"; readonly node: string; readonly atMs: number; readonly downMs: number }
-  /** At the instant at which the broker stores its n-th write after `atMs`: the answer finds nobody, or not yet. */
+  /** At the instant at which the broker stores its n-th write after `atMs`: the acknowledgement is lost or late. */
   | {
       readonly kind: "on-write";
       readonly node: string;
@@ -47,7 +47,7 @@ export type Misfortune =
   | { readonly kind: "cut"; readonly node: string; readonly atMs: number; readonly forMs: number; readonly isSilent: boolean }
   | { readonly kind: "clock-step"; readonly node: string; readonly atMs: number; readonly byMs: number }
   | { readonly kind: "broken-disk"; readonly node: string; readonly atMs: number; readonly forMs: number }
-  /** Everything but the broker and its streams dies at once and starts anew. */
+  /** Everything but the broker and its streams crashes at once and restarts. */
   | { readonly kind: "blackout"; readonly atMs: number; readonly downMs: number }
   | { readonly kind: "garbage"; readonly atMs: number };
 
@@ -63,9 +63,9 @@ export interface Plan {
   readonly deeds: readonly { readonly deed: OperatorDeed; readonly atMs: number }[];
   readonly misfortunes: readonly Misfortune[];
   readonly links: Readonly<Record<string, LinkPlan>>;
-  /** From here on nothing goes wrong any more. */
+  /** From here on there are no faults. */
   readonly troubledMs: number;
-  /** No misfortune, no trouble, no deed: such a world must reach its goal. */
+  /** No faults and no operator actions: such a world must reach its goal. */
   readonly isCalm: boolean;
 }
 
@@ -220,7 +220,7 @@ function misfortunesOf(random: Random, nodes: readonly string[], troubledMs: num
     else if (kind === "cut") {
       const forMs = random.whole(300, random.chance(0.3) ? 30_000 : 8_000);
       list.push({ kind, node, atMs, forMs, isSilent: random.chance(0.5) });
-      // A bad cable comes back, and goes again before all that waited is through.
+      // A flapping link returns, and is lost again before the backlog is sent.
       if (random.chance(0.5))
         list.push({ kind, node, atMs: atMs + forMs + random.whole(20, 1_500), forMs: random.whole(300, 4_000), isSilent: false });
     } else if (kind === "clock-step") list.push({ kind, node, atMs, byMs: clockStep(random) });

@@ -1,4 +1,4 @@
-/** Runs many seeds in a few threads. Which thread runs which seed changes nothing: a seed depends on nothing but itself. */
+/** Runs many seeds in several threads. The assignment of seeds to threads has no effect, because a seed is independent. */
 import { Worker } from "node:worker_threads";
 import type { Service } from "./product.ts";
 import type { Failure } from "./seed.ts";
@@ -8,17 +8,17 @@ export interface PoolOptions {
   readonly from: number;
   readonly seeds: number;
   readonly threads: number;
-  /** Changed copies of services to run instead of the services themselves. */
+  /** Modified copies of services to run instead of the services themselves. */
   readonly copies?: Partial<Record<Service, string>>;
-  /** Begin no new stretch once this invariant was seen to break; unless told all seeds run. */
+  /** Start no further range once this invariant was violated; by default all seeds run. */
   readonly until?: string;
   readonly onProgress?: (done: number) => void;
 }
 
 export interface PoolResult {
-  /** Seeds that broke something, ascending. */
+  /** Seeds with violations, ascending. */
   readonly failures: readonly Failure[];
-  /** What befell all these worlds, counted. */
+  /** Event counts of all these worlds. */
   readonly counts: ReadonlyMap<string, number>;
   readonly ran: number;
 }
@@ -43,7 +43,7 @@ export async function runSeeds(options: PoolOptions): Promise<PoolResult> {
     new Promise((resolve, reject) => {
       const worker = new Worker(new URL("worker.ts", import.meta.url), {
         workerData: { copies: options.copies ?? {} } satisfies ThreadData,
-        // Everything of a world dies young.
+        // All objects of a world are short-lived.
         resourceLimits: { maxYoungGenerationSizeMb: 64 },
       });
       let mine: Stretch | undefined;
@@ -63,7 +63,7 @@ export async function runSeeds(options: PoolOptions): Promise<PoolResult> {
       });
       worker.on("error", (error) => {
         const where = mine === undefined ? "while it was loading" : `in seeds ${mine.from} to ${mine.from + mine.count - 1}`;
-        reject(new Error(`a thread of the simulation fell ${where}: ${(error as Error).stack}`));
+        reject(new Error(`a thread of the simulation crashed ${where}: ${(error as Error).stack}`));
       });
     });
   await Promise.all(Array.from({ length: Math.min(options.threads, Math.ceil(seeds / STRETCH)) }, runThread));

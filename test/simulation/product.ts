@@ -1,4 +1,4 @@
-/** The code under simulation, loaded from its own place or from a changed copy of it. */
+/** The code under simulation, loaded from its own place or from a modified copy. */
 import { registerHooks } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -34,10 +34,10 @@ export interface Product
     Pick<CollectorOutbox, "openOutbox">,
     Pick<Envelope, "makeSignal"> {}
 
-/** Services of which a changed copy can be simulated. */
+/** Services that can be simulated from a modified copy. */
 export type Service = "evaluator" | "shim" | "collector";
 
-/** Where a service's code lives. */
+/** The directory of a service's code. */
 export const sourceOf = (service: Service): string => fileURLToPath(new URL(`../../services/${service}/src`, import.meta.url));
 
 const PARTS: Readonly<Record<Service, readonly string[]>> = {
@@ -46,9 +46,7 @@ const PARTS: Readonly<Record<Service, readonly string[]>> = {
   collector: ["spool/outbox.ts", "core/envelope.ts"],
 };
 
-/**
- * Compressing happens in threads of the machine, which end when they like; here it is done at once, so that a seed stays a history.
- */
+/** Compression runs in threads with their own timing; here it is synchronous, so that a seed determines its history. */
 const ZLIB = new URL("zlib.ts", import.meta.url).href;
 registerHooks({
   resolve: (specifier, context, next) =>
@@ -57,7 +55,7 @@ registerHooks({
       : next(specifier, context),
 });
 
-/** Loads the product: from its own place, or a service of it from `copies`, directories laid out like the service's own. */
+/** Loads the product from its own place, or a service of it from `copies`, directories laid out like the service's own. */
 export async function loadProduct(copies: Partial<Record<Service, string>> = {}): Promise<Product> {
   const parts = (["evaluator", "shim", "collector"] as const).flatMap((service) =>
     PARTS[service].map((part) => join(copies[service] ?? sourceOf(service), part)),

@@ -1,15 +1,18 @@
-/** Chance, drawn from one seed: every choice of a simulation comes from here, so a seed is a whole history. */
+/** Randomness from one seed: every choice of a simulation comes from here, so a seed determines a whole history. */
 
 export interface Random {
   /** Uniform in [0, 1). */
   next(): number;
-  /** A whole number from `min` to `max`, both included. */
+  /** An integer from `min` to `max`, inclusive. */
   whole(min: number, max: number): number;
   chance(probability: number): boolean;
   pick<T>(items: readonly T[]): T;
 }
 
-/** The generator mulberry32 (https://gist.github.com/tommyettinger/46a874533244883189143505d203312c); `stream` keeps the parts of one seed apart. */
+/**
+ * The generator mulberry32 (https://gist.github.com/tommyettinger/46a874533244883189143505d203312c); `stream` separates the parts
+ * of one seed.
+ */
 export function createRandom(seed: number, stream: number): Random {
   let state = (Math.imul(seed, 0x9e3779b1) ^ Math.imul(stream + 1, 0x85ebca6b)) >>> 0;
   const next = (): number => {

@@ -1,4 +1,4 @@
-/** What should have been said: the pure fold of the log as the broker stored it, from the first message, in one go. */
+/** The expected records: a pure reduction of the broker's log, from the first message, without interruption. */
 import type { StoredMessage } from "@aviary/shared/bus/bus.ts";
 import type { Effect } from "../../services/evaluator/src/core/effects.ts";
 import type { Input } from "../../services/evaluator/src/core/inputs.ts";
@@ -12,9 +12,9 @@ export interface Expected {
   /** Its id, or for a lane record its text. */
   readonly id: string;
   readonly text: string;
-  /** Broker time that it is stamped with, milliseconds since the epoch. */
+  /** Its broker time, milliseconds since the epoch. */
   readonly atMs: number;
-  /** The input whose folding caused it; Infinity: no message, the clock at the end. */
+  /** The input that caused it; Infinity: the clock at the end. */
   readonly sequence: number;
   /** It was decided by a deadline before that input, not by the input. */
   readonly byDeadline: boolean;
@@ -67,7 +67,7 @@ export function expectedOf(effects: readonly Effect[], sequence: number, storedA
   });
 }
 
-/** Folds the whole log of a finished simulation. */
+/** Reduces the whole log of a finished simulation. */
 export function foldAll(product: Product, finished: Finished): Reference {
   const inputs = inputsOf(product, finished.history.stored);
   const state = product.createState(finished.setup);

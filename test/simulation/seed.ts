@@ -1,4 +1,4 @@
-/** One seed from its plan to what the checkers say; and how a finding is told. */
+/** One seed from its plan to the findings, and how a finding is reported. */
 import type { Case, Finding, PublishedVerdict } from "./checks/check.ts";
 import { CHECKS } from "./checks/list.ts";
 import { START_MS } from "./kernel.ts";
@@ -10,18 +10,18 @@ import { type Finished, simulate } from "./world.ts";
 export interface SeedResult {
   readonly seed: number;
   readonly findings: readonly Finding[];
-  /** What befell the world, counted. */
+  /** Event counts of the world. */
   readonly counts: ReadonlyMap<string, number>;
   readonly trace: readonly string[] | undefined;
 }
 
-/** A seed that broke something. */
+/** A seed with a violation. */
 export interface Failure {
   readonly seed: number;
   readonly findings: readonly Finding[];
 }
 
-/** Lines of the history that are shown before a finding. */
+/** Lines of the history shown before a finding. */
 const SHOWN = 40;
 
 export async function runSeed(product: Product, seed: number, traced = false): Promise<SeedResult> {
@@ -44,18 +44,18 @@ function publishedVerdicts({ history }: Finished): PublishedVerdict[] {
     });
 }
 
-/** Seed, sentence, last events, and how to see it again. Runs the seed once more to write its history down. */
+/** Seed, sentence, last events, and the command to reproduce it. Runs the seed once more to record its history. */
 export async function explain(product: Product, { seed, findings: before }: Failure): Promise<string> {
   const { findings, trace } = await runSeed(product, seed, true);
   const first = findings[0];
   if (first === undefined)
-    return `seed ${seed} broke invariant ${before[0]?.invariant} (${before[0]?.what}), and nothing when it ran again: it depends on something outside the simulation`;
+    return `seed ${seed} broke invariant ${before[0]?.invariant} (${before[0]?.what}), but not when it ran again: it depends on something outside the simulation`;
   const lines = (trace ?? []).filter((line) => Number.parseFloat(line) * 1000 <= first.atMs);
   return [
-    `seed ${seed} breaks invariant ${first.invariant}: ${first.what}`,
+    `seed ${seed} violates invariant ${first.invariant}: ${first.what}`,
     ...findings.slice(1).map(({ invariant, what }) => `  also ${invariant}: ${what}`),
     "  the last events before it:",
     ...lines.slice(-SHOWN).map((line) => `    ${line}`),
-    `  see it again: npm run sim -- --seeds 1 --from ${seed}`,
+    `  reproduce: npm run sim -- --seeds 1 --from ${seed}`,
   ].join("\n");
 }

@@ -1,4 +1,4 @@
-/** Some hundred simulated worlds, none of which may break an invariant; and enough of everything must have befallen them. `npm run sim` runs more. */
+/** A few hundred simulated worlds without a violation, and with enough events of each kind. `npm run sim` runs more. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { runSeeds } from "./pool.ts";
@@ -7,7 +7,7 @@ import { explain, runSeed } from "./seed.ts";
 
 const SEEDS = 500;
 
-/** What must have happened at least this often in so many worlds; without it the invariants hold for want of trouble. */
+/** Events that must have happened at least this often; otherwise the invariants were not exercised. */
 const ENOUGH: Readonly<Record<string, number>> = {
   "verdict pass": 500,
   "verdict fail": 500,
@@ -34,21 +34,18 @@ const ENOUGH: Readonly<Record<string, number>> = {
   "operator abort": 5,
 };
 
-test("no invariant breaks in simulated worlds", async () => {
+test("no simulated world violates an invariant", async () => {
   const { failures, counts, ran } = await runSeeds({ from: 0, seeds: SEEDS, threads: 2 });
   const first = failures[0];
   if (first !== undefined)
-    assert.fail(`${failures.length} of ${ran} seeds broke something\n${await explain(await loadProduct(), first)}`);
+    assert.fail(`${failures.length} of ${ran} seeds violated an invariant\n${await explain(await loadProduct(), first)}`);
   assert.equal(ran, SEEDS);
   for (const [what, least] of Object.entries(ENOUGH)) {
-    assert.ok(
-      (counts.get(what) ?? 0) >= least,
-      `${what}: ${counts.get(what) ?? 0} times, expected at least ${least}: too little happened`,
-    );
+    assert.ok((counts.get(what) ?? 0) >= least, `${what}: ${counts.get(what) ?? 0} times, expected at least ${least}`);
   }
 });
 
-test("one seed is one history", async () => {
+test("a seed determines one history", async () => {
   const product = await loadProduct();
   for (const seed of [1, 17, 26]) {
     const first = await runSeed(product, seed, true);

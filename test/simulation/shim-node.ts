@@ -1,4 +1,4 @@
-/** The shim without its HTTP server: the real view, outbox and routes, called as the server would call them. */
+/** The shim without its HTTP server: the real view, control writer and routes, called as the server would call them. */
 import type { CallerClass, FleetFile } from "@aviary/shared/contract/fleet.ts";
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
@@ -11,7 +11,7 @@ import type { Product } from "./product.ts";
 
 export const CANARY = { namespace: "prod", name: "payments-gateway" };
 export const CANARY_KEY = "prod/payments-gateway";
-/** Written down a second time: a gate that the product forgets must be missed, not left out. */
+/** Listed again: a gate that is missing in the product must be detected. */
 export const GATES = [
   "confirm-rollout",
   "pre-rollout",
@@ -28,9 +28,9 @@ export interface Answer {
 }
 
 export interface ShimNode {
-  /** Asks one route; undefined while the shim does not listen yet. */
+  /** Calls one route; undefined while the shim does not listen yet. */
   ask(caller: CallerClass, path: string, query: string, body: string): Promise<Answer | undefined>;
-  /** Everything it says about the canary now; undefined while it does not listen yet. */
+  /** All its answers about the canary now; undefined while it does not listen yet. */
   sample(): Promise<Sample | undefined>;
   close(): Promise<void>;
 }
@@ -74,7 +74,7 @@ export function startShimNode(options: ShimOptions): ShimNode {
       response: undefined,
     } as unknown as Call;
     const handled = await route.handle(call, context);
-    if (handled === undefined || !("status" in handled)) throw new TypeError(`${path} gave no reply`);
+    if (handled === undefined || !("status" in handled)) throw new TypeError(`${path} returned no reply`);
     return { status: handled.status, body: handled.body.toString() };
   };
 

@@ -1,20 +1,20 @@
-/** A thread that runs stretches of seeds. */
+/** A thread that runs ranges of seeds. */
 import { parentPort, workerData } from "node:worker_threads";
 import { loadProduct, type Service } from "./product.ts";
 import { type Failure, runSeed } from "./seed.ts";
 
-/** What a thread is given at its start. */
+/** A thread's start parameters. */
 export interface ThreadData {
   readonly copies: Partial<Record<Service, string>>;
 }
 
-/** What a thread is asked for: these seeds. */
+/** A request to a thread: a range of seeds. */
 export interface Stretch {
   readonly from: number;
   readonly count: number;
 }
 
-/** What a thread answers. */
+/** A thread's result. */
 export interface StretchResult {
   readonly failures: readonly Failure[];
   readonly counts: readonly (readonly [string, number])[];
@@ -34,7 +34,7 @@ if (parentPort !== null) {
       } catch (error) {
         failures.push({
           seed,
-          findings: [{ invariant: "fall", what: `the simulation fell: ${(error as Error).stack}`, atMs: 0 }],
+          findings: [{ invariant: "fall", what: `the simulation crashed: ${(error as Error).stack}`, atMs: 0 }],
         });
       }
     }

@@ -1,7 +1,9 @@
 /**
- * One simulated world: collectors, broker, two evaluators, a shim and a controller, from the first message until every run must be over.
+ * One simulated world: collectors, broker, two evaluators, a shim and a controller, from the first message until every run must
+ * have ended.
  *
- *   0 ── troubled: releases, faults, misfortunes ──▶ healed ── 9 s of peace ──▶ the Macs fall silent, one evaluator is left ──▶ every limit has passed
+ *   0 ── faults: releases, outages, crashes ──▶ healed ── 9 s of calm ──▶ the Macs stop reporting, one evaluator left ──▶ every
+ *   limit has passed
  */
 import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
 import type { CallerClass, FleetFile } from "@aviary/shared/contract/fleet.ts";
@@ -23,7 +25,7 @@ import type { Product } from "./product.ts";
 import { createRandom } from "./random.ts";
 import { type Answer, CANARY_KEY, type ShimNode, startShimNode } from "./shim-node.ts";
 
-/** A finished simulation. Times are milliseconds since the beginning. */
+/** A finished simulation. Times are milliseconds since the start. */
 export interface Finished {
   readonly plan: Plan;
   readonly history: History;
@@ -33,7 +35,7 @@ export interface Finished {
   readonly silentMs: number;
   readonly endMs: number;
   readonly events: number;
-  /** Messages that wait in the lane's queue at the end. */
+  /** Messages waiting in the lane's queue at the end. */
   readonly demand: number | undefined;
 }
 
@@ -69,7 +71,7 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
   const setup = product.resolveConfig(fleet, policies, "policy");
   const options: NodesOptions = { kernel, broker, random: createRandom(plan.seed, 1), history };
   const nodes = new Map<string, Node>();
-  /** A signal that somebody listens to is never collected, and with it the whole world: all of them abort when the world is over. */
+  /** A signal with listeners is never collected, and with it the whole world: abort all of them at the end. */
   const over = new AbortController();
   const disks = new Map(plan.gateways.map(({ name }) => [collectorOf(name), createDisk()]));
   const truths = new Map(plan.gateways.map(({ name }) => [name, newTruth()]));
@@ -188,8 +190,8 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
   while (kernel.nowMs < lastMs && (kernel.nowMs < quietMs || isRunOpen(history))) await kernel.runUntil(kernel.nowMs + 2_000);
   const demand = plan.hasLane ? await broker.durableState("DEMAND", LANE) : undefined;
   count(history, "worlds");
-  for (const node of nodes.values()) node.kill(Number.POSITIVE_INFINITY, "is over");
-  over.abort(new Error("the world is over"));
+  for (const node of nodes.values()) node.kill(Number.POSITIVE_INFINITY, "has ended");
+  over.abort(new Error("the world has ended"));
   return {
     plan,
     history,
@@ -203,7 +205,7 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
   };
 }
 
-/** Does the newest verdict speak of a run that goes on? */
+/** Whether the newest verdict has an open run. */
 function isRunOpen({ stored }: History): boolean {
   const last = stored.findLast(({ stream }) => stream === "VERDICTS");
   return last !== undefined && /"state":"(?:pending|warming|active)"|"canary_active":true/.test(last.data);

@@ -1,4 +1,4 @@
-/** Stands in for `node:zlib` where checkpoints are written: keeps the bytes as they are, without threads. */
+/** Replaces `node:zlib` where checkpoints are written: keeps the bytes unchanged, without threads. */
 
 const gzipSync = (text: string): Buffer => Buffer.from(text);
 const gunzipSync = (packed: Uint8Array): Buffer => Buffer.from(packed);

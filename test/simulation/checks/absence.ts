@@ -1,6 +1,6 @@
 /**
- * Invariant 4: absence, NaN, staleness, skew or a gap is never a pass. Every published pass is held against what the collectors made and
- * what of it the broker had stored by then.
+ * Invariant 4: absence, NaN, staleness, skew or a gap is never a pass. Every published pass is compared with what the collectors
+ * produced and what the broker had stored by then.
  */
 import type { Emitted } from "../history.ts";
 import { START_MS } from "../kernel.ts";
@@ -28,7 +28,7 @@ export const absenceIsNeverPass: Check = (checked) => {
   return undefined;
 };
 
-/** Signals in the order of the log, each once, with when they were stored. */
+/** Signals in log order, each once, with their store times. */
 function arrivedSignals({ finished }: Case): Arrived[] {
   const { stored, emitted } = finished.history;
   const seen = new Set<string>();
@@ -48,9 +48,9 @@ function whyNot({ finished }: Case, body: Body, all: readonly Arrived[]): string
   const { plan, policy, history } = finished;
   const atMs = Date.parse(body.at);
   const { window, run } = body;
-  // The verdict that ends a run by enough passed windows says so already.
+  // The verdict that ends a run by enough passed windows already has that state.
   if (run === null || (run.state !== "active" && run.state !== "passed")) return `its run is ${run?.state ?? "none"}`;
-  if (window === null) return "it rests on no window";
+  if (window === null) return "it is based on no window";
   const figures = [body.canary["5xx_rate"], body.canary.p99_ms];
   if (figures.some((figure) => typeof figure !== "number" || !Number.isFinite(figure)))
     return "a figure of the canary is missing";
@@ -63,8 +63,8 @@ function whyNot({ finished }: Case, body: Body, all: readonly Arrived[]): string
   let canaryRequests = 0;
   for (const gateway of plan.gateways) {
     const mine = all.filter((signal) => signal.gateway === gateway.name && signal.storedAtMs <= atMs);
-    if (mine.length === 0) return `${gateway.name} has never said anything`;
-    // What was stored in the very millisecond of the verdict may have come after it.
+    if (mine.length === 0) return `${gateway.name} has never reported`;
+    // Messages stored in the very millisecond of the verdict may have been stored after it.
     if (isAhead(mine) && isAhead(mine.filter(({ storedAtMs }) => storedAtMs < atMs)))
       return `the clock of ${gateway.name} is ahead`;
     const usable = mine.filter(({ observedAtMs, storedAtMs }) => observedAtMs - storedAtMs <= TOO_FAR_AHEAD_MS);
@@ -82,7 +82,7 @@ function whyNot({ finished }: Case, body: Body, all: readonly Arrived[]): string
     if (gap !== undefined) return gap;
     const newest = usable.reduce((a, b) => (b.observedAtMs >= a.observedAtMs ? b : a));
     const camp = releases.get(gateway.slice) ?? new Set<string>();
-    // Only where what came last and what was seen last agree is it clear what the gateway runs.
+    // Only if the newest signal stored and the newest one observed agree is it clear what the gateway runs.
     if (newest.signal.skill_hash === usable.at(-1)!.signal.skill_hash) camp.add(String(newest.signal.skill_hash));
     releases.set(gateway.slice, camp);
     for (const { signal, observedAtMs, storedAtMs } of mine) {
@@ -97,7 +97,7 @@ function whyNot({ finished }: Case, body: Body, all: readonly Arrived[]): string
   return undefined;
 }
 
-/** Was the last signal that the collector made, of those that came, from the future? */
+/** Whether the newest signal of the collector, among those stored, was from the future. */
 function isAhead(signals: readonly Arrived[]): boolean {
   const last = signals.reduce<Arrived | undefined>(
     (a, b) => (a === undefined || b.madeAtMs > a.madeAtMs || (b.madeAtMs === a.madeAtMs && b.signal.seq > a.signal.seq) ? b : a),
@@ -113,7 +113,10 @@ function newestOf(signals: readonly Arrived[], kind: string): Arrived | undefine
   return newest;
 }
 
-/** Why the evidence of one gateway is incomplete in a window: something it made was not there when the window closed, or it was born again. */
+/**
+ * Why the evidence of one gateway is incomplete in a window: a signal was missing when the window closed, or the collector
+ * restarted.
+ */
 function gapOf(
   gateway: string,
   all: readonly Arrived[],
@@ -129,14 +132,14 @@ function gapOf(
     inTime.add(signal.id);
     if (observedAtMs >= startMs && observedAtMs < endMs) boots.add(signal.collector_boot);
   }
-  if (boots.size > 1) return `the collector of ${gateway} was born again inside its window`;
+  if (boots.size > 1) return `the collector of ${gateway} restarted within its window`;
   for (const { signal, observedAtMs, madeAtMs, gateway: from } of emitted.values()) {
     if (from !== gateway || observedAtMs < startMs || inTime.has(signal.id)) continue;
-    // Made after the window: a clock that was set back says otherwise, and nobody can wait for that.
+    // Made after the window: a clock that was set back shows otherwise, which cannot be awaited.
     if (START_MS + madeAtMs >= endMs) continue;
-    // The last two periods of traffic may still be missing: they are what the next window begins with.
+    // The last two periods of traffic may still be missing: they belong to the start of the next window.
     if (observedAtMs < endMs - 2 * 2_000)
-      return `signal ${signal.seq} (${signal.kind} of ${seconds(observedAtMs - START_MS)}) of ${gateway} was not there when its window closed`;
+      return `signal ${signal.seq} (${signal.kind} of ${seconds(observedAtMs - START_MS)}) of ${gateway} was missing when its window closed`;
   }
   return undefined;
 }

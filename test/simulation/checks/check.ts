@@ -1,4 +1,4 @@
-/** What a checker is: it looks at one finished simulation and says in one sentence what is wrong, or nothing. */
+/** A checker reads one finished simulation and returns a violation in one sentence, or nothing. */
 import type { Product } from "../product.ts";
 import type { Reference } from "../reference.ts";
 import type { Finished } from "../world.ts";
@@ -11,7 +11,7 @@ export interface Case {
   readonly verdicts: readonly PublishedVerdict[];
 }
 
-/** A published verdict as a reader without the product's code sees it. */
+/** A published verdict, as seen by a reader without the product's code. */
 export interface PublishedVerdict {
   readonly atMs: number;
   /** When the broker stored it, milliseconds since the epoch. */
@@ -21,7 +21,7 @@ export interface PublishedVerdict {
   readonly body: Body;
 }
 
-/** As much of a verdict's body as the checkers read. */
+/** The part of a verdict's body that the checkers read. */
 export interface Body {
   readonly id: string;
   readonly at: string;
@@ -53,15 +53,15 @@ interface Figures {
 }
 
 export interface Finding {
-  /** Number of the invariant in ARCHITECTURE.md, or what else must hold. */
+  /** Number of the invariant in ARCHITECTURE.md, or another property. */
   readonly invariant: string;
   /** One sentence. */
   readonly what: string;
-  /** When, milliseconds since the beginning. */
+  /** When, milliseconds since the start. */
   readonly atMs: number;
 }
 
 export type Check = (checked: Case) => Finding | undefined;
 
-/** `12.3 s` since the beginning. */
+/** `12.3 s` since the start. */
 export const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;

@@ -1,11 +1,11 @@
-/** Invariants 3 and 12: a checkpoint never points past what is not yet done, and what it holds is all that there is. */
+/** Invariants 3 and 12: a checkpoint never points past a pending effect, and it contains the whole state. */
 import type { StoredRecord } from "../history.ts";
 import { START_MS } from "../kernel.ts";
 import { expectedOf } from "../reference.ts";
 import type { Check } from "./check.ts";
 import { seconds } from "./check.ts";
 
-/** As a reader who knows only the format: where the fold would continue, and how far its time had come. */
+/** As seen by a reader of the format: where the reducer continues, and its time. */
 function positionOf(text: string): { readonly replayFrom: number; readonly nowMs: number } {
   const replayFrom = Number(/"replay_from":(\d+)/.exec(text)?.[1]);
   const nowMs = Number(/"nowMs":(\d+)/.exec(text)?.[1]);
@@ -40,22 +40,22 @@ export const checkpointsFollowEffects: Check = ({ finished, reference }) => {
   return undefined;
 };
 
-/** Inputs that are folded behind a checkpoint: two windows and more. All of them would cost as much as the simulation. */
+/** Inputs applied after a checkpoint: more than two windows. All of them would cost as much as the simulation. */
 const FOLDED_AGAIN = 80;
 
-/** One checkpoint of the history is read back and the log behind it folded: nothing of what follows may differ. */
+/** Restores one checkpoint of the history and applies the log after it: nothing that follows may differ. */
 export const restartIsReplay: Check = ({ product, finished, reference }) => {
   const { history, plan, setup } = finished;
   const checkpoints = history.puts.filter(({ bucket }) => bucket === "checkpoint");
   const gaps = gapsOf(history.stored);
-  // One that was taken while signals were missing tells more than any other.
+  // One that was written while signals were missing is the most telling.
   const inGap = checkpoints.filter(({ order }) => gaps.some(({ from, to }) => order > from && order < to));
   const pool = inGap.length > 0 ? inGap : checkpoints;
   const chosen = pool[(plan.seed * 7) % Math.max(1, pool.length)];
   if (chosen === undefined) return undefined;
   const atMs = chosen.atMs - START_MS;
   const state = product.decodeCheckpoint(textOf(chosen.value), setup);
-  if (state === undefined) return { invariant: "12", what: "a checkpoint cannot be read back", atMs };
+  if (state === undefined) return { invariant: "12", what: "a checkpoint cannot be restored", atMs };
   const { sequence, nowMs } = state;
   const behind = reference.inputs.filter((input) => input.kind !== "clock" && input.sequence > sequence).slice(0, FOLDED_AGAIN);
   const again: string[] = [];
@@ -76,11 +76,11 @@ export const restartIsReplay: Check = ({ product, finished, reference }) => {
   const place = at < 0 ? whole.length : at;
   const said = cut(again[place], whole[place]);
   const wanted = cut(whole[place], again[place]);
-  const what = `continued from the checkpoint of ${seconds(atMs)} the fold says ${said} where it says ${wanted} when it was never interrupted`;
+  const what = `restored from the checkpoint of ${seconds(atMs)}, the reducer yields ${said} instead of ${wanted} without interruption`;
   return { invariant: "12", what, atMs };
 };
 
-/** Stretches of the broker's history in which a collector's signal was missing that came later. */
+/** Ranges of the broker's history in which a collector's signal was missing that arrived later. */
 function gapsOf(stored: readonly StoredRecord[]): { readonly from: number; readonly to: number }[] {
   const gaps: { from: number; to: number }[] = [];
   const arrived = new Map<string, { readonly seq: number; readonly order: number }[]>();

@@ -1,4 +1,4 @@
-/** Invariants 9 and 13: a fail stays a fail, and every run ends. */
+/** Invariants 9 and 13: a failed run stays failed, and every run ends. */
 import { START_MS } from "../kernel.ts";
 import type { Check } from "./check.ts";
 import { seconds } from "./check.ts";
@@ -16,7 +16,7 @@ export const failsLatch: Check = ({ finished, verdicts }) => {
     const before = failed.get(run.id);
     const isCleared = before !== undefined && clears.some((clear) => clear >= before.atMs && clear <= atMs);
     if (before !== undefined && body.verdict !== "fail" && !isCleared) {
-      const what = `run ${run.id} failed at ${seconds(before.atMs - START_MS)} and is ${body.verdict} at ${seconds(atMs - START_MS)}, and nobody cleared it`;
+      const what = `run ${run.id} failed at ${seconds(before.atMs - START_MS)} and is ${body.verdict} at ${seconds(atMs - START_MS)}, without a clear`;
       return { invariant: "9", what, atMs: atMs - START_MS };
     }
     const previous = newest !== undefined && newest.run !== run.id ? newest : undefined;
@@ -59,7 +59,7 @@ export const runsEnd: Check = ({ finished, verdicts }) => {
   if (last === undefined) return { invariant: "13", what: "no verdict was ever published", atMs: endMs };
   const quietMs = START_MS + endMs - Date.parse(last.body.at);
   if (quietMs > policy.windowMs + policy.graceMs + 6_000)
-    return { invariant: "13", what: `no verdict for ${seconds(quietMs)}, while an evaluator lives`, atMs: endMs };
+    return { invariant: "13", what: `no verdict for ${seconds(quietMs)}, while an evaluator runs`, atMs: endMs };
   const { run } = last.body;
   if (run !== null && (!OVER.has(run.state) || run.canary_active)) {
     return { invariant: "13", what: `run ${run.id} is still ${run.state} at the end`, atMs: endMs };
@@ -68,7 +68,7 @@ export const runsEnd: Check = ({ finished, verdicts }) => {
   if (plan.isCalm && !reachedGoal)
     return {
       invariant: "13",
-      what: `nothing ever went wrong, and the rollout did not succeed (its run is ${run?.state ?? "none"})`,
+      what: `the world was calm, and the rollout did not succeed (its run is ${run?.state ?? "none"})`,
       atMs: endMs,
     };
   return undefined;

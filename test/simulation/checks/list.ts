@@ -1,4 +1,4 @@
-/** All checkers, in the order in which they are asked: what explains most comes first. */
+/** All checkers in order: the one that explains most comes first. */
 import { absenceIsNeverPass } from "./absence.ts";
 import type { Check } from "./check.ts";
 import { checkpointsFollowEffects, restartIsReplay } from "./checkpoint.ts";

@@ -1,4 +1,4 @@
-/** One performs, and nothing falls: effects are begun only by who holds the lease, collectors lose nothing while they live, and no evaluator gives up. */
+/** Only the leader writes, running collectors lose nothing, and no evaluator exits with an error. */
 import { START_MS } from "../kernel.ts";
 import { collectorOf } from "../plan.ts";
 import type { Check } from "./check.ts";
@@ -22,7 +22,7 @@ export const nothingFalls: Check = ({ finished }) => {
   return { invariant: "fall", what: `${fallen.node} gave up: ${fallen.error}`, atMs: fallen.atMs };
 };
 
-/** What a collector makes in its last moments may still be on its way. */
+/** Signals of a collector's last moments may still be in flight. */
 const LAST_MOMENTS_MS = 3_000;
 
 export const collectorsLoseNothing: Check = ({ finished }) => {
@@ -30,7 +30,7 @@ export const collectorsLoseNothing: Check = ({ finished }) => {
   const stored = new Set(history.stored.filter(({ stream }) => stream === "INPUTS").map(({ id }) => id));
   for (const { name } of plan.gateways) {
     const died = history.deaths.some(({ node, atMs }) => node === collectorOf(name) && atMs < silentMs);
-    // A disk that refused is left alone for ten seconds, which may be all that is left.
+    // The disk is not used for ten seconds after an error, which may be all that is left.
     const diskFailed = plan.misfortunes.some(
       (misfortune) =>
         misfortune.kind === "broken-disk" &&
@@ -40,7 +40,7 @@ export const collectorsLoseNothing: Check = ({ finished }) => {
     if (died || diskFailed) continue;
     for (const { signal, gateway, madeAtMs } of history.emitted.values()) {
       if (gateway !== name || stored.has(signal.id) || madeAtMs > silentMs - LAST_MOMENTS_MS) continue;
-      const what = `the collector of ${name} lived all the time and lost signal ${signal.seq} (${signal.kind}, made at ${seconds(madeAtMs)})`;
+      const what = `the collector of ${name} ran all the time and lost signal ${signal.seq} (${signal.kind}, made at ${seconds(madeAtMs)})`;
       return { invariant: "spool", what, atMs: madeAtMs };
     }
   }

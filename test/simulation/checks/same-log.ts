@@ -1,9 +1,12 @@
-/** Invariant 5 and its end: what was published is what the log says, byte for byte, in order, nothing twice, nothing missing, whoever published it. */
+/**
+ * Invariant 5: the published records are what the log yields, byte for byte, in order, without duplicates or omissions, whichever
+ * replica published them.
+ */
 import { START_MS } from "../kernel.ts";
 import type { Case, Check, Finding } from "./check.ts";
 import { seconds } from "./check.ts";
 
-/** A deadline of the last moments may not have been told yet. */
+/** A deadline of the last moments may not have fired yet. */
 const LAST_MOMENTS_MS = 5_000;
 
 export const sameVerdicts: Check = ({ finished, reference, verdicts }) => {
@@ -34,14 +37,14 @@ export const sameVerdicts: Check = ({ finished, reference, verdicts }) => {
 };
 
 function difference(text: string, wanted: string | undefined): string {
-  if (wanted === undefined) return `a verdict more than the log gives: ${text.slice(0, 200)}`;
+  if (wanted === undefined) return `a verdict that the log does not yield: ${text.slice(0, 200)}`;
   let at = 0;
   while (text[at] === wanted[at]) at += 1;
   const from = Math.max(0, at - 60);
-  return `a verdict that the fold of the log does not give: …${text.slice(from, at + 60)}… where the log says …${wanted.slice(from, at + 60)}…`;
+  return `a verdict that the log does not yield: …${text.slice(from, at + 60)}… instead of …${wanted.slice(from, at + 60)}…`;
 }
 
-/** The same for incidents, dead letters, lane records and the demand: told once each, and none left out. */
+/** The same for incidents, dead letters, lane records and the demand. */
 export const sameEffects: Check = ({ finished, reference }) => {
   const lastMs = START_MS + finished.endMs - LAST_MOMENTS_MS;
   for (const [kind, stream] of [
@@ -50,17 +53,18 @@ export const sameEffects: Check = ({ finished, reference }) => {
   ] as const) {
     const stored = finished.history.stored.filter((record) => record.stream === stream && record.node.startsWith("evaluator"));
     const told = new Set(stored.map(({ id }) => id));
-    if (told.size < stored.length) return { invariant: "5", what: `a message of ${stream} is there twice`, atMs: finished.endMs };
+    if (told.size < stored.length)
+      return { invariant: "5", what: `a message of ${stream} is stored twice`, atMs: finished.endMs };
     const expected = reference.expected.filter((effect) => effect.kind === kind);
     const missing = expected.find(({ id, atMs }) => !told.has(id) && atMs < lastMs);
     if (missing !== undefined)
-      return { invariant: "5", what: `never told: ${missing.text.slice(0, 200)}`, atMs: missing.atMs - START_MS };
+      return { invariant: "5", what: `never published: ${missing.text.slice(0, 200)}`, atMs: missing.atMs - START_MS };
     const known = new Set(expected.map(({ id }) => id));
     const extra = stored.find(({ id }) => !known.has(id!));
     if (extra !== undefined)
       return {
         invariant: "5",
-        what: `told, and the log does not say so: ${extra.data.slice(0, 200)}`,
+        what: `published, but not yielded by the log: ${extra.data.slice(0, 200)}`,
         atMs: extra.atMs - START_MS,
       };
   }
@@ -75,11 +79,11 @@ function lastLane(finished: Case["finished"], reference: Case["reference"]): Fin
   const place = records.findIndex(({ text }) => text === put?.value);
   const atMs = finished.endMs;
   if (put !== undefined && place < 0)
-    return { invariant: "5", what: `a lane record that the log does not give: ${String(put.value)}`, atMs };
+    return { invariant: "5", what: `a lane record that the log does not yield: ${String(put.value)}`, atMs };
   const next = records[place + 1];
   if (next !== undefined && next.atMs < lastMs)
     return { invariant: "5", what: `the lane record of ${next.atMs} was never written`, atMs };
   const depth = put === undefined ? 0 : (JSON.parse(put.value as string) as { depth: number }).depth;
   if (finished.demand === depth) return undefined;
-  return { invariant: "5", what: `KEDA sees ${finished.demand} jobs waiting, the lane record says ${depth}`, atMs };
+  return { invariant: "5", what: `KEDA reads ${finished.demand} waiting jobs, the lane record has ${depth}`, atMs };
 }
