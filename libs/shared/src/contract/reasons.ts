@@ -154,7 +154,8 @@ export const INCIDENTS = {
   caller_conflict: { severity: "warning", meaning: "Two controller classes asked about one canary inside a minute." },
   auth_failed: {
     severity: "warning",
-    meaning: "A request to the shim was refused: no token, a wrong one, or one without the right.",
+    meaning:
+      "The shim rejected a request: a token is unknown, expired or lacks the permission, or a controller's route got no token. A browser's first request without a token is a challenge, not a failure.",
   },
   disk_red: { severity: "critical", meaning: "A gateway's disk crossed the red mark." },
   disk_yellow: { severity: "warning", meaning: "A gateway's disk crossed the yellow mark." },
