@@ -3,12 +3,12 @@
  * Nobody is ever answered 429: a controller would take it for an error and abort. What an authenticated caller costs is an answer from memory.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Refusals } from "./auth/auth-failures.ts";
+import type { AuthFailures } from "./auth/auth-failures.ts";
 import { type Authenticator, rememberConnections } from "./auth/connection-cache.ts";
 import { type Caller, isRefusal, type Refusal } from "./auth/tokens.ts";
 import { LIMITS } from "./limits.ts";
 import { discardBody, parseJson, readBody } from "./request/body.ts";
-import { type Identity, mergeIdentity, readIdentity } from "./request/canary-lookup.ts";
+import { type CanaryIdentity, mergeIdentity, readIdentity } from "./request/canary-lookup.ts";
 import { problem, type Reply, send, UNAUTHORIZED } from "./response/reply.ts";
 import type { Call, Context, Handled, Route } from "./route.ts";
 
@@ -19,7 +19,7 @@ export interface Dispatcher {
 const NOT_FOUND = problem(404, "not_found", "no such path; the API is described at /openapi.json");
 const TOO_LARGE = problem(413, "too_large", `a body may have at most ${LIMITS.bodyBytes} bytes`);
 const NO_QUERY = new URLSearchParams();
-const NOBODY: Identity = { namespace: undefined, name: undefined, revision: undefined };
+const NOBODY: CanaryIdentity = { namespace: undefined, name: undefined, revision: undefined };
 
 /** Parsed queries that are remembered, and the longest that is; with more of them all are forgotten. */
 const MAX_QUERIES = 512;
@@ -49,7 +49,7 @@ export function createDispatcher(
   routes: readonly Route[],
   context: Context,
   doorkeeper: Authenticator,
-  refusals: Refusals,
+  authFailures: AuthFailures,
 ): Dispatcher {
   const authenticate = rememberConnections(doorkeeper, context.clock);
   const queryOf = queryReader();
@@ -79,8 +79,8 @@ export function createDispatcher(
     refusal: Refusal,
   ): void => {
     const fromQuery = readIdentity((key) => query.get(key) ?? undefined);
-    const note = (identity: Identity): void =>
-      refusals.note({
+    const note = (identity: CanaryIdentity): void =>
+      authFailures.record({
         source: request.socket.remoteAddress ?? "",
         path,
         method: request.method ?? "",
@@ -108,7 +108,7 @@ export function createDispatcher(
       return;
     }
     send(response, problem(403, "forbidden", handled.forbidden));
-    refusals.note({
+    authFailures.record({
       source: request.socket.remoteAddress ?? "",
       path,
       method: call.method,
@@ -186,7 +186,7 @@ function match(pattern: readonly string[], segments: readonly string[]): string[
   return params;
 }
 
-function identityOfBody(body: string): Identity {
+function identityOfBody(body: string): CanaryIdentity {
   const parsed = parseJson(body);
   if (typeof parsed !== "object" || parsed === null) return NOBODY;
   return readIdentity((key) => (Object.hasOwn(parsed, key) ? (parsed as Record<string, unknown>)[key] : undefined));

@@ -12,7 +12,7 @@ import { listen } from "@aviary/shared/runtime/listen.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import type { Registry } from "@aviary/shared/runtime/metrics.ts";
 import { createStreams, type Streams } from "./api/event-stream.ts";
-import { createRefusals, type Refusals } from "./auth/auth-failures.ts";
+import { type AuthFailures, createAuthFailures } from "./auth/auth-failures.ts";
 import type { Authenticator } from "./auth/connection-cache.ts";
 import { createSeats } from "./auth/seats.ts";
 import { createControlWriter } from "./control-writer.ts";
@@ -58,8 +58,8 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
   const outbox = createControlWriter(bus, clock, logger);
   const context: Context = { bus, fleet, view, outbox, seats: createSeats(), clock, logger };
   const streams = createStreams(context);
-  const refusals = createRefusals(context, clock, logger);
-  const dispatcher = createDispatcher(routesOf(streams), context, tokens, refusals);
+  const authFailures = createAuthFailures(context, clock, logger);
+  const dispatcher = createDispatcher(routesOf(streams), context, tokens, authFailures);
   const counts = { requests: 0, connections: 0, turnedAway: 0 };
   const server = createServer(
     {
@@ -83,7 +83,7 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
     if (isSilent(error, socket)) closeWhenOld(socket, ageMs);
     else answerBadRequest(error, socket);
   });
-  if (metrics !== undefined) registerMetrics(metrics, { counts, outbox, refusals, streams, view });
+  if (metrics !== undefined) registerMetrics(metrics, { counts, outbox, authFailures, streams, view });
   try {
     await listen(server, { host, port: options.port, who: "the shim", variables: "AVIARY_SHIM_HOST and AVIARY_SHIM_PORT" });
   } catch (error) {
@@ -173,18 +173,18 @@ function answerBadRequest(error: NodeJS.ErrnoException, socket: Socket): void {
 interface Counted {
   readonly counts: { readonly requests: number; readonly connections: number; readonly turnedAway: number };
   readonly outbox: { readonly counts: { readonly stored: number; readonly failed: number; readonly refused: number } };
-  readonly refusals: Refusals;
+  readonly authFailures: AuthFailures;
   readonly streams: Streams;
   readonly view: View;
 }
 
-function registerMetrics(registry: Registry, { counts, outbox, refusals, streams, view }: Counted): void {
+function registerMetrics(registry: Registry, { counts, outbox, authFailures, streams, view }: Counted): void {
   const read = (type: "counter" | "gauge", name: string, help: string, value: () => number): void =>
     registry.read(type, `aviary_shim_${name}`, help, value);
   read("counter", "requests_total", "Requests that reached the shim.", () => counts.requests);
   read("gauge", "connections", "Open connections.", () => counts.connections);
   read("counter", "connections_refused_total", "Connections beyond what one source may hold.", () => counts.turnedAway);
-  read("counter", "refused_total", "Requests without a valid token or without the right.", () => refusals.count);
+  read("counter", "refused_total", "Requests without a valid token or without the right.", () => authFailures.count);
   read("counter", "messages_stored_total", "Control messages and incidents stored.", () => outbox.counts.stored);
   read(
     "counter",

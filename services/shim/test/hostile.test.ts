@@ -5,13 +5,13 @@ import { after, before, describe, it } from "node:test";
 import { aVerdict } from "@aviary/shared/testing/builders.ts";
 import { until } from "@aviary/shared/testing/until.ts";
 import { LIMITS } from "../src/limits.ts";
-import { flaggerBody, startWorld, TOKENS, type World } from "./harness.ts";
+import { flaggerBody, type ShimHarness, startHarness, TOKENS } from "./harness.ts";
 
-let world: World;
+let harness: ShimHarness;
 before(async () => {
-  world = await startWorld({ verdicts: [aVerdict()], patience: { headersMs: 1_500, requestMs: 2_000 } });
+  harness = await startHarness({ verdicts: [aVerdict()], patience: { headersMs: 1_500, requestMs: 2_000 } });
 });
-after(() => world[Symbol.asyncDispose]());
+after(() => harness[Symbol.asyncDispose]());
 
 interface Raw {
   readonly socket: Socket;
@@ -21,7 +21,7 @@ interface Raw {
 
 function open(): Promise<Raw> {
   return new Promise((resolve, reject) => {
-    const socket = connect(world.shim.port, "127.0.0.1");
+    const socket = connect(harness.shim.port, "127.0.0.1");
     const raw: Raw = { socket, received: "", closed: false };
     socket.on("data", (chunk) => {
       raw.received += chunk.toString("latin1");
@@ -40,10 +40,10 @@ describe("bodies", () => {
   it("of 1 MiB are refused quickly and readably on every kind of route (item 28)", async () => {
     const big = "x".repeat(1024 * 1024);
     for (const path of ["/flagger/gate/rollback", "/flagger/events", "/rollouts/analysis", "/flagger/api/v1/query"]) {
-      const { status, body } = await world.post(path, big, path.startsWith("/rollouts") ? "rollouts" : "flagger");
+      const { status, body } = await harness.post(path, big, path.startsWith("/rollouts") ? "rollouts" : "flagger");
       assert.deepEqual([status, body.errorType], [413, "too_large"], path);
     }
-    const chunked = await world
+    const chunked = await harness
       .get("/flagger/gate/rollback", "flagger", {
         method: "POST",
         body: new ReadableStream({
@@ -64,13 +64,13 @@ describe("bodies", () => {
     const deep = `${'{"a":'.repeat(LIMITS.jsonDepth + 1)}1${"}".repeat(LIMITS.jsonDepth + 1)}`;
     for (const body of ["", "{", "null", "[1,2]", deep, "\u0000"]) {
       for (const path of ["/flagger/gate/confirm-rollout", "/flagger/events"])
-        assert.equal((await world.post(path, body)).status, 400);
+        assert.equal((await harness.post(path, body)).status, 400);
     }
   });
 
   it("with hostile keys change nothing", async () => {
     const body = `{"__proto__":{"rollout":"x"},"constructor":{"prototype":{"name":"y"}},"rollout":"payments-gateway","namespace":"prod"}`;
-    assert.equal((await world.post("/rollouts/analysis", body, "rollouts")).body.verdict, "pass");
+    assert.equal((await harness.post("/rollouts/analysis", body, "rollouts")).body.verdict, "pass");
     assert.equal(({} as Record<string, unknown>).rollout, undefined);
   });
 });
@@ -103,7 +103,7 @@ describe("slow clients", () => {
   it("do not hurt others, and are let go", async () => {
     const slow = await Promise.all(Array.from({ length: 200 }, open));
     for (const { socket } of slow) socket.write("POST /flagger/gate/rollback HTTP/1.1\r\nHost: x\r\nX-Slow: ");
-    const answers = await Promise.all(Array.from({ length: 50 }, () => world.get("/flagger/metrics", "flagger")));
+    const answers = await Promise.all(Array.from({ length: 50 }, () => harness.get("/flagger/metrics", "flagger")));
     assert.ok(answers.every(({ status }) => status === 200));
     await until("the slow ones are closed", () => slow.every(({ closed }) => closed));
     assert.match(slow[0]?.received ?? "", /^HTTP\/1\.1 408 /);
@@ -133,7 +133,7 @@ describe("slow clients", () => {
     for (const raw of many) raw?.socket.destroy();
     await until(
       "there is room again",
-      async () => (await world.get("/flagger/metrics", "flagger").catch(() => undefined))?.status === 200,
+      async () => (await harness.get("/flagger/metrics", "flagger").catch(() => undefined))?.status === 200,
     );
   });
 });
@@ -141,11 +141,11 @@ describe("slow clients", () => {
 describe("many at once", () => {
   it("thirty runs of five metrics and two hundred hooks are all answered (items 4 and 39)", async () => {
     const metrics = Array.from({ length: 150 }, (_, index) =>
-      world.get(`/rollouts/analysis${["", "/errors", "/latency", "/queue", "/disk"][index % 5]}`, "rollouts"),
+      harness.get(`/rollouts/analysis${["", "/errors", "/latency", "/queue", "/disk"][index % 5]}`, "rollouts"),
     );
-    const hooks = Array.from({ length: 200 }, () => world.post("/flagger/gate/rollout", flaggerBody()));
+    const hooks = Array.from({ length: 200 }, () => harness.post("/flagger/gate/rollout", flaggerBody()));
     const answers = await Promise.all([...metrics, ...hooks]);
     assert.ok(answers.every(({ status }) => status === 200));
-    assert.ok((await world.stored("INPUTS")).length <= 2, "the same hook two hundred times says the same thing");
+    assert.ok((await harness.stored("INPUTS")).length <= 2, "the same hook two hundred times says the same thing");
   });
 });

@@ -7,13 +7,13 @@ import { until } from "@aviary/shared/testing/until.ts";
 import { jsonSchemas, openApi } from "../src/api/openapi.ts";
 import { LIMITS } from "../src/limits.ts";
 import { routesOf } from "../src/routes.ts";
-import { startWorld, TOKENS, type World } from "./harness.ts";
+import { type ShimHarness, startHarness, TOKENS } from "./harness.ts";
 
-let world: World;
+let harness: ShimHarness;
 before(async () => {
-  world = await startWorld({ verdicts: [aVerdict()] });
+  harness = await startHarness({ verdicts: [aVerdict()] });
 });
-after(() => world[Symbol.asyncDispose]());
+after(() => harness[Symbol.asyncDispose]());
 
 interface Stream {
   readonly events: Record<string, unknown>[];
@@ -25,7 +25,7 @@ interface Stream {
 async function openStream(token: keyof typeof TOKENS = "operator"): Promise<Stream> {
   const abort = new AbortController();
   const headers = { authorization: `Basic ${btoa(`x:${TOKENS[token]}`)}` };
-  const response = await fetch(`${world.shim.url}/api/v1/stream`, { headers, signal: abort.signal });
+  const response = await fetch(`${harness.shim.url}/api/v1/stream`, { headers, signal: abort.signal });
   assert.equal(response.status, 200);
   assert.equal(response.headers.get("content-type"), "text/event-stream");
   const stream: Stream = { events: [], raw: "", ended: false, close: () => abort.abort() };
@@ -52,7 +52,7 @@ async function openStream(token: keyof typeof TOKENS = "operator"): Promise<Stre
 
 describe("the API", () => {
   it("lists canaries with their lanes and what is known of the evaluator", async () => {
-    const { body } = await world.get("/api/v1/canaries");
+    const { body } = await harness.get("/api/v1/canaries");
     const [canary] = body.canaries as unknown as Record<string, unknown>[];
     assert.deepEqual([canary?.verdict, canary?.stale], ["pass", false]);
     assert.deepEqual(canary?.lanes, [{ lane: "build-az-a", record: null }]);
@@ -62,24 +62,24 @@ describe("the API", () => {
   it("shows one canary uncut, with what its reasons mean", async () => {
     const reasons = [aReason("queue_high"), aReason("skill_skew")];
     const record = aVerdict({ verdict: "hold", reasons, run: { announced_hash: "a".repeat(64) } });
-    await world.publish(record);
-    const { body } = await world.get("/api/v1/canaries/prod/payments-gateway");
+    await harness.publish(record);
+    const { body } = await harness.get("/api/v1/canaries/prod/payments-gateway");
     assert.deepEqual(verdictRecordSchema.shape.body.parse(body), record.body);
     assert.deepEqual(Object.keys(body.meanings as unknown as object), ["queue_high", "skill_skew"]);
-    const missing = await world.get("/api/v1/canaries/prod/nope");
+    const missing = await harness.get("/api/v1/canaries/prod/nope");
     assert.equal(missing.status, 404);
     assert.match(String(missing.body.error), /no canary prod\/nope is configured; there is prod\/payments-gateway/);
   });
 
   it("has the history of a canary, bounded, oldest first", async () => {
     for (let index = 1; index <= 5; index += 1) {
-      world.clock.advance(1_000);
-      await world.renewLease();
+      harness.clock.advance(1_000);
+      await harness.renewLease();
       const window = { start: "2026-11-21T09:55:00.000Z", end: "2026-11-21T10:00:00.000Z", index, weight: 10 };
-      await world.publish(aVerdict({ window }));
+      await harness.publish(aVerdict({ window }));
     }
     const path = "/api/v1/canaries/prod/payments-gateway/history";
-    const { body } = await world.get(`${path}?limit=3`);
+    const { body } = await harness.get(`${path}?limit=3`);
     const entries = body.entries as unknown as { window: { index: number } }[];
     assert.deepEqual(
       entries.map(({ window }) => window.index),
@@ -87,7 +87,7 @@ describe("the API", () => {
     );
     assert.deepEqual([body.complete, Number(body.left_out) > 0], [true, true]);
     for (const bad of ["limit=0", "limit=9999", "limit=x", "hours=0", "hours=1e9"])
-      assert.equal((await world.get(`${path}?${bad}`)).status, 400, bad);
+      assert.equal((await harness.get(`${path}?${bad}`)).status, 400, bad);
   });
 });
 
@@ -96,36 +96,36 @@ describe("the event stream", () => {
     const stream = await openStream();
     await until("the first event is there", () => stream.events.length === 1);
     const record = aVerdict({ verdict: "fail" });
-    await world.publish(record);
+    await harness.publish(record);
     await until("the change is told", () => stream.events.at(-1)?.id === record.body.id);
-    world.clock.advance(LIMITS.heartbeatMs);
+    harness.clock.advance(LIMITS.heartbeatMs);
     await until("the heartbeat is there", () => stream.raw.includes(": heartbeat"));
-    await world.publish(aVerdict({ run: { weight: 11 } }));
-    await world.renewLease();
+    await harness.publish(aVerdict({ run: { weight: 11 } }));
+    await harness.renewLease();
     stream.close();
     await until("it is over", () => stream.ended);
   });
 
   it("tells when a verdict goes stale, which no message does", async () => {
-    await world.renewLease();
-    await world.publish(aVerdict({ run: { weight: 12 } }));
+    await harness.renewLease();
+    await harness.publish(aVerdict({ run: { weight: 12 } }));
     const stream = await openStream();
     await until("it is fresh", () => stream.events.at(-1)?.stale === false);
-    world.clock.advance(17_000);
+    harness.clock.advance(17_000);
     await until("it is stale", () => stream.events.at(-1)?.stale === true);
     assert.equal(stream.events.at(-1)?.verdict, "hold");
-    await world.renewLease();
+    await harness.renewLease();
     stream.close();
   });
 
   it("has room for so many and says so to the next", async () => {
     const streams = await Promise.all(Array.from({ length: LIMITS.streams }, () => openStream()));
-    const turnedAway = await world.get("/api/v1/stream");
+    const turnedAway = await harness.get("/api/v1/stream");
     assert.equal(turnedAway.status, 503);
     assert.equal(turnedAway.headers.get("retry-after"), null);
     for (const stream of streams) stream.close();
     await until("there is room again", async () => {
-      const again = await fetch(`${world.shim.url}/api/v1/stream`, { headers: { authorization: `Bearer ${TOKENS.operator}` } });
+      const again = await fetch(`${harness.shim.url}/api/v1/stream`, { headers: { authorization: `Bearer ${TOKENS.operator}` } });
       await again.body?.cancel();
       return again.status === 200;
     });
@@ -134,7 +134,7 @@ describe("the event stream", () => {
 
 describe("the page", () => {
   it("asks for a password as browsers do, and runs nothing from elsewhere", async () => {
-    const { status, headers, text } = await world.get("/", null, {
+    const { status, headers, text } = await harness.get("/", null, {
       headers: { authorization: `Basic ${btoa(`me:${TOKENS.operator}`)}` },
     });
     assert.equal(status, 200);
@@ -146,8 +146,8 @@ describe("the page", () => {
 
   it("holds the canaries as they are, so that it says something before its stream does, and no text can break out of it", async () => {
     const reason = aReason("over_5xx", { text: "</script><script>alert(1)</script>" });
-    await world.publish(aVerdict({ verdict: "fail", reasons: [reason] }));
-    const { text } = await world.get("/");
+    await harness.publish(aVerdict({ verdict: "fail", reasons: [reason] }));
+    const { text } = await harness.get("/");
     const [, held] = /<script type="application\/json" id="first">(.*?)<\/script>/s.exec(text) ?? [];
     const [canary] = JSON.parse(held ?? "") as { verdict: string; reasons: { text: string }[]; lanes: object[] }[];
     assert.deepEqual([canary?.verdict, canary?.reasons[0]?.text, canary?.lanes.length], ["fail", reason.text, 1]);
@@ -161,14 +161,14 @@ describe("the description", () => {
     const routes = routesOf();
     const described = openApi(routes) as { paths: Record<string, object> };
     assert.deepEqual(Object.keys(described.paths).sort(), [...new Set(routes.map(({ path }) => path))].sort());
-    assert.deepEqual((await world.get("/openapi.json")).body, JSON.parse(JSON.stringify(described)));
+    assert.deepEqual((await harness.get("/openapi.json")).body, JSON.parse(JSON.stringify(described)));
   });
 
   it("every schema is served by its name", async () => {
     for (const [name, schema] of Object.entries(jsonSchemas())) {
-      assert.deepEqual((await world.get(`/schemas/${name}.json`)).body, JSON.parse(JSON.stringify(schema)), name);
+      assert.deepEqual((await harness.get(`/schemas/${name}.json`)).body, JSON.parse(JSON.stringify(schema)), name);
     }
-    const { status, body } = await world.get("/schemas/nope");
+    const { status, body } = await harness.get("/schemas/nope");
     assert.equal(status, 404);
     assert.match(String(body.error), /verdict/);
   });
@@ -176,7 +176,7 @@ describe("the description", () => {
 
 describe("a shim that stops", () => {
   it("ends its streams and lets its bus go", async () => {
-    const short = await startWorld({ fleet: aFleet() });
+    const short = await startHarness({ fleet: aFleet() });
     const response = await fetch(`${short.shim.url}/api/v1/stream`, { headers: { authorization: `Bearer ${TOKENS.operator}` } });
     const reading = response.text().then(
       () => "ended",

@@ -1,10 +1,10 @@
-/** Which canary a request means. Identity comes from the query, from a JSON body, or, where there is one canary only, from nothing. Pure. */
+/** Which canary a request means. CanaryIdentity comes from the query, from a JSON body, or, where there is one canary only, from nothing. Pure. */
 import type { CanaryEntry } from "@aviary/shared/contract/fleet.ts";
 import { parseCanaryKey } from "@aviary/shared/contract/subjects.ts";
 import type { Canary } from "../view.ts";
 
 /** What a request says about the canary it means. */
-export interface Identity {
+export interface CanaryIdentity {
   readonly namespace: string | undefined;
   readonly name: string | undefined;
   readonly revision: string | undefined;
@@ -18,7 +18,7 @@ const NAME_KEYS = ["canary", "rollout", "name"] as const;
 const MAX_CHARS = 128;
 
 /** Reads identity by one accessor: query parameters or the keys of a JSON object. `canary` may be `<namespace>/<name>`. */
-export function readIdentity(get: (key: string) => unknown): Identity {
+export function readIdentity(get: (key: string) => unknown): CanaryIdentity {
   const said = (key: string): string | undefined => {
     const value = get(key);
     return typeof value === "string" && value !== "" && value.length <= MAX_CHARS ? value : undefined;
@@ -29,10 +29,10 @@ export function readIdentity(get: (key: string) => unknown): Identity {
 }
 
 /** Controllers ask the same question for years; what a query says is read once while it is remembered. */
-const read = new WeakMap<URLSearchParams, Identity>();
+const read = new WeakMap<URLSearchParams, CanaryIdentity>();
 
 /** What a query says; nobody changes a query that was parsed. */
-export function identityOfQuery(query: URLSearchParams): Identity {
+export function identityOfQuery(query: URLSearchParams): CanaryIdentity {
   let identity = read.get(query);
   if (identity === undefined) {
     identity = readIdentity((key) => query.get(key) ?? undefined);
@@ -42,7 +42,7 @@ export function identityOfQuery(query: URLSearchParams): Identity {
 }
 
 /** What the second one says counts where the first is silent. */
-export function mergeIdentity(first: Identity, second: Identity): Identity {
+export function mergeIdentity(first: CanaryIdentity, second: CanaryIdentity): CanaryIdentity {
   return {
     namespace: first.namespace ?? second.namespace,
     name: first.name ?? second.name,
@@ -61,7 +61,7 @@ export function servedOn(entry: Pick<CanaryEntry, "hosts">, host: string): boole
  * Finds the canary. Without a name it is the only one that the host serves and the caller may see; without a namespace the only one of that name.
  * @param visible canaries that the caller may ask about
  */
-export function findCanary(visible: readonly Canary[], { namespace, name }: Identity, host: string): CanaryLookup {
+export function findCanary(visible: readonly Canary[], { namespace, name }: CanaryIdentity, host: string): CanaryLookup {
   const matching = visible.filter(
     ({ ref }) => (name === undefined || ref.name === name) && (namespace === undefined || ref.namespace === namespace),
   );

@@ -6,7 +6,7 @@ import type { Seat } from "../auth/seats.ts";
 import type { Caller } from "../auth/tokens.ts";
 import { mayAccess } from "../auth/tokens.ts";
 import { hostOf } from "../request/body.ts";
-import { type CanaryLookup, findCanary, type Identity, servedOn } from "../request/canary-lookup.ts";
+import { type CanaryIdentity, type CanaryLookup, findCanary, servedOn } from "../request/canary-lookup.ts";
 import type { Call, Context, Forbidden } from "../route.ts";
 import { type Canary, type Prepared, prepare } from "../view.ts";
 import { measurementIndex } from "./answer-json.ts";
@@ -28,7 +28,7 @@ export function visibleTo(caller: Caller, context: Context): readonly Canary[] {
 }
 
 /** Finds the canary that a request means, or says that the caller has no right to it. */
-export function locate({ caller, request }: Call, identity: Identity, context: Context): CanaryLookup | Forbidden {
+export function locate({ caller, request }: Call, identity: CanaryIdentity, context: Context): CanaryLookup | Forbidden {
   const { namespace, name } = identity;
   if (namespace !== undefined && !mayAccess(caller, namespace)) {
     return { forbidden: `the token ${caller.id} may not ask about namespace ${namespace.slice(0, 63)}` };
