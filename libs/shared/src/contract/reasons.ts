@@ -106,10 +106,20 @@ export const REASONS = {
     hard: true,
     meaning: "The run failed earlier; a fail stays until the revision changes or an operator clears it.",
   },
+  not_reporting: {
+    effect: "hold",
+    hard: true,
+    meaning: "An expected gateway has never reported: no signal of a required kind has arrived since it was configured.",
+  },
   evaluator_down: {
     effect: "answer",
     hard: true,
-    meaning: "No fresh verdict: the evaluator's lease does not move, or the last verdict's time is over.",
+    meaning: "No fresh verdict: the evaluator's lease is stale, or the last verdict has expired.",
+  },
+  not_ready: {
+    effect: "answer",
+    hard: true,
+    meaning: "No verdict has been read yet: the shim or the evaluator has just started.",
   },
   unknown_canary: { effect: "answer", hard: true, meaning: "No canary of this name is configured." },
 } as const satisfies Record<string, ReasonKind>;
