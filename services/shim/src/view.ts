@@ -17,7 +17,7 @@ import { parseJsonBytes } from "@aviary/shared/runtime/json.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import { LIMITS } from "./limits.ts";
 import { type OpenJson, openJson } from "./response/answer-json.ts";
-import { type Answer, absentAnswer, type ConcernView, concernAnswer, currentAnswer, staleCause } from "./response/answers.ts";
+import { type Answer, absentAnswer, type ConcernView, concernAnswer, currentAnswer, unavailability } from "./response/answers.ts";
 
 /** An answer with its JSON, made when first asked for. */
 export interface Prepared {
@@ -66,7 +66,7 @@ interface Held {
   readonly validUntilMs: number;
   readonly sinceMs: number | undefined;
   readonly fresh: Prepared;
-  /** By cause; there are two causes at most. */
+  /** By cause; a stored verdict has three causes at most. */
   readonly stale: Map<string, Prepared>;
 }
 
@@ -222,15 +222,19 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
     prepared(canary) {
       const known = held.get(canary.key);
       const nowMs = clock.now();
+      const cause = unavailability({
+        validUntilMs: known?.validUntilMs,
+        nowMs,
+        leaseAgeMs: leaseAgeMs(),
+        isCaughtUp: state.ready,
+      });
       if (known === undefined) {
-        const text = state.ready ? "no verdict was ever published for this canary" : "the verdicts are not read yet";
         const { policy, entry, ref } = canary;
-        return prepare(absentAnswer({ ...ref, fleet: entry.fleet, code: "evaluator_down", text, nowMs, policy }));
+        return prepare(absentAnswer({ ...ref, fleet: entry.fleet, ...cause!, nowMs, policy }));
       }
-      const cause = staleCause(known.validUntilMs, nowMs, leaseAgeMs());
       if (cause === undefined) return known.fresh;
-      const made = known.stale.get(cause) ?? prepare(currentAnswer(known.record.body, cause));
-      known.stale.set(cause, made);
+      const made = known.stale.get(cause.text) ?? prepare(currentAnswer(known.record.body, cause));
+      known.stale.set(cause.text, made);
       return made;
     },
     onVerdict(listener) {

@@ -433,6 +433,29 @@ describe("without an evaluator", () => {
   });
 });
 
+describe("an evaluator that has just started", () => {
+  start({ verdicts: [] });
+
+  it("is a hold not_ready in every dialect until it publishes its first verdict", async () => {
+    for (const path of ["/rollouts/analysis", "/flagger/metrics", "/keda/metrics"]) {
+      const { status, body } = await harness.get(path);
+      assert.deepEqual([status, body.verdict, body.stale, body.degraded], [200, "hold", true, true]);
+      const [reason] = body.reasons as unknown as { code: string; text: string }[];
+      assert.equal(reason?.code, "not_ready");
+      assert.match(reason?.text ?? "", /has not published a verdict for this canary yet/);
+    }
+    const { scale } = (await harness.get("/keda/metrics")).body as { scale?: { allow: number; reasons: string[] } };
+    assert.deepEqual([scale?.allow, scale?.reasons], [0, ["not_ready"]]);
+    assert.equal(await sample(`/flagger/api/v1/query?query=${QUERY}`, "flagger"), "0");
+    for (const gate of ["confirm-rollout", "confirm-traffic-increase", "confirm-promotion", "rollback"]) {
+      const { status, text } = await harness.post(`/flagger/gate/${gate}`, flaggerBody());
+      assert.equal(status, 403, `${gate}: ${text}`);
+    }
+    await harness.publish(aVerdict());
+    assert.equal((await harness.get("/rollouts/analysis")).body.verdict, "pass");
+  });
+});
+
 describe("an evaluator that stops", () => {
   start();
 

@@ -43,7 +43,7 @@ test("a view that cannot follow answers hold and tries again; one that loses the
   };
   await pass();
   assert.equal(view.ready, false);
-  assert.deepEqual([said().verdict, said().reasons[0]?.code], ["hold", "evaluator_down"]);
+  assert.deepEqual([said().verdict, said().reasons[0]?.code], ["hold", "not_ready"]);
   state.away = false;
   await pass();
   assert.equal(view.ready, true);

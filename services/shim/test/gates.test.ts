@@ -37,6 +37,8 @@ const COLUMNS = {
   "run passed, promotable": facts("hold", { state: "passed", canary_active: false, promotable: true }, "no_run"),
   "run aborted": facts("hold", { state: "aborted", canary_active: false, weight: 0 }, "no_run"),
   "no evaluator": facts("hold", {}, "evaluator_down"),
+  "not ready": facts("hold", null, "not_ready"),
+  "gateway not reporting, weight 0": facts("hold", { weight: 0 }, "not_reporting"),
   "unknown canary": facts("hold", null, "unknown_canary", false),
 } as const satisfies Record<string, GateFacts>;
 type Column = keyof typeof COLUMNS;
@@ -69,6 +71,8 @@ const OPEN: Readonly<Record<Column, readonly Gate[]>> = {
   "run over": ["confirm-rollout", "pre-rollout", "rollout", "post-rollout"],
   "run passed, promotable": ["confirm-rollout", "confirm-promotion", "pre-rollout", "rollout", "post-rollout"],
   "run aborted": ["pre-rollout", "rollout", "post-rollout"],
+  "not ready": ["pre-rollout", "rollout", "post-rollout"],
+  "gateway not reporting, weight 0": ["pre-rollout", "rollout", "post-rollout"],
   "no evaluator": ["pre-rollout", "rollout", "post-rollout"],
   "unknown canary": ["post-rollout"],
 };

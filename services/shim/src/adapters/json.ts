@@ -1,9 +1,9 @@
 /** The JSON document: for Argo Rollouts' web provider, for KEDA's metrics-api, and for people. Always 200 once the caller is let in. */
-import type { LaneRecord } from "@aviary/shared/contract/lane.ts";
+import type { ReasonCode } from "@aviary/shared/contract/reasons.ts";
 import { parseJson } from "../request/body.ts";
 import { identityOfQuery, mergeIdentity, readIdentity } from "../request/canary-lookup.ts";
 import { closeJson, REQUEST_BYTES, REQUEST_BYTES_WITH_LANE, type Scale } from "../response/answer-json.ts";
-import { CONCERN_VIEWS, type ConcernView } from "../response/answers.ts";
+import { type Answer, CONCERN_VIEWS, type ConcernView } from "../response/answers.ts";
 import {
   announceMeasured,
   answerFor,
@@ -56,22 +56,37 @@ function measure(place: CallOrigin, view?: ConcernView) {
   };
 }
 
-/** The lane as KEDA reads it. Growth is barred where no evaluator speaks; the depth stays the last one, which keeps the replicas where they are. */
-function scaleOf(lane: string, canary: string, record: LaneRecord | undefined, stale: boolean, at: string): Scale {
-  if (canary === "" || record === undefined) {
-    const unknown = { depth: null, depth_true: null, replicas: null, max_replicas: null, changed_at: null };
+/**
+ * The lane as KEDA reads it. Without a fresh verdict the lane may not grow; its depth stays the last one, which keeps the replicas.
+ * @param canary the key of the lane's canary, if it has one
+ */
+function scaleOf(lane: string, canary: string | undefined, answer: Answer, context: Context): Scale {
+  const record = canary === undefined ? undefined : context.view.lane(lane);
+  const unavailable = unavailableCode(answer);
+  if (record === undefined) {
     return {
       lane,
-      canary,
-      at,
-      ...unknown,
+      canary: canary ?? "",
+      at: new Date(context.clock.now()).toISOString(),
+      depth: null,
+      depth_true: null,
+      replicas: null,
+      max_replicas: null,
+      changed_at: null,
       allow: 0,
       degraded_ticks: 0,
-      reasons: [canary === "" ? "unknown_canary" : "evaluator_down"],
+      // A running evaluator publishes every lane: without a record it has just started.
+      reasons: [canary === undefined ? "unknown_canary" : (unavailable ?? "not_ready")],
     };
   }
   const reasons = record.reasons.map(({ code }) => code);
-  return stale ? { ...record, allow: 0, reasons: ["evaluator_down", ...reasons] } : { ...record, reasons };
+  return unavailable === undefined ? { ...record, reasons } : { ...record, allow: 0, reasons: [unavailable, ...reasons] };
+}
+
+/** A latched fail is served without a reason for being stale; only an evaluator that is down makes one stale for long. */
+function unavailableCode({ body, stale }: Answer): ReasonCode | undefined {
+  if (!stale) return undefined;
+  return body.reasons.some(({ code }) => code === "not_ready") ? "not_ready" : "evaluator_down";
 }
 
 /** Which lane is meant: by name, or the only one of the canary that is meant. */
@@ -84,11 +99,9 @@ function lanes(call: Call, context: Context): Handled {
   const known = asked === undefined || owner !== undefined;
   const mine = known ? found : { namespace: "", name: "", text: `no canary has a lane ${asked}` };
   const prepared = answerFor(mine, () => ({ revision: undefined, unseen: false }), context);
-  const canary = mine.canary;
+  const { canary } = mine;
   const lane = asked ?? canary?.entry.lanes[0] ?? "";
-  const at = new Date(context.clock.now()).toISOString();
-  const stale = prepared.answer.stale || canary === undefined;
-  const scale = scaleOf(lane, canary?.key ?? "", canary === undefined ? undefined : context.view.lane(lane), stale, at);
+  const scale = scaleOf(lane, canary?.key, prepared.answer, context);
   return jsonBytes(
     closeJson(prepared.open(REQUEST_BYTES_WITH_LANE), {
       key: "keda",

@@ -1,8 +1,12 @@
 /**
- * From a stored verdict to the body that one caller gets. Pure: the time and the age of the evaluator's lease are arguments.
+ * Derives the body that one caller gets from a stored verdict. Pure: the time and the age of the evaluator's lease are arguments.
  *
- * The rule that everything rests on: no fresh verdict is a hold. A verdict is fresh until its `valid_until` and while the evaluator's lease moves; after
- * that whatever is not a fail becomes the hold `evaluator_down` with `stale: true`. A fail has latched and stays a fail, whoever is down.
+ * The rule that everything rests on: no fresh verdict is a hold. Such an answer has `stale: true` and one of two codes:
+ *
+ *     evaluator_down   the lease is stale, or the last verdict has expired
+ *     not_ready        the shim has not caught up yet, or a running evaluator has not published a first verdict
+ *
+ * A fail is latched and stays a fail, whatever is down.
  */
 
 import { contentId } from "@aviary/shared/contract/ids.ts";
@@ -19,22 +23,58 @@ export interface Answer {
   readonly known: boolean;
 }
 
-/** Why a stored verdict may no longer be believed; `undefined` while it may. */
-export function staleCause(validUntilMs: number, nowMs: number, leaseAgeMs: number): string | undefined {
+/** Why there is no fresh verdict. */
+export interface Unavailable {
+  readonly code: "evaluator_down" | "not_ready";
+  readonly text: string;
+}
+
+/** What decides whether a canary's verdict is fresh. */
+export interface Freshness {
+  /** The stored verdict's `valid_until`; `undefined` without a stored verdict. */
+  readonly validUntilMs: number | undefined;
+  readonly nowMs: number;
+  /** Time since the evaluator last renewed its lease; infinite when no lease has been read. */
+  readonly leaseAgeMs: number;
+  /** Whether the shim has read everything that was stored when it subscribed. */
+  readonly isCaughtUp: boolean;
+}
+
+/** Explains why a canary has no fresh verdict; `undefined` while it has one. */
+export function unavailability({ validUntilMs, nowMs, leaseAgeMs, isCaughtUp }: Freshness): Unavailable | undefined {
+  const cause =
+    validUntilMs === undefined ? missingCause(leaseAgeMs) : (expiryCause(validUntilMs, nowMs) ?? leaseCause(leaseAgeMs));
+  if (cause === undefined && validUntilMs !== undefined) return undefined;
+  // What is missing or expired may be replaced by what the shim has not read yet.
+  if (!isCaughtUp) return { code: "not_ready", text: "the shim has not read the stored verdicts yet" };
+  if (cause !== undefined) return { code: "evaluator_down", text: cause };
+  return { code: "not_ready", text: "the evaluator has not published a verdict for this canary yet" };
+}
+
+function missingCause(leaseAgeMs: number): string | undefined {
+  const cause = leaseCause(leaseAgeMs);
+  return cause === undefined ? undefined : `no verdict is stored for this canary, and ${cause}`;
+}
+
+function expiryCause(validUntilMs: number, nowMs: number): string | undefined {
   if (!(nowMs <= validUntilMs)) {
-    const until = Number.isFinite(validUntilMs) ? new Date(validUntilMs).toISOString() : "no readable time";
-    return `the last verdict was valid until ${until} and no newer one has come`;
+    const until = Number.isFinite(validUntilMs) ? new Date(validUntilMs).toISOString() : "an unreadable time";
+    return `the last verdict was valid until ${until}`;
   }
-  if (leaseAgeMs === Number.POSITIVE_INFINITY) return "no evaluator's lease has been seen yet";
-  if (!(leaseAgeMs < LEASE_STALE_MS)) return `no evaluator has renewed its lease for ${LEASE_STALE_MS / 1000} s`;
   return undefined;
 }
 
-/** The stored verdict as it may be answered now. */
-export function currentAnswer(body: VerdictBody, cause: string | undefined): Answer {
+function leaseCause(leaseAgeMs: number): string | undefined {
+  if (leaseAgeMs === Number.POSITIVE_INFINITY) return "no evaluator holds the lease";
+  if (!(leaseAgeMs < LEASE_STALE_MS)) return `no evaluator has renewed the lease for ${LEASE_STALE_MS / 1000} s`;
+  return undefined;
+}
+
+/** The stored verdict as it may be answered now: unchanged while fresh, or latched; else as a hold. */
+export function currentAnswer(body: VerdictBody, cause: Unavailable | undefined): Answer {
   if (cause === undefined) return { body, stale: false, known: true };
   if (body.verdict === "fail") return { body, stale: true, known: true };
-  const held = heldBody(body, { code: "evaluator_down", text: `${cause}: held until there is one` });
+  const held = heldBody(body, { code: cause.code, text: reasonText(`${cause.text}: hold until a fresh one is published`) });
   return { body: held, stale: true, known: true };
 }
 
@@ -98,7 +138,7 @@ export interface Absent {
   readonly namespace: string;
   readonly name: string;
   readonly fleet: string;
-  readonly code: "evaluator_down" | "unknown_canary" | "no_run";
+  readonly code: Unavailable["code"] | "unknown_canary" | "no_run";
   readonly text: string;
   readonly nowMs: number;
   readonly policy?: Policy | undefined;
@@ -160,7 +200,8 @@ export function absentAnswer(absent: Absent): Answer {
     stable_may_promote: false,
     valid_until: at,
   };
-  return { body, stale: absent.code === "evaluator_down", known: absent.code !== "unknown_canary" };
+  const stale = absent.code === "evaluator_down" || absent.code === "not_ready";
+  return { body, stale, known: absent.code !== "unknown_canary" };
 }
 
 export const CONCERN_VIEWS = ["errors", "latency", "queue", "disk"] as const;
