@@ -10,7 +10,7 @@ import { controlSubject, incidentSubject } from "@aviary/shared/contract/subject
 import { within } from "@aviary/shared/runtime/abort.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
-import type { ControlDraft } from "./adapters/announce.ts";
+import type { ControlDraft } from "./adapters/control-drafts.ts";
 import { createBuckets, LIMITS } from "./limits.ts";
 import type { Canary } from "./view.ts";
 
@@ -18,13 +18,13 @@ import type { Canary } from "./view.ts";
 const REMEMBER_MS = 10 * 60_000;
 const REMEMBERED = 8_192;
 
-export type Stored = "stored" | "over_limit" | "not_stored";
+export type StoreResult = "stored" | "over_limit" | "not_stored";
 
 export interface ControlWriter {
   /** Stores the sayings one after another, in their order; `stored` when all are. Never rejects, never takes longer than the store limit. */
-  tell(canary: Canary, sayings: readonly ControlDraft[]): Promise<Stored>;
+  store(canary: Canary, sayings: readonly ControlDraft[]): Promise<StoreResult>;
   /** Stores an incident in the background; one that is said again within ten minutes is dropped. */
-  report(incident: Incident): void;
+  storeIncident(incident: Incident): void;
   readonly counts: { stored: number; failed: number; refused: number };
 }
 
@@ -65,7 +65,7 @@ export function createControlWriter(bus: Bus, clock: Clock, logger: Logger): Con
 
   return {
     counts,
-    async tell(canary, sayings) {
+    async store(canary, sayings) {
       const at = new Date(clock.now()).toISOString();
       for (const { content, discriminator } of sayings) {
         const message = controlMessage(canary.ref, content, at, discriminator);
@@ -83,7 +83,7 @@ export function createControlWriter(bus: Bus, clock: Clock, logger: Logger): Con
       }
       return "stored";
     },
-    report(incident) {
+    storeIncident(incident) {
       const subject = incidentSubject(incident.subject, incident.code);
       void publish(subject, incident.id, JSON.stringify(incident));
     },

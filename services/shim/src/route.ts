@@ -39,7 +39,7 @@ export interface Forbidden {
 }
 
 /** What a handler gives back; `undefined` when it answers by itself (a stream). */
-export type Handled = Reply | Forbidden | undefined;
+export type HandlerResult = Reply | Forbidden | undefined;
 
 export interface Route {
   /** `{…}` stands for one segment. */
@@ -50,6 +50,6 @@ export interface Route {
   /** One line for the API description. */
   readonly summary: string;
   /** What it answers with, for the API description. */
-  readonly answers: "verdict" | "prometheus" | "gate" | "json" | "stream" | "page";
-  readonly handle: (call: Call, context: Context) => Handled | Promise<Handled>;
+  readonly responseKind: "verdict" | "prometheus" | "gate" | "json" | "stream" | "page";
+  readonly handle: (call: Call, context: Context) => HandlerResult | Promise<HandlerResult>;
 }

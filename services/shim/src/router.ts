@@ -4,13 +4,13 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AuthFailures } from "./auth/auth-failures.ts";
-import { type Authenticator, rememberConnections } from "./auth/connection-cache.ts";
+import { type Authenticator, cacheByConnection } from "./auth/connection-cache.ts";
 import { type Caller, isRefusal, type Refusal } from "./auth/tokens.ts";
 import { LIMITS } from "./limits.ts";
 import { discardBody, parseJson, readBody } from "./request/body.ts";
 import { type CanaryIdentity, mergeIdentity, readIdentity } from "./request/canary-lookup.ts";
 import { problem, type Reply, send, UNAUTHORIZED } from "./response/reply.ts";
-import type { Call, Context, Handled, Route } from "./route.ts";
+import type { Call, Context, HandlerResult, Route } from "./route.ts";
 
 export interface Dispatcher {
   handle(request: IncomingMessage, response: ServerResponse): void;
@@ -19,7 +19,7 @@ export interface Dispatcher {
 const NOT_FOUND = problem(404, "not_found", "no such path; the API is described at /openapi.json");
 const TOO_LARGE = problem(413, "too_large", `a body may have at most ${LIMITS.bodyBytes} bytes`);
 const NO_QUERY = new URLSearchParams();
-const NOBODY: CanaryIdentity = { namespace: undefined, name: undefined, revision: undefined };
+const NO_IDENTITY: CanaryIdentity = { namespace: undefined, name: undefined, revision: undefined };
 
 /** Parsed queries that are remembered, and the longest that is; with more of them all are forgotten. */
 const MAX_QUERIES = 512;
@@ -51,7 +51,7 @@ export function createDispatcher(
   doorkeeper: Authenticator,
   authFailures: AuthFailures,
 ): Dispatcher {
-  const authenticate = rememberConnections(doorkeeper, context.clock);
+  const authenticate = cacheByConnection(doorkeeper, context.clock);
   const queryOf = queryReader();
   const fixed = new Map<string, Route>();
   const patterns: Pattern[] = [];
@@ -94,14 +94,14 @@ export function createDispatcher(
     // The answer is out at once; a small body is read after it, only to name the canary in the log.
     if (small) {
       send(response, UNAUTHORIZED);
-      void readBody(request, LIMITS.refusedBodyBytes).then((body) => note(body.ok ? identityOfBody(body.text) : NOBODY));
+      void readBody(request, LIMITS.refusedBodyBytes).then((body) => note(body.ok ? identityOfBody(body.text) : NO_IDENTITY));
     } else {
-      turnAway(request, response, UNAUTHORIZED);
-      note(NOBODY);
+      rejectEarly(request, response, UNAUTHORIZED);
+      note(NO_IDENTITY);
     }
   };
 
-  const finish = (request: IncomingMessage, response: ServerResponse, call: Call, path: string, handled: Handled): void => {
+  const finish = (request: IncomingMessage, response: ServerResponse, call: Call, path: string, handled: HandlerResult): void => {
     if (handled === undefined) return;
     if (!("forbidden" in handled)) {
       send(response, handled);
@@ -135,11 +135,11 @@ export function createDispatcher(
       const path = mark < 0 ? url : url.slice(0, mark);
       const query = mark < 0 ? NO_QUERY : queryOf(url.slice(mark + 1));
       const found = lookUp(path);
-      if (found === undefined) return turnAway(request, response, NOT_FOUND);
+      if (found === undefined) return rejectEarly(request, response, NOT_FOUND);
       const { route, params } = found;
       const method = request.method === "HEAD" ? "GET" : (request.method ?? "GET");
       if ((method !== "GET" && method !== "POST") || !route.methods.includes(method)) {
-        return turnAway(request, response, wrongMethod(route));
+        return rejectEarly(request, response, wrongMethod(route));
       }
       const caller = authenticate(request);
       if (isRefusal(caller)) return refuse(request, response, path, query, caller);
@@ -161,7 +161,7 @@ export function createDispatcher(
       if (method === "GET") return respond("");
       void readBody(request).then((body) => {
         if (body.ok) respond(body.text);
-        else if (body.cause === "too_large") turnAway(request, response, TOO_LARGE);
+        else if (body.cause === "too_large") rejectEarly(request, response, TOO_LARGE);
         else response.destroy();
       });
     },
@@ -188,7 +188,7 @@ function match(pattern: readonly string[], segments: readonly string[]): string[
 
 function identityOfBody(body: string): CanaryIdentity {
   const parsed = parseJson(body);
-  if (typeof parsed !== "object" || parsed === null) return NOBODY;
+  if (typeof parsed !== "object" || parsed === null) return NO_IDENTITY;
   return readIdentity((key) => (Object.hasOwn(parsed, key) ? (parsed as Record<string, unknown>)[key] : undefined));
 }
 
@@ -196,7 +196,7 @@ const wrongMethod = (route: Route): Reply =>
   problem(405, "method_not_allowed", `use ${route.methods.join(" or ")}`, ["Allow", route.methods.join(", ")]);
 
 /** Answers without looking at the body. */
-function turnAway(request: IncomingMessage, response: ServerResponse, reply: Reply): void {
+function rejectEarly(request: IncomingMessage, response: ServerResponse, reply: Reply): void {
   send(response, reply);
   discardBody(request);
 }

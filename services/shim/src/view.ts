@@ -17,15 +17,22 @@ import { parseJsonBytes } from "@aviary/shared/runtime/json.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import { LIMITS } from "./limits.ts";
 import { type OpenJson, openJson } from "./response/answer-json.ts";
-import { type Answer, absentAnswer, type ConcernView, concernAnswer, currentAnswer, unavailability } from "./response/answers.ts";
+import {
+  type AnalysisConcern,
+  absentAnswer,
+  concernAnswer,
+  currentAnswer,
+  unavailability,
+  type VerdictAnswer,
+} from "./response/verdict-answer.ts";
 
 /** An answer with its JSON, made when first asked for. */
-export interface Prepared {
-  readonly answer: Answer;
+export interface PreparedAnswer {
+  readonly answer: VerdictAnswer;
   /** The body's JSON without its closing brace, with so many bytes left below the limit of an answer. */
   open(reserved: number): OpenJson;
   /** The answer as one concern sees it. */
-  concern(view: ConcernView): Prepared;
+  concern(view: AnalysisConcern): PreparedAnswer;
 }
 
 export interface Canary {
@@ -40,7 +47,7 @@ export interface View extends AsyncDisposable {
   readonly ready: boolean;
   readonly canaries: ReadonlyMap<string, Canary>;
   /** The answer of a configured canary as of now. */
-  prepared(canary: Canary): Prepared;
+  prepared(canary: Canary): PreparedAnswer;
   record(key: string): VerdictRecord | undefined;
   /** When the run of the last verdict began, milliseconds since the epoch. */
   runSinceMs(key: string): number | undefined;
@@ -61,18 +68,18 @@ export interface ViewOptions {
   readonly logger: Logger;
 }
 
-interface Held {
+interface CachedVerdict {
   readonly record: VerdictRecord;
   readonly validUntilMs: number;
   readonly sinceMs: number | undefined;
-  readonly fresh: Prepared;
+  readonly fresh: PreparedAnswer;
   /** By cause; a stored verdict has three causes at most. */
-  readonly stale: Map<string, Prepared>;
+  readonly stale: Map<string, PreparedAnswer>;
 }
 
-export function prepare(answer: Answer): Prepared {
+export function prepare(answer: VerdictAnswer): PreparedAnswer {
   const texts = new Map<number, OpenJson>();
-  const concerns = new Map<ConcernView, Prepared>();
+  const concerns = new Map<AnalysisConcern, PreparedAnswer>();
   return {
     answer,
     open: (reserved) => {
@@ -102,7 +109,7 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
     const key = canaryKey(ref);
     canaries.set(key, { ref, key, entry: fleet.canaries[key]!, policy: policies.get(key) });
   }
-  const held = new Map<string, Held>();
+  const held = new Map<string, CachedVerdict>();
   const lanes = new Map<string, LaneRecord>();
   const listeners = new Set<(key: string) => void>();
   const state = { ready: false, unreadable: 0, leaseAtMs: Number.NEGATIVE_INFINITY, leaseRevision: 0 };

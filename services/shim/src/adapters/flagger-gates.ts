@@ -60,26 +60,26 @@ export interface GateAnswer {
 
 const MAX_TEXT = 200;
 
-const yes = (text: string): GateAnswer => ({ allowed: true, text: oneLine(text) });
-const no = (text: string): GateAnswer => ({ allowed: false, text: oneLine(text) });
+const allow = (text: string): GateAnswer => ({ allowed: true, text: oneLine(text) });
+const deny = (text: string): GateAnswer => ({ allowed: false, text: oneLine(text) });
 
 /** The table above. */
 export function gateAnswer(gate: Gate, facts: GateFacts): GateAnswer {
   const why = facts.reasons[0]?.text ?? facts.verdict;
-  if (gate === "post-rollout") return yes("ok");
-  if (!facts.known) return no(gate === "rollback" ? `no rollback: ${why}` : why);
+  if (gate === "post-rollout") return allow("ok");
+  if (!facts.known) return deny(gate === "rollback" ? `no rollback: ${why}` : why);
   if (gate === "rollback") {
-    return facts.verdict === "fail" ? yes(`roll back: ${why}`) : no(`no rollback: the verdict is ${facts.verdict}`);
+    return facts.verdict === "fail" ? allow(`roll back: ${why}`) : deny(`no rollback: the verdict is ${facts.verdict}`);
   }
-  if (facts.verdict === "fail") return no(`fail: ${why}`);
-  if (gate === "pre-rollout" || gate === "rollout") return yes(facts.verdict === "pass" ? "pass" : `${facts.verdict}: ${why}`);
-  if (facts.run?.state === "aborted") return no("the run was aborted: start another one, or roll back in the controller");
+  if (facts.verdict === "fail") return deny(`fail: ${why}`);
+  if (gate === "pre-rollout" || gate === "rollout") return allow(facts.verdict === "pass" ? "pass" : `${facts.verdict}: ${why}`);
+  if (facts.run?.state === "aborted") return deny("the run was aborted: start another one, or roll back in the controller");
 
   if (gate === "confirm-promotion") return confirmPromotion(facts, why);
-  if (facts.verdict === "pass") return yes("pass");
-  if (gate === "confirm-traffic-increase" && facts.unseen === true) return no(`hold: ${why}`);
+  if (facts.verdict === "pass") return allow("pass");
+  if (gate === "confirm-traffic-increase" && facts.unseen === true) return deny(`hold: ${why}`);
   if (gate === "confirm-rollout" || (facts.run?.weight ?? 0) === 0) return preconditions(facts);
-  return no(isOpen(facts.run) ? `hold: ${why}` : `no run is open: ${why}`);
+  return deny(isOpen(facts.run) ? `hold: ${why}` : `no run is open: ${why}`);
 }
 
 function isOpen(run: GateFacts["run"]): boolean {
@@ -87,16 +87,16 @@ function isOpen(run: GateFacts["run"]): boolean {
 }
 
 function confirmPromotion({ run, verdict }: GateFacts, why: string): GateAnswer {
-  if (run?.promotable) return yes("promotable");
-  return no(verdict === "pass" ? "pass, but not promotable yet: more passed windows are needed" : `not promotable: ${why}`);
+  if (run?.promotable) return allow("promotable");
+  return deny(verdict === "pass" ? "pass, but not promotable yet: more passed windows are needed" : `not promotable: ${why}`);
 }
 
 function preconditions({ reasons, run }: GateFacts): GateAnswer {
   const hard = reasons.find((reason) => REASONS[reason.code].hard);
-  if (hard !== undefined) return no(`${hard.code}: ${hard.text}`);
+  if (hard !== undefined) return deny(`${hard.code}: ${hard.text}`);
   if (run?.mac_release_ok === false)
-    return no("the canary gateways do not run the release under test yet (macRelease: required)");
-  return yes("preconditions met");
+    return deny("the canary gateways do not run the release under test yet (macRelease: required)");
+  return allow("preconditions met");
 }
 
 function oneLine(text: string): string {

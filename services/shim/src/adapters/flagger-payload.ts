@@ -50,7 +50,7 @@ export function readFlaggerCall(body: unknown): FlaggerCall | undefined {
   };
 }
 
-export type EventNews =
+export type EventMeaning =
   | { readonly kind: "weight"; readonly weight: number }
   | { readonly kind: "end"; readonly result: "succeeded" | "failed" };
 
@@ -59,7 +59,7 @@ export type EventNews =
  *
  * The phase alone never ends a run: "Confirm-rollout check … passed" about the next revision still carries the phase of the last one.
  */
-export function readEventMessage(message: string): EventNews | undefined {
+export function readEventMessage(message: string): EventMeaning | undefined {
   const canary = /^Advance \S+ canary weight (\d{1,3})$/.exec(message);
   if (canary) return weight(Number(canary[1]));
   const primary = /^Advance \S+ primary weight (\d{1,3})$/.exec(message);
@@ -75,7 +75,7 @@ export function readEventMessage(message: string): EventNews | undefined {
   return undefined;
 }
 
-function weight(value: number): EventNews | undefined {
+function weight(value: number): EventMeaning | undefined {
   return value >= 0 && value <= 100 ? { kind: "weight", weight: value } : undefined;
 }
 

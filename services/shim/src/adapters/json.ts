@@ -3,18 +3,18 @@ import type { ReasonCode } from "@aviary/shared/contract/reasons.ts";
 import { parseJson } from "../request/body.ts";
 import { identityOfQuery, mergeIdentity, readIdentity } from "../request/canary-lookup.ts";
 import { closeJson, REQUEST_BYTES, REQUEST_BYTES_WITH_LANE, type Scale } from "../response/answer-json.ts";
-import { type Answer, CONCERN_VIEWS, type ConcernView } from "../response/answers.ts";
 import {
-  announceMeasured,
+  announceRevision,
   answerFor,
   type CallOrigin,
-  conflicts,
-  indexOf,
-  locate,
+  claimSeat,
+  locateCanary,
+  measurementIndexOf,
   namedRevision,
-} from "../response/measurement.ts";
+} from "../response/canary-answer.ts";
 import { jsonBytes } from "../response/reply.ts";
-import type { Call, Context, Handled, Route } from "../route.ts";
+import { ANALYSIS_CONCERNS, type AnalysisConcern, type VerdictAnswer } from "../response/verdict-answer.ts";
+import type { Call, Context, HandlerResult, Route } from "../route.ts";
 
 const FLAGGER: CallOrigin = { dialect: "flagger", seat: "judge" };
 const ROLLOUTS: CallOrigin = { dialect: "rollouts", seat: "judge" };
@@ -31,26 +31,26 @@ function identityOf(call: Call) {
   );
 }
 
-function measure(place: CallOrigin, view?: ConcernView) {
-  return (call: Call, context: Context): Handled => {
+function handleMeasurement(origin: CallOrigin, view?: AnalysisConcern) {
+  return (call: Call, context: Context): HandlerResult => {
     const identity = identityOf(call);
-    const found = locate(call, identity, context);
+    const found = locateCanary(call, identity, context);
     if ("forbidden" in found) return found;
     const prepared = answerFor(found, (canary) => namedRevision(canary, identity.revision, context), context);
     const shown = view === undefined ? prepared : prepared.concern(view);
     const { canary } = found;
     if (canary === undefined) {
-      const parts = { key: KEYS[place.dialect], label: found.name, index: 0, caller: call.caller.class, conflict: false };
+      const parts = { key: KEYS[origin.dialect], label: found.name, index: 0, caller: call.caller.class, conflict: false };
       return jsonBytes(closeJson(shown.open(REQUEST_BYTES), parts));
     }
-    announceMeasured(call.caller, canary, namedRevision(canary, identity.revision, context), context);
+    announceRevision(call.caller, canary, namedRevision(canary, identity.revision, context), context);
     return jsonBytes(
       closeJson(shown.open(REQUEST_BYTES), {
-        key: KEYS[place.dialect],
+        key: KEYS[origin.dialect],
         label: canary.ref.name,
-        index: indexOf(canary, call.caller.class, place, context),
+        index: measurementIndexOf(canary, call.caller.class, origin, context),
         caller: call.caller.class,
-        conflict: conflicts(call.caller, canary, place, context),
+        conflict: claimSeat(call.caller, canary, origin, context),
       }),
     );
   };
@@ -60,7 +60,7 @@ function measure(place: CallOrigin, view?: ConcernView) {
  * The lane as KEDA reads it. Without a fresh verdict the lane may not grow; its depth stays the last one, which keeps the replicas.
  * @param canary the key of the lane's canary, if it has one
  */
-function scaleOf(lane: string, canary: string | undefined, answer: Answer, context: Context): Scale {
+function scaleOf(lane: string, canary: string | undefined, answer: VerdictAnswer, context: Context): Scale {
   const record = canary === undefined ? undefined : context.view.lane(lane);
   const unavailable = unavailableCode(answer);
   if (record === undefined) {
@@ -84,17 +84,17 @@ function scaleOf(lane: string, canary: string | undefined, answer: Answer, conte
 }
 
 /** A latched fail is served without a reason for being stale; only an evaluator that is down makes one stale for long. */
-function unavailableCode({ body, stale }: Answer): ReasonCode | undefined {
+function unavailableCode({ body, stale }: VerdictAnswer): ReasonCode | undefined {
   if (!stale) return undefined;
   return body.reasons.some(({ code }) => code === "not_ready") ? "not_ready" : "evaluator_down";
 }
 
 /** Which lane is meant: by name, or the only one of the canary that is meant. */
-function lanes(call: Call, context: Context): Handled {
+function handleLane(call: Call, context: Context): HandlerResult {
   const asked = call.query.get("lane")?.slice(0, 63) ?? undefined;
   const owner = [...context.view.canaries.values()].find(({ entry }) => asked !== undefined && entry.lanes.includes(asked));
   const identity = owner === undefined ? identityOf(call) : { ...owner.ref, revision: undefined };
-  const found = locate(call, identity, context);
+  const found = locateCanary(call, identity, context);
   if ("forbidden" in found) return found;
   const known = asked === undefined || owner !== undefined;
   const mine = known ? found : { namespace: "", name: "", text: `no canary has a lane ${asked}` };
@@ -106,9 +106,9 @@ function lanes(call: Call, context: Context): Handled {
     closeJson(prepared.open(REQUEST_BYTES_WITH_LANE), {
       key: "keda",
       label: lane,
-      index: canary === undefined ? 0 : indexOf(canary, call.caller.class, KEDA, context),
+      index: canary === undefined ? 0 : measurementIndexOf(canary, call.caller.class, KEDA, context),
       caller: call.caller.class,
-      conflict: canary !== undefined && conflicts(call.caller, canary, KEDA, context),
+      conflict: canary !== undefined && claimSeat(call.caller, canary, KEDA, context),
       scale,
     }),
   );
@@ -121,30 +121,30 @@ export const JSON_ROUTES: readonly Route[] = [
     path: "/rollouts/analysis",
     methods: both,
     summary: "The verdict, for Argo Rollouts' web provider",
-    answers: "verdict",
-    handle: measure(ROLLOUTS),
+    responseKind: "verdict",
+    handle: handleMeasurement(ROLLOUTS),
   },
-  ...CONCERN_VIEWS.map(
+  ...ANALYSIS_CONCERNS.map(
     (view): Route => ({
       path: `/rollouts/analysis/${view}`,
       methods: both,
       summary: `The verdict judged by ${view} alone`,
-      answers: "verdict",
-      handle: measure(ROLLOUTS, view),
+      responseKind: "verdict",
+      handle: handleMeasurement(ROLLOUTS, view),
     }),
   ),
   {
     path: "/flagger/metrics",
     methods: both,
     summary: "The verdict, for people beside Flagger",
-    answers: "verdict",
-    handle: measure(FLAGGER),
+    responseKind: "verdict",
+    handle: handleMeasurement(FLAGGER),
   },
   {
     path: "/keda/metrics",
     methods: both,
     summary: "The verdict and a lane's gated depth, for KEDA's metrics-api",
-    answers: "verdict",
-    handle: lanes,
+    responseKind: "verdict",
+    handle: handleLane,
   },
 ];

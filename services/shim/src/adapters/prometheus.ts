@@ -6,9 +6,9 @@
  */
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import { readIdentity } from "../request/canary-lookup.ts";
-import { answerFor, type CallOrigin, conflicts, locate } from "../response/measurement.ts";
+import { answerFor, type CallOrigin, claimSeat, locateCanary } from "../response/canary-answer.ts";
 import { jsonText, problem } from "../response/reply.ts";
-import type { Call, Context, Handled, Route } from "../route.ts";
+import type { Call, Context, HandlerResult, Route } from "../route.ts";
 import { isTime, readQuery, SERIES, vectorJson } from "./prometheus-query.ts";
 
 /** The sample of a verdict in one dialect. */
@@ -23,8 +23,8 @@ function parametersOf(call: Call): URLSearchParams {
   return call.body === "" ? call.query : new URLSearchParams(call.body);
 }
 
-function query(place: CallOrigin) {
-  return (call: Call, context: Context): Handled => {
+function handleQuery(origin: CallOrigin) {
+  return (call: Call, context: Context): HandlerResult => {
     const parameters = parametersOf(call);
     const time = parameters.get("time");
     if (time !== null && !isTime(time)) {
@@ -39,28 +39,28 @@ function query(place: CallOrigin) {
     const seconds = Math.floor(context.clock.now() / 1000);
     if (asked.kind === "one") return jsonText(vectorJson({}, "1", seconds, []));
     const identity = readIdentity((key) => (key === "canary" ? asked.canary : key === "namespace" ? asked.namespace : undefined));
-    const found = locate(call, identity, context);
+    const found = locateCanary(call, identity, context);
     if ("forbidden" in found) return found;
     if (found.canary === undefined) return problem(400, "bad_data", found.text);
     const { body } = answerFor(found, () => ({ revision: undefined, unseen: false }), context).answer;
     const warnings = [...body.reasons, ...body.warnings].map(({ code, text }) => `${code}: ${text}`);
-    if (conflicts(call.caller, found.canary, place, context))
+    if (claimSeat(call.caller, found.canary, origin, context))
       warnings.push("caller_conflict: another controller asks about this canary too");
     const metric = { __name__: SERIES, namespace: found.canary.ref.namespace, canary: found.canary.ref.name };
-    return jsonText(vectorJson(metric, sampleOf(body, place.dialect), seconds, warnings));
+    return jsonText(vectorJson(metric, sampleOf(body, origin.dialect), seconds, warnings));
   };
 }
 
-const PLACES: readonly CallOrigin[] = [
+const ORIGINS: readonly CallOrigin[] = [
   { dialect: "flagger", seat: "judge" },
   { dialect: "rollouts", seat: "judge" },
   { dialect: "keda", seat: "scale" },
 ];
 
-export const PROMETHEUS_ROUTES: readonly Route[] = PLACES.map((place) => ({
-  path: `/${place.dialect}/api/v1/query`,
+export const PROMETHEUS_ROUTES: readonly Route[] = ORIGINS.map((origin) => ({
+  path: `/${origin.dialect}/api/v1/query`,
   methods: ["GET", "POST"],
-  summary: `The verdict as a Prometheus instant query, as ${place.dialect} asks it`,
-  answers: "prometheus",
-  handle: query(place),
+  summary: `The verdict as a Prometheus instant query, as ${origin.dialect} asks it`,
+  responseKind: "prometheus",
+  handle: handleQuery(origin),
 }));

@@ -4,29 +4,29 @@ import { verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import { parseVerdictRecord, type VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import { LIMITS } from "../limits.ts";
 import { listNames } from "../request/canary-lookup.ts";
-import { visibleTo } from "../response/measurement.ts";
+import { visibleTo } from "../response/canary-answer.ts";
 import { json, problem } from "../response/reply.ts";
-import type { Call, Context, Handled, Route } from "../route.ts";
+import type { Call, Context, HandlerResult, Route } from "../route.ts";
 import type { Canary } from "../view.ts";
 
 /** Names of canaries that an error lists. */
 const LISTED = 10;
 
 /** One canary as the API shows it. */
-export function canaryView(canary: Canary, context: Context) {
+export function canaryJson(canary: Canary, context: Context) {
   const { answer } = context.view.prepared(canary);
   const lanes = canary.entry.lanes.map((lane) => ({ lane, record: context.view.lane(lane) ?? null }));
   return { ...answer.body, stale: answer.stale, lanes };
 }
 
-function evaluatorView(context: Context) {
+function evaluatorJson(context: Context) {
   const ageMs = context.view.leaseAgeMs();
   return { lease_age_ms: Number.isFinite(ageMs) ? Math.round(ageMs) : null, bus: context.bus.status, server: context.bus.server };
 }
 
-function list(call: Call, context: Context): Handled {
-  const canaries = visibleTo(call.caller, context).map((canary) => canaryView(canary, context));
-  return json({ now: new Date(context.clock.now()).toISOString(), evaluator: evaluatorView(context), canaries });
+function listCanaries(call: Call, context: Context): HandlerResult {
+  const canaries = visibleTo(call.caller, context).map((canary) => canaryJson(canary, context));
+  return json({ now: new Date(context.clock.now()).toISOString(), evaluator: evaluatorJson(context), canaries });
 }
 
 function findByPath(call: Call, context: Context): Canary | undefined {
@@ -35,22 +35,22 @@ function findByPath(call: Call, context: Context): Canary | undefined {
 }
 
 /** Names what there is, as far as the caller may know. */
-function unknown(call: Call, context: Context): Handled {
+function canaryNotFound(call: Call, context: Context): HandlerResult {
   const known = listNames(visibleTo(call.caller, context), LISTED) || "none";
   return problem(404, "not_found", `no canary ${call.params.join("/").slice(0, 140)} is configured; there is ${known}`);
 }
 
-function one(call: Call, context: Context): Handled {
+function getCanary(call: Call, context: Context): HandlerResult {
   const canary = findByPath(call, context);
-  if (canary === undefined) return unknown(call, context);
-  const view = canaryView(canary, context);
+  if (canary === undefined) return canaryNotFound(call, context);
+  const view = canaryJson(canary, context);
   const codes = [...new Set([...view.reasons, ...view.warnings].map(({ code }) => code))];
   const meanings = Object.fromEntries(codes.map((code) => [code, REASONS[code].meaning]));
   const evidence = context.view.record(canary.key)?.evidence ?? null;
   return json({ ...view, now: new Date(context.clock.now()).toISOString(), meanings, evidence });
 }
 
-function entryOf(body: VerdictBody) {
+function historyEntry(body: VerdictBody) {
   const { id, at, verdict, degraded, window, run, canary, stable, reasons } = body;
   return {
     id,
@@ -68,9 +68,9 @@ function entryOf(body: VerdictBody) {
 const readers = { active: 0 };
 
 /** Verdicts of the last hours, oldest first; at most `limit`, the newest ones. */
-async function history(call: Call, context: Context): Promise<Handled> {
+async function getHistory(call: Call, context: Context): Promise<HandlerResult> {
   const canary = findByPath(call, context);
-  if (canary === undefined) return unknown(call, context);
+  if (canary === undefined) return canaryNotFound(call, context);
   const limit = wholeNumber(call.query.get("limit"), 50, LIMITS.historyEntries);
   const hours = wholeNumber(call.query.get("hours"), 24, 30 * 24);
   if (limit === undefined || hours === undefined) {
@@ -86,7 +86,7 @@ async function history(call: Call, context: Context): Promise<Handled> {
 }
 
 async function readHistory(canary: Canary, limit: number, fromMs: number, context: Context) {
-  const entries: ReturnType<typeof entryOf>[] = [];
+  const entries: ReturnType<typeof historyEntry>[] = [];
   const decoder = new TextDecoder();
   let older = 0;
   const follower = await context.bus.follow({
@@ -97,7 +97,7 @@ async function readHistory(canary: Canary, limit: number, fromMs: number, contex
       if (message.storedAt < fromMs) return;
       const parsed = parseVerdictRecord(safeJson(decoder.decode(message.data)));
       if (!parsed.success) return;
-      entries.push(entryOf(parsed.data.body));
+      entries.push(historyEntry(parsed.data.body));
       if (entries.length > limit) {
         entries.shift();
         older += 1;
@@ -137,21 +137,21 @@ export const API_ROUTES: readonly Route[] = [
     path: "/api/v1/canaries",
     methods: ["GET"],
     summary: "All canaries with their verdicts and lanes",
-    answers: "json",
-    handle: list,
+    responseKind: "json",
+    handle: listCanaries,
   },
   {
     path: "/api/v1/canaries/{namespace}/{name}",
     methods: ["GET"],
     summary: "One canary, uncut, with its evidence",
-    answers: "json",
-    handle: one,
+    responseKind: "json",
+    handle: getCanary,
   },
   {
     path: "/api/v1/canaries/{namespace}/{name}/history",
     methods: ["GET"],
     summary: "Verdicts of the last hours (limit, hours)",
-    answers: "json",
-    handle: history,
+    responseKind: "json",
+    handle: getHistory,
   },
 ];

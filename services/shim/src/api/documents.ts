@@ -1,10 +1,10 @@
 /** The description of the API, the schemas, and the page for people. */
 
-import { pageOf } from "../page/page.ts";
-import { visibleTo } from "../response/measurement.ts";
+import { dashboardPage } from "../page/page.ts";
+import { visibleTo } from "../response/canary-answer.ts";
 import { json, problem } from "../response/reply.ts";
 import type { Route } from "../route.ts";
-import { canaryView } from "./canaries.ts";
+import { canaryJson } from "./canaries.ts";
 import { jsonSchemas, openApi } from "./openapi.ts";
 
 /** `described`: the other routes, for the description. */
@@ -16,7 +16,7 @@ export function documentRoutes(described: readonly Route[]): readonly Route[] {
       path: "/openapi.json",
       methods: ["GET"],
       summary: "This description",
-      answers: "json",
+      responseKind: "json",
       handle: () => {
         description ??= openApi([...described, ...routes]);
         return json(description);
@@ -26,7 +26,7 @@ export function documentRoutes(described: readonly Route[]): readonly Route[] {
       path: "/schemas/{name}",
       methods: ["GET"],
       summary: "The JSON Schema of one message or file",
-      answers: "json",
+      responseKind: "json",
       handle: (call) => {
         schemas ??= jsonSchemas();
         const name = (call.params[0] ?? "").replace(/\.json$/, "");
@@ -38,8 +38,8 @@ export function documentRoutes(described: readonly Route[]): readonly Route[] {
       path: "/",
       methods: ["GET"],
       summary: "A live page of all canaries",
-      answers: "page",
-      handle: (call, context) => pageOf(visibleTo(call.caller, context).map((canary) => canaryView(canary, context))),
+      responseKind: "page",
+      handle: (call, context) => dashboardPage(visibleTo(call.caller, context).map((canary) => canaryJson(canary, context))),
     },
   ];
   return routes;

@@ -4,11 +4,11 @@
  */
 import type { ServerResponse } from "node:http";
 import { LIMITS } from "../limits.ts";
-import { visibleTo } from "../response/measurement.ts";
+import { visibleTo } from "../response/canary-answer.ts";
 import { problem } from "../response/reply.ts";
-import type { Call, Context, Handled, Route } from "../route.ts";
+import type { Call, Context, HandlerResult, Route } from "../route.ts";
 import type { Canary } from "../view.ts";
-import { canaryView } from "./canaries.ts";
+import { canaryJson } from "./canaries.ts";
 
 interface Client {
   readonly response: ServerResponse;
@@ -18,7 +18,7 @@ interface Client {
 /** All open streams of one shim. */
 export interface Streams extends Disposable {
   readonly size: number;
-  open(call: Call): Handled;
+  open(call: Call): HandlerResult;
 }
 
 /** Starts the timers that all clients share. */
@@ -100,7 +100,7 @@ export function createStreams(context: Context): Streams {
 }
 
 function eventOf(canary: Canary, context: Context): string {
-  return `event: verdict\ndata: ${JSON.stringify(canaryView(canary, context))}\n\n`;
+  return `event: verdict\ndata: ${JSON.stringify(canaryJson(canary, context))}\n\n`;
 }
 
 /** The route of these streams. */
@@ -109,7 +109,7 @@ export function streamRoute(streams: Streams | undefined): Route {
     path: "/api/v1/stream",
     methods: ["GET"],
     summary: "Server-sent events: every canary now, then every change",
-    answers: "stream",
+    responseKind: "stream",
     handle: (call) => streams?.open(call) ?? undefined,
   };
 }

@@ -117,7 +117,7 @@ const IDENTITY = [
 ];
 
 const ANSWERS: Readonly<
-  Record<Route["answers"], { readonly ok: object; readonly more?: Record<string, object>; readonly parameters?: object[] }>
+  Record<Route["responseKind"], { readonly ok: object; readonly more?: Record<string, object>; readonly parameters?: object[] }>
 > = {
   verdict: { ok: body("the verdict: pass, hold or fail", "application/json", ref("answer")), parameters: IDENTITY },
   prometheus: {
@@ -141,7 +141,7 @@ const ANSWERS: Readonly<
 export function openApi(routes: readonly Route[]): object {
   const paths: Record<string, Record<string, object>> = {};
   for (const route of routes) {
-    const { ok, more = {}, parameters = [] } = ANSWERS[route.answers];
+    const { ok, more = {}, parameters = [] } = ANSWERS[route.responseKind];
     const inPath = [...route.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
       name,
       in: "path",

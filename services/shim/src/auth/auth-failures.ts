@@ -11,7 +11,7 @@ import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import { createBuckets, LIMITS } from "../limits.ts";
 import { type CanaryIdentity, findCanary } from "../request/canary-lookup.ts";
-import { type CallOrigin, indexOf } from "../response/measurement.ts";
+import { type CallOrigin, measurementIndexOf } from "../response/canary-answer.ts";
 import type { Context } from "../route.ts";
 
 /** A rejected request, as far as it is known. */
@@ -51,7 +51,7 @@ export function createAuthFailures(context: Context, clock: Clock, logger: Logge
     if (!incidents.take("all", clock.monotonicMs())) return;
     const subject = canary === undefined ? {} : { subject: { ...canary.ref, fleet: canary.entry.fleet } };
     const at = new Date(clock.now()).toISOString();
-    context.outbox.report(incident("auth_failed", at, `${source}|${reason}|${token ?? ""}|${hour}`, subject, facts));
+    context.outbox.storeIncident(incident("auth_failed", at, `${source}|${reason}|${token ?? ""}|${hour}`, subject, facts));
   };
 
   return {
@@ -118,7 +118,7 @@ function factsOf(rejected: RejectedRequest, canary: ReturnType<typeof canaryOf>,
   return {
     namespace,
     name,
-    measurement_index: canary === undefined ? null : indexOf(canary, origin.dialect, origin, context),
+    measurement_index: canary === undefined ? null : measurementIndexOf(canary, origin.dialect, origin, context),
     source,
     path: path.slice(0, 100),
     method,

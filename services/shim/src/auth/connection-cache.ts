@@ -14,7 +14,7 @@ const REMEMBER_MS = 1_000;
 /** Longer credentials are compared the long way every time. */
 const MAX_BYTES = 512;
 
-interface Known {
+interface CachedCredential {
   readonly credential: Buffer;
   readonly caller: Caller;
   readonly untilMs: number;
@@ -26,8 +26,8 @@ export interface Authenticator {
 }
 
 /** Asks the doorkeeper, or remembers what it said about the same credential on the same connection. */
-export function rememberConnections(doorkeeper: Authenticator, clock: Clock): (request: IncomingMessage) => Caller | Refusal {
-  const known = new WeakMap<Socket, Known>();
+export function cacheByConnection(doorkeeper: Authenticator, clock: Clock): (request: IncomingMessage) => Caller | Refusal {
+  const known = new WeakMap<Socket, CachedCredential>();
   const scratch = Buffer.alloc(MAX_BYTES);
   return (request) => {
     const credential = onlyAuthorization(request.rawHeaders);

@@ -10,11 +10,11 @@ import type { CallerClass } from "@aviary/shared/contract/fleet.ts";
 export type Seat = "judge" | "scale";
 
 /** How long a silent holder keeps its seat, milliseconds. */
-export const SEAT_MS = 60_000;
+export const SEAT_TIMEOUT_MS = 60_000;
 
 export interface Seats {
   /** Notes that a class asked. Answers the class that holds the seat, if it is another one. `nowMs` is monotonic. */
-  ask(canary: string, seat: Seat, caller: CallerClass, nowMs: number): CallerClass | undefined;
+  claim(canary: string, seat: Seat, caller: CallerClass, nowMs: number): CallerClass | undefined;
 }
 
 /** Who a seat is for; another class is answered too, but never holds it. */
@@ -24,11 +24,11 @@ const MEANT_FOR: Readonly<Record<Seat, readonly CallerClass[]>> = { judge: ["fla
 export function createSeats(): Seats {
   const held = new Map<string, { caller: CallerClass; atMs: number }>();
   return {
-    ask(canary, seat, caller, nowMs) {
+    claim(canary, seat, caller, nowMs) {
       if (caller === "operator") return undefined;
       const key = `${seat} ${canary}`;
       const holder = held.get(key);
-      const free = holder === undefined || nowMs - holder.atMs >= SEAT_MS;
+      const free = holder === undefined || nowMs - holder.atMs >= SEAT_TIMEOUT_MS;
       if (!free && holder.caller !== caller) return holder.caller;
       if (!MEANT_FOR[seat].includes(caller)) return undefined;
       if (holder === undefined) held.set(key, { caller, atMs: nowMs });

@@ -106,9 +106,9 @@ async function readEntries(
   const problems: ConfigProblem[] = checkTokenFile({
     source: path,
     entries,
-    now,
+    now: now,
     intervalMs,
-    ...(before === undefined ? {} : { before }),
+    ...(before === undefined ? {} : { previousEntries: before }),
   });
   if (problems.length > 0) throw new ConfigError(problems);
   return entries;

@@ -32,7 +32,7 @@ export interface TokenFileCheck {
   /** The longest interval between two checks of any controller that uses these tokens. */
   readonly intervalMs: number;
   /** The entries before this change, where they are known; without them an overlap that is nearly over cannot be told from one that is too short. */
-  readonly before?: readonly TokenEntry[];
+  readonly previousEntries?: readonly TokenEntry[];
 }
 
 /**
@@ -40,7 +40,7 @@ export interface TokenFileCheck {
  * an end, an overlap below the minimum. Empty when nothing is.
  */
 export function checkTokenFile(check: TokenFileCheck): ConfigProblem[] {
-  const { source, entries, now, before } = check;
+  const { source, entries, now, previousEntries: before } = check;
   const problems: ConfigProblem[] = [];
   const report = (index: number, key: string, found: string, expected: string): void => {
     problems.push({ source, path: `[${index}].${key}`, found, expected });

@@ -107,7 +107,7 @@ export interface TokenStore {
 /** The hash under comparison, 64 hex digits; overwritten for every candidate, used nowhere else. */
 const DIGEST = Buffer.alloc(64);
 
-interface Known {
+interface PreparedEntry {
   readonly caller: Caller;
   /** 64 hex digits as bytes. */
   readonly digest: Buffer;
@@ -116,7 +116,7 @@ interface Known {
 
 /** Makes a store of the given entries. */
 export function createTokenStore(entries: readonly TokenEntry[]): TokenStore {
-  let known: readonly Known[] = entries.map(prepare);
+  let known: readonly PreparedEntry[] = entries.map(prepare);
   const lastSeen = new Map<string, number>();
   return {
     authenticate: (request, now) => {
@@ -141,7 +141,7 @@ export function createTokenStore(entries: readonly TokenEntry[]): TokenStore {
   };
 }
 
-function prepare(entry: TokenEntry): Known {
+function prepare(entry: TokenEntry): PreparedEntry {
   const caller: Caller = {
     tokenId: entry.sha256.slice(0, 8),
     id: entry.id,
@@ -151,10 +151,10 @@ function prepare(entry: TokenEntry): Known {
   return { caller, digest: Buffer.from(entry.sha256, "latin1"), notAfter: entry.notAfter ?? Number.POSITIVE_INFINITY };
 }
 
-function compare(known: readonly Known[], candidates: Candidates, now: number): Caller | Refusal {
-  let accepted: Known | undefined;
-  let expired: Known | undefined;
-  let misplaced: Known | undefined;
+function compare(known: readonly PreparedEntry[], candidates: Candidates, now: number): Caller | Refusal {
+  let accepted: PreparedEntry | undefined;
+  let expired: PreparedEntry | undefined;
+  let misplaced: PreparedEntry | undefined;
   for (const { token, inQuery } of candidates.list) {
     // Hex into a scratch buffer: a third of the cost of having the hash as a buffer of its own.
     DIGEST.write(hash("sha256", token, "hex"), "latin1");

@@ -86,7 +86,7 @@ const TAIL = `</script>
 `;
 
 /** The page with the canaries as they are now; what changes later comes over the stream. Only its own script and its own stream may run. */
-export const pageOf = (canaries: readonly object[]): Reply => ({
+export const dashboardPage = (canaries: readonly object[]): Reply => ({
   status: 200,
   type: "text/html; charset=utf-8",
   // Without `<` nothing in a text can end the element that carries it.

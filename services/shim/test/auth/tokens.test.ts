@@ -186,9 +186,13 @@ describe("the token file", () => {
 describe("rotation with an overlap", () => {
   const intervalMs = MINUTE;
   const check = (entries: readonly TokenEntry[], before?: readonly TokenEntry[]): string[] =>
-    checkTokenFile({ source: "t", entries, now: NOW, intervalMs, ...(before === undefined ? {} : { before }) }).map(
-      formatProblem,
-    );
+    checkTokenFile({
+      source: "t",
+      entries,
+      now: NOW,
+      intervalMs,
+      ...(before === undefined ? {} : { previousEntries: before }),
+    }).map(formatProblem);
 
   it("the least overlap is one interval and five minutes; what a rotation writes is seven days, or more for slow controllers", () => {
     assert.equal(minimumOverlapMs(MINUTE), 6 * MINUTE);

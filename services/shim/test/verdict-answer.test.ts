@@ -14,15 +14,15 @@ import {
   type Scale,
 } from "../src/response/answer-json.ts";
 import {
+  ANALYSIS_CONCERNS,
   absentAnswer,
-  CONCERN_VIEWS,
   concernAnswer,
   currentAnswer,
   type Freshness,
   type Unavailable,
   unavailability,
   unseenRevisionAnswer,
-} from "../src/response/answers.ts";
+} from "../src/response/verdict-answer.ts";
 
 const now = Date.parse(BUILT_AT);
 
@@ -126,7 +126,7 @@ describe("the view of one concern", () => {
     const concerns = { errors: "fail", latency: "pass", queue: "hold", disk: "pass", doctor: "pass", parity: "pass" } as const;
     const reasons = [aReason("over_5xx"), aReason("queue_high"), aReason("gap")];
     const answer = currentAnswer(aVerdict({ verdict: "fail", reasons, concerns }).body, undefined);
-    const seen = CONCERN_VIEWS.map((view) => {
+    const seen = ANALYSIS_CONCERNS.map((view) => {
       const { body } = concernAnswer(answer, view);
       return [view, body.verdict, body.verdict_num, body.degraded, body.reasons.map(({ code }) => code)];
     });
@@ -152,7 +152,7 @@ describe("the view of one concern", () => {
       "pending",
     ] as const) {
       const answer = currentAnswer(aVerdict({ verdict: "hold", reasons: [aReason(code)], concerns }).body, undefined);
-      for (const view of CONCERN_VIEWS) assert.equal(concernAnswer(answer, view).body.verdict, "hold", `${code}: ${view}`);
+      for (const view of ANALYSIS_CONCERNS) assert.equal(concernAnswer(answer, view).body.verdict, "hold", `${code}: ${view}`);
     }
     const skewed = currentAnswer(aVerdict({ verdict: "hold", reasons: [aReason("skill_skew")], concerns }).body, undefined);
     assert.equal(concernAnswer(skewed, "latency").body.verdict, "pass", "parity is another concern");
@@ -161,7 +161,7 @@ describe("the view of one concern", () => {
   it("stays a fail in every view when the concern that latched has recovered", () => {
     const concerns = { errors: "pass", latency: "pass", queue: "pass", disk: "pass", doctor: "pass", parity: "pass" } as const;
     const answer = currentAnswer(aVerdict({ verdict: "fail", reasons: [aReason("latched")], concerns }).body, undefined);
-    for (const view of CONCERN_VIEWS) assert.equal(concernAnswer(answer, view).body.verdict, "fail", view);
+    for (const view of ANALYSIS_CONCERNS) assert.equal(concernAnswer(answer, view).body.verdict, "fail", view);
   });
 });
 

@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { aRun } from "@aviary/shared/testing/builders.ts";
 import {
-  announcement,
-  eventControls,
-  gateControls,
+  announceDrafts,
+  eventDrafts,
+  gateDrafts,
   type KnownRun,
   namedAtGate,
   namedByCaller,
-} from "../src/adapters/announce.ts";
+} from "../src/adapters/control-drafts.ts";
 import { type FlaggerCall, readEventMessage, readFlaggerCall } from "../src/adapters/flagger-payload.ts";
 import { flaggerBody } from "./harness.ts";
 
@@ -99,7 +99,7 @@ describe("the revision that a gate call is about", () => {
 describe("what is told", () => {
   it("an announcement carries what the announcer knows, and comes once", () => {
     const named = namedByCaller("v3", null);
-    const [saying] = announcement(named, { revision: "v3", skillHash: HASH, gatewayVersion: "2026.9.6" }, null, "flagger");
+    const [saying] = announceDrafts(named, { revision: "v3", skillHash: HASH, gatewayVersion: "2026.9.6" }, null, "flagger");
     assert.deepEqual(saying?.content, {
       verb: "announce",
       caller: "flagger",
@@ -108,15 +108,15 @@ describe("what is told", () => {
       gateway_version: "2026.9.6",
     });
     assert.deepEqual(
-      announcement(namedByCaller("v2", run({ controller_revision: "v2" })), { revision: "v2" }, null, "flagger"),
+      announceDrafts(namedByCaller("v2", run({ controller_revision: "v2" })), { revision: "v2" }, null, "flagger"),
       [],
     );
   });
 
   it("the first confirm gate of a run, and what opens a pending one; afterwards nothing", () => {
     const seen = { revision: "v2", unseen: false };
-    const told = (gate: Parameters<typeof gateControls>[1], allowed: boolean, known: KnownRun) =>
-      gateControls(call(), gate, allowed, seen, known, "flagger").map(({ content }) => content);
+    const told = (gate: Parameters<typeof gateDrafts>[1], allowed: boolean, known: KnownRun) =>
+      gateDrafts(call(), gate, allowed, seen, known, "flagger").map(({ content }) => content);
     assert.deepEqual(told("confirm-traffic-increase", false, run()), [
       { verb: "gate", caller: "flagger", gate: "confirm-traffic-increase", allowed: false, revision: "v2" },
     ]);
@@ -131,7 +131,7 @@ describe("what is told", () => {
 
   it("post-rollout ends an open run with Flagger's own result, and only then", () => {
     const told = (phase: string, known: KnownRun) =>
-      gateControls(call({ phase }), "post-rollout", true, { revision: undefined, unseen: false }, known, "flagger").map(
+      gateDrafts(call({ phase }), "post-rollout", true, { revision: undefined, unseen: false }, known, "flagger").map(
         ({ content }) => content,
       );
     assert.deepEqual(told("Succeeded", run()), [{ verb: "end", caller: "flagger", result: "succeeded" }]);
@@ -141,7 +141,7 @@ describe("what is told", () => {
   });
 
   it("the event and the post-rollout hook of one end are one message", () => {
-    const [fromHook] = gateControls(
+    const [fromHook] = gateDrafts(
       call({ phase: "Succeeded" }),
       "post-rollout",
       true,
@@ -149,26 +149,22 @@ describe("what is told", () => {
       run(),
       "flagger",
     );
-    const [fromEvent] = eventControls(
-      event("Promotion completed! Scaling down gw.prod", { phase: "Succeeded" }),
-      run(),
-      "flagger",
-    );
+    const [fromEvent] = eventDrafts(event("Promotion completed! Scaling down gw.prod", { phase: "Succeeded" }), run(), "flagger");
     assert.deepEqual(fromHook, fromEvent);
   });
 
   it("an event about the next revision never ends the run: its phase is still the last one's", () => {
     const named = { phase: "Succeeded", metadata: { version: "v3" } };
     assert.deepEqual(
-      eventControls(event("Confirm-rollout check go passed", named), run({ controller_revision: "v3" }), "flagger"),
+      eventDrafts(event("Confirm-rollout check go passed", named), run({ controller_revision: "v3" }), "flagger"),
       [],
     );
   });
 
   it("a running event tells weight and phase, and announces what its metadata names", () => {
-    const sayings = eventControls(event("Advance gw.prod canary weight 20", { metadata: { version: "v3" } }), null, "flagger");
+    const sayings = eventDrafts(event("Advance gw.prod canary weight 20", { metadata: { version: "v3" } }), null, "flagger");
     assert.deepEqual(verbs(sayings), ["announce", "weight", "phase"]);
-    const again = eventControls(
+    const again = eventDrafts(
       event("Advance gw.prod canary weight 20", { metadata: { version: "v3" } }),
       run({ controller_revision: "v3" }),
       "flagger",

@@ -1,38 +1,38 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { createSeats, SEAT_MS } from "../src/auth/seats.ts";
-import { createBuckets } from "../src/limits.ts";
+import { createSeats, SEAT_TIMEOUT_MS } from "../../src/auth/seats.ts";
+import { createBuckets } from "../../src/limits.ts";
 
 describe("the seats of a canary", () => {
   it("the first class holds its seat; a second one conflicts until the holder has been silent for a minute", () => {
     const seats = createSeats();
-    assert.equal(seats.ask("prod/gw", "judge", "flagger", 0), undefined);
-    assert.equal(seats.ask("prod/gw", "judge", "rollouts", 10_000), "flagger");
-    assert.equal(seats.ask("prod/gw", "judge", "flagger", 20_000), undefined, "the holder itself never conflicts");
-    assert.equal(seats.ask("prod/gw", "judge", "rollouts", 20_000 + SEAT_MS - 1), "flagger");
-    assert.equal(seats.ask("prod/gw", "judge", "rollouts", 20_000 + SEAT_MS), undefined);
-    assert.equal(seats.ask("prod/gw", "judge", "flagger", 20_001 + SEAT_MS), "rollouts");
+    assert.equal(seats.claim("prod/gw", "judge", "flagger", 0), undefined);
+    assert.equal(seats.claim("prod/gw", "judge", "rollouts", 10_000), "flagger");
+    assert.equal(seats.claim("prod/gw", "judge", "flagger", 20_000), undefined, "the holder itself never conflicts");
+    assert.equal(seats.claim("prod/gw", "judge", "rollouts", 20_000 + SEAT_TIMEOUT_MS - 1), "flagger");
+    assert.equal(seats.claim("prod/gw", "judge", "rollouts", 20_000 + SEAT_TIMEOUT_MS), undefined);
+    assert.equal(seats.claim("prod/gw", "judge", "flagger", 20_001 + SEAT_TIMEOUT_MS), "rollouts");
   });
 
   it("operators never conflict and never hold a seat", () => {
     const seats = createSeats();
-    assert.equal(seats.ask("prod/gw", "judge", "operator", 0), undefined);
-    assert.equal(seats.ask("prod/gw", "judge", "flagger", 1), undefined);
-    assert.equal(seats.ask("prod/gw", "judge", "operator", 2), undefined);
+    assert.equal(seats.claim("prod/gw", "judge", "operator", 0), undefined);
+    assert.equal(seats.claim("prod/gw", "judge", "flagger", 1), undefined);
+    assert.equal(seats.claim("prod/gw", "judge", "operator", 2), undefined);
   });
 
   it("KEDA beside Flagger is no conflict, KEDA on a judge's route is, and it cannot take that seat", () => {
     const seats = createSeats();
-    assert.equal(seats.ask("prod/gw", "judge", "keda", 0), undefined);
-    assert.equal(seats.ask("prod/gw", "judge", "flagger", 1), undefined);
-    assert.equal(seats.ask("prod/gw", "scale", "keda", 2), undefined);
-    assert.equal(seats.ask("prod/gw", "judge", "keda", 3), "flagger");
+    assert.equal(seats.claim("prod/gw", "judge", "keda", 0), undefined);
+    assert.equal(seats.claim("prod/gw", "judge", "flagger", 1), undefined);
+    assert.equal(seats.claim("prod/gw", "scale", "keda", 2), undefined);
+    assert.equal(seats.claim("prod/gw", "judge", "keda", 3), "flagger");
   });
 
   it("canaries do not share seats", () => {
     const seats = createSeats();
-    assert.equal(seats.ask("prod/a", "judge", "flagger", 0), undefined);
-    assert.equal(seats.ask("prod/b", "judge", "rollouts", 0), undefined);
+    assert.equal(seats.claim("prod/a", "judge", "flagger", 0), undefined);
+    assert.equal(seats.claim("prod/b", "judge", "rollouts", 0), undefined);
   });
 });
 

@@ -1,16 +1,16 @@
 /** One measurement: from a request to the answer that it gets, with everything that belongs to the request. */
 import type { CallerClass } from "@aviary/shared/contract/fleet.ts";
 import { incident } from "@aviary/shared/contract/incident.ts";
-import { announcement, type Named, namedByCaller } from "../adapters/announce.ts";
+import { announceDrafts, type NamedRevision, namedByCaller } from "../adapters/control-drafts.ts";
 import type { Seat } from "../auth/seats.ts";
 import type { Caller } from "../auth/tokens.ts";
 import { mayAccess } from "../auth/tokens.ts";
 import { hostOf } from "../request/body.ts";
 import { type CanaryIdentity, type CanaryLookup, findCanary, servedOn } from "../request/canary-lookup.ts";
 import type { Call, Context, Forbidden } from "../route.ts";
-import { type Canary, type Prepared, prepare } from "../view.ts";
+import { type Canary, type PreparedAnswer, prepare } from "../view.ts";
 import { measurementIndex } from "./answer-json.ts";
-import { absentAnswer, unseenRevisionAnswer } from "./answers.ts";
+import { absentAnswer, unseenRevisionAnswer } from "./verdict-answer.ts";
 
 /** Where a route stands: which controller it is for, and which seat of the canary asking it takes. */
 export interface CallOrigin {
@@ -28,7 +28,7 @@ export function visibleTo(caller: Caller, context: Context): readonly Canary[] {
 }
 
 /** Finds the canary that a request means, or says that the caller has no right to it. */
-export function locate({ caller, request }: Call, identity: CanaryIdentity, context: Context): CanaryLookup | Forbidden {
+export function locateCanary({ caller, request }: Call, identity: CanaryIdentity, context: Context): CanaryLookup | Forbidden {
   const { namespace, name } = identity;
   if (namespace !== undefined && !mayAccess(caller, namespace)) {
     return { forbidden: `the token ${caller.id} may not ask about namespace ${namespace.slice(0, 63)}` };
@@ -41,7 +41,7 @@ export function locate({ caller, request }: Call, identity: CanaryIdentity, cont
 }
 
 /** What is answered about what was found; `named` is the revision that the request names, if any. */
-export function answerFor(found: CanaryLookup, named: (canary: Canary) => Named, context: Context): Prepared {
+export function answerFor(found: CanaryLookup, named: (canary: Canary) => NamedRevision, context: Context): PreparedAnswer {
   if (found.canary === undefined) {
     const { namespace, name, text } = found;
     return prepare(absentAnswer({ namespace, name, fleet: "", code: "unknown_canary", text, nowMs: context.clock.now() }));
@@ -52,50 +52,50 @@ export function answerFor(found: CanaryLookup, named: (canary: Canary) => Named,
 }
 
 /** The revision that a measurement names, compared with the last run that is known. */
-export function namedRevision(canary: Canary, revision: string | undefined, context: Context): Named {
+export function namedRevision(canary: Canary, revision: string | undefined, context: Context): NamedRevision {
   return namedByCaller(revision, context.view.record(canary.key)?.body.run ?? null);
 }
 
 /** Tells the evaluator, in the background, about a revision that a controller's measurement names for the first time. People's questions tell nothing. */
-export function announceMeasured(caller: Caller, canary: Canary, named: Named, context: Context): void {
+export function announceRevision(caller: Caller, canary: Canary, named: NamedRevision, context: Context): void {
   if (caller.class === "operator") return;
   const run = context.view.record(canary.key)?.body.run ?? null;
-  const sayings = announcement(named, { revision: named.revision }, run, caller.class);
-  if (sayings.length > 0) void context.outbox.tell(canary, sayings);
+  const sayings = announceDrafts(named, { revision: named.revision }, run, caller.class);
+  if (sayings.length > 0) void context.outbox.store(canary, sayings);
 }
 
 /** How often a class asks about a canary, milliseconds; people count as the controller whose route they use, so both see the same number. */
-export function intervalMs(canary: Canary, caller: CallerClass, place: CallOrigin): number {
-  const asked = caller === "operator" ? place.dialect : caller;
+export function intervalMs(canary: Canary, caller: CallerClass, origin: CallOrigin): number {
+  const asked = caller === "operator" ? origin.dialect : caller;
   return canary.entry.callers[asked]?.interval ?? DEFAULT_INTERVAL_MS;
 }
 
 /** The number of this measurement. */
-export function indexOf(canary: Canary, caller: CallerClass, place: CallOrigin, context: Context): number {
+export function measurementIndexOf(canary: Canary, caller: CallerClass, origin: CallOrigin, context: Context): number {
   const sinceMs = context.view.runSinceMs(canary.key);
-  return measurementIndex(sinceMs, context.clock.now(), intervalMs(canary, caller, place));
+  return measurementIndex(sinceMs, context.clock.now(), intervalMs(canary, caller, origin));
 }
 
 /** Takes the seat; true when another controller class holds it, which is also reported once a run. */
-export function conflicts(caller: Caller, canary: Canary, place: CallOrigin, context: Context): boolean {
+export function claimSeat(caller: Caller, canary: Canary, origin: CallOrigin, context: Context): boolean {
   const { seats, clock, view, outbox } = context;
-  const holder = seats.ask(canary.key, place.seat, caller.class, clock.monotonicMs());
+  const holder = seats.claim(canary.key, origin.seat, caller.class, clock.monotonicMs());
   if (holder === undefined) return false;
   const run = view.record(canary.key)?.body.run?.id ?? "none";
   const subject = { ...canary.ref, fleet: canary.entry.fleet };
   const at = new Date(clock.now()).toISOString();
-  outbox.report(
+  outbox.storeIncident(
     incident(
       "caller_conflict",
       at,
-      `${place.seat}|${holder}|${caller.class}|${run}`,
+      `${origin.seat}|${holder}|${caller.class}|${run}`,
       { subject },
       {
-        seat: place.seat,
+        seat: origin.seat,
         holder,
         second: caller.class,
         token: caller.id,
-        measurement_index: indexOf(canary, caller.class, place, context),
+        measurement_index: measurementIndexOf(canary, caller.class, origin, context),
       },
     ),
   );

@@ -16,7 +16,7 @@ import { degrades, REASONS, type Reason, type ReasonCode, reasonText } from "@av
 import { MAX_REASONS, OUTCOME_NUMBER, OUTCOME_STATUS, type Outcome, type VerdictBody } from "@aviary/shared/contract/verdict.ts";
 
 /** A verdict body as it is answered: the stored one, or what is said instead of it. */
-export interface Answer {
+export interface VerdictAnswer {
   readonly body: VerdictBody;
   readonly stale: boolean;
   /** False for a canary that is not configured or that this host does not serve. */
@@ -71,7 +71,7 @@ function leaseCause(leaseAgeMs: number): string | undefined {
 }
 
 /** The stored verdict as it may be answered now: unchanged while fresh, or latched; else as a hold. */
-export function currentAnswer(body: VerdictBody, cause: Unavailable | undefined): Answer {
+export function currentAnswer(body: VerdictBody, cause: Unavailable | undefined): VerdictAnswer {
   if (cause === undefined) return { body, stale: false, known: true };
   if (body.verdict === "fail") return { body, stale: true, known: true };
   const held = heldBody(body, { code: cause.code, text: reasonText(`${cause.text}: hold until a fresh one is published`) });
@@ -123,7 +123,7 @@ function withoutOutcome(body: VerdictBody): Omit<VerdictBody, keyof OutcomeField
  * What is said about a revision that the controller names and that no verdict speaks of yet: the stored verdict is about another one, so
  * neither its pass nor its fail counts. What stands against any revision now (a full disk, a gateway that is down) stays.
  */
-export function unseenRevisionAnswer(answer: Answer, revision: string | undefined): Answer {
+export function unseenRevisionAnswer(answer: VerdictAnswer, revision: string | undefined): VerdictAnswer {
   const { body } = answer;
   const standing = body.reasons.filter((reason) => REASONS[reason.code].hard && reason.code !== "latched");
   const named = revision === undefined ? "another revision" : `revision ${revision.slice(0, 60)}`;
@@ -134,7 +134,7 @@ export function unseenRevisionAnswer(answer: Answer, revision: string | undefine
 }
 
 /** Which verdict is asked for, when none is stored. */
-export interface Absent {
+export interface AbsentVerdict {
   readonly namespace: string;
   readonly name: string;
   readonly fleet: string;
@@ -145,7 +145,7 @@ export interface Absent {
 }
 
 /** A whole body where there is no verdict: a hold with every key that a template may read, and nothing measured. */
-export function absentAnswer(absent: Absent): Answer {
+export function absentAnswer(absent: AbsentVerdict): VerdictAnswer {
   const at = new Date(absent.nowMs).toISOString();
   const { mode, evidence, traffic, thresholds } = absent.policy ?? defaultPolicy();
   const subject = { namespace: absent.namespace, name: absent.name, fleet: absent.fleet };
@@ -204,8 +204,8 @@ export function absentAnswer(absent: Absent): Answer {
   return { body, stale, known: absent.code !== "unknown_canary" };
 }
 
-export const CONCERN_VIEWS = ["errors", "latency", "queue", "disk"] as const;
-export type ConcernView = (typeof CONCERN_VIEWS)[number];
+export const ANALYSIS_CONCERNS = ["errors", "latency", "queue", "disk"] as const;
+export type AnalysisConcern = (typeof ANALYSIS_CONCERNS)[number];
 
 /** Codes that belong to one concern; every other code stands behind all of them. */
 const CONCERN_CODES: Readonly<Partial<Record<ReasonCode, keyof VerdictBody["concerns"]>>> = {
@@ -234,14 +234,14 @@ const WEIGHED: ReadonlySet<ReasonCode> = new Set(["low_traffic", "environment", 
  * one it was. Only a verdict that fails has a concern that fails, and what stands against the canary as a whole (nothing is fresh, no run is
  * open, a gateway is down) is a pass for none.
  */
-function concernOutcome({ verdict, concerns, reasons }: VerdictBody, view: ConcernView): Outcome {
+function concernOutcome({ verdict, concerns, reasons }: VerdictBody, view: AnalysisConcern): Outcome {
   if (verdict === "fail") return Object.values(concerns).includes("fail") ? concerns[view] : "fail";
   const heldAsAWhole = reasons.some(({ code }) => CONCERN_CODES[code] === undefined && !WEIGHED.has(code));
   return concerns[view] === "pass" && !heldAsAWhole ? "pass" : "hold";
 }
 
 /** The same verdict, judged by one concern alone: its outcome and the reasons that belong to it or to no concern. */
-export function concernAnswer(answer: Answer, view: ConcernView): Answer {
+export function concernAnswer(answer: VerdictAnswer, view: AnalysisConcern): VerdictAnswer {
   const { body } = answer;
   const verdict = concernOutcome(body, view);
   const belongs = (reason: Reason): boolean => (CONCERN_CODES[reason.code] ?? view) === view;

@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { afterEach, describe, it } from "node:test";
 import { aFleet, aVerdict } from "@aviary/shared/testing/builders.ts";
 import { until } from "@aviary/shared/testing/until.ts";
-import { hashToken } from "../src/auth/tokens.ts";
-import { LIMITS } from "../src/limits.ts";
-import { EXPIRES_AFTER_MS, flaggerBody, type ShimHarness, startHarness, TOKENS } from "./harness.ts";
+import { hashToken } from "../../src/auth/tokens.ts";
+import { LIMITS } from "../../src/limits.ts";
+import { EXPIRES_AFTER_MS, flaggerBody, type ShimHarness, startHarness, TOKENS } from "../harness.ts";
 
 let harness: ShimHarness;
 afterEach(() => harness[Symbol.asyncDispose]());

@@ -9,7 +9,7 @@ import type { ControlContent } from "@aviary/shared/contract/control.ts";
 import type { CallerClass } from "@aviary/shared/contract/fleet.ts";
 import type { RunView } from "@aviary/shared/contract/verdict.ts";
 import { CONFIRM_GATES, type Gate } from "./flagger-gates.ts";
-import { type EventNews, type FlaggerCall, RUNNING_PHASES, readEventMessage } from "./flagger-payload.ts";
+import { type EventMeaning, type FlaggerCall, RUNNING_PHASES, readEventMessage } from "./flagger-payload.ts";
 
 /** A control message in the making; `discriminator` tells two equal sayings apart that are meant twice. */
 export interface ControlDraft {
@@ -21,7 +21,7 @@ export interface ControlDraft {
 export type KnownRun = Pick<RunView, "id" | "state" | "canary_active" | "controller_revision" | "gated"> | null;
 
 /** What a request calls the revision, and whether the stored verdict can be about it. */
-export interface Named {
+export interface NamedRevision {
   /** Undefined: the request names none. */
   readonly revision: string | undefined;
   /** True when the stored verdict is about another revision, or about none. */
@@ -29,13 +29,13 @@ export interface Named {
 }
 
 const CHECKSUM = "checksum:";
-const NOTHING_NAMED: Named = { revision: undefined, unseen: false };
+const NOTHING_NAMED: NamedRevision = { revision: undefined, unseen: false };
 
 const isOpen = (run: NonNullable<KnownRun>): boolean => run.state === "pending" || run.canary_active;
-const place = (run: KnownRun): string => run?.id ?? "none";
+const runKey = (run: KnownRun): string => run?.id ?? "none";
 
 /** A revision that the caller names itself: Argo's `revision`, Flagger's metadata. */
-export function namedByCaller(revision: string | undefined, run: KnownRun): Named {
+export function namedByCaller(revision: string | undefined, run: KnownRun): NamedRevision {
   return revision === undefined ? NOTHING_NAMED : { revision, unseen: run?.controller_revision !== revision };
 }
 
@@ -43,7 +43,7 @@ export function namedByCaller(revision: string | undefined, run: KnownRun): Name
 const BETWEEN_ANALYSES: ReadonlySet<string> = new Set(["Initialized", "Waiting", "Succeeded", "Failed"]);
 
 /** The revision that a gate call is about. */
-export function namedAtGate(call: FlaggerCall, gate: Gate, run: KnownRun): Named {
+export function namedAtGate(call: FlaggerCall, gate: Gate, run: KnownRun): NamedRevision {
   if (call.revision !== undefined) return namedByCaller(call.revision, run);
   const last = run?.controller_revision ?? null;
   if (BETWEEN_ANALYSES.has(call.phase) && last?.startsWith(CHECKSUM) === true && gate !== "post-rollout") {
@@ -57,14 +57,19 @@ export function namedAtGate(call: FlaggerCall, gate: Gate, run: KnownRun): Named
   return takenByName ? NOTHING_NAMED : { revision, unseen: true };
 }
 
-interface Announced {
+interface ReleaseDetails {
   readonly revision: string | undefined;
   readonly skillHash?: string | undefined;
   readonly gatewayVersion?: string | undefined;
 }
 
 /** The announcement of a revision that the stored verdict does not speak of. */
-export function announcement(named: Named, details: Announced, run: KnownRun, caller: CallerClass): ControlDraft[] {
+export function announceDrafts(
+  named: NamedRevision,
+  details: ReleaseDetails,
+  run: KnownRun,
+  caller: CallerClass,
+): ControlDraft[] {
   if (!named.unseen || named.revision === undefined) return [];
   const content: ControlContent = {
     verb: "announce",
@@ -73,22 +78,22 @@ export function announcement(named: Named, details: Announced, run: KnownRun, ca
     ...(details.skillHash === undefined ? {} : { skill_hash: details.skillHash }),
     ...(details.gatewayVersion === undefined ? {} : { gateway_version: details.gatewayVersion }),
   };
-  return [{ content, discriminator: place(run) }];
+  return [{ content, discriminator: runKey(run) }];
 }
 
 /** What a gate call tells, apart from the revision: that the gate was asked, and the end of the run. */
-export function gateControls(
+export function gateDrafts(
   call: FlaggerCall,
   gate: Gate,
   allowed: boolean,
-  named: Named,
+  named: NamedRevision,
   run: KnownRun,
   caller: CallerClass,
 ): ControlDraft[] {
   const revision = named.revision === undefined ? {} : { revision: named.revision };
   if (gate === "post-rollout") {
     const result = call.phase === "Succeeded" ? "succeeded" : call.phase === "Failed" ? "failed" : undefined;
-    return result === undefined ? [] : ending(result, run, caller);
+    return result === undefined ? [] : endDrafts(result, run, caller);
   }
   if (gate === "rollback") return [];
   const about = named.unseen ? null : run;
@@ -96,29 +101,29 @@ export function gateControls(
   // In `pending` a gate that was opened is how the run learns that the controller goes on.
   const goesOn = allowed && (about === null || about.state === "pending");
   if (!firstConfirm && !goesOn) return [];
-  const discriminator = `${place(run)}/${named.revision ?? ""}`;
+  const discriminator = `${runKey(run)}/${named.revision ?? ""}`;
   return [{ content: { verb: "gate", caller, gate, allowed, ...revision }, discriminator }];
 }
 
 /** What an event tells: weight, phase, the end of the run. */
-export function eventControls(call: FlaggerCall, run: KnownRun, caller: CallerClass): ControlDraft[] {
+export function eventDrafts(call: FlaggerCall, run: KnownRun, caller: CallerClass): ControlDraft[] {
   const running = RUNNING_PHASES.has(call.phase);
   const named = running ? namedByCaller(call.revision, run) : NOTHING_NAMED;
   const revision = named.revision === undefined ? {} : { revision: named.revision };
-  const sayings = announcement(named, call, run, caller);
-  const news: EventNews | undefined = call.event && readEventMessage(call.event.message);
+  const sayings = announceDrafts(named, call, run, caller);
+  const news: EventMeaning | undefined = call.event && readEventMessage(call.event.message);
   if (news?.kind === "weight") {
     // The event's own time tells two equal weights apart and joins two deliveries of one.
-    const discriminator = call.event?.timestamp || place(run);
+    const discriminator = call.event?.timestamp || runKey(run);
     sayings.push({ content: { verb: "weight", caller, weight: news.weight, ...revision }, discriminator });
   }
-  if (news?.kind === "end") return [...sayings, ...ending(news.result, run, caller)];
-  if (running) sayings.push({ content: { verb: "phase", caller, phase: call.phase, ...revision }, discriminator: place(run) });
+  if (news?.kind === "end") return [...sayings, ...endDrafts(news.result, run, caller)];
+  if (running) sayings.push({ content: { verb: "phase", caller, phase: call.phase, ...revision }, discriminator: runKey(run) });
   return sayings;
 }
 
-function ending(result: "succeeded" | "failed", run: KnownRun, caller: CallerClass): ControlDraft[] {
+function endDrafts(result: "succeeded" | "failed", run: KnownRun, caller: CallerClass): ControlDraft[] {
   // A run that is over cannot end again; where no verdict is known the message is written, because it may be news to the evaluator.
   if (run !== null && !isOpen(run)) return [];
-  return [{ content: { verb: "end", caller, result }, discriminator: place(run) }];
+  return [{ content: { verb: "end", caller, result }, discriminator: runKey(run) }];
 }
