@@ -331,7 +331,33 @@ describe("Flagger's gates and events", () => {
     await done();
   });
 
-  it("a person who asks a gate is answered and tells nothing", async () => {
+  it("a gate's answer is logged at info with the caller, the revision and the verdict that it rests on", async () => {
+    await harness.publish(aVerdict({ verdict: "hold", reasons: [aReason("skill_skew")], run: { controller_revision: "v2" } }));
+    const { status, text } = await gate("confirm-rollout", { metadata: { version: "v2" } });
+    assert.equal(status, 403);
+    const [line, ...more] = harness.log.filter(({ event }) => event === "gate.answered");
+    assert.deepEqual(more, []);
+    assert.deepEqual(
+      [line?.level, line?.gate, line?.caller, line?.caller_class, line?.revision, line?.allowed, line?.verdict, line?.answer],
+      ["info", "confirm-rollout", "flagger", "flagger", "v2", false, "hold", text.trimEnd()],
+    );
+    await gate("rollback", {}, "operator");
+    assert.equal(harness.log.findLast(({ event }) => event === "gate.answered")?.caller, "operator");
+    await done();
+  });
+
+  it("a stored control message is logged once at info with its caller", async () => {
+    const event = flaggerBody({ phase: "", metadata: { eventMessage: "Advance x.y canary weight 20", timestamp: "1" } });
+    for (let delivery = 0; delivery < 2; delivery += 1) await harness.post("/flagger/events", event);
+    const lines = harness.log.filter(({ event: name }) => name === "control.accepted");
+    assert.deepEqual(
+      lines.map(({ level, verb, caller, canary }) => [level, verb, caller, canary]),
+      [["info", "weight", "flagger", "prod/payments-gateway"]],
+    );
+    await done();
+  });
+
+  it("an operator's call to a gate is answered and stores nothing", async () => {
     assert.equal((await gate("confirm-rollout", { metadata: { version: "v3" } }, "operator")).status, 200);
     assert.deepEqual(await harness.stored("INPUTS"), []);
     await done();
@@ -484,10 +510,7 @@ describe("an evaluator that stops", () => {
     ]) {
       await harness.bus.publish({ subject: "verdicts.prod.payments-gateway", data });
     }
-    await until(
-      "three lines are logged",
-      () => harness.log.filter(({ msg }) => String(msg).includes("could not be read")).length === 3,
-    );
+    await until("three lines are logged", () => harness.log.filter(({ event }) => event === "record.unreadable").length === 3);
     assert.equal((await harness.get("/rollouts/analysis")).body.id, before);
   });
 });

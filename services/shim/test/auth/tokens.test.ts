@@ -209,7 +209,7 @@ describe("rotation with an overlap", () => {
 
   it("an overlap below the minimum is refused, with the earliest time that would do", () => {
     assert.deepEqual(check([entry("a", { notAfter: NOW + 6 * MINUTE - 1 }), entry("b")], [entry("a")]), [
-      "t: [0].notAfter: found an overlap of 360 s, expected 2026-11-01T00:06:00.000Z or later; to revoke at once, take the entry out",
+      "t: [0].notAfter: found an overlap of 360 s, expected 2026-11-01T00:06:00.000Z or later; to revoke immediately, remove the entry",
     ]);
     // Cutting a running overlap short is the same mistake.
     assert.equal(
