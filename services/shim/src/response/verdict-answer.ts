@@ -15,11 +15,11 @@ import { defaultPolicy, type Policy } from "@aviary/shared/contract/policy.ts";
 import { degrades, REASONS, type Reason, type ReasonCode, reasonText } from "@aviary/shared/contract/reasons.ts";
 import { MAX_REASONS, OUTCOME_NUMBER, OUTCOME_STATUS, type Outcome, type VerdictBody } from "@aviary/shared/contract/verdict.ts";
 
-/** A verdict body as it is answered: the stored one, or what is said instead of it. */
+/** A verdict body as it is served: the stored one, or its replacement. */
 export interface VerdictAnswer {
   readonly body: VerdictBody;
   readonly stale: boolean;
-  /** False for a canary that is not configured or that this host does not serve. */
+  /** False for a canary that is not configured or not served on this host. */
   readonly known: boolean;
 }
 
@@ -70,7 +70,7 @@ function leaseCause(leaseAgeMs: number): string | undefined {
   return undefined;
 }
 
-/** The stored verdict as it may be answered now: unchanged while fresh, or latched; else as a hold. */
+/** The stored verdict as of now: unchanged while fresh or failed, else a hold. */
 export function currentAnswer(body: VerdictBody, cause: Unavailable | undefined): VerdictAnswer {
   if (cause === undefined) return { body, stale: false, known: true };
   if (body.verdict === "fail") return { body, stale: true, known: true };
@@ -78,7 +78,7 @@ export function currentAnswer(body: VerdictBody, cause: Unavailable | undefined)
   return { body: held, stale: true, known: true };
 }
 
-/** The body as a hold for one more reason, which comes first. Nothing of it can be promoted on. */
+/** The body as a hold with a new first reason; it is never promotable. */
 function heldBody(body: VerdictBody, reason: Reason): VerdictBody {
   const reasons = [reason, ...body.reasons].slice(0, MAX_REASONS);
   const more = (body.reasons_more ?? 0) + body.reasons.length + 1 - reasons.length;
@@ -120,20 +120,20 @@ function withoutOutcome(body: VerdictBody): Omit<VerdictBody, keyof OutcomeField
 }
 
 /**
- * What is said about a revision that the controller names and that no verdict speaks of yet: the stored verdict is about another one, so
- * neither its pass nor its fail counts. What stands against any revision now (a full disk, a gateway that is down) stays.
+ * The answer for a revision that has no verdict yet. The stored verdict is about another revision, so neither its pass nor its fail applies.
+ * Reasons that apply to any revision (a full disk, a gateway that is down) stay.
  */
 export function unseenRevisionAnswer(answer: VerdictAnswer, revision: string | undefined): VerdictAnswer {
   const { body } = answer;
-  const standing = body.reasons.filter((reason) => REASONS[reason.code].hard && reason.code !== "latched");
+  const applicable = body.reasons.filter((reason) => REASONS[reason.code].hard && reason.code !== "latched");
   const named = revision === undefined ? "another revision" : `revision ${revision.slice(0, 60)}`;
-  const pending: Reason = { code: "pending", text: `${named} is announced; there is no verdict about it yet` };
-  const reasons = [...standing, pending].slice(0, MAX_REASONS);
+  const pending: Reason = { code: "pending", text: `${named} is announced and has no verdict yet` };
+  const reasons = [...applicable, pending].slice(0, MAX_REASONS);
   const held = withoutOutcome(heldBody(body, pending));
   return { ...answer, body: { ...outcomeOf("hold", reasons), ...held, reasons, run: null } };
 }
 
-/** Which verdict is asked for, when none is stored. */
+/** The parts of an answer without a stored verdict. */
 export interface AbsentVerdict {
   readonly namespace: string;
   readonly name: string;
@@ -144,7 +144,7 @@ export interface AbsentVerdict {
   readonly policy?: Policy | undefined;
 }
 
-/** A whole body where there is no verdict: a hold with every key that a template may read, and nothing measured. */
+/** A complete body without a verdict: a hold with every key that a template may read, and no measurements. */
 export function absentAnswer(absent: AbsentVerdict): VerdictAnswer {
   const at = new Date(absent.nowMs).toISOString();
   const { mode, evidence, traffic, thresholds } = absent.policy ?? defaultPolicy();
@@ -207,7 +207,7 @@ export function absentAnswer(absent: AbsentVerdict): VerdictAnswer {
 export const ANALYSIS_CONCERNS = ["errors", "latency", "queue", "disk"] as const;
 export type AnalysisConcern = (typeof ANALYSIS_CONCERNS)[number];
 
-/** Codes that belong to one concern; every other code stands behind all of them. */
+/** Codes that belong to one concern; every other code applies to all concerns. */
 const CONCERN_CODES: Readonly<Partial<Record<ReasonCode, keyof VerdictBody["concerns"]>>> = {
   over_5xx: "errors",
   over_p99: "latency",
@@ -226,25 +226,25 @@ const CONCERN_CODES: Readonly<Partial<Record<ReasonCode, keyof VerdictBody["conc
   release_changed: "parity",
 };
 
-/** Codes whose weight is in the outcomes of the concerns already; every other code of no concern holds all of them. */
-const WEIGHED: ReadonlySet<ReasonCode> = new Set(["low_traffic", "environment", "late", "hold_expired", "latched"]);
+/** Codes already reflected in the outcomes of the concerns; every other code without a concern holds all of them. */
+const REFLECTED_IN_CONCERNS: ReadonlySet<ReasonCode> = new Set(["low_traffic", "environment", "late", "hold_expired", "latched"]);
 
 /**
- * The outcome of one concern. A latched fail whose concern has recovered since stays a fail in every view: it cannot be told any more which
- * one it was. Only a verdict that fails has a concern that fails, and what stands against the canary as a whole (nothing is fresh, no run is
- * open, a gateway is down) is a pass for none.
+ * The outcome of one concern. If the concern that latched a fail has recovered, every concern fails: the record no longer identifies it.
+ * A concern fails only if the verdict does. A reason against the canary as a whole (stale signals, no open run, a gateway that is down)
+ * prevents a pass in every concern.
  */
-function concernOutcome({ verdict, concerns, reasons }: VerdictBody, view: AnalysisConcern): Outcome {
-  if (verdict === "fail") return Object.values(concerns).includes("fail") ? concerns[view] : "fail";
-  const heldAsAWhole = reasons.some(({ code }) => CONCERN_CODES[code] === undefined && !WEIGHED.has(code));
-  return concerns[view] === "pass" && !heldAsAWhole ? "pass" : "hold";
+function concernOutcome({ verdict, concerns, reasons }: VerdictBody, concern: AnalysisConcern): Outcome {
+  if (verdict === "fail") return Object.values(concerns).includes("fail") ? concerns[concern] : "fail";
+  const isHeldAsWhole = reasons.some(({ code }) => CONCERN_CODES[code] === undefined && !REFLECTED_IN_CONCERNS.has(code));
+  return concerns[concern] === "pass" && !isHeldAsWhole ? "pass" : "hold";
 }
 
-/** The same verdict, judged by one concern alone: its outcome and the reasons that belong to it or to no concern. */
-export function concernAnswer(answer: VerdictAnswer, view: AnalysisConcern): VerdictAnswer {
+/** The verdict judged by one concern alone: its outcome, and the reasons that belong to it or to no concern. */
+export function concernAnswer(answer: VerdictAnswer, concern: AnalysisConcern): VerdictAnswer {
   const { body } = answer;
-  const verdict = concernOutcome(body, view);
-  const belongs = (reason: Reason): boolean => (CONCERN_CODES[reason.code] ?? view) === view;
+  const verdict = concernOutcome(body, concern);
+  const belongs = (reason: Reason): boolean => (CONCERN_CODES[reason.code] ?? concern) === concern;
   const reasons = verdict === "pass" ? [] : body.reasons.filter(belongs);
   return {
     ...answer,
