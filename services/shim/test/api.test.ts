@@ -1,4 +1,4 @@
-/** What people and the command line read: the API, the event stream, the page, the description. */
+/** The API of the CLI and the dashboard: canaries, event stream, page, OpenAPI description, schemas. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { verdictRecordSchema } from "@aviary/shared/contract/verdict.ts";
@@ -51,7 +51,7 @@ async function openStream(token: keyof typeof TOKENS = "operator"): Promise<Stre
 }
 
 describe("the API", () => {
-  it("lists canaries with their lanes and what is known of the evaluator", async () => {
+  it("lists canaries with their lanes and the state of the evaluator", async () => {
     const { body } = await harness.get("/api/v1/canaries");
     const [canary] = body.canaries as unknown as Record<string, unknown>[];
     assert.deepEqual([canary?.verdict, canary?.stale], ["pass", false]);
@@ -59,7 +59,7 @@ describe("the API", () => {
     assert.deepEqual(body.evaluator, { lease_age_ms: 0, bus: "connected", server: "memory" });
   });
 
-  it("shows one canary uncut, with what its reasons mean", async () => {
+  it("serves one canary uncut, with the meanings of its reasons", async () => {
     const reasons = [aReason("queue_high"), aReason("skill_skew")];
     const record = aVerdict({ verdict: "hold", reasons, run: { announced_hash: "a".repeat(64) } });
     await harness.publish(record);
@@ -68,10 +68,10 @@ describe("the API", () => {
     assert.deepEqual(Object.keys(body.meanings as unknown as object), ["queue_high", "skill_skew"]);
     const missing = await harness.get("/api/v1/canaries/prod/nope");
     assert.equal(missing.status, 404);
-    assert.match(String(missing.body.error), /no canary prod\/nope is configured; there is prod\/payments-gateway/);
+    assert.match(String(missing.body.error), /no canary prod\/nope is configured; configured: prod\/payments-gateway/);
   });
 
-  it("has the history of a canary, bounded, oldest first", async () => {
+  it("serves the history of a canary, bounded, oldest first", async () => {
     for (let index = 1; index <= 5; index += 1) {
       harness.clock.advance(1_000);
       await harness.renewLease();
@@ -92,39 +92,39 @@ describe("the API", () => {
 });
 
 describe("the event stream", () => {
-  it("tells everything at once, then every change, and beats", async () => {
+  it("sends the full state, then every change, and heartbeats", async () => {
     const stream = await openStream();
-    await until("the first event is there", () => stream.events.length === 1);
+    await until("the first event arrives", () => stream.events.length === 1);
     const record = aVerdict({ verdict: "fail" });
     await harness.publish(record);
-    await until("the change is told", () => stream.events.at(-1)?.id === record.body.id);
+    await until("the change arrives", () => stream.events.at(-1)?.id === record.body.id);
     harness.clock.advance(LIMITS.heartbeatMs);
-    await until("the heartbeat is there", () => stream.raw.includes(": heartbeat"));
+    await until("the heartbeat arrives", () => stream.raw.includes(": heartbeat"));
     await harness.publish(aVerdict({ run: { weight: 11 } }));
     await harness.renewLease();
     stream.close();
-    await until("it is over", () => stream.ended);
+    await until("the stream ends", () => stream.ended);
   });
 
-  it("tells when a verdict goes stale, which no message does", async () => {
+  it("sends an event when a verdict goes stale, although no message arrives", async () => {
     await harness.renewLease();
     await harness.publish(aVerdict({ run: { weight: 12 } }));
     const stream = await openStream();
-    await until("it is fresh", () => stream.events.at(-1)?.stale === false);
+    await until("the verdict is fresh", () => stream.events.at(-1)?.stale === false);
     harness.clock.advance(17_000);
-    await until("it is stale", () => stream.events.at(-1)?.stale === true);
+    await until("the verdict is stale", () => stream.events.at(-1)?.stale === true);
     assert.equal(stream.events.at(-1)?.verdict, "hold");
     await harness.renewLease();
     stream.close();
   });
 
-  it("has room for so many and says so to the next", async () => {
+  it("rejects a client beyond the limit with 503, and accepts one after a client has left", async () => {
     const streams = await Promise.all(Array.from({ length: LIMITS.streams }, () => openStream()));
-    const turnedAway = await harness.get("/api/v1/stream");
-    assert.equal(turnedAway.status, 503);
-    assert.equal(turnedAway.headers.get("retry-after"), null);
+    const rejected = await harness.get("/api/v1/stream");
+    assert.equal(rejected.status, 503);
+    assert.equal(rejected.headers.get("retry-after"), null);
     for (const stream of streams) stream.close();
-    await until("there is room again", async () => {
+    await until("a client is accepted again", async () => {
       const again = await fetch(`${harness.shim.url}/api/v1/stream`, { headers: { authorization: `Bearer ${TOKENS.operator}` } });
       await again.body?.cancel();
       return again.status === 200;
@@ -133,40 +133,69 @@ describe("the event stream", () => {
 });
 
 describe("the page", () => {
-  it("asks for a password as browsers do, and runs nothing from elsewhere", async () => {
+  it("accepts Basic credentials, and loads nothing from another origin", async () => {
     const { status, headers, text } = await harness.get("/", null, {
       headers: { authorization: `Basic ${btoa(`me:${TOKENS.operator}`)}` },
     });
     assert.equal(status, 200);
     assert.match(headers.get("content-type") ?? "", /^text\/html/);
     assert.match(headers.get("content-security-policy") ?? "", /default-src 'none'/);
-    assert.equal(/https?:\/\//.test(text), false, "no address but its own");
+    assert.equal(/https?:\/\//.test(text), false, "no absolute URL");
     assert.equal(text.includes("innerHTML"), false);
   });
 
-  it("holds the canaries as they are, so that it says something before its stream does, and no text can break out of it", async () => {
+  it("embeds the current canaries, and no text can close the element that contains them", async () => {
     const reason = aReason("over_5xx", { text: "</script><script>alert(1)</script>" });
     await harness.publish(aVerdict({ verdict: "fail", reasons: [reason] }));
     const { text } = await harness.get("/");
-    const [, held] = /<script type="application\/json" id="first">(.*?)<\/script>/s.exec(text) ?? [];
-    const [canary] = JSON.parse(held ?? "") as { verdict: string; reasons: { text: string }[]; lanes: object[] }[];
+    const [, embedded] = /<script type="application\/json" id="first">(.*?)<\/script>/s.exec(text) ?? [];
+    const [canary] = JSON.parse(embedded ?? "") as { verdict: string; reasons: { text: string }[]; lanes: object[] }[];
     assert.deepEqual([canary?.verdict, canary?.reasons[0]?.text, canary?.lanes.length], ["fail", reason.text, 1]);
-    assert.ok(text.includes("every condition holds"), "a pass has no reasons, and says so");
-    assert.equal(text.split("</script>").length, 3, "two elements of the page's own, no more");
+    assert.ok(text.includes("healthy: no reasons"));
+    assert.equal(text.split("</script>").length, 3, "only the page's own two elements");
   });
 });
 
 describe("the description", () => {
-  it("names every route, and is served", async () => {
+  it("lists every route, and is served to any valid token", async () => {
     const routes = routesOf();
     const described = openApi(routes) as { paths: Record<string, object> };
     assert.deepEqual(Object.keys(described.paths).sort(), [...new Set(routes.map(({ path }) => path))].sort());
     assert.deepEqual((await harness.get("/openapi.json")).body, JSON.parse(JSON.stringify(described)));
   });
 
-  it("every schema is served by its name", async () => {
+  it("is not served without a valid token, and neither are the schemas", async () => {
+    for (const path of ["/openapi.json", "/schemas/verdict.json", "/schemas/verdict", "/schemas/nope"]) {
+      for (const headers of [{}, { authorization: "Bearer not-a-token" }]) {
+        const { status, body } = await harness.get(path, null, { headers });
+        assert.deepEqual([status, body.errorType], [401, "unauthorized"], path);
+        assert.equal("paths" in body || "properties" in body, false);
+      }
+    }
+    for (const token of ["flagger", "rollouts", "keda", "prod-only"] as const) {
+      assert.equal((await harness.get("/openapi.json", token)).status, 200, token);
+      assert.equal((await harness.get("/schemas/verdict.json", token)).status, 200, token);
+    }
+  });
+
+  it("documents the verdict's shape: an answer of the shim has every required key of the answer schema", async () => {
+    const { headers, body } = await harness.get("/schemas/answer.json");
+    assert.equal(headers.get("content-type"), "application/json");
+    assert.equal(body.$schema, "https://json-schema.org/draft/2020-12/schema");
+    const answer = (await harness.get("/rollouts/analysis", "rollouts")).body;
+    const required = body.required as unknown as string[];
+    assert.ok(required.includes("verdict"));
+    for (const key of required) assert.ok(key in answer, key);
+    const { components } = (await harness.get("/openapi.json")).body as {
+      components?: { schemas: { answer: { required: string[] } } };
+    };
+    assert.deepEqual(components?.schemas.answer.required, required);
+  });
+
+  it("every schema is served by its name, with or without the suffix", async () => {
     for (const [name, schema] of Object.entries(jsonSchemas())) {
-      assert.deepEqual((await harness.get(`/schemas/${name}.json`)).body, JSON.parse(JSON.stringify(schema)), name);
+      for (const path of [`/schemas/${name}.json`, `/schemas/${name}`])
+        assert.deepEqual((await harness.get(path)).body, JSON.parse(JSON.stringify(schema)), path);
     }
     const { status, body } = await harness.get("/schemas/nope");
     assert.equal(status, 404);
@@ -175,7 +204,7 @@ describe("the description", () => {
 });
 
 describe("a shim that stops", () => {
-  it("ends its streams and lets its bus go", async () => {
+  it("ends its streams and closes its port", async () => {
     const short = await startHarness({ fleet: aFleet() });
     const response = await fetch(`${short.shim.url}/api/v1/stream`, { headers: { authorization: `Bearer ${TOKENS.operator}` } });
     const reading = response.text().then(

@@ -1,4 +1,4 @@
-/** The JSON document: for Argo Rollouts' web provider, for KEDA's metrics-api, and for people. Always 200 once the caller is let in. */
+/** The JSON answer for Argo Rollouts' web provider, KEDA's metrics-api and operators. Always 200 for an authenticated caller. */
 import type { ReasonCode } from "@aviary/shared/contract/reasons.ts";
 import { parseJson } from "../request/body.ts";
 import { identityOfQuery, mergeIdentity, readIdentity } from "../request/canary-lookup.ts";
@@ -31,13 +31,13 @@ function identityOf(call: Call) {
   );
 }
 
-function handleMeasurement(origin: CallOrigin, view?: AnalysisConcern) {
+function handleMeasurement(origin: CallOrigin, concern?: AnalysisConcern) {
   return (call: Call, context: Context): HandlerResult => {
     const identity = identityOf(call);
     const found = locateCanary(call, identity, context);
     if ("forbidden" in found) return found;
     const prepared = answerFor(found, (canary) => namedRevision(canary, identity.revision, context), context);
-    const shown = view === undefined ? prepared : prepared.concern(view);
+    const shown = concern === undefined ? prepared : prepared.concern(concern);
     const { canary } = found;
     if (canary === undefined) {
       const parts = { key: KEYS[origin.dialect], label: found.name, index: 0, caller: call.caller.class, conflict: false };
@@ -89,18 +89,20 @@ function unavailableCode({ body, stale }: VerdictAnswer): ReasonCode | undefined
   return body.reasons.some(({ code }) => code === "not_ready") ? "not_ready" : "evaluator_down";
 }
 
-/** Which lane is meant: by name, or the only one of the canary that is meant. */
+/** Serves a lane: the one that the query names, or the first of the canary. */
 function handleLane(call: Call, context: Context): HandlerResult {
-  const asked = call.query.get("lane")?.slice(0, 63) ?? undefined;
-  const owner = [...context.view.canaries.values()].find(({ entry }) => asked !== undefined && entry.lanes.includes(asked));
+  const requested = call.query.get("lane")?.slice(0, 63) ?? undefined;
+  const owner = [...context.view.canaries.values()].find(
+    ({ entry }) => requested !== undefined && entry.lanes.includes(requested),
+  );
   const identity = owner === undefined ? identityOf(call) : { ...owner.ref, revision: undefined };
   const found = locateCanary(call, identity, context);
   if ("forbidden" in found) return found;
-  const known = asked === undefined || owner !== undefined;
-  const mine = known ? found : { namespace: "", name: "", text: `no canary has a lane ${asked}` };
-  const prepared = answerFor(mine, () => ({ revision: undefined, unseen: false }), context);
-  const { canary } = mine;
-  const lane = asked ?? canary?.entry.lanes[0] ?? "";
+  const isKnownLane = requested === undefined || owner !== undefined;
+  const lookup = isKnownLane ? found : { namespace: "", name: "", text: `no canary has a lane ${requested}` };
+  const prepared = answerFor(lookup, () => ({ revision: undefined, unseen: false }), context);
+  const { canary } = lookup;
+  const lane = requested ?? canary?.entry.lanes[0] ?? "";
   const scale = scaleOf(lane, canary?.key, prepared.answer, context);
   return jsonBytes(
     closeJson(prepared.open(REQUEST_BYTES_WITH_LANE), {
@@ -125,18 +127,18 @@ export const JSON_ROUTES: readonly Route[] = [
     handle: handleMeasurement(ROLLOUTS),
   },
   ...ANALYSIS_CONCERNS.map(
-    (view): Route => ({
-      path: `/rollouts/analysis/${view}`,
+    (concern): Route => ({
+      path: `/rollouts/analysis/${concern}`,
       methods: both,
-      summary: `The verdict judged by ${view} alone`,
+      summary: `The verdict judged by ${concern} alone`,
       responseKind: "verdict",
-      handle: handleMeasurement(ROLLOUTS, view),
+      handle: handleMeasurement(ROLLOUTS, concern),
     }),
   ),
   {
     path: "/flagger/metrics",
     methods: both,
-    summary: "The verdict, for people beside Flagger",
+    summary: "The verdict, for operators who use Flagger",
     responseKind: "verdict",
     handle: handleMeasurement(FLAGGER),
   },

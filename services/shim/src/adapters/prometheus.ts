@@ -1,8 +1,9 @@
 /**
- * The Prometheus dialect: Flagger asks with GET, Argo Rollouts with a POST form, KEDA with GET and a time. One series, one string sample: 1 pass, 0.5 hold, 0 fail.
+ * The Prometheus dialect: Flagger sends GET, Argo Rollouts a POST form, KEDA GET with a time. One series with one string sample:
+ * 1 pass, 0.5 hold, 0 fail.
  *
- * Flagger takes 0.5 as a success (`thresholdRange.min: 0.5`), because a hold is said by its confirm gates, without a penalty. A run whose gates it has
- * never asked has no such way: there a hold is 0 and the rollout fails closed.
+ * Flagger counts 0.5 as a success (`thresholdRange.min: 0.5`), because its confirm gates enforce a hold without a penalty.
+ * A run without a gate call has no such guard: there a hold is 0, and the rollout fails closed.
  */
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import { readIdentity } from "../request/canary-lookup.ts";
@@ -18,7 +19,7 @@ export function sampleOf(body: Pick<VerdictBody, "verdict" | "run">, dialect: Ca
   return dialect !== "flagger" || body.run?.gated === true ? "0.5" : "0";
 }
 
-/** Parameters of the query: of the form, where there is one, else of the URL. */
+/** The query parameters: from the form if there is one, else from the URL. */
 function parametersOf(call: Call): URLSearchParams {
   return call.body === "" ? call.query : new URLSearchParams(call.body);
 }
@@ -34,18 +35,20 @@ function handleQuery(origin: CallOrigin) {
         `invalid parameter "time": cannot parse ${JSON.stringify(time.slice(0, 40))} to a valid timestamp`,
       );
     }
-    const asked = readQuery(parameters.get("query") ?? "");
-    if (asked.kind === "bad") return problem(400, "bad_data", asked.text);
+    const parsed = readQuery(parameters.get("query") ?? "");
+    if (parsed.kind === "bad") return problem(400, "bad_data", parsed.text);
     const seconds = Math.floor(context.clock.now() / 1000);
-    if (asked.kind === "one") return jsonText(vectorJson({}, "1", seconds, []));
-    const identity = readIdentity((key) => (key === "canary" ? asked.canary : key === "namespace" ? asked.namespace : undefined));
+    if (parsed.kind === "one") return jsonText(vectorJson({}, "1", seconds, []));
+    const identity = readIdentity((key) =>
+      key === "canary" ? parsed.canary : key === "namespace" ? parsed.namespace : undefined,
+    );
     const found = locateCanary(call, identity, context);
     if ("forbidden" in found) return found;
     if (found.canary === undefined) return problem(400, "bad_data", found.text);
     const { body } = answerFor(found, () => ({ revision: undefined, unseen: false }), context).answer;
     const warnings = [...body.reasons, ...body.warnings].map(({ code, text }) => `${code}: ${text}`);
     if (claimSeat(call.caller, found.canary, origin, context))
-      warnings.push("caller_conflict: another controller asks about this canary too");
+      warnings.push("caller_conflict: another controller class is calling for this canary too");
     const metric = { __name__: SERIES, namespace: found.canary.ref.namespace, canary: found.canary.ref.name };
     return jsonText(vectorJson(metric, sampleOf(body, origin.dialect), seconds, warnings));
   };
@@ -60,7 +63,7 @@ const ORIGINS: readonly CallOrigin[] = [
 export const PROMETHEUS_ROUTES: readonly Route[] = ORIGINS.map((origin) => ({
   path: `/${origin.dialect}/api/v1/query`,
   methods: ["GET", "POST"],
-  summary: `The verdict as a Prometheus instant query, as ${origin.dialect} asks it`,
+  summary: `The verdict as a Prometheus instant query, as ${origin.dialect} sends it`,
   responseKind: "prometheus",
   handle: handleQuery(origin),
 }));

@@ -1,4 +1,4 @@
-/** What the command line and the dashboard read: whole bodies, lanes, history. Nothing here is cut to the size of an answer. */
+/** The API of the CLI and the dashboard: uncut bodies, lanes, history. */
 import { REASONS } from "@aviary/shared/contract/reasons.ts";
 import { verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import { parseVerdictRecord, type VerdictBody } from "@aviary/shared/contract/verdict.ts";
@@ -9,8 +9,8 @@ import { json, problem } from "../response/reply.ts";
 import type { Call, Context, HandlerResult, Route } from "../route.ts";
 import type { Canary } from "../view.ts";
 
-/** Names of canaries that an error lists. */
-const LISTED = 10;
+/** Canaries that an error message lists. */
+const MAX_LISTED = 10;
 
 /** One canary as the API shows it. */
 export function canaryJson(canary: Canary, context: Context) {
@@ -34,10 +34,10 @@ function findByPath(call: Call, context: Context): Canary | undefined {
   return visibleTo(call.caller, context).find(({ ref }) => ref.namespace === namespace && ref.name === name);
 }
 
-/** Names what there is, as far as the caller may know. */
+/** A 404 that lists the canaries which the caller may read. */
 function canaryNotFound(call: Call, context: Context): HandlerResult {
-  const known = listNames(visibleTo(call.caller, context), LISTED) || "none";
-  return problem(404, "not_found", `no canary ${call.params.join("/").slice(0, 140)} is configured; there is ${known}`);
+  const known = listNames(visibleTo(call.caller, context), MAX_LISTED) || "none";
+  return problem(404, "not_found", `no canary ${call.params.join("/").slice(0, 140)} is configured; configured: ${known}`);
 }
 
 function getCanary(call: Call, context: Context): HandlerResult {
@@ -67,16 +67,16 @@ function historyEntry(body: VerdictBody) {
 
 const readers = { active: 0 };
 
-/** Verdicts of the last hours, oldest first; at most `limit`, the newest ones. */
+/** Serves the newest `limit` verdicts of the last hours, oldest first. */
 async function getHistory(call: Call, context: Context): Promise<HandlerResult> {
   const canary = findByPath(call, context);
   if (canary === undefined) return canaryNotFound(call, context);
   const limit = wholeNumber(call.query.get("limit"), 50, LIMITS.historyEntries);
   const hours = wholeNumber(call.query.get("hours"), 24, 30 * 24);
   if (limit === undefined || hours === undefined) {
-    return problem(400, "bad_data", `limit is a whole number up to ${LIMITS.historyEntries}, hours up to 720`);
+    return problem(400, "bad_data", `limit must be a whole number from 1 to ${LIMITS.historyEntries}, hours from 1 to 720`);
   }
-  if (readers.active >= LIMITS.historyReaders) return problem(503, "busy", "too many histories are read at once; ask again");
+  if (readers.active >= LIMITS.historyReaders) return problem(503, "busy", "too many concurrent history reads; retry");
   readers.active += 1;
   try {
     return json(await readHistory(canary, limit, context.clock.now() - hours * 3_600_000, context));
@@ -88,7 +88,7 @@ async function getHistory(call: Call, context: Context): Promise<HandlerResult> 
 async function readHistory(canary: Canary, limit: number, fromMs: number, context: Context) {
   const entries: ReturnType<typeof historyEntry>[] = [];
   const decoder = new TextDecoder();
-  let older = 0;
+  let omitted = 0;
   const follower = await context.bus.follow({
     stream: "VERDICTS",
     subjects: [verdictSubject(canary.ref)],
@@ -100,21 +100,21 @@ async function readHistory(canary: Canary, limit: number, fromMs: number, contex
       entries.push(historyEntry(parsed.data.body));
       if (entries.length > limit) {
         entries.shift();
-        older += 1;
+        omitted += 1;
       }
     },
   });
   let cancel = (): void => {};
-  const late = new Promise<"late">((resolve) => {
-    cancel = context.clock.setTimer(LIMITS.historyMs, () => resolve("late"), { background: true });
+  const timedOut = new Promise<"timed-out">((resolve) => {
+    cancel = context.clock.setTimer(LIMITS.historyMs, () => resolve("timed-out"), { background: true });
   });
-  const outcome = await Promise.race([follower.caughtUp.then(() => "whole" as const), late]).finally(cancel);
+  const outcome = await Promise.race([follower.caughtUp.then(() => "complete" as const), timedOut]).finally(cancel);
   await follower.stop();
   return {
     namespace: canary.ref.namespace,
     name: canary.ref.name,
-    complete: outcome === "whole",
-    left_out: older,
+    complete: outcome === "complete",
+    left_out: omitted,
     entries: [...entries],
   };
 }
@@ -127,9 +127,9 @@ function safeJson(source: string): unknown {
   }
 }
 
-function wholeNumber(said: string | null, otherwise: number, max: number): number | undefined {
-  if (said === null) return Math.min(otherwise, max);
-  return /^\d{1,6}$/.test(said) && Number(said) >= 1 && Number(said) <= max ? Number(said) : undefined;
+function wholeNumber(text: string | null, fallback: number, max: number): number | undefined {
+  if (text === null) return Math.min(fallback, max);
+  return /^\d{1,6}$/.test(text) && Number(text) >= 1 && Number(text) <= max ? Number(text) : undefined;
 }
 
 export const API_ROUTES: readonly Route[] = [
