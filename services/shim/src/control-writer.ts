@@ -73,13 +73,13 @@ export function createControlWriter(bus: Bus, clock: Clock, logger: Logger): Con
         if (!limits.take(canary.key, clock.monotonicMs())) {
           counts.refused += 1;
           const fields = { canary: canary.key, verb: content.verb, caller: content.caller };
-          logger.warn({ event: "control.over_limit", ...fields }, "too many control messages for one canary; dropped");
+          logger.warn({ event: "control_message.over_limit", ...fields }, "too many control messages for one canary; dropped");
           return "over_limit";
         }
         const subject = controlSubject(canary.entry.fleet, canary.ref, content.verb);
         if (!(await publish(subject, message.id, JSON.stringify(message)))) return "not_stored";
         const fields = { canary: canary.key, verb: content.verb, caller: content.caller, id: message.id };
-        logger.info({ event: "control.accepted", ...fields }, "control message stored");
+        logger.info({ event: "control_message.accepted", ...fields }, "control message stored");
       }
       return "stored";
     },

@@ -89,19 +89,19 @@ describe("every answer", () => {
     assert.equal(ids.size, 1);
   });
 
-  it("carries what belongs to the request: who asked, which measurement, the controller's own key", async () => {
+  it("carries the parts of its request: the caller, the measurement index, the controller's key", async () => {
     harness.clock.advance(0);
     const rollouts = await harness.get("/rollouts/analysis?namespace=prod&rollout=payments-gateway", "rollouts");
     assert.equal(rollouts.body.rollout, "payments-gateway");
     assert.deepEqual(rollouts.body.measurement, { index: 6, caller: "rollouts" });
     const flagger = await harness.get("/flagger/metrics?canary=prod/payments-gateway", "operator");
     assert.equal(flagger.body.flagger, "payments-gateway");
-    assert.deepEqual(flagger.body.measurement, { index: 6, caller: "operator" }, "people see the controller's number");
+    assert.deepEqual(flagger.body.measurement, { index: 6, caller: "operator" }, "an operator sees the controller's index");
     const keda = await harness.get("/keda/metrics?lane=build-az-a", "keda");
     assert.deepEqual([keda.body.keda, keda.body.measurement], ["build-az-a", { index: 11, caller: "keda" }]);
   });
 
-  it("is the same however often it is asked, and reading stores nothing", async () => {
+  it("is identical for repeated requests, and a read stores nothing", async () => {
     const first = (await harness.get("/rollouts/analysis?namespace=prod&rollout=payments-gateway")).text;
     const answers = await Promise.all(
       Array.from({ length: 200 }, () => harness.get("/rollouts/analysis?namespace=prod&rollout=payments-gateway")),
@@ -114,11 +114,11 @@ describe("every answer", () => {
 describe("Flagger's metrics", () => {
   start();
 
-  it("vector(1) is one", async () => {
+  it("vector(1) returns 1", async () => {
     assert.equal(await sample("/flagger/api/v1/query?query=vector%281%29", "flagger"), "1");
   });
 
-  it("a query with blanks as + and a POST form are the same question", async () => {
+  it("a query with whitespace encoded as + is accepted", async () => {
     assert.equal(
       await sample(
         "/flagger/api/v1/query?query=aviary_verdict{namespace%3D%22prod%22,+canary%3D%22payments-gateway%22}",
@@ -128,7 +128,7 @@ describe("Flagger's metrics", () => {
     );
   });
 
-  it("an unknown canary and a foreign query are 400 with a text that people see", async () => {
+  it("an unknown canary and an unsupported query are 400 with an explanation", async () => {
     for (const query of ['aviary_verdict{namespace="prod",canary="nope"}', "up"]) {
       const { status, body } = await harness.get(`/flagger/api/v1/query?query=${encodeURIComponent(query)}`, "flagger");
       assert.equal(status, 400);
@@ -137,7 +137,7 @@ describe("Flagger's metrics", () => {
     }
   });
 
-  it("a hold counts as 0 until a confirm gate was asked in this run, then as 0.5; Argo and KEDA read 0.5", async () => {
+  it("a hold is 0 for Flagger until a confirm gate is called in this run, then 0.5; Argo and KEDA read 0.5", async () => {
     await harness.publish(aVerdict({ verdict: "hold" }));
     assert.equal(await sample(`/flagger/api/v1/query?query=${QUERY}`, "flagger"), "0");
     assert.equal(await sample(`/rollouts/api/v1/query?query=${QUERY}`, "rollouts"), "0.5");
@@ -158,7 +158,7 @@ describe("Flagger's metrics", () => {
 describe("Argo Rollouts", () => {
   start({ fleet: TWO_CANARIES });
 
-  it("POST with a JSON body, POST without any, and GET are the same question", async () => {
+  it("POST with a JSON body, POST without a body, and GET get the same verdict", async () => {
     const posted = await harness.post(
       "/rollouts/analysis",
       { rollout: "payments-gateway", namespace: "prod", az: "az-a" },
@@ -169,7 +169,7 @@ describe("Argo Rollouts", () => {
     for (const { status, body } of [posted, empty, got]) assert.deepEqual([status, body.verdict], [200, "pass"]);
   });
 
-  it("an unknown rollout, an ambiguous one and a body that is not JSON are a hold that says why, never an error", async () => {
+  it("an unknown rollout, an ambiguous one and a body that is not JSON get a hold with an explanation, never an error", async () => {
     const cases: readonly [unknown, RegExp][] = [
       [{ rollout: "nope", namespace: "prod" }, /no canary prod\/nope/],
       [{}, /name one: prod\/payments-gateway/],
@@ -184,7 +184,7 @@ describe("Argo Rollouts", () => {
     }
   });
 
-  it("a canary answers on its hosts only; people find it on the API", async () => {
+  it("a canary is served on its hosts only; the API serves it on every host", async () => {
     await harness.publish(aVerdict({ subject: OTHER }));
     const elsewhere = await harness.get("/rollouts/analysis?canary=prod/search-gateway", "rollouts");
     assert.equal(elsewhere.body.verdict, "hold");
@@ -192,7 +192,7 @@ describe("Argo Rollouts", () => {
     assert.equal((await harness.get("/api/v1/canaries/prod/search-gateway")).body.verdict, "pass");
   });
 
-  it("the POST form of the Prometheus provider, with a time, and its warnings", async () => {
+  it("the Prometheus provider's POST form is accepted with a time, and its answer carries the reasons as warnings", async () => {
     await harness.publish(aVerdict({ verdict: "hold", reasons: [aReason("queue_high")] }));
     const form = {
       method: "POST",
@@ -207,11 +207,11 @@ describe("Argo Rollouts", () => {
     assert.match(String(bad.body.error), /time/);
   });
 
-  it("a revision that no verdict speaks of is announced once and held", async () => {
+  it("a revision without a verdict is announced once and held", async () => {
     const ask = (token: "rollouts" | "operator") =>
       harness.post("/rollouts/analysis", { rollout: "payments-gateway", namespace: "prod", revision: "6f7d9c" }, token);
     assert.equal((await ask("operator")).body.verdict, "hold");
-    assert.deepEqual(await harness.stored("INPUTS"), [], "people's questions tell nothing");
+    assert.deepEqual(await harness.stored("INPUTS"), [], "an operator's request stores nothing");
     for (let count = 0; count < 3; count += 1) assert.equal((await ask("rollouts")).body.verdict, "hold");
     await until("the announcement is stored", async () => (await harness.stored("INPUTS")).length > 0);
     const stored = await harness.stored("INPUTS");
@@ -237,23 +237,27 @@ describe("KEDA", () => {
       if (key.endsWith("_num")) assert.equal(typeof value, "number");
   });
 
-  it("an unknown lane is 200, may not grow, and has no depth: zero would scale it away", async () => {
+  it("an unknown lane is 200 without growth and without a depth: a depth of zero would scale it down", async () => {
     const { status, body } = await harness.get("/keda/metrics?lane=nope", "keda");
     const scale = body.scale as unknown as Record<string, unknown>;
     assert.deepEqual([status, body.verdict, scale.allow, scale.depth], [200, "hold", 0, null]);
   });
 
-  it("takes the token as X-API-Key, in the query, as Basic and as Bearer", async () => {
+  it("sends the token as X-API-Key, in the query, as Basic or as Bearer", async () => {
     const url = "/keda/metrics?lane=build-az-a";
     const headers = (value: Record<string, string>) => harness.get(url, null, { headers: value });
     assert.equal((await headers({ "x-api-key": TOKENS.keda })).status, 200);
     assert.equal((await harness.get(`${url}&api_key=${TOKENS.keda}`, null)).status, 200);
     assert.equal((await headers({ authorization: `Basic ${btoa(`keda:${TOKENS.keda}`)}` })).status, 200);
     assert.equal((await harness.get(url, "keda")).status, 200);
-    assert.equal((await harness.get(`${url}&api_key=${TOKENS.flagger}`, null)).status, 401, "only KEDA has no other way");
+    assert.equal(
+      (await harness.get(`${url}&api_key=${TOKENS.flagger}`, null)).status,
+      401,
+      "only KEDA's token is accepted in the query",
+    );
   });
 
-  it("without an evaluator growth is barred and the depth stays the last one", async () => {
+  it("without an evaluator a lane may not grow, and its depth stays the last one", async () => {
     await harness.putLane(aLaneRecord({ depth: 24, allow: 1 }));
     await until("the lane is read", async () => (await harness.get("/keda/metrics", "keda")).text.includes('"depth":24'));
     harness.clock.advance(20_000);
@@ -273,7 +277,7 @@ describe("Flagger's gates and events", () => {
     harness.post(`/flagger/gate/${name}`, flaggerBody(change), token);
   const done = async (): Promise<void> => harness[Symbol.asyncDispose]();
 
-  it("say no with 403 and one line of text, and yes with 200", async () => {
+  it("deny with 403 and allow with 200, each with one line of text", async () => {
     await harness.publish(aVerdict({ verdict: "hold", reasons: [aReason("skill_skew")], run: { controller_revision: "v2" } }));
     for (const name of GATES) {
       const { status, text, headers } = await gate(name, { metadata: { version: "v2" } });
@@ -286,7 +290,7 @@ describe("Flagger's gates and events", () => {
     await done();
   });
 
-  it("an unknown canary is 403 on every gate but post-rollout, and rollback is never open by accident", async () => {
+  it("an unknown canary is 403 on every gate but post-rollout, and a malformed rollback call is 400", async () => {
     for (const name of GATES)
       assert.equal((await gate(name, { name: "nope" })).status, name === "post-rollout" ? 200 : 403, name);
     for (const body of ["", "{", "[]", '{"name":5}', `${'{"x":'.repeat(9)}1${"}".repeat(9)}`]) {
@@ -315,7 +319,7 @@ describe("Flagger's gates and events", () => {
     await done();
   });
 
-  it("confirm-rollout announces the revision that its metadata names, and says that it was asked, once", async () => {
+  it("confirm-rollout announces the revision of its metadata and reports the gate call, once each", async () => {
     const hash = "d".repeat(64);
     for (let count = 0; count < 3; count += 1) {
       assert.equal((await gate("confirm-rollout", { metadata: { version: "v3", skill_hash: hash } })).status, 200);
@@ -349,7 +353,7 @@ describe("Flagger's gates and events", () => {
   it("a stored control message is logged once at info with its caller", async () => {
     const event = flaggerBody({ phase: "", metadata: { eventMessage: "Advance x.y canary weight 20", timestamp: "1" } });
     for (let delivery = 0; delivery < 2; delivery += 1) await harness.post("/flagger/events", event);
-    const lines = harness.log.filter(({ event: name }) => name === "control.accepted");
+    const lines = harness.log.filter(({ event: name }) => name === "control_message.accepted");
     assert.deepEqual(
       lines.map(({ level, verb, caller, canary }) => [level, verb, caller, canary]),
       [["info", "weight", "flagger", "prod/payments-gateway"]],
@@ -363,34 +367,35 @@ describe("Flagger's gates and events", () => {
     await done();
   });
 
-  it("another controller's token is refused there", async () => {
+  it("another controller's token is rejected on a gate", async () => {
     assert.equal((await gate("confirm-rollout", {}, "rollouts")).status, 403);
     await until("the incident is stored", async () => (await harness.stored("INCIDENTS")).length === 1);
     await done();
   });
 
-  it("events are answered when they are stored; the same one twice is stored once, in any order", async () => {
+  it("events are acknowledged once stored, in any order, and a duplicate delivery is stored once", async () => {
     const event = (message: string, timestamp: string) => ({
       metadata: { eventMessage: message, eventType: "Normal", timestamp },
     });
-    const tell = (message: string, timestamp: string) => harness.post("/flagger/events", flaggerBody(event(message, timestamp)));
+    const deliver = (message: string, timestamp: string) =>
+      harness.post("/flagger/events", flaggerBody(event(message, timestamp)));
     for (const [message, timestamp] of [
       ["Advance payments-gateway.prod canary weight 20", "2"],
       ["Advance payments-gateway.prod canary weight 10", "1"],
       ["Advance payments-gateway.prod canary weight 20", "2"],
     ] as const) {
-      assert.equal((await tell(message, timestamp)).status, 200);
+      assert.equal((await deliver(message, timestamp)).status, 200);
     }
     const weights = (await harness.stored("INPUTS")).filter(({ value }) => value.verb === "weight");
     assert.deepEqual(
       weights.map(({ value }) => value.weight),
       [20, 10],
     );
-    assert.equal((await harness.post("/flagger/events", flaggerBody({ name: "somebody-elses" }))).status, 200);
+    assert.equal((await harness.post("/flagger/events", flaggerBody({ name: "not-configured" }))).status, 200);
     await done();
   });
 
-  it("an event that cannot be stored says so, and a gate still answers by the table", async () => {
+  it("an event that cannot be stored is 503, and gates that depend on no announcement still follow the table", async () => {
     await done();
     const refusing = new Error("no broker");
     harness = await startHarness({
@@ -402,14 +407,14 @@ describe("Flagger's gates and events", () => {
     assert.equal(
       (await gate("pre-rollout", { metadata: { version: "v3" } })).status,
       200,
-      "holding here would cost a failed check",
+      "a refusal here would count as a failed check",
     );
     assert.equal((await gate("confirm-rollout", { metadata: { version: "v3" } })).status, 403);
     assert.equal((await gate("confirm-traffic-increase", { metadata: { version: "v2" } })).status, 200);
     await done();
   });
 
-  it("a flood of events of one canary is bounded", async () => {
+  it("the events of one canary are rate-limited", async () => {
     const answers: number[] = [];
     for (let count = 0; count < LIMITS.controlBurst + 10; count += 1) {
       const metadata = { eventMessage: "Advance x.y canary weight 20", timestamp: String(count) };
@@ -425,7 +430,7 @@ describe("Flagger's gates and events", () => {
 describe("two controllers on one canary", () => {
   start();
 
-  it("the second gets the same verdict, marked, and one incident is written; KEDA and people are no second one", async () => {
+  it("the second gets the same verdict, marked, and raises one incident; KEDA and operators do not conflict", async () => {
     const path = "/rollouts/analysis?namespace=prod&rollout=payments-gateway";
     assert.equal("caller_conflict" in (await harness.get("/flagger/metrics", "flagger")).body, false);
     assert.equal("caller_conflict" in (await harness.get("/keda/metrics", "keda")).body, false);
@@ -447,7 +452,7 @@ describe("two controllers on one canary", () => {
 describe("without an evaluator", () => {
   start({ verdicts: [], lease: false });
 
-  it("every question is answered with a hold from the first moment", async () => {
+  it("every request gets a hold from the start", async () => {
     for (const path of ["/rollouts/analysis", "/flagger/metrics", "/keda/metrics"]) {
       const { status, body } = await harness.get(path);
       assert.deepEqual([status, body.verdict, body.stale, body.degraded], [200, "hold", true, true]);
@@ -501,7 +506,7 @@ describe("an evaluator that stops", () => {
     assert.deepEqual([body.verdict, body.stale], ["fail", true]);
   });
 
-  it("a record that cannot be read changes nothing and is logged", async () => {
+  it("an unreadable record is logged and changes nothing", async () => {
     const before = (await harness.get("/rollouts/analysis")).body.id;
     for (const data of [
       "not json",

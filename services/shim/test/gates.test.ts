@@ -43,7 +43,7 @@ const COLUMNS = {
 } as const satisfies Record<string, GateFacts>;
 type Column = keyof typeof COLUMNS;
 
-/** Gates that say yes in each column; everything else is 403. */
+/** The gates that are open in each column; all others are 403. */
 const OPEN: Readonly<Record<Column, readonly Gate[]>> = {
   pass: ["confirm-rollout", "confirm-traffic-increase", "pre-rollout", "rollout", "post-rollout"],
   "pass, promotable": [
@@ -103,7 +103,7 @@ const anyFacts: fc.Arbitrary<GateFacts> = fc.record({
 });
 
 describe("in every state", () => {
-  it("an open rollback gate means that every confirm gate is closed (invariant 9)", () => {
+  it("an open rollback gate implies that every confirm gate is closed", () => {
     fc.assert(
       fc.property(anyFacts, (given) => {
         if (!gateAnswer("rollback", given).allowed) return;

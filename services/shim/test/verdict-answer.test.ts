@@ -79,7 +79,7 @@ describe("freshness", () => {
     }
   });
 
-  it("turns a pass into the hold evaluator_down, which cannot be promoted on, and keeps the stored id", () => {
+  it("turns a pass into the hold evaluator_down, which is not promotable, and keeps the stored id", () => {
     const { body } = aVerdict({ run: { promotable: true } });
     const answer = currentAnswer(body, GONE);
     assert.equal(answer.stale, true);
@@ -93,7 +93,7 @@ describe("freshness", () => {
     assert.ok(Object.values(answer.body.concerns).every((concern) => concern !== "pass"));
   });
 
-  it("leaves a latched fail a fail, whoever is down", () => {
+  it("keeps a latched fail a fail, whatever is down", () => {
     const { body } = aVerdict({ verdict: "fail" });
     const answer = currentAnswer(body, GONE);
     assert.deepEqual(answer, { body, stale: true, known: true });
@@ -107,8 +107,8 @@ describe("freshness", () => {
   });
 });
 
-describe("a revision that no verdict speaks of", () => {
-  it("gets neither the pass nor the fail of another one, but what stands against any revision", () => {
+describe("a revision without a verdict", () => {
+  it("gets neither the pass nor the fail of another revision, but the reasons that apply to any revision", () => {
     for (const verdict of OUTCOMES) {
       const reasons = verdict === "pass" ? [] : [aReason("latched"), aReason("over_5xx"), aReason("disk_red")];
       const { body } = unseenRevisionAnswer({ ...currentAnswer(aVerdict({ verdict, reasons }).body, undefined) }, "v3");
@@ -121,8 +121,8 @@ describe("a revision that no verdict speaks of", () => {
   });
 });
 
-describe("the view of one concern", () => {
-  it("judges that concern alone, with the reasons that belong to it or to none", () => {
+describe("an answer for one concern", () => {
+  it("is judged by that concern alone, with the reasons that belong to it or to none", () => {
     const concerns = { errors: "fail", latency: "pass", queue: "hold", disk: "pass", doctor: "pass", parity: "pass" } as const;
     const reasons = [aReason("over_5xx"), aReason("queue_high"), aReason("gap")];
     const answer = currentAnswer(aVerdict({ verdict: "fail", reasons, concerns }).body, undefined);
@@ -138,7 +138,7 @@ describe("the view of one concern", () => {
     ]);
   });
 
-  it("is no pass while something holds the canary as a whole, and no fail while the verdict is none", () => {
+  it("is a hold while a reason holds the canary as a whole", () => {
     const concerns = { errors: "fail", latency: "pass", queue: "pass", disk: "pass", doctor: "pass", parity: "hold" } as const;
     for (const code of [
       "no_run",
@@ -158,15 +158,15 @@ describe("the view of one concern", () => {
     assert.equal(concernAnswer(skewed, "latency").body.verdict, "pass", "parity is another concern");
   });
 
-  it("stays a fail in every view when the concern that latched has recovered", () => {
+  it("stays a fail for every concern when the one that latched has recovered", () => {
     const concerns = { errors: "pass", latency: "pass", queue: "pass", disk: "pass", doctor: "pass", parity: "pass" } as const;
     const answer = currentAnswer(aVerdict({ verdict: "fail", reasons: [aReason("latched")], concerns }).body, undefined);
     for (const view of ANALYSIS_CONCERNS) assert.equal(concernAnswer(answer, view).body.verdict, "fail", view);
   });
 });
 
-describe("where there is no verdict", () => {
-  it("the body is whole, valid and a hold", () => {
+describe("an absent verdict", () => {
+  it("has a complete, valid body that is a hold", () => {
     for (const code of ["evaluator_down", "not_ready", "unknown_canary", "no_run"] as const) {
       const { body, known, stale } = absentAnswer({
         namespace: "prod",
@@ -205,7 +205,7 @@ describe("the bytes of an answer", () => {
     text: fc.string({ maxLength: 160 }),
   });
 
-  it("are at most 2 KiB and parse, whatever the verdict says, and keep the first reason that is a cause", () => {
+  it("are at most 2 KiB of valid JSON for any verdict, and keep the first reason that is a cause", () => {
     const records = fc.record({
       verdict: fc.constantFrom(...OUTCOMES),
       reasons: fc.array(anyReason, { maxLength: 5 }),
@@ -240,7 +240,7 @@ describe("the bytes of an answer", () => {
     );
   });
 
-  it("are the same bytes for the same measurement, and others for the next one and for another caller", () => {
+  it("are identical for the same measurement, and differ for the next one and for another caller", () => {
     const open = openJson(aVerdict({ verdict: "hold" }).body, false, REQUEST_BYTES);
     const parts = { key: "rollout", label: "checkout", index: 7, caller: "rollouts", conflict: false } as const;
     const first = closeJson(open, parts);
@@ -257,8 +257,8 @@ describe("the bytes of an answer", () => {
   });
 });
 
-describe("the number of a measurement", () => {
-  it("counts intervals since the run began, from 1; 0 without a run", () => {
+describe("the index of a measurement", () => {
+  it("counts intervals since the run opened, from 1; 0 without a run", () => {
     assert.equal(measurementIndex(undefined, now, 60_000), 0);
     assert.deepEqual(
       [0, 59_999, 60_000, 300_000].map((ms) => measurementIndex(now, now + ms, 60_000)),

@@ -1,4 +1,4 @@
-/** Who is let in, who is not, and what is said about it. */
+/** Authentication and authorization over HTTP, and how rejected requests are recorded. */
 import assert from "node:assert/strict";
 import { afterEach, describe, it } from "node:test";
 import { aFleet, aVerdict } from "@aviary/shared/testing/builders.ts";
@@ -13,7 +13,7 @@ const refusals = () => harness.log.filter(({ event }) => event === "auth.refused
 const challenges = () => harness.log.filter(({ event }) => event === "auth.challenged");
 
 describe("credentials", () => {
-  it("nobody without a valid token gets more than one constant 401, whatever is wrong", async () => {
+  it("a request without a valid token gets the same 401 for every cause", async () => {
     harness = await startHarness({ verdicts: [aVerdict()] });
     const answers = await Promise.all(
       (
@@ -36,7 +36,7 @@ describe("credentials", () => {
     }
   });
 
-  it("of several Authorization headers any valid one counts, also of five hundred (items 8 and 9)", async () => {
+  it("one valid token among several Authorization headers is accepted, even among five hundred", async () => {
     harness = await startHarness({ verdicts: [aVerdict()] });
     const { request } = await import("node:http");
     const statusWith = (values: string[]) =>
@@ -55,7 +55,7 @@ describe("credentials", () => {
     assert.equal(await statusWith(["Bearer old", "Bearer older"]), 401);
   });
 
-  it("a token that is taken back is refused within a second, also on an open connection", async () => {
+  it("a different credential on a cached connection is rejected", async () => {
     harness = await startHarness({ verdicts: [aVerdict()] });
     const { request, Agent } = await import("node:http");
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
@@ -158,7 +158,7 @@ describe("a refusal", () => {
     harness.clock.advance(1_000);
     const answer = await harness.get("/", "expiring");
     assert.deepEqual([answer.status, answer.body.errorType], [401, "unauthorized"]);
-    assert.equal(answer.text.includes("expired"), false, "the caller is not told why");
+    assert.equal(answer.text.includes("expired"), false, "the response does not reveal the cause");
     const [line] = refusals();
     assert.deepEqual([line?.level, line?.reason], ["warn", "expired_token"]);
     assert.equal(line?.token_id, hashToken(TOKENS.expiring).slice(0, 8));
@@ -166,7 +166,7 @@ describe("a refusal", () => {
     await until("the incident is stored", async () => (await harness.stored("INCIDENTS")).length === 1);
   });
 
-  it("with 403 is never a challenge: a valid token without the right is a warning and an incident on every route", async () => {
+  it("with 403 is never a challenge: a valid token without the permission is a warning and an incident on every route", async () => {
     harness = await startHarness({ verdicts: [aVerdict()] });
     const answer = await harness.post("/flagger/gate/rollback", flaggerBody(), "rollouts");
     assert.deepEqual([answer.status, answer.body.errorType], [403, "forbidden"]);
@@ -183,7 +183,7 @@ describe("a refusal", () => {
     await until("both incidents are stored", async () => (await harness.stored("INCIDENTS")).length === 2);
   });
 
-  it("never shows what was sent", async () => {
+  it("never contains the credentials", async () => {
     harness = await startHarness({ verdicts: [aVerdict()] });
     await harness.get("/flagger/metrics?api_key=avy_secret-in-the-query", null, {
       headers: { authorization: "Bearer avy_secret-in-a-header" },
@@ -193,7 +193,7 @@ describe("a refusal", () => {
     assert.equal(JSON.stringify([harness.log, await harness.stored("INCIDENTS")]).includes("secret-in"), false);
   });
 
-  it("repeated a thousand times by one source is a few lines and one incident, and every one is answered", async () => {
+  it("repeated a thousand times by one source causes a few lines and one incident, and every request gets its 401", async () => {
     harness = await startHarness({ verdicts: [aVerdict()] });
     for (let round = 0; round < 20; round += 1) {
       const answers = await Promise.all(Array.from({ length: 50 }, () => harness.get("/flagger/metrics", null)));
@@ -208,7 +208,7 @@ describe("a refusal", () => {
 });
 
 describe("namespaces", () => {
-  it("a token for one namespace sees and asks about that one only", async () => {
+  it("a token for one namespace lists and reads that namespace only", async () => {
     const canary = { fleet: "payments", policy: "p.yaml" };
     harness = await startHarness({ fleet: aFleet({ canaries: { "prod/gw": canary, "stage/gw": canary }, lanes: {} }) });
     const mine = await harness.get("/rollouts/analysis?namespace=prod&rollout=gw", "prod-only");
@@ -218,7 +218,7 @@ describe("namespaces", () => {
     assert.equal(
       (await harness.get("/rollouts/analysis?rollout=gw", "prod-only")).body.rollout,
       "gw",
-      "the only one that it may see",
+      "the only canary that it may read",
     );
     const { body } = await harness.get("/api/v1/canaries", "prod-only");
     assert.equal((body.canaries as unknown as unknown[]).length, 1);

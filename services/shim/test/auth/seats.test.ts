@@ -4,7 +4,7 @@ import { createSeats, SEAT_TIMEOUT_MS } from "../../src/auth/seats.ts";
 import { createBuckets } from "../../src/limits.ts";
 
 describe("the seats of a canary", () => {
-  it("the first class holds its seat; a second one conflicts until the holder has been silent for a minute", () => {
+  it("the first class holds its seat; a second one conflicts until the holder has made no call for a minute", () => {
     const seats = createSeats();
     assert.equal(seats.claim("prod/gw", "judge", "flagger", 0), undefined);
     assert.equal(seats.claim("prod/gw", "judge", "rollouts", 10_000), "flagger");
@@ -21,7 +21,7 @@ describe("the seats of a canary", () => {
     assert.equal(seats.claim("prod/gw", "judge", "operator", 2), undefined);
   });
 
-  it("KEDA beside Flagger is no conflict, KEDA on a judge's route is, and it cannot take that seat", () => {
+  it("KEDA beside Flagger is no conflict; on the judge's seat it conflicts and never holds it", () => {
     const seats = createSeats();
     assert.equal(seats.claim("prod/gw", "judge", "keda", 0), undefined);
     assert.equal(seats.claim("prod/gw", "judge", "flagger", 1), undefined);
@@ -37,7 +37,7 @@ describe("the seats of a canary", () => {
 });
 
 describe("buckets", () => {
-  it("let a burst through, then what time refills, each key for itself", () => {
+  it("allow a burst per key, then what time refills", () => {
     const buckets = createBuckets(3, 1, 10);
     assert.deepEqual(
       [1, 2, 3, 4].map(() => buckets.take("a", 0)),
@@ -48,12 +48,12 @@ describe("buckets", () => {
     assert.equal(buckets.take("a", 2_000), true);
   });
 
-  it("remember a bounded number of keys", () => {
+  it("keep a bounded number of keys", () => {
     const buckets = createBuckets(1, 0, 2);
     assert.equal(buckets.take("a", 0), true);
     assert.equal(buckets.take("b", 0), true);
     assert.equal(buckets.take("c", 0), true);
     assert.equal(buckets.take("b", 0), false, "b is still known");
-    assert.equal(buckets.take("a", 0), true, "a was forgotten");
+    assert.equal(buckets.take("a", 0), true, "a was dropped");
   });
 });
