@@ -1,6 +1,6 @@
 /**
- * What the shim writes: control messages and incidents. Ids come from content; what was stored is remembered for as long as the broker remembers it, so that
- * a controller that repeats itself costs nothing.
+ * Writes control messages and incidents. Ids derive from content, and stored ids are cached for the broker's duplicate window:
+ * a controller that repeats a request causes no write.
  */
 
 import type { Bus } from "@aviary/shared/bus/bus.ts";
@@ -10,53 +10,53 @@ import { controlSubject, incidentSubject } from "@aviary/shared/contract/subject
 import { within } from "@aviary/shared/runtime/abort.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
-import type { ControlDraft } from "./adapters/announce.ts";
+import type { ControlDraft } from "./adapters/control-drafts.ts";
 import { createBuckets, LIMITS } from "./limits.ts";
 import type { Canary } from "./view.ts";
 
-/** How long a stored id is remembered; the broker's duplicate window. */
-const REMEMBER_MS = 10 * 60_000;
-const REMEMBERED = 8_192;
+/** How long a stored id is cached: the broker's duplicate window. */
+const CACHED_MS = 10 * 60_000;
+const MAX_CACHED_IDS = 8_192;
 
-export type Stored = "stored" | "over_limit" | "not_stored";
+export type StoreResult = "stored" | "over_limit" | "not_stored";
 
 export interface ControlWriter {
-  /** Stores the sayings one after another, in their order; `stored` when all are. Never rejects, never takes longer than the store limit. */
-  tell(canary: Canary, sayings: readonly ControlDraft[]): Promise<Stored>;
-  /** Stores an incident in the background; one that is said again within ten minutes is dropped. */
-  report(incident: Incident): void;
+  /** Stores the drafts in order and stops at the first failure. Never rejects; each write waits for at most the store timeout. */
+  store(canary: Canary, drafts: readonly ControlDraft[]): Promise<StoreResult>;
+  /** Stores an incident in the background; a duplicate within ten minutes is dropped. */
+  storeIncident(incident: Incident): void;
   readonly counts: { stored: number; failed: number; refused: number };
 }
 
 export function createControlWriter(bus: Bus, clock: Clock, logger: Logger): ControlWriter {
-  const said = new Map<string, number>();
+  const storedAtMs = new Map<string, number>();
   const limits = createBuckets(LIMITS.controlBurst, LIMITS.controlPerSecond, 4_096);
   const counts = { stored: 0, failed: 0, refused: 0 };
-  let waiting = 0;
+  let pending = 0;
 
-  const known = (id: string): boolean => {
-    const atMs = said.get(id);
-    return atMs !== undefined && clock.monotonicMs() - atMs < REMEMBER_MS;
+  const isStored = (id: string): boolean => {
+    const atMs = storedAtMs.get(id);
+    return atMs !== undefined && clock.monotonicMs() - atMs < CACHED_MS;
   };
   const remember = (id: string): void => {
-    said.delete(id);
-    if (said.size >= REMEMBERED) said.delete(said.keys().next().value!);
-    said.set(id, clock.monotonicMs());
+    storedAtMs.delete(id);
+    if (storedAtMs.size >= MAX_CACHED_IDS) storedAtMs.delete(storedAtMs.keys().next().value!);
+    storedAtMs.set(id, clock.monotonicMs());
   };
 
   const publish = async (subject: string, id: string, data: string): Promise<boolean> => {
-    if (known(id)) return true;
-    if (waiting >= LIMITS.unstored) return false;
-    waiting += 1;
+    if (isStored(id)) return true;
+    if (pending >= LIMITS.unstored) return false;
+    pending += 1;
     const stored = bus.publish({ subject, id, data }).then(
       () => true,
       (error: unknown) => {
-        logger.warn({ err: error, subject }, "a message was not stored");
+        logger.warn({ event: "message.store_failed", err: error, subject }, "could not store a message on the bus");
         return false;
       },
     );
     void stored.then((ok) => {
-      waiting -= 1;
+      pending -= 1;
       if (ok) remember(id);
       counts[ok ? "stored" : "failed"] += 1;
     });
@@ -65,25 +65,25 @@ export function createControlWriter(bus: Bus, clock: Clock, logger: Logger): Con
 
   return {
     counts,
-    async tell(canary, sayings) {
+    async store(canary, drafts) {
       const at = new Date(clock.now()).toISOString();
-      for (const { content, discriminator } of sayings) {
+      for (const { content, discriminator } of drafts) {
         const message = controlMessage(canary.ref, content, at, discriminator);
-        if (known(message.id)) continue;
+        if (isStored(message.id)) continue;
         if (!limits.take(canary.key, clock.monotonicMs())) {
           counts.refused += 1;
-          logger.warn(
-            { canary: canary.key, verb: content.verb },
-            "too many control messages for one canary; this one is not stored",
-          );
+          const fields = { canary: canary.key, verb: content.verb, caller: content.caller };
+          logger.warn({ event: "control_message.over_limit", ...fields }, "too many control messages for one canary; dropped");
           return "over_limit";
         }
         const subject = controlSubject(canary.entry.fleet, canary.ref, content.verb);
         if (!(await publish(subject, message.id, JSON.stringify(message)))) return "not_stored";
+        const fields = { canary: canary.key, verb: content.verb, caller: content.caller, id: message.id };
+        logger.info({ event: "control_message.accepted", ...fields }, "control message stored");
       }
       return "stored";
     },
-    report(incident) {
+    storeIncident(incident) {
       const subject = incidentSubject(incident.subject, incident.code);
       void publish(subject, incident.id, JSON.stringify(incident));
     },

@@ -1,54 +1,54 @@
-/** Limits of the shim, all in one place, and the bucket that counts against them. */
+/** All limits of the shim, and the token buckets that enforce the rates. */
 
 export const LIMITS = {
-  /** Longest request body that is read. */
+  /** Longest request body that is accepted. */
   bodyBytes: 64 * 1024,
-  /** Of a body that is not wanted, this much is thrown away so that the client sees its answer; then the connection is cut. */
+  /** Bytes of a rejected body that are discarded so that the client can read the response; after them the connection is closed. */
   discardedBytes: 4 * 1024 * 1024,
   /** Deepest nesting of a JSON body. */
   jsonDepth: 8,
-  /** Longest request line and headers together. Flagger repeats its Authorization header at every check when a template has both `headers` and a token. */
+  /** Request line and headers together. Flagger adds one more Authorization header per check when a template has both `headers` and a token. */
   headerBytes: 64 * 1024,
-  /** A client that has not sent its headers by then, or its whole request, is let go. */
+  /** A client that has not sent its headers, or its whole request, by then is disconnected. */
   headersMs: 10_000,
   requestMs: 15_000,
-  /** Idle keep-alive connections are closed after this. Longer than any controller's usual interval. */
+  /** Idle keep-alive connections are closed after this time, which exceeds the usual interval of every controller. */
   keepAliveMs: 90_000,
-  /** Open connections, all sources together and one source (an address) alone: one slow source cannot take them all. */
+  /** Open connections in total and per source address: one slow source cannot exhaust the total. */
   connections: 4_096,
   connectionsPerSource: 1_024,
-  /** A new shim leaves the answers to others until it has read the verdicts, but no longer than this: then a hold is better than no answer. */
+  /** A new shim is unready until it has read the verdicts, for at most this long: after that a hold is better than no answer. */
   readyAnywayMs: 10_000,
-  /** Pause before the bus is followed again after it could not be, or was lost for good. */
-  followAgainMs: 1_000,
-  /** Live streams to browsers and `aviary watch`. */
+  /** Delay before a subscription that failed or ended is retried. */
+  resubscribeMs: 1_000,
+  /** Open event streams (browsers, `aviary watch`). */
   streams: 128,
-  /** A stream client that reads so slowly that this much is waiting for it is let go. */
+  /** A stream client with more unread bytes than this is disconnected. */
   streamBufferBytes: 1024 * 1024,
   heartbeatMs: 15_000,
-  /** How long a hook or an event waits until what it told is stored. */
+  /** How long a webhook waits for its control message to be stored. */
   storeMs: 4_000,
-  /** Control messages that wait for the bus; more are refused. */
+  /** Writes that wait for the bus; further ones fail. */
   unstored: 256,
-  /** Control messages of one canary: this many at once, refilled at `controlPerSecond`. Flagger sends a handful a minute. */
+  /** Control messages per canary: a burst, refilled at `controlPerSecond`. Flagger sends a handful per minute. */
   controlBurst: 120,
   controlPerSecond: 2,
-  /** Refused sources: lines in the log, then only counted. */
+  /** Log lines per source of rejected requests; further rejections are only counted. */
   refusalBurst: 10,
   refusalPerSecond: 0.2,
-  /** Sources whose buckets are remembered. */
+  /** Sources with a bucket; beyond that the oldest is dropped. */
   sources: 4_096,
-  /** Bytes of a refused request's body that are read to name the canary in the log. */
+  /** Bytes of a rejected request's body that are read to name the canary in the log. */
   refusedBodyBytes: 8 * 1024,
-  /** One answer of the history route. */
+  /** Limits of the history route: entries per response, time per read, concurrent reads. */
   historyEntries: 500,
   historyMs: 5_000,
   historyReaders: 4,
 } as const;
 
-/** Counts down per key and refills with time; remembers a bounded number of keys, oldest forgotten first. */
+/** Token buckets by key; keeps a bounded number of keys, dropping the oldest. */
 export interface Buckets {
-  /** Takes one; false when the key's bucket is empty. `nowMs` must not go back. */
+  /** Takes one token; false when the key's bucket is empty. `nowMs` is monotonic. */
   take(key: string, nowMs: number): boolean;
 }
 

@@ -1,4 +1,4 @@
-/** What a route may use, and what a route is. */
+/** Routes: their shape, and the context that their handlers receive. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Bus } from "@aviary/shared/bus/bus.ts";
 import type { CallerClass, FleetFile } from "@aviary/shared/contract/fleet.ts";
@@ -25,31 +25,31 @@ export interface Call {
   readonly caller: Caller;
   readonly method: string;
   readonly query: URLSearchParams;
-  /** The body's text; empty for GET. */
+  /** The body as text; empty for GET. */
   readonly body: string;
-  /** What stands in the path where the route has `{…}`. */
+  /** Values of the path's `{…}` segments, in order. */
   readonly params: readonly string[];
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
 }
 
-/** A caller that is known and has no right to what it asks: refused with 403, logged, and an incident. */
+/** An authenticated caller without the permission: a 403, a log line and an incident. */
 export interface Forbidden {
   readonly forbidden: string;
 }
 
-/** What a handler gives back; `undefined` when it answers by itself (a stream). */
-export type Handled = Reply | Forbidden | undefined;
+/** The result of a handler; `undefined` if it writes the response itself (a stream). */
+export type HandlerResult = Reply | Forbidden | undefined;
 
 export interface Route {
-  /** `{…}` stands for one segment. */
+  /** `{…}` matches one segment. */
   readonly path: string;
   readonly methods: readonly ("GET" | "POST")[];
-  /** Classes that may call; undefined: all. A controller class on another controller's measuring route is answered and marked, not refused. */
+  /** Classes that may call; all by default. A controller on another controller's measurement route is served and marked, not rejected. */
   readonly callers?: readonly CallerClass[];
   /** One line for the API description. */
   readonly summary: string;
-  /** What it answers with, for the API description. */
-  readonly answers: "verdict" | "prometheus" | "gate" | "json" | "stream" | "page";
-  readonly handle: (call: Call, context: Context) => Handled | Promise<Handled>;
+  /** The kind of response, for the API description. */
+  readonly responseKind: "verdict" | "prometheus" | "gate" | "json" | "stream" | "page";
+  readonly handle: (call: Call, context: Context) => HandlerResult | Promise<HandlerResult>;
 }

@@ -1,36 +1,36 @@
 /**
- * From a request to its route: unknown path 404, wrong method 405, no valid token 401, no right 403, body too long 413; then the route answers.
- * Nobody is ever answered 429: a controller would take it for an error and abort. What an authenticated caller costs is an answer from memory.
+ * Dispatches requests to routes. Rejects an unknown path (404), a wrong method (405), a missing or invalid token (401), a missing permission
+ * (403) and a body that is too long (413). Never sends 429: a controller treats it as an error and aborts, and an answer from memory is cheap.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Refusals } from "./auth/auth-failures.ts";
-import { type Authenticator, rememberConnections } from "./auth/connection-cache.ts";
+import type { AuthFailures } from "./auth/auth-failures.ts";
+import { type Authenticator, cacheByConnection } from "./auth/connection-cache.ts";
 import { type Caller, isRefusal, type Refusal } from "./auth/tokens.ts";
 import { LIMITS } from "./limits.ts";
 import { discardBody, parseJson, readBody } from "./request/body.ts";
-import { type Identity, mergeIdentity, readIdentity } from "./request/canary-lookup.ts";
+import { type CanaryIdentity, mergeIdentity, readIdentity } from "./request/canary-lookup.ts";
 import { problem, type Reply, send, UNAUTHORIZED } from "./response/reply.ts";
-import type { Call, Context, Handled, Route } from "./route.ts";
+import type { Call, Context, HandlerResult, Route } from "./route.ts";
 
 export interface Dispatcher {
   handle(request: IncomingMessage, response: ServerResponse): void;
 }
 
 const NOT_FOUND = problem(404, "not_found", "no such path; the API is described at /openapi.json");
-const TOO_LARGE = problem(413, "too_large", `a body may have at most ${LIMITS.bodyBytes} bytes`);
+const TOO_LARGE = problem(413, "too_large", `the body exceeds ${LIMITS.bodyBytes} bytes`);
 const NO_QUERY = new URLSearchParams();
-const NOBODY: Identity = { namespace: undefined, name: undefined, revision: undefined };
+const NO_IDENTITY: CanaryIdentity = { namespace: undefined, name: undefined, revision: undefined };
 
-/** Parsed queries that are remembered, and the longest that is; with more of them all are forgotten. */
+/** Parsed queries that are cached, and the longest of them; a full cache is cleared. */
 const MAX_QUERIES = 512;
 const MAX_QUERY_CHARS = 512;
 
-/** Parses queries; a query that comes again is the same object, which must not be changed. */
+/** Parses queries; a repeated query returns the same object, which must not be changed. */
 function queryReader(): (text: string) => URLSearchParams {
   const known = new Map<string, URLSearchParams>();
   return (text) => {
-    const before = known.get(text);
-    if (before !== undefined) return before;
+    const cached = known.get(text);
+    if (cached !== undefined) return cached;
     const query = new URLSearchParams(text);
     if (text.length > MAX_QUERY_CHARS) return query;
     if (known.size >= MAX_QUERIES) known.clear();
@@ -44,14 +44,14 @@ interface Pattern {
   readonly segments: readonly string[];
 }
 
-/** Prepares the route table: fixed paths are one look-up, the few with parameters are tried in turn. */
+/** Builds the route table: fixed paths are looked up in a map, the few with parameters are matched in order. */
 export function createDispatcher(
   routes: readonly Route[],
   context: Context,
-  doorkeeper: Authenticator,
-  refusals: Refusals,
+  authenticator: Authenticator,
+  authFailures: AuthFailures,
 ): Dispatcher {
-  const authenticate = rememberConnections(doorkeeper, context.clock);
+  const authenticate = cacheByConnection(authenticator, context.clock);
   const queryOf = queryReader();
   const fixed = new Map<string, Route>();
   const patterns: Pattern[] = [];
@@ -79,8 +79,8 @@ export function createDispatcher(
     refusal: Refusal,
   ): void => {
     const fromQuery = readIdentity((key) => query.get(key) ?? undefined);
-    const note = (identity: Identity): void =>
-      refusals.note({
+    const record = (identity: CanaryIdentity): void =>
+      authFailures.record({
         source: request.socket.remoteAddress ?? "",
         path,
         method: request.method ?? "",
@@ -90,25 +90,25 @@ export function createDispatcher(
         identity: mergeIdentity(fromQuery, identity),
       });
     const announced = Number(request.headers["content-length"] ?? Number.NaN);
-    const small = request.method === "POST" && announced > 0 && announced <= LIMITS.refusedBodyBytes;
-    // The answer is out at once; a small body is read after it, only to name the canary in the log.
-    if (small) {
+    const hasSmallBody = request.method === "POST" && announced > 0 && announced <= LIMITS.refusedBodyBytes;
+    // The response is sent first; a small body is read afterwards, only to name the canary in the log.
+    if (hasSmallBody) {
       send(response, UNAUTHORIZED);
-      void readBody(request, LIMITS.refusedBodyBytes).then((body) => note(body.ok ? identityOfBody(body.text) : NOBODY));
+      void readBody(request, LIMITS.refusedBodyBytes).then((body) => record(body.ok ? identityOfBody(body.text) : NO_IDENTITY));
     } else {
-      turnAway(request, response, UNAUTHORIZED);
-      note(NOBODY);
+      rejectEarly(request, response, UNAUTHORIZED);
+      record(NO_IDENTITY);
     }
   };
 
-  const finish = (request: IncomingMessage, response: ServerResponse, call: Call, path: string, handled: Handled): void => {
+  const finish = (request: IncomingMessage, response: ServerResponse, call: Call, path: string, handled: HandlerResult): void => {
     if (handled === undefined) return;
     if (!("forbidden" in handled)) {
       send(response, handled);
       return;
     }
     send(response, problem(403, "forbidden", handled.forbidden));
-    refusals.note({
+    authFailures.record({
       source: request.socket.remoteAddress ?? "",
       path,
       method: call.method,
@@ -123,9 +123,9 @@ export function createDispatcher(
   };
 
   const failed = (response: ServerResponse, error: unknown): void => {
-    context.logger.error({ err: error }, "a request could not be answered");
+    context.logger.error({ event: "request.failed", err: error }, "unexpected error while handling a request");
     if (response.headersSent) response.destroy();
-    else send(response, problem(500, "internal", "internal error; the log of the shim has more"));
+    else send(response, problem(500, "internal", "internal error; see the shim's log for details"));
   };
 
   return {
@@ -135,11 +135,11 @@ export function createDispatcher(
       const path = mark < 0 ? url : url.slice(0, mark);
       const query = mark < 0 ? NO_QUERY : queryOf(url.slice(mark + 1));
       const found = lookUp(path);
-      if (found === undefined) return turnAway(request, response, NOT_FOUND);
+      if (found === undefined) return rejectEarly(request, response, NOT_FOUND);
       const { route, params } = found;
       const method = request.method === "HEAD" ? "GET" : (request.method ?? "GET");
       if ((method !== "GET" && method !== "POST") || !route.methods.includes(method)) {
-        return turnAway(request, response, wrongMethod(route));
+        return rejectEarly(request, response, wrongMethod(route));
       }
       const caller = authenticate(request);
       if (isRefusal(caller)) return refuse(request, response, path, query, caller);
@@ -161,7 +161,7 @@ export function createDispatcher(
       if (method === "GET") return respond("");
       void readBody(request).then((body) => {
         if (body.ok) respond(body.text);
-        else if (body.cause === "too_large") turnAway(request, response, TOO_LARGE);
+        else if (body.cause === "too_large") rejectEarly(request, response, TOO_LARGE);
         else response.destroy();
       });
     },
@@ -186,17 +186,17 @@ function match(pattern: readonly string[], segments: readonly string[]): string[
   return params;
 }
 
-function identityOfBody(body: string): Identity {
+function identityOfBody(body: string): CanaryIdentity {
   const parsed = parseJson(body);
-  if (typeof parsed !== "object" || parsed === null) return NOBODY;
+  if (typeof parsed !== "object" || parsed === null) return NO_IDENTITY;
   return readIdentity((key) => (Object.hasOwn(parsed, key) ? (parsed as Record<string, unknown>)[key] : undefined));
 }
 
 const wrongMethod = (route: Route): Reply =>
   problem(405, "method_not_allowed", `use ${route.methods.join(" or ")}`, ["Allow", route.methods.join(", ")]);
 
-/** Answers without looking at the body. */
-function turnAway(request: IncomingMessage, response: ServerResponse, reply: Reply): void {
+/** Responds without reading the body. */
+function rejectEarly(request: IncomingMessage, response: ServerResponse, reply: Reply): void {
   send(response, reply);
   discardBody(request);
 }

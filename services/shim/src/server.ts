@@ -1,6 +1,6 @@
 /**
- * The shim's HTTP server: bare `node:http` over a view of the bus. It answers from the first moment (hold, until the verdicts are read), whether an evaluator
- * exists or not, and writes nothing but what callers tell it.
+ * The shim's HTTP server: plain `node:http` over a read model of the bus. It serves holds until the verdicts are read, with or without
+ * an evaluator. It writes only control messages of its callers, and incidents.
  */
 import { createServer, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
@@ -12,7 +12,7 @@ import { listen } from "@aviary/shared/runtime/listen.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import type { Registry } from "@aviary/shared/runtime/metrics.ts";
 import { createStreams, type Streams } from "./api/event-stream.ts";
-import { createRefusals, type Refusals } from "./auth/auth-failures.ts";
+import { type AuthFailures, createAuthFailures } from "./auth/auth-failures.ts";
 import type { Authenticator } from "./auth/connection-cache.ts";
 import { createSeats } from "./auth/seats.ts";
 import { createControlWriter } from "./control-writer.ts";
@@ -26,30 +26,30 @@ import { followView, type View } from "./view.ts";
 export interface ShimOptions {
   readonly bus: Bus;
   readonly fleet: FleetFile;
-  /** Policies by canary; only the thresholds shown before the first verdict come from here. */
+  /** Policies by canary, for the thresholds that are shown before the first verdict. */
   readonly policies?: ReadonlyMap<string, Policy>;
   readonly tokens: Authenticator;
-  /** The address to bind; 127.0.0.1 unless told. */
+  /** The address to bind; 127.0.0.1 by default. */
   readonly host?: string;
-  /** 0 takes any free port. */
+  /** 0 picks a free port. */
   readonly port: number;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics?: Registry;
-  /** How long a client may take for its headers and for its whole request; 10 s and 15 s unless told. */
+  /** Timeouts for a client's headers and for its whole request; 10 s and 15 s by default. */
   readonly patience?: { readonly headersMs: number; readonly requestMs: number };
 }
 
 export interface Shim extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
-  /** For a readiness check: why it is not ready, or undefined. */
+  /** For a readiness check: why the shim is not ready, or undefined. */
   notReady(): string | undefined;
 }
 
 /**
  * Starts the shim.
- * @throws Terminal `port_in_use` or `cannot_listen`; whatever the bus throws when it cannot be followed.
+ * @throws Terminal `port_in_use` or `cannot_listen`; any error of the bus on subscription.
  */
 export async function startShim(options: ShimOptions): Promise<Shim> {
   const { bus, fleet, tokens, clock, metrics, host = "127.0.0.1", patience = LIMITS } = options;
@@ -58,9 +58,9 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
   const outbox = createControlWriter(bus, clock, logger);
   const context: Context = { bus, fleet, view, outbox, seats: createSeats(), clock, logger };
   const streams = createStreams(context);
-  const refusals = createRefusals(context, clock, logger);
-  const dispatcher = createDispatcher(routesOf(streams), context, tokens, refusals);
-  const counts = { requests: 0, connections: 0, turnedAway: 0 };
+  const authFailures = createAuthFailures(context, clock, logger);
+  const dispatcher = createDispatcher(routesOf(streams), context, tokens, authFailures);
+  const counts = { requests: 0, connections: 0, refusedConnections: 0 };
   const server = createServer(
     {
       maxHeaderSize: LIMITS.headerBytes,
@@ -80,10 +80,10 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
   server.on("clientError", (error: NodeJS.ErrnoException, duplex) => {
     const socket = duplex as Socket;
     const ageMs = clock.monotonicMs() - (openedAtMs.get(socket) ?? Number.NEGATIVE_INFINITY);
-    if (isSilent(error, socket)) closeWhenOld(socket, ageMs);
+    if (isUnused(error, socket)) closeWhenOld(socket, ageMs);
     else answerBadRequest(error, socket);
   });
-  if (metrics !== undefined) registerMetrics(metrics, { counts, outbox, refusals, streams, view });
+  if (metrics !== undefined) registerMetrics(metrics, { counts, outbox, authFailures, streams, view });
   try {
     await listen(server, { host, port: options.port, who: "the shim", variables: "AVIARY_SHIM_HOST and AVIARY_SHIM_PORT" });
   } catch (error) {
@@ -94,14 +94,14 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
   const { port } = server.address() as AddressInfo;
   const url = `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
   const listensSinceMs = clock.monotonicMs();
-  logger.info({ url, canaries: view.canaries.size }, "the shim listens");
+  logger.info({ event: "shim.listening", url, canaries: view.canaries.size }, "shim listening");
   return {
     url,
     port,
-    // A broker that is away makes no shim unready: answering hold is what it is there for, and where all are unready nobody answers.
+    // An unreachable broker does not make a shim unready: it serves holds, and with every replica unready no request is answered.
     notReady: () => {
       const waitedMs = clock.monotonicMs() - listensSinceMs;
-      return view.ready || waitedMs >= LIMITS.readyAnywayMs ? undefined : "the verdicts are not read yet";
+      return view.ready || waitedMs >= LIMITS.readyAnywayMs ? undefined : "the stored verdicts have not been read yet";
     },
     async [Symbol.asyncDispose]() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
@@ -117,20 +117,20 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
 /** One source may hold a quarter of all connections, so that a slow or leaking one leaves room for the others. Answers when each was opened. */
 function limitSources(
   server: Server,
-  counts: { connections: number; turnedAway: number },
+  counts: { connections: number; refusedConnections: number },
   clock: Clock,
 ): WeakMap<Socket, number> {
   const open = new Map<string, number>();
   const openedAtMs = new WeakMap<Socket, number>();
   server.on("connection", (socket: Socket) => {
     const source = socket.remoteAddress ?? "";
-    const held = (open.get(source) ?? 0) + 1;
-    if (held > LIMITS.connectionsPerSource) {
-      counts.turnedAway += 1;
+    const openCount = (open.get(source) ?? 0) + 1;
+    if (openCount > LIMITS.connectionsPerSource) {
+      counts.refusedConnections += 1;
       socket.destroy();
       return;
     }
-    open.set(source, held);
+    open.set(source, openCount);
     openedAtMs.set(socket, clock.monotonicMs());
     counts.connections += 1;
     socket.once("close", () => {
@@ -143,17 +143,17 @@ function limitSources(
   return openedAtMs;
 }
 
-/** A connection that somebody opened ahead and has not used yet: node:http counts it as a request that is late. */
-function isSilent(error: NodeJS.ErrnoException, socket: Socket): boolean {
+/** A connection that a client opened in advance and has not used: node:http reports it as a request timeout. */
+function isUnused(error: NodeJS.ErrnoException, socket: Socket): boolean {
   return error.code === "ERR_HTTP_REQUEST_TIMEOUT" && socket.bytesRead === 0;
 }
 
-/** It may stay as long as an idle one, and goes without a word: a 408 would be taken for the answer to the request that comes next. */
+/** An unused connection may stay as long as an idle one. It closes without a response: the client would read a 408 as the answer to its next request. */
 function closeWhenOld(socket: Socket, ageMs: number): void {
   if (ageMs >= LIMITS.keepAliveMs) socket.destroy();
 }
 
-/** What cannot be parsed as HTTP, or comes too slowly, gets JSON as well, and its connection is closed. */
+/** Responds with JSON to a request that is not valid HTTP or too slow, and closes the connection. */
 function answerBadRequest(error: NodeJS.ErrnoException, socket: Socket): void {
   if (!socket.writable || error.code === "ECONNRESET") {
     socket.destroy();
@@ -170,21 +170,31 @@ function answerBadRequest(error: NodeJS.ErrnoException, socket: Socket): void {
   socket.end(head + body);
 }
 
-interface Counted {
-  readonly counts: { readonly requests: number; readonly connections: number; readonly turnedAway: number };
+interface MetricSources {
+  readonly counts: { readonly requests: number; readonly connections: number; readonly refusedConnections: number };
   readonly outbox: { readonly counts: { readonly stored: number; readonly failed: number; readonly refused: number } };
-  readonly refusals: Refusals;
+  readonly authFailures: AuthFailures;
   readonly streams: Streams;
   readonly view: View;
 }
 
-function registerMetrics(registry: Registry, { counts, outbox, refusals, streams, view }: Counted): void {
+function registerMetrics(registry: Registry, { counts, outbox, authFailures, streams, view }: MetricSources): void {
   const read = (type: "counter" | "gauge", name: string, help: string, value: () => number): void =>
     registry.read(type, `aviary_shim_${name}`, help, value);
   read("counter", "requests_total", "Requests that reached the shim.", () => counts.requests);
   read("gauge", "connections", "Open connections.", () => counts.connections);
-  read("counter", "connections_refused_total", "Connections beyond what one source may hold.", () => counts.turnedAway);
-  read("counter", "refused_total", "Requests without a valid token or without the right.", () => refusals.count);
+  read(
+    "counter",
+    "connections_refused_total",
+    "Connections refused because their source had too many open.",
+    () => counts.refusedConnections,
+  );
+  read(
+    "counter",
+    "refused_total",
+    "Requests rejected for a missing or invalid token, or for a missing permission.",
+    () => authFailures.count,
+  );
   read("counter", "messages_stored_total", "Control messages and incidents stored.", () => outbox.counts.stored);
   read(
     "counter",
@@ -192,10 +202,15 @@ function registerMetrics(registry: Registry, { counts, outbox, refusals, streams
     "Control messages and incidents that could not be stored.",
     () => outbox.counts.failed,
   );
-  read("counter", "messages_over_limit_total", "Control messages beyond the limit of their canary.", () => outbox.counts.refused);
+  read(
+    "counter",
+    "messages_over_limit_total",
+    "Control messages dropped because their canary exceeded its rate limit.",
+    () => outbox.counts.refused,
+  );
   read("gauge", "streams", "Open event streams.", () => streams.size);
   read("counter", "unreadable_total", "Verdicts and lane records that could not be read.", () => view.unreadable);
-  read("gauge", "lease_age_seconds", "Seconds since the evaluator's lease last moved.", () => {
+  read("gauge", "lease_age_seconds", "Seconds since the evaluator's lease was last renewed; -1 before one has been read.", () => {
     const ageMs = view.leaseAgeMs();
     return Number.isFinite(ageMs) ? ageMs / 1000 : -1;
   });

@@ -1,8 +1,7 @@
 /**
- * What the shim knows: the last verdict of every canary, the last record of every lane, and when the evaluator's lease last moved. It follows the bus
- * and answers from memory; nothing else is kept. Serialized answers live as long as their verdict.
+ * The shim's read model: the last verdict of every canary, the last record of every lane, and when the evaluator last renewed its lease.
+ * It subscribes to the bus and is read from memory. Serialized answers are cached for as long as their verdict.
  */
-
 import type { BucketEntry, Bus } from "@aviary/shared/bus/bus.ts";
 import { type CanaryEntry, canariesOf, type FleetFile } from "@aviary/shared/contract/fleet.ts";
 import { type LaneRecord, parseLaneRecord } from "@aviary/shared/contract/lane.ts";
@@ -17,15 +16,22 @@ import { parseJsonBytes } from "@aviary/shared/runtime/json.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import { LIMITS } from "./limits.ts";
 import { type OpenJson, openJson } from "./response/answer-json.ts";
-import { type Answer, absentAnswer, type ConcernView, concernAnswer, currentAnswer, staleCause } from "./response/answers.ts";
+import {
+  type AnalysisConcern,
+  absentAnswer,
+  concernAnswer,
+  currentAnswer,
+  unavailability,
+  type VerdictAnswer,
+} from "./response/verdict-answer.ts";
 
-/** An answer with its JSON, made when first asked for. */
-export interface Prepared {
-  readonly answer: Answer;
-  /** The body's JSON without its closing brace, with so many bytes left below the limit of an answer. */
+/** An answer with its JSON, serialized on first use. */
+export interface PreparedAnswer {
+  readonly answer: VerdictAnswer;
+  /** The body's JSON without its closing brace, with `reserved` bytes left below the size limit. */
   open(reserved: number): OpenJson;
-  /** The answer as one concern sees it. */
-  concern(view: ConcernView): Prepared;
+  /** The answer judged by one concern alone. */
+  concern(concern: AnalysisConcern): PreparedAnswer;
 }
 
 export interface Canary {
@@ -36,20 +42,20 @@ export interface Canary {
 }
 
 export interface View extends AsyncDisposable {
-  /** True once everything that was stored at the start has been read. */
+  /** True once everything that was stored at the start has been read; never false again. */
   readonly ready: boolean;
   readonly canaries: ReadonlyMap<string, Canary>;
   /** The answer of a configured canary as of now. */
-  prepared(canary: Canary): Prepared;
+  prepared(canary: Canary): PreparedAnswer;
   record(key: string): VerdictRecord | undefined;
-  /** When the run of the last verdict began, milliseconds since the epoch. */
+  /** When the run of the last verdict opened, milliseconds since the epoch. */
   runSinceMs(key: string): number | undefined;
   lane(name: string): LaneRecord | undefined;
-  /** Milliseconds since the lease last moved; infinite while none was seen. */
+  /** Milliseconds since the lease was last renewed; infinite before one has been read. */
   leaseAgeMs(): number;
-  /** Records that could not be read since the start. */
+  /** Unreadable records since the start. */
   readonly unreadable: number;
-  /** Calls back with the key of a canary whose verdict changed. */
+  /** Subscribes to the keys of canaries whose verdict changed; returns the unsubscribe function. */
   onVerdict(listener: (key: string) => void): () => void;
 }
 
@@ -61,40 +67,40 @@ export interface ViewOptions {
   readonly logger: Logger;
 }
 
-interface Held {
+interface CachedVerdict {
   readonly record: VerdictRecord;
   readonly validUntilMs: number;
   readonly sinceMs: number | undefined;
-  readonly fresh: Prepared;
-  /** By cause; there are two causes at most. */
-  readonly stale: Map<string, Prepared>;
+  readonly fresh: PreparedAnswer;
+  /** By cause; a stored verdict has three causes at most. */
+  readonly stale: Map<string, PreparedAnswer>;
 }
 
-export function prepare(answer: Answer): Prepared {
-  const texts = new Map<number, OpenJson>();
-  const concerns = new Map<ConcernView, Prepared>();
+export function prepare(answer: VerdictAnswer): PreparedAnswer {
+  const openings = new Map<number, OpenJson>();
+  const concerns = new Map<AnalysisConcern, PreparedAnswer>();
   return {
     answer,
     open: (reserved) => {
-      const known = texts.get(reserved);
+      const known = openings.get(reserved);
       if (known !== undefined) return known;
       const text = openJson(answer.body, answer.stale, reserved);
-      texts.set(reserved, text);
+      openings.set(reserved, text);
       return text;
     },
-    concern: (view) => {
-      const known = concerns.get(view);
+    concern: (concern) => {
+      const known = concerns.get(concern);
       if (known !== undefined) return known;
-      const made = prepare(concernAnswer(answer, view));
-      concerns.set(view, made);
+      const made = prepare(concernAnswer(answer, concern));
+      concerns.set(concern, made);
       return made;
     },
   };
 }
 
 /**
- * Starts following, and keeps following: what ends is begun again. Resolves after the first attempt, whether or not it succeeded, and before everything is
- * read, so that the shim answers (hold) from the first moment.
+ * Subscribes to the bus, and resubscribes when a subscription ends. Resolves after the first attempt, successful or not, and before
+ * everything is read: the shim answers hold from the start.
  */
 export async function followView({ bus, fleet, policies, clock, logger }: ViewOptions): Promise<View> {
   const canaries = new Map<string, Canary>();
@@ -102,14 +108,17 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
     const key = canaryKey(ref);
     canaries.set(key, { ref, key, entry: fleet.canaries[key]!, policy: policies.get(key) });
   }
-  const held = new Map<string, Held>();
+  const held = new Map<string, CachedVerdict>();
   const lanes = new Map<string, LaneRecord>();
   const listeners = new Set<(key: string) => void>();
   const state = { ready: false, unreadable: 0, leaseAtMs: Number.NEGATIVE_INFINITY, leaseRevision: 0 };
 
-  const unreadable = (what: string, reason: string): void => {
+  const reportUnreadable = (what: string, reason: string): void => {
     state.unreadable += 1;
-    logger.warn({ what, reason: reason.slice(0, 300) }, "a record could not be read; the one before it stays");
+    logger.warn(
+      { event: "record.unreadable", record: what, reason: reason.slice(0, 300) },
+      "unreadable record; keeping the previous one",
+    );
   };
   const onVerdict = (subject: string, data: Uint8Array): void => {
     const ref = parseVerdictSubject(subject);
@@ -117,12 +126,12 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
     if (key === undefined || !canaries.has(key)) return;
     const parsed = parseVerdictRecord(parseJsonBytes(data));
     if (!parsed.success) {
-      unreadable(subject, parsed.error.message);
+      reportUnreadable(subject, parsed.error.message);
       return;
     }
-    const spokenOf = canaryKey(parsed.data.body.subject);
-    if (spokenOf !== key) {
-      unreadable(subject, `the payload speaks of ${spokenOf}`);
+    const payloadKey = canaryKey(parsed.data.body.subject);
+    if (payloadKey !== key) {
+      reportUnreadable(subject, `the payload is about ${payloadKey}`);
       return;
     }
     const { body } = parsed.data;
@@ -141,17 +150,17 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
     if (entry === undefined || fleet.lanes[key] === undefined) return;
     const parsed = parseLaneRecord(parseJsonBytes(entry.value));
     if (parsed.success && parsed.data.lane === key) lanes.set(key, parsed.data);
-    else unreadable(`lane ${key}`, parsed.success ? `the record speaks of ${parsed.data.lane}` : parsed.error.message);
+    else reportUnreadable(`lane ${key}`, parsed.success ? `the record is about ${parsed.data.lane}` : parsed.error.message);
   };
   const onLease = (key: string, entry: BucketEntry | undefined): void => {
     if (key !== EVALUATOR_LEASE_KEY || entry === undefined || entry.revision === state.leaseRevision) return;
-    // The first thing seen may be what a dead evaluator left behind, so its own age counts; later ones moved just now.
+    // The first lease read may be a stopped evaluator's, so its stored age counts; later ones were renewed just now.
     const ageMs = state.leaseRevision === 0 ? Math.max(0, clock.now() - entry.storedAt) : 0;
     state.leaseRevision = entry.revision;
     state.leaseAtMs = clock.monotonicMs() - ageMs;
   };
 
-  /** One attempt: resolves once everything is followed, to what ends it and how it is put away. */
+  /** Makes one attempt; resolves once subscribed, with the promise of the end and the way to stop. */
   const attach = async (): Promise<{ ended: Promise<Error | undefined>; stop(): Promise<void> }> => {
     const ended = Promise.withResolvers<Error | undefined>();
     const open: { stop(): Promise<void> }[] = [];
@@ -182,29 +191,34 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
       throw error;
     }
   };
-  const leaving = new AbortController();
-  const firstTry = Promise.withResolvers<void>();
+  const stopping = new AbortController();
+  const firstAttempt = Promise.withResolvers<void>();
   const keepAttached = async (): Promise<void> => {
-    let said: string | undefined;
-    while (!leaving.signal.aborted) {
+    let lastCode: string | undefined;
+    while (!stopping.signal.aborted) {
       try {
         const attached = await attach();
-        firstTry.resolve();
-        said = undefined;
-        const error = await Promise.race([attached.ended, aborted(leaving.signal)]);
+        firstAttempt.resolve();
+        lastCode = undefined;
+        const error = await Promise.race([attached.ended, aborted(stopping.signal)]);
         await attached.stop();
-        if (!leaving.signal.aborted) logger.warn({ err: error }, "subscription ended; resubscribing");
+        if (!stopping.signal.aborted)
+          logger.warn({ event: "subscription.ended", err: error }, "subscription ended; resubscribing");
       } catch (error) {
-        firstTry.resolve();
+        firstAttempt.resolve();
         const code = faultCode(error) ?? "unknown";
-        if (code !== said) logger.warn({ err: error }, "the bus cannot be followed yet; every answer is a hold meanwhile");
-        said = code;
+        if (code !== lastCode)
+          logger.warn(
+            { event: "subscription.failed", err: error },
+            "could not subscribe to the bus; retrying, answers are holds until then",
+          );
+        lastCode = code;
       }
-      await clock.sleep(LIMITS.followAgainMs, leaving.signal).catch(() => undefined);
+      await clock.sleep(LIMITS.resubscribeMs, stopping.signal).catch(() => undefined);
     }
   };
   const attaching = keepAttached();
-  await firstTry.promise;
+  await firstAttempt.promise;
 
   const leaseAgeMs = (): number => clock.monotonicMs() - state.leaseAtMs;
   return {
@@ -222,15 +236,19 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
     prepared(canary) {
       const known = held.get(canary.key);
       const nowMs = clock.now();
+      const cause = unavailability({
+        validUntilMs: known?.validUntilMs,
+        nowMs,
+        leaseAgeMs: leaseAgeMs(),
+        isCaughtUp: state.ready,
+      });
       if (known === undefined) {
-        const text = state.ready ? "no verdict was ever published for this canary" : "the verdicts are not read yet";
         const { policy, entry, ref } = canary;
-        return prepare(absentAnswer({ ...ref, fleet: entry.fleet, code: "evaluator_down", text, nowMs, policy }));
+        return prepare(absentAnswer({ ...ref, fleet: entry.fleet, ...cause!, nowMs, policy }));
       }
-      const cause = staleCause(known.validUntilMs, nowMs, leaseAgeMs());
       if (cause === undefined) return known.fresh;
-      const made = known.stale.get(cause) ?? prepare(currentAnswer(known.record.body, cause));
-      known.stale.set(cause, made);
+      const made = known.stale.get(cause.text) ?? prepare(currentAnswer(known.record.body, cause));
+      known.stale.set(cause.text, made);
       return made;
     },
     onVerdict(listener) {
@@ -238,7 +256,7 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
       return () => void listeners.delete(listener);
     },
     async [Symbol.asyncDispose]() {
-      leaving.abort();
+      stopping.abort();
       await attaching;
     },
   };

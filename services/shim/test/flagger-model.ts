@@ -31,7 +31,7 @@ export interface Flagger {
   readonly phase: Phase;
   readonly weight: number;
   readonly failedChecks: number;
-  /** What it did and was told, one line each. */
+  /** Requests with their responses, one line each. */
   readonly history: readonly string[];
   /** The target's spec changed. */
   deploy(revision: string): void;

@@ -37,11 +37,13 @@ const COLUMNS = {
   "run passed, promotable": facts("hold", { state: "passed", canary_active: false, promotable: true }, "no_run"),
   "run aborted": facts("hold", { state: "aborted", canary_active: false, weight: 0 }, "no_run"),
   "no evaluator": facts("hold", {}, "evaluator_down"),
+  "not ready": facts("hold", null, "not_ready"),
+  "gateway not reporting, weight 0": facts("hold", { weight: 0 }, "not_reporting"),
   "unknown canary": facts("hold", null, "unknown_canary", false),
 } as const satisfies Record<string, GateFacts>;
 type Column = keyof typeof COLUMNS;
 
-/** Gates that say yes in each column; everything else is 403. */
+/** The gates that are open in each column; all others are 403. */
 const OPEN: Readonly<Record<Column, readonly Gate[]>> = {
   pass: ["confirm-rollout", "confirm-traffic-increase", "pre-rollout", "rollout", "post-rollout"],
   "pass, promotable": [
@@ -69,6 +71,8 @@ const OPEN: Readonly<Record<Column, readonly Gate[]>> = {
   "run over": ["confirm-rollout", "pre-rollout", "rollout", "post-rollout"],
   "run passed, promotable": ["confirm-rollout", "confirm-promotion", "pre-rollout", "rollout", "post-rollout"],
   "run aborted": ["pre-rollout", "rollout", "post-rollout"],
+  "not ready": ["pre-rollout", "rollout", "post-rollout"],
+  "gateway not reporting, weight 0": ["pre-rollout", "rollout", "post-rollout"],
   "no evaluator": ["pre-rollout", "rollout", "post-rollout"],
   "unknown canary": ["post-rollout"],
 };
@@ -99,7 +103,7 @@ const anyFacts: fc.Arbitrary<GateFacts> = fc.record({
 });
 
 describe("in every state", () => {
-  it("an open rollback gate means that every confirm gate is closed (invariant 9)", () => {
+  it("an open rollback gate implies that every confirm gate is closed", () => {
     fc.assert(
       fc.property(anyFacts, (given) => {
         if (!gateAnswer("rollback", given).allowed) return;

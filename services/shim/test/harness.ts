@@ -14,7 +14,7 @@ import { until } from "@aviary/shared/testing/until.ts";
 import { createTokenStore, hashToken, type TokenEntry } from "../src/auth/tokens.ts";
 import { type Shim, startShim } from "../src/server.ts";
 
-/** One token for every class; `prod-only` may ask about the namespace prod alone. */
+/** One token per class. `prod-only` is restricted to the namespace prod; `expiring` is an operator's token with an end. */
 export const TOKENS = {
   flagger: "token-flagger",
   rollouts: "token-rollouts",
@@ -22,14 +22,22 @@ export const TOKENS = {
   flux: "token-flux",
   operator: "token-operator",
   "prod-only": "token-prod-only",
+  expiring: "token-expiring",
 } as const;
 export type TokenName = keyof typeof TOKENS;
 
+/** When the token `expiring` ends, from the harness's start. */
+export const EXPIRES_AFTER_MS = 10_000;
+
+const RESTRICTED: Readonly<Partial<Record<TokenName, Partial<TokenEntry>>>> = {
+  "prod-only": { caller: "rollouts", namespaces: ["prod"] },
+  expiring: { caller: "operator", notAfter: Date.parse(BUILT_AT) + EXPIRES_AFTER_MS },
+};
 const ENTRIES: readonly TokenEntry[] = Object.entries(TOKENS).map(([id, token]) => ({
   id,
   sha256: hashToken(token),
-  caller: id === "prod-only" ? "rollouts" : (id as TokenEntry["caller"]),
-  ...(id === "prod-only" ? { namespaces: ["prod"] } : {}),
+  caller: id as TokenEntry["caller"],
+  ...RESTRICTED[id as TokenName],
 }));
 
 export interface Answered {
@@ -39,7 +47,7 @@ export interface Answered {
   readonly body: Record<string, never> & { [key: string]: unknown };
 }
 
-export interface World extends AsyncDisposable {
+export interface ShimHarness extends AsyncDisposable {
   readonly shim: Shim;
   readonly bus: Bus;
   readonly clock: ManualClock;
@@ -56,7 +64,7 @@ export interface World extends AsyncDisposable {
   stored(stream: StreamName): Promise<{ subject: string; value: Record<string, unknown> }[]>;
 }
 
-export interface WorldOptions {
+export interface HarnessOptions {
   readonly fleet?: FleetFile;
   readonly verdicts?: readonly VerdictRecord[];
   /** False: as if no evaluator had ever run. */
@@ -65,8 +73,8 @@ export interface WorldOptions {
   readonly patience?: { readonly headersMs: number; readonly requestMs: number };
 }
 
-/** Starts one; dispose of it with `await world[Symbol.asyncDispose]()`. */
-export async function startWorld(options: WorldOptions = {}): Promise<World> {
+/** Starts a harness; dispose of it with `await harness[Symbol.asyncDispose]()`. */
+export async function startHarness(options: HarnessOptions = {}): Promise<ShimHarness> {
   const clock = manualClock(Date.parse(BUILT_AT));
   const memory = createMemoryBus({ clock });
   const bus = options.bus?.(memory) ?? memory;
@@ -90,14 +98,14 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
   });
   await until("the shim has read everything", () => shim.notReady() === undefined);
 
-  const get: World["get"] = async (path, token = "operator", init = {}) => {
+  const get: ShimHarness["get"] = async (path, token = "operator", init = {}) => {
     const headers = new Headers(init.headers);
     if (token !== null) headers.set("authorization", `Bearer ${TOKENS[token]}`);
     const response = await fetch(shim.url + path, { ...init, headers, redirect: "manual" });
     const text = await response.text();
     return { status: response.status, headers: response.headers, text, body: parse(text) };
   };
-  const world: World = {
+  const harness: ShimHarness = {
     shim,
     bus,
     clock,
@@ -140,8 +148,8 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
       await memory[Symbol.asyncDispose]();
     },
   };
-  await world.publish(...(options.verdicts ?? []));
-  return world;
+  await harness.publish(...(options.verdicts ?? []));
+  return harness;
 }
 
 function parse(text: string): Answered["body"] {

@@ -3,11 +3,11 @@ import { describe, it } from "node:test";
 import { isTime, readQuery, vectorJson } from "../src/adapters/prometheus-query.ts";
 
 describe("queries", () => {
-  it("vector(1), however it is written", () => {
+  it("vector(1) is recognised with any whitespace", () => {
     for (const query of ["vector(1)", " vector( 1 ) ", "vector (1)"]) assert.deepEqual(readQuery(query), { kind: "one" });
   });
 
-  it("the verdict, whatever the blanks, quotes and order", () => {
+  it("the verdict query is recognised with any whitespace, quotes and order", () => {
     const wanted = { kind: "verdict", namespace: "prod", canary: "gw" };
     for (const query of [
       'aviary_verdict{namespace="prod",canary="gw"}',
@@ -19,7 +19,7 @@ describe("queries", () => {
     assert.deepEqual(readQuery('aviary_verdict{canary="prod/gw"}'), { kind: "verdict", namespace: undefined, canary: "prod/gw" });
   });
 
-  it("anything else is refused with what is expected", () => {
+  it("any other query is rejected with the expected form", () => {
     for (const query of [
       "",
       "up",
@@ -42,7 +42,7 @@ describe("queries", () => {
     }
   });
 
-  it("hostile text of 64 KiB is answered without effort", () => {
+  it("hostile text of 64 KiB is rejected in linear time", () => {
     for (const piece of ["a", "{", ",", " ", 'canary="', "=", "\\", '"']) {
       const query = `aviary_verdict{${piece.repeat(65_536 / piece.length)}}`;
       assert.equal(readQuery(query).kind, "bad");

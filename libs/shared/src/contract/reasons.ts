@@ -109,10 +109,20 @@ export const REASONS = {
     hard: true,
     meaning: "The run failed earlier; the failure is latched until the revision changes or an operator clears it.",
   },
+  not_reporting: {
+    effect: "hold",
+    hard: true,
+    meaning: "An expected gateway has never reported: no signal of a required kind has arrived since it was configured.",
+  },
   evaluator_down: {
     effect: "answer",
     hard: true,
     meaning: "No current verdict: the evaluator's lease is stale, or the last verdict has expired.",
+  },
+  not_ready: {
+    effect: "answer",
+    hard: true,
+    meaning: "No verdict has been read yet: the shim or the evaluator has just started.",
   },
   unknown_canary: { effect: "answer", hard: true, meaning: "No canary with this name is configured." },
 } as const satisfies Record<string, ReasonKind>;
@@ -161,7 +171,7 @@ export const INCIDENTS = {
   auth_failed: {
     severity: "warning",
     meaning:
-      "A request to the shim was rejected: a wrong or expired token, one without permission, or none on a controller route.",
+      "The shim rejected a request: a token is unknown, expired or lacks the permission, or a controller's route got no token. A browser's first request without a token is a challenge, not a failure.",
   },
   disk_red: { severity: "critical", meaning: "A gateway's disk crossed the red mark." },
   disk_yellow: { severity: "warning", meaning: "A gateway's disk crossed the yellow mark." },

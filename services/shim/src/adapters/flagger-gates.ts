@@ -1,21 +1,21 @@
 /**
- * What Flagger's webhooks are told: one table, as one pure function.
+ * The answers to Flagger's gate webhooks: one table, as one pure function.
  *
  *                                              pass   hold                          fail   no run              unknown canary
  *   confirm-rollout, and                       200    403 only for a hard reason,   403    as hold             403
  *   confirm-traffic-increase at weight 0              or a release that the
- *                                                     policy wants on the Macs
+ *                                                     policy requires on the Macs
  *   confirm-traffic-increase                   200    403                           403    403                 403
  *   confirm-promotion                          200 if promotable, else 403   (same) 403    403                 403
  *   pre-rollout, rollout                       200    200                           403    200                 403
  *   rollback (200 means: roll back)            403    403                           200    403                 403
  *   post-rollout                               200    200                           200    200                 200
  *
- * At weight 0 no canary traffic can exist, so the first row asks for preconditions and not for evidence. A refused pre-rollout or rollout hook
- * costs Flagger a failed check, so a hold lets them through and stops at the confirm gates, which wait without a penalty.
- * A revision that no verdict speaks of yet is "no run", and its traffic is not widened: nobody knows its weight.
- * A run that an operator aborted keeps its confirm gates closed: nobody may widen it. Refusals are 403, never 409 or 5xx: Flagger retries a 5xx
- * and throws its text away.
+ * At weight 0 no canary traffic can exist, so the first row requires preconditions and no evidence. A refused pre-rollout or rollout hook
+ * counts as a failed check, so a hold allows them and stops at the confirm gates, where waiting is free.
+ * A revision without a verdict is "no run", and its traffic is not widened: its weight is unknown.
+ * A run that an operator aborted keeps its confirm gates closed. Refusals are 403, never 409 or 5xx: Flagger retries a 5xx
+ * and discards its text.
  */
 import { REASONS, type Reason } from "@aviary/shared/contract/reasons.ts";
 import type { RunState } from "@aviary/shared/contract/run.ts";
@@ -32,14 +32,14 @@ export const GATES = [
 ] as const;
 export type Gate = (typeof GATES)[number];
 
-/** Gates that hold without a penalty: asking one of them proves that a hold can be said without counting as a success. */
+/** Gates where a hold is free: a call to one of these proves that the controller honours holds. */
 export const CONFIRM_GATES: ReadonlySet<Gate> = new Set(["confirm-rollout", "confirm-traffic-increase", "confirm-promotion"]);
 
-/** What the table reads; a verdict body is one, with `known: true`. */
+/** The inputs of the table. */
 export interface GateFacts {
-  /** False for a canary that is not configured, or that this host does not serve. */
+  /** False for a canary that is not configured or not served on this host. */
   readonly known: boolean;
-  /** The caller speaks of a revision that no verdict speaks of yet; what its weight is cannot be known. */
+  /** True if the caller names a revision without a verdict, whose weight is unknown. */
   readonly unseen?: boolean;
   readonly verdict: Outcome;
   readonly reasons: readonly Pick<Reason, "code" | "text">[];
@@ -60,26 +60,26 @@ export interface GateAnswer {
 
 const MAX_TEXT = 200;
 
-const yes = (text: string): GateAnswer => ({ allowed: true, text: oneLine(text) });
-const no = (text: string): GateAnswer => ({ allowed: false, text: oneLine(text) });
+const allow = (text: string): GateAnswer => ({ allowed: true, text: oneLine(text) });
+const deny = (text: string): GateAnswer => ({ allowed: false, text: oneLine(text) });
 
 /** The table above. */
 export function gateAnswer(gate: Gate, facts: GateFacts): GateAnswer {
   const why = facts.reasons[0]?.text ?? facts.verdict;
-  if (gate === "post-rollout") return yes("ok");
-  if (!facts.known) return no(gate === "rollback" ? `no rollback: ${why}` : why);
+  if (gate === "post-rollout") return allow("ok");
+  if (!facts.known) return deny(gate === "rollback" ? `no rollback: ${why}` : why);
   if (gate === "rollback") {
-    return facts.verdict === "fail" ? yes(`roll back: ${why}`) : no(`no rollback: the verdict is ${facts.verdict}`);
+    return facts.verdict === "fail" ? allow(`roll back: ${why}`) : deny(`no rollback: the verdict is ${facts.verdict}`);
   }
-  if (facts.verdict === "fail") return no(`fail: ${why}`);
-  if (gate === "pre-rollout" || gate === "rollout") return yes(facts.verdict === "pass" ? "pass" : `${facts.verdict}: ${why}`);
-  if (facts.run?.state === "aborted") return no("the run was aborted: start another one, or roll back in the controller");
+  if (facts.verdict === "fail") return deny(`fail: ${why}`);
+  if (gate === "pre-rollout" || gate === "rollout") return allow(facts.verdict === "pass" ? "pass" : `${facts.verdict}: ${why}`);
+  if (facts.run?.state === "aborted") return deny("the run was aborted: start a new run, or roll back in the controller");
 
   if (gate === "confirm-promotion") return confirmPromotion(facts, why);
-  if (facts.verdict === "pass") return yes("pass");
-  if (gate === "confirm-traffic-increase" && facts.unseen === true) return no(`hold: ${why}`);
+  if (facts.verdict === "pass") return allow("pass");
+  if (gate === "confirm-traffic-increase" && facts.unseen === true) return deny(`hold: ${why}`);
   if (gate === "confirm-rollout" || (facts.run?.weight ?? 0) === 0) return preconditions(facts);
-  return no(isOpen(facts.run) ? `hold: ${why}` : `no run is open: ${why}`);
+  return deny(isOpen(facts.run) ? `hold: ${why}` : `no run is open: ${why}`);
 }
 
 function isOpen(run: GateFacts["run"]): boolean {
@@ -87,19 +87,19 @@ function isOpen(run: GateFacts["run"]): boolean {
 }
 
 function confirmPromotion({ run, verdict }: GateFacts, why: string): GateAnswer {
-  if (run?.promotable) return yes("promotable");
-  return no(verdict === "pass" ? "pass, but not promotable yet: more passed windows are needed" : `not promotable: ${why}`);
+  if (run?.promotable) return allow("promotable");
+  return deny(verdict === "pass" ? "pass, but not promotable yet: more pass windows are needed" : `not promotable: ${why}`);
 }
 
 function preconditions({ reasons, run }: GateFacts): GateAnswer {
   const hard = reasons.find((reason) => REASONS[reason.code].hard);
-  if (hard !== undefined) return no(`${hard.code}: ${hard.text}`);
+  if (hard !== undefined) return deny(`${hard.code}: ${hard.text}`);
   if (run?.mac_release_ok === false)
-    return no("the canary gateways do not run the release under test yet (macRelease: required)");
-  return yes("preconditions met");
+    return deny("the canary gateways do not run the release under test yet (macRelease: required)");
+  return allow("preconditions met");
 }
 
 function oneLine(text: string): string {
-  const line = text.replaceAll(/\s+/g, " ").trim() || "no reason is given";
+  const line = text.replaceAll(/\s+/g, " ").trim() || "no reason given";
   return line.length <= MAX_TEXT ? line : `${line.slice(0, MAX_TEXT - 1)}…`;
 }

@@ -1,14 +1,14 @@
 /**
- * What Flagger says in its webhooks. One body for all of them: `{name, namespace, phase, checksum, metadata}`; the event hook adds
- * `eventMessage`, `eventType` and `timestamp` (Unix milliseconds as text) to the metadata (pkg/controller/webhook.go, Flagger 1.44).
- * Neither weight nor revision has a field of its own, so the weight is read from the event's message, word for word as Flagger writes it
- * (pkg/controller/scheduler.go), and the revision from metadata that the canary's author templates, or else from the checksum.
+ * Parses Flagger's webhooks. All share one body, `{name, namespace, phase, checksum, metadata}`; the event hook adds `eventMessage`,
+ * `eventType` and `timestamp` (Unix milliseconds as text) to the metadata (pkg/controller/webhook.go, Flagger 1.44).
+ * Weight and revision have no field. The weight is parsed from the event's message exactly as Flagger formats it
+ * (pkg/controller/scheduler.go); the revision comes from metadata that the canary's author sets, or else from the checksum.
  */
 import { z } from "zod";
 
 const text = z.string().max(512).catch("");
 
-/** Tolerant: unknown keys, a null or missing metadata, and any phase are fine; only the name is needed. */
+/** Only the name is required; unknown keys, null or missing metadata and any phase are accepted. */
 const callSchema = z.object({
   name: z.string().min(1).max(253),
   namespace: z.string().max(253).default(""),
@@ -22,7 +22,7 @@ export interface FlaggerCall {
   readonly namespace: string;
   readonly name: string;
   readonly phase: string;
-  /** FNV-32a of what Flagger last applied: of the *previous* revision while confirm-rollout is asked, of the new one from pre-rollout on. */
+  /** FNV-32a of the spec that Flagger last applied: the *previous* revision at confirm-rollout, the new one from pre-rollout on. */
   readonly checksum: string;
   readonly revision: string | undefined;
   readonly skillHash: string | undefined;
@@ -30,36 +30,36 @@ export interface FlaggerCall {
   readonly event: { readonly message: string; readonly timestamp: string } | undefined;
 }
 
-/** Reads a webhook's body; `undefined` when it names no canary. */
+/** Parses a webhook's body; `undefined` if it names no canary. */
 export function readFlaggerCall(body: unknown): FlaggerCall | undefined {
   const parsed = compiled.safeParse(body);
   if (!parsed.success) return undefined;
   const { metadata, ...call } = parsed.data;
-  const said = (key: string, max: number): string | undefined => {
+  const metadataText = (key: string, max: number): string | undefined => {
     const value = metadata?.[key];
     return typeof value === "string" && value !== "" && value.length <= max ? value : undefined;
   };
-  const hash = said("skill_hash", 64);
-  const message = said("eventMessage", 1_024);
+  const hash = metadataText("skill_hash", 64);
+  const message = metadataText("eventMessage", 1_024);
   return {
     ...call,
-    revision: said("revision", 128) ?? said("version", 128),
+    revision: metadataText("revision", 128) ?? metadataText("version", 128),
     skillHash: hash !== undefined && /^[0-9a-f]{64}$/.test(hash) ? hash : undefined,
-    gatewayVersion: said("gateway_version", 64),
-    event: message === undefined ? undefined : { message, timestamp: said("timestamp", 20) ?? "" },
+    gatewayVersion: metadataText("gateway_version", 64),
+    event: message === undefined ? undefined : { message, timestamp: metadataText("timestamp", 20) ?? "" },
   };
 }
 
-export type EventNews =
+export type EventMeaning =
   | { readonly kind: "weight"; readonly weight: number }
   | { readonly kind: "end"; readonly result: "succeeded" | "failed" };
 
 /**
- * What an event's message says about traffic or about the end of the run.
+ * Parses a weight or the end of a run from an event's message.
  *
- * The phase alone never ends a run: "Confirm-rollout check … passed" about the next revision still carries the phase of the last one.
+ * The phase alone never ends a run: "Confirm-rollout check … passed" about the next revision still has the previous revision's phase.
  */
-export function readEventMessage(message: string): EventNews | undefined {
+export function readEventMessage(message: string): EventMeaning | undefined {
   const canary = /^Advance \S+ canary weight (\d{1,3})$/.exec(message);
   if (canary) return weight(Number(canary[1]));
   const primary = /^Advance \S+ primary weight (\d{1,3})$/.exec(message);
@@ -75,11 +75,11 @@ export function readEventMessage(message: string): EventNews | undefined {
   return undefined;
 }
 
-function weight(value: number): EventNews | undefined {
+function weight(value: number): EventMeaning | undefined {
   return value >= 0 && value <= 100 ? { kind: "weight", weight: value } : undefined;
 }
 
-/** Phases of a Flagger canary during an analysis; only these are worth a message of their own. */
+/** Phases of a Flagger canary during an analysis; only these are reported as control messages. */
 export const RUNNING_PHASES: ReadonlySet<string> = new Set([
   "Waiting",
   "Progressing",

@@ -1,28 +1,30 @@
-/** Flagger's webhooks: gates and events. What they tell is stored on the bus before they are answered. */
+/** Flagger's webhooks: gates and events. Their control messages are stored on the bus before the response is sent. */
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import { parseJson } from "../request/body.ts";
 import type { CanaryLookup } from "../request/canary-lookup.ts";
-import { answerFor, locate } from "../response/measurement.ts";
+import { answerFor, locateCanary } from "../response/canary-answer.ts";
 import { problem, type Reply, text } from "../response/reply.ts";
-import type { Call, Context, Forbidden, Handled, Route } from "../route.ts";
-import { announcement, eventControls, gateControls, type Named, namedAtGate } from "./announce.ts";
-import { GATES, type Gate, type GateFacts, gateAnswer } from "./flagger-gates.ts";
+import type { VerdictAnswer } from "../response/verdict-answer.ts";
+import type { Call, Context, Forbidden, HandlerResult, Route } from "../route.ts";
+import type { Canary } from "../view.ts";
+import { announceDrafts, eventDrafts, gateDrafts, type KnownRun, type NamedRevision, namedAtGate } from "./control-drafts.ts";
+import { CONFIRM_GATES, GATES, type Gate, type GateAnswer, type GateFacts, gateAnswer } from "./flagger-gates.ts";
 import { type FlaggerCall, readFlaggerCall } from "./flagger-payload.ts";
 
 const CALLERS = ["flagger", "operator"] as const;
 
-interface Read {
+interface FlaggerRequest {
   readonly flagger: FlaggerCall;
   readonly found: CanaryLookup;
 }
 
-function read(call: Call, context: Context): Read | Reply | Forbidden {
+function readRequest(call: Call, context: Context): FlaggerRequest | Reply | Forbidden {
   const flagger = readFlaggerCall(parseJson(call.body));
   if (flagger === undefined) {
     return problem(400, "bad_data", 'expected a JSON object with the "name" and "namespace" of a canary, at most 8 levels deep');
   }
   const namespace = flagger.namespace === "" ? undefined : flagger.namespace;
-  const found = locate(call, { namespace, name: flagger.name, revision: undefined }, context);
+  const found = locateCanary(call, { namespace, name: flagger.name, revision: undefined }, context);
   return "forbidden" in found ? found : { flagger, found };
 }
 
@@ -34,37 +36,87 @@ const factsOf = (body: VerdictBody, known: boolean, unseen: boolean): GateFacts 
   run: body.run,
 });
 
-function gate(name: Gate) {
-  return async (call: Call, context: Context): Promise<Handled> => {
-    const request = read(call, context);
+/** Gates that must not open on a revision whose announcement is not stored. */
+const NEEDS_ANNOUNCEMENT: ReadonlySet<Gate> = CONFIRM_GATES;
+
+function handleGate(gate: Gate) {
+  return async (call: Call, context: Context): Promise<HandlerResult> => {
+    const request = readRequest(call, context);
     if (!("found" in request)) return request;
     const { flagger, found } = request;
-    const run = found.canary === undefined ? null : (context.view.record(found.canary.key)?.body.run ?? null);
-    const named: Named = namedAtGate(flagger, name, run);
+    const run = runOf(found, context);
+    const named = namedAtGate(flagger, gate, run);
     const { answer } = answerFor(found, () => named, context);
-    const decided = gateAnswer(name, factsOf(answer.body, answer.known, named.unseen));
-    const reply = text(decided.allowed ? 200 : 403, decided.text);
-    // A person who asks a gate by hand tells nothing: only Flagger's own call proves that it has gates.
-    if (found.canary === undefined || call.caller.class !== "flagger") return reply;
-    const announced = announcement(named, flagger, run, "flagger");
-    const sayings = [...announced, ...gateControls(flagger, name, decided.allowed, named, run, "flagger")];
-    const stored = await context.outbox.tell(found.canary, sayings);
-    const needed =
-      announced.length > 0 && (name === "confirm-rollout" || name === "confirm-promotion" || name === "confirm-traffic-increase");
-    return needed && stored !== "stored" ? text(403, "the revision could not be announced: the bus does not answer") : reply;
+    const decided = gateAnswer(gate, factsOf(answer.body, answer.known, named.unseen));
+    // Only Flagger's own call proves that its gates are configured: an operator's call stores nothing.
+    const isFlagger = found.canary !== undefined && call.caller.class === "flagger";
+    const isStored =
+      !isFlagger || (await storeGateCall(found.canary, { flagger, gate, named, run, allowed: decided.allowed }, context));
+    const final = isStored
+      ? decided
+      : { allowed: false, text: "the revision could not be announced: the broker did not respond" };
+    logGate(gate, call, request, answer, final, context);
+    return text(final.allowed ? 200 : 403, final.text);
   };
 }
 
-async function events(call: Call, context: Context): Promise<Handled> {
-  const request = read(call, context);
+interface GateCall {
+  readonly flagger: FlaggerCall;
+  readonly gate: Gate;
+  readonly named: NamedRevision;
+  readonly run: KnownRun;
+  readonly allowed: boolean;
+}
+
+/** Stores what a gate call announces; false when an announcement that the gate depends on was not stored. */
+async function storeGateCall(
+  canary: Canary,
+  { flagger, gate, named, run, allowed }: GateCall,
+  context: Context,
+): Promise<boolean> {
+  const announced = announceDrafts(named, flagger, run, "flagger");
+  const drafts = [...announced, ...gateDrafts(flagger, gate, allowed, named, run, "flagger")];
+  const stored = await context.outbox.store(canary, drafts);
+  return stored === "stored" || announced.length === 0 || !NEEDS_ANNOUNCEMENT.has(gate);
+}
+
+function logGate(
+  gate: Gate,
+  { caller }: Call,
+  { flagger }: FlaggerRequest,
+  { body }: VerdictAnswer,
+  { allowed, text: answer }: GateAnswer,
+  { logger }: Context,
+): void {
+  const fields = {
+    gate,
+    namespace: flagger.namespace,
+    name: flagger.name,
+    caller: caller.id,
+    caller_class: caller.class,
+    phase: flagger.phase,
+    revision: flagger.revision ?? null,
+    allowed,
+    verdict: body.verdict,
+    verdict_id: body.id,
+    answer,
+  };
+  logger.info({ event: "gate.answered", ...fields }, `gate ${gate} ${allowed ? "allowed" : "denied"}`);
+}
+
+function runOf({ canary }: CanaryLookup, context: Context): KnownRun {
+  return canary === undefined ? null : (context.view.record(canary.key)?.body.run ?? null);
+}
+
+async function handleEvents(call: Call, context: Context): Promise<HandlerResult> {
+  const request = readRequest(call, context);
   if (!("found" in request)) return request;
   const { flagger, found } = request;
-  // Flagger's global event webhook speaks of every canary in the cluster; those of others are none of ours.
+  // Flagger's global event webhook reports every canary in the cluster, configured here or not.
   if (found.canary === undefined) return text(200, `ignored: ${found.text}`);
-  const run = context.view.record(found.canary.key)?.body.run ?? null;
-  const stored = await context.outbox.tell(found.canary, eventControls(flagger, run, call.caller.class));
+  const stored = await context.outbox.store(found.canary, eventDrafts(flagger, runOf(found, context), call.caller.class));
   if (stored === "over_limit") return text(403, "too many events for one canary");
-  return stored === "stored" ? text(200, "stored") : text(503, "not stored: the bus does not answer");
+  return stored === "stored" ? text(200, "stored") : text(503, "not stored: the broker did not respond");
 }
 
 export const FLAGGER_ROUTES: readonly Route[] = [
@@ -74,8 +126,8 @@ export const FLAGGER_ROUTES: readonly Route[] = [
       methods: ["POST"],
       callers: CALLERS,
       summary: name === "rollback" ? "Flagger's rollback gate: 200 means roll back" : `Flagger's ${name} gate`,
-      answers: "gate",
-      handle: gate(name),
+      responseKind: "gate",
+      handle: handleGate(name),
     }),
   ),
   {
@@ -83,7 +135,7 @@ export const FLAGGER_ROUTES: readonly Route[] = [
     methods: ["POST"],
     callers: CALLERS,
     summary: "Flagger's event webhook: weight, phase, end of a run",
-    answers: "gate",
-    handle: events,
+    responseKind: "gate",
+    handle: handleEvents,
   },
 ];

@@ -1,20 +1,20 @@
-/** The JSON document: for Argo Rollouts' web provider, for KEDA's metrics-api, and for people. Always 200 once the caller is let in. */
-import type { LaneRecord } from "@aviary/shared/contract/lane.ts";
+/** The JSON answer for Argo Rollouts' web provider, KEDA's metrics-api and operators. Always 200 for an authenticated caller. */
+import type { ReasonCode } from "@aviary/shared/contract/reasons.ts";
 import { parseJson } from "../request/body.ts";
 import { identityOfQuery, mergeIdentity, readIdentity } from "../request/canary-lookup.ts";
 import { closeJson, REQUEST_BYTES, REQUEST_BYTES_WITH_LANE, type Scale } from "../response/answer-json.ts";
-import { CONCERN_VIEWS, type ConcernView } from "../response/answers.ts";
 import {
-  announceMeasured,
+  announceRevision,
   answerFor,
   type CallOrigin,
-  conflicts,
-  indexOf,
-  locate,
+  claimSeat,
+  locateCanary,
+  measurementIndexOf,
   namedRevision,
-} from "../response/measurement.ts";
+} from "../response/canary-answer.ts";
 import { jsonBytes } from "../response/reply.ts";
-import type { Call, Context, Handled, Route } from "../route.ts";
+import { ANALYSIS_CONCERNS, type AnalysisConcern, type VerdictAnswer } from "../response/verdict-answer.ts";
+import type { Call, Context, HandlerResult, Route } from "../route.ts";
 
 const FLAGGER: CallOrigin = { dialect: "flagger", seat: "judge" };
 const ROLLOUTS: CallOrigin = { dialect: "rollouts", seat: "judge" };
@@ -31,71 +31,86 @@ function identityOf(call: Call) {
   );
 }
 
-function measure(place: CallOrigin, view?: ConcernView) {
-  return (call: Call, context: Context): Handled => {
+function handleMeasurement(origin: CallOrigin, concern?: AnalysisConcern) {
+  return (call: Call, context: Context): HandlerResult => {
     const identity = identityOf(call);
-    const found = locate(call, identity, context);
+    const found = locateCanary(call, identity, context);
     if ("forbidden" in found) return found;
     const prepared = answerFor(found, (canary) => namedRevision(canary, identity.revision, context), context);
-    const shown = view === undefined ? prepared : prepared.concern(view);
+    const shown = concern === undefined ? prepared : prepared.concern(concern);
     const { canary } = found;
     if (canary === undefined) {
-      const parts = { key: KEYS[place.dialect], label: found.name, index: 0, caller: call.caller.class, conflict: false };
+      const parts = { key: KEYS[origin.dialect], label: found.name, index: 0, caller: call.caller.class, conflict: false };
       return jsonBytes(closeJson(shown.open(REQUEST_BYTES), parts));
     }
-    announceMeasured(call.caller, canary, namedRevision(canary, identity.revision, context), context);
+    announceRevision(call.caller, canary, namedRevision(canary, identity.revision, context), context);
     return jsonBytes(
       closeJson(shown.open(REQUEST_BYTES), {
-        key: KEYS[place.dialect],
+        key: KEYS[origin.dialect],
         label: canary.ref.name,
-        index: indexOf(canary, call.caller.class, place, context),
+        index: measurementIndexOf(canary, call.caller.class, origin, context),
         caller: call.caller.class,
-        conflict: conflicts(call.caller, canary, place, context),
+        conflict: claimSeat(call.caller, canary, origin, context),
       }),
     );
   };
 }
 
-/** The lane as KEDA reads it. Growth is barred where no evaluator speaks; the depth stays the last one, which keeps the replicas where they are. */
-function scaleOf(lane: string, canary: string, record: LaneRecord | undefined, stale: boolean, at: string): Scale {
-  if (canary === "" || record === undefined) {
-    const unknown = { depth: null, depth_true: null, replicas: null, max_replicas: null, changed_at: null };
+/**
+ * The lane as KEDA reads it. Without a fresh verdict the lane may not grow; its depth stays the last one, which keeps the replicas.
+ * @param canary the key of the lane's canary, if it has one
+ */
+function scaleOf(lane: string, canary: string | undefined, answer: VerdictAnswer, context: Context): Scale {
+  const record = canary === undefined ? undefined : context.view.lane(lane);
+  const unavailable = unavailableCode(answer);
+  if (record === undefined) {
     return {
       lane,
-      canary,
-      at,
-      ...unknown,
+      canary: canary ?? "",
+      at: new Date(context.clock.now()).toISOString(),
+      depth: null,
+      depth_true: null,
+      replicas: null,
+      max_replicas: null,
+      changed_at: null,
       allow: 0,
       degraded_ticks: 0,
-      reasons: [canary === "" ? "unknown_canary" : "evaluator_down"],
+      // A running evaluator publishes every lane: without a record it has just started.
+      reasons: [canary === undefined ? "unknown_canary" : (unavailable ?? "not_ready")],
     };
   }
   const reasons = record.reasons.map(({ code }) => code);
-  return stale ? { ...record, allow: 0, reasons: ["evaluator_down", ...reasons] } : { ...record, reasons };
+  return unavailable === undefined ? { ...record, reasons } : { ...record, allow: 0, reasons: [unavailable, ...reasons] };
 }
 
-/** Which lane is meant: by name, or the only one of the canary that is meant. */
-function lanes(call: Call, context: Context): Handled {
-  const asked = call.query.get("lane")?.slice(0, 63) ?? undefined;
-  const owner = [...context.view.canaries.values()].find(({ entry }) => asked !== undefined && entry.lanes.includes(asked));
+/** A latched fail is served without a reason for being stale; only an evaluator that is down makes one stale for long. */
+function unavailableCode({ body, stale }: VerdictAnswer): ReasonCode | undefined {
+  if (!stale) return undefined;
+  return body.reasons.some(({ code }) => code === "not_ready") ? "not_ready" : "evaluator_down";
+}
+
+/** Serves a lane: the one that the query names, or the first of the canary. */
+function handleLane(call: Call, context: Context): HandlerResult {
+  const requested = call.query.get("lane")?.slice(0, 63) ?? undefined;
+  const owner = [...context.view.canaries.values()].find(
+    ({ entry }) => requested !== undefined && entry.lanes.includes(requested),
+  );
   const identity = owner === undefined ? identityOf(call) : { ...owner.ref, revision: undefined };
-  const found = locate(call, identity, context);
+  const found = locateCanary(call, identity, context);
   if ("forbidden" in found) return found;
-  const known = asked === undefined || owner !== undefined;
-  const mine = known ? found : { namespace: "", name: "", text: `no canary has a lane ${asked}` };
-  const prepared = answerFor(mine, () => ({ revision: undefined, unseen: false }), context);
-  const canary = mine.canary;
-  const lane = asked ?? canary?.entry.lanes[0] ?? "";
-  const at = new Date(context.clock.now()).toISOString();
-  const stale = prepared.answer.stale || canary === undefined;
-  const scale = scaleOf(lane, canary?.key ?? "", canary === undefined ? undefined : context.view.lane(lane), stale, at);
+  const isKnownLane = requested === undefined || owner !== undefined;
+  const lookup = isKnownLane ? found : { namespace: "", name: "", text: `no canary has a lane ${requested}` };
+  const prepared = answerFor(lookup, () => ({ revision: undefined, unseen: false }), context);
+  const { canary } = lookup;
+  const lane = requested ?? canary?.entry.lanes[0] ?? "";
+  const scale = scaleOf(lane, canary?.key, prepared.answer, context);
   return jsonBytes(
     closeJson(prepared.open(REQUEST_BYTES_WITH_LANE), {
       key: "keda",
       label: lane,
-      index: canary === undefined ? 0 : indexOf(canary, call.caller.class, KEDA, context),
+      index: canary === undefined ? 0 : measurementIndexOf(canary, call.caller.class, KEDA, context),
       caller: call.caller.class,
-      conflict: canary !== undefined && conflicts(call.caller, canary, KEDA, context),
+      conflict: canary !== undefined && claimSeat(call.caller, canary, KEDA, context),
       scale,
     }),
   );
@@ -108,30 +123,30 @@ export const JSON_ROUTES: readonly Route[] = [
     path: "/rollouts/analysis",
     methods: both,
     summary: "The verdict, for Argo Rollouts' web provider",
-    answers: "verdict",
-    handle: measure(ROLLOUTS),
+    responseKind: "verdict",
+    handle: handleMeasurement(ROLLOUTS),
   },
-  ...CONCERN_VIEWS.map(
-    (view): Route => ({
-      path: `/rollouts/analysis/${view}`,
+  ...ANALYSIS_CONCERNS.map(
+    (concern): Route => ({
+      path: `/rollouts/analysis/${concern}`,
       methods: both,
-      summary: `The verdict judged by ${view} alone`,
-      answers: "verdict",
-      handle: measure(ROLLOUTS, view),
+      summary: `The verdict judged by ${concern} alone`,
+      responseKind: "verdict",
+      handle: handleMeasurement(ROLLOUTS, concern),
     }),
   ),
   {
     path: "/flagger/metrics",
     methods: both,
-    summary: "The verdict, for people beside Flagger",
-    answers: "verdict",
-    handle: measure(FLAGGER),
+    summary: "The verdict, for operators who use Flagger",
+    responseKind: "verdict",
+    handle: handleMeasurement(FLAGGER),
   },
   {
     path: "/keda/metrics",
     methods: both,
     summary: "The verdict and a lane's gated depth, for KEDA's metrics-api",
-    answers: "verdict",
-    handle: lanes,
+    responseKind: "verdict",
+    handle: handleLane,
   },
 ];

@@ -1,6 +1,6 @@
 /**
- * The two queries of the Prometheus dialect: `vector(1)`, with which Flagger asks whether anybody is there, and
- * `aviary_verdict{namespace="prod",canary="payments-gateway"}`. Nothing else of PromQL: no client checks a query before it sends it. Pure.
+ * Parses the two queries of the Prometheus dialect: `vector(1)`, Flagger's availability check, and
+ * `aviary_verdict{namespace="prod",canary="payments-gateway"}`. Other PromQL is rejected. Pure.
  */
 export type Query =
   | { readonly kind: "one" }
@@ -11,7 +11,7 @@ export const SERIES = "aviary_verdict";
 const MAX_QUERY = 1_024;
 const EXPECTED = `expected ${SERIES}{namespace="…",canary="…"} or vector(1)`;
 
-/** Reads a query; blanks between its parts do not count. */
+/** Parses a query; whitespace between its parts is ignored. */
 export function readQuery(source: string): Query {
   const bad = (text: string): Query => ({ kind: "bad", text: `${text}: ${EXPECTED}` });
   const query = source.trim();
@@ -20,7 +20,7 @@ export function readQuery(source: string): Query {
   if (/^vector\s*\(\s*1\s*\)$/.test(query)) return { kind: "one" };
   const open = query.indexOf("{");
   if (open < 0 || !query.endsWith("}") || query.slice(0, open).trim() !== SERIES) {
-    return bad(`cannot read ${JSON.stringify(query.slice(0, 60))}`);
+    return bad(`cannot parse ${JSON.stringify(query.slice(0, 60))}`);
   }
   const labels: { namespace?: string; canary?: string } = {};
   for (const part of query.slice(open + 1, -1).split(",")) {
@@ -29,7 +29,7 @@ export function readQuery(source: string): Query {
     const match = /^(\w{1,32})\s*=\s*(?:"([a-z0-9./-]{1,128})"|'([a-z0-9./-]{1,128})')$/.exec(matcher);
     const name = match?.[1];
     if (match === null || (name !== "namespace" && name !== "canary")) {
-      return bad(`cannot read the label ${JSON.stringify(matcher.slice(0, 60))}`);
+      return bad(`cannot parse the label ${JSON.stringify(matcher.slice(0, 60))}`);
     }
     if (labels[name] !== undefined) return bad(`the label ${name} is given twice`);
     labels[name] = match[2] ?? match[3] ?? "";
@@ -38,7 +38,7 @@ export function readQuery(source: string): Query {
   return { kind: "verdict", namespace: labels.namespace, canary: labels.canary };
 }
 
-/** Whether `time` is one that Prometheus would take: Unix seconds, with or without a fraction, or RFC 3339. Its value does not matter: the answer is about now. */
+/** Whether Prometheus accepts a time: Unix seconds or RFC 3339. The value is ignored: the answer is as of now. */
 export function isTime(text: string): boolean {
   if (/^\d{1,12}(?:\.\d{1,9})?(?:e[+]?\d{1,2})?$/.test(text)) return true;
   return (
@@ -47,7 +47,7 @@ export function isTime(text: string): boolean {
 }
 
 /**
- * One series with one sample, whose value is a string: a number there makes KEDA's operator exit, and a `value` of fewer than two entries Flagger.
+ * One series with one sample. The sample is a string, because a number makes KEDA's operator exit; a `value` shorter than two entries makes Flagger exit.
  * @param seconds Unix time of the sample
  * @param warnings shown by Argo Rollouts in the measurement's metadata
  */
@@ -58,6 +58,6 @@ export function vectorJson(
   warnings: readonly string[],
 ): string {
   const data = `{"resultType":"vector","result":[{"metric":${JSON.stringify(metric)},"value":[${seconds},"${sample}"]}]}`;
-  const said = warnings.length === 0 ? "" : `,"warnings":${JSON.stringify(warnings)}`;
-  return `{"status":"success","data":${data}${said}}`;
+  const warningsJson = warnings.length === 0 ? "" : `,"warnings":${JSON.stringify(warnings)}`;
+  return `{"status":"success","data":${data}${warningsJson}}`;
 }

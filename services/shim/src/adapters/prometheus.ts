@@ -1,14 +1,15 @@
 /**
- * The Prometheus dialect: Flagger asks with GET, Argo Rollouts with a POST form, KEDA with GET and a time. One series, one string sample: 1 pass, 0.5 hold, 0 fail.
+ * The Prometheus dialect: Flagger sends GET, Argo Rollouts a POST form, KEDA GET with a time. One series with one string sample:
+ * 1 pass, 0.5 hold, 0 fail.
  *
- * Flagger takes 0.5 as a success (`thresholdRange.min: 0.5`), because a hold is said by its confirm gates, without a penalty. A run whose gates it has
- * never asked has no such way: there a hold is 0 and the rollout fails closed.
+ * Flagger counts 0.5 as a success (`thresholdRange.min: 0.5`), because its confirm gates enforce a hold without a penalty.
+ * A run without a gate call has no such guard: there a hold is 0, and the rollout fails closed.
  */
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import { readIdentity } from "../request/canary-lookup.ts";
-import { answerFor, type CallOrigin, conflicts, locate } from "../response/measurement.ts";
+import { answerFor, type CallOrigin, claimSeat, locateCanary } from "../response/canary-answer.ts";
 import { jsonText, problem } from "../response/reply.ts";
-import type { Call, Context, Handled, Route } from "../route.ts";
+import type { Call, Context, HandlerResult, Route } from "../route.ts";
 import { isTime, readQuery, SERIES, vectorJson } from "./prometheus-query.ts";
 
 /** The sample of a verdict in one dialect. */
@@ -18,13 +19,13 @@ export function sampleOf(body: Pick<VerdictBody, "verdict" | "run">, dialect: Ca
   return dialect !== "flagger" || body.run?.gated === true ? "0.5" : "0";
 }
 
-/** Parameters of the query: of the form, where there is one, else of the URL. */
+/** The query parameters: from the form if there is one, else from the URL. */
 function parametersOf(call: Call): URLSearchParams {
   return call.body === "" ? call.query : new URLSearchParams(call.body);
 }
 
-function query(place: CallOrigin) {
-  return (call: Call, context: Context): Handled => {
+function handleQuery(origin: CallOrigin) {
+  return (call: Call, context: Context): HandlerResult => {
     const parameters = parametersOf(call);
     const time = parameters.get("time");
     if (time !== null && !isTime(time)) {
@@ -34,33 +35,35 @@ function query(place: CallOrigin) {
         `invalid parameter "time": cannot parse ${JSON.stringify(time.slice(0, 40))} to a valid timestamp`,
       );
     }
-    const asked = readQuery(parameters.get("query") ?? "");
-    if (asked.kind === "bad") return problem(400, "bad_data", asked.text);
+    const parsed = readQuery(parameters.get("query") ?? "");
+    if (parsed.kind === "bad") return problem(400, "bad_data", parsed.text);
     const seconds = Math.floor(context.clock.now() / 1000);
-    if (asked.kind === "one") return jsonText(vectorJson({}, "1", seconds, []));
-    const identity = readIdentity((key) => (key === "canary" ? asked.canary : key === "namespace" ? asked.namespace : undefined));
-    const found = locate(call, identity, context);
+    if (parsed.kind === "one") return jsonText(vectorJson({}, "1", seconds, []));
+    const identity = readIdentity((key) =>
+      key === "canary" ? parsed.canary : key === "namespace" ? parsed.namespace : undefined,
+    );
+    const found = locateCanary(call, identity, context);
     if ("forbidden" in found) return found;
     if (found.canary === undefined) return problem(400, "bad_data", found.text);
     const { body } = answerFor(found, () => ({ revision: undefined, unseen: false }), context).answer;
     const warnings = [...body.reasons, ...body.warnings].map(({ code, text }) => `${code}: ${text}`);
-    if (conflicts(call.caller, found.canary, place, context))
-      warnings.push("caller_conflict: another controller asks about this canary too");
+    if (claimSeat(call.caller, found.canary, origin, context))
+      warnings.push("caller_conflict: another controller class is calling for this canary too");
     const metric = { __name__: SERIES, namespace: found.canary.ref.namespace, canary: found.canary.ref.name };
-    return jsonText(vectorJson(metric, sampleOf(body, place.dialect), seconds, warnings));
+    return jsonText(vectorJson(metric, sampleOf(body, origin.dialect), seconds, warnings));
   };
 }
 
-const PLACES: readonly CallOrigin[] = [
+const ORIGINS: readonly CallOrigin[] = [
   { dialect: "flagger", seat: "judge" },
   { dialect: "rollouts", seat: "judge" },
   { dialect: "keda", seat: "scale" },
 ];
 
-export const PROMETHEUS_ROUTES: readonly Route[] = PLACES.map((place) => ({
-  path: `/${place.dialect}/api/v1/query`,
+export const PROMETHEUS_ROUTES: readonly Route[] = ORIGINS.map((origin) => ({
+  path: `/${origin.dialect}/api/v1/query`,
   methods: ["GET", "POST"],
-  summary: `The verdict as a Prometheus instant query, as ${place.dialect} asks it`,
-  answers: "prometheus",
-  handle: query(place),
+  summary: `The verdict as a Prometheus instant query, as ${origin.dialect} sends it`,
+  responseKind: "prometheus",
+  handle: handleQuery(origin),
 }));

@@ -1,32 +1,32 @@
-/** What the command line and the dashboard read: whole bodies, lanes, history. Nothing here is cut to the size of an answer. */
+/** The API of the CLI and the dashboard: uncut bodies, lanes, history. */
 import { REASONS } from "@aviary/shared/contract/reasons.ts";
 import { verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import { parseVerdictRecord, type VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import { LIMITS } from "../limits.ts";
 import { listNames } from "../request/canary-lookup.ts";
-import { visibleTo } from "../response/measurement.ts";
+import { visibleTo } from "../response/canary-answer.ts";
 import { json, problem } from "../response/reply.ts";
-import type { Call, Context, Handled, Route } from "../route.ts";
+import type { Call, Context, HandlerResult, Route } from "../route.ts";
 import type { Canary } from "../view.ts";
 
-/** Names of canaries that an error lists. */
-const LISTED = 10;
+/** Canaries that an error message lists. */
+const MAX_LISTED = 10;
 
 /** One canary as the API shows it. */
-export function canaryView(canary: Canary, context: Context) {
+export function canaryJson(canary: Canary, context: Context) {
   const { answer } = context.view.prepared(canary);
   const lanes = canary.entry.lanes.map((lane) => ({ lane, record: context.view.lane(lane) ?? null }));
   return { ...answer.body, stale: answer.stale, lanes };
 }
 
-function evaluatorView(context: Context) {
+function evaluatorJson(context: Context) {
   const ageMs = context.view.leaseAgeMs();
   return { lease_age_ms: Number.isFinite(ageMs) ? Math.round(ageMs) : null, bus: context.bus.status, server: context.bus.server };
 }
 
-function list(call: Call, context: Context): Handled {
-  const canaries = visibleTo(call.caller, context).map((canary) => canaryView(canary, context));
-  return json({ now: new Date(context.clock.now()).toISOString(), evaluator: evaluatorView(context), canaries });
+function listCanaries(call: Call, context: Context): HandlerResult {
+  const canaries = visibleTo(call.caller, context).map((canary) => canaryJson(canary, context));
+  return json({ now: new Date(context.clock.now()).toISOString(), evaluator: evaluatorJson(context), canaries });
 }
 
 function findByPath(call: Call, context: Context): Canary | undefined {
@@ -34,23 +34,23 @@ function findByPath(call: Call, context: Context): Canary | undefined {
   return visibleTo(call.caller, context).find(({ ref }) => ref.namespace === namespace && ref.name === name);
 }
 
-/** Names what there is, as far as the caller may know. */
-function unknown(call: Call, context: Context): Handled {
-  const known = listNames(visibleTo(call.caller, context), LISTED) || "none";
-  return problem(404, "not_found", `no canary ${call.params.join("/").slice(0, 140)} is configured; there is ${known}`);
+/** A 404 that lists the canaries which the caller may read. */
+function canaryNotFound(call: Call, context: Context): HandlerResult {
+  const known = listNames(visibleTo(call.caller, context), MAX_LISTED) || "none";
+  return problem(404, "not_found", `no canary ${call.params.join("/").slice(0, 140)} is configured; configured: ${known}`);
 }
 
-function one(call: Call, context: Context): Handled {
+function getCanary(call: Call, context: Context): HandlerResult {
   const canary = findByPath(call, context);
-  if (canary === undefined) return unknown(call, context);
-  const view = canaryView(canary, context);
+  if (canary === undefined) return canaryNotFound(call, context);
+  const view = canaryJson(canary, context);
   const codes = [...new Set([...view.reasons, ...view.warnings].map(({ code }) => code))];
   const meanings = Object.fromEntries(codes.map((code) => [code, REASONS[code].meaning]));
   const evidence = context.view.record(canary.key)?.evidence ?? null;
   return json({ ...view, now: new Date(context.clock.now()).toISOString(), meanings, evidence });
 }
 
-function entryOf(body: VerdictBody) {
+function historyEntry(body: VerdictBody) {
   const { id, at, verdict, degraded, window, run, canary, stable, reasons } = body;
   return {
     id,
@@ -67,16 +67,16 @@ function entryOf(body: VerdictBody) {
 
 const readers = { active: 0 };
 
-/** Verdicts of the last hours, oldest first; at most `limit`, the newest ones. */
-async function history(call: Call, context: Context): Promise<Handled> {
+/** Serves the newest `limit` verdicts of the last hours, oldest first. */
+async function getHistory(call: Call, context: Context): Promise<HandlerResult> {
   const canary = findByPath(call, context);
-  if (canary === undefined) return unknown(call, context);
+  if (canary === undefined) return canaryNotFound(call, context);
   const limit = wholeNumber(call.query.get("limit"), 50, LIMITS.historyEntries);
   const hours = wholeNumber(call.query.get("hours"), 24, 30 * 24);
   if (limit === undefined || hours === undefined) {
-    return problem(400, "bad_data", `limit is a whole number up to ${LIMITS.historyEntries}, hours up to 720`);
+    return problem(400, "bad_data", `limit must be a whole number from 1 to ${LIMITS.historyEntries}, hours from 1 to 720`);
   }
-  if (readers.active >= LIMITS.historyReaders) return problem(503, "busy", "too many histories are read at once; ask again");
+  if (readers.active >= LIMITS.historyReaders) return problem(503, "busy", "too many concurrent history reads; retry");
   readers.active += 1;
   try {
     return json(await readHistory(canary, limit, context.clock.now() - hours * 3_600_000, context));
@@ -86,9 +86,9 @@ async function history(call: Call, context: Context): Promise<Handled> {
 }
 
 async function readHistory(canary: Canary, limit: number, fromMs: number, context: Context) {
-  const entries: ReturnType<typeof entryOf>[] = [];
+  const entries: ReturnType<typeof historyEntry>[] = [];
   const decoder = new TextDecoder();
-  let older = 0;
+  let omitted = 0;
   const follower = await context.bus.follow({
     stream: "VERDICTS",
     subjects: [verdictSubject(canary.ref)],
@@ -97,24 +97,24 @@ async function readHistory(canary: Canary, limit: number, fromMs: number, contex
       if (message.storedAt < fromMs) return;
       const parsed = parseVerdictRecord(safeJson(decoder.decode(message.data)));
       if (!parsed.success) return;
-      entries.push(entryOf(parsed.data.body));
+      entries.push(historyEntry(parsed.data.body));
       if (entries.length > limit) {
         entries.shift();
-        older += 1;
+        omitted += 1;
       }
     },
   });
   let cancel = (): void => {};
-  const late = new Promise<"late">((resolve) => {
-    cancel = context.clock.setTimer(LIMITS.historyMs, () => resolve("late"), { background: true });
+  const timedOut = new Promise<"timed-out">((resolve) => {
+    cancel = context.clock.setTimer(LIMITS.historyMs, () => resolve("timed-out"), { background: true });
   });
-  const outcome = await Promise.race([follower.caughtUp.then(() => "whole" as const), late]).finally(cancel);
+  const outcome = await Promise.race([follower.caughtUp.then(() => "complete" as const), timedOut]).finally(cancel);
   await follower.stop();
   return {
     namespace: canary.ref.namespace,
     name: canary.ref.name,
-    complete: outcome === "whole",
-    left_out: older,
+    complete: outcome === "complete",
+    left_out: omitted,
     entries: [...entries],
   };
 }
@@ -127,9 +127,9 @@ function safeJson(source: string): unknown {
   }
 }
 
-function wholeNumber(said: string | null, otherwise: number, max: number): number | undefined {
-  if (said === null) return Math.min(otherwise, max);
-  return /^\d{1,6}$/.test(said) && Number(said) >= 1 && Number(said) <= max ? Number(said) : undefined;
+function wholeNumber(text: string | null, fallback: number, max: number): number | undefined {
+  if (text === null) return Math.min(fallback, max);
+  return /^\d{1,6}$/.test(text) && Number(text) >= 1 && Number(text) <= max ? Number(text) : undefined;
 }
 
 export const API_ROUTES: readonly Route[] = [
@@ -137,21 +137,21 @@ export const API_ROUTES: readonly Route[] = [
     path: "/api/v1/canaries",
     methods: ["GET"],
     summary: "All canaries with their verdicts and lanes",
-    answers: "json",
-    handle: list,
+    responseKind: "json",
+    handle: listCanaries,
   },
   {
     path: "/api/v1/canaries/{namespace}/{name}",
     methods: ["GET"],
     summary: "One canary, uncut, with its evidence",
-    answers: "json",
-    handle: one,
+    responseKind: "json",
+    handle: getCanary,
   },
   {
     path: "/api/v1/canaries/{namespace}/{name}/history",
     methods: ["GET"],
     summary: "Verdicts of the last hours (limit, hours)",
-    answers: "json",
-    handle: history,
+    responseKind: "json",
+    handle: getHistory,
   },
 ];

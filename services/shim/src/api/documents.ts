@@ -1,13 +1,13 @@
-/** The description of the API, the schemas, and the page for people. */
+/** The API description, the JSON Schemas and the dashboard page. */
 
-import { pageOf } from "../page/page.ts";
-import { visibleTo } from "../response/measurement.ts";
+import { dashboardPage } from "../page/page.ts";
+import { visibleTo } from "../response/canary-answer.ts";
 import { json, problem } from "../response/reply.ts";
 import type { Route } from "../route.ts";
-import { canaryView } from "./canaries.ts";
+import { canaryJson } from "./canaries.ts";
 import { jsonSchemas, openApi } from "./openapi.ts";
 
-/** `described`: the other routes, for the description. */
+/** @param described the other routes, for the description */
 export function documentRoutes(described: readonly Route[]): readonly Route[] {
   let description: object | undefined;
   let schemas: Readonly<Record<string, object>> | undefined;
@@ -15,8 +15,8 @@ export function documentRoutes(described: readonly Route[]): readonly Route[] {
     {
       path: "/openapi.json",
       methods: ["GET"],
-      summary: "This description",
-      answers: "json",
+      summary: "This OpenAPI description",
+      responseKind: "json",
       handle: () => {
         description ??= openApi([...described, ...routes]);
         return json(description);
@@ -26,20 +26,20 @@ export function documentRoutes(described: readonly Route[]): readonly Route[] {
       path: "/schemas/{name}",
       methods: ["GET"],
       summary: "The JSON Schema of one message or file",
-      answers: "json",
+      responseKind: "json",
       handle: (call) => {
         schemas ??= jsonSchemas();
         const name = (call.params[0] ?? "").replace(/\.json$/, "");
         if (Object.hasOwn(schemas, name)) return json(schemas[name]);
-        return problem(404, "not_found", `no such schema; there are ${Object.keys(schemas).join(", ")}`);
+        return problem(404, "not_found", `no such schema; available: ${Object.keys(schemas).join(", ")}`);
       },
     },
     {
       path: "/",
       methods: ["GET"],
-      summary: "A live page of all canaries",
-      answers: "page",
-      handle: (call, context) => pageOf(visibleTo(call.caller, context).map((canary) => canaryView(canary, context))),
+      summary: "A live dashboard of all canaries",
+      responseKind: "page",
+      handle: (call, context) => dashboardPage(visibleTo(call.caller, context).map((canary) => canaryJson(canary, context))),
     },
   ];
   return routes;

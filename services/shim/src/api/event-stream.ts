@@ -1,30 +1,30 @@
 /**
- * Server-sent events: the state of every canary at once, then every change. One event is one canary as the API shows it. Browsers reconnect by themselves
- * and then get everything anew, so no event has to be kept.
+ * Server-sent events: the state of every canary, then every change. One event is one canary in the API's form. A browser that reconnects
+ * receives the full state again, so no event is stored.
  */
 import type { ServerResponse } from "node:http";
 import { LIMITS } from "../limits.ts";
-import { visibleTo } from "../response/measurement.ts";
+import { visibleTo } from "../response/canary-answer.ts";
 import { problem } from "../response/reply.ts";
-import type { Call, Context, Handled, Route } from "../route.ts";
+import type { Call, Context, HandlerResult, Route } from "../route.ts";
 import type { Canary } from "../view.ts";
-import { canaryView } from "./canaries.ts";
+import { canaryJson } from "./canaries.ts";
 
 interface Client {
   readonly response: ServerResponse;
-  readonly sees: ReadonlySet<string>;
+  readonly visibleKeys: ReadonlySet<string>;
 }
 
 /** All open streams of one shim. */
 export interface Streams extends Disposable {
   readonly size: number;
-  open(call: Call): Handled;
+  open(call: Call): HandlerResult;
 }
 
-/** Starts the timers that all clients share. */
+/** Creates the streams and the timers that they share. */
 export function createStreams(context: Context): Streams {
   const clients = new Set<Client>();
-  const told = new Map<string, boolean>();
+  const lastStale = new Map<string, boolean>();
   const timers: (() => void)[] = [];
   let disposed = false;
 
@@ -37,7 +37,7 @@ export function createStreams(context: Context): Streams {
   const broadcast = (canary: Canary): void => {
     if (clients.size === 0) return;
     const event = eventOf(canary, context);
-    for (const client of clients) if (client.sees.has(canary.key)) write(client, event);
+    for (const client of clients) if (client.visibleKeys.has(canary.key)) write(client, event);
   };
   const every = (ms: number, action: () => void): void => {
     const index = timers.length;
@@ -51,12 +51,12 @@ export function createStreams(context: Context): Streams {
   every(LIMITS.heartbeatMs, () => {
     for (const client of clients) write(client, ": heartbeat\n\n");
   });
-  // A verdict goes stale without a message: somebody has to look.
+  // A verdict goes stale without a message, so staleness is polled.
   every(1_000, () => {
     for (const canary of context.view.canaries.values()) {
       const { stale } = context.view.prepared(canary).answer;
-      if (told.get(canary.key) === stale) continue;
-      told.set(canary.key, stale);
+      if (lastStale.get(canary.key) === stale) continue;
+      lastStale.set(canary.key, stale);
       broadcast(canary);
     }
   });
@@ -70,9 +70,9 @@ export function createStreams(context: Context): Streams {
       return clients.size;
     },
     open(call) {
-      if (clients.size >= LIMITS.streams) return problem(503, "busy", `there are ${LIMITS.streams} streams already`);
+      if (clients.size >= LIMITS.streams) return problem(503, "busy", `the limit of ${LIMITS.streams} open streams is reached`);
       const visible = visibleTo(call.caller, context);
-      const client: Client = { response: call.response, sees: new Set(visible.map(({ key }) => key)) };
+      const client: Client = { response: call.response, visibleKeys: new Set(visible.map(({ key }) => key)) };
       call.response.writeHead(200, [
         "Content-Type",
         "text/event-stream",
@@ -100,16 +100,16 @@ export function createStreams(context: Context): Streams {
 }
 
 function eventOf(canary: Canary, context: Context): string {
-  return `event: verdict\ndata: ${JSON.stringify(canaryView(canary, context))}\n\n`;
+  return `event: verdict\ndata: ${JSON.stringify(canaryJson(canary, context))}\n\n`;
 }
 
-/** The route of these streams. */
+/** The route of the streams. */
 export function streamRoute(streams: Streams | undefined): Route {
   return {
     path: "/api/v1/stream",
     methods: ["GET"],
-    summary: "Server-sent events: every canary now, then every change",
-    answers: "stream",
+    summary: "Server-sent events: the state of every canary, then every change",
+    responseKind: "stream",
     handle: (call) => streams?.open(call) ?? undefined,
   };
 }

@@ -1,4 +1,4 @@
-/** What the project publishes about its own shapes: JSON Schemas of every message and file, and the description of the HTTP routes. Pure. */
+/** JSON Schemas of every message and file, and the OpenAPI description of the HTTP routes. Pure. */
 import { controlSchema } from "@aviary/shared/contract/control.ts";
 import { deadLetterSchema } from "@aviary/shared/contract/dead.ts";
 import { digestSchema } from "@aviary/shared/contract/digest.ts";
@@ -14,9 +14,12 @@ import { z } from "zod";
 import { tokenFileSchema } from "../auth/tokens.ts";
 import type { Route } from "../route.ts";
 
-/** The verdict as HTTP answers it: the stored body, and what belongs to one request. */
+/** The verdict as HTTP serves it: the stored body, and the parts of one request. */
 const answerSchema = verdictBodySchema.extend({
-  stale: z.literal(true).optional().describe("no evaluator speaks, or its last verdict is too old"),
+  stale: z
+    .literal(true)
+    .optional()
+    .describe("there is no fresh verdict; the first reason is evaluator_down or not_ready, unless a fail is latched"),
   flagger: z.string().optional().describe("the canary's name, on routes for Flagger"),
   rollout: z.string().optional().describe("the canary's name, on routes for Argo Rollouts"),
   keda: z.string().optional().describe("the lane's name, on routes for KEDA"),
@@ -32,27 +35,27 @@ const answerSchema = verdictBodySchema.extend({
       reasons: z.array(z.string()),
     })
     .optional()
-    .describe("the lane, on /keda/metrics; the numbers are null where the lane was never measured"),
-  caller_conflict: z.literal(true).optional().describe("another controller class asked about this canary within the last minute"),
+    .describe("the lane, on /keda/metrics; the numbers are null if the lane has no record"),
+  caller_conflict: z.literal(true).optional().describe("another controller class called for this canary within the last minute"),
 });
 
 const SCHEMAS: Readonly<Record<string, { readonly schema: z.ZodType; readonly title: string }>> = {
   signal: { schema: signalSchema, title: "A signal: one observation from one gateway" },
-  control: { schema: controlSchema, title: "A control message: what a controller or an operator says" },
-  verdict: { schema: verdictRecordSchema, title: "A verdict record, as it is stored on the bus" },
-  answer: { schema: answerSchema, title: "A verdict, as the HTTP shim answers it" },
-  lane: { schema: laneRecordSchema, title: "A lane record: what KEDA is told about one build queue" },
+  control: { schema: controlSchema, title: "A control message from a controller or an operator" },
+  verdict: { schema: verdictRecordSchema, title: "A verdict record, as stored on the bus" },
+  answer: { schema: answerSchema, title: "A verdict, as served by the HTTP shim" },
+  lane: { schema: laneRecordSchema, title: "A lane record: the gated depth of one build queue, for KEDA" },
   incident: { schema: incidentSchema, title: "An incident" },
-  digest: { schema: digestSchema, title: "A digest: one message to people" },
+  digest: { schema: digestSchema, title: "A digest: one notification" },
   receipt: { schema: receiptSchema, title: "A receipt of a promotion" },
   job: { schema: jobSchema, title: "A promotion job" },
-  dead: { schema: deadLetterSchema, title: "A dead letter: what could not be read, and why" },
+  dead: { schema: deadLetterSchema, title: "A dead letter: an unreadable message, and why" },
   "file-aviary": { schema: fleetFileSchema, title: "aviary.yaml" },
   "file-policy": { schema: policySchema, title: "A policy file" },
   "file-tokens": { schema: tokenFileSchema, title: "tokens.yaml" },
 };
 
-/** JSON Schemas (draft 2020-12) by name. Files and messages alike are described as they are written, before defaults. */
+/** JSON Schemas (draft 2020-12) by name, of the input form: before defaults are applied. */
 export function jsonSchemas(): Readonly<Record<string, object>> {
   return Object.fromEntries(
     Object.entries(SCHEMAS).map(([name, { schema, title }]) => {
@@ -117,7 +120,7 @@ const IDENTITY = [
 ];
 
 const ANSWERS: Readonly<
-  Record<Route["answers"], { readonly ok: object; readonly more?: Record<string, object>; readonly parameters?: object[] }>
+  Record<Route["responseKind"], { readonly ok: object; readonly more?: Record<string, object>; readonly parameters?: object[] }>
 > = {
   verdict: { ok: body("the verdict: pass, hold or fail", "application/json", ref("answer")), parameters: IDENTITY },
   prometheus: {
@@ -125,23 +128,23 @@ const ANSWERS: Readonly<
     more: { 400: failure("unknown canary, unreadable query or time") },
     parameters: [
       query("query", 'aviary_verdict{namespace="…",canary="…"} or vector(1)'),
-      query("time", "Unix seconds or RFC 3339; the answer is about now whatever it says"),
+      query("time", "Unix seconds or RFC 3339; the answer is always as of now"),
     ],
   },
   gate: {
-    ok: body("go on (for the rollback gate: roll back); for events: stored", "text/plain"),
-    more: { 400: failure("not the body of a webhook"), 403: body("wait, or no; one line says why", "text/plain") },
+    ok: body("proceed (for the rollback gate: roll back); for events: stored", "text/plain"),
+    more: { 400: failure("not a webhook body"), 403: body("wait, or refused; one line states why", "text/plain") },
   },
   json: { ok: body("as described in the summary", "application/json"), more: { 404: failure("no such canary") } },
   stream: { ok: body("server-sent events", "text/event-stream") },
-  page: { ok: body("a page for people", "text/html") },
+  page: { ok: body("the dashboard", "text/html") },
 };
 
 /** The OpenAPI 3.1 description of the routes. */
 export function openApi(routes: readonly Route[]): object {
   const paths: Record<string, Record<string, object>> = {};
   for (const route of routes) {
-    const { ok, more = {}, parameters = [] } = ANSWERS[route.answers];
+    const { ok, more = {}, parameters = [] } = ANSWERS[route.responseKind];
     const inPath = [...route.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
       name,
       in: "path",

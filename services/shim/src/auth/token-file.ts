@@ -1,11 +1,11 @@
 /**
- * A token file that is read again when it changes, so that a rotation or a revocation needs no restart.
+ * A token file that is reloaded when it changes, so that a rotation or a revocation needs no restart.
  *
- *     good ──the file changed and is right──▶ good, with the new entries
- *       ▲ └──the file changed and is wrong, or is gone──▶ stale: the old entries stay, the problem is logged once and shown to the readiness check
- *       └──────────────────── the file changed and is right ─┘
+ *     valid ──the file changes and is valid──▶ valid, with the new entries
+ *       ▲ └──the file changes and is invalid, or is removed──▶ stale: keeps the old entries, logs the problem once, reports it to readiness
+ *       └──────────────────── the file changes and is valid ─┘
  *
- * The file is looked at every 2 s (its time, size and inode), which bounds how long a leaked token stays alive after it was taken out.
+ * The file's mtime, size and inode are polled every 2 s. That bounds how long a token stays accepted after its removal from the file.
  */
 import { stat } from "node:fs/promises";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
@@ -26,25 +26,25 @@ export interface TokenFileOptions {
   readonly path: string;
   readonly clock: Clock;
   readonly log: Logger;
-  /** The longest interval between two checks of any controller; decides the least overlap. */
+  /** The longest polling interval of any controller; determines the minimum overlap. */
   readonly intervalMs: number;
-  /** How often the file is looked at; 2 s unless told. */
+  /** How often the file is polled; 2 s by default. */
   readonly pollMs?: number;
 }
 
 export interface TokenFile extends Disposable {
-  /** Who sends this request, now. */
+  /** Authenticates a request as of now. */
   authenticate(request: TokenRequest): Caller | Refusal;
   uses(): readonly TokenUse[];
-  /** What is wrong with the file as it is now, while older entries are in use; undefined when it is right. Fits a readiness check. */
+  /** The problem of the current file while older entries stay in use; undefined when the file is valid. Fits a readiness check. */
   problem(): string | undefined;
-  /** Looks at the file now; resolves when it has been dealt with. Never rejects. */
+  /** Polls the file now; resolves once a change is applied or rejected. Never rejects. */
   refresh(): Promise<void>;
 }
 
 /**
- * Opens a token file and keeps following it until disposed.
- * @throws ConfigError when the file cannot be read or is wrong: a service does not start without knowing its callers.
+ * Opens a token file and reloads it on changes until disposed.
+ * @throws ConfigError when the file cannot be read or is invalid: a service does not start without a valid list of callers.
  */
 export async function openTokenFile(options: TokenFileOptions): Promise<TokenFile> {
   const { path, clock, log, intervalMs, pollMs = 2_000 } = options;
@@ -52,11 +52,11 @@ export async function openTokenFile(options: TokenFileOptions): Promise<TokenFil
   let entries = await readEntries(path, intervalMs, clock.now());
   const store = createTokenStore(entries);
   let problem: string | undefined;
-  let busy: Promise<void> | undefined;
+  let pending: Promise<void> | undefined;
   let disposed = false;
   let cancelTimer = (): void => {};
 
-  const look = async (): Promise<void> => {
+  const reload = async (): Promise<void> => {
     const current = await signatureOf(path);
     if (current === signature) return;
     try {
@@ -64,25 +64,25 @@ export async function openTokenFile(options: TokenFileOptions): Promise<TokenFil
       entries = next;
       store.replace(next);
       problem = undefined;
-      log.info({ path, entries: next.length }, "tokens read again");
+      log.info({ event: "tokens.reloaded", path, entries: next.length }, "token file reloaded");
     } catch (error) {
       problem = error instanceof Error ? error.message : "unreadable";
-      log.error({ path, err: error }, "invalid token file; keeping previous tokens");
+      log.error({ event: "tokens.invalid", path, err: error }, "invalid token file; keeping previous tokens");
     }
     signature = current;
   };
   const refresh = (): Promise<void> => {
-    busy ??= look()
-      .catch((error: unknown) => log.error({ path, err: error }, "the token file cannot be looked at"))
+    pending ??= reload()
+      .catch((error: unknown) => log.error({ event: "tokens.check_failed", path, err: error }, "could not check the token file"))
       .finally(() => {
-        busy = undefined;
+        pending = undefined;
       });
-    return busy;
+    return pending;
   };
-  const arm = (): void => {
-    cancelTimer = clock.setTimer(pollMs, () => void refresh().then(() => disposed || arm()), { background: true });
+  const schedule = (): void => {
+    cancelTimer = clock.setTimer(pollMs, () => void refresh().then(() => disposed || schedule()), { background: true });
   };
-  arm();
+  schedule();
 
   return {
     authenticate: (request) => store.authenticate(request, clock.now()),
@@ -106,15 +106,15 @@ async function readEntries(
   const problems: ConfigProblem[] = checkTokenFile({
     source: path,
     entries,
-    now,
+    now: now,
     intervalMs,
-    ...(before === undefined ? {} : { before }),
+    ...(before === undefined ? {} : { previousEntries: before }),
   });
   if (problems.length > 0) throw new ConfigError(problems);
   return entries;
 }
 
-/** Changes whenever the file was replaced or rewritten; a mounted secret is replaced behind a link, which changes the inode. */
+/** A signature that changes when the file is replaced or rewritten. A mounted secret is replaced behind a symlink, which changes the inode. */
 async function signatureOf(path: string): Promise<string> {
   try {
     const { mtimeMs, size, ino } = await stat(path);

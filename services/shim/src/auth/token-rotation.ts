@@ -1,10 +1,10 @@
 /**
- * How a token is replaced without a moment in which a caller is turned away.
+ * Rules for rotating a token without rejecting a valid caller. Pure.
  *
- * The new token is added under the same id, and the previous entry gets `notAfter`. Until then both are accepted. The overlap must reach past the next
- * checks of a controller and the time a cluster takes to hand out a changed secret. One previous token an id, no more.
- * To revoke at once, take the entry out or set `notAfter` into the past: a date in the near future could be a mistake and is refused, these two cannot be.
- * Pure.
+ * The new token is added under the same id, and the previous entry gets `notAfter`. Both are accepted until then.
+ * The overlap must cover a controller's next checks and the time that a cluster needs to propagate a changed secret.
+ * Each id has at most one previous token.
+ * To revoke immediately, remove the entry or set `notAfter` in the past. A `notAfter` in the near future could be a mistake and is rejected.
  */
 import type { FleetFile } from "@aviary/shared/contract/fleet.ts";
 import type { ConfigProblem } from "@aviary/shared/runtime/config.ts";
@@ -12,7 +12,7 @@ import type { TokenEntry } from "./tokens.ts";
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
-/** A kubelet syncs mounted secrets once a minute, from a cache that may be another minute old. */
+/** A kubelet syncs mounted secrets once per minute, from a cache that may be another minute old. */
 const KUBELET_PROPAGATION_MS = 2 * MINUTE_MS;
 
 /** The longest interval at which any controller of the fleet uses its token; at least a minute. */
@@ -23,12 +23,12 @@ export function longestIntervalMs(fleet: FleetFile): number {
   return Math.max(MINUTE_MS, ...intervals);
 }
 
-/** The least overlap that a reader of the file accepts: one interval of the controller plus five minutes. Milliseconds. */
+/** The minimum overlap that is accepted: one controller interval plus five minutes. */
 export function minimumOverlapMs(intervalMs: number): number {
   return intervalMs + 5 * MINUTE_MS;
 }
 
-/** The overlap that a rotation should write: seven days, or more where a controller's interval asks for it. Milliseconds. */
+/** The overlap that a rotation should write: seven days, or more for a controller with a long interval. */
 export function rotationOverlapMs(intervalMs: number): number {
   return Math.max(7 * DAY_MS, minimumOverlapMs(intervalMs) + 2 * KUBELET_PROPAGATION_MS);
 }
@@ -38,18 +38,18 @@ export interface TokenFileCheck {
   readonly entries: readonly TokenEntry[];
   /** The moment the file was written, milliseconds since the epoch. */
   readonly now: number;
-  /** The longest interval between two checks of any controller that uses these tokens. */
+  /** The longest polling interval of any controller that uses these tokens. */
   readonly intervalMs: number;
-  /** The entries before this change, where they are known; without them an overlap that is nearly over cannot be told from one that is too short. */
-  readonly before?: readonly TokenEntry[];
+  /** The entries before this change, if known. Without them an overlap near its end looks the same as one that is too short. */
+  readonly previousEntries?: readonly TokenEntry[];
 }
 
 /**
- * What is wrong with a token file beyond its schema: a hash twice, one id for two callers, a second rotation inside the overlap, a previous token without
- * an end, an overlap below the minimum. Empty when nothing is.
+ * Returns the problems of a token file that its schema cannot express: a repeated hash, one id for two caller classes,
+ * a second rotation inside the overlap, a previous token without an end, an overlap below the minimum.
  */
 export function checkTokenFile(check: TokenFileCheck): ConfigProblem[] {
-  const { source, entries, now, before } = check;
+  const { source, entries, now, previousEntries: before } = check;
   const problems: ConfigProblem[] = [];
   const report = (index: number, key: string, found: string, expected: string): void => {
     problems.push({ source, path: `[${index}].${key}`, found, expected });
@@ -60,7 +60,7 @@ export function checkTokenFile(check: TokenFileCheck): ConfigProblem[] {
 
   for (const [index, entry] of entries.entries()) {
     const twin = hashes.get(entry.sha256);
-    if (twin !== undefined) report(index, "sha256", `the hash of entry [${twin}] again`, "a token of its own for every entry");
+    if (twin !== undefined) report(index, "sha256", `the hash of entry [${twin}] again`, "a different token for each entry");
     hashes.set(entry.sha256, index);
     if (isLive(entry)) byId.set(entry.id, [...(byId.get(entry.id) ?? []), { index, entry }]);
   }
@@ -72,7 +72,7 @@ export function checkTokenFile(check: TokenFileCheck): ConfigProblem[] {
         second.index,
         "caller",
         `${second.entry.caller} for an id that is ${first.entry.caller} already`,
-        "one caller class an id",
+        "one caller class per id",
       );
     }
     if (third !== undefined) {
@@ -100,7 +100,7 @@ export function checkTokenFile(check: TokenFileCheck): ConfigProblem[] {
         index,
         "notAfter",
         `an overlap of ${Math.round((notAfter - now) / 1000)} s`,
-        `${least} or later; to revoke at once, take the entry out`,
+        `${least} or later; to revoke immediately, remove the entry`,
       );
     }
   }

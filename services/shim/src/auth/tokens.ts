@@ -1,33 +1,33 @@
 /**
- * Who is calling: tokens and the classes of callers they stand for.
+ * Authentication by token: identifies the caller and its class.
  *
- * A file holds SHA-256 hashes only. Comparing costs the same whether a token is right, wrong or expired: every candidate is hashed and compared with every
- * entry by `timingSafeEqual`, and nothing ends early. A refusal never repeats what was sent.
- * Rotation and its rules: `token-rotation.ts`.
+ * The token file contains SHA-256 hashes only. Every candidate is hashed and compared with every entry by `timingSafeEqual`, without an early
+ * exit: a valid, invalid and expired token take the same time. A refusal never echoes the credentials.
+ * Rotation: `token-rotation.ts`.
  */
 import { hash, randomBytes, timingSafeEqual } from "node:crypto";
 import { CALLER_CLASSES, type CallerClass } from "@aviary/shared/contract/fleet.ts";
 import { z } from "zod";
 
 export const tokenEntrySchema = z.strictObject({
-  /** What the token is called; the current and the previous token of one caller share it. */
+  /** The caller's id; its current and its previous token share it. */
   id: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, "a name of a-z, 0-9, '.', '_', '-'"),
   sha256: z.string().regex(/^[0-9a-f]{64}$/, "64 lower-case hex digits"),
   caller: z.enum(CALLER_CLASSES),
-  /** The Kubernetes namespaces that this token may ask about; all without it. */
+  /** The Kubernetes namespaces that this token may read; all by default. */
   namespaces: z
     .array(z.string().regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "the name of a Kubernetes namespace"))
     .min(1)
     .max(64)
     .optional(),
-  /** From this moment the token is refused. */
+  /** From this time on the token is refused. */
   notAfter: z.iso
     .datetime({ offset: true })
     .transform((text) => Date.parse(text))
     .optional(),
 });
 
-/** `tokens.yaml`: at most 64 entries, because every request is compared with all of them. */
+/** `tokens.yaml`: at most 64 entries, because every token is compared with all of them. */
 export const tokenFileSchema = z.array(tokenEntrySchema).max(64);
 export type TokenEntry = z.output<typeof tokenEntrySchema>;
 
@@ -42,11 +42,11 @@ export interface Caller {
 
 export type RefusalCode = "missing_credentials" | "malformed_credentials" | "unknown_token" | "expired_token" | "token_in_query";
 
-/** Why somebody is not let in: for logs and incidents. What the caller sees should be the same for every code. */
+/** Why a request is refused, for logs and incidents. The response must be the same for every code. */
 export interface Refusal {
   readonly refused: RefusalCode;
   readonly text: string;
-  /** Only for a token that we know. */
+  /** Only for a token of the file. */
   readonly tokenId?: string;
 }
 
@@ -64,50 +64,50 @@ export interface TokenUse {
   readonly tokenId: string;
   readonly class: CallerClass;
   readonly notAfter: number | null;
-  /** When this process last accepted it, milliseconds since the epoch; null if never. */
+  /** When this process last accepted the token, milliseconds since the epoch; null if never. */
   readonly lastSeenAt: number | null;
 }
 
-/** Candidates a request may carry; of more, the last ones count. */
+/** Candidates per request; of more, the last ones count. */
 const MAX_CANDIDATES = 64;
 const MAX_TOKEN_CHARS = 512;
 const MAX_QUERY_CHARS = 8_192;
 
-/** Whether an answer of `authenticate` is a refusal. */
+/** Whether a result of `authenticate` is a refusal. */
 export function isRefusal(answer: Caller | Refusal): answer is Refusal {
   return "refused" in answer;
 }
 
-/** Whether a caller may ask about a namespace. */
+/** Whether a caller may read a namespace. */
 export function mayAccess(caller: Caller, namespace: string): boolean {
   return caller.namespaces === null || caller.namespaces.includes(namespace);
 }
 
-/** The hash that `tokens.yaml` holds for a token: 64 lower-case hex digits. */
+/** The hash of a token in `tokens.yaml`: 64 lower-case hex digits. */
 export function hashToken(token: string): string {
   return hash("sha256", token, "hex");
 }
 
-/** A new token of 256 random bits. `avy_` makes it recognisable, for redaction and for secret scanners. Shown once, never stored. */
+/** Generates a token of 256 random bits. The prefix `avy_` makes it recognisable for redaction and secret scanners. */
 export function generateToken(): { readonly token: string; readonly sha256: string } {
   const token = `avy_${randomBytes(32).toString("base64url")}`;
   return { token, sha256: hashToken(token) };
 }
 
-/** The entries of a token file, ready to compare with. */
+/** The entries of a token file, prepared for comparison. */
 export interface TokenStore {
-  /** Who sends this request, at `now` (milliseconds since the epoch). */
+  /** Authenticates a request at `now` (milliseconds since the epoch). */
   authenticate(request: TokenRequest, now: number): Caller | Refusal;
-  /** All entries and when they were last used: what a rotation needs to know before the previous token goes. */
+  /** All entries with their last use, which a rotation checks before it removes the previous token. */
   uses(): readonly TokenUse[];
-  /** Takes other entries; what is known about last use is kept. Checks nothing: see `checkTokenFile` of `token-rotation.ts`. */
+  /** Replaces the entries and keeps their last use. Validates nothing: see `checkTokenFile` in `token-rotation.ts`. */
   replace(entries: readonly TokenEntry[]): void;
 }
 
-/** The hash under comparison, 64 hex digits; overwritten for every candidate, used nowhere else. */
+/** Scratch buffer for the hash under comparison: 64 hex digits. */
 const DIGEST = Buffer.alloc(64);
 
-interface Known {
+interface PreparedEntry {
   readonly caller: Caller;
   /** 64 hex digits as bytes. */
   readonly digest: Buffer;
@@ -116,7 +116,7 @@ interface Known {
 
 /** Makes a store of the given entries. */
 export function createTokenStore(entries: readonly TokenEntry[]): TokenStore {
-  let known: readonly Known[] = entries.map(prepare);
+  let known: readonly PreparedEntry[] = entries.map(prepare);
   const lastSeen = new Map<string, number>();
   return {
     authenticate: (request, now) => {
@@ -141,7 +141,7 @@ export function createTokenStore(entries: readonly TokenEntry[]): TokenStore {
   };
 }
 
-function prepare(entry: TokenEntry): Known {
+function prepare(entry: TokenEntry): PreparedEntry {
   const caller: Caller = {
     tokenId: entry.sha256.slice(0, 8),
     id: entry.id,
@@ -151,18 +151,18 @@ function prepare(entry: TokenEntry): Known {
   return { caller, digest: Buffer.from(entry.sha256, "latin1"), notAfter: entry.notAfter ?? Number.POSITIVE_INFINITY };
 }
 
-function compare(known: readonly Known[], candidates: Candidates, now: number): Caller | Refusal {
-  let accepted: Known | undefined;
-  let expired: Known | undefined;
-  let misplaced: Known | undefined;
+function compare(known: readonly PreparedEntry[], candidates: Candidates, now: number): Caller | Refusal {
+  let accepted: PreparedEntry | undefined;
+  let expired: PreparedEntry | undefined;
+  let misplaced: PreparedEntry | undefined;
   for (const { token, inQuery } of candidates.list) {
-    // Hex into a scratch buffer: a third of the cost of having the hash as a buffer of its own.
+    // Writing hex into a scratch buffer costs a third of allocating a buffer per hash.
     DIGEST.write(hash("sha256", token, "hex"), "latin1");
     for (const entry of known) {
       const same = timingSafeEqual(DIGEST, entry.digest);
       if (!same) continue;
       if (now >= entry.notAfter) expired = entry;
-      // A URL ends up in access logs on its way; only KEDA's apiKey mode has no other choice.
+      // URLs end up in access logs; only KEDA's apiKey mode has no alternative.
       else if (inQuery && entry.caller.class !== "keda") misplaced = entry;
       else accepted = entry;
     }
@@ -174,23 +174,23 @@ function compare(known: readonly Known[], candidates: Candidates, now: number): 
   if (misplaced !== undefined) {
     return {
       refused: "token_in_query",
-      text: "only a KEDA token may travel in the query; use a header",
+      text: "only a KEDA token may be sent in the query; use a header",
       tokenId: misplaced.caller.tokenId,
     };
   }
-  if (candidates.list.length > 0) return { refused: "unknown_token", text: "no such token" };
-  if (candidates.malformed)
-    return { refused: "malformed_credentials", text: "credentials that are neither Bearer nor Basic nor an API key" };
+  if (candidates.list.length > 0) return { refused: "unknown_token", text: "unknown token" };
+  if (candidates.wereSent)
+    return { refused: "malformed_credentials", text: "the credentials are neither Bearer, Basic nor an API key" };
   return { refused: "missing_credentials", text: "no credentials" };
 }
 
 interface Candidates {
   readonly list: readonly { readonly token: string; readonly inQuery: boolean }[];
-  /** Something was sent that could not be read as a credential. */
-  readonly malformed: boolean;
+  /** Whether credentials were sent, readable or not. */
+  readonly wereSent: boolean;
 }
 
-/** Every token that a request may carry: each Authorization value, the X-API-Key header, the `api_key` query. Runs for every request, hence plain loops. */
+/** Collects the tokens of a request: every Authorization value, X-API-Key, the `api_key` query. On the hot path, hence plain loops. */
 function candidatesOf(request: TokenRequest): Candidates {
   const tokens: string[] = [];
   let sent = 0;
@@ -210,7 +210,7 @@ function candidatesOf(request: TokenRequest): Candidates {
     sent += 1;
     if (isUsable(token)) list.push({ token, inQuery: true });
   }
-  return { list, malformed: sent > 0 };
+  return { list, wereSent: sent > 0 };
 }
 
 const NONE: readonly string[] = [];
@@ -234,7 +234,7 @@ function addAuthorization(tokens: string[], value: string): void {
     addToken(tokens, match[2]);
     return;
   }
-  // Flagger's webhooks can carry a secret only in the URL, which Go turns into Basic: as the password, or alone as the user name.
+  // Flagger's webhooks carry a secret only in the URL's userinfo, which Go sends as Basic: as the password, or alone as the user name.
   const pair = Buffer.from(match[2].slice(0, 2 * MAX_TOKEN_CHARS), "base64").toString("utf8");
   const colon = pair.indexOf(":");
   if (colon >= 0) addToken(tokens, pair.slice(colon + 1));

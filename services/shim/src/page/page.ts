@@ -1,4 +1,4 @@
-/** The live page: plain HTML and a little script over the event stream. No framework, nothing from elsewhere; everything is written with textContent. */
+/** The dashboard: plain HTML and a small script over the event stream. No framework and no external resources; all text is set with textContent. */
 import type { Reply } from "../response/reply.ts";
 
 const STYLE = `
@@ -13,7 +13,7 @@ article h2 { font-size: 1.1rem; margin: 0 0 .3rem; display: flex; gap: .8rem; al
 .note { color: var(--dim); font-weight: 400; font-size: .9rem; }
 dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: .2rem 1rem; margin: .6rem 0; } dt { color: var(--dim); font-size: .8rem; } dd { margin: 0; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 ul { margin: .3rem 0; padding-left: 1.2rem; } code { font: .9em ui-monospace, monospace; } .warnings { color: var(--dim); }
-main.old { opacity: .45; filter: grayscale(1); }
+main.disconnected { opacity: .45; filter: grayscale(1); }
 `;
 
 const SCRIPT = `
@@ -22,7 +22,7 @@ const link = document.getElementById("link");
 const cards = new Map();
 const el = (tag, cls, text) => { const node = document.createElement(tag); if (cls) node.className = cls; if (text !== undefined) node.textContent = text; return node; };
 const number = (value, unit) => value === null || value === undefined ? "–" : (Math.round(value * 100) / 100) + (unit || "");
-const percent = (value) => value === null || value === undefined ? "–" : (value * 100).toFixed(2) + " %";
+const percent = (value) => value === null || value === undefined ? "–" : (value * 100).toFixed(2) + "%";
 const time = (iso) => iso ? iso.slice(11, 19) + "Z" : "–";
 const fact = (list, name, value) => { const box = el("div"); box.append(el("dt", "", name), el("dd", "", value)); list.append(box); };
 function reasons(items, cls) {
@@ -35,61 +35,61 @@ function render(v) {
   const card = el("article", v.verdict);
   const head = el("h2");
   head.append(el("span", "", key), el("span", "verdict", v.verdict));
-  if (v.stale) head.append(el("span", "note", "stale: no evaluator"));
-  const over = v.run && v.run.state === "failed" && !v.run.canary_active;
-  if (v.degraded) head.append(el("span", "note", v.verdict !== "fail" ? "do not widen" : over ? "over: a new revision opens a new run" : "roll back"));
+  if (v.stale) head.append(el("span", "note", "stale: no fresh verdict"));
+  const restored = v.run && v.run.state === "failed" && !v.run.canary_active;
+  if (v.degraded) head.append(el("span", "note", v.verdict !== "fail" ? "do not widen" : restored ? "restored: a new revision opens a new run" : "roll back"));
   card.append(head);
   if (v.reasons.length) card.append(reasons(v.reasons, ""));
-  else card.append(el("div", "note", "every condition holds, and nothing speaks against the canary"));
+  else card.append(el("div", "note", "healthy: no reasons"));
   const facts = el("dl");
   const run = v.run;
-  fact(facts, "run", run ? (over ? "failed and over" : run.state) + (run.promotable ? ", promotable" : "") : "none");
+  fact(facts, "run", run ? (restored ? "failed, restored" : run.state) + (run.promotable ? ", promotable" : "") : "none");
   fact(facts, "revision", run ? (run.controller_revision || run.revision) : "–");
-  fact(facts, "weight", run ? run.weight + " %" : "–");
+  fact(facts, "weight", run ? run.weight + "%" : "–");
   fact(facts, "window", v.window ? "#" + v.window.index + ", to " + time(v.window.end) : "–");
   fact(facts, "requests, canary / stable", v.canary.requests + " / " + (v.stable ? v.stable.requests : "–"));
   fact(facts, "5xx, canary / stable", percent(v.canary["5xx_rate"]) + " / " + (v.stable ? percent(v.stable["5xx_rate"]) : "–"));
   fact(facts, "p99, canary / stable", number(v.canary.p99_ms, " ms") + " / " + (v.stable ? number(v.stable.p99_ms, " ms") : "–"));
-  fact(facts, "gateways fresh", v.gateway.fresh + " of " + v.gateway.expected);
+  fact(facts, "gateways reporting", v.gateway.fresh + " of " + v.gateway.expected);
   fact(facts, "gateway version", v.gateway.gateway_version || "–");
   fact(facts, "skill pack", v.gateway.skill_hash ? v.gateway.skill_hash.slice(0, 12) : "mixed or unknown");
-  fact(facts, "literal / two-key", v.judge.literal + " / " + v.judge.two_key);
-  for (const lane of v.lanes) fact(facts, "lane " + lane.lane, lane.record ? lane.record.depth + " of " + lane.record.depth_true + " jobs, " + lane.record.replicas + " replicas" : "not measured");
+  fact(facts, "threshold / two-key rule", v.judge.literal + " / " + v.judge.two_key);
+  for (const lane of v.lanes) fact(facts, "lane " + lane.lane, lane.record ? lane.record.depth + " of " + lane.record.depth_true + " jobs, " + lane.record.replicas + " replicas" : "no record yet");
   fact(facts, "verdict of " + time(v.at), v.id);
   card.append(facts);
-  if (v.warnings.length) card.append(el("div", "note", "changes nothing, but worth seeing"), reasons(v.warnings, "warnings"));
-  const old = cards.get(key);
-  if (old) old.replaceWith(card); else main.append(card);
+  if (v.warnings.length) card.append(el("div", "note", "warnings: the verdict is not affected"), reasons(v.warnings, "warnings"));
+  const previous = cards.get(key);
+  if (previous) previous.replaceWith(card); else main.append(card);
   cards.set(key, card);
 }
 const first = JSON.parse(document.getElementById("first").textContent);
 for (const canary of first) render(canary);
-if (first.length === 0) main.append(el("p", "note", "This token sees no canary."));
-const connected = (yes) => { link.textContent = yes ? "live" : "disconnected, trying again: what you see is old"; main.classList.toggle("old", !yes); };
-function listen() {
+if (first.length === 0) main.append(el("p", "note", "No canary is visible to this token."));
+const showConnection = (isConnected) => { link.textContent = isConnected ? "live" : "disconnected; reconnecting. The verdicts below may be out of date."; main.classList.toggle("disconnected", !isConnected); };
+function subscribe() {
   const source = new EventSource("api/v1/stream");
   source.addEventListener("verdict", (event) => render(JSON.parse(event.data)));
-  source.addEventListener("open", () => connected(true));
-  // A browser tries again by itself unless something else answered, such as a proxy with an error: then it gives up for good.
-  source.addEventListener("error", () => { connected(false); if (source.readyState === EventSource.CLOSED) setTimeout(listen, 5000); });
+  source.addEventListener("open", () => showConnection(true));
+  // A browser reconnects by itself, except after an error response, such as a proxy's: then the stream is closed for good.
+  source.addEventListener("error", () => { showConnection(false); if (source.readyState === EventSource.CLOSED) setTimeout(subscribe, 5000); });
 }
-listen();
+subscribe();
 `;
 
 const HEAD = `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Aviary</title>
 <link rel="icon" href="data:,"><style>${STYLE}</style></head>
-<body><header><h1>Aviary</h1><span class="note">one verdict for every canary</span><span id="link" role="status">connecting</span></header><main aria-live="polite"></main>
+<body><header><h1>Aviary</h1><span class="note">one verdict for every canary</span><span id="link" role="status">connecting…</span></header><main aria-live="polite"></main>
 <script type="application/json" id="first">`;
 const TAIL = `</script>
 <script type="module">${SCRIPT}</script></body></html>
 `;
 
-/** The page with the canaries as they are now; what changes later comes over the stream. Only its own script and its own stream may run. */
-export const pageOf = (canaries: readonly object[]): Reply => ({
+/** Renders the page with the current canaries; updates arrive on the stream. The policy allows only its own script and stream. */
+export const dashboardPage = (canaries: readonly object[]): Reply => ({
   status: 200,
   type: "text/html; charset=utf-8",
-  // Without `<` nothing in a text can end the element that carries it.
+  // Without `<` no text can close the script element that contains it.
   body: HEAD + JSON.stringify(canaries).replaceAll("<", "\\u003c") + TAIL,
   headers: [
     "Content-Security-Policy",

@@ -1,12 +1,12 @@
-/** Reading requests: bounded bodies, bounded JSON. */
+/** Reads requests: bodies and JSON within limits. */
 import type { IncomingMessage } from "node:http";
 import { LIMITS } from "../limits.ts";
 
 export type Body = { readonly ok: true; readonly text: string } | { readonly ok: false; readonly cause: "too_large" | "aborted" };
 
 /**
- * Reads a request's body up to a limit. A body that announces or reaches more is given up at once, without reading on.
- * Slow senders are the server's business (`requestTimeout`).
+ * Reads a request's body up to a limit. Stops reading as soon as the body declares or exceeds more.
+ * Slow senders are handled by the server's `requestTimeout`.
  */
 export function readBody(request: IncomingMessage, maxBytes: number = LIMITS.bodyBytes): Promise<Body> {
   const announced = request.headers["content-length"];
@@ -15,7 +15,7 @@ export function readBody(request: IncomingMessage, maxBytes: number = LIMITS.bod
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
-    const done = (body: Body): void => {
+    const finish = (body: Body): void => {
       request.off("data", onData).off("end", onEnd).off("error", onGone).off("close", onGone);
       resolve(body);
     };
@@ -23,17 +23,17 @@ export function readBody(request: IncomingMessage, maxBytes: number = LIMITS.bod
       bytes += chunk.length;
       if (bytes <= maxBytes) return void chunks.push(chunk);
       request.pause();
-      done({ ok: false, cause: "too_large" });
+      finish({ ok: false, cause: "too_large" });
     };
-    const onEnd = (): void => done({ ok: true, text: Buffer.concat(chunks).toString("utf8") });
-    const onGone = (): void => done({ ok: false, cause: "aborted" });
+    const onEnd = (): void => finish({ ok: true, text: Buffer.concat(chunks).toString("utf8") });
+    const onGone = (): void => finish({ ok: false, cause: "aborted" });
     request.on("data", onData).on("end", onEnd).on("error", onGone).on("close", onGone);
   });
 }
 
 /**
- * Throws away what is left of a request whose answer is out already. Closing at once would reset the connection while the client still sends, and the
- * client would never see the answer; a client that sends without end is cut off.
+ * Discards the rest of a request that has been answered. Closing immediately would reset the connection while the client still sends, and
+ * the client would lose the response. A client that exceeds the limit is disconnected.
  */
 export function discardBody(request: IncomingMessage): void {
   let bytes = 0;
@@ -45,9 +45,9 @@ export function discardBody(request: IncomingMessage): void {
   request.resume();
 }
 
-/** Parses JSON no deeper than the limit; `undefined` for anything else. Linear in the length of the text. */
+/** Parses JSON within the depth limit; `undefined` for anything else. Linear in the length of the text. */
 export function parseJson(source: string): unknown {
-  if (!shallow(source, LIMITS.jsonDepth)) return undefined;
+  if (!isWithinDepth(source, LIMITS.jsonDepth)) return undefined;
   try {
     return JSON.parse(source);
   } catch {
@@ -55,7 +55,7 @@ export function parseJson(source: string): unknown {
   }
 }
 
-function shallow(source: string, maxDepth: number): boolean {
+function isWithinDepth(source: string, maxDepth: number): boolean {
   let depth = 0;
   let inString = false;
   for (let index = 0; index < source.length; index += 1) {
@@ -72,7 +72,7 @@ function shallow(source: string, maxDepth: number): boolean {
   return true;
 }
 
-/** The host that a request was sent to, lower case, with its port if it has one; empty without a Host header. */
+/** The Host header in lower case, with its port if any; empty without one. */
 export function hostOf(request: IncomingMessage): string {
   return (request.headers.host ?? "").toLowerCase();
 }

@@ -1,10 +1,10 @@
-/** Which canary a request means. Identity comes from the query, from a JSON body, or, where there is one canary only, from nothing. Pure. */
+/** Resolves the canary of a request from its query or JSON body; a single canary needs no name. Pure. */
 import type { CanaryEntry } from "@aviary/shared/contract/fleet.ts";
 import { parseCanaryKey } from "@aviary/shared/contract/subjects.ts";
 import type { Canary } from "../view.ts";
 
-/** What a request says about the canary it means. */
-export interface Identity {
+/** How a request identifies its canary. */
+export interface CanaryIdentity {
   readonly namespace: string | undefined;
   readonly name: string | undefined;
   readonly revision: string | undefined;
@@ -17,32 +17,36 @@ export type CanaryLookup =
 const NAME_KEYS = ["canary", "rollout", "name"] as const;
 const MAX_CHARS = 128;
 
-/** Reads identity by one accessor: query parameters or the keys of a JSON object. `canary` may be `<namespace>/<name>`. */
-export function readIdentity(get: (key: string) => unknown): Identity {
-  const said = (key: string): string | undefined => {
+/** Reads the identity from query parameters or the keys of a JSON object. `canary` may be `<namespace>/<name>`. */
+export function readIdentity(get: (key: string) => unknown): CanaryIdentity {
+  const textOf = (key: string): string | undefined => {
     const value = get(key);
     return typeof value === "string" && value !== "" && value.length <= MAX_CHARS ? value : undefined;
   };
-  const name = NAME_KEYS.map(said).find((value) => value !== undefined);
-  const both = name === undefined ? undefined : parseCanaryKey(name);
-  return { namespace: both?.namespace ?? said("namespace") ?? said("ns"), name: both?.name ?? name, revision: said("revision") };
+  const name = NAME_KEYS.map(textOf).find((value) => value !== undefined);
+  const qualified = name === undefined ? undefined : parseCanaryKey(name);
+  return {
+    namespace: qualified?.namespace ?? textOf("namespace") ?? textOf("ns"),
+    name: qualified?.name ?? name,
+    revision: textOf("revision"),
+  };
 }
 
-/** Controllers ask the same question for years; what a query says is read once while it is remembered. */
-const read = new WeakMap<URLSearchParams, Identity>();
+/** Identities of cached queries: controllers repeat the same query. */
+const identities = new WeakMap<URLSearchParams, CanaryIdentity>();
 
-/** What a query says; nobody changes a query that was parsed. */
-export function identityOfQuery(query: URLSearchParams): Identity {
-  let identity = read.get(query);
+/** The identity of a parsed query, which must not be changed. */
+export function identityOfQuery(query: URLSearchParams): CanaryIdentity {
+  let identity = identities.get(query);
   if (identity === undefined) {
     identity = readIdentity((key) => query.get(key) ?? undefined);
-    read.set(query, identity);
+    identities.set(query, identity);
   }
   return identity;
 }
 
-/** What the second one says counts where the first is silent. */
-export function mergeIdentity(first: Identity, second: Identity): Identity {
+/** Fills the missing fields of the first identity from the second. */
+export function mergeIdentity(first: CanaryIdentity, second: CanaryIdentity): CanaryIdentity {
   return {
     namespace: first.namespace ?? second.namespace,
     name: first.name ?? second.name,
@@ -50,35 +54,38 @@ export function mergeIdentity(first: Identity, second: Identity): Identity {
   };
 }
 
-/** Whether this canary answers on this host: on every host where its `hosts` are empty, else on those only. */
-export function servedOn(entry: Pick<CanaryEntry, "hosts">, host: string): boolean {
+/** Whether a canary is served on a host: on every host by default, else on its `hosts` only. */
+export function isServedOn(entry: Pick<CanaryEntry, "hosts">, host: string): boolean {
   if (entry.hosts.length === 0) return true;
   const bare = host.replace(/:\d+$/, "");
   return entry.hosts.some((allowed) => allowed === host || allowed === bare);
 }
 
 /**
- * Finds the canary. Without a name it is the only one that the host serves and the caller may see; without a namespace the only one of that name.
- * @param visible canaries that the caller may ask about
+ * Finds the canary. Without a name: the only one that the host serves and the caller may read. Without a namespace: the only one of that name.
+ * @param visible canaries that the caller may read
  */
-export function findCanary(visible: readonly Canary[], { namespace, name }: Identity, host: string): CanaryLookup {
+export function findCanary(visible: readonly Canary[], { namespace, name }: CanaryIdentity, host: string): CanaryLookup {
   const matching = visible.filter(
     ({ ref }) => (name === undefined || ref.name === name) && (namespace === undefined || ref.namespace === namespace),
   );
-  const served = matching.filter(({ entry }) => servedOn(entry, host));
+  const served = matching.filter(({ entry }) => isServedOn(entry, host));
   if (served.length === 1) return { canary: served[0]! };
-  const place = { namespace: namespace ?? "", name: name ?? "" };
-  if (served.length > 1) return { ...place, text: `name one: ${listNames(served)}` };
+  const requested = { namespace: namespace ?? "", name: name ?? "" };
+  if (served.length > 1) return { ...requested, text: `more than one canary matches; name one: ${listNames(served)}` };
   if (matching.length > 0) {
-    return { ...place, text: `${listNames(matching)}: not served on host ${host.slice(0, 60) || "(none)"}, ask its canary host` };
+    return {
+      ...requested,
+      text: `${listNames(matching)}: not served on host ${host.slice(0, 60) || "(none)"}; use its canary host`,
+    };
   }
   return {
-    ...place,
-    text: `no canary ${namespace ?? "*"}/${name ?? "*"} is configured; there is ${listNames(visible) || "none"}`,
+    ...requested,
+    text: `no canary ${namespace ?? "*"}/${name ?? "*"} is configured; configured: ${listNames(visible) || "none"}`,
   };
 }
 
-/** Names of canaries for a message, the first few of them. */
+/** Lists the first few canaries for a message. */
 export function listNames(canaries: readonly Canary[], most = 3): string {
   const shown = canaries.slice(0, most).map(({ key }) => key);
   return canaries.length > most ? `${shown.join(", ")} and ${canaries.length - most} more` : shown.join(", ");

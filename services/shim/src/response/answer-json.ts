@@ -1,11 +1,11 @@
 /**
- * Verdict bodies as bytes. A body is serialized once a verdict, cut to its limit, and kept without its closing brace; what belongs to one request
- * (who asked, the measurement's number, the lane) is spliced in behind it.
+ * Serializes answers. A body is serialized once per verdict, cut to the size limit, and cached without its closing brace.
+ * The parts of one request (caller, measurement index, lane) are appended to it.
  */
 import type { LaneRecord } from "@aviary/shared/contract/lane.ts";
 import { MAX_ANSWER_BYTES, type VerdictBody } from "@aviary/shared/contract/verdict.ts";
 
-/** Bytes kept free for what belongs to one request: without a lane, and with one. */
+/** Bytes reserved for the parts of one request: without a lane, and with one. */
 export const REQUEST_BYTES = 192;
 export const REQUEST_BYTES_WITH_LANE = 416;
 
@@ -16,7 +16,7 @@ const keepReasons =
   (body) => {
     const left = body.reasons.length - count;
     if (left <= 0) return body;
-    // That a fail is latched is in `run.latched_by` too; what it failed for is said nowhere else.
+    // The latch is in `run.latched_by` too; its cause is in the reasons only.
     const causes = body.reasons.filter(({ code }) => code !== "latched");
     const latched = body.reasons.filter(({ code }) => code === "latched");
     return { ...body, reasons: [...causes, ...latched].slice(0, count), reasons_more: (body.reasons_more ?? 0) + left };
@@ -31,14 +31,14 @@ const shortTexts =
     reasons: body.reasons.map((reason) => ({ ...reason, text: cutText(reason.text, chars) })),
     warnings: body.warnings.map((warning) => ({ ...warning, text: cutText(warning.text, chars) })),
   });
-/** The hashes that only the promoter reads, and it reads the stream. */
+/** Only the promoter reads the hashes, and it reads the stream. */
 const withoutHashes: Cut = (body) => ({
   ...body,
   run: body.run === null ? null : { ...body.run, announced_hash: null, stable_hash: null },
 });
 const withoutNoise: Cut = (body) => ({ ...body, judge: { ...body.judge, noise: null } });
 
-/** Rates to five digits: more is noise, and a quotient of two counts is twenty characters long. */
+/** Rounds rates to five digits: more is noise, and an unrounded quotient takes twenty characters. */
 const roundFigures: Cut = (body) => {
   const round = (rate: number | null): number | null => (rate === null ? null : Number(rate.toFixed(5)));
   const slice = <F extends VerdictBody["canary"]>(figures: F): F => ({
@@ -59,7 +59,7 @@ const roundFigures: Cut = (body) => {
   };
 };
 
-/** The last resort, for names as long as names may be. */
+/** The last resort, for names of maximum length. */
 const shortNames: Cut = (body) => ({
   ...body,
   reasons: body.reasons.map(({ code, text }) => ({ code, text })),
@@ -67,7 +67,7 @@ const shortNames: Cut = (body) => ({
   run: body.run === null ? null : { ...body.run, controller_revision: body.run.controller_revision?.slice(0, 8) ?? null },
 });
 
-/** What goes first when a body is too long: what machines do not read, then the later reasons. The first reason that is a cause always stays, whole while it can. */
+/** Cuts in order: first what no program reads, then the later reasons. The first reason that is a cause always stays, uncut if possible. */
 const CUTS: readonly Cut[] = [
   roundFigures,
   withoutHashes,
@@ -88,8 +88,8 @@ function cutText(text: string, chars: number): string {
 }
 
 /**
- * The JSON of a body without its closing brace, with `reserved` bytes left for what a request adds: short enough that with what a request adds it stays within the limit of an answer (2 KiB: Argo Rollouts
- * keeps every measurement in the cluster's database). The whole body, uncut, is at `/api/v1/canaries/<namespace>/<name>`.
+ * Serializes a body without its closing brace, with `reserved` bytes left for the parts of a request.
+ * The limit is 2 KiB because Argo Rollouts stores every measurement in etcd. `/api/v1/canaries/<namespace>/<name>` serves the uncut body.
  */
 export function openJson(body: VerdictBody, stale: boolean, reserved: number): OpenJson {
   let cut = body;
@@ -107,14 +107,14 @@ function serialize(body: VerdictBody, stale: boolean): string {
   return stale ? `${text.slice(0, -1)},"stale":true` : text.slice(0, -1);
 }
 
-/** The beginning of a JSON answer. */
+/** A JSON answer without the parts of a request. */
 export interface OpenJson {
   readonly text: string;
-  /** The last answer that was made of it, and what that was closed with: within one measurement all callers of a class get the same. */
+  /** The last complete answer, and its closing: all callers of a class get the same answer within one measurement. */
   last: { readonly closing: string; readonly answer: Buffer } | undefined;
 }
 
-/** The lane as KEDA reads it: numbers where there is a record; without one `depth` is null, which KEDA takes as an error and keeps its replicas. */
+/** The lane as KEDA reads it. Without a record `depth` is null, which KEDA treats as an error: it keeps the replicas. */
 export type Scale = Omit<LaneRecord, "depth" | "depth_true" | "replicas" | "max_replicas" | "changed_at" | "reasons"> & {
   readonly depth: number | null;
   readonly depth_true: number | null;
@@ -124,10 +124,10 @@ export type Scale = Omit<LaneRecord, "depth" | "depth_true" | "replicas" | "max_
   readonly reasons: readonly string[];
 };
 
-/** What belongs to one request. */
+/** The parts of one request. */
 export interface RequestParts {
   readonly key: "flagger" | "rollout" | "keda";
-  /** The canary's name, or the lane's. */
+  /** The name of the canary or the lane. */
   readonly label: string;
   readonly index: number;
   readonly caller: string;
@@ -135,7 +135,7 @@ export interface RequestParts {
   readonly scale?: Scale;
 }
 
-/** Closes what `openJson` left open. A lane whose record does not fit is cut to its numbers. The bytes must not be changed. */
+/** Appends the parts of a request. A lane whose record does not fit is cut to its numbers. The bytes must not be changed. */
 export function closeJson(open: OpenJson, parts: RequestParts): Buffer {
   const closing = requestText(parts, parts.scale);
   if (open.last?.closing === closing) return open.last.answer;
@@ -162,7 +162,7 @@ function requestText({ key, label, index, caller, conflict }: RequestParts, scal
 }
 
 /**
- * The number of a measurement: `floor((now − since) / interval) + 1`, 0 without a run. Derived, so every replica and every repeated call gets the same one.
+ * The index of a measurement: `floor((now − since) / interval) + 1`, 0 without a run. Derived, so all replicas and repeated calls agree.
  */
 export function measurementIndex(sinceMs: number | undefined, nowMs: number, intervalMs: number): number {
   return sinceMs === undefined ? 0 : Math.max(0, Math.floor((nowMs - sinceMs) / intervalMs)) + 1;

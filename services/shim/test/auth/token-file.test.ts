@@ -54,7 +54,7 @@ async function tick(file: TokenFile): Promise<void> {
 }
 
 describe("a token file that changes", () => {
-  it("is followed: a rotation accepts both tokens, then only the new one", async () => {
+  it("is reloaded: a rotation accepts both tokens, then only the new one", async () => {
     await put(line("old"));
     const file = await open();
     assert.deepEqual([accepts(file, "old"), accepts(file, "new")], [true, false]);
@@ -66,7 +66,7 @@ describe("a token file that changes", () => {
     assert.deepEqual([accepts(file, "old"), accepts(file, "new")], [false, true]);
   });
 
-  it("lets no request fall between during a rotation", async () => {
+  it("rejects no request during a rotation", async () => {
     await put(line("old"));
     const file = await open();
     let refused = 0;
@@ -80,7 +80,7 @@ describe("a token file that changes", () => {
     assert.equal(refused, 0);
   });
 
-  it("a token that is taken out is refused at the next look, at most 2 s later", async () => {
+  it("a removed token is rejected after the next poll, at most 2 s later", async () => {
     await put(line("leaked") + line("other", clock.now() + 86_400_000));
     const file = await open();
     assert.equal(accepts(file, "leaked"), true);
@@ -89,7 +89,7 @@ describe("a token file that changes", () => {
     assert.equal(accepts(file, "leaked"), false);
   });
 
-  it("that is broken, gone or breaks the overlap rule changes nothing, is said loudly once, and heals", async () => {
+  it("that is invalid, missing or breaks the overlap rule changes nothing, logs one error, and recovers", async () => {
     await put(line("old"));
     const file = await open();
     assert.equal(file.problem(), undefined);
@@ -113,13 +113,13 @@ describe("a token file that changes", () => {
     assert.deepEqual([accepts(file, "old"), accepts(file, "new")], [false, true]);
   });
 
-  it("must be right at the start", async () => {
+  it("must be valid at the start", async () => {
     await assert.rejects(open(), /no such file/);
     await put(line("a") + line("b"));
     await assert.rejects(open(), /without an end/);
   });
 
-  it("is no longer looked at once disposed", async () => {
+  it("is no longer polled once disposed", async () => {
     await put(line("old"));
     const file = await open();
     assert.equal(clock.timers, 1);

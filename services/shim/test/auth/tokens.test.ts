@@ -41,7 +41,7 @@ function who(answer: Caller | Refusal): string {
 const basic = (pair: string): string => `Basic ${Buffer.from(pair).toString("base64")}`;
 
 describe("authenticate", () => {
-  it("tells who is calling, and shows the hash's first 8 digits and no more", () => {
+  it("identifies the caller, and exposes only the first 8 digits of the hash", () => {
     assert.deepEqual(store.authenticate({ headers: { authorization: `Bearer ${current}` } }, NOW), {
       tokenId: hashToken(current).slice(0, 8),
       id: "flagger-prod",
@@ -52,7 +52,7 @@ describe("authenticate", () => {
     assert.ok(!isRefusal(caller) && caller.namespaces === null && mayAccess(caller, "anything"));
   });
 
-  it("accepts every way in which a controller can send a token", () => {
+  it("accepts a token from every place where a controller can send it", () => {
     const ways: Record<string, Parameters<typeof store.authenticate>[0]> = {
       bearer: { headers: { authorization: `Bearer ${current}` } },
       "bearer, lower case": { headers: { authorization: `bearer  ${current} ` } },
@@ -71,14 +71,14 @@ describe("authenticate", () => {
     assert.equal(who(store.authenticate({ headers: {}, url: `/keda/metrics?lane=a&api_key=${kedaToken}` }, NOW)), "keda");
   });
 
-  it("finds the good token at the end of the list that Flagger lets grow", () => {
+  it("finds the valid token at the end of Flagger's growing list of headers", () => {
     const stale = Array.from({ length: 600 }, () => `Bearer ${previous}-gone`);
     const many = Array.from({ length: 600 }, (_, index) => `Bearer stale-${index}`);
     assert.equal(who(store.authenticate({ headers: { authorization: [...stale, `Bearer ${current}`] } }, NOW)), "flagger-prod");
     assert.equal(who(store.authenticate({ headers: { authorization: [...many, `Bearer ${current}`] } }, NOW)), "flagger-prod");
   });
 
-  it("refuses everything else, each for its reason", () => {
+  it("refuses everything else with the code of its cause", () => {
     const cases: readonly [string, Parameters<typeof store.authenticate>[0]][] = [
       ["missing_credentials", { headers: {} }],
       ["missing_credentials", { headers: {}, url: "/keda/metrics?lane=a" }],
@@ -109,20 +109,20 @@ describe("authenticate", () => {
     });
   });
 
-  it("a refusal never repeats what was sent, whatever that is", () => {
+  it("a refusal never echoes the credentials", () => {
     const text = fc.string({ minLength: 6, maxLength: 60 });
     fc.assert(
       fc.property(text, fc.constantFrom("Bearer ", "Basic ", ""), fc.boolean(), (secret, scheme, inQuery) => {
         const headers = inQuery ? {} : { authorization: `${scheme}${secret}`, "x-api-key": secret };
         const answer = store.authenticate({ headers, url: inQuery ? `/x?api_key=${encodeURIComponent(secret)}` : "/x" }, NOW);
         assert.ok(isRefusal(answer));
-        // Words of the fixed texts cannot be told from an echo.
+        // Words of the fixed texts cannot be distinguished from an echo.
         if (!/^[a-z ;]+$/i.test(secret)) assert.ok(!answer.text.includes(secret));
       }),
     );
   });
 
-  it("compares with every entry, whichever matches: the same answer wherever the entry stands", () => {
+  it("finds a token at every position of the list", () => {
     const tokens = Array.from({ length: 64 }, (_, index) => `token-${index}`);
     const large = createTokenStore(tokens.map((token, index) => entry(token, { id: `id-${index}` })));
     tokens.forEach((token, index) => {
@@ -130,10 +130,10 @@ describe("authenticate", () => {
     });
   });
 
-  it("remembers when a token was last used, across a change of the file", () => {
+  it("keeps a token's last use across a reload", () => {
     const own = createTokenStore([entry("a"), entry("b", { id: "b" })]);
     own.authenticate({ headers: { authorization: "Bearer a" } }, NOW + 5);
-    own.authenticate({ headers: { authorization: "Bearer nobody" } }, NOW + 6);
+    own.authenticate({ headers: { authorization: "Bearer unknown" } }, NOW + 6);
     own.replace([entry("a", { notAfter: NOW + DAY }), entry("c", { id: "c" })]);
     assert.deepEqual(
       own.uses().map(({ id, notAfter, lastSeenAt }) => ({ id, notAfter, lastSeenAt })),
@@ -145,7 +145,7 @@ describe("authenticate", () => {
     assert.equal(who(own.authenticate({ headers: { authorization: "Bearer b" } }, NOW)), "unknown_token");
   });
 
-  it("new tokens are long, different, and known by their hash", () => {
+  it("generated tokens are long, distinct, and match their hash", () => {
     const made = Array.from({ length: 100 }, generateToken);
     assert.equal(new Set(made.map(({ token }) => token)).size, 100);
     for (const { token, sha256 } of made) {
@@ -170,7 +170,7 @@ describe("the token file", () => {
     assert.equal(parsed.value[0]?.notAfter, Date.UTC(2026, 10, 8));
   });
 
-  it("says what is wrong with an entry", () => {
+  it("reports every problem of an entry", () => {
     const bad = [{ ...good, sha256: "AB", caller: "argo", notafter: "x", notAfter: "tomorrow", namespaces: [] }];
     const result = checkConfig("tokens.yaml", bad, tokenFileSchema);
     assert.deepEqual(result.ok ? [] : result.problems.map(formatProblem), [
@@ -186,18 +186,22 @@ describe("the token file", () => {
 describe("rotation with an overlap", () => {
   const intervalMs = MINUTE;
   const check = (entries: readonly TokenEntry[], before?: readonly TokenEntry[]): string[] =>
-    checkTokenFile({ source: "t", entries, now: NOW, intervalMs, ...(before === undefined ? {} : { before }) }).map(
-      formatProblem,
-    );
+    checkTokenFile({
+      source: "t",
+      entries,
+      now: NOW,
+      intervalMs,
+      ...(before === undefined ? {} : { previousEntries: before }),
+    }).map(formatProblem);
 
-  it("the least overlap is one interval and five minutes; what a rotation writes is seven days, or more for slow controllers", () => {
+  it("the minimum overlap is one interval plus five minutes; a rotation writes seven days, or more for slow controllers", () => {
     assert.equal(minimumOverlapMs(MINUTE), 6 * MINUTE);
     assert.equal(rotationOverlapMs(MINUTE), 7 * DAY);
     assert.equal(rotationOverlapMs(8 * DAY), 8 * DAY + 9 * MINUTE);
     assert.ok(rotationOverlapMs(MINUTE) >= minimumOverlapMs(MINUTE));
   });
 
-  it("a rotation by the rules has no problem", () => {
+  it("a rotation with a sufficient overlap is accepted", () => {
     const before = [entry("a")];
     assert.deepEqual(check([entry("a", { notAfter: NOW + 7 * DAY }), entry("b")], before), []);
     assert.deepEqual(check([entry("a", { notAfter: NOW + 6 * MINUTE }), entry("b")], before), []);
@@ -205,7 +209,7 @@ describe("rotation with an overlap", () => {
 
   it("an overlap below the minimum is refused, with the earliest time that would do", () => {
     assert.deepEqual(check([entry("a", { notAfter: NOW + 6 * MINUTE - 1 }), entry("b")], [entry("a")]), [
-      "t: [0].notAfter: found an overlap of 360 s, expected 2026-11-01T00:06:00.000Z or later; to revoke at once, take the entry out",
+      "t: [0].notAfter: found an overlap of 360 s, expected 2026-11-01T00:06:00.000Z or later; to revoke immediately, remove the entry",
     ]);
     // Cutting a running overlap short is the same mistake.
     assert.equal(
@@ -214,26 +218,26 @@ describe("rotation with an overlap", () => {
     );
   });
 
-  it("an overlap that is nearly over is no problem, nor is one that is made longer", () => {
+  it("an overlap near its end is accepted, and so is an extended one", () => {
     const late = [entry("a", { notAfter: NOW + MINUTE }), entry("b")];
     assert.deepEqual(check(late), []);
     assert.deepEqual(check(late, late), []);
     assert.deepEqual(check([entry("a", { notAfter: NOW + 2 * MINUTE }), entry("b")], late), []);
   });
 
-  it("revoking at once is possible in two ways that cannot be a slip", () => {
+  it("an immediate revocation is accepted in its two unambiguous forms", () => {
     assert.deepEqual(check([entry("b")], [entry("a"), entry("b")]), []);
     assert.deepEqual(check([entry("a", { notAfter: NOW - 1 }), entry("b")], [entry("a")]), []);
   });
 
-  it("a second rotation inside the overlap is refused; after it, or with a revocation, it is not", () => {
+  it("a second rotation is rejected inside the overlap, and accepted after it or with a revocation", () => {
     const third = [entry("a", { notAfter: NOW + DAY }), entry("b", { notAfter: NOW + 7 * DAY }), entry("c")];
     assert.match(check(third).join(), /\[2\]\.id: found a third token of flagger-prod/);
     assert.deepEqual(check([entry("a", { notAfter: NOW - DAY }), ...third.slice(1)]), []);
     assert.deepEqual(check(third.slice(1)), []);
   });
 
-  it("two tokens without an end, one hash twice, one id for two callers: each is named", () => {
+  it("two tokens without an end, one hash twice, one id for two callers: each is reported", () => {
     assert.match(check([entry("a"), entry("b")]).join(), /\[0\]\.notAfter: found two tokens of flagger-prod without an end/);
     assert.match(check([entry("a"), entry("a", { id: "other" })]).join(), /\[1\]\.sha256: found the hash of entry \[0\] again/);
     assert.match(

@@ -14,30 +14,74 @@ import {
   type Scale,
 } from "../src/response/answer-json.ts";
 import {
+  ANALYSIS_CONCERNS,
   absentAnswer,
-  CONCERN_VIEWS,
   concernAnswer,
   currentAnswer,
-  staleCause,
+  type Freshness,
+  type Unavailable,
+  unavailability,
   unseenRevisionAnswer,
-} from "../src/response/answers.ts";
+} from "../src/response/verdict-answer.ts";
 
 const now = Date.parse(BUILT_AT);
 
+const GONE: Unavailable = { code: "evaluator_down", text: "gone" };
+
 describe("freshness", () => {
-  it("ends with valid_until, or when the lease stands still for 15 s, or was never there, or time is not a number", () => {
-    assert.equal(staleCause(now + 1, now, 0), undefined);
-    assert.equal(staleCause(now, now, LEASE_STALE_MS - 1), undefined);
-    assert.match(staleCause(now - 1, now, 0) ?? "", /valid until/);
-    assert.match(staleCause(now + 1, now, LEASE_STALE_MS) ?? "", /lease/);
-    assert.match(staleCause(now + 1, now, Number.POSITIVE_INFINITY) ?? "", /no evaluator.s lease has been seen yet/);
-    assert.ok(staleCause(now + 1, now, Number.NaN));
-    assert.ok(staleCause(Number.NaN, now, 0));
+  const fresh: Freshness = { validUntilMs: now + 1, nowMs: now, leaseAgeMs: 0, isCaughtUp: true };
+  const why = (change: Partial<Freshness>) => unavailability({ ...fresh, ...change });
+
+  it("lasts until valid_until, and while the lease moves", () => {
+    assert.equal(why({}), undefined);
+    assert.equal(why({ validUntilMs: now, leaseAgeMs: LEASE_STALE_MS - 1 }), undefined);
   });
 
-  it("turns a pass into the hold evaluator_down, which cannot be promoted on, and keeps the stored id", () => {
+  it("ends with evaluator_down when the verdict expires, the lease is stale or absent, or a time is not a number", () => {
+    const cases: readonly [Partial<Freshness>, RegExp][] = [
+      [{ validUntilMs: now - 1 }, /valid until 2/],
+      [{ validUntilMs: Number.NaN }, /valid until an unreadable time/],
+      [{ leaseAgeMs: LEASE_STALE_MS }, /renewed the lease for 15 s/],
+      [{ leaseAgeMs: Number.NaN }, /renewed the lease/],
+      [{ leaseAgeMs: Number.POSITIVE_INFINITY }, /no evaluator holds the lease/],
+      [{ validUntilMs: undefined, leaseAgeMs: LEASE_STALE_MS }, /no verdict is stored.*renewed the lease/],
+    ];
+    for (const [change, text] of cases) {
+      assert.equal(why(change)?.code, "evaluator_down");
+      assert.match(why(change)?.text ?? "", text);
+    }
+  });
+
+  it("is not_ready, not evaluator_down, while the shim has not caught up: a newer verdict may be unread", () => {
+    assert.equal(why({ isCaughtUp: false }), undefined, "a verdict that is fresh is served");
+    const unfinished: Partial<Freshness>[] = [
+      { validUntilMs: undefined },
+      { validUntilMs: undefined, leaseAgeMs: Number.POSITIVE_INFINITY },
+      { validUntilMs: now - 1 },
+      { leaseAgeMs: Number.POSITIVE_INFINITY },
+    ];
+    for (const change of unfinished) {
+      const cause = why({ ...change, isCaughtUp: false });
+      assert.deepEqual(cause, { code: "not_ready", text: "the shim has not read the stored verdicts yet" });
+    }
+  });
+
+  it("is not_ready while a running evaluator has not published its first verdict", () => {
+    const cause = why({ validUntilMs: undefined });
+    assert.equal(cause?.code, "not_ready");
+    assert.match(cause?.text ?? "", /has not published a verdict for this canary yet/);
+  });
+
+  it("turns a pass into a hold with the code of its cause", () => {
+    for (const code of ["evaluator_down", "not_ready"] as const) {
+      const { body, stale } = currentAnswer(aVerdict().body, { code, text: "gone" });
+      assert.deepEqual([body.verdict, stale, body.reasons[0]?.code], ["hold", true, code]);
+    }
+  });
+
+  it("turns a pass into the hold evaluator_down, which is not promotable, and keeps the stored id", () => {
     const { body } = aVerdict({ run: { promotable: true } });
-    const answer = currentAnswer(body, "gone");
+    const answer = currentAnswer(body, GONE);
     assert.equal(answer.stale, true);
     assert.deepEqual(
       [answer.body.verdict, answer.body.status, answer.body.verdict_num, answer.body.degraded, answer.body.degraded_num],
@@ -49,22 +93,22 @@ describe("freshness", () => {
     assert.ok(Object.values(answer.body.concerns).every((concern) => concern !== "pass"));
   });
 
-  it("leaves a latched fail a fail, whoever is down", () => {
+  it("keeps a latched fail a fail, whatever is down", () => {
     const { body } = aVerdict({ verdict: "fail" });
-    const answer = currentAnswer(body, "gone");
+    const answer = currentAnswer(body, GONE);
     assert.deepEqual(answer, { body, stale: true, known: true });
   });
 
   it("keeps at most five reasons and counts the rest", () => {
     const reasons = REASON_CODES.slice(0, 5).map((code) => aReason(code));
-    const { body } = currentAnswer(aVerdict({ verdict: "hold", reasons, reasons_more: 2 }).body, "gone");
+    const { body } = currentAnswer(aVerdict({ verdict: "hold", reasons, reasons_more: 2 }).body, GONE);
     assert.equal(body.reasons.length, 5);
     assert.equal(body.reasons_more, 3);
   });
 });
 
-describe("a revision that no verdict speaks of", () => {
-  it("gets neither the pass nor the fail of another one, but what stands against any revision", () => {
+describe("a revision without a verdict", () => {
+  it("gets neither the pass nor the fail of another revision, but the reasons that apply to any revision", () => {
     for (const verdict of OUTCOMES) {
       const reasons = verdict === "pass" ? [] : [aReason("latched"), aReason("over_5xx"), aReason("disk_red")];
       const { body } = unseenRevisionAnswer({ ...currentAnswer(aVerdict({ verdict, reasons }).body, undefined) }, "v3");
@@ -77,12 +121,12 @@ describe("a revision that no verdict speaks of", () => {
   });
 });
 
-describe("the view of one concern", () => {
-  it("judges that concern alone, with the reasons that belong to it or to none", () => {
+describe("an answer for one concern", () => {
+  it("is judged by that concern alone, with the reasons that belong to it or to none", () => {
     const concerns = { errors: "fail", latency: "pass", queue: "hold", disk: "pass", doctor: "pass", parity: "pass" } as const;
     const reasons = [aReason("over_5xx"), aReason("queue_high"), aReason("gap")];
     const answer = currentAnswer(aVerdict({ verdict: "fail", reasons, concerns }).body, undefined);
-    const seen = CONCERN_VIEWS.map((view) => {
+    const seen = ANALYSIS_CONCERNS.map((view) => {
       const { body } = concernAnswer(answer, view);
       return [view, body.verdict, body.verdict_num, body.degraded, body.reasons.map(({ code }) => code)];
     });
@@ -94,27 +138,37 @@ describe("the view of one concern", () => {
     ]);
   });
 
-  it("is no pass while something holds the canary as a whole, and no fail while the verdict is none", () => {
+  it("is a hold while a reason holds the canary as a whole", () => {
     const concerns = { errors: "fail", latency: "pass", queue: "pass", disk: "pass", doctor: "pass", parity: "hold" } as const;
-    for (const code of ["no_run", "gateway_down", "stale", "gap", "maintenance", "evaluator_down", "pending"] as const) {
+    for (const code of [
+      "no_run",
+      "gateway_down",
+      "stale",
+      "gap",
+      "maintenance",
+      "evaluator_down",
+      "not_ready",
+      "not_reporting",
+      "pending",
+    ] as const) {
       const answer = currentAnswer(aVerdict({ verdict: "hold", reasons: [aReason(code)], concerns }).body, undefined);
-      for (const view of CONCERN_VIEWS) assert.equal(concernAnswer(answer, view).body.verdict, "hold", `${code}: ${view}`);
+      for (const view of ANALYSIS_CONCERNS) assert.equal(concernAnswer(answer, view).body.verdict, "hold", `${code}: ${view}`);
     }
     const skewed = currentAnswer(aVerdict({ verdict: "hold", reasons: [aReason("skill_skew")], concerns }).body, undefined);
     assert.equal(concernAnswer(skewed, "latency").body.verdict, "pass", "parity is another concern");
   });
 
-  it("stays a fail in every view when the concern that latched has recovered", () => {
+  it("stays a fail for every concern when the one that latched has recovered", () => {
     const concerns = { errors: "pass", latency: "pass", queue: "pass", disk: "pass", doctor: "pass", parity: "pass" } as const;
     const answer = currentAnswer(aVerdict({ verdict: "fail", reasons: [aReason("latched")], concerns }).body, undefined);
-    for (const view of CONCERN_VIEWS) assert.equal(concernAnswer(answer, view).body.verdict, "fail", view);
+    for (const view of ANALYSIS_CONCERNS) assert.equal(concernAnswer(answer, view).body.verdict, "fail", view);
   });
 });
 
-describe("where there is no verdict", () => {
-  it("the body is whole, valid and a hold", () => {
-    for (const code of ["evaluator_down", "unknown_canary", "no_run"] as const) {
-      const { body, known } = absentAnswer({
+describe("an absent verdict", () => {
+  it("has a complete, valid body that is a hold", () => {
+    for (const code of ["evaluator_down", "not_ready", "unknown_canary", "no_run"] as const) {
+      const { body, known, stale } = absentAnswer({
         namespace: "prod",
         name: "gw",
         fleet: "payments",
@@ -125,6 +179,7 @@ describe("where there is no verdict", () => {
       assert.ok(verdictBodySchema.safeParse(body).success);
       assert.equal(body.verdict, "hold");
       assert.equal(known, code !== "unknown_canary");
+      assert.equal(stale, code === "evaluator_down" || code === "not_ready");
     }
   });
 });
@@ -150,7 +205,7 @@ describe("the bytes of an answer", () => {
     text: fc.string({ maxLength: 160 }),
   });
 
-  it("are at most 2 KiB and parse, whatever the verdict says, and keep the first reason that is a cause", () => {
+  it("are at most 2 KiB of valid JSON for any verdict, and keep the first reason that is a cause", () => {
     const records = fc.record({
       verdict: fc.constantFrom(...OUTCOMES),
       reasons: fc.array(anyReason, { maxLength: 5 }),
@@ -185,7 +240,7 @@ describe("the bytes of an answer", () => {
     );
   });
 
-  it("are the same bytes for the same measurement, and others for the next one and for another caller", () => {
+  it("are identical for the same measurement, and differ for the next one and for another caller", () => {
     const open = openJson(aVerdict({ verdict: "hold" }).body, false, REQUEST_BYTES);
     const parts = { key: "rollout", label: "checkout", index: 7, caller: "rollouts", conflict: false } as const;
     const first = closeJson(open, parts);
@@ -202,8 +257,8 @@ describe("the bytes of an answer", () => {
   });
 });
 
-describe("the number of a measurement", () => {
-  it("counts intervals since the run began, from 1; 0 without a run", () => {
+describe("the index of a measurement", () => {
+  it("counts intervals since the run opened, from 1; 0 without a run", () => {
     assert.equal(measurementIndex(undefined, now, 60_000), 0);
     assert.deepEqual(
       [0, 59_999, 60_000, 300_000].map((ms) => measurementIndex(now, now + ms, 60_000)),

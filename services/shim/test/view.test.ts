@@ -25,7 +25,7 @@ function shakyBus() {
   return { clock, bus, state, shaky: Object.create(bus, { follow: { value: follow } }) as Bus };
 }
 
-test("a view that cannot follow answers hold and tries again; one that loses the bus follows again", async () => {
+test("a view that cannot subscribe serves holds and retries; one that loses its subscription resubscribes", async () => {
   const { clock, bus, state, shaky } = shakyBus();
   after(() => bus[Symbol.asyncDispose]());
   const record = aVerdict({ verdict: "fail" });
@@ -34,7 +34,7 @@ test("a view that cannot follow answers hold and tries again; one that loses the
   await publish();
   state.away = true;
   const view = await followView({ bus: shaky, fleet: aFleet(), policies: new Map(), clock, logger: silentLogger });
-  const said = () => view.prepared([...view.canaries.values()][0]!).answer.body;
+  const served = () => view.prepared([...view.canaries.values()][0]!).answer.body;
   const pass = async (): Promise<void> => {
     for (let step = 0; step < 20; step++) {
       clock.advance(100);
@@ -43,19 +43,19 @@ test("a view that cannot follow answers hold and tries again; one that loses the
   };
   await pass();
   assert.equal(view.ready, false);
-  assert.deepEqual([said().verdict, said().reasons[0]?.code], ["hold", "evaluator_down"]);
+  assert.deepEqual([served().verdict, served().reasons[0]?.code], ["hold", "not_ready"]);
   state.away = false;
   await pass();
   assert.equal(view.ready, true);
-  assert.equal(said().verdict, "fail");
+  assert.equal(served().verdict, "fail");
 
-  state.ends[0]?.(terminal("stream_went_back", "made anew"));
+  state.ends[0]?.(terminal("stream_went_back", "recreated"));
   await pass();
-  assert.equal(state.ends.length, 2, "followed again");
-  assert.equal(said().verdict, "fail", "what was known stays known");
+  assert.equal(state.ends.length, 2, "resubscribed");
+  assert.equal(served().verdict, "fail", "the last verdict is kept");
   const later = aVerdict({ verdict: "fail", at: "2026-11-21T10:05:00.000Z" });
   await publish(later);
   await settle();
-  assert.equal(said().id, later.body.id);
+  assert.equal(served().id, later.body.id);
   await view[Symbol.asyncDispose]();
 });

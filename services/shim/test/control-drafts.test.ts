@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { aRun } from "@aviary/shared/testing/builders.ts";
 import {
-  announcement,
-  eventControls,
-  gateControls,
+  announceDrafts,
+  eventDrafts,
+  gateDrafts,
   type KnownRun,
   namedAtGate,
   namedByCaller,
-} from "../src/adapters/announce.ts";
+} from "../src/adapters/control-drafts.ts";
 import { type FlaggerCall, readEventMessage, readFlaggerCall } from "../src/adapters/flagger-payload.ts";
 import { flaggerBody } from "./harness.ts";
 
@@ -24,10 +24,10 @@ const event = (message: string, change: Record<string, unknown> = {}): FlaggerCa
     metadata: { eventMessage: message, eventType: "Normal", timestamp: "1795240267599", ...(change.metadata ?? {}) },
   });
 const run = (change: Parameters<typeof aRun>[0] = {}): KnownRun => aRun(change);
-const verbs = (sayings: readonly { content: { verb: string } }[]): string[] => sayings.map(({ content }) => content.verb);
+const verbs = (drafts: readonly { content: { verb: string } }[]): string[] => drafts.map(({ content }) => content.verb);
 
 describe("a Flagger webhook's body", () => {
-  it("needs a name and nothing else; null metadata, unknown keys and any phase are fine", () => {
+  it("requires a name only; null metadata, unknown keys and any phase are accepted", () => {
     assert.ok(readFlaggerCall({ name: "gw" }));
     assert.ok(readFlaggerCall({ name: "gw", namespace: "prod", metadata: null, phase: "Whatever", more: { a: 1 } }));
     for (const bad of [undefined, null, 3, "text", [], {}, { name: "" }, { name: 7 }])
@@ -67,7 +67,7 @@ describe("an event's message", () => {
 });
 
 describe("the revision that a gate call is about", () => {
-  it("is the metadata's, wherever it is asked", () => {
+  it("is the metadata's at every gate", () => {
     const named = namedAtGate(call({ metadata: { version: "v3" } }), "confirm-rollout", run({ controller_revision: "v2" }));
     assert.deepEqual(named, { revision: "v3", unseen: true });
     assert.deepEqual(namedByCaller("v2", run({ controller_revision: "v2" })), { revision: "v2", unseen: false });
@@ -81,7 +81,7 @@ describe("the revision that a gate call is about", () => {
     assert.equal(namedAtGate(call({ checksum: "786bdf775f" }), "rollout", same).unseen, true);
   });
 
-  it("is not the checksum while an open run goes by a name: some hooks carry the metadata and some do not", () => {
+  it("is not the checksum while an open run is identified by a name: only some hooks may carry the metadata", () => {
     for (const state of ["pending", "active", "failed", "aborted"] as const) {
       const named = namedAtGate(call(), "rollout", run({ state, controller_revision: "v2", canary_active: state !== "aborted" }));
       assert.deepEqual(named, { revision: undefined, unseen: false }, state);
@@ -90,17 +90,17 @@ describe("the revision that a gate call is about", () => {
     assert.equal(namedAtGate(call(), "pre-rollout", over).unseen, true);
   });
 
-  it("is a newer one when confirm-rollout is asked after a run that went by its checksum: the failed one must not block it for ever", () => {
+  it("is a newer one at confirm-rollout after a run identified by its checksum: a failed run must not block it", () => {
     const failed = run({ state: "failed", controller_revision: "checksum:555b75665" });
     assert.deepEqual(namedAtGate(call({ phase: "Failed" }), "confirm-rollout", failed), { revision: undefined, unseen: true });
   });
 });
 
-describe("what is told", () => {
-  it("an announcement carries what the announcer knows, and comes once", () => {
+describe("control drafts", () => {
+  it("an announcement carries the revision's details, and is drafted once", () => {
     const named = namedByCaller("v3", null);
-    const [saying] = announcement(named, { revision: "v3", skillHash: HASH, gatewayVersion: "2026.9.6" }, null, "flagger");
-    assert.deepEqual(saying?.content, {
+    const [draft] = announceDrafts(named, { revision: "v3", skillHash: HASH, gatewayVersion: "2026.9.6" }, null, "flagger");
+    assert.deepEqual(draft?.content, {
       verb: "announce",
       caller: "flagger",
       revision: "v3",
@@ -108,40 +108,40 @@ describe("what is told", () => {
       gateway_version: "2026.9.6",
     });
     assert.deepEqual(
-      announcement(namedByCaller("v2", run({ controller_revision: "v2" })), { revision: "v2" }, null, "flagger"),
+      announceDrafts(namedByCaller("v2", run({ controller_revision: "v2" })), { revision: "v2" }, null, "flagger"),
       [],
     );
   });
 
-  it("the first confirm gate of a run, and what opens a pending one; afterwards nothing", () => {
+  it("only the first confirm gate of a run, and gates that are allowed while it is pending, are drafted", () => {
     const seen = { revision: "v2", unseen: false };
-    const told = (gate: Parameters<typeof gateControls>[1], allowed: boolean, known: KnownRun) =>
-      gateControls(call(), gate, allowed, seen, known, "flagger").map(({ content }) => content);
-    assert.deepEqual(told("confirm-traffic-increase", false, run()), [
+    const contentOf = (gate: Parameters<typeof gateDrafts>[1], allowed: boolean, known: KnownRun) =>
+      gateDrafts(call(), gate, allowed, seen, known, "flagger").map(({ content }) => content);
+    assert.deepEqual(contentOf("confirm-traffic-increase", false, run()), [
       { verb: "gate", caller: "flagger", gate: "confirm-traffic-increase", allowed: false, revision: "v2" },
     ]);
-    assert.deepEqual(told("confirm-traffic-increase", false, run({ gated: true })), []);
-    assert.deepEqual(told("rollout", true, run({ gated: true })), []);
-    assert.deepEqual(told("rollback", true, run()), []);
+    assert.deepEqual(contentOf("confirm-traffic-increase", false, run({ gated: true })), []);
+    assert.deepEqual(contentOf("rollout", true, run({ gated: true })), []);
+    assert.deepEqual(contentOf("rollback", true, run()), []);
     const pending = run({ state: "pending", gated: true });
-    assert.equal(told("confirm-rollout", true, pending).length, 1);
-    assert.equal(told("pre-rollout", true, pending).length, 1);
-    assert.equal(told("confirm-rollout", false, pending).length, 0);
+    assert.equal(contentOf("confirm-rollout", true, pending).length, 1);
+    assert.equal(contentOf("pre-rollout", true, pending).length, 1);
+    assert.equal(contentOf("confirm-rollout", false, pending).length, 0);
   });
 
   it("post-rollout ends an open run with Flagger's own result, and only then", () => {
-    const told = (phase: string, known: KnownRun) =>
-      gateControls(call({ phase }), "post-rollout", true, { revision: undefined, unseen: false }, known, "flagger").map(
+    const contentOf = (phase: string, known: KnownRun) =>
+      gateDrafts(call({ phase }), "post-rollout", true, { revision: undefined, unseen: false }, known, "flagger").map(
         ({ content }) => content,
       );
-    assert.deepEqual(told("Succeeded", run()), [{ verb: "end", caller: "flagger", result: "succeeded" }]);
-    assert.deepEqual(told("Failed", run({ state: "failed" })), [{ verb: "end", caller: "flagger", result: "failed" }]);
-    assert.deepEqual(told("Finalising", run()), []);
-    assert.deepEqual(told("Succeeded", run({ state: "passed", canary_active: false })), []);
+    assert.deepEqual(contentOf("Succeeded", run()), [{ verb: "end", caller: "flagger", result: "succeeded" }]);
+    assert.deepEqual(contentOf("Failed", run({ state: "failed" })), [{ verb: "end", caller: "flagger", result: "failed" }]);
+    assert.deepEqual(contentOf("Finalising", run()), []);
+    assert.deepEqual(contentOf("Succeeded", run({ state: "passed", canary_active: false })), []);
   });
 
   it("the event and the post-rollout hook of one end are one message", () => {
-    const [fromHook] = gateControls(
+    const [fromHook] = gateDrafts(
       call({ phase: "Succeeded" }),
       "post-rollout",
       true,
@@ -149,31 +149,27 @@ describe("what is told", () => {
       run(),
       "flagger",
     );
-    const [fromEvent] = eventControls(
-      event("Promotion completed! Scaling down gw.prod", { phase: "Succeeded" }),
-      run(),
-      "flagger",
-    );
+    const [fromEvent] = eventDrafts(event("Promotion completed! Scaling down gw.prod", { phase: "Succeeded" }), run(), "flagger");
     assert.deepEqual(fromHook, fromEvent);
   });
 
   it("an event about the next revision never ends the run: its phase is still the last one's", () => {
     const named = { phase: "Succeeded", metadata: { version: "v3" } };
     assert.deepEqual(
-      eventControls(event("Confirm-rollout check go passed", named), run({ controller_revision: "v3" }), "flagger"),
+      eventDrafts(event("Confirm-rollout check go passed", named), run({ controller_revision: "v3" }), "flagger"),
       [],
     );
   });
 
-  it("a running event tells weight and phase, and announces what its metadata names", () => {
-    const sayings = eventControls(event("Advance gw.prod canary weight 20", { metadata: { version: "v3" } }), null, "flagger");
-    assert.deepEqual(verbs(sayings), ["announce", "weight", "phase"]);
-    const again = eventControls(
+  it("an event during an analysis reports weight and phase, and announces the revision of its metadata", () => {
+    const drafts = eventDrafts(event("Advance gw.prod canary weight 20", { metadata: { version: "v3" } }), null, "flagger");
+    assert.deepEqual(verbs(drafts), ["announce", "weight", "phase"]);
+    const again = eventDrafts(
       event("Advance gw.prod canary weight 20", { metadata: { version: "v3" } }),
       run({ controller_revision: "v3" }),
       "flagger",
     );
     assert.deepEqual(verbs(again), ["weight", "phase"]);
-    assert.equal(again[0]?.discriminator, sayings[1]?.discriminator, "two deliveries of one event are one weight");
+    assert.equal(again[0]?.discriminator, drafts[1]?.discriminator, "two deliveries of one event are one weight");
   });
 });

@@ -1,0 +1,103 @@
+/** Resolves a request to its canary and its answer: visibility, revision, measurement index, seat. */
+import type { CallerClass } from "@aviary/shared/contract/fleet.ts";
+import { incident } from "@aviary/shared/contract/incident.ts";
+import { announceDrafts, type NamedRevision, namedByCaller } from "../adapters/control-drafts.ts";
+import type { Seat } from "../auth/seats.ts";
+import type { Caller } from "../auth/tokens.ts";
+import { mayAccess } from "../auth/tokens.ts";
+import { hostOf } from "../request/body.ts";
+import { type CanaryIdentity, type CanaryLookup, findCanary, isServedOn } from "../request/canary-lookup.ts";
+import type { Call, Context, Forbidden } from "../route.ts";
+import { type Canary, type PreparedAnswer, prepare } from "../view.ts";
+import { measurementIndex } from "./answer-json.ts";
+import { absentAnswer, unseenRevisionAnswer } from "./verdict-answer.ts";
+
+/** The controller that a route is for, and the seat that a call claims. */
+export interface CallOrigin {
+  readonly dialect: "flagger" | "rollouts" | "keda";
+  readonly seat: Seat;
+}
+
+/** The polling interval if the fleet file sets none. */
+const DEFAULT_INTERVAL_MS = 60_000;
+
+/** The canaries that a caller may read. */
+export function visibleTo(caller: Caller, context: Context): readonly Canary[] {
+  const all = [...context.view.canaries.values()];
+  return caller.namespaces === null ? all : all.filter(({ ref }) => mayAccess(caller, ref.namespace));
+}
+
+/** Finds the canary of a request, or reports that the caller may not read it. */
+export function locateCanary({ caller, request }: Call, identity: CanaryIdentity, context: Context): CanaryLookup | Forbidden {
+  const { namespace, name } = identity;
+  if (namespace !== undefined && !mayAccess(caller, namespace)) {
+    return { forbidden: `the token ${caller.id} may not read namespace ${namespace.slice(0, 63)}` };
+  }
+  if (namespace !== undefined && name !== undefined) {
+    const canary = context.view.canaries.get(`${namespace}/${name}`);
+    if (canary !== undefined && (canary.entry.hosts.length === 0 || isServedOn(canary.entry, hostOf(request)))) return { canary };
+  }
+  return findCanary(visibleTo(caller, context), identity, hostOf(request));
+}
+
+/** The answer for a lookup. `named` resolves the revision that the request names, if any. */
+export function answerFor(found: CanaryLookup, named: (canary: Canary) => NamedRevision, context: Context): PreparedAnswer {
+  if (found.canary === undefined) {
+    const { namespace, name, text } = found;
+    return prepare(absentAnswer({ namespace, name, fleet: "", code: "unknown_canary", text, nowMs: context.clock.now() }));
+  }
+  const prepared = context.view.prepared(found.canary);
+  const { revision, unseen } = named(found.canary);
+  return unseen ? prepare(unseenRevisionAnswer(prepared.answer, revision)) : prepared;
+}
+
+/** The revision that a measurement names, compared with the last known run. */
+export function namedRevision(canary: Canary, revision: string | undefined, context: Context): NamedRevision {
+  return namedByCaller(revision, context.view.record(canary.key)?.body.run ?? null);
+}
+
+/** Announces, in the background, a revision that a controller's measurement names for the first time. Operators announce nothing. */
+export function announceRevision(caller: Caller, canary: Canary, named: NamedRevision, context: Context): void {
+  if (caller.class === "operator") return;
+  const run = context.view.record(canary.key)?.body.run ?? null;
+  const drafts = announceDrafts(named, { revision: named.revision }, run, caller.class);
+  if (drafts.length > 0) void context.outbox.store(canary, drafts);
+}
+
+/** The polling interval of a caller class. An operator gets the interval of the route's controller, so both see the same index. */
+export function pollingIntervalMs(canary: Canary, caller: CallerClass, origin: CallOrigin): number {
+  const controller = caller === "operator" ? origin.dialect : caller;
+  return canary.entry.callers[controller]?.interval ?? DEFAULT_INTERVAL_MS;
+}
+
+/** The index of this measurement. */
+export function measurementIndexOf(canary: Canary, caller: CallerClass, origin: CallOrigin, context: Context): number {
+  const sinceMs = context.view.runSinceMs(canary.key);
+  return measurementIndex(sinceMs, context.clock.now(), pollingIntervalMs(canary, caller, origin));
+}
+
+/** Claims the seat; true if another controller class holds it, which raises one incident per run. */
+export function claimSeat(caller: Caller, canary: Canary, origin: CallOrigin, context: Context): boolean {
+  const { seats, clock, view, outbox } = context;
+  const holder = seats.claim(canary.key, origin.seat, caller.class, clock.monotonicMs());
+  if (holder === undefined) return false;
+  const run = view.record(canary.key)?.body.run?.id ?? "none";
+  const subject = { ...canary.ref, fleet: canary.entry.fleet };
+  const at = new Date(clock.now()).toISOString();
+  outbox.storeIncident(
+    incident(
+      "caller_conflict",
+      at,
+      `${origin.seat}|${holder}|${caller.class}|${run}`,
+      { subject },
+      {
+        seat: origin.seat,
+        holder,
+        second: caller.class,
+        token: caller.id,
+        measurement_index: measurementIndexOf(canary, caller.class, origin, context),
+      },
+    ),
+  );
+  return true;
+}

@@ -1,0 +1,258 @@
+/**
+ * Derives the body that one caller gets from a stored verdict. Pure: the time and the age of the evaluator's lease are arguments.
+ *
+ * The rule that everything rests on: no fresh verdict is a hold. Such an answer has `stale: true` and one of two codes:
+ *
+ *     evaluator_down   the lease is stale, or the last verdict has expired
+ *     not_ready        the shim has not caught up yet, or a running evaluator has not published a first verdict
+ *
+ * A fail is latched and stays a fail, whatever is down.
+ */
+
+import { contentId } from "@aviary/shared/contract/ids.ts";
+import { LEASE_STALE_MS } from "@aviary/shared/contract/lease.ts";
+import { defaultPolicy, type Policy } from "@aviary/shared/contract/policy.ts";
+import { degrades, REASONS, type Reason, type ReasonCode, reasonText } from "@aviary/shared/contract/reasons.ts";
+import { MAX_REASONS, OUTCOME_NUMBER, OUTCOME_STATUS, type Outcome, type VerdictBody } from "@aviary/shared/contract/verdict.ts";
+
+/** A verdict body as it is served: the stored one, or its replacement. */
+export interface VerdictAnswer {
+  readonly body: VerdictBody;
+  readonly stale: boolean;
+  /** False for a canary that is not configured or not served on this host. */
+  readonly known: boolean;
+}
+
+/** Why there is no fresh verdict. */
+export interface Unavailable {
+  readonly code: "evaluator_down" | "not_ready";
+  readonly text: string;
+}
+
+/** What decides whether a canary's verdict is fresh. */
+export interface Freshness {
+  /** The stored verdict's `valid_until`; `undefined` without a stored verdict. */
+  readonly validUntilMs: number | undefined;
+  readonly nowMs: number;
+  /** Time since the evaluator last renewed its lease; infinite when no lease has been read. */
+  readonly leaseAgeMs: number;
+  /** Whether the shim has read everything that was stored when it subscribed. */
+  readonly isCaughtUp: boolean;
+}
+
+/** Explains why a canary has no fresh verdict; `undefined` while it has one. */
+export function unavailability({ validUntilMs, nowMs, leaseAgeMs, isCaughtUp }: Freshness): Unavailable | undefined {
+  const cause =
+    validUntilMs === undefined ? missingCause(leaseAgeMs) : (expiryCause(validUntilMs, nowMs) ?? leaseCause(leaseAgeMs));
+  if (cause === undefined && validUntilMs !== undefined) return undefined;
+  // What is missing or expired may be replaced by what the shim has not read yet.
+  if (!isCaughtUp) return { code: "not_ready", text: "the shim has not read the stored verdicts yet" };
+  if (cause !== undefined) return { code: "evaluator_down", text: cause };
+  return { code: "not_ready", text: "the evaluator has not published a verdict for this canary yet" };
+}
+
+function missingCause(leaseAgeMs: number): string | undefined {
+  const cause = leaseCause(leaseAgeMs);
+  return cause === undefined ? undefined : `no verdict is stored for this canary, and ${cause}`;
+}
+
+function expiryCause(validUntilMs: number, nowMs: number): string | undefined {
+  if (!(nowMs <= validUntilMs)) {
+    const until = Number.isFinite(validUntilMs) ? new Date(validUntilMs).toISOString() : "an unreadable time";
+    return `the last verdict was valid until ${until}`;
+  }
+  return undefined;
+}
+
+function leaseCause(leaseAgeMs: number): string | undefined {
+  if (leaseAgeMs === Number.POSITIVE_INFINITY) return "no evaluator holds the lease";
+  if (!(leaseAgeMs < LEASE_STALE_MS)) return `no evaluator has renewed the lease for ${LEASE_STALE_MS / 1000} s`;
+  return undefined;
+}
+
+/** The stored verdict as of now: unchanged while fresh or failed, else a hold. */
+export function currentAnswer(body: VerdictBody, cause: Unavailable | undefined): VerdictAnswer {
+  if (cause === undefined) return { body, stale: false, known: true };
+  if (body.verdict === "fail") return { body, stale: true, known: true };
+  const held = heldBody(body, { code: cause.code, text: reasonText(`${cause.text}: hold until a fresh one is published`) });
+  return { body: held, stale: true, known: true };
+}
+
+/** The body as a hold with a new first reason; it is never promotable. */
+function heldBody(body: VerdictBody, reason: Reason): VerdictBody {
+  const reasons = [reason, ...body.reasons].slice(0, MAX_REASONS);
+  const more = (body.reasons_more ?? 0) + body.reasons.length + 1 - reasons.length;
+  const hold = (outcome: Outcome): Outcome => (outcome === "pass" ? "hold" : outcome);
+  const { errors, latency, queue, disk, doctor, parity } = body.concerns;
+  return {
+    ...outcomeOf("hold", reasons),
+    ...withoutOutcome(body),
+    concerns: {
+      errors: hold(errors),
+      latency: hold(latency),
+      queue: hold(queue),
+      disk: hold(disk),
+      doctor: hold(doctor),
+      parity: hold(parity),
+    },
+    reasons,
+    ...(more > 0 ? { reasons_more: more } : {}),
+    run: body.run === null ? null : { ...body.run, promotable: false },
+  };
+}
+
+type OutcomeFields = Pick<VerdictBody, "status" | "verdict" | "verdict_num" | "degraded" | "degraded_num">;
+
+function outcomeOf(verdict: Outcome, reasons: readonly { readonly code: ReasonCode }[]): OutcomeFields {
+  const degraded = verdict === "fail" || (verdict === "hold" && reasons.some((reason) => degrades(reason.code)));
+  return {
+    status: OUTCOME_STATUS[verdict],
+    verdict,
+    verdict_num: OUTCOME_NUMBER[verdict],
+    degraded,
+    degraded_num: degraded ? 1 : 0,
+  };
+}
+
+function withoutOutcome(body: VerdictBody): Omit<VerdictBody, keyof OutcomeFields | "reasons_more"> {
+  const { status, verdict, verdict_num, degraded, degraded_num, reasons_more, ...rest } = body;
+  return rest;
+}
+
+/**
+ * The answer for a revision that has no verdict yet. The stored verdict is about another revision, so neither its pass nor its fail applies.
+ * Reasons that apply to any revision (a full disk, a gateway that is down) stay.
+ */
+export function unseenRevisionAnswer(answer: VerdictAnswer, revision: string | undefined): VerdictAnswer {
+  const { body } = answer;
+  const applicable = body.reasons.filter((reason) => REASONS[reason.code].hard && reason.code !== "latched");
+  const named = revision === undefined ? "another revision" : `revision ${revision.slice(0, 60)}`;
+  const pending: Reason = { code: "pending", text: `${named} is announced and has no verdict yet` };
+  const reasons = [...applicable, pending].slice(0, MAX_REASONS);
+  const held = withoutOutcome(heldBody(body, pending));
+  return { ...answer, body: { ...outcomeOf("hold", reasons), ...held, reasons, run: null } };
+}
+
+/** The parts of an answer without a stored verdict. */
+export interface AbsentVerdict {
+  readonly namespace: string;
+  readonly name: string;
+  readonly fleet: string;
+  readonly code: Unavailable["code"] | "unknown_canary" | "no_run";
+  readonly text: string;
+  readonly nowMs: number;
+  readonly policy?: Policy | undefined;
+}
+
+/** A complete body without a verdict: a hold with every key that a template may read, and no measurements. */
+export function absentAnswer(absent: AbsentVerdict): VerdictAnswer {
+  const at = new Date(absent.nowMs).toISOString();
+  const { mode, evidence, traffic, thresholds } = absent.policy ?? defaultPolicy();
+  const subject = { namespace: absent.namespace, name: absent.name, fleet: absent.fleet };
+  const reasons: Reason[] = [{ code: absent.code, text: reasonText(absent.text) }];
+  const body: VerdictBody = {
+    schema: "aviary/verdict.v1",
+    id: contentId([absent.code, subject], 16),
+    at,
+    subject,
+    ...outcomeOf("hold", reasons),
+    canary: { requests: 0, errors_5xx: 0, "5xx_rate": null, error_rate_5xx: null, p99_ms: null },
+    stable: null,
+    gateway: {
+      process_ok: false,
+      process_ok_num: 0,
+      worker_reachable: false,
+      worker_reachable_num: 0,
+      deps_ok: false,
+      deps_ok_num: 0,
+      disk_ok: false,
+      disk_ok_num: 0,
+      doctor_ok: false,
+      doctor_ok_num: 0,
+      queue_depth: null,
+      skill_hash: null,
+      gateway_version: null,
+      expected: 0,
+      fresh: 0,
+    },
+    concerns: { errors: "hold", latency: "hold", queue: "hold", disk: "hold", doctor: "hold", parity: "hold" },
+    judge: {
+      mode,
+      literal: "hold",
+      two_key: "hold",
+      consecutive_over: 0,
+      consecutive_pass: 0,
+      evidence,
+      traffic,
+      luck: null,
+      noise: null,
+    },
+    reasons,
+    warnings: [],
+    thresholds: {
+      max_5xx_rate: thresholds.max5xxRate,
+      max_p99_ms: thresholds.maxP99Ms,
+      max_p99_regression_ratio: thresholds.maxP99RegressionRatio,
+      max_queue_depth: thresholds.maxQueueDepth,
+    },
+    window: null,
+    run: null,
+    stable_may_promote: false,
+    valid_until: at,
+  };
+  const stale = absent.code === "evaluator_down" || absent.code === "not_ready";
+  return { body, stale, known: absent.code !== "unknown_canary" };
+}
+
+export const ANALYSIS_CONCERNS = ["errors", "latency", "queue", "disk"] as const;
+export type AnalysisConcern = (typeof ANALYSIS_CONCERNS)[number];
+
+/** Codes that belong to one concern; every other code applies to all concerns. */
+const CONCERN_CODES: Readonly<Partial<Record<ReasonCode, keyof VerdictBody["concerns"]>>> = {
+  over_5xx: "errors",
+  over_p99: "latency",
+  p99_regression: "latency",
+  queue_high: "queue",
+  queue_growth: "queue",
+  disk_yellow: "disk",
+  disk_red: "disk",
+  disk_unwritable: "disk",
+  doctor_error: "doctor",
+  doctor_unknown: "doctor",
+  version_skew: "parity",
+  skill_skew: "parity",
+  fragment_skew: "parity",
+  slice_mismatch: "parity",
+  release_changed: "parity",
+};
+
+/** Codes already reflected in the outcomes of the concerns; every other code without a concern holds all of them. */
+const REFLECTED_IN_CONCERNS: ReadonlySet<ReasonCode> = new Set(["low_traffic", "environment", "late", "hold_expired", "latched"]);
+
+/**
+ * The outcome of one concern. If the concern that latched a fail has recovered, every concern fails: the record no longer identifies it.
+ * A concern fails only if the verdict does. A reason against the canary as a whole (stale signals, no open run, a gateway that is down)
+ * prevents a pass in every concern.
+ */
+function concernOutcome({ verdict, concerns, reasons }: VerdictBody, concern: AnalysisConcern): Outcome {
+  if (verdict === "fail") return Object.values(concerns).includes("fail") ? concerns[concern] : "fail";
+  const isHeldAsWhole = reasons.some(({ code }) => CONCERN_CODES[code] === undefined && !REFLECTED_IN_CONCERNS.has(code));
+  return concerns[concern] === "pass" && !isHeldAsWhole ? "pass" : "hold";
+}
+
+/** The verdict judged by one concern alone: its outcome, and the reasons that belong to it or to no concern. */
+export function concernAnswer(answer: VerdictAnswer, concern: AnalysisConcern): VerdictAnswer {
+  const { body } = answer;
+  const verdict = concernOutcome(body, concern);
+  const belongs = (reason: Reason): boolean => (CONCERN_CODES[reason.code] ?? concern) === concern;
+  const reasons = verdict === "pass" ? [] : body.reasons.filter(belongs);
+  return {
+    ...answer,
+    body: {
+      ...outcomeOf(verdict, reasons),
+      ...withoutOutcome(body),
+      reasons,
+      warnings: body.warnings.filter(belongs),
+    },
+  };
+}
