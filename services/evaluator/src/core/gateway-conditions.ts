@@ -98,6 +98,7 @@ function checkFreshness(facts: GatewayFacts): Finding {
   const { gateway } = facts;
   const { staleKind } = freshnessOf(facts);
   if (staleKind === undefined) return NOTHING;
+  if (gateway.seen.size === 0) return { holds: [reasonOf(gateway, "not_reporting", "has never reported")] };
   const seen = gateway.seen.get(staleKind);
   // A wrong clock explains staleness: the signals it stamped are unusable.
   const usable = gateway.clockAhead ? "usable " : "";
