@@ -27,4 +27,35 @@ describe("openAll", () => {
     await assert.rejects(failing, /port in use/);
     assert.deepEqual(closed, ["evaluator", "bus"]);
   });
+
+  const broken = (name: string) => ({
+    [Symbol.dispose]: () => {
+      closed.push(name);
+      throw new Error(`${name} is stuck`);
+    },
+  });
+
+  it("closes the older resources even if a newer one fails to close, and reports every failure", async () => {
+    closed.length = 0;
+    const service = await openAll(async (opened) => {
+      for (const part of [resource("bus"), broken("shim"), broken("ops")]) opened.add(part);
+    });
+    await assert.rejects(
+      service[Symbol.asyncDispose](),
+      (error: AggregateError) =>
+        assert.deepEqual(error.errors.map(String), ["Error: ops is stuck", "Error: shim is stuck"]) === undefined,
+    );
+    assert.deepEqual(closed, ["ops", "shim", "bus"]);
+  });
+
+  it("rethrows the error of the start even if closing fails too", async () => {
+    closed.length = 0;
+    const failing = openAll(async (opened) => {
+      opened.add(resource("bus"));
+      opened.add(broken("shim"));
+      throw new Error("port in use");
+    });
+    await assert.rejects(failing, /port in use/);
+    assert.deepEqual(closed, ["shim", "bus"]);
+  });
 });

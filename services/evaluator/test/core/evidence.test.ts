@@ -5,8 +5,9 @@ import fc from "fast-check";
 import type { Input } from "../../src/core/inputs.ts";
 import { createSimulatedFleet, fold, foldFleet, type GatewayPlan, type SimulatedFleet, story } from "./simulated-fleet.ts";
 
-function measured(policy = {}): SimulatedFleet {
+function measured(policy = {}, neverReporting: readonly string[] = []): SimulatedFleet {
   const fleet = createSimulatedFleet({ policy });
+  for (const name of neverReporting) fleet.gateway(name).silent = true;
   fleet.advance(30);
   fleet.say({ verb: "announce", caller: "rollouts", revision: "v2" });
   fleet.advance(95);
@@ -39,6 +40,16 @@ test("a gateway that stops reporting is a hold within two periods and the grace,
   assert.equal(first.body.reasons[0]!.gateway, "stable-c");
   assert.ok(Date.parse(first.body.at) <= before + 2 * 5_000 + 2_000, "decided at the deadline");
   assert.equal(body(fleet).gateway.fresh, 5);
+});
+
+test("a gateway that has never reported is a hold not_reporting, apart from one that has stopped", () => {
+  const fleet = measured({}, ["stable-c"]);
+  const reasons = body(fleet).reasons.filter((reason) => reason.gateway === "stable-c");
+  assert.deepEqual(
+    reasons.map(({ code, text }) => [code, text]),
+    [["not_reporting", "stable-c (az-c) has never reported"]],
+  );
+  assert.equal(body(fleet).degraded, true);
 });
 
 test("a gap in a gateway's sequence makes the window a hold; a gap that is filled in time does not", () => {
