@@ -15,24 +15,8 @@ import { faultCode } from "@aviary/shared/runtime/faults.ts";
 import { parseJsonBytes } from "@aviary/shared/runtime/json.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import { LIMITS } from "./limits.ts";
-import { type OpenJson, openJson } from "./response/answer-json.ts";
-import {
-  type AnalysisConcern,
-  absentAnswer,
-  concernAnswer,
-  currentAnswer,
-  unavailability,
-  type VerdictAnswer,
-} from "./response/verdict-answer.ts";
-
-/** An answer with its JSON, serialized on first use. */
-export interface PreparedAnswer {
-  readonly answer: VerdictAnswer;
-  /** The body's JSON without its closing brace, with `reserved` bytes left below the size limit. */
-  open(reserved: number): OpenJson;
-  /** The answer judged by one concern alone. */
-  concern(concern: AnalysisConcern): PreparedAnswer;
-}
+import { type PreparedAnswer, prepare } from "./response/prepared-answer.ts";
+import { absentAnswer, currentAnswer, unavailability } from "./response/verdict-answer.ts";
 
 export interface Canary {
   readonly ref: CanaryRef;
@@ -74,28 +58,6 @@ interface CachedVerdict {
   readonly fresh: PreparedAnswer;
   /** By cause; a stored verdict has three causes at most. */
   readonly stale: Map<string, PreparedAnswer>;
-}
-
-export function prepare(answer: VerdictAnswer): PreparedAnswer {
-  const openings = new Map<number, OpenJson>();
-  const concerns = new Map<AnalysisConcern, PreparedAnswer>();
-  return {
-    answer,
-    open: (reserved) => {
-      const known = openings.get(reserved);
-      if (known !== undefined) return known;
-      const text = openJson(answer.body, answer.stale, reserved);
-      openings.set(reserved, text);
-      return text;
-    },
-    concern: (concern) => {
-      const known = concerns.get(concern);
-      if (known !== undefined) return known;
-      const made = prepare(concernAnswer(answer, concern));
-      concerns.set(concern, made);
-      return made;
-    },
-  };
 }
 
 /**
@@ -161,7 +123,7 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
   };
 
   /** Makes one attempt; resolves once subscribed, with the promise of the end and the way to stop. */
-  const attach = async (): Promise<{ ended: Promise<Error | undefined>; stop(): Promise<void> }> => {
+  const subscribe = async (): Promise<Subscription> => {
     const ended = Promise.withResolvers<Error | undefined>();
     const open: { stop(): Promise<void> }[] = [];
     state.leaseRevision = 0;
@@ -191,35 +153,7 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
       throw error;
     }
   };
-  const stopping = new AbortController();
-  const firstAttempt = Promise.withResolvers<void>();
-  const keepAttached = async (): Promise<void> => {
-    let lastCode: string | undefined;
-    while (!stopping.signal.aborted) {
-      try {
-        const attached = await attach();
-        firstAttempt.resolve();
-        lastCode = undefined;
-        const error = await Promise.race([attached.ended, aborted(stopping.signal)]);
-        await attached.stop();
-        if (!stopping.signal.aborted)
-          logger.warn({ event: "subscription.ended", err: error }, "subscription ended; resubscribing");
-      } catch (error) {
-        firstAttempt.resolve();
-        const code = faultCode(error) ?? "unknown";
-        if (code !== lastCode)
-          logger.warn(
-            { event: "subscription.failed", err: error },
-            "could not subscribe to the bus; retrying, answers are holds until then",
-          );
-        lastCode = code;
-      }
-      await clock.sleep(LIMITS.resubscribeMs, stopping.signal).catch(() => undefined);
-    }
-  };
-  const attaching = keepAttached();
-  await firstAttempt.promise;
-
+  const subscription = await keepSubscribed(subscribe, clock, logger);
   const leaseAgeMs = (): number => clock.monotonicMs() - state.leaseAtMs;
   return {
     get ready() {
@@ -256,8 +190,57 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
       return () => void listeners.delete(listener);
     },
     async [Symbol.asyncDispose]() {
+      await subscription.stop();
+    },
+  };
+}
+
+interface Subscription {
+  readonly ended: Promise<Error | undefined>;
+  stop(): Promise<void>;
+}
+
+/** Subscribes, and resubscribes after every end until stopped. Resolves after the first attempt, successful or not. */
+async function keepSubscribed(
+  subscribe: () => Promise<Subscription>,
+  clock: Clock,
+  logger: Logger,
+): Promise<{ stop(): Promise<void> }> {
+  const stopping = new AbortController();
+  const firstAttempt = Promise.withResolvers<void>();
+  const run = async (): Promise<void> => {
+    let lastCode: string | undefined;
+    while (!stopping.signal.aborted) {
+      try {
+        const subscription = await subscribe();
+        firstAttempt.resolve();
+        lastCode = undefined;
+        const error = await Promise.race([subscription.ended, aborted(stopping.signal)]);
+        await subscription.stop();
+        if (!stopping.signal.aborted) {
+          logger.warn({ event: "subscription.ended", err: error }, "subscription ended; resubscribing");
+        }
+      } catch (error) {
+        firstAttempt.resolve();
+        const code = faultCode(error) ?? "unknown";
+        // One line per cause, not one per attempt.
+        if (code !== lastCode) {
+          logger.warn(
+            { event: "subscription.failed", err: error },
+            "could not subscribe to the bus; retrying, answers are holds until then",
+          );
+        }
+        lastCode = code;
+      }
+      await clock.sleep(LIMITS.resubscribeMs, stopping.signal).catch(() => undefined);
+    }
+  };
+  const running = run();
+  await firstAttempt.promise;
+  return {
+    stop: async () => {
       stopping.abort();
-      await attaching;
+      await running;
     },
   };
 }

@@ -8,8 +8,9 @@ import { mayAccess } from "../auth/tokens.ts";
 import { hostOf } from "../request/body.ts";
 import { type CanaryIdentity, type CanaryLookup, findCanary, isServedOn } from "../request/canary-lookup.ts";
 import type { Call, Context, Forbidden } from "../route.ts";
-import { type Canary, type PreparedAnswer, prepare } from "../view.ts";
+import type { Canary } from "../view.ts";
 import { measurementIndex } from "./answer-json.ts";
+import { type PreparedAnswer, prepare } from "./prepared-answer.ts";
 import { absentAnswer, unseenRevisionAnswer } from "./verdict-answer.ts";
 
 /** The controller that a route is for, and the seat that a call claims. */
