@@ -87,7 +87,7 @@ test("shim and evaluator start without a broker", async (t) => {
   await world.kill("nats-server");
   await world.start("shim");
   const { status, body } = await client.ask();
-  assert.deepEqual([status, body.verdict, body.reasons[0]?.code], [200, "hold", "evaluator_down"]);
+  assert.deepEqual([status, body.verdict, body.reasons[0]?.code], [200, "hold", "not_ready"]);
   await world.stop("shim");
   await world.start("shim");
 

@@ -37,7 +37,7 @@ function unlike(sample: Sample, said: Said, byId: ReadonlyMap<string, PublishedV
       return `${path} returns ${verdict}, /flagger/metrics returns ${said.verdict}`;
   }
   const stored = byId.get(said.id);
-  if (stored === undefined && (said.verdict !== "hold" || said.reasons[0]?.code !== "evaluator_down"))
+  if (stored === undefined && (said.verdict !== "hold" || !["evaluator_down", "not_ready"].includes(said.reasons[0]?.code ?? "")))
     return `the shim returns ${said.verdict} with verdict ${said.id}, which was never published`;
   if (stored !== undefined) {
     const wanted = said.stale && stored.body.verdict !== "fail" ? "hold" : stored.body.verdict;
