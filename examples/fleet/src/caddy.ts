@@ -7,7 +7,7 @@ import { type FleetPlan, places, writeJson } from "./layout.ts";
 import { sharesAt } from "./shares.ts";
 
 /** What Caddy prints about itself. */
-function ask(command: string, verb: string): string {
+function runCaddy(command: string, verb: string): string {
   return execFileSync(command, [verb], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"], timeout: 10_000 });
 }
 
@@ -32,8 +32,8 @@ export interface CaddyBinary {
 export function findCaddy(env: NodeJS.ProcessEnv = process.env): CaddyBinary | undefined {
   const command = env.AVIARY_CADDY_BIN ?? "caddy";
   try {
-    const version = ask(command, "version").trim().replace(/^v/, "").split(" ", 1)[0] ?? "";
-    const modules = ask(command, "list-modules");
+    const version = runCaddy(command, "version").trim().replace(/^v/, "").split(" ", 1)[0] ?? "";
+    const modules = runCaddy(command, "list-modules");
     return { command, version, weighted: modules.includes("http.reverse_proxy.selection_policies.weighted_round_robin") };
   } catch {
     return undefined;
@@ -105,14 +105,14 @@ export async function startCaddy(plan: FleetPlan, onExit: () => void): Promise<R
     stdio: ["ignore", "inherit", "inherit"],
     env: { ...process.env, HOME: home, XDG_CONFIG_HOME: home, XDG_DATA_HOME: home },
   });
-  await ready(plan, child);
+  await waitUntilReady(plan, child);
   const stopWatching = watchControl(
     places.rollout(plan),
     () => readRollout(plan),
     (rollout) => {
       if (rollout.weight === weight) return;
       weight = rollout.weight;
-      load(plan, caddyConfig(plan, weight, binary.weighted)).catch((error: Error) =>
+      loadConfig(plan, caddyConfig(plan, weight, binary.weighted)).catch((error: Error) =>
         process.stderr.write(`caddy did not take weight ${weight}: ${error.message}\n`),
       );
     },
@@ -126,12 +126,12 @@ export async function startCaddy(plan: FleetPlan, onExit: () => void): Promise<R
     stop: async () => {
       stopping = true;
       stopWatching();
-      await end(child);
+      await terminate(child);
     },
   };
 }
 
-async function load(plan: FleetPlan, config: Record<string, unknown>): Promise<void> {
+async function loadConfig(plan: FleetPlan, config: Record<string, unknown>): Promise<void> {
   const answer = await fetch(`http://${plan.host}:${plan.proxyAdminPort}/load`, {
     method: "POST",
     headers: { "content-type": "application/json" },
@@ -141,7 +141,7 @@ async function load(plan: FleetPlan, config: Record<string, unknown>): Promise<v
   if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`);
 }
 
-async function ready(plan: FleetPlan, child: ChildProcess): Promise<void> {
+async function waitUntilReady(plan: FleetPlan, child: ChildProcess): Promise<void> {
   const deadline = performance.now() + READY_WITHIN_MS;
   for (;;) {
     if (child.exitCode !== null) throw new Error(`caddy ended with status ${child.exitCode}: see the proxy's log`);
@@ -156,7 +156,7 @@ async function ready(plan: FleetPlan, child: ChildProcess): Promise<void> {
   }
 }
 
-async function end(child: ChildProcess): Promise<void> {
+async function terminate(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const gone = new Promise((resolve) => child.once("exit", resolve));
   child.kill("SIGTERM");

@@ -6,7 +6,7 @@ import { readFileSync, statSync } from "node:fs";
 import { type FleetPlan, places, STABLE_VERSION, writeJson } from "./layout.ts";
 
 /** What one gateway does. */
-export interface GatewayControl {
+export interface DesiredGateway {
   /** What `/startupz` says; a change makes the gateway restart its runtime, as a real one does. */
   readonly version: string;
   /** Share of work requests answered with 500. */
@@ -18,7 +18,7 @@ export interface GatewayControl {
 }
 
 /** What the starter does for the fleet. */
-export interface FleetControl {
+export interface DesiredFleet {
   /** Gateways that are killed and stay dead. */
   readonly dead: readonly string[];
   /** AZs whose collectors cannot reach NATS. */
@@ -30,18 +30,18 @@ export interface FleetControl {
 }
 
 /** What the load balancer applies. The collectors read the same file (probe `rollout`). */
-export interface RolloutControl {
+export interface DesiredRollout {
   readonly canary: string;
   /** Percent of users' requests that go to the canary slice. */
   readonly weight: number;
   readonly phase: string;
 }
 
-export const HEALTHY_GATEWAY: GatewayControl = { version: STABLE_VERSION, errorRatio: 0, slowMs: 0, state: "up" };
-export const QUIET_FLEET: FleetControl = { dead: [], cut: [], clockOffsetMs: {}, laneDepth: null };
+export const HEALTHY_GATEWAY: DesiredGateway = { version: STABLE_VERSION, errorRatio: 0, slowMs: 0, state: "up" };
+export const QUIET_FLEET: DesiredFleet = { dead: [], cut: [], clockOffsetMs: {}, laneDepth: null };
 
 /** Reads a control file; the fallback while it is not there. A file that is no JSON is an error: the verbs write whole files. */
-export function readControl<T extends object>(path: string, fallback: T): T {
+export function readDesiredState<T extends object>(path: string, fallback: T): T {
   try {
     return { ...fallback, ...(JSON.parse(readFileSync(path, "utf8")) as Partial<T>) };
   } catch (error) {
@@ -50,26 +50,26 @@ export function readControl<T extends object>(path: string, fallback: T): T {
   }
 }
 
-export const readGatewayControl = (plan: FleetPlan, name: string): GatewayControl =>
-  readControl(places.gatewayControl(plan, name), { ...HEALTHY_GATEWAY, version: plan.stableVersion });
-export const readFleetControl = (plan: FleetPlan): FleetControl => readControl(places.fleetControl(plan), QUIET_FLEET);
-export const readRollout = (plan: FleetPlan): RolloutControl =>
-  readControl(places.rollout(plan), { canary: plan.canary, weight: 0, phase: "Initialized" });
+export const readGatewayControl = (plan: FleetPlan, name: string): DesiredGateway =>
+  readDesiredState(places.gatewayControl(plan, name), { ...HEALTHY_GATEWAY, version: plan.stableVersion });
+export const readFleetControl = (plan: FleetPlan): DesiredFleet => readDesiredState(places.fleetControl(plan), QUIET_FLEET);
+export const readRollout = (plan: FleetPlan): DesiredRollout =>
+  readDesiredState(places.rollout(plan), { canary: plan.canary, weight: 0, phase: "Initialized" });
 
-export function changeGateway(plan: FleetPlan, name: string, change: Partial<GatewayControl>): void {
+export function changeGateway(plan: FleetPlan, name: string, change: Partial<DesiredGateway>): void {
   writeJson(places.gatewayControl(plan, name), { ...readGatewayControl(plan, name), ...change });
 }
 
-export function changeFleet(plan: FleetPlan, change: Partial<FleetControl>): void {
+export function changeFleet(plan: FleetPlan, change: Partial<DesiredFleet>): void {
   writeJson(places.fleetControl(plan), { ...readFleetControl(plan), ...change });
 }
 
-export function changeRollout(plan: FleetPlan, change: Partial<RolloutControl>): void {
+export function changeRollout(plan: FleetPlan, change: Partial<DesiredRollout>): void {
   writeJson(places.rollout(plan), { ...readRollout(plan), ...change });
 }
 
 /** How often a control file is looked at, milliseconds. */
-export const LOOK_EVERY_MS = 200;
+export const POLL_INTERVAL_MS = 200;
 
 /**
  * Calls `onChange` now, and again after every change of the file. A reading that fails is reported, and the next change is read again.
@@ -79,7 +79,7 @@ export function watchControl<T>(path: string, read: () => T, onChange: (value: T
   let seen = "";
   const look = (): void => {
     // The stamp is taken before the reading: a change in between is seen at the next look.
-    const stamp = stampOf(path);
+    const stamp = fileVersion(path);
     if (stamp === seen) return;
     seen = stamp;
     try {
@@ -89,12 +89,12 @@ export function watchControl<T>(path: string, read: () => T, onChange: (value: T
     }
   };
   look();
-  const timer = setInterval(look, LOOK_EVERY_MS);
+  const timer = setInterval(look, POLL_INTERVAL_MS);
   return () => clearInterval(timer);
 }
 
 /** Changes whenever the file is replaced: whole-file writes make a new inode. */
-function stampOf(path: string): string {
+function fileVersion(path: string): string {
   const stat = statSync(path, { throwIfNoEntry: false });
   return stat === undefined ? "absent" : `${stat.ino}:${stat.mtimeMs}:${stat.size}`;
 }

@@ -5,7 +5,7 @@
 
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { seededRandom, seedOf } from "@aviary/shared/testing/random.ts";
-import { type GatewayControl, readGatewayControl, watchControl } from "./control.ts";
+import { type DesiredGateway, readGatewayControl, watchControl } from "./control.ts";
 import { lognormal } from "./distributions.ts";
 import { type FleetPlan, gatewayOf, places } from "./layout.ts";
 
@@ -15,7 +15,7 @@ export interface GatewayOptions {
   readonly port: number;
   readonly seed: number;
   readonly controlFile: string;
-  readonly readControl: () => GatewayControl;
+  readonly readControl: () => DesiredGateway;
 }
 
 /** Where users' requests go. */
@@ -28,10 +28,15 @@ const STARTUP_MS = 500;
 
 const CONTROL_PAGE = "<!doctype html><html><head><title>OpenClaw Control</title></head><body></body></html>\n";
 
-type Answer = readonly [status: number, body: string, type: string, headers: Readonly<Record<string, string>>];
+type CannedResponse = readonly [status: number, body: string, type: string, headers: Readonly<Record<string, string>>];
 
-const json = (status: number, body: unknown): Answer => [status, JSON.stringify(body), "application/json; charset=utf-8", {}];
-const plain = (status: number, body: string, headers: Readonly<Record<string, string>> = {}): Answer => [
+const json = (status: number, body: unknown): CannedResponse => [
+  status,
+  JSON.stringify(body),
+  "application/json; charset=utf-8",
+  {},
+];
+const plain = (status: number, body: string, headers: Readonly<Record<string, string>> = {}): CannedResponse => [
   status,
   body,
   "text/plain; charset=utf-8",
@@ -39,7 +44,7 @@ const plain = (status: number, body: string, headers: Readonly<Record<string, st
 ];
 
 /** The answer to a probe, or undefined when the path is none. Probes answer GET and HEAD, on exact paths only. */
-function probe(method: string, path: string, control: GatewayControl, uptimeMs: number): Answer | undefined {
+function probeResponse(method: string, path: string, control: DesiredGateway, uptimeMs: number): CannedResponse | undefined {
   const name = /^\/(health|startup|ready)z?$/.exec(path)?.[1];
   if (name === undefined) return /^\/(health|startup|ready)z?\/$/.test(path) ? plain(404, "Not Found") : undefined;
   if (method !== "GET" && method !== "HEAD") return plain(405, "Method Not Allowed", { allow: "GET, HEAD" });
@@ -83,9 +88,9 @@ export async function startGateway(options: GatewayOptions): Promise<{ port: num
     setTimeout(() => send(response, answer), delayMs);
   };
 
-  const answer = (method: string, path: string): Answer | "work" => {
+  const answer = (method: string, path: string): CannedResponse | "work" => {
     const uptimeMs = Math.round(performance.now() - startedAt);
-    const probed = probe(method, path, control, uptimeMs);
+    const probed = probeResponse(method, path, control, uptimeMs);
     if (probed) return probed;
     if (control.state === "draining") {
       const message = "Gateway is temporarily unavailable while suspending or restarting";
@@ -138,7 +143,7 @@ export function startGatewayOf(plan: FleetPlan, name: string): Promise<{ port: n
   });
 }
 
-function send(response: ServerResponse, [status, body, type, headers]: Answer, withoutBody = false): void {
+function send(response: ServerResponse, [status, body, type, headers]: CannedResponse, withoutBody = false): void {
   if (response.destroyed) return;
   response.writeHead(status, {
     "content-type": type,

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { seededRandom, seedOf } from "@aviary/shared/testing/random.ts";
 import { Redis } from "ioredis";
-import { type FleetControl, readFleetControl, watchControl } from "./control.ts";
+import { type DesiredFleet, readFleetControl, watchControl } from "./control.ts";
 import { exponential } from "./distributions.ts";
 import { type FleetPlan, places } from "./layout.ts";
 
@@ -14,7 +14,7 @@ export const laneKey = (lane: string): string => `lane:${lane}`;
 const WORKERS = 3;
 const MEAN_ARRIVAL_MS = 1_000;
 const MEAN_JOB_MS = 1_200;
-const LOOK_EVERY_MS = 500;
+const DEPTH_INTERVAL_MS = 500;
 /** Jobs in the list at most, whatever is asked for. */
 const MAX_DEPTH = 10_000;
 
@@ -26,7 +26,7 @@ export async function startLane(plan: FleetPlan): Promise<{ depth(): Promise<num
   await redis.connect();
   const random = seededRandom(seedOf("lane", plan.seed));
   const key = laneKey(plan.lane);
-  let control: FleetControl = readFleetControl(plan);
+  let control: DesiredFleet = readFleetControl(plan);
   const stopWatching = watchControl(
     places.fleetControl(plan),
     () => readFleetControl(plan),
@@ -36,19 +36,19 @@ export async function startLane(plan: FleetPlan): Promise<{ depth(): Promise<num
   );
   const stop = new AbortController();
   const loops = [
-    every(
+    repeat(
       stop.signal,
       () => exponential(random, MEAN_ARRIVAL_MS),
       () => redis.rpush(key, job()),
     ),
     // With a depth set, the producer keeps the list exactly there; without, workers drain what is left of it at their usual pace.
-    every(
+    repeat(
       stop.signal,
-      () => LOOK_EVERY_MS,
+      () => DEPTH_INTERVAL_MS,
       () => keepDepth(redis, key, control.laneDepth),
     ),
     ...Array.from({ length: WORKERS }, () =>
-      every(
+      repeat(
         stop.signal,
         () => exponential(random, MEAN_JOB_MS),
         () => (control.laneDepth === null ? redis.lpop(key) : undefined),
@@ -83,7 +83,7 @@ function job(): string {
 }
 
 /** Runs a step again and again with the given pauses until the signal says stop; a failing step is reported and tried again. */
-async function every(signal: AbortSignal, pauseMs: () => number, step: () => unknown): Promise<void> {
+async function repeat(signal: AbortSignal, pauseMs: () => number, step: () => unknown): Promise<void> {
   while (!signal.aborted) {
     await sleep(pauseMs(), undefined, { signal }).catch(() => undefined);
     if (signal.aborted) return;

@@ -1,5 +1,5 @@
 /**
- * What a probe is. It declares how often it runs, how to read the outside world (an effect), and how to turn what was read into the bodies
+ * What a probe is. It declares how often it runs, how to read the outside context (an effect), and how to turn what was read into the bodies
  * of signals (a pure function of what was read and its own state). `probes/list.ts` lists them; `runner.ts` runs them.
  */
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
@@ -20,8 +20,8 @@ export interface Facts extends Release {
 
 export const NO_FACTS: Facts = { gatewayVersion: null, skillHash: null, uptimeMs: null };
 
-/** The outside world as probes meet it. */
-export interface World {
+/** The outside context as probes meet it. */
+export interface ProbeContext {
   readonly gateway: GatewayRef;
   readonly clock: Clock;
   /** Uniform in [0, 1), for jitter. */
@@ -54,7 +54,7 @@ export interface ProbeSpec<K extends SignalKind, C extends Timing, R, S> {
   /** True when readings count what happened since the reading before: such a probe first reads when one period is over. */
   readonly coversPeriod: boolean;
   readonly initial: S;
-  create(config: C, world: World): Source<R>;
+  create(config: C, context: ProbeContext): Source<R>;
   parse(raw: R, state: S, tick: Tick, config: C): Reading<K, S>;
 }
 
@@ -89,7 +89,7 @@ export interface Probe {
   readonly configSchema: z.ZodType<Timing>;
   readonly coversPeriod: boolean;
   /** `config` must have passed `configSchema`. */
-  open(config: Timing, world: World): OpenProbe;
+  open(config: Timing, context: ProbeContext): OpenProbe;
 }
 
 export function defineProbe<K extends SignalKind, C extends Timing, R, S>(spec: ProbeSpec<K, C, R, S>): Probe {
@@ -98,9 +98,9 @@ export function defineProbe<K extends SignalKind, C extends Timing, R, S>(spec: 
     kind: spec.kind,
     configSchema: spec.configSchema,
     coversPeriod: spec.coversPeriod,
-    open(checked, world) {
+    open(checked, context) {
       const config = checked as C;
-      const source = spec.create(config, world);
+      const source = spec.create(config, context);
       let state = spec.initial;
       return {
         async read(tick, signal) {

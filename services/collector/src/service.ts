@@ -17,12 +17,12 @@ import { readVolume } from "./io/volume.ts";
 import { type Facts, NO_FACTS } from "./probe.ts";
 import { PROBES } from "./probes/list.ts";
 import { type RunnerOptions, startRunner } from "./runner.ts";
-import { type Outbox, type Outlet, openOutbox } from "./spool/outbox.ts";
+import { type Outbox, openOutbox, type SignalPublisher } from "./spool/outbox.ts";
 import { openSpool } from "./spool/spool.ts";
 
 export interface CollectorOptions {
   readonly config: CollectorConfig;
-  readonly bus: Outlet;
+  readonly bus: SignalPublisher;
   readonly clock: Clock;
   readonly logger: Logger;
   /** A registry of this collector's own: two collectors cannot share one. */

@@ -23,7 +23,7 @@ import { freePort, type RunningNats, requireServer, startNats } from "@aviary/sh
 import { until } from "@aviary/shared/testing/until.ts";
 import { collectorConfig } from "../src/config.ts";
 import { type Collector, startCollector } from "../src/service.ts";
-import type { Outlet } from "../src/spool/outbox.ts";
+import type { SignalPublisher } from "../src/spool/outbox.ts";
 import { atEnd, temporaryDirectory } from "./temporary.ts";
 
 const IDENTITY = { az: "az-a", fleet: "payments", gateway: "mac-a1", slice: "canary" };
@@ -58,7 +58,7 @@ async function gatewayAt(test: TestContext): Promise<Record<string, Record<strin
   };
 }
 
-function start(test: TestContext, bus: Outlet, probes: object, dataDir?: string): Collector {
+function start(test: TestContext, bus: SignalPublisher, probes: object, dataDir?: string): Collector {
   const config = collectorConfig({ ...IDENTITY, probes });
   const more = dataDir === undefined ? {} : { dataDir };
   const collector = startCollector({ config, bus, clock: systemClock, logger: silentLogger, metrics: createRegistry(), ...more });

@@ -14,7 +14,7 @@ interface Call {
   readonly io: CommandIo;
 }
 
-interface FleetVerb {
+interface FleetCommand {
   readonly name: string;
   readonly summary: string;
   readonly usage: string;
@@ -23,9 +23,9 @@ interface FleetVerb {
   readonly run: (call: Call) => void | Promise<void>;
 }
 
-const ANSWER_WITHIN_MS = 2_000;
+const REQUEST_TIMEOUT_MS = 2_000;
 
-const VERBS: readonly FleetVerb[] = [
+const COMMANDS: readonly FleetCommand[] = [
   {
     name: "fault",
     summary: "give the local fleet a fault",
@@ -102,7 +102,7 @@ const VERBS: readonly FleetVerb[] = [
 ];
 
 /** One verb of the command line for each of the above. */
-export const FLEET_VERBS: readonly Command[] = VERBS.map(({ name, summary, usage, words, run }) => ({
+export const FLEET_VERBS: readonly Command[] = COMMANDS.map(({ name, summary, usage, words, run }) => ({
   name: `fleet ${name}`,
   summary,
   usage: `fleet ${usage} [--directory .aviary/run]`,
@@ -137,7 +137,7 @@ export const FLEET_VERBS: readonly Command[] = VERBS.map(({ name, summary, usage
         json: values.json,
         io,
       });
-      if (name !== "status" && !(await anyAnswers(plan)))
+      if (name !== "status" && !(await isAnyGatewayListening(plan)))
         io.stderr.write("no gateway answers; if the local fleet is not running, this shows after the next `npm start`\n");
       return 0;
     } catch (error) {
@@ -161,7 +161,7 @@ async function showStatus({ plan, json, io }: Call): Promise<void> {
         ...(control.cut.includes(az) ? ["cut"] : []),
         ...(control.clockOffsetMs[name] === undefined ? [] : ["clock"]),
       ];
-      return { gateway: name, az, slice, version, answers: await answersNow(plan.host, port), faults };
+      return { gateway: name, az, slice, version, answers: await isReady(plan.host, port), faults };
     }),
   );
   const { weight } = readRollout(plan);
@@ -175,24 +175,24 @@ async function showStatus({ plan, json, io }: Call): Promise<void> {
   io.stdout.write(`${weight} % of the requests go to the canary slice\n`);
 }
 
-async function anyAnswers(plan: FleetPlan): Promise<boolean> {
-  const answers = await Promise.all(plan.gateways.map(({ port }) => connects(plan.host, port)));
+async function isAnyGatewayListening(plan: FleetPlan): Promise<boolean> {
+  const answers = await Promise.all(plan.gateways.map(({ port }) => isListening(plan.host, port)));
   return answers.includes(true);
 }
 
 /** Whether anything listens there, ready or not. */
-async function connects(host: string, port: number): Promise<boolean> {
+async function isListening(host: string, port: number): Promise<boolean> {
   try {
-    await fetch(`http://${host}:${port}/healthz`, { signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
+    await fetch(`http://${host}:${port}/healthz`, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) });
     return true;
   } catch (error) {
     return error instanceof DOMException && error.name === "TimeoutError";
   }
 }
 
-async function answersNow(host: string, port: number): Promise<boolean> {
+async function isReady(host: string, port: number): Promise<boolean> {
   try {
-    return (await fetch(`http://${host}:${port}/readyz`, { signal: AbortSignal.timeout(ANSWER_WITHIN_MS) })).ok;
+    return (await fetch(`http://${host}:${port}/readyz`, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) })).ok;
   } catch {
     return false;
   }

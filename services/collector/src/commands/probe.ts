@@ -59,7 +59,7 @@ async function readOnce(probe: Probe, config: CollectorConfig, file: string, io:
   const settings = config.probes[probe.name];
   if (settings === undefined) throw new Error(`not configured; add probes.${probe.name} to ${file}`);
   const http = createHttpClient({ loopback: true, allow: config.allowHosts });
-  const world = {
+  const context = {
     gateway: config.gateway,
     clock: systemClock,
     random: Math.random,
@@ -68,7 +68,7 @@ async function readOnce(probe: Probe, config: CollectorConfig, file: string, io:
     facts: () => NO_FACTS,
     count: () => {},
   };
-  const opened = probe.open(settings, world);
+  const opened = probe.open(settings, context);
   try {
     if (probe.coversPeriod) {
       io.stderr.write(`counting for ${settings.period / 1_000} s\n`);

@@ -13,7 +13,7 @@ export type LogFormat = (typeof LOG_FORMATS)[number];
 
 export interface LoggedRequest {
   /** When it finished, milliseconds since the epoch. */
-  readonly finishedAt: number;
+  readonly finishedAtMs: number;
   readonly status: number;
   readonly durationMs: number;
   readonly userAgent: string;
@@ -90,12 +90,12 @@ function readNginx(line: string, format: NginxFormat): LogLine {
 }
 
 function finished(ts: unknown, status: unknown, durationMs: unknown, userAgent: string, host: unknown): LogLine {
-  const finishedAt = timeOf(ts);
-  if (finishedAt === undefined || !Number.isInteger(status) || typeof durationMs !== "number") return BAD;
+  const finishedAtMs = timeOf(ts);
+  if (finishedAtMs === undefined || !Number.isInteger(status) || typeof durationMs !== "number") return BAD;
   if (!Number.isFinite(durationMs) || durationMs < 0) return BAD;
   if (status === 101) return OTHER;
   const request = {
-    finishedAt,
+    finishedAtMs,
     status: status as number,
     durationMs,
     userAgent,

@@ -35,7 +35,7 @@ export interface GatewayProbeResults {
 
 export interface HealthState {
   /** Since when every reading said up; for gateways that do not tell their uptime. */
-  readonly upSince: number | null;
+  readonly upSinceMs: number | null;
 }
 
 export interface Health {
@@ -55,56 +55,56 @@ const startupz = z.discriminatedUnion("status", [
 ]);
 const readyz = z.object({ ready: z.boolean(), failing: names.optional(), suppressed: names.optional(), uptimeMs: uptime });
 
-type Read<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly answer: ProbeResult };
+type Parsed<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly answer: ProbeResult };
 
 /** The health of a gateway at `at`, milliseconds since the epoch. */
 export function classifyHealth(answers: GatewayProbeResults, state: HealthState, at: number, warmUpMs: number): Health {
-  const live = read(answers.healthz, healthz, () => 200);
-  const startup = read(answers.startupz, startupz, (value) => (value.ok ? 200 : 503));
-  const ready = read(answers.readyz, readyz, (value) => (value.ready ? 200 : 503));
+  const live = parseResult(answers.healthz, healthz, () => 200);
+  const startup = parseResult(answers.startupz, startupz, (value) => (value.ok ? 200 : 503));
+  const ready = parseResult(answers.readyz, readyz, (value) => (value.ready ? 200 : 503));
   const failing = ready.ok ? (ready.value.failing ?? []) : [];
 
   const health = stateOf(live, startup, ready, failing);
   // A readiness check that threw says 0, which is not an uptime.
   const readyUptimeMs = ready.ok && !failing.includes("internal") ? ready.value.uptimeMs : undefined;
   const uptimeMs = (startup.ok ? startup.value.uptimeMs : undefined) ?? readyUptimeMs;
-  const upSince = health.state === "up" ? (state.upSince ?? at) : null;
+  const upSince = health.state === "up" ? (state.upSinceMs ?? at) : null;
   const warmForMs = uptimeMs ?? (upSince === null ? 0 : at - upSince);
   return {
     body: {
       state: health.state,
-      failing: shorten([...failing, ...health.wrong]),
-      suppressed: shorten(ready.ok ? (ready.value.suppressed ?? []) : []),
+      failing: truncateNames([...failing, ...health.wrong]),
+      suppressed: truncateNames(ready.ok ? (ready.value.suppressed ?? []) : []),
       uptime_ms: uptimeMs === undefined ? null : Math.floor(uptimeMs),
       warm: health.state === "up" && warmForMs >= warmUpMs,
-      worker_reachable: answers.worker === undefined ? ready.ok && !isStopping(health.state) : answered(answers.worker),
+      worker_reachable: answers.worker === undefined ? ready.ok && !isStopping(health.state) : isReachable(answers.worker),
     },
-    state: { upSince },
+    state: { upSinceMs: upSince },
     version: startup.ok ? startup.value.version : undefined,
   };
 }
 
 function stateOf(
-  live: Read<unknown>,
-  startup: Read<z.infer<typeof startupz>>,
-  ready: Read<z.infer<typeof readyz>>,
+  live: Parsed<unknown>,
+  startup: Parsed<z.infer<typeof startupz>>,
+  ready: Parsed<z.infer<typeof readyz>>,
   failing: readonly string[],
 ): { readonly state: SignalBody<"health">["state"]; readonly wrong: readonly string[] } {
   const status = startup.ok ? startup.value.status : undefined;
   if (status === "draining" || failing.includes("gateway-draining")) return { state: "draining", wrong: [] };
   if (status === "starting" || failing.includes("startup-sidecars")) return { state: "starting", wrong: [] };
-  const failed = [named("healthz", live), named("readyz", ready)].filter((entry) => entry !== undefined);
+  const failed = [failureOf("healthz", live), failureOf("readyz", ready)].filter((entry) => entry !== undefined);
   if (failed.some(({ answer }) => answer.kind === "timeout")) return { state: "timeout", wrong: [] };
   if (failed.some(({ answer }) => answer.kind === "refused")) return { state: "refused", wrong: [] };
   if (failed.length > 0) return { state: "not_ready", wrong: failed.map(({ path, answer }) => `${path}: ${describe(answer)}`) };
   return { state: ready.ok && ready.value.ready ? "up" : "not_ready", wrong: [] };
 }
 
-const named = (path: string, result: Read<unknown>): { path: string; answer: ProbeResult } | undefined =>
+const failureOf = (path: string, result: Parsed<unknown>): { path: string; answer: ProbeResult } | undefined =>
   result.ok ? undefined : { path, answer: result.answer };
 
 /** The value of an answer whose type, shape and status agree. */
-function read<T>(answer: ProbeResult, schema: z.ZodType<T>, statusOf: (value: T) => number): Read<T> {
+function parseResult<T>(answer: ProbeResult, schema: z.ZodType<T>, statusOf: (value: T) => number): Parsed<T> {
   if (answer.kind !== "json") return { ok: false, answer };
   const result = schema.safeParse(answer.value);
   if (!result.success || statusOf(result.data) !== answer.status) return { ok: false, answer };
@@ -125,7 +125,7 @@ function describe(answer: ProbeResult): string {
   }
 }
 
-function answered(answer: ProbeResult): boolean {
+function isReachable(answer: ProbeResult): boolean {
   return (answer.kind === "json" || answer.kind === "other") && answer.status < 500;
 }
 
@@ -134,6 +134,6 @@ function isStopping(state: SignalBody<"health">["state"]): boolean {
 }
 
 /** At most what a signal may carry. */
-function shorten(list: readonly string[]): string[] {
+function truncateNames(list: readonly string[]): string[] {
   return list.slice(0, 64).map((name) => name.slice(0, 120));
 }

@@ -25,7 +25,7 @@ export function countRequest(counts: HttpCounts, request: FinishedRequest): void
   histogram.insert(counts.latency, request.durationMs);
 }
 
-export function httpBodyOf(source: HttpSource, counts: HttpCounts): SignalBody<"http"> {
+export function toHttpBody(source: HttpSource, counts: HttpCounts): SignalBody<"http"> {
   return { source, requests: counts.requests, errors_5xx: counts.errors5xx, latency: histogram.toWire(counts.latency) };
 }
 

@@ -32,6 +32,6 @@ export function bullQueries({ queue, prefix, countDelayed }: BullQueue): LengthQ
   return countDelayed ? [...due, { command: "zcard", key: key("delayed") }] : due;
 }
 
-export function depthOf(lengths: readonly number[]): number {
+export function totalDepth(lengths: readonly number[]): number {
   return lengths.reduce((sum, length) => sum + length, 0);
 }

@@ -3,24 +3,24 @@
  * sign counts: the uptime went down, or the id changed. Uptime alone is compared with uptime, never with the clock, which jumps when a Mac sleeps.
  */
 
-export interface LifeSigns {
+export interface ProcessSample {
   /** As the gateway last said; null while it does not answer. */
   readonly uptimeMs: number | null;
   readonly pid: number | null;
 }
 
-export interface Lives {
-  readonly last: LifeSigns;
+export interface RestartState {
+  readonly last: ProcessSample;
   /** A name of the present life: when it began, in base 36. Null until the gateway has told its uptime. */
   readonly boot: string | null;
   /** Since the collector started. */
   readonly restarts: number;
 }
 
-export const NO_LIVES: Lives = { last: { uptimeMs: null, pid: null }, boot: null, restarts: 0 };
+export const NO_RESTARTS: RestartState = { last: { uptimeMs: null, pid: null }, boot: null, restarts: 0 };
 
 /** What is known after one more look at `at`, milliseconds since the epoch. */
-export function seeLife(lives: Lives, now: LifeSigns, at: number): Lives {
+export function applySample(lives: RestartState, now: ProcessSample, at: number): RestartState {
   const { last } = lives;
   const younger = now.uptimeMs !== null && last.uptimeMs !== null && now.uptimeMs < last.uptimeMs;
   const another = now.pid !== null && last.pid !== null && now.pid !== last.pid;

@@ -21,11 +21,11 @@ export interface TailOptions {
 export interface TailReport {
   readonly bytes: number;
   /** Bytes that are there and were not read, because the budget was used up. */
-  readonly behind: number;
+  readonly unreadBytes: number;
   readonly rotations: number;
   readonly truncations: number;
   /** Lines longer than the limit. */
-  readonly oversized: number;
+  readonly oversizedLines: number;
 }
 
 export interface Tail extends AsyncDisposable {
@@ -36,16 +36,16 @@ export interface Tail extends AsyncDisposable {
   read(budgetBytes: number, onLine: (line: string) => void, signal: AbortSignal): Promise<TailReport>;
 }
 
-interface Followed {
+interface FollowedFile {
   readonly handle: FileHandle;
   readonly inode: string;
   position: number;
   /** The beginning of a line whose end has not been written yet. */
-  half: Buffer;
+  partialLine: Buffer;
   /** Inside a line that is too long. */
-  skipping: boolean;
+  isSkippingLine: boolean;
   /** The last bytes before `position`, to recognise the file by. */
-  mark: Buffer;
+  fingerprint: Buffer;
   readsLeft: number;
 }
 
@@ -60,11 +60,16 @@ const EMPTY = Buffer.alloc(0);
 export async function openTail(options: TailOptions): Promise<Tail> {
   const maxLineBytes = options.maxLineBytes ?? 65_536;
   const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
-  let old: Followed[] = [];
+  let old: FollowedFile[] = [];
   let current = await follow(options.path, "end");
-  let report = { bytes: 0, behind: 0, rotations: 0, truncations: 0, oversized: 0 };
+  let report = { bytes: 0, unreadBytes: 0, rotations: 0, truncations: 0, oversizedLines: 0 };
 
-  async function readOn(file: Followed, budgetBytes: number, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
+  async function readOn(
+    file: FollowedFile,
+    budgetBytes: number,
+    onLine: (line: string) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
     for (;;) {
       signal.throwIfAborted();
       const room = Math.min(CHUNK_BYTES, budgetBytes - report.bytes);
@@ -74,35 +79,40 @@ export async function openTail(options: TailOptions): Promise<Tail> {
       file.position += bytesRead;
       report.bytes += bytesRead;
       const bytes = chunk.subarray(0, bytesRead);
-      file.mark = Buffer.from(
-        bytesRead >= MARK_BYTES ? bytes.subarray(-MARK_BYTES) : Buffer.concat([file.mark, bytes]).subarray(-MARK_BYTES),
+      file.fingerprint = Buffer.from(
+        bytesRead >= MARK_BYTES ? bytes.subarray(-MARK_BYTES) : Buffer.concat([file.fingerprint, bytes]).subarray(-MARK_BYTES),
       );
       split(file, bytes, onLine);
     }
   }
 
-  function split(file: Followed, bytes: Buffer, onLine: (line: string) => void): void {
+  function split(file: FollowedFile, bytes: Buffer, onLine: (line: string) => void): void {
     let from = 0;
     for (let end = bytes.indexOf(LINE_FEED); end !== -1; end = bytes.indexOf(LINE_FEED, from)) {
-      if (file.skipping) file.skipping = false;
-      else if (file.half.length + end - from > maxLineBytes) report.oversized += 1;
+      if (file.isSkippingLine) file.isSkippingLine = false;
+      else if (file.partialLine.length + end - from > maxLineBytes) report.oversizedLines += 1;
       else
-        emit(file.half.length === 0 ? bytes.subarray(from, end) : Buffer.concat([file.half, bytes.subarray(from, end)]), onLine);
-      file.half = EMPTY;
+        emit(
+          file.partialLine.length === 0
+            ? bytes.subarray(from, end)
+            : Buffer.concat([file.partialLine, bytes.subarray(from, end)]),
+          onLine,
+        );
+      file.partialLine = EMPTY;
       from = end + 1;
     }
-    if (file.skipping) return;
+    if (file.isSkippingLine) return;
     // A copy: the chunk is used again.
-    file.half = Buffer.concat([file.half, bytes.subarray(from)]);
-    if (file.half.length <= maxLineBytes) return;
-    report.oversized += 1;
-    file.half = EMPTY;
-    file.skipping = true;
+    file.partialLine = Buffer.concat([file.partialLine, bytes.subarray(from)]);
+    if (file.partialLine.length <= maxLineBytes) return;
+    report.oversizedLines += 1;
+    file.partialLine = EMPTY;
+    file.isSkippingLine = true;
   }
 
-  async function retire(file: Followed, onLine: (line: string) => void): Promise<void> {
+  async function retire(file: FollowedFile, onLine: (line: string) => void): Promise<void> {
     // Whoever wrote it is done: what looked like half a line is the last one.
-    if (!file.skipping) emit(file.half, onLine);
+    if (!file.isSkippingLine) emit(file.partialLine, onLine);
     await file.handle.close();
   }
 
@@ -120,9 +130,9 @@ export async function openTail(options: TailOptions): Promise<Tail> {
     // One that was not read to its end is kept, but not for ever.
     while (
       old.length > 0 &&
-      (old.length > MAX_OLD_FILES || ((old[0] as Followed).readsLeft <= 0 && report.bytes < budgetBytes))
+      (old.length > MAX_OLD_FILES || ((old[0] as FollowedFile).readsLeft <= 0 && report.bytes < budgetBytes))
     ) {
-      await retire(old.shift() as Followed, onLine);
+      await retire(old.shift() as FollowedFile, onLine);
     }
     if (found === undefined) {
       if (old.length > 0) return;
@@ -132,15 +142,15 @@ export async function openTail(options: TailOptions): Promise<Tail> {
     if (current === undefined) return;
     if (await wasTruncated(current)) {
       report.truncations += 1;
-      Object.assign(current, { position: 0, half: EMPTY, skipping: false, mark: EMPTY });
+      Object.assign(current, { position: 0, partialLine: EMPTY, isSkippingLine: false, fingerprint: EMPTY });
     }
     await readOn(current, budgetBytes, onLine, signal);
-    report.behind = Math.max(0, (await current.handle.stat()).size - current.position);
+    report.unreadBytes = Math.max(0, (await current.handle.stat()).size - current.position);
   }
 
   return {
     async read(budgetBytes, onLine, signal) {
-      report = { bytes: 0, behind: 0, rotations: 0, truncations: 0, oversized: 0 };
+      report = { bytes: 0, unreadBytes: 0, rotations: 0, truncations: 0, oversizedLines: 0 };
       try {
         await readAll(budgetBytes, onLine, signal);
       } catch (error) {
@@ -164,7 +174,7 @@ function emit(bytes: Buffer, onLine: (line: string) => void): void {
 }
 
 /** Opens the file; undefined when there is none. At its end we may stand inside a line: what is left of it is skipped. */
-async function follow(path: string, from: "beginning" | "end"): Promise<Followed | undefined> {
+async function follow(path: string, from: "beginning" | "end"): Promise<FollowedFile | undefined> {
   let handle: FileHandle;
   try {
     handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -177,7 +187,15 @@ async function follow(path: string, from: "beginning" | "end"): Promise<Followed
   const mark = Buffer.alloc(Math.min(MARK_BYTES, position));
   await handle.read(mark, 0, mark.length, position - mark.length);
   const insideLine = mark.length > 0 && mark.at(-1) !== LINE_FEED;
-  return { handle, inode: `${dev}:${ino}`, position, half: EMPTY, skipping: insideLine, mark, readsLeft: READS_AFTER_ROTATION };
+  return {
+    handle,
+    inode: `${dev}:${ino}`,
+    position,
+    partialLine: EMPTY,
+    isSkippingLine: insideLine,
+    fingerprint: mark,
+    readsLeft: READS_AFTER_ROTATION,
+  };
 }
 
 async function inodeOf(path: string): Promise<string | undefined> {
@@ -190,11 +208,11 @@ async function inodeOf(path: string): Promise<string | undefined> {
   }
 }
 
-async function wasTruncated(file: Followed): Promise<boolean> {
+async function wasTruncated(file: FollowedFile): Promise<boolean> {
   if ((await file.handle.stat()).size < file.position) return true;
-  const now = Buffer.alloc(file.mark.length);
+  const now = Buffer.alloc(file.fingerprint.length);
   const { bytesRead } = await file.handle.read(now, 0, now.length, file.position - now.length);
-  return bytesRead < now.length || !now.equals(file.mark);
+  return bytesRead < now.length || !now.equals(file.fingerprint);
 }
 
 function isMissing(error: unknown): boolean {

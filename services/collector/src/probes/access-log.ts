@@ -9,10 +9,10 @@ import { bytes } from "@aviary/shared/runtime/bytes.ts";
 import { retryable } from "@aviary/shared/runtime/faults.ts";
 import { z } from "zod";
 import { isSynthetic, LOG_FORMATS, type LogFormat, readAccessLine } from "../core/access-line.ts";
-import { addCounts, countRequest, type HttpCounts, httpBodyOf, newCounts } from "../core/http-counts.ts";
+import { addCounts, countRequest, type HttpCounts, newCounts, toHttpBody } from "../core/http-counts.ts";
 import { DEFAULT_NGINX_FORMAT, type NginxFormat, readNginxFormat } from "../core/nginx-format.ts";
 import { openTail, type Tail } from "../io/tail.ts";
-import { defineProbe, type Source, timing, type World } from "../probe.ts";
+import { defineProbe, type ProbeContext, type Source, timing } from "../probe.ts";
 
 const config = z.strictObject({
   ...timing("5s", "4s"),
@@ -41,14 +41,14 @@ export const accessLog = defineProbe({
   coversPeriod: true,
   initial: undefined,
   create: readLog,
-  parse: (counts: HttpCounts, state) => ({ bodies: [httpBodyOf("access-log", counts)], state }),
+  parse: (counts: HttpCounts, state) => ({ bodies: [toHttpBody("access-log", counts)], state }),
 });
 
-function readLog(settings: Config, world: World): Source<HttpCounts> {
+function readLog(settings: Config, context: ProbeContext): Source<HttpCounts> {
   const { path, format, budget: budgetBytes } = settings;
   const nginx = readNginxFormat(settings.logFormat) as NginxFormat;
   const hosts = new Set(settings.hosts);
-  const startedAt = world.clock.now();
+  const startedAt = context.clock.now();
   const opening = openTail({ path });
   // Whoever reads first meets the failure; nobody else has to.
   opening.catch(() => {});
@@ -66,11 +66,11 @@ function readLog(settings: Config, world: World): Source<HttpCounts> {
     }
     const seen = { good: 0, bad: 0 };
     const report = await tail.read(budgetBytes, (line) => seeLine(line, at, seen), signal);
-    world.count("lines", seen.good);
-    world.count("unreadable_lines", seen.bad + report.oversized);
-    world.count("rotations", report.rotations);
-    world.count("truncations", report.truncations);
-    if (report.behind > 0) world.count("readings_behind", 1);
+    context.count("lines", seen.good);
+    context.count("unreadable_lines", seen.bad + report.oversizedLines);
+    context.count("rotations", report.rotations);
+    context.count("truncations", report.truncations);
+    if (report.unreadBytes > 0) context.count("readings_behind", 1);
     if (seen.bad > 0 && seen.good === 0) {
       throw retryable(
         "wrong_format",
@@ -89,9 +89,9 @@ function readLog(settings: Config, world: World): Source<HttpCounts> {
       return;
     }
     seen.good += 1;
-    if (result.kind === "other" || isSynthetic(result.request) || result.request.finishedAt < startedAt) return;
+    if (result.kind === "other" || isSynthetic(result.request) || result.request.finishedAtMs < startedAt) return;
     if (hosts.size > 0 && !hosts.has(result.request.host ?? "")) return;
-    countRequest(result.request.finishedAt < at ? now : next, result.request);
+    countRequest(result.request.finishedAtMs < at ? now : next, result.request);
   }
 
   return {

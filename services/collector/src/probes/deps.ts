@@ -9,7 +9,7 @@ import { z } from "zod";
 import { tryConnect } from "../io/connect.ts";
 import { httpGet } from "../io/http-get.ts";
 import { createUpstream } from "../io/upstream.ts";
-import { defineProbe, nameKey, sourceOf, timing, type World } from "../probe.ts";
+import { defineProbe, nameKey, type ProbeContext, sourceOf, timing } from "../probe.ts";
 
 const target = z
   .url({ protocol: /^(tcp|https?)$/, error: "tcp://host:port, or an http:// or https:// URL" })
@@ -25,7 +25,7 @@ const config = z.strictObject({
   answerTimeout: duration("50ms", "1m").prefault("1500ms"),
 });
 
-interface Ping {
+interface Reachability {
   readonly name: string;
   /** Null when it could not be reached. */
   readonly latencyMs: number | null;
@@ -39,12 +39,12 @@ export const deps = defineProbe({
   configSchema: config,
   coversPeriod: false,
   initial: undefined,
-  create({ targets, answerTimeout: timeoutMs, period: pauseMs }, world) {
+  create({ targets, answerTimeout: timeoutMs, period: pauseMs }, context) {
     const pings = Object.entries(targets).map(([name, target]) => {
-      const upstream = createUpstream({ name, ...world, pauseMs, ceilingMs: CEILING_MS });
-      return async (signal: AbortSignal): Promise<Ping> => {
+      const upstream = createUpstream({ name, ...context, pauseMs, ceilingMs: CEILING_MS });
+      return async (signal: AbortSignal): Promise<Reachability> => {
         try {
-          return { name, latencyMs: await upstream.call(signal, () => reach(new URL(target), timeoutMs, world, signal)) };
+          return { name, latencyMs: await upstream.call(signal, () => reach(new URL(target), timeoutMs, context, signal)) };
         } catch {
           return { name, latencyMs: null };
         }
@@ -52,20 +52,20 @@ export const deps = defineProbe({
     });
     return sourceOf((_tick, signal) => Promise.all(pings.map((ping) => ping(signal))));
   },
-  parse(raw: readonly Ping[], state) {
+  parse(raw: readonly Reachability[], state) {
     return { bodies: [raw.map(({ name, latencyMs }) => ({ name, ok: latencyMs !== null, latency_ms: latencyMs }))], state };
   },
 });
 
 /** How long it took, milliseconds. */
-async function reach(target: URL, timeoutMs: number, world: World, signal: AbortSignal): Promise<number> {
-  const startedMs = world.clock.monotonicMs();
+async function reach(target: URL, timeoutMs: number, context: ProbeContext, signal: AbortSignal): Promise<number> {
+  const startedMs = context.clock.monotonicMs();
   if (target.protocol === "tcp:")
-    await tryConnect(plainHost(target.hostname), Number(target.port), timeoutMs, world.clock, signal);
+    await tryConnect(plainHost(target.hostname), Number(target.port), timeoutMs, context.clock, signal);
   else {
-    const answer = await httpGet(world.http, { url: target.href, timeoutMs, signal });
+    const answer = await httpGet(context.http, { url: target.href, timeoutMs, signal });
     const reached = (answer.kind === "json" || answer.kind === "other") && answer.status < 500;
     if (!reached) throw retryable(answer.kind, `${target.host} answered: ${answer.kind}`);
   }
-  return world.clock.monotonicMs() - startedMs;
+  return context.clock.monotonicMs() - startedMs;
 }

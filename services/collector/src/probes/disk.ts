@@ -33,12 +33,12 @@ export const disk = defineProbe({
   configSchema: config,
   coversPeriod: false,
   initial: undefined,
-  create({ path, statfsFile }, world) {
+  create({ path, statfsFile }, context) {
     const use = statfsFile === undefined ? readVolume : volumeFromFile(statfsFile);
     return sourceOf(async (): Promise<DiskReading> => {
       // One after the other: a hanging volume must not hold two of the few threads for files.
       const found = await use(path);
-      return { use: found, writable: await canWrite(path, world.gateway.gateway) };
+      return { use: found, writable: await canWrite(path, context.gateway.gateway) };
     });
   },
   parse(raw: DiskReading, state, _tick, { tier }) {

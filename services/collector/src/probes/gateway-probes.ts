@@ -23,7 +23,7 @@ const config = z.strictObject({
   workerUrl: z.url({ protocol: /^https?$/, error: "an http:// or https:// URL" }).optional(),
 });
 
-const initial: HealthState = { upSince: null };
+const initial: HealthState = { upSinceMs: null };
 
 export const gatewayProbes = defineProbe({
   name: "gateway-probes",
@@ -31,14 +31,14 @@ export const gatewayProbes = defineProbe({
   configSchema: config,
   coversPeriod: false,
   initial,
-  create({ url, answerTimeout: timeoutMs, period: periodMs, workerUrl }, world) {
+  create({ url, answerTimeout: timeoutMs, period: periodMs, workerUrl }, context) {
     const at = (path: string): string => new URL(path, url).href;
     // A pause of more than two periods would make the signal stale, and "refused" would look like silence.
-    const upstream = createUpstream({ name: "the gateway", ...world, pauseMs: periodMs, ceilingMs: 2 * periodMs });
+    const upstream = createUpstream({ name: "the gateway", ...context, pauseMs: periodMs, ceilingMs: 2 * periodMs });
     return sourceOf(async (_tick, signal) => {
       const last: { answers?: GatewayProbeResults } = {};
       const once = async (): Promise<GatewayProbeResults> => {
-        const get = (target: string) => httpGet(world.http, { url: target, timeoutMs, signal });
+        const get = (target: string) => httpGet(context.http, { url: target, timeoutMs, signal });
         const [healthz, startupz, readyz, worker] = await Promise.all([
           get(at("/healthz")),
           get(at("/startupz")),

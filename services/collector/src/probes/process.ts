@@ -6,7 +6,7 @@ import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { z } from "zod";
-import { type LifeSigns, NO_LIVES, seeLife } from "../core/restarts.ts";
+import { applySample, NO_RESTARTS, type ProcessSample } from "../core/restarts.ts";
 import { defineProbe, sourceOf, timing } from "../probe.ts";
 
 const config = z.strictObject({
@@ -15,7 +15,7 @@ const config = z.strictObject({
   pidFile: z.string().min(1).optional(),
 });
 
-interface ProcessReading extends LifeSigns {
+interface ProcessReading extends ProcessSample {
   readonly rssBytes: number | null;
 }
 
@@ -26,15 +26,15 @@ export const gatewayProcess = defineProbe({
   kind: "process",
   configSchema: config,
   coversPeriod: false,
-  initial: NO_LIVES,
-  create({ pidFile }, world) {
+  initial: NO_RESTARTS,
+  create({ pidFile }, context) {
     return sourceOf(async (_tick, signal): Promise<ProcessReading> => {
       const pid = pidFile === undefined ? null : await readPid(pidFile);
-      return { uptimeMs: world.facts().uptimeMs, pid, rssBytes: pid === null ? null : await residentBytes(pid, signal) };
+      return { uptimeMs: context.facts().uptimeMs, pid, rssBytes: pid === null ? null : await residentBytes(pid, signal) };
     });
   },
   parse(raw: ProcessReading, state, tick) {
-    const lives = seeLife(state, raw, tick.at);
+    const lives = applySample(state, raw, tick.at);
     return { bodies: [{ gateway_boot: lives.boot, restarts: lives.restarts, rss_bytes: raw.rssBytes }], state: lives };
   },
 });

@@ -7,7 +7,7 @@ import { rolloutBody, type SignalBody } from "@aviary/shared/contract/signal.ts"
 import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { z } from "zod";
 import { createUpstream } from "../io/upstream.ts";
-import { defineProbe, sourceOf, timing, type World } from "../probe.ts";
+import { defineProbe, type ProbeContext, sourceOf, timing } from "../probe.ts";
 
 const config = z
   .strictObject({
@@ -30,16 +30,19 @@ export const rollout = defineProbe({
   configSchema: config,
   coversPeriod: false,
   initial: undefined,
-  create: (settings, world) =>
-    sourceOf(settings.file === undefined ? fromUrl(settings, world) : () => readStart(settings.file as string)),
+  create: (settings, context) =>
+    sourceOf(settings.file === undefined ? fromUrl(settings, context) : () => readStart(settings.file as string)),
   parse: (text: string, state) => ({ bodies: [readWeight(text)], state }),
 });
 
-function fromUrl({ url, period: pauseMs }: Config, world: World): (tick: unknown, signal: AbortSignal) => Promise<string> {
-  const upstream = createUpstream({ name: "the load balancer", ...world, pauseMs, ceilingMs: CEILING_MS });
+function fromUrl(
+  { url, period: pauseMs }: Config,
+  context: ProbeContext,
+): (tick: unknown, signal: AbortSignal) => Promise<string> {
+  const upstream = createUpstream({ name: "the load balancer", ...context, pauseMs, ceilingMs: CEILING_MS });
   return (_tick, signal) =>
     upstream.call(signal, async () => {
-      const answer = await world.http.send({ url: url as string, timeoutMs: ANSWER_TIMEOUT_MS, maxBytes: MAX_BYTES, signal });
+      const answer = await context.http.send({ url: url as string, timeoutMs: ANSWER_TIMEOUT_MS, maxBytes: MAX_BYTES, signal });
       return answer.body.toString("utf8");
     });
 }

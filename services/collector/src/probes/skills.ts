@@ -24,13 +24,13 @@ export const skills = defineProbe({
   configSchema: config,
   coversPeriod: false,
   initial: initial as SkillState,
-  create({ roots }, world) {
+  create({ roots }, context) {
     const cache: TreeHashCache = new Map();
-    let rehashAtMs = world.clock.monotonicMs() + REHASH_MS;
+    let rehashAtMs = context.clock.monotonicMs() + REHASH_MS;
     return sourceOf(async (_tick, signal): Promise<readonly SkillRoot[]> => {
-      if (world.clock.monotonicMs() >= rehashAtMs) {
+      if (context.clock.monotonicMs() >= rehashAtMs) {
         cache.clear();
-        rehashAtMs = world.clock.monotonicMs() + REHASH_MS;
+        rehashAtMs = context.clock.monotonicMs() + REHASH_MS;
       }
       const found: SkillRoot[] = [];
       for (const [name, path] of Object.entries(roots)) found.push({ name, ...(await hashTree(path, { cache, signal })) });

@@ -9,9 +9,9 @@ import { duration } from "@aviary/shared/contract/units.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { z } from "zod";
 import type { ProbeResult } from "../core/health.ts";
-import { countRequest, type HttpCounts, httpBodyOf, newCounts } from "../core/http-counts.ts";
+import { countRequest, type HttpCounts, newCounts, toHttpBody } from "../core/http-counts.ts";
 import { httpGet } from "../io/http-get.ts";
-import { defineProbe, type Source, timing, type World } from "../probe.ts";
+import { defineProbe, type ProbeContext, type Source, timing } from "../probe.ts";
 
 const MAX_IN_FLIGHT = 16;
 
@@ -31,12 +31,12 @@ export const synthetic = defineProbe({
   configSchema: config,
   coversPeriod: true,
   initial: undefined,
-  create: askSteadily,
-  parse: (counts: HttpCounts, state) => ({ bodies: [httpBodyOf("synthetic", counts)], state }),
+  create: sendSteadily,
+  parse: (counts: HttpCounts, state) => ({ bodies: [toHttpBody("synthetic", counts)], state }),
 });
 
-function askSteadily({ url, rate, answerTimeout: timeoutMs }: Config, world: World): Source<HttpCounts> {
-  const { clock } = world;
+function sendSteadily({ url, rate, answerTimeout: timeoutMs }: Config, context: ProbeContext): Source<HttpCounts> {
+  const { clock } = context;
   const stopping = new AbortController();
   let counts = newCounts();
   let misdirected = 0;
@@ -46,7 +46,7 @@ function askSteadily({ url, rate, answerTimeout: timeoutMs }: Config, world: Wor
   function pace(dueMs: number): void {
     if (stopping.signal.aborted) return;
     if (inFlight < MAX_IN_FLIGHT) void askOnce();
-    else world.count("requests_left_out", 1);
+    else context.count("requests_left_out", 1);
     // From the time it was due and not from now, so that the rate is kept; a machine that slept does not catch up.
     const nextMs = Math.max(dueMs + 1_000 / rate, clock.monotonicMs());
     cancel = clock.setTimer(nextMs - clock.monotonicMs(), () => pace(nextMs));
@@ -56,7 +56,7 @@ function askSteadily({ url, rate, answerTimeout: timeoutMs }: Config, world: Wor
     inFlight += 1;
     const startedMs = clock.monotonicMs();
     try {
-      const answer = await httpGet(world.http, { url, timeoutMs, signal: stopping.signal });
+      const answer = await httpGet(context.http, { url, timeoutMs, signal: stopping.signal });
       const status = statusOf(answer);
       if (status === undefined) misdirected += 1;
       else countRequest(counts, { status, durationMs: clock.monotonicMs() - startedMs });

@@ -23,10 +23,10 @@ import type { SpoolRecord } from "./record.ts";
 import type { Spool } from "./spool.ts";
 
 /** As much of the bus as the collector uses. */
-export type Outlet = Pick<Bus, "status" | "onStatus" | "publish">;
+export type SignalPublisher = Pick<Bus, "status" | "onStatus" | "publish">;
 
 export interface OutboxOptions {
-  readonly bus: Outlet;
+  readonly bus: SignalPublisher;
   /** Opens the spool; tried again while it fails. Undefined: nothing is kept on disk. */
   readonly openSpool: (() => Promise<Spool>) | undefined;
   readonly clock: Clock;

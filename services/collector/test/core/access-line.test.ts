@@ -47,8 +47,8 @@ describe("Caddy", () => {
     });
   });
   it("may write times as text or as milliseconds", () => {
-    assert.equal(request(line({ ts: "2026-11-21T05:28:50.250Z" }), "caddy").finishedAt, AT + 250);
-    assert.equal(request(line({ ts: AT + 250 }), "caddy").finishedAt, AT + 250);
+    assert.equal(request(line({ ts: "2026-11-21T05:28:50.250Z" }), "caddy").finishedAtMs, AT + 250);
+    assert.equal(request(line({ ts: AT + 250 }), "caddy").finishedAtMs, AT + 250);
   });
   it("writes other messages into the same file", () => {
     assert.equal(readAccessLine('{"level":"info","ts":1,"logger":"tls","msg":"cleaning"}', "caddy", NGINX).kind, "other");
@@ -64,8 +64,8 @@ describe("JSON lines of the example fleet", () => {
   it("has ISO times or seconds", () => {
     const record = { ts: "2026-11-21T05:28:50.250Z", status: 503, duration_ms: 7, method: "GET", uri: "/", user_agent: "load/1" };
     const found = request(JSON.stringify(record), "jsonl");
-    assert.deepEqual([found.finishedAt, found.status, found.durationMs, found.userAgent], [AT + 250, 503, 7, "load/1"]);
-    assert.equal(request(JSON.stringify({ ...record, ts: AT / 1_000 }), "jsonl").finishedAt, AT);
+    assert.deepEqual([found.finishedAtMs, found.status, found.durationMs, found.userAgent], [AT + 250, 503, 7, "load/1"]);
+    assert.equal(request(JSON.stringify({ ...record, ts: AT / 1_000 }), "jsonl").finishedAtMs, AT);
   });
   it("synthetic requests are told by their User-Agent alone", () => {
     const line = (user_agent: string): string => JSON.stringify({ ts: AT / 1_000, status: 200, duration_ms: 1, user_agent });
@@ -78,15 +78,15 @@ describe("nginx", () => {
   const combined = '10.0.0.7 - - [21/Nov/2026:06:28:50 +0100] "GET /a b HTTP/1.1" 502 157 "-" "curl \\x22/8" 0.125';
   it("combined with the duration", () => {
     const found = request(combined, "nginx");
-    assert.deepEqual([found.finishedAt, found.status, found.durationMs, found.userAgent], [AT, 502, 125, "curl \\x22/8"]);
+    assert.deepEqual([found.finishedAtMs, found.status, found.durationMs, found.userAgent], [AT, 502, 125, "curl \\x22/8"]);
   });
   it("formats of one's own, with milliseconds and the host", () => {
     // biome-ignore lint/suspicious/noTemplateCurlyInString: nginx writes variables this way
     const format = formatOf('{"t":$msec,"h":"$host","s":$status,"d":${request_time},"ua":"$http_user_agent"}');
     const found = request('{"t":1795238930.250,"h":"canary.example","s":200,"d":0.010,"ua":"x"}', "nginx", format);
-    assert.deepEqual([found.finishedAt, found.host, found.durationMs], [1795238930250, "canary.example", 10]);
+    assert.deepEqual([found.finishedAtMs, found.host, found.durationMs], [1795238930250, "canary.example", 10]);
     const iso = formatOf("$time_iso8601 $status $request_time $http_user_agent");
-    assert.equal(request("2026-11-21T06:28:50+01:00 200 0.010 x", "nginx", iso).finishedAt, AT);
+    assert.equal(request("2026-11-21T06:28:50+01:00 200 0.010 x", "nginx", iso).finishedAtMs, AT);
   });
   it("says what a format lacks", () => {
     for (const [format, missing] of [

@@ -13,7 +13,7 @@ const recorded = (name: string, status = 200): ProbeResult => ({
 });
 const json = (status: number, value: unknown): ProbeResult => ({ kind: "json", status, value });
 
-const FRESH: HealthState = { upSince: null };
+const FRESH: HealthState = { upSinceMs: null };
 const HEALTHY: GatewayProbeResults = {
   healthz: recorded("healthz"),
   startupz: recorded("startupz"),
@@ -63,7 +63,7 @@ describe("recorded answers", () => {
     const later = judge(remote, soon.state, 1_000_000 + WARM_UP_MS);
     assert.deepEqual([soon.body.warm, later.body.warm], [false, true]);
     const gap = judge({ readyz: { kind: "refused" } }, later.state, 1_100_000);
-    assert.equal(gap.state.upSince, null);
+    assert.equal(gap.state.upSinceMs, null);
   });
 
   it("answers that are about something else are never up", () => {

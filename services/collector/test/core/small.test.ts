@@ -5,8 +5,8 @@ import { hashLines } from "@aviary/shared/contract/ids.ts";
 import { parseSignal } from "@aviary/shared/contract/signal.ts";
 import fc from "fast-check";
 import { collectorBoot, makeSignal } from "../../src/core/envelope.ts";
-import { bullQueries, depthOf, listQueries } from "../../src/core/redis-depth.ts";
-import { type LifeSigns, NO_LIVES, seeLife } from "../../src/core/restarts.ts";
+import { bullQueries, listQueries, totalDepth } from "../../src/core/redis-depth.ts";
+import { applySample, NO_RESTARTS, type ProcessSample } from "../../src/core/restarts.ts";
 import { gridAfter, gridBefore, phaseMs, tickAt } from "../../src/core/schedule.ts";
 import { skillPack } from "../../src/core/skill-pack.ts";
 
@@ -66,8 +66,8 @@ describe("the envelope", () => {
 describe("restarts", () => {
   const live = (signs: readonly (readonly [number | null, number | null])[]) =>
     signs.reduce(
-      (lives, [uptimeMs, pid], n) => seeLife(lives, { uptimeMs, pid } satisfies LifeSigns, 1_000_000 + n * 10_000),
-      NO_LIVES,
+      (lives, [uptimeMs, pid], n) => applySample(lives, { uptimeMs, pid } satisfies ProcessSample, 1_000_000 + n * 10_000),
+      NO_RESTARTS,
     );
   it("an uptime that went down is one, also in the same process", () => {
     assert.equal(
@@ -138,7 +138,7 @@ describe("queue depths", () => {
     );
     assert.equal(bullQueries({ ...queue, countDelayed: true }).at(-1)?.key, "bull:builds:delayed");
     assert.deepEqual(listQueries("jobs"), [{ command: "llen", key: "jobs" }]);
-    assert.equal(depthOf([1, 2, 3]), 6);
+    assert.equal(totalDepth([1, 2, 3]), 6);
   });
 });
 

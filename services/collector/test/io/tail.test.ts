@@ -50,7 +50,7 @@ describe("following", () => {
     const { path, read } = await follow(test, "", 10);
     await appendFile(path, `short\n${"x".repeat(11)}\nalso\n${"y".repeat(1_000_000)}`);
     const first = await read();
-    assert.deepEqual([first.lines, first.oversized], [["short", "also"], 2]);
+    assert.deepEqual([first.lines, first.oversizedLines], [["short", "also"], 2]);
     await appendFile(path, "yyy\nlast\n");
     assert.deepEqual((await read()).lines, ["last"]);
   });
@@ -59,7 +59,7 @@ describe("following", () => {
     const { path, tail } = await follow(test, "");
     await writeFile(path, "0123456\n".repeat(100));
     const first = await readLines(tail, 80);
-    assert.deepEqual([first.lines.length, first.bytes, first.behind], [10, 80, 720]);
+    assert.deepEqual([first.lines.length, first.bytes, first.unreadBytes], [10, 80, 720]);
     assert.equal((await readLines(tail)).lines.length, 90);
   });
 

@@ -12,8 +12,8 @@ import { locateTestServer, requireServer, startCaddy } from "@aviary/shared/test
 import { until } from "@aviary/shared/testing/until.ts";
 import type { Outcome } from "../../src/probe.ts";
 import { accessLog } from "../../src/probes/access-log.ts";
+import { openProbe, probeContext } from "../probe-context.ts";
 import { atEnd, temporaryDirectory } from "../temporary.ts";
-import { openProbe, testWorld } from "../world.ts";
 
 const START = Date.UTC(2026, 10, 21, 10, 0, 0);
 const http = (outcome: Outcome): SignalBody<"http"> => outcome.bodies[0] as SignalBody<"http">;
@@ -23,12 +23,12 @@ const total = (body: SignalBody<"http">): number => histogram.count(histogram.fr
 async function setUp(test: TestContext, settings: object = {}) {
   const path = join(await temporaryDirectory(test), "access.jsonl");
   await writeFile(path, "");
-  const world = testWorld(test);
+  const context = probeContext(test);
   const probe = openProbe(
     test,
     accessLog,
     { path, format: "jsonl", ...settings },
-    { ...world, clock: { ...world.clock, now: () => START } },
+    { ...context, clock: { ...context.clock, now: () => START } },
   );
   const log = (atMs: number, change: object = {}): Promise<void> =>
     appendFile(
@@ -37,7 +37,7 @@ async function setUp(test: TestContext, settings: object = {}) {
     );
   // Opening is not waited for; reading is.
   await probe.read(START);
-  return { path, probe, log, world };
+  return { path, probe, log, context };
 }
 
 describe("counting", () => {
@@ -95,11 +95,11 @@ describe("counting", () => {
   });
 
   it("single bad lines are counted apart", async (test) => {
-    const { path, probe, log, world } = await setUp(test);
+    const { path, probe, log, context } = await setUp(test);
     await appendFile(path, "half a li\n");
     await log(1);
     assert.equal(http(await probe.read(START + 5_000)).requests, 1);
-    assert.equal(world.counted.get("unreadable_lines"), 1);
+    assert.equal(context.counted.get("unreadable_lines"), 1);
   });
 
   it("what a failed reading saw is in the next signal", async (test) => {
@@ -116,7 +116,7 @@ describe("counting", () => {
 
 it("a burst of 100 MB is read in bounded steps and bounded memory, and all of it is counted", async (test) => {
   const budget = 16 * 2 ** 20;
-  const { path, probe, world } = await setUp(test, { budget: "16MiB" });
+  const { path, probe, context } = await setUp(test, { budget: "16MiB" });
   const line = `${JSON.stringify({ ts: new Date(START + 1_000).toISOString(), status: 200, duration_ms: 12, user_agent: "app/1", uri: "x".repeat(400) })}\n`;
   const block = line.repeat(1_000);
   const blocks = Math.ceil((100 * 2 ** 20) / block.length);
@@ -140,7 +140,7 @@ it("a burst of 100 MB is read in bounded steps and bounded memory, and all of it
   }
   assert.equal(requests, blocks * 1_000);
   assert.equal(readings, Math.ceil(size / budget));
-  assert.equal(world.counted.get("readings_behind"), readings - 1);
+  assert.equal(context.counted.get("readings_behind"), readings - 1);
   // The whole file is 100 MB; what may have piled up between two collections of garbage is far less than a reading's budget of text and objects.
   assert.ok(largest < 96 * 2 ** 20, `memory grew by ${Math.round(largest / 2 ** 20)} MiB`);
 });

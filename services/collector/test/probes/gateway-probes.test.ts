@@ -9,8 +9,8 @@ import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import { freePort } from "@aviary/shared/testing/servers.ts";
 import type { Outcome } from "../../src/probe.ts";
 import { gatewayProbes } from "../../src/probes/gateway-probes.ts";
+import { openProbe, probeContext } from "../probe-context.ts";
 import { atEnd } from "../temporary.ts";
-import { openProbe, testWorld } from "../world.ts";
 
 const fixture = (name: string): string => readFileSync(new URL(`../fixtures/openclaw/http/${name}`, import.meta.url), "utf8");
 
@@ -146,9 +146,14 @@ describe("gateway-probes", () => {
   it("after a pause the gateway is asked again, and a recovery is seen at once", async (test) => {
     const gateway = await startGateway(test, () => {});
     let nowMs = 0;
-    const world = testWorld(test);
-    const clock = { ...world.clock, monotonicMs: () => nowMs };
-    const probe = openProbe(test, gatewayProbes, { url: gateway.url, answerTimeout: "100ms", period: "5s" }, { ...world, clock });
+    const context = probeContext(test);
+    const clock = { ...context.clock, monotonicMs: () => nowMs };
+    const probe = openProbe(
+      test,
+      gatewayProbes,
+      { url: gateway.url, answerTimeout: "100ms", period: "5s" },
+      { ...context, clock },
+    );
     assert.equal(health(await probe.read()).state, "timeout");
     await assert.rejects(probe.read(), { code: "backing_off" });
     gateway.become(asRecorded(fixture("readyz.json")));

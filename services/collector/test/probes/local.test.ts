@@ -18,8 +18,8 @@ import { gatewayProcess } from "../../src/probes/process.ts";
 import { rollout } from "../../src/probes/rollout.ts";
 import { skills } from "../../src/probes/skills.ts";
 import { synthetic } from "../../src/probes/synthetic.ts";
+import { openProbe, probeContext } from "../probe-context.ts";
 import { atEnd, temporaryDirectory } from "../temporary.ts";
-import { openProbe, testWorld } from "../world.ts";
 
 async function serve(test: TestContext, listener: RequestListener): Promise<string> {
   const server = createServer(listener);
@@ -101,13 +101,13 @@ describe("skills", () => {
 
   it("hashes everything again after an hour, also what looks the same", async (test) => {
     const place = await temporaryDirectory(test);
-    const world = testWorld(test);
+    const context = probeContext(test);
     let nowMs = 0;
     const probe = openProbe(
       test,
       skills,
       { roots: { a: place } },
-      { ...world, clock: { ...world.clock, monotonicMs: () => nowMs } },
+      { ...context, clock: { ...context.clock, monotonicMs: () => nowMs } },
     );
     const path = join(place, "x");
     await writeFile(path, "aaaa");
@@ -134,15 +134,15 @@ describe("process", () => {
     const child = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"]);
     atEnd(test, () => void child.kill("SIGKILL"));
     await once(child, "spawn");
-    const world = testWorld(test);
-    const probe = openProbe(test, gatewayProcess, { pidFile }, world);
+    const context = probeContext(test);
+    const probe = openProbe(test, gatewayProcess, { pidFile }, context);
     const read = async () => (await probe.read()).bodies[0] as SignalBody<"process">;
     assert.deepEqual(await read(), { gateway_boot: null, restarts: 0, rss_bytes: null });
     await writeFile(pidFile, `${child.pid}\n`);
-    world.know({ uptimeMs: 60_000 });
+    context.learn({ uptimeMs: 60_000 });
     const up = await read();
     assert.ok((up.rss_bytes ?? 0) > 1_000_000 && up.gateway_boot !== null && up.restarts === 0);
-    world.know({ uptimeMs: 500 });
+    context.learn({ uptimeMs: 500 });
     const again = await read();
     assert.equal(again.restarts, 1);
     assert.notEqual(again.gateway_boot, up.gateway_boot);

@@ -4,7 +4,7 @@ import { after, before, describe, it, type TestContext } from "node:test";
 import { locateTestServer, missingServer, type RunningServer, startRedis } from "@aviary/shared/testing/servers.ts";
 import { Redis } from "ioredis";
 import { queue } from "../../src/probes/queue.ts";
-import { openProbe, testWorld } from "../world.ts";
+import { openProbe, probeContext } from "../probe-context.ts";
 
 const missing = missingServer("redis");
 
@@ -21,8 +21,8 @@ describe("queue", { skip: missing ?? false }, () => {
     await server.stop();
   });
 
-  const open = (test: TestContext, lanes: object, world = testWorld(test)) =>
-    openProbe(test, queue, { lanes, period: "100ms" }, world);
+  const open = (test: TestContext, lanes: object, context = probeContext(test)) =>
+    openProbe(test, queue, { lanes, period: "100ms" }, context);
 
   it("a list: its length; one that does not exist: 0", async (test) => {
     await redis.del("jobs");
@@ -60,14 +60,14 @@ describe("queue", { skip: missing ?? false }, () => {
   it("a Redis that is away costs the lanes of the others nothing", async (test) => {
     await redis.del("mine");
     await redis.rpush("mine", "a");
-    const world = testWorld(test);
+    const context = probeContext(test);
     const probe = open(
       test,
       { here: { redis: server.url, list: "mine" }, away: { redis: "redis://127.0.0.1:1", list: "x" } },
-      world,
+      context,
     );
     assert.deepEqual((await probe.read()).bodies, [{ lane: "here", role: "build", depth: 1 }]);
-    assert.equal(world.counted.get("lanes_unread"), 1);
+    assert.equal(context.counted.get("lanes_unread"), 1);
     const alone = open(test, { away: { redis: "redis://127.0.0.1:1", list: "x" } });
     await assert.rejects(alone.read(), { code: "redis_unavailable" });
     await assert.rejects(alone.read(), { code: "backing_off" });
@@ -75,11 +75,11 @@ describe("queue", { skip: missing ?? false }, () => {
 
   it("one that was killed is read again when it is back", async (test) => {
     let nowMs = 0;
-    const world = testWorld(test);
+    const context = probeContext(test);
     const probe = open(test, { l: { redis: server.url, list: "jobs" } }, {
-      ...world,
-      clock: { ...world.clock, monotonicMs: () => nowMs },
-    } as typeof world);
+      ...context,
+      clock: { ...context.clock, monotonicMs: () => nowMs },
+    } as typeof context);
     await probe.read();
     await server.kill9();
     await assert.rejects(probe.read(), { code: "redis_unavailable" });

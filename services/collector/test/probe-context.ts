@@ -1,18 +1,18 @@
-/** The world of a probe under test: real time, real network, a test's own facts. */
+/** The context of a probe under test: real time, real network, a test's own facts. */
 import type { TestContext } from "node:test";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { createHttpClient } from "@aviary/shared/runtime/http-client.ts";
 import { silentLogger } from "@aviary/shared/runtime/logger.ts";
-import { type Facts, NO_FACTS, type OpenProbe, type Outcome, type Probe, type World } from "../src/probe.ts";
+import { type Facts, NO_FACTS, type OpenProbe, type Outcome, type Probe, type ProbeContext } from "../src/probe.ts";
 import { atEnd } from "./temporary.ts";
 
-export interface TestWorld extends World {
+export interface TestProbeContext extends ProbeContext {
   /** What probes counted. */
   readonly counted: Map<string, number>;
-  know(facts: Partial<Facts>): void;
+  learn(facts: Partial<Facts>): void;
 }
 
-export function testWorld(test: TestContext, change: Partial<World> = {}): TestWorld {
+export function probeContext(test: TestContext, change: Partial<ProbeContext> = {}): TestProbeContext {
   const http = createHttpClient({ loopback: true });
   atEnd(test, () => http[Symbol.dispose]());
   const counted = new Map<string, number>();
@@ -26,7 +26,7 @@ export function testWorld(test: TestContext, change: Partial<World> = {}): TestW
     facts: () => facts,
     count: (what, by) => void counted.set(what, (counted.get(what) ?? 0) + by),
     counted,
-    know: (more) => {
+    learn: (more) => {
       facts = { ...facts, ...more };
     },
     ...change,
@@ -39,8 +39,13 @@ export interface TestProbe {
 }
 
 /** The probe with these settings, closed when the test is over. */
-export function openProbe(test: TestContext, probe: Probe, settings: object, world: World = testWorld(test)): TestProbe {
-  const opened: OpenProbe = probe.open(probe.configSchema.parse(settings), world);
+export function openProbe(
+  test: TestContext,
+  probe: Probe,
+  settings: object,
+  context: ProbeContext = probeContext(test),
+): TestProbe {
+  const opened: OpenProbe = probe.open(probe.configSchema.parse(settings), context);
   atEnd(test, () => opened[Symbol.asyncDispose]());
   const signal = new AbortController().signal;
   return { read: (at = systemClock.now()) => opened.read({ at, periodMs: 5_000 }, signal) };
