@@ -17,7 +17,8 @@ import { readVolume } from "./io/volume.ts";
 import { type Facts, NO_FACTS } from "./probe.ts";
 import { PROBES } from "./probes/list.ts";
 import { type RunnerOptions, startRunner } from "./runner.ts";
-import { type Outbox, openOutbox, type SignalPublisher } from "./spool/outbox.ts";
+import { type Outbox, openOutbox } from "./spool/outbox.ts";
+import type { SignalPublisher } from "./spool/publish-batch.ts";
 import { openSpool } from "./spool/spool.ts";
 
 export interface CollectorOptions {

@@ -23,7 +23,7 @@ import { freePort, type RunningNats, requireServer, startNats } from "@aviary/sh
 import { until } from "@aviary/shared/testing/until.ts";
 import { collectorConfig } from "../src/config.ts";
 import { type Collector, startCollector } from "../src/service.ts";
-import type { SignalPublisher } from "../src/spool/outbox.ts";
+import type { SignalPublisher } from "../src/spool/publish-batch.ts";
 import { atEnd, temporaryDirectory } from "./temporary.ts";
 
 const IDENTITY = { az: "az-a", fleet: "payments", gateway: "mac-a1", slice: "canary" };
