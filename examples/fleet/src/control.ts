@@ -1,38 +1,38 @@
 /**
- * Control files: small JSON files through which a running fleet is told what to do. The verbs write them whole; the parts look for a change
- * a few times a second. Files instead of a socket, because they survive a restart and can be read with `cat`.
+ * Desired state of the running local fleet, as small JSON files. Commands replace a file atomically, and the parts poll it for changes.
+ * Files rather than a socket, because they survive a restart and are readable with `cat`.
  */
 import { readFileSync, statSync } from "node:fs";
 import { type FleetPlan, places, STABLE_VERSION, writeJson } from "./layout.ts";
 
-/** What one gateway does. */
+/** Desired behaviour of one gateway. */
 export interface DesiredGateway {
-  /** What `/startupz` says; a change makes the gateway restart its runtime, as a real one does. */
+  /** Reported by `/startupz`. A change restarts the gateway's runtime, as in a real one. */
   readonly version: string;
-  /** Share of work requests answered with 500. */
+  /** Share of work requests that return 500. */
   readonly errorRatio: number;
-  /** Added to every work request. */
+  /** Latency added to every work request. */
   readonly slowMs: number;
-  /** `suppressed`: channels that are not started although the gateway says ready; `channel`: a channel that fails readiness. */
+  /** `suppressed`: ready, but some channels are not started. `channel`: not ready because of a failing channel. */
   readonly state: "up" | "draining" | "channel" | "suppressed";
 }
 
-/** What the starter does for the fleet. */
+/** Desired state of everything outside the gateways. */
 export interface DesiredFleet {
-  /** Gateways that are killed and stay dead. */
+  /** Gateways that are killed and not restarted. */
   readonly dead: readonly string[];
   /** AZs whose collectors cannot reach NATS. */
   readonly cut: readonly string[];
-  /** Collectors whose clock is wrong, by gateway name, milliseconds. */
+  /** Clock offset of collectors, in milliseconds by gateway name. */
   readonly clockOffsetMs: Readonly<Record<string, number>>;
-  /** Jobs that the lane's producer keeps in the queue beyond its usual few; null: nothing special. */
+  /** Queue depth that the lane's producer maintains; null: normal operation. */
   readonly laneDepth: number | null;
 }
 
-/** What the load balancer applies. The collectors read the same file (probe `rollout`). */
+/** Applied by the load balancer, and read by the collectors' `rollout` probe. */
 export interface DesiredRollout {
   readonly canary: string;
-  /** Percent of users' requests that go to the canary slice. */
+  /** Percentage of user requests routed to the canary slice. */
   readonly weight: number;
   readonly phase: string;
 }
@@ -40,13 +40,13 @@ export interface DesiredRollout {
 export const HEALTHY_GATEWAY: DesiredGateway = { version: STABLE_VERSION, errorRatio: 0, slowMs: 0, state: "up" };
 export const QUIET_FLEET: DesiredFleet = { dead: [], cut: [], clockOffsetMs: {}, laneDepth: null };
 
-/** Reads a control file; the fallback while it is not there. A file that is no JSON is an error: the verbs write whole files. */
+/** Reads a desired-state file. Returns the fallback while it does not exist. Invalid JSON is an error, because commands write whole files. */
 export function readDesiredState<T extends object>(path: string, fallback: T): T {
   try {
     return { ...fallback, ...(JSON.parse(readFileSync(path, "utf8")) as Partial<T>) };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return fallback;
-    throw new Error(`${path} cannot be read: delete it, or run \`aviary fleet heal\``, { cause: error });
+    throw new Error(`cannot read ${path}: delete it, or run \`aviary fleet heal\``, { cause: error });
   }
 }
 
@@ -68,32 +68,32 @@ export function changeRollout(plan: FleetPlan, change: Partial<DesiredRollout>):
   writeJson(places.rollout(plan), { ...readRollout(plan), ...change });
 }
 
-/** How often a control file is looked at, milliseconds. */
+/** How often a desired-state file is polled. */
 export const POLL_INTERVAL_MS = 200;
 
 /**
- * Calls `onChange` now, and again after every change of the file. A reading that fails is reported, and the next change is read again.
- * @returns a function that stops the watching
+ * Calls `onChange` now and after every change of the file. A failed read goes to stderr, and the next change is read again.
+ * @returns a function that stops watching
  */
 export function watchControl<T>(path: string, read: () => T, onChange: (value: T) => void): () => void {
-  let seen = "";
-  const look = (): void => {
-    // The stamp is taken before the reading: a change in between is seen at the next look.
-    const stamp = fileVersion(path);
-    if (stamp === seen) return;
-    seen = stamp;
+  let lastVersion = "";
+  const poll = (): void => {
+    // Taken before the read, so that a change during the read is seen at the next poll.
+    const version = fileVersion(path);
+    if (version === lastVersion) return;
+    lastVersion = version;
     try {
       onChange(read());
     } catch (error) {
       process.stderr.write(`${(error as Error).message}\n`);
     }
   };
-  look();
-  const timer = setInterval(look, POLL_INTERVAL_MS);
+  poll();
+  const timer = setInterval(poll, POLL_INTERVAL_MS);
   return () => clearInterval(timer);
 }
 
-/** Changes whenever the file is replaced: whole-file writes make a new inode. */
+/** Changes whenever the file is replaced, because an atomic write creates a new inode. */
 function fileVersion(path: string): string {
   const stat = statSync(path, { throwIfNoEntry: false });
   return stat === undefined ? "absent" : `${stat.ino}:${stat.mtimeMs}:${stat.size}`;

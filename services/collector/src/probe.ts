@@ -1,6 +1,6 @@
 /**
- * What a probe is. It declares how often it runs, how to read the outside context (an effect), and how to turn what was read into the bodies
- * of signals (a pure function of what was read and its own state). `probes/list.ts` lists them; `runner.ts` runs them.
+ * The probe interface. A probe declares its timing, a source that reads the outside world (an effect), and a pure function that parses
+ * the raw reading and the probe's state into signal bodies. `probes/list.ts` lists the probes; `runner.ts` runs them.
  */
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import type { GatewayRef, SignalKind } from "@aviary/shared/contract/subjects.ts";
@@ -12,15 +12,15 @@ import { z } from "zod";
 import type { Release } from "./core/envelope.ts";
 import type { Tick } from "./core/schedule.ts";
 
-/** What probes know about the gateway from each other's readings; each is published with every signal, or read by another probe. */
+/** Facts about the gateway that one probe learns and every signal carries or another probe reads. */
 export interface Facts extends Release {
-  /** How long the gateway said it had been up, and when it said so (milliseconds since the epoch). */
+  /** Uptime as last reported by the gateway; null before the first report. */
   readonly uptimeMs: number | null;
 }
 
 export const NO_FACTS: Facts = { gatewayVersion: null, skillHash: null, uptimeMs: null };
 
-/** The outside context as probes meet it. */
+/** Dependencies of a probe. */
 export interface ProbeContext {
   readonly gateway: GatewayRef;
   readonly clock: Clock;
@@ -28,19 +28,19 @@ export interface ProbeContext {
   readonly random: () => number;
   readonly http: HttpClient;
   readonly log: Logger;
-  /** The newest facts. */
+  /** The current facts. */
   readonly facts: () => Facts;
-  /** Counts something of this probe that no signal carries, for the collector's own metrics. */
+  /** Increments a probe event counter in the collector's metrics, for events that no signal carries. */
   readonly count: (what: string, by: number) => void;
 }
 
-/** Reads; whatever it holds open is closed when it is disposed. A read must give up when the signal aborts. */
+/** Reads the outside world. Disposal releases its resources. A read must stop when the signal aborts. */
 export interface Source<R> extends AsyncDisposable {
   read(tick: Tick, signal: AbortSignal): Promise<R>;
 }
 
 export interface Reading<K extends SignalKind, S> {
-  /** One signal each. */
+  /** One signal per body. */
   readonly bodies: readonly SignalBody<K>[];
   readonly state: S;
   readonly learned?: Partial<Facts>;
@@ -51,38 +51,38 @@ export interface ProbeSpec<K extends SignalKind, C extends Timing, R, S> {
   readonly kind: K;
   /** Its section in `collector.yaml`. */
   readonly configSchema: z.ZodType<C>;
-  /** True when readings count what happened since the reading before: such a probe first reads when one period is over. */
+  /** Whether a reading counts events since the previous reading. Such a probe first reads after one period. */
   readonly coversPeriod: boolean;
   readonly initial: S;
   create(config: C, context: ProbeContext): Source<R>;
   parse(raw: R, state: S, tick: Tick, config: C): Reading<K, S>;
 }
 
-/** Keys that every probe has: how often it runs, and how long one reading may take. Milliseconds once read. */
+/** Configuration keys of every probe: its period and the timeout of one reading, in milliseconds after parsing. */
 export interface Timing {
   readonly period: number;
   readonly timeout: number;
 }
 
-/** The schema of those keys. A signal is stale after two periods: the default period is what the fleet file's policies expect. */
+/** The schema of these keys. A signal is stale after two periods, and default policies assume the default periods. */
 export const timing = (period: string, timeout: string) => ({
   period: duration("100ms", "1h").prefault(period),
   timeout: duration("50ms", "10m").prefault(timeout),
 });
 
-/** What one reading of an open probe gave. */
+/** The result of one reading. */
 export interface Outcome {
   readonly kind: SignalKind;
   readonly bodies: readonly SignalBody<SignalKind>[];
   readonly learned: Partial<Facts>;
 }
 
-/** A probe at work: configured, with its state. */
+/** A configured probe with its state. */
 export interface OpenProbe extends AsyncDisposable {
   read(tick: Tick, signal: AbortSignal): Promise<Outcome>;
 }
 
-/** A probe whose types are its own business. */
+/** A probe with its type parameters erased. */
 export interface Probe {
   readonly name: string;
   readonly kind: SignalKind;
@@ -115,10 +115,14 @@ export function defineProbe<K extends SignalKind, C extends Timing, R, S>(spec: 
   };
 }
 
-/** A source that holds nothing open. */
+/** A source without resources to release. */
 export function sourceOf<R>(read: Source<R>["read"]): Source<R> {
   return { read, [Symbol.asyncDispose]: async () => {} };
 }
 
 /** The schema of a name that becomes part of a signal, such as a lane or a dependency. */
-export const nameKey = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, { error: "a name of [a-z0-9._-], at most 63 characters" });
+export const nameKey = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, {
+    error: "a name of at most 63 characters from [a-z0-9._-], starting with a letter or digit",
+  });

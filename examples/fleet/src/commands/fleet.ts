@@ -1,4 +1,4 @@
-/** `aviary fleet …`: faults, releases and weight of the local fleet that `npm start` runs. Every verb changes control files, so it works from anywhere. */
+/** `aviary fleet …`: faults, releases and canary weight of the local fleet. Commands edit desired-state files, so the fleet need not run. */
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import type { Command, CommandIo } from "@aviary/shared/commands/command.ts";
@@ -18,8 +18,8 @@ interface FleetCommand {
   readonly name: string;
   readonly summary: string;
   readonly usage: string;
-  /** How many words follow the verb. */
-  readonly words: number;
+  /** Number of positional arguments. */
+  readonly argumentCount: number;
   readonly run: (call: Call) => void | Promise<void>;
 }
 
@@ -28,81 +28,81 @@ const REQUEST_TIMEOUT_MS = 2_000;
 const COMMANDS: readonly FleetCommand[] = [
   {
     name: "fault",
-    summary: "give the local fleet a fault",
+    summary: "inject a fault into the local fleet",
     usage: `fault <${FAULT_NAMES.join("|")}> [--az az-b] [--slice canary|stable] [--gateway mac-b1]`,
-    words: 1,
+    argumentCount: 1,
     run: ({ plan, positionals: [name = ""], target, io }) => {
-      const struck = giveFault(plan, name, target);
-      const where = struck.length === 0 ? "" : ` (${struck.join(", ")})`;
+      const affected = giveFault(plan, name, target);
+      const where = affected.length === 0 ? "" : ` (${affected.join(", ")})`;
       io.stdout.write(`${name}: ${FAULTS[name as keyof typeof FAULTS].meaning}${where}\n`);
     },
   },
   {
     name: "heal",
-    summary: "take every fault away",
+    summary: "heal every fault",
     usage: "heal",
-    words: 0,
+    argumentCount: 0,
     run: ({ plan, io }) => {
       heal(plan);
-      io.stdout.write("every fault is taken away; releases and weight are as they were\n");
+      io.stdout.write("all faults healed; releases and weight unchanged\n");
     },
   },
   {
     name: "release",
-    summary: "put a release on the canary slice",
+    summary: "install a release on the canary slice",
     usage: "release <version>",
-    words: 1,
+    argumentCount: 1,
     run: ({ plan, positionals: [version = ""], io }) => {
       release(plan, "canary", version);
-      io.stdout.write(`the canary slice gets ${version}; stable runs ${stableVersion(plan)}\n`);
+      io.stdout.write(`installed ${version} on the canary slice; stable runs ${stableVersion(plan)}\n`);
     },
   },
   {
     name: "restore",
-    summary: "put stable's release back on the canary slice",
+    summary: "reinstall stable's release on the canary slice",
     usage: "restore",
-    words: 0,
+    argumentCount: 0,
     run: ({ plan, io }) => {
       release(plan, "canary", stableVersion(plan));
-      io.stdout.write(`the canary slice is back at ${stableVersion(plan)}\n`);
+      io.stdout.write(`restored ${stableVersion(plan)} on the canary slice\n`);
     },
   },
   {
     name: "promote",
-    summary: "put the canary slice's release on stable",
+    summary: "install the canary slice's release on stable",
     usage: "promote",
-    words: 0,
+    argumentCount: 0,
     run: ({ plan, io }) => {
       const canary = plan.gateways.find((gateway) => gateway.slice === "canary");
-      if (canary === undefined) throw new RangeError("this fleet has no canary gateway");
+      if (canary === undefined) throw new RangeError("this fleet has no canary gateway: add one to its fleet file");
       const { version } = readGatewayControl(plan, canary.name);
       release(plan, "stable", version);
-      io.stdout.write(`stable gets ${version}\n`);
+      io.stdout.write(`installed ${version} on stable\n`);
     },
   },
   {
     name: "weight",
     summary: "set the canary slice's share of the traffic",
     usage: "weight <0..100>",
-    words: 1,
+    argumentCount: 1,
     run: ({ plan, positionals: [weight = ""], io }) => {
       if (!/^\d{1,3}(\.\d+)?$/.test(weight))
-        throw new RangeError(`a weight is a number from 0 to 100, not ${JSON.stringify(weight)}`);
+        throw new RangeError(`invalid weight ${JSON.stringify(weight)}: use a number from 0 to 100`);
       setWeight(plan, Number(weight));
-      io.stdout.write(`${weight} % of the requests go to the canary slice\n`);
+      io.stdout.write(`${weight}% of requests go to the canary slice\n`);
     },
   },
   {
     name: "status",
-    summary: "show the local fleet: gateways, releases, faults",
+    summary: "show gateways, releases and faults of the local fleet",
     usage: "status [--json]",
-    words: 0,
+    argumentCount: 0,
     run: showStatus,
   },
 ];
 
-/** One verb of the command line for each of the above. */
-export const FLEET_VERBS: readonly Command[] = COMMANDS.map(({ name, summary, usage, words, run }) => ({
+/** The commands as the CLI lists them. */
+export const FLEET_VERBS: readonly Command[] = COMMANDS.map(({ name, summary, usage, argumentCount, run }) => ({
   name: `fleet ${name}`,
   summary,
   usage: `fleet ${usage} [--directory .aviary/run]`,
@@ -119,10 +119,12 @@ export const FLEET_VERBS: readonly Command[] = COMMANDS.map(({ name, summary, us
           json: { type: "boolean", default: false },
         },
       });
-      if (positionals.length !== words)
-        throw new TypeError(`expected ${words} word${words === 1 ? "" : "s"} after "fleet ${name}"`);
+      if (positionals.length !== argumentCount)
+        throw new TypeError(
+          `"fleet ${name}" takes ${argumentCount} argument${argumentCount === 1 ? "" : "s"}, got ${positionals.length}`,
+        );
       if (values.slice !== undefined && values.slice !== "canary" && values.slice !== "stable") {
-        throw new TypeError(`--slice is canary or stable, not ${values.slice}`);
+        throw new TypeError(`invalid --slice ${values.slice}: use canary or stable`);
       }
       const target: Target = {
         ...(values.az === undefined ? {} : { az: values.az }),
@@ -138,12 +140,12 @@ export const FLEET_VERBS: readonly Command[] = COMMANDS.map(({ name, summary, us
         io,
       });
       if (name !== "status" && !(await isAnyGatewayListening(plan)))
-        io.stderr.write("no gateway answers; if the local fleet is not running, this shows after the next `npm start`\n");
+        io.stderr.write("no gateway is listening: the change applies at the next `npm start`\n");
       return 0;
     } catch (error) {
-      const wrongCall = error instanceof TypeError;
-      io.stderr.write(`${(error as Error).message}\n${wrongCall ? `usage: aviary fleet ${usage}\n` : ""}`);
-      return wrongCall ? 2 : 1;
+      const isUsageError = error instanceof TypeError;
+      io.stderr.write(`${(error as Error).message}\n${isUsageError ? `usage: aviary fleet ${usage}\n` : ""}`);
+      return isUsageError ? 2 : 1;
     }
   },
 }));
@@ -154,7 +156,7 @@ async function showStatus({ plan, json, io }: Call): Promise<void> {
     plan.gateways.map(async ({ name, az, slice, port }) => {
       const { version, errorRatio, slowMs, state } = readGatewayControl(plan, name);
       const faults = [
-        ...(errorRatio > 0 ? [`5xx ${Math.round(errorRatio * 100)} %`] : []),
+        ...(errorRatio > 0 ? [`5xx ${Math.round(errorRatio * 100)}%`] : []),
         ...(slowMs > 0 ? [`slow ${slowMs} ms`] : []),
         ...(state === "up" ? [] : [state]),
         ...(control.dead.includes(name) ? ["dead"] : []),
@@ -172,7 +174,7 @@ async function showStatus({ plan, json, io }: Call): Promise<void> {
       `${row.gateway.padEnd(10)}${row.az.padEnd(8)}${row.slice.padEnd(8)}${row.version.padEnd(12)}  ${answers.padEnd(6)}${row.faults.join(", ")}\n`,
     );
   }
-  io.stdout.write(`${weight} % of the requests go to the canary slice\n`);
+  io.stdout.write(`${weight}% of requests go to the canary slice\n`);
 }
 
 async function isAnyGatewayListening(plan: FleetPlan): Promise<boolean> {
@@ -180,7 +182,7 @@ async function isAnyGatewayListening(plan: FleetPlan): Promise<boolean> {
   return answers.includes(true);
 }
 
-/** Whether anything listens there, ready or not. */
+/** Whether the port accepts requests, ready or not. */
 async function isListening(host: string, port: number): Promise<boolean> {
   try {
     await fetch(`http://${host}:${port}/healthz`, { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) });

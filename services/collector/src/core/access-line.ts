@@ -1,10 +1,10 @@
 /**
- * One line of an access log as a finished request. Three formats:
+ * Parses one access log line into a finished request. Three formats:
  * - `caddy`: Caddy's JSON access log (https://caddyserver.com/docs/logging): `ts` is when the request finished, in seconds; `duration` in seconds;
- * - `nginx`: any `log_format` that has what is needed (`nginx-format.ts`);
- * - `jsonl`: a JSON object a line with `ts` (ISO 8601, or seconds since the epoch), `status`, `duration_ms`, `user_agent`, and optionally `host`.
+ * - `nginx`: any `log_format` with the required variables (`nginx-format.ts`);
+ * - `jsonl`: one JSON object per line with `ts` (ISO 8601, or seconds since the epoch), `status`, `duration_ms`, `user_agent`, and optionally `host`.
  *
- * An answer 101 is no request: the connection goes on as a WebSocket, and its "duration" is how long somebody stayed.
+ * A 101 response is not counted: the connection becomes a WebSocket, and its "duration" is the session length.
  */
 import { type NginxFormat, readLocalTime, readNginxLine } from "./nginx-format.ts";
 
@@ -20,7 +20,7 @@ export interface LoggedRequest {
   readonly host: string | undefined;
 }
 
-/** `other`: a well-formed line that is about something else, such as Caddy's own messages. `bad`: not a line of this format. */
+/** `other`: a well-formed line that is not a request, such as Caddy's own messages. `bad`: not a line of this format. */
 export type LogLine =
   | { readonly kind: "request"; readonly request: LoggedRequest }
   | { readonly kind: "other" }
@@ -29,16 +29,16 @@ export type LogLine =
 const OTHER: LogLine = { kind: "other" };
 const BAD: LogLine = { kind: "bad" };
 
-/** How the User-Agent of the collector's own requests begins. */
+/** User-Agent prefix of collector requests. */
 const SYNTHETIC_AGENT_PREFIX = "aviary-synthetic/";
-/** The User-Agent of every request that a collector sends. */
+/** User-Agent of every collector request. */
 export const SYNTHETIC_AGENT = `${SYNTHETIC_AGENT_PREFIX}1`;
 
 export function isSynthetic(request: LoggedRequest): boolean {
   return request.userAgent.startsWith(SYNTHETIC_AGENT_PREFIX);
 }
 
-/** Reads one line, without its line feed. */
+/** Parses one line without its line feed. */
 export function readAccessLine(line: string, format: LogFormat, nginx: NginxFormat): LogLine {
   if (format === "nginx") return readNginx(line, nginx);
   let value: unknown;
@@ -56,7 +56,7 @@ function readCaddy(record: Readonly<Record<string, unknown>>): LogLine {
   if (typeof request !== "object" || request === null || record.status === undefined) return OTHER;
   const { headers, host } = request as { headers?: unknown; host?: unknown };
   const { duration } = record;
-  // A request that the client gave up before any answer has status 0: it finished, and it was no error of the gateway.
+  // A request aborted by the client has status 0: finished, and not a gateway error.
   return finished(
     record.ts,
     record.status,

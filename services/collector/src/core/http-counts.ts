@@ -1,8 +1,8 @@
-/** Counting finished requests: the body of an http signal in the making. */
+/** Accumulates finished requests into the body of an http signal. */
 import type { HttpSource, SignalBody } from "@aviary/shared/contract/signal.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
 
-/** A finished request, whoever saw it. */
+/** A finished request from any source. */
 export interface FinishedRequest {
   readonly status: number;
   readonly durationMs: number;
@@ -18,7 +18,7 @@ export function newCounts(): HttpCounts {
   return { requests: 0, errors5xx: 0, latency: histogram.create() };
 }
 
-/** Counts one request in place: 500 to 599 is an error of the gateway, everything else is not. */
+/** Counts one request in place. Only 500 to 599 counts as an error. */
 export function countRequest(counts: HttpCounts, request: FinishedRequest): void {
   counts.requests += 1;
   if (request.status >= 500 && request.status <= 599) counts.errors5xx += 1;

@@ -1,6 +1,6 @@
-/** How deep a queue in Redis is: which keys to ask, and how their lengths add up. */
+/** Depth of a queue in Redis: which keys to query and how to total them. */
 
-/** A length to ask for: the command and the key. */
+/** A length query: command and key. */
 export interface LengthQuery {
   readonly command: "llen" | "zcard";
   readonly key: string;
@@ -18,8 +18,8 @@ export function listQueries(key: string): LengthQuery[] {
 }
 
 /**
- * A BullMQ queue: jobs that a worker may take now. `wait` and `paused` are lists (a paused queue of BullMQ before 6 keeps its jobs in `paused`),
- * `prioritized` is a sorted set. Delayed jobs are not due yet and count only where asked for; jobs at work and jobs that wait for children never do.
+ * A BullMQ queue: jobs that a worker can start now. `wait` and `paused` are lists (a paused queue of BullMQ before 6 keeps its jobs in `paused`),
+ * `prioritized` is a sorted set. Delayed jobs count only with `countDelayed`. Active jobs and jobs waiting for children never count.
  * Keys are `<prefix>:<queue>:<state>` (https://docs.bullmq.io/guide/architecture).
  */
 export function bullQueries({ queue, prefix, countDelayed }: BullQueue): LengthQuery[] {

@@ -1,16 +1,16 @@
-/** Lengths of lists and sorted sets, read from Redis in one transaction, so that a job that moves between two of them is counted once. */
+/** Lengths of lists and sorted sets, read from Redis in one transaction, so that a job moving between two of them is counted once. */
 import { retryable, Terminal, terminal } from "@aviary/shared/runtime/faults.ts";
 import type { Redis } from "ioredis";
 import type { LengthQuery } from "../core/redis-depth.ts";
 
 export interface RedisLengths extends AsyncDisposable {
-  /** The lengths in the order of the queries; a key that does not exist has length 0, because Redis keeps no empty list. */
+  /** The lengths in query order. A missing key has length 0, because Redis does not store empty lists. */
   read(queries: readonly LengthQuery[], signal: AbortSignal): Promise<number[]>;
 }
 
 /**
- * Connects when first asked, and anew when asked after the connection was lost: whoever asks decides how often. The client is loaded then, too:
- * a Mac without a queue has no use for it.
+ * Connects on the first read, and reconnects on the first read after a lost connection, so the caller controls the retry rate.
+ * The client library is loaded lazily, because most Macs have no queue.
  */
 export function redisLengths(url: string, timeoutMs: number): RedisLengths {
   let client: Promise<Redis> | undefined;
@@ -46,13 +46,13 @@ async function makeClient(url: string, timeoutMs: number): Promise<Redis> {
     commandTimeout: timeoutMs,
     connectionName: "aviary-collector",
   });
-  // Every failure reaches whoever asked; without a listener it would also be printed.
+  // Failures reach the caller; without a listener ioredis also prints them.
   redis.on("error", () => {});
   return redis;
 }
 
 async function connect(redis: Redis): Promise<void> {
-  // A connection that another reading began is waited for by trying again.
+  // Another read is connecting; the caller's retry waits for it.
   if (redis.status === "connecting" || redis.status === "connect") throw new Error("still connecting");
   await redis.connect();
 }
@@ -65,7 +65,7 @@ function lengthOf(error: Error | null, length: unknown, query: LengthQuery): num
 function wrongType(query: LengthQuery, cause: Error): Terminal {
   return terminal(
     "wrong_type",
-    `the Redis key ${query.key} is no ${query.command === "llen" ? "list" : "sorted set"}; check the lane's key or queue name`,
+    `the Redis key ${query.key} is not a ${query.command === "llen" ? "list" : "sorted set"}; check the lane's key or queue name`,
     cause,
   );
 }

@@ -1,11 +1,11 @@
 /**
- * Follows a log file that somebody else writes and rotates, in bounded memory.
+ * Follows a log file that another process writes and rotates, in bounded memory.
  *
- *     following ──name leads to another file──▶ the old file is read on for two more reads, the new one from its beginning
- *     following ──file shorter than before, or other bytes before our place──▶ truncated: read from the beginning
+ *     following ──path has another inode──▶ rotated: two more reads of the old file, the new file from the start
+ *     following ──file shrank, or the last read bytes changed──▶ truncated: read from the start
  *
- * The second sign of a truncation (the last bytes that were read are no longer where they were) catches a file that was emptied and has
- * already grown past our place. A file that was rotated twice between two reads loses what stood in the middle one.
+ * The second truncation check compares the last bytes read. It detects a file that was emptied and has already grown past the read position.
+ * When a log is rotated twice between two reads, the lines of the middle file are lost.
  */
 import { constants } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
@@ -13,14 +13,14 @@ import { retryable } from "@aviary/shared/runtime/faults.ts";
 
 export interface TailOptions {
   readonly path: string;
-  /** A longer line is left out and counted. */
+  /** Longer lines are skipped and counted. */
   readonly maxLineBytes?: number;
 }
 
-/** What one read met besides lines. */
+/** Statistics of one read. */
 export interface TailReport {
   readonly bytes: number;
-  /** Bytes that are there and were not read, because the budget was used up. */
+  /** Bytes left unread because the budget was exhausted. */
   readonly unreadBytes: number;
   readonly rotations: number;
   readonly truncations: number;
@@ -30,8 +30,8 @@ export interface TailReport {
 
 export interface Tail extends AsyncDisposable {
   /**
-   * Hands every complete line to `onLine`, reading at most about `budgetBytes`.
-   * @throws Retryable `no_such_file`, or `unreadable` with the file system's reason.
+   * Passes every complete line to `onLine`, reading about `budgetBytes` at most.
+   * @throws Retryable `no_such_file`, or `unreadable` with the system error.
    */
   read(budgetBytes: number, onLine: (line: string) => void, signal: AbortSignal): Promise<TailReport>;
 }
@@ -40,11 +40,11 @@ interface FollowedFile {
   readonly handle: FileHandle;
   readonly inode: string;
   position: number;
-  /** The beginning of a line whose end has not been written yet. */
+  /** The start of a line whose end is not yet written. */
   partialLine: Buffer;
-  /** Inside a line that is too long. */
+  /** Whether the rest of an oversized line is being skipped. */
   isSkippingLine: boolean;
-  /** The last bytes before `position`, to recognise the file by. */
+  /** The last bytes before `position`, to detect truncation. */
   fingerprint: Buffer;
   readsLeft: number;
 }
@@ -56,7 +56,7 @@ const MAX_OLD_FILES = 2;
 const LINE_FEED = 10;
 const EMPTY = Buffer.alloc(0);
 
-/** Begins at the end of the file, if there is one: what stands there was finished before we began. */
+/** Starts at the end of an existing file, because earlier lines predate the collector. */
 export async function openTail(options: TailOptions): Promise<Tail> {
   const maxLineBytes = options.maxLineBytes ?? 65_536;
   const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
@@ -102,7 +102,7 @@ export async function openTail(options: TailOptions): Promise<Tail> {
       from = end + 1;
     }
     if (file.isSkippingLine) return;
-    // A copy: the chunk is used again.
+    // Copied, because the chunk buffer is reused.
     file.partialLine = Buffer.concat([file.partialLine, bytes.subarray(from)]);
     if (file.partialLine.length <= maxLineBytes) return;
     report.oversizedLines += 1;
@@ -111,7 +111,7 @@ export async function openTail(options: TailOptions): Promise<Tail> {
   }
 
   async function retire(file: FollowedFile, onLine: (line: string) => void): Promise<void> {
-    // Whoever wrote it is done: what looked like half a line is the last one.
+    // The writer has closed the file, so a partial line is the last line.
     if (!file.isSkippingLine) emit(file.partialLine, onLine);
     await file.handle.close();
   }
@@ -127,7 +127,7 @@ export async function openTail(options: TailOptions): Promise<Tail> {
       await readOn(file, budgetBytes, onLine, signal);
       file.readsLeft -= 1;
     }
-    // One that was not read to its end is kept, but not for ever.
+    // A file with unread bytes is kept, up to MAX_OLD_FILES.
     while (
       old.length > 0 &&
       (old.length > MAX_OLD_FILES || ((old[0] as FollowedFile).readsLeft <= 0 && report.bytes < budgetBytes))
@@ -136,7 +136,7 @@ export async function openTail(options: TailOptions): Promise<Tail> {
     }
     if (found === undefined) {
       if (old.length > 0) return;
-      throw retryable("no_such_file", `${options.path} does not exist; check the proxy's log settings`);
+      throw retryable("no_such_file", `${options.path} not found; check the proxy's log settings`);
     }
     current ??= await follow(options.path, "beginning");
     if (current === undefined) return;
@@ -155,7 +155,7 @@ export async function openTail(options: TailOptions): Promise<Tail> {
         await readAll(budgetBytes, onLine, signal);
       } catch (error) {
         if (signal.aborted || !(error instanceof Error) || !("syscall" in error)) throw error;
-        throw retryable("unreadable", `${options.path} cannot be read: ${error.message}`, error);
+        throw retryable("unreadable", `cannot read ${options.path}: ${error.message}`, error);
       }
       return report;
     },
@@ -173,7 +173,7 @@ function emit(bytes: Buffer, onLine: (line: string) => void): void {
   if (line !== "") onLine(line);
 }
 
-/** Opens the file; undefined when there is none. At its end we may stand inside a line: what is left of it is skipped. */
+/** Opens the file; undefined when it does not exist. The end may be inside a line, whose remainder is skipped. */
 async function follow(path: string, from: "beginning" | "end"): Promise<FollowedFile | undefined> {
   let handle: FileHandle;
   try {

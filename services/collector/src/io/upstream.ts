@@ -1,6 +1,6 @@
 /**
- * Calling somebody else with manners: at most three attempts with full jitter, then a pause that doubles with every further failure up to a ceiling.
- * While the pause lasts nothing is called at all. One object for each thing that can be away on its own.
+ * Calls to a dependency with retries and backoff: up to three attempts with full jitter, then a pause that doubles per failure up to a ceiling.
+ * No calls during the pause. One object per independent dependency.
  */
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import { afterFailure, mayCall, noBackoff, type Retryable, retryable, withRetries } from "@aviary/shared/runtime/faults.ts";
@@ -9,7 +9,7 @@ export interface UpstreamOptions {
   readonly name: string;
   readonly clock: Clock;
   readonly random: () => number;
-  /** The pause after the first failed call lies between half of this and this. */
+  /** The pause after the first failed call is between half of this and this. */
   readonly pauseMs: number;
   readonly ceilingMs: number;
 }
@@ -36,7 +36,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
       const now = clock.monotonicMs();
       if (!mayCall(backoff, now)) throw backingOff(name, backoff.notBeforeMs - now);
       try {
-        const answer = await withRetries(
+        const result = await withRetries(
           {
             attempts: ATTEMPTS,
             baseMs: RETRY_BASE_MS,
@@ -48,9 +48,9 @@ export function createUpstream(options: UpstreamOptions): Upstream {
           fn,
         );
         backoff = noBackoff;
-        return answer;
+        return result;
       } catch (error) {
-        // Whatever the failure was, calling again at once is not the cure.
+        // Every failure backs off, because an immediate call is unlikely to help.
         backoff = afterFailure(backoff, clock.monotonicMs(), limits, random);
         throw error;
       }

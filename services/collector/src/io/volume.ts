@@ -1,22 +1,22 @@
-/** How full a volume is. */
+/** Disk usage of a volume. */
 import { readFile, statfs } from "node:fs/promises";
 
 export interface VolumeUse {
   readonly totalBytes: number;
-  /** 0 to 1; what only the superuser may still write counts as used. */
+  /** 0 to 1. Space reserved for the superuser counts as used. */
   readonly usedRatio: number;
 }
 
 export type ReadVolume = (path: string) => Promise<VolumeUse>;
 
-/** Asks the system. */
+/** Reads the usage from the operating system. */
 export const readVolume: ReadVolume = async (path) => {
   const { blocks, bavail, bsize } = await statfs(path);
   return { totalBytes: blocks * bsize, usedRatio: blocks === 0 ? 1 : clamp(1 - bavail / blocks) };
 };
 
 /**
- * Reads `{"total_bytes": …, "used_ratio": …}` from a file instead of asking the system: for drills and tests of the disk gates.
+ * Reads `{"total_bytes": …, "used_ratio": …}` from a file instead, for drills and tests of the disk gates.
  * @throws when the file is not of that form.
  */
 export function volumeFromFile(file: string): ReadVolume {
@@ -29,7 +29,7 @@ export function volumeFromFile(file: string): ReadVolume {
       !(totalBytes > 0) ||
       !(usedRatio >= 0 && usedRatio <= 1)
     ) {
-      throw new Error(`${file} must hold {"total_bytes": more than 0, "used_ratio": 0 to 1}`);
+      throw new Error(`${file} must contain {"total_bytes": more than 0, "used_ratio": 0 to 1}`);
     }
     return { totalBytes: Math.floor(totalBytes), usedRatio };
   };

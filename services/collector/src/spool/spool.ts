@@ -1,14 +1,14 @@
 /**
- * A first-in, first-out queue of records on disk, in segments, for the time while the broker is away.
+ * A FIFO queue of records on disk, in segments, for broker outages.
  *
  *     append ─▶ newest segment (1 MiB each)  ·  ·  ·  oldest segment ─▶ head ─▶ published ─▶ advance
  *
- * - At the byte cap the oldest segment goes, and its records are counted: a gap in `seq` tells the evaluator.
- * - Nothing is written while the volume is at its red mark: a full disk must not be filled by those who report it.
- * - A segment is deleted when all of it is published. Whoever dies in between publishes the rest of that segment again, under the same ids.
- * - No fsync: a killed process loses nothing, a power cut may lose the last seconds, and the disk is spared.
+ * - At the byte cap the oldest segment is dropped and counted. The evaluator detects the loss as a gap in `seq`.
+ * - Nothing is written while the volume exceeds its red mark, so that the collector never fills a disk it monitors.
+ * - A segment is deleted once it is fully published. After a crash the whole segment is republished, under the same ids.
+ * - No fsync, to reduce disk wear: a killed process loses nothing, a power failure may lose the last seconds.
  *
- * One owner, one call at a time. What the disk refuses is a retryable fault, and the caller keeps the records.
+ * One owner, one call at a time. A disk error is a retryable fault, and the caller keeps the records.
  */
 import { appendFile, mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -17,32 +17,32 @@ import type { ReadVolume } from "../io/volume.ts";
 import { type DecodedSegment, decodeSegment, encodeRecord, SEGMENT_MARK, type SpoolRecord } from "./record.ts";
 
 export interface SpoolOptions {
-  /** A directory of its own; made when it is missing. */
+  /** A dedicated directory; created when missing. */
   readonly directory: string;
   readonly maxBytes: number;
-  /** No writing while this share of the volume is used, 0 to 1. */
+  /** Red mark: no writes at or above this used ratio, 0 to 1. */
   readonly redRatio: number;
   readonly readVolume: ReadVolume;
   readonly segmentBytes?: number;
 }
 
 export interface SpoolCounts {
-  /** Records that went when the cap was reached. */
+  /** Records dropped at the byte cap. */
   dropped: number;
-  /** Segments that ended in a torn or damaged record. */
+  /** Segments that ended in a torn or corrupt record. */
   damaged: number;
 }
 
 export interface Spool {
-  /** Whether records wait on disk. */
+  /** Whether no records are on disk. */
   readonly isEmpty: boolean;
   readonly bytes: number;
   readonly counts: Readonly<SpoolCounts>;
-  /** Writes records at the end. @throws Retryable `disk_red` or `disk_unwritable`; none or a part of the records may then be on disk. */
+  /** Appends records. @throws Retryable `disk_red` or `disk_unwritable`; some of the records may be on disk nevertheless. */
   append(records: readonly SpoolRecord[]): Promise<void>;
-  /** What is left of the oldest segment, at least one record; empty when nothing waits. @throws Retryable `disk_unreadable`. */
+  /** The unpublished records of the oldest non-empty segment; empty when the spool is empty. @throws Retryable `disk_unreadable`. */
   head(): Promise<readonly SpoolRecord[]>;
-  /** Forgets the first `published` records of the head, and its segment when nothing of it is left. */
+  /** Removes the first `published` records of the head, and deletes its segment once it is empty. */
   advance(published: number): Promise<void>;
 }
 
@@ -55,8 +55,8 @@ const SEGMENT_BYTES = 1024 * 1024;
 const NAME = /^(\d{10})\.seg$/;
 
 /**
- * Opens the directory and finds what an earlier life left there.
- * @throws Retryable `disk_unwritable` when it cannot be made or listed.
+ * Opens the directory and lists the segments of earlier processes.
+ * @throws Retryable `disk_unwritable` when it cannot be created or listed.
  */
 export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const { directory, maxBytes, redRatio } = options;
@@ -65,9 +65,9 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const counts: SpoolCounts = { dropped: 0, damaged: 0 };
   let number = segments.length === 0 ? 0 : numberOf(segments.at(-1) as Segment);
   let total = segments.reduce((sum, segment) => sum + segment.bytes, 0);
-  /** The segment that is being written; segments of an earlier life are never written again, because they may end in a torn record. */
+  /** The segment being written. Segments of earlier processes are never appended to, because they may end in a torn record. */
   let open: Segment | undefined;
-  /** Records of the oldest segment, once it was read. */
+  /** Records of the oldest segment, once read. */
   let headRecords: readonly SpoolRecord[] | undefined;
 
   async function dropOldest(): Promise<void> {
@@ -81,10 +81,10 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
 
   async function makeRoom(bytes: number): Promise<void> {
     while (segments.length > 0 && total + bytes > maxBytes) {
-      // One that cannot be read has to go all the same, uncounted.
-      const lost = headRecords ?? (await readSegment(segments[0] as Segment).catch(() => NOTHING)).records;
+      // An unreadable segment is dropped too, uncounted.
+      const droppedRecords = headRecords ?? (await readSegment(segments[0] as Segment).catch(() => EMPTY_SEGMENT)).records;
       await dropOldest();
-      counts.dropped += lost.length;
+      counts.dropped += droppedRecords.length;
     }
   }
 
@@ -94,7 +94,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     const isNew = open === undefined;
     if (isNew) number += 1;
     const segment = open ?? { path: join(directory, `${String(number).padStart(10, "0")}.seg`), bytes: 0 };
-    // Until it is whole it must not be appended to: a failed write may leave half a record.
+    // Not appendable until the write completes: a failed write may leave a torn record.
     open = undefined;
     try {
       if (isNew) await mkdir(directory, { recursive: true });
@@ -120,11 +120,11 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     },
     counts,
     async append(records) {
-      const { usedRatio } = await onDisk("look at", () => options.readVolume(directory));
+      const { usedRatio } = await onDisk("check the volume of", () => options.readVolume(directory));
       if (usedRatio >= redRatio) {
         throw retryable(
           "disk_red",
-          `the volume of ${directory} is ${(usedRatio * 100).toFixed(1)} % full: nothing is spooled there`,
+          `volume of ${directory} is ${(usedRatio * 100).toFixed(1)}% full; spooling paused, free disk space`,
         );
       }
       for (let from = 0; from < records.length; ) {
@@ -140,7 +140,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     },
     async head() {
       for (let segment = segments[0]; segment !== undefined; segment = segments[0]) {
-        // From here on new records go elsewhere: what is being published does not change.
+        // New records go to another segment, so that the head does not change while it is published.
         if (segment === open) open = undefined;
         if (headRecords === undefined) {
           const { records, damagedBytes } = await readSegment(segment);
@@ -170,13 +170,13 @@ async function findSegments(directory: string): Promise<Segment[]> {
   });
 }
 
-const NOTHING = { records: [], damagedBytes: 0 } satisfies DecodedSegment;
+const EMPTY_SEGMENT = { records: [], damagedBytes: 0 } satisfies DecodedSegment;
 
 function numberOf(segment: Segment): number {
   return Number.parseInt(segment.path.slice(-14), 10);
 }
 
-/** A segment that somebody removed holds nothing, and is damaged. */
+/** A segment that was removed externally has no records and counts as damaged. */
 async function readSegment(segment: Segment): Promise<DecodedSegment> {
   const bytes = await onDisk("read", () =>
     readFile(segment.path).catch((error: NodeJS.ErrnoException) => {

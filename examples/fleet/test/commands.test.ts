@@ -1,4 +1,4 @@
-/** `aviary fleet …` as somebody types it: what it says, what it changes, what it refuses. */
+/** `aviary fleet …` from the command line: output, changes and errors. */
 import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -14,15 +14,15 @@ import { type FleetPlan, places, writeJson } from "../src/layout.ts";
 import { makePlan } from "../src/make-plan.ts";
 import { testPlan } from "./plan.ts";
 
-async function type(plan: FleetPlan, line: string): Promise<{ code: number; out: string; err: string }> {
-  const verb = FLEET_VERBS.find(({ name }) => line === name || line.startsWith(`${name} `));
-  assert.ok(verb, `no verb for ${line}`);
+async function runLine(plan: FleetPlan, line: string): Promise<{ code: number; out: string; err: string }> {
+  const command = FLEET_VERBS.find(({ name }) => line === name || line.startsWith(`${name} `));
+  assert.ok(command, `no command for ${line}`);
   const rest = line
-    .slice(verb.name.length)
+    .slice(command.name.length)
     .split(" ")
     .filter((word) => word !== "");
   const [stdout, stderr] = [new PassThrough(), new PassThrough()];
-  const code = await verb.run([...rest, "--directory", plan.directory], {
+  const code = await command.run([...rest, "--directory", plan.directory], {
     stdout,
     stderr,
     env: {},
@@ -33,7 +33,7 @@ async function type(plan: FleetPlan, line: string): Promise<{ code: number; out:
   return { code, out: await text(stdout), err: await text(stderr) };
 }
 
-async function fleet(): Promise<FleetPlan & Disposable> {
+async function writtenPlan(): Promise<FleetPlan & Disposable> {
   const plan = await testPlan();
   writeJson(places.plan(plan.directory), plan);
   resetFleet(plan, 20);
@@ -41,61 +41,61 @@ async function fleet(): Promise<FleetPlan & Disposable> {
 }
 
 describe("aviary fleet", () => {
-  it("gives faults and takes them away", async () => {
-    using plan = await fleet();
-    const given = await type(plan, "fleet fault 5xx --az az-b --slice canary");
-    assert.deepEqual([given.code, given.out], [0, "5xx: one work request in five is answered with 500 (mac-b1)\n"]);
+  it("fault injects a fault, and heal removes it", async () => {
+    using plan = await writtenPlan();
+    const injected = await runLine(plan, "fleet fault 5xx --az az-b --slice canary");
+    assert.deepEqual([injected.code, injected.out], [0, "5xx: one in five work requests returns 500 (mac-b1)\n"]);
     assert.equal(readGatewayControl(plan, "mac-b1").errorRatio, 0.2);
-    assert.match(given.err, /no gateway answers; if the local fleet is not running, this shows after the next/);
-    assert.equal((await type(plan, "fleet heal")).code, 0);
+    assert.match(injected.err, /no gateway is listening: the change applies at the next/);
+    assert.equal((await runLine(plan, "fleet heal")).code, 0);
     assert.equal(readGatewayControl(plan, "mac-b1").errorRatio, 0);
   });
 
-  it("moves releases and weight", async () => {
-    using plan = await fleet();
-    await type(plan, "fleet release 2026.9.9");
+  it("release, restore, promote and weight change the desired state", async () => {
+    using plan = await writtenPlan();
+    await runLine(plan, "fleet release 2026.9.9");
     assert.equal(readGatewayControl(plan, "mac-c1").version, "2026.9.9");
-    assert.match((await type(plan, "fleet restore")).out, /back at 2026\.9\.6/);
+    assert.match((await runLine(plan, "fleet restore")).out, /restored 2026\.9\.6/);
     assert.equal(readGatewayControl(plan, "mac-c1").version, "2026.9.6");
-    await type(plan, "fleet release 2026.9.9");
-    await type(plan, "fleet promote");
+    await runLine(plan, "fleet release 2026.9.9");
+    await runLine(plan, "fleet promote");
     assert.equal(stableVersion(plan), "2026.9.9");
-    await type(plan, "fleet weight 55");
+    await runLine(plan, "fleet weight 55");
     assert.equal(readRollout(plan).weight, 55);
   });
 
-  it("shows what is up and what is wrong", async () => {
-    using plan = await fleet();
+  it("status shows each gateway with its release, readiness and faults", async () => {
+    using plan = await writtenPlan();
     const gateway = await startGatewayOf(plan, "mac-a1");
     try {
-      const given = await type(plan, "fleet fault dead --gateway mac-c2");
-      assert.equal(given.err, "", "one of them answers");
-      const shown = await type(plan, "fleet status --json");
+      const injected = await runLine(plan, "fleet fault dead --gateway mac-c2");
+      assert.equal(injected.err, "", "one gateway is listening");
+      const shown = await runLine(plan, "fleet status --json");
       const status = JSON.parse(shown.out) as { weight: number; gateways: { gateway: string; faults: string[] }[] };
       assert.equal(status.weight, 20);
       assert.deepEqual(status.gateways.find(({ gateway: name }) => name === "mac-c2")?.faults, ["dead"]);
-      assert.match((await type(plan, "fleet status")).out, /^mac-c2 +az-c +stable +2026\.9\.6 +down +dead$/m);
+      assert.match((await runLine(plan, "fleet status")).out, /^mac-c2 +az-c +stable +2026\.9\.6 +down +dead$/m);
     } finally {
       await gateway.stop();
     }
   });
 
-  it("refuses with a reason and a way out", async () => {
-    using plan = await fleet();
-    assert.deepEqual((await type(plan, "fleet fault flood")).code, 1);
-    const noWord = await type(plan, "fleet release");
+  it("an invalid call fails with the reason and the fix", async () => {
+    using plan = await writtenPlan();
+    assert.deepEqual((await runLine(plan, "fleet fault flood")).code, 1);
+    const missingArgument = await runLine(plan, "fleet release");
     assert.deepEqual(
-      [noWord.code, noWord.err],
-      [2, 'expected 1 word after "fleet release"\nusage: aviary fleet release <version>\n'],
+      [missingArgument.code, missingArgument.err],
+      [2, '"fleet release" takes 1 argument, got 0\nusage: aviary fleet release <version>\n'],
     );
-    assert.equal((await type(plan, "fleet fault 5xx --slice blue")).code, 2);
-    assert.match((await type(plan, "fleet weight many")).err, /0 to 100/);
-    const nowhere = { ...plan, directory: `${plan.directory}/none` };
-    assert.match((await type(nowhere, "fleet heal")).err, /start the local fleet first with `npm start`/);
+    assert.equal((await runLine(plan, "fleet fault 5xx --slice blue")).code, 2);
+    assert.match((await runLine(plan, "fleet weight many")).err, /0 to 100/);
+    const withoutPlan = { ...plan, directory: `${plan.directory}/none` };
+    assert.match((await runLine(withoutPlan, "fleet heal")).err, /start the local fleet first with `npm start`/);
   });
 });
 
-test("a fleet is planned from a fleet file and policies that are right; what is wrong in any of them is told at once", async () => {
+test("planning reports every problem of the fleet file and its policies at once", async () => {
   const directory = await mkdtemp(join(tmpdir(), "aviary-plan-"));
   try {
     const fleetFile = join(directory, "aviary.yaml");
