@@ -121,8 +121,6 @@ export function sourceOf<R>(read: Source<R>["read"]): Source<R> {
 }
 
 /** The schema of a name that becomes part of a signal, such as a lane or a dependency. */
-export const nameKey = z
-  .string()
-  .regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, {
-    error: "a name of at most 63 characters from [a-z0-9._-], starting with a letter or digit",
-  });
+export const nameKey = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, {
+  error: "a name of at most 63 characters from [a-z0-9._-], starting with a letter or digit",
+});

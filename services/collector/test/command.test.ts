@@ -23,17 +23,17 @@ async function config(test: TestContext, probes: object): Promise<string> {
 }
 
 describe("aviary collector probe", () => {
-  it("prints what would be published, for people and for programs", async (test) => {
+  it("prints what a probe would publish, as text or JSON", async (test) => {
     const file = await config(test, { disk: { path: await temporaryDirectory(test) } });
-    const people = await run(["disk", "--config", file]);
-    assert.deepEqual([people.code, people.err], [0, ""]);
-    assert.match(people.out, /^disk \{\n {2}"used_ratio": /);
-    const program = await run(["disk", "--json"], { AVIARY_COLLECTOR_FILE: file });
-    const answer = JSON.parse(program.out) as { probe: string; kind: string; bodies: { writable: boolean }[] };
-    assert.deepEqual([answer.probe, answer.kind, answer.bodies[0]?.writable], ["disk", "disk", true]);
+    const asText = await run(["disk", "--config", file]);
+    assert.deepEqual([asText.code, asText.err], [0, ""]);
+    assert.match(asText.out, /^disk \{\n {2}"used_ratio": /);
+    const asJson = await run(["disk", "--json"], { AVIARY_COLLECTOR_FILE: file });
+    const printed = JSON.parse(asJson.out) as { probe: string; kind: string; bodies: { writable: boolean }[] };
+    assert.deepEqual([printed.probe, printed.kind, printed.bodies[0]?.writable], ["disk", "disk", true]);
   });
 
-  it("counts for one period where a probe counts", async (test) => {
+  it("waits one period for a probe that counts events", async (test) => {
     const log = join(await temporaryDirectory(test), "access.jsonl");
     await writeFile(log, "");
     const file = await config(test, { "access-log": { path: log, format: "jsonl", period: "100ms" } });
@@ -43,7 +43,7 @@ describe("aviary collector probe", () => {
     assert.match(err, /counting for 0\.1 s/);
   });
 
-  it("says what is wrong", async (test) => {
+  it("an invalid call fails with the reason and the fix", async (test) => {
     const file = await config(test, { rollout: { file: "/absent" } });
     assert.deepEqual(await run(["disk", "--config", file]), {
       code: 1,

@@ -1,4 +1,4 @@
-/** The context of a probe under test: real time, real network, a test's own facts. */
+/** The context of a probe under test: real clock, real network, facts set by the test. */
 import type { TestContext } from "node:test";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { createHttpClient } from "@aviary/shared/runtime/http-client.ts";
@@ -7,7 +7,7 @@ import { type Facts, NO_FACTS, type OpenProbe, type Outcome, type Probe, type Pr
 import { atEnd } from "./temporary.ts";
 
 export interface TestProbeContext extends ProbeContext {
-  /** What probes counted. */
+  /** Counts by event. */
   readonly counted: Map<string, number>;
   learn(facts: Partial<Facts>): void;
 }
@@ -34,11 +34,11 @@ export function probeContext(test: TestContext, change: Partial<ProbeContext> = 
 }
 
 export interface TestProbe {
-  /** One reading of a period of 5 s that ends at `at` (now, unless told). */
+  /** One reading of a 5 s period that ends at `at` (default: now). */
   read(at?: number): Promise<Outcome>;
 }
 
-/** The probe with these settings, closed when the test is over. */
+/** Opens a probe with these settings, and closes it after the test. */
 export function openProbe(
   test: TestContext,
   probe: Probe,

@@ -1,4 +1,4 @@
-/** `aviary collector probe`: what one probe would publish, without publishing it. */
+/** `aviary collector probe`: print what one probe would publish, without publishing it. */
 import { parseArgs } from "node:util";
 import type { Command, CommandIo } from "@aviary/shared/commands/command.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
@@ -26,7 +26,7 @@ export const probeVerb: Command = {
     const file = parsed.config ?? io.env.AVIARY_COLLECTOR_FILE ?? "collector.yaml";
     const probe = PROBES.find((candidate) => candidate.name === name);
     if (probe === undefined) {
-      io.stderr.write(`there is no probe ${JSON.stringify(name)}; known are ${known}\n`);
+      io.stderr.write(`unknown probe ${JSON.stringify(name)}; probes: ${known}\n`);
       return 2;
     }
     try {
@@ -57,7 +57,7 @@ function readArgs(args: readonly string[]): { name: string | undefined; config: 
 
 async function readOnce(probe: Probe, config: CollectorConfig, file: string, io: CommandIo): Promise<Outcome> {
   const settings = config.probes[probe.name];
-  if (settings === undefined) throw new Error(`not configured; add probes.${probe.name} to ${file}`);
+  if (settings === undefined) throw new Error(`not configured: add probes.${probe.name} to ${file}`);
   const http = createHttpClient({ loopback: true, allow: config.allowHosts });
   const context = {
     gateway: config.gateway,
@@ -74,10 +74,15 @@ async function readOnce(probe: Probe, config: CollectorConfig, file: string, io:
       io.stderr.write(`counting for ${settings.period / 1_000} s\n`);
       await systemClock.sleep(settings.period, io.signal);
     }
-    const late = new AbortController();
-    const cancel = systemClock.setTimer(settings.timeout, () => late.abort(new Error(`no result within ${settings.timeout} ms`)));
+    const deadline = new AbortController();
+    const cancel = systemClock.setTimer(settings.timeout, () =>
+      deadline.abort(new Error(`no result within ${settings.timeout} ms`)),
+    );
     try {
-      return await opened.read({ at: systemClock.now(), periodMs: settings.period }, AbortSignal.any([io.signal, late.signal]));
+      return await opened.read(
+        { at: systemClock.now(), periodMs: settings.period },
+        AbortSignal.any([io.signal, deadline.signal]),
+      );
     } finally {
       cancel();
     }

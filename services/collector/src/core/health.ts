@@ -1,17 +1,17 @@
 /**
- * What three answers of an OpenClaw gateway amount to. A bare 200 says nothing: the gateway's control page answers unknown paths with 200 and HTML,
- * and `/healthz` stays 200 while the gateway drains. So an answer counts only when its type is JSON and its shape is the route's own.
+ * Classifies the three probe responses of an OpenClaw gateway. A bare 200 proves nothing: unknown paths return the HTML control page with 200,
+ * and `/healthz` stays 200 while the gateway drains. So only JSON with the route's own shape counts.
  *
- *     first that holds                                             state
- *     startupz or readyz say that it drains                        draining
- *     startupz or readyz say that it starts                        starting
- *     healthz or readyz gave no answer in time                     timeout      (the process hangs: it still accepts connections)
+ *     first match                                                  state
+ *     startupz or readyz reports draining                          draining
+ *     startupz or readyz reports starting                          starting
+ *     healthz or readyz timed out                                  timeout      (the process hangs: it still accepts connections)
  *     healthz or readyz could not be reached                       refused
- *     healthz or readyz answered something that they never say     not_ready, with what was wrong in `failing`
- *     readyz says not ready                                        not_ready, with its own `failing`
- *     else                                                         up; channels that were not started on purpose are in `suppressed`
+ *     healthz or readyz returned an unexpected response            not_ready, with the reason in `failing`
+ *     readyz is not ready                                          not_ready, with its own `failing`
+ *     else                                                         up; deliberately unstarted channels are in `suppressed`
  *
- * Gateways before 2026.8.1 have no `/startupz`: without it everything but the version is known.
+ * Gateways before 2026.8.1 lack `/startupz`; then only the version is unknown.
  */
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import { z } from "zod";
@@ -22,26 +22,26 @@ export type ProbeResult =
   | { readonly kind: "other"; readonly status: number }
   | { readonly kind: "timeout" }
   | { readonly kind: "refused" }
-  /** The call failed in another way; a short code. */
+  /** Any other failure, as a short code. */
   | { readonly kind: "failed"; readonly code: string };
 
 export interface GatewayProbeResults {
   readonly healthz: ProbeResult;
   readonly startupz: ProbeResult;
   readonly readyz: ProbeResult;
-  /** The answer of the worker's or the VIP's own path, where one is configured. */
+  /** The response of the worker or VIP path, when configured. */
   readonly worker: ProbeResult | undefined;
 }
 
 export interface HealthState {
-  /** Since when every reading said up; for gateways that do not tell their uptime. */
+  /** Start of the current run of `up` readings; for gateways that report no uptime. */
   readonly upSinceMs: number | null;
 }
 
 export interface Health {
   readonly body: SignalBody<"health">;
   readonly state: HealthState;
-  /** The version that runs, where `/startupz` tells. */
+  /** The running version, when `/startupz` reports it. */
   readonly version: string | undefined;
 }
 
@@ -65,7 +65,7 @@ export function classifyHealth(answers: GatewayProbeResults, state: HealthState,
   const failing = ready.ok ? (ready.value.failing ?? []) : [];
 
   const health = stateOf(live, startup, ready, failing);
-  // A readiness check that threw says 0, which is not an uptime.
+  // A readiness check that threw reports 0, which is not an uptime.
   const readyUptimeMs = ready.ok && !failing.includes("internal") ? ready.value.uptimeMs : undefined;
   const uptimeMs = (startup.ok ? startup.value.uptimeMs : undefined) ?? readyUptimeMs;
   const upSince = health.state === "up" ? (state.upSinceMs ?? at) : null;
@@ -103,7 +103,7 @@ function stateOf(
 const failureOf = (path: string, result: Parsed<unknown>): { path: string; answer: ProbeResult } | undefined =>
   result.ok ? undefined : { path, answer: result.answer };
 
-/** The value of an answer whose type, shape and status agree. */
+/** The value of a response whose type, shape and status are consistent. */
 function parseResult<T>(answer: ProbeResult, schema: z.ZodType<T>, statusOf: (value: T) => number): Parsed<T> {
   if (answer.kind !== "json") return { ok: false, answer };
   const result = schema.safeParse(answer.value);
@@ -111,7 +111,7 @@ function parseResult<T>(answer: ProbeResult, schema: z.ZodType<T>, statusOf: (va
   return { ok: true, value: result.data };
 }
 
-/** Too few letters for a body, enough to know where to look. */
+/** Short description of an unexpected response, without its body. */
 function describe(answer: ProbeResult): string {
   switch (answer.kind) {
     case "json":
@@ -133,7 +133,7 @@ function isStopping(state: SignalBody<"health">["state"]): boolean {
   return state === "starting" || state === "draining" || state === "timeout" || state === "refused";
 }
 
-/** At most what a signal may carry. */
+/** Truncates to the signal's limits. */
 function truncateNames(list: readonly string[]): string[] {
   return list.slice(0, 64).map((name) => name.slice(0, 120));
 }

@@ -1,10 +1,10 @@
 /**
- * Reading lines that nginx wrote with a `log_format`, without regular expressions: the format is cut at its variables, and a line is read
- * by looking for the literal text that follows each variable. Linear in the length of the line whatever the line holds.
+ * Parses nginx log lines by their `log_format`, without regular expressions: the format is split at its variables, and each value ends at
+ * the literal text that follows its variable. Linear in the length of any line.
  * With nginx's default escaping a quote inside a value is written `\x22`, so the first closing quote is the right one.
  */
 
-/** What must be in a format, and why; one of each group. */
+/** Required variables: one of each group, with the value it provides. */
 const NEEDED: readonly (readonly [string, readonly string[]])[] = [
   ["when the request finished", ["msec", "time_iso8601", "time_local"]],
   ["the status", ["status"]],
@@ -22,7 +22,7 @@ export interface NginxFormat {
 export const DEFAULT_NGINX_FORMAT =
   '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" $request_time';
 
-/** Cuts a format into literals and variables, or says what is missing in it. */
+/** Splits a format into literals and variables, or returns what is missing. */
 export function readNginxFormat(format: string): NginxFormat | { readonly missing: string } {
   const literals: string[] = [];
   const variables: string[] = [];
@@ -41,7 +41,7 @@ export function readNginxFormat(format: string): NginxFormat | { readonly missin
   return { literals, variables };
 }
 
-/** The values of a line by variable name; undefined when the line is not of this format. */
+/** The values of a line by variable name; undefined when the line does not match the format. */
 export function readNginxLine(format: NginxFormat, line: string): ReadonlyMap<string, string> | undefined {
   const { literals, variables } = format;
   const first = literals[0] as string;
@@ -60,7 +60,7 @@ export function readNginxLine(format: NginxFormat, line: string): ReadonlyMap<st
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/** `21/Nov/2026:05:28:50 +0100` as milliseconds since the epoch; undefined when it is something else. */
+/** `21/Nov/2026:05:28:50 +0100` as milliseconds since the epoch; undefined for any other text. */
 export function readLocalTime(text: string): number | undefined {
   const match = /^(\d{2})\/([A-Z][a-z]{2})\/(\d{4}):(\d{2}:\d{2}:\d{2}) ([+-]\d{2})(\d{2})$/.exec(text);
   const month = match === null ? -1 : MONTHS.indexOf(match[2] as string);

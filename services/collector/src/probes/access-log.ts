@@ -1,8 +1,8 @@
 /**
- * Requests, errors and latency of the users' traffic, from the access log of the proxy in front of the gateway: the gateway itself counts no HTTP requests.
+ * Requests, errors and latency of user traffic, from the access log of the proxy in front of the gateway. The gateway exposes no HTTP metrics.
  *
- * A signal counts the requests that finished in `[at - period, at)`. A line that comes later than that is counted in the next signal; lines about
- * requests that finished before the collector started are left out. A burst is read with a byte budget a reading; what is left waits for the next.
+ * A signal counts the requests that finished in `[at - period, at)`. A late line is counted in the next signal. Requests that finished before
+ * the collector started are ignored. Each reading has a byte budget; the rest of a burst is read in the next one.
  */
 
 import { bytes } from "@aviary/shared/runtime/bytes.ts";
@@ -18,7 +18,7 @@ const config = z.strictObject({
   ...timing("5s", "4s"),
   path: z.string().min(1),
   format: z.enum(LOG_FORMATS),
-  /** For `nginx`: the `log_format`, as in nginx.conf, in one line. */
+  /** For `nginx`: the `log_format` from nginx.conf, on one line. */
   logFormat: z
     .string()
     .max(2_048)
@@ -27,9 +27,9 @@ const config = z.strictObject({
       if ("missing" in result) context.addIssue({ code: "custom", message: `a log_format with ${result.missing}` });
     })
     .default(DEFAULT_NGINX_FORMAT),
-  /** Count only requests for these hosts; all when it is empty. The log must name the host. */
+  /** Count only requests for these hosts; empty counts all. The log must include the host. */
   hosts: z.array(z.string().min(1).max(255)).max(32).default([]),
-  /** Bytes read at most in one reading. */
+  /** Maximum bytes per reading. */
   budget: bytes("64KiB", "1GiB").prefault("16MiB"),
 });
 type Config = z.output<typeof config>;
@@ -50,22 +50,22 @@ function readLog(settings: Config, context: ProbeContext): Source<HttpCounts> {
   const hosts = new Set(settings.hosts);
   const startedAt = context.clock.now();
   const opening = openTail({ path });
-  // Whoever reads first meets the failure; nobody else has to.
+  // The first read reports the failure; without a handler it would be an unhandled rejection.
   opening.catch(() => {});
-  /** Requests before the end of the present period, and after it. */
+  /** Requests before and after the end of the current period. */
   let now = newCounts();
   let next = newCounts();
   let boundary = startedAt;
 
   async function read(tail: Tail, at: number, signal: AbortSignal): Promise<HttpCounts> {
     if (at !== boundary) {
-      // The requests beyond the last boundary belong before this one: periods follow each other.
+      // Periods are contiguous: requests after the last boundary belong to this period.
       addCounts(now, next);
       next = newCounts();
       boundary = at;
     }
     const seen = { good: 0, bad: 0 };
-    const report = await tail.read(budgetBytes, (line) => seeLine(line, at, seen), signal);
+    const report = await tail.read(budgetBytes, (line) => countLine(line, at, seen), signal);
     context.count("lines", seen.good);
     context.count("unreadable_lines", seen.bad + report.oversizedLines);
     context.count("rotations", report.rotations);
@@ -74,7 +74,7 @@ function readLog(settings: Config, context: ProbeContext): Source<HttpCounts> {
     if (seen.bad > 0 && seen.good === 0) {
       throw retryable(
         "wrong_format",
-        `none of ${seen.bad} new lines of ${path} has the format ${format}; check "format" and "logFormat"`,
+        `none of ${seen.bad} new lines of ${path} matches the format ${format}; check "format" and "logFormat"`,
       );
     }
     const counts = now;
@@ -82,7 +82,7 @@ function readLog(settings: Config, context: ProbeContext): Source<HttpCounts> {
     return counts;
   }
 
-  function seeLine(line: string, at: number, seen: { good: number; bad: number }): void {
+  function countLine(line: string, at: number, seen: { good: number; bad: number }): void {
     const result = readAccessLine(line, format as LogFormat, nginx);
     if (result.kind === "bad") {
       seen.bad += 1;

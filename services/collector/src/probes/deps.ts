@@ -1,6 +1,6 @@
 /**
- * Whether what the gateway depends on can be reached from its Mac: a TCP connection, or an HTTP answer below 500, within a deadline. All are asked at once.
- * One that has failed is left alone for a while; until it is asked again it is reported as it was: not reachable.
+ * Reachability of the gateway's dependencies from its Mac: a TCP connection or an HTTP status below 500 within a deadline, checked concurrently.
+ * A failed dependency backs off, and is reported unreachable until the next attempt.
  */
 import { duration } from "@aviary/shared/contract/units.ts";
 import { plainHost } from "@aviary/shared/runtime/address-policy.ts";
@@ -21,13 +21,13 @@ const config = z.strictObject({
   targets: z
     .record(nameKey, target)
     .refine((targets) => Object.keys(targets).length >= 1 && Object.keys(targets).length <= 32, { error: "1 to 32 targets" }),
-  /** For one attempt. Three attempts must fit into `timeout`. */
+  /** Timeout of one attempt. Three attempts must fit into `timeout`. */
   answerTimeout: duration("50ms", "1m").prefault("1500ms"),
 });
 
 interface Reachability {
   readonly name: string;
-  /** Null when it could not be reached. */
+  /** Null when unreachable. */
   readonly latencyMs: number | null;
 }
 
@@ -57,15 +57,15 @@ export const deps = defineProbe({
   },
 });
 
-/** How long it took, milliseconds. */
+/** Connects once and returns the latency in milliseconds. */
 async function reach(target: URL, timeoutMs: number, context: ProbeContext, signal: AbortSignal): Promise<number> {
   const startedMs = context.clock.monotonicMs();
   if (target.protocol === "tcp:")
     await tryConnect(plainHost(target.hostname), Number(target.port), timeoutMs, context.clock, signal);
   else {
-    const answer = await httpGet(context.http, { url: target.href, timeoutMs, signal });
-    const reached = (answer.kind === "json" || answer.kind === "other") && answer.status < 500;
-    if (!reached) throw retryable(answer.kind, `${target.host} answered: ${answer.kind}`);
+    const result = await httpGet(context.http, { url: target.href, timeoutMs, signal });
+    const reached = (result.kind === "json" || result.kind === "other") && result.status < 500;
+    if (!reached) throw retryable(result.kind, `${target.host} unreachable: ${result.kind}`);
   }
   return context.clock.monotonicMs() - startedMs;
 }

@@ -1,6 +1,6 @@
 /**
- * The volume that holds the gateway's state: how full it is, which tier its size means, and whether a file can still be written. The gateway's own
- * `/readyz` stays 200 on a full disk. On APFS what the system could purge counts as used.
+ * The volume with the gateway's state: used ratio, size tier, and whether it is writable. The gateway's own `/readyz` stays 200 on a full disk.
+ * On APFS, purgeable space counts as used.
  */
 import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -13,9 +13,9 @@ const config = z.strictObject({
   ...timing("10s", "5s"),
   /** A directory on the volume; the write probe writes there. */
   path: z.string().min(1),
-  /** For capacities that lie between the tiers. */
+  /** Overrides the tier for capacities between the tiers. */
   tier: z.enum(["1TB", "2TB"]).optional(),
-  /** For drills and tests: read the volume's use from this JSON file instead of asking the system. */
+  /** For drills and tests: read disk usage from this JSON file instead of the volume. */
   statfsFile: z.string().min(1).optional(),
 });
 
@@ -24,7 +24,7 @@ interface DiskReading {
   readonly writable: boolean;
 }
 
-/** Disks are sold in powers of ten and hold a little less; halfway between the tiers. */
+/** Halfway between the tiers, because real capacities are slightly below the nominal size. */
 const TWO_TB_FROM_BYTES = 1.5e12;
 
 export const disk = defineProbe({
@@ -36,7 +36,7 @@ export const disk = defineProbe({
   create({ path, statfsFile }, context) {
     const use = statfsFile === undefined ? readVolume : volumeFromFile(statfsFile);
     return sourceOf(async (): Promise<DiskReading> => {
-      // One after the other: a hanging volume must not hold two of the few threads for files.
+      // Sequential, so that a hanging volume blocks only one libuv thread.
       const found = await use(path);
       return { use: found, writable: await canWrite(path, context.gateway.gateway) };
     });
@@ -53,7 +53,7 @@ export const disk = defineProbe({
   },
 });
 
-/** Whether 4 KiB can be written; an empty file can often still be made on a full disk. */
+/** Whether 4 KiB can be written. A full disk often still allows an empty file. */
 async function canWrite(directory: string, gateway: string): Promise<boolean> {
   const path = join(directory, `.aviary-write-probe-${gateway}`);
   try {

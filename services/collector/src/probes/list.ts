@@ -1,7 +1,7 @@
 /**
- * Every probe there is, in the order in which they start. The first two learn what the gateway runs, which all other signals carry.
+ * All probes in start order. The first two learn the gateway's release, which every signal carries.
  *
- * Kinds of the contract without a probe here, and where one would read:
+ * Signal sources not implemented yet, and where each would read:
  *   http from Prometheus   an instant query, for gateways that run as pods
  *   queue, JetStream       `num_pending` of a lane's consumer
  *   queue, role gateway    the gateway's lanes over its WebSocket call `diagnostics.lanes`

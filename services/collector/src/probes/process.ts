@@ -1,6 +1,6 @@
 /**
- * The gateway as a process: which life it is in, how often it restarted while we watched, and how much memory it has. Memory is that of the gateway's own
- * process, without its helper processes, from `/proc` where there is one and from `ps` elsewhere; both work while the gateway hangs.
+ * The gateway process: boot id, restarts since the collector started, and resident memory without helper processes.
+ * Memory comes from `/proc` on Linux and `ps` elsewhere; both work while the gateway hangs.
  */
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
@@ -11,7 +11,7 @@ import { defineProbe, sourceOf, timing } from "../probe.ts";
 
 const config = z.strictObject({
   ...timing("10s", "5s"),
-  /** A file that holds the gateway's process id. Without it memory is unknown, and restarts are seen by the uptime alone. */
+  /** A file with the gateway's process id. Without it memory is unknown, and only the uptime reveals restarts. */
   pidFile: z.string().min(1).optional(),
 });
 
@@ -34,12 +34,12 @@ export const gatewayProcess = defineProbe({
     });
   },
   parse(raw: ProcessReading, state, tick) {
-    const lives = applySample(state, raw, tick.at);
-    return { bodies: [{ gateway_boot: lives.boot, restarts: lives.restarts, rss_bytes: raw.rssBytes }], state: lives };
+    const restarts = applySample(state, raw, tick.at);
+    return { bodies: [{ gateway_boot: restarts.boot, restarts: restarts.restarts, rss_bytes: raw.rssBytes }], state: restarts };
   },
 });
 
-/** Null while there is no file, or no number in it: a gateway that is down has often removed it. */
+/** Null without a valid file, which a stopped gateway often removes. */
 async function readPid(path: string): Promise<number | null> {
   try {
     const pid = Number.parseInt(await readFile(path, "utf8"), 10);
@@ -50,7 +50,7 @@ async function readPid(path: string): Promise<number | null> {
   }
 }
 
-/** Null when there is no such process. */
+/** Null when the process does not exist. */
 async function residentBytes(pid: number, signal: AbortSignal): Promise<number | null> {
   if (process.platform === "linux") {
     const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");

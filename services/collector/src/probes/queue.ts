@@ -1,6 +1,6 @@
 /**
- * How many jobs wait in each build lane: the length of a Redis list, or the due jobs of a BullMQ queue. One signal a lane. A lane whose depth cannot be
- * read has no signal in that reading, and the others have theirs.
+ * Depth of each build lane: the length of a Redis list, or the due jobs of a BullMQ queue. One signal per lane. A lane whose depth cannot be
+ * read has no signal in that reading; the other lanes are unaffected.
  */
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import { TOKEN_PATTERN } from "@aviary/shared/contract/subjects.ts";
@@ -31,7 +31,7 @@ const lane = z
 
 const config = z.strictObject({
   ...timing("5s", "4s"),
-  /** Lane → where its jobs wait. */
+  /** Lane → its queue. */
   lanes: z
     .record(z.string().regex(TOKEN_PATTERN), lane)
     .refine((lanes) => Object.keys(lanes).length >= 1 && Object.keys(lanes).length <= 32, { error: "1 to 32 lanes" }),

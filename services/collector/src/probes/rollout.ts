@@ -1,6 +1,6 @@
 /**
- * The weight as the load balancer applies it, which is not always the one that a controller asked for: a small JSON document
- * `{"canary": "prod/payments-gateway", "weight": 10, "phase": "Progressing"}`, from a file that the balancer's configuration writes or from a URL.
+ * The weight applied by the load balancer, which may differ from the one a controller requested: a small JSON document
+ * `{"canary": "prod/payments-gateway", "weight": 10, "phase": "Progressing"}`, from a file or a URL.
  */
 import { open } from "node:fs/promises";
 import { rolloutBody, type SignalBody } from "@aviary/shared/contract/signal.ts";
@@ -42,12 +42,12 @@ function fromUrl(
   const upstream = createUpstream({ name: "the load balancer", ...context, pauseMs, ceilingMs: CEILING_MS });
   return (_tick, signal) =>
     upstream.call(signal, async () => {
-      const answer = await context.http.send({ url: url as string, timeoutMs: ANSWER_TIMEOUT_MS, maxBytes: MAX_BYTES, signal });
-      return answer.body.toString("utf8");
+      const response = await context.http.send({ url: url as string, timeoutMs: ANSWER_TIMEOUT_MS, maxBytes: MAX_BYTES, signal });
+      return response.body.toString("utf8");
     });
 }
 
-/** The beginning of a file: one that is longer than any such document fails as broken JSON and is never held in memory. */
+/** Reads at most MAX_BYTES, so that memory stays bounded; a longer file fails as invalid JSON. */
 async function readStart(path: string): Promise<string> {
   const handle = await open(path);
   try {

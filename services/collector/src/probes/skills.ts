@@ -1,6 +1,6 @@
 /**
- * Which skills a gateway has: `treeHash` of the roots that promotions manage. Name a root as promotions see it (`<target>/current`). Bundled skills are
- * fixed by the gateway's version, and workshop skills change by design: leave both out. Files are hashed again when time or size changed, and all of them hourly.
+ * Skills of a gateway: the tree hash of the roots that promotions manage, named as promotions publish them (`<target>/current`). Exclude bundled
+ * skills, which follow the gateway's version, and workshop skills, which change by design. Files are rehashed on a changed time or size, and hourly.
  */
 import { hashTree, type TreeHashCache } from "@aviary/shared/fs/tree-hash.ts";
 import { z } from "zod";

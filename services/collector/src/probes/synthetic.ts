@@ -1,9 +1,9 @@
 /**
- * Our own requests through the VIP, at a steady rate: for canaries that have no users yet. They carry a User-Agent of their own, so that no access log
- * counts them as users, and their signal has a source of its own, so that nobody adds them to user traffic.
+ * Synthetic requests through the VIP at a constant rate, for canaries without user traffic. A dedicated User-Agent excludes them from access-log
+ * counts, and a dedicated signal source keeps them separate from user traffic.
  *
- * Each request is one attempt: it is the measurement. No answer in time, or none at all, counts as an error, as it would be one for a user. An answer
- * that is not JSON, or has a status of 300 to 499, measures nothing: the path or the credentials are wrong, and the reading fails until that is mended.
+ * Requests are never retried, because each one is a measurement. A timeout or connection failure counts as an error, as for a user. A response
+ * without JSON, or with a status of 300 to 499, indicates a wrong path or credentials: the reading fails until the configuration is fixed.
  */
 import { duration } from "@aviary/shared/contract/units.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
@@ -17,9 +17,9 @@ const MAX_IN_FLIGHT = 16;
 
 const config = z.strictObject({
   ...timing("5s", "4s"),
-  /** A path that answers JSON and costs the gateway little, reached the way users reach it. */
+  /** A cheap path that returns JSON, through the same route as user traffic. */
   url: z.url({ protocol: /^https?$/, error: "an http:// or https:// URL" }),
-  /** Requests a second. */
+  /** Requests per second. */
   rate: z.number().min(0.01).max(50).default(1),
   answerTimeout: duration("50ms", "1m").prefault("5s"),
 });
@@ -45,23 +45,23 @@ function sendSteadily({ url, rate, answerTimeout: timeoutMs }: Config, context: 
 
   function pace(dueMs: number): void {
     if (stopping.signal.aborted) return;
-    if (inFlight < MAX_IN_FLIGHT) void askOnce();
+    if (inFlight < MAX_IN_FLIGHT) void sendOnce();
     else context.count("requests_left_out", 1);
-    // From the time it was due and not from now, so that the rate is kept; a machine that slept does not catch up.
+    // Scheduled from the due time to keep the rate. After the machine slept, missed requests are skipped.
     const nextMs = Math.max(dueMs + 1_000 / rate, clock.monotonicMs());
     cancel = clock.setTimer(nextMs - clock.monotonicMs(), () => pace(nextMs));
   }
 
-  async function askOnce(): Promise<void> {
+  async function sendOnce(): Promise<void> {
     inFlight += 1;
     const startedMs = clock.monotonicMs();
     try {
-      const answer = await httpGet(context.http, { url, timeoutMs, signal: stopping.signal });
-      const status = statusOf(answer);
+      const result = await httpGet(context.http, { url, timeoutMs, signal: stopping.signal });
+      const status = statusOf(result);
       if (status === undefined) misdirected += 1;
       else countRequest(counts, { status, durationMs: clock.monotonicMs() - startedMs });
     } catch {
-      // Told to stop: a request that we broke off ourselves measured nothing.
+      // Aborted by disposal: not a measurement.
     } finally {
       inFlight -= 1;
     }
@@ -74,17 +74,17 @@ function sendSteadily({ url, rate, answerTimeout: timeoutMs }: Config, context: 
       counts = newCounts();
       misdirected = 0;
       if (wrong > 0)
-        throw terminal("misdirected", `${wrong} synthetic requests got no JSON, or a status of 300 to 499; check "url"`);
+        throw terminal("misdirected", `${wrong} synthetic requests returned no JSON, or a status of 300 to 499; check "url"`);
       return seen;
     },
     async [Symbol.asyncDispose]() {
       cancel();
-      stopping.abort(new Error("the synthetic requests end"));
+      stopping.abort(new Error("synthetic requests stopped"));
     },
   };
 }
 
-/** The status to count; undefined for an answer that measures nothing. No answer counts as 504, as a proxy would say. */
+/** The status to count; undefined for a misdirected request. A timeout or refusal counts as 504, as a proxy would report it. */
 function statusOf(answer: ProbeResult): number | undefined {
   if (answer.kind === "timeout" || answer.kind === "refused") return 504;
   if (answer.kind === "failed") return answer.code === "redirect" || answer.code === "bad_url" ? undefined : 502;

@@ -19,7 +19,7 @@ const START = Date.UTC(2026, 10, 21, 10, 0, 0);
 const http = (outcome: Outcome): SignalBody<"http"> => outcome.bodies[0] as SignalBody<"http">;
 const total = (body: SignalBody<"http">): number => histogram.count(histogram.fromWire(body.latency));
 
-/** A JSONL log, and a probe that started at `START`. */
+/** A JSONL log and a probe started at `START`. */
 async function setUp(test: TestContext, settings: object = {}) {
   const path = join(await temporaryDirectory(test), "access.jsonl");
   await writeFile(path, "");
@@ -35,13 +35,13 @@ async function setUp(test: TestContext, settings: object = {}) {
       path,
       `${JSON.stringify({ ts: new Date(START + atMs).toISOString(), status: 200, duration_ms: 10, user_agent: "app/1", ...change })}\n`,
     );
-  // Opening is not waited for; reading is.
+  // The first read waits until the tail is open.
   await probe.read(START);
   return { path, probe, log, context };
 }
 
-describe("counting", () => {
-  it("requests, 5xx and latency, with as many latencies as requests", async (test) => {
+describe("the access-log probe", () => {
+  it("counts requests, 5xx and one latency per request", async (test) => {
     const { probe, log } = await setUp(test);
     for (const status of [200, 404, 499, 500, 503, 599, 600]) await log(1_000, { status, duration_ms: status });
     const body = http(await probe.read(START + 5_000));
@@ -49,7 +49,7 @@ describe("counting", () => {
     assert.equal(http(await probe.read(START + 10_000)).requests, 0);
   });
 
-  it("a request belongs to the period in which it finished; a late line to the next signal; none to two", async (test) => {
+  it("counts a request once: in its period, or in the next signal when its line is late", async (test) => {
     const { probe, log } = await setUp(test);
     await log(4_999);
     await log(5_000);
@@ -61,14 +61,14 @@ describe("counting", () => {
     assert.equal(http(await probe.read(START + 15_000)).requests, 0);
   });
 
-  it("what finished before the start is nobody's", async (test) => {
+  it("ignores requests that finished before the start", async (test) => {
     const { probe, log } = await setUp(test);
     await log(-1);
     await log(0);
     assert.equal(http(await probe.read(START + 5_000)).requests, 1);
   });
 
-  it("synthetic requests and WebSockets are not counted", async (test) => {
+  it("ignores synthetic requests and WebSockets", async (test) => {
     const { probe, log } = await setUp(test);
     await log(1, { user_agent: "aviary-synthetic/1", status: 500 });
     await log(1, { status: 101, duration_ms: 3_600_000 });
@@ -77,7 +77,7 @@ describe("counting", () => {
     assert.deepEqual([body.requests, body.errors_5xx], [1, 0]);
   });
 
-  it("only the hosts that were asked for", async (test) => {
+  it("counts only the configured hosts", async (test) => {
     const { probe, log } = await setUp(test, { hosts: ["canary.example"] });
     await log(1, { host: "canary.example" });
     await log(1, { host: "stable.example" });
@@ -85,7 +85,7 @@ describe("counting", () => {
     assert.equal(http(await probe.read(START + 5_000)).requests, 1);
   });
 
-  it("a log of another format is a failure and not silence", async (test) => {
+  it("fails on a log of another format", async (test) => {
     const { path, probe } = await setUp(test);
     await appendFile(path, "10.0.0.7 - - [21/Nov/2026:06:28:50 +0100]\n");
     await assert.rejects(probe.read(START + 5_000), {
@@ -94,7 +94,7 @@ describe("counting", () => {
     });
   });
 
-  it("single bad lines are counted apart", async (test) => {
+  it("counts single bad lines separately", async (test) => {
     const { path, probe, log, context } = await setUp(test);
     await appendFile(path, "half a li\n");
     await log(1);
@@ -102,7 +102,7 @@ describe("counting", () => {
     assert.equal(context.counted.get("unreadable_lines"), 1);
   });
 
-  it("what a failed reading saw is in the next signal", async (test) => {
+  it("includes the requests of a failed reading in the next signal", async (test) => {
     const { path, probe, log } = await setUp(test);
     await log(1);
     await rename(path, `${path}.1`);
@@ -114,7 +114,7 @@ describe("counting", () => {
   });
 });
 
-it("a burst of 100 MB is read in bounded steps and bounded memory, and all of it is counted", async (test) => {
+it("a burst of 100 MB is counted completely, in bounded steps and memory", async (test) => {
   const budget = 16 * 2 ** 20;
   const { path, probe, context } = await setUp(test, { budget: "16MiB" });
   const line = `${JSON.stringify({ ts: new Date(START + 1_000).toISOString(), status: 200, duration_ms: 12, user_agent: "app/1", uri: "x".repeat(400) })}\n`;
@@ -136,17 +136,17 @@ it("a burst of 100 MB is read in bounded steps and bounded memory, and all of it
     requests += http(await probe.read(START + 5_000 * readings)).requests;
     const { heapUsed, external } = process.memoryUsage();
     largest = Math.max(largest, heapUsed + external - before.heapUsed - before.external);
-    assert.ok(requests <= Math.ceil((readings * budget) / line.length) + readings, "a reading went beyond its budget");
+    assert.ok(requests <= Math.ceil((readings * budget) / line.length) + readings, "a reading exceeded its budget");
   }
   assert.equal(requests, blocks * 1_000);
   assert.equal(readings, Math.ceil(size / budget));
   assert.equal(context.counted.get("readings_behind"), readings - 1);
-  // The whole file is 100 MB; what may have piled up between two collections of garbage is far less than a reading's budget of text and objects.
+  // The file is 100 MB; garbage between two collections stays far below that.
   assert.ok(largest < 96 * 2 ** 20, `memory grew by ${Math.round(largest / 2 ** 20)} MiB`);
 });
 
 describe("real proxies", () => {
-  it("Caddy: users, errors and a rotation, as its own log says", async (test) => {
+  it("Caddy: users and errors are counted across a rotation", async (test) => {
     if (!requireServer(test, "caddy")) return;
     const directory = await temporaryDirectory(test);
     const path = join(directory, "access.log");

@@ -1,4 +1,4 @@
-/** Against a gateway of flesh and blood: a small HTTP server that answers as the real one was recorded, hangs, starts, drains and goes away. */
+/** The gateway probe against an HTTP server that replays recorded responses, hangs, starts, drains and stops. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
@@ -53,8 +53,8 @@ async function startGateway(
 const health = (outcome: Outcome): SignalBody<"health"> => outcome.bodies[0] as SignalBody<"health">;
 const QUICK = { answerTimeout: "150ms", period: "100ms" };
 
-describe("gateway-probes", () => {
-  it("a healthy gateway, asked without proxy headers", async (test) => {
+describe("the gateway probe", () => {
+  it("reports a healthy gateway, and sends no proxy headers", async (test) => {
     const gateway = await startGateway(test, asRecorded(fixture("readyz.json")));
     const outcome = await openProbe(test, gatewayProbes, { url: gateway.url }).read();
     assert.deepEqual(health(outcome), {
@@ -73,7 +73,7 @@ describe("gateway-probes", () => {
     );
   });
 
-  it("starting, draining, a failing channel and a suppressed one are four things", async (test) => {
+  it("distinguishes starting, draining, a failing channel and a suppressed channel", async (test) => {
     const starting = '{"ok":false,"status":"starting","version":"2026.9.7","uptimeMs":420,"pendingReason":"startup-sidecars"}';
     const draining = '{"ok":false,"status":"draining","version":"2026.9.6","uptimeMs":2725307}';
     const gateway = await startGateway(
@@ -91,22 +91,22 @@ describe("gateway-probes", () => {
     assert.deepEqual([health(await probe.read()).state, health(await probe.read()).suppressed], ["up", ["telegram"]]);
   });
 
-  it("a closed port is refused, after three attempts", async (test) => {
+  it("reports refused for a closed port after three attempts", async (test) => {
     const probe = openProbe(test, gatewayProbes, { url: `http://127.0.0.1:${await freePort()}`, ...QUICK });
     const outcome = await probe.read();
     assert.deepEqual([health(outcome).state, health(outcome).worker_reachable], ["refused", false]);
-    assert.equal(outcome.learned.gatewayVersion, undefined, "the version stays as last known");
+    assert.equal(outcome.learned.gatewayVersion, undefined, "the last known version is kept");
     await assert.rejects(probe.read(), { code: "backing_off" });
   });
 
-  it("one that accepts and says nothing is a timeout", async (test) => {
+  it("reports timeout for a gateway that accepts but never responds", async (test) => {
     const gateway = await startGateway(test, () => {});
     const probe = openProbe(test, gatewayProbes, { url: gateway.url, ...QUICK });
     assert.equal(health(await probe.read()).state, "timeout");
-    assert.equal(gateway.requests.length, 9, "three attempts at three paths");
+    assert.equal(gateway.requests.length, 9, "three attempts on three paths");
   });
 
-  it("one that hangs up while it is asked, and answers the second time, is up", async (test) => {
+  it("reports up for a gateway that resets once and then responds", async (test) => {
     const gateway = await startGateway(test, asRecorded(fixture("readyz.json")));
     let hangUps = 3;
     gateway.become((path, response) => {
@@ -116,13 +116,13 @@ describe("gateway-probes", () => {
     assert.equal(health(await openProbe(test, gatewayProbes, { url: gateway.url }).read()).state, "up");
   });
 
-  it("a control page that answers everything with 200 is not ready", async (test) => {
+  it("reports not_ready for a control page that returns 200 on every path", async (test) => {
     const gateway = await startGateway(test, (_path, response) => asRecorded("")("/unknown", response));
     const { state, failing } = health(await openProbe(test, gatewayProbes, { url: gateway.url }).read());
     assert.deepEqual([state, failing], ["not_ready", ["healthz: status 200 without JSON", "readyz: status 200 without JSON"]]);
   });
 
-  it("an answer without end or out of proportion is not believed", async (test) => {
+  it("rejects an endless or oversized response", async (test) => {
     const gateway = await startGateway(test, (path, response) => {
       if (path === "/readyz") sendJson(response, 200, `{"ready":true,"pad":"${"x".repeat(100_000)}"}`);
       else asRecorded("")(path, response);
@@ -130,7 +130,7 @@ describe("gateway-probes", () => {
     assert.deepEqual(health(await openProbe(test, gatewayProbes, { url: gateway.url }).read()).failing, ["readyz: too_large"]);
   });
 
-  it("the VIP is a question of its own", async (test) => {
+  it("checks the worker URL independently", async (test) => {
     const gateway = await startGateway(test, asRecorded(fixture("readyz.json")));
     const vip = await startGateway(test, (_path, response) => void response.writeHead(502).end());
     const probe = openProbe(test, gatewayProbes, { url: gateway.url, workerUrl: `${vip.url}/healthz` });
@@ -143,7 +143,7 @@ describe("gateway-probes", () => {
     );
   });
 
-  it("after a pause the gateway is asked again, and a recovery is seen at once", async (test) => {
+  it("detects a recovery on the first attempt after a backoff", async (test) => {
     const gateway = await startGateway(test, () => {});
     let nowMs = 0;
     const context = probeContext(test);
@@ -161,7 +161,7 @@ describe("gateway-probes", () => {
     assert.equal(health(await probe.read()).state, "up");
   });
 
-  it("three paths of a gateway that goes away between them are refused, not up", async (test) => {
+  it("reports refused for a gateway that stops between requests", async (test) => {
     const gateway = await startGateway(test, asRecorded(fixture("readyz.json")));
     const probe = openProbe(test, gatewayProbes, { url: gateway.url, ...QUICK });
     assert.equal(health(await probe.read()).state, "up");

@@ -1,4 +1,4 @@
-/** The probes that need no server of somebody else: disk, skills, process, deps, rollout, synthetic. */
+/** The probes that need no external server: disk, skills, process, deps, rollout, synthetic. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -32,11 +32,11 @@ async function serve(test: TestContext, listener: RequestListener): Promise<stri
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-describe("disk", () => {
+describe("the disk probe", () => {
   const read = async (test: TestContext, settings: object) =>
     (await openProbe(test, disk, settings).read()).bodies[0] as SignalBody<"disk">;
 
-  it("reads the real volume, and leaves nothing behind", async (test) => {
+  it("reads the real volume and removes its probe file", async (test) => {
     const path = await temporaryDirectory(test);
     const body = await read(test, { path });
     assert.ok(body.used_ratio > 0 && body.used_ratio <= 1 && body.total_bytes > 0);
@@ -44,7 +44,7 @@ describe("disk", () => {
     assert.deepEqual(await readdir(path), []);
   });
 
-  it("takes the tier from the capacity, which disks sold as 1 or 2 TB do not quite have, unless told", async (test) => {
+  it("derives the tier from a capacity near 1 or 2 TB, unless configured", async (test) => {
     const path = await temporaryDirectory(test);
     const statfsFile = join(path, "statfs.json");
     const at = async (total_bytes: number, more = {}): Promise<string> => {
@@ -57,11 +57,11 @@ describe("disk", () => {
     assert.equal(await at(994_662_584_320, { tier: "2TB" }), "2TB");
   });
 
-  it("a volume that cannot be written is so, whatever it is filled with", async (test) => {
+  it("reports an unwritable volume regardless of its usage", async (test) => {
     const path = await temporaryDirectory(test);
     const statfsFile = join(path, "statfs.json");
     await writeFile(statfsFile, JSON.stringify({ total_bytes: 2e12, used_ratio: 0.5 }));
-    // Works for root as well, whom permissions do not stop: the name of the probe's file is taken by a directory.
+    // A directory blocks the probe file's name, because permissions do not restrict root.
     await mkdir(join(path, ".aviary-write-probe-mac-a1", "x"), { recursive: true });
     assert.deepEqual(await read(test, { path, statfsFile }), {
       used_ratio: 0.5,
@@ -71,7 +71,7 @@ describe("disk", () => {
     });
   });
 
-  it("a drill's file that makes no sense, or a path that is not there, is a failure", async (test) => {
+  it("fails on an invalid statfsFile or a missing path", async (test) => {
     const path = await temporaryDirectory(test);
     const statfsFile = join(path, "statfs.json");
     await writeFile(statfsFile, '{"total_bytes": 1, "used_ratio": 1.5}');
@@ -80,8 +80,8 @@ describe("disk", () => {
   });
 });
 
-describe("skills", () => {
-  it("shows the hash that a promotion verified, also through a link, and what changed", async (test) => {
+describe("the skills probe", () => {
+  it("reports the hash that a promotion verified, even through a link, and the changed skills", async (test) => {
     const place = await temporaryDirectory(test);
     const release = async (name: string, text: string): Promise<string> => {
       await mkdir(join(place, name, "mail"), { recursive: true });
@@ -99,7 +99,7 @@ describe("skills", () => {
     assert.deepEqual((await probe.read()).bodies, [{ pack_hash: two, count: 1, changed: ["mail"] }]);
   });
 
-  it("hashes everything again after an hour, also what looks the same", async (test) => {
+  it("rehashes every file hourly, even with unchanged metadata", async (test) => {
     const place = await temporaryDirectory(test);
     const context = probeContext(test);
     let nowMs = 0;
@@ -116,20 +116,20 @@ describe("skills", () => {
     const before = await hash();
     await writeFile(path, "bbbb");
     await utimes(path, 1_000, 1_000);
-    assert.equal(await hash(), before, "time, size and inode are the same");
+    assert.equal(await hash(), before, "time, size and inode are unchanged");
     nowMs += 3_600_000;
     assert.notEqual(await hash(), before);
   });
 
-  it("a tree that has no hash is a failure that says why", async (test) => {
+  it("fails with the reason for a tree that cannot be hashed", async (test) => {
     const place = await temporaryDirectory(test);
     await symlink("/etc", join(place, "x"));
     await assert.rejects(openProbe(test, skills, { roots: { a: place } }).read(), /absolute path/);
   });
 });
 
-describe("process", () => {
-  it("a life of its own, its memory, and restarts by uptime and by process", async (test) => {
+describe("the process probe", () => {
+  it("reports boot id, memory, and restarts by uptime and process id", async (test) => {
     const pidFile = join(await temporaryDirectory(test), "gateway.pid");
     const child = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"]);
     atEnd(test, () => void child.kill("SIGKILL"));
@@ -152,8 +152,8 @@ describe("process", () => {
   });
 });
 
-describe("deps", () => {
-  it("connections and answers, each with its latency; what hangs, refuses or fails is not ok", async (test) => {
+describe("the deps probe", () => {
+  it("reports latency per target, and hanging, refusing or failing targets as not ok", async (test) => {
     const tcp = createTcpServer((socket) => socket.destroy());
     tcp.listen(0, "127.0.0.1");
     await once(tcp, "listening");
@@ -185,7 +185,7 @@ describe("deps", () => {
   });
 });
 
-describe("rollout", () => {
+describe("the rollout probe", () => {
   const applied = { canary: "prod/payments-gateway", weight: 10, phase: "Progressing" };
 
   it("reads a file or a URL", async (test) => {
@@ -196,7 +196,7 @@ describe("rollout", () => {
     assert.deepEqual((await openProbe(test, rollout, { url }).read()).bodies, [applied]);
   });
 
-  it("what is not there or has another shape is a failure", async (test) => {
+  it("fails on a missing or malformed document", async (test) => {
     const file = join(await temporaryDirectory(test), "rollout.json");
     await assert.rejects(openProbe(test, rollout, { file }).read(), { code: "ENOENT" });
     for (const text of [
@@ -214,8 +214,8 @@ describe("rollout", () => {
   });
 });
 
-describe("synthetic", () => {
-  it("asks at its rate under its own name, and counts answers, errors and silence apart from users", async (test) => {
+describe("the synthetic probe", () => {
+  it("sends at its rate with its User-Agent, and counts responses, errors and timeouts separately from users", async (test) => {
     let answer: "ok" | "fail" | "hang" = "ok";
     const agents = new Set<string>();
     let asked = 0;
@@ -251,7 +251,7 @@ describe("synthetic", () => {
     assert.deepEqual([...agents], ["aviary-synthetic/1"]);
   });
 
-  it("a page or a refusal measures nothing, and says so", async (test) => {
+  it("fails on an HTML page or a client error instead of counting it", async (test) => {
     let asked = 0;
     const url = await serve(test, (_request, response) => {
       asked += 1;

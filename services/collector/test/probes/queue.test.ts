@@ -1,4 +1,4 @@
-/** Against a real Redis, with keys laid out by plain commands as a list and as BullMQ lays them out. */
+/** The queue probe on a real Redis, with a plain list and the key layout of BullMQ. */
 import assert from "node:assert/strict";
 import { after, before, describe, it, type TestContext } from "node:test";
 import { locateTestServer, missingServer, type RunningServer, startRedis } from "@aviary/shared/testing/servers.ts";
@@ -8,7 +8,7 @@ import { openProbe, probeContext } from "../probe-context.ts";
 
 const missing = missingServer("redis");
 
-describe("queue", { skip: missing ?? false }, () => {
+describe("the queue probe", { skip: missing ?? false }, () => {
   let server: RunningServer & { url: string };
   let redis: Redis;
   before(async () => {
@@ -24,7 +24,7 @@ describe("queue", { skip: missing ?? false }, () => {
   const open = (test: TestContext, lanes: object, context = probeContext(test)) =>
     openProbe(test, queue, { lanes, period: "100ms" }, context);
 
-  it("a list: its length; one that does not exist: 0", async (test) => {
+  it("reads a list's length, and 0 for a missing list", async (test) => {
     await redis.del("jobs");
     const probe = open(test, { "build-az-a": { redis: server.url, list: "jobs" } });
     assert.deepEqual((await probe.read()).bodies, [{ lane: "build-az-a", role: "build", depth: 0 }]);
@@ -32,7 +32,7 @@ describe("queue", { skip: missing ?? false }, () => {
     assert.deepEqual((await probe.read()).bodies, [{ lane: "build-az-a", role: "build", depth: 3 }]);
   });
 
-  it("a BullMQ queue: what may run now, in its three places; delayed jobs only where asked for", async (test) => {
+  it("counts the due jobs of a BullMQ queue, and delayed ones only with countDelayed", async (test) => {
     await redis.rpush("bull:builds:wait", "1", "2");
     await redis.rpush("bull:builds:paused", "3");
     await redis.zadd("bull:builds:prioritized", 1, "4", 2, "5");
@@ -51,13 +51,13 @@ describe("queue", { skip: missing ?? false }, () => {
     ]);
   });
 
-  it("a key of another kind is named", async (test) => {
+  it("names a key of the wrong type", async (test) => {
     await redis.set("text", "x");
     const probe = open(test, { l: { redis: server.url, list: "text" } });
     await assert.rejects(probe.read(), { code: "wrong_type", message: /text is no list/ });
   });
 
-  it("a Redis that is away costs the lanes of the others nothing", async (test) => {
+  it("reads the other lanes while one Redis is unreachable", async (test) => {
     await redis.del("mine");
     await redis.rpush("mine", "a");
     const context = probeContext(test);
@@ -73,7 +73,7 @@ describe("queue", { skip: missing ?? false }, () => {
     await assert.rejects(alone.read(), { code: "backing_off" });
   });
 
-  it("one that was killed is read again when it is back", async (test) => {
+  it("reads a restarted Redis again", async (test) => {
     let nowMs = 0;
     const context = probeContext(test);
     const probe = open(test, { l: { redis: server.url, list: "jobs" } }, {

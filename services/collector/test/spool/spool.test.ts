@@ -28,14 +28,14 @@ async function drain(spool: Spool): Promise<number[]> {
 }
 
 describe("records", () => {
-  it("come back as they were; a torn end or one wrong bit loses what follows and nothing before", () => {
+  it("round-trip, and a torn end or a flipped bit loses only the records from there on", () => {
     const text = fc.string({ unit: "binary", maxLength: 50 });
     const some = fc.array(fc.record({ subject: text, id: text, data: text }), { minLength: 1, maxLength: 8 });
     fc.assert(
       fc.property(some, fc.nat(), fc.boolean(), (list, where, flip) => {
         const parts = list.map(encodeRecord);
         const bytes = Buffer.concat([SEGMENT_MARK, ...parts]);
-        // Lone surrogates have no UTF-8 form.
+        // Lone surrogates have no UTF-8 encoding.
         const whole = list.map((entry) => JSON.parse(JSON.stringify(entry).toWellFormed()) as SpoolRecord);
         assert.deepEqual(decodeSegment(bytes), { records: whole, damagedBytes: 0 });
         const at = SEGMENT_MARK.length + (where % (bytes.length - SEGMENT_MARK.length));
@@ -51,27 +51,27 @@ describe("records", () => {
       }),
     );
   });
-  it("a file that is no segment holds nothing", () => {
+  it("decode to none from a file that is not a segment", () => {
     assert.deepEqual(decodeSegment(Buffer.from("something else")).records, []);
     assert.deepEqual(decodeSegment(Buffer.alloc(0)), { records: [], damagedBytes: 0 });
   });
 });
 
-describe("the queue on disk", () => {
-  it("is first in, first out over many segments, also while it is written", async (test) => {
+describe("the spool", () => {
+  it("is FIFO across segments, even while records are appended", async (test) => {
     const { spool, directory } = await open(test, { segmentBytes: 200 });
     await spool.append(records(0, 30));
     assert.ok((await readdir(directory)).length > 3);
     const first = await spool.head();
     await spool.append(records(30, 40));
-    assert.deepEqual(await spool.head(), first, "the head does not change by what is added");
+    assert.deepEqual(await spool.head(), first, "appending does not change the head");
     assert.deepEqual(await drain(spool), numbers(records(0, 40)));
     assert.equal(spool.isEmpty, true);
     assert.equal(spool.bytes, 0);
     assert.deepEqual(await readdir(directory), []);
   });
 
-  it("keeps what a life before left, in order, and publishes a part of a segment once more after a crash", async (test) => {
+  it("keeps the records of an earlier process in order, and repeats a partly published segment after a crash", async (test) => {
     const { spool, directory } = await open(test, { segmentBytes: 300 });
     await spool.append(records(0, 20));
     const head = await spool.head();
@@ -82,7 +82,7 @@ describe("the queue on disk", () => {
     assert.deepEqual(await drain(next), numbers(records(0, 25)));
   });
 
-  it("a torn end costs one record, and what comes after goes into another file", async (test) => {
+  it("loses only the torn record, and appends to a new segment afterwards", async (test) => {
     const { spool, directory } = await open(test);
     await spool.append(records(0, 5));
     const [name] = await readdir(directory);
@@ -94,7 +94,7 @@ describe("the queue on disk", () => {
     assert.equal(next.counts.damaged, 1);
   });
 
-  it("an empty or foreign segment is passed over; other files are left alone", async (test) => {
+  it("skips empty and foreign segments, and does not touch other files", async (test) => {
     const { directory } = await open(test);
     await writeFile(join(directory, "0000000001.seg"), "");
     await writeFile(join(directory, "0000000002.seg"), "rubbish");
@@ -105,7 +105,7 @@ describe("the queue on disk", () => {
     assert.deepEqual(await readdir(directory), ["notes.txt"]);
   });
 
-  it("at the cap the oldest go and are counted; never more is used than the cap", async (test) => {
+  it("drops and counts the oldest records at the cap, and never exceeds it", async (test) => {
     const { spool, directory } = await open(test, { maxBytes: 4_096, segmentBytes: 512 });
     for (let n = 0; n < 200; n++) {
       await spool.append([record(n, 50)]);
@@ -123,7 +123,7 @@ describe("the queue on disk", () => {
     assert.equal(spool.counts.dropped, 200 - left.length);
   });
 
-  it("the head may go at the cap while it is being published", async (test) => {
+  it("may drop the head at the cap while it is being published", async (test) => {
     const { spool } = await open(test, { maxBytes: 2_048, segmentBytes: 512 });
     await spool.append(records(0, 10, 50));
     await spool.head();
@@ -131,10 +131,10 @@ describe("the queue on disk", () => {
     await spool.append(records(10, 60, 50));
     const left = await drain(spool);
     assert.equal(left.at(-1), 59);
-    assert.equal(left.length + spool.counts.dropped, 59, "the one that was published is not counted as dropped");
+    assert.equal(left.length + spool.counts.dropped, 59, "the published record is not counted as dropped");
   });
 
-  it("writes nothing at the red mark, and again below it", async (test) => {
+  it("writes nothing at the red mark, and resumes below it", async (test) => {
     let usedRatio = 0.9;
     const { spool } = await open(test, { readVolume: async () => ({ totalBytes: 1, usedRatio }) });
     await assert.rejects(spool.append(records(0, 1)), { code: "disk_red", name: "Retryable" });
@@ -144,10 +144,10 @@ describe("the queue on disk", () => {
     assert.deepEqual(await drain(spool), [0]);
   });
 
-  it("a disk that refuses is a retryable fault; afterwards records go on behind it", async (test) => {
+  it("reports a disk error as retryable, and appends in order afterwards", async (test) => {
     const { spool, directory } = await open(test);
     await spool.append(records(0, 2));
-    // Works for root as well, whom permissions do not stop: the next file's name is taken by a directory.
+    // A directory blocks the next segment's name, because permissions do not restrict root.
     const { spool: next } = await open(test, { directory });
     const { mkdir, rmdir } = await import("node:fs/promises");
     await mkdir(join(directory, "0000000002.seg"));
@@ -157,13 +157,13 @@ describe("the queue on disk", () => {
     assert.deepEqual(await drain(next), [0, 1, 2, 3]);
   });
 
-  it("cannot be opened where no directory can be", async (test) => {
-    const place = await temporaryDirectory(test);
-    await writeFile(join(place, "file"), "");
-    await assert.rejects(open(test, { directory: join(place, "file", "spool") }), { code: "disk_unwritable" });
+  it("fails to open where its directory cannot be created", async (test) => {
+    const parent = await temporaryDirectory(test);
+    await writeFile(join(parent, "file"), "");
+    await assert.rejects(open(test, { directory: join(parent, "file", "spool") }), { code: "disk_unwritable" });
   });
 
-  it("a record is on disk when append returns, whatever happens to the process", async (test) => {
+  it("has every record on disk when append returns", async (test) => {
     const { spool, directory } = await open(test);
     await spool.append(records(0, 3));
     const [name] = await readdir(directory);
