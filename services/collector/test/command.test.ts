@@ -48,7 +48,7 @@ describe("aviary collector probe", () => {
     assert.deepEqual(await run(["disk", "--config", file]), {
       code: 1,
       out: "",
-      err: `disk: not configured; add probes.disk to ${file}\n`,
+      err: `disk: not configured: add probes.disk to ${file}\n`,
     });
     assert.equal((await run(["rollout", "--config", file])).code, 1);
     assert.match((await run(["rollout", "--config", "/absent.yaml"])).err, /no such file/);

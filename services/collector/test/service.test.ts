@@ -268,10 +268,10 @@ describe("a collector process", () => {
     await once(first.child, "exit");
 
     const second = await spawnCollector(test, env);
-    await until("the successor runs", () => second.find("the collector has started") !== undefined, { describe: second.output });
+    await until("the successor runs", () => second.find("collector started") !== undefined, { describe: second.output });
     await nats.restart();
     const boots = async (): Promise<string[]> => [...new Set((await signalsNow(bus)).map((signal) => signal.collector_boot))];
-    await until("both lives are in the log", async () => (await boots()).length === 2, { describe: second.output });
+    await until("signals of both boots are stored", async () => (await boots()).length === 2, { describe: second.output });
     second.child.kill("SIGTERM");
     const [code] = (await once(second.child, "exit")) as [number];
     assert.equal(code, 0, second.output());
@@ -282,7 +282,7 @@ describe("a collector process", () => {
       assert.deepEqual(numbers, upTo(numbers.length), `${boot} has gaps or repeats`);
     }
     const order = log.signals.map((signal) => signal.collector_boot);
-    assert.deepEqual(order, [...order].sort(), "the life before comes first");
+    assert.deepEqual(order, [...order].sort(), "the earlier boot comes first");
   });
 
   it("stops without delay and spools its signals when the broker was never reachable", async (test) => {

@@ -39,7 +39,7 @@ describe("Caddy", () => {
   it("lines have seconds and a list of User-Agents", () => {
     const found = request(line({}), "caddy");
     assert.deepEqual(found, {
-      finishedAt: AT + 250,
+      finishedAtMs: AT + 250,
       status: 200,
       durationMs: 12.5,
       userAgent: "curl/8",

@@ -90,7 +90,7 @@ describe("the access-log probe", () => {
     await appendFile(path, "10.0.0.7 - - [21/Nov/2026:06:28:50 +0100]\n");
     await assert.rejects(probe.read(START + 5_000), {
       code: "wrong_format",
-      message: /none of 1 new lines .* has the format jsonl/,
+      message: /none of 1 new lines .* matches the format jsonl/,
     });
   });
 

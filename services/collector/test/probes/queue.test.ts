@@ -54,7 +54,7 @@ describe("the queue probe", { skip: missing ?? false }, () => {
   it("names a key of the wrong type", async (test) => {
     await redis.set("text", "x");
     const probe = open(test, { l: { redis: server.url, list: "text" } });
-    await assert.rejects(probe.read(), { code: "wrong_type", message: /text is no list/ });
+    await assert.rejects(probe.read(), { code: "wrong_type", message: /text is not a list/ });
   });
 
   it("reads the other lanes while one Redis is unreachable", async (test) => {
