@@ -2,7 +2,7 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { appendFileSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { readRollout, watchControl } from "./control.ts";
+import { readRollout, watchControl } from "./desired-state.ts";
 import { type FleetPlan, places, writeJson } from "./layout.ts";
 import { sharesAt } from "./shares.ts";
 

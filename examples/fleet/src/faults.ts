@@ -1,6 +1,6 @@
 /** Faults of the local fleet: inject and heal them. A fault only edits desired-state files, so any process can inject it. */
 import { rmSync } from "node:fs";
-import { changeFleet, changeGateway, changeRollout, QUIET_FLEET, readFleetControl, readGatewayControl } from "./control.ts";
+import { changeFleet, changeGateway, changeRollout, QUIET_FLEET, readFleetControl, readGatewayControl } from "./desired-state.ts";
 import { type FleetGateway, type FleetPlan, places, writeJson } from "./layout.ts";
 import { installRelease, installSkills } from "./release.ts";
 

@@ -5,7 +5,7 @@
 
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { seededRandom, seedOf } from "@aviary/shared/testing/random.ts";
-import { type DesiredGateway, readGatewayControl, watchControl } from "./control.ts";
+import { type DesiredGateway, readGatewayControl, watchControl } from "./desired-state.ts";
 import { lognormal } from "./distributions.ts";
 import { type FleetPlan, gatewayOf, places } from "./layout.ts";
 

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { seededRandom, seedOf } from "@aviary/shared/testing/random.ts";
 import { Redis } from "ioredis";
-import { type DesiredFleet, readFleetControl, watchControl } from "./control.ts";
+import { type DesiredFleet, readFleetControl, watchControl } from "./desired-state.ts";
 import { exponential } from "./distributions.ts";
 import { type FleetPlan, places } from "./layout.ts";
 

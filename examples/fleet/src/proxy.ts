@@ -7,7 +7,7 @@ import { Agent, createServer, type IncomingMessage, request, type Server, type S
 import { seededRandom, seedOf } from "@aviary/shared/testing/random.ts";
 import { type AccessLog, openAccessLog } from "./access-log.ts";
 import { type RunningProxy, startCaddy } from "./caddy.ts";
-import { readRollout, watchControl } from "./control.ts";
+import { readRollout, watchControl } from "./desired-state.ts";
 import { type FleetGateway, type FleetPlan, places } from "./layout.ts";
 import { pick, sharesAt } from "./shares.ts";
 

@@ -1,7 +1,7 @@
 /** Releases of the local fleet: a gateway version plus its skill pack. In a real fleet the promoter installs them. */
 import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { changeGateway } from "./control.ts";
+import { changeGateway } from "./desired-state.ts";
 import { type FleetGateway, type FleetPlan, places } from "./layout.ts";
 
 const SKILLS = ["code-review", "release-notes", "triage"] as const;

@@ -7,7 +7,7 @@ import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import { describe, it, test } from "node:test";
 import { FLEET_VERBS } from "../src/commands/fleet.ts";
-import { readGatewayControl, readRollout } from "../src/control.ts";
+import { readGatewayControl, readRollout } from "../src/desired-state.ts";
 import { resetFleet, stableVersion } from "../src/faults.ts";
 import { startGatewayOf } from "../src/gateway.ts";
 import { type FleetPlan, places, writeJson } from "../src/layout.ts";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { readFleetControl, readGatewayControl, readRollout } from "../src/control.ts";
+import { readFleetControl, readGatewayControl, readRollout } from "../src/desired-state.ts";
 import { FAULT_NAMES, giveFault, heal, release, resetFleet, setWeight, stableVersion } from "../src/faults.ts";
 import { type FleetPlan, places } from "../src/layout.ts";
 import { testPlan } from "./plan.ts";

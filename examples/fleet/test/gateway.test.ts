@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { until } from "@aviary/shared/testing/until.ts";
-import { changeGateway } from "../src/control.ts";
+import { changeGateway } from "../src/desired-state.ts";
 import { startGatewayOf, WORK_PATH } from "../src/gateway.ts";
 import type { FleetPlan } from "../src/layout.ts";
 import { testPlan } from "./plan.ts";

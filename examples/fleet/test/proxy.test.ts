@@ -5,7 +5,7 @@ import { describe, it } from "node:test";
 import { until } from "@aviary/shared/testing/until.ts";
 import fc from "fast-check";
 import { caddyConfig, findCaddy } from "../src/caddy.ts";
-import { changeGateway } from "../src/control.ts";
+import { changeGateway } from "../src/desired-state.ts";
 import { setWeight } from "../src/faults.ts";
 import { startGatewayOf, WORK_PATH } from "../src/gateway.ts";
 import { type FleetPlan, places } from "../src/layout.ts";

@@ -2,7 +2,7 @@
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import type { Command, CommandIo } from "@aviary/shared/commands/command.ts";
-import { readFleetControl, readGatewayControl, readRollout } from "../control.ts";
+import { readFleetControl, readGatewayControl, readRollout } from "../desired-state.ts";
 import { FAULT_NAMES, FAULTS, giveFault, heal, release, setWeight, stableVersion, type Target } from "../faults.ts";
 import { currentDirectory, type FleetPlan, readPlan } from "../layout.ts";
 
