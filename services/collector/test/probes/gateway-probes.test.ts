@@ -139,7 +139,7 @@ describe("the gateway probe", () => {
     assert.equal(health(await probe.read()).worker_reachable, true);
     assert.ok(
       vip.requests.every((request) => request.endsWith(" aviary-synthetic/1")),
-      "the balancer logs these requests, and nobody may take them for users",
+      "the load balancer logs these requests, and their User-Agent excludes them from user traffic",
     );
   });
 
