@@ -17,7 +17,7 @@ import { controlSubject } from "@aviary/shared/contract/subjects.ts";
 import type { VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import { locateTestServer, requireServer } from "@aviary/shared/testing/servers.ts";
 import { until } from "@aviary/shared/testing/until.ts";
-import { HEALTHY_GATEWAY } from "../../examples/fleet/src/control.ts";
+import { HEALTHY_GATEWAY } from "../../examples/fleet/src/desired-state.ts";
 import { release, resetFleet } from "../../examples/fleet/src/faults.ts";
 import { startGateway, startGatewayOf } from "../../examples/fleet/src/gateway.ts";
 import { type FleetPlan, places, writeJson } from "../../examples/fleet/src/layout.ts";

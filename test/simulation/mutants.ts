@@ -176,8 +176,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "signals-dropped-when-a-publish-fails",
     service: "collector",
     file: "spool/outbox.ts",
-    from: "memory = [...rest, ...memory];",
-    to: "memory = rest.length > 0 ? memory : [...memory];",
+    from: "state.memory = [...rest, ...state.memory];",
+    to: "state.memory = rest.length > 0 ? state.memory : [...state.memory];",
     caughtBy: "spool",
   },
 ];

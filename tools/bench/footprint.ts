@@ -16,7 +16,7 @@ import { freePort } from "@aviary/shared/testing/servers.ts";
 import { connect, type Msg } from "@nats-io/transport-node";
 import { build } from "esbuild";
 import { openAccessLog } from "../../examples/fleet/src/access-log.ts";
-import { HEALTHY_GATEWAY } from "../../examples/fleet/src/control.ts";
+import { HEALTHY_GATEWAY } from "../../examples/fleet/src/desired-state.ts";
 import { lognormal } from "../../examples/fleet/src/distributions.ts";
 import { startGateway } from "../../examples/fleet/src/gateway.ts";
 import { seededRandom } from "../../libs/shared/src/testing/random.ts";

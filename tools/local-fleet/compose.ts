@@ -5,7 +5,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { readFleetControl, watchControl } from "../../examples/fleet/src/control.ts";
+import { readFleetControl, watchControl } from "../../examples/fleet/src/desired-state.ts";
 import { resetFleet } from "../../examples/fleet/src/faults.ts";
 import { type FleetPlan, places, writeJson } from "../../examples/fleet/src/layout.ts";
 import { makePlan } from "../../examples/fleet/src/make-plan.ts";

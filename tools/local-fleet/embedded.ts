@@ -12,7 +12,7 @@ import { loadFleet } from "@aviary/shared/runtime/fleet-config.ts";
 import { createLogger, type Logger } from "@aviary/shared/runtime/logger.ts";
 import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
 import { parse, stringify } from "yaml";
-import { readFleetControl, watchControl } from "../../examples/fleet/src/control.ts";
+import { readFleetControl, watchControl } from "../../examples/fleet/src/desired-state.ts";
 import { resetFleet } from "../../examples/fleet/src/faults.ts";
 import { startGatewayOf } from "../../examples/fleet/src/gateway.ts";
 import { type FleetPlan, places, writeJson, writeWhole } from "../../examples/fleet/src/layout.ts";

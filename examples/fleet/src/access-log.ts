@@ -1,10 +1,10 @@
-/** The access log of the built-in proxy: one JSON object a line, rotated by size so that it never fills a disk. */
+/** The access log of the built-in proxy: one JSON object per line, rotated by size so that it never fills the disk. */
 import { closeSync, mkdirSync, openSync, renameSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 
-/** One finished request, as the collector's probe `access-log` reads it. */
+/** One finished request, in the format that the collector's `access-log` probe reads. */
 export interface AccessRecord {
-  /** When the answer was finished, ISO-8601 UTC. */
+  /** When the response finished, ISO 8601 UTC. */
   readonly ts: string;
   readonly status: number;
   readonly duration_ms: number;
@@ -18,10 +18,10 @@ export interface AccessLog {
   close(): void;
 }
 
-/** A log is renamed to `<name>.1` beyond this size; the older `.1` is gone then. */
+/** A log beyond this size is renamed to `<name>.1`, replacing an older `.1`. */
 const MAX_LOG_BYTES = 16 * 1024 * 1024;
 
-/** Opens an access log anew. Every record is on disk when `write` returns: at demo rates that costs nothing, and probes see it at once. */
+/** Opens an access log for appending. Writes are synchronous: cheap at demo rates, and visible to probes immediately. */
 export function openAccessLog(path: string, maxBytes = MAX_LOG_BYTES): AccessLog {
   mkdirSync(dirname(path), { recursive: true });
   let file = openSync(path, "a");
@@ -29,7 +29,7 @@ export function openAccessLog(path: string, maxBytes = MAX_LOG_BYTES): AccessLog
   let closed = false;
   return {
     write: (record) => {
-      // A request that is cut at the end is recorded late; by then the number of the file may mean another one.
+      // A request aborted at shutdown is recorded late, when the file descriptor may already be reused.
       if (closed) return;
       if (bytes > maxBytes) {
         closeSync(file);

@@ -1,22 +1,22 @@
-/** A real Caddy as the fleet's reverse proxy: its configuration, its process, and new weights through its admin API. */
+/** A real Caddy as the fleet's reverse proxy: its configuration, its process, and weight updates through its admin API. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { appendFileSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { readRollout, watchControl } from "./control.ts";
+import { readRollout, watchControl } from "./desired-state.ts";
 import { type FleetPlan, places, writeJson } from "./layout.ts";
 import { sharesAt } from "./shares.ts";
 
-/** What Caddy prints about itself. */
-function ask(command: string, verb: string): string {
-  return execFileSync(command, [verb], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"], timeout: 10_000 });
+/** Runs an informational Caddy command and returns its output. */
+function runCaddy(command: string, subcommand: string): string {
+  return execFileSync(command, [subcommand], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"], timeout: 10_000 });
 }
 
-const READY_WITHIN_MS = 10_000;
-const STOP_WITHIN_MS = 3_000;
+const READY_TIMEOUT_MS = 10_000;
+const STOP_TIMEOUT_MS = 3_000;
 const LOG_MEGABYTES = 16;
 
 export interface RunningProxy {
-  /** For people: `caddy 2.6.2` or `built-in`. */
+  /** For display: `caddy 2.6.2` or `built-in`. */
   readonly kind: string;
   stop(): Promise<void>;
 }
@@ -24,17 +24,17 @@ export interface RunningProxy {
 export interface CaddyBinary {
   readonly command: string;
   readonly version: string;
-  /** The selection policy that takes weights exists since Caddy 2.7. */
-  readonly weighted: boolean;
+  /** Whether the weighted selection policy exists (Caddy 2.7 and later). */
+  readonly isWeighted: boolean;
 }
 
-/** The Caddy on the PATH (or `AVIARY_CADDY_BIN`), or undefined when there is none that works. */
+/** The Caddy on the PATH (or `AVIARY_CADDY_BIN`). Undefined when none runs. */
 export function findCaddy(env: NodeJS.ProcessEnv = process.env): CaddyBinary | undefined {
   const command = env.AVIARY_CADDY_BIN ?? "caddy";
   try {
-    const version = ask(command, "version").trim().replace(/^v/, "").split(" ", 1)[0] ?? "";
-    const modules = ask(command, "list-modules");
-    return { command, version, weighted: modules.includes("http.reverse_proxy.selection_policies.weighted_round_robin") };
+    const version = runCaddy(command, "version").trim().replace(/^v/, "").split(" ", 1)[0] ?? "";
+    const modules = runCaddy(command, "list-modules");
+    return { command, version, isWeighted: modules.includes("http.reverse_proxy.selection_policies.weighted_round_robin") };
   } catch {
     return undefined;
   }
@@ -45,7 +45,7 @@ export function caddyConfig(plan: FleetPlan, weight: number, weighted: boolean):
   const local = (port: number): string => `${plan.host}:${port}`;
   const shares = sharesAt(plan.gateways, weight);
   const upstreams = shares.flatMap(({ gateway, parts }) =>
-    // Without a policy that takes weights, a gateway is listed as often as its share says, and one entry is drawn at random.
+    // Without the weighted policy, a gateway is repeated by its share, and the random policy picks one entry.
     Array.from({ length: weighted ? 1 : parts }, () => ({ dial: local(gateway.proxyPort) })),
   );
   const selection = weighted
@@ -82,38 +82,38 @@ export function caddyConfig(plan: FleetPlan, weight: number, weighted: boolean):
   return {
     admin: { listen: local(plan.proxyAdminPort), config: { persist: false } },
     logging: { logs },
-    // No grace_period: with one, Caddy 2.6 cuts the connections of the old configuration at once when it takes a new one.
+    // No grace_period: with one, Caddy 2.6 immediately drops the old configuration's connections on reload.
     apps: { http: { servers } },
   };
 }
 
-/** Starts Caddy and follows the rollout file; undefined when no Caddy is found. `onExit` is called when Caddy ends by itself. */
+/** Starts Caddy and follows the rollout file. Undefined when no Caddy is found. `onExit` is called when Caddy exits unexpectedly. */
 export async function startCaddy(plan: FleetPlan, onExit: () => void): Promise<RunningProxy | undefined> {
   const binary = findCaddy();
   if (binary === undefined) return undefined;
   for (const gateway of plan.gateways) {
     const log = places.accessLog(plan, gateway.name);
     mkdirSync(dirname(log), { recursive: true });
-    // Caddy makes the file at the first request; a collector that finds none cannot tell "no traffic" from "wrong path".
+    // Caddy creates the file at the first request. Without a file, a collector cannot distinguish "no traffic" from "wrong path".
     appendFileSync(log, "");
   }
   const home = join(plan.directory, "caddy");
   const file = join(home, "caddy.json");
   let weight = readRollout(plan).weight;
-  writeJson(file, caddyConfig(plan, weight, binary.weighted));
+  writeJson(file, caddyConfig(plan, weight, binary.isWeighted));
   const child = spawn(binary.command, ["run", "--config", file], {
     stdio: ["ignore", "inherit", "inherit"],
     env: { ...process.env, HOME: home, XDG_CONFIG_HOME: home, XDG_DATA_HOME: home },
   });
-  await ready(plan, child);
+  await waitUntilReady(plan, child);
   const stopWatching = watchControl(
     places.rollout(plan),
     () => readRollout(plan),
     (rollout) => {
       if (rollout.weight === weight) return;
       weight = rollout.weight;
-      load(plan, caddyConfig(plan, weight, binary.weighted)).catch((error: Error) =>
-        process.stderr.write(`caddy did not take weight ${weight}: ${error.message}\n`),
+      loadConfig(plan, caddyConfig(plan, weight, binary.isWeighted)).catch((error: Error) =>
+        process.stderr.write(`caddy rejected weight ${weight}: ${error.message}\n`),
       );
     },
   );
@@ -126,41 +126,41 @@ export async function startCaddy(plan: FleetPlan, onExit: () => void): Promise<R
     stop: async () => {
       stopping = true;
       stopWatching();
-      await end(child);
+      await terminate(child);
     },
   };
 }
 
-async function load(plan: FleetPlan, config: Record<string, unknown>): Promise<void> {
-  const answer = await fetch(`http://${plan.host}:${plan.proxyAdminPort}/load`, {
+async function loadConfig(plan: FleetPlan, config: Record<string, unknown>): Promise<void> {
+  const response = await fetch(`http://${plan.host}:${plan.proxyAdminPort}/load`, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify(config),
     signal: AbortSignal.timeout(10_000),
   });
-  if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`);
+  if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);
 }
 
-async function ready(plan: FleetPlan, child: ChildProcess): Promise<void> {
-  const deadline = performance.now() + READY_WITHIN_MS;
+async function waitUntilReady(plan: FleetPlan, child: ChildProcess): Promise<void> {
+  const deadline = performance.now() + READY_TIMEOUT_MS;
   for (;;) {
-    if (child.exitCode !== null) throw new Error(`caddy ended with status ${child.exitCode}: see the proxy's log`);
+    if (child.exitCode !== null) throw new Error(`caddy exited with status ${child.exitCode}; see the proxy's log`);
     try {
       await fetch(`http://${plan.host}:${plan.proxyAdminPort}/config/`, { signal: AbortSignal.timeout(1_000) });
       return;
     } catch (error) {
       if (performance.now() > deadline)
-        throw new Error(`caddy was not ready within ${READY_WITHIN_MS / 1000} s`, { cause: error });
+        throw new Error(`caddy was not ready within ${READY_TIMEOUT_MS / 1000} s`, { cause: error });
     }
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
 
-async function end(child: ChildProcess): Promise<void> {
+async function terminate(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
-  const gone = new Promise((resolve) => child.once("exit", resolve));
+  const exited = new Promise((resolve) => child.once("exit", resolve));
   child.kill("SIGTERM");
-  const killer = setTimeout(() => child.kill("SIGKILL"), STOP_WITHIN_MS);
-  await gone;
+  const killer = setTimeout(() => child.kill("SIGKILL"), STOP_TIMEOUT_MS);
+  await exited;
   clearTimeout(killer);
 }

@@ -1,4 +1,4 @@
-/** Draws for the example fleet: arrivals and latencies. */
+/** Random samples for the example fleet: arrival intervals and latencies. */
 import type { Random } from "@aviary/shared/testing/random.ts";
 
 /** The time to the next arrival of a Poisson process, in the unit of `mean`. */

@@ -1,11 +1,11 @@
 /**
- * A stand-in for one OpenClaw gateway: the same probe routes with the same bodies, and one work route whose latency has a heavy tail.
- * What it says and how it fails can be changed while it runs. Modelled on openclaw 2026.9.6.
+ * Simulates one OpenClaw gateway: the same probe routes and bodies, and one work route with heavy-tailed latency.
+ * Its version, state and failures are configurable at run time. Modelled on openclaw 2026.9.6.
  */
 
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { seededRandom, seedOf } from "@aviary/shared/testing/random.ts";
-import { type GatewayControl, readGatewayControl, watchControl } from "./control.ts";
+import { type DesiredGateway, readGatewayControl, watchControl } from "./desired-state.ts";
 import { lognormal } from "./distributions.ts";
 import { type FleetPlan, gatewayOf, places } from "./layout.ts";
 
@@ -15,31 +15,36 @@ export interface GatewayOptions {
   readonly port: number;
   readonly seed: number;
   readonly controlFile: string;
-  readonly readControl: () => GatewayControl;
+  readonly readControl: () => DesiredGateway;
 }
 
-/** Where users' requests go. */
+/** The path of user requests. */
 export const WORK_PATH = "/v1/chat/completions";
-/** Median and spread of the work route: the 99th percentile lies at 77 ms. */
+/** Median and log-scale standard deviation of the work route's latency; p99 is 77 ms. */
 const MEDIAN_MS = 24;
 const SIGMA = 0.5;
-/** How long a gateway needs from its start to "started". A real one takes ten seconds; nobody wants to watch that. */
+/** Time from launch to "started". A real gateway takes ten seconds, which is too long for a demo. */
 const STARTUP_MS = 500;
 
 const CONTROL_PAGE = "<!doctype html><html><head><title>OpenClaw Control</title></head><body></body></html>\n";
 
-type Answer = readonly [status: number, body: string, type: string, headers: Readonly<Record<string, string>>];
+type CannedResponse = readonly [status: number, body: string, type: string, headers: Readonly<Record<string, string>>];
 
-const json = (status: number, body: unknown): Answer => [status, JSON.stringify(body), "application/json; charset=utf-8", {}];
-const plain = (status: number, body: string, headers: Readonly<Record<string, string>> = {}): Answer => [
+const json = (status: number, body: unknown): CannedResponse => [
+  status,
+  JSON.stringify(body),
+  "application/json; charset=utf-8",
+  {},
+];
+const plain = (status: number, body: string, headers: Readonly<Record<string, string>> = {}): CannedResponse => [
   status,
   body,
   "text/plain; charset=utf-8",
   headers,
 ];
 
-/** The answer to a probe, or undefined when the path is none. Probes answer GET and HEAD, on exact paths only. */
-function probe(method: string, path: string, control: GatewayControl, uptimeMs: number): Answer | undefined {
+/** The response of a probe route, or undefined for any other path. Probe routes match exact paths and GET or HEAD only. */
+function probeResponse(method: string, path: string, control: DesiredGateway, uptimeMs: number): CannedResponse | undefined {
   const name = /^\/(health|startup|ready)z?$/.exec(path)?.[1];
   if (name === undefined) return /^\/(health|startup|ready)z?\/$/.test(path) ? plain(404, "Not Found") : undefined;
   if (method !== "GET" && method !== "HEAD") return plain(405, "Method Not Allowed", { allow: "GET, HEAD" });
@@ -63,14 +68,14 @@ function probe(method: string, path: string, control: GatewayControl, uptimeMs: 
   return json(failing.length === 0 ? 200 : 503, { ready: failing.length === 0, failing, ...suppressed, uptimeMs });
 }
 
-/** Starts one gateway. @returns its address and a way to stop it; open requests are cut, as a kill would. */
+/** Starts one gateway. `stop` aborts open requests, as a kill would. */
 export async function startGateway(options: GatewayOptions): Promise<{ port: number; stop(): Promise<void> }> {
   const random = seededRandom(seedOf(options.name, options.seed));
   let control = options.readControl();
-  let startedAt = performance.now();
+  let startedAtMs = performance.now();
   const stopWatching = watchControl(options.controlFile, options.readControl, (next) => {
-    // A new version means a new runtime: the uptime of every probe begins again.
-    if (next.version !== control.version) startedAt = performance.now();
+    // A new version restarts the runtime, so the uptime of every probe restarts.
+    if (next.version !== control.version) startedAtMs = performance.now();
     control = next;
   });
 
@@ -83,20 +88,20 @@ export async function startGateway(options: GatewayOptions): Promise<{ port: num
     setTimeout(() => send(response, answer), delayMs);
   };
 
-  const answer = (method: string, path: string): Answer | "work" => {
-    const uptimeMs = Math.round(performance.now() - startedAt);
-    const probed = probe(method, path, control, uptimeMs);
+  const answer = (method: string, path: string): CannedResponse | "work" => {
+    const uptimeMs = Math.round(performance.now() - startedAtMs);
+    const probed = probeResponse(method, path, control, uptimeMs);
     if (probed) return probed;
     if (control.state === "draining") {
       const message = "Gateway is temporarily unavailable while suspending or restarting";
       return json(503, { error: { message, type: "service_unavailable", code: "gateway_unavailable" } });
     }
-    // A restart for a new version does not turn users away: in production the balancer drains the gateway first.
+    // A version restart does not reject users: in production the load balancer drains the gateway first.
     if (path === WORK_PATH) return "work";
     if (path === "/v1/models") return json(200, { object: "list", data: [{ id: "openclaw/default", object: "model" }] });
     if (path.startsWith("/v1/") || path.startsWith("/api/")) return plain(404, "Not Found");
     if (uptimeMs < STARTUP_MS) return plain(503, "Plugin runtime is starting", { "retry-after": "1" });
-    // The trap that a status-only probe falls into: the control page answers every other path with 200.
+    // A real gateway serves its control page with 200 on every other path, which misleads a status-only probe.
     return [200, CONTROL_PAGE, "text/html; charset=utf-8", {}];
   };
 
@@ -125,7 +130,7 @@ export async function startGateway(options: GatewayOptions): Promise<{ port: num
   };
 }
 
-/** Starts the gateway of this name with the plan's port and control file. */
+/** Starts the named gateway with the plan's port and desired-state file. */
 export function startGatewayOf(plan: FleetPlan, name: string): Promise<{ port: number; stop(): Promise<void> }> {
   const { port } = gatewayOf(plan, name);
   return startGateway({
@@ -138,7 +143,7 @@ export function startGatewayOf(plan: FleetPlan, name: string): Promise<{ port: n
   });
 }
 
-function send(response: ServerResponse, [status, body, type, headers]: Answer, withoutBody = false): void {
+function send(response: ServerResponse, [status, body, type, headers]: CannedResponse, withoutBody = false): void {
   if (response.destroyed) return;
   response.writeHead(status, {
     "content-type": type,

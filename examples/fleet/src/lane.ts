@@ -1,32 +1,32 @@
-/** The build lane of the demo: a Redis list with a producer and a few workers. Its length is what the collector's probe `queue` reads. */
+/** The demo's build lane: a Redis list with a producer and a few workers. The collector's `queue` probe reads its length. */
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { seededRandom, seedOf } from "@aviary/shared/testing/random.ts";
 import { Redis } from "ioredis";
-import { type FleetControl, readFleetControl, watchControl } from "./control.ts";
+import { type DesiredFleet, readFleetControl, watchControl } from "./desired-state.ts";
 import { exponential } from "./distributions.ts";
 import { type FleetPlan, places } from "./layout.ts";
 
 /** Redis key of a lane's list. */
 export const laneKey = (lane: string): string => `lane:${lane}`;
 
-/** With these three a job rarely waits: a busy worker 40 % of the time. */
+/** Workers are 40% busy, so a job rarely waits. */
 const WORKERS = 3;
 const MEAN_ARRIVAL_MS = 1_000;
 const MEAN_JOB_MS = 1_200;
-const LOOK_EVERY_MS = 500;
-/** Jobs in the list at most, whatever is asked for. */
+const DEPTH_INTERVAL_MS = 500;
+/** Upper bound on the list, whatever depth is configured. */
 const MAX_DEPTH = 10_000;
 
-/** Starts the lane's producer and workers. The list's content of an earlier run is kept. */
+/** Starts the lane's producer and workers. Jobs from an earlier run are kept. */
 export async function startLane(plan: FleetPlan): Promise<{ depth(): Promise<number>; stop(): Promise<void> }> {
-  if (plan.redisPort === undefined) throw new Error("the build lane needs Redis, and this fleet runs without");
+  if (plan.redisPort === undefined) throw new Error("the build lane needs Redis: start the local fleet without --embedded");
   const redis = new Redis({ host: plan.host, port: plan.redisPort, lazyConnect: true, maxRetriesPerRequest: null });
   redis.on("error", (error) => process.stderr.write(`redis: ${error.message}\n`));
   await redis.connect();
   const random = seededRandom(seedOf("lane", plan.seed));
   const key = laneKey(plan.lane);
-  let control: FleetControl = readFleetControl(plan);
+  let control: DesiredFleet = readFleetControl(plan);
   const stopWatching = watchControl(
     places.fleetControl(plan),
     () => readFleetControl(plan),
@@ -36,19 +36,19 @@ export async function startLane(plan: FleetPlan): Promise<{ depth(): Promise<num
   );
   const stop = new AbortController();
   const loops = [
-    every(
+    repeat(
       stop.signal,
       () => exponential(random, MEAN_ARRIVAL_MS),
       () => redis.rpush(key, job()),
     ),
-    // With a depth set, the producer keeps the list exactly there; without, workers drain what is left of it at their usual pace.
-    every(
+    // With a configured depth, the list is kept at exactly that depth and the workers pause.
+    repeat(
       stop.signal,
-      () => LOOK_EVERY_MS,
+      () => DEPTH_INTERVAL_MS,
       () => keepDepth(redis, key, control.laneDepth),
     ),
     ...Array.from({ length: WORKERS }, () =>
-      every(
+      repeat(
         stop.signal,
         () => exponential(random, MEAN_JOB_MS),
         () => (control.laneDepth === null ? redis.lpop(key) : undefined),
@@ -67,23 +67,23 @@ export async function startLane(plan: FleetPlan): Promise<{ depth(): Promise<num
 }
 
 async function keepDepth(redis: Redis, key: string, depth: number | null): Promise<void> {
-  const wanted = Math.min(depth ?? 0, MAX_DEPTH);
-  const there = await redis.llen(key);
+  const targetDepth = Math.min(depth ?? 0, MAX_DEPTH);
+  const depthNow = await redis.llen(key);
   if (depth === null) {
-    // What a fault piled up is worked off at once when it is over.
-    if (there > 10 * WORKERS) await redis.ltrim(key, 0, WORKERS - 1);
+    // The backlog of a healed fault is dropped immediately.
+    if (depthNow > 10 * WORKERS) await redis.ltrim(key, 0, WORKERS - 1);
     return;
   }
-  if (there < wanted) await redis.rpush(key, ...Array.from({ length: wanted - there }, job));
-  else if (there > wanted) await redis.ltrim(key, 0, wanted - 1);
+  if (depthNow < targetDepth) await redis.rpush(key, ...Array.from({ length: targetDepth - depthNow }, job));
+  else if (depthNow > targetDepth) await redis.ltrim(key, 0, targetDepth - 1);
 }
 
 function job(): string {
   return JSON.stringify({ kind: "build", at: new Date().toISOString() });
 }
 
-/** Runs a step again and again with the given pauses until the signal says stop; a failing step is reported and tried again. */
-async function every(signal: AbortSignal, pauseMs: () => number, step: () => unknown): Promise<void> {
+/** Repeats a step with the given pauses until the signal aborts. A failed step is logged to stderr and retried. */
+async function repeat(signal: AbortSignal, pauseMs: () => number, step: () => unknown): Promise<void> {
   while (!signal.aborted) {
     await sleep(pauseMs(), undefined, { signal }).catch(() => undefined);
     if (signal.aborted) return;

@@ -1,6 +1,6 @@
 /**
- * What the parts of one local fleet must agree on: who exists, on which ports, and where files lie.
- * The starter writes it once as `fleet.json` in the run directory; every part and every verb reads it from there.
+ * What the parts of one local fleet share: gateways, ports and file paths.
+ * `npm start` writes it once as `fleet.json` in the run directory, and every part and command reads it from there.
  */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -10,15 +10,15 @@ export interface FleetGateway {
   readonly az: string;
   readonly slice: "canary" | "stable";
   readonly tier: "1TB" | "2TB";
-  /** The gateway's own port: what 18789 is on a Mac. */
+  /** The gateway's own port; 18789 on a real Mac. */
   readonly port: number;
-  /** The reverse proxy in front of this one gateway, which writes its access log. */
+  /** Port of the reverse proxy in front of this gateway, which writes its access log. */
   readonly proxyPort: number;
 }
 
 export interface FleetPlan {
   readonly v: 1;
-  /** The run directory: data, control files, logs. Absolute. */
+  /** Absolute path of the run directory: data, desired state, logs. */
   readonly directory: string;
   readonly host: string;
   readonly seed: number;
@@ -26,47 +26,47 @@ export interface FleetPlan {
   /** `<namespace>/<name>` */
   readonly canary: string;
   readonly lane: string;
-  /** The zone whose lane this is. */
+  /** The AZ of the lane. */
   readonly laneAz: string;
   readonly gateways: readonly FleetGateway[];
-  /** Where users' requests arrive: split over the slices by weight. */
+  /** Port for user requests, which are split across the slices by weight. */
   readonly vipPort: number;
-  /** Which reverse proxy writes the access logs. */
+  /** The reverse proxy that writes the access logs. */
   readonly proxy: "caddy" | "built-in";
-  /** Caddy's admin API; unused by the built-in proxy. */
+  /** Port of Caddy's admin API; unused by the built-in proxy. */
   readonly proxyAdminPort: number;
   /** Absent with `--embedded`. */
   readonly natsPort?: number;
   readonly natsMonitorPort?: number;
   readonly redisPort?: number;
-  /** One TCP relay an AZ between its collectors and NATS, so that the AZ can be cut off. */
+  /** Ports of the TCP relays, one per AZ between its collectors and NATS, so that the AZ can be cut off. */
   readonly relayPorts: Readonly<Record<string, number>>;
   readonly shimPort: number;
-  /** Ops listeners (health, metrics) by service name. */
+  /** Ports of the ops listeners (health, metrics) by service name. */
   readonly opsPorts: Readonly<Record<string, number>>;
   /** The release that the stable slice runs. */
   readonly stableVersion: string;
-  /** Requests a second over all gateways. */
+  /** Requests per second across all gateways. */
   readonly requestsPerSecond: number;
-  /** `aviary.yaml` of this fleet. */
+  /** Path of this fleet's `aviary.yaml`. */
   readonly fleetFile: string;
-  /** The directory of configuration fragments that every collector gets. */
+  /** Directory of configuration fragments shared by all collectors. */
   readonly fragments: string;
 }
 
-/** What the stable slice runs at first. */
+/** Initial release of the stable slice. */
 export const STABLE_VERSION = "2026.9.6";
 
 const PLAN_FILE = "fleet.json";
 
-/** Where things lie below the run directory. */
+/** Paths below the run directory. */
 export const places = {
   plan: (directory: string): string => join(directory, PLAN_FILE),
   gateway: (plan: FleetPlan, name: string): string => join(plan.directory, "gateways", name),
   accessLog: (plan: FleetPlan, name: string): string => join(places.gateway(plan, name), "access.jsonl"),
   skills: (plan: FleetPlan, name: string): string => join(places.gateway(plan, name), "skills"),
   fragments: (plan: FleetPlan, name: string): string => join(places.gateway(plan, name), "conf.d"),
-  /** What the disk probe reads in place of the real volume. */
+  /** Disk usage that the disk probe reads instead of the real volume. */
   statfs: (plan: FleetPlan, name: string): string => join(places.gateway(plan, name), "statfs.json"),
   state: (plan: FleetPlan, name: string): string => join(places.gateway(plan, name), "state"),
   collectorConfig: (plan: FleetPlan, name: string): string => join(places.gateway(plan, name), "collector.yaml"),
@@ -78,7 +78,7 @@ export const places = {
   log: (plan: FleetPlan, part: string): string => join(plan.directory, "logs", `${part}.log`),
 } as const;
 
-/** Writes a file whole or not at all: readers poll these files while they change. */
+/** Replaces a file atomically, because readers poll it. */
 export function writeWhole(path: string, content: string, mode = 0o644): void {
   mkdirSync(dirname(path), { recursive: true });
   const partial = `${path}.${process.pid}.partial`;
@@ -90,10 +90,10 @@ export function writeJson(path: string, value: unknown): void {
   writeWhole(path, `${JSON.stringify(value, null, 2)}\n`);
 }
 
-/** Names the directory of the fleet that was started last, below the project's `.aviary`. */
+/** Holds the run directory of the most recently started fleet. */
 export const CURRENT_FILE = ".aviary/current";
 
-/** The directory of the fleet that was started last from this project, or the usual one. */
+/** The run directory of the fleet most recently started from this project, or the default one. */
 export function currentDirectory(project: string): string {
   try {
     return readFileSync(join(project, CURRENT_FILE), "utf8").trim();
@@ -102,14 +102,14 @@ export function currentDirectory(project: string): string {
   }
 }
 
-/** The plan of the fleet that runs (or ran) in this directory. Throws with the way out when there is none. */
+/** The plan of the fleet in this run directory. @throws Error with the fix when there is none. */
 export function readPlan(directory: string): FleetPlan {
   let text: string;
   try {
     text = readFileSync(places.plan(directory), "utf8");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-    throw new Error(`${places.plan(directory)} does not exist: start the local fleet first with \`npm start\``);
+    throw new Error(`${places.plan(directory)} not found: start the local fleet first with \`npm start\``);
   }
   const plan = JSON.parse(text) as FleetPlan;
   if (plan.v !== 1)
@@ -117,10 +117,12 @@ export function readPlan(directory: string): FleetPlan {
   return plan;
 }
 
-/** A gateway of the plan. @throws RangeError that lists the known names. */
+/** Finds a gateway of the plan. @throws RangeError that lists the valid names. */
 export function gatewayOf(plan: FleetPlan, name: string): FleetGateway {
   const found = plan.gateways.find((gateway) => gateway.name === name);
   if (!found)
-    throw new RangeError(`no gateway ${JSON.stringify(name)} here: ${plan.gateways.map((gateway) => gateway.name).join(", ")}`);
+    throw new RangeError(
+      `unknown gateway ${JSON.stringify(name)}; gateways: ${plan.gateways.map((gateway) => gateway.name).join(", ")}`,
+    );
   return found;
 }

@@ -1,4 +1,4 @@
-/** Users: requests at random moments (a Poisson process) to the VIP, with the User-Agent of a browser. */
+/** Simulated users: Poisson arrivals of requests to the VIP, with a browser's User-Agent. */
 
 import { Agent, request } from "node:http";
 import { seededRandom, seedOf } from "@aviary/shared/testing/random.ts";
@@ -6,18 +6,18 @@ import { exponential } from "./distributions.ts";
 import { WORK_PATH } from "./gateway.ts";
 import type { FleetPlan } from "./layout.ts";
 
-export interface LoadFigures {
+export interface LoadStats {
   readonly sent: number;
   readonly answered: number;
   readonly errors5xx: number;
-  /** Requests that got no answer at all. */
-  readonly broken: number;
+  /** Requests without any response. */
+  readonly failed: number;
 }
 
-/** A user gives up after this time. */
+/** A request without a response is aborted after this time. */
 const TIMEOUT_MS = 20_000;
-/** Users who wait at the same time; beyond it new ones are not sent, so that a hanging fleet does not eat this process. */
-const MAX_WAITING = 500;
+/** Concurrent requests. Beyond it no request is sent, so that a hanging fleet does not exhaust this process. */
+const MAX_IN_FLIGHT = 500;
 const BROWSER =
   "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.3 Safari/605.1.15";
 const BODY = JSON.stringify({
@@ -25,26 +25,26 @@ const BODY = JSON.stringify({
   messages: [{ role: "user", content: "What changed in the last release?" }],
 });
 
-/** Starts sending. @returns what was sent so far, and a way to stop. */
+/** Starts sending requests. */
 export function startLoad(plan: Pick<FleetPlan, "host" | "vipPort" | "seed" | "requestsPerSecond">): {
-  figures(): LoadFigures;
+  stats(): LoadStats;
   stop(): void;
 } {
   const random = seededRandom(seedOf("load", plan.seed));
-  const agent = new Agent({ keepAlive: true, maxSockets: MAX_WAITING });
-  const figures = { sent: 0, answered: 0, errors5xx: 0, broken: 0 };
-  let waiting = 0;
+  const agent = new Agent({ keepAlive: true, maxSockets: MAX_IN_FLIGHT });
+  const stats = { sent: 0, answered: 0, errors5xx: 0, failed: 0 };
+  let inFlight = 0;
   let timer: NodeJS.Timeout | undefined;
 
   const send = (): void => {
-    if (waiting >= MAX_WAITING) return;
-    waiting += 1;
-    figures.sent += 1;
+    if (inFlight >= MAX_IN_FLIGHT) return;
+    inFlight += 1;
+    stats.sent += 1;
     let done = false;
     const finish = (change: () => void): void => {
       if (done) return;
       done = true;
-      waiting -= 1;
+      inFlight -= 1;
       change();
     };
     const sent = request(
@@ -57,12 +57,12 @@ export function startLoad(plan: Pick<FleetPlan, "host" | "vipPort" | "seed" | "r
         headers: { "user-agent": BROWSER, "content-type": "application/json", "content-length": Buffer.byteLength(BODY) },
         timeout: TIMEOUT_MS,
       },
-      (answer) => {
-        answer.resume();
-        answer.once("close", () =>
+      (response) => {
+        response.resume();
+        response.once("close", () =>
           finish(() => {
-            figures.answered += 1;
-            if ((answer.statusCode ?? 0) >= 500) figures.errors5xx += 1;
+            stats.answered += 1;
+            if ((response.statusCode ?? 0) >= 500) stats.errors5xx += 1;
           }),
         );
       },
@@ -70,27 +70,27 @@ export function startLoad(plan: Pick<FleetPlan, "host" | "vipPort" | "seed" | "r
     sent.once("timeout", () => sent.destroy(new Error("timeout")));
     sent.once("error", () =>
       finish(() => {
-        figures.broken += 1;
+        stats.failed += 1;
       }),
     );
     sent.end(BODY);
   };
 
-  // Arrivals are planned on a time line of their own: a late timer is followed by a burst, so the rate is kept.
-  let next = performance.now();
+  // Arrival times do not depend on timers: a late timer is followed by a burst, so the mean rate is exact.
+  let nextAtMs = performance.now();
   const arrive = (): void => {
-    const now = performance.now();
-    // After a pause of the whole machine nobody catches up on minutes of requests.
-    if (now - next > 2_000) next = now;
-    while (next <= now) {
+    const nowMs = performance.now();
+    // After the machine slept, missed arrivals are skipped.
+    if (nowMs - nextAtMs > 2_000) nextAtMs = nowMs;
+    while (nextAtMs <= nowMs) {
       send();
-      next += exponential(random, 1000 / plan.requestsPerSecond);
+      nextAtMs += exponential(random, 1000 / plan.requestsPerSecond);
     }
-    timer = setTimeout(arrive, next - now);
+    timer = setTimeout(arrive, nextAtMs - nowMs);
   };
   arrive();
   return {
-    figures: () => ({ ...figures }),
+    stats: () => ({ ...stats }),
     stop: () => {
       clearTimeout(timer);
       agent.destroy();

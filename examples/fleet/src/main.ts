@@ -1,6 +1,6 @@
 /**
- * Runs one part of the local fleet as a process of its own: `node main.ts <part> <run directory> [gateway]`.
- * The starter does this for every part; by hand it helps to look at one of them.
+ * Runs one part of the local fleet as a separate process: `node main.ts <part> <run directory> [gateway]`.
+ * `npm start` does this for every part. Run one by hand to debug it.
  */
 import { resolve } from "node:path";
 import { startGatewayOf } from "./gateway.ts";
@@ -9,25 +9,25 @@ import { type FleetPlan, readPlan } from "./layout.ts";
 import { startLoad } from "./load.ts";
 import { startProxy } from "./proxy.ts";
 
-type Part = (plan: FleetPlan, argument: string | undefined) => Promise<{ said: string; stop(): Promise<void> | void }>;
+type Part = (plan: FleetPlan, argument: string | undefined) => Promise<{ description: string; stop(): Promise<void> | void }>;
 
 const PARTS: Readonly<Record<string, Part>> = {
   gateway: async (plan, name) => {
     const { port, stop } = await startGatewayOf(plan, name ?? "");
-    return { said: `gateway ${name} on port ${port}`, stop };
+    return { description: `gateway ${name} on port ${port}`, stop };
   },
   proxy: async (plan) => {
     const proxy = await startProxy(plan, () => {
-      process.stderr.write("caddy ended\n");
+      process.stderr.write("caddy exited\n");
       process.exit(1);
     });
-    return { said: `proxy (${proxy.kind}) on port ${plan.vipPort}`, stop: proxy.stop };
+    return { description: `proxy (${proxy.kind}) on port ${plan.vipPort}`, stop: proxy.stop };
   },
   load: async (plan) => {
     const load = startLoad(plan);
-    const timer = setInterval(() => process.stdout.write(`${JSON.stringify(load.figures())}\n`), 30_000);
+    const timer = setInterval(() => process.stdout.write(`${JSON.stringify(load.stats())}\n`), 30_000);
     return {
-      said: `load of ${plan.requestsPerSecond} requests a second to port ${plan.vipPort}`,
+      description: `load of ${plan.requestsPerSecond} requests/s to port ${plan.vipPort}`,
       stop: () => {
         clearInterval(timer);
         load.stop();
@@ -36,7 +36,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   },
   lane: async (plan) => {
     const lane = await startLane(plan);
-    return { said: `build lane ${plan.lane} in Redis on port ${plan.redisPort}`, stop: lane.stop };
+    return { description: `build lane ${plan.lane} in Redis on port ${plan.redisPort}`, stop: lane.stop };
   },
 };
 
@@ -47,7 +47,7 @@ async function main(argv: readonly string[]): Promise<void> {
     throw new Error(`usage: node main.ts <${Object.keys(PARTS).join("|")}> <run directory> [gateway]`);
   }
   const running = await part(readPlan(resolve(directory)), argument);
-  process.stdout.write(`${running.said}\n`);
+  process.stdout.write(`${running.description}\n`);
   const stop = (): void => {
     Promise.resolve(running.stop()).then(
       () => process.exit(0),

@@ -1,4 +1,4 @@
-/** From a fleet file to a plan: the gateways that it lists, on the ports that the caller has. */
+/** Builds a plan from a fleet file and the caller's ports. */
 import { loadFleet } from "@aviary/shared/runtime/fleet-config.ts";
 import { type FleetPlan, STABLE_VERSION } from "./layout.ts";
 
@@ -8,18 +8,19 @@ export interface PlanOptions {
   readonly fragments: string;
   readonly seed: number;
   readonly requestsPerSecond: number;
-  /** With NATS and Redis beside the fleet, or all in one process without them. */
+  /** Whether NATS and Redis run alongside; false with `--embedded`. */
   readonly servers: boolean;
   readonly proxy: FleetPlan["proxy"];
-  /** Chooses a port for each of the names. */
+  /** Chooses a port for each name. */
   readonly choosePorts: (names: readonly string[]) => Promise<Readonly<Record<string, number>>>;
 }
 
-/** Reads the fleet file with its policies and makes the plan for its first canary. @throws ConfigError with what is wrong in any of them */
+/** Reads the fleet file and its policies, and plans its first canary. @throws ConfigError with every problem of these files. */
 export async function makePlan(options: PlanOptions): Promise<FleetPlan> {
   const { fleet: file } = await loadFleet(options.fleetFile);
   const [canary, entry] = Object.entries(file.canaries)[0] ?? [];
-  if (canary === undefined || entry === undefined) throw new Error(`${options.fleetFile} names no canary`);
+  if (canary === undefined || entry === undefined)
+    throw new Error(`${options.fleetFile} lists no canary: add one under "canaries"`);
   const gateways = file.fleets[entry.fleet]?.gateways ?? [];
   const lane = entry.lanes[0] ?? "build";
   const azs = [...new Set(gateways.map((gateway) => gateway.az))];
@@ -34,7 +35,7 @@ export async function makePlan(options: PlanOptions): Promise<FleetPlan> {
   const ports = await options.choosePorts(names);
   const port = (name: string): number => {
     const chosen = ports[name];
-    if (chosen === undefined) throw new Error(`no port was chosen for ${name}`);
+    if (chosen === undefined) throw new Error(`choosePorts returned no port for ${name}`);
     return chosen;
   };
   return {

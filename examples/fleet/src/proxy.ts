@@ -1,24 +1,24 @@
 /**
- * The reverse proxy in front of the gateways: one listener a gateway, which writes that gateway's access log, and one for users (the VIP), which
- * splits requests over the slices by weight. Caddy does this where it is found; otherwise the small proxy in this file.
+ * The reverse proxy in front of the gateways. One listener per gateway writes that gateway's access log, and one listener for users (the VIP)
+ * splits requests across the slices by weight. The plan selects Caddy or the built-in proxy in this file.
  */
 
 import { Agent, createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
 import { seededRandom, seedOf } from "@aviary/shared/testing/random.ts";
 import { type AccessLog, openAccessLog } from "./access-log.ts";
 import { type RunningProxy, startCaddy } from "./caddy.ts";
-import { readRollout, watchControl } from "./control.ts";
+import { readRollout, watchControl } from "./desired-state.ts";
 import { type FleetGateway, type FleetPlan, places } from "./layout.ts";
 import { pick, sharesAt } from "./shares.ts";
 
-/** An answer that takes longer is a 504. */
+/** A response that takes longer becomes a 504. */
 const UPSTREAM_TIMEOUT_MS = 15_000;
 
-/** Starts the proxy that the plan names. `onExit` is called when Caddy ends by itself. */
+/** Starts the proxy that the plan selects. `onExit` is called when Caddy exits unexpectedly. */
 export async function startProxy(plan: FleetPlan, onExit: () => void): Promise<RunningProxy> {
   if (plan.proxy === "built-in") return startBuiltIn(plan);
   const caddy = await startCaddy(plan, onExit);
-  if (caddy === undefined) throw new Error("caddy is not on the PATH: install it, or use the built-in proxy");
+  if (caddy === undefined) throw new Error("caddy not found on the PATH: install it, or use the built-in proxy");
   return caddy;
 }
 
@@ -36,13 +36,13 @@ async function startBuiltIn(plan: FleetPlan): Promise<RunningProxy> {
   );
 
   const forward = (gateway: FleetGateway) => (incoming: IncomingMessage, outgoing: ServerResponse) =>
-    pass(incoming, outgoing, { host: plan.host, port: gateway.port, agent }, logs.get(gateway.name));
-  const toAny = (incoming: IncomingMessage, outgoing: ServerResponse): void =>
+    forwardRequest(incoming, outgoing, { host: plan.host, port: gateway.port, agent }, logs.get(gateway.name));
+  const forwardByWeight = (incoming: IncomingMessage, outgoing: ServerResponse): void =>
     forward(pick(shares, random()))(incoming, outgoing);
 
   const servers: Server[] = [];
   for (const gateway of plan.gateways) servers.push(await listen(forward(gateway), plan.host, gateway.proxyPort));
-  servers.push(await listen(toAny, plan.host, plan.vipPort));
+  servers.push(await listen(forwardByWeight, plan.host, plan.vipPort));
   return {
     kind: "built-in",
     stop: async () => {
@@ -68,41 +68,41 @@ async function listen(
   return server;
 }
 
-/** Passes one request on and records it once, when its answer has gone out (or the user has gone). */
-function pass(
+/** Forwards one request and logs it once, when its response is sent or the client disconnects. */
+function forwardRequest(
   incoming: IncomingMessage,
   outgoing: ServerResponse,
   upstream: { host: string; port: number; agent: Agent },
   log: AccessLog | undefined,
 ): void {
-  const startedAt = performance.now();
+  const startedAtMs = performance.now();
   const { connection: _hop, ...headers } = incoming.headers;
-  const refuse = (status: number): void => {
+  const respondWithError = (status: number): void => {
     if (outgoing.headersSent) outgoing.destroy();
     else outgoing.writeHead(status, { "content-type": "text/plain" }).end();
   };
-  const passed = request(
+  const forwarded = request(
     { ...upstream, method: incoming.method, path: incoming.url, headers, timeout: UPSTREAM_TIMEOUT_MS },
-    (answer) => {
-      const { connection: _answerHop, "keep-alive": _keepAlive, "transfer-encoding": _encoding, ...kept } = answer.headers;
-      outgoing.writeHead(answer.statusCode ?? 502, kept);
-      answer.on("error", () => outgoing.destroy());
-      answer.pipe(outgoing);
+    (response) => {
+      const { connection: _responseHop, "keep-alive": _keepAlive, "transfer-encoding": _encoding, ...kept } = response.headers;
+      outgoing.writeHead(response.statusCode ?? 502, kept);
+      response.on("error", () => outgoing.destroy());
+      response.pipe(outgoing);
     },
   );
-  passed.on("timeout", () => {
-    refuse(504);
-    passed.destroy();
+  forwarded.on("timeout", () => {
+    respondWithError(504);
+    forwarded.destroy();
   });
-  passed.on("error", () => refuse(502));
-  incoming.pipe(passed);
+  forwarded.on("error", () => respondWithError(502));
+  incoming.pipe(forwarded);
   outgoing.once("close", () => {
-    if (!outgoing.writableFinished) passed.destroy();
+    if (!outgoing.writableFinished) forwarded.destroy();
     log?.write({
       ts: new Date().toISOString(),
-      // 499: the user went away before there was an answer, as nginx writes it.
+      // 499: the client disconnected before the response, as in nginx.
       status: outgoing.headersSent ? outgoing.statusCode : 499,
-      duration_ms: Math.round((performance.now() - startedAt) * 1000) / 1000,
+      duration_ms: Math.round((performance.now() - startedAtMs) * 1000) / 1000,
       method: incoming.method ?? "GET",
       uri: incoming.url ?? "/",
       user_agent: incoming.headers["user-agent"] ?? "",

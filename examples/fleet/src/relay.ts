@@ -1,20 +1,20 @@
-/** A TCP relay that can be cut: what stands between the collectors of one AZ and NATS in the local fleet. */
+/** A TCP relay that can be cut. It sits between the collectors of one AZ and NATS. */
 import { connect, createServer, type Server, type Socket } from "node:net";
 
 export interface Relay {
   readonly port: number;
-  /** Closes every connection and refuses new ones. */
+  /** Closes every connection and rejects new ones. */
   cut(): Promise<void>;
-  /** Listens again, on the same port. */
+  /** Listens again on the same port. */
   heal(): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** Starts relaying `host:port` to `host:target`. Port 0 takes a free one. */
-export async function startRelay(host: string, port: number, target: number): Promise<Relay> {
+/** Relays `host:port` to `host:targetPort`. Port 0 selects a free one. */
+export async function startRelay(host: string, port: number, targetPort: number): Promise<Relay> {
   const sockets = new Set<Socket>();
-  const join = (near: Socket): void => {
-    const far = connect(target, host);
+  const relay = (near: Socket): void => {
+    const far = connect(targetPort, host);
     for (const [from, to] of [
       [near, far],
       [far, near],
@@ -29,17 +29,17 @@ export async function startRelay(host: string, port: number, target: number): Pr
       });
     }
   };
-  const open = async (at: number): Promise<Server> => {
-    const server = createServer(join);
+  const open = async (listenPort: number): Promise<Server> => {
+    const server = createServer(relay);
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
-      server.listen(at, host, resolve);
+      server.listen(listenPort, host, resolve);
     });
     return server;
   };
   let server: Server | undefined = await open(port);
   const address = server.address();
-  const own = typeof address === "object" && address !== null ? address.port : port;
+  const boundPort = typeof address === "object" && address !== null ? address.port : port;
   const cut = async (): Promise<void> => {
     const closing = server;
     server = undefined;
@@ -47,10 +47,10 @@ export async function startRelay(host: string, port: number, target: number): Pr
     if (closing) await new Promise((resolve) => closing.close(resolve));
   };
   return {
-    port: own,
+    port: boundPort,
     cut,
     heal: async () => {
-      server ??= await open(own);
+      server ??= await open(boundPort);
     },
     stop: cut,
   };

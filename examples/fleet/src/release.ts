@@ -1,19 +1,19 @@
-/** Releases of the local fleet: what a gateway's version and skill pack are. A real fleet gets them from the promoter; here they are written in place. */
+/** Releases of the local fleet: a gateway version plus its skill pack. In a real fleet the promoter installs them. */
 import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { changeGateway } from "./control.ts";
+import { changeGateway } from "./desired-state.ts";
 import { type FleetGateway, type FleetPlan, places } from "./layout.ts";
 
 const SKILLS = ["code-review", "release-notes", "triage"] as const;
 
-/** Puts a gateway version with its skill pack on one gateway. `tampered` adds a file that the pack does not have. */
-export function installRelease(plan: FleetPlan, gateway: FleetGateway, version: string, tampered = false): void {
-  installSkills(plan, gateway, version, tampered);
+/** Installs a gateway version and its skill pack on one gateway. `isTampered` adds a file that the pack does not contain. */
+export function installRelease(plan: FleetPlan, gateway: FleetGateway, version: string, isTampered = false): void {
+  installSkills(plan, gateway, version, isTampered);
   changeGateway(plan, gateway.name, { version });
 }
 
-/** Puts the skill pack of a version on one gateway: the same version has the same bytes everywhere, so the same hash. */
-export function installSkills(plan: FleetPlan, gateway: FleetGateway, version: string, tampered: boolean): void {
+/** Installs the skill pack of a version on one gateway. A version has the same bytes, and so the same hash, everywhere. */
+export function installSkills(plan: FleetPlan, gateway: FleetGateway, version: string, isTampered: boolean): void {
   const target = places.skills(plan, gateway.name);
   const staging = `${target}.${process.pid}.partial`;
   const old = `${target}.${process.pid}.old`;
@@ -26,7 +26,7 @@ export function installSkills(plan: FleetPlan, gateway: FleetGateway, version: s
       `---\nname: ${skill}\ndescription: The skill ${skill} of pack ${version}\n---\n`,
     );
   }
-  if (tampered) writeFileSync(join(staging, SKILLS[0], "PATCH.md"), `Edited on ${gateway.name}, outside the pack.\n`);
+  if (isTampered) writeFileSync(join(staging, SKILLS[0], "PATCH.md"), `Edited on ${gateway.name}, outside the pack.\n`);
   try {
     renameSync(target, old);
   } catch (error) {

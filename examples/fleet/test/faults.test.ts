@@ -1,15 +1,15 @@
-/** Every fault is given and taken away again, and nothing is left behind. */
+/** Every fault can be injected and healed without residue. */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { readFleetControl, readGatewayControl, readRollout } from "../src/control.ts";
+import { readFleetControl, readGatewayControl, readRollout } from "../src/desired-state.ts";
 import { FAULT_NAMES, giveFault, heal, release, resetFleet, setWeight, stableVersion } from "../src/faults.ts";
 import { type FleetPlan, places } from "../src/layout.ts";
 import { testPlan } from "./plan.ts";
 
-/** All that the fleet's files say, by path. */
-function picture(plan: FleetPlan): Record<string, string> {
+/** The content of every file of the fleet, by path. */
+function snapshotOf(plan: FleetPlan): Record<string, string> {
   const files = readdirSync(plan.directory, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   return Object.fromEntries(
     files.map((entry) => {
@@ -21,19 +21,23 @@ function picture(plan: FleetPlan): Record<string, string> {
 
 describe("faults", () => {
   for (const name of FAULT_NAMES) {
-    it(`${name} changes something, and heal takes it away`, async () => {
+    it(`${name} changes the fleet's files, and heal restores them`, async () => {
       using plan = await testPlan();
       resetFleet(plan, 20);
-      const before = picture(plan);
-      const struck = giveFault(plan, name);
-      assert.equal(struck.length === 0, name === "queue", "a fault says which gateways it strikes; the lane's is no gateway's");
-      assert.notDeepEqual(picture(plan), before);
+      const before = snapshotOf(plan);
+      const affected = giveFault(plan, name);
+      assert.equal(
+        affected.length === 0,
+        name === "queue",
+        "a fault returns the gateways it affects; the queue fault affects none",
+      );
+      assert.notDeepEqual(snapshotOf(plan), before);
       heal(plan);
-      assert.deepEqual(picture(plan), before);
+      assert.deepEqual(snapshotOf(plan), before);
     });
   }
 
-  it("strike where they are told", async () => {
+  it("affect only the selected gateways", async () => {
     using plan = await testPlan();
     resetFleet(plan, 20);
     assert.deepEqual(giveFault(plan, "5xx"), ["mac-a1", "mac-b1", "mac-c1"]);
@@ -41,19 +45,19 @@ describe("faults", () => {
     assert.equal(readGatewayControl(plan, "mac-c2").errorRatio, 0.2);
     assert.equal(readGatewayControl(plan, "mac-b2").errorRatio, 0);
     giveFault(plan, "dead", { gateway: "mac-a2" });
-    assert.deepEqual(giveFault(plan, "cut", { gateway: "mac-b1" }), ["mac-b1", "mac-b2"], "a zone is cut off as a whole");
+    assert.deepEqual(giveFault(plan, "cut", { gateway: "mac-b1" }), ["mac-b1", "mac-b2"], "an AZ is cut as a whole");
     assert.deepEqual(readFleetControl(plan), { dead: ["mac-a2"], cut: ["az-b"], clockOffsetMs: {}, laneDepth: null });
   });
 
-  it("are refused with the names that exist", async () => {
+  it("are rejected with the valid names when the fault or target is unknown", async () => {
     using plan = await testPlan();
     assert.throws(() => giveFault(plan, "flood"), /choose one of 5xx, slow/);
-    assert.throws(() => giveFault(plan, "5xx", { az: "az-z" }), /there are mac-a1 \(az-a, canary\)/);
+    assert.throws(() => giveFault(plan, "5xx", { az: "az-z" }), /gateways: mac-a1 \(az-a, canary\)/);
     assert.throws(() => setWeight(plan, 101), /0 to 100/);
-    assert.throws(() => release(plan, "canary", "../../etc"), /no version/);
+    assert.throws(() => release(plan, "canary", "../../etc"), /invalid version/);
   });
 
-  it("leave releases and weight alone; a release goes to its slice only", async () => {
+  it("do not change releases or weight, and a release changes only its slice", async () => {
     using plan = await testPlan();
     resetFleet(plan, 20);
     release(plan, "canary", "2026.9.7");
@@ -61,7 +65,7 @@ describe("faults", () => {
     giveFault(plan, "skills");
     const pack = (name: string): Record<string, string> =>
       Object.fromEntries(
-        Object.entries(picture(plan))
+        Object.entries(snapshotOf(plan))
           .filter(([path]) => path.startsWith(`${places.skills(plan, name)}/`))
           .map(([path, text]) => [path.slice(places.skills(plan, name).length), text]),
       );

@@ -1,13 +1,14 @@
-/** The build lane on a real Redis: jobs come and go, and a set depth is kept. */
+/** The build lane on a real Redis: jobs arrive and finish, and a configured depth is maintained. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { locateTestServer, requireServer, startRedis } from "@aviary/shared/testing/servers.ts";
+import { until } from "@aviary/shared/testing/until.ts";
 import { giveFault, heal, resetFleet } from "../src/faults.ts";
 import { startLane } from "../src/lane.ts";
-import { testPlan, until } from "./plan.ts";
+import { testPlan } from "./plan.ts";
 
-describe("build lane", () => {
-  it("keeps 40 jobs while the fault says so, and works them off after it", async (test) => {
+describe("the build lane", () => {
+  it("the queue fault keeps 40 jobs waiting, and heal drains them", async (test) => {
     if (!requireServer(test, "redis")) return;
     const redis = await startRedis({ binary: locateTestServer("redis") ?? "" });
     using plan = await testPlan({ redisPort: redis.port });
@@ -15,16 +16,16 @@ describe("build lane", () => {
     const lane = await startLane(plan);
     try {
       giveFault(plan, "queue");
-      await until("40 jobs", async () => (await lane.depth()) >= 40);
+      await until("40 jobs wait", async () => (await lane.depth()) >= 40);
       heal(plan);
-      await until("the pile is gone", async () => (await lane.depth()) < 20);
+      await until("the backlog is drained", async () => (await lane.depth()) < 20);
     } finally {
       await lane.stop();
       await redis.stop();
     }
   });
 
-  it("is refused without Redis", async () => {
+  it("does not start without Redis", async () => {
     using plan = await testPlan();
     await assert.rejects(startLane(plan), /needs Redis/);
   });

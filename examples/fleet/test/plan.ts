@@ -1,4 +1,4 @@
-/** A plan of a fleet for tests: free ports, a directory of its own that goes away, and a way to wait for something. */
+/** A fleet plan for tests: free ports and a temporary directory. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -9,7 +9,7 @@ import { makePlan } from "../src/make-plan.ts";
 
 const config = (path: string): string => fileURLToPath(new URL(`../config/${path}`, import.meta.url));
 
-/** Ports that were free a moment ago, all different. */
+/** Distinct ports that are currently free. */
 async function freePorts(names: readonly string[]): Promise<Record<string, number>> {
   const servers = await Promise.all(
     names.map(async () => {
@@ -26,7 +26,7 @@ async function freePorts(names: readonly string[]): Promise<Record<string, numbe
   return Object.fromEntries(names.map((name, index) => [name, ports[index] ?? 0]));
 }
 
-/** A plan over free ports, in a temporary directory. */
+/** A plan with free ports in a temporary directory, which is removed on disposal. */
 export async function testPlan(change: Partial<FleetPlan> = {}): Promise<FleetPlan & Disposable> {
   const directory = mkdtempSync(join(tmpdir(), "aviary-fleet-"));
   const files = { directory, fleetFile: config("aviary.yaml"), fragments: config("conf.d") };
@@ -36,13 +36,4 @@ export async function testPlan(change: Partial<FleetPlan> = {}): Promise<FleetPl
     ...change,
     [Symbol.dispose]: () => rmSync(directory, { recursive: true, force: true }),
   };
-}
-
-/** Waits until the condition holds. Fails with what was waited for when it does not within 20 s. */
-export async function until(what: string, condition: () => boolean | Promise<boolean>, withinMs = 20_000): Promise<void> {
-  const deadline = performance.now() + withinMs;
-  while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`still waiting after ${withinMs / 1000} s: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }

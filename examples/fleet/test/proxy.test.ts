@@ -1,22 +1,23 @@
-/** The proxies: real requests through the built-in one and through a real Caddy, and what their access logs say of them. */
+/** Both proxies under real requests: the built-in one and a real Caddy, and their access logs. */
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { describe, it } from "node:test";
+import { until } from "@aviary/shared/testing/until.ts";
 import fc from "fast-check";
 import { caddyConfig, findCaddy } from "../src/caddy.ts";
-import { changeGateway } from "../src/control.ts";
+import { changeGateway } from "../src/desired-state.ts";
 import { setWeight } from "../src/faults.ts";
 import { startGatewayOf, WORK_PATH } from "../src/gateway.ts";
 import { type FleetPlan, places } from "../src/layout.ts";
 import { startLoad } from "../src/load.ts";
 import { startProxy } from "../src/proxy.ts";
 import { pick, sharesAt } from "../src/shares.ts";
-import { testPlan, until } from "./plan.ts";
+import { testPlan } from "./plan.ts";
 
 const caddy = findCaddy();
-const needed = (): { skip?: string } => {
+const skipWithoutCaddy = (): { skip?: string } => {
   if (caddy !== undefined) return {};
-  if (process.env.CI) throw new Error("caddy is not installed, and with CI set nothing is skipped");
+  if (process.env.CI) throw new Error("caddy is not installed, and CI must not skip its tests: install caddy");
   return { skip: "caddy is not installed" };
 };
 
@@ -28,7 +29,7 @@ const lines = (plan: FleetPlan, name: string): Record<string, unknown>[] => {
 };
 
 describe("shares of requests", () => {
-  it("give the canary slice exactly its weight, for every weight and every size of the slices", () => {
+  it("give the canary slice exactly its weight, for every weight and slice size", () => {
     const gateways = (slice: "canary" | "stable", count: number) =>
       Array.from({ length: count }, (_, index) => ({
         name: `${slice}-${index}`,
@@ -54,7 +55,7 @@ describe("shares of requests", () => {
     );
   });
 
-  it("are kept by the picking of a gateway", () => {
+  it("determine which gateway a uniform random number picks", () => {
     const plan = {
       gateways: ["canary", "stable"].map((slice) => ({ name: slice, az: "a", slice, tier: "1TB", port: 1, proxyPort: 2 })),
     };
@@ -64,8 +65,8 @@ describe("shares of requests", () => {
   });
 });
 
-describe("caddy's configuration", () => {
-  it("names each gateway as often as its share says where weights are unknown, and once where they are known", async () => {
+describe("the Caddy configuration", () => {
+  it("repeats each gateway by its share where Caddy lacks weights, and lists it once otherwise", async () => {
     using plan = await testPlan();
     const upstreams = (weighted: boolean): readonly unknown[] => {
       const config = caddyConfig(plan, 10, weighted) as {
@@ -79,39 +80,42 @@ describe("caddy's configuration", () => {
 });
 
 for (const kind of ["built-in", "caddy"] as const) {
-  describe(`proxy: ${kind}`, kind === "caddy" ? needed() : {}, () => {
-    it("spreads users by weight and records each request at its gateway", async () => {
+  describe(`proxy: ${kind}`, kind === "caddy" ? skipWithoutCaddy() : {}, () => {
+    it("splits user requests by weight and logs each request for its gateway", async () => {
       using plan = await testPlan({ requestsPerSecond: 200, proxy: kind });
       setWeight(plan, 0);
       const gateways = await Promise.all(plan.gateways.map((gateway) => startGatewayOf(plan, gateway.name)));
-      const proxy = await startProxy(plan, () => assert.fail("caddy ended"));
+      const proxy = await startProxy(plan, () => assert.fail("caddy exited"));
       const load = startLoad(plan);
       const countOf = (slice: "canary" | "stable"): number =>
         plan.gateways
           .filter((gateway) => gateway.slice === slice)
           .reduce((sum, gateway) => sum + lines(plan, gateway.name).length, 0);
       try {
-        await until("100 requests on stable", () => countOf("stable") > 100);
-        assert.equal(countOf("canary"), 0, "weight 0 sends nobody to the canary slice");
+        await until("stable has served 100 requests", () => countOf("stable") > 100);
+        assert.equal(countOf("canary"), 0, "weight 0 sends no request to the canary slice");
 
         setWeight(plan, 100);
-        await until("100 requests on the canary slice", () => countOf("canary") > 100);
-        // What was on its way when the weight changed may still arrive.
-        await until("stable is quiet", async () => {
-          const before = countOf("stable");
-          await new Promise((resolve) => setTimeout(resolve, 300));
-          return countOf("stable") === before;
+        await until("the canary slice has served 100 requests", () => countOf("canary") > 100);
+        // Requests in flight when the weight changed may still reach stable, and restart the count.
+        let lastStable = { stable: countOf("stable"), canary: countOf("canary") };
+        await until("100 requests in a row reach the canary slice", () => {
+          const counts = { stable: countOf("stable"), canary: countOf("canary") };
+          if (counts.stable !== lastStable.stable) lastStable = counts;
+          return counts.canary - lastStable.canary >= 100;
         });
 
         changeGateway(plan, "mac-a1", { errorRatio: 1 });
-        await until("a 500 in the access log", () => lines(plan, "mac-a1").some((line) => line.status === 500));
+        await until("the access log records a 500", () => lines(plan, "mac-a1").some((line) => line.status === 500));
         await gateways[plan.gateways.findIndex((gateway) => gateway.name === "mac-b1")]?.stop();
-        await until("a 502 in the access log of a dead gateway", () => lines(plan, "mac-b1").some((line) => line.status === 502));
+        await until("the access log of a stopped gateway records a 502", () =>
+          lines(plan, "mac-b1").some((line) => line.status === 502),
+        );
         const line = lines(plan, "mac-c1")[0] ?? {};
         assert.ok("ts" in line && "status" in line);
         assert.match(JSON.stringify(line), /Mozilla\/5\.0/);
         assert.match(JSON.stringify(line), new RegExp(WORK_PATH));
-        assert.ok(load.figures().answered > 200);
+        assert.ok(load.stats().answered > 200);
       } finally {
         load.stop();
         await proxy.stop();

@@ -1,4 +1,4 @@
-/** The relay carries bytes both ways, goes away when it is cut, and comes back on the same port. */
+/** The relay forwards bytes both ways, refuses connections after a cut, and heals on the same port. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
@@ -13,27 +13,27 @@ async function dial(port: number): Promise<Socket> {
   return socket;
 }
 
-describe("relay", () => {
-  it("relays, cuts and heals", async () => {
+describe("the relay", () => {
+  it("forwards bytes, drops every connection on cut, and accepts new ones after heal", async () => {
     const echo = createServer((socket) => socket.pipe(socket));
     await new Promise<void>((resolve) => echo.listen(0, HOST, resolve));
     const address = echo.address();
     const relay = await startRelay(HOST, 0, typeof address === "object" && address !== null ? address.port : 0);
     try {
-      const talk = async (): Promise<Socket> => {
+      const pingPong = async (): Promise<Socket> => {
         const socket = await dial(relay.port);
         socket.write("ping");
         const [data] = (await once(socket, "data")) as [Buffer];
         assert.equal(data.toString(), "ping");
         return socket;
       };
-      const open = await talk();
+      const open = await pingPong();
       const closed = once(open, "close");
       await relay.cut();
       await closed;
       await assert.rejects(dial(relay.port), /ECONNREFUSED/);
       await relay.heal();
-      (await talk()).destroy();
+      (await pingPong()).destroy();
     } finally {
       await relay.stop();
       await new Promise((resolve) => echo.close(resolve));

@@ -1,7 +1,6 @@
 /**
- * The probe interface. A probe declares how often it runs, how to read the outside world (an effect), and how to turn a reading
- * into signal bodies (a pure function of the reading and its own state). `probes/list.ts` lists all probes; `runner.ts` runs
- * them.
+ * The probe interface. A probe declares its timing, a source that reads the outside world (an effect), and a pure function that parses
+ * the raw reading and the probe's state into signal bodies. `probes/list.ts` lists the probes; `runner.ts` runs them.
  */
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import type { GatewayRef, SignalKind } from "@aviary/shared/contract/subjects.ts";
@@ -13,29 +12,29 @@ import { z } from "zod";
 import type { Release } from "./core/envelope.ts";
 import type { Tick } from "./core/schedule.ts";
 
-/** Facts about the gateway shared between probes; each is published with every signal, or read by another probe. */
+/** Facts about the gateway that one probe learns and every signal carries or another probe reads. */
 export interface Facts extends Release {
-  /** The gateway's reported uptime, and when it was reported (milliseconds since the epoch). */
+  /** Uptime as last reported by the gateway; null before the first report. */
   readonly uptimeMs: number | null;
 }
 
 export const NO_FACTS: Facts = { gatewayVersion: null, skillHash: null, uptimeMs: null };
 
-/** The outside world, as seen by probes. */
-export interface World {
+/** Dependencies of a probe. */
+export interface ProbeContext {
   readonly gateway: GatewayRef;
   readonly clock: Clock;
   /** Uniform in [0, 1), for jitter. */
   readonly random: () => number;
   readonly http: HttpClient;
   readonly log: Logger;
-  /** The newest facts. */
+  /** The current facts. */
   readonly facts: () => Facts;
-  /** Counts an event of this probe that is not in any signal, for the collector's metrics. */
+  /** Increments a probe event counter in the collector's metrics, for events that no signal carries. */
   readonly count: (what: string, by: number) => void;
 }
 
-/** Reads; disposing it closes its open resources. A read must return when the signal aborts. */
+/** Reads the outside world. Disposal releases its resources. A read must stop when the signal aborts. */
 export interface Source<R> extends AsyncDisposable {
   read(tick: Tick, signal: AbortSignal): Promise<R>;
 }
@@ -52,45 +51,45 @@ export interface ProbeSpec<K extends SignalKind, C extends Timing, R, S> {
   readonly kind: K;
   /** Its section in `collector.yaml`. */
   readonly configSchema: z.ZodType<C>;
-  /** True if readings count events since the previous reading: such a probe first reads after one period. */
+  /** Whether a reading counts events since the previous reading. Such a probe first reads after one period. */
   readonly coversPeriod: boolean;
   readonly initial: S;
-  create(config: C, world: World): Source<R>;
+  create(config: C, context: ProbeContext): Source<R>;
   parse(raw: R, state: S, tick: Tick, config: C): Reading<K, S>;
 }
 
-/** Settings of every probe: its period, and the timeout of one reading. Milliseconds after parsing. */
+/** Configuration keys of every probe: its period and the timeout of one reading, in milliseconds after parsing. */
 export interface Timing {
   readonly period: number;
   readonly timeout: number;
 }
 
-/** The schema of those settings. A signal is stale after two periods; the default period matches the default policy. */
+/** The schema of these keys. A signal is stale after two periods, and default policies assume the default periods. */
 export const timing = (period: string, timeout: string) => ({
   period: duration("100ms", "1h").prefault(period),
   timeout: duration("50ms", "10m").prefault(timeout),
 });
 
-/** The result of one reading of an open probe. */
+/** The result of one reading. */
 export interface Outcome {
   readonly kind: SignalKind;
   readonly bodies: readonly SignalBody<SignalKind>[];
   readonly learned: Partial<Facts>;
 }
 
-/** A running probe: configured, with its state. */
+/** A configured probe with its state. */
 export interface OpenProbe extends AsyncDisposable {
   read(tick: Tick, signal: AbortSignal): Promise<Outcome>;
 }
 
-/** A probe with its types erased. */
+/** A probe with its type parameters erased. */
 export interface Probe {
   readonly name: string;
   readonly kind: SignalKind;
   readonly configSchema: z.ZodType<Timing>;
   readonly coversPeriod: boolean;
-  /** `config` must have been validated with `configSchema`. */
-  open(config: Timing, world: World): OpenProbe;
+  /** `config` must have passed `configSchema`. */
+  open(config: Timing, context: ProbeContext): OpenProbe;
 }
 
 export function defineProbe<K extends SignalKind, C extends Timing, R, S>(spec: ProbeSpec<K, C, R, S>): Probe {
@@ -99,9 +98,9 @@ export function defineProbe<K extends SignalKind, C extends Timing, R, S>(spec: 
     kind: spec.kind,
     configSchema: spec.configSchema,
     coversPeriod: spec.coversPeriod,
-    open(checked, world) {
+    open(checked, context) {
       const config = checked as C;
-      const source = spec.create(config, world);
+      const source = spec.create(config, context);
       let state = spec.initial;
       return {
         async read(tick, signal) {
@@ -116,10 +115,12 @@ export function defineProbe<K extends SignalKind, C extends Timing, R, S>(spec: 
   };
 }
 
-/** A source without open resources. */
+/** A source without resources to release. */
 export function sourceOf<R>(read: Source<R>["read"]): Source<R> {
   return { read, [Symbol.asyncDispose]: async () => {} };
 }
 
-/** The schema of a name that is part of a signal, such as a lane or a dependency. */
-export const nameKey = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, { error: "a name of [a-z0-9._-], at most 63 characters" });
+/** The schema of a name that becomes part of a signal, such as a lane or a dependency. */
+export const nameKey = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,62}$/, {
+  error: "a name of at most 63 characters from [a-z0-9._-], starting with a letter or digit",
+});

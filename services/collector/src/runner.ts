@@ -1,9 +1,9 @@
 /**
- * Runs one probe on its grid. Each probe has its own runner, so that a hanging or failing probe delays no other.
+ * Runs one probe on its schedule grid. Each probe has its own runner, so a hanging or failing probe delays no other.
  *
  *     waiting ─grid instant─▶ reading ─▶ bodies published ─▶ waiting
- *                                │ fails or times out: no signal; logged when it starts and when it ends
- *                                └ ignores its timeout: no further reading until it returns
+ *                                │ fails or exceeds its timeout: no signal; logged once on failure and once on recovery
+ *                                └ ignores its timeout: no new reading until it returns
  */
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import type { SignalKind } from "@aviary/shared/contract/subjects.ts";
@@ -26,10 +26,10 @@ export interface RunnerOptions {
   readonly onSignal: (kind: SignalKind, tick: Tick, body: SignalBody<SignalKind>) => void;
   readonly onLearned: (facts: Partial<Facts>) => void;
   /** Called after each reading; `code` is undefined on success. */
-  readonly onRead: (code: string | undefined, tookMs: number) => void;
+  readonly onRead: (code: string | undefined, durationMs: number) => void;
 }
 
-/** Stops and closes the probe; waits at most one second for a hanging one. */
+/** Stops and closes the probe. Waits at most one second for a hanging reading. */
 export type StopRunner = () => Promise<void>;
 
 /** Timers may fire slightly early. */
@@ -41,7 +41,7 @@ export function startRunner(options: RunnerOptions): StopRunner {
   const stopping = new AbortController();
   let previousAt = clock.now();
   let reading: Promise<void> | undefined;
-  let failing: string | undefined;
+  let failureCode: string | undefined;
   let cancel = (): void => {};
 
   function arm(): void {
@@ -66,47 +66,47 @@ export function startRunner(options: RunnerOptions): StopRunner {
     const startedMs = clock.monotonicMs();
     const deadline = new AbortController();
     const cancelDeadline = clock.setTimer(options.timeoutMs, () =>
-      deadline.abort(retryable("probe_timeout", `the reading took longer than ${options.timeoutMs} ms`)),
+      deadline.abort(retryable("probe_timeout", `reading exceeded its timeout of ${options.timeoutMs} ms`)),
     );
     const signal = AbortSignal.any([stopping.signal, deadline.signal]);
     try {
       const outcome = await options.probe.read(tick, signal);
-      // A late result does not describe the gateway at this tick.
+      // A late result no longer describes the gateway at this tick.
       signal.throwIfAborted();
       options.onLearned(outcome.learned);
       for (const body of outcome.bodies) options.onSignal(outcome.kind, tick, body);
       previousAt = tick.at;
-      tell(undefined, undefined);
+      logTransition(undefined, undefined);
       options.onRead(undefined, clock.monotonicMs() - startedMs);
     } catch (error) {
       if (stopping.signal.aborted) return;
       const code = faultCode(error);
-      tell(code, error);
+      logTransition(code, error);
       options.onRead(code, clock.monotonicMs() - startedMs);
     } finally {
       cancelDeadline();
     }
   }
 
-  /** Log changes only: a gateway may be down for a while. */
-  function tell(code: string | undefined, error: unknown): void {
-    if (code === BACKING_OFF || code === failing) return;
-    if (code !== undefined) log.warn({ probe: name, code, err: error }, `probe ${name} failed`);
-    else if (failing !== undefined) log.info({ probe: name }, `probe ${name} recovered`);
-    failing = code;
+  /** Logs transitions only, because an outage lasts many readings. */
+  function logTransition(code: string | undefined, error: unknown): void {
+    if (code === BACKING_OFF || code === failureCode) return;
+    if (code !== undefined) log.warn({ event: "probe.failed", probe: name, code, err: error }, `probe ${name} failed`);
+    else if (failureCode !== undefined) log.info({ event: "probe.recovered", probe: name }, `probe ${name} recovered`);
+    failureCode = code;
   }
 
   arm();
-  // State is known immediately; counts need one period.
+  // A snapshot can be read immediately; a count needs a whole period first.
   if (!options.coversPeriod) begin(clock.now());
 
   return async () => {
     cancel();
     stopping.abort(new Error("the collector is stopping"));
-    const hung = Promise.withResolvers<void>();
-    const cancelHung = clock.setTimer(STOP_MS, hung.resolve);
-    await Promise.race([reading, hung.promise]);
-    cancelHung();
+    const timedOut = Promise.withResolvers<void>();
+    const cancelTimeout = clock.setTimer(STOP_MS, timedOut.resolve);
+    await Promise.race([reading, timedOut.promise]);
+    cancelTimeout();
     await options.probe[Symbol.asyncDispose]();
   };
 }

@@ -1,5 +1,5 @@
 /**
- * The collector: probes on one side, the broker on the other, with envelope and outbox in between. One process may run several.
+ * The collector: runs probes, wraps their readings in envelopes, and publishes them through the outbox. One process may run several.
  */
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
@@ -17,34 +17,35 @@ import { readVolume } from "./io/volume.ts";
 import { type Facts, NO_FACTS } from "./probe.ts";
 import { PROBES } from "./probes/list.ts";
 import { type RunnerOptions, startRunner } from "./runner.ts";
-import { type Outbox, type Outlet, openOutbox } from "./spool/outbox.ts";
+import { type Outbox, openOutbox } from "./spool/outbox.ts";
+import type { SignalPublisher } from "./spool/publish-batch.ts";
 import { openSpool } from "./spool/spool.ts";
 
 export interface CollectorOptions {
   readonly config: CollectorConfig;
-  readonly bus: Outlet;
+  readonly bus: SignalPublisher;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** A registry of this collector: two collectors cannot share one. */
+  /** A dedicated registry: two collectors cannot share one. */
   readonly metrics: Registry;
-  /** Directory of the spool, with a subdirectory for this gateway; without it signals are buffered in memory only. */
+  /** Parent directory of the spool. Without it, signals are buffered in memory only. */
   readonly dataDir?: string;
   /** Uniform in [0, 1), for jitter. */
   readonly random?: () => number;
 }
 
 export interface Collector extends AsyncDisposable {
-  /** The name of this boot, as in its signals. */
+  /** The boot id in this collector's signals. */
   readonly boot: string;
-  /** Facts about the gateway. */
+  /** Facts known about the gateway. */
   readonly facts: Facts;
-  /** Resolves when all signals so far are stored by the broker or on disk, or neither accepts them now. */
+  /** Resolves when every signal is stored or spooled, or waits because broker and disk are both unavailable. */
   settled(): Promise<void>;
 }
 
 const CLOSE_MS = 3_000;
 
-/** Starts every configured probe and publishes its observations, until disposed. */
+/** Starts every configured probe and publishes its readings until disposed. */
 export function startCollector(options: CollectorOptions): Collector {
   const { config, bus, clock, logger: log, dataDir, random = Math.random } = options;
   const { gateway, spool } = config;
@@ -72,10 +73,10 @@ export function startCollector(options: CollectorOptions): Collector {
     const data = JSON.stringify(signal);
     if (Buffer.byteLength(data) > MAX_SIGNAL_BYTES) {
       counters.oversized.inc();
-      log.error({ kind, bytes: Buffer.byteLength(data) }, "signal exceeds MAX_SIGNAL_BYTES; dropped");
+      log.error({ event: "signal.oversized", kind, bytes: Buffer.byteLength(data) }, "signal exceeds MAX_SIGNAL_BYTES; dropped");
       return;
     }
-    // Numbered only at this point: a number that is never sent would look like a lost signal.
+    // Assigned only to published signals: an unused `seq` would look like a lost signal.
     seq += 1;
     counters.signals.series({ kind }).inc();
     outbox.take({ subject: signalSubject(gateway, kind), id: signal.id, data });
@@ -85,7 +86,7 @@ export function startCollector(options: CollectorOptions): Collector {
     const settings = config.probes[probe.name];
     if (settings === undefined) return [];
     const { name } = probe;
-    const events = (what: string, by: number): void => void (by > 0 && counters.events.series({ probe: name, what }).inc(by));
+    const countEvent = (what: string, by: number): void => void (by > 0 && counters.events.series({ probe: name, what }).inc(by));
     const opened = probe.open(settings, {
       gateway,
       clock,
@@ -93,7 +94,7 @@ export function startCollector(options: CollectorOptions): Collector {
       http,
       log: log.child(name),
       facts: () => facts,
-      count: events,
+      count: countEvent,
     });
     const runner: RunnerOptions = {
       name,
@@ -115,7 +116,10 @@ export function startCollector(options: CollectorOptions): Collector {
     };
     return [startRunner(runner)];
   });
-  log.info({ boot, probes: Object.keys(config.probes), fragmentHash: config.fragmentHash }, "collector started");
+  log.info(
+    { event: "collector.started", boot, probes: Object.keys(config.probes), fragmentHash: config.fragmentHash },
+    "collector started",
+  );
 
   return {
     boot,
@@ -123,7 +127,7 @@ export function startCollector(options: CollectorOptions): Collector {
       return facts;
     },
     settled: () => outbox.settled(),
-    // Disposing is idempotent.
+    // Idempotent.
     async [Symbol.asyncDispose]() {
       await Promise.all(stops.map((stop) => stop()));
       await outbox.close(CLOSE_MS);
@@ -134,18 +138,25 @@ export function startCollector(options: CollectorOptions): Collector {
 
 function registerMetrics(metrics: Registry) {
   return {
-    signals: metrics.counter("aviary_collector_signals_total", "Signals made, by kind.", { labels: ["kind"] }),
-    readings: metrics.counter("aviary_collector_readings_total", "Readings of probes, by result.", {
+    signals: metrics.counter("aviary_collector_signals_total", "Signals created, by kind.", { labels: ["kind"] }),
+    readings: metrics.counter("aviary_collector_readings_total", "Probe readings, by result.", {
       labels: ["probe", "result"],
       maxSeries: 300,
     }),
-    seconds: metrics.histogram("aviary_collector_reading_seconds", "Duration of readings.", [0.001, 0.01, 0.1, 1, 5], {
-      labels: ["probe"],
-    }),
-    events: metrics.counter("aviary_collector_probe_events_total", "Events of probes that are not in any signal.", {
+    seconds: metrics.histogram(
+      "aviary_collector_reading_seconds",
+      "Duration of probe readings in seconds.",
+      [0.001, 0.01, 0.1, 1, 5],
+      {
+        labels: ["probe"],
+      },
+    ),
+    events: metrics.counter("aviary_collector_probe_events_total", "Probe events that no signal carries, by probe and event.", {
       labels: ["probe", "what"],
     }),
-    oversized: metrics.counter("aviary_collector_oversized_total", "Signals dropped because they were too large.").series(),
+    oversized: metrics
+      .counter("aviary_collector_oversized_total", "Signals dropped because they exceeded the size limit.")
+      .series(),
   };
 }
 
@@ -156,10 +167,10 @@ function registerOutboxMetrics(metrics: Registry, outbox: Outbox): void {
   read("published", "Signals stored by the broker.", () => counts.published);
   read("replayed", "Signals published from disk.", () => counts.replayed);
   read("spooled", "Signals written to disk.", () => counts.spooled);
-  read("refused", "Signals that the broker rejected permanently.", () => counts.refused);
+  read("refused", "Signals permanently refused by the broker.", () => counts.refused);
   read("overflowed", "Signals dropped because memory was full.", () => counts.overflowed);
   read("spool_dropped", "Signals dropped because the spool was full.", () => outbox.spool?.counts.dropped ?? 0);
-  read("spool_damaged", "Spool segments with a torn or corrupt record.", () => outbox.spool?.counts.damaged ?? 0);
-  metrics.read("gauge", "aviary_collector_spool_bytes", "Bytes in the spool.", () => outbox.spool?.bytes ?? 0);
+  read("spool_damaged", "Spool segments that ended in a torn or corrupt record.", () => outbox.spool?.counts.damaged ?? 0);
+  metrics.read("gauge", "aviary_collector_spool_bytes", "Size of the spool in bytes.", () => outbox.spool?.bytes ?? 0);
   metrics.read("gauge", "aviary_collector_waiting", "Signals waiting in memory.", () => outbox.waiting);
 }

@@ -28,8 +28,8 @@ async function problems(load: Promise<unknown>): Promise<string[]> {
   return [];
 }
 
-describe("reading", () => {
-  it("has defaults; a probe runs only if it has a section", async (test) => {
+describe("the collector configuration", () => {
+  it("has defaults, and enables only probes with a section", async (test) => {
     const config = await loadCollectorConfig(await files(test, { "collector.yaml": `${BASE}probes:\n  gateway-probes: {}\n` }));
     assert.deepEqual(config.gateway, { az: "az-a", fleet: "payments", gateway: "mac-a1" });
     assert.deepEqual(Object.keys(config.probes), ["gateway-probes"]);
@@ -43,7 +43,7 @@ describe("reading", () => {
     assert.deepEqual(config.spool, { maxBytes: 64 * 2 ** 20, redRatio: 0.9 });
   });
 
-  it("every problem of all files is in one report, with file, line and nearest key", async (test) => {
+  it("reports every problem of all files with file, line and nearest key", async (test) => {
     const file = await files(test, {
       "collector.yaml": `${BASE.replace("az-a", "AZ A")}probes:\n  disk: { path: /, perod: 5s }\n`,
       "conf.d/10-queue.yaml": "probes:\n  queue:\n    lanes:\n      build:\n        redis: http://x\n        list: jobs\n",
@@ -61,7 +61,7 @@ describe("reading", () => {
     );
   });
 
-  it("files that are invalid or not mappings are reported", async (test) => {
+  it("names files that are missing, invalid YAML or not a mapping", async (test) => {
     assert.match(
       (await problems(loadCollectorConfig(await files(test, {}))))[0]!,
       /collector\.yaml: found no such file, expected .* AVIARY_COLLECTOR_FILE/,
@@ -74,7 +74,7 @@ describe("reading", () => {
     ]);
   });
 
-  it("contradictory probe settings are rejected", () => {
+  it("rejects contradictory probe settings", () => {
     const base = { az: "a", fleet: "f", gateway: "g", slice: "canary" };
     for (const [probes, expected] of [
       [{ rollout: {} }, /exactly one of "file" and "url"/],
@@ -90,13 +90,13 @@ describe("reading", () => {
     }
   });
 
-  it("every probe has a unique name and a section", () => {
+  it("has a unique name for every probe", () => {
     assert.equal(new Set(PROBES.map((probe) => probe.name)).size, PROBES.length);
   });
 });
 
 describe("fragments", () => {
-  it("add keys in alphabetical order of their files; only .yaml files count", async (test) => {
+  it("add keys, and only visible .yaml files are read", async (test) => {
     const config = await loadCollectorConfig(
       await files(test, {
         "collector.yaml": `${BASE}probes:\n  disk: { path: / }\n`,
@@ -110,7 +110,7 @@ describe("fragments", () => {
     assert.deepEqual((config.probes.deps as unknown as { targets: object }).targets, { a: "tcp://a:1", b: "tcp://b:1" });
   });
 
-  it("a conflict names both files, even for equal values", async (test) => {
+  it("report a clash with both files, even when the values are equal", async (test) => {
     const file = await files(test, {
       "collector.yaml": `${BASE}probes:\n  disk: { path: / }\n`,
       "conf.d/a.yaml": "slice: canary\nprobes:\n  deps: { targets: { a: tcp://a:1 } }\n",
@@ -124,7 +124,7 @@ describe("fragments", () => {
     ]);
   });
 
-  it("their hash depends on their content, not on the node or the formatting", async (test) => {
+  it("have a hash that depends on their merged content, not on the node or the formatting", async (test) => {
     const fragment = "probes:\n  deps:\n    targets: { a: tcp://a:1 }\n    period: 20s\n";
     const hash = async (base: string, fragments: Readonly<Record<string, string>>): Promise<string> =>
       (await loadCollectorConfig(await files(test, { "collector.yaml": base, ...fragments }))).fragmentHash;
@@ -152,7 +152,7 @@ describe("merging", () => {
   })).value;
   const mapping = fc.dictionary(fc.constantFrom("a", "b", "c"), tree, { noNullPrototype: true });
 
-  it("one file is unchanged, and a file merged with itself conflicts at every leaf", () => {
+  it("leaves one file unchanged, and reports a clash for each leaf of a file merged with itself", () => {
     fc.assert(
       fc.property(mapping, (value) => {
         const once = mergeConfig([{ source: "a", value }]);
@@ -169,7 +169,7 @@ describe("merging", () => {
     );
   });
 
-  it("without conflicts the order of files does not matter", () => {
+  it("does not depend on file order when nothing clashes", () => {
     fc.assert(
       fc.property(mapping, mapping, (left, right) => {
         const one = mergeConfig([

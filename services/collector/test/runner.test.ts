@@ -12,7 +12,7 @@ import { startRunner } from "../src/runner.ts";
 const START = Date.UTC(2026, 10, 21, 10, 0, 0);
 const BODY: SignalBody<"queue"> = { lane: "l", role: "build", depth: 1 };
 
-/** A runner on its own clock; `flush` runs everything that waits for no timer. */
+/** A runner on a manual clock; `flush` runs everything that does not wait for a timer. */
 function setUp(
   read: (tick: Tick, signal: AbortSignal) => Promise<void>,
   change: { coversPeriod?: boolean; startAt?: number } = {},
@@ -43,7 +43,7 @@ function setUp(
     onRead: (code) => results.push(code),
   });
   const flush = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-  // In small steps: work triggered by one timer must finish before the next timer.
+  // In small steps, so that work started by a timer finishes before the next timer fires.
   const pass = async (ms: number): Promise<void> => {
     await flush();
     for (let passed = 0; passed < ms; passed += 250) {
@@ -65,7 +65,7 @@ describe("a runner", () => {
     assert.equal(at().length, 4);
   });
 
-  it("counts from the start and then from reading to reading, across failures", async () => {
+  it("covers the time from start to the first reading, then from reading to reading across failures", async () => {
     let fail = false;
     const { pass, ticks, stop } = setUp(
       async () => {
@@ -88,24 +88,24 @@ describe("a runner", () => {
     await stop();
   });
 
-  it("cancels a reading at its timeout, and does not start another while one ignores that", async () => {
-    let letGo = (): void => {};
-    const { pass, results, at, stop } = setUp(() => new Promise((resolve) => (letGo = resolve)));
+  it("aborts a reading at its timeout, and starts no other until a reading that ignores the abort returns", async () => {
+    let finishReading = (): void => {};
+    const { pass, results, at, stop } = setUp(() => new Promise((resolve) => (finishReading = resolve)));
     await pass(2_000);
     await pass(5_000);
     assert.deepEqual(results, ["still_reading", "still_reading"]);
-    letGo();
+    finishReading();
     await pass(0);
-    assert.deepEqual(results.at(-1), "probe_timeout", "a late result is not a signal");
+    assert.deepEqual(results.at(-1), "probe_timeout", "a late result publishes no signal");
     assert.deepEqual(at(), []);
     await pass(5_000);
-    letGo();
+    finishReading();
     await pass(0);
     assert.deepEqual(at(), [12_000]);
     await stop();
   });
 
-  it("logs a failure once, and its end once", async () => {
+  it("logs a failure once and its recovery once", async () => {
     let fault: Error | undefined = retryable("refused", "no");
     const { pass, lines, results, stop } = setUp(async () => {
       if (fault) throw fault;
@@ -124,7 +124,7 @@ describe("a runner", () => {
     await stop();
   });
 
-  it("continues when the clock is set back or forward", async () => {
+  it("keeps reading when the clock is set back or forward", async () => {
     let shiftMs = 0;
     const { clock, pass, at, stop } = setUp(async () => {});
     const { now } = clock;
@@ -157,7 +157,7 @@ describe("a runner", () => {
 describe("an upstream", () => {
   const setUpUpstream = () => {
     const clock = manualClock();
-    // Waits take no time here; only their lengths are asserted.
+    // Sleeps return immediately; only their durations are recorded.
     const waits: number[] = [];
     const sleep = async (ms: number): Promise<void> => void waits.push(ms);
     const upstream = createUpstream({
@@ -170,7 +170,7 @@ describe("an upstream", () => {
     return { clock, waits, call: (fn: () => Promise<unknown>) => upstream.call(new AbortController().signal, fn) };
   };
 
-  it("is called three times with jitter, then after increasing pauses, up to the ceiling", async () => {
+  it("is called three times with jitter, then backs off for increasing pauses up to the ceiling", async () => {
     const { clock, waits, call } = setUpUpstream();
     const fail = () => Promise.reject(retryable("refused", "no"));
     let calls = 0;
@@ -195,7 +195,7 @@ describe("an upstream", () => {
       }
       pauses.push(pausedMs);
       if (n < 6) {
-        // Keep failing: the success that detected the end of the pause has reset it.
+        // Fail again, because the success that found the end of the pause has reset the backoff.
         for (let again = 0; again <= n; again++) {
           await call(fail).catch(() => {});
           clock.advance(60_000);
@@ -211,7 +211,7 @@ describe("an upstream", () => {
     assert.ok(pauses.at(-1)! <= 60_000);
   });
 
-  it("is called once for a terminal fault, and immediately again after a success", async () => {
+  it("is called once for a non-retryable error, and without delay after a success", async () => {
     const { call } = setUpUpstream();
     let calls = 0;
     await call(async () => (calls += 1));

@@ -1,4 +1,4 @@
-/** The whole collector: on the memory bus, and on a real broker that is killed. */
+/** The whole collector on the memory bus, and on a real broker that is killed. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -23,15 +23,12 @@ import { freePort, type RunningNats, requireServer, startNats } from "@aviary/sh
 import { until } from "@aviary/shared/testing/until.ts";
 import { collectorConfig } from "../src/config.ts";
 import { type Collector, startCollector } from "../src/service.ts";
-import type { Outlet } from "../src/spool/outbox.ts";
+import type { SignalPublisher } from "../src/spool/publish-batch.ts";
 import { atEnd, temporaryDirectory } from "./temporary.ts";
 
 const IDENTITY = { az: "az-a", fleet: "payments", gateway: "mac-a1", slice: "canary" };
 
-/**
- * A gateway that is up, an access log, a skill, and a rollout file: everything that needs no other server, at the shortest
- * periods.
- */
+/** A healthy gateway, an access log, a skill and a rollout file, for every probe that needs no other server, at the shortest period. */
 async function gatewayAt(test: TestContext): Promise<Record<string, Record<string, unknown>>> {
   const directory = await temporaryDirectory(test);
   const bodies: Readonly<Record<string, unknown>> = {
@@ -61,7 +58,7 @@ async function gatewayAt(test: TestContext): Promise<Record<string, Record<strin
   };
 }
 
-function start(test: TestContext, bus: Outlet, probes: object, dataDir?: string): Collector {
+function start(test: TestContext, bus: SignalPublisher, probes: object, dataDir?: string): Collector {
   const config = collectorConfig({ ...IDENTITY, probes });
   const more = dataDir === undefined ? {} : { dataDir };
   const collector = startCollector({ config, bus, clock: systemClock, logger: silentLogger, metrics: createRegistry(), ...more });
@@ -74,7 +71,7 @@ interface Log {
   readonly signals: readonly Signal[];
 }
 
-/** All messages in the stream, validated against the contract. */
+/** All messages of the stream, validated against the contract. */
 async function readLog(bus: Bus): Promise<Log> {
   const messages: StoredMessage[] = [];
   const follower = await bus.follow({
@@ -96,7 +93,7 @@ async function readLog(bus: Bus): Promise<Log> {
   return { messages, signals };
 }
 
-/** The signals so far; none while the broker cannot be read, as just after its start. */
+/** The signals so far; empty while the broker cannot be read, such as just after its start. */
 const signalsNow = (bus: Bus): Promise<readonly Signal[]> =>
   readLog(bus).then(
     (log) => log.signals,
@@ -110,8 +107,8 @@ const numbersOf = (log: Log, boot: string): number[] =>
   log.signals.filter((signal) => signal.collector_boot === boot).map((signal) => signal.seq);
 const upTo = (last: number): number[] => Array.from({ length: last }, (_, n) => n + 1);
 
-describe("on the memory bus", () => {
-  it("publishes every kind, numbered without gaps, with the observed release", async (test) => {
+describe("a collector on the memory bus", () => {
+  it("publishes every kind without gaps in seq, with the observed release", async (test) => {
     const bus = createMemoryBus();
     const collector = start(test, bus, await gatewayAt(test));
     const kinds = async (): Promise<Set<string>> => new Set((await signalsNow(bus)).map((signal) => signal.kind));
@@ -123,7 +120,7 @@ describe("on the memory bus", () => {
     const last = log.signals.at(-1)!;
     assert.deepEqual([last.gateway_version, last.skill_hash], ["2026.9.6", collector.facts.skillHash]);
     assert.deepEqual([last.az, last.fleet, last.gateway, last.slice], ["az-a", "payments", "mac-a1", "canary"]);
-    // An http signal reports the time its counts cover, which is shorter at the start; every other kind reports its period.
+    // An http signal carries the time its counts cover, which is shorter at the start. Every other kind carries its configured period.
     for (const signal of log.signals) {
       if (signal.kind === "http") assert.ok(signal.period_ms >= 1);
       else assert.equal(signal.period_ms, 100, signal.kind);
@@ -132,7 +129,7 @@ describe("on the memory bus", () => {
     assert.match(collector.boot, /^[a-z0-9]{8,9}-[0-9a-f]{16}$/);
   });
 
-  it("a hanging and a failing probe delay no other", async (test) => {
+  it("publishes other signals while one probe hangs and one fails", async (test) => {
     const hanging = createServer(() => {});
     hanging.listen(0, "127.0.0.1");
     await once(hanging, "listening");
@@ -155,7 +152,7 @@ describe("on the memory bus", () => {
     assert.equal(await count("skills"), 0);
   });
 
-  it("exposes metrics", async (test) => {
+  it("exports counters for its work", async (test) => {
     const metrics = createRegistry();
     const bus = createMemoryBus();
     const config = collectorConfig({ ...IDENTITY, probes: await gatewayAt(test) });
@@ -178,8 +175,8 @@ async function startBroker(test: TestContext): Promise<{ nats: RunningNats; bus:
   return { nats, bus };
 }
 
-describe("on a real broker", () => {
-  it("that is killed: signals are kept on disk and stored in order, once, on return", async (test) => {
+describe("a collector on a real broker", () => {
+  it("spools signals while the broker is down, and stores each once and in order on reconnect", async (test) => {
     if (!requireServer(test, "nats")) return;
     const { nats, bus } = await startBroker(test);
     const own = await connectNats({ servers: nats.url, name: "collector" });
@@ -198,7 +195,7 @@ describe("on a real broker", () => {
     assert.deepEqual(numbersOf(log, collector.boot), upTo(log.signals.length));
   });
 
-  it("that starts later than the collector receives every signal from the first on", async (test) => {
+  it("stores every signal on a broker that starts after the collector", async (test) => {
     if (!requireServer(test, "nats")) return;
     const port = await freePort();
     const connect = () => connectNats({ servers: `nats://127.0.0.1:${port}`, name: "collector" });
@@ -220,7 +217,7 @@ describe("on a real broker", () => {
     assert.deepEqual(numbersOf(log, collector.boot), upTo(log.signals.length));
   });
 
-  it("an unusable data directory has no effect while the broker is connected", async (test) => {
+  it("publishes every signal although the data directory is unusable", async (test) => {
     if (!requireServer(test, "nats")) return;
     const { nats, bus } = await startBroker(test);
     const own = await connectNats({ servers: nats.url, name: "collector" });
@@ -236,7 +233,7 @@ describe("on a real broker", () => {
   });
 });
 
-describe("as a process", () => {
+describe("a collector process", () => {
   const MAIN = fileURLToPath(new URL("../src/main.ts", import.meta.url));
 
   async function spawnCollector(test: TestContext, env: Readonly<Record<string, string>>) {
@@ -250,11 +247,11 @@ describe("as a process", () => {
         .split("\n")
         .filter((line) => line.startsWith("{"))
         .map((line) => JSON.parse(line) as Record<string, unknown>);
-    const find = (message: string) => lines().find((line) => line.msg === message);
+    const find = (event: string) => lines().find((line) => line.event === event);
     return { child, find, output: () => output };
   }
 
-  it("killed while the broker is unreachable: its successor publishes the spooled signals under their ids", async (test) => {
+  it("publishes the spool of a killed predecessor under the original ids", async (test) => {
     if (!requireServer(test, "nats")) return;
     const { nats, bus } = await startBroker(test);
     const directory = await temporaryDirectory(test);
@@ -271,10 +268,10 @@ describe("as a process", () => {
     await once(first.child, "exit");
 
     const second = await spawnCollector(test, env);
-    await until("the successor runs", () => second.find("collector started") !== undefined, { describe: second.output });
+    await until("the successor runs", () => second.find("collector.started") !== undefined, { describe: second.output });
     await nats.restart();
     const boots = async (): Promise<string[]> => [...new Set((await signalsNow(bus)).map((signal) => signal.collector_boot))];
-    await until("both boots are in the log", async () => (await boots()).length === 2, { describe: second.output });
+    await until("signals of both boots are stored", async () => (await boots()).length === 2, { describe: second.output });
     second.child.kill("SIGTERM");
     const [code] = (await once(second.child, "exit")) as [number];
     assert.equal(code, 0, second.output());
@@ -288,7 +285,7 @@ describe("as a process", () => {
     assert.deepEqual(order, [...order].sort(), "the earlier boot comes first");
   });
 
-  it("stops immediately although the broker was never reachable, and keeps its signals", async (test) => {
+  it("stops without delay and spools its signals when the broker was never reachable", async (test) => {
     const directory = await temporaryDirectory(test);
     const file = join(directory, "collector.yaml");
     await writeFile(file, JSON.stringify({ ...IDENTITY, probes: await gatewayAt(test) }));
@@ -298,15 +295,15 @@ describe("as a process", () => {
       AVIARY_NATS_URL: nowhere,
       AVIARY_DATA_DIR: directory,
     });
-    await until("it runs", () => find("collector is running") !== undefined, { describe: output });
+    await until("it runs", () => find("service.running") !== undefined, { describe: output });
     child.kill("SIGTERM");
     const [code] = (await once(child, "exit")) as [number];
     assert.equal(code, 0, output());
-    assert.equal(find("collector did not stop within its grace period; exiting"), undefined, output());
+    assert.equal(find("service.stop_timeout"), undefined, output());
     assert.notDeepEqual(await readdir(join(directory, "spool", "az-a.payments.mac-a1")), []);
   });
 
-  it("every problem of an invalid configuration is reported, with exit code 1", async (test) => {
+  it("reports every configuration problem and exits with a failure code", async (test) => {
     const file = join(await temporaryDirectory(test), "collector.yaml");
     await writeFile(file, "az: az-a\nslice: canery\nprobes: { dsik: {} }\n");
     const { child, output } = await spawnCollector(test, { AVIARY_COLLECTOR_FILE: file, AVIARY_NATS_URL: "nats://127.0.0.1:1" });

@@ -1,22 +1,22 @@
-/** Resources of a test, released when it ends, newest first. */
+/** Clean-up of test resources in reverse order of creation. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 
-const undone = new WeakMap<TestContext, (() => unknown)[]>();
+const undosByTest = new WeakMap<TestContext, (() => unknown)[]>();
 
-/** Calls `undo` when the test ends; the most recent registration is called first. */
+/** Calls `undo` after the test, in reverse order of registration. */
 export function atEnd(test: TestContext, undo: () => unknown): void {
-  const known = undone.get(test);
-  if (known !== undefined) {
-    known.push(undo);
+  const registered = undosByTest.get(test);
+  if (registered !== undefined) {
+    registered.push(undo);
     return;
   }
   const list = [undo];
-  undone.set(test, list);
+  undosByTest.set(test, list);
   test.after(async () => {
-    for (const one of list.reverse()) await one();
+    for (const callback of list.reverse()) await callback();
   });
 }
 

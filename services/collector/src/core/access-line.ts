@@ -1,12 +1,10 @@
 /**
- * Parses one line of an access log as a finished request. Three formats:
- * - `caddy`: Caddy's JSON access log (https://caddyserver.com/docs/logging): `ts` is when the request finished, in seconds;
- *   `duration` in seconds;
+ * Parses one access log line into a finished request. Three formats:
+ * - `caddy`: Caddy's JSON access log (https://caddyserver.com/docs/logging): `ts` is when the request finished, in seconds; `duration` in seconds;
  * - `nginx`: any `log_format` with the required variables (`nginx-format.ts`);
- * - `jsonl`: one JSON object per line with `ts` (ISO 8601, or seconds since the epoch), `status`, `duration_ms`, `user_agent`,
- *   and optionally `host`.
+ * - `jsonl`: one JSON object per line with `ts` (ISO 8601, or seconds since the epoch), `status`, `duration_ms`, `user_agent`, and optionally `host`.
  *
- * Status 101 is not a request: the connection continues as a WebSocket, and its "duration" is the length of the session.
+ * A 101 response is not counted: the connection becomes a WebSocket, and its "duration" is the session length.
  */
 import { type NginxFormat, readLocalTime, readNginxLine } from "./nginx-format.ts";
 
@@ -14,8 +12,8 @@ export const LOG_FORMATS = ["caddy", "nginx", "jsonl"] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
 
 export interface LoggedRequest {
-  /** When the request finished, milliseconds since the epoch. */
-  readonly finishedAt: number;
+  /** When it finished, milliseconds since the epoch. */
+  readonly finishedAtMs: number;
   readonly status: number;
   readonly durationMs: number;
   readonly userAgent: string;
@@ -31,16 +29,16 @@ export type LogLine =
 const OTHER: LogLine = { kind: "other" };
 const BAD: LogLine = { kind: "bad" };
 
-/** The prefix of the User-Agent of the collector's own requests. */
+/** User-Agent prefix of collector requests. */
 const SYNTHETIC_AGENT_PREFIX = "aviary-synthetic/";
-/** The User-Agent of every request sent by a collector. */
+/** User-Agent of every collector request. */
 export const SYNTHETIC_AGENT = `${SYNTHETIC_AGENT_PREFIX}1`;
 
 export function isSynthetic(request: LoggedRequest): boolean {
   return request.userAgent.startsWith(SYNTHETIC_AGENT_PREFIX);
 }
 
-/** Parses one line, without its line feed. */
+/** Parses one line without its line feed. */
 export function readAccessLine(line: string, format: LogFormat, nginx: NginxFormat): LogLine {
   if (format === "nginx") return readNginx(line, nginx);
   let value: unknown;
@@ -58,7 +56,7 @@ function readCaddy(record: Readonly<Record<string, unknown>>): LogLine {
   if (typeof request !== "object" || request === null || record.status === undefined) return OTHER;
   const { headers, host } = request as { headers?: unknown; host?: unknown };
   const { duration } = record;
-  // A request that the client cancelled before any response has status 0: it finished, and it was not an error of the gateway.
+  // A request aborted by the client has status 0: finished, and not a gateway error.
   return finished(
     record.ts,
     record.status,
@@ -92,12 +90,12 @@ function readNginx(line: string, format: NginxFormat): LogLine {
 }
 
 function finished(ts: unknown, status: unknown, durationMs: unknown, userAgent: string, host: unknown): LogLine {
-  const finishedAt = timeOf(ts);
-  if (finishedAt === undefined || !Number.isInteger(status) || typeof durationMs !== "number") return BAD;
+  const finishedAtMs = timeOf(ts);
+  if (finishedAtMs === undefined || !Number.isInteger(status) || typeof durationMs !== "number") return BAD;
   if (!Number.isFinite(durationMs) || durationMs < 0) return BAD;
   if (status === 101) return OTHER;
   const request = {
-    finishedAt,
+    finishedAtMs,
     status: status as number,
     durationMs,
     userAgent,

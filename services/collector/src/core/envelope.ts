@@ -1,4 +1,4 @@
-/** The envelope around a probe's observation: sender, release, time and sequence number. */
+/** The envelope around a probe reading: sender, release, time and sequence number. */
 import type { Signal, SignalBody } from "@aviary/shared/contract/signal.ts";
 import { type GatewayRef, type SignalKind, signalMessageId } from "@aviary/shared/contract/subjects.ts";
 import type { Tick } from "./schedule.ts";
@@ -11,21 +11,21 @@ export interface Sender {
   readonly fragmentHash: string;
 }
 
-/** What the gateway runs, as last observed; null until observed. */
+/** The gateway's release as last observed; null before the first observation. */
 export interface Release {
   readonly gatewayVersion: string | null;
   readonly skillHash: string | null;
 }
 
 /**
- * The name of one collector boot: its start time in base 36, a dash, 16 hex digits.
- * @param randomHex 64 random bits as hex: two collectors that start in the same millisecond must not share sequence numbers
+ * The boot id of one collector process: start time in base 36, a dash, 16 hex digits.
+ * @param randomHex 64 random bits as hex, so that two collectors started in the same millisecond differ.
  */
 export function collectorBoot(startedAt: number, randomHex: string): string {
   return `${Math.floor(startedAt).toString(36)}-${randomHex}`;
 }
 
-/** A finished signal. `seq` starts at 1 and counts over all kinds of one boot. */
+/** Builds a complete signal. `seq` counts from 1 across all kinds of one boot. */
 export function makeSignal<K extends SignalKind>(
   sender: Sender,
   release: Release,

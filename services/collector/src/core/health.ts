@@ -1,18 +1,17 @@
 /**
- * Derives a gateway's health from three responses of OpenClaw. A bare 200 proves nothing: the gateway's control page returns 200
- * and HTML for unknown paths, and `/healthz` stays 200 while the gateway drains. A response therefore counts only if its type is
- * JSON and its shape is that of the route.
+ * Classifies the three probe responses of an OpenClaw gateway. A bare 200 proves nothing: unknown paths return the HTML control page with 200,
+ * and `/healthz` stays 200 while the gateway drains. So only JSON with the route's own shape counts.
  *
  *     first match                                                  state
- *     startupz or readyz report draining                           draining
- *     startupz or readyz report starting                           starting
- *     healthz or readyz did not respond in time                    timeout      (the process hangs: it still accepts connections)
+ *     startupz or readyz reports draining                          draining
+ *     startupz or readyz reports starting                          starting
+ *     healthz or readyz timed out                                  timeout      (the process hangs: it still accepts connections)
  *     healthz or readyz could not be reached                       refused
- *     healthz or readyz returned an unknown response               not_ready, with the response in `failing`
- *     readyz reports not ready                                     not_ready, with its own `failing`
- *     otherwise                                                    up; channels disabled on purpose are in `suppressed`
+ *     healthz or readyz returned an unexpected response            not_ready, with the reason in `failing`
+ *     readyz is not ready                                          not_ready, with its own `failing`
+ *     else                                                         up; deliberately unstarted channels are in `suppressed`
  *
- * Gateways before 2026.8.1 have no `/startupz`; everything but the version is then still known.
+ * Gateways before 2026.8.1 lack `/startupz`; then only the version is unknown.
  */
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import { z } from "zod";
@@ -23,26 +22,26 @@ export type ProbeResult =
   | { readonly kind: "other"; readonly status: number }
   | { readonly kind: "timeout" }
   | { readonly kind: "refused" }
-  /** The call failed in another way, with a short code. */
+  /** Any other failure, as a short code. */
   | { readonly kind: "failed"; readonly code: string };
 
 export interface GatewayProbeResults {
   readonly healthz: ProbeResult;
   readonly startupz: ProbeResult;
   readonly readyz: ProbeResult;
-  /** The response of the worker's or the VIP's own path, if configured. */
+  /** The response of the worker or VIP path, when configured. */
   readonly worker: ProbeResult | undefined;
 }
 
 export interface HealthState {
-  /** Start of the uninterrupted series of readings with state up, for gateways that do not report their uptime. */
-  readonly upSince: number | null;
+  /** Start of the current run of `up` readings; for gateways that report no uptime. */
+  readonly upSinceMs: number | null;
 }
 
 export interface Health {
   readonly body: SignalBody<"health">;
   readonly state: HealthState;
-  /** The running version, if `/startupz` reports it. */
+  /** The running version, when `/startupz` reports it. */
   readonly version: string | undefined;
 }
 
@@ -56,63 +55,63 @@ const startupz = z.discriminatedUnion("status", [
 ]);
 const readyz = z.object({ ready: z.boolean(), failing: names.optional(), suppressed: names.optional(), uptimeMs: uptime });
 
-type Read<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly answer: ProbeResult };
+type Parsed<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly answer: ProbeResult };
 
 /** The health of a gateway at `at`, milliseconds since the epoch. */
 export function classifyHealth(answers: GatewayProbeResults, state: HealthState, at: number, warmUpMs: number): Health {
-  const live = read(answers.healthz, healthz, () => 200);
-  const startup = read(answers.startupz, startupz, (value) => (value.ok ? 200 : 503));
-  const ready = read(answers.readyz, readyz, (value) => (value.ready ? 200 : 503));
+  const live = parseResult(answers.healthz, healthz, () => 200);
+  const startup = parseResult(answers.startupz, startupz, (value) => (value.ok ? 200 : 503));
+  const ready = parseResult(answers.readyz, readyz, (value) => (value.ready ? 200 : 503));
   const failing = ready.ok ? (ready.value.failing ?? []) : [];
 
   const health = stateOf(live, startup, ready, failing);
-  // A readiness check that failed with an exception reports 0, which is not an uptime.
+  // A readiness check that threw reports 0, which is not an uptime.
   const readyUptimeMs = ready.ok && !failing.includes("internal") ? ready.value.uptimeMs : undefined;
   const uptimeMs = (startup.ok ? startup.value.uptimeMs : undefined) ?? readyUptimeMs;
-  const upSince = health.state === "up" ? (state.upSince ?? at) : null;
+  const upSince = health.state === "up" ? (state.upSinceMs ?? at) : null;
   const warmForMs = uptimeMs ?? (upSince === null ? 0 : at - upSince);
   return {
     body: {
       state: health.state,
-      failing: shorten([...failing, ...health.wrong]),
-      suppressed: shorten(ready.ok ? (ready.value.suppressed ?? []) : []),
+      failing: truncateNames([...failing, ...health.wrong]),
+      suppressed: truncateNames(ready.ok ? (ready.value.suppressed ?? []) : []),
       uptime_ms: uptimeMs === undefined ? null : Math.floor(uptimeMs),
       warm: health.state === "up" && warmForMs >= warmUpMs,
-      worker_reachable: answers.worker === undefined ? ready.ok && !isStopping(health.state) : answered(answers.worker),
+      worker_reachable: answers.worker === undefined ? ready.ok && !isStopping(health.state) : isReachable(answers.worker),
     },
-    state: { upSince },
+    state: { upSinceMs: upSince },
     version: startup.ok ? startup.value.version : undefined,
   };
 }
 
 function stateOf(
-  live: Read<unknown>,
-  startup: Read<z.infer<typeof startupz>>,
-  ready: Read<z.infer<typeof readyz>>,
+  live: Parsed<unknown>,
+  startup: Parsed<z.infer<typeof startupz>>,
+  ready: Parsed<z.infer<typeof readyz>>,
   failing: readonly string[],
 ): { readonly state: SignalBody<"health">["state"]; readonly wrong: readonly string[] } {
   const status = startup.ok ? startup.value.status : undefined;
   if (status === "draining" || failing.includes("gateway-draining")) return { state: "draining", wrong: [] };
   if (status === "starting" || failing.includes("startup-sidecars")) return { state: "starting", wrong: [] };
-  const failed = [named("healthz", live), named("readyz", ready)].filter((entry) => entry !== undefined);
+  const failed = [failureOf("healthz", live), failureOf("readyz", ready)].filter((entry) => entry !== undefined);
   if (failed.some(({ answer }) => answer.kind === "timeout")) return { state: "timeout", wrong: [] };
   if (failed.some(({ answer }) => answer.kind === "refused")) return { state: "refused", wrong: [] };
   if (failed.length > 0) return { state: "not_ready", wrong: failed.map(({ path, answer }) => `${path}: ${describe(answer)}`) };
   return { state: ready.ok && ready.value.ready ? "up" : "not_ready", wrong: [] };
 }
 
-const named = (path: string, result: Read<unknown>): { path: string; answer: ProbeResult } | undefined =>
+const failureOf = (path: string, result: Parsed<unknown>): { path: string; answer: ProbeResult } | undefined =>
   result.ok ? undefined : { path, answer: result.answer };
 
 /** The value of a response whose type, shape and status are consistent. */
-function read<T>(answer: ProbeResult, schema: z.ZodType<T>, statusOf: (value: T) => number): Read<T> {
+function parseResult<T>(answer: ProbeResult, schema: z.ZodType<T>, statusOf: (value: T) => number): Parsed<T> {
   if (answer.kind !== "json") return { ok: false, answer };
   const result = schema.safeParse(answer.value);
   if (!result.success || statusOf(result.data) !== answer.status) return { ok: false, answer };
   return { ok: true, value: result.data };
 }
 
-/** Too short for a body, long enough to locate the problem. */
+/** Short description of an unexpected response, without its body. */
 function describe(answer: ProbeResult): string {
   switch (answer.kind) {
     case "json":
@@ -126,7 +125,7 @@ function describe(answer: ProbeResult): string {
   }
 }
 
-function answered(answer: ProbeResult): boolean {
+function isReachable(answer: ProbeResult): boolean {
   return (answer.kind === "json" || answer.kind === "other") && answer.status < 500;
 }
 
@@ -134,7 +133,7 @@ function isStopping(state: SignalBody<"health">["state"]): boolean {
   return state === "starting" || state === "draining" || state === "timeout" || state === "refused";
 }
 
-/** Limited to what a signal may contain. */
-function shorten(list: readonly string[]): string[] {
+/** Truncates to the signal's limits. */
+function truncateNames(list: readonly string[]): string[] {
   return list.slice(0, 64).map((name) => name.slice(0, 120));
 }

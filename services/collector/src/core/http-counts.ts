@@ -1,4 +1,4 @@
-/** Counts finished requests for the body of an http signal. */
+/** Accumulates finished requests into the body of an http signal. */
 import type { HttpSource, SignalBody } from "@aviary/shared/contract/signal.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
 
@@ -18,14 +18,14 @@ export function newCounts(): HttpCounts {
   return { requests: 0, errors5xx: 0, latency: histogram.create() };
 }
 
-/** Counts one request in place: 500 to 599 is an error of the gateway, every other status is not. */
+/** Counts one request in place. Only 500 to 599 counts as an error. */
 export function countRequest(counts: HttpCounts, request: FinishedRequest): void {
   counts.requests += 1;
   if (request.status >= 500 && request.status <= 599) counts.errors5xx += 1;
   histogram.insert(counts.latency, request.durationMs);
 }
 
-export function httpBodyOf(source: HttpSource, counts: HttpCounts): SignalBody<"http"> {
+export function toHttpBody(source: HttpSource, counts: HttpCounts): SignalBody<"http"> {
   return { source, requests: counts.requests, errors_5xx: counts.errors5xx, latency: histogram.toWire(counts.latency) };
 }
 

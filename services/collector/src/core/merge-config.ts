@@ -1,7 +1,7 @@
 /**
- * Merges `collector.yaml` with its fragments. Every leaf (a scalar or a list) has exactly one owner, the first file that sets it;
- * mappings are merged. A second file that sets the same leaf, even to the same value, is a conflict that names both files: a
- * node's behaviour must not depend on the order of two files.
+ * Merging `collector.yaml` with its fragments. Every leaf (a scalar or a list) has exactly one owner: the first file that sets it.
+ * Mappings are merged. A second file that sets the same leaf, even to the same value, is a clash that names both files,
+ * so that behaviour never depends on file order.
  */
 
 export interface ConfigFile {
@@ -20,11 +20,11 @@ export interface Clash {
 export interface Merged {
   readonly value: unknown;
   readonly clashes: readonly Clash[];
-  /** The file that owns a key: the owner of the leaf, or the first file with the mapping. */
+  /** The owner of a key: the file that sets the leaf, or the first file with the mapping. */
   readonly ownerOf: (keys: readonly PropertyKey[]) => string | undefined;
 }
 
-/** Merges the files in the given order. Never throws: problems are in `clashes`. */
+/** Merges the files in the given order. Never throws; problems are in `clashes`. */
 export function mergeConfig(files: readonly ConfigFile[]): Merged {
   const clashes: Clash[] = [];
   const owners = new Map<string, string>();
@@ -41,9 +41,9 @@ function mergeInto(
   owners: Map<string, string>,
   clashes: Clash[],
 ): unknown {
-  const place = JSON.stringify(keys);
-  const owner = owners.get(place);
-  if (owner === undefined) owners.set(place, source);
+  const path = JSON.stringify(keys);
+  const owner = owners.get(path);
+  if (owner === undefined) owners.set(path, source);
   if (isMapping(base) && isMapping(add)) {
     const merged = new Map(Object.entries(base));
     for (const [key, value] of Object.entries(add)) {
@@ -59,7 +59,7 @@ function mergeInto(
         ),
       );
     }
-    // A map, so that a key named __proto__ stays an ordinary key.
+    // Built from a Map, so that a key named __proto__ stays an ordinary key.
     return Object.fromEntries(merged);
   }
   if (base === undefined) return add;
@@ -71,7 +71,7 @@ function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** The owner of the longest prefix of the path that has one. */
+/** The owner of the longest owned prefix of the path. */
 function ownerOf(owners: ReadonlyMap<string, string>, keys: readonly string[]): string | undefined {
   for (let length = keys.length; length >= 0; length--) {
     const owner = owners.get(JSON.stringify(keys.slice(0, length)));

@@ -1,10 +1,10 @@
 /**
- * Parses nginx log lines of a given `log_format` without regular expressions: the format is split at its variables, and a line is
- * parsed by searching the literal text after each variable. Linear in the length of the line.
- * With nginx's default escaping, a quote inside a value is written as `\x22`, so the first closing quote is the right one.
+ * Parses nginx log lines by their `log_format`, without regular expressions: the format is split at its variables, and each value ends at
+ * the literal text that follows its variable. Linear in the length of any line.
+ * With nginx's default escaping a quote inside a value is written `\x22`, so the first closing quote is the right one.
  */
 
-/** Variables a format must contain, with the reason; one of each group. */
+/** Required variables: one of each group, with the value it provides. */
 const NEEDED: readonly (readonly [string, readonly string[]])[] = [
   ["when the request finished", ["msec", "time_iso8601", "time_local"]],
   ["the status", ["status"]],
@@ -41,7 +41,7 @@ export function readNginxFormat(format: string): NginxFormat | { readonly missin
   return { literals, variables };
 }
 
-/** The values of a line by variable name; undefined if the line does not match the format. */
+/** The values of a line by variable name; undefined when the line does not match the format. */
 export function readNginxLine(format: NginxFormat, line: string): ReadonlyMap<string, string> | undefined {
   const { literals, variables } = format;
   const first = literals[0] as string;

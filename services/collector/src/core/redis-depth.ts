@@ -1,6 +1,6 @@
-/** The depth of a queue in Redis: which keys to read, and how their lengths add up. */
+/** Depth of a queue in Redis: which keys to query and how to total them. */
 
-/** A length to read: the command and the key. */
+/** A length query: command and key. */
 export interface LengthQuery {
   readonly command: "llen" | "zcard";
   readonly key: string;
@@ -18,9 +18,8 @@ export function listQueries(key: string): LengthQuery[] {
 }
 
 /**
- * A BullMQ queue: jobs that a worker may take now. `wait` and `paused` are lists (before BullMQ 6, a paused queue keeps its jobs
- * in `paused`), `prioritized` is a sorted set. Delayed jobs are not due and count only if configured; active jobs and jobs
- * waiting for children never count.
+ * A BullMQ queue: jobs that a worker can start now. `wait` and `paused` are lists (a paused queue of BullMQ before 6 keeps its jobs in `paused`),
+ * `prioritized` is a sorted set. Delayed jobs count only with `countDelayed`. Active jobs and jobs waiting for children never count.
  * Keys are `<prefix>:<queue>:<state>` (https://docs.bullmq.io/guide/architecture).
  */
 export function bullQueries({ queue, prefix, countDelayed }: BullQueue): LengthQuery[] {
@@ -33,6 +32,6 @@ export function bullQueries({ queue, prefix, countDelayed }: BullQueue): LengthQ
   return countDelayed ? [...due, { command: "zcard", key: key("delayed") }] : due;
 }
 
-export function depthOf(lengths: readonly number[]): number {
+export function totalDepth(lengths: readonly number[]): number {
   return lengths.reduce((sum, length) => sum + length, 0);
 }

@@ -1,22 +1,21 @@
-/** The skills of a gateway as one hash, a number, and the changes. */
+/** The skills of a gateway: pack hash, count and changes. */
 
 import { hashLines } from "@aviary/shared/contract/ids.ts";
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 
-/** One managed root: its configured name, and the lines of its tree hash. */
+/** One managed root: its configured name and the lines of its tree hash. */
 export interface SkillRoot {
   readonly name: string;
   readonly hash: string;
   readonly lines: readonly string[];
 }
 
-/** Hash per skill in the previous reading; null before the first. */
+/** Hash by skill at the previous reading; null before the first. */
 export type SkillState = ReadonlyMap<string, string> | null;
 
 /**
- * With one root, the pack's hash is the root's tree hash, so that it equals the hash verified by a promotion. With several, it is
- * the hash of the sorted lines `<name> <tree hash>`. A skill is a directory directly below a root; `count` counts those with a
- * `SKILL.md`.
+ * With one root the pack's hash is the root's tree hash, so that it equals the hash verified by a promotion. With several it is the hash of
+ * lines `<name> <tree hash>`, sorted. A skill is a directory directly below a root; `count` counts those that contain a `SKILL.md`.
  */
 export function skillPack(roots: readonly SkillRoot[], before: SkillState): { body: SignalBody<"skills">; state: SkillState } {
   const [only] = roots;
@@ -33,7 +32,7 @@ export function skillPack(roots: readonly SkillRoot[], before: SkillState): { bo
   return { body: { pack_hash: packHash, count, changed: before === null ? [] : changes(before, skills) }, state: skills };
 }
 
-/** The first path segment of each line. */
+/** Groups lines by the first segment of their path. */
 function linesBySkill(lines: readonly string[]): Map<string, string[]> {
   const found = new Map<string, string[]>();
   for (const line of lines) {
@@ -53,7 +52,7 @@ function nameOf(line: string): string {
   return line.startsWith("l ") ? line.slice(2, line.indexOf(" ", 2)) : line.slice(2, -65);
 }
 
-/** Added, changed and removed skills, sorted; limited to what a signal may contain. */
+/** Added, changed and removed skills, sorted; truncated to the signal's limits. */
 function changes(before: ReadonlyMap<string, string>, now: ReadonlyMap<string, string>): string[] {
   const names = new Set([...before.keys(), ...now.keys()]);
   const changed = [...names].filter((name) => before.get(name) !== now.get(name)).sort();

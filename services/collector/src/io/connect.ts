@@ -1,18 +1,18 @@
-/** Checks whether a TCP port accepts connections. */
+/** TCP connection check. */
 import { connect } from "node:net";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import { retryable } from "@aviary/shared/runtime/faults.ts";
 
-/** Connects and closes the connection. @throws Retryable `timeout` or `refused`, or the signal's reason */
+/** Connects and closes the connection. @throws Retryable `timeout` or `refused`, or the signal's reason. */
 export function tryConnect(host: string, port: number, timeoutMs: number, clock: Clock, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason);
     const socket = connect({ host, port });
-    const finish = (settle: () => void): void => {
+    const finish = (complete: () => void): void => {
       cancel();
       signal.removeEventListener("abort", onAbort);
       socket.destroy();
-      settle();
+      complete();
     };
     const onAbort = (): void => finish(() => reject(signal.reason));
     const cancel = clock.setTimer(timeoutMs, () =>

@@ -1,4 +1,4 @@
-/** Performs one HTTP GET and returns a result that `core/health.ts` distinguishes. */
+/** One HTTP GET, classified for `core/health.ts`. */
 
 import { faultCode } from "@aviary/shared/runtime/faults.ts";
 import type { HttpClient } from "@aviary/shared/runtime/http-client.ts";
@@ -15,21 +15,21 @@ export interface GetRequest {
 const MAX_BODY_BYTES = 65_536;
 const UNREACHABLE: ReadonlySet<string> = new Set(["refused", "reset", "no_such_host", "unreachable"]);
 
-/** Every status is a result. Rejects only with the signal's reason. */
-export async function httpGet(http: HttpClient, question: GetRequest): Promise<ProbeResult> {
-  const { url, timeoutMs, signal } = question;
+/** Returns a result for every HTTP status and network failure. Rejects only with the signal's reason. */
+export async function httpGet(http: HttpClient, request: GetRequest): Promise<ProbeResult> {
+  const { url, timeoutMs, signal } = request;
   try {
-    const answer = await http.send({
+    const response = await http.send({
       url,
       timeoutMs,
       maxBytes: MAX_BODY_BYTES,
       accept: () => true,
       signal,
-      // Some requests pass through the balancer: no access log may count them as users.
+      // Some requests pass through the load balancer, and access logs must not count them as user traffic.
       headers: { accept: "application/json", "user-agent": SYNTHETIC_AGENT },
     });
-    const { status } = answer;
-    const value = isJson(answer.headers["content-type"]) ? parseJsonBytes(answer.body) : undefined;
+    const { status } = response;
+    const value = isJson(response.headers["content-type"]) ? parseJsonBytes(response.body) : undefined;
     return value === undefined ? { kind: "other", status } : { kind: "json", status, value };
   } catch (error) {
     if (signal.aborted) throw signal.reason;

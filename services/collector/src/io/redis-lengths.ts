@@ -1,19 +1,16 @@
-/**
- * Lengths of lists and sorted sets, read from Redis in one transaction, so that a job that moves between two of them is counted
- * once.
- */
+/** Lengths of lists and sorted sets, read from Redis in one transaction, so that a job moving between two of them is counted once. */
 import { retryable, Terminal, terminal } from "@aviary/shared/runtime/faults.ts";
 import type { Redis } from "ioredis";
 import type { LengthQuery } from "../core/redis-depth.ts";
 
 export interface RedisLengths extends AsyncDisposable {
-  /** The lengths in the order of the queries; a missing key has length 0, because Redis keeps no empty list. */
+  /** The lengths in query order. A missing key has length 0, because Redis does not store empty lists. */
   read(queries: readonly LengthQuery[], signal: AbortSignal): Promise<number[]>;
 }
 
 /**
- * Connects at the first read, and again at the first read after the connection was lost; the caller decides how often. The client
- * is loaded at that point too, because a Mac without a queue does not need it.
+ * Connects on the first read, and reconnects on the first read after a lost connection, so the caller controls the retry rate.
+ * The client library is loaded lazily, because most Macs have no queue.
  */
 export function redisLengths(url: string, timeoutMs: number): RedisLengths {
   let client: Promise<Redis> | undefined;
@@ -49,13 +46,13 @@ async function makeClient(url: string, timeoutMs: number): Promise<Redis> {
     commandTimeout: timeoutMs,
     connectionName: "aviary-collector",
   });
-  // Every failure reaches the caller; without a listener it would also be printed.
+  // Failures reach the caller; without a listener ioredis also prints them.
   redis.on("error", () => {});
   return redis;
 }
 
 async function connect(redis: Redis): Promise<void> {
-  // If another reading is connecting, this one retries.
+  // Another read is connecting; the caller's retry waits for it.
   if (redis.status === "connecting" || redis.status === "connect") throw new Error("still connecting");
   await redis.connect();
 }

@@ -1,11 +1,11 @@
 /**
  * Follows a log file that another process writes and rotates, in bounded memory.
  *
- *     following ──the name refers to another file──▶ the old file is read for two more reads, the new one from its start
- *     following ──the file is shorter, or the bytes before our position differ──▶ truncated: read from the start
+ *     following ──path has another inode──▶ rotated: two more reads of the old file, the new file from the start
+ *     following ──file shrank, or the last read bytes changed──▶ truncated: read from the start
  *
- * The second sign of a truncation (the last bytes read are no longer at their position) detects a file that was emptied and has
- * already grown past our position. If a file is rotated twice between two reads, the content of the file in between is lost.
+ * The second truncation check compares the last bytes read. It detects a file that was emptied and has already grown past the read position.
+ * When a log is rotated twice between two reads, the lines of the middle file are lost.
  */
 import { constants } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
@@ -17,35 +17,35 @@ export interface TailOptions {
   readonly maxLineBytes?: number;
 }
 
-/** The result of one read besides its lines. */
+/** Statistics of one read. */
 export interface TailReport {
   readonly bytes: number;
-  /** Bytes available but not read, because the budget was exhausted. */
-  readonly behind: number;
+  /** Bytes left unread because the budget was exhausted. */
+  readonly unreadBytes: number;
   readonly rotations: number;
   readonly truncations: number;
   /** Lines longer than the limit. */
-  readonly oversized: number;
+  readonly oversizedLines: number;
 }
 
 export interface Tail extends AsyncDisposable {
   /**
-   * Passes every complete line to `onLine`, reading at most about `budgetBytes`.
-   * @throws Retryable `no_such_file`, or `unreadable` with the file system's reason
+   * Passes every complete line to `onLine`, reading about `budgetBytes` at most.
+   * @throws Retryable `no_such_file`, or `unreadable` with the system error.
    */
   read(budgetBytes: number, onLine: (line: string) => void, signal: AbortSignal): Promise<TailReport>;
 }
 
-interface Followed {
+interface FollowedFile {
   readonly handle: FileHandle;
   readonly inode: string;
   position: number;
-  /** The start of a line whose end has not been written yet. */
-  half: Buffer;
-  /** Inside a line that is too long. */
-  skipping: boolean;
-  /** The last bytes before `position`, to recognise the file. */
-  mark: Buffer;
+  /** The start of a line whose end is not yet written. */
+  partialLine: Buffer;
+  /** Whether the rest of an oversized line is being skipped. */
+  isSkippingLine: boolean;
+  /** The last bytes before `position`, to detect truncation. */
+  fingerprint: Buffer;
   readsLeft: number;
 }
 
@@ -56,15 +56,20 @@ const MAX_OLD_FILES = 2;
 const LINE_FEED = 10;
 const EMPTY = Buffer.alloc(0);
 
-/** Starts at the end of an existing file: its requests finished before the collector started. */
+/** Starts at the end of an existing file, because earlier lines predate the collector. */
 export async function openTail(options: TailOptions): Promise<Tail> {
   const maxLineBytes = options.maxLineBytes ?? 65_536;
   const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
-  let old: Followed[] = [];
+  let old: FollowedFile[] = [];
   let current = await follow(options.path, "end");
-  let report = { bytes: 0, behind: 0, rotations: 0, truncations: 0, oversized: 0 };
+  let report = { bytes: 0, unreadBytes: 0, rotations: 0, truncations: 0, oversizedLines: 0 };
 
-  async function readOn(file: Followed, budgetBytes: number, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
+  async function readOn(
+    file: FollowedFile,
+    budgetBytes: number,
+    onLine: (line: string) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
     for (;;) {
       signal.throwIfAborted();
       const room = Math.min(CHUNK_BYTES, budgetBytes - report.bytes);
@@ -74,35 +79,40 @@ export async function openTail(options: TailOptions): Promise<Tail> {
       file.position += bytesRead;
       report.bytes += bytesRead;
       const bytes = chunk.subarray(0, bytesRead);
-      file.mark = Buffer.from(
-        bytesRead >= MARK_BYTES ? bytes.subarray(-MARK_BYTES) : Buffer.concat([file.mark, bytes]).subarray(-MARK_BYTES),
+      file.fingerprint = Buffer.from(
+        bytesRead >= MARK_BYTES ? bytes.subarray(-MARK_BYTES) : Buffer.concat([file.fingerprint, bytes]).subarray(-MARK_BYTES),
       );
       split(file, bytes, onLine);
     }
   }
 
-  function split(file: Followed, bytes: Buffer, onLine: (line: string) => void): void {
+  function split(file: FollowedFile, bytes: Buffer, onLine: (line: string) => void): void {
     let from = 0;
     for (let end = bytes.indexOf(LINE_FEED); end !== -1; end = bytes.indexOf(LINE_FEED, from)) {
-      if (file.skipping) file.skipping = false;
-      else if (file.half.length + end - from > maxLineBytes) report.oversized += 1;
+      if (file.isSkippingLine) file.isSkippingLine = false;
+      else if (file.partialLine.length + end - from > maxLineBytes) report.oversizedLines += 1;
       else
-        emit(file.half.length === 0 ? bytes.subarray(from, end) : Buffer.concat([file.half, bytes.subarray(from, end)]), onLine);
-      file.half = EMPTY;
+        emit(
+          file.partialLine.length === 0
+            ? bytes.subarray(from, end)
+            : Buffer.concat([file.partialLine, bytes.subarray(from, end)]),
+          onLine,
+        );
+      file.partialLine = EMPTY;
       from = end + 1;
     }
-    if (file.skipping) return;
-    // A copy, because the chunk is reused.
-    file.half = Buffer.concat([file.half, bytes.subarray(from)]);
-    if (file.half.length <= maxLineBytes) return;
-    report.oversized += 1;
-    file.half = EMPTY;
-    file.skipping = true;
+    if (file.isSkippingLine) return;
+    // Copied, because the chunk buffer is reused.
+    file.partialLine = Buffer.concat([file.partialLine, bytes.subarray(from)]);
+    if (file.partialLine.length <= maxLineBytes) return;
+    report.oversizedLines += 1;
+    file.partialLine = EMPTY;
+    file.isSkippingLine = true;
   }
 
-  async function retire(file: Followed, onLine: (line: string) => void): Promise<void> {
-    // The writer is done: an incomplete line is the last one.
-    if (!file.skipping) emit(file.half, onLine);
+  async function retire(file: FollowedFile, onLine: (line: string) => void): Promise<void> {
+    // The writer has closed the file, so a partial line is the last line.
+    if (!file.isSkippingLine) emit(file.partialLine, onLine);
     await file.handle.close();
   }
 
@@ -117,35 +127,35 @@ export async function openTail(options: TailOptions): Promise<Tail> {
       await readOn(file, budgetBytes, onLine, signal);
       file.readsLeft -= 1;
     }
-    // A file that was not read to its end is kept for a limited time.
+    // A file with unread bytes is kept, up to MAX_OLD_FILES.
     while (
       old.length > 0 &&
-      (old.length > MAX_OLD_FILES || ((old[0] as Followed).readsLeft <= 0 && report.bytes < budgetBytes))
+      (old.length > MAX_OLD_FILES || ((old[0] as FollowedFile).readsLeft <= 0 && report.bytes < budgetBytes))
     ) {
-      await retire(old.shift() as Followed, onLine);
+      await retire(old.shift() as FollowedFile, onLine);
     }
     if (found === undefined) {
       if (old.length > 0) return;
-      throw retryable("no_such_file", `${options.path} does not exist; check the proxy's log settings`);
+      throw retryable("no_such_file", `${options.path} not found; check the proxy's log settings`);
     }
     current ??= await follow(options.path, "beginning");
     if (current === undefined) return;
     if (await wasTruncated(current)) {
       report.truncations += 1;
-      Object.assign(current, { position: 0, half: EMPTY, skipping: false, mark: EMPTY });
+      Object.assign(current, { position: 0, partialLine: EMPTY, isSkippingLine: false, fingerprint: EMPTY });
     }
     await readOn(current, budgetBytes, onLine, signal);
-    report.behind = Math.max(0, (await current.handle.stat()).size - current.position);
+    report.unreadBytes = Math.max(0, (await current.handle.stat()).size - current.position);
   }
 
   return {
     async read(budgetBytes, onLine, signal) {
-      report = { bytes: 0, behind: 0, rotations: 0, truncations: 0, oversized: 0 };
+      report = { bytes: 0, unreadBytes: 0, rotations: 0, truncations: 0, oversizedLines: 0 };
       try {
         await readAll(budgetBytes, onLine, signal);
       } catch (error) {
         if (signal.aborted || !(error instanceof Error) || !("syscall" in error)) throw error;
-        throw retryable("unreadable", `${options.path} cannot be read: ${error.message}`, error);
+        throw retryable("unreadable", `cannot read ${options.path}: ${error.message}`, error);
       }
       return report;
     },
@@ -163,8 +173,8 @@ function emit(bytes: Buffer, onLine: (line: string) => void): void {
   if (line !== "") onLine(line);
 }
 
-/** Opens the file; undefined if it does not exist. Its end may be inside a line, whose remainder is skipped. */
-async function follow(path: string, from: "beginning" | "end"): Promise<Followed | undefined> {
+/** Opens the file; undefined when it does not exist. The end may be inside a line, whose remainder is skipped. */
+async function follow(path: string, from: "beginning" | "end"): Promise<FollowedFile | undefined> {
   let handle: FileHandle;
   try {
     handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -177,7 +187,15 @@ async function follow(path: string, from: "beginning" | "end"): Promise<Followed
   const mark = Buffer.alloc(Math.min(MARK_BYTES, position));
   await handle.read(mark, 0, mark.length, position - mark.length);
   const insideLine = mark.length > 0 && mark.at(-1) !== LINE_FEED;
-  return { handle, inode: `${dev}:${ino}`, position, half: EMPTY, skipping: insideLine, mark, readsLeft: READS_AFTER_ROTATION };
+  return {
+    handle,
+    inode: `${dev}:${ino}`,
+    position,
+    partialLine: EMPTY,
+    isSkippingLine: insideLine,
+    fingerprint: mark,
+    readsLeft: READS_AFTER_ROTATION,
+  };
 }
 
 async function inodeOf(path: string): Promise<string | undefined> {
@@ -190,11 +208,11 @@ async function inodeOf(path: string): Promise<string | undefined> {
   }
 }
 
-async function wasTruncated(file: Followed): Promise<boolean> {
+async function wasTruncated(file: FollowedFile): Promise<boolean> {
   if ((await file.handle.stat()).size < file.position) return true;
-  const now = Buffer.alloc(file.mark.length);
+  const now = Buffer.alloc(file.fingerprint.length);
   const { bytesRead } = await file.handle.read(now, 0, now.length, file.position - now.length);
-  return bytesRead < now.length || !now.equals(file.mark);
+  return bytesRead < now.length || !now.equals(file.fingerprint);
 }
 
 function isMissing(error: unknown): boolean {

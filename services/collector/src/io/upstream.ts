@@ -1,6 +1,6 @@
 /**
- * Calls an upstream with retries and back-off: at most three attempts with full jitter, then a pause that doubles with every
- * further failure up to a ceiling. During the pause nothing is called. One object per upstream that can fail independently.
+ * Calls to a dependency with retries and backoff: up to three attempts with full jitter, then a pause that doubles per failure up to a ceiling.
+ * No calls during the pause. One object per independent dependency.
  */
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import { afterFailure, mayCall, noBackoff, type Retryable, retryable, withRetries } from "@aviary/shared/runtime/faults.ts";
@@ -36,7 +36,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
       const now = clock.monotonicMs();
       if (!mayCall(backoff, now)) throw backingOff(name, backoff.notBeforeMs - now);
       try {
-        const answer = await withRetries(
+        const result = await withRetries(
           {
             attempts: ATTEMPTS,
             baseMs: RETRY_BASE_MS,
@@ -48,9 +48,9 @@ export function createUpstream(options: UpstreamOptions): Upstream {
           fn,
         );
         backoff = noBackoff;
-        return answer;
+        return result;
       } catch (error) {
-        // Whatever the failure was, calling again immediately does not help.
+        // Every failure backs off, because an immediate call is unlikely to help.
         backoff = afterFailure(backoff, clock.monotonicMs(), limits, random);
         throw error;
       }

@@ -1,23 +1,23 @@
-/** Usage of a volume. */
+/** Disk usage of a volume. */
 import { readFile, statfs } from "node:fs/promises";
 
 export interface VolumeUse {
   readonly totalBytes: number;
-  /** 0 to 1; space reserved for the superuser counts as used. */
+  /** 0 to 1. Space reserved for the superuser counts as used. */
   readonly usedRatio: number;
 }
 
 export type ReadVolume = (path: string) => Promise<VolumeUse>;
 
-/** Queries the operating system. */
+/** Reads the usage from the operating system. */
 export const readVolume: ReadVolume = async (path) => {
   const { blocks, bavail, bsize } = await statfs(path);
   return { totalBytes: blocks * bsize, usedRatio: blocks === 0 ? 1 : clamp(1 - bavail / blocks) };
 };
 
 /**
- * Reads `{"total_bytes": …, "used_ratio": …}` from a file instead of querying the system, for drills and tests of the disk gates.
- * @throws if the file does not have that form
+ * Reads `{"total_bytes": …, "used_ratio": …}` from a file instead, for drills and tests of the disk gates.
+ * @throws when the file is not of that form.
  */
 export function volumeFromFile(file: string): ReadVolume {
   return async () => {

@@ -1,7 +1,6 @@
 /**
- * Whether the gateway's dependencies are reachable from its Mac: a TCP connection, or an HTTP response below 500, within a
- * deadline. All are checked concurrently.
- * A failed dependency backs off; meanwhile it is reported as unreachable.
+ * Reachability of the gateway's dependencies from its Mac: a TCP connection or an HTTP status below 500 within a deadline, checked concurrently.
+ * A failed dependency backs off, and is reported unreachable until the next attempt.
  */
 import { duration } from "@aviary/shared/contract/units.ts";
 import { plainHost } from "@aviary/shared/runtime/address-policy.ts";
@@ -10,7 +9,7 @@ import { z } from "zod";
 import { tryConnect } from "../io/connect.ts";
 import { httpGet } from "../io/http-get.ts";
 import { createUpstream } from "../io/upstream.ts";
-import { defineProbe, nameKey, sourceOf, timing, type World } from "../probe.ts";
+import { defineProbe, nameKey, type ProbeContext, sourceOf, timing } from "../probe.ts";
 
 const target = z
   .url({ protocol: /^(tcp|https?)$/, error: "tcp://host:port, or an http:// or https:// URL" })
@@ -22,13 +21,13 @@ const config = z.strictObject({
   targets: z
     .record(nameKey, target)
     .refine((targets) => Object.keys(targets).length >= 1 && Object.keys(targets).length <= 32, { error: "1 to 32 targets" }),
-  /** Per attempt. Three attempts must fit into `timeout`. */
+  /** Timeout of one attempt. Three attempts must fit into `timeout`. */
   answerTimeout: duration("50ms", "1m").prefault("1500ms"),
 });
 
-interface Ping {
+interface Reachability {
   readonly name: string;
-  /** Null if it could not be reached. */
+  /** Null when unreachable. */
   readonly latencyMs: number | null;
 }
 
@@ -40,12 +39,12 @@ export const deps = defineProbe({
   configSchema: config,
   coversPeriod: false,
   initial: undefined,
-  create({ targets, answerTimeout: timeoutMs, period: pauseMs }, world) {
+  create({ targets, answerTimeout: timeoutMs, period: pauseMs }, context) {
     const pings = Object.entries(targets).map(([name, target]) => {
-      const upstream = createUpstream({ name, ...world, pauseMs, ceilingMs: CEILING_MS });
-      return async (signal: AbortSignal): Promise<Ping> => {
+      const upstream = createUpstream({ name, ...context, pauseMs, ceilingMs: CEILING_MS });
+      return async (signal: AbortSignal): Promise<Reachability> => {
         try {
-          return { name, latencyMs: await upstream.call(signal, () => reach(new URL(target), timeoutMs, world, signal)) };
+          return { name, latencyMs: await upstream.call(signal, () => reach(new URL(target), timeoutMs, context, signal)) };
         } catch {
           return { name, latencyMs: null };
         }
@@ -53,20 +52,20 @@ export const deps = defineProbe({
     });
     return sourceOf((_tick, signal) => Promise.all(pings.map((ping) => ping(signal))));
   },
-  parse(raw: readonly Ping[], state) {
+  parse(raw: readonly Reachability[], state) {
     return { bodies: [raw.map(({ name, latencyMs }) => ({ name, ok: latencyMs !== null, latency_ms: latencyMs }))], state };
   },
 });
 
-/** The duration, milliseconds. */
-async function reach(target: URL, timeoutMs: number, world: World, signal: AbortSignal): Promise<number> {
-  const startedMs = world.clock.monotonicMs();
+/** Connects once and returns the latency in milliseconds. */
+async function reach(target: URL, timeoutMs: number, context: ProbeContext, signal: AbortSignal): Promise<number> {
+  const startedMs = context.clock.monotonicMs();
   if (target.protocol === "tcp:")
-    await tryConnect(plainHost(target.hostname), Number(target.port), timeoutMs, world.clock, signal);
+    await tryConnect(plainHost(target.hostname), Number(target.port), timeoutMs, context.clock, signal);
   else {
-    const answer = await httpGet(world.http, { url: target.href, timeoutMs, signal });
-    const reached = (answer.kind === "json" || answer.kind === "other") && answer.status < 500;
-    if (!reached) throw retryable(answer.kind, `${target.host} responded: ${answer.kind}`);
+    const result = await httpGet(context.http, { url: target.href, timeoutMs, signal });
+    const reached = (result.kind === "json" || result.kind === "other") && result.status < 500;
+    if (!reached) throw retryable(result.kind, `${target.host} unreachable: ${result.kind}`);
   }
-  return world.clock.monotonicMs() - startedMs;
+  return context.clock.monotonicMs() - startedMs;
 }

@@ -1,6 +1,6 @@
 /**
- * The volume with the gateway's state: its usage, the tier implied by its size, and whether a file can still be written. The
- * gateway's own `/readyz` stays 200 on a full disk. On APFS, purgeable space counts as used.
+ * The volume with the gateway's state: used ratio, size tier, and whether it is writable. The gateway's own `/readyz` stays 200 on a full disk.
+ * On APFS, purgeable space counts as used.
  */
 import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -13,9 +13,9 @@ const config = z.strictObject({
   ...timing("10s", "5s"),
   /** A directory on the volume, used for the write check. */
   path: z.string().min(1),
-  /** For capacities between the tiers. */
+  /** Overrides the tier for capacities between the tiers. */
   tier: z.enum(["1TB", "2TB"]).optional(),
-  /** For drills and tests: read the usage from this JSON file instead of the operating system. */
+  /** For drills and tests: read disk usage from this JSON file instead of the volume. */
   statfsFile: z.string().min(1).optional(),
 });
 
@@ -24,7 +24,7 @@ interface DiskReading {
   readonly writable: boolean;
 }
 
-/** Disks are sold in powers of ten and contain slightly less; halfway between the tiers. */
+/** Halfway between the tiers, because real capacities are slightly below the nominal size. */
 const TWO_TB_FROM_BYTES = 1.5e12;
 
 export const disk = defineProbe({
@@ -33,12 +33,12 @@ export const disk = defineProbe({
   configSchema: config,
   coversPeriod: false,
   initial: undefined,
-  create({ path, statfsFile }, world) {
+  create({ path, statfsFile }, context) {
     const use = statfsFile === undefined ? readVolume : volumeFromFile(statfsFile);
     return sourceOf(async (): Promise<DiskReading> => {
-      // Sequential: a hanging volume must not block two of the few file system threads.
+      // Sequential, so that a hanging volume blocks only one libuv thread.
       const found = await use(path);
-      return { use: found, writable: await canWrite(path, world.gateway.gateway) };
+      return { use: found, writable: await canWrite(path, context.gateway.gateway) };
     });
   },
   parse(raw: DiskReading, state, _tick, { tier }) {
@@ -53,7 +53,7 @@ export const disk = defineProbe({
   },
 });
 
-/** Whether 4 KiB can be written; an empty file can often still be created on a full disk. */
+/** Whether 4 KiB can be written. A full disk often still allows an empty file. */
 async function canWrite(directory: string, gateway: string): Promise<boolean> {
   const path = join(directory, `.aviary-write-probe-${gateway}`);
   try {

@@ -1,7 +1,7 @@
 /**
- * All probes, in start order. The first two determine what the gateway runs, which all other signals carry.
+ * All probes in start order. The first two learn the gateway's release, which every signal carries.
  *
- * Kinds of the contract without a probe, and where one would read:
+ * Signal sources not implemented yet, and where each would read:
  *   http from Prometheus   an instant query, for gateways that run as pods
  *   queue, JetStream       `num_pending` of a lane's consumer
  *   queue, role gateway    the gateway's lanes through its WebSocket call `diagnostics.lanes`

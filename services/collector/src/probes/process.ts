@@ -1,21 +1,21 @@
 /**
- * The gateway process: its current boot, its restarts since the collector started, and its memory. Memory is that of the gateway
- * process without helper processes, from `/proc` if available and from `ps` otherwise; both work while the gateway hangs.
+ * The gateway process: boot id, restarts since the collector started, and resident memory without helper processes.
+ * Memory comes from `/proc` on Linux and `ps` elsewhere; both work while the gateway hangs.
  */
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { z } from "zod";
-import { type LifeSigns, NO_LIVES, seeLife } from "../core/restarts.ts";
+import { applySample, NO_RESTARTS, type ProcessSample } from "../core/restarts.ts";
 import { defineProbe, sourceOf, timing } from "../probe.ts";
 
 const config = z.strictObject({
   ...timing("10s", "5s"),
-  /** A file with the gateway's process id. Without it memory is unknown, and restarts are detected by uptime alone. */
+  /** A file with the gateway's process id. Without it memory is unknown, and only the uptime reveals restarts. */
   pidFile: z.string().min(1).optional(),
 });
 
-interface ProcessReading extends LifeSigns {
+interface ProcessReading extends ProcessSample {
   readonly rssBytes: number | null;
 }
 
@@ -26,20 +26,20 @@ export const gatewayProcess = defineProbe({
   kind: "process",
   configSchema: config,
   coversPeriod: false,
-  initial: NO_LIVES,
-  create({ pidFile }, world) {
+  initial: NO_RESTARTS,
+  create({ pidFile }, context) {
     return sourceOf(async (_tick, signal): Promise<ProcessReading> => {
       const pid = pidFile === undefined ? null : await readPid(pidFile);
-      return { uptimeMs: world.facts().uptimeMs, pid, rssBytes: pid === null ? null : await residentBytes(pid, signal) };
+      return { uptimeMs: context.facts().uptimeMs, pid, rssBytes: pid === null ? null : await residentBytes(pid, signal) };
     });
   },
   parse(raw: ProcessReading, state, tick) {
-    const lives = seeLife(state, raw, tick.at);
-    return { bodies: [{ gateway_boot: lives.boot, restarts: lives.restarts, rss_bytes: raw.rssBytes }], state: lives };
+    const restarts = applySample(state, raw, tick.at);
+    return { bodies: [{ gateway_boot: restarts.boot, restarts: restarts.restarts, rss_bytes: raw.rssBytes }], state: restarts };
   },
 });
 
-/** Null if the file is missing or contains no number: a stopped gateway has often removed it. */
+/** Null without a valid file, which a stopped gateway often removes. */
 async function readPid(path: string): Promise<number | null> {
   try {
     const pid = Number.parseInt(await readFile(path, "utf8"), 10);
@@ -50,7 +50,7 @@ async function readPid(path: string): Promise<number | null> {
   }
 }
 
-/** Null if there is no such process. */
+/** Null when the process does not exist. */
 async function residentBytes(pid: number, signal: AbortSignal): Promise<number | null> {
   if (process.platform === "linux") {
     const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");

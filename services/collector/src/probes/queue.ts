@@ -1,14 +1,14 @@
 /**
- * The number of waiting jobs per build lane: the length of a Redis list, or the due jobs of a BullMQ queue. One signal per lane.
- * A lane whose depth cannot be read has no signal in that reading; other lanes are not affected.
+ * Depth of each build lane: the length of a Redis list, or the due jobs of a BullMQ queue. One signal per lane. A lane whose depth cannot be
+ * read has no signal in that reading; the other lanes are unaffected.
  */
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import { TOKEN_PATTERN } from "@aviary/shared/contract/subjects.ts";
 import { z } from "zod";
-import { bullQueries, depthOf, type LengthQuery, listQueries } from "../core/redis-depth.ts";
+import { bullQueries, type LengthQuery, listQueries, totalDepth } from "../core/redis-depth.ts";
 import { redisLengths } from "../io/redis-lengths.ts";
 import { createUpstream } from "../io/upstream.ts";
-import { defineProbe, type Source, timing, type World } from "../probe.ts";
+import { defineProbe, type ProbeContext, type Source, timing } from "../probe.ts";
 
 const lane = z
   .strictObject({
@@ -31,7 +31,7 @@ const lane = z
 
 const config = z.strictObject({
   ...timing("5s", "4s"),
-  /** Lane → the location of its jobs. */
+  /** Lane → its queue. */
   lanes: z
     .record(z.string().regex(TOKEN_PATTERN), lane)
     .refine((lanes) => Object.keys(lanes).length >= 1 && Object.keys(lanes).length <= 32, { error: "1 to 32 lanes" }),
@@ -51,11 +51,11 @@ export const queue = defineProbe({
   parse: (depths: readonly SignalBody<"queue">[], state) => ({ bodies: depths, state }),
 });
 
-function readLanes({ lanes, period: pauseMs }: Config, world: World): Source<readonly SignalBody<"queue">[]> {
+function readLanes({ lanes, period: pauseMs }: Config, context: ProbeContext): Source<readonly SignalBody<"queue">[]> {
   const servers = new Map(
     [...new Set(Object.values(lanes).map((entry) => entry.redis))].map((url) => {
       const lengths = redisLengths(url, REDIS_TIMEOUT_MS);
-      const upstream = createUpstream({ name: `Redis ${new URL(url).host}`, ...world, pauseMs, ceilingMs: CEILING_MS });
+      const upstream = createUpstream({ name: `Redis ${new URL(url).host}`, ...context, pauseMs, ceilingMs: CEILING_MS });
       return [url, { lengths, upstream }] as const;
     }),
   );
@@ -71,7 +71,7 @@ function readLanes({ lanes, period: pauseMs }: Config, world: World): Source<rea
           upstream.call(signal, async () => {
             const depths: SignalBody<"queue">[] = [];
             for (const [name, entry] of mine) {
-              depths.push({ lane: name, role: entry.role, depth: depthOf(await lengths.read(queriesOf(entry), signal)) });
+              depths.push({ lane: name, role: entry.role, depth: totalDepth(await lengths.read(queriesOf(entry), signal)) });
             }
             return depths;
           }),
@@ -80,7 +80,7 @@ function readLanes({ lanes, period: pauseMs }: Config, world: World): Source<rea
       const depths = results.flatMap((result) => (result.status === "fulfilled" ? result.value : []));
       const failed = results.find((result) => result.status === "rejected");
       if (failed !== undefined && depths.length === 0) throw failed.reason;
-      if (failed !== undefined) world.count("lanes_unread", 1);
+      if (failed !== undefined) context.count("lanes_unread", 1);
       return depths;
     },
     async [Symbol.asyncDispose]() {

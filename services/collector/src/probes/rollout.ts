@@ -1,14 +1,13 @@
 /**
- * The weight as applied by the load balancer, which may differ from the one requested by a controller: a small JSON document
- * `{"canary": "prod/payments-gateway", "weight": 10, "phase": "Progressing"}`, from a file written by the balancer's
- * configuration or from a URL.
+ * The weight applied by the load balancer, which may differ from the one a controller requested: a small JSON document
+ * `{"canary": "prod/payments-gateway", "weight": 10, "phase": "Progressing"}`, from a file or a URL.
  */
 import { open } from "node:fs/promises";
 import { rolloutBody, type SignalBody } from "@aviary/shared/contract/signal.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { z } from "zod";
 import { createUpstream } from "../io/upstream.ts";
-import { defineProbe, sourceOf, timing, type World } from "../probe.ts";
+import { defineProbe, type ProbeContext, sourceOf, timing } from "../probe.ts";
 
 const config = z
   .strictObject({
@@ -31,21 +30,24 @@ export const rollout = defineProbe({
   configSchema: config,
   coversPeriod: false,
   initial: undefined,
-  create: (settings, world) =>
-    sourceOf(settings.file === undefined ? fromUrl(settings, world) : () => readStart(settings.file as string)),
+  create: (settings, context) =>
+    sourceOf(settings.file === undefined ? fromUrl(settings, context) : () => readStart(settings.file as string)),
   parse: (text: string, state) => ({ bodies: [readWeight(text)], state }),
 });
 
-function fromUrl({ url, period: pauseMs }: Config, world: World): (tick: unknown, signal: AbortSignal) => Promise<string> {
-  const upstream = createUpstream({ name: "the load balancer", ...world, pauseMs, ceilingMs: CEILING_MS });
+function fromUrl(
+  { url, period: pauseMs }: Config,
+  context: ProbeContext,
+): (tick: unknown, signal: AbortSignal) => Promise<string> {
+  const upstream = createUpstream({ name: "the load balancer", ...context, pauseMs, ceilingMs: CEILING_MS });
   return (_tick, signal) =>
     upstream.call(signal, async () => {
-      const answer = await world.http.send({ url: url as string, timeoutMs: ANSWER_TIMEOUT_MS, maxBytes: MAX_BYTES, signal });
-      return answer.body.toString("utf8");
+      const response = await context.http.send({ url: url as string, timeoutMs: ANSWER_TIMEOUT_MS, maxBytes: MAX_BYTES, signal });
+      return response.body.toString("utf8");
     });
 }
 
-/** The start of a file: a longer file fails as invalid JSON and is never loaded completely. */
+/** Reads at most MAX_BYTES, so that memory stays bounded; a longer file fails as invalid JSON. */
 async function readStart(path: string): Promise<string> {
   const handle = await open(path);
   try {

@@ -1,7 +1,6 @@
 /**
- * The skills of a gateway: `treeHash` of the roots managed by promotions. Configure a root as promotions publish it
- * (`<target>/current`). Exclude bundled skills, which the gateway's version determines, and workshop skills, which change by
- * design. A file is hashed again if its time or size changed, and every file hourly.
+ * Skills of a gateway: the tree hash of the roots that promotions manage, named as promotions publish them (`<target>/current`). Exclude bundled
+ * skills, which follow the gateway's version, and workshop skills, which change by design. Files are rehashed on a changed time or size, and hourly.
  */
 import { hashTree, type TreeHashCache } from "@aviary/shared/fs/tree-hash.ts";
 import { z } from "zod";
@@ -25,13 +24,13 @@ export const skills = defineProbe({
   configSchema: config,
   coversPeriod: false,
   initial: initial as SkillState,
-  create({ roots }, world) {
+  create({ roots }, context) {
     const cache: TreeHashCache = new Map();
-    let rehashAtMs = world.clock.monotonicMs() + REHASH_MS;
+    let rehashAtMs = context.clock.monotonicMs() + REHASH_MS;
     return sourceOf(async (_tick, signal): Promise<readonly SkillRoot[]> => {
-      if (world.clock.monotonicMs() >= rehashAtMs) {
+      if (context.clock.monotonicMs() >= rehashAtMs) {
         cache.clear();
-        rehashAtMs = world.clock.monotonicMs() + REHASH_MS;
+        rehashAtMs = context.clock.monotonicMs() + REHASH_MS;
       }
       const found: SkillRoot[] = [];
       for (const [name, path] of Object.entries(roots)) found.push({ name, ...(await hashTree(path, { cache, signal })) });

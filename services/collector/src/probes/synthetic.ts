@@ -1,24 +1,23 @@
 /**
- * The collector's own requests through the VIP at a steady rate, for canaries without users. They carry their own User-Agent, so
- * that no access log counts them as users, and their signal has its own source, so that they are never added to user traffic.
+ * Synthetic requests through the VIP at a constant rate, for canaries without user traffic. A dedicated User-Agent excludes them from access-log
+ * counts, and a dedicated signal source keeps them separate from user traffic.
  *
- * Each request is one attempt, because it is the measurement. A missing or late response counts as an error, as it would for a
- * user. A response that is not JSON, or has a status of 300 to 499, measures nothing: the path or the credentials are wrong, and
- * the reading fails until that is fixed.
+ * Requests are never retried, because each one is a measurement. A timeout or connection failure counts as an error, as for a user. A response
+ * without JSON, or with a status of 300 to 499, indicates a wrong path or credentials: the reading fails until the configuration is fixed.
  */
 import { duration } from "@aviary/shared/contract/units.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { z } from "zod";
 import type { ProbeResult } from "../core/health.ts";
-import { countRequest, type HttpCounts, httpBodyOf, newCounts } from "../core/http-counts.ts";
+import { countRequest, type HttpCounts, newCounts, toHttpBody } from "../core/http-counts.ts";
 import { httpGet } from "../io/http-get.ts";
-import { defineProbe, type Source, timing, type World } from "../probe.ts";
+import { defineProbe, type ProbeContext, type Source, timing } from "../probe.ts";
 
 const MAX_IN_FLIGHT = 16;
 
 const config = z.strictObject({
   ...timing("5s", "4s"),
-  /** A path that returns JSON at little cost for the gateway, reached the way users reach it. */
+  /** A cheap path that returns JSON, through the same route as user traffic. */
   url: z.url({ protocol: /^https?$/, error: "an http:// or https:// URL" }),
   /** Requests per second. */
   rate: z.number().min(0.01).max(50).default(1),
@@ -32,12 +31,12 @@ export const synthetic = defineProbe({
   configSchema: config,
   coversPeriod: true,
   initial: undefined,
-  create: askSteadily,
-  parse: (counts: HttpCounts, state) => ({ bodies: [httpBodyOf("synthetic", counts)], state }),
+  create: sendSteadily,
+  parse: (counts: HttpCounts, state) => ({ bodies: [toHttpBody("synthetic", counts)], state }),
 });
 
-function askSteadily({ url, rate, answerTimeout: timeoutMs }: Config, world: World): Source<HttpCounts> {
-  const { clock } = world;
+function sendSteadily({ url, rate, answerTimeout: timeoutMs }: Config, context: ProbeContext): Source<HttpCounts> {
+  const { clock } = context;
   const stopping = new AbortController();
   let counts = newCounts();
   let misdirected = 0;
@@ -46,23 +45,23 @@ function askSteadily({ url, rate, answerTimeout: timeoutMs }: Config, world: Wor
 
   function pace(dueMs: number): void {
     if (stopping.signal.aborted) return;
-    if (inFlight < MAX_IN_FLIGHT) void askOnce();
-    else world.count("requests_left_out", 1);
-    // From the due time instead of now, to keep the rate; a machine that slept does not catch up.
+    if (inFlight < MAX_IN_FLIGHT) void sendOnce();
+    else context.count("requests_left_out", 1);
+    // Scheduled from the due time to keep the rate. After the machine slept, missed requests are skipped.
     const nextMs = Math.max(dueMs + 1_000 / rate, clock.monotonicMs());
     cancel = clock.setTimer(nextMs - clock.monotonicMs(), () => pace(nextMs));
   }
 
-  async function askOnce(): Promise<void> {
+  async function sendOnce(): Promise<void> {
     inFlight += 1;
     const startedMs = clock.monotonicMs();
     try {
-      const answer = await httpGet(world.http, { url, timeoutMs, signal: stopping.signal });
-      const status = statusOf(answer);
+      const result = await httpGet(context.http, { url, timeoutMs, signal: stopping.signal });
+      const status = statusOf(result);
       if (status === undefined) misdirected += 1;
       else countRequest(counts, { status, durationMs: clock.monotonicMs() - startedMs });
     } catch {
-      // Aborted: a request cancelled by us measured nothing.
+      // Aborted by disposal: not a measurement.
     } finally {
       inFlight -= 1;
     }
@@ -80,12 +79,12 @@ function askSteadily({ url, rate, answerTimeout: timeoutMs }: Config, world: Wor
     },
     async [Symbol.asyncDispose]() {
       cancel();
-      stopping.abort(new Error("the synthetic requests end"));
+      stopping.abort(new Error("synthetic requests stopped"));
     },
   };
 }
 
-/** The status to count; undefined for a response that measures nothing. A missing response counts as 504, as from a proxy. */
+/** The status to count; undefined for a misdirected request. A timeout or refusal counts as 504, as a proxy would report it. */
 function statusOf(answer: ProbeResult): number | undefined {
   if (answer.kind === "timeout" || answer.kind === "refused") return 504;
   if (answer.kind === "failed") return answer.code === "redirect" || answer.code === "bad_url" ? undefined : 502;

@@ -1,43 +1,37 @@
 /**
- * The queue between probes and broker. Accepts signals immediately, never blocks a probe, and publishes signals in order of their
- * sequence numbers.
+ * Queue between the probes and the broker. Accepts signals without blocking a probe and publishes them in `seq` order.
  *
- *     take ─▶ memory (newest) ─broker connected, disk empty───────────────────────▶ broker
- *               │ broker unreachable, or too many behind a replay                     ▲
- *               ▼                                                                     │
- *             disk (older, possibly of an earlier boot) ─broker connected: oldest first┘
+ *     take ─▶ memory (newest) ─connected, disk empty─────────────────────────▶ broker
+ *               │ disconnected, or too many behind a replay                        ▲
+ *               ▼                                                                 │
+ *             disk (older, possibly from an earlier process) ─connected: oldest first┘
  *
- * Records on disk are published first, so a live signal waits for the replay; only while the disk fails or hangs are live signals
- * published first. A single loop does this, one operation at a time. A failed operation is repeated from the first failed record,
- * which preserves order; records stored after that one are published twice under one id, which broker and evaluator count once.
+ * Records on disk are published first, so a live signal waits behind the replay. While the disk fails or hangs, live signals skip it.
+ * One loop runs one step at a time. A failed batch resumes at its first unconfirmed record, so order survives a failure.
+ * Records stored after that one are published twice under one id, and the broker and the evaluator deduplicate them.
  *
- * Limits: `maxInMemory` records in memory, the spool's limit on disk; beyond either, the oldest record is dropped and counted. A
- * record that the broker rejects permanently is dropped too, because it would block all later ones.
+ * Limits: `maxInMemory` records in memory, the spool's cap on disk. Beyond either, the oldest record is dropped and counted.
+ * A record that the broker refuses permanently is dropped too, because it would block all records behind it.
  */
 
-import type { Bus } from "@aviary/shared/bus/bus.ts";
 import { within } from "@aviary/shared/runtime/abort.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
-import { afterFailure, faultCode, isRetryable, mayCall, noBackoff, retryable } from "@aviary/shared/runtime/faults.ts";
+import { afterFailure, type Backoff, mayCall, noBackoff } from "@aviary/shared/runtime/faults.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
+import { type DiskGate, isDiskUsable, openDiskGate, runOnDisk } from "./disk-gate.ts";
+import { publishBatch, type SignalPublisher } from "./publish-batch.ts";
 import type { SpoolRecord } from "./record.ts";
 import type { Spool } from "./spool.ts";
 
-/** The part of the bus used by the collector. */
-export type Outlet = Pick<Bus, "status" | "onStatus" | "publish">;
-
 export interface OutboxOptions {
-  readonly bus: Outlet;
-  /** Opens the spool; retried while it fails. Undefined: nothing is kept on disk. */
+  readonly bus: SignalPublisher;
+  /** Opens the spool; retried while it fails. Undefined: signals are never written to disk. */
   readonly openSpool: (() => Promise<Spool>) | undefined;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
   readonly maxInMemory?: number;
-  /**
-   * Records published together during a backlog. Live signals are published one by one, which preserves their order under
-   * failures.
-   */
+  /** Batch size while there is a backlog. Live signals are published one by one, which keeps their order across failures. */
   readonly window?: number;
 }
 
@@ -49,252 +43,247 @@ export interface OutboxCounts {
   replayed: number;
   /** Dropped because memory was full. */
   overflowed: number;
-  /** Rejected permanently by the broker. */
+  /** Permanently refused by the broker. */
   refused: number;
 }
 
 export interface Outbox {
   take(record: SpoolRecord): void;
-  /**
-   * Resolves when there is nothing to do now: every record is stored by the broker or on disk, or waits in memory because neither
-   * accepts it.
-   */
+  /** Resolves when no step can run now: records are stored or spooled, or wait in memory because broker and disk are both unavailable. */
   settled(): Promise<void>;
   /** Records in memory. */
   readonly waiting: number;
   readonly spool: Spool | undefined;
   readonly counts: Readonly<OutboxCounts>;
-  /** Publishes waiting records for at most about `graceMs`, keeps the rest on disk, and stops. */
+  /** Publishes the waiting records for up to about `graceMs`, spools the rest, and stops. */
   close(graceMs: number): Promise<void>;
 }
 
-/** More records than this in memory are a backlog, and are published in windows. */
+/** More than this in memory is a backlog, and is published in batches. */
 const BACKLOG = 16;
 /** More records than this in memory behind a replay are moved to disk. */
 const MEMORY_BEHIND_REPLAY = 256;
+const DEFAULT_MAX_IN_MEMORY = 4_096;
+const DEFAULT_WINDOW = 64;
 const PUBLISH_RETRY = { baseMs: 500, ceilingMs: 15_000 };
-/** The pause after a disk failure. */
-const DISK_RETRY_MS = 10_000;
-const DISK_TIMEOUT_MS = 5_000;
-const LOG_EVERY_MS = 60_000;
+const LOG_INTERVAL_MS = 60_000;
+/** The longest pause while a step is possible but blocked, such as by a hanging disk. */
+const BLOCKED_POLL_MS = 1_000;
+
+interface OutboxState extends Omit<Required<OutboxOptions>, "openSpool"> {
+  readonly openSpool: (() => Promise<Spool>) | undefined;
+  readonly counts: OutboxCounts;
+  readonly disk: DiskGate;
+  readonly closing: PromiseWithResolvers<void>;
+  /** When a failure of each kind was last logged. */
+  readonly loggedAtMs: Map<string, number>;
+  memory: SpoolRecord[];
+  spool: Spool | undefined;
+  backoff: Backoff;
+  isClosed: boolean;
+  /** Ends the loop's pause; a no-op while the loop runs. */
+  wake: () => void;
+  settledListeners: (() => void)[];
+}
 
 export function openOutbox(options: OutboxOptions): Outbox {
-  const { bus, clock, random, log, openSpool } = options;
-  const maxInMemory = options.maxInMemory ?? 4_096;
-  const window = options.window ?? 64;
-  const counts: OutboxCounts = { published: 0, spooled: 0, replayed: 0, overflowed: 0, refused: 0 };
-  const closing = Promise.withResolvers<void>();
-  const loggedMs = new Map<string, number>();
-  let memory: SpoolRecord[] = [];
-  let spool: Spool | undefined;
-  let diskBusy = false;
-  let diskFromMs = Number.NEGATIVE_INFINITY;
-  let backoff = noBackoff;
-  let closed = false;
-  let wake = (): void => {};
-  let settledListeners: (() => void)[] = [];
-
-  const stopListening = bus.onStatus(() => {
-    backoff = noBackoff;
-    wake();
+  const state = initialState(options);
+  const stopListening = state.bus.onStatus(() => {
+    state.backoff = noBackoff;
+    state.wake();
   });
-
-  /** At most one line per minute and kind: disk and broker outages last a while. */
-  function complain(kind: string, error: unknown, message: string): void {
-    const now = clock.monotonicMs();
-    if (now - (loggedMs.get(kind) ?? Number.NEGATIVE_INFINITY) < LOG_EVERY_MS) return;
-    loggedMs.set(kind, now);
-    log.warn({ err: error, waiting: memory.length }, message);
-  }
-
-  const mayPublish = (): boolean => bus.status === "connected" && mayCall(backoff, clock.monotonicMs());
-  const mayUseDisk = (): boolean => openSpool !== undefined && !diskBusy && clock.monotonicMs() >= diskFromMs;
-
-  /** One disk operation at a time. A hanging one continues on its own, and the disk counts as failed until it returns. */
-  async function onDisk<T>(work: () => Promise<T>): Promise<T> {
-    diskBusy = true;
-    const done = work().finally(() => {
-      diskBusy = false;
-    });
-    const late = Promise.withResolvers<never>();
-    const cancel = clock.setTimer(DISK_TIMEOUT_MS, () =>
-      late.reject(retryable("disk_hangs", `the disk did not respond within ${DISK_TIMEOUT_MS} ms`)),
-    );
-    try {
-      return await Promise.race([done, late.promise]);
-    } catch (error) {
-      diskFromMs = clock.monotonicMs() + DISK_RETRY_MS;
-      throw error;
-    } finally {
-      cancel();
-    }
-  }
-
-  /** Publishes, waiting no longer than the connection lasts; returns how many records from the start are done. */
-  async function publish(records: readonly SpoolRecord[]): Promise<number> {
-    const lost = Promise.withResolvers<void>();
-    const stop = bus.onStatus((status) => {
-      if (status !== "connected") lost.resolve();
-    });
-    if (bus.status !== "connected") lost.resolve();
-    const results = records.map((): "stored" | "refused" | undefined => undefined);
-    const all = records.map(async (record, index) => {
-      try {
-        await bus.publish({ subject: record.subject, id: record.id, data: record.data });
-        results[index] = "stored";
-      } catch (error) {
-        if (isRetryable(error) || faultCode(error) === "bus_closed")
-          return complain("publish", error, "the broker does not accept signals");
-        results[index] = "refused";
-        complain("refused", error, "the broker rejected a signal permanently; dropped");
-      }
-    });
-    await Promise.race([Promise.all(all), lost.promise, closing.promise]);
-    stop();
-    const failed = results.indexOf(undefined);
-    const dealtWith = failed === -1 ? records.length : failed;
-    counts.refused += results.slice(0, dealtWith).filter((result) => result === "refused").length;
-    counts.published += results.slice(0, dealtWith).filter((result) => result === "stored").length;
-    backoff = failed === -1 ? noBackoff : afterFailure(backoff, clock.monotonicMs(), PUBLISH_RETRY, random);
-    return dealtWith;
-  }
-
-  async function replay(from: Spool): Promise<void> {
-    const records = (await onDisk(() => from.head())).slice(0, window);
-    const published = await publish(records);
-    counts.replayed += published;
-    await onDisk(() => from.advance(published));
-  }
-
-  async function keepOnDisk(to: Spool): Promise<void> {
-    const records = memory;
-    memory = [];
-    try {
-      await onDisk(() => to.append(records));
-      counts.spooled += records.length;
-    } catch (error) {
-      // A part may already be on disk; it is then published twice, under one id.
-      memory = [...records, ...memory];
-      trim();
-      throw error;
-    }
-  }
-
-  async function publishFromMemory(): Promise<void> {
-    const batch = memory.slice(0, memory.length > BACKLOG ? window : 1);
-    memory = memory.slice(batch.length);
-    const rest = batch.slice(await publish(batch));
-    memory = [...rest, ...memory];
-    trim();
-  }
-
-  function trim(): void {
-    const tooMany = memory.length - maxInMemory;
-    if (tooMany <= 0) return;
-    memory = memory.slice(tooMany);
-    counts.overflowed += tooMany;
-  }
-
-  /** Performs one operation; false if there is nothing to do now. */
-  async function step(): Promise<boolean> {
-    // Before publishing: an earlier boot may have left older records.
-    if (spool === undefined && openSpool !== undefined && mayUseDisk()) {
-      spool = await onDisk(openSpool);
-      return true;
-    }
-    const behind = spool?.isEmpty === false && mayUseDisk();
-    const spill = !mayPublish() || (behind && memory.length > MEMORY_BEHIND_REPLAY);
-    if (memory.length > 0 && spill && spool !== undefined && mayUseDisk()) await keepOnDisk(spool);
-    else if (behind && mayPublish()) await replay(spool as Spool);
-    else if (memory.length > 0 && mayPublish()) await publishFromMemory();
-    else return false;
-    return true;
-  }
-
-  async function run(): Promise<void> {
-    while (!closed) {
-      try {
-        if (await step()) continue;
-      } catch (error) {
-        complain("disk", error, "cannot access the spool; signals wait in memory");
-        continue;
-      }
-      tellSettled();
-      await pause(untilNextStepMs());
-    }
-  }
-
-  /** Waits until a paused operation may be retried; any other event calls `wake`. */
-  function untilNextStepMs(): number {
-    const now = clock.monotonicMs();
-    const onDiskToo = spool?.isEmpty === false;
-    const publishMs =
-      bus.status === "connected" && (memory.length > 0 || onDiskToo) ? backoff.notBeforeMs - now : Number.POSITIVE_INFINITY;
-    const diskMs =
-      openSpool !== undefined && (memory.length > 0 || onDiskToo || spool === undefined)
-        ? diskFromMs - now
-        : Number.POSITIVE_INFINITY;
-    const wanted = [publishMs, diskMs].filter((ms) => ms > 0);
-    // Nothing was done although an operation was allowed, as when the disk hangs.
-    return wanted.length === 0 ? 1_000 : Math.min(...wanted);
-  }
-
-  /** Resolves at the next `wake`, at the latest after `ms`. */
-  function pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const cancel = clock.setTimer(ms, () => wake());
-      wake = () => {
-        cancel();
-        wake = () => {};
-        resolve();
-      };
-    });
-  }
-
-  function tellSettled(): void {
-    const listeners = settledListeners;
-    settledListeners = [];
-    for (const listener of listeners) listener();
-  }
-
-  function settled(): Promise<void> {
-    if (closed) return Promise.resolve();
-    return new Promise((resolve) => {
-      settledListeners.push(resolve);
-      wake();
-    });
-  }
-
-  const running = run();
-
+  const running = run(state);
   return {
     take(record) {
-      memory.push(record);
-      trim();
-      wake();
+      state.memory.push(record);
+      dropOverflow(state);
+      state.wake();
     },
-    settled,
+    settled: () => settled(state),
     get waiting() {
-      return memory.length;
+      return state.memory.length;
     },
     get spool() {
-      return spool;
+      return state.spool;
     },
-    counts,
+    counts: state.counts,
     async close(graceMs) {
-      if (closed) return;
-      if (bus.status === "connected") await within(clock, graceMs, settled());
-      closed = true;
-      closing.resolve();
-      wake();
-      await within(clock, graceMs, running);
-      if (memory.length > 0 && spool !== undefined && !diskBusy) {
-        await keepOnDisk(spool).catch((error: unknown) =>
-          complain("close", error, "signals were lost: the disk does not accept them"),
-        );
-      }
+      if (state.isClosed) return;
+      await close(state, running, graceMs);
       stopListening();
-      tellSettled();
+      notifySettled(state);
     },
   };
+}
+
+function initialState(options: OutboxOptions): OutboxState {
+  return {
+    ...options,
+    maxInMemory: options.maxInMemory ?? DEFAULT_MAX_IN_MEMORY,
+    window: options.window ?? DEFAULT_WINDOW,
+    counts: { published: 0, spooled: 0, replayed: 0, overflowed: 0, refused: 0 },
+    disk: openDiskGate(),
+    closing: Promise.withResolvers<void>(),
+    loggedAtMs: new Map(),
+    memory: [],
+    spool: undefined,
+    backoff: noBackoff,
+    isClosed: false,
+    wake: () => {},
+    settledListeners: [],
+  };
+}
+
+async function run(state: OutboxState): Promise<void> {
+  while (!state.isClosed) {
+    try {
+      if (await step(state)) continue;
+    } catch (error) {
+      logFailure(state, "outbox.disk_failed", error, "disk unavailable; signals wait in memory");
+      continue;
+    }
+    notifySettled(state);
+    await pause(state, nextStepInMs(state));
+  }
+}
+
+/** Runs one step. Returns false when no step can run now. */
+async function step(state: OutboxState): Promise<boolean> {
+  const { spool } = state;
+  // Before any publish: an earlier process may have left older records.
+  if (spool === undefined && state.openSpool !== undefined && mayUseDisk(state)) {
+    state.spool = await runOnDisk(state.disk, state.clock, state.openSpool);
+    return true;
+  }
+  const hasMemory = state.memory.length > 0;
+  const hasReplay = spool?.isEmpty === false && mayUseDisk(state);
+  const mustSpill = !mayPublish(state) || (hasReplay && state.memory.length > MEMORY_BEHIND_REPLAY);
+  if (hasMemory && mustSpill && spool !== undefined && mayUseDisk(state)) await spillToDisk(state, spool);
+  else if (spool !== undefined && hasReplay && mayPublish(state)) await replay(state, spool);
+  else if (hasMemory && mayPublish(state)) await publishFromMemory(state);
+  else return false;
+  return true;
+}
+
+async function replay(state: OutboxState, spool: Spool): Promise<void> {
+  const records = (await runOnDisk(state.disk, state.clock, () => spool.head())).slice(0, state.window);
+  const published = await publish(state, records);
+  state.counts.replayed += published;
+  await runOnDisk(state.disk, state.clock, () => spool.advance(published));
+}
+
+async function spillToDisk(state: OutboxState, spool: Spool): Promise<void> {
+  const records = state.memory;
+  state.memory = [];
+  try {
+    await runOnDisk(state.disk, state.clock, () => spool.append(records));
+    state.counts.spooled += records.length;
+  } catch (error) {
+    // Some records may be on disk already; those are published twice, under one id.
+    state.memory = [...records, ...state.memory];
+    dropOverflow(state);
+    throw error;
+  }
+}
+
+async function publishFromMemory(state: OutboxState): Promise<void> {
+  const batch = state.memory.slice(0, state.memory.length > BACKLOG ? state.window : 1);
+  state.memory = state.memory.slice(batch.length);
+  const rest = batch.slice(await publish(state, batch));
+  state.memory = [...rest, ...state.memory];
+  dropOverflow(state);
+}
+
+/** Publishes the records and updates counts and backoff. Returns how many from the start are done. */
+async function publish(state: OutboxState, records: readonly SpoolRecord[]): Promise<number> {
+  const { bus, clock, counts, closing } = state;
+  const batch = await publishBatch({
+    bus,
+    records,
+    closing: closing.promise,
+    onFailure: (kind, error) => {
+      if (kind === "retryable") logFailure(state, "outbox.publish_failed", error, "publish failed; retrying");
+      else logFailure(state, "outbox.signal_refused", error, "broker refused a signal permanently; dropped");
+    },
+  });
+  counts.refused += batch.refused;
+  counts.published += batch.stored;
+  const isComplete = batch.done === records.length;
+  state.backoff = isComplete ? noBackoff : afterFailure(state.backoff, clock.monotonicMs(), PUBLISH_RETRY, state.random);
+  return batch.done;
+}
+
+function dropOverflow(state: OutboxState): void {
+  const excess = state.memory.length - state.maxInMemory;
+  if (excess <= 0) return;
+  state.memory = state.memory.slice(excess);
+  state.counts.overflowed += excess;
+}
+
+function mayPublish({ bus, backoff, clock }: OutboxState): boolean {
+  return bus.status === "connected" && mayCall(backoff, clock.monotonicMs());
+}
+
+function mayUseDisk({ openSpool, disk, clock }: OutboxState): boolean {
+  return openSpool !== undefined && isDiskUsable(disk, clock);
+}
+
+/** The time until a backoff ends that blocks a step. Other events call `wake`. */
+function nextStepInMs({ bus, clock, memory, spool, backoff, openSpool, disk }: OutboxState): number {
+  const nowMs = clock.monotonicMs();
+  const hasRecords = memory.length > 0 || spool?.isEmpty === false;
+  const publishInMs = bus.status === "connected" && hasRecords ? backoff.notBeforeMs - nowMs : Number.POSITIVE_INFINITY;
+  const needsDisk = openSpool !== undefined && (hasRecords || spool === undefined);
+  const diskInMs = needsDisk ? disk.retryAtMs - nowMs : Number.POSITIVE_INFINITY;
+  const future = [publishInMs, diskInMs].filter((ms) => ms > 0);
+  return future.length === 0 ? BLOCKED_POLL_MS : Math.min(...future);
+}
+
+/** Resolves at the next `wake`, at the latest after `ms`. */
+function pause(state: OutboxState, ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    const cancel = state.clock.setTimer(ms, () => state.wake());
+    state.wake = () => {
+      cancel();
+      state.wake = () => {};
+      resolve();
+    };
+  });
+}
+
+function settled(state: OutboxState): Promise<void> {
+  if (state.isClosed) return Promise.resolve();
+  return new Promise((resolve) => {
+    state.settledListeners.push(resolve);
+    state.wake();
+  });
+}
+
+function notifySettled(state: OutboxState): void {
+  const listeners = state.settledListeners;
+  state.settledListeners = [];
+  for (const listener of listeners) listener();
+}
+
+async function close(state: OutboxState, running: Promise<void>, graceMs: number): Promise<void> {
+  const { bus, clock } = state;
+  if (bus.status === "connected") await within(clock, graceMs, settled(state));
+  state.isClosed = true;
+  state.closing.resolve();
+  state.wake();
+  await within(clock, graceMs, running);
+  // Read after the loop has stopped: its last step may have opened the spool.
+  const { spool } = state;
+  if (state.memory.length === 0 || spool === undefined || state.disk.isBusy) return;
+  await spillToDisk(state, spool).catch((error: unknown) =>
+    logFailure(state, "outbox.close_failed", error, "waiting signals lost: they could not be written to disk"),
+  );
+}
+
+/** At most one line per minute and event, because an outage lasts a while. */
+function logFailure({ clock, log, loggedAtMs, memory }: OutboxState, event: string, error: unknown, message: string): void {
+  const nowMs = clock.monotonicMs();
+  if (nowMs - (loggedAtMs.get(event) ?? Number.NEGATIVE_INFINITY) < LOG_INTERVAL_MS) return;
+  loggedAtMs.set(event, nowMs);
+  log.warn({ event, err: error, waiting: memory.length }, message);
 }

@@ -1,13 +1,13 @@
 /**
- * The format of a spool segment: a magic number, then per record its length, the CRC-32 of its bytes, and its bytes.
+ * Spool segment format: a magic header, then length, CRC-32 and payload per record.
  *
  *     "AVSPOOL1" · ( length: u32 little-endian · crc32: u32 little-endian · payload: JSON [subject, id, data] as UTF-8 )*
  *
- * A process that crashes while writing leaves a torn record at the end: reading stops at the first incomplete record.
+ * A crash during a write leaves a torn record at the end, so decoding stops at the first incomplete record.
  */
 import { crc32 } from "node:zlib";
 
-/** A signal waiting to be published, exactly as it will be published. */
+/** A signal waiting to be published, in its final form. */
 export interface SpoolRecord {
   readonly subject: string;
   readonly id: string;
@@ -16,10 +16,10 @@ export interface SpoolRecord {
 
 export const SEGMENT_MARK = Buffer.from("AVSPOOL1", "latin1");
 const HEADER_BYTES = 8;
-/** Larger than any signal; a longer length is corruption. */
+/** Larger than any signal, so a greater length means corruption. */
 const MAX_PAYLOAD_BYTES = 256 * 1024;
 
-/** One record in segment format. */
+/** Encodes one record. */
 export function encodeRecord(record: SpoolRecord): Buffer {
   const payload = Buffer.from(JSON.stringify([record.subject, record.id, record.data]), "utf8");
   const header = Buffer.alloc(HEADER_BYTES);
@@ -34,21 +34,21 @@ export interface DecodedSegment {
   readonly damagedBytes: number;
 }
 
-/** All complete records from the start of a segment. Never throws. */
+/** Decodes the complete records at the start of a segment. Never throws. */
 export function decodeSegment(bytes: Buffer): DecodedSegment {
   if (!bytes.subarray(0, SEGMENT_MARK.length).equals(SEGMENT_MARK)) return { records: [], damagedBytes: bytes.length };
   const records: SpoolRecord[] = [];
-  let at = SEGMENT_MARK.length;
-  while (at + HEADER_BYTES <= bytes.length) {
-    const length = bytes.readUInt32LE(at);
-    const payload = bytes.subarray(at + HEADER_BYTES, at + HEADER_BYTES + length);
-    if (length > MAX_PAYLOAD_BYTES || payload.length < length || crc32(payload) !== bytes.readUInt32LE(at + 4)) break;
+  let offset = SEGMENT_MARK.length;
+  while (offset + HEADER_BYTES <= bytes.length) {
+    const length = bytes.readUInt32LE(offset);
+    const payload = bytes.subarray(offset + HEADER_BYTES, offset + HEADER_BYTES + length);
+    if (length > MAX_PAYLOAD_BYTES || payload.length < length || crc32(payload) !== bytes.readUInt32LE(offset + 4)) break;
     const record = readPayload(payload);
     if (record === undefined) break;
     records.push(record);
-    at += HEADER_BYTES + length;
+    offset += HEADER_BYTES + length;
   }
-  return { records, damagedBytes: bytes.length - at };
+  return { records, damagedBytes: bytes.length - offset };
 }
 
 function readPayload(payload: Buffer): SpoolRecord | undefined {

@@ -3,10 +3,10 @@
  *
  *     append ─▶ newest segment (1 MiB each)  ·  ·  ·  oldest segment ─▶ head ─▶ published ─▶ advance
  *
- * - At the byte limit the oldest segment is deleted and its records are counted: the evaluator detects the gap in `seq`.
- * - Nothing is written while the volume is at its red mark: the collector must not fill the disk it reports on.
- * - A segment is deleted once all of it is published. After a crash the rest of the segment is republished, under the same ids.
- * - No fsync: a killed process loses nothing, a power failure may lose the last seconds, and the disk is not worn.
+ * - At the byte cap the oldest segment is dropped and counted. The evaluator detects the loss as a gap in `seq`.
+ * - Nothing is written while the volume exceeds its red mark, so that the collector never fills a disk it monitors.
+ * - A segment is deleted once it is fully published. After a crash the whole segment is republished, under the same ids.
+ * - No fsync, to reduce disk wear: a killed process loses nothing, a power failure may lose the last seconds.
  *
  * One owner, one call at a time. A disk error is a retryable fault, and the caller keeps the records.
  */
@@ -17,32 +17,32 @@ import type { ReadVolume } from "../io/volume.ts";
 import { type DecodedSegment, decodeSegment, encodeRecord, SEGMENT_MARK, type SpoolRecord } from "./record.ts";
 
 export interface SpoolOptions {
-  /** The spool's own directory; created if missing. */
+  /** A dedicated directory; created when missing. */
   readonly directory: string;
   readonly maxBytes: number;
-  /** The spool stops writing above this usage of the volume, 0 to 1. */
+  /** Red mark: no writes at or above this used ratio, 0 to 1. */
   readonly redRatio: number;
   readonly readVolume: ReadVolume;
   readonly segmentBytes?: number;
 }
 
 export interface SpoolCounts {
-  /** Records dropped at the limit. */
+  /** Records dropped at the byte cap. */
   dropped: number;
-  /** Segments with a torn or corrupt record. */
+  /** Segments that ended in a torn or corrupt record. */
   damaged: number;
 }
 
 export interface Spool {
-  /** Whether records wait on disk. */
+  /** Whether no records are on disk. */
   readonly isEmpty: boolean;
   readonly bytes: number;
   readonly counts: Readonly<SpoolCounts>;
-  /** Appends records. @throws Retryable `disk_red` or `disk_unwritable`; some of the records may then be on disk */
+  /** Appends records. @throws Retryable `disk_red` or `disk_unwritable`; some of the records may be on disk nevertheless. */
   append(records: readonly SpoolRecord[]): Promise<void>;
-  /** The remainder of the oldest segment, at least one record; empty if nothing waits. @throws Retryable `disk_unreadable` */
+  /** The unpublished records of the oldest non-empty segment; empty when the spool is empty. @throws Retryable `disk_unreadable`. */
   head(): Promise<readonly SpoolRecord[]>;
-  /** Removes the first `published` records of the head, and its segment once it is empty. */
+  /** Removes the first `published` records of the head, and deletes its segment once it is empty. */
   advance(published: number): Promise<void>;
 }
 
@@ -55,8 +55,8 @@ const SEGMENT_BYTES = 1024 * 1024;
 const NAME = /^(\d{10})\.seg$/;
 
 /**
- * Opens the directory and finds the segments of an earlier boot.
- * @throws Retryable `disk_unwritable` if it cannot be created or listed
+ * Opens the directory and lists the segments of earlier processes.
+ * @throws Retryable `disk_unwritable` when it cannot be created or listed.
  */
 export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const { directory, maxBytes, redRatio } = options;
@@ -65,7 +65,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const counts: SpoolCounts = { dropped: 0, damaged: 0 };
   let number = segments.length === 0 ? 0 : numberOf(segments.at(-1) as Segment);
   let total = segments.reduce((sum, segment) => sum + segment.bytes, 0);
-  /** The segment being written; segments of an earlier boot are never written again, because they may end in a torn record. */
+  /** The segment being written. Segments of earlier processes are never appended to, because they may end in a torn record. */
   let open: Segment | undefined;
   /** Records of the oldest segment, once read. */
   let headRecords: readonly SpoolRecord[] | undefined;
@@ -81,10 +81,10 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
 
   async function makeRoom(bytes: number): Promise<void> {
     while (segments.length > 0 && total + bytes > maxBytes) {
-      // An unreadable segment is deleted without counting its records.
-      const lost = headRecords ?? (await readSegment(segments[0] as Segment).catch(() => NOTHING)).records;
+      // An unreadable segment is dropped too, uncounted.
+      const droppedRecords = headRecords ?? (await readSegment(segments[0] as Segment).catch(() => EMPTY_SEGMENT)).records;
       await dropOldest();
-      counts.dropped += lost.length;
+      counts.dropped += droppedRecords.length;
     }
   }
 
@@ -94,7 +94,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     const isNew = open === undefined;
     if (isNew) number += 1;
     const segment = open ?? { path: join(directory, `${String(number).padStart(10, "0")}.seg`), bytes: 0 };
-    // A failed write may leave half a record, so nothing is appended until the segment is complete.
+    // Not appendable until the write completes: a failed write may leave a torn record.
     open = undefined;
     try {
       if (isNew) await mkdir(directory, { recursive: true });
@@ -120,9 +120,12 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     },
     counts,
     async append(records) {
-      const { usedRatio } = await onDisk("look at", () => options.readVolume(directory));
+      const { usedRatio } = await onDisk("check the volume of", () => options.readVolume(directory));
       if (usedRatio >= redRatio) {
-        throw retryable("disk_red", `the volume of ${directory} is ${(usedRatio * 100).toFixed(1)} % full; the spool is paused`);
+        throw retryable(
+          "disk_red",
+          `volume of ${directory} is ${(usedRatio * 100).toFixed(1)}% full; spooling paused, free disk space`,
+        );
       }
       for (let from = 0; from < records.length; ) {
         const batch: Buffer[] = [];
@@ -137,7 +140,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     },
     async head() {
       for (let segment = segments[0]; segment !== undefined; segment = segments[0]) {
-        // Later records go to another segment: the records being published do not change.
+        // New records go to another segment, so that the head does not change while it is published.
         if (segment === open) open = undefined;
         if (headRecords === undefined) {
           const { records, damagedBytes } = await readSegment(segment);
@@ -167,13 +170,13 @@ async function findSegments(directory: string): Promise<Segment[]> {
   });
 }
 
-const NOTHING = { records: [], damagedBytes: 0 } satisfies DecodedSegment;
+const EMPTY_SEGMENT = { records: [], damagedBytes: 0 } satisfies DecodedSegment;
 
 function numberOf(segment: Segment): number {
   return Number.parseInt(segment.path.slice(-14), 10);
 }
 
-/** A segment removed by another process is empty and damaged. */
+/** A segment that was removed externally has no records and counts as damaged. */
 async function readSegment(segment: Segment): Promise<DecodedSegment> {
   const bytes = await onDisk("read", () =>
     readFile(segment.path).catch((error: NodeJS.ErrnoException) => {

@@ -36,38 +36,39 @@ describe("Caddy", () => {
       status: 200,
       ...change,
     });
-  it("has seconds, and the User-Agent in a list", () => {
+  it("lines have seconds and a list of User-Agents", () => {
     const found = request(line({}), "caddy");
     assert.deepEqual(found, {
-      finishedAt: AT + 250,
+      finishedAtMs: AT + 250,
       status: 200,
       durationMs: 12.5,
       userAgent: "curl/8",
       host: "canary.example",
     });
   });
-  it("may write times as text or as milliseconds", () => {
-    assert.equal(request(line({ ts: "2026-11-21T05:28:50.250Z" }), "caddy").finishedAt, AT + 250);
-    assert.equal(request(line({ ts: AT + 250 }), "caddy").finishedAt, AT + 250);
+  it("lines may have times as text or milliseconds", () => {
+    assert.equal(request(line({ ts: "2026-11-21T05:28:50.250Z" }), "caddy").finishedAtMs, AT + 250);
+    assert.equal(request(line({ ts: AT + 250 }), "caddy").finishedAtMs, AT + 250);
   });
-  it("may contain other messages", () => {
+  it("messages that are not requests are skipped", () => {
     assert.equal(readAccessLine('{"level":"info","ts":1,"logger":"tls","msg":"cleaning"}', "caddy", NGINX).kind, "other");
   });
-  it("a WebSocket is not a request", () => assert.equal(readAccessLine(line({ status: 101 }), "caddy", NGINX).kind, "other"));
-  it("a request cancelled by the client is a request", () => assert.equal(request(line({ status: 0 }), "caddy").status, 0));
-  it("a duration as text is reported as a bad line", () => {
+  it("a WebSocket is not counted as a request", () =>
+    assert.equal(readAccessLine(line({ status: 101 }), "caddy", NGINX).kind, "other"));
+  it("a request aborted by the client is counted", () => assert.equal(request(line({ status: 0 }), "caddy").status, 0));
+  it("a line with a textual duration is bad", () => {
     assert.equal(readAccessLine(line({ duration: "12ms" }), "caddy", NGINX).kind, "bad");
   });
 });
 
 describe("JSON lines of the example fleet", () => {
-  it("has ISO times or seconds", () => {
+  it("have ISO times or seconds", () => {
     const record = { ts: "2026-11-21T05:28:50.250Z", status: 503, duration_ms: 7, method: "GET", uri: "/", user_agent: "load/1" };
     const found = request(JSON.stringify(record), "jsonl");
-    assert.deepEqual([found.finishedAt, found.status, found.durationMs, found.userAgent], [AT + 250, 503, 7, "load/1"]);
-    assert.equal(request(JSON.stringify({ ...record, ts: AT / 1_000 }), "jsonl").finishedAt, AT);
+    assert.deepEqual([found.finishedAtMs, found.status, found.durationMs, found.userAgent], [AT + 250, 503, 7, "load/1"]);
+    assert.equal(request(JSON.stringify({ ...record, ts: AT / 1_000 }), "jsonl").finishedAtMs, AT);
   });
-  it("synthetic requests are identified by their User-Agent alone", () => {
+  it("identify synthetic requests by User-Agent alone", () => {
     const line = (user_agent: string): string => JSON.stringify({ ts: AT / 1_000, status: 200, duration_ms: 1, user_agent });
     assert.equal(isSynthetic(request(line("aviary-synthetic/1"), "jsonl")), true);
     assert.equal(isSynthetic(request(line("Mozilla/5.0 aviary-synthetic/1"), "jsonl")), false);
@@ -76,19 +77,19 @@ describe("JSON lines of the example fleet", () => {
 
 describe("nginx", () => {
   const combined = '10.0.0.7 - - [21/Nov/2026:06:28:50 +0100] "GET /a b HTTP/1.1" 502 157 "-" "curl \\x22/8" 0.125';
-  it("combined with the duration", () => {
+  it("the combined format with a duration is parsed", () => {
     const found = request(combined, "nginx");
-    assert.deepEqual([found.finishedAt, found.status, found.durationMs, found.userAgent], [AT, 502, 125, "curl \\x22/8"]);
+    assert.deepEqual([found.finishedAtMs, found.status, found.durationMs, found.userAgent], [AT, 502, 125, "curl \\x22/8"]);
   });
-  it("custom formats, with milliseconds and the host", () => {
+  it("a custom format with milliseconds and host is parsed", () => {
     // biome-ignore lint/suspicious/noTemplateCurlyInString: nginx writes variables this way
     const format = formatOf('{"t":$msec,"h":"$host","s":$status,"d":${request_time},"ua":"$http_user_agent"}');
     const found = request('{"t":1795238930.250,"h":"canary.example","s":200,"d":0.010,"ua":"x"}', "nginx", format);
-    assert.deepEqual([found.finishedAt, found.host, found.durationMs], [1795238930250, "canary.example", 10]);
+    assert.deepEqual([found.finishedAtMs, found.host, found.durationMs], [1795238930250, "canary.example", 10]);
     const iso = formatOf("$time_iso8601 $status $request_time $http_user_agent");
-    assert.equal(request("2026-11-21T06:28:50+01:00 200 0.010 x", "nginx", iso).finishedAt, AT);
+    assert.equal(request("2026-11-21T06:28:50+01:00 200 0.010 x", "nginx", iso).finishedAtMs, AT);
   });
-  it("reports what a format lacks", () => {
+  it("an incomplete format is rejected with the missing variable", () => {
     for (const [format, missing] of [
       ["$status $request_time $http_user_agent", /finished: add \$msec/],
       ["$msec $request_time $http_user_agent", /status/],
@@ -101,13 +102,13 @@ describe("nginx", () => {
       assert.match(result.missing, missing);
     }
   });
-  it("rejects lines of another format", () => {
+  it("a line of another format is bad", () => {
     for (const line of ["", "x", combined.slice(0, 40), combined.replace("502", "five"), combined.replace("0.125", "-")]) {
       assert.equal(readAccessLine(line, "nginx", NGINX).kind, "bad", line);
     }
     assert.equal(readLocalTime("21/Foo/2026:06:28:50 +0100"), undefined);
   });
-  it("parses any values that its escaping can write", () => {
+  it("any escaped values round-trip", () => {
     const text = fc.string({ unit: fc.constantFrom("a", " ", "[", "]", "-", "/", "\\x22", "ü"), maxLength: 30 });
     fc.assert(
       fc.property(text, text, fc.integer({ min: 100, max: 599 }), (request, agent, status) => {
@@ -121,7 +122,7 @@ describe("nginx", () => {
   });
 });
 
-it("no line throws", () => {
+it("the parser throws for no line of any format", () => {
   fc.assert(
     fc.property(fc.oneof(fc.string(), fc.json()), fc.constantFrom("caddy", "nginx", "jsonl" as const), (line, format) => {
       assert.ok(["request", "other", "bad"].includes(readAccessLine(line, format as "caddy", NGINX).kind));

@@ -13,7 +13,7 @@ const recorded = (name: string, status = 200): ProbeResult => ({
 });
 const json = (status: number, value: unknown): ProbeResult => ({ kind: "json", status, value });
 
-const FRESH: HealthState = { upSince: null };
+const FRESH: HealthState = { upSinceMs: null };
 const HEALTHY: GatewayProbeResults = {
   healthz: recorded("healthz"),
   startupz: recorded("startupz"),
@@ -24,8 +24,8 @@ const WARM_UP_MS = 60_000;
 const judge = (change: Partial<GatewayProbeResults>, state = FRESH, at = 1_000_000) =>
   classifyHealth({ ...HEALTHY, ...change }, state, at, WARM_UP_MS);
 
-describe("recorded answers", () => {
-  it("a healthy gateway is up, warm, reachable, and reports its version", () => {
+describe("recorded responses", () => {
+  it("a healthy gateway is up, warm and reachable, with its version", () => {
     const { body, version } = judge({});
     assert.deepEqual(body, { state: "up", failing: [], suppressed: [], uptime_ms: 87_717, warm: true, worker_reachable: true });
     assert.equal(version, "2026.9.6");
@@ -40,22 +40,23 @@ describe("recorded answers", () => {
     assert.equal(judge({ healthz: recorded("healthz-query") }).body.state, "up");
   });
 
-  it("a failing channel is not ready, with its name", () => {
+  it("a failing channel makes the gateway not_ready and is named", () => {
     const { body } = judge({ readyz: recorded("readyz-channel-failing", 503) });
     assert.equal(body.state, "not_ready");
     assert.deepEqual(body.failing, ["telegram"]);
     assert.equal(body.worker_reachable, true);
   });
 
-  it("channels disabled after a crash loop are suppressed although the gateway reports ready", () => {
+  it("channels suppressed by a crash loop are listed although the gateway is ready", () => {
     const { body } = judge({ readyz: recorded("readyz-autostart-suppressed") });
     assert.equal(body.state, "up");
     assert.deepEqual(body.suppressed, ["telegram"]);
   });
 
-  it("a gateway is up after a stall", () => assert.equal(judge({ readyz: recorded("readyz-after-stall") }).body.state, "up"));
+  it("a gateway that recovered from a stall is up", () =>
+    assert.equal(judge({ readyz: recorded("readyz-after-stall") }).body.state, "up"));
 
-  it("responses without details still report readiness, and warm-up counts from the first of them", () => {
+  it("responses without details still determine readiness, and warm-up counts from the first of them", () => {
     const remote = { startupz: recorded("startupz-remote-unauth"), readyz: recorded("readyz-remote-unauth") };
     const first = judge(remote);
     assert.deepEqual([first.body.state, first.body.uptime_ms, first.body.warm, first.version], ["up", null, false, undefined]);
@@ -63,10 +64,10 @@ describe("recorded answers", () => {
     const later = judge(remote, soon.state, 1_000_000 + WARM_UP_MS);
     assert.deepEqual([soon.body.warm, later.body.warm], [false, true]);
     const gap = judge({ readyz: { kind: "refused" } }, later.state, 1_100_000);
-    assert.equal(gap.state.upSince, null);
+    assert.equal(gap.state.upSinceMs, null);
   });
 
-  it("unrelated responses are never up", () => {
+  it("responses of other routes are never up", () => {
     const errors = JSON.parse(fixture("http/error-bodies.json")) as Record<string, { status: number; body?: unknown }>;
     for (const [name, { status, body }] of Object.entries(errors)) {
       const answer: ProbeResult = typeof body === "object" ? json(status, body) : { kind: "other", status };
@@ -109,14 +110,14 @@ describe("recorded series", () => {
   }
 });
 
-describe("trust", () => {
-  it("a control page instead of a response is not ready", () => {
+describe("unexpected responses", () => {
+  it("an HTML control page is not_ready", () => {
     const page: ProbeResult = { kind: "other", status: 200 };
     assert.deepEqual(judge({ readyz: page }).body.failing, ["readyz: status 200 without JSON"]);
     assert.equal(judge({ healthz: page }).body.state, "not_ready");
   });
 
-  it("a status that contradicts its body is rejected", () => {
+  it("a status that contradicts its body is not_ready", () => {
     assert.equal(judge({ readyz: json(200, { ready: false, failing: ["x"] }) }).body.state, "not_ready");
     assert.equal(judge({ readyz: json(503, { ready: true }) }).body.state, "not_ready");
     assert.equal(
@@ -126,19 +127,19 @@ describe("trust", () => {
     );
   });
 
-  it("a gateway without /startupz is assessed by the other paths", () => {
+  it("a gateway without /startupz is classified by the other routes", () => {
     const { body, version } = judge({ startupz: { kind: "other", status: 200 } });
     assert.deepEqual([body.state, body.uptime_ms, version], ["up", 87_739, undefined]);
   });
 
-  it("no response, a closed port and an invalid response are distinguished", () => {
+  it("a timeout, a closed port and an invalid response have distinct states", () => {
     assert.equal(judge({ readyz: { kind: "timeout" } }).body.state, "timeout");
     assert.equal(judge({ healthz: { kind: "timeout" }, readyz: { kind: "refused" } }).body.state, "timeout");
     assert.equal(judge({ readyz: { kind: "refused" } }).body.state, "refused");
     assert.deepEqual(judge({ readyz: { kind: "failed", code: "tls" } }).body.failing, ["readyz: tls"]);
   });
 
-  it("an uptime of 0 from a failed readiness check is not an uptime", () => {
+  it("an uptime of 0 from a failed readiness check is ignored", () => {
     const { body } = judge({
       startupz: { kind: "other", status: 200 },
       readyz: json(503, { ready: false, failing: ["internal"], uptimeMs: 0 }),
@@ -146,13 +147,13 @@ describe("trust", () => {
     assert.deepEqual([body.state, body.uptime_ms], ["not_ready", null]);
   });
 
-  it("the worker's own path decides if it is configured", () => {
+  it("a configured worker path determines reachability", () => {
     assert.equal(judge({ worker: { kind: "refused" } }).body.worker_reachable, false);
     assert.equal(judge({ worker: { kind: "other", status: 502 } }).body.worker_reachable, false);
     assert.equal(judge({ worker: { kind: "other", status: 401 } }).body.worker_reachable, true);
   });
 
-  it("for any responses, the body matches the contract, and up requires JSON from both paths", () => {
+  it("any responses yield a valid body, and up requires JSON from both paths", () => {
     const answer: fc.Arbitrary<ProbeResult> = fc.oneof(
       fc.record({ kind: fc.constant("json" as const), status: fc.constantFrom(200, 404, 503), value: fc.jsonValue() }),
       fc.record({

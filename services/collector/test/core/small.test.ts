@@ -1,16 +1,16 @@
-/** The small pure parts: grid, envelope, restarts, queue depths, skill packs. */
+/** Pure functions: the schedule grid, the envelope, restarts, queue depths, skill packs. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { hashLines } from "@aviary/shared/contract/ids.ts";
 import { parseSignal } from "@aviary/shared/contract/signal.ts";
 import fc from "fast-check";
 import { collectorBoot, makeSignal } from "../../src/core/envelope.ts";
-import { bullQueries, depthOf, listQueries } from "../../src/core/redis-depth.ts";
-import { type LifeSigns, NO_LIVES, seeLife } from "../../src/core/restarts.ts";
+import { bullQueries, listQueries, totalDepth } from "../../src/core/redis-depth.ts";
+import { applySample, NO_RESTARTS, type ProcessSample } from "../../src/core/restarts.ts";
 import { gridAfter, gridBefore, phaseMs, tickAt } from "../../src/core/schedule.ts";
 import { skillPack } from "../../src/core/skill-pack.ts";
 
-describe("the grid", () => {
+describe("the schedule grid", () => {
   it("consists of whole periods, offset by whole seconds", () => {
     fc.assert(
       fc.property(
@@ -27,11 +27,11 @@ describe("the grid", () => {
       ),
     );
   });
-  it("spreads gateways over the seconds of a period", () => {
+  it("spreads gateways across the seconds of a period", () => {
     const phases = new Set(Array.from({ length: 100 }, (_, n) => phaseMs(`mac-a${n}`, 5_000)));
     assert.deepEqual([...phases].sort(), [0, 1_000, 2_000, 3_000, 4_000]);
   });
-  it("covers the time between two readings, and only its own period after a sleep or a clock change", () => {
+  it("covers the time between two readings, but only one period after a sleep or a clock change", () => {
     assert.deepEqual(tickAt(10_000, 5_000, 5_000), { at: 10_000, periodMs: 5_000 });
     assert.deepEqual(tickAt(20_000, 5_000, 5_000), { at: 20_000, periodMs: 15_000 });
     assert.deepEqual(tickAt(10_000, 8_765, 5_000), { at: 10_000, periodMs: 1_235 });
@@ -41,7 +41,7 @@ describe("the grid", () => {
 });
 
 describe("the envelope", () => {
-  it("is a valid signal", () => {
+  it("conforms to the signal contract", () => {
     const gateway = { az: "az-a", fleet: "payments", gateway: "mac-a1" };
     const boot = collectorBoot(1_795_238_930_250, "0123456789abcdef");
     const sender = { gateway, slice: "canary", boot, fragmentHash: "c".repeat(64) } as const;
@@ -58,7 +58,7 @@ describe("the envelope", () => {
     assert.equal(signal.id, `az-a.payments.mac-a1.${boot}.7`);
     assert.equal(signal.observed_at, "2026-11-21T05:28:50.250Z");
   });
-  it("boots sort by start time", () => {
+  it("has boot ids that sort by start time", () => {
     assert.ok(collectorBoot(1_795_238_930_250, "f".repeat(16)) < collectorBoot(1_795_238_930_251, "0".repeat(16)));
   });
 });
@@ -66,10 +66,10 @@ describe("the envelope", () => {
 describe("restarts", () => {
   const live = (signs: readonly (readonly [number | null, number | null])[]) =>
     signs.reduce(
-      (lives, [uptimeMs, pid], n) => seeLife(lives, { uptimeMs, pid } satisfies LifeSigns, 1_000_000 + n * 10_000),
-      NO_LIVES,
+      (lives, [uptimeMs, pid], n) => applySample(lives, { uptimeMs, pid } satisfies ProcessSample, 1_000_000 + n * 10_000),
+      NO_RESTARTS,
     );
-  it("a decreased uptime is a restart, even of the same process", () => {
+  it("are detected by a lower uptime, even within one process", () => {
     assert.equal(
       live([
         [50_000, 7],
@@ -80,7 +80,7 @@ describe("restarts", () => {
       1,
     );
   });
-  it("another process is a restart, and is not counted again when its uptime is first reported", () => {
+  it("are detected by a new process id, and counted once when its uptime follows", () => {
     assert.equal(
       live([
         [50_000, 7],
@@ -99,7 +99,7 @@ describe("restarts", () => {
       1,
     );
   });
-  it("missing responses and a machine that slept are not restarts", () => {
+  it("are not counted for missing responses or a sleeping machine", () => {
     assert.equal(
       live([
         [50_000, 7],
@@ -111,7 +111,7 @@ describe("restarts", () => {
       0,
     );
   });
-  it("each boot has a stable, unique name", () => {
+  it("give each run a stable, distinct boot id", () => {
     const [a, b, c] = [
       live([[50_000, null]]),
       live([
@@ -130,7 +130,7 @@ describe("restarts", () => {
 });
 
 describe("queue depths", () => {
-  it("BullMQ: jobs that may run now; delayed ones only if configured", () => {
+  it("of BullMQ count due jobs, and delayed ones only with countDelayed", () => {
     const queue = { queue: "builds", prefix: "bull", countDelayed: false };
     assert.deepEqual(
       bullQueries(queue).map(({ command, key }) => `${command} ${key}`),
@@ -138,7 +138,7 @@ describe("queue depths", () => {
     );
     assert.equal(bullQueries({ ...queue, countDelayed: true }).at(-1)?.key, "bull:builds:delayed");
     assert.deepEqual(listQueries("jobs"), [{ command: "llen", key: "jobs" }]);
-    assert.equal(depthOf([1, 2, 3]), 6);
+    assert.equal(totalDepth([1, 2, 3]), 6);
   });
 });
 
@@ -152,11 +152,11 @@ describe("skill packs", () => {
     "d empty",
     "l alias web",
   ];
-  it("one root: its own hash; skills are counted by their SKILL.md", () => {
+  it("with one root have its hash, and count directories with a SKILL.md", () => {
     const { body } = skillPack([root("managed", before)], null);
     assert.deepEqual(body, { pack_hash: hashLines(before), count: 2, changed: [] });
   });
-  it("lists changed, added and removed skills", () => {
+  it("list changed, added and removed skills", () => {
     const { state } = skillPack([root("managed", before)], null);
     const after = [
       `f mail/SKILL.md ${sha("1")}`,
@@ -167,7 +167,7 @@ describe("skill packs", () => {
     ];
     assert.deepEqual(skillPack([root("managed", after)], state).body.changed, ["alias", "mail", "new skill", "web"]);
   });
-  it("several roots: a hash over all, in any order", () => {
+  it("with several roots have one hash, independent of their order", () => {
     const roots = [root("a", before), root("b", [`f web/SKILL.md ${sha("5")}`])];
     const { body } = skillPack(roots, null);
     assert.equal(body.pack_hash, skillPack([...roots].reverse(), null).body.pack_hash);

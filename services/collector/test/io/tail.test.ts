@@ -23,14 +23,14 @@ async function readLines(tail: Tail, budget = BUDGET): Promise<{ lines: string[]
   return { lines, ...report };
 }
 
-describe("following", () => {
-  it("starts at the end, and skips the remainder of a partial line", async (test) => {
+describe("a tail", () => {
+  it("starts at the end of the file, and skips the remainder of a partial line", async (test) => {
     const { path, read } = await follow(test, "old\nhal");
     await appendFile(path, "f\nnew\n");
     assert.deepEqual((await read()).lines, ["new"]);
   });
 
-  it("keeps a partial line until it is complete", async (test) => {
+  it("buffers a partial line until it is complete", async (test) => {
     const { path, read } = await follow(test, "");
     await appendFile(path, "one\ntw");
     assert.deepEqual((await read()).lines, ["one"]);
@@ -39,31 +39,31 @@ describe("following", () => {
     assert.deepEqual((await read()).lines, ["two", "three"]);
   });
 
-  it("a file created later is read from its start", async (test) => {
+  it("reads a file that is created later from its start", async (test) => {
     const { path, read } = await follow(test, undefined);
     await assert.rejects(read(), { code: "no_such_file" });
     await writeFile(path, "first\n");
     assert.deepEqual((await read()).lines, ["first"]);
   });
 
-  it("skips lines that are too long, and only these", async (test) => {
+  it("skips only oversized lines", async (test) => {
     const { path, read } = await follow(test, "", 10);
     await appendFile(path, `short\n${"x".repeat(11)}\nalso\n${"y".repeat(1_000_000)}`);
     const first = await read();
-    assert.deepEqual([first.lines, first.oversized], [["short", "also"], 2]);
+    assert.deepEqual([first.lines, first.oversizedLines], [["short", "also"], 2]);
     await appendFile(path, "yyy\nlast\n");
     assert.deepEqual((await read()).lines, ["last"]);
   });
 
-  it("respects its budget and catches up", async (test) => {
+  it("respects its byte budget and catches up", async (test) => {
     const { path, tail } = await follow(test, "");
     await writeFile(path, "0123456\n".repeat(100));
     const first = await readLines(tail, 80);
-    assert.deepEqual([first.lines.length, first.bytes, first.behind], [10, 80, 720]);
+    assert.deepEqual([first.lines.length, first.bytes, first.unreadBytes], [10, 80, 720]);
     assert.equal((await readLines(tail)).lines.length, 90);
   });
 
-  it("stops when its signal aborts", async (test) => {
+  it("stops when the signal aborts", async (test) => {
     const { tail } = await follow(test, "");
     await assert.rejects(
       tail.read(BUDGET, () => {}, AbortSignal.abort(new Error("stop"))),
@@ -73,7 +73,7 @@ describe("following", () => {
 });
 
 describe("rotation by rename", () => {
-  it("reads the old file to its end, including lines written after the rename, and the new one from its start", async (test) => {
+  it("reads the old file to its end, including lines after the rename, and the new file from its start", async (test) => {
     const { path, read } = await follow(test, "");
     await appendFile(path, "a\n");
     await rename(path, `${path}.1`);
@@ -81,14 +81,14 @@ describe("rotation by rename", () => {
     await writeFile(path, "d\n");
     const first = await read();
     assert.deepEqual([first.lines.sort(), first.rotations], [["a", "b", "d"], 1]);
-    // nginx keeps writing to the old file until it is signalled to reopen.
+    // nginx writes to the old file until it receives the reopen signal.
     await appendFile(`${path}.1`, "-now\n");
     await appendFile(path, "e\n");
     assert.deepEqual((await read()).lines.sort(), ["c-without-end-now", "e"]);
     assert.equal((await read()).rotations, 0);
   });
 
-  it("a partial line at the end of the old file is its last line", async (test) => {
+  it("emits a partial line at the end of the old file", async (test) => {
     const { path, read } = await follow(test, "");
     await appendFile(path, "a\nlast");
     await rename(path, `${path}.1`);
@@ -97,7 +97,7 @@ describe("rotation by rename", () => {
     assert.deepEqual(lines, ["a", "last"]);
   });
 
-  it("the time between the rename and the new file is not a failure", async (test) => {
+  it("tolerates the gap between the rename and the new file", async (test) => {
     const { path, read } = await follow(test, "");
     await appendFile(path, "a\n");
     await rename(path, `${path}.1`);
@@ -106,7 +106,7 @@ describe("rotation by rename", () => {
     assert.deepEqual((await read()).lines, ["b"]);
   });
 
-  it("a missing file is reported", async (test) => {
+  it("reports a file that stays missing", async (test) => {
     const { path, read } = await follow(test, "x\n");
     await rm(path);
     await read();
@@ -125,7 +125,7 @@ describe("truncation", () => {
     assert.deepEqual([after.lines, after.truncations], [["x"], 1]);
   });
 
-  it("is detected by different bytes before our position, even if the file has grown past it", async (test) => {
+  it("is detected by changed bytes, although the file has grown past the read position", async (test) => {
     const { path, read } = await follow(test, "");
     await appendFile(path, "aaaa\n");
     await read();
@@ -136,7 +136,7 @@ describe("truncation", () => {
   });
 });
 
-it("delivers every line once and in order, for any writes, reads and rotations", async (test) => {
+it("a tail emits every line once and in order across writes, reads and rotations", async (test) => {
   const step = fc.oneof(
     { weight: 5, arbitrary: fc.record({ do: fc.constant("write" as const), text: fc.stringMatching(/^[a-z\n]{0,12}$/) }) },
     { weight: 3, arbitrary: fc.record({ do: fc.constant("read" as const), budget: fc.integer({ min: 1, max: 40 }) }) },
@@ -156,7 +156,7 @@ it("delivers every line once and in order, for any writes, reads and rotations",
           files.push(`${files.pop()}${one.text}`);
         } else if (one.do === "read") await tail.read(one.budget, (line) => got.push(line), NEVER);
         else {
-          // Caught up before each rotation: two rotations between two readings lose lines, as documented.
+          // Catch up before each rotation, because two rotations between two reads lose lines.
           await tail.read(BUDGET, (line) => got.push(line), NEVER);
           number += 1;
           await rename(path, `${path}.${number}`);
@@ -168,7 +168,7 @@ it("delivers every line once and in order, for any writes, reads and rotations",
       await tail[Symbol.asyncDispose]();
       const whole = files.flatMap((text, index) => {
         const lines = text.split("\n");
-        // Text after the last line feed is a line only in a finished file.
+        // Text after the last line feed is a line only in a closed file.
         return index < files.length - 1 ? lines : lines.slice(0, -1);
       });
       assert.deepEqual(got.sort(), whole.filter((line) => line !== "").sort());

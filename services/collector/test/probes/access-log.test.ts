@@ -12,36 +12,36 @@ import { locateTestServer, requireServer, startCaddy } from "@aviary/shared/test
 import { until } from "@aviary/shared/testing/until.ts";
 import type { Outcome } from "../../src/probe.ts";
 import { accessLog } from "../../src/probes/access-log.ts";
+import { openProbe, probeContext } from "../probe-context.ts";
 import { atEnd, temporaryDirectory } from "../temporary.ts";
-import { openProbe, testWorld } from "../world.ts";
 
 const START = Date.UTC(2026, 10, 21, 10, 0, 0);
 const http = (outcome: Outcome): SignalBody<"http"> => outcome.bodies[0] as SignalBody<"http">;
 const total = (body: SignalBody<"http">): number => histogram.count(histogram.fromWire(body.latency));
 
-/** A JSONL log, and a probe that started at `START`. */
+/** A JSONL log and a probe started at `START`. */
 async function setUp(test: TestContext, settings: object = {}) {
   const path = join(await temporaryDirectory(test), "access.jsonl");
   await writeFile(path, "");
-  const world = testWorld(test);
+  const context = probeContext(test);
   const probe = openProbe(
     test,
     accessLog,
     { path, format: "jsonl", ...settings },
-    { ...world, clock: { ...world.clock, now: () => START } },
+    { ...context, clock: { ...context.clock, now: () => START } },
   );
   const log = (atMs: number, change: object = {}): Promise<void> =>
     appendFile(
       path,
       `${JSON.stringify({ ts: new Date(START + atMs).toISOString(), status: 200, duration_ms: 10, user_agent: "app/1", ...change })}\n`,
     );
-  // Opening is not awaited; reading is.
+  // The first read waits until the tail is open.
   await probe.read(START);
-  return { path, probe, log, world };
+  return { path, probe, log, context };
 }
 
-describe("counting", () => {
-  it("counts requests, 5xx and latency, with as many latencies as requests", async (test) => {
+describe("the access-log probe", () => {
+  it("counts requests, 5xx and one latency per request", async (test) => {
     const { probe, log } = await setUp(test);
     for (const status of [200, 404, 499, 500, 503, 599, 600]) await log(1_000, { status, duration_ms: status });
     const body = http(await probe.read(START + 5_000));
@@ -49,7 +49,7 @@ describe("counting", () => {
     assert.equal(http(await probe.read(START + 10_000)).requests, 0);
   });
 
-  it("counts a request in the period in which it finished, a late line in the next signal, and none twice", async (test) => {
+  it("counts a request once: in its period, or in the next signal when its line is late", async (test) => {
     const { probe, log } = await setUp(test);
     await log(4_999);
     await log(5_000);
@@ -61,14 +61,14 @@ describe("counting", () => {
     assert.equal(http(await probe.read(START + 15_000)).requests, 0);
   });
 
-  it("does not count requests that finished before the start", async (test) => {
+  it("ignores requests that finished before the start", async (test) => {
     const { probe, log } = await setUp(test);
     await log(-1);
     await log(0);
     assert.equal(http(await probe.read(START + 5_000)).requests, 1);
   });
 
-  it("synthetic requests and WebSockets are not counted", async (test) => {
+  it("ignores synthetic requests and WebSockets", async (test) => {
     const { probe, log } = await setUp(test);
     await log(1, { user_agent: "aviary-synthetic/1", status: 500 });
     await log(1, { status: 101, duration_ms: 3_600_000 });
@@ -85,21 +85,21 @@ describe("counting", () => {
     assert.equal(http(await probe.read(START + 5_000)).requests, 1);
   });
 
-  it("reports a log of another format as a failure", async (test) => {
+  it("fails on a log of another format", async (test) => {
     const { path, probe } = await setUp(test);
     await appendFile(path, "10.0.0.7 - - [21/Nov/2026:06:28:50 +0100]\n");
     await assert.rejects(probe.read(START + 5_000), {
       code: "wrong_format",
-      message: /none of 1 new lines .* has the format jsonl/,
+      message: /none of 1 new lines .* matches the format jsonl/,
     });
   });
 
   it("counts single bad lines separately", async (test) => {
-    const { path, probe, log, world } = await setUp(test);
+    const { path, probe, log, context } = await setUp(test);
     await appendFile(path, "half a li\n");
     await log(1);
     assert.equal(http(await probe.read(START + 5_000)).requests, 1);
-    assert.equal(world.counted.get("unreadable_lines"), 1);
+    assert.equal(context.counted.get("unreadable_lines"), 1);
   });
 
   it("includes the requests of a failed reading in the next signal", async (test) => {
@@ -114,9 +114,9 @@ describe("counting", () => {
   });
 });
 
-it("reads a burst of 100 MB in bounded steps and memory, and counts all of it", async (test) => {
+it("a burst of 100 MB is counted completely, in bounded steps and memory", async (test) => {
   const budget = 16 * 2 ** 20;
-  const { path, probe, world } = await setUp(test, { budget: "16MiB" });
+  const { path, probe, context } = await setUp(test, { budget: "16MiB" });
   const line = `${JSON.stringify({ ts: new Date(START + 1_000).toISOString(), status: 200, duration_ms: 12, user_agent: "app/1", uri: "x".repeat(400) })}\n`;
   const block = line.repeat(1_000);
   const blocks = Math.ceil((100 * 2 ** 20) / block.length);
@@ -140,13 +140,13 @@ it("reads a burst of 100 MB in bounded steps and memory, and counts all of it", 
   }
   assert.equal(requests, blocks * 1_000);
   assert.equal(readings, Math.ceil(size / budget));
-  assert.equal(world.counted.get("readings_behind"), readings - 1);
-  // The whole file is 100 MB; garbage between two collections is far below a reading's budget.
+  assert.equal(context.counted.get("readings_behind"), readings - 1);
+  // The file is 100 MB; garbage between two collections stays far below that.
   assert.ok(largest < 96 * 2 ** 20, `memory grew by ${Math.round(largest / 2 ** 20)} MiB`);
 });
 
 describe("real proxies", () => {
-  it("Caddy: users, errors and a rotation match its own log", async (test) => {
+  it("Caddy: users and errors are counted across a rotation", async (test) => {
     if (!requireServer(test, "caddy")) return;
     const directory = await temporaryDirectory(test);
     const path = join(directory, "access.log");

@@ -1,4 +1,4 @@
-/** Against a small HTTP server that responds as recorded from the real gateway, hangs, starts, drains and disappears. */
+/** The gateway probe against an HTTP server that replays recorded responses, hangs, starts, drains and stops. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
@@ -9,8 +9,8 @@ import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import { freePort } from "@aviary/shared/testing/servers.ts";
 import type { Outcome } from "../../src/probe.ts";
 import { gatewayProbes } from "../../src/probes/gateway-probes.ts";
+import { openProbe, probeContext } from "../probe-context.ts";
 import { atEnd } from "../temporary.ts";
-import { openProbe, testWorld } from "../world.ts";
 
 const fixture = (name: string): string => readFileSync(new URL(`../fixtures/openclaw/http/${name}`, import.meta.url), "utf8");
 
@@ -53,8 +53,8 @@ async function startGateway(
 const health = (outcome: Outcome): SignalBody<"health"> => outcome.bodies[0] as SignalBody<"health">;
 const QUICK = { answerTimeout: "150ms", period: "100ms" };
 
-describe("gateway-probes", () => {
-  it("a healthy gateway is up, and is called without proxy headers", async (test) => {
+describe("the gateway probe", () => {
+  it("reports a healthy gateway, and sends no proxy headers", async (test) => {
     const gateway = await startGateway(test, asRecorded(fixture("readyz.json")));
     const outcome = await openProbe(test, gatewayProbes, { url: gateway.url }).read();
     assert.deepEqual(health(outcome), {
@@ -73,7 +73,7 @@ describe("gateway-probes", () => {
     );
   });
 
-  it("starting, draining, a failing channel and a suppressed one are distinguished", async (test) => {
+  it("distinguishes starting, draining, a failing channel and a suppressed channel", async (test) => {
     const starting = '{"ok":false,"status":"starting","version":"2026.9.7","uptimeMs":420,"pendingReason":"startup-sidecars"}';
     const draining = '{"ok":false,"status":"draining","version":"2026.9.6","uptimeMs":2725307}';
     const gateway = await startGateway(
@@ -91,7 +91,7 @@ describe("gateway-probes", () => {
     assert.deepEqual([health(await probe.read()).state, health(await probe.read()).suppressed], ["up", ["telegram"]]);
   });
 
-  it("a closed port is refused, after three attempts", async (test) => {
+  it("reports refused for a closed port after three attempts", async (test) => {
     const probe = openProbe(test, gatewayProbes, { url: `http://127.0.0.1:${await freePort()}`, ...QUICK });
     const outcome = await probe.read();
     assert.deepEqual([health(outcome).state, health(outcome).worker_reachable], ["refused", false]);
@@ -99,14 +99,14 @@ describe("gateway-probes", () => {
     await assert.rejects(probe.read(), { code: "backing_off" });
   });
 
-  it("a gateway that accepts and does not respond is a timeout", async (test) => {
+  it("reports timeout for a gateway that accepts but never responds", async (test) => {
     const gateway = await startGateway(test, () => {});
     const probe = openProbe(test, gatewayProbes, { url: gateway.url, ...QUICK });
     assert.equal(health(await probe.read()).state, "timeout");
-    assert.equal(gateway.requests.length, 9, "three attempts at three paths");
+    assert.equal(gateway.requests.length, 9, "three attempts on three paths");
   });
 
-  it("a gateway that resets one connection and responds to the next is up", async (test) => {
+  it("reports up for a gateway that resets once and then responds", async (test) => {
     const gateway = await startGateway(test, asRecorded(fixture("readyz.json")));
     let hangUps = 3;
     gateway.become((path, response) => {
@@ -116,13 +116,13 @@ describe("gateway-probes", () => {
     assert.equal(health(await openProbe(test, gatewayProbes, { url: gateway.url }).read()).state, "up");
   });
 
-  it("a control page that returns 200 for every path is not ready", async (test) => {
+  it("reports not_ready for a control page that returns 200 on every path", async (test) => {
     const gateway = await startGateway(test, (_path, response) => asRecorded("")("/unknown", response));
     const { state, failing } = health(await openProbe(test, gatewayProbes, { url: gateway.url }).read());
     assert.deepEqual([state, failing], ["not_ready", ["healthz: status 200 without JSON", "readyz: status 200 without JSON"]]);
   });
 
-  it("an endless or oversized response is rejected", async (test) => {
+  it("rejects an endless or oversized response", async (test) => {
     const gateway = await startGateway(test, (path, response) => {
       if (path === "/readyz") sendJson(response, 200, `{"ready":true,"pad":"${"x".repeat(100_000)}"}`);
       else asRecorded("")(path, response);
@@ -130,7 +130,7 @@ describe("gateway-probes", () => {
     assert.deepEqual(health(await openProbe(test, gatewayProbes, { url: gateway.url }).read()).failing, ["readyz: too_large"]);
   });
 
-  it("the VIP is checked separately", async (test) => {
+  it("checks the worker URL independently", async (test) => {
     const gateway = await startGateway(test, asRecorded(fixture("readyz.json")));
     const vip = await startGateway(test, (_path, response) => void response.writeHead(502).end());
     const probe = openProbe(test, gatewayProbes, { url: gateway.url, workerUrl: `${vip.url}/healthz` });
@@ -139,16 +139,21 @@ describe("gateway-probes", () => {
     assert.equal(health(await probe.read()).worker_reachable, true);
     assert.ok(
       vip.requests.every((request) => request.endsWith(" aviary-synthetic/1")),
-      "the balancer logs these requests, so they need the synthetic User-Agent",
+      "the load balancer logs these requests, and their User-Agent excludes them from user traffic",
     );
   });
 
-  it("after a pause the gateway is called again, and a recovery is detected immediately", async (test) => {
+  it("detects a recovery on the first attempt after a backoff", async (test) => {
     const gateway = await startGateway(test, () => {});
     let nowMs = 0;
-    const world = testWorld(test);
-    const clock = { ...world.clock, monotonicMs: () => nowMs };
-    const probe = openProbe(test, gatewayProbes, { url: gateway.url, answerTimeout: "100ms", period: "5s" }, { ...world, clock });
+    const context = probeContext(test);
+    const clock = { ...context.clock, monotonicMs: () => nowMs };
+    const probe = openProbe(
+      test,
+      gatewayProbes,
+      { url: gateway.url, answerTimeout: "100ms", period: "5s" },
+      { ...context, clock },
+    );
     assert.equal(health(await probe.read()).state, "timeout");
     await assert.rejects(probe.read(), { code: "backing_off" });
     gateway.become(asRecorded(fixture("readyz.json")));
@@ -156,7 +161,7 @@ describe("gateway-probes", () => {
     assert.equal(health(await probe.read()).state, "up");
   });
 
-  it("a gateway that disappears between two paths is refused, not up", async (test) => {
+  it("reports refused for a gateway that stops between requests", async (test) => {
     const gateway = await startGateway(test, asRecorded(fixture("readyz.json")));
     const probe = openProbe(test, gatewayProbes, { url: gateway.url, ...QUICK });
     assert.equal(health(await probe.read()).state, "up");

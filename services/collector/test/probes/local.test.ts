@@ -1,4 +1,4 @@
-/** Probes that need no server: disk, skills, process, deps, rollout, synthetic. */
+/** The probes that need no external server: disk, skills, process, deps, rollout, synthetic. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -18,8 +18,8 @@ import { gatewayProcess } from "../../src/probes/process.ts";
 import { rollout } from "../../src/probes/rollout.ts";
 import { skills } from "../../src/probes/skills.ts";
 import { synthetic } from "../../src/probes/synthetic.ts";
+import { openProbe, probeContext } from "../probe-context.ts";
 import { atEnd, temporaryDirectory } from "../temporary.ts";
-import { openProbe, testWorld } from "../world.ts";
 
 async function serve(test: TestContext, listener: RequestListener): Promise<string> {
   const server = createServer(listener);
@@ -32,11 +32,11 @@ async function serve(test: TestContext, listener: RequestListener): Promise<stri
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-describe("disk", () => {
+describe("the disk probe", () => {
   const read = async (test: TestContext, settings: object) =>
     (await openProbe(test, disk, settings).read()).bodies[0] as SignalBody<"disk">;
 
-  it("reads the real volume, and leaves no file behind", async (test) => {
+  it("reads the real volume and removes its probe file", async (test) => {
     const path = await temporaryDirectory(test);
     const body = await read(test, { path });
     assert.ok(body.used_ratio > 0 && body.used_ratio <= 1 && body.total_bytes > 0);
@@ -44,7 +44,7 @@ describe("disk", () => {
     assert.deepEqual(await readdir(path), []);
   });
 
-  it("derives the tier from the capacity, unless configured", async (test) => {
+  it("derives the tier from a capacity near 1 or 2 TB, unless configured", async (test) => {
     const path = await temporaryDirectory(test);
     const statfsFile = join(path, "statfs.json");
     const at = async (total_bytes: number, more = {}): Promise<string> => {
@@ -57,11 +57,11 @@ describe("disk", () => {
     assert.equal(await at(994_662_584_320, { tier: "2TB" }), "2TB");
   });
 
-  it("an unwritable volume is reported at any usage", async (test) => {
+  it("reports an unwritable volume regardless of its usage", async (test) => {
     const path = await temporaryDirectory(test);
     const statfsFile = join(path, "statfs.json");
     await writeFile(statfsFile, JSON.stringify({ total_bytes: 2e12, used_ratio: 0.5 }));
-    // Also works for root, whom permissions do not stop: the probe's file name is occupied by a directory.
+    // A directory blocks the probe file's name, because permissions do not restrict root.
     await mkdir(join(path, ".aviary-write-probe-mac-a1", "x"), { recursive: true });
     assert.deepEqual(await read(test, { path, statfsFile }), {
       used_ratio: 0.5,
@@ -71,7 +71,7 @@ describe("disk", () => {
     });
   });
 
-  it("an invalid drill file, or a missing path, is a failure", async (test) => {
+  it("fails on an invalid statfsFile or a missing path", async (test) => {
     const path = await temporaryDirectory(test);
     const statfsFile = join(path, "statfs.json");
     await writeFile(statfsFile, '{"total_bytes": 1, "used_ratio": 1.5}');
@@ -80,8 +80,8 @@ describe("disk", () => {
   });
 });
 
-describe("skills", () => {
-  it("publishes the hash that a promotion verified, also through a link, and the changes", async (test) => {
+describe("the skills probe", () => {
+  it("reports the hash that a promotion verified, even through a link, and the changed skills", async (test) => {
     const place = await temporaryDirectory(test);
     const release = async (name: string, text: string): Promise<string> => {
       await mkdir(join(place, name, "mail"), { recursive: true });
@@ -99,15 +99,15 @@ describe("skills", () => {
     assert.deepEqual((await probe.read()).bodies, [{ pack_hash: two, count: 1, changed: ["mail"] }]);
   });
 
-  it("hashes every file again after an hour, even if it looks unchanged", async (test) => {
+  it("rehashes every file hourly, even with unchanged metadata", async (test) => {
     const place = await temporaryDirectory(test);
-    const world = testWorld(test);
+    const context = probeContext(test);
     let nowMs = 0;
     const probe = openProbe(
       test,
       skills,
       { roots: { a: place } },
-      { ...world, clock: { ...world.clock, monotonicMs: () => nowMs } },
+      { ...context, clock: { ...context.clock, monotonicMs: () => nowMs } },
     );
     const path = join(place, "x");
     await writeFile(path, "aaaa");
@@ -121,28 +121,28 @@ describe("skills", () => {
     assert.notEqual(await hash(), before);
   });
 
-  it("a tree that cannot be hashed is a failure with its reason", async (test) => {
+  it("fails with the reason for a tree that cannot be hashed", async (test) => {
     const place = await temporaryDirectory(test);
     await symlink("/etc", join(place, "x"));
     await assert.rejects(openProbe(test, skills, { roots: { a: place } }).read(), /absolute path/);
   });
 });
 
-describe("process", () => {
-  it("reports the boot, the memory, and restarts by uptime and by process", async (test) => {
+describe("the process probe", () => {
+  it("reports boot id, memory, and restarts by uptime and process id", async (test) => {
     const pidFile = join(await temporaryDirectory(test), "gateway.pid");
     const child = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"]);
     atEnd(test, () => void child.kill("SIGKILL"));
     await once(child, "spawn");
-    const world = testWorld(test);
-    const probe = openProbe(test, gatewayProcess, { pidFile }, world);
+    const context = probeContext(test);
+    const probe = openProbe(test, gatewayProcess, { pidFile }, context);
     const read = async () => (await probe.read()).bodies[0] as SignalBody<"process">;
     assert.deepEqual(await read(), { gateway_boot: null, restarts: 0, rss_bytes: null });
     await writeFile(pidFile, `${child.pid}\n`);
-    world.know({ uptimeMs: 60_000 });
+    context.learn({ uptimeMs: 60_000 });
     const up = await read();
     assert.ok((up.rss_bytes ?? 0) > 1_000_000 && up.gateway_boot !== null && up.restarts === 0);
-    world.know({ uptimeMs: 500 });
+    context.learn({ uptimeMs: 500 });
     const again = await read();
     assert.equal(again.restarts, 1);
     assert.notEqual(again.gateway_boot, up.gateway_boot);
@@ -152,8 +152,8 @@ describe("process", () => {
   });
 });
 
-describe("deps", () => {
-  it("checks connections and responses, each with its latency; hanging, refusing or failing ones are not ok", async (test) => {
+describe("the deps probe", () => {
+  it("reports latency per target, and hanging, refusing or failing targets as not ok", async (test) => {
     const tcp = createTcpServer((socket) => socket.destroy());
     tcp.listen(0, "127.0.0.1");
     await once(tcp, "listening");
@@ -185,7 +185,7 @@ describe("deps", () => {
   });
 });
 
-describe("rollout", () => {
+describe("the rollout probe", () => {
   const applied = { canary: "prod/payments-gateway", weight: 10, phase: "Progressing" };
 
   it("reads a file or a URL", async (test) => {
@@ -196,7 +196,7 @@ describe("rollout", () => {
     assert.deepEqual((await openProbe(test, rollout, { url }).read()).bodies, [applied]);
   });
 
-  it("a missing document, or one of another shape, is a failure", async (test) => {
+  it("fails on a missing or malformed document", async (test) => {
     const file = join(await temporaryDirectory(test), "rollout.json");
     await assert.rejects(openProbe(test, rollout, { file }).read(), { code: "ENOENT" });
     for (const text of [
@@ -214,8 +214,8 @@ describe("rollout", () => {
   });
 });
 
-describe("synthetic", () => {
-  it("sends requests at its rate under its own User-Agent, and counts responses, errors and timeouts separately from users", async (test) => {
+describe("the synthetic probe", () => {
+  it("sends at its rate with its User-Agent, and counts responses, errors and timeouts separately from users", async (test) => {
     let answer: "ok" | "fail" | "hang" = "ok";
     const agents = new Set<string>();
     let asked = 0;
@@ -251,7 +251,7 @@ describe("synthetic", () => {
     assert.deepEqual([...agents], ["aviary-synthetic/1"]);
   });
 
-  it("a page or a rejection measures nothing, and is reported", async (test) => {
+  it("fails on an HTML page or a client error instead of counting it", async (test) => {
     let asked = 0;
     const url = await serve(test, (_request, response) => {
       asked += 1;

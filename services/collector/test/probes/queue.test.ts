@@ -1,14 +1,14 @@
-/** Against a real Redis, with keys written by plain commands in the layouts of a list and of BullMQ. */
+/** The queue probe on a real Redis, with a plain list and the key layout of BullMQ. */
 import assert from "node:assert/strict";
 import { after, before, describe, it, type TestContext } from "node:test";
 import { locateTestServer, missingServer, type RunningServer, startRedis } from "@aviary/shared/testing/servers.ts";
 import { Redis } from "ioredis";
 import { queue } from "../../src/probes/queue.ts";
-import { openProbe, testWorld } from "../world.ts";
+import { openProbe, probeContext } from "../probe-context.ts";
 
 const missing = missingServer("redis");
 
-describe("queue", { skip: missing ?? false }, () => {
+describe("the queue probe", { skip: missing ?? false }, () => {
   let server: RunningServer & { url: string };
   let redis: Redis;
   before(async () => {
@@ -21,10 +21,10 @@ describe("queue", { skip: missing ?? false }, () => {
     await server.stop();
   });
 
-  const open = (test: TestContext, lanes: object, world = testWorld(test)) =>
-    openProbe(test, queue, { lanes, period: "100ms" }, world);
+  const open = (test: TestContext, lanes: object, context = probeContext(test)) =>
+    openProbe(test, queue, { lanes, period: "100ms" }, context);
 
-  it("a list: its length; one that does not exist: 0", async (test) => {
+  it("reads a list's length, and 0 for a missing list", async (test) => {
     await redis.del("jobs");
     const probe = open(test, { "build-az-a": { redis: server.url, list: "jobs" } });
     assert.deepEqual((await probe.read()).bodies, [{ lane: "build-az-a", role: "build", depth: 0 }]);
@@ -32,7 +32,7 @@ describe("queue", { skip: missing ?? false }, () => {
     assert.deepEqual((await probe.read()).bodies, [{ lane: "build-az-a", role: "build", depth: 3 }]);
   });
 
-  it("a BullMQ queue: jobs that may run now, in its three keys; delayed jobs only if configured", async (test) => {
+  it("counts the due jobs of a BullMQ queue, and delayed ones only with countDelayed", async (test) => {
     await redis.rpush("bull:builds:wait", "1", "2");
     await redis.rpush("bull:builds:paused", "3");
     await redis.zadd("bull:builds:prioritized", 1, "4", 2, "5");
@@ -51,35 +51,35 @@ describe("queue", { skip: missing ?? false }, () => {
     ]);
   });
 
-  it("a key of another type is reported", async (test) => {
+  it("names a key of the wrong type", async (test) => {
     await redis.set("text", "x");
     const probe = open(test, { l: { redis: server.url, list: "text" } });
     await assert.rejects(probe.read(), { code: "wrong_type", message: /text is not a list/ });
   });
 
-  it("an unreachable Redis does not affect the lanes of others", async (test) => {
+  it("reads the other lanes while one Redis is unreachable", async (test) => {
     await redis.del("mine");
     await redis.rpush("mine", "a");
-    const world = testWorld(test);
+    const context = probeContext(test);
     const probe = open(
       test,
       { here: { redis: server.url, list: "mine" }, away: { redis: "redis://127.0.0.1:1", list: "x" } },
-      world,
+      context,
     );
     assert.deepEqual((await probe.read()).bodies, [{ lane: "here", role: "build", depth: 1 }]);
-    assert.equal(world.counted.get("lanes_unread"), 1);
+    assert.equal(context.counted.get("lanes_unread"), 1);
     const alone = open(test, { away: { redis: "redis://127.0.0.1:1", list: "x" } });
     await assert.rejects(alone.read(), { code: "redis_unavailable" });
     await assert.rejects(alone.read(), { code: "backing_off" });
   });
 
-  it("a killed Redis is read again once it is back", async (test) => {
+  it("reads a restarted Redis again", async (test) => {
     let nowMs = 0;
-    const world = testWorld(test);
+    const context = probeContext(test);
     const probe = open(test, { l: { redis: server.url, list: "jobs" } }, {
-      ...world,
-      clock: { ...world.clock, monotonicMs: () => nowMs },
-    } as typeof world);
+      ...context,
+      clock: { ...context.clock, monotonicMs: () => nowMs },
+    } as typeof context);
     await probe.read();
     await server.kill9();
     await assert.rejects(probe.read(), { code: "redis_unavailable" });

@@ -1,4 +1,4 @@
-/** The outbox against a broker with scripted responses, on a manual clock. */
+/** The outbox against a scripted broker on a manual clock. */
 import assert from "node:assert/strict";
 import { describe, it, type TestContext } from "node:test";
 import type { BusStatus, Stored } from "@aviary/shared/bus/bus.ts";
@@ -14,7 +14,7 @@ import { temporaryDirectory } from "../temporary.ts";
 const record = (n: number): SpoolRecord => ({ subject: "s", id: `boot.${n}`, data: "x" });
 const STORED: Stored = { stream: "INPUTS", sequence: 1, duplicate: false };
 
-/** A broker that stores what `answer` accepts; a `hang` never responds. */
+/** A broker that handles each publish as `outcome` decides; `hang` never returns. */
 function fakeBroker() {
   const listeners = new Set<(status: BusStatus) => void>();
   const stored: string[] = [];
@@ -23,20 +23,20 @@ function fakeBroker() {
     stored,
     inFlight: 0,
     mostInFlight: 0,
-    answer: (_id: string): "store" | "again" | "refuse" | "hang" => "store",
+    outcome: (_id: string): "store" | "again" | "refuse" | "hang" => "store",
     onStatus(listener: (status: BusStatus) => void) {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
     async publish({ id = "" }: { id?: string }) {
-      const answer = broker.status === "connected" ? broker.answer(id) : "hang";
+      const outcome = broker.status === "connected" ? broker.outcome(id) : "hang";
       broker.inFlight += 1;
       broker.mostInFlight = Math.max(broker.mostInFlight, broker.inFlight);
       await Promise.resolve();
-      if (answer === "hang") await new Promise(() => {});
+      if (outcome === "hang") await new Promise(() => {});
       broker.inFlight -= 1;
-      if (answer === "again") throw retryable("publish_timeout", "no response");
-      if (answer === "refuse") throw terminal("publish_refused", "no");
+      if (outcome === "again") throw retryable("publish_timeout", "no answer");
+      if (outcome === "refuse") throw terminal("publish_refused", "no");
       if (!stored.includes(id)) stored.push(id);
       return STORED;
     },
@@ -63,8 +63,8 @@ async function setUp(test: TestContext, change: Partial<OutboxOptions> & { direc
 
 const ids = (from: number, to: number): string[] => Array.from({ length: to - from }, (_, n) => `boot.${from + n}`);
 
-describe("with the broker connected", () => {
-  it("publishes in order, one by one without a backlog", async (test) => {
+describe("an outbox with a connected broker", () => {
+  it("publishes in order, one record at a time without a backlog", async (test) => {
     const { broker, outbox, take } = await setUp(test);
     take(0, 10);
     await outbox.settled();
@@ -73,7 +73,7 @@ describe("with the broker connected", () => {
     assert.equal(outbox.counts.published, 10);
   });
 
-  it("publishes a backlog in windows", async (test) => {
+  it("publishes a backlog in batches", async (test) => {
     const { broker, outbox, take } = await setUp(test, { window: 8 });
     take(0, 100);
     await outbox.settled();
@@ -81,7 +81,7 @@ describe("with the broker connected", () => {
     assert.equal(broker.mostInFlight, 8);
   });
 
-  it("has no timer armed when idle", async (test) => {
+  it("arms no timer while idle", async (test) => {
     const { clock, outbox, take } = await setUp(test);
     take(0, 3);
     await outbox.settled();
@@ -92,15 +92,15 @@ describe("with the broker connected", () => {
     });
     clock.advance(60_000);
     assert.equal(fired, 1);
-    assert.equal(clock.timers, before, "a timer went off and was set again");
+    assert.equal(clock.timers, before, "a timer fired and was armed again");
   });
 
-  it("continues from the first failed record, which preserves order", async (test) => {
+  it("resumes at the first failed record, so that order survives", async (test) => {
     const { clock, broker, take } = await setUp(test, { window: 8, openSpool: undefined });
     let failures = 2;
-    broker.answer = (id) => (id === "boot.3" && failures-- > 0 ? "again" : "store");
+    broker.outcome = (id) => (id === "boot.3" && failures-- > 0 ? "again" : "store");
     take(0, 40);
-    await until("the failures are over", () => {
+    await until("every record is stored", () => {
       clock.advance(1_000);
       return broker.stored.length === 40;
     });
@@ -108,9 +108,9 @@ describe("with the broker connected", () => {
     assert.deepEqual([...broker.stored].sort(), ids(0, 40).sort());
   });
 
-  it("drops a permanently rejected record, and no later one", async (test) => {
+  it("drops only the permanently refused record", async (test) => {
     const { broker, outbox, take } = await setUp(test);
-    broker.answer = (id) => (id === "boot.1" ? "refuse" : "store");
+    broker.outcome = (id) => (id === "boot.1" ? "refuse" : "store");
     take(0, 4);
     await outbox.settled();
     assert.deepEqual(broker.stored, ["boot.0", "boot.2", "boot.3"]);
@@ -118,8 +118,8 @@ describe("with the broker connected", () => {
   });
 });
 
-describe("with the broker unreachable", () => {
-  it("keeps signals on disk and publishes them first, in order, on return", async (test) => {
+describe("an outbox with a disconnected broker", () => {
+  it("spools signals, and publishes them first and in order on reconnect", async (test) => {
     const { broker, outbox, take } = await setUp(test, { window: 4 });
     take(0, 2);
     await outbox.settled();
@@ -136,21 +136,21 @@ describe("with the broker unreachable", () => {
     assert.equal(outbox.spool?.isEmpty, true);
   });
 
-  it("keeps records in flight when the connection is lost", async (test) => {
+  it("spools records that were in flight when the connection was lost", async (test) => {
     const { broker, outbox, take } = await setUp(test);
-    broker.answer = () => "hang";
+    broker.outcome = () => "hang";
     take(0, 3);
-    await until("one is in flight", () => broker.inFlight === 1);
+    await until("one record is in flight", () => broker.inFlight === 1);
     broker.become("reconnecting");
     await outbox.settled();
     assert.equal(outbox.counts.spooled, 3);
-    broker.answer = () => "store";
+    broker.outcome = () => "store";
     broker.become("connected");
     await outbox.settled();
     assert.deepEqual(broker.stored, ids(0, 3));
   });
 
-  it("the next boot publishes the remaining records under their ids, before its own", async (test) => {
+  it("publishes the spool of an earlier process before new records, under the earlier ids", async (test) => {
     const first = await setUp(test);
     first.broker.become("reconnecting");
     first.take(0, 20);
@@ -161,16 +161,16 @@ describe("with the broker unreachable", () => {
     assert.deepEqual(next.broker.stored, [...ids(0, 20), ...ids(100, 103)]);
   });
 
-  it("a broker that reconnects repeatedly during the replay receives every record in order", async (test) => {
+  it("replays everything in order while the connection flaps", async (test) => {
     const { broker, outbox, take } = await setUp(test, { window: 3 });
     broker.become("reconnecting");
     take(0, 50);
     await outbox.settled();
     for (let round = 0; round < 10; round++) {
       let left = 7;
-      broker.answer = () => (left-- > 0 ? "store" : "hang");
+      broker.outcome = () => (left-- > 0 ? "store" : "hang");
       broker.become("connected");
-      await until("the broker hangs or all is done", () => left < 0 || broker.stored.length === 50);
+      await until("the broker hangs or every record is stored", () => left < 0 || broker.stored.length === 50);
       broker.become("reconnecting");
       await outbox.settled();
     }
@@ -178,8 +178,8 @@ describe("with the broker unreachable", () => {
   });
 });
 
-describe("with a failing disk", () => {
-  it("keeps the newest in memory, counts what it drops, and never fails", async (test) => {
+describe("an outbox with a failing disk", () => {
+  it("keeps the newest records in memory and counts the dropped ones", async (test) => {
     const failing = () => Promise.reject(retryable("disk_unwritable", "read-only"));
     const { clock, broker, outbox, take } = await setUp(test, { openSpool: failing, maxInMemory: 10 });
     broker.become("reconnecting");
@@ -192,7 +192,7 @@ describe("with a failing disk", () => {
     assert.deepEqual(broker.stored, ids(15, 25));
   });
 
-  it("spools nothing at the red mark, and spools waiting records below it", async (test) => {
+  it("spools nothing at the red mark, and spools the waiting records below it", async (test) => {
     let red = true;
     const { clock, broker, outbox, take } = await setUp(test, { red: () => red });
     broker.become("reconnecting");
@@ -201,23 +201,23 @@ describe("with a failing disk", () => {
     assert.deepEqual([outbox.waiting, outbox.counts.spooled], [5, 0]);
     red = false;
     clock.advance(10_001);
-    await until("the disk took them", () => outbox.counts.spooled === 5);
+    await until("the records are on disk", () => outbox.counts.spooled === 5);
     broker.become("connected");
     await outbox.settled();
     assert.deepEqual(broker.stored, ids(0, 5));
   });
 
-  it("a hanging disk delays no signal while the broker is connected", async (test) => {
+  it("publishes signals while the disk hangs", async (test) => {
     const { clock, broker, take } = await setUp(test, { openSpool: () => new Promise(() => {}) });
     take(0, 5);
-    await until("the disk is given up", () => {
+    await until("the signals are published", () => {
       clock.advance(1_000);
       return broker.stored.length === 5;
     });
     assert.deepEqual(broker.stored, ids(0, 5));
   });
 
-  it("works without a disk if none is configured", async (test) => {
+  it("buffers in memory when no disk is configured", async (test) => {
     const { broker, outbox, take } = await setUp(test, { openSpool: undefined });
     broker.become("reconnecting");
     take(0, 5);
@@ -228,24 +228,24 @@ describe("with a failing disk", () => {
   });
 });
 
-describe("closing", () => {
-  it("publishes waiting records", async (test) => {
+describe("closing an outbox", () => {
+  it("publishes the waiting records", async (test) => {
     const { broker, outbox, take } = await setUp(test);
     take(0, 5);
     await outbox.close(1_000);
     assert.deepEqual(broker.stored, ids(0, 5));
   });
 
-  it("keeps records on disk that the broker does not accept", async (test) => {
+  it("spools the records that the broker does not accept", async (test) => {
     const { clock, broker, outbox, take, make } = await setUp(test);
     await outbox.settled();
-    broker.answer = () => "hang";
+    broker.outcome = () => "hang";
     take(0, 5);
     let isClosed = false;
     void outbox.close(1_000).then(() => {
       isClosed = true;
     });
-    await until("it is closed", () => {
+    await until("the outbox is closed", () => {
       clock.advance(500);
       return isClosed;
     });

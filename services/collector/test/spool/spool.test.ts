@@ -28,14 +28,14 @@ async function drain(spool: Spool): Promise<number[]> {
 }
 
 describe("records", () => {
-  it("are read back unchanged; a torn end or a flipped bit loses later records and no earlier one", () => {
+  it("round-trip, and a torn end or a flipped bit loses only the records from there on", () => {
     const text = fc.string({ unit: "binary", maxLength: 50 });
     const some = fc.array(fc.record({ subject: text, id: text, data: text }), { minLength: 1, maxLength: 8 });
     fc.assert(
       fc.property(some, fc.nat(), fc.boolean(), (list, where, flip) => {
         const parts = list.map(encodeRecord);
         const bytes = Buffer.concat([SEGMENT_MARK, ...parts]);
-        // Lone surrogates have no UTF-8 form.
+        // Lone surrogates have no UTF-8 encoding.
         const whole = list.map((entry) => JSON.parse(JSON.stringify(entry).toWellFormed()) as SpoolRecord);
         assert.deepEqual(decodeSegment(bytes), { records: whole, damagedBytes: 0 });
         const at = SEGMENT_MARK.length + (where % (bytes.length - SEGMENT_MARK.length));
@@ -51,27 +51,27 @@ describe("records", () => {
       }),
     );
   });
-  it("a file that is not a segment contains no records", () => {
+  it("decode to none from a file that is not a segment", () => {
     assert.deepEqual(decodeSegment(Buffer.from("something else")).records, []);
     assert.deepEqual(decodeSegment(Buffer.alloc(0)), { records: [], damagedBytes: 0 });
   });
 });
 
-describe("the queue on disk", () => {
-  it("is first in, first out across segments, also during writes", async (test) => {
+describe("the spool", () => {
+  it("is FIFO across segments, even while records are appended", async (test) => {
     const { spool, directory } = await open(test, { segmentBytes: 200 });
     await spool.append(records(0, 30));
     assert.ok((await readdir(directory)).length > 3);
     const first = await spool.head();
     await spool.append(records(30, 40));
-    assert.deepEqual(await spool.head(), first, "the head does not change when records are appended");
+    assert.deepEqual(await spool.head(), first, "appending does not change the head");
     assert.deepEqual(await drain(spool), numbers(records(0, 40)));
     assert.equal(spool.isEmpty, true);
     assert.equal(spool.bytes, 0);
     assert.deepEqual(await readdir(directory), []);
   });
 
-  it("keeps the records of an earlier boot in order, and republishes part of a segment after a crash", async (test) => {
+  it("keeps the records of an earlier process in order, and repeats a partly published segment after a crash", async (test) => {
     const { spool, directory } = await open(test, { segmentBytes: 300 });
     await spool.append(records(0, 20));
     const head = await spool.head();
@@ -82,7 +82,7 @@ describe("the queue on disk", () => {
     assert.deepEqual(await drain(next), numbers(records(0, 25)));
   });
 
-  it("a torn end costs one record, and later ones go to another file", async (test) => {
+  it("loses only the torn record, and appends to a new segment afterwards", async (test) => {
     const { spool, directory } = await open(test);
     await spool.append(records(0, 5));
     const [name] = await readdir(directory);
@@ -94,7 +94,7 @@ describe("the queue on disk", () => {
     assert.equal(next.counts.damaged, 1);
   });
 
-  it("an empty or foreign segment is skipped; other files are not touched", async (test) => {
+  it("skips empty and foreign segments, and does not touch other files", async (test) => {
     const { directory } = await open(test);
     await writeFile(join(directory, "0000000001.seg"), "");
     await writeFile(join(directory, "0000000002.seg"), "rubbish");
@@ -105,7 +105,7 @@ describe("the queue on disk", () => {
     assert.deepEqual(await readdir(directory), ["notes.txt"]);
   });
 
-  it("at the limit the oldest records are dropped and counted; the limit is never exceeded", async (test) => {
+  it("drops and counts the oldest records at the cap, and never exceeds it", async (test) => {
     const { spool, directory } = await open(test, { maxBytes: 4_096, segmentBytes: 512 });
     for (let n = 0; n < 200; n++) {
       await spool.append([record(n, 50)]);
@@ -123,7 +123,7 @@ describe("the queue on disk", () => {
     assert.equal(spool.counts.dropped, 200 - left.length);
   });
 
-  it("the head may be dropped at the limit while it is being published", async (test) => {
+  it("may drop the head at the cap while it is being published", async (test) => {
     const { spool } = await open(test, { maxBytes: 2_048, segmentBytes: 512 });
     await spool.append(records(0, 10, 50));
     await spool.head();
@@ -131,7 +131,7 @@ describe("the queue on disk", () => {
     await spool.append(records(10, 60, 50));
     const left = await drain(spool);
     assert.equal(left.at(-1), 59);
-    assert.equal(left.length + spool.counts.dropped, 59, "the one that was published is not counted as dropped");
+    assert.equal(left.length + spool.counts.dropped, 59, "the published record is not counted as dropped");
   });
 
   it("writes nothing at the red mark, and resumes below it", async (test) => {
@@ -144,10 +144,10 @@ describe("the queue on disk", () => {
     assert.deepEqual(await drain(spool), [0]);
   });
 
-  it("a disk error is a retryable fault; later records are appended after recovery", async (test) => {
+  it("reports a disk error as retryable, and appends in order afterwards", async (test) => {
     const { spool, directory } = await open(test);
     await spool.append(records(0, 2));
-    // Also works for root, whom permissions do not stop: the next file name is occupied by a directory.
+    // A directory blocks the next segment's name, because permissions do not restrict root.
     const { spool: next } = await open(test, { directory });
     const { mkdir, rmdir } = await import("node:fs/promises");
     await mkdir(join(directory, "0000000002.seg"));
@@ -157,13 +157,13 @@ describe("the queue on disk", () => {
     assert.deepEqual(await drain(next), [0, 1, 2, 3]);
   });
 
-  it("cannot be opened where no directory can be created", async (test) => {
-    const place = await temporaryDirectory(test);
-    await writeFile(join(place, "file"), "");
-    await assert.rejects(open(test, { directory: join(place, "file", "spool") }), { code: "disk_unwritable" });
+  it("fails to open where its directory cannot be created", async (test) => {
+    const parent = await temporaryDirectory(test);
+    await writeFile(join(parent, "file"), "");
+    await assert.rejects(open(test, { directory: join(parent, "file", "spool") }), { code: "disk_unwritable" });
   });
 
-  it("a record is on disk when append returns, even if the process is killed", async (test) => {
+  it("has every record on disk when append returns", async (test) => {
     const { spool, directory } = await open(test);
     await spool.append(records(0, 3));
     const [name] = await readdir(directory);

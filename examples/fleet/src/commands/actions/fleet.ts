@@ -2,7 +2,7 @@
 import { resolve } from "node:path";
 import { type CommandIo, EXIT } from "@aviary/shared/commands/command.ts";
 import { tableLines } from "@aviary/shared/commands/terminal-text.ts";
-import { readFleetControl, readGatewayControl, readRollout } from "../../control.ts";
+import { readFleetControl, readGatewayControl, readRollout } from "../../desired-state.ts";
 import { FAULTS, giveFault, heal, release, setWeight, stableVersion } from "../../faults.ts";
 import { currentDirectory, type FleetPlan, readPlan } from "../../layout.ts";
 import type { FaultCall, FleetCall, ReleaseCall, WeightCall } from "../fleet.ts";

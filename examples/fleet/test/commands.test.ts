@@ -8,7 +8,7 @@ import { text } from "node:stream/consumers";
 import { describe, it, test } from "node:test";
 import { runCommand } from "@aviary/shared/commands/program.ts";
 import { FLEET_COMMANDS } from "../src/commands/fleet.ts";
-import { readGatewayControl, readRollout } from "../src/control.ts";
+import { readGatewayControl, readRollout } from "../src/desired-state.ts";
 import { resetFleet, stableVersion } from "../src/faults.ts";
 import { startGatewayOf } from "../src/gateway.ts";
 import { type FleetPlan, places, writeJson } from "../src/layout.ts";
@@ -45,7 +45,7 @@ describe("aviary fleet", () => {
   it("gives faults and takes them away", async () => {
     using plan = await fleet();
     const given = await type(plan, "fleet fault 5xx --az az-b --slice canary");
-    assert.deepEqual([given.code, given.out], [0, "5xx: one work request in five is answered with 500 (mac-b1)\n"]);
+    assert.deepEqual([given.code, given.out], [0, "5xx: one in five work requests returns 500 (mac-b1)\n"]);
     assert.equal(readGatewayControl(plan, "mac-b1").errorRatio, 0.2);
     assert.match(given.err, /no gateway is running; the change applies at the next `npm start`/);
     assert.equal((await type(plan, "fleet heal")).code, 0);

@@ -1,18 +1,18 @@
-/** The context of a probe under test: real time, real network, the test's own facts. */
+/** The context of a probe under test: real clock, real network, facts set by the test. */
 import type { TestContext } from "node:test";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { createHttpClient } from "@aviary/shared/runtime/http-client.ts";
 import { silentLogger } from "@aviary/shared/runtime/logger.ts";
-import { type Facts, NO_FACTS, type OpenProbe, type Outcome, type Probe, type World } from "../src/probe.ts";
+import { type Facts, NO_FACTS, type OpenProbe, type Outcome, type Probe, type ProbeContext } from "../src/probe.ts";
 import { atEnd } from "./temporary.ts";
 
-export interface TestWorld extends World {
-  /** What probes counted. */
+export interface TestProbeContext extends ProbeContext {
+  /** Counts by event. */
   readonly counted: Map<string, number>;
-  know(facts: Partial<Facts>): void;
+  learn(facts: Partial<Facts>): void;
 }
 
-export function testWorld(test: TestContext, change: Partial<World> = {}): TestWorld {
+export function probeContext(test: TestContext, change: Partial<ProbeContext> = {}): TestProbeContext {
   const http = createHttpClient({ loopback: true });
   atEnd(test, () => http[Symbol.dispose]());
   const counted = new Map<string, number>();
@@ -26,7 +26,7 @@ export function testWorld(test: TestContext, change: Partial<World> = {}): TestW
     facts: () => facts,
     count: (what, by) => void counted.set(what, (counted.get(what) ?? 0) + by),
     counted,
-    know: (more) => {
+    learn: (more) => {
       facts = { ...facts, ...more };
     },
     ...change,
@@ -34,13 +34,18 @@ export function testWorld(test: TestContext, change: Partial<World> = {}): TestW
 }
 
 export interface TestProbe {
-  /** One reading over a period of 5 s that ends at `at` (now by default). */
+  /** One reading of a 5 s period that ends at `at` (default: now). */
   read(at?: number): Promise<Outcome>;
 }
 
-/** The probe with these settings, closed when the test ends. */
-export function openProbe(test: TestContext, probe: Probe, settings: object, world: World = testWorld(test)): TestProbe {
-  const opened: OpenProbe = probe.open(probe.configSchema.parse(settings), world);
+/** Opens a probe with these settings, and closes it after the test. */
+export function openProbe(
+  test: TestContext,
+  probe: Probe,
+  settings: object,
+  context: ProbeContext = probeContext(test),
+): TestProbe {
+  const opened: OpenProbe = probe.open(probe.configSchema.parse(settings), context);
   atEnd(test, () => opened[Symbol.asyncDispose]());
   const signal = new AbortController().signal;
   return { read: (at = systemClock.now()) => opened.read({ at, periodMs: 5_000 }, signal) };
