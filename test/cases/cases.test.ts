@@ -13,7 +13,7 @@ import { resolveConfig } from "../../services/evaluator/src/core/resolved-config
 import { createState } from "../../services/evaluator/src/core/state.ts";
 import { CASE_FILES, caseInput, readRecording } from "../../services/evaluator/src/recording/case-folder.ts";
 import { expectedLine, readCaseState, readExpected } from "../../services/evaluator/src/recording/read-case.ts";
-import { refold } from "../../services/evaluator/src/recording/replay.ts";
+import { createReplay } from "../../services/evaluator/src/recording/replay.ts";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const CASES = readdirSync(HERE, { withFileTypes: true }).filter((entry) => entry.isDirectory());
@@ -29,8 +29,8 @@ for (const { name } of CASES) {
     assert.ok(note.trim().length > 40, `${name}/${CASE_FILES.note} must explain why the case is kept`);
     const { fleet, policies, policyHash } = await loadFleet(join(folder, CASE_FILES.fleet));
     const setup = resolveConfig(fleet, policies, policyHash);
-    const fold = refold(setup, (await readCaseState(folder, setup)) ?? createState(setup));
-    for await (const messages of readRecording(caseInput(folder))) for (const message of messages) fold.take(message);
+    const fold = createReplay(setup, (await readCaseState(folder, setup)) ?? createState(setup));
+    for await (const messages of readRecording(caseInput(folder))) for (const message of messages) fold.apply(message);
     assert.deepEqual(fold.verdicts.map(expectedLine), await readExpected(folder));
   });
 }

@@ -20,7 +20,7 @@ import { until } from "@aviary/shared/testing/until.ts";
 import { HEALTHY_GATEWAY } from "../../examples/fleet/src/desired-state.ts";
 import { release, resetFleet } from "../../examples/fleet/src/faults.ts";
 import { startGateway, startGatewayOf } from "../../examples/fleet/src/gateway.ts";
-import { type FleetPlan, places, writeJson } from "../../examples/fleet/src/layout.ts";
+import { type FleetPlan, paths, writeJson } from "../../examples/fleet/src/layout.ts";
 import { makePlan } from "../../examples/fleet/src/make-plan.ts";
 import { type Relay, startRelay } from "../../examples/fleet/src/relay.ts";
 import { writeCollectorFiles } from "../../tools/local-fleet/collector-files.ts";
@@ -93,7 +93,7 @@ export async function startWorld(test: TestContext, options: WorldOptions): Prom
   for (const gateway of plan.gateways.filter(({ name }) => COLLECTORS.includes(`collector-${name}` as Part))) {
     writeCollectorFiles(plan, gateway);
     const maxBytes = options.spoolBytes?.[gateway.name];
-    if (maxBytes !== undefined) writeJson(join(places.fragments(plan, gateway.name), "20-spool.yaml"), { spool: { maxBytes } });
+    if (maxBytes !== undefined) writeJson(join(paths.fragments(plan, gateway.name), "20-spool.yaml"), { spool: { maxBytes } });
     const real = await startGatewayOf(plan, gateway.name);
     // Stands in for the proxy, for the probe that calls through it.
     const front = await startGateway({
@@ -101,8 +101,8 @@ export async function startWorld(test: TestContext, options: WorldOptions): Prom
       host: plan.host,
       port: gateway.proxyPort,
       seed: 1,
-      controlFile: places.gatewayControl(plan, gateway.name),
-      readControl: () => HEALTHY_GATEWAY,
+      desiredStateFile: paths.gatewayControl(plan, gateway.name),
+      readDesired: () => HEALTHY_GATEWAY,
     });
     closing.push(real.stop, front.stop);
   }
@@ -188,7 +188,7 @@ function specsOf(plan: FleetPlan): Readonly<Record<Part, ChildSpec>> {
     "evaluator-2": {
       ...evaluator,
       name: "evaluator-2",
-      logFile: places.log(plan, "evaluator-2"),
+      logFile: paths.log(plan, "evaluator-2"),
       env: { ...evaluator.env, AVIARY_OPS_PORT: String(second) },
       ready: () => answers(`http://${plan.host}:${second}/readyz`),
     },

@@ -1,6 +1,6 @@
 /** User traffic that is known to the last request: lines in the access logs, without users. */
 import { openAccessLog } from "../../examples/fleet/src/access-log.ts";
-import { type FleetPlan, places } from "../../examples/fleet/src/layout.ts";
+import { type FleetPlan, paths } from "../../examples/fleet/src/layout.ts";
 
 export interface Traffic {
   /** Requests written so far, by gateway. */
@@ -15,7 +15,7 @@ const AT_ONCE = 10;
 
 /** Writes a hundred requests per second to the access log of every gateway until stopped. */
 export function startTraffic(plan: FleetPlan): Traffic {
-  const logs = plan.gateways.map((gateway) => ({ gateway, log: openAccessLog(places.accessLog(plan, gateway.name)) }));
+  const logs = plan.gateways.map((gateway) => ({ gateway, log: openAccessLog(paths.accessLog(plan, gateway.name)) }));
   const requests = new Map(plan.gateways.map(({ name }) => [name, 0]));
   const errorRatio = { canary: 0, stable: 0 };
   let stopped = false;

@@ -72,12 +72,12 @@ export function startCollectorNode(options: CollectorOptions): () => Promise<voi
     seq += 1;
     const facts = { gatewayVersion: truth.version, skillHash: truth.pack };
     const signal = product.makeSignal(sender, facts, seq, kind, tick, body);
-    history.emitted.set(signal.id, { signal, gateway: gateway.name, madeAtMs: kernel.nowMs, observedAtMs: tick.at });
-    outbox.take({ subject: signalSubject(ref, kind), id: signal.id, data: JSON.stringify(signal) });
+    history.emitted.set(signal.id, { signal, gateway: gateway.name, madeAtMs: kernel.nowMs, observedAtMs: tick.atMs });
+    outbox.enqueue({ subject: signalSubject(ref, kind), id: signal.id, data: JSON.stringify(signal) });
   };
 
   const report = (atMs: number): void => {
-    const tick: Tick = { at: atMs, periodMs: HTTP_PERIOD_MS };
+    const tick: Tick = { atMs: atMs, periodMs: HTTP_PERIOD_MS };
     const isSlowTick = ticks % (SLOW_PERIOD_MS / HTTP_PERIOD_MS) === 0;
     ticks += 1;
     say("health", tick, healthOf(truth));
@@ -88,7 +88,7 @@ export function startCollectorNode(options: CollectorOptions): () => Promise<voi
       say("http", tick, trafficOf({ ...gateway, requests: 0 }, truth, HTTP_PERIOD_MS));
     }
     previousAt = atMs;
-    const slow: Tick = { at: atMs, periodMs: SLOW_PERIOD_MS };
+    const slow: Tick = { atMs: atMs, periodMs: SLOW_PERIOD_MS };
     if (isSlowTick) say("disk", slow, { used_ratio: truth.diskUsedRatio, total_bytes: 2e12, tier: "2TB", writable: true });
     if (isSlowTick && options.sendsDoctor) say("doctor", slow, doctorOf(truth));
     if (options.reportsLane) say("queue", tick, { lane: LANE, role: "build", depth: truth.queueDepth + swayAt(kernel.nowMs) });

@@ -3,7 +3,7 @@ import type { CallerClass, FleetFile } from "@aviary/shared/contract/fleet.ts";
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import { silentLogger } from "@aviary/shared/runtime/logger.ts";
-import type { Call, Context, Route } from "../../services/shim/src/route.ts";
+import type { Call, Route, ShimContext } from "../../services/shim/src/route.ts";
 import type { History, Sample } from "./history.ts";
 import { type Kernel, type Life, START_MS } from "./kernel.ts";
 import type { createNodeBus } from "./network.ts";
@@ -54,10 +54,10 @@ export function startShimNode(options: ShimOptions): ShimNode {
   const routes = new Map<string, Route>(
     [...product.FLAGGER_ROUTES, ...product.JSON_ROUTES, ...product.PROMETHEUS_ROUTES].map((route) => [route.path, route]),
   );
-  let context: Context | undefined;
+  let context: ShimContext | undefined;
   product.followView({ bus, fleet, policies, clock, logger: silentLogger }).then((view) => {
     const outbox = product.createControlWriter(bus, clock, silentLogger);
-    context = { bus, fleet, view, outbox, seats: product.createSeats(), clock, logger: silentLogger };
+    context = { bus, fleet, view, controlWriter: outbox, seats: product.createSeats(), clock, logger: silentLogger };
   }, options.onFatal);
 
   const ask: ShimNode["ask"] = async (caller, path, query, body) => {

@@ -18,7 +18,7 @@ import { resolveConfig } from "../../services/evaluator/src/core/resolved-config
 import { createState } from "../../services/evaluator/src/core/state.ts";
 import { createInputReader } from "../../services/evaluator/src/io/inputs.ts";
 import { readRecording, recordedLine } from "../../services/evaluator/src/recording/case-folder.ts";
-import { refold } from "../../services/evaluator/src/recording/replay.ts";
+import { createReplay } from "../../services/evaluator/src/recording/replay.ts";
 import type { Benchmark } from "./benchmark.ts";
 import { openRun, startBroker } from "./broker.ts";
 import { type Contestant, middle, ROUNDS, ratioOf, startContender, takeTurns, timed } from "./rounds.ts";
@@ -80,9 +80,9 @@ async function makeReplay({ path, messages }: { path: string; messages: number }
   return {
     round: () =>
       timed(async () => {
-        const fold = refold(setup);
-        for await (const batch of readRecording(path)) for (const message of batch) fold.take(message);
-        assert.equal(fold.messages, messages);
+        const fold = createReplay(setup);
+        for await (const batch of readRecording(path)) for (const message of batch) fold.apply(message);
+        assert.equal(fold.messageCount, messages);
         assert.equal(fold.state.canaries.get(CANARY_NAME)?.run?.state, "active");
         return messages;
       }),

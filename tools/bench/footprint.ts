@@ -57,8 +57,8 @@ async function startGatewayWithTraffic(
   folder: string,
 ): Promise<{ url: string; accessLog: string }> {
   const port = await freePort();
-  const options = { name: "mac-a1", host: "127.0.0.1", seed: 1, controlFile: join(folder, "control.json") };
-  const gateway = await startGateway({ ...options, port, readControl: () => HEALTHY_GATEWAY });
+  const options = { name: "mac-a1", host: "127.0.0.1", seed: 1, desiredStateFile: join(folder, "control.json") };
+  const gateway = await startGateway({ ...options, port, readDesired: () => HEALTHY_GATEWAY });
   cleanup.defer(() => gateway.stop());
   const path = join(folder, "access.jsonl");
   const log = openAccessLog(path);

@@ -2,7 +2,7 @@
 import { cpSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { laneKey } from "../../examples/fleet/src/lane.ts";
-import { type FleetGateway, type FleetPlan, places, writeWhole } from "../../examples/fleet/src/layout.ts";
+import { type FleetGateway, type FleetPlan, paths, writeFileAtomically } from "../../examples/fleet/src/layout.ts";
 
 /** Writes `collector.yaml` and `conf.d/` of one gateway. */
 export function writeCollectorFiles(plan: FleetPlan, gateway: FleetGateway): void {
@@ -15,18 +15,18 @@ export function writeCollectorFiles(plan: FleetPlan, gateway: FleetGateway): voi
     slice: gateway.slice,
     gatewayUrl: `http://${plan.host}:${gateway.port}`,
     proxyUrl: `http://${plan.host}:${gateway.proxyPort}`,
-    accessLog: places.accessLog(plan, name),
+    accessLog: paths.accessLog(plan, name),
     accessLogFormat: plan.proxy === "caddy" ? "caddy" : "jsonl",
-    skills: places.skills(plan, name),
-    state: places.state(plan, name),
-    statfs: places.statfs(plan, name),
-    rollout: places.rollout(plan),
+    skills: paths.skills(plan, name),
+    state: paths.state(plan, name),
+    statfs: paths.statfs(plan, name),
+    rollout: paths.rollout(plan),
   });
-  writeWhole(places.collectorConfig(plan, name), text + extraProbes(plan, gateway));
-  mkdirSync(places.state(plan, name), { recursive: true });
-  mkdirSync(places.collectorData(plan, name), { recursive: true });
-  rmSync(places.fragments(plan, name), { recursive: true, force: true });
-  cpSync(plan.fragments, places.fragments(plan, name), { recursive: true });
+  writeFileAtomically(paths.collectorConfig(plan, name), text + extraProbes(plan, gateway));
+  mkdirSync(paths.state(plan, name), { recursive: true });
+  mkdirSync(paths.collectorData(plan, name), { recursive: true });
+  rmSync(paths.fragments(plan, name), { recursive: true, force: true });
+  cpSync(plan.fragments, paths.fragments(plan, name), { recursive: true });
 }
 
 /**

@@ -5,9 +5,9 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { readFleetControl, watchControl } from "../../examples/fleet/src/desired-state.ts";
+import { readDesiredFleet, watchDesiredState } from "../../examples/fleet/src/desired-state.ts";
 import { resetFleet } from "../../examples/fleet/src/faults.ts";
-import { type FleetPlan, places, writeJson } from "../../examples/fleet/src/layout.ts";
+import { type FleetPlan, paths, writeJson } from "../../examples/fleet/src/layout.ts";
 import { makePlan } from "../../examples/fleet/src/make-plan.ts";
 import { type Relay, startRelay } from "../../examples/fleet/src/relay.ts";
 import { COLLECTOR_NODE_FLAGS } from "../../scripts/node-flags.ts";
@@ -69,7 +69,7 @@ export async function startFleet(options: FleetOptions): Promise<LocalFleet> {
     choosePorts: (names) => choosePorts(names, join(directory, "ports.json")),
   });
   const first = isNew(plan);
-  writeJson(places.plan(directory), plan);
+  writeJson(paths.plan(directory), plan);
   const tokens = prepareTokens(plan);
   if (first) resetFleet(plan, options.weight);
   for (const gateway of plan.gateways) writeCollectorFiles(plan, gateway);
@@ -92,7 +92,7 @@ export async function startFleet(options: FleetOptions): Promise<LocalFleet> {
     await applyLocalStreams(plan);
     for (const [az, port] of Object.entries(plan.relayPorts))
       relays.set(az, await startRelay(plan.host, port, plan.natsPort ?? 0));
-    const control = readFleetControl(plan);
+    const control = readDesiredFleet(plan);
     await Promise.all([
       ...plan.gateways
         .filter(({ name }) => !control.dead.includes(name))
@@ -115,7 +115,7 @@ export async function startFleet(options: FleetOptions): Promise<LocalFleet> {
 }
 
 function isNew(plan: FleetPlan): boolean {
-  return plan.gateways.some(({ name }) => !existsSync(places.gatewayControl(plan, name)));
+  return plan.gateways.some(({ name }) => !existsSync(paths.gatewayControl(plan, name)));
 }
 
 /** Applies the control file to the processes, one change after the other. @returns a function that stops it */
@@ -125,10 +125,10 @@ function obeyControl(
   relays: ReadonlyMap<string, Relay>,
   say: (line: string) => void,
 ): () => void {
-  let offsets = readFleetControl(plan).clockOffsetMs;
+  let offsets = readDesiredFleet(plan).clockOffsetMs;
   let work = Promise.resolve();
   const obey = async (): Promise<void> => {
-    const control = readFleetControl(plan);
+    const control = readDesiredFleet(plan);
     for (const { name } of plan.gateways) {
       const dead = control.dead.includes(name);
       if (dead && supervisor.isRunning(`gateway-${name}`)) await supervisor.stop(`gateway-${name}`, "kill");
@@ -142,9 +142,9 @@ function obeyControl(
     offsets = control.clockOffsetMs;
     for (const [az, relay] of relays) await (control.cut.includes(az) ? relay.cut() : relay.heal());
   };
-  return watchControl(
-    places.fleetControl(plan),
-    () => readFleetControl(plan),
+  return watchDesiredState(
+    paths.fleetControl(plan),
+    () => readDesiredFleet(plan),
     () => {
       work = work.then(obey).catch((error: Error) => say(`a change of the fleet failed: ${error.message}`));
     },
@@ -191,7 +191,7 @@ export function shimSpec(plan: FleetPlan): ChildSpec {
     env: {
       ...nodeEnv(plan),
       AVIARY_FLEET_FILE: plan.fleetFile,
-      AVIARY_TOKENS_FILE: places.tokensFile(plan),
+      AVIARY_TOKENS_FILE: paths.tokensFile(plan),
       AVIARY_NATS_URL: natsUrl(plan),
       AVIARY_SHIM_HOST: plan.host,
       AVIARY_SHIM_PORT: String(plan.shimPort),
@@ -209,8 +209,8 @@ export function collectorSpec(plan: FleetPlan, name: string, clockOffsetMs: numb
     ...nodeSpec(plan, `collector-${name}`, SERVICES.collector, [], COLLECTOR_NODE_FLAGS),
     env: {
       ...nodeEnv(plan),
-      AVIARY_COLLECTOR_FILE: places.collectorConfig(plan, name),
-      AVIARY_DATA_DIR: places.collectorData(plan, name),
+      AVIARY_COLLECTOR_FILE: paths.collectorConfig(plan, name),
+      AVIARY_DATA_DIR: paths.collectorData(plan, name),
       // Through the relay of its zone, so that the zone can be cut off.
       AVIARY_NATS_URL: `nats://${plan.host}:${plan.relayPorts[az]}`,
       AVIARY_OPS_PORT: String(port),
@@ -235,7 +235,7 @@ function nodeSpec(
     command: process.execPath,
     args: [...flags, file, ...args],
     env: nodeEnv(plan),
-    logFile: places.log(plan, name),
+    logFile: paths.log(plan, name),
   };
 }
 

@@ -12,10 +12,10 @@ import { loadFleet } from "@aviary/shared/runtime/fleet-config.ts";
 import { createLogger, type Logger } from "@aviary/shared/runtime/logger.ts";
 import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
 import { parse, stringify } from "yaml";
-import { readFleetControl, watchControl } from "../../examples/fleet/src/desired-state.ts";
+import { readDesiredFleet, watchDesiredState } from "../../examples/fleet/src/desired-state.ts";
 import { resetFleet } from "../../examples/fleet/src/faults.ts";
 import { startGatewayOf } from "../../examples/fleet/src/gateway.ts";
-import { type FleetPlan, places, writeJson, writeWhole } from "../../examples/fleet/src/layout.ts";
+import { type FleetPlan, paths, writeFileAtomically, writeJson } from "../../examples/fleet/src/layout.ts";
 import { startLoad } from "../../examples/fleet/src/load.ts";
 import { makePlan } from "../../examples/fleet/src/make-plan.ts";
 import { startProxy } from "../../examples/fleet/src/proxy.ts";
@@ -40,11 +40,11 @@ export async function startEmbedded(options: Omit<FleetOptions, "servers">): Pro
   const ports = (names: readonly string[]) => choosePorts(names, join(directory, "ports.json"));
   const fleetFile = withoutLanes(options.fleetFile, join(directory, "config", "aviary.yaml"));
   const plan = await makePlan({ ...options, fleetFile, servers: false, proxy: "built-in", choosePorts: ports });
-  writeJson(places.plan(directory), plan);
+  writeJson(paths.plan(directory), plan);
   const tokens = prepareTokens(plan);
   resetFleet(plan, options.weight);
 
-  const log = openLogFile(places.log(plan, "embedded"));
+  const log = openLogFile(paths.log(plan, "embedded"));
   const logger = createLogger({ service: "embedded", pretty: false, write: (line) => log.write(line) });
   const stops: Stop[] = [() => log.close()];
   let ended: Promise<void> | undefined;
@@ -82,7 +82,7 @@ function withoutLanes(original: string, copy: string): string {
     delete canary.lanes;
     canary.policy = resolve(dirname(original), canary.policy);
   }
-  writeWhole(copy, `# Made from ${original} by npm start --embedded.\n${stringify(file)}`);
+  writeFileAtomically(copy, `# Made from ${original} by npm start --embedded.\n${stringify(file)}`);
   return copy;
 }
 
@@ -107,7 +107,7 @@ async function startServices(
     onFatal: (error) => say(`the evaluator stopped: ${error instanceof Error ? error.message : String(error)}`),
   });
   stops.push(() => evaluator[Symbol.asyncDispose]());
-  const file = await openTokenFile({ path: places.tokensFile(plan), clock, log: logger, intervalMs: 60_000 });
+  const file = await openTokenFile({ path: paths.tokensFile(plan), clock, log: logger, intervalMs: 60_000 });
   stops.push(() => file[Symbol.dispose]());
   const shim = await startShim({ bus, fleet, policies, tokens: file, host: plan.host, port: plan.shimPort, clock, logger });
   stops.push(() => shim[Symbol.asyncDispose]());
@@ -132,12 +132,12 @@ async function startParts(plan: FleetPlan, bus: Bus, logger: Logger, stops: Stop
   for (const gateway of plan.gateways) {
     writeCollectorFiles(plan, gateway);
     const collector: Collector = startCollector({
-      config: await loadCollectorConfig(places.collectorConfig(plan, gateway.name)),
+      config: await loadCollectorConfig(paths.collectorConfig(plan, gateway.name)),
       bus: links.get(gateway.az) as Link,
       clock: wrongClock(() => offsets.get(gateway.name) ?? 0),
       logger: logger.child(`collector-${gateway.name}`),
       metrics: createRegistry(),
-      dataDir: places.collectorData(plan, gateway.name),
+      dataDir: paths.collectorData(plan, gateway.name),
     });
     stops.push(() => collector[Symbol.asyncDispose]());
   }
@@ -147,14 +147,14 @@ async function startParts(plan: FleetPlan, bus: Bus, logger: Logger, stops: Stop
 function obeyControl(plan: FleetPlan, { gateways, links, offsets }: Parts, say: (line: string) => void): () => void {
   let work = Promise.resolve();
   const obey = async (): Promise<void> => {
-    const control = readFleetControl(plan);
+    const control = readDesiredFleet(plan);
     for (const gateway of gateways) await gateway.set(!control.dead.includes(gateway.name));
     for (const [az, link] of links) link.set(!control.cut.includes(az));
     for (const { name } of plan.gateways) offsets.set(name, control.clockOffsetMs[name] ?? 0);
   };
-  return watchControl(
-    places.fleetControl(plan),
-    () => readFleetControl(plan),
+  return watchDesiredState(
+    paths.fleetControl(plan),
+    () => readDesiredFleet(plan),
     () => {
       work = work.then(obey).catch((error: Error) => say(`a change of the fleet failed: ${error.message}`));
     },

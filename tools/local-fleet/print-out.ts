@@ -1,7 +1,7 @@
 /** The terminal output. Colours only on a terminal, unless `NO_COLOR` is set. */
 import { relative } from "node:path";
 import { styleText } from "node:util";
-import { type FleetPlan, places } from "../../examples/fleet/src/layout.ts";
+import { type FleetPlan, paths } from "../../examples/fleet/src/layout.ts";
 import { tokenFile } from "./tokens.ts";
 
 type Style = Parameters<typeof styleText>[0];
@@ -48,7 +48,7 @@ export function welcome({ plan, token, servers, tookMs, lacks, now }: Welcome): 
     ...(plan.natsPort === undefined
       ? []
       : [field("NATS", `nats://${plan.host}:${plan.natsPort}`, `monitoring http://${plan.host}:${plan.natsMonitorPort}/`)]),
-    field("Logs", `${relative(process.cwd(), places.log(plan, "*"))}`),
+    field("Logs", `${relative(process.cwd(), paths.log(plan, "*"))}`),
     "",
     `  ${now}`,
     "",

@@ -6,7 +6,7 @@ import { basename, join } from "node:path";
 import { connectNats } from "@aviary/shared/bus/nats.ts";
 import { LOCAL_MAX_BYTES, topology } from "@aviary/shared/bus/streams.ts";
 import { applyStreams } from "@aviary/shared/bus/streams-apply.ts";
-import { type FleetPlan, places, writeWhole } from "../../examples/fleet/src/layout.ts";
+import { type FleetPlan, paths, writeFileAtomically } from "../../examples/fleet/src/layout.ts";
 import { fetchServer, locateServer, type ServerName } from "../../libs/shared/src/testing/fetch-servers.ts";
 import type { ChildSpec } from "./supervisor.ts";
 
@@ -57,12 +57,12 @@ export function natsSpec(plan: FleetPlan, program: string): ChildSpec {
     `http: "${plan.host}:${plan.natsMonitorPort}"`,
     `jetstream { store_dir: ${JSON.stringify(store)}, max_mem: 64MB, max_file: 1GB }`,
   ];
-  writeWhole(file, `${lines.join("\n")}\n`);
+  writeFileAtomically(file, `${lines.join("\n")}\n`);
   return {
     name: "nats-server",
     command: program,
     args: ["-c", file],
-    logFile: places.log(plan, "nats-server"),
+    logFile: paths.log(plan, "nats-server"),
     ready: () => answers(`http://${plan.host}:${plan.natsMonitorPort}/healthz`),
     phase: 0,
   };
@@ -77,7 +77,7 @@ export function redisSpec(plan: FleetPlan, program: string): ChildSpec {
     name: "redis-server",
     command: program,
     args: ["--port", String(plan.redisPort), ...settings, "--maxmemory-policy", "noeviction"],
-    logFile: places.log(plan, "redis-server"),
+    logFile: paths.log(plan, "redis-server"),
     ready: () => accepts(plan.host, plan.redisPort ?? 0),
     phase: 0,
   };

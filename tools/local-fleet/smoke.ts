@@ -8,7 +8,7 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
-import { giveFault, heal, release, setWeight, stableVersion } from "../../examples/fleet/src/faults.ts";
+import { heal, injectFault, release, setWeight, stableVersion } from "../../examples/fleet/src/faults.ts";
 import { type LocalFleet, PROJECT, startFleet } from "./compose.ts";
 import { lockDirectory } from "./directory-lock.ts";
 import { type Controller, speakTo } from "./flagger.ts";
@@ -94,7 +94,7 @@ const STEPS: readonly (readonly [name: string, tell: (story: Story) => Promise<F
   [
     "wrong_skills_hold",
     async ({ fleet, flagger, signal }) => {
-      const [gateway] = giveFault(fleet.plan, "skills", { az: "az-b", slice: "canary" });
+      const [gateway] = injectFault(fleet.plan, "skills", { az: "az-b", slice: "canary" });
       const seen = await verdictBy(
         signal,
         flagger,
@@ -111,12 +111,12 @@ const STEPS: readonly (readonly [name: string, tell: (story: Story) => Promise<F
     "full_disk_lane_at_minimum",
     async ({ fleet, flagger, signal }) => {
       const { lane } = fleet.plan;
-      giveFault(fleet.plan, "queue");
+      injectFault(fleet.plan, "queue");
       const before = await waitFor(signal, "replicas above the minimum", async () => {
         const { scale } = await flagger.lane(lane);
         return [scale.replicas > 0 && scale.depth_true >= 40, scale] as const;
       });
-      giveFault(fleet.plan, "disk", { az: "az-b", slice: "canary" });
+      injectFault(fleet.plan, "disk", { az: "az-b", slice: "canary" });
       const after = await waitFor(signal, "no replica", async () => {
         const { scale } = await flagger.lane(lane);
         return [scale.replicas === 0 && scale.depth === 0, scale] as const;
@@ -202,7 +202,7 @@ async function shiftTraffic(fleet: LocalFleet, flagger: Controller, revision: st
 
 /** The threshold rule: the first window over the ceiling fails nothing, the next one does. */
 async function failAtSecondWindow({ fleet, flagger, signal }: Story): Promise<Facts> {
-  giveFault(fleet.plan, "5xx", { slice: "canary" });
+  injectFault(fleet.plan, "5xx", { slice: "canary" });
   let firstOver: number | undefined;
   const seen = await verdictBy(signal, flagger, (body) => {
     const index = body.window?.index;

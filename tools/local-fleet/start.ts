@@ -9,7 +9,7 @@
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { release, stableVersion } from "../../examples/fleet/src/faults.ts";
-import { CURRENT_FILE, type FleetPlan, writeWhole } from "../../examples/fleet/src/layout.ts";
+import { CURRENT_FILE, type FleetPlan, writeFileAtomically } from "../../examples/fleet/src/layout.ts";
 import { PROJECT, startFleet } from "./compose.ts";
 import { lockDirectory } from "./directory-lock.ts";
 import { dim, welcome } from "./print-out.ts";
@@ -125,14 +125,14 @@ const CLI_FILE = ".aviary/cli.json";
 
 /** Records the fleet's location, so that `aviary` needs no variables. */
 function tellTheCommandLine(plan: FleetPlan, tokens: LocalTokens): void {
-  writeWhole(join(PROJECT, CURRENT_FILE), `${plan.directory}\n`);
+  writeFileAtomically(join(PROJECT, CURRENT_FILE), `${plan.directory}\n`);
   const told = {
     AVIARY_URL: `http://${plan.host}:${plan.shimPort}`,
     AVIARY_TOKEN: tokens.operator,
     AVIARY_FLEET_FILE: plan.fleetFile,
     ...(plan.natsPort === undefined ? {} : { AVIARY_NATS_URL: `nats://${plan.host}:${plan.natsPort}` }),
   };
-  writeWhole(join(PROJECT, CLI_FILE), `${JSON.stringify(told, null, 2)}\n`, 0o600);
+  writeFileAtomically(join(PROJECT, CLI_FILE), `${JSON.stringify(told, null, 2)}\n`, 0o600);
 }
 
 /** Ctrl-C, a closed terminal, or a defect: everything that was started stops first. A second Ctrl-C does not wait. */

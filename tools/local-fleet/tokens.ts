@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { CALLER_CLASSES, type CallerClass } from "@aviary/shared/contract/fleet.ts";
-import { type FleetPlan, places, writeWhole } from "../../examples/fleet/src/layout.ts";
+import { type FleetPlan, paths, writeFileAtomically } from "../../examples/fleet/src/layout.ts";
 import { generateToken, hashToken } from "../../services/shim/src/auth/tokens.ts";
 
 export type LocalTokens = Readonly<Record<CallerClass, string>>;
@@ -11,8 +11,8 @@ export type LocalTokens = Readonly<Record<CallerClass, string>>;
 export function prepareTokens(plan: FleetPlan): LocalTokens {
   const entries = CALLER_CLASSES.map((caller) => [caller, keptOrNew(tokenFile(plan, caller))] as const);
   const lines = entries.map(([caller, token]) => `- { id: local-${caller}, caller: ${caller}, sha256: ${hashToken(token)} }`);
-  writeWhole(
-    places.tokensFile(plan),
+  writeFileAtomically(
+    paths.tokensFile(plan),
     `# Written by npm start; the tokens are stored next to this file.\n${lines.join("\n")}\n`,
     0o600,
   );
@@ -31,6 +31,6 @@ function keptOrNew(file: string): string {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
   }
   const { token } = generateToken();
-  writeWhole(file, `${token}\n`, 0o600);
+  writeFileAtomically(file, `${token}\n`, 0o600);
   return token;
 }

@@ -2,8 +2,8 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { appendFileSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { readRollout, watchControl } from "./desired-state.ts";
-import { type FleetPlan, places, writeJson } from "./layout.ts";
+import { readDesiredRollout, watchDesiredState } from "./desired-state.ts";
+import { type FleetPlan, paths, writeJson } from "./layout.ts";
 import { sharesAt } from "./shares.ts";
 
 /** Runs an informational Caddy command and returns its output. */
@@ -76,7 +76,7 @@ export function caddyConfig(plan: FleetPlan, weight: number, weighted: boolean):
     logs[gateway.name] = {
       include: [`http.log.access.${gateway.name}`],
       encoder: { format: "json" },
-      writer: { output: "file", filename: places.accessLog(plan, gateway.name), roll_size_mb: LOG_MEGABYTES, roll_keep: 1 },
+      writer: { output: "file", filename: paths.accessLog(plan, gateway.name), roll_size_mb: LOG_MEGABYTES, roll_keep: 1 },
     };
   }
   return {
@@ -92,23 +92,23 @@ export async function startCaddy(plan: FleetPlan, onExit: () => void): Promise<R
   const binary = findCaddy();
   if (binary === undefined) return undefined;
   for (const gateway of plan.gateways) {
-    const log = places.accessLog(plan, gateway.name);
+    const log = paths.accessLog(plan, gateway.name);
     mkdirSync(dirname(log), { recursive: true });
     // Caddy creates the file at the first request. Without a file, a collector cannot distinguish "no traffic" from "wrong path".
     appendFileSync(log, "");
   }
   const home = join(plan.directory, "caddy");
   const file = join(home, "caddy.json");
-  let weight = readRollout(plan).weight;
+  let weight = readDesiredRollout(plan).weight;
   writeJson(file, caddyConfig(plan, weight, binary.isWeighted));
   const child = spawn(binary.command, ["run", "--config", file], {
     stdio: ["ignore", "inherit", "inherit"],
     env: { ...process.env, HOME: home, XDG_CONFIG_HOME: home, XDG_DATA_HOME: home },
   });
   await waitUntilReady(plan, child);
-  const stopWatching = watchControl(
-    places.rollout(plan),
-    () => readRollout(plan),
+  const stopWatching = watchDesiredState(
+    paths.rollout(plan),
+    () => readDesiredRollout(plan),
     (rollout) => {
       if (rollout.weight === weight) return;
       weight = rollout.weight;

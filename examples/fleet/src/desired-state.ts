@@ -3,7 +3,7 @@
  * Files rather than a socket, because they survive a restart and are readable with `cat`.
  */
 import { readFileSync, statSync } from "node:fs";
-import { type FleetPlan, places, STABLE_VERSION, writeJson } from "./layout.ts";
+import { type FleetPlan, paths, STABLE_VERSION, writeJson } from "./layout.ts";
 
 /** Desired behaviour of one gateway. */
 export interface DesiredGateway {
@@ -38,7 +38,7 @@ export interface DesiredRollout {
 }
 
 export const HEALTHY_GATEWAY: DesiredGateway = { version: STABLE_VERSION, errorRatio: 0, slowMs: 0, state: "up" };
-export const QUIET_FLEET: DesiredFleet = { dead: [], cut: [], clockOffsetMs: {}, laneDepth: null };
+export const HEALTHY_FLEET: DesiredFleet = { dead: [], cut: [], clockOffsetMs: {}, laneDepth: null };
 
 /** Reads a desired-state file. Returns the fallback while it does not exist. Invalid JSON is an error, because commands write whole files. */
 export function readDesiredState<T extends object>(path: string, fallback: T): T {
@@ -50,22 +50,22 @@ export function readDesiredState<T extends object>(path: string, fallback: T): T
   }
 }
 
-export const readGatewayControl = (plan: FleetPlan, name: string): DesiredGateway =>
-  readDesiredState(places.gatewayControl(plan, name), { ...HEALTHY_GATEWAY, version: plan.stableVersion });
-export const readFleetControl = (plan: FleetPlan): DesiredFleet => readDesiredState(places.fleetControl(plan), QUIET_FLEET);
-export const readRollout = (plan: FleetPlan): DesiredRollout =>
-  readDesiredState(places.rollout(plan), { canary: plan.canary, weight: 0, phase: "Initialized" });
+export const readDesiredGateway = (plan: FleetPlan, name: string): DesiredGateway =>
+  readDesiredState(paths.gatewayControl(plan, name), { ...HEALTHY_GATEWAY, version: plan.stableVersion });
+export const readDesiredFleet = (plan: FleetPlan): DesiredFleet => readDesiredState(paths.fleetControl(plan), HEALTHY_FLEET);
+export const readDesiredRollout = (plan: FleetPlan): DesiredRollout =>
+  readDesiredState(paths.rollout(plan), { canary: plan.canary, weight: 0, phase: "Initialized" });
 
 export function changeGateway(plan: FleetPlan, name: string, change: Partial<DesiredGateway>): void {
-  writeJson(places.gatewayControl(plan, name), { ...readGatewayControl(plan, name), ...change });
+  writeJson(paths.gatewayControl(plan, name), { ...readDesiredGateway(plan, name), ...change });
 }
 
 export function changeFleet(plan: FleetPlan, change: Partial<DesiredFleet>): void {
-  writeJson(places.fleetControl(plan), { ...readFleetControl(plan), ...change });
+  writeJson(paths.fleetControl(plan), { ...readDesiredFleet(plan), ...change });
 }
 
 export function changeRollout(plan: FleetPlan, change: Partial<DesiredRollout>): void {
-  writeJson(places.rollout(plan), { ...readRollout(plan), ...change });
+  writeJson(paths.rollout(plan), { ...readDesiredRollout(plan), ...change });
 }
 
 /** How often a desired-state file is polled. */
@@ -75,7 +75,7 @@ export const POLL_INTERVAL_MS = 200;
  * Calls `onChange` now and after every change of the file. A failed read goes to stderr, and the next change is read again.
  * @returns a function that stops watching
  */
-export function watchControl<T>(path: string, read: () => T, onChange: (value: T) => void): () => void {
+export function watchDesiredState<T>(path: string, read: () => T, onChange: (value: T) => void): () => void {
   let lastVersion = "";
   const poll = (): void => {
     // Taken before the read, so that a change during the read is seen at the next poll.

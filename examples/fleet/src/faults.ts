@@ -1,7 +1,14 @@
 /** Faults of the local fleet: inject and heal them. A fault only edits desired-state files, so any process can inject it. */
 import { rmSync } from "node:fs";
-import { changeFleet, changeGateway, changeRollout, QUIET_FLEET, readFleetControl, readGatewayControl } from "./desired-state.ts";
-import { type FleetGateway, type FleetPlan, places, writeJson } from "./layout.ts";
+import {
+  changeFleet,
+  changeGateway,
+  changeRollout,
+  HEALTHY_FLEET,
+  readDesiredFleet,
+  readDesiredGateway,
+} from "./desired-state.ts";
+import { type FleetGateway, type FleetPlan, paths, writeJson } from "./layout.ts";
 import { installRelease, installSkills } from "./release.ts";
 
 export interface Target {
@@ -38,7 +45,7 @@ export const FAULTS = {
     meaning: "the skill pack is edited in place, so its hash differs",
     defaultTarget: ONE_CANARY,
     apply: (plan, gateways) =>
-      forEachGateway(gateways, (gateway) => installSkills(plan, gateway, readGatewayControl(plan, gateway.name).version, true)),
+      forEachGateway(gateways, (gateway) => installSkills(plan, gateway, readDesiredGateway(plan, gateway.name).version, true)),
   },
   disk: {
     meaning: "the state volume is 95% full",
@@ -48,7 +55,7 @@ export const FAULTS = {
   dead: {
     meaning: "the gateway process is killed and not restarted",
     defaultTarget: ONE_CANARY,
-    apply: (plan, gateways) => changeFleet(plan, { dead: union(readFleetControl(plan).dead, names(gateways)) }),
+    apply: (plan, gateways) => changeFleet(plan, { dead: union(readDesiredFleet(plan).dead, names(gateways)) }),
   },
   draining: {
     meaning: "the gateway drains: /healthz is live, /readyz returns 503",
@@ -61,7 +68,7 @@ export const FAULTS = {
     apply: (plan, gateways) =>
       changeFleet(plan, {
         clockOffsetMs: {
-          ...readFleetControl(plan).clockOffsetMs,
+          ...readDesiredFleet(plan).clockOffsetMs,
           ...Object.fromEntries(names(gateways).map((name) => [name, 30_000])),
         },
       }),
@@ -72,7 +79,7 @@ export const FAULTS = {
     apply: (plan, gateways) =>
       changeFleet(plan, {
         cut: union(
-          readFleetControl(plan).cut,
+          readDesiredFleet(plan).cut,
           gateways.map((gateway) => gateway.az),
         ),
       }),
@@ -90,7 +97,7 @@ export type FaultName = keyof typeof FAULTS;
 export const FAULT_NAMES = Object.keys(FAULTS) as FaultName[];
 
 /** Injects a fault. @returns the affected gateways, possibly none. @throws RangeError for an unknown fault, or a target that matches no gateway. */
-export function giveFault(plan: FleetPlan, name: string, target: Target = {}): string[] {
+export function injectFault(plan: FleetPlan, name: string, target: Target = {}): string[] {
   const fault: Fault | undefined = Object.hasOwn(FAULTS, name) ? FAULTS[name as FaultName] : undefined;
   if (fault === undefined) throw new RangeError(`unknown fault ${JSON.stringify(name)}: choose one of ${FAULT_NAMES.join(", ")}`);
   const selected = Object.keys(target).length === 0 ? fault.defaultTarget : target;
@@ -107,10 +114,10 @@ export function giveFault(plan: FleetPlan, name: string, target: Target = {}): s
 export function heal(plan: FleetPlan): void {
   for (const gateway of plan.gateways) {
     changeGateway(plan, gateway.name, { errorRatio: 0, slowMs: 0, state: "up" });
-    installSkills(plan, gateway, readGatewayControl(plan, gateway.name).version, false);
+    installSkills(plan, gateway, readDesiredGateway(plan, gateway.name).version, false);
     setDisk(plan, gateway, HEALTHY_USED_RATIO);
   }
-  changeFleet(plan, QUIET_FLEET);
+  changeFleet(plan, HEALTHY_FLEET);
 }
 
 /** Installs a release on every gateway of a slice. */
@@ -126,7 +133,7 @@ export function release(plan: FleetPlan, slice: FleetGateway["slice"], version: 
 /** The version that the stable slice runs. */
 export function stableVersion(plan: FleetPlan): string {
   const stable = plan.gateways.find((gateway) => gateway.slice === "stable");
-  return stable ? readGatewayControl(plan, stable.name).version : plan.stableVersion;
+  return stable ? readDesiredGateway(plan, stable.name).version : plan.stableVersion;
 }
 
 export function setWeight(plan: FleetPlan, weight: number): void {
@@ -140,13 +147,13 @@ const DISK_BYTES = { "1TB": 994_662_584_320, "2TB": 1_995_218_165_760 } as const
 
 /** Sets the disk usage that the collector's disk probe reads instead of the real volume. */
 export function setDisk(plan: FleetPlan, gateway: FleetGateway, usedRatio: number): void {
-  writeJson(places.statfs(plan, gateway.name), { total_bytes: DISK_BYTES[gateway.tier], used_ratio: usedRatio });
+  writeJson(paths.statfs(plan, gateway.name), { total_bytes: DISK_BYTES[gateway.tier], used_ratio: usedRatio });
 }
 
 /** Resets the fleet: stable's release on every gateway, no faults, and the given canary weight. */
 export function resetFleet(plan: FleetPlan, weight: number): void {
   for (const gateway of plan.gateways) {
-    rmSync(places.gatewayControl(plan, gateway.name), { force: true });
+    rmSync(paths.gatewayControl(plan, gateway.name), { force: true });
     installRelease(plan, gateway, plan.stableVersion);
   }
   heal(plan);

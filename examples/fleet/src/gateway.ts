@@ -5,17 +5,17 @@
 
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { seededRandom, seedOf } from "@aviary/shared/testing/random.ts";
-import { type DesiredGateway, readGatewayControl, watchControl } from "./desired-state.ts";
+import { type DesiredGateway, readDesiredGateway, watchDesiredState } from "./desired-state.ts";
 import { lognormal } from "./distributions.ts";
-import { type FleetPlan, gatewayOf, places } from "./layout.ts";
+import { type FleetPlan, gatewayOf, paths } from "./layout.ts";
 
 export interface GatewayOptions {
   readonly name: string;
   readonly host: string;
   readonly port: number;
   readonly seed: number;
-  readonly controlFile: string;
-  readonly readControl: () => DesiredGateway;
+  readonly desiredStateFile: string;
+  readonly readDesired: () => DesiredGateway;
 }
 
 /** The path of user requests. */
@@ -71,9 +71,9 @@ function probeResponse(method: string, path: string, control: DesiredGateway, up
 /** Starts one gateway. `stop` aborts open requests, as a kill would. */
 export async function startGateway(options: GatewayOptions): Promise<{ port: number; stop(): Promise<void> }> {
   const random = seededRandom(seedOf(options.name, options.seed));
-  let control = options.readControl();
+  let control = options.readDesired();
   let startedAtMs = performance.now();
-  const stopWatching = watchControl(options.controlFile, options.readControl, (next) => {
+  const stopWatching = watchDesiredState(options.desiredStateFile, options.readDesired, (next) => {
     // A new version restarts the runtime, so the uptime of every probe restarts.
     if (next.version !== control.version) startedAtMs = performance.now();
     control = next;
@@ -138,8 +138,8 @@ export function startGatewayOf(plan: FleetPlan, name: string): Promise<{ port: n
     host: plan.host,
     port,
     seed: plan.seed,
-    controlFile: places.gatewayControl(plan, name),
-    readControl: () => readGatewayControl(plan, name),
+    desiredStateFile: paths.gatewayControl(plan, name),
+    readDesired: () => readDesiredGateway(plan, name),
   });
 }
 

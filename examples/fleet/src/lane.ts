@@ -3,9 +3,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { seededRandom, seedOf } from "@aviary/shared/testing/random.ts";
 import { Redis } from "ioredis";
-import { type DesiredFleet, readFleetControl, watchControl } from "./desired-state.ts";
+import { type DesiredFleet, readDesiredFleet, watchDesiredState } from "./desired-state.ts";
 import { exponential } from "./distributions.ts";
-import { type FleetPlan, places } from "./layout.ts";
+import { type FleetPlan, paths } from "./layout.ts";
 
 /** Redis key of a lane's list. */
 export const laneKey = (lane: string): string => `lane:${lane}`;
@@ -26,10 +26,10 @@ export async function startLane(plan: FleetPlan): Promise<{ depth(): Promise<num
   await redis.connect();
   const random = seededRandom(seedOf("lane", plan.seed));
   const key = laneKey(plan.lane);
-  let control: DesiredFleet = readFleetControl(plan);
-  const stopWatching = watchControl(
-    places.fleetControl(plan),
-    () => readFleetControl(plan),
+  let control: DesiredFleet = readDesiredFleet(plan);
+  const stopWatching = watchDesiredState(
+    paths.fleetControl(plan),
+    () => readDesiredFleet(plan),
     (next) => {
       control = next;
     },

@@ -60,17 +60,17 @@ export const STABLE_VERSION = "2026.9.6";
 const PLAN_FILE = "fleet.json";
 
 /** Paths below the run directory. */
-export const places = {
+export const paths = {
   plan: (directory: string): string => join(directory, PLAN_FILE),
   gateway: (plan: FleetPlan, name: string): string => join(plan.directory, "gateways", name),
-  accessLog: (plan: FleetPlan, name: string): string => join(places.gateway(plan, name), "access.jsonl"),
-  skills: (plan: FleetPlan, name: string): string => join(places.gateway(plan, name), "skills"),
-  fragments: (plan: FleetPlan, name: string): string => join(places.gateway(plan, name), "conf.d"),
+  accessLog: (plan: FleetPlan, name: string): string => join(paths.gateway(plan, name), "access.jsonl"),
+  skills: (plan: FleetPlan, name: string): string => join(paths.gateway(plan, name), "skills"),
+  fragments: (plan: FleetPlan, name: string): string => join(paths.gateway(plan, name), "conf.d"),
   /** Disk usage that the disk probe reads instead of the real volume. */
-  statfs: (plan: FleetPlan, name: string): string => join(places.gateway(plan, name), "statfs.json"),
-  state: (plan: FleetPlan, name: string): string => join(places.gateway(plan, name), "state"),
-  collectorConfig: (plan: FleetPlan, name: string): string => join(places.gateway(plan, name), "collector.yaml"),
-  collectorData: (plan: FleetPlan, name: string): string => join(places.gateway(plan, name), "collector"),
+  statfs: (plan: FleetPlan, name: string): string => join(paths.gateway(plan, name), "statfs.json"),
+  state: (plan: FleetPlan, name: string): string => join(paths.gateway(plan, name), "state"),
+  collectorConfig: (plan: FleetPlan, name: string): string => join(paths.gateway(plan, name), "collector.yaml"),
+  collectorData: (plan: FleetPlan, name: string): string => join(paths.gateway(plan, name), "collector"),
   gatewayControl: (plan: FleetPlan, name: string): string => join(plan.directory, "control", `gateway-${name}.json`),
   fleetControl: (plan: FleetPlan): string => join(plan.directory, "control", "fleet.json"),
   rollout: (plan: FleetPlan): string => join(plan.directory, "control", "rollout.json"),
@@ -79,7 +79,7 @@ export const places = {
 } as const;
 
 /** Replaces a file atomically, because readers poll it. */
-export function writeWhole(path: string, content: string, mode = 0o644): void {
+export function writeFileAtomically(path: string, content: string, mode = 0o644): void {
   mkdirSync(dirname(path), { recursive: true });
   const partial = `${path}.${process.pid}.partial`;
   writeFileSync(partial, content, { mode });
@@ -87,7 +87,7 @@ export function writeWhole(path: string, content: string, mode = 0o644): void {
 }
 
 export function writeJson(path: string, value: unknown): void {
-  writeWhole(path, `${JSON.stringify(value, null, 2)}\n`);
+  writeFileAtomically(path, `${JSON.stringify(value, null, 2)}\n`);
 }
 
 /** Holds the run directory of the most recently started fleet. */
@@ -106,14 +106,14 @@ export function currentDirectory(project: string): string {
 export function readPlan(directory: string): FleetPlan {
   let text: string;
   try {
-    text = readFileSync(places.plan(directory), "utf8");
+    text = readFileSync(paths.plan(directory), "utf8");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-    throw new Error(`${places.plan(directory)} not found: start the local fleet first with \`npm start\``);
+    throw new Error(`${paths.plan(directory)} not found: start the local fleet first with \`npm start\``);
   }
   const plan = JSON.parse(text) as FleetPlan;
   if (plan.v !== 1)
-    throw new Error(`${places.plan(directory)} has version ${String(plan.v)}, expected 1: delete the directory and start again`);
+    throw new Error(`${paths.plan(directory)} has version ${String(plan.v)}, expected 1: delete the directory and start again`);
   return plan;
 }
 

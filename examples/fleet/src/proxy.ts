@@ -7,8 +7,8 @@ import { Agent, createServer, type IncomingMessage, request, type Server, type S
 import { seededRandom, seedOf } from "@aviary/shared/testing/random.ts";
 import { type AccessLog, openAccessLog } from "./access-log.ts";
 import { type RunningProxy, startCaddy } from "./caddy.ts";
-import { readRollout, watchControl } from "./desired-state.ts";
-import { type FleetGateway, type FleetPlan, places } from "./layout.ts";
+import { readDesiredRollout, watchDesiredState } from "./desired-state.ts";
+import { type FleetGateway, type FleetPlan, paths } from "./layout.ts";
 import { pick, sharesAt } from "./shares.ts";
 
 /** A response that takes longer becomes a 504. */
@@ -25,11 +25,11 @@ export async function startProxy(plan: FleetPlan, onExit: () => void): Promise<R
 async function startBuiltIn(plan: FleetPlan): Promise<RunningProxy> {
   const random = seededRandom(seedOf("proxy", plan.seed));
   const agent = new Agent({ keepAlive: true, maxSockets: 256 });
-  const logs = new Map(plan.gateways.map((gateway) => [gateway.name, openAccessLog(places.accessLog(plan, gateway.name))]));
+  const logs = new Map(plan.gateways.map((gateway) => [gateway.name, openAccessLog(paths.accessLog(plan, gateway.name))]));
   let shares = sharesAt(plan.gateways, 0);
-  const stopWatching = watchControl(
-    places.rollout(plan),
-    () => readRollout(plan),
+  const stopWatching = watchDesiredState(
+    paths.rollout(plan),
+    () => readDesiredRollout(plan),
     (rollout) => {
       shares = sharesAt(plan.gateways, rollout.weight);
     },

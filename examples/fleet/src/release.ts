@@ -2,7 +2,7 @@
 import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { changeGateway } from "./desired-state.ts";
-import { type FleetGateway, type FleetPlan, places } from "./layout.ts";
+import { type FleetGateway, type FleetPlan, paths } from "./layout.ts";
 
 const SKILLS = ["code-review", "release-notes", "triage"] as const;
 
@@ -14,7 +14,7 @@ export function installRelease(plan: FleetPlan, gateway: FleetGateway, version: 
 
 /** Installs the skill pack of a version on one gateway. A version has the same bytes, and so the same hash, everywhere. */
 export function installSkills(plan: FleetPlan, gateway: FleetGateway, version: string, isTampered: boolean): void {
-  const target = places.skills(plan, gateway.name);
+  const target = paths.skills(plan, gateway.name);
   const staging = `${target}.${process.pid}.partial`;
   const old = `${target}.${process.pid}.old`;
   for (const directory of [staging, old]) rmSync(directory, { recursive: true, force: true });

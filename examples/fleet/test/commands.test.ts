@@ -8,10 +8,10 @@ import { text } from "node:stream/consumers";
 import { describe, it, test } from "node:test";
 import { runCommand } from "@aviary/shared/commands/program.ts";
 import { FLEET_COMMANDS } from "../src/commands/fleet.ts";
-import { readGatewayControl, readRollout } from "../src/desired-state.ts";
+import { readDesiredGateway, readDesiredRollout } from "../src/desired-state.ts";
 import { resetFleet, stableVersion } from "../src/faults.ts";
 import { startGatewayOf } from "../src/gateway.ts";
-import { type FleetPlan, places, writeJson } from "../src/layout.ts";
+import { type FleetPlan, paths, writeJson } from "../src/layout.ts";
 import { makePlan } from "../src/make-plan.ts";
 import { testPlan } from "./plan.ts";
 
@@ -36,7 +36,7 @@ async function type(plan: FleetPlan, line: string): Promise<{ code: number; out:
 
 async function fleet(): Promise<FleetPlan & Disposable> {
   const plan = await testPlan();
-  writeJson(places.plan(plan.directory), plan);
+  writeJson(paths.plan(plan.directory), plan);
   resetFleet(plan, 20);
   return plan;
 }
@@ -46,23 +46,23 @@ describe("aviary fleet", () => {
     using plan = await fleet();
     const given = await type(plan, "fleet fault 5xx --az az-b --slice canary");
     assert.deepEqual([given.code, given.out], [0, "5xx: one in five work requests returns 500 (mac-b1)\n"]);
-    assert.equal(readGatewayControl(plan, "mac-b1").errorRatio, 0.2);
+    assert.equal(readDesiredGateway(plan, "mac-b1").errorRatio, 0.2);
     assert.match(given.err, /no gateway is running; the change applies at the next `npm start`/);
     assert.equal((await type(plan, "fleet heal")).code, 0);
-    assert.equal(readGatewayControl(plan, "mac-b1").errorRatio, 0);
+    assert.equal(readDesiredGateway(plan, "mac-b1").errorRatio, 0);
   });
 
   it("moves releases and weight", async () => {
     using plan = await fleet();
     await type(plan, "fleet release 2026.9.9");
-    assert.equal(readGatewayControl(plan, "mac-c1").version, "2026.9.9");
+    assert.equal(readDesiredGateway(plan, "mac-c1").version, "2026.9.9");
     assert.match((await type(plan, "fleet restore")).out, /back at 2026\.9\.6/);
-    assert.equal(readGatewayControl(plan, "mac-c1").version, "2026.9.6");
+    assert.equal(readDesiredGateway(plan, "mac-c1").version, "2026.9.6");
     await type(plan, "fleet release 2026.9.9");
     await type(plan, "fleet promote");
     assert.equal(stableVersion(plan), "2026.9.9");
     await type(plan, "fleet weight 55");
-    assert.equal(readRollout(plan).weight, 55);
+    assert.equal(readDesiredRollout(plan).weight, 55);
   });
 
   it("shows what is up and what is wrong", async () => {

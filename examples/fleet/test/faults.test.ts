@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { readFleetControl, readGatewayControl, readRollout } from "../src/desired-state.ts";
-import { FAULT_NAMES, giveFault, heal, release, resetFleet, setWeight, stableVersion } from "../src/faults.ts";
-import { type FleetPlan, places } from "../src/layout.ts";
+import { readDesiredFleet, readDesiredGateway, readDesiredRollout } from "../src/desired-state.ts";
+import { FAULT_NAMES, heal, injectFault, release, resetFleet, setWeight, stableVersion } from "../src/faults.ts";
+import { type FleetPlan, paths } from "../src/layout.ts";
 import { testPlan } from "./plan.ts";
 
 /** The content of every file of the fleet, by path. */
@@ -25,7 +25,7 @@ describe("faults", () => {
       using plan = await testPlan();
       resetFleet(plan, 20);
       const before = snapshotOf(plan);
-      const affected = giveFault(plan, name);
+      const affected = injectFault(plan, name);
       assert.equal(
         affected.length === 0,
         name === "queue",
@@ -40,19 +40,19 @@ describe("faults", () => {
   it("affect only the selected gateways", async () => {
     using plan = await testPlan();
     resetFleet(plan, 20);
-    assert.deepEqual(giveFault(plan, "5xx"), ["mac-a1", "mac-b1", "mac-c1"]);
-    assert.deepEqual(giveFault(plan, "5xx", { az: "az-c", slice: "stable" }), ["mac-c2"]);
-    assert.equal(readGatewayControl(plan, "mac-c2").errorRatio, 0.2);
-    assert.equal(readGatewayControl(plan, "mac-b2").errorRatio, 0);
-    giveFault(plan, "dead", { gateway: "mac-a2" });
-    assert.deepEqual(giveFault(plan, "cut", { gateway: "mac-b1" }), ["mac-b1", "mac-b2"], "an AZ is cut as a whole");
-    assert.deepEqual(readFleetControl(plan), { dead: ["mac-a2"], cut: ["az-b"], clockOffsetMs: {}, laneDepth: null });
+    assert.deepEqual(injectFault(plan, "5xx"), ["mac-a1", "mac-b1", "mac-c1"]);
+    assert.deepEqual(injectFault(plan, "5xx", { az: "az-c", slice: "stable" }), ["mac-c2"]);
+    assert.equal(readDesiredGateway(plan, "mac-c2").errorRatio, 0.2);
+    assert.equal(readDesiredGateway(plan, "mac-b2").errorRatio, 0);
+    injectFault(plan, "dead", { gateway: "mac-a2" });
+    assert.deepEqual(injectFault(plan, "cut", { gateway: "mac-b1" }), ["mac-b1", "mac-b2"], "an AZ is cut as a whole");
+    assert.deepEqual(readDesiredFleet(plan), { dead: ["mac-a2"], cut: ["az-b"], clockOffsetMs: {}, laneDepth: null });
   });
 
   it("are rejected with the valid names when the fault or target is unknown", async () => {
     using plan = await testPlan();
-    assert.throws(() => giveFault(plan, "flood"), /choose one of 5xx, slow/);
-    assert.throws(() => giveFault(plan, "5xx", { az: "az-z" }), /gateways: mac-a1 \(az-a, canary\)/);
+    assert.throws(() => injectFault(plan, "flood"), /choose one of 5xx, slow/);
+    assert.throws(() => injectFault(plan, "5xx", { az: "az-z" }), /gateways: mac-a1 \(az-a, canary\)/);
     assert.throws(() => setWeight(plan, 101), /0 to 100/);
     assert.throws(() => release(plan, "canary", "../../etc"), /invalid version/);
   });
@@ -62,17 +62,17 @@ describe("faults", () => {
     resetFleet(plan, 20);
     release(plan, "canary", "2026.9.7");
     setWeight(plan, 50);
-    giveFault(plan, "skills");
+    injectFault(plan, "skills");
     const pack = (name: string): Record<string, string> =>
       Object.fromEntries(
         Object.entries(snapshotOf(plan))
-          .filter(([path]) => path.startsWith(`${places.skills(plan, name)}/`))
-          .map(([path, text]) => [path.slice(places.skills(plan, name).length), text]),
+          .filter(([path]) => path.startsWith(`${paths.skills(plan, name)}/`))
+          .map(([path, text]) => [path.slice(paths.skills(plan, name).length), text]),
       );
     assert.notDeepEqual(pack("mac-b1"), pack("mac-a1"), "an edited pack differs");
     heal(plan);
-    assert.equal(readGatewayControl(plan, "mac-b1").version, "2026.9.7");
-    assert.equal(readRollout(plan).weight, 50);
+    assert.equal(readDesiredGateway(plan, "mac-b1").version, "2026.9.7");
+    assert.equal(readDesiredRollout(plan).weight, 50);
     assert.equal(stableVersion(plan), plan.stableVersion);
     assert.deepEqual(pack("mac-b1"), pack("mac-a1"), "one release has the same bytes on every gateway");
     assert.notDeepEqual(pack("mac-a1"), pack("mac-a2"), "two releases differ");

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { locateTestServer, requireServer, startRedis } from "@aviary/shared/testing/servers.ts";
 import { until } from "@aviary/shared/testing/until.ts";
-import { giveFault, heal, resetFleet } from "../src/faults.ts";
+import { heal, injectFault, resetFleet } from "../src/faults.ts";
 import { startLane } from "../src/lane.ts";
 import { testPlan } from "./plan.ts";
 
@@ -15,7 +15,7 @@ describe("the build lane", () => {
     resetFleet(plan, 20);
     const lane = await startLane(plan);
     try {
-      giveFault(plan, "queue");
+      injectFault(plan, "queue");
       await until("40 jobs wait", async () => (await lane.depth()) >= 40);
       heal(plan);
       await until("the backlog is drained", async () => (await lane.depth()) < 20);

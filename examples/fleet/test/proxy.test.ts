@@ -8,7 +8,7 @@ import { caddyConfig, findCaddy } from "../src/caddy.ts";
 import { changeGateway } from "../src/desired-state.ts";
 import { setWeight } from "../src/faults.ts";
 import { startGatewayOf, WORK_PATH } from "../src/gateway.ts";
-import { type FleetPlan, places } from "../src/layout.ts";
+import { type FleetPlan, paths } from "../src/layout.ts";
 import { startLoad } from "../src/load.ts";
 import { startProxy } from "../src/proxy.ts";
 import { pick, sharesAt } from "../src/shares.ts";
@@ -22,7 +22,7 @@ const skipWithoutCaddy = (): { skip?: string } => {
 };
 
 const lines = (plan: FleetPlan, name: string): Record<string, unknown>[] => {
-  const path = places.accessLog(plan, name);
+  const path = paths.accessLog(plan, name);
   if (!existsSync(path)) return [];
   const whole = readFileSync(path, "utf8").split("\n").slice(0, -1);
   return whole.map((line) => JSON.parse(line) as Record<string, unknown>);

@@ -57,7 +57,7 @@ export function startRunner(options: RunnerOptions): StopRunner {
       options.onRead("still_reading", 0);
       return;
     }
-    reading = readOnce(options.coversPeriod ? tickAt(at, previousAt, periodMs) : { at, periodMs }).finally(() => {
+    reading = readOnce(options.coversPeriod ? tickAt(at, previousAt, periodMs) : { atMs: at, periodMs }).finally(() => {
       reading = undefined;
     });
   }
@@ -75,7 +75,7 @@ export function startRunner(options: RunnerOptions): StopRunner {
       signal.throwIfAborted();
       options.onLearned(outcome.learned);
       for (const body of outcome.bodies) options.onSignal(outcome.kind, tick, body);
-      previousAt = tick.at;
+      previousAt = tick.atMs;
       logTransition(undefined, undefined);
       options.onRead(undefined, clock.monotonicMs() - startedMs);
     } catch (error) {

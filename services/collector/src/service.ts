@@ -79,7 +79,7 @@ export function startCollector(options: CollectorOptions): Collector {
     // Assigned only to published signals: an unused `seq` would look like a lost signal.
     seq += 1;
     counters.signals.series({ kind }).inc();
-    outbox.take({ subject: signalSubject(gateway, kind), id: signal.id, data });
+    outbox.enqueue({ subject: signalSubject(gateway, kind), id: signal.id, data });
   }
 
   const stops = PROBES.flatMap((probe) => {

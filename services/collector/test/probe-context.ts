@@ -48,5 +48,5 @@ export function openProbe(
   const opened: OpenProbe = probe.open(probe.configSchema.parse(settings), context);
   atEnd(test, () => opened[Symbol.asyncDispose]());
   const signal = new AbortController().signal;
-  return { read: (at = systemClock.now()) => opened.read({ at, periodMs: 5_000 }, signal) };
+  return { read: (at = systemClock.now()) => opened.read({ atMs: at, periodMs: 5_000 }, signal) };
 }

@@ -51,7 +51,7 @@ function setUp(
       await flush();
     }
   };
-  const at = (): number[] => ticks.map((tick) => tick.at - START);
+  const at = (): number[] => ticks.map((tick) => tick.atMs - START);
   return { clock, stop, ticks, results, lines, pass, at, flush };
 }
 
@@ -79,7 +79,7 @@ describe("a runner", () => {
     fail = false;
     await pass(5_000);
     assert.deepEqual(
-      ticks.map(({ at, periodMs }) => [at - START, periodMs]),
+      ticks.map(({ atMs: at, periodMs }) => [at - START, periodMs]),
       [
         [2_000, 1_500],
         [12_000, 10_000],

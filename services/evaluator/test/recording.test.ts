@@ -14,7 +14,7 @@ import type { Input } from "../src/core/inputs.ts";
 import { rejudge } from "../src/core/rejudge.ts";
 import { messageOf, readRecording, recordedLine } from "../src/recording/case-folder.ts";
 import { expectedLine } from "../src/recording/read-case.ts";
-import { refold } from "../src/recording/replay.ts";
+import { createReplay } from "../src/recording/replay.ts";
 import { CANARY, createSimulatedFleet, foldFleet, TEST_POLICY } from "./core/simulated-fleet.ts";
 
 function storedMessage(input: Input): StoredMessage {
@@ -79,9 +79,9 @@ test("a replay gives the same bytes: repeated, with duplicates, after restarts a
     const fleet = failingFleet("literal");
     const path = join(folder, "input.jsonl");
     await writeFile(path, fleet.log.map((input) => `${recordedLine(storedMessage(input))}\n`).join(""));
-    const replayed = refold(fleet.setup);
-    for await (const messages of readRecording(path)) for (const message of messages) replayed.take(message);
-    replayed.clock(fleet.now() + 100);
+    const replayed = createReplay(fleet.setup);
+    for await (const messages of readRecording(path)) for (const message of messages) replayed.apply(message);
+    replayed.advanceClock(fleet.now() + 100);
     assert.equal(JSON.stringify(replayed.verdicts), JSON.stringify(foldFleet(fleet).verdicts));
 
     await writeFile(join(folder, "policy.yaml"), JSON.stringify(TEST_POLICY));
@@ -113,8 +113,8 @@ test("a replay gives the same bytes: repeated, with duplicates, after restarts a
     assert.match(stdout, /FAIL {2}prod\/payments-gateway/);
     assert.match(stdout, /\d+ verdicts: \d+ pass, \d+ hold, \d+ fail/);
     assert.equal(stderr.match(/the same \d+ verdicts/g)?.length, 4, stderr);
-    const byMessages = refold(fleet.setup);
-    for (const input of fleet.log) byMessages.take(storedMessage(input));
+    const byMessages = createReplay(fleet.setup);
+    for (const input of fleet.log) byMessages.apply(storedMessage(input));
     const expected = byMessages.verdicts.map(expectedLine);
     await writeFile(join(folder, "expected.jsonl"), expected.map((line) => `${line}\n`).join(""));
     assert.equal(await runCommand(replayCommand, [folder, "--check"], io), 0, stderr);

@@ -10,11 +10,11 @@ import type { ControlWriter } from "./control-writer.ts";
 import type { Reply } from "./response/reply.ts";
 import type { View } from "./view.ts";
 
-export interface Context {
+export interface ShimContext {
   readonly bus: Bus;
   readonly fleet: FleetFile;
   readonly view: View;
-  readonly outbox: ControlWriter;
+  readonly controlWriter: ControlWriter;
   readonly seats: Seats;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -51,5 +51,5 @@ export interface Route {
   readonly summary: string;
   /** The kind of response, for the API description. */
   readonly responseKind: "verdict" | "prometheus" | "gate" | "json" | "stream" | "page";
-  readonly handle: (call: Call, context: Context) => HandlerResult | Promise<HandlerResult>;
+  readonly handle: (call: Call, context: ShimContext) => HandlerResult | Promise<HandlerResult>;
 }

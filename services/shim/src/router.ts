@@ -10,7 +10,7 @@ import { LIMITS } from "./limits.ts";
 import { discardBody, parseJson, readBody } from "./request/body.ts";
 import { type CanaryIdentity, mergeIdentity, readIdentity } from "./request/canary-lookup.ts";
 import { problem, type Reply, send, UNAUTHORIZED } from "./response/reply.ts";
-import type { Call, Context, HandlerResult, Route } from "./route.ts";
+import type { Call, HandlerResult, Route, ShimContext } from "./route.ts";
 
 export interface Dispatcher {
   handle(request: IncomingMessage, response: ServerResponse): void;
@@ -47,7 +47,7 @@ interface Pattern {
 /** Builds the route table: fixed paths are looked up in a map, the few with parameters are matched in order. */
 export function createDispatcher(
   routes: readonly Route[],
-  context: Context,
+  context: ShimContext,
   authenticator: Authenticator,
   authFailures: AuthFailures,
 ): Dispatcher {

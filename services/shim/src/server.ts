@@ -18,7 +18,7 @@ import { createSeats } from "./auth/seats.ts";
 import { createControlWriter } from "./control-writer.ts";
 import { LIMITS } from "./limits.ts";
 import { problem } from "./response/reply.ts";
-import type { Context } from "./route.ts";
+import type { ShimContext } from "./route.ts";
 import { createDispatcher } from "./router.ts";
 import { routesOf } from "./routes.ts";
 import { followView, type View } from "./view.ts";
@@ -56,7 +56,7 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
   const logger = options.logger.child("shim");
   const view = await followView({ bus, fleet, policies: options.policies ?? new Map(), clock, logger });
   const outbox = createControlWriter(bus, clock, logger);
-  const context: Context = { bus, fleet, view, outbox, seats: createSeats(), clock, logger };
+  const context: ShimContext = { bus, fleet, view, controlWriter: outbox, seats: createSeats(), clock, logger };
   const streams = createStreams(context);
   const authFailures = createAuthFailures(context, clock, logger);
   const dispatcher = createDispatcher(routesOf(streams), context, tokens, authFailures);
@@ -101,7 +101,7 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
     // An unreachable broker does not make a shim unready: it serves holds, and with every replica unready no request is answered.
     notReady: () => {
       const waitedMs = clock.monotonicMs() - listensSinceMs;
-      return view.ready || waitedMs >= LIMITS.readyAnywayMs ? undefined : "the stored verdicts have not been read yet";
+      return view.isCaughtUp || waitedMs >= LIMITS.readyAnywayMs ? undefined : "the stored verdicts have not been read yet";
     },
     async [Symbol.asyncDispose]() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));

@@ -27,7 +27,7 @@ export interface Canary {
 
 export interface View extends AsyncDisposable {
   /** True once everything that was stored at the start has been read; never false again. */
-  readonly ready: boolean;
+  readonly isCaughtUp: boolean;
   readonly canaries: ReadonlyMap<string, Canary>;
   /** The answer of a configured canary as of now. */
   prepared(canary: Canary): PreparedAnswer;
@@ -156,7 +156,7 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
   const subscription = await keepSubscribed(subscribe, clock, logger);
   const leaseAgeMs = (): number => clock.monotonicMs() - state.leaseAtMs;
   return {
-    get ready() {
+    get isCaughtUp() {
       return state.ready;
     },
     get unreadable() {

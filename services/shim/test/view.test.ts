@@ -42,11 +42,11 @@ test("a view that cannot subscribe serves holds and retries; one that loses its 
     }
   };
   await pass();
-  assert.equal(view.ready, false);
+  assert.equal(view.isCaughtUp, false);
   assert.deepEqual([served().verdict, served().reasons[0]?.code], ["hold", "not_ready"]);
   state.away = false;
   await pass();
-  assert.equal(view.ready, true);
+  assert.equal(view.isCaughtUp, true);
   assert.equal(served().verdict, "fail");
 
   state.ends[0]?.(terminal("stream_went_back", "recreated"));

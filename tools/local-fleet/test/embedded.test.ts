@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
-import { giveFault, heal, release } from "../../../examples/fleet/src/faults.ts";
+import { heal, injectFault, release } from "../../../examples/fleet/src/faults.ts";
 import { PROJECT } from "../compose.ts";
 import { lockDirectory } from "../directory-lock.ts";
 import { startEmbedded } from "../embedded.ts";
@@ -55,11 +55,11 @@ describe("embedded fleet", () => {
   it("opens a run for a new release, reports a zone that is cut off, and fails a broken release", async () => {
     release(fleet.plan, "canary", "2026.9.7");
     await verdictBy("a run that is judged", ({ run }) => run?.state === "active");
-    giveFault(fleet.plan, "cut", { az: "az-c" });
+    injectFault(fleet.plan, "cut", { az: "az-c" });
     const cut = await verdictBy("a stale zone", ({ reasons }) => reasons[0]?.code === "stale");
     assert.equal(cut.reasons[0]?.az, "az-c");
     heal(fleet.plan);
-    giveFault(fleet.plan, "5xx", { slice: "canary" });
+    injectFault(fleet.plan, "5xx", { slice: "canary" });
     const failed = await verdictBy("a fail", ({ verdict }) => verdict === "fail");
     assert.equal(failed.reasons[0]?.code, "over_5xx");
     assert.equal(failed.run?.state, "failed");

@@ -51,7 +51,7 @@ export const FLEET_COMMANDS = [
     args: faultArgs,
     options: faultOptions,
     examples: ["aviary fleet fault 5xx", "aviary fleet fault dead --gateway mac-b1"],
-    run: async (call) => (await actions()).injectFault(call),
+    run: async (call) => (await actions()).runFault(call),
   }),
   defineCommand({
     name: "fleet heal",

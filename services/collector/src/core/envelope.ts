@@ -47,7 +47,7 @@ export function makeSignal<K extends SignalKind>(
     gateway_version: release.gatewayVersion,
     skill_hash: release.skillHash,
     fragment_hash: sender.fragmentHash,
-    observed_at: new Date(tick.at).toISOString(),
+    observed_at: new Date(tick.atMs).toISOString(),
     period_ms: tick.periodMs,
     kind,
     body,

@@ -7,7 +7,7 @@ import { fnv1a } from "@aviary/shared/contract/ids.ts";
 
 /** The time of one reading, in milliseconds since the epoch. Its counts cover `[at - periodMs, at)`. */
 export interface Tick {
-  readonly at: number;
+  readonly atMs: number;
   readonly periodMs: number;
 }
 
@@ -37,5 +37,5 @@ const LONGEST_COVER_MS = 60_000;
  */
 export function tickAt(at: number, previous: number, periodMs: number): Tick {
   const sinceMs = at - previous;
-  return { at, periodMs: sinceMs >= 1 && sinceMs <= Math.max(LONGEST_COVER_MS, 2 * periodMs) ? sinceMs : periodMs };
+  return { atMs: at, periodMs: sinceMs >= 1 && sinceMs <= Math.max(LONGEST_COVER_MS, 2 * periodMs) ? sinceMs : periodMs };
 }

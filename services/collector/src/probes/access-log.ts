@@ -95,7 +95,7 @@ function readLog(settings: Config, context: ProbeContext): Source<HttpCounts> {
   }
 
   return {
-    read: async (tick, signal) => read(await opening, tick.at, signal),
+    read: async (tick, signal) => read(await opening, tick.atMs, signal),
     async [Symbol.asyncDispose]() {
       await (await opening.catch(() => undefined))?.[Symbol.asyncDispose]();
     },

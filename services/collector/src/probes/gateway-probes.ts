@@ -60,7 +60,7 @@ export const gatewayProbes = defineProbe({
     });
   },
   parse(results: GatewayProbeResults, state, tick, { warmup: warmUpMs }) {
-    const health = classifyHealth(results, state, tick.at, warmUpMs);
+    const health = classifyHealth(results, state, tick.atMs, warmUpMs);
     const version = health.version === undefined ? {} : { gatewayVersion: health.version.slice(0, 64) };
     return { bodies: [health.body], state: health.state, learned: { uptimeMs: health.body.uptime_ms, ...version } };
   },

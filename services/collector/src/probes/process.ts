@@ -34,7 +34,7 @@ export const gatewayProcess = defineProbe({
     });
   },
   parse(raw: ProcessReading, state, tick) {
-    const restarts = applySample(state, raw, tick.at);
+    const restarts = applySample(state, raw, tick.atMs);
     return { bodies: [{ gateway_boot: restarts.boot, restarts: restarts.restarts, rss_bytes: raw.rssBytes }], state: restarts };
   },
 });

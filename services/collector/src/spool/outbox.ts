@@ -48,7 +48,7 @@ export interface OutboxCounts {
 }
 
 export interface Outbox {
-  take(record: SpoolRecord): void;
+  enqueue(record: SpoolRecord): void;
   /** Resolves when no step can run now: records are stored or spooled, or wait in memory because broker and disk are both unavailable. */
   settled(): Promise<void>;
   /** Records in memory. */
@@ -94,7 +94,7 @@ export function openOutbox(options: OutboxOptions): Outbox {
   });
   const running = run(state);
   return {
-    take(record) {
+    enqueue(record) {
       state.memory.push(record);
       dropOverflow(state);
       state.wake();

@@ -51,7 +51,7 @@ describe("the envelope", () => {
       release,
       7,
       "queue",
-      { at: 1_795_238_930_250, periodMs: 5_000 },
+      { atMs: 1_795_238_930_250, periodMs: 5_000 },
       { lane: "l", role: "build", depth: 3 },
     );
     assert.ok(parseSignal(signal).success);

@@ -56,7 +56,7 @@ async function setUp(test: TestContext, change: Partial<OutboxOptions> & { direc
   const make = () => openSpool({ directory, maxBytes: 2 ** 20, redRatio: 0.9, readVolume, segmentBytes: 400 });
   const outbox = openOutbox({ bus: broker, openSpool: make, clock, random: () => 0.5, log: silentLogger, ...change });
   const take = (from: number, to: number): void => {
-    for (let n = from; n < to; n++) outbox.take(record(n));
+    for (let n = from; n < to; n++) outbox.enqueue(record(n));
   };
   return { clock, broker, outbox, take, directory, make };
 }

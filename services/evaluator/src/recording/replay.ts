@@ -7,21 +7,21 @@ import type { ResolvedConfig } from "../core/resolved-config.ts";
 import { createState, type State } from "../core/state.ts";
 import { createInputReader } from "../io/inputs.ts";
 
-export interface Refold {
+export interface Replay {
   /** Applies one message of the event log. */
-  take(message: StoredMessage): void;
+  apply(message: StoredMessage): void;
   /** Advances the broker's clock, which fires the deadlines up to `atMs`. */
-  clock(atMs: number): void;
+  advanceClock(atMs: number): void;
   /** Continues from a copy of the state, as an evaluator does after a restart. */
-  crash(): void;
+  restart(): void;
   readonly state: State;
   readonly verdicts: VerdictRecord[];
   /** The number of applied messages. */
-  readonly messages: number;
+  readonly messageCount: number;
 }
 
 /** Collects the verdicts of the messages that are applied. @param initial the state before the first message; default the beginning of a log */
-export function refold(config: ResolvedConfig, initial: State = createState(config)): Refold {
+export function createReplay(config: ResolvedConfig, initial: State = createState(config)): Replay {
   const parseInput = createInputReader();
   const verdicts: VerdictRecord[] = [];
   let state = initial;
@@ -30,12 +30,12 @@ export function refold(config: ResolvedConfig, initial: State = createState(conf
     for (const effect of effects) if (effect.kind === "verdict") verdicts.push(effect.record);
   };
   return {
-    take: (message) => {
+    apply: (message) => {
       messages += 1;
       collect(reduce(state, parseInput(message)).effects);
     },
-    clock: (atMs) => collect(reduce(state, { kind: "clock", at: atMs }).effects),
-    crash: () => {
+    advanceClock: (atMs) => collect(reduce(state, { kind: "clock", at: atMs }).effects),
+    restart: () => {
       const restored = decodeCheckpoint(encodeCheckpoint(state), config);
       if (restored === undefined) throw new Error("cannot decode a checkpoint that was just encoded");
       state = restored;
@@ -44,7 +44,7 @@ export function refold(config: ResolvedConfig, initial: State = createState(conf
       return state;
     },
     verdicts,
-    get messages() {
+    get messageCount() {
       return messages;
     },
   };

@@ -5,7 +5,7 @@ import type { CanaryLookup } from "../request/canary-lookup.ts";
 import { answerFor, locateCanary } from "../response/canary-answer.ts";
 import { problem, type Reply, text } from "../response/reply.ts";
 import type { VerdictAnswer } from "../response/verdict-answer.ts";
-import type { Call, Context, Forbidden, HandlerResult, Route } from "../route.ts";
+import type { Call, Forbidden, HandlerResult, Route, ShimContext } from "../route.ts";
 import type { Canary } from "../view.ts";
 import { announceDrafts, eventDrafts, gateDrafts, type KnownRun, type NamedRevision, namedAtGate } from "./control-drafts.ts";
 import { CONFIRM_GATES, GATES, type Gate, type GateAnswer, type GateFacts, gateAnswer } from "./flagger-gates.ts";
@@ -18,7 +18,7 @@ interface FlaggerRequest {
   readonly found: CanaryLookup;
 }
 
-function readRequest(call: Call, context: Context): FlaggerRequest | Reply | Forbidden {
+function readRequest(call: Call, context: ShimContext): FlaggerRequest | Reply | Forbidden {
   const flagger = readFlaggerCall(parseJson(call.body));
   if (flagger === undefined) {
     return problem(400, "bad_data", 'expected a JSON object with the "name" and "namespace" of a canary, at most 8 levels deep');
@@ -40,7 +40,7 @@ const factsOf = (body: VerdictBody, known: boolean, unseen: boolean): GateFacts 
 const NEEDS_ANNOUNCEMENT: ReadonlySet<Gate> = CONFIRM_GATES;
 
 function handleGate(gate: Gate) {
-  return async (call: Call, context: Context): Promise<HandlerResult> => {
+  return async (call: Call, context: ShimContext): Promise<HandlerResult> => {
     const request = readRequest(call, context);
     if (!("found" in request)) return request;
     const { flagger, found } = request;
@@ -72,11 +72,11 @@ interface GateCall {
 async function storeGateCall(
   canary: Canary,
   { flagger, gate, named, run, allowed }: GateCall,
-  context: Context,
+  context: ShimContext,
 ): Promise<boolean> {
   const announced = announceDrafts(named, flagger, run, "flagger");
   const drafts = [...announced, ...gateDrafts(flagger, gate, allowed, named, run, "flagger")];
-  const stored = await context.outbox.store(canary, drafts);
+  const stored = await context.controlWriter.store(canary, drafts);
   return stored === "stored" || announced.length === 0 || !NEEDS_ANNOUNCEMENT.has(gate);
 }
 
@@ -86,7 +86,7 @@ function logGate(
   { flagger }: FlaggerRequest,
   { body }: VerdictAnswer,
   { allowed, text: answer }: GateAnswer,
-  { logger }: Context,
+  { logger }: ShimContext,
 ): void {
   const fields = {
     gate,
@@ -104,17 +104,17 @@ function logGate(
   logger.info({ event: "gate.answered", ...fields }, `gate ${gate} ${allowed ? "allowed" : "denied"}`);
 }
 
-function runOf({ canary }: CanaryLookup, context: Context): KnownRun {
+function runOf({ canary }: CanaryLookup, context: ShimContext): KnownRun {
   return canary === undefined ? null : (context.view.record(canary.key)?.body.run ?? null);
 }
 
-async function handleEvents(call: Call, context: Context): Promise<HandlerResult> {
+async function handleEvents(call: Call, context: ShimContext): Promise<HandlerResult> {
   const request = readRequest(call, context);
   if (!("found" in request)) return request;
   const { flagger, found } = request;
   // Flagger's global event webhook reports every canary in the cluster, configured here or not.
   if (found.canary === undefined) return text(200, `ignored: ${found.text}`);
-  const stored = await context.outbox.store(found.canary, eventDrafts(flagger, runOf(found, context), call.caller.class));
+  const stored = await context.controlWriter.store(found.canary, eventDrafts(flagger, runOf(found, context), call.caller.class));
   if (stored === "over_limit") return text(403, "too many events for one canary");
   return stored === "stored" ? text(200, "stored") : text(503, "not stored: the broker did not respond");
 }

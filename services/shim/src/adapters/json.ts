@@ -14,7 +14,7 @@ import {
 } from "../response/canary-answer.ts";
 import { jsonBytes } from "../response/reply.ts";
 import { ANALYSIS_CONCERNS, type AnalysisConcern, type VerdictAnswer } from "../response/verdict-answer.ts";
-import type { Call, Context, HandlerResult, Route } from "../route.ts";
+import type { Call, HandlerResult, Route, ShimContext } from "../route.ts";
 
 const FLAGGER: CallOrigin = { dialect: "flagger", seat: "judge" };
 const ROLLOUTS: CallOrigin = { dialect: "rollouts", seat: "judge" };
@@ -32,7 +32,7 @@ function identityOf(call: Call) {
 }
 
 function handleMeasurement(origin: CallOrigin, concern?: AnalysisConcern) {
-  return (call: Call, context: Context): HandlerResult => {
+  return (call: Call, context: ShimContext): HandlerResult => {
     const identity = identityOf(call);
     const found = locateCanary(call, identity, context);
     if ("forbidden" in found) return found;
@@ -60,7 +60,7 @@ function handleMeasurement(origin: CallOrigin, concern?: AnalysisConcern) {
  * The lane as KEDA reads it. Without a fresh verdict the lane may not grow; its depth stays the last one, which keeps the replicas.
  * @param canary the key of the lane's canary, if it has one
  */
-function scaleOf(lane: string, canary: string | undefined, answer: VerdictAnswer, context: Context): Scale {
+function scaleOf(lane: string, canary: string | undefined, answer: VerdictAnswer, context: ShimContext): Scale {
   const record = canary === undefined ? undefined : context.view.lane(lane);
   const unavailable = unavailableCode(answer);
   if (record === undefined) {
@@ -90,7 +90,7 @@ function unavailableCode({ body, stale }: VerdictAnswer): ReasonCode | undefined
 }
 
 /** Serves a lane: the one that the query names, or the first of the canary. */
-function handleLane(call: Call, context: Context): HandlerResult {
+function handleLane(call: Call, context: ShimContext): HandlerResult {
   const requested = call.query.get("lane")?.slice(0, 63) ?? undefined;
   const owner = [...context.view.canaries.values()].find(
     ({ entry }) => requested !== undefined && entry.lanes.includes(requested),

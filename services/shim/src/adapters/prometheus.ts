@@ -9,7 +9,7 @@ import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import { readIdentity } from "../request/canary-lookup.ts";
 import { answerFor, type CallOrigin, claimSeat, locateCanary } from "../response/canary-answer.ts";
 import { jsonText, problem } from "../response/reply.ts";
-import type { Call, Context, HandlerResult, Route } from "../route.ts";
+import type { Call, HandlerResult, Route, ShimContext } from "../route.ts";
 import { isTime, readQuery, SERIES, vectorJson } from "./prometheus-query.ts";
 
 /** The sample of a verdict in one dialect. */
@@ -25,7 +25,7 @@ function parametersOf(call: Call): URLSearchParams {
 }
 
 function handleQuery(origin: CallOrigin) {
-  return (call: Call, context: Context): HandlerResult => {
+  return (call: Call, context: ShimContext): HandlerResult => {
     const parameters = parametersOf(call);
     const time = parameters.get("time");
     if (time !== null && !isTime(time)) {

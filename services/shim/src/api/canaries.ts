@@ -6,41 +6,41 @@ import { LIMITS } from "../limits.ts";
 import { listNames } from "../request/canary-lookup.ts";
 import { visibleTo } from "../response/canary-answer.ts";
 import { json, problem } from "../response/reply.ts";
-import type { Call, Context, HandlerResult, Route } from "../route.ts";
+import type { Call, HandlerResult, Route, ShimContext } from "../route.ts";
 import type { Canary } from "../view.ts";
 
 /** Canaries that an error message lists. */
 const MAX_LISTED = 10;
 
 /** One canary as the API shows it. */
-export function canaryJson(canary: Canary, context: Context) {
+export function canaryJson(canary: Canary, context: ShimContext) {
   const { answer } = context.view.prepared(canary);
   const lanes = canary.entry.lanes.map((lane) => ({ lane, record: context.view.lane(lane) ?? null }));
   return { ...answer.body, stale: answer.stale, lanes };
 }
 
-function evaluatorJson(context: Context) {
+function evaluatorJson(context: ShimContext) {
   const ageMs = context.view.leaseAgeMs();
   return { lease_age_ms: Number.isFinite(ageMs) ? Math.round(ageMs) : null, bus: context.bus.status, server: context.bus.server };
 }
 
-function listCanaries(call: Call, context: Context): HandlerResult {
+function listCanaries(call: Call, context: ShimContext): HandlerResult {
   const canaries = visibleTo(call.caller, context).map((canary) => canaryJson(canary, context));
   return json({ now: new Date(context.clock.now()).toISOString(), evaluator: evaluatorJson(context), canaries });
 }
 
-function findByPath(call: Call, context: Context): Canary | undefined {
+function findByPath(call: Call, context: ShimContext): Canary | undefined {
   const [namespace, name] = call.params;
   return visibleTo(call.caller, context).find(({ ref }) => ref.namespace === namespace && ref.name === name);
 }
 
 /** A 404 that lists the canaries which the caller may read. */
-function canaryNotFound(call: Call, context: Context): HandlerResult {
+function canaryNotFound(call: Call, context: ShimContext): HandlerResult {
   const known = listNames(visibleTo(call.caller, context), MAX_LISTED) || "none";
   return problem(404, "not_found", `no canary ${call.params.join("/").slice(0, 140)} is configured; configured: ${known}`);
 }
 
-function getCanary(call: Call, context: Context): HandlerResult {
+function getCanary(call: Call, context: ShimContext): HandlerResult {
   const canary = findByPath(call, context);
   if (canary === undefined) return canaryNotFound(call, context);
   const view = canaryJson(canary, context);
@@ -68,7 +68,7 @@ function historyEntry(body: VerdictBody) {
 const readers = { active: 0 };
 
 /** Serves the newest `limit` verdicts of the last hours, oldest first. */
-async function getHistory(call: Call, context: Context): Promise<HandlerResult> {
+async function getHistory(call: Call, context: ShimContext): Promise<HandlerResult> {
   const canary = findByPath(call, context);
   if (canary === undefined) return canaryNotFound(call, context);
   const limit = wholeNumber(call.query.get("limit"), 50, LIMITS.historyEntries);
@@ -85,7 +85,7 @@ async function getHistory(call: Call, context: Context): Promise<HandlerResult> 
   }
 }
 
-async function readHistory(canary: Canary, limit: number, fromMs: number, context: Context) {
+async function readHistory(canary: Canary, limit: number, fromMs: number, context: ShimContext) {
   const entries: ReturnType<typeof historyEntry>[] = [];
   const decoder = new TextDecoder();
   let omitted = 0;

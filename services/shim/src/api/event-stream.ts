@@ -6,7 +6,7 @@ import type { ServerResponse } from "node:http";
 import { LIMITS } from "../limits.ts";
 import { visibleTo } from "../response/canary-answer.ts";
 import { problem } from "../response/reply.ts";
-import type { Call, Context, HandlerResult, Route } from "../route.ts";
+import type { Call, HandlerResult, Route, ShimContext } from "../route.ts";
 import type { Canary } from "../view.ts";
 import { canaryJson } from "./canaries.ts";
 
@@ -22,7 +22,7 @@ export interface Streams extends Disposable {
 }
 
 /** Creates the streams and the timers that they share. */
-export function createStreams(context: Context): Streams {
+export function createStreams(context: ShimContext): Streams {
   const clients = new Set<Client>();
   const lastStale = new Map<string, boolean>();
   const timers: (() => void)[] = [];
@@ -99,7 +99,7 @@ export function createStreams(context: Context): Streams {
   };
 }
 
-function eventOf(canary: Canary, context: Context): string {
+function eventOf(canary: Canary, context: ShimContext): string {
   return `event: verdict\ndata: ${JSON.stringify(canaryJson(canary, context))}\n\n`;
 }
 

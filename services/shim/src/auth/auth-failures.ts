@@ -12,7 +12,7 @@ import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import { createBuckets, LIMITS } from "../limits.ts";
 import { type CanaryIdentity, findCanary } from "../request/canary-lookup.ts";
 import { type CallOrigin, measurementIndexOf } from "../response/canary-answer.ts";
-import type { Context } from "../route.ts";
+import type { ShimContext } from "../route.ts";
 
 /** A rejected request, as far as it is known. */
 export interface RejectedRequest {
@@ -37,7 +37,7 @@ const INCIDENT_BURST = 10;
 const INCIDENT_PER_SECOND = 1 / 300;
 const HOUR_MS = 3_600_000;
 
-export function createAuthFailures(context: Context, clock: Clock, logger: Logger): AuthFailures {
+export function createAuthFailures(context: ShimContext, clock: Clock, logger: Logger): AuthFailures {
   const challenges = createLineLimit(clock);
   const failures = createLineLimit(clock);
   const incidents = createBuckets(INCIDENT_BURST, INCIDENT_PER_SECOND, 1);
@@ -51,7 +51,9 @@ export function createAuthFailures(context: Context, clock: Clock, logger: Logge
     if (!incidents.take("all", clock.monotonicMs())) return;
     const subject = canary === undefined ? {} : { subject: { ...canary.ref, fleet: canary.entry.fleet } };
     const at = new Date(clock.now()).toISOString();
-    context.outbox.storeIncident(incident("auth_failed", at, `${source}|${reason}|${token ?? ""}|${hour}`, subject, facts));
+    context.controlWriter.storeIncident(
+      incident("auth_failed", at, `${source}|${reason}|${token ?? ""}|${hour}`, subject, facts),
+    );
   };
 
   return {
@@ -105,13 +107,13 @@ function createHourlyFilter(): (key: string, hour: number) => boolean {
   };
 }
 
-function canaryOf({ identity }: RejectedRequest, context: Context) {
+function canaryOf({ identity }: RejectedRequest, context: ShimContext) {
   return findCanary([...context.view.canaries.values()], identity, "").canary;
 }
 
 type RejectionFacts = ReturnType<typeof factsOf>;
 
-function factsOf(rejected: RejectedRequest, canary: ReturnType<typeof canaryOf>, context: Context) {
+function factsOf(rejected: RejectedRequest, canary: ReturnType<typeof canaryOf>, context: ShimContext) {
   const { source, path, method, reason, token, identity } = rejected;
   const { namespace, name } = canary?.ref ?? { namespace: identity.namespace ?? null, name: identity.name ?? null };
   const origin = originOf(path);

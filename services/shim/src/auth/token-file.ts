@@ -106,7 +106,7 @@ async function readEntries(
   const problems: ConfigProblem[] = checkTokenFile({
     source: path,
     entries,
-    now: now,
+    nowMs: now,
     intervalMs,
     ...(before === undefined ? {} : { previousEntries: before }),
   });

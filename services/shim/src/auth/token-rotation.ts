@@ -37,7 +37,7 @@ export interface TokenFileCheck {
   readonly source: string;
   readonly entries: readonly TokenEntry[];
   /** The moment the file was written, milliseconds since the epoch. */
-  readonly now: number;
+  readonly nowMs: number;
   /** The longest polling interval of any controller that uses these tokens. */
   readonly intervalMs: number;
   /** The entries before this change, if known. Without them an overlap near its end looks the same as one that is too short. */
@@ -49,7 +49,7 @@ export interface TokenFileCheck {
  * a second rotation inside the overlap, a previous token without an end, an overlap below the minimum.
  */
 export function checkTokenFile(check: TokenFileCheck): ConfigProblem[] {
-  const { source, entries, now, previousEntries: before } = check;
+  const { source, entries, nowMs: now, previousEntries: before } = check;
   const problems: ConfigProblem[] = [];
   const report = (index: number, key: string, found: string, expected: string): void => {
     problems.push({ source, path: `[${index}].${key}`, found, expected });

@@ -12,7 +12,7 @@ export async function checkTokens(path: string, nowMs: number): Promise<readonly
   const problems: ConfigProblem[] = [];
   const loading = readYamlFile(path).then((file) => {
     const entries = parseConfig(file.source, file.value, tokenFileSchema, file.lineOf);
-    const found = checkTokenFile({ source: path, entries, now: nowMs, intervalMs: SHORTEST_INTERVAL_MS });
+    const found = checkTokenFile({ source: path, entries, nowMs: nowMs, intervalMs: SHORTEST_INTERVAL_MS });
     problems.push(...found.map((problem) => withLine(problem, file.lineOf([Number(/^\[(\d+)\]/.exec(problem.path)?.[1])]))));
   });
   problems.push(...(await problemsOf(loading)));

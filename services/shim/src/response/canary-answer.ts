@@ -7,7 +7,7 @@ import type { Caller } from "../auth/tokens.ts";
 import { mayAccess } from "../auth/tokens.ts";
 import { hostOf } from "../request/body.ts";
 import { type CanaryIdentity, type CanaryLookup, findCanary, isServedOn } from "../request/canary-lookup.ts";
-import type { Call, Context, Forbidden } from "../route.ts";
+import type { Call, Forbidden, ShimContext } from "../route.ts";
 import type { Canary } from "../view.ts";
 import { measurementIndex } from "./answer-json.ts";
 import { type PreparedAnswer, prepare } from "./prepared-answer.ts";
@@ -23,13 +23,17 @@ export interface CallOrigin {
 const DEFAULT_INTERVAL_MS = 60_000;
 
 /** The canaries that a caller may read. */
-export function visibleTo(caller: Caller, context: Context): readonly Canary[] {
+export function visibleTo(caller: Caller, context: ShimContext): readonly Canary[] {
   const all = [...context.view.canaries.values()];
   return caller.namespaces === null ? all : all.filter(({ ref }) => mayAccess(caller, ref.namespace));
 }
 
 /** Finds the canary of a request, or reports that the caller may not read it. */
-export function locateCanary({ caller, request }: Call, identity: CanaryIdentity, context: Context): CanaryLookup | Forbidden {
+export function locateCanary(
+  { caller, request }: Call,
+  identity: CanaryIdentity,
+  context: ShimContext,
+): CanaryLookup | Forbidden {
   const { namespace, name } = identity;
   if (namespace !== undefined && !mayAccess(caller, namespace)) {
     return { forbidden: `the token ${caller.id} may not read namespace ${namespace.slice(0, 63)}` };
@@ -42,7 +46,7 @@ export function locateCanary({ caller, request }: Call, identity: CanaryIdentity
 }
 
 /** The answer for a lookup. `named` resolves the revision that the request names, if any. */
-export function answerFor(found: CanaryLookup, named: (canary: Canary) => NamedRevision, context: Context): PreparedAnswer {
+export function answerFor(found: CanaryLookup, named: (canary: Canary) => NamedRevision, context: ShimContext): PreparedAnswer {
   if (found.canary === undefined) {
     const { namespace, name, text } = found;
     return prepare(absentAnswer({ namespace, name, fleet: "", code: "unknown_canary", text, nowMs: context.clock.now() }));
@@ -53,16 +57,16 @@ export function answerFor(found: CanaryLookup, named: (canary: Canary) => NamedR
 }
 
 /** The revision that a measurement names, compared with the last known run. */
-export function namedRevision(canary: Canary, revision: string | undefined, context: Context): NamedRevision {
+export function namedRevision(canary: Canary, revision: string | undefined, context: ShimContext): NamedRevision {
   return namedByCaller(revision, context.view.record(canary.key)?.body.run ?? null);
 }
 
 /** Announces, in the background, a revision that a controller's measurement names for the first time. Operators announce nothing. */
-export function announceRevision(caller: Caller, canary: Canary, named: NamedRevision, context: Context): void {
+export function announceRevision(caller: Caller, canary: Canary, named: NamedRevision, context: ShimContext): void {
   if (caller.class === "operator") return;
   const run = context.view.record(canary.key)?.body.run ?? null;
   const drafts = announceDrafts(named, { revision: named.revision }, run, caller.class);
-  if (drafts.length > 0) void context.outbox.store(canary, drafts);
+  if (drafts.length > 0) void context.controlWriter.store(canary, drafts);
 }
 
 /** The polling interval of a caller class. An operator gets the interval of the route's controller, so both see the same index. */
@@ -72,14 +76,14 @@ export function pollingIntervalMs(canary: Canary, caller: CallerClass, origin: C
 }
 
 /** The index of this measurement. */
-export function measurementIndexOf(canary: Canary, caller: CallerClass, origin: CallOrigin, context: Context): number {
+export function measurementIndexOf(canary: Canary, caller: CallerClass, origin: CallOrigin, context: ShimContext): number {
   const sinceMs = context.view.runSinceMs(canary.key);
   return measurementIndex(sinceMs, context.clock.now(), pollingIntervalMs(canary, caller, origin));
 }
 
 /** Claims the seat; true if another controller class holds it, which raises one incident per run. */
-export function claimSeat(caller: Caller, canary: Canary, origin: CallOrigin, context: Context): boolean {
-  const { seats, clock, view, outbox } = context;
+export function claimSeat(caller: Caller, canary: Canary, origin: CallOrigin, context: ShimContext): boolean {
+  const { seats, clock, view, controlWriter: outbox } = context;
   const holder = seats.claim(canary.key, origin.seat, caller.class, clock.monotonicMs());
   if (holder === undefined) return false;
   const run = view.record(canary.key)?.body.run?.id ?? "none";

@@ -189,7 +189,7 @@ describe("rotation with an overlap", () => {
     checkTokenFile({
       source: "t",
       entries,
-      now: NOW,
+      nowMs: NOW,
       intervalMs,
       ...(before === undefined ? {} : { previousEntries: before }),
     }).map(formatProblem);

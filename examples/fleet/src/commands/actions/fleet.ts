@@ -2,17 +2,17 @@
 import { resolve } from "node:path";
 import { type CommandIo, EXIT } from "@aviary/shared/commands/command.ts";
 import { tableLines } from "@aviary/shared/commands/terminal-text.ts";
-import { readFleetControl, readGatewayControl, readRollout } from "../../desired-state.ts";
-import { FAULTS, giveFault, heal, release, setWeight, stableVersion } from "../../faults.ts";
+import { readDesiredFleet, readDesiredGateway, readDesiredRollout } from "../../desired-state.ts";
+import { FAULTS, heal, injectFault, release, setWeight, stableVersion } from "../../faults.ts";
 import { currentDirectory, type FleetPlan, readPlan } from "../../layout.ts";
 import type { FaultCall, FleetCall, ReleaseCall, WeightCall } from "../fleet.ts";
 
 const RESPONSE_TIMEOUT_MS = 2_000;
 
-export async function injectFault({ args: { fault }, options, io }: FaultCall): Promise<number> {
+export async function runFault({ args: { fault }, options, io }: FaultCall): Promise<number> {
   const plan = planOf(options.directory);
   const { az, slice, gateway } = options;
-  const affected = giveFault(plan, fault, {
+  const affected = injectFault(plan, fault, {
     ...(az === undefined ? {} : { az }),
     ...(slice === undefined ? {} : { slice }),
     ...(gateway === undefined ? {} : { gateway }),
@@ -43,7 +43,7 @@ export async function promoteCanary({ options, io }: FleetCall): Promise<number>
   const plan = planOf(options.directory);
   const canary = plan.gateways.find((gateway) => gateway.slice === "canary");
   if (canary === undefined) throw new RangeError("this fleet has no canary gateway");
-  const { version } = readGatewayControl(plan, canary.name);
+  const { version } = readDesiredGateway(plan, canary.name);
   release(plan, "stable", version);
   return await report(plan, `stable runs ${version}`, io);
 }
@@ -56,12 +56,12 @@ export async function setCanaryWeight({ args: { percent }, options, io }: Weight
 
 export async function showStatus({ options, output, io }: FleetCall): Promise<number> {
   const plan = planOf(options.directory);
-  const control = readFleetControl(plan);
-  const { weight } = readRollout(plan);
+  const control = readDesiredFleet(plan);
+  const { weight } = readDesiredRollout(plan);
   const gateways = await Promise.all(
     plan.gateways.map(async ({ name, az, slice, port }) => {
       const answers = await isReady(plan.host, port);
-      const { version } = readGatewayControl(plan, name);
+      const { version } = readDesiredGateway(plan, name);
       return { gateway: name, az, slice, version, answers, faults: faultsOf(plan, name, az) };
     }),
   );
@@ -90,8 +90,8 @@ function planOf(directory: string | undefined): FleetPlan {
 }
 
 function faultsOf(plan: FleetPlan, gateway: string, az: string): string[] {
-  const { dead, cut, clockOffsetMs } = readFleetControl(plan);
-  const { errorRatio, slowMs, state } = readGatewayControl(plan, gateway);
+  const { dead, cut, clockOffsetMs } = readDesiredFleet(plan);
+  const { errorRatio, slowMs, state } = readDesiredGateway(plan, gateway);
   return [
     ...(errorRatio > 0 ? [`5xx ${Math.round(errorRatio * 100)}%`] : []),
     ...(slowMs > 0 ? [`slow ${slowMs} ms`] : []),

@@ -50,7 +50,7 @@ async function readOnce({ args, options, io, resources }: ProbeCall): Promise<Ou
   );
   try {
     const signal = AbortSignal.any([io.signal, deadline.signal]);
-    return await opened.read({ at: systemClock.now(), periodMs: settings.period }, signal);
+    return await opened.read({ atMs: systemClock.now(), periodMs: settings.period }, signal);
   } finally {
     cancelTimer();
   }

@@ -14,7 +14,7 @@ import { encodeCheckpoint } from "../../core/checkpoint.ts";
 import type { ResolvedConfig } from "../../core/resolved-config.ts";
 import { CASE_FILES, recordedLine } from "../../recording/case-folder.ts";
 import { expectedLine } from "../../recording/read-case.ts";
-import { refold } from "../../recording/replay.ts";
+import { createReplay } from "../../recording/replay.ts";
 import { tallyLine } from "../../recording/verdict-lines.ts";
 import { openConfig } from "../open-config.ts";
 import type { RecordCall } from "../record.ts";
@@ -46,7 +46,7 @@ interface Segment {
 
 /** Replays the whole log and keeps what follows `fromMs`. @throws Terminal when that is nothing, or too much for one case */
 async function readSegment(bus: Bus, config: ResolvedConfig, fromMs: number): Promise<Segment> {
-  const replay = refold(config);
+  const replay = createReplay(config);
   const lines: string[] = [];
   let state: string | undefined;
   let verdictsBefore = 0;
@@ -56,12 +56,12 @@ async function readSegment(bus: Bus, config: ResolvedConfig, fromMs: number): Pr
     onMessage: (message) => {
       if (message.storedAt >= fromMs) {
         if (lines.length === 0) {
-          state = replay.messages > 0 ? encodeCheckpoint(replay.state) : undefined;
+          state = replay.messageCount > 0 ? encodeCheckpoint(replay.state) : undefined;
           verdictsBefore = replay.verdicts.length;
         }
         if (lines.length <= MAX_MESSAGES) lines.push(recordedLine(message));
       }
-      replay.take(message);
+      replay.apply(message);
     },
   });
   await follower.caughtUp;

@@ -11,7 +11,7 @@ import type { ResolvedConfig } from "../../core/resolved-config.ts";
 import { createState } from "../../core/state.ts";
 import { CASE_FILES, caseInput, readRecording } from "../../recording/case-folder.ts";
 import { expectedLine, readCaseState, readExpected } from "../../recording/read-case.ts";
-import { firstDifference, type Refold, refold } from "../../recording/replay.ts";
+import { createReplay, firstDifference, type Replay } from "../../recording/replay.ts";
 import { tallyLine, verdictLine } from "../../recording/verdict-lines.ts";
 import { openConfig } from "../open-config.ts";
 import { readVerdicts } from "../read-verdicts.ts";
@@ -41,7 +41,7 @@ async function replayRecording(path: string, call: ReplayCall): Promise<number> 
   const fleetFile = call.options.fleet ?? (folder === undefined ? defaultFleetFile(call.io) : join(folder, CASE_FILES.fleet));
   const config = await openConfig(fleetFile);
   const recording: Recording = { path: folder === undefined ? path : caseInput(folder), folder, config };
-  const { verdicts } = await replayWith(recording, (state, message) => state.take(message));
+  const { verdicts } = await replayWith(recording, (state, message) => state.apply(message));
   printVerdicts(verdicts, call);
   if (!call.options.check) return EXIT.success;
   const isStable = await checkDisturbances(recording, verdicts, call.io);
@@ -51,11 +51,11 @@ async function replayRecording(path: string, call: ReplayCall): Promise<number> 
 
 const defaultFleetFile = ({ env }: CommandIo): string => env.AVIARY_FLEET_FILE ?? "aviary.yaml";
 
-type Apply = (replayed: Refold, message: StoredMessage, index: number) => void;
+type Apply = (replayed: Replay, message: StoredMessage, index: number) => void;
 
-async function replayWith({ path, folder, config }: Recording, apply: Apply): Promise<Refold> {
+async function replayWith({ path, folder, config }: Recording, apply: Apply): Promise<Replay> {
   const state = folder === undefined ? undefined : await readCaseState(folder, config);
-  const replayed = refold(config, state ?? createState(config));
+  const replayed = createReplay(config, state ?? createState(config));
   let index = 0;
   for await (const messages of readRecording(path)) for (const message of messages) apply(replayed, message, index++);
   return replayed;
@@ -63,18 +63,18 @@ async function replayWith({ path, folder, config }: Recording, apply: Apply): Pr
 
 /** What must not change a verdict. */
 const DISTURBANCES: Readonly<Record<string, Apply>> = {
-  "a second time": (replayed, message) => replayed.take(message),
+  "a second time": (replayed, message) => replayed.apply(message),
   "with every message delivered twice": (replayed, message) => {
-    replayed.take(message);
-    replayed.take(message);
+    replayed.apply(message);
+    replayed.apply(message);
   },
   "with a restart after every 97th message": (replayed, message, index) => {
-    replayed.take(message);
-    if (index % 97 === 96) replayed.crash();
+    replayed.apply(message);
+    if (index % 97 === 96) replayed.restart();
   },
   "with a clock tick before every message": (replayed, message) => {
-    replayed.clock(message.storedAt);
-    replayed.take(message);
+    replayed.advanceClock(message.storedAt);
+    replayed.apply(message);
   },
 };
 
@@ -111,8 +111,8 @@ async function replayLog(sinceMs: number, call: ReplayCall): Promise<number> {
   const { options, io, resources } = call;
   const config = await openConfig(options.fleet ?? defaultFleetFile(io));
   const bus = resources.add(await openBus(io));
-  const replayed = refold(config);
-  const follower = await bus.follow({ stream: "INPUTS", from: "all", onMessage: (message) => replayed.take(message) });
+  const replayed = createReplay(config);
+  const follower = await bus.follow({ stream: "INPUTS", from: "all", onMessage: (message) => replayed.apply(message) });
   await follower.caughtUp;
   await follower.stop();
   const fromMs = systemClock.now() - sinceMs;
@@ -122,7 +122,7 @@ async function replayLog(sinceMs: number, call: ReplayCall): Promise<number> {
   const published = new Set((await readVerdicts(bus, { time: fromMs })).filter(isRecent).map((record) => record.body.id));
   const sameCount = recent.filter((record) => published.has(record.body.id)).length;
   io.stderr.write(
-    `replayed ${replayed.messages} messages: ${sameCount} of ${recent.length} verdicts match a published one; ${published.size} were published\n`,
+    `replayed ${replayed.messageCount} messages: ${sameCount} of ${recent.length} verdicts match a published one; ${published.size} were published\n`,
   );
   return EXIT.success;
 }
