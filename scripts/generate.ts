@@ -9,7 +9,8 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { INCIDENTS, REASONS, type ReasonKind } from "../libs/shared/src/contract/reasons.ts";
-import { jsonSchemas, openApi } from "../services/shim/src/api/openapi.ts";
+import { collectorFileSchema } from "../services/collector/src/config.ts";
+import { jsonSchemaOf, jsonSchemas, openApi } from "../services/shim/src/api/openapi.ts";
 import { routesOf } from "../services/shim/src/routes.ts";
 
 const PROJECT = fileURLToPath(new URL("..", import.meta.url));
@@ -57,8 +58,9 @@ function reasonsPage(): string {
 /** Every generated file and its content. */
 function documents(): Map<string, string> {
   const json = (value: object): string => `${JSON.stringify(value, null, 2)}\n`;
+  const schemas = { ...jsonSchemas(), "file-collector": jsonSchemaOf(collectorFileSchema, "collector.yaml") };
   return new Map([
-    ...Object.entries(jsonSchemas()).map(([name, schema]): [string, string] => [`${SCHEMA_PLACE}/${name}.json`, json(schema)]),
+    ...Object.entries(schemas).map(([name, schema]): [string, string] => [`${SCHEMA_PLACE}/${name}.json`, json(schema)]),
     ["docs/openapi.json", json(openApi(routesOf()))],
     ["docs/reasons.md", reasonsPage()],
   ]);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { describe, it } from "node:test";
-import { INCIDENTS, REASON_CODES } from "@aviary/shared/contract/reasons.ts";
+import { INCIDENTS, REASONS } from "@aviary/shared/contract/reasons.ts";
 import { exists, filesUnder, ROOT, readText } from "./tree.ts";
 
 describe("generated documents", () => {
@@ -15,14 +15,11 @@ describe("generated documents", () => {
     assert.equal(run.status, 0, `run \`npm run generate\` and commit what it writes\n${run.stdout}${run.stderr}`);
   });
 
-  it("include a JSON Schema for every message", () => {
-    const paths = filesUnder("docs/schemas").filter((path) => path.endsWith(".json"));
-    for (const name of ["signal", "control", "verdict", "incident", "receipt", "digest", "dead", "job", "lane"]) {
-      assert.ok(
-        paths.some((path) => path.startsWith(`docs/schemas/${name}`)),
-        `docs/schemas has no schema for ${name}: ${paths.join(", ")}`,
-      );
-    }
+  it("include a JSON Schema for every message and file, and no other", () => {
+    const paths = filesUnder("docs/schemas");
+    const messages = ["answer", "control", "dead", "digest", "incident", "job", "lane", "receipt", "signal", "verdict"];
+    const files = ["file-aviary", "file-collector", "file-policy", "file-tokens"];
+    assert.deepEqual(paths, [...messages, ...files].map((name) => `docs/schemas/${name}.json`).sort());
     for (const path of paths) {
       const schema = JSON.parse(readText(path)) as { $schema?: string };
       assert.equal(schema.$schema, "https://json-schema.org/draft/2020-12/schema", path);
@@ -36,9 +33,13 @@ describe("generated documents", () => {
     assert.ok(Object.keys(paths).includes("/rollouts/analysis"), Object.keys(paths).join(", "));
   });
 
-  it("list every reason and every incident", () => {
-    const table = readText("docs/reasons.md");
-    for (const code of [...REASON_CODES, ...Object.keys(INCIDENTS)])
-      assert.ok(table.includes(`\`${code}\``), `docs/reasons.md lacks ${code}`);
+  it("list every reason and incident code once, with its meaning", () => {
+    const rows = [...readText("docs/reasons.md").matchAll(/^\| `([a-z0-9_]+)` \|.*\| ([^|]+) \|$/gm)].map(([, code, meaning]) => [
+      code,
+      meaning,
+    ]);
+    const reasons = Object.entries(REASONS).map(([code, { meaning }]) => [code, meaning]);
+    const incidents = Object.entries(INCIDENTS).map(([code, { meaning }]) => [code, meaning]);
+    assert.deepEqual(rows, [...reasons, ...incidents]);
   });
 });

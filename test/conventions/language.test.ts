@@ -54,7 +54,9 @@ describe("language", () => {
       assert.ok(lines.length > 500, `only ${lines.length} ${what} were found: the scan is broken`);
       list(
         lines.flatMap(({ place, text }) =>
-          brokenWordRules(text).map((rule) => `${place}: ${text.trim().slice(0, 140)}\n      write: ${rule.write}`),
+          brokenWordRules(text)
+            .filter((rule) => !(rule.numberFormat && what === "messages" && /(^|\/)test\//.test(place)))
+            .map((rule) => `${place}: ${text.trim().slice(0, 140)}\n      write: ${rule.write}`),
         ),
         "words to replace:",
       );

@@ -6,6 +6,8 @@ export interface WordRule {
   readonly write: string;
   /** A text the pattern must match. */
   readonly sample: string;
+  /** A rule about number formats, which the input and output data of tests need not follow. */
+  readonly numberFormat?: true;
 }
 
 const UNITS =
@@ -27,8 +29,13 @@ export const WORD_RULES: readonly WordRule[] = [
   },
   { avoid: /\bluck\b/i, write: "p-value, chance", sample: "explained by luck" },
   { avoid: /\bconditions? holds?\b/i, write: "healthy; hold is an outcome", sample: "all conditions hold" },
-  { avoid: /\bper cent\b|\d %/, write: "5%", sample: "at most 5 % of them" },
-  { avoid: /(?<![\d.:/-])\d{1,3} \d{3}(?![\d.:/-])/, write: "a comma between thousands: 10,000", sample: "10 000 worlds" },
+  { avoid: /\bper cent\b|\d %/, write: "5%", sample: "at most 5 % of them", numberFormat: true },
+  {
+    avoid: /(?<![\d.:/-])\d{1,3} \d{3}(?![\d.:/-])/,
+    write: "a comma between thousands: 10,000",
+    sample: "10 000 worlds",
+    numberFormat: true,
+  },
   {
     avoid: new RegExp(
       `\\b(?:one|once|twice|times|requests?|signals?|messages?|bytes|files?|windows?|entry|page|schema|thread|MB|KB|ms|µs) an? (?:${UNITS})\\b`,

@@ -40,7 +40,7 @@ export interface FleetOptions {
   readonly requestsPerSecond: number;
   /** Percent of the traffic on the canary slice, when the fleet is set up for the first time. */
   readonly weight: number;
-  readonly say: (line: string) => void;
+  readonly print: (line: string) => void;
   /** Stops everything started so far. */
   readonly signal?: AbortSignal;
 }
@@ -56,7 +56,7 @@ export interface LocalFleet {
 
 /** Starts everything, or stops what was started and throws the reason. */
 export async function startFleet(options: FleetOptions): Promise<LocalFleet> {
-  const { directory, servers, say } = options;
+  const { directory, servers, print } = options;
   if (options.fresh) emptyDirectory(directory);
   const plan = await makePlan({
     directory,
@@ -74,7 +74,7 @@ export async function startFleet(options: FleetOptions): Promise<LocalFleet> {
   if (first) resetFleet(plan, options.weight);
   for (const gateway of plan.gateways) writeCollectorFiles(plan, gateway);
 
-  const supervisor = createSupervisor({ groupsFile: join(directory, "groups"), say });
+  const supervisor = createSupervisor({ groupsFile: join(directory, "groups"), print });
   const relays = new Map<string, Relay>();
   let stopWatching = (): void => {};
   let ended: Promise<void> | undefined;
@@ -106,7 +106,7 @@ export async function startFleet(options: FleetOptions): Promise<LocalFleet> {
       plan.gateways.map(({ name }) => supervisor.start(collectorSpec(plan, name, control.clockOffsetMs[name] ?? 0))),
     );
     await supervisor.start(partSpec(plan, "load", async () => true));
-    stopWatching = obeyControl(plan, supervisor, relays, say);
+    stopWatching = applyDesiredState(plan, supervisor, relays, print);
   } catch (error) {
     await stop();
     throw error;
@@ -119,15 +119,15 @@ function isNew(plan: FleetPlan): boolean {
 }
 
 /** Applies the control file to the processes, one change after the other. @returns a function that stops it */
-function obeyControl(
+function applyDesiredState(
   plan: FleetPlan,
   supervisor: Supervisor,
   relays: ReadonlyMap<string, Relay>,
-  say: (line: string) => void,
+  print: (line: string) => void,
 ): () => void {
   let offsets = readDesiredFleet(plan).clockOffsetMs;
   let work = Promise.resolve();
-  const obey = async (): Promise<void> => {
+  const apply = async (): Promise<void> => {
     const control = readDesiredFleet(plan);
     for (const { name } of plan.gateways) {
       const dead = control.dead.includes(name);
@@ -146,7 +146,7 @@ function obeyControl(
     paths.fleetControl(plan),
     () => readDesiredFleet(plan),
     () => {
-      work = work.then(obey).catch((error: Error) => say(`a change of the fleet failed: ${error.message}`));
+      work = work.then(apply).catch((error: Error) => print(`a change of the fleet failed: ${error.message}`));
     },
   );
 }

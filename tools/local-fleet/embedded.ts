@@ -34,7 +34,7 @@ import { prepareTokens } from "./tokens.ts";
 type Stop = () => void | PromiseLike<void>;
 
 export async function startEmbedded(options: Omit<FleetOptions, "servers">): Promise<Omit<LocalFleet, "supervisor">> {
-  const { directory, say } = options;
+  const { directory, print } = options;
   // The log is in memory only, so events of an earlier session would be news without a history.
   rmSync(join(directory, "control"), { recursive: true, force: true });
   const ports = (names: readonly string[]) => choosePorts(names, join(directory, "ports.json"));
@@ -57,9 +57,9 @@ export async function startEmbedded(options: Omit<FleetOptions, "servers">): Pro
   try {
     const bus = createMemoryBus();
     stops.push(() => bus[Symbol.asyncDispose]());
-    await startServices(plan, bus, logger, stops, say);
+    await startServices(plan, bus, logger, stops, print);
     const parts = await startParts(plan, bus, logger, stops);
-    stops.push(obeyControl(plan, parts, say));
+    stops.push(applyDesiredState(plan, parts, print));
     const load = startLoad(plan);
     stops.push(load.stop);
   } catch (error) {
@@ -91,7 +91,7 @@ async function startServices(
   bus: Bus,
   logger: Logger,
   stops: Stop[],
-  say: (line: string) => void,
+  print: (line: string) => void,
 ): Promise<void> {
   const { fleet, policies, policyHash } = await loadFleet(plan.fleetFile);
   const clock = systemClock;
@@ -104,7 +104,7 @@ async function startServices(
     metrics: createRegistry(),
     holder: `embedded-${process.pid}`,
     signal: end.signal,
-    onFatal: (error) => say(`the evaluator stopped: ${error instanceof Error ? error.message : String(error)}`),
+    onFatal: (error) => print(`the evaluator stopped: ${error instanceof Error ? error.message : String(error)}`),
   });
   stops.push(() => evaluator[Symbol.asyncDispose]());
   const file = await openTokenFile({ path: paths.tokensFile(plan), clock, log: logger, intervalMs: 60_000 });
@@ -144,9 +144,9 @@ async function startParts(plan: FleetPlan, bus: Bus, logger: Logger, stops: Stop
   return { gateways, links, offsets };
 }
 
-function obeyControl(plan: FleetPlan, { gateways, links, offsets }: Parts, say: (line: string) => void): () => void {
+function applyDesiredState(plan: FleetPlan, { gateways, links, offsets }: Parts, print: (line: string) => void): () => void {
   let work = Promise.resolve();
-  const obey = async (): Promise<void> => {
+  const apply = async (): Promise<void> => {
     const control = readDesiredFleet(plan);
     for (const gateway of gateways) await gateway.set(!control.dead.includes(gateway.name));
     for (const [az, link] of links) link.set(!control.cut.includes(az));
@@ -156,7 +156,7 @@ function obeyControl(plan: FleetPlan, { gateways, links, offsets }: Parts, say: 
     paths.fleetControl(plan),
     () => readDesiredFleet(plan),
     () => {
-      work = work.then(obey).catch((error: Error) => say(`a change of the fleet failed: ${error.message}`));
+      work = work.then(apply).catch((error: Error) => print(`a change of the fleet failed: ${error.message}`));
     },
   );
 }

@@ -20,11 +20,11 @@ export interface ServerPrograms {
  * The programs on this machine; missing ones are fetched if possible.
  * @returns the reason as a sentence, if NATS or Redis is unavailable
  */
-export function findServers(say: (line: string) => void): ServerPrograms | string {
+export function findServers(print: (line: string) => void): ServerPrograms | string {
   const find = (name: ServerName): string => {
     const found = locateServer(name);
     if (found !== undefined) return found;
-    say(`${name} is not installed; fetching it for this project alone …`);
+    print(`${name} is not installed; fetching it for this project alone …`);
     return fetchServer(name);
   };
   try {
@@ -108,12 +108,12 @@ export async function answers(url: string): Promise<boolean> {
 export function accepts(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host, port, timeout: 2_000 });
-    const say = (value: boolean): void => {
+    const settle = (value: boolean): void => {
       socket.destroy();
       resolve(value);
     };
-    socket.once("connect", () => say(true));
-    socket.once("timeout", () => say(false));
-    socket.once("error", () => say(false));
+    socket.once("connect", () => settle(true));
+    socket.once("timeout", () => settle(false));
+    socket.once("error", () => settle(false));
   });
 }

@@ -153,7 +153,7 @@ export async function smoke(directory: string): Promise<number> {
       seed: 1,
       requestsPerSecond: REQUESTS_PER_SECOND,
       weight: 0,
-      say: (line) => process.stderr.write(`${line}\n`),
+      print: (line) => process.stderr.write(`${line}\n`),
       signal: stopping.signal,
     });
     write("set_up", true, startedAt, { directory });

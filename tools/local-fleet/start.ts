@@ -22,7 +22,7 @@ const FIRST_CANARY = "2026.9.7";
 const REQUESTS_PER_SECOND = 40;
 const WEIGHT = 30;
 
-const say = (line: string): void => console.log(line);
+const print = (line: string): void => console.log(line);
 
 const HELP = `npm start -- [options]
 
@@ -63,7 +63,7 @@ async function main(): Promise<void> {
     process.exit(await smoke(resolve(values.directory ?? join(PROJECT, ".aviary/smoke"))));
   }
   const startedAt = performance.now();
-  const servers = values.embedded ? "--embedded" : findServers(say);
+  const servers = values.embedded ? "--embedded" : findServers(print);
   const directory = resolve(values.directory ?? join(PROJECT, ".aviary", typeof servers === "string" ? "embedded" : "run"));
   process.once("exit", lockDirectory(directory));
   const stopping = new AbortController();
@@ -79,7 +79,7 @@ async function main(): Promise<void> {
     ? `The first run is opening: ${FIRST_CANARY} on the canary slice, next to ${stableVersion(fleet.plan)}, with ${WEIGHT}% of the traffic. Verdicts follow below.`
     : "Resumed from the last start. Verdicts follow below.";
   const tookMs = performance.now() - startedAt;
-  say(
+  print(
     welcome({
       plan: fleet.plan,
       token,
@@ -89,7 +89,7 @@ async function main(): Promise<void> {
       ...(fleet.lacks === undefined ? {} : { lacks: fleet.lacks }),
     }),
   );
-  watchVerdict(fleet.plan, token, say);
+  watchVerdict(fleet.plan, token, print);
 }
 
 async function begin(servers: ServerPrograms | string, directory: string, fresh: boolean, signal: AbortSignal) {
@@ -101,7 +101,7 @@ async function begin(servers: ServerPrograms | string, directory: string, fresh:
     seed: 1,
     requestsPerSecond: REQUESTS_PER_SECOND,
     weight: WEIGHT,
-    say: (line: string) => say(dim(`  ${line}`)),
+    print: (line: string) => print(dim(`  ${line}`)),
     signal,
   };
   if (typeof servers === "string") {
@@ -110,7 +110,7 @@ async function begin(servers: ServerPrograms | string, directory: string, fresh:
     const lacks = `One process with an in-memory bus (${servers.split("\n", 1)[0]}): no build lane, and nothing survives a restart.`;
     return { ...fleet, servers: "all in one process", lacks };
   }
-  say(dim("  Starting NATS, Redis, six gateways, their proxy, six collectors, the evaluator and the shim …"));
+  print(dim("  Starting NATS, Redis, six gateways, their proxy, six collectors, the evaluator and the shim …"));
   const fleet = await startFleet({ ...options, servers });
   const names = [
     versionOf(servers.nats),
@@ -152,7 +152,7 @@ function endOnSignals(stopping: AbortController) {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     process.on(signal, () => {
       if (stopping.signal.aborted) process.exit(130);
-      say(dim("\n  Stopping … (press Ctrl-C again to stop immediately)"));
+      print(dim("\n  Stopping … (press Ctrl-C again to stop immediately)"));
       end(0);
     });
   }

@@ -42,7 +42,7 @@ export interface Supervisor {
 export interface SupervisorOptions {
   readonly groupsFile: string;
   /** Receives one line for the terminal. */
-  readonly say: (line: string) => void;
+  readonly print: (line: string) => void;
   /** A child that has not exited by then is killed; 6 s by default. */
   readonly stopWithinMs?: number;
 }
@@ -65,7 +65,7 @@ const LONGEST_PAUSE_MS = 30_000;
 const FORGIVEN_AFTER_MS = 60_000;
 const SHOWN_LINES = 12;
 
-export function createSupervisor({ groupsFile, say, stopWithinMs = STOP_WITHIN_MS }: SupervisorOptions): Supervisor {
+export function createSupervisor({ groupsFile, print, stopWithinMs = STOP_WITHIN_MS }: SupervisorOptions): Supervisor {
   const children = new Map<string, Child>();
   const guard = startGuard(groupsFile);
   let ending = false;
@@ -108,7 +108,7 @@ export function createSupervisor({ groupsFile, say, stopWithinMs = STOP_WITHIN_M
     if (performance.now() - child.startedAt > FORGIVEN_AFTER_MS) child.deaths = 0;
     const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** child.deaths);
     child.deaths += 1;
-    say(`${child.spec.name} ${how}; restarting in ${pauseMs / 1000} s (log: ${child.spec.logFile})`);
+    print(`${child.spec.name} ${how}; restarting in ${pauseMs / 1000} s (log: ${child.spec.logFile})`);
     await sleep(pauseMs, undefined, { signal: child.cancelWait.signal }).catch(() => undefined);
     if (child.wanted && !ending) launch(child);
   };

@@ -28,7 +28,7 @@ const runState = (run: NonNullable<VerdictBody["run"]>): string =>
   run.state === "failed" && !run.canary_active ? "failed and restored" : `${run.state}${run.promotable ? ", promotable" : ""}`;
 
 /** Prints a line whenever outcome, run state or first reason change. @returns a function that stops it */
-export function watchVerdict(plan: FleetPlan, token: string, say: (line: string) => void): () => void {
+export function watchVerdict(plan: FleetPlan, token: string, print: (line: string) => void): () => void {
   let last = "";
   let busy = false;
   const look = async (): Promise<void> => {
@@ -37,7 +37,7 @@ export function watchVerdict(plan: FleetPlan, token: string, say: (line: string)
     try {
       const body = await readVerdict(plan, token);
       const picture = JSON.stringify([body.verdict, body.run?.id, body.run && runState(body.run), body.reasons[0]?.code]);
-      if (picture !== last) say(verdictLine(body));
+      if (picture !== last) print(verdictLine(body));
       last = picture;
     } catch {
       // The shim is being restarted, which the supervisor reports.

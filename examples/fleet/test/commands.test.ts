@@ -1,4 +1,4 @@
-/** `aviary fleet …` as somebody types it: what it says, what it changes, what it refuses. */
+/** `aviary fleet …` from the command line: its output, its changes, and its rejections. */
 import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -42,7 +42,7 @@ async function fleet(): Promise<FleetPlan & Disposable> {
 }
 
 describe("aviary fleet", () => {
-  it("gives faults and takes them away", async () => {
+  it("injects faults and removes them", async () => {
     using plan = await fleet();
     const given = await type(plan, "fleet fault 5xx --az az-b --slice canary");
     assert.deepEqual([given.code, given.out], [0, "5xx: one in five work requests returns 500 (mac-b1)\n"]);
@@ -52,7 +52,7 @@ describe("aviary fleet", () => {
     assert.equal(readDesiredGateway(plan, "mac-b1").errorRatio, 0);
   });
 
-  it("moves releases and weight", async () => {
+  it("changes releases and weight", async () => {
     using plan = await fleet();
     await type(plan, "fleet release 2026.9.9");
     assert.equal(readDesiredGateway(plan, "mac-c1").version, "2026.9.9");
@@ -65,7 +65,7 @@ describe("aviary fleet", () => {
     assert.equal(readDesiredRollout(plan).weight, 55);
   });
 
-  it("shows what is up and what is wrong", async () => {
+  it("shows the state of every gateway", async () => {
     using plan = await fleet();
     const gateway = await startGatewayOf(plan, "mac-a1");
     try {
@@ -81,7 +81,7 @@ describe("aviary fleet", () => {
     }
   });
 
-  it("refuses with a reason and a way out", async () => {
+  it("rejects invalid calls with a reason and a fix", async () => {
     using plan = await fleet();
     assert.equal((await type(plan, "fleet fault flood")).code, 2);
     const noWord = await type(plan, "fleet release");
@@ -96,7 +96,7 @@ describe("aviary fleet", () => {
   });
 });
 
-test("a fleet is planned from a fleet file and policies that are right; what is wrong in any of them is told at once", async () => {
+test("a fleet is planned from valid files only; every problem of all files is reported at once", async () => {
   const directory = await mkdtemp(join(tmpdir(), "aviary-plan-"));
   try {
     const fleetFile = join(directory, "aviary.yaml");

@@ -32,7 +32,8 @@ const spoolSchema = z.strictObject({
   redRatio: z.number().min(0.5).max(1).default(0.9),
 });
 
-const fileSchema = z.strictObject({
+/** `collector.yaml` with its fragments merged. */
+export const collectorFileSchema = z.strictObject({
   az: token,
   fleet: token,
   gateway: token,
@@ -134,7 +135,7 @@ function fromFiles(files: readonly YamlFile[]): CollectorConfig {
       expected,
     };
   });
-  const checked = checkConfig((files[0] as YamlFile).source, value, fileSchema, (keys) => fileOf(keys).lineOf(keys));
+  const checked = checkConfig((files[0] as YamlFile).source, value, collectorFileSchema, (keys) => fileOf(keys).lineOf(keys));
   if (!checked.ok || clashed.length > 0) {
     const wrong = checked.ok
       ? []

@@ -48,7 +48,7 @@ export const restartIsReplay: Check = ({ product, finished, reference }) => {
   const { history, plan, setup } = finished;
   const checkpoints = history.puts.filter(({ bucket }) => bucket === "checkpoint");
   const gaps = gapsOf(history.stored);
-  // One that was written while signals were missing is the most telling.
+  // One that was written while signals were missing reveals most.
   const inGap = checkpoints.filter(({ order }) => gaps.some(({ from, to }) => order > from && order < to));
   const pool = inGap.length > 0 ? inGap : checkpoints;
   const chosen = pool[(plan.seed * 7) % Math.max(1, pool.length)];

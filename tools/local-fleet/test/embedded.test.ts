@@ -28,7 +28,7 @@ describe("embedded fleet", () => {
       seed: 1,
       requestsPerSecond: 40,
       weight: 50,
-      say: (line) => assert.fail(line),
+      print: (line) => assert.fail(line),
     });
   });
   after(async () => {

@@ -60,7 +60,7 @@ const running: Supervisor[] = [];
 function supervise(lines: string[] = [], stopWithinMs = 6_000): Supervisor {
   const supervisor = createSupervisor({
     groupsFile: join(directory, "groups"),
-    say: (line) => void lines.push(line),
+    print: (line) => void lines.push(line),
     stopWithinMs,
   });
   running.push(supervisor);
@@ -129,7 +129,7 @@ describe("supervisor", () => {
     const program = `
       import { createSupervisor } from ${JSON.stringify(SUPERVISOR)};
       import { writeFileSync } from "node:fs";
-      const supervisor = createSupervisor({ groupsFile: ${JSON.stringify(join(directory, "groups"))}, say: () => {} });
+      const supervisor = createSupervisor({ groupsFile: ${JSON.stringify(join(directory, "groups"))}, print: () => {} });
       await supervisor.start({ name: "part", command: "/bin/sh", args: ["-c", "sleep 600 & wait"], logFile: ${JSON.stringify(join(directory, "part.log"))}, ready: async () => true, phase: 0 });
       writeFileSync(${JSON.stringify(pidFile)}, String(supervisor.pid("part")));
       await new Promise(() => setInterval(() => {}, 1000));`;

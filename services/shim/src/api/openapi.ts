@@ -57,12 +57,13 @@ const SCHEMAS: Readonly<Record<string, { readonly schema: z.ZodType; readonly ti
 
 /** JSON Schemas (draft 2020-12) by name, of the input form: before defaults are applied. */
 export function jsonSchemas(): Readonly<Record<string, object>> {
-  return Object.fromEntries(
-    Object.entries(SCHEMAS).map(([name, { schema, title }]) => {
-      const { $schema, ...rest } = z.toJSONSchema(schema, { target: "draft-2020-12", io: "input", unrepresentable: "any" });
-      return [name, { $schema, title, ...rest }];
-    }),
-  );
+  return Object.fromEntries(Object.entries(SCHEMAS).map(([name, { schema, title }]) => [name, jsonSchemaOf(schema, title)]));
+}
+
+/** The JSON Schema of one schema's input form. */
+export function jsonSchemaOf(schema: z.ZodType, title: string): object {
+  const { $schema, ...rest } = z.toJSONSchema(schema, { target: "draft-2020-12", io: "input", unrepresentable: "any" });
+  return { $schema, title, ...rest };
 }
 
 const problemSchema = {

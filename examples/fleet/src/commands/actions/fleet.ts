@@ -84,7 +84,7 @@ export async function showStatus({ options, output, io }: FleetCall): Promise<nu
   return EXIT.success;
 }
 
-/** @throws Error that says how to start a fleet, when there is none */
+/** @throws Error with instructions to start a fleet, if there is none */
 function planOf(directory: string | undefined): FleetPlan {
   return readPlan(resolve(directory ?? currentDirectory(process.cwd())));
 }

@@ -12,7 +12,7 @@ import { judge } from "../../core/judge/judge.ts";
 import type { JudgeMemory } from "../../core/judge/outcome.ts";
 import { grouped, milliseconds, percent } from "../../core/judge/words.ts";
 import { JUDGED_WINDOWS } from "../../core/judge-closed-window.ts";
-import { wasJudged } from "../../core/rejudge.ts";
+import { wasJudged } from "../../core/judge-recorded.ts";
 import type { ResolvedConfig } from "../../core/resolved-config.ts";
 import { verdictLine } from "../../recording/verdict-lines.ts";
 import type { ExplainCall } from "../explain.ts";
