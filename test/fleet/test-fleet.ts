@@ -108,7 +108,7 @@ export async function startWorld(test: TestContext, options: WorldOptions): Prom
   }
 
   const fell: string[] = [];
-  const supervisor = createSupervisor({ groupsFile: join(directory, "groups"), say: (line) => void fell.push(line) });
+  const supervisor = createSupervisor({ groupsFile: join(directory, "groups"), print: (line) => void fell.push(line) });
   closing.push(() => supervisor.stopAll());
   const specs = specsOf(plan);
   const start = async (...parts: Part[]): Promise<void> => {
