@@ -28,8 +28,8 @@ for (const { name } of CASES) {
     const note = await readFile(join(folder, CASE_FILES.note), "utf8");
     assert.ok(note.trim().length > 40, `${name}/${CASE_FILES.note} must explain why the case is kept`);
     const { fleet, policies, policyHash } = await loadFleet(join(folder, CASE_FILES.fleet));
-    const setup = resolveConfig(fleet, policies, policyHash);
-    const fold = createReplay(setup, (await readCaseState(folder, setup)) ?? createState(setup));
+    const config = resolveConfig(fleet, policies, policyHash);
+    const fold = createReplay(config, (await readCaseState(folder, config)) ?? createState(config));
     for await (const messages of readRecording(caseInput(folder))) for (const message of messages) fold.apply(message);
     assert.deepEqual(fold.verdicts.map(expectedLine), await readExpected(folder));
   });

@@ -54,7 +54,7 @@ export async function verdictWhere(
     },
   });
   const late = setTimeout(
-    () => found.reject(new Error(`timed out waiting until ${what}; published were\n${story(seen)}`)),
+    () => found.reject(new Error(`timed out waiting until ${what}; published were\n${formatVerdicts(seen)}`)),
     VERDICT_WITHIN_MS,
   );
   try {
@@ -68,14 +68,14 @@ export async function verdictWhere(
 export interface StoredSignal {
   readonly signal: Signal;
   readonly sequence: number;
-  readonly storedAt: number;
+  readonly storedAtMs: number;
 }
 
 /** Every signal of the log, in order. */
 export async function storedSignals(bus: Bus): Promise<StoredSignal[]> {
   return (await readStream(bus, "INPUTS")).flatMap((message) => {
     const parsed = message.subject.startsWith("signals.") ? parseSignal(jsonOf(message)) : undefined;
-    return parsed?.success ? [{ signal: parsed.data, sequence: message.sequence, storedAt: message.storedAt }] : [];
+    return parsed?.success ? [{ signal: parsed.data, sequence: message.sequence, storedAtMs: message.storedAtMs }] : [];
   });
 }
 
@@ -83,7 +83,7 @@ export async function storedSignals(bus: Bus): Promise<StoredSignal[]> {
  * The verdicts that a reduction of the whole log yields, without evaluator, checkpoint, or a clock other than the broker's: what
  * must have been published by now. The log must not be written to meanwhile.
  */
-export async function foldedVerdicts(bus: Bus, fleetFile: string): Promise<VerdictRecord[]> {
+export async function replayedVerdicts(bus: Bus, fleetFile: string): Promise<VerdictRecord[]> {
   const { fleet, policies, policyHash } = await loadFleet(fleetFile);
   const state = createState(resolveConfig(fleet, policies, policyHash));
   const read = createInputReader();
@@ -93,12 +93,12 @@ export async function foldedVerdicts(bus: Bus, fleetFile: string): Promise<Verdi
     for (const effect of reduce(state, input).effects) if (effect.kind === "verdict") verdicts.push(effect.record);
   };
   for (const message of await readStream(bus, "INPUTS")) take(read(message));
-  take({ kind: "clock", at: untilMs });
+  take({ kind: "clock", atMs: untilMs });
   return verdicts;
 }
 
 /** One line per verdict, for reading failures. */
-export function story(verdicts: readonly VerdictRecord[]): string {
+export function formatVerdicts(verdicts: readonly VerdictRecord[]): string {
   return verdicts
     .map(
       ({ body }) =>

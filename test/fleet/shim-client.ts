@@ -1,6 +1,6 @@
 /** Calls a shim as an operator does. */
 import { Agent, type IncomingMessage, request } from "node:http";
-import type { World } from "./test-fleet.ts";
+import type { TestFleet } from "./test-fleet.ts";
 
 export interface ShimAnswer {
   readonly status: number;
@@ -25,13 +25,13 @@ export interface ShimClient {
 }
 
 /** A client that keeps its connections, up to `connections` of them. */
-export function shimClient(world: Pick<World, "shimUrl" | "tokens">, connections = 4): ShimClient {
+export function shimClient(fleet: Pick<TestFleet, "shimUrl" | "tokens">, connections = 4): ShimClient {
   const agent = new Agent({ keepAlive: true, maxSockets: connections });
-  const headers = { authorization: `Bearer ${world.tokens.operator}` };
+  const headers = { authorization: `Bearer ${fleet.tokens.operator}` };
   return {
     ask: async (path = "/rollouts/analysis") => {
       const askedAtMs = Date.now();
-      const { status, text } = await get(`${world.shimUrl}${path}`, agent, headers);
+      const { status, text } = await get(`${fleet.shimUrl}${path}`, agent, headers);
       return { status, body: JSON.parse(text) as ShimAnswer["body"], askedAtMs, answeredAtMs: Date.now() };
     },
     close: () => agent.destroy(),

@@ -31,12 +31,12 @@ import { answers, applyLocalStreams, natsSpec } from "../../tools/local-fleet/se
 import { type ChildSpec, createSupervisor, type Supervisor } from "../../tools/local-fleet/supervisor.ts";
 import { type LocalTokens, prepareTokens } from "../../tools/local-fleet/tokens.ts";
 import { CANARY, SHORT_POLICY, writeFleetFiles } from "./files.ts";
-import { foldedVerdicts, publishedVerdicts, story } from "./records.ts";
+import { formatVerdicts, publishedVerdicts, replayedVerdicts } from "./records.ts";
 
 export type Part = "nats-server" | "evaluator" | "evaluator-2" | "shim" | "collector-mac-a1" | "collector-mac-a2";
 export const COLLECTORS: readonly Part[] = ["collector-mac-a1", "collector-mac-a2"];
 
-export interface World {
+export interface TestFleet {
   readonly plan: FleetPlan;
   readonly tokens: LocalTokens;
   /** The test's own connection. */
@@ -62,9 +62,9 @@ export interface World {
    * log must not be written to meanwhile.
    * @returns what was published
    */
-  assertSameAsFold(): Promise<VerdictRecord[]>;
+  assertMatchesReplay(): Promise<VerdictRecord[]>;
   /** Asserts that no process exited on its own, and none reported a failure. */
-  assertNothingFell(): void;
+  assertNoCrashes(): void;
 }
 
 export interface WorldOptions {
@@ -77,11 +77,11 @@ export interface WorldOptions {
 }
 
 /** Starts NATS, gateways and the named parts; undefined, with the test skipped, if there is no nats-server. */
-export async function startWorld(test: TestContext, options: WorldOptions): Promise<World | undefined> {
+export async function startTestFleet(test: TestContext, options: WorldOptions): Promise<TestFleet | undefined> {
   if (!requireServer(test, "nats")) return undefined;
-  const parent = join(tmpdir(), "aviary-worlds");
+  const parent = join(tmpdir(), "aviary-test-fleets");
   mkdirSync(parent, { recursive: true });
-  const directory = mkdtempSync(join(parent, "world-"));
+  const directory = mkdtempSync(join(parent, "fleet-"));
   const closing: (() => unknown)[] = [() => rmSync(directory, { recursive: true, force: true, maxRetries: 5 })];
   test.after(async () => {
     for (const close of closing.splice(0).reverse()) await close();
@@ -147,8 +147,8 @@ export async function startWorld(test: TestContext, options: WorldOptions): Prom
       await say({ verb: "announce", caller: "flagger", revision });
       await say({ verb: "weight", caller: "flagger", weight: 10, revision });
     },
-    assertSameAsFold: () => assertSameAsFold(bus, plan.fleetFile),
-    assertNothingFell() {
+    assertMatchesReplay: () => assertMatchesReplay(bus, plan.fleetFile),
+    assertNoCrashes() {
       const complaints = Object.values(specs).flatMap(({ name, logFile }) =>
         lastLines(logFile, 100_000)
           .split("\n")
@@ -211,24 +211,24 @@ async function readMetric(spec: ChildSpec, name: string): Promise<number | undef
   return line === undefined ? undefined : Number(line.slice(name.length + 1));
 }
 
-async function assertSameAsFold(bus: NatsBus, fleetFile: string): Promise<VerdictRecord[]> {
-  const folded = await foldedVerdicts(bus, fleetFile);
+async function assertMatchesReplay(bus: NatsBus, fleetFile: string): Promise<VerdictRecord[]> {
+  const replayed = await replayedVerdicts(bus, fleetFile);
   let published: VerdictRecord[] = [];
   await until(
     "the evaluator has published what the log yields",
     async () => {
       published = await publishedVerdicts(bus);
-      return published.length >= folded.length;
+      return published.length >= replayed.length;
     },
-    { pollMs: 200, describe: () => `\n${story(published)}\nbut the log yields\n${story(folded)}` },
+    { pollMs: 200, describe: () => `\n${formatVerdicts(published)}\nbut the log yields\n${formatVerdicts(replayed)}` },
   );
   const idsOf = (records: readonly VerdictRecord[]): string[] => records.map(({ body }) => body.id);
-  const expected = idsOf(folded);
+  const expected = idsOf(replayed);
   assert.deepEqual(
     idsOf(published).slice(0, expected.length),
     expected,
-    `published\n${story(published)}\nbut the log yields\n${story(folded)}`,
+    `published\n${formatVerdicts(published)}\nbut the log yields\n${formatVerdicts(replayed)}`,
   );
-  assert.equal(new Set(idsOf(published)).size, published.length, `a verdict was published twice:\n${story(published)}`);
+  assert.equal(new Set(idsOf(published)).size, published.length, `a verdict was published twice:\n${formatVerdicts(published)}`);
   return published;
 }

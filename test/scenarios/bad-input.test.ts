@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { type DeadLetter, type DeadReason, deadLetterSchema } from "@aviary/shared/contract/dead.ts";
 import { until } from "@aviary/shared/testing/until.ts";
 import { jsonOf, publishedVerdicts, readStream, verdictWhere } from "../fleet/records.ts";
-import { startWorld, type World } from "../fleet/test-fleet.ts";
+import { startTestFleet, type TestFleet } from "../fleet/test-fleet.ts";
 
 const BOOT = `${Date.now().toString(36)}-00000000000000ff`;
 let seq = 0;
@@ -91,25 +91,25 @@ const BAD_SUBJECTS: readonly (readonly [DeadReason, string, string])[] = [
   ["bad_subject", "control.payments.prod.payments-gateway.explode", "{}"],
 ];
 
-async function letters(world: World): Promise<DeadLetter[]> {
-  return (await readStream(world.bus, "DEAD")).map((message) => deadLetterSchema.parse(jsonOf(message)));
+async function letters(fleet: TestFleet): Promise<DeadLetter[]> {
+  return (await readStream(fleet.bus, "DEAD")).map((message) => deadLetterSchema.parse(jsonOf(message)));
 }
 
-async function folded(world: World): Promise<void> {
-  const { lastSequence } = await world.bus.streamState("INPUTS");
+async function drained(fleet: TestFleet): Promise<void> {
+  const { lastSequence } = await fleet.bus.streamState("INPUTS");
   await until(
     "the evaluator has applied all of it",
-    async () => ((await world.metric("evaluator", "aviary_evaluator_log_sequence")) ?? 0) >= lastSequence,
+    async () => ((await fleet.metric("evaluator", "aviary_evaluator_log_sequence")) ?? 0) >= lastSequence,
     { pollMs: 50 },
   );
 }
 
 test("invalid input on the real log", async (t) => {
   const gateways = BAD_SIGNALS.map((_, index) => `mac-${index}`);
-  const world = await startWorld(t, { parts: ["evaluator"], canaryGateways: [...gateways, "mac-late"] });
-  if (world === undefined) return;
-  const { bus } = world;
-  await world.openRun("v2");
+  const fleet = await startTestFleet(t, { parts: ["evaluator"], canaryGateways: [...gateways, "mac-late"] });
+  if (fleet === undefined) return;
+  const { bus } = fleet;
+  await fleet.openRun("v2");
   const wanted = new Map<number, string>();
   const publish = async (subject: string, data: string | Uint8Array): Promise<number> =>
     (await bus.publish({ subject, data })).sequence;
@@ -126,39 +126,42 @@ test("invalid input on the real log", async (t) => {
   await publish(late, twice);
   await publish(late, twice);
   await publish(late, signal("mac-late", { seq: Number.MAX_SAFE_INTEGER }));
-  await folded(world);
+  await drained(fleet);
   await verdictWhere(bus, "a window is judged", ({ body }) => body.window !== null, "new");
 
-  await until("dead letters are written", async () => (await letters(world)).length >= wanted.size, { pollMs: 50 });
-  const said = await letters(world);
-  const got = new Map(said.map(({ sequence, reason }) => [sequence, reason]));
+  await until("dead letters are written", async () => (await letters(fleet)).length >= wanted.size, { pollMs: 50 });
+  const received = await letters(fleet);
+  const got = new Map(received.map(({ sequence, reason }) => [sequence, reason]));
   assert.deepEqual(
     [...wanted].map(([sequence, what]) => `${got.get(sequence)}: ${what.replace(/^\w+: /, "")}`),
     [...wanted.values()],
     "each is a dead letter with its reason",
   );
-  assert.equal(said.length, wanted.size, "and nothing else");
+  assert.equal(received.length, wanted.size, "and nothing else");
   const verdicts = await publishedVerdicts(bus);
   assert.deepEqual([...new Set(verdicts.map(({ body }) => body.verdict))], ["hold"], "none of it causes a pass or a fail");
-  await world.assertSameAsFold();
-  world.assertNothingFell();
+  await fleet.assertMatchesReplay();
+  fleet.assertNoCrashes();
 });
 
 test("a flood of invalid messages stays small and is counted", async (t) => {
-  const world = await startWorld(t, { parts: ["evaluator"] });
-  if (world === undefined) return;
-  const { bus } = world;
+  const fleet = await startTestFleet(t, { parts: ["evaluator"] });
+  if (fleet === undefined) return;
+  const { bus } = fleet;
   const flood = Array.from({ length: 2_000 }, (_, index) =>
     bus.publish({ subject: `signals.az-a.payments.mac-a1.${index % 2 === 0 ? "http" : `rumour-${index}`}`, data: "{" }),
   );
   await Promise.all(flood);
-  await folded(world);
-  await until("dead letters are written", async () => (await letters(world)).length >= 10, { pollMs: 50 });
-  const said = await letters(world);
+  await drained(fleet);
+  await until("dead letters are written", async () => (await letters(fleet)).length >= 10, { pollMs: 50 });
+  const received = await letters(fleet);
   // The minute of the broker's clock may have changed once meanwhile.
-  assert.ok(said.length >= 10 && said.length <= 30, `${said.length} dead letters for 2000 invalid messages of one gateway`);
-  assert.equal(await world.metric("evaluator", 'aviary_evaluator_inputs_total{kind="unreadable"}'), 2_000);
+  assert.ok(
+    received.length >= 10 && received.length <= 30,
+    `${received.length} dead letters for 2000 invalid messages of one gateway`,
+  );
+  assert.equal(await fleet.metric("evaluator", 'aviary_evaluator_inputs_total{kind="unreadable"}'), 2_000);
   const incidents = (await bus.streamState("INCIDENTS")).messages;
   assert.ok(incidents <= 3, `${incidents} incidents`);
-  world.assertNothingFell();
+  fleet.assertNoCrashes();
 });

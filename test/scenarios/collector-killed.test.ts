@@ -3,20 +3,20 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { until } from "@aviary/shared/testing/until.ts";
 import { storedSignals } from "../fleet/records.ts";
-import { startWorld } from "../fleet/test-fleet.ts";
+import { startTestFleet } from "../fleet/test-fleet.ts";
 import { startTraffic } from "../fleet/traffic.ts";
 
 const COLLECTOR = "collector-mac-a1";
 
 test("a collector killed while it spools loses no signal", async (t) => {
-  const world = await startWorld(t, { parts: ["evaluator", COLLECTOR] });
-  if (world === undefined) return;
-  const { bus, relay } = world;
-  const traffic = startTraffic(world.plan);
+  const fleet = await startTestFleet(t, { parts: ["evaluator", COLLECTOR] });
+  if (fleet === undefined) return;
+  const { bus, relay } = fleet;
+  const traffic = startTraffic(fleet.plan);
   t.after(() => traffic.stop());
   const ours = async () => (await storedSignals(bus)).filter(({ signal }) => signal.gateway === "mac-a1");
   await until("signals arrive", async () => (await ours()).length >= 5, { pollMs: 50 });
-  const onDisk = async (): Promise<number> => (await world.metric(COLLECTOR, "aviary_collector_spooled_total")) ?? 0;
+  const onDisk = async (): Promise<number> => (await fleet.metric(COLLECTOR, "aviary_collector_spooled_total")) ?? 0;
   // Before its first connection it spooled signals too.
   const atFirst = await onDisk();
   await relay.cut();
@@ -29,11 +29,11 @@ test("a collector killed while it spools loses no signal", async (t) => {
     },
     { pollMs: 50 },
   );
-  await world.kill(COLLECTOR);
+  await fleet.kill(COLLECTOR);
   const before = await ours();
   const oldBoot = before[0]?.signal.collector_boot;
   // A second boot without a broker: its own signals are published after those of the first.
-  await world.start(COLLECTOR);
+  await fleet.start(COLLECTOR);
   await until("the new one spools too", async () => (await onDisk()) >= 5, { pollMs: 50 });
   await relay.heal();
   await until(
@@ -42,7 +42,7 @@ test("a collector killed while it spools loses no signal", async (t) => {
     { pollMs: 50 },
   );
   traffic.stop();
-  await world.stop(COLLECTOR);
+  await fleet.stop(COLLECTOR);
 
   const signals = await ours();
   const boots = [...new Set(signals.map(({ signal }) => signal.collector_boot))];
@@ -62,7 +62,7 @@ test("a collector killed while it spools loses no signal", async (t) => {
   assert.ok(arrived >= before.length + spooled - 1, `${before.length} stored, ${spooled} on disk, ${arrived} arrived`);
   const firstOfNew = signals.findIndex(({ signal }) => signal.collector_boot !== oldBoot);
   assert.equal(firstOfNew, numbers(oldBoot).length, "the old boot is published first");
-  const verdicts = await world.assertSameAsFold();
+  const verdicts = await fleet.assertMatchesReplay();
   assert.ok(verdicts.every(({ body }) => body.verdict === "hold"));
-  world.assertNothingFell();
+  fleet.assertNoCrashes();
 });

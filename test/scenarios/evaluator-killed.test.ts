@@ -5,33 +5,33 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { verdictWhere } from "../fleet/records.ts";
-import { COLLECTORS, startWorld } from "../fleet/test-fleet.ts";
+import { COLLECTORS, startTestFleet } from "../fleet/test-fleet.ts";
 import { startTraffic } from "../fleet/traffic.ts";
 
 test("an evaluator killed within windows, and just after a verdict, loses and duplicates nothing", async (t) => {
-  const world = await startWorld(t, { parts: ["evaluator", ...COLLECTORS] });
-  if (world === undefined) return;
-  const { bus } = world;
-  const traffic = startTraffic(world.plan);
+  const fleet = await startTestFleet(t, { parts: ["evaluator", ...COLLECTORS] });
+  if (fleet === undefined) return;
+  const { bus } = fleet;
+  const traffic = startTraffic(fleet.plan);
   t.after(() => traffic.stop());
-  await world.openRun("v2");
+  await fleet.openRun("v2");
   await verdictWhere(bus, "a window passes", ({ body }) => body.verdict === "pass");
-  await world.kill("evaluator");
-  await world.start("evaluator");
+  await fleet.kill("evaluator");
+  await fleet.start("evaluator");
   for (const errorRatio of [0, 0.5]) {
     // Between this verdict and the checkpoint after it, a crash could lose or duplicate most.
     await verdictWhere(bus, "a window is judged", ({ body }) => body.window !== null, "new");
-    await world.kill("evaluator");
+    await fleet.kill("evaluator");
     traffic.fail("canary", errorRatio);
-    await world.start("evaluator");
+    await fleet.start("evaluator");
   }
   await verdictWhere(bus, "the fail is published", ({ body }) => body.verdict === "fail");
-  await world.kill("evaluator");
-  await world.start("evaluator");
+  await fleet.kill("evaluator");
+  await fleet.start("evaluator");
   await verdictWhere(bus, "the fail is published again", ({ body }) => body.verdict === "fail", "new");
   traffic.stop();
-  await world.stop(...COLLECTORS);
-  const verdicts = await world.assertSameAsFold();
+  await fleet.stop(...COLLECTORS);
+  const verdicts = await fleet.assertMatchesReplay();
   assert.equal(verdicts.at(-1)?.body.verdict, "fail", "a fail is latched");
-  world.assertNothingFell();
+  fleet.assertNoCrashes();
 });

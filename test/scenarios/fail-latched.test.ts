@@ -9,7 +9,7 @@ import { until } from "@aviary/shared/testing/until.ts";
 import { SHORT_POLICY } from "../fleet/files.ts";
 import { verdictWhere } from "../fleet/records.ts";
 import { type ShimAnswer, shimClient } from "../fleet/shim-client.ts";
-import { COLLECTORS, startWorld } from "../fleet/test-fleet.ts";
+import { COLLECTORS, startTestFleet } from "../fleet/test-fleet.ts";
 import { startTraffic } from "../fleet/traffic.ts";
 
 /** The shim may take a second to notice. Both ends of an answer count, so a slow machine proves nothing wrong. */
@@ -19,17 +19,17 @@ function assertStaleSince(answer: ShimAnswer, sinceMs: number): void {
 }
 
 test("a fail survives a killed evaluator", async (t) => {
-  const world = await startWorld(t, { parts: ["evaluator", "shim", ...COLLECTORS] });
-  if (world === undefined) return;
-  const client = shimClient(world);
+  const fleet = await startTestFleet(t, { parts: ["evaluator", "shim", ...COLLECTORS] });
+  if (fleet === undefined) return;
+  const client = shimClient(fleet);
   t.after(() => client.close());
-  const traffic = startTraffic(world.plan);
+  const traffic = startTraffic(fleet.plan);
   t.after(() => traffic.stop());
   traffic.fail("canary", 0.5);
-  await world.openRun("v2");
-  const failed = await verdictWhere(world.bus, "the run fails", ({ body }) => body.verdict === "fail");
+  await fleet.openRun("v2");
+  const failed = await verdictWhere(fleet.bus, "the run fails", ({ body }) => body.verdict === "fail");
   traffic.fail("canary", 0);
-  await world.kill("evaluator");
+  await fleet.kill("evaluator");
   await until("the shim has read it", async () => (await client.ask()).body.verdict === "fail");
   await until(
     "it is marked stale",
@@ -42,36 +42,36 @@ test("a fail survives a killed evaluator", async (t) => {
     },
     { pollMs: 50 },
   );
-  await world.start("evaluator");
+  await fleet.start("evaluator");
   await until("it is fresh again", async () => (await client.ask()).body.stale === undefined, { pollMs: 50 });
   const { body } = await client.ask();
   assert.equal(body.verdict, "fail");
   assert.equal(body.run?.state, "failed");
-  const verdicts = await verdictWhere(world.bus, "a later verdict", ({ body: said }) => said.at > failed.body.at);
+  const verdicts = await verdictWhere(fleet.bus, "a later verdict", ({ body }) => body.at > failed.body.at);
   assert.equal(verdicts.body.run?.latched_by, failed.body.id, "it is the same fail");
-  world.assertNothingFell();
+  fleet.assertNoCrashes();
 });
 
 test("a verdict that is still valid is not served once no evaluator leads", async (t) => {
-  const world = await startWorld(t, { parts: ["evaluator", "shim"], policy: { ...SHORT_POLICY, window: "5m" } });
-  if (world === undefined) return;
-  const client = shimClient(world);
+  const fleet = await startTestFleet(t, { parts: ["evaluator", "shim"], policy: { ...SHORT_POLICY, window: "5m" } });
+  if (fleet === undefined) return;
+  const client = shimClient(fleet);
   t.after(() => client.close());
-  await world.openRun("v2");
+  await fleet.openRun("v2");
   await until("the shim knows the run", async () => (await client.ask()).body.run !== null, { pollMs: 50 });
-  await world.kill("evaluator");
-  const lease = await (await world.bus.bucket("lease")).get("evaluator");
+  await fleet.kill("evaluator");
+  const lease = await (await fleet.bus.bucket("lease")).get("evaluator");
   assert.ok(lease);
   await until(
     "it is marked stale",
     async () => {
       const answer = await client.ask();
       assert.equal(answer.body.verdict, "hold");
-      assertStaleSince(answer, lease.storedAt + LEASE_STALE_MS);
+      assertStaleSince(answer, lease.storedAtMs + LEASE_STALE_MS);
       return answer.body.stale === true;
     },
     { pollMs: 50 },
   );
   assert.equal((await client.ask()).body.reasons[0]?.code, "evaluator_down");
-  world.assertNothingFell();
+  fleet.assertNoCrashes();
 });

@@ -6,11 +6,11 @@ import { connect, type Socket } from "node:net";
 import { test } from "node:test";
 import { until } from "@aviary/shared/testing/until.ts";
 import { shimClient } from "../fleet/shim-client.ts";
-import { startWorld, type World } from "../fleet/test-fleet.ts";
+import { startTestFleet, type TestFleet } from "../fleet/test-fleet.ts";
 
 /** Sends raw bytes, and returns the response until the shim closes the connection. */
-function raw(world: World, send: (socket: Socket) => void): { socket: Socket; closed: Promise<string> } {
-  const socket = connect(world.plan.shimPort, world.plan.host);
+function raw(fleet: TestFleet, send: (socket: Socket) => void): { socket: Socket; closed: Promise<string> } {
+  const socket = connect(fleet.plan.shimPort, fleet.plan.host);
   let text = "";
   socket.setEncoding("latin1").on("data", (part) => {
     text += String(part);
@@ -21,8 +21,8 @@ function raw(world: World, send: (socket: Socket) => void): { socket: Socket; cl
   return { socket, closed };
 }
 
-async function answer(world: World, path: string, init: RequestInit = {}) {
-  const response = await fetch(`${world.shimUrl}${path}`, { signal: AbortSignal.timeout(10_000), redirect: "manual", ...init });
+async function answer(fleet: TestFleet, path: string, init: RequestInit = {}) {
+  const response = await fetch(`${fleet.shimUrl}${path}`, { signal: AbortSignal.timeout(10_000), redirect: "manual", ...init });
   const text = await response.text();
   return {
     status: response.status,
@@ -32,11 +32,11 @@ async function answer(world: World, path: string, init: RequestInit = {}) {
 }
 
 test("invalid requests to the real shim are rejected clearly", async (t) => {
-  const world = await startWorld(t, { parts: ["shim"] });
-  if (world === undefined) return;
-  const client = shimClient(world);
+  const fleet = await startTestFleet(t, { parts: ["shim"] });
+  if (fleet === undefined) return;
+  const client = shimClient(fleet);
   t.after(() => client.close());
-  const authorization = `Bearer ${world.tokens.operator}`;
+  const authorization = `Bearer ${fleet.tokens.operator}`;
   const large = "x".repeat(1024 * 1024);
   const cases: [number, string, RequestInit][] = [
     [401, "/rollouts/analysis", {}],
@@ -51,13 +51,13 @@ test("invalid requests to the real shim are rejected clearly", async (t) => {
     [413, "/rollouts/analysis", { headers: { authorization }, method: "POST", body: large }],
   ];
   for (const [status, path, init] of cases) {
-    const got = await answer(world, path, init);
+    const got = await answer(fleet, path, init);
     const what = `${init.method ?? "GET"} ${path.slice(0, 60)}`;
     assert.equal(got.status, status, what);
     assert.match(got.type, /^application\/json/, what);
     assert.equal(typeof got.body.error, "string", what);
   }
-  const endless = raw(world, (socket) => {
+  const endless = raw(fleet, (socket) => {
     socket.write(
       `POST /rollouts/analysis HTTP/1.1\r\nhost: x\r\nauthorization: ${authorization}\r\ntransfer-encoding: chunked\r\n\r\n`,
     );
@@ -66,22 +66,22 @@ test("invalid requests to the real shim are rejected clearly", async (t) => {
     more();
   });
   assert.match(await endless.closed, /^HTTP\/1\.1 413 /, "an endless body is cut off");
-  const noise = raw(world, (socket) => socket.write("\x16\x03\x01\x02\x00nonsense\r\n\r\n"));
+  const noise = raw(fleet, (socket) => socket.write("\x16\x03\x01\x02\x00nonsense\r\n\r\n"));
   assert.match(await noise.closed, /^HTTP\/1\.1 400 /);
-  const headers = raw(world, (socket) => socket.write(`GET / HTTP/1.1\r\nx: ${"y".repeat(100_000)}\r\n\r\n`));
+  const headers = raw(fleet, (socket) => socket.write(`GET / HTTP/1.1\r\nx: ${"y".repeat(100_000)}\r\n\r\n`));
   assert.match(await headers.closed, /^HTTP\/1\.1 431 /);
   assert.equal((await client.ask()).status, 200);
-  world.assertNothingFell();
+  fleet.assertNoCrashes();
 });
 
 test("fifty slow clients do not affect others", async (t) => {
-  const world = await startWorld(t, { parts: ["shim"] });
-  if (world === undefined) return;
-  const client = shimClient(world);
+  const fleet = await startTestFleet(t, { parts: ["shim"] });
+  if (fleet === undefined) return;
+  const client = shimClient(fleet);
   t.after(() => client.close());
-  const bodyStart = `POST /rollouts/analysis HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${world.tokens.operator}\r\ncontent-length: 1000\r\n\r\n`;
+  const bodyStart = `POST /rollouts/analysis HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${fleet.tokens.operator}\r\ncontent-length: 1000\r\n\r\n`;
   const slow = Array.from({ length: 50 }, (_, index) =>
-    raw(world, (socket) => socket.write(index % 2 === 0 ? "GET /rollouts/analysis HTTP/1.1\r\nx: " : bodyStart)),
+    raw(fleet, (socket) => socket.write(index % 2 === 0 ? "GET /rollouts/analysis HTTP/1.1\r\nx: " : bodyStart)),
   );
   const drip = setInterval(() => {
     for (const { socket } of slow) if (socket.writable) socket.write("y");
@@ -92,7 +92,7 @@ test("fifty slow clients do not affect others", async (t) => {
   });
   let ended = 0;
   for (const { closed } of slow) void closed.then(() => ended++);
-  await until("all fifty are connected", async () => ((await world.metric("shim", "aviary_shim_connections")) ?? 0) >= 50, {
+  await until("all fifty are connected", async () => ((await fleet.metric("shim", "aviary_shim_connections")) ?? 0) >= 50, {
     pollMs: 50,
   });
   await until(
@@ -104,5 +104,5 @@ test("fifty slow clients do not affect others", async (t) => {
     },
     { pollMs: 100, deadlineMs: 60_000 },
   );
-  world.assertNothingFell();
+  fleet.assertNoCrashes();
 });

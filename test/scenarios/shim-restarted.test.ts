@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { until } from "@aviary/shared/testing/until.ts";
 import { publishedVerdicts } from "../fleet/records.ts";
 import { type ShimClient, shimClient } from "../fleet/shim-client.ts";
-import { COLLECTORS, startWorld } from "../fleet/test-fleet.ts";
+import { COLLECTORS, startTestFleet } from "../fleet/test-fleet.ts";
 import { startTraffic } from "../fleet/traffic.ts";
 
 const CLIENTS = 16;
@@ -43,13 +43,13 @@ function startLoad(client: ShimClient) {
 }
 
 test("a shim restarted and killed under load serves the same verdicts afterwards", async (t) => {
-  const world = await startWorld(t, { parts: ["evaluator", "shim", ...COLLECTORS] });
-  if (world === undefined) return;
-  const client = shimClient(world, CLIENTS);
+  const fleet = await startTestFleet(t, { parts: ["evaluator", "shim", ...COLLECTORS] });
+  if (fleet === undefined) return;
+  const client = shimClient(fleet, CLIENTS);
   t.after(() => client.close());
-  const traffic = startTraffic(world.plan);
+  const traffic = startTraffic(fleet.plan);
   t.after(() => traffic.stop());
-  await world.openRun("v2");
+  await fleet.openRun("v2");
   const says = (verdict: string) => async () => (await client.ask()).body.verdict === verdict;
   await until("a pass is served", says("pass"), { pollMs: 50 });
   traffic.fail("canary", 0.5);
@@ -59,9 +59,9 @@ test("a shim restarted and killed under load serves the same verdicts afterwards
   t.after(() => load.stop());
   for (const how of ["stop", "kill", "stop"] as const) {
     const before = load.counts.answers;
-    await world[how]("shim");
+    await fleet[how]("shim");
     await until("no response arrives", () => load.counts.connections > 0);
-    await world.start("shim");
+    await fleet.start("shim");
     await until("responses arrive again", () => load.counts.answers > before + 200);
   }
   await load.stop();
@@ -70,33 +70,33 @@ test("a shim restarted and killed under load serves the same verdicts afterwards
   // Until a new shim has read the verdicts, it returns hold.
   await until("the fail is served again", says("fail"), { pollMs: 50 });
   const answer = await client.ask();
-  const verdicts = await publishedVerdicts(world.bus);
+  const verdicts = await publishedVerdicts(fleet.bus);
   assert.ok(
     verdicts.some(({ body }) => body.id === answer.body.id),
     "every served verdict was published",
   );
   assert.equal(answer.body.run?.state, "failed", "and the fail is still latched");
-  world.assertNothingFell();
+  fleet.assertNoCrashes();
 });
 
 test("shim and evaluator start without a broker", async (t) => {
-  const world = await startWorld(t, { parts: [] });
-  if (world === undefined) return;
-  const client = shimClient(world);
+  const fleet = await startTestFleet(t, { parts: [] });
+  if (fleet === undefined) return;
+  const client = shimClient(fleet);
   t.after(() => client.close());
-  await world.kill("nats-server");
-  await world.start("shim");
+  await fleet.kill("nats-server");
+  await fleet.start("shim");
   const { status, body } = await client.ask();
   assert.deepEqual([status, body.verdict, body.reasons[0]?.code], [200, "hold", "not_ready"]);
-  await world.stop("shim");
-  await world.start("shim");
+  await fleet.stop("shim");
+  await fleet.start("shim");
 
-  const evaluator = world.start("evaluator");
-  await world.start("nats-server");
+  const evaluator = fleet.start("evaluator");
+  await fleet.start("nats-server");
   await evaluator;
-  await until("the test is connected", () => world.bus.status === "connected");
-  await world.openRun("v2");
+  await until("the test is connected", () => fleet.bus.status === "connected");
+  await fleet.openRun("v2");
   await until("the shim knows the run", async () => (await client.ask()).body.run !== null, { pollMs: 50 });
-  await world.stop("evaluator", "shim");
-  world.assertNothingFell();
+  await fleet.stop("evaluator", "shim");
+  fleet.assertNoCrashes();
 });

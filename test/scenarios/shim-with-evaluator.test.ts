@@ -30,7 +30,7 @@ async function startAll(metadata: boolean) {
   const fleet = createSimulatedFleet({ azs: ["az-a"] });
   const evaluator = startEvaluator({
     bus,
-    setup: fleet.setup,
+    config: fleet.config,
     clock,
     log: silentLogger,
     metrics: createRegistry(),
@@ -124,14 +124,14 @@ const asked = (flagger: Flagger, start: string): string[] => flagger.history.fil
 for (const metadata of [true, false]) {
   describe(`Flagger with ${metadata ? "the revision in its metadata" : "nothing but its checksum"}`, () => {
     it("rolls a good revision out, and the run passes", async (t) => {
-      const world = await startAll(metadata);
-      t.after(world.stop);
-      const { flagger } = world;
-      for (let count = 0; count < 6; count += 1) await world.interval();
-      world.put(NEW_PACK);
+      const rollout = await startAll(metadata);
+      t.after(rollout.stop);
+      const { flagger } = rollout;
+      for (let count = 0; count < 6; count += 1) await rollout.interval();
+      rollout.put(NEW_PACK);
       flagger.deploy("v2");
-      await world.untilPhase("Succeeded");
-      const run = await world.untilRun("passed", ({ state }) => state === "passed");
+      await rollout.untilPhase("Succeeded");
+      const run = await rollout.untilRun("passed", ({ state }) => state === "passed");
       assert.equal(run.controller_revision, metadata ? "v2" : "checksum:sum-of-v2");
       assert.equal(run.gated, true);
       assert.deepEqual(asked(flagger, "/flagger/gate/rollback 200"), []);
@@ -139,42 +139,42 @@ for (const metadata of [true, false]) {
     });
 
     it("rolls a bad revision back, and then a good one out", async (t) => {
-      const world = await startAll(metadata);
-      t.after(world.stop);
-      const { flagger, fleet } = world;
-      for (let count = 0; count < 6; count += 1) await world.interval();
-      world.put(NEW_PACK);
+      const rollout = await startAll(metadata);
+      t.after(rollout.stop);
+      const { flagger, fleet } = rollout;
+      for (let count = 0; count < 6; count += 1) await rollout.interval();
+      rollout.put(NEW_PACK);
       for (const gateway of fleet.slice("canary")) gateway.errors = 30;
       flagger.deploy("v2");
-      await world.untilPhase("Failed");
+      await rollout.untilPhase("Failed");
       assert.ok(asked(flagger, "/flagger/gate/rollback 200").length === 1 || flagger.failedChecks === 0);
       assert.ok(flagger.history.every((line) => !line.startsWith("/flagger/gate/confirm-promotion 200")));
       for (const gateway of fleet.slice("canary")) gateway.errors = 0;
-      world.put(STABLE_PACK);
-      await world.untilRun("over", ({ canary_active }) => !canary_active);
-      world.put(NEW_PACK);
+      rollout.put(STABLE_PACK);
+      await rollout.untilRun("over", ({ canary_active }) => !canary_active);
+      rollout.put(NEW_PACK);
       flagger.deploy("v3");
-      await world.untilPhase("Succeeded");
-      await world.untilRun("passed", ({ state }) => state === "passed");
+      await rollout.untilPhase("Succeeded");
+      await rollout.untilRun("passed", ({ state }) => state === "passed");
     });
 
     it("rolls out an earlier revision again", async (t) => {
-      const world = await startAll(metadata);
-      t.after(world.stop);
-      const { flagger } = world;
-      for (let count = 0; count < 6; count += 1) await world.interval();
+      const rollout = await startAll(metadata);
+      t.after(rollout.stop);
+      const { flagger } = rollout;
+      for (let count = 0; count < 6; count += 1) await rollout.interval();
       for (const [revision, pack] of [
         ["v2", NEW_PACK],
         ["v3", "c".repeat(64)],
         ["v2", NEW_PACK],
       ] as const) {
-        world.put(pack);
+        rollout.put(pack);
         flagger.deploy(revision);
-        await world.interval();
-        await world.untilPhase("Succeeded");
-        for (const gateway of world.fleet.slice("stable")) gateway.pack = pack;
-        for (let count = 0; count < 3; count += 1) await world.interval();
-        await world.untilRun("passed", ({ state }) => state === "passed");
+        await rollout.interval();
+        await rollout.untilPhase("Succeeded");
+        for (const gateway of rollout.fleet.slice("stable")) gateway.pack = pack;
+        for (let count = 0; count < 3; count += 1) await rollout.interval();
+        await rollout.untilRun("passed", ({ state }) => state === "passed");
       }
     });
   });

@@ -125,9 +125,9 @@ function doDeed(stage: Stage, deed: OperatorDeed): void {
         : { verb: deed, caller: "operator", reason: "because" };
   say(stage, `operator: ${deed}`);
   count(stage.history, `operator ${deed}`);
-  const send = (said: ControlContent): void => {
-    const message = controlMessage(CANARY, said, new Date(START_MS + nowMs).toISOString(), `${nowMs}`);
-    stage.publish(controlSubject(FLEET, CANARY, said.verb), message.id, JSON.stringify(message));
+  const send = (content: ControlContent): void => {
+    const message = controlMessage(CANARY, content, new Date(START_MS + nowMs).toISOString(), `${nowMs}`);
+    stage.publish(controlSubject(FLEET, CANARY, content.verb), message.id, JSON.stringify(message));
   };
   send(content);
   if (deed === "pause")

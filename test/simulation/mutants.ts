@@ -31,8 +31,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "conditions-ignored",
     file: "core/verdict.ts",
-    from: "...changed(releaseChanged), ...conditions.holds,",
-    to: "...changed(releaseChanged),",
+    from: "[...changed, ...conditions.holds,",
+    to: "[...changed,",
     caughtBy: "4",
   },
   {
@@ -73,7 +73,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "deadlines-by-the-clock-only",
     file: "core/reducer.ts",
-    from: "  if (input.storedAt > state.nextDeadlineMs) fireDeadlines(state, input.storedAt, effects);\n",
+    from: "  if (input.storedAtMs > state.nextDeadlineMs) fireDeadlines(state, input.storedAtMs, effects);\n",
     to: "",
     caughtBy: "5",
   },
@@ -147,14 +147,14 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "pending-without-end",
     file: "core/run.ts",
-    from: "else if (atMs >= run.sinceMs + setup.policy.maxPendingMs) incidents",
+    from: "else if (atMs >= run.sinceMs + config.policy.maxPendingMs) incidents",
     to: "else if (atMs < 0) incidents",
     caughtBy: "13",
   },
   {
     name: "failed-without-end",
     file: "core/run.ts",
-    from: "} else if (atMs >= run.sinceMs + setup.policy.maxRunMs)\n",
+    from: "} else if (atMs >= run.sinceMs + config.policy.maxRunMs)\n",
     to: "} else if (atMs < 0)\n",
     caughtBy: "13",
   },

@@ -34,7 +34,7 @@ export function inputsOf(product: Product, stored: readonly StoredRecord[]): Inp
     const message: StoredMessage = {
       subject,
       sequence,
-      storedAt: atMs,
+      storedAtMs: atMs,
       id,
       data: Buffer.from(data),
       header: (name) => (name === "Nats-Msg-Id" ? id : undefined),
@@ -70,13 +70,13 @@ export function expectedOf(effects: readonly Effect[], sequence: number, storedA
 /** Reduces the whole log of a finished simulation. */
 export function foldAll(product: Product, finished: Finished): Reference {
   const inputs = inputsOf(product, finished.history.stored);
-  const state = product.createState(finished.setup);
+  const state = product.createState(finished.config);
   const expected: Expected[] = [];
   for (const input of inputs) {
     const { effects } = product.reduce(state, input);
-    if (effects.length > 0 && input.kind !== "clock") expected.push(...expectedOf(effects, input.sequence, input.storedAt));
+    if (effects.length > 0 && input.kind !== "clock") expected.push(...expectedOf(effects, input.sequence, input.storedAtMs));
   }
   const endMs = START_MS + finished.endMs;
-  expected.push(...expectedOf(product.reduce(state, { kind: "clock", at: endMs }).effects, Number.POSITIVE_INFINITY, endMs));
+  expected.push(...expectedOf(product.reduce(state, { kind: "clock", atMs: endMs }).effects, Number.POSITIVE_INFINITY, endMs));
   return { inputs, expected };
 }

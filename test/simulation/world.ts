@@ -29,7 +29,7 @@ import { type Answer, CANARY_KEY, type ShimNode, startShimNode } from "./shim-no
 export interface Finished {
   readonly plan: Plan;
   readonly history: History;
-  readonly setup: ResolvedConfig;
+  readonly config: ResolvedConfig;
   readonly policy: Policy;
   readonly troubledMs: number;
   readonly silentMs: number;
@@ -68,7 +68,7 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
   const fleet = fleetOf(plan);
   const policy = policySchema.parse(plan.policy);
   const policies = new Map([[CANARY_KEY, policy]]);
-  const setup = product.resolveConfig(fleet, policies, "policy");
+  const config = product.resolveConfig(fleet, policies, "policy");
   const options: NodesOptions = { kernel, broker, random: createRandom(plan.seed, 1), history };
   const nodes = new Map<string, Node>();
   /** A signal with listeners is never collected, and with it the whole world: abort all of them at the end. */
@@ -101,7 +101,7 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
     const node = createNode(options, name, plan.links[name]!, ({ life, clock, bus, fall }) => {
       const evaluator = product.startEvaluator({
         bus,
-        setup,
+        config,
         clock,
         log: silentLogger,
         metrics: createRegistry(),
@@ -195,7 +195,7 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
   return {
     plan,
     history,
-    setup,
+    config,
     policy,
     troubledMs: plan.troubledMs,
     silentMs,

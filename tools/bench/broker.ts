@@ -19,7 +19,7 @@ export interface Broker {
 export async function startBroker(cleanup: AsyncDisposableStack): Promise<Broker> {
   const server = await startNats({ version: locateTestServer("nats-current") === undefined ? "nats" : "nats-current" });
   cleanup.defer(() => server.stop());
-  await using bus = await connectNats({ servers: server.url, name: "bench-setup" });
+  await using bus = await connectNats({ servers: server.url, name: "bench-config" });
   await applyStreams(bus.connection, topology({ maxBytes: LOCAL_MAX_BYTES }));
   return { url: server.url, version: bus.server };
 }

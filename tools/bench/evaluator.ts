@@ -76,11 +76,11 @@ const benchSetup = () =>
   resolveConfig(benchFleet([CANARY_NAME]), new Map([[CANARY_NAME, policySchema.parse({ warmup: "0s" })]]), "bench");
 
 async function makeReplay({ path, messages }: { path: string; messages: number }): Promise<Contestant> {
-  const setup = benchSetup();
+  const config = benchSetup();
   return {
     round: () =>
       timed(async () => {
-        const fold = createReplay(setup);
+        const fold = createReplay(config);
         for await (const batch of readRecording(path)) for (const message of batch) fold.apply(message);
         assert.equal(fold.messageCount, messages);
         assert.equal(fold.state.canaries.get(CANARY_NAME)?.run?.state, "active");
@@ -91,7 +91,7 @@ async function makeReplay({ path, messages }: { path: string; messages: number }
 
 async function makeEvaluator({ url, messages }: Settings): Promise<Contestant> {
   const bus = await connectNats({ servers: url, name: "bench-evaluator" });
-  const setup = benchSetup();
+  const config = benchSetup();
   const inputs = createRegistry().counter("bench_inputs_total", "Inputs applied.", { labels: ["kind"] });
   const series = {
     signal: inputs.series({ kind: "signal" }),
@@ -101,7 +101,7 @@ async function makeEvaluator({ url, messages }: Settings): Promise<Contestant> {
   return {
     round: () =>
       timed(async () => {
-        const state = createState(setup);
+        const state = createState(config);
         const read = createInputReader();
         let folded = 0;
         const done = Promise.withResolvers<void>();

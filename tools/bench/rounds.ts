@@ -53,9 +53,9 @@ export async function startContender(
     async round() {
       const next = answer(child, name, ROUND_MS);
       child.send("round");
-      const said = await next;
-      if (!("figures" in said)) throw new Error(`${name} did not return figures`);
-      return said.figures;
+      const message = await next;
+      if (!("figures" in message)) throw new Error(`${name} did not return figures`);
+      return message.figures;
     },
     async close() {
       if (child.exitCode !== null || child.signalCode !== null) return;

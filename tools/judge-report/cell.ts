@@ -62,11 +62,11 @@ export function simulate(cell: Cell, from: number, to: number): CellResult {
       }
       if (failed) continue;
       result.windows++;
-      if (run.said.suspicious) result.suspicious++;
-      promoted ||= run.said.promote;
+      if (run.result.suspicious) result.suspicious++;
+      promoted ||= run.result.promote;
     }
     if (promoted) result.promotedEver++;
-    if (!failed && run.said.promote) result.promotedLast++;
+    if (!failed && run.result.promote) result.promotedLast++;
   }
   return result;
 }
@@ -98,10 +98,10 @@ function rateRun(cell: RateCell, random: Random): JudgedWindows {
   const noise = noiseOf(scenario.knows, reference, ceiling);
   const ours = errorRun(ceiling, noise, scenario.azs?.rates.length ?? 1, LAMBDA[cell.evidence ?? "normal"]);
   const watching = new Map<OtherJudge, Watcher>(cell.others?.map((name) => [name, watcherOf(name, ceiling)]));
-  const said = { suspicious: false, promote: false };
+  const result = { suspicious: false, promote: false };
   let failed = false;
   return {
-    said,
+    result,
     judges: watching.size + 1,
     next() {
       const window = next();
@@ -109,8 +109,8 @@ function rateRun(cell: RateCell, random: Random): JudgedWindows {
       if (!failed) {
         const { kind } = ours.see(window);
         failed = kind === "fail";
-        said.suspicious = kind === "suspicious";
-        said.promote = cell.promotion === true && kind === "clear" && mayPromote(ours.evidence());
+        result.suspicious = kind === "suspicious";
+        result.promote = cell.promotion === true && kind === "clear" && mayPromote(ours.evidence());
         if (failed) fails.push("two-key");
       }
       for (const [name, watcher] of watching) {

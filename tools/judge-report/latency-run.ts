@@ -134,14 +134,14 @@ export function regressionRun(reference: readonly SlowCounts[], slotsOf: SlotsOf
 export function latencyRun({ scenario }: LatencyCell, random: Random): JudgedWindows {
   const { reference, next } = simulateLatencies(scenario, random);
   const run = regressionRun(reference, ({ n }, _from, x) => spread(random, x, n));
-  const said = { suspicious: false, promote: false };
+  const result = { suspicious: false, promote: false };
   const waiting = new Set<JudgeName>(["two-key", "literal"]);
   return {
-    said,
+    result,
     judges: waiting.size,
     next() {
       const { kind, literalFails } = run.see(next());
-      said.suspicious = kind === "suspicious";
+      result.suspicious = kind === "suspicious";
       const fails: JudgeName[] = [];
       if (kind === "fail" && waiting.delete("two-key")) fails.push("two-key");
       if (literalFails && waiting.delete("literal")) fails.push("literal");

@@ -50,7 +50,7 @@ export function viewRun(metric: Metric, ceiling: number, noise: Noise, lambda = 
 export type Kind = Finding["kind"];
 
 /** The rule's result for one window: of the whole canary, and the worst of its AZs. */
-export interface Said {
+export interface RuleResult {
   readonly kind: Kind;
   readonly luck: number | null;
 }
@@ -59,7 +59,7 @@ const RANK: Readonly<Record<Kind, number>> = { fail: 3, environment: 2, suspicio
 
 /** The 5xx rate of a whole run. */
 export interface ErrorRun {
-  see(window: SimulatedWindow): Said;
+  see(window: SimulatedWindow): RuleResult;
   evidence(): Evidence;
 }
 

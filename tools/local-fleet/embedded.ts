@@ -98,7 +98,7 @@ async function startServices(
   const end = new AbortController();
   const evaluator = startEvaluator({
     bus,
-    setup: resolveConfig(fleet, policies, policyHash),
+    config: resolveConfig(fleet, policies, policyHash),
     clock,
     log: logger.child("evaluator"),
     metrics: createRegistry(),

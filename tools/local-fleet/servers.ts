@@ -39,8 +39,8 @@ export function versionOf(program: string): string {
   const name = basename(program);
   try {
     const verb = name === "caddy" ? "version" : "--version";
-    const said = execFileSync(program, [verb], { encoding: "utf8", timeout: 10_000, stdio: ["ignore", "pipe", "ignore"] });
-    return `${name} ${/\d+\.\d+(?:\.\d+)?/.exec(said)?.[0] ?? ""}`.trimEnd();
+    const output = execFileSync(program, [verb], { encoding: "utf8", timeout: 10_000, stdio: ["ignore", "pipe", "ignore"] });
+    return `${name} ${/\d+\.\d+(?:\.\d+)?/.exec(output)?.[0] ?? ""}`.trimEnd();
   } catch {
     return name;
   }

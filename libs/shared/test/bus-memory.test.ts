@@ -89,7 +89,7 @@ describe("the memory bus", () => {
     const clock = handClock(5000);
     const bus = createMemoryBus({ clock });
     const times: number[] = [];
-    await bus.follow({ stream: "INPUTS", from: "all", onMessage: (message) => times.push(message.storedAt) });
+    await bus.follow({ stream: "INPUTS", from: "all", onMessage: (message) => times.push(message.storedAtMs) });
     for (const now of [5000, 4000, 5000.9, 6000]) {
       clock.set(now);
       await bus.publish({ subject, data: "" });

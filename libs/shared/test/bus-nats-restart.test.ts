@@ -77,7 +77,7 @@ for (const version of ["nats-2.9", "nats-current"] as const) {
       const { server, bus } = up;
       for (const data of ["old-1", "old-2"]) await bus.publish({ subject, data, id: data });
       const last = await bus.last("INPUTS", subject);
-      const begins: FollowOptions["from"][] = ["new", { time: (last?.storedAt ?? 0) + 1 }, "last-per-subject", "all"];
+      const begins: FollowOptions["from"][] = ["new", { time: (last?.storedAtMs ?? 0) + 1 }, "last-per-subject", "all"];
       const seen: string[][] = begins.map(() => []);
       const followers: Follower[] = [];
       for (const [index, from] of begins.entries()) {

@@ -121,7 +121,7 @@ describe("the reply subject of a delivery", () => {
       deliveryCount: 3,
       streamSequence: 9_007_199_254_740,
       consumerSequence: 12,
-      storedAt: 1_795_261_688_654,
+      storedAtMs: 1_795_261_688_654,
       pending: 77,
     };
     assert.deepEqual(parseDelivery("$JS.ACK.INPUTS.follow_1.3.9007199254740.12.1795261688654999999.77"), wanted);

@@ -15,7 +15,7 @@ await serviceMain({
   },
   start: async ({ config, bus, clock, log, metrics, signal, fail, opened, addCheck }) => {
     const holder = `${hostname()}-${process.pid}-${Math.round(clock.now())}`;
-    const evaluator = opened.add(startEvaluator({ bus, setup: config, clock, log, metrics, holder, signal, onFatal: fail }));
+    const evaluator = opened.add(startEvaluator({ bus, config, clock, log, metrics, holder, signal, onFatal: fail }));
     addCheck("broker", brokerCheck(bus));
     addCheck("fold", () => evaluator.notReady());
   },

@@ -24,7 +24,7 @@ import { createPerformer, type Done, type Performer } from "./io/perform.ts";
 
 export interface EvaluatorOptions {
   readonly bus: Bus;
-  readonly setup: ResolvedConfig;
+  readonly config: ResolvedConfig;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Registry;
@@ -116,9 +116,9 @@ async function lead(
   signal: AbortSignal,
   ready: (reason: string | undefined) => void,
 ): Promise<void> {
-  const { bus, clock, log, setup } = options;
-  for (const lane of setup.lanes.keys()) await ensureDemand(bus, lane);
-  const state = (await loadCheckpoint(bus, SHARD, setup)) ?? createState(setup);
+  const { bus, clock, log, config } = options;
+  for (const lane of config.lanes.keys()) await ensureDemand(bus, lane);
+  const state = (await loadCheckpoint(bus, SHARD, config)) ?? createState(config);
   counters.position(() => state.sequence);
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => undefined);
@@ -130,7 +130,7 @@ async function lead(
     log,
     signal,
     allowed: () => lease.held(),
-    done: await performedUpTo(bus, setup),
+    done: await performedUpTo(bus, config),
     takeCheckpoint: () => encodeCheckpoint(state),
     onPerformed: counters.performed,
     // Only after everything is performed: a long log is then read in parts with a checkpoint after each.
@@ -186,10 +186,10 @@ async function settle(performer: Performer, clock: Clock): Promise<void> {
 }
 
 /** The newest verdicts: everything before them was performed, because effects are performed in log order. */
-async function performedUpTo(bus: Bus, setup: ResolvedConfig): Promise<Done> {
+async function performedUpTo(bus: Bus, config: ResolvedConfig): Promise<Done> {
   let beforeMs = 0;
   const verdicts = new Map<string, { id: string; atMs: number }>();
-  for (const canary of setup.canaries.values()) {
+  for (const canary of config.canaries.values()) {
     const message = await bus.last("VERDICTS", verdictSubject(canary.ref));
     const record = message && readVerdict(message.data);
     if (record === undefined) continue;
@@ -222,7 +222,7 @@ async function noteLogGap(bus: Bus, state: State, log: Logger, fold: (input: Inp
   } else if (state.sequence === 0 || inputs.firstSequence <= state.sequence + 1) return;
   else
     log.error({ from: state.sequence + 1, first: inputs.firstSequence }, "the log no longer contains the checkpoint's position");
-  fold({ kind: "log-gap", sequence: Math.max(0, inputs.firstSequence - 1), storedAt: state.nowMs });
+  fold({ kind: "log-gap", sequence: Math.max(0, inputs.firstSequence - 1), storedAtMs: state.nowMs });
 }
 
 type Counters = ReturnType<typeof countersOf>;

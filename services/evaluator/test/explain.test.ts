@@ -13,7 +13,7 @@ function explained(disturb: (fleet: ReturnType<typeof createSimulatedFleet>) => 
   fleet.advance(seconds);
   const { verdicts } = foldFleet(fleet);
   const record = verdicts.at(-1)!;
-  return { record, verdicts, setup: fleet.setup, text: explanation(record, verdicts, fleet.setup).join("\n") };
+  return { record, verdicts, config: fleet.config, text: explanation(record, verdicts, fleet.config).join("\n") };
 }
 
 test("a hold is explained key by key, with the figures of the verdict", () => {
@@ -67,17 +67,17 @@ test("a verdict is explained under the policy that it recorded, even when the po
     for (const gateway of fleet.slice("canary")) gateway.errors = 2;
   }, 70);
   const currentPolicy = { mode: "literal", evidence: "strict", thresholds: { max5xxRate: 0.2, maxP99: "30ms" } } as const;
-  const { setup } = createSimulatedFleet({ policy: currentPolicy, azs: ["az-a"] });
-  assert.equal(explanation(record, verdicts, setup).join("\n"), text);
+  const { config } = createSimulatedFleet({ policy: currentPolicy, azs: ["az-a"] });
+  assert.equal(explanation(record, verdicts, config).join("\n"), text);
 });
 
 test("an explanation from incomplete records warns that its figures may differ", () => {
-  const { record, verdicts, setup, text } = explained((fleet) => {
+  const { record, verdicts, config, text } = explained((fleet) => {
     for (const gateway of fleet.slice("canary")) gateway.errors = 1;
   }, 70);
   assert.doesNotMatch(text, /Recomputed figures may differ/);
   const remaining = verdicts.slice(verdicts.findLastIndex(({ body }) => body.window?.index !== record.body.window?.index) + 1);
-  assert.match(explanation(record, remaining, setup).join("\n"), /Recomputed figures may differ/);
+  assert.match(explanation(record, remaining, config).join("\n"), /Recomputed figures may differ/);
 });
 
 test("a pass states which rates are ruled out, and a window without requests states that nothing was judged", () => {
@@ -101,7 +101,7 @@ test("windows that closed while the run was pending or warming up are not part o
   const record = verdicts.at(-1)!;
   const judged = new Set(verdicts.filter(({ body }) => body.judge.noise !== null).map(({ body }) => body.window!.index)).size;
   assert.ok(judged > 1 && record.body.window!.index >= judged, "some windows closed before the run was active");
-  const text = explanation(record, verdicts, fleet.setup).join("\n");
+  const text = explanation(record, verdicts, fleet.config).join("\n");
   assert.match(text, new RegExp(`the ${judged} windows since the start: 0 of `));
   assert.doesNotMatch(text, /Recomputed figures may differ/);
 });

@@ -29,7 +29,7 @@ function storedMessage(input: Input): StoredMessage {
   return {
     subject,
     sequence: input.sequence,
-    storedAt: input.storedAt,
+    storedAtMs: input.storedAtMs,
     id,
     data: Buffer.from(JSON.stringify(payload)),
     header: () => undefined,
@@ -51,7 +51,7 @@ test("a message survives encoding as a line and back, even when its payload is n
     {
       subject: "signals.a.f.g.http",
       sequence: 7,
-      storedAt: 1_795_000_000_123,
+      storedAtMs: 1_795_000_000_123,
       id: "x",
       data: Buffer.from('{"a":"ü\\n"}'),
       header: () => undefined,
@@ -59,7 +59,7 @@ test("a message survives encoding as a line and back, even when its payload is n
     {
       subject: "control.f.n.c.abort",
       sequence: 8,
-      storedAt: 1_795_000_000_124,
+      storedAtMs: 1_795_000_000_124,
       id: undefined,
       data: Buffer.from([0xff, 0x00, 0xfe]),
       header: () => undefined,
@@ -79,7 +79,7 @@ test("a replay gives the same bytes: repeated, with duplicates, after restarts a
     const fleet = failingFleet("literal");
     const path = join(folder, "input.jsonl");
     await writeFile(path, fleet.log.map((input) => `${recordedLine(storedMessage(input))}\n`).join(""));
-    const replayed = createReplay(fleet.setup);
+    const replayed = createReplay(fleet.config);
     for await (const messages of readRecording(path)) for (const message of messages) replayed.apply(message);
     replayed.advanceClock(fleet.now() + 100);
     assert.equal(JSON.stringify(replayed.verdicts), JSON.stringify(foldFleet(fleet).verdicts));
@@ -113,7 +113,7 @@ test("a replay gives the same bytes: repeated, with duplicates, after restarts a
     assert.match(stdout, /FAIL {2}prod\/payments-gateway/);
     assert.match(stdout, /\d+ verdicts: \d+ pass, \d+ hold, \d+ fail/);
     assert.equal(stderr.match(/the same \d+ verdicts/g)?.length, 4, stderr);
-    const byMessages = createReplay(fleet.setup);
+    const byMessages = createReplay(fleet.config);
     for (const input of fleet.log) byMessages.apply(storedMessage(input));
     const expected = byMessages.verdicts.map(expectedLine);
     await writeFile(join(folder, "expected.jsonl"), expected.map((line) => `${line}\n`).join(""));

@@ -60,7 +60,7 @@ test("on a live bus, the evaluator publishes what a reduction of the same log yi
     const start = (holder: string) =>
       startEvaluator({
         bus,
-        setup: fleet.setup,
+        config: fleet.config,
         clock,
         log: silentLogger,
         metrics: createRegistry(),
@@ -96,11 +96,11 @@ test("on a live bus, the evaluator publishes what a reduction of the same log yi
       stream: "INPUTS",
       from: "all",
       onMessage: (message) =>
-        void log.push({ ...fleet.log[log.length]!, sequence: message.sequence, storedAt: message.storedAt } as Input),
+        void log.push({ ...fleet.log[log.length]!, sequence: message.sequence, storedAtMs: message.storedAtMs } as Input),
     });
     await follower.caughtUp;
     assert.equal(log.length, fleet.log.length);
-    const expected = fold(fleet.setup, log, clock.now()).verdicts.map(({ body }) => body.id);
+    const expected = fold(fleet.config, log, clock.now()).verdicts.map(({ body }) => body.id);
     const published = (await verdictsOf(bus)).map(({ body }) => body.id);
     assert.ok(published.length > 15);
     assert.deepEqual(published, expected.slice(0, published.length), `restarts at ${restarts.join(", ")}`);
@@ -118,7 +118,7 @@ test("invalid messages become dead letters with their reason, and the reducer co
   const stopped = new AbortController();
   const evaluator = startEvaluator({
     bus,
-    setup: fleet.setup,
+    config: fleet.config,
     clock,
     log: silentLogger,
     metrics: createRegistry(),
@@ -177,22 +177,22 @@ test("invalid messages become dead letters with their reason, and the reducer co
 });
 
 test("a flood of invalid messages from one sender writes a bounded number of dead letters and counts the rest", () => {
-  const { setup } = createSimulatedFleet();
+  const { config } = createSimulatedFleet();
   const flood: Input[] = Array.from({ length: 500 }, (_, index) => ({
     kind: "unreadable",
     sequence: index + 1,
-    storedAt: START_MS + index * 100,
+    storedAtMs: START_MS + index * 100,
     subject: "signals.az-a.payments.canary-a.http",
     reason: "bad_json",
     text: "not JSON",
     excerpt: "",
   }));
-  const { effects } = fold(setup, flood);
+  const { effects } = fold(config, flood);
   const letters = effects.flatMap((effect) => (effect.kind === "dead" ? [effect.letter] : []));
   assert.equal(letters.length, 10, "ten in the minute");
-  const { effects: later } = fold(setup, [
+  const { effects: later } = fold(config, [
     ...flood,
-    { ...(flood[0] as object), sequence: 501, storedAt: START_MS + 61_000 } as Input,
+    { ...(flood[0] as object), sequence: 501, storedAtMs: START_MS + 61_000 } as Input,
   ]);
   const last = later.flatMap((effect) => (effect.kind === "dead" ? [effect.letter] : [])).at(-1);
   assert.equal(last?.suppressed, 490);
@@ -206,14 +206,14 @@ test("of two evaluators, the second stands by and takes over when the first stop
     fleets: { f: { gateways: [{ name: "g", az: "a", slice: "canary" }] } },
     canaries: { [CANARY_KEY]: { fleet: "f", policy: "p" } },
   });
-  const setup = resolveConfig(file, new Map([[CANARY_KEY, policySchema.parse(policy)]]), "p");
+  const config = resolveConfig(file, new Map([[CANARY_KEY, policySchema.parse(policy)]]), "p");
   // A killed leader leaves its lease behind and never renews it.
   const lease = await bus.bucket("lease");
   await lease.put("evaluator", JSON.stringify({ holder: "dead", at: "2026-11-21T10:00:00.000Z" }));
   await bus.publish({ subject: "signals.a.f.g.health", data: "{}" });
   const evaluator = startEvaluator({
     bus,
-    setup,
+    config,
     clock,
     log: silentLogger,
     metrics: createRegistry(),

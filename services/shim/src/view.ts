@@ -117,7 +117,7 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
   const onLease = (key: string, entry: BucketEntry | undefined): void => {
     if (key !== EVALUATOR_LEASE_KEY || entry === undefined || entry.revision === state.leaseRevision) return;
     // The first lease read may be a stopped evaluator's, so its stored age counts; later ones were renewed just now.
-    const ageMs = state.leaseRevision === 0 ? Math.max(0, clock.now() - entry.storedAt) : 0;
+    const ageMs = state.leaseRevision === 0 ? Math.max(0, clock.now() - entry.storedAtMs) : 0;
     state.leaseRevision = entry.revision;
     state.leaseAtMs = clock.monotonicMs() - ageMs;
   };

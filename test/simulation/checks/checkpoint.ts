@@ -45,7 +45,7 @@ const FOLDED_AGAIN = 80;
 
 /** Restores one checkpoint of the history and applies the log after it: nothing that follows may differ. */
 export const restartIsReplay: Check = ({ product, finished, reference }) => {
-  const { history, plan, setup } = finished;
+  const { history, plan, config } = finished;
   const checkpoints = history.puts.filter(({ bucket }) => bucket === "checkpoint");
   const gaps = gapsOf(history.stored);
   // One that was written while signals were missing reveals most.
@@ -54,7 +54,7 @@ export const restartIsReplay: Check = ({ product, finished, reference }) => {
   const chosen = pool[(plan.seed * 7) % Math.max(1, pool.length)];
   if (chosen === undefined) return undefined;
   const atMs = chosen.atMs - START_MS;
-  const state = product.decodeCheckpoint(textOf(chosen.value), setup);
+  const state = product.decodeCheckpoint(textOf(chosen.value), config);
   if (state === undefined) return { invariant: "12", what: "a checkpoint cannot be restored", atMs };
   const { sequence, nowMs } = state;
   const behind = reference.inputs.filter((input) => input.kind !== "clock" && input.sequence > sequence).slice(0, FOLDED_AGAIN);
@@ -63,7 +63,7 @@ export const restartIsReplay: Check = ({ product, finished, reference }) => {
   for (const input of behind) {
     if (input.kind === "clock") continue;
     const { effects } = product.reduce(state, input);
-    if (effects.length > 0) again.push(...expectedOf(effects, input.sequence, input.storedAt).map(({ text }) => text));
+    if (effects.length > 0) again.push(...expectedOf(effects, input.sequence, input.storedAtMs).map(({ text }) => text));
     lastSequence = input.sequence;
   }
   const whole = reference.expected
@@ -74,9 +74,9 @@ export const restartIsReplay: Check = ({ product, finished, reference }) => {
   const at = whole.findIndex((text, index) => text !== again[index]);
   if (at < 0 && again.length === whole.length) return undefined;
   const place = at < 0 ? whole.length : at;
-  const said = cut(again[place], whole[place]);
+  const actual = cut(again[place], whole[place]);
   const wanted = cut(whole[place], again[place]);
-  const what = `restored from the checkpoint of ${seconds(atMs)}, the reducer yields ${said} instead of ${wanted} without interruption`;
+  const what = `restored from the checkpoint of ${seconds(atMs)}, the reducer yields ${actual} instead of ${wanted} without interruption`;
   return { invariant: "12", what, atMs };
 };
 

@@ -8,7 +8,7 @@ import { START_MS } from "../kernel.ts";
 import type { Body, Case, Check, PublishedVerdict } from "./check.ts";
 import { seconds } from "./check.ts";
 
-interface Said extends Body {
+interface ServedAnswer extends Body {
   readonly stale?: boolean;
 }
 
@@ -16,51 +16,55 @@ export const oneVerdictInEveryDialect: Check = (checked) => {
   const byId = new Map(checked.verdicts.map((verdict) => [verdict.body.id, verdict]));
   for (const sample of checked.finished.history.samples) {
     const atMs = sample.atMs - START_MS;
-    const said = JSON.parse(sample.json["/flagger/metrics"]!) as Said;
-    const what = unlike(sample, said, byId);
+    const answer = JSON.parse(sample.json["/flagger/metrics"]!) as ServedAnswer;
+    const what = unlike(sample, answer, byId);
     if (what !== undefined) return { invariant: "11", what: `at ${seconds(atMs)} ${what}`, atMs };
-    const wrong = wrongGate(sample, said, byId.get(said.id));
+    const wrong = wrongGate(sample, answer, byId.get(answer.id));
     if (wrong !== undefined) return { invariant: "9", what: `at ${seconds(atMs)} ${wrong}`, atMs };
-    const old = tooOld(checked, sample, said, byId.get(said.id));
+    const old = tooOld(checked, sample, answer, byId.get(answer.id));
     if (old !== undefined) return { invariant: "4", what: `at ${seconds(atMs)} ${old}`, atMs };
   }
   return undefined;
 };
 
 /** Whether anything differs between the dialects, or from what was stored. */
-function unlike(sample: Sample, said: Said, byId: ReadonlyMap<string, PublishedVerdict>): string | undefined {
+function unlike(sample: Sample, answer: ServedAnswer, byId: ReadonlyMap<string, PublishedVerdict>): string | undefined {
   for (const [path, text] of Object.entries(sample.json)) {
     const id = /"id":"([0-9a-f]{16})"/.exec(text)?.[1];
-    if (id !== said.id) return `${path} returns verdict ${id}, /flagger/metrics returns ${said.id}`;
+    if (id !== answer.id) return `${path} returns verdict ${id}, /flagger/metrics returns ${answer.id}`;
     const verdict = /"verdict":"(\w+)"/.exec(text)?.[1];
-    if (!path.endsWith("/errors") && verdict !== said.verdict)
-      return `${path} returns ${verdict}, /flagger/metrics returns ${said.verdict}`;
+    if (!path.endsWith("/errors") && verdict !== answer.verdict)
+      return `${path} returns ${verdict}, /flagger/metrics returns ${answer.verdict}`;
   }
-  const stored = byId.get(said.id);
-  if (stored === undefined && (said.verdict !== "hold" || !["evaluator_down", "not_ready"].includes(said.reasons[0]?.code ?? "")))
-    return `the shim returns ${said.verdict} with verdict ${said.id}, which was never published`;
+  const stored = byId.get(answer.id);
+  if (
+    stored === undefined &&
+    (answer.verdict !== "hold" || !["evaluator_down", "not_ready"].includes(answer.reasons[0]?.code ?? ""))
+  )
+    return `the shim returns ${answer.verdict} with verdict ${answer.id}, which was never published`;
   if (stored !== undefined) {
-    const wanted = said.stale && stored.body.verdict !== "fail" ? "hold" : stored.body.verdict;
-    if (said.verdict !== wanted) return `verdict ${said.id} is ${stored.body.verdict}, and the shim returns ${said.verdict}`;
-    if (said.run?.id !== stored.body.run?.id || said.run?.state !== stored.body.run?.state)
-      return `verdict ${said.id} has another run than the shim's answer`;
+    const wanted = answer.stale && stored.body.verdict !== "fail" ? "hold" : stored.body.verdict;
+    if (answer.verdict !== wanted)
+      return `verdict ${answer.id} is ${stored.body.verdict}, and the shim returns ${answer.verdict}`;
+    if (answer.run?.id !== stored.body.run?.id || answer.run?.state !== stored.body.run?.state)
+      return `verdict ${answer.id} has another run than the shim's answer`;
   }
   for (const [dialect, value] of Object.entries(sample.prometheus)) {
-    const counted = dialect !== "flagger" || said.run?.gated === true;
-    const wanted = said.verdict === "pass" ? "1" : said.verdict === "hold" && counted ? "0.5" : "0";
-    if (value !== wanted) return `the verdict is ${said.verdict}, and the query of ${dialect} returns ${value || "nothing"}`;
+    const counted = dialect !== "flagger" || answer.run?.gated === true;
+    const wanted = answer.verdict === "pass" ? "1" : answer.verdict === "hold" && counted ? "0.5" : "0";
+    if (value !== wanted) return `the verdict is ${answer.verdict}, and the query of ${dialect} returns ${value || "nothing"}`;
   }
   return undefined;
 }
 
 /** The table of the gates, restated; and what holds for any table. */
-function wrongGate(sample: Sample, said: Said, stored: PublishedVerdict | undefined): string | undefined {
+function wrongGate(sample: Sample, answer: ServedAnswer, stored: PublishedVerdict | undefined): string | undefined {
   const allowed = (gate: string): boolean => sample.gates[gate]?.allowed === true;
   const confirms = ["confirm-rollout", "confirm-traffic-increase", "confirm-promotion"].filter(allowed);
   if (allowed("rollback") && confirms.length > 0) return `the rollback gate returns 200, and so does ${confirms[0]}`;
-  const { verdict, run } = said;
+  const { verdict, run } = answer;
   // The gates use every reason of the stored verdict; the JSON answer omits some if it would be too long.
-  const isHard = [...said.reasons, ...(stored?.body.reasons ?? [])].some(({ code }) => REASONS[code as ReasonCode].hard);
+  const isHard = [...answer.reasons, ...(stored?.body.reasons ?? [])].some(({ code }) => REASONS[code as ReasonCode].hard);
   const isReady = !isHard && run?.mac_release_ok !== false;
   const isAborted = run?.state === "aborted";
   const early = verdict === "pass" || (verdict === "hold" && isReady && !isAborted);
@@ -75,7 +79,7 @@ function wrongGate(sample: Sample, said: Said, stored: PublishedVerdict | undefi
   };
   for (const [gate, open] of Object.entries(wanted)) {
     if (allowed(gate) !== open)
-      return `the gate ${gate} is ${open ? "closed" : "open"} on a ${verdict} (${said.reasons[0]?.code ?? "no reason"}): ${sample.gates[gate]?.text.trim()}`;
+      return `the gate ${gate} is ${open ? "closed" : "open"} on a ${verdict} (${answer.reasons[0]?.code ?? "no reason"}): ${sample.gates[gate]?.text.trim()}`;
   }
   return undefined;
 }
@@ -87,8 +91,13 @@ function wrongGate(sample: Sample, said: Said, stored: PublishedVerdict | undefi
 const MAX_LAG_MS = 15_000 + 6_000;
 
 /** A served pass must be valid by the shim's clock, and no newer verdict may have been known for long. */
-function tooOld({ verdicts }: Case, sample: Sample, said: Said, stored: PublishedVerdict | undefined): string | undefined {
-  if (said.verdict !== "pass" || stored === undefined) return undefined;
+function tooOld(
+  { verdicts }: Case,
+  sample: Sample,
+  answer: ServedAnswer,
+  stored: PublishedVerdict | undefined,
+): string | undefined {
+  if (answer.verdict !== "pass" || stored === undefined) return undefined;
   const byItsClock = sample.atMs + sample.wallOffsetMs;
   if (byItsClock > Date.parse(stored.body.valid_until))
     return `the shim serves a pass that was valid until ${stored.body.valid_until}`;

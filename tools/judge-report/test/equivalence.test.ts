@@ -14,7 +14,7 @@ import type { Knowledge, Scenario } from "../scenario.ts";
 import { LAWS, reference, STABLE } from "../targets.ts";
 import type { SimulatedWindow, SliceCounts } from "../traffic.ts";
 import { simulateRun } from "../traffic.ts";
-import type { Said } from "../two-key.ts";
+import type { RuleResult } from "../two-key.ts";
 import { errorRun, noiseOf } from "../two-key.ts";
 
 const steady = (n: number) => ({ kind: "steady", n }) as const;
@@ -84,17 +84,17 @@ describe("errors, by counts and by closed windows", () => {
         const literal = literalWatcher(0.005);
         for (const [k, window] of windows.entries()) {
           const where = `${name}, run ${run}, window ${k}`;
-          const said = ours.see(window);
+          const decision = ours.see(window);
           const outcome = outcomes[k]!;
           if (window.some(({ canary }) => canary.n.some((n) => n > 0))) {
-            assert.equal(outcome.twoKey.concerns.errors, concernOf(said, ours.evidence().step), where);
-            if (said.luck !== null) assert.equal(outcome.luck, said.luck, where);
+            assert.equal(outcome.twoKey.concerns.errors, concernOf(decision, ours.evidence().step), where);
+            if (decision.luck !== null) assert.equal(outcome.luck, decision.luck, where);
             const { step, promote, worse } = ours.evidence();
             // The latencies are healthy, so twice their ceiling is ruled out sooner than twice that of errors.
             assert.equal(outcome.twoKey.promotable, outcome.twoKey.verdict === "pass" && promote && !worse && step, where);
           }
           assert.equal(literal.see(window), outcome.literal.concerns.errors === "fail", where);
-          if (said.kind === "fail") fails++;
+          if (decision.kind === "fail") fails++;
         }
       }
       assert.ok(fails > 0 || ["a spike", "incidents"].includes(name), "the scenario decides something");
@@ -102,7 +102,7 @@ describe("errors, by counts and by closed windows", () => {
   }
 });
 
-function concernOf({ kind }: Said, step: boolean): "pass" | "hold" | "fail" {
+function concernOf({ kind }: RuleResult, step: boolean): "pass" | "hold" | "fail" {
   return kind === "clear" && !step ? "hold" : CONCERN[kind];
 }
 

@@ -120,7 +120,7 @@ describe("supervisor", () => {
   it("rejects a child that cannot start, with the end of its log", async () => {
     const supervisor = supervise();
     const broken = { ...shell("broken", "echo the reason why; exit 3"), ready: async () => false };
-    await assert.rejects(supervisor.start(broken), /broken ended before it was ready[\s\S]*the reason why/);
+    await assert.rejects(supervisor.start(broken), /broken exited before it was ready[\s\S]*the reason why/);
     await supervisor.stopAll();
   });
 

@@ -40,7 +40,7 @@ function lineOf(message: StoredMessage, options: SignalsTailCall["options"], isJ
   if (options.kind !== undefined && subject.kind !== options.kind) return undefined;
   const text = Buffer.from(message.data).toString();
   if (isJson) return text;
-  const time = isoTime(message.storedAt).slice(11, 23);
+  const time = isoTime(message.storedAtMs).slice(11, 23);
   return `${time}  ${subject.az}  ${subject.gateway.padEnd(12)} ${subject.kind.padEnd(8)} ${summaryOf(text)}`;
 }
 

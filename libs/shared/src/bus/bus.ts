@@ -41,7 +41,7 @@ export interface StoredMessage {
   readonly subject: string;
   readonly sequence: number;
   /** The broker's store time in milliseconds since the epoch: the only clock of a verdict. */
-  readonly storedAt: number;
+  readonly storedAtMs: number;
   readonly id: string | undefined;
   readonly data: Uint8Array;
   /** Decoded lazily: most messages are applied without reading their headers. */
@@ -101,7 +101,7 @@ export interface BucketEntry {
   readonly value: Uint8Array;
   readonly revision: number;
   /** The broker's store time of this revision, milliseconds since the epoch. */
-  readonly storedAt: number;
+  readonly storedAtMs: number;
 }
 
 /** A key-value bucket; `undefined` means absent or deleted. */

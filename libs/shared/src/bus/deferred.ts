@@ -32,11 +32,11 @@ const RETRY = { baseMs: 500, ceilingMs: 5_000 };
  */
 export function deferredBus(options: DeferredBusOptions): DeferredBus {
   const { clock, random, log } = options;
-  let said: string | undefined;
+  let lastCode: string | undefined;
   const listeners = new Set<(status: BusStatus) => void>();
   const leaving = new AbortController();
   let bus: Bus | undefined;
-  const tell = (status: BusStatus): void => {
+  const notify = (status: BusStatus): void => {
     for (const listener of [...listeners]) listener(status);
   };
 
@@ -47,16 +47,16 @@ export function deferredBus(options: DeferredBusOptions): DeferredBus {
         if (leaving.signal.aborted) return found[Symbol.asyncDispose]();
         bus = found;
         log.info({ broker: found.server }, "connected to the broker");
-        found.onStatus(tell);
-        tell(found.status);
+        found.onStatus(notify);
+        notify(found.status);
         return;
       } catch (error) {
         if (leaving.signal.aborted) return;
         const code = faultCode(error);
         if (code === "broker_denied") throw error;
         // Any other failure may pass: a booting Mac has no name resolution and no routes for a while.
-        if (code !== said) log.warn({ err: error, code }, "cannot reach the broker yet; retrying");
-        said = code;
+        if (code !== lastCode) log.warn({ err: error, code }, "cannot reach the broker yet; retrying");
+        lastCode = code;
         backoff = afterFailure(backoff, clock.monotonicMs(), RETRY, random);
       }
       try {

@@ -104,7 +104,7 @@ function startOf(stream: MemoryStream, from: FollowOptions["from"], lastSequence
   const { firstSequence } = stream.state();
   for (let sequence = Math.max(firstSequence, 1); sequence <= lastSequence; sequence += 1) {
     const message = stream.at(sequence);
-    if (message !== undefined && message.storedAt >= from.time) return sequence;
+    if (message !== undefined && message.storedAtMs >= from.time) return sequence;
   }
   return lastSequence + 1;
 }

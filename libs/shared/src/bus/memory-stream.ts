@@ -72,7 +72,7 @@ export function createMemoryStream(name: string, shape: MemoryStreamShape, now: 
   function applyAge(): void {
     if (shape.maxAgeMs === 0) return;
     const oldest = now() - shape.maxAgeMs;
-    for (let message = messages.get(first); message !== undefined && message.storedAt <= oldest; message = messages.get(first))
+    for (let message = messages.get(first); message !== undefined && message.storedAtMs <= oldest; message = messages.get(first))
       remove(first);
   }
 
@@ -97,18 +97,18 @@ export function createMemoryStream(name: string, shape: MemoryStreamShape, now: 
       return messages.get(sequence);
     },
     append(outgoing) {
-      const storedAt = Math.max(Math.floor(now()), lastStoredAt);
-      const known = outgoing.id === undefined ? undefined : knownId(outgoing.id, storedAt);
+      const storedAtMs = Math.max(Math.floor(now()), lastStoredAt);
+      const known = outgoing.id === undefined ? undefined : knownId(outgoing.id, storedAtMs);
       if (known !== undefined) return { stream: name, sequence: known, duplicate: true };
-      lastStoredAt = storedAt;
+      lastStoredAt = storedAtMs;
       applyAge();
       last += 1;
-      const message = makeMessage(outgoing, last, storedAt);
+      const message = makeMessage(outgoing, last, storedAtMs);
       const previous = lastSequences.get(message.subject);
       messages.set(last, message);
       bytes += message.bytes;
       lastSequences.set(message.subject, last);
-      if (message.id !== undefined) seen.set(message.id, { sequence: last, at: storedAt });
+      if (message.id !== undefined) seen.set(message.id, { sequence: last, at: storedAtMs });
       applyLimits(previous);
       for (const listener of [...listeners]) listener();
       return { stream: name, sequence: message.sequence, duplicate: false };
@@ -137,12 +137,12 @@ export function createMemoryStream(name: string, shape: MemoryStreamShape, now: 
   };
 }
 
-function makeMessage(outgoing: Outgoing, sequence: number, storedAt: number): MemoryMessage {
+function makeMessage(outgoing: Outgoing, sequence: number, storedAtMs: number): MemoryMessage {
   // A copy, as on a real broker: the sender may reuse its buffer.
   const data = typeof outgoing.data === "string" ? ENCODER.encode(outgoing.data) : outgoing.data.slice();
   const headers: Headers = outgoing.headers ?? {};
   let bytes = OVERHEAD_BYTES + outgoing.subject.length + data.length + (outgoing.id?.length ?? 0);
   for (const name of Object.keys(headers)) bytes += name.length + (headers[name] as string).length + 4;
   const header = (name: string): string | undefined => (name === "Nats-Msg-Id" ? outgoing.id : headers[name]);
-  return { subject: outgoing.subject, sequence, storedAt, id: outgoing.id, data, header, bytes };
+  return { subject: outgoing.subject, sequence, storedAtMs, id: outgoing.id, data, header, bytes };
 }

@@ -179,7 +179,7 @@ function createBucket(
     key: message.subject,
     value: message.data,
     revision: message.sequence,
-    storedAt: message.storedAt,
+    storedAtMs: message.storedAtMs,
   });
 
   return {

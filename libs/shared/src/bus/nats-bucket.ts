@@ -66,7 +66,7 @@ export async function openBucket(context: BucketContext, name: BucketName): Prom
     async get(key) {
       const message = await read(key);
       if (message === undefined || isDeleted(message)) return undefined;
-      return { key, value: message.data, revision: message.seq, storedAt: parseBrokerTime(message.timestamp) };
+      return { key, value: message.data, revision: message.seq, storedAtMs: parseBrokerTime(message.timestamp) };
     },
     put: (key, value) => write(key, value, {}),
     async update(key, value, revision) {
@@ -115,7 +115,7 @@ export async function openBucket(context: BucketContext, name: BucketName): Prom
             return;
           }
           present.add(key);
-          const entry: BucketEntry = { key, value: message.data, revision: message.sequence, storedAt: message.storedAt };
+          const entry: BucketEntry = { key, value: message.data, revision: message.sequence, storedAtMs: message.storedAtMs };
           onEntry(key, entry);
         },
       });

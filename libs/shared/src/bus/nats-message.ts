@@ -10,7 +10,7 @@ export interface DeliveryFacts {
   readonly streamSequence: number;
   readonly consumerSequence: number;
   /** Store time, milliseconds since the epoch, rounded down. */
-  readonly storedAt: number;
+  readonly storedAtMs: number;
   /** Messages that the consumer has left after this one. */
   readonly pending: number;
 }
@@ -55,7 +55,7 @@ function readNumbers(reply: string, start: number, last: boolean): DeliveryFacts
     streamSequence: digits(reply, afterCount + 1, afterStream),
     consumerSequence: digits(reply, afterStream + 1, afterConsumer),
     // Nanoseconds exceed the precision of a double; without their last six digits they are milliseconds, rounded down.
-    storedAt: digits(reply, afterConsumer + 1, afterTime - 6),
+    storedAtMs: digits(reply, afterConsumer + 1, afterTime - 6),
     pending: digits(reply, afterTime + 1, afterPending < 0 ? reply.length : afterPending),
   };
 }
@@ -69,13 +69,13 @@ function digits(text: string, from: number, to: number): number {
 /** A message from a consumer. A class, so that subject, headers and body are decoded only when read. */
 export class ConsumedMessage implements StoredMessage {
   readonly sequence: number;
-  readonly storedAt: number;
+  readonly storedAtMs: number;
   protected readonly source: Msg;
 
   constructor(source: Msg, facts: DeliveryFacts) {
     this.source = source;
     this.sequence = facts.streamSequence;
-    this.storedAt = facts.storedAt;
+    this.storedAtMs = facts.storedAtMs;
   }
 
   get subject(): string {
@@ -102,7 +102,7 @@ export function fromDirectRead(message: StoredMsg): StoredMessage {
   return {
     subject: message.subject,
     sequence: message.seq,
-    storedAt: parseBrokerTime(message.timestamp),
+    storedAtMs: parseBrokerTime(message.timestamp),
     id: header("Nats-Msg-Id"),
     data: message.data,
     header,

@@ -28,7 +28,7 @@ export function bucketContract(bus: () => Bus): void {
     const before = await bus().brokerTime();
     const entry = await bucket.get("value.a");
     assert.deepEqual([entry?.key, [...(entry?.value ?? [])], entry?.revision], ["value.a", [0, 255], second]);
-    assert.ok(entry !== undefined && Number.isInteger(entry.storedAt) && entry.storedAt <= before);
+    assert.ok(entry !== undefined && Number.isInteger(entry.storedAtMs) && entry.storedAtMs <= before);
   });
 
   test("update writes only at the given revision", async () => {

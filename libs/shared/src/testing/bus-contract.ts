@@ -85,7 +85,7 @@ function publishContract(bus: () => Bus): void {
     assert.equal(last.header("traceparent"), "00-abc-01");
     assert.equal(last.header("absent"), undefined);
     assert.deepEqual([...last.data], [...data]);
-    assert.ok(Number.isInteger(last.storedAt));
+    assert.ok(Number.isInteger(last.storedAtMs));
 
     const { follower, messages } = await collect(bus(), { subjects: [subject], from: "all" });
     await follower.caughtUp;
@@ -93,8 +93,8 @@ function publishContract(bus: () => Bus): void {
     assert.equal(messages.length, 1);
     const followed = messages[0] as StoredMessage;
     assert.deepEqual(
-      [followed.subject, followed.sequence, followed.storedAt, followed.id, followed.header("traceparent"), [...followed.data]],
-      [last.subject, last.sequence, last.storedAt, last.id, last.header("traceparent"), [...last.data]],
+      [followed.subject, followed.sequence, followed.storedAtMs, followed.id, followed.header("traceparent"), [...followed.data]],
+      [last.subject, last.sequence, last.storedAtMs, last.id, last.header("traceparent"), [...last.data]],
     );
   });
 
@@ -128,7 +128,7 @@ function publishContract(bus: () => Bus): void {
     );
     for (let index = 1; index < messages.length; index += 1) {
       const [before, after] = [messages[index - 1] as StoredMessage, messages[index] as StoredMessage];
-      assert.ok(after.sequence > before.sequence && after.storedAt >= before.storedAt);
+      assert.ok(after.sequence > before.sequence && after.storedAtMs >= before.storedAtMs);
     }
   });
 
@@ -158,7 +158,7 @@ function publishContract(bus: () => Bus): void {
     await bus().publish({ subject, data: "" });
     const after = await bus().last("INPUTS", subject);
     assert.ok(before && after);
-    assert.ok(before.storedAt <= now && now <= after.storedAt, `${before.storedAt} <= ${now} <= ${after.storedAt}`);
+    assert.ok(before.storedAtMs <= now && now <= after.storedAtMs, `${before.storedAtMs} <= ${now} <= ${after.storedAtMs}`);
   });
 }
 
@@ -175,7 +175,7 @@ function followContract(bus: () => Bus): void {
       [{ sequence: (sequences[2] as number) + 1 }, "d"],
       [{ time: 0 }, "abcd"],
       // A time in the future is the end of the log.
-      [{ time: (second?.storedAt ?? 0) + 60_000 }, "d"],
+      [{ time: (second?.storedAtMs ?? 0) + 60_000 }, "d"],
       ["last-per-subject", "cd"],
       ["new", "d"],
     ];
@@ -200,7 +200,7 @@ function followContract(bus: () => Bus): void {
     const subject = signal("time");
     await bus().publish({ subject, data: "a" });
     const first = await bus().last("INPUTS", subject);
-    const { follower, messages } = await collect(bus(), { subjects: [subject], from: { time: first?.storedAt ?? 0 } });
+    const { follower, messages } = await collect(bus(), { subjects: [subject], from: { time: first?.storedAtMs ?? 0 } });
     await follower.caughtUp;
     await follower.stop();
     assert.deepEqual(messages.map(text), ["a"]);

@@ -290,8 +290,8 @@ function run(command: string, args: readonly string[], cwd: string): string {
     });
   } catch (error) {
     const { stderr = "", message } = error as { stderr?: string; message: string };
-    const said = stderr.split("\n").filter((line) => /^(E|Err|W):|not found|cannot/i.test(line));
-    throw new Error(said.slice(0, 3).join("; ") || message.split("\n")[0]);
+    const complaints = stderr.split("\n").filter((line) => /^(E|Err|W):|not found|cannot/i.test(line));
+    throw new Error(complaints.slice(0, 3).join("; ") || message.split("\n")[0]);
   }
 }
 

@@ -32,9 +32,9 @@ describe("the schedule grid", () => {
     assert.deepEqual([...phases].sort(), [0, 1_000, 2_000, 3_000, 4_000]);
   });
   it("covers the time between two readings, but only one period after a sleep or a clock change", () => {
-    assert.deepEqual(tickAt(10_000, 5_000, 5_000), { at: 10_000, periodMs: 5_000 });
-    assert.deepEqual(tickAt(20_000, 5_000, 5_000), { at: 20_000, periodMs: 15_000 });
-    assert.deepEqual(tickAt(10_000, 8_765, 5_000), { at: 10_000, periodMs: 1_235 });
+    assert.deepEqual(tickAt(10_000, 5_000, 5_000), { atMs: 10_000, periodMs: 5_000 });
+    assert.deepEqual(tickAt(20_000, 5_000, 5_000), { atMs: 20_000, periodMs: 15_000 });
+    assert.deepEqual(tickAt(10_000, 8_765, 5_000), { atMs: 10_000, periodMs: 1_235 });
     assert.equal(tickAt(3_600_000, 5_000, 5_000).periodMs, 5_000);
     assert.equal(tickAt(5_000, 3_600_000, 5_000).periodMs, 5_000);
   });

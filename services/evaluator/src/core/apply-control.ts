@@ -6,28 +6,39 @@ import { closeFrame, moveTo, openRun, startWarming } from "./run.ts";
 import { type CanaryState, gatewaysOfCanary, isOpen, type Run, type State } from "./state.ts";
 
 /** Applies one control message. Returns the incidents. */
-export function applyControl(state: State, canary: CanaryState, setup: CanaryConfig, control: Control, atMs: number): Incident[] {
+export function applyControl(
+  state: State,
+  canary: CanaryState,
+  config: CanaryConfig,
+  control: Control,
+  atMs: number,
+): Incident[] {
   const { run } = canary;
   switch (control.verb) {
     case "announce":
     case "start":
-      return announce(state, canary, setup, control, atMs);
+      return announce(state, canary, config, control, atMs);
     case "weight":
       if (run && isOpen(run) && concerns(run, control.revision)) {
         run.weight = control.weight;
-        if (run.state === "pending" && control.weight > 0 && setup.policy.macRelease === "optional")
-          startWarming(state, canary, setup, atMs);
+        if (run.state === "pending" && control.weight > 0 && config.policy.macRelease === "optional")
+          startWarming(state, canary, config, atMs);
       }
       return [];
     case "phase":
       if (run && isOpen(run) && concerns(run, control.revision)) {
         run.phase = control.phase;
-        if (run.state === "pending" && run.confirmed && control.phase === "Progressing" && setup.policy.macRelease === "optional")
-          startWarming(state, canary, setup, atMs);
+        if (
+          run.state === "pending" &&
+          run.confirmed &&
+          control.phase === "Progressing" &&
+          config.policy.macRelease === "optional"
+        )
+          startWarming(state, canary, config, atMs);
       }
       return [];
     case "gate":
-      if (run && isOpen(run) && concerns(run, control.revision)) applyGate(state, canary, setup, control, atMs);
+      if (run && isOpen(run) && concerns(run, control.revision)) applyGate(state, canary, config, control, atMs);
       else
         canary.askedBefore = {
           gated: control.gate.startsWith("confirm-"),
@@ -38,20 +49,20 @@ export function applyControl(state: State, canary: CanaryState, setup: CanaryCon
       if (run && isOpen(run) && concerns(run, control.revision)) {
         if (run.state !== "failed") moveTo(canary, control.result === "succeeded" ? "passed" : "aborted", atMs);
         else run.over = true;
-        closeFrame(canary, setup, atMs);
+        closeFrame(canary, config, atMs);
       }
       return [];
     case "abort":
       if (run && isOpen(run) && run.state !== "failed") {
         moveTo(canary, "aborted", atMs);
-        closeFrame(canary, setup, atMs);
+        closeFrame(canary, config, atMs);
       }
       return [];
     case "clear":
       if (run?.latch) {
         run.latch = null;
         moveTo(canary, "aborted", atMs);
-        closeFrame(canary, setup, atMs);
+        closeFrame(canary, config, atMs);
       }
       return [];
     case "pause":
@@ -61,7 +72,7 @@ export function applyControl(state: State, canary: CanaryState, setup: CanaryCon
       if (run) run.paused = null;
       return [];
     case "maintenance":
-      applyMaintenance(state, canary, setup, control, atMs);
+      applyMaintenance(state, canary, config, control, atMs);
       return [];
   }
 }
@@ -74,7 +85,7 @@ function concerns(run: Run, revision: string | undefined): boolean {
 function announce(
   state: State,
   canary: CanaryState,
-  setup: CanaryConfig,
+  config: CanaryConfig,
   control: Extract<Control, { verb: "announce" | "start" }>,
   atMs: number,
 ): Incident[] {
@@ -90,7 +101,7 @@ function announce(
   openRun(
     state,
     canary,
-    setup,
+    config,
     {
       openedBy: control.verb === "start" || control.caller === "operator" ? "operator" : "controller",
       controllerRevision: control.revision,
@@ -102,14 +113,14 @@ function announce(
   );
   // An operator's start, and an analysis that is already measuring (Argo Rollouts), imply that traffic is about to be shifted.
   const goesOn = control.verb === "start" || control.caller === "rollouts";
-  if (goesOn && setup.policy.macRelease === "optional") startWarming(state, canary, setup, atMs);
+  if (goesOn && config.policy.macRelease === "optional") startWarming(state, canary, config, atMs);
   return [];
 }
 
 function applyGate(
   state: State,
   canary: CanaryState,
-  setup: CanaryConfig,
+  config: CanaryConfig,
   control: Extract<Control, { verb: "gate" }>,
   atMs: number,
 ): void {
@@ -117,8 +128,8 @@ function applyGate(
   if (control.gate.startsWith("confirm-")) run.gated = true;
   if (control.gate === "confirm-rollout") {
     if (control.allowed) run.confirmed = true;
-  } else if (run.state === "pending" && run.confirmed && setup.policy.macRelease === "optional") {
-    startWarming(state, canary, setup, atMs);
+  } else if (run.state === "pending" && run.confirmed && config.policy.macRelease === "optional") {
+    startWarming(state, canary, config, atMs);
   }
 }
 
@@ -128,7 +139,7 @@ const DEFAULT_MAINTENANCE_MS = 4 * 3_600_000;
 function applyMaintenance(
   state: State,
   canary: CanaryState,
-  setup: CanaryConfig,
+  config: CanaryConfig,
   control: Extract<Control, { verb: "maintenance" }>,
   atMs: number,
 ): void {
@@ -137,7 +148,7 @@ function applyMaintenance(
     canary.maintenance = control.on ? { untilMs, reason: control.reason, mute: control.mute } : null;
     return;
   }
-  for (const gateway of gatewaysOfCanary(state, setup)) {
+  for (const gateway of gatewaysOfCanary(state, config)) {
     if (gateway.name !== control.gateway) continue;
     gateway.maintenanceUntilMs = untilMs;
     gateway.maintenanceReason = control.reason;

@@ -9,8 +9,8 @@ import { takeHttp, takeQueue } from "./window.ts";
 
 /** Applies a signal to its gateway and the open windows. Returns whether a fact changed. */
 export function applySignal(state: State, gateway: GatewayState, input: SignalInput, observedAtMs: number): boolean {
-  const { signal, storedAt } = input;
-  const keys = state.setup.canariesOfFleet.get(signal.fleet) ?? [];
+  const { signal, storedAtMs } = input;
+  const keys = state.config.canariesOfFleet.get(signal.fleet) ?? [];
   let changed = false;
   // An older signal that was delayed for long looks as if its clock were correct.
   if (gateway.clockAhead && isNewest(gateway.sequence, signal.collector_boot, signal.seq)) {
@@ -18,7 +18,7 @@ export function applySignal(state: State, gateway: GatewayState, input: SignalIn
     changed = true;
   }
   const kind = signal.kind === "http" && signal.body.source === "synthetic" ? "synthetic" : signal.kind;
-  const seen = see(gateway, kind, observedAtMs, signal.period_ms, storedAt, graceOf(state, keys));
+  const seen = see(gateway, kind, observedAtMs, signal.period_ms, storedAtMs, graceOf(state, keys));
   if (seen === "fresh") changed = true;
   if (seen !== "older") {
     if (gateway.claimed !== signal.slice) {
@@ -40,11 +40,11 @@ export function applySignal(state: State, gateway: GatewayState, input: SignalIn
         if (
           takeDepth(
             state.canaries.get(key)!,
-            state.setup.canaries.get(key)!,
+            state.config.canaries.get(key)!,
             signal.body,
             observedAtMs,
             signal.period_ms,
-            storedAt,
+            storedAtMs,
           )
         )
           changed = true;
@@ -54,11 +54,11 @@ export function applySignal(state: State, gateway: GatewayState, input: SignalIn
       if (seen !== "older" && applyHealth(gateway, signal.body)) changed = true;
       break;
     case "disk": {
-      const policy = state.setup.canaries.get(keys[0] ?? "")?.policy;
+      const policy = state.config.canaries.get(keys[0] ?? "")?.policy;
       if (
         seen !== "older" &&
         policy &&
-        applyDisk(gateway, signal.body, state.setup.gateways.get(gateway.key)!.tier, policy, storedAt)
+        applyDisk(gateway, signal.body, state.config.gateways.get(gateway.key)!.tier, policy, storedAtMs)
       )
         changed = true;
       break;
@@ -83,7 +83,7 @@ export function applySignal(state: State, gateway: GatewayState, input: SignalIn
 }
 
 function graceOf(state: State, canaryKeys: readonly string[]): number {
-  return state.setup.canaries.get(canaryKeys[0] ?? "")?.policy.graceMs ?? 10_000;
+  return state.config.canaries.get(canaryKeys[0] ?? "")?.policy.graceMs ?? 10_000;
 }
 
 /** Traffic during the warm-up of a run, and of a gateway in warm-up after its boot, is marked and not judged. */
@@ -100,18 +100,18 @@ function counts(canary: CanaryState, gateway: GatewayState, observedAtMs: number
  */
 function takeDepth(
   canary: CanaryState,
-  setup: CanaryConfig,
+  config: CanaryConfig,
   body: { readonly lane: string; readonly depth: number },
   observedAtMs: number,
   periodMs: number,
-  storedAt: number,
+  storedAtMs: number,
 ): boolean {
-  if (!setup.lanes.includes(body.lane)) return false;
+  if (!config.lanes.includes(body.lane)) return false;
   const known = canary.depths.get(body.lane);
   if (known !== undefined && known.observedAtMs > observedAtMs) return false;
   canary.depths.set(body.lane, { observedAtMs, periodMs, depth: body.depth });
-  if (body.lane === setup.lane && canary.frame !== null) takeQueue(canary.frame, body.depth, observedAtMs);
-  return known === undefined || known.periodMs !== periodMs || storedAt >= staleAtMs(known, setup.policy.graceMs);
+  if (body.lane === config.lane && canary.frame !== null) takeQueue(canary.frame, body.depth, observedAtMs);
+  return known === undefined || known.periodMs !== periodMs || storedAtMs >= staleAtMs(known, config.policy.graceMs);
 }
 
 /** The weight as applied by the load balancer; a controller's own statement takes precedence. */
@@ -127,7 +127,7 @@ function takeWeight(
     const canary = state.canaries.get(key)!;
     const { run } = canary;
     if (run === null || run.openedBy === "controller" || !isOpen(run) || run.weight === body.weight) continue;
-    if (body.canary !== key && body.canary !== state.setup.canaries.get(key)!.ref.name) continue;
+    if (body.canary !== key && body.canary !== state.config.canaries.get(key)!.ref.name) continue;
     run.weight = body.weight;
     changed = true;
   }

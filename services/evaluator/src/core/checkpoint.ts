@@ -71,7 +71,7 @@ export function encodeCheckpoint(state: State): string {
   const { sequence, nowMs, gateways, canaries, lanes, dead, nextDeadlineMs, lastCheckpointMs } = state;
   const file: CheckpointFile = {
     schema: CHECKPOINT_SCHEMA,
-    policy_hash: state.setup.policyHash,
+    policy_hash: state.config.policyHash,
     replay_from: sequence + 1,
     state: { sequence, nowMs, gateways, canaries, lanes, dead, nextDeadlineMs, lastCheckpointMs },
   };
@@ -83,7 +83,7 @@ export function encodeCheckpoint(state: State): string {
  * dropped, new ones start empty. If a policy changed, runs and latches stay, and windows and the judge's memory are reset.
  * @returns undefined if the text is not a checkpoint of this version: the log is then applied from its start
  */
-export function decodeCheckpoint(text: string, setup: ResolvedConfig): State | undefined {
+export function decodeCheckpoint(text: string, config: ResolvedConfig): State | undefined {
   let file: CheckpointFile;
   try {
     file = JSON.parse(text, decode) as CheckpointFile;
@@ -91,29 +91,29 @@ export function decodeCheckpoint(text: string, setup: ResolvedConfig): State | u
     return undefined;
   }
   if (file?.schema !== CHECKPOINT_SCHEMA) return undefined;
-  const state = createState(setup);
+  const state = createState(config);
   state.sequence = file.state.sequence;
   state.nowMs = file.state.nowMs;
   state.lastCheckpointMs = file.state.lastCheckpointMs;
   state.nextDeadlineMs = file.state.nextDeadlineMs;
   for (const [key, count] of file.state.dead) state.dead.set(key, count);
-  const policyChanged = file.policy_hash !== setup.policyHash;
+  const policyChanged = file.policy_hash !== config.policyHash;
   for (const key of state.gateways.keys()) {
     const known: GatewayState | undefined = file.state.gateways.get(key);
-    const entry = setup.gateways.get(key)!;
+    const entry = config.gateways.get(key)!;
     if (known !== undefined) state.gateways.set(key, { ...known, slice: entry.slice });
   }
-  for (const [key, canarySetup] of setup.canaries) {
+  for (const [key, canaryConfig] of config.canaries) {
     const known: CanaryState | undefined = file.state.canaries.get(key);
-    const canary = known ?? createCanary(canarySetup);
+    const canary = known ?? createCanary(canaryConfig);
     state.canaries.set(key, canary);
     if ((policyChanged || known === undefined) && state.lastCheckpointMs > 0) {
-      newFrame(canary, canarySetup, state.nowMs);
+      newFrame(canary, canaryConfig, state.nowMs);
       canary.staleCheckMs = state.nowMs + 1;
       if (canary.run !== null) Object.assign(canary.run, { judged: 0, memory: null, windows: [], outcome: null });
     }
   }
-  for (const [name, lane] of setup.lanes) {
+  for (const [name, lane] of config.lanes) {
     const known: LaneState | undefined = file.state.lanes.get(name);
     if (known !== undefined) state.lanes.set(name, known);
     else if (state.lastCheckpointMs > 0) state.lanes.get(name)!.nextTickMs = state.nowMs + lane.pollingInterval;

@@ -43,7 +43,7 @@ export function conditionsOf(state: State, canary: CanaryState, config: CanaryCo
     (gateway): GatewayFacts => ({
       gateway,
       config,
-      tier: state.setup.gateways.get(gateway.key)!.tier,
+      tier: state.config.gateways.get(gateway.key)!.tier,
       nowMs,
       runSinceMs: run?.sinceMs,
     }),

@@ -23,7 +23,7 @@ function senderOf(state: State, subject: string): string {
   const [, first = "", second, third] = subject.split(".", 4);
   const gateway = `${first}.${second}.${third}`;
   if (state.gateways.has(gateway)) return gateway;
-  return state.setup.canariesOfFleet.has(first) ? first : STRANGER;
+  return state.config.canariesOfFleet.has(first) ? first : STRANGER;
 }
 
 /**
@@ -32,7 +32,7 @@ function senderOf(state: State, subject: string): string {
  */
 export function deadEffect(state: State, input: UnreadableInput): Effect[] {
   const key = senderOf(state, input.subject);
-  const minute = Math.floor(input.storedAt / 60_000);
+  const minute = Math.floor(input.storedAtMs / 60_000);
   let count = state.dead.get(key);
   if (count === undefined) {
     count = { minute, written: 0, suppressed: 0 };
@@ -53,7 +53,7 @@ export function deadEffect(state: State, input: UnreadableInput): Effect[] {
     text: input.text.slice(0, 300),
     subject: input.subject.slice(0, 320),
     sequence: input.sequence,
-    stored_at: isoTime(input.storedAt),
+    stored_at: isoTime(input.storedAtMs),
     excerpt: input.excerpt.slice(0, 512),
     suppressed: count.suppressed,
   };
@@ -64,7 +64,7 @@ export function deadEffect(state: State, input: UnreadableInput): Effect[] {
       kind: "incident",
       incident: incident(
         "unreadable",
-        isoTime(input.storedAt),
+        isoTime(input.storedAtMs),
         `${key}|${minute}`,
         {},
         { sender: key, reason: input.reason, text: letter.text },

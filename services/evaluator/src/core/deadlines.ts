@@ -9,17 +9,17 @@ import type { CanaryState, State } from "./state.ts";
 import { closeAtMs } from "./window.ts";
 
 /** The earliest deadline of one canary, broker time; Infinity before the first message of the log. */
-export function canaryDeadlineMs(state: State, canary: CanaryState, setup: CanaryConfig): number {
-  const { policy } = setup;
+export function canaryDeadlineMs(state: State, canary: CanaryState, config: CanaryConfig): number {
+  const { policy } = config;
   const { run } = canary;
   let next = canary.frame === null ? Number.POSITIVE_INFINITY : closeAtMs(canary.frame, policy.graceMs);
   const consider = (ms: number): void => {
     if (ms > canary.settledAtMs && ms < next) next = ms;
   };
   consider(canary.staleCheckMs);
-  if (canary.observed !== null) consider(canary.observed.sinceMs + observationMs(state, setup));
+  if (canary.observed !== null) consider(canary.observed.sinceMs + observationMs(state, config));
   if (canary.maintenance !== null) consider(canary.maintenance.untilMs);
-  for (const key of setup.gateways) {
+  for (const key of config.gateways) {
     const until = state.gateways.get(key)!.maintenanceUntilMs;
     if (until > 0) consider(until);
   }

@@ -51,12 +51,12 @@ export interface GatewayState {
 
 const UNKNOWN_RELEASE: Release = { gateway_version: null, skill_hash: null, fragment_hash: null };
 
-export function createGateway(setup: GatewayConfig): GatewayState {
+export function createGateway(config: GatewayConfig): GatewayState {
   return {
-    key: setup.key,
-    az: setup.az,
-    name: setup.name,
-    slice: setup.slice,
+    key: config.key,
+    az: config.az,
+    name: config.name,
+    slice: config.slice,
     sequence: createSequenceTrack(),
     claimed: null,
     release: UNKNOWN_RELEASE,

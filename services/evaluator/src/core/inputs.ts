@@ -7,7 +7,7 @@ import type { CanaryRef } from "@aviary/shared/contract/subjects.ts";
 export interface SignalInput {
   readonly kind: "signal";
   readonly sequence: number;
-  readonly storedAt: number;
+  readonly storedAtMs: number;
   /** Identity already verified against the subject. */
   readonly signal: Signal;
   /** Key of the sending gateway, if known by the reader: building it takes as long as applying the signal. */
@@ -17,7 +17,7 @@ export interface SignalInput {
 export interface ControlInput {
   readonly kind: "control";
   readonly sequence: number;
-  readonly storedAt: number;
+  readonly storedAtMs: number;
   readonly fleet: string;
   readonly canary: CanaryRef;
   readonly control: Control;
@@ -27,24 +27,24 @@ export interface ControlInput {
 export interface UnreadableInput {
   readonly kind: "unreadable";
   readonly sequence: number;
-  readonly storedAt: number;
+  readonly storedAtMs: number;
   readonly subject: string;
   readonly reason: DeadReason;
   readonly text: string;
   readonly excerpt: string;
 }
 
-/** The broker's clock has passed `at`, and every message stored up to `at` was delivered: earlier deadlines may fire. */
+/** The broker's clock has passed `atMs`, and every message stored up to `atMs` was delivered: earlier deadlines may fire. */
 export interface ClockInput {
   readonly kind: "clock";
-  readonly at: number;
+  readonly atMs: number;
 }
 
 /** The log no longer contains the messages between the checkpoint and `sequence`. */
 export interface LogGapInput {
   readonly kind: "log-gap";
   readonly sequence: number;
-  readonly storedAt: number;
+  readonly storedAtMs: number;
 }
 
 export type Input = SignalInput | ControlInput | UnreadableInput | ClockInput | LogGapInput;

@@ -10,15 +10,15 @@ export const JUDGED_WINDOWS = 12;
 export const HISTORY_WINDOWS = 48;
 
 /** Judges the window if the canary's run is active and measured part of it; keeps it as history if it is complete. */
-export function judgeWindow(canary: CanaryState, setup: CanaryConfig, closed: ClosedWindow): void {
+export function judgeWindow(canary: CanaryState, config: CanaryConfig, closed: ClosedWindow): void {
   const { run } = canary;
   if (run !== null && run.state === "active" && run.latch === null && Date.parse(closed.window.end) > run.judgeFromMs) {
     run.windows = [...run.windows, closed].slice(-JUDGED_WINDOWS);
-    run.outcome = judge(run.windows, setup.policy, {
+    run.outcome = judge(run.windows, config.policy, {
       judged: run.judged,
       memory: run.memory,
       reference: run.reference,
-      hasStable: setup.hasStable,
+      hasStable: config.hasStable,
     });
     run.memory = run.outcome.memory;
     run.judged += 1;

@@ -89,13 +89,13 @@ function rejudgeRun(run: string, records: readonly VerdictRecord[], policy: Poli
       judged += 1;
       base = inForce(outcome, policy.mode);
     }
-    const said =
+    const result =
       latched === undefined ? say(record, judgedThen ? base : undefined) : { verdict: "fail" as const, reasons: latched };
-    if (said.verdict === "fail" && latched === undefined) {
-      latched = said.reasons;
+    if (result.verdict === "fail" && latched === undefined) {
+      latched = result.reasons;
       wouldFailAt = body.at;
     }
-    verdicts.push({ record, ...said });
+    verdicts.push({ record, ...result });
   }
   return { run, verdicts, failedAt: records.find((record) => record.body.verdict === "fail")?.body.at ?? null, wouldFailAt };
 }

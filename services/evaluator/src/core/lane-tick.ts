@@ -14,16 +14,16 @@ import { type CanaryState, gatewaysOfCanary, type LaneState, type State } from "
  * @param tick true at the lane's own interval, which counts degraded ticks; false if a verdict changed in between
  */
 export function tickLane(state: State, lane: LaneState, atMs: number, tick: boolean, effects: Effect[]): void {
-  const setup = state.setup.lanes.get(lane.name)!;
-  const canary = state.canaries.get(setup.canary)!;
-  const canarySetup = state.setup.canaries.get(setup.canary)!;
+  const config = state.config.lanes.get(lane.name)!;
+  const canary = state.canaries.get(config.canary)!;
+  const canaryConfig = state.config.canaries.get(config.canary)!;
   if (tick) lane.degradedTicks = canary.lastDegraded ? lane.degradedTicks + 1 : 0;
-  const facts = factsOf(state, lane, setup, canary, canarySetup, atMs);
+  const facts = factsOf(state, lane, config, canary, canaryConfig, atMs);
   const gated = gatedDepth(facts);
   const before = lane.record;
   const record: LaneRecord = {
     lane: lane.name,
-    canary: canaryKey(canarySetup.ref),
+    canary: canaryKey(canaryConfig.ref),
     at: isoTime(atMs),
     depth_true: canary.depths.get(lane.name)?.depth ?? 0,
     depth: gated.depth,
@@ -44,22 +44,22 @@ export function tickLane(state: State, lane: LaneState, atMs: number, tick: bool
 function factsOf(
   state: State,
   lane: LaneState,
-  setup: LaneConfig,
+  config: LaneConfig,
   canary: CanaryState,
-  canarySetup: CanaryConfig,
+  canaryConfig: CanaryConfig,
   atMs: number,
 ): LaneFacts {
-  const gateways = gatewaysOfCanary(state, canarySetup);
+  const gateways = gatewaysOfCanary(state, canaryConfig);
   const { run } = canary;
   const depth = canary.depths.get(lane.name);
-  const known = depth !== undefined && atMs < staleAtMs(depth, canarySetup.policy.graceMs);
+  const known = depth !== undefined && atMs < staleAtMs(depth, canaryConfig.policy.graceMs);
   return {
-    slice: setup.slice,
-    perReplica: setup.perReplica,
-    min: setup.min,
-    stableMax: setup.stableMax,
+    slice: config.slice,
+    perReplica: config.perReplica,
+    min: config.min,
+    stableMax: config.stableMax,
     depthTrue: known ? depth.depth : null,
-    replicasNow: lane.record?.replicas ?? setup.min,
+    replicasNow: lane.record?.replicas ?? config.min,
     runActive: run !== null && (run.state === "warming" || run.state === "active"),
     failed: run?.latch != null,
     degradedTicks: lane.degradedTicks,
@@ -68,7 +68,7 @@ function factsOf(
       state,
       gateways.map((gateway) => gateway.key),
     ),
-    azUnderTest: gateways.some((gateway) => gateway.slice === "canary" && gateway.az === setup.az),
+    azUnderTest: gateways.some((gateway) => gateway.slice === "canary" && gateway.az === config.az),
   };
 }
 
@@ -78,7 +78,7 @@ function worstDisk(state: State, keys: readonly string[]): LaneFacts["disk"] {
     const gateway = state.gateways.get(key)!;
     if (gateway.diskLevel === "red") return "red";
     if (gateway.diskLevel === "yellow") {
-      if (state.setup.gateways.get(key)!.tier === "2TB") worst = "yellow-2TB";
+      if (state.config.gateways.get(key)!.tier === "2TB") worst = "yellow-2TB";
       else if (worst === "green") worst = "yellow-1TB";
     }
   }

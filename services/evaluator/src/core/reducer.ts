@@ -43,27 +43,27 @@ export const CHECKPOINT_EVERY_MS = 60_000;
 export function reduce(state: State, input: Input): Reduced {
   const effects: Effect[] = [];
   if (input.kind === "clock") {
-    fireDeadlines(state, input.at, effects);
-    if (input.at > state.nowMs) state.nowMs = input.at;
+    fireDeadlines(state, input.atMs, effects);
+    if (input.atMs > state.nowMs) state.nowMs = input.atMs;
     return { state, effects: inOrder(effects) };
   }
   if (input.sequence <= state.sequence) return { state, effects: NO_EFFECTS };
-  if (input.storedAt > state.nextDeadlineMs) fireDeadlines(state, input.storedAt, effects);
-  if (input.storedAt > state.nowMs) state.nowMs = input.storedAt;
+  if (input.storedAtMs > state.nextDeadlineMs) fireDeadlines(state, input.storedAtMs, effects);
+  if (input.storedAtMs > state.nowMs) state.nowMs = input.storedAtMs;
   if (state.lastCheckpointMs === 0) begin(state);
   state.sequence = input.sequence;
   switch (input.kind) {
     case "signal":
-      foldSignal(state, input, effects);
+      reduceSignal(state, input, effects);
       break;
     case "control":
-      foldControl(state, input, effects);
+      reduceControl(state, input, effects);
       break;
     case "unreadable":
       effects.push(...deadEffect(state, input));
       break;
     case "log-gap":
-      foldLogGap(state, input.sequence, effects);
+      reduceLogGap(state, input.sequence, effects);
       break;
   }
   if (effects.length === 0) return { state, effects: NO_EFFECTS };
@@ -74,16 +74,16 @@ export function reduce(state: State, input: Input): Reduced {
 function begin(state: State): void {
   state.lastCheckpointMs = state.nowMs;
   for (const canary of state.canaries.values()) {
-    if (canary.frame === null) newFrame(canary, state.setup.canaries.get(canary.key)!, state.nowMs);
+    if (canary.frame === null) newFrame(canary, state.config.canaries.get(canary.key)!, state.nowMs);
   }
-  for (const lane of state.lanes.values()) lane.nextTickMs = state.nowMs + state.setup.lanes.get(lane.name)!.pollingInterval;
+  for (const lane of state.lanes.values()) lane.nextTickMs = state.nowMs + state.config.lanes.get(lane.name)!.pollingInterval;
   updateNextDeadline(state);
 }
 
 function updateNextDeadline(state: State): void {
   let next = state.lastCheckpointMs === 0 ? Number.POSITIVE_INFINITY : state.lastCheckpointMs + CHECKPOINT_EVERY_MS;
   for (const canary of state.canaries.values())
-    next = Math.min(next, canaryDeadlineMs(state, canary, state.setup.canaries.get(canary.key)!));
+    next = Math.min(next, canaryDeadlineMs(state, canary, state.config.canaries.get(canary.key)!));
   for (const lane of state.lanes.values()) next = Math.min(next, lane.nextTickMs);
   state.nextDeadlineMs = next;
 }
@@ -96,15 +96,15 @@ function fireDeadlines(state: State, untilMs: number, effects: Effect[]): void {
     const atMs = state.nextDeadlineMs;
     if (atMs > state.nowMs) state.nowMs = atMs;
     for (const canary of state.canaries.values()) {
-      const setup = state.setup.canaries.get(canary.key)!;
-      if (canaryDeadlineMs(state, canary, setup) > atMs) continue;
-      const closes = canary.frame !== null && closeAtMs(canary.frame, setup.policy.graceMs) <= atMs;
-      if (closes) closeOldest(state, canary, setup);
-      reconcile({ state, canary, config: setup, atMs, effects, windowClosed: closes });
+      const config = state.config.canaries.get(canary.key)!;
+      if (canaryDeadlineMs(state, canary, config) > atMs) continue;
+      const closes = canary.frame !== null && closeAtMs(canary.frame, config.policy.graceMs) <= atMs;
+      if (closes) closeOldest(state, canary, config);
+      reconcile({ state, canary, config, atMs, effects, windowClosed: closes });
     }
     for (const lane of state.lanes.values()) {
       if (lane.nextTickMs > atMs) continue;
-      lane.nextTickMs = atMs + state.setup.lanes.get(lane.name)!.pollingInterval;
+      lane.nextTickMs = atMs + state.config.lanes.get(lane.name)!.pollingInterval;
       tickLane(state, lane, atMs, true, effects);
     }
     if (state.lastCheckpointMs + CHECKPOINT_EVERY_MS <= atMs) requestCheckpoint(state, atMs, effects);
@@ -112,32 +112,32 @@ function fireDeadlines(state: State, untilMs: number, effects: Effect[]): void {
   }
 }
 
-function closeOldest(state: State, canary: CanaryState, setup: CanaryConfig): void {
-  const gateways = gatewaysOfCanary(state, setup).filter((gateway) => gateway.maintenanceUntilMs <= state.nowMs);
-  const closed = closeWindow(canary.frame!, gateways, canary.run?.weight ?? 0, setup.policy.traffic);
+function closeOldest(state: State, canary: CanaryState, config: CanaryConfig): void {
+  const gateways = gatewaysOfCanary(state, config).filter((gateway) => gateway.maintenanceUntilMs <= state.nowMs);
+  const closed = closeWindow(canary.frame!, gateways, canary.run?.weight ?? 0, config.policy.traffic);
   canary.lastWindow = closed;
   if (closed.complete) canary.logGap = false;
-  judgeWindow(canary, setup, closed);
-  const keepFrom = Date.parse(closed.window.end) - setup.policy.windowMs;
-  for (const gateway of gatewaysOfCanary(state, setup))
-    forgetBefore(gateway.sequence, oldestOpenMs(state, setup.fleet, keepFrom));
+  judgeWindow(canary, config, closed);
+  const keepFrom = Date.parse(closed.window.end) - config.policy.windowMs;
+  for (const gateway of gatewaysOfCanary(state, config))
+    forgetBefore(gateway.sequence, oldestOpenMs(state, config.fleet, keepFrom));
 }
 
 /** Other canaries of the fleet may still have older open windows over the same gateways. */
 function oldestOpenMs(state: State, fleet: string, ms: number): number {
   let oldest = ms;
-  for (const key of state.setup.canariesOfFleet.get(fleet) ?? []) {
+  for (const key of state.config.canariesOfFleet.get(fleet) ?? []) {
     const frame = state.canaries.get(key)?.frame;
     if (frame) oldest = Math.min(oldest, frame.originMs + frame.next * frame.lengthMs);
   }
   return oldest;
 }
 
-function foldControl(state: State, input: ControlInput, effects: Effect[]): void {
+function reduceControl(state: State, input: ControlInput, effects: Effect[]): void {
   const key = canaryKey(input.canary);
   const canary = state.canaries.get(key);
-  const setup = state.setup.canaries.get(key);
-  if (canary === undefined || setup === undefined || setup.fleet !== input.fleet) {
+  const config = state.config.canaries.get(key);
+  if (canary === undefined || config === undefined || config.fleet !== input.fleet) {
     effects.push(
       ...deadEffect(state, {
         ...input,
@@ -150,15 +150,15 @@ function foldControl(state: State, input: ControlInput, effects: Effect[]): void
     );
     return;
   }
-  for (const said of applyControl(state, canary, setup, input.control, input.storedAt))
-    effects.push({ kind: "incident", incident: said });
-  reconcile({ state, canary, config: setup, atMs: input.storedAt, effects, windowClosed: false });
+  for (const found of applyControl(state, canary, config, input.control, input.storedAtMs))
+    effects.push({ kind: "incident", incident: found });
+  reconcile({ state, canary, config, atMs: input.storedAtMs, effects, windowClosed: false });
   updateNextDeadline(state);
 }
 
-function foldLogGap(state: State, sequence: number, effects: Effect[]): void {
+function reduceLogGap(state: State, sequence: number, effects: Effect[]): void {
   for (const canary of state.canaries.values()) {
-    const setup = state.setup.canaries.get(canary.key)!;
+    const config = state.config.canaries.get(canary.key)!;
     canary.logGap = true;
     effects.push({
       kind: "incident",
@@ -166,17 +166,17 @@ function foldLogGap(state: State, sequence: number, effects: Effect[]): void {
         "log_gap",
         isoTime(state.nowMs),
         String(sequence),
-        { subject: subjectOf(setup) },
+        { subject: subjectOf(config) },
         { continues_at: sequence },
       ),
     });
-    reconcile({ state, canary, config: setup, atMs: state.nowMs, effects, windowClosed: false });
+    reconcile({ state, canary, config, atMs: state.nowMs, effects, windowClosed: false });
   }
   updateNextDeadline(state);
 }
 
-function foldSignal(state: State, input: SignalInput, effects: Effect[]): void {
-  const { signal, storedAt } = input;
+function reduceSignal(state: State, input: SignalInput, effects: Effect[]): void {
+  const { signal, storedAtMs } = input;
   const key = input.gateway ?? gatewayKey(signal.az, signal.fleet, signal.gateway);
   const gateway = state.gateways.get(key);
   if (gateway === undefined) {
@@ -193,13 +193,13 @@ function foldSignal(state: State, input: SignalInput, effects: Effect[]): void {
     return;
   }
   const observedAtMs = parseIsoTime(signal.observed_at);
-  const ahead = observedAtMs - storedAt > MAX_CLOCK_AHEAD_MS;
-  const arrival = arrive(gateway.sequence, signal.collector_boot, signal.seq, ahead ? storedAt : observedAtMs);
+  const ahead = observedAtMs - storedAtMs > MAX_CLOCK_AHEAD_MS;
+  const arrival = arrive(gateway.sequence, signal.collector_boot, signal.seq, ahead ? storedAtMs : observedAtMs);
   if (arrival !== "new") return;
   if (ahead) {
     loseTime(gateway.sequence, {
-      afterMs: storedAt - signal.period_ms,
-      beforeMs: storedAt,
+      afterMs: storedAtMs - signal.period_ms,
+      beforeMs: storedAtMs,
       why: "a signal has a future timestamp",
     });
     effects.push(
@@ -208,24 +208,24 @@ function foldSignal(state: State, input: SignalInput, effects: Effect[]): void {
         kind: "unreadable",
         subject: signalSubject(signal, signal.kind),
         reason: "from_the_future",
-        text: `${signal.observed_at} is more than 5 s after ${isoTime(storedAt)}`,
+        text: `${signal.observed_at} is more than 5 s after ${isoTime(storedAtMs)}`,
         excerpt: "",
       }),
     );
     if (!gateway.clockAhead) {
       gateway.clockAhead = true;
-      reconcileFleet(state, signal.fleet, storedAt, effects);
+      reconcileFleet(state, signal.fleet, storedAtMs, effects);
     }
     return;
   }
   const changed = applySignal(state, gateway, input, observedAtMs);
-  if (changed) reconcileFleet(state, signal.fleet, storedAt, effects);
+  if (changed) reconcileFleet(state, signal.fleet, storedAtMs, effects);
 }
 
 function reconcileFleet(state: State, fleet: string, atMs: number, effects: Effect[]): void {
-  for (const key of state.setup.canariesOfFleet.get(fleet) ?? []) {
+  for (const key of state.config.canariesOfFleet.get(fleet) ?? []) {
     const canary = state.canaries.get(key)!;
-    reconcile({ state, canary, config: state.setup.canaries.get(key)!, atMs, effects, windowClosed: false });
+    reconcile({ state, canary, config: state.config.canaries.get(key)!, atMs, effects, windowClosed: false });
   }
   updateNextDeadline(state);
 }

@@ -16,10 +16,10 @@ import { type CanaryState, gatewaysOfCanary, isOpen, newFrame, type Opener, type
 /** Number of finished revisions remembered, so that they are not analysed again automatically. */
 const MAX_FINISHED = 32;
 
-export const subjectOf = (setup: CanaryConfig): NonNullable<Incident["subject"]> => ({
-  namespace: setup.ref.namespace,
-  name: setup.ref.name,
-  fleet: setup.fleet,
+export const subjectOf = (config: CanaryConfig): NonNullable<Incident["subject"]> => ({
+  namespace: config.ref.namespace,
+  name: config.ref.name,
+  fleet: config.fleet,
 });
 
 /** 12 hex digits identifying what is under test: the Macs' release and the controller's revision. */
@@ -36,10 +36,10 @@ interface Opening {
 }
 
 /** Opens a run: ends the previous one, starts a new window grid, freezes the reference. */
-export function openRun(state: State, canary: CanaryState, setup: CanaryConfig, opening: Opening, atMs: number): void {
+export function openRun(state: State, canary: CanaryState, config: CanaryConfig, opening: Opening, atMs: number): void {
   if (isOpen(canary.run)) moveTo(canary, "superseded", atMs);
   const revision = revisionOf(opening.release, opening.controllerRevision);
-  const before = canaryRelease(state, setup);
+  const before = canaryRelease(state, config);
   canary.run = {
     id: `${revision}-${state.sequence}`,
     revision,
@@ -67,25 +67,25 @@ export function openRun(state: State, canary: CanaryState, setup: CanaryConfig, 
     judged: 0,
     memory: null,
     reference:
-      canary.history.length === 0 ? null : referenceFrom(canary.history, setup.policy, setup.hasStable ? "stable" : "canary"),
+      canary.history.length === 0 ? null : referenceFrom(canary.history, config.policy, config.hasStable ? "stable" : "canary"),
     windows: [],
     outcome: null,
   };
   canary.askedBefore = null;
   canary.observed = null;
   canary.lastWindow = null;
-  newFrame(canary, setup, atMs);
+  newFrame(canary, config, atMs);
 }
 
 /** The current release of the whole canary slice, or null. */
-export function canaryRelease(state: State, setup: CanaryConfig): Release | null {
-  return agreedRelease(gatewaysOfCanary(state, setup).filter((gateway) => gateway.slice === "canary"));
+export function canaryRelease(state: State, config: CanaryConfig): Release | null {
+  return agreedRelease(gatewaysOfCanary(state, config).filter((gateway) => gateway.slice === "canary"));
 }
 
 /** The release to roll back to: stable's, or the canary slice's own before the run if there is no stable slice. */
-export function stableRelease(state: State, canary: CanaryState, setup: CanaryConfig): Release | null {
-  if (!setup.hasStable) return canary.baseline;
-  return agreedRelease(gatewaysOfCanary(state, setup).filter((gateway) => gateway.slice === "stable"));
+export function stableRelease(state: State, canary: CanaryState, config: CanaryConfig): Release | null {
+  if (!config.hasStable) return canary.baseline;
+  return agreedRelease(gatewaysOfCanary(state, config).filter((gateway) => gateway.slice === "stable"));
 }
 
 /** Enters a state; a state that ends the run records its revision, so that it is not analysed again automatically. */
@@ -107,36 +107,37 @@ function remember(canary: CanaryState, revision: string): void {
   canary.finished = [...canary.finished.filter((known) => known !== revision), revision].slice(-MAX_FINISHED);
 }
 
-export function startWarming(state: State, canary: CanaryState, setup: CanaryConfig, atMs: number): void {
+export function startWarming(state: State, canary: CanaryState, config: CanaryConfig, atMs: number): void {
   const run = canary.run!;
   moveTo(canary, "warming", atMs);
-  run.pinned = canaryRelease(state, setup);
-  run.judgeFromMs = atMs + setup.policy.warmupMs;
+  run.pinned = canaryRelease(state, config);
+  run.judgeFromMs = atMs + config.policy.warmupMs;
 }
 
 /** The end of a run's window grid: between two runs, windows count from here. */
-export function closeFrame(canary: CanaryState, setup: CanaryConfig, atMs: number): void {
-  newFrame(canary, setup, atMs);
+export function closeFrame(canary: CanaryState, config: CanaryConfig, atMs: number): void {
+  newFrame(canary, config, atMs);
 }
 
 /**
  * Changes of the run that no message requests: pending to warming when the Macs run the release, warming to active, an observed
  * release superseded, restored after a failure, expiry. Called whenever a fact changed or a deadline fired.
  */
-export function advance(state: State, canary: CanaryState, setup: CanaryConfig, atMs: number): Incident[] {
+export function advance(state: State, canary: CanaryState, config: CanaryConfig, atMs: number): Incident[] {
   const incidents: Incident[] = [];
   if (canary.maintenance !== null && canary.maintenance.untilMs <= atMs) canary.maintenance = null;
-  const release = canaryRelease(state, setup);
-  const stable = stableRelease(state, canary, setup);
-  observe(state, canary, setup, release, stable, atMs);
+  const release = canaryRelease(state, config);
+  const stable = stableRelease(state, canary, config);
+  observe(state, canary, config, release, stable, atMs);
   const { run } = canary;
   if (run === null) return incidents;
 
   if (run.state === "pending") {
     const arrived =
       release !== null && (run.announcedHash === null ? isNew(run, release, stable) : release.skill_hash === run.announcedHash);
-    if (arrived) startWarming(state, canary, setup, atMs);
-    else if (atMs >= run.sinceMs + setup.policy.maxPendingMs) incidents.push(expire(canary, setup, "pending for too long", atMs));
+    if (arrived) startWarming(state, canary, config, atMs);
+    else if (atMs >= run.sinceMs + config.policy.maxPendingMs)
+      incidents.push(expire(canary, config, "pending for too long", atMs));
   }
   if (run.state === "warming" || run.state === "active") {
     // Parts that were unknown when the release was pinned are completed, which is not a change.
@@ -152,14 +153,14 @@ export function advance(state: State, canary: CanaryState, setup: CanaryConfig, 
       run.pinned = release;
     }
     if (run.state === "warming" && atMs >= run.judgeFromMs) moveTo(canary, "active", atMs);
-    if (atMs >= run.sinceMs + setup.policy.maxRunMs) incidents.push(expire(canary, setup, "open for too long", atMs));
+    if (atMs >= run.sinceMs + config.policy.maxRunMs) incidents.push(expire(canary, config, "open for too long", atMs));
   }
   if (run.state === "failed" && !run.over) {
     if (release !== null && stable !== null && sameRelease(release, stable)) {
       run.over = true;
-      closeFrame(canary, setup, atMs);
-    } else if (atMs >= run.sinceMs + setup.policy.maxRunMs)
-      incidents.push(expire(canary, setup, "failed and not restored", atMs));
+      closeFrame(canary, config, atMs);
+    } else if (atMs >= run.sinceMs + config.policy.maxRunMs)
+      incidents.push(expire(canary, config, "failed and not restored", atMs));
   }
   return incidents;
 }
@@ -170,20 +171,20 @@ function isNew(run: Run, release: Release, stable: Release | null): boolean {
   return run.before === null || stable !== null || !couldBeSame(release, run.before);
 }
 
-function expire(canary: CanaryState, setup: CanaryConfig, why: string, atMs: number): Incident {
+function expire(canary: CanaryState, config: CanaryConfig, why: string, atMs: number): Incident {
   const run = canary.run!;
   const was = run.state;
   moveTo(canary, "expired", atMs);
-  closeFrame(canary, setup, atMs);
-  return incident("run_expired", isoTime(atMs), run.id, { subject: subjectOf(setup) }, { run: run.id, state: was, why });
+  closeFrame(canary, config, atMs);
+  return incident("run_expired", isoTime(atMs), run.id, { subject: subjectOf(config) }, { run: run.id, state: was, why });
 }
 
 /**
  * How long the whole canary slice must agree on a new release before observation opens a run: two periods of its health signals.
  */
-export function observationMs(state: State, setup: CanaryConfig): number {
+export function observationMs(state: State, config: CanaryConfig): number {
   let periodMs = 0;
-  for (const gateway of gatewaysOfCanary(state, setup)) {
+  for (const gateway of gatewaysOfCanary(state, config)) {
     if (gateway.slice === "canary") periodMs = Math.max(periodMs, gateway.seen.get("health")?.periodMs ?? 0);
   }
   return 2 * periodMs;
@@ -193,7 +194,7 @@ export function observationMs(state: State, setup: CanaryConfig): number {
 function observe(
   state: State,
   canary: CanaryState,
-  setup: CanaryConfig,
+  config: CanaryConfig,
   release: Release | null,
   stable: Release | null,
   atMs: number,
@@ -204,12 +205,12 @@ function observe(
     return;
   }
   const sameAsStable = stable !== null && sameRelease(release, stable);
-  if (!isOpen(run) && (sameAsStable || (!setup.hasStable && canary.baseline === null))) canary.baseline = release;
+  if (!isOpen(run) && (sameAsStable || (!config.hasStable && canary.baseline === null))) canary.baseline = release;
   const comparable = stable !== null && !couldBeSame(release, stable);
   const underTest =
     run !== null && isOpen(run) && (run.openedBy !== "observation" || (run.pinned !== null && sameRelease(run.pinned, release)));
   const done = canary.finished.includes(revisionOf(release, null));
-  if (setup.hasController || !comparable || underTest || done || !canarySliceFresh(state, setup, atMs)) {
+  if (config.hasController || !comparable || underTest || done || !canarySliceFresh(state, config, atMs)) {
     canary.observed = null;
     return;
   }
@@ -217,23 +218,23 @@ function observe(
     canary.observed = { release, sinceMs: atMs };
     return;
   }
-  if (atMs < canary.observed.sinceMs + observationMs(state, setup)) return;
+  if (atMs < canary.observed.sinceMs + observationMs(state, config)) return;
   openRun(
     state,
     canary,
-    setup,
+    config,
     { openedBy: "observation", controllerRevision: null, release, announcedHash: null, announcedVersion: null },
     atMs,
   );
-  startWarming(state, canary, setup, atMs);
+  startWarming(state, canary, config, atMs);
 }
 
-function canarySliceFresh(state: State, setup: CanaryConfig, atMs: number): boolean {
-  return gatewaysOfCanary(state, setup)
+function canarySliceFresh(state: State, config: CanaryConfig, atMs: number): boolean {
+  return gatewaysOfCanary(state, config)
     .filter((gateway) => gateway.slice === "canary")
     .every((gateway) => {
       const seen = gateway.seen.get("health");
-      return seen !== undefined && atMs < staleAtMs(seen, setup.policy.graceMs);
+      return seen !== undefined && atMs < staleAtMs(seen, config.policy.graceMs);
     });
 }
 
@@ -241,11 +242,11 @@ function canarySliceFresh(state: State, setup: CanaryConfig, atMs: number): bool
  * A release on the canary slice that is not under test because it was analysed before the last run: observation opens no second
  * run for it.
  */
-export function alreadyAnalysedRelease(state: State, canary: CanaryState, setup: CanaryConfig): Release | undefined {
-  if (setup.hasController || isOpen(canary.run)) return undefined;
-  const release = canaryRelease(state, setup);
+export function alreadyAnalysedRelease(state: State, canary: CanaryState, config: CanaryConfig): Release | undefined {
+  if (config.hasController || isOpen(canary.run)) return undefined;
+  const release = canaryRelease(state, config);
   if (release === null) return undefined;
-  const stable = stableRelease(state, canary, setup);
+  const stable = stableRelease(state, canary, config);
   if (stable === null || couldBeSame(release, stable)) return undefined;
   const pinned = canary.run?.pinned ?? null;
   if (pinned !== null && sameRelease(pinned, release)) return undefined;
@@ -253,9 +254,9 @@ export function alreadyAnalysedRelease(state: State, canary: CanaryState, setup:
 }
 
 /** Whether the canary slice changed its release during the run without an announcement. Returns its current release. */
-export function unannouncedRelease(state: State, canary: CanaryState, setup: CanaryConfig): Release | undefined {
+export function unannouncedRelease(state: State, canary: CanaryState, config: CanaryConfig): Release | undefined {
   const { run } = canary;
   if (run === null || (run.state !== "warming" && run.state !== "active") || run.pinned === null) return undefined;
-  const release = canaryRelease(state, setup);
+  const release = canaryRelease(state, config);
   return release !== null && !sameRelease(release, run.pinned) ? release : undefined;
 }

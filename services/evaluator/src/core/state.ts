@@ -114,7 +114,7 @@ export interface DeadCount {
 }
 
 export interface State {
-  readonly setup: ResolvedConfig;
+  readonly config: ResolvedConfig;
   /** Last applied sequence and the latest broker time. */
   sequence: number;
   nowMs: number;
@@ -127,9 +127,9 @@ export interface State {
   lastCheckpointMs: number;
 }
 
-export function createCanary(setup: CanaryConfig): CanaryState {
+export function createCanary(config: CanaryConfig): CanaryState {
   return {
-    key: setup.key,
+    key: config.key,
     run: null,
     frame: null,
     lastWindow: null,
@@ -154,9 +154,9 @@ export function createCanary(setup: CanaryConfig): CanaryState {
 }
 
 /** The state before the first message of a log. */
-export function createState(setup: ResolvedConfig): State {
+export function createState(config: ResolvedConfig): State {
   const state: State = {
-    setup,
+    config,
     sequence: 0,
     nowMs: 0,
     gateways: new Map(),
@@ -166,16 +166,16 @@ export function createState(setup: ResolvedConfig): State {
     nextDeadlineMs: Number.POSITIVE_INFINITY,
     lastCheckpointMs: 0,
   };
-  for (const gateway of setup.gateways.values()) state.gateways.set(gateway.key, createGateway(gateway));
-  for (const canary of setup.canaries.values()) state.canaries.set(canary.key, createCanary(canary));
-  for (const lane of setup.lanes.values())
+  for (const gateway of config.gateways.values()) state.gateways.set(gateway.key, createGateway(gateway));
+  for (const canary of config.canaries.values()) state.canaries.set(canary.key, createCanary(canary));
+  for (const lane of config.lanes.values())
     state.lanes.set(lane.name, { name: lane.name, nextTickMs: 0, degradedTicks: 0, record: null });
   return state;
 }
 
 /** The canary's gateways in file order. */
-export function gatewaysOfCanary(state: State, setup: CanaryConfig): GatewayState[] {
-  return setup.gateways.flatMap((key) => state.gateways.get(key) ?? []);
+export function gatewaysOfCanary(state: State, config: CanaryConfig): GatewayState[] {
+  return config.gateways.flatMap((key) => state.gateways.get(key) ?? []);
 }
 
 /** Whether the canary is frozen: analysed now, or failed and not yet restored. */
@@ -189,6 +189,6 @@ export function isOpen(run: Run | null): boolean {
 }
 
 /** Starts a new window grid at `originMs`. */
-export function newFrame(canary: CanaryState, setup: CanaryConfig, originMs: number): void {
-  canary.frame = createFrame(originMs, setup.policy.windowMs);
+export function newFrame(canary: CanaryState, config: CanaryConfig, originMs: number): void {
+  canary.frame = createFrame(originMs, config.policy.windowMs);
 }

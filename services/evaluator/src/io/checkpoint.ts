@@ -33,12 +33,12 @@ export async function saveCheckpoint(bus: Bus, shard: string, text: string, allo
 }
 
 /** The last saved state, or undefined if there is none that this version can read. */
-export async function loadCheckpoint(bus: Bus, shard: string, setup: ResolvedConfig): Promise<State | undefined> {
+export async function loadCheckpoint(bus: Bus, shard: string, config: ResolvedConfig): Promise<State | undefined> {
   const bucket = await bus.bucket("checkpoint");
   const entry = await bucket.get(shard);
   if (entry === undefined) return undefined;
   try {
-    return decodeCheckpoint(gunzipSync(entry.value).toString(), setup);
+    return decodeCheckpoint(gunzipSync(entry.value).toString(), config);
   } catch {
     return undefined;
   }

@@ -118,7 +118,7 @@ export function watchDeadlines(
   };
   const tellFold = (at: number): void => {
     behind = undefined;
-    fold({ kind: "clock", at });
+    fold({ kind: "clock", atMs: at });
   };
   arm();
   const stop = (): void => {

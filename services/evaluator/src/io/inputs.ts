@@ -68,7 +68,7 @@ function readSignal(message: StoredMessage, subject: SignalSender): Input {
   if (signal.kind === "http" && signal.body.errors_5xx > signal.body.requests) {
     return unreadable(message, "impossible_counts", `${signal.body.errors_5xx} errors in ${signal.body.requests} requests`);
   }
-  return { kind: "signal", sequence: message.sequence, storedAt: message.storedAt, signal, gateway: subject.key };
+  return { kind: "signal", sequence: message.sequence, storedAtMs: message.storedAtMs, signal, gateway: subject.key };
 }
 
 function readControl(message: StoredMessage, subject: Extract<InputSubject, { family: "control" }>): Input {
@@ -83,7 +83,7 @@ function readControl(message: StoredMessage, subject: Extract<InputSubject, { fa
   return {
     kind: "control",
     sequence: message.sequence,
-    storedAt: message.storedAt,
+    storedAtMs: message.storedAtMs,
     fleet: subject.fleet,
     canary: subject.canary,
     control: parsed.data,
@@ -112,7 +112,7 @@ function unreadable(message: StoredMessage, reason: DeadReason, why: string): Un
   return {
     kind: "unreadable",
     sequence: message.sequence,
-    storedAt: message.storedAt,
+    storedAtMs: message.storedAtMs,
     subject: message.subject,
     reason,
     text: why,

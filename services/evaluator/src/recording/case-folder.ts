@@ -43,7 +43,7 @@ export function recordedLine(message: StoredMessage): string {
   return JSON.stringify({
     subject: message.subject,
     sequence: message.sequence,
-    stored_at: isoTime(message.storedAt),
+    stored_at: isoTime(message.storedAtMs),
     ...(message.id === undefined ? {} : { id: message.id }),
     ...(isUtf8 ? { data: text } : { data: Buffer.from(message.data).toString("base64"), base64: true }),
   });
@@ -66,7 +66,7 @@ export function messageOf(line: string, place: string): StoredMessage {
   return {
     subject,
     sequence,
-    storedAt: Date.parse(stored_at),
+    storedAtMs: Date.parse(stored_at),
     id,
     data: Buffer.from(data, base64 ? "base64" : "utf8"),
     header: () => undefined,

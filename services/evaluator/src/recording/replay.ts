@@ -34,7 +34,7 @@ export function createReplay(config: ResolvedConfig, initial: State = createStat
       messages += 1;
       collect(reduce(state, parseInput(message)).effects);
     },
-    advanceClock: (atMs) => collect(reduce(state, { kind: "clock", at: atMs }).effects),
+    advanceClock: (atMs) => collect(reduce(state, { kind: "clock", atMs: atMs }).effects),
     restart: () => {
       const restored = decodeCheckpoint(encodeCheckpoint(state), config);
       if (restored === undefined) throw new Error("cannot decode a checkpoint that was just encoded");

@@ -31,8 +31,9 @@ test("a gateway that stops reporting is a hold within two periods and the grace,
   fleet.advance(20);
   const { verdicts } = foldFleet(fleet);
   const first = verdicts.find(
-    ({ body: said }) =>
-      said.reasons.some((reason) => reason.code === "stale" && reason.gateway === "stable-c") && Date.parse(said.at) > before,
+    ({ body: verdict }) =>
+      verdict.reasons.some((reason) => reason.code === "stale" && reason.gateway === "stable-c") &&
+      Date.parse(verdict.at) > before,
   );
   assert.ok(first, story(verdicts).join("\n"));
   assert.equal(first.body.verdict, "hold");
@@ -60,16 +61,19 @@ test("a gap in a gateway's sequence makes the window a hold; a gap that is fille
   fleet.advance(60);
   const resequenced = (log: Input[]): Input[] => log.map((input, index) => ({ ...input, sequence: index + 1 }) as Input);
   const without = resequenced(fleet.log.filter((_, index) => index !== lostAt));
-  const holed = fold(fleet.setup, without, fleet.now() + 100).verdicts;
+  const holed = fold(fleet.config, without, fleet.now() + 100).verdicts;
   assert.ok(
-    holed.some(({ body: said }) => said.reasons.some((reason) => reason.code === "gap")),
+    holed.some(({ body: verdict }) => verdict.reasons.some((reason) => reason.code === "gap")),
     story(holed).join("\n"),
   );
   const reordered = fleet.log.filter((_, index) => index !== lostAt);
-  const storedAt = (fleet.log[lostAt + 5] as { storedAt: number }).storedAt;
-  reordered.splice(lostAt + 5, 0, { ...lost, storedAt } as Input);
-  const filled = fold(fleet.setup, resequenced(reordered), fleet.now() + 100).verdicts;
-  assert.ok(!filled.some(({ body: said }) => said.reasons.some((reason) => reason.code === "gap")), story(filled).join("\n"));
+  const storedAtMs = (fleet.log[lostAt + 5] as { storedAtMs: number }).storedAtMs;
+  reordered.splice(lostAt + 5, 0, { ...lost, storedAtMs } as Input);
+  const filled = fold(fleet.config, resequenced(reordered), fleet.now() + 100).verdicts;
+  assert.ok(
+    !filled.some(({ body: verdict }) => verdict.reasons.some((reason) => reason.code === "gap")),
+    story(filled).join("\n"),
+  );
 });
 
 test("a collector restart makes its window a hold, and the next window counts again", () => {
@@ -77,8 +81,8 @@ test("a collector restart makes its window a hold, and the next window counts ag
   Object.assign(fleet.gateway("canary-a"), { boot: 2, seq: 0 });
   fleet.advance(35);
   assert.ok(
-    foldFleet(fleet).verdicts.some(({ body: said }) =>
-      said.reasons.some((reason) => reason.code === "gap" && reason.text.includes("restarted")),
+    foldFleet(fleet).verdicts.some(({ body: verdict }) =>
+      verdict.reasons.some((reason) => reason.code === "gap" && reason.text.includes("restarted")),
     ),
   );
   fleet.advance(65);
@@ -96,15 +100,15 @@ test("signals that arrive after their window closed are counted in the next reco
       held.push(input);
   }
   fleet.advance(15);
-  const storedAt = (fleet.log[fleet.log.length - 1] as { storedAt: number }).storedAt;
+  const storedAtMs = (fleet.log[fleet.log.length - 1] as { storedAtMs: number }).storedAtMs;
   const log = [
     ...fleet.log.filter((input) => !held.includes(input)),
-    ...held.map((input) => ({ ...input, storedAt }) as Input),
+    ...held.map((input) => ({ ...input, storedAtMs }) as Input),
   ].map((input, index) => ({ ...input, sequence: index + 1 }) as Input);
   const rest = fleet.log.length;
   fleet.advance(60);
   const tail = fleet.log.slice(rest).map((input, index) => ({ ...input, sequence: log.length + index + 1 }) as Input);
-  const { verdicts } = fold(fleet.setup, [...log, ...tail], fleet.now() + 100);
+  const { verdicts } = fold(fleet.config, [...log, ...tail], fleet.now() + 100);
   const windows = new Map(
     verdicts.flatMap(({ evidence }) => (evidence.closed ? [[evidence.closed.window.start, evidence.closed] as const] : [])),
   );
@@ -132,10 +136,10 @@ test("each unmet condition is a hold with its own code", () => {
     const fleet = measured();
     spoil(fleet);
     fleet.advance(70);
-    const said = body(fleet);
-    assert.equal(said.verdict, "hold", `${code}: ${story(foldFleet(fleet).verdicts).slice(-4).join(" | ")}`);
+    const verdict = body(fleet);
+    assert.equal(verdict.verdict, "hold", `${code}: ${story(foldFleet(fleet).verdicts).slice(-4).join(" | ")}`);
     assert.ok(codes(fleet).includes(code), `${code}: ${codes(fleet).join(" ")}`);
-    assert.equal(said.degraded, code !== "low_traffic", code);
+    assert.equal(verdict.degraded, code !== "low_traffic", code);
   }
 });
 
@@ -143,10 +147,10 @@ test("the reasons of a hold list faults before suspicious traffic, and a wrong c
   const down = measured();
   setAll([down.gateway("canary-a")], { health: "timeout", errors: 2 });
   down.advance(40);
-  const said = codes(down);
+  const verdict = codes(down);
   assert.equal(body(down).verdict, "hold");
-  assert.ok(said.includes("over_5xx"), said.join(" "));
-  assert.equal(said[0], "gateway_down", said.join(" "));
+  assert.ok(verdict.includes("over_5xx"), verdict.join(" "));
+  assert.equal(verdict[0], "gateway_down", verdict.join(" "));
 
   const ahead = measured();
   setAll([ahead.gateway("canary-a")], { clockOffsetMs: 60_000 });
@@ -163,10 +167,10 @@ test("a delayed signal does not prove that the clock is correct again", () => {
   const heldUp = fleet.log[heldUpAt]!;
   fleet.gateway("canary-a").clockOffsetMs = 7_000;
   fleet.advance(5);
-  const storedAt = Math.max(...fleet.log.map((input) => ("storedAt" in input ? input.storedAt : 0))) + 1;
-  const log = [...fleet.log.toSpliced(heldUpAt, 1), { ...heldUp, storedAt } as Input];
+  const storedAtMs = Math.max(...fleet.log.map((input) => ("storedAtMs" in input ? input.storedAtMs : 0))) + 1;
+  const log = [...fleet.log.toSpliced(heldUpAt, 1), { ...heldUp, storedAtMs } as Input];
   const { verdicts } = fold(
-    fleet.setup,
+    fleet.config,
     log.map((input, index) => ({ ...input, sequence: index + 1 })),
     fleet.now() + 100,
   );
@@ -250,13 +254,13 @@ test("no sequence of messages yields a pass without fresh evidence free of gaps"
       }
       const gone = new Set(dropped.map((pick) => pick % fleet.log.length));
       const log = fleet.log.filter((input, index) => input.kind !== "signal" || !gone.has(index));
-      const { verdicts } = fold(fleet.setup, log, fleet.now() + 60_000);
-      for (const { body: said, evidence } of verdicts) {
-        for (const reason of said.reasons) assert.ok(REASON_CODES.includes(reason.code));
-        if (said.verdict !== "pass") continue;
+      const { verdicts } = fold(fleet.config, log, fleet.now() + 60_000);
+      for (const { body: verdict, evidence } of verdicts) {
+        for (const reason of verdict.reasons) assert.ok(REASON_CODES.includes(reason.code));
+        if (verdict.verdict !== "pass") continue;
         passes += 1;
-        assert.equal(said.reasons.length, 0);
-        assert.equal(said.gateway.fresh, said.gateway.expected);
+        assert.equal(verdict.reasons.length, 0);
+        assert.equal(verdict.gateway.fresh, verdict.gateway.expected);
         const window = evidence.closed;
         assert.ok(window?.complete, "a pass is based on a complete window");
         const startMs = Date.parse(window.window.start);
@@ -265,8 +269,8 @@ test("no sequence of messages yields a pass without fresh evidence free of gaps"
           const own = log.flatMap((input) =>
             input.kind === "signal" &&
             input.signal.gateway === gateway.name &&
-            input.storedAt <= Date.parse(said.at) &&
-            Date.parse(input.signal.observed_at) - input.storedAt <= 5_000
+            input.storedAtMs <= Date.parse(verdict.at) &&
+            Date.parse(input.signal.observed_at) - input.storedAtMs <= 5_000
               ? [input.signal]
               : [],
           );

@@ -34,14 +34,14 @@ const bytes = (effects: readonly Effect[]): string => JSON.stringify(effects.fil
 
 test("the same log yields the same bytes after a crash at any message, continued from a checkpoint", () => {
   const fleet = eventfulLog();
-  const whole = fold(fleet.setup, fleet.log, fleet.now() + 100);
+  const whole = fold(fleet.config, fleet.log, fleet.now() + 100);
   assert.ok(whole.verdicts.length > 10);
   assert.deepEqual(new Set(whole.verdicts.map(({ body }) => body.verdict)), new Set(["hold", "pass", "fail"]));
   const expected = bytes(whole.effects);
   fc.assert(
     fc.property(fc.integer({ min: 0, max: fleet.log.length }), (cut) => {
-      const before = fold(fleet.setup, fleet.log.slice(0, cut));
-      const after = fold(fleet.setup, fleet.log.slice(cut), fleet.now() + 100, restored(fleet.setup, before.state));
+      const before = fold(fleet.config, fleet.log.slice(0, cut));
+      const after = fold(fleet.config, fleet.log.slice(cut), fleet.now() + 100, restored(fleet.config, before.state));
       assert.equal(bytes([...before.effects, ...after.effects]), expected);
     }),
     { numRuns: 60 },
@@ -50,18 +50,19 @@ test("the same log yields the same bytes after a crash at any message, continued
 
 test("the same log yields the same bytes live, with clock ticks at any time in between", () => {
   const fleet = eventfulLog();
-  const expected = bytes(fold(fleet.setup, fleet.log, fleet.now() + 100).effects);
+  const expected = bytes(fold(fleet.config, fleet.log, fleet.now() + 100).effects);
   fc.assert(
     fc.property(fc.array(fc.integer({ min: 0, max: fleet.now() - START_MS }), { maxLength: 200 }), (offsets) => {
       const clocks = offsets.map((offset) => START_MS + offset);
       const live: Input[] = [];
       for (const input of fleet.log) {
-        const storedAt = (input as { storedAt: number }).storedAt;
-        for (const at of clocks.filter((clock) => clock <= storedAt).sort((a, b) => a - b)) live.push({ kind: "clock", at });
-        clocks.splice(0, clocks.length, ...clocks.filter((clock) => clock > storedAt));
+        const storedAtMs = (input as { storedAtMs: number }).storedAtMs;
+        for (const at of clocks.filter((clock) => clock <= storedAtMs).sort((a, b) => a - b))
+          live.push({ kind: "clock", atMs: at });
+        clocks.splice(0, clocks.length, ...clocks.filter((clock) => clock > storedAtMs));
         live.push(input);
       }
-      assert.equal(bytes(fold(fleet.setup, live, fleet.now() + 100).effects), expected);
+      assert.equal(bytes(fold(fleet.config, live, fleet.now() + 100).effects), expected);
     }),
     { numRuns: 40 },
   );
@@ -69,7 +70,7 @@ test("the same log yields the same bytes live, with clock ticks at any time in b
 
 test("messages stored twice by the broker change no verdict", () => {
   const fleet = eventfulLog();
-  const expected = fold(fleet.setup, fleet.log, fleet.now() + 100).verdicts.map(({ body }) => ({
+  const expected = fold(fleet.config, fleet.log, fleet.now() + 100).verdicts.map(({ body }) => ({
     ...body,
     id: "",
     run: body.run && { ...body.run, id: "", latched_by: null },
@@ -82,7 +83,7 @@ test("messages stored twice by the broker change no verdict", () => {
         log.push({ ...input, sequence: log.length + 1 } as Input);
         if (repeats.has(index) && input.kind === "signal") log.push({ ...input, sequence: log.length + 1 } as Input);
       }
-      const twiceFolded = fold(fleet.setup, log, fleet.now() + 100).verdicts.map(({ body }) => ({
+      const twiceFolded = fold(fleet.config, log, fleet.now() + 100).verdicts.map(({ body }) => ({
         ...body,
         id: "",
         run: body.run && { ...body.run, id: "", latched_by: null },
@@ -97,19 +98,22 @@ test("messages stored twice by the broker change no verdict", () => {
 test("a message that was applied before is not applied again", () => {
   const fleet = createSimulatedFleet();
   fleet.advance(60);
-  const { state } = fold(fleet.setup, fleet.log);
+  const { state } = fold(fleet.config, fleet.log);
   for (const input of fleet.log.slice(-40)) assert.deepEqual(reduce(state, input).effects, []);
 });
 
 test("the earliest deadline is always after those that fired, so the reducer cannot loop", () => {
   const fleet = eventfulLog();
-  let state = createState(fleet.setup);
+  let state = createState(fleet.config);
   for (const input of fleet.log) {
     state = reduce(state, input).state;
-    assert.ok(state.nextDeadlineMs >= (input as { storedAt: number }).storedAt, "a deadline before the last input did not fire");
+    assert.ok(
+      state.nextDeadlineMs >= (input as { storedAtMs: number }).storedAtMs,
+      "a deadline before the last input did not fire",
+    );
   }
   const day = 24 * 3_600_000;
-  const { effects } = reduce(state, { kind: "clock", at: fleet.now() + day });
+  const { effects } = reduce(state, { kind: "clock", atMs: fleet.now() + day });
   const windows = effects.filter((effect) => effect.kind === "verdict").length;
   assert.ok(windows >= day / 30_000, "an idle fleet gets one verdict per window");
 });

@@ -92,7 +92,7 @@ export function createSimulatedFleet(options: FleetOptions = {}) {
     },
     lanes: options.lane === false ? {} : { "build-az-a": { az: "az-a", slice: "canary", stableMax: 2, pollingInterval: "10s" } },
   });
-  const setup: ResolvedConfig = resolveConfig(
+  const config: ResolvedConfig = resolveConfig(
     fleet,
     new Map([[CANARY_KEY, policySchema.parse({ ...TEST_POLICY, ...options.policy })]]),
     "policy-1",
@@ -106,8 +106,9 @@ export function createSimulatedFleet(options: FleetOptions = {}) {
     input: { kind: "signal"; signal: Signal } | { kind: "control"; control: ReturnType<typeof controlMessage> },
   ): void => {
     const sequence = log.length + 1;
-    if (input.kind === "signal") log.push({ kind: "signal", sequence, storedAt: nowMs + 3, signal: input.signal });
-    else log.push({ kind: "control", sequence, storedAt: nowMs + 3, fleet: "payments", canary: CANARY, control: input.control });
+    if (input.kind === "signal") log.push({ kind: "signal", sequence, storedAtMs: nowMs + 3, signal: input.signal });
+    else
+      log.push({ kind: "control", sequence, storedAtMs: nowMs + 3, fleet: "payments", canary: CANARY, control: input.control });
   };
 
   const send = <K extends SignalKind>(gateway: GatewayPlan, kind: K, body: SignalBody<K>, periodMs: number): void => {
@@ -170,7 +171,7 @@ export function createSimulatedFleet(options: FleetOptions = {}) {
   };
 
   return {
-    setup,
+    config,
     gateways,
     log,
     queue,
@@ -203,7 +204,7 @@ export interface Folded {
 }
 
 /** Reduces a log; `until` is the broker's clock at the end, for the deadlines after the last message. */
-export function fold(setup: ResolvedConfig, log: readonly Input[], until?: number, from: State = createState(setup)): Folded {
+export function fold(config: ResolvedConfig, log: readonly Input[], until?: number, from: State = createState(config)): Folded {
   const effects: Effect[] = [];
   let state = from;
   for (const input of log) {
@@ -211,18 +212,18 @@ export function fold(setup: ResolvedConfig, log: readonly Input[], until?: numbe
     state = stepped.state;
     effects.push(...stepped.effects);
   }
-  if (until !== undefined) effects.push(...reduce(state, { kind: "clock", at: until }).effects);
+  if (until !== undefined) effects.push(...reduce(state, { kind: "clock", atMs: until }).effects);
   return { state, effects, verdicts: effects.flatMap((effect) => (effect.kind === "verdict" ? [effect.record] : [])) };
 }
 
 /** The result of `fold` for a fleet's log up to now. */
 export function foldFleet(fleet: SimulatedFleet): Folded {
-  return fold(fleet.setup, fleet.log, fleet.now() + 100);
+  return fold(fleet.config, fleet.log, fleet.now() + 100);
 }
 
 /** The same state after a round trip through a checkpoint. */
-export function restored(setup: ResolvedConfig, state: State): State {
-  const again = decodeCheckpoint(encodeCheckpoint(state), setup);
+export function restored(config: ResolvedConfig, state: State): State {
+  const again = decodeCheckpoint(encodeCheckpoint(state), config);
   if (again === undefined) throw new Error("the checkpoint could not be read back");
   return again;
 }

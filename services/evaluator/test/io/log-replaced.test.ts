@@ -15,7 +15,7 @@ import { CANARY, createSimulatedFleet, fold } from "../core/simulated-fleet.ts";
 test("a log that ends before the checkpoint is applied from its first message, and the gap is a hold", async () => {
   const fleet = createSimulatedFleet({ azs: ["az-a"] });
   fleet.advance(60);
-  const { state } = fold(fleet.setup, fleet.log);
+  const { state } = fold(fleet.config, fleet.log);
   const clock = manualClock(fleet.now());
   const bus = createMemoryBus({ clock });
   after(() => bus[Symbol.asyncDispose]());
@@ -35,7 +35,7 @@ test("a log that ends before the checkpoint is applied from its first message, a
   const metrics = createRegistry();
   const evaluator = startEvaluator({
     bus,
-    setup: fleet.setup,
+    config: fleet.config,
     clock,
     log: silentLogger,
     metrics,

@@ -94,7 +94,7 @@ async function readHistory(canary: Canary, limit: number, fromMs: number, contex
     subjects: [verdictSubject(canary.ref)],
     from: { time: Math.max(0, fromMs) },
     onMessage: (message) => {
-      if (message.storedAt < fromMs) return;
+      if (message.storedAtMs < fromMs) return;
       const parsed = parseVerdictRecord(safeJson(decoder.decode(message.data)));
       if (!parsed.success) return;
       entries.push(historyEntry(parsed.data.body));

@@ -54,7 +54,7 @@ async function readSegment(bus: Bus, config: ResolvedConfig, fromMs: number): Pr
     stream: "INPUTS",
     from: "all",
     onMessage: (message) => {
-      if (message.storedAt >= fromMs) {
+      if (message.storedAtMs >= fromMs) {
         if (lines.length === 0) {
           state = replay.messageCount > 0 ? encodeCheckpoint(replay.state) : undefined;
           verdictsBefore = replay.verdicts.length;

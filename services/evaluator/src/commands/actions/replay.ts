@@ -73,7 +73,7 @@ const DISTURBANCES: Readonly<Record<string, Apply>> = {
     if (index % 97 === 96) replayed.restart();
   },
   "with a clock tick before every message": (replayed, message) => {
-    replayed.advanceClock(message.storedAt);
+    replayed.advanceClock(message.storedAtMs);
     replayed.apply(message);
   },
 };
