@@ -7,13 +7,13 @@ import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import { silentLogger } from "@aviary/shared/runtime/logger.ts";
 import { collectorBoot } from "../../services/collector/src/core/envelope.ts";
 import { gridAfter, gridBefore, phaseMs, type Tick, tickAt } from "../../services/collector/src/core/schedule.ts";
+import type { Choices } from "./choices.ts";
 import { type Disk, openDisk } from "./disk.ts";
 import type { History } from "./history.ts";
 import type { Kernel, Life } from "./kernel.ts";
 import type { createNodeBus } from "./network.ts";
 import type { GatewayPlan } from "./plan.ts";
 import type { Product } from "./product.ts";
-import type { Random } from "./random.ts";
 
 export const FLEET = "payments";
 export const LANE = "build-az-a";
@@ -41,7 +41,7 @@ export interface CollectorOptions {
   readonly clock: Clock;
   readonly bus: ReturnType<typeof createNodeBus>;
   readonly disk: Disk;
-  readonly random: Random;
+  readonly random: Choices;
   readonly history: History;
   readonly gateway: GatewayPlan;
   readonly truth: Truth;
@@ -109,8 +109,8 @@ export function startCollectorNode(options: CollectorOptions): () => Promise<voi
 const swayAt = (nowMs: number): number => (Math.floor(nowMs / 4_000) * 5) % 7;
 
 /** 64 random bits as hex. */
-function hex16(random: Random): string {
-  return Array.from({ length: 4 }, () => random.whole(0, 0xffff).toString(16).padStart(4, "0")).join("");
+function hex16(random: Choices): string {
+  return Array.from({ length: 4 }, () => random.integer(0, 0xffff).toString(16).padStart(4, "0")).join("");
 }
 
 function healthOf(truth: Truth): SignalBody<"health"> {

@@ -11,13 +11,13 @@
  */
 import type { Bucket, BucketEntry, Bus, BusStatus, Delivery, Follower, Outgoing, Stored } from "@aviary/shared/bus/bus.ts";
 import { retryable } from "@aviary/shared/runtime/faults.ts";
+import type { Choices } from "./choices.ts";
 import type { History } from "./history.ts";
 import { count } from "./history.ts";
 import type { Kernel, Life } from "./kernel.ts";
 import { START_MS } from "./kernel.ts";
 import { createLine } from "./line.ts";
 import type { Link } from "./link.ts";
-import type { Random } from "./random.ts";
 
 const RESEND_MS = 2_000;
 const WRITE_FOR_MS = 15_000;
@@ -30,7 +30,7 @@ export interface NetworkOptions {
   readonly broker: Bus;
   readonly link: Link;
   readonly life: Life;
-  readonly random: Random;
+  readonly random: Choices;
   readonly history: History;
   /** Called when the broker has stored a write of this process. */
   readonly onWritten: () => void;
@@ -56,7 +56,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
   life.onDeath.push(() => link.onChange.delete(onLinkChange));
 
   const delayMs = (): number =>
-    random.chance(link.plan.slow) ? random.whole(50, Math.max(50, link.plan.slowMs)) : random.whole(1, 12);
+    random.chance(link.plan.slow) ? random.integer(50, Math.max(50, link.plan.slowMs)) : random.integer(1, 12);
   const isLost = (): boolean => link.cut !== "none" || random.chance(link.plan.loss);
 
   /** Runs `fn` when the link is restored, or immediately. */
@@ -68,7 +68,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
     const look = (): void => {
       if (link.cut === "known") return;
       link.onChange.delete(look);
-      kernel.after(random.whole(0, 30), life, fn);
+      kernel.after(random.integer(0, 30), life, fn);
     };
     link.onChange.add(look);
     life.onDeath.push(() => link.onChange.delete(look));
@@ -170,7 +170,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
     if (message.id === undefined || !random.chance(link.plan.duplicate)) return;
     const forgotten = link.node.startsWith("collector") && random.chance(link.plan.forget);
     const copy: Outgoing = forgotten ? { subject: message.subject, data: message.data } : message;
-    kernel.after(random.whole(1, COPY_LATER_MS), undefined, () => {
+    kernel.after(random.integer(1, COPY_LATER_MS), undefined, () => {
       if (link.cut !== "none") return;
       count(history, forgotten ? "copy stored twice" : "copy");
       void store(copy);

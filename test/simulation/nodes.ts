@@ -1,10 +1,11 @@
 /** Nodes and their processes: start, crash, pause, disconnect, clock step. */
+
+import type { Choices } from "./choices.ts";
 import type { History } from "./history.ts";
 import { count } from "./history.ts";
 import { clockOf, type Kernel, type Life } from "./kernel.ts";
 import { createLink, GOOD_LINK, type Link, type LinkPlan } from "./link.ts";
 import { createNodeBus } from "./network.ts";
-import type { Random } from "./random.ts";
 
 /** The program of one process. */
 export interface Service {
@@ -33,14 +34,14 @@ export interface Node {
   stepClock(byMs: number): void;
   /** Calls back at the instant at which the broker stores the n-th write of this process from now on. */
   onWrite(nth: number, fn: () => void): void;
-  /** Restored: running, connected; the clock is unchanged. */
+  /** Restored: running, or about to restart from a graceful stop, and connected; the clock is unchanged. */
   heal(): void;
 }
 
 export interface NodesOptions {
   readonly kernel: Kernel;
   readonly broker: Parameters<typeof createNodeBus>[0]["broker"];
-  readonly random: Random;
+  readonly random: Choices;
   readonly history: History;
 }
 
@@ -61,6 +62,7 @@ export function createNode(
   let writesLeft = Number.POSITIVE_INFINITY;
   let atLastWrite = (): void => {};
   let cutNumber = 0;
+  let healed = false;
 
   const trace = (text: string): void => {
     history.trace?.push(`${(kernel.nowMs / 1000).toFixed(3).padStart(8)} ${name} ${text}`);
@@ -131,7 +133,7 @@ export function createNode(
       if (ending === undefined || service === undefined) return;
       trace("is stopping");
       const done = (): void => {
-        if (life === ending) node.kill(downMs, "has stopped");
+        if (life === ending) node.kill(healed ? 0 : downMs, "has stopped");
       };
       const closing = service;
       // Requested inside the process: not while it is paused.
@@ -172,6 +174,7 @@ export function createNode(
       atLastWrite = fn;
     },
     heal() {
+      healed = true;
       writesLeft = Number.POSITIVE_INFINITY;
       link.plan = GOOD_LINK;
       if (link.cut !== "none") setCut("none");

@@ -4,8 +4,8 @@
  */
 import type { PolicyFile } from "@aviary/shared/contract/policy.ts";
 import type { Slice } from "@aviary/shared/contract/run.ts";
+import { type Choices, createChoices } from "./choices.ts";
 import { GOOD_LINK, type LinkPlan } from "./link.ts";
-import { createRandom, type Random } from "./random.ts";
 
 export interface GatewayPlan {
   readonly name: string;
@@ -132,15 +132,15 @@ export const packOf = (revision: RevisionPlan): string => Buffer.from(revision.n
 
 /** Draws the plan of one seed. */
 export function planOf(seed: number): Plan {
-  const random = createRandom(seed, 0);
+  const random = createChoices(seed, 0);
   const isCalm = random.chance(0.06);
   const shape = random.pick(SHAPES);
   const gateways = shape.map(([zone, slice]): GatewayPlan => {
     const name = `${slice}-${zone}`;
-    return { name, az: `az-${zone}`, slice, requests: random.whole(60, 200) };
+    return { name, az: `az-${zone}`, slice, requests: random.integer(60, 200) };
   });
   const controller = isCalm || random.chance(0.65) ? "flagger" : random.pick(["rollouts", "none"] as const);
-  const troubledMs = isCalm ? 40_000 : random.whole(26_000, 46_000);
+  const troubledMs = isCalm ? 40_000 : random.integer(26_000, 46_000);
   const plan: Omit<Plan, "misfortunes" | "links"> = {
     seed,
     gateways,
@@ -156,87 +156,93 @@ export function planOf(seed: number): Plan {
   return { ...plan, misfortunes: isCalm ? [] : misfortunesOf(random, nodes, troubledMs), links: linksOf(random, nodes, isCalm) };
 }
 
-function policyOf(random: Random, isCalm: boolean): PolicyFile {
+function policyOf(random: Choices, isCalm: boolean): PolicyFile {
   return {
     mode: isCalm || random.chance(0.75) ? "literal" : "two-key",
     evidence: "eager",
-    window: `${random.whole(5, 6)}s`,
-    grace: `${random.whole(6, 20) * 100}ms`,
-    warmup: `${random.whole(0, 3)}s`,
+    window: `${random.integer(5, 6)}s`,
+    grace: `${random.integer(6, 20) * 100}ms`,
+    warmup: `${random.integer(0, 3)}s`,
     macRelease: random.chance(0.15) ? "required" : "optional",
-    promoteAfterPassWindows: random.whole(1, 2),
-    passAfterWindows: random.whole(2, 5),
-    holdBudget: `${random.whole(6, 14)}s`,
-    maxPending: `${random.whole(10, 18)}s`,
-    maxRun: `${random.whole(isCalm ? 45 : 30, 50)}s`,
+    promoteAfterPassWindows: random.integer(1, 2),
+    passAfterWindows: random.integer(2, 5),
+    holdBudget: `${random.integer(6, 14)}s`,
+    maxPending: `${random.integer(10, 18)}s`,
+    maxRun: `${random.integer(isCalm ? 45 : 30, 50)}s`,
     stableNeedsPass: random.chance(0.3),
     doctorBeforeTraffic: !isCalm && random.chance(0.1),
   };
 }
 
-function revisionsOf(random: Random, isCalm: boolean, troubledMs: number): RevisionPlan[] {
+function revisionsOf(random: Choices, isCalm: boolean, troubledMs: number): RevisionPlan[] {
   const revisions: RevisionPlan[] = [];
-  let atMs = random.whole(2_000, 8_000);
+  let atMs = random.integer(2_000, 8_000);
   for (let index = 0; index < (isCalm ? 1 : 3) && atMs < troubledMs; index++) {
     revisions.push({
       name: `v${index + 2}`,
       atMs,
-      packAfterMs: isCalm || random.chance(0.85) ? random.whole(0, 3_000) : undefined,
+      packAfterMs: isCalm || random.chance(0.85) ? random.integer(0, 3_000) : undefined,
       announcesPack: isCalm || random.chance(0.6),
       trouble: isCalm ? "none" : random.pick(TROUBLES),
-      troubleAfterMs: random.whole(2_000, 18_000),
-      troubleForMs: random.whole(4_000, 30_000),
+      troubleAfterMs: random.integer(2_000, 18_000),
+      troubleForMs: random.integer(4_000, 30_000),
       isRestored: random.chance(0.7),
     });
-    atMs += random.whole(16_000, 34_000);
+    atMs += random.integer(16_000, 34_000);
   }
   return revisions;
 }
 
-function deedsOf(random: Random, troubledMs: number): Plan["deeds"] {
+function deedsOf(random: Choices, troubledMs: number): Plan["deeds"] {
   const deeds: { deed: OperatorDeed; atMs: number }[] = [];
   while (random.chance(0.25)) {
     deeds.push({
       deed: random.pick(["pause", "abort", "clear", "clear", "maintenance", "start"] as const),
-      atMs: random.whole(6_000, troubledMs),
+      atMs: random.integer(6_000, troubledMs),
     });
   }
   return deeds;
 }
 
-function misfortunesOf(random: Random, nodes: readonly string[], troubledMs: number): Misfortune[] {
-  const kinds = Array.from({ length: random.whole(1, 3) }, () => random.pick(MISFORTUNES));
+function misfortunesOf(random: Choices, nodes: readonly string[], troubledMs: number): Misfortune[] {
+  const kinds = Array.from({ length: random.integer(1, 3) }, () => random.pick(MISFORTUNES));
   const list: Misfortune[] = [];
-  for (let left = random.whole(1, 7); left > 0; left--) {
+  for (let left = random.integer(1, 7); left > 0; left--) {
     const kind = random.pick(kinds);
     const node = random.pick(nodes);
-    const atMs = random.whole(1_000, troubledMs);
-    const downMs = random.chance(0.2) ? random.whole(8_000, 25_000) : random.whole(200, 5_000);
+    const atMs = random.integer(1_000, troubledMs);
+    const downMs = random.chance(0.2) ? random.integer(8_000, 25_000) : random.integer(200, 5_000);
     if (kind === "crash" || kind === "restart") list.push({ kind, node, atMs, downMs });
     else if (kind === "on-write") {
       const deed = random.pick(["crash", "pause", "cut"] as const);
-      list.push({ kind, node, atMs, nth: random.whole(1, 12), deed, forMs: random.whole(1_000, 9_000) });
-    } else if (kind === "pause") list.push({ kind, node, atMs, forMs: random.whole(500, random.chance(0.3) ? 25_000 : 7_000) });
+      list.push({ kind, node, atMs, nth: random.integer(1, 12), deed, forMs: random.integer(1_000, 9_000) });
+    } else if (kind === "pause") list.push({ kind, node, atMs, forMs: random.integer(500, random.chance(0.3) ? 25_000 : 7_000) });
     else if (kind === "cut") {
-      const forMs = random.whole(300, random.chance(0.3) ? 30_000 : 8_000);
+      const forMs = random.integer(300, random.chance(0.3) ? 30_000 : 8_000);
       list.push({ kind, node, atMs, forMs, isSilent: random.chance(0.5) });
       // A flapping link returns, and is lost again before the backlog is sent.
       if (random.chance(0.5))
-        list.push({ kind, node, atMs: atMs + forMs + random.whole(20, 1_500), forMs: random.whole(300, 4_000), isSilent: false });
+        list.push({
+          kind,
+          node,
+          atMs: atMs + forMs + random.integer(20, 1_500),
+          forMs: random.integer(300, 4_000),
+          isSilent: false,
+        });
     } else if (kind === "clock-step") list.push({ kind, node, atMs, byMs: clockStep(random) });
-    else if (kind === "broken-disk") list.push({ kind, node, atMs, forMs: random.whole(1_000, 15_000) });
+    else if (kind === "broken-disk") list.push({ kind, node, atMs, forMs: random.integer(1_000, 15_000) });
     else if (kind === "blackout") list.push({ kind, atMs, downMs });
     else list.push({ kind, atMs });
   }
   return list.filter(({ atMs }) => atMs < troubledMs).sort((a, b) => a.atMs - b.atMs);
 }
 
-function clockStep(random: Random): number {
-  const byMs = random.chance(0.5) ? random.whole(50, 3_000) : random.whole(3_000, 30_000);
+function clockStep(random: Choices): number {
+  const byMs = random.chance(0.5) ? random.integer(50, 3_000) : random.integer(3_000, 30_000);
   return random.chance(0.5) ? byMs : -byMs;
 }
 
-function linksOf(random: Random, nodes: readonly string[], isCalm: boolean): Record<string, LinkPlan> {
+function linksOf(random: Choices, nodes: readonly string[], isCalm: boolean): Record<string, LinkPlan> {
   const links: Record<string, LinkPlan> = {};
   const isBad = !isCalm && random.chance(0.6);
   for (const node of nodes) {

@@ -12,6 +12,7 @@ import { type Policy, policySchema } from "@aviary/shared/contract/policy.ts";
 import { silentLogger } from "@aviary/shared/runtime/logger.ts";
 import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
 import type { ResolvedConfig } from "../../services/evaluator/src/core/resolved-config.ts";
+import { createChoices } from "./choices.ts";
 import { type ControllerWorld, runFlagger, runRollouts } from "./controller.ts";
 import { createDisk } from "./disk.ts";
 import { afterOutcome, newTruth, type Stage, schedule } from "./events.ts";
@@ -22,7 +23,6 @@ import { holderOf } from "./network.ts";
 import { createNode, type Node, type NodesOptions } from "./nodes.ts";
 import { collectorOf, EVALUATORS, type Plan, SHIM } from "./plan.ts";
 import type { Product } from "./product.ts";
-import { createRandom } from "./random.ts";
 import { type Answer, CANARY_KEY, type ShimNode, startShimNode } from "./shim-node.ts";
 
 /** A finished simulation. Times are milliseconds since the start. */
@@ -69,7 +69,7 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
   const policy = policySchema.parse(plan.policy);
   const policies = new Map([[CANARY_KEY, policy]]);
   const config = product.resolveConfig(fleet, policies, "policy");
-  const options: NodesOptions = { kernel, broker, random: createRandom(plan.seed, 1), history };
+  const options: NodesOptions = { kernel, broker, random: createChoices(plan.seed, 1), history };
   const nodes = new Map<string, Node>();
   /** A signal with listeners is never collected, and with it the whole world: abort all of them at the end. */
   const over = new AbortController();

@@ -80,17 +80,16 @@ function whyNot({ finished }: Case, body: Body, all: readonly Arrived[]): string
     }
     const gap = gapOf(gateway.name, all, history.emitted, startMs, endMs, closedMs);
     if (gap !== undefined) return gap;
-    const newest = usable.reduce((a, b) => (b.observedAtMs >= a.observedAtMs ? b : a));
-    const camp = releases.get(gateway.slice) ?? new Set<string>();
-    // Only if the newest signal stored and the newest one observed agree is it clear what the gateway runs.
-    if (newest.signal.skill_hash === usable.at(-1)!.signal.skill_hash) camp.add(String(newest.signal.skill_hash));
-    releases.set(gateway.slice, camp);
+    const hash = newestHash(usable);
+    const hashes = releases.get(gateway.slice) ?? new Set<string>();
+    if (hash !== undefined) hashes.add(hash);
+    releases.set(gateway.slice, hashes);
     for (const { signal, observedAtMs, storedAtMs } of mine) {
       if (signal.kind !== "http" || observedAtMs < startMs || observedAtMs >= endMs || storedAtMs > closedMs) continue;
       if (gateway.slice === "canary") canaryRequests += signal.body.requests;
     }
   }
-  for (const [slice, camp] of releases) if (camp.size > 1) return `the ${slice} gateways run different packs`;
+  for (const [slice, hashes] of releases) if (hashes.size > 1) return `the ${slice} gateways run different packs`;
   if (body.canary.requests === 0 || canaryRequests === 0) return "there was no request in its window";
   if (body.canary.requests > canaryRequests)
     return `it counts ${body.canary.requests} requests where ${canaryRequests} were reported`;
@@ -104,6 +103,15 @@ function isAhead(signals: readonly Arrived[]): boolean {
     undefined,
   );
   return last !== undefined && last.observedAtMs - last.storedAtMs > TOO_FAR_AHEAD_MS;
+}
+
+/** The pack of the newest observation, whatever its kind and whenever it arrived; undefined if one instant has two. */
+function newestHash(usable: readonly Arrived[]): string | undefined {
+  const newestMs = Math.max(...usable.map(({ observedAtMs }) => observedAtMs));
+  const hashes = new Set(
+    usable.filter(({ observedAtMs }) => observedAtMs === newestMs).map(({ signal }) => String(signal.skill_hash)),
+  );
+  return hashes.size === 1 ? [...hashes][0] : undefined;
 }
 
 function newestOf(signals: readonly Arrived[], kind: string): Arrived | undefined {

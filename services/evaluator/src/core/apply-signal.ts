@@ -1,6 +1,15 @@
 /** Applies one signal to the state: its gateway's facts, open windows, and the depth of a lane. */
 import { staleAtMs } from "@aviary/shared/contract/signal.ts";
-import { applyDeps, applyDisk, applyDoctor, applyHealth, applyRelease, type GatewayState, see } from "./gateway.ts";
+import {
+  applyDeps,
+  applyDisk,
+  applyDoctor,
+  applyHealth,
+  applyRelease,
+  type GatewayState,
+  newestObservedAtMs,
+  see,
+} from "./gateway.ts";
 import type { SignalInput } from "./inputs.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
 import { isNewest } from "./sequence.ts";
@@ -18,9 +27,11 @@ export function applySignal(state: State, gateway: GatewayState, input: SignalIn
     changed = true;
   }
   const kind = signal.kind === "http" && signal.body.source === "synthetic" ? "synthetic" : signal.kind;
+  // Every kind carries the release: after an outage, kinds arrive out of order, and an older one must not restore an earlier release.
+  const isNewestOfGateway = observedAtMs >= newestObservedAtMs(gateway);
   const seen = see(gateway, kind, observedAtMs, signal.period_ms, storedAtMs, graceOf(state, keys));
   if (seen === "fresh") changed = true;
-  if (seen !== "older") {
+  if (isNewestOfGateway) {
     if (gateway.claimed !== signal.slice) {
       gateway.claimed = signal.slice;
       changed = true;

@@ -102,6 +102,13 @@ export function see(
   return wasStale ? "fresh" : "same";
 }
 
+/** Event time of the newest observation of any kind; 0 before the first signal. */
+export function newestObservedAtMs(gateway: GatewayState): number {
+  let newestMs = 0;
+  for (const { observedAtMs } of gateway.seen.values()) newestMs = Math.max(newestMs, observedAtMs);
+  return newestMs;
+}
+
 /** Applies the release of an envelope. A part that the collector does not report yet keeps its last value. */
 export function applyRelease(gateway: GatewayState, signal: Signal, observedAtMs: number): boolean {
   const known = gateway.release;

@@ -296,3 +296,28 @@ test("no sequence of messages yields a pass without fresh evidence free of gaps"
   );
   assert.ok(passes > 0, "the property generated no pass, so it proves nothing");
 });
+
+test("a delayed signal of another kind does not restore an earlier release", () => {
+  const fleet = measured();
+  fleet.gateway("canary-a").sendsDoctor = true;
+  fleet.advance(30);
+  const isDelayed = (input: Input) =>
+    input.kind === "signal" && input.signal.gateway === "canary-a" && input.signal.kind === "doctor";
+  const delayedAt = fleet.log.findLastIndex(isDelayed);
+  const delayed = fleet.log[delayedAt]!;
+  for (const gateway of fleet.slice("canary")) gateway.pack = "e".repeat(64);
+  fleet.advance(5);
+  assert.ok(fleet.log.findLastIndex(isDelayed) === delayedAt, "its successor of the same kind has not been sent yet");
+  const storedAtMs = fleet.now() + 1;
+  const log = [...fleet.log.toSpliced(delayedAt, 1), { ...delayed, storedAtMs } as Input];
+  const { verdicts } = fold(
+    fleet.config,
+    log.map((input, index) => ({ ...input, sequence: index + 1 })),
+    storedAtMs + 100,
+  );
+  const last = verdicts.at(-1)!.body;
+  assert.ok(
+    last.reasons.every(({ code }) => code !== "skill_skew"),
+    story(verdicts).slice(-4).join("\n"),
+  );
+});

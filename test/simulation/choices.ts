@@ -1,0 +1,23 @@
+/** The choices of a simulation: every one is drawn from the plan's seed, so a seed determines a whole history. */
+import { seededRandom } from "../../libs/shared/src/testing/random.ts";
+
+export interface Choices {
+  /** Uniform in (0, 1). */
+  next(): number;
+  /** An integer from `min` to `max`, inclusive. */
+  integer(min: number, max: number): number;
+  chance(probability: number): boolean;
+  pick<T>(items: readonly T[]): T;
+}
+
+/** `stream` separates the parts of one seed. */
+export function createChoices(seed: number, stream: number): Choices {
+  const next = seededRandom(seed, stream);
+  const integer = (min: number, max: number): number => min + Math.floor(next() * (max - min + 1));
+  return {
+    next,
+    integer,
+    chance: (probability) => next() < probability,
+    pick: (items) => items[integer(0, items.length - 1)]!,
+  };
+}
