@@ -31,13 +31,11 @@ export function applySignal(state: State, gateway: GatewayState, input: SignalIn
   const isNewestOfGateway = observedAtMs >= newestObservedAtMs(gateway);
   const seen = see(gateway, kind, observedAtMs, signal.period_ms, storedAtMs, graceOf(state, keys));
   if (seen === "fresh") changed = true;
-  if (isNewestOfGateway) {
-    if (gateway.claimed !== signal.slice) {
-      gateway.claimed = signal.slice;
-      changed = true;
-    }
-    if (applyRelease(gateway, signal, observedAtMs)) changed = true;
+  if (isNewestOfGateway && gateway.claimed !== signal.slice) {
+    gateway.claimed = signal.slice;
+    changed = true;
   }
+  if (applyRelease(gateway, signal, observedAtMs, isNewestOfGateway)) changed = true;
   switch (signal.kind) {
     case "http":
       for (const key of keys) {

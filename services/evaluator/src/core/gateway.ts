@@ -109,12 +109,16 @@ export function newestObservedAtMs(gateway: GatewayState): number {
   return newestMs;
 }
 
-/** Applies the release of an envelope. A part that the collector does not report yet keeps its last value. */
-export function applyRelease(gateway: GatewayState, signal: Signal, observedAtMs: number): boolean {
+/**
+ * Applies the release of an envelope. A part that the collector does not report yet keeps its last value; an older signal only
+ * supplies parts that are unknown so far.
+ */
+export function applyRelease(gateway: GatewayState, signal: Signal, observedAtMs: number, isNewest: boolean): boolean {
   const known = gateway.release;
-  const version = signal.gateway_version ?? known.gateway_version;
-  const skills = signal.skill_hash ?? known.skill_hash;
-  const fragment = signal.fragment_hash ?? known.fragment_hash;
+  const latest = (reported: string | null, last: string | null) => (isNewest ? (reported ?? last) : (last ?? reported));
+  const version = latest(signal.gateway_version, known.gateway_version);
+  const skills = latest(signal.skill_hash, known.skill_hash);
+  const fragment = latest(signal.fragment_hash, known.fragment_hash);
   if (version === known.gateway_version && skills === known.skill_hash && fragment === known.fragment_hash) return false;
   gateway.release = { gateway_version: version, skill_hash: skills, fragment_hash: fragment };
   gateway.releaseSinceMs = observedAtMs;
