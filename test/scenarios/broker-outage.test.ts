@@ -55,7 +55,7 @@ for (const { how, lastsMs } of OUTAGES) {
     await holdThroughout(client, lastsMs);
     if (how === "killed") await fleet.start("nats-server");
     else fleet.thaw("nats-server");
-    await until("the test is connected", () => bus.status === "connected");
+    await until("the test client is connected", () => bus.status === "connected");
     await verdictWhere(bus, "a window passes again", ({ body }) => body.verdict === "pass", "new");
     await until("the shim serves it", async () => (await client.ask()).body.verdict === "pass", { pollMs: 100 });
 

@@ -17,19 +17,22 @@ function startLoad(client: ShimClient) {
   const counts = { answers: 0, connections: 0 };
   const wrong: string[] = [];
   let stopped = false;
-  const ask = async (): Promise<void> => {
-    while (!stopped) {
-      try {
-        const { status, body } = await client.ask();
-        counts.answers += 1;
-        if (status !== 200 || !["pass", "hold", "fail"].includes(body.verdict)) wrong.push(`${status} ${JSON.stringify(body)}`);
-      } catch (error) {
-        const { code } = error as NodeJS.ErrnoException;
-        counts.connections += 1;
-        if (code !== "ECONNREFUSED" && code !== "ECONNRESET") wrong.push(String(error));
-        await new Promise((resolve) => setTimeout(resolve, 10));
-      }
+  /** Whether a response arrived. */
+  const attempt = async (): Promise<boolean> => {
+    try {
+      const { status, body } = await client.ask();
+      counts.answers += 1;
+      if (status !== 200 || !["pass", "hold", "fail"].includes(body.verdict)) wrong.push(`${status} ${JSON.stringify(body)}`);
+      return true;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      counts.connections += 1;
+      if (code !== "ECONNREFUSED" && code !== "ECONNRESET") wrong.push(String(error));
+      return false;
     }
+  };
+  const ask = async (): Promise<void> => {
+    while (!stopped) await until("a response arrives", async () => stopped || (await attempt()), { pollMs: 10 });
   };
   const clients = Array.from({ length: CLIENTS }, ask);
   return {
@@ -50,10 +53,10 @@ test("a shim restarted and killed under load serves the same verdicts afterwards
   const traffic = startTraffic(fleet.plan);
   t.after(() => traffic.stop());
   await fleet.openRun("v2");
-  const says = (verdict: string) => async () => (await client.ask()).body.verdict === verdict;
-  await until("a pass is served", says("pass"), { pollMs: 50 });
+  const serves = (verdict: string) => async () => (await client.ask()).body.verdict === verdict;
+  await until("a pass is served", serves("pass"), { pollMs: 50 });
   traffic.fail("canary", 0.5);
-  await until("the fail is served", says("fail"), { pollMs: 50 });
+  await until("the fail is served", serves("fail"), { pollMs: 50 });
 
   const load = startLoad(client);
   t.after(() => load.stop());
@@ -68,7 +71,7 @@ test("a shim restarted and killed under load serves the same verdicts afterwards
   assert.deepEqual(load.wrong, []);
 
   // Until a new shim has read the verdicts, it returns hold.
-  await until("the fail is served again", says("fail"), { pollMs: 50 });
+  await until("the fail is served again", serves("fail"), { pollMs: 50 });
   const answer = await client.ask();
   const verdicts = await publishedVerdicts(fleet.bus);
   assert.ok(
@@ -94,9 +97,9 @@ test("shim and evaluator start without a broker", async (t) => {
   const evaluator = fleet.start("evaluator");
   await fleet.start("nats-server");
   await evaluator;
-  await until("the test is connected", () => fleet.bus.status === "connected");
+  await until("the test client is connected", () => fleet.bus.status === "connected");
   await fleet.openRun("v2");
-  await until("the shim knows the run", async () => (await client.ask()).body.run !== null, { pollMs: 50 });
+  await until("the shim serves the run", async () => (await client.ask()).body.run !== null, { pollMs: 50 });
   await fleet.stop("evaluator", "shim");
   fleet.assertNoCrashes();
 });

@@ -14,7 +14,7 @@ import { COLLECTOR_NODE_FLAGS } from "../../scripts/node-flags.ts";
 import { writeCollectorFiles } from "./collector-files.ts";
 import { emptyDirectory } from "./directory-lock.ts";
 import { choosePorts } from "./ports.ts";
-import { accepts, answers, applyLocalStreams, natsSpec, redisSpec, type ServerPrograms } from "./servers.ts";
+import { accepts, accepts, answers, applyLocalStreams, natsSpec, redisSpec, type ServerPrograms } from "./servers.ts";
 import { type ChildSpec, createSupervisor, type Supervisor } from "./supervisor.ts";
 import { type LocalTokens, prepareTokens } from "./tokens.ts";
 
@@ -197,7 +197,8 @@ export function shimSpec(plan: FleetPlan): ChildSpec {
       AVIARY_SHIM_PORT: String(plan.shimPort),
       AVIARY_OPS_PORT: String(port),
     },
-    ready: () => answers(`http://${plan.host}:${port}/healthz`),
+    // The operations listener opens before the shim's own.
+    ready: async () => (await answers(`http://${plan.host}:${port}/healthz`)) && accepts(plan.host, plan.shimPort),
     phase: 2,
   };
 }

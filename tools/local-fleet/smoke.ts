@@ -11,7 +11,7 @@ import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import { heal, injectFault, release, setWeight, stableVersion } from "../../examples/fleet/src/faults.ts";
 import { type LocalFleet, PROJECT, startFleet } from "./compose.ts";
 import { lockDirectory } from "./directory-lock.ts";
-import { type Controller, speakTo } from "./flagger.ts";
+import { type Controller, createFlaggerClient } from "./flagger-client.ts";
 import { findServers } from "./servers.ts";
 
 /**
@@ -157,7 +157,7 @@ export async function smoke(directory: string): Promise<number> {
       signal: stopping.signal,
     });
     write("set_up", true, startedAt, { directory });
-    return await tell({ fleet, flagger: speakTo(fleet.plan, fleet.tokens), signal: stopping.signal });
+    return await tell({ fleet, flagger: createFlaggerClient(fleet.plan, fleet.tokens), signal: stopping.signal });
   } catch (error) {
     write("set_up", false, performance.now(), { error: (error as Error).message });
     return 1;

@@ -7,13 +7,13 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
+import { until } from "@aviary/shared/testing/until.ts";
 import { heal, injectFault, release } from "../../../examples/fleet/src/faults.ts";
 import { PROJECT } from "../compose.ts";
 import { lockDirectory } from "../directory-lock.ts";
 import { startEmbedded } from "../embedded.ts";
-import { speakTo } from "../flagger.ts";
+import { createFlaggerClient } from "../flagger-client.ts";
 
 describe("embedded fleet", () => {
   let directory = "";
@@ -37,30 +37,30 @@ describe("embedded fleet", () => {
   });
 
   const verdictBy = async (what: string, condition: (body: VerdictBody) => boolean): Promise<VerdictBody> => {
-    const deadline = performance.now() + 90_000;
-    for (;;) {
-      const body = await speakTo(fleet.plan, fleet.tokens).verdict();
-      if (condition(body)) return body;
-      if (performance.now() > deadline) assert.fail(`still waiting after 90 s: ${what}; saw ${JSON.stringify(body)}`);
-      await sleep(200);
-    }
+    let body: VerdictBody | undefined;
+    const seen = async (): Promise<boolean> => {
+      body = await createFlaggerClient(fleet.plan, fleet.tokens).verdict();
+      return condition(body);
+    };
+    await until(what, seen, { deadlineMs: 90_000, pollMs: 200, describe: () => JSON.stringify(body) });
+    return body!;
   };
 
   it("has six gateways, and no run while canary and stable agree", async () => {
-    const body = await verdictBy("no run", ({ gateway, reasons }) => gateway.fresh === 6 && reasons[0]?.code === "no_run");
+    const body = await verdictBy("no run exists", ({ gateway, reasons }) => gateway.fresh === 6 && reasons[0]?.code === "no_run");
     assert.equal(body.gateway.expected, 6);
     assert.equal(body.verdict, "hold");
   });
 
   it("opens a run for a new release, reports a zone that is cut off, and fails a broken release", async () => {
     release(fleet.plan, "canary", "2026.9.7");
-    await verdictBy("a run that is judged", ({ run }) => run?.state === "active");
+    await verdictBy("a run is judged", ({ run }) => run?.state === "active");
     injectFault(fleet.plan, "cut", { az: "az-c" });
-    const cut = await verdictBy("a stale zone", ({ reasons }) => reasons[0]?.code === "stale");
+    const cut = await verdictBy("a zone is stale", ({ reasons }) => reasons[0]?.code === "stale");
     assert.equal(cut.reasons[0]?.az, "az-c");
     heal(fleet.plan);
     injectFault(fleet.plan, "5xx", { slice: "canary" });
-    const failed = await verdictBy("a fail", ({ verdict }) => verdict === "fail");
+    const failed = await verdictBy("the run has failed", ({ verdict }) => verdict === "fail");
     assert.equal(failed.reasons[0]?.code, "over_5xx");
     assert.equal(failed.run?.state, "failed");
   });

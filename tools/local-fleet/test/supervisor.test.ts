@@ -5,8 +5,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { until } from "@aviary/shared/testing/until.ts";
 import { openLogFile } from "../log-file.ts";
 import { choosePorts } from "../ports.ts";
 import { type ChildSpec, createSupervisor, type Supervisor } from "../supervisor.ts";
@@ -21,14 +21,6 @@ afterEach(async () => {
   await Promise.all(running.splice(0).map((supervisor) => supervisor.stopAll()));
   rmSync(directory, { recursive: true, force: true });
 });
-
-async function until(what: string, condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + 30_000;
-  while (!condition()) {
-    if (performance.now() > deadline) throw new Error(`still waiting after 30 s: ${what}`);
-    await sleep(20);
-  }
-}
 
 /** A shell that becomes ready, prints its process id, and then runs a script. */
 function shell(name: string, script: string, phase = 0, first = ":"): ChildSpec {
@@ -74,13 +66,13 @@ describe("supervisor", () => {
     await supervisor.start(shell("part", "sleep 600"));
     const first = supervisor.pid("part") ?? 0;
     process.kill(-first, "SIGKILL");
-    await until("a second start", () => starts("part").length === 2 && supervisor.isRunning("part"));
+    await until("it has started again", () => starts("part").length === 2 && supervisor.isRunning("part"));
     const second = supervisor.pid("part") ?? 0;
     assert.notEqual(second, first);
     assert.equal(lines.length, 1);
     assert.match(lines[0] ?? "", /^part was killed by SIGKILL; restarting in 0\.5 s/);
     await supervisor.stopAll();
-    await until("the second one is gone", () => !isAlive(second));
+    await until("the second process is gone", () => !isAlive(second));
   });
 
   it("stops a child's descendants, later phases first", async () => {
@@ -89,7 +81,7 @@ describe("supervisor", () => {
     const inner = join(directory, "inner");
     const trap = `trap 'test ! -e ${directory}/order-server && echo first > ${directory}/order-user; exit 0' TERM`;
     await supervisor.start(shell("user", `sleep 600 & echo $! > ${inner}; wait`, 1, trap));
-    await until("the inner process", () => existsSync(inner) && readFileSync(inner, "utf8").trim() !== "");
+    await until("the inner process runs", () => existsSync(inner) && readFileSync(inner, "utf8").trim() !== "");
     const pid = Number(readFileSync(inner, "utf8"));
     assert.ok(isAlive(pid));
     await supervisor.stopAll();
@@ -102,7 +94,7 @@ describe("supervisor", () => {
     const inner = join(directory, "inner");
     const supervisor = supervise();
     await supervisor.start(shell("parent", `test -e ${inner} || { sleep 600 & echo $! > ${inner}; }; sleep 600`));
-    await until("the inner process", () => existsSync(inner) && readFileSync(inner, "utf8").trim() !== "");
+    await until("the inner process runs", () => existsSync(inner) && readFileSync(inner, "utf8").trim() !== "");
     const pid = Number(readFileSync(inner, "utf8"));
     process.kill(supervisor.pid("parent") ?? 0, "SIGKILL");
     await until("the inner process is gone", () => !isAlive(pid));
@@ -134,7 +126,7 @@ describe("supervisor", () => {
       writeFileSync(${JSON.stringify(pidFile)}, String(supervisor.pid("part")));
       await new Promise(() => setInterval(() => {}, 1000));`;
     const starter = spawn(process.execPath, ["--input-type=module", "-e", program], { stdio: "inherit" });
-    await until("the part", () => existsSync(pidFile) && readFileSync(pidFile, "utf8") !== "");
+    await until("the part runs", () => existsSync(pidFile) && readFileSync(pidFile, "utf8") !== "");
     const pid = Number(readFileSync(pidFile, "utf8"));
     assert.ok(isAlive(pid));
     starter.kill("SIGKILL");

@@ -18,7 +18,7 @@ export interface Controller {
 
 const ANSWER_WITHIN_MS = 10_000;
 
-export function speakTo(plan: FleetPlan, tokens: LocalTokens): Controller {
+export function createFlaggerClient(plan: FleetPlan, tokens: LocalTokens): Controller {
   const shim = `http://${plan.host}:${plan.shimPort}`;
   const [namespace = "", name = ""] = plan.canary.split("/");
   const post = async (path: string, body: unknown): Promise<number> => {
