@@ -14,7 +14,7 @@ import { COLLECTOR_NODE_FLAGS } from "../../scripts/node-flags.ts";
 import { writeCollectorFiles } from "./collector-files.ts";
 import { emptyDirectory } from "./directory-lock.ts";
 import { choosePorts } from "./ports.ts";
-import { accepts, accepts, answers, applyLocalStreams, natsSpec, redisSpec, type ServerPrograms } from "./servers.ts";
+import { accepts, answers, applyLocalStreams, natsSpec, redisSpec, type ServerPrograms } from "./servers.ts";
 import { type ChildSpec, createSupervisor, type Supervisor } from "./supervisor.ts";
 import { type LocalTokens, prepareTokens } from "./tokens.ts";
 
