@@ -48,13 +48,13 @@ function main(parts: readonly string[]): number {
  */
 function provideServers(): void {
   for (const name of SERVER_NAMES) {
-    if (locateServer(name) === undefined) fetchOrSay(name);
+    if (locateServer(name) === undefined) fetchOrWarn(name);
   }
   // Some tests need features of nats-server 2.11, and stable distributions contain older ones.
-  if (locateTestServer("nats-current") === undefined) fetchOrSay("nats-server");
+  if (locateTestServer("nats-current") === undefined) fetchOrWarn("nats-server");
 }
 
-function fetchOrSay(name: ServerName): void {
+function fetchOrWarn(name: ServerName): void {
   try {
     console.log(`Fetching ${name} …`);
     fetchServer(name);

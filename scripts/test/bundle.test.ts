@@ -19,7 +19,7 @@ describe("bundles", () => {
   });
   after(() => rmSync(out, { recursive: true, force: true }));
 
-  for (const [name, said] of [
+  for (const [name, expected] of [
     ["collector", "collector.yaml"],
     ["evaluator", "aviary.yaml"],
     ["shim", "aviary.yaml"],
@@ -33,7 +33,7 @@ describe("bundles", () => {
         timeout: 60_000,
       });
       assert.equal(status, 1, stderr);
-      assert.match(stdout, new RegExp(said.replace(".", "\\.")));
+      assert.match(stdout, new RegExp(expected.replace(".", "\\.")));
       assert.ok(
         statSync(join(out, `${name}.mjs`)).size < 4 * 1024 * 1024,
         "a bundle of more than 4 MiB contains something unintended",

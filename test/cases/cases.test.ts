@@ -29,8 +29,8 @@ for (const { name } of CASES) {
     assert.ok(note.trim().length > 40, `${name}/${CASE_FILES.note} must explain why the case is kept`);
     const { fleet, policies, policyHash } = await loadFleet(join(folder, CASE_FILES.fleet));
     const config = resolveConfig(fleet, policies, policyHash);
-    const fold = createReplay(config, (await readCaseState(folder, config)) ?? createState(config));
-    for await (const messages of readRecording(caseInput(folder))) for (const message of messages) fold.apply(message);
-    assert.deepEqual(fold.verdicts.map(expectedLine), await readExpected(folder));
+    const replay = createReplay(config, (await readCaseState(folder, config)) ?? createState(config));
+    for await (const messages of readRecording(caseInput(folder))) for (const message of messages) replay.apply(message);
+    assert.deepEqual(replay.verdicts.map(expectedLine), await readExpected(folder));
   });
 }

@@ -35,7 +35,8 @@ function packageOf(specifier: string): string | undefined {
 
 /** Imports that the file's package does not declare. What the root declares for development is available to tests and tools only. */
 function undeclared(source: Source, manifest: Manifest): string[] {
-  const isProduct = /^(libs|services|cli|examples)\/(.*\/)?(src|bin)\//.test(source.path) && !source.path.includes("/src/testing/");
+  const isProduct =
+    /^(libs|services|cli|examples)\/(.*\/)?(src|bin)\//.test(source.path) && !source.path.includes("/src/testing/");
   const declared = new Set([
     manifest.name,
     ...Object.keys(manifest.dependencies ?? {}),
@@ -64,7 +65,10 @@ it("every package declares what it imports", () => {
 });
 
 it("an undeclared import is reported with its file and line", () => {
-  const source = readSource("services/shim/src/x.ts", 'import { parse } from "yaml";\nimport "node:fs";\nimport { z } from "zod";\n');
+  const source = readSource(
+    "services/shim/src/x.ts",
+    'import { parse } from "yaml";\nimport "node:fs";\nimport { z } from "zod";\n',
+  );
   assert.deepEqual(undeclared(source, { name: "@aviary/shim", dependencies: { zod: "4" } }), [
     "services/shim/src/x.ts:1: yaml is not declared in the package.json of @aviary/shim",
   ]);

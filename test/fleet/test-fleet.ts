@@ -54,7 +54,7 @@ export interface TestFleet {
   /** A metric of a part's operations listener; undefined while it has none. */
   metric(part: Part, name: string): Promise<number | undefined>;
   /** Publishes a control message of a controller or an operator. */
-  say(content: ControlContent): Promise<void>;
+  publishControl(content: ControlContent): Promise<void>;
   /** Announces a revision and gives it traffic, as a controller does. */
   openRun(revision: string): Promise<void>;
   /**
@@ -122,7 +122,7 @@ export async function startTestFleet(test: TestContext, options: WorldOptions): 
   closing.push(() => relay.stop());
   await start(...options.parts);
 
-  const say = async (content: ControlContent): Promise<void> => {
+  const publishControl = async (content: ControlContent): Promise<void> => {
     const message = controlMessage(CANARY, content, new Date().toISOString(), randomUUID());
     const subject = controlSubject(plan.fleet, CANARY, content.verb);
     await bus.publish({ subject, data: JSON.stringify(message), id: message.id });
@@ -142,10 +142,10 @@ export async function startTestFleet(test: TestContext, options: WorldOptions): 
     freeze: (part) => signal(supervisor, part, "SIGSTOP"),
     thaw: (part) => signal(supervisor, part, "SIGCONT"),
     metric: (part, name) => readMetric(specs[part], name),
-    say,
+    publishControl,
     async openRun(revision) {
-      await say({ verb: "announce", caller: "flagger", revision });
-      await say({ verb: "weight", caller: "flagger", weight: 10, revision });
+      await publishControl({ verb: "announce", caller: "flagger", revision });
+      await publishControl({ verb: "weight", caller: "flagger", weight: 10, revision });
     },
     assertMatchesReplay: () => assertMatchesReplay(bus, plan.fleetFile),
     assertNoCrashes() {

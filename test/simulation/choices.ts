@@ -1,7 +1,7 @@
 /** The choices of a simulation: every one is drawn from the plan's seed, so a seed determines a whole history. */
 import { seededRandom } from "../../libs/shared/src/testing/random.ts";
 
-export interface Choices {
+export interface RandomChoices {
   /** Uniform in (0, 1). */
   next(): number;
   /** An integer from `min` to `max`, inclusive. */
@@ -11,7 +11,7 @@ export interface Choices {
 }
 
 /** `stream` separates the parts of one seed. */
-export function createChoices(seed: number, stream: number): Choices {
+export function createChoices(seed: number, stream: number): RandomChoices {
   const next = seededRandom(seed, stream);
   const integer = (min: number, max: number): number => min + Math.floor(next() * (max - min + 1));
   return {

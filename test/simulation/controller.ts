@@ -5,17 +5,17 @@
 import type { CallerClass } from "@aviary/shared/contract/fleet.ts";
 import type { History } from "./history.ts";
 import { packOf, type RevisionPlan } from "./plan.ts";
-import type { Answer } from "./shim-node.ts";
+import type { ShimResponse } from "./shim-node.ts";
 import { CANARY } from "./shim-node.ts";
 
-export interface ControllerWorld {
+export interface ControllerEnvironment {
   readonly history: History;
   /** Milliseconds since the start. */
   nowMs(): number;
   sleep(ms: number): Promise<void>;
   /** Calls the shim; undefined without a response in time. */
-  ask(caller: CallerClass, path: string, query: string, body: string): Promise<Answer | undefined>;
-  say(text: string): void;
+  ask(caller: CallerClass, path: string, query: string, body: string): Promise<ShimResponse | undefined>;
+  log(text: string): void;
   /** The controller has started a revision, or has finished with it. */
   onOutcome(revision: RevisionPlan, outcome: "succeeded" | "failed"): void;
 }
@@ -26,19 +26,19 @@ const WEIGHTS = [10, 30, 50];
 const THRESHOLD = 5;
 
 /** Runs as long as the simulation. */
-export async function runFlagger(world: ControllerWorld, revisions: readonly RevisionPlan[]): Promise<void> {
+export async function runFlagger(environment: ControllerEnvironment, revisions: readonly RevisionPlan[]): Promise<void> {
   for (let index = 0; index < revisions.length; index++) {
     const revision = revisions[index]!;
     const next = revisions[index + 1]?.atMs ?? Number.POSITIVE_INFINITY;
-    if (world.nowMs() < revision.atMs) await world.sleep(revision.atMs - world.nowMs());
-    const outcome = await analyse(world, revision, next);
-    if (outcome !== undefined) world.onOutcome(revision, outcome);
+    if (environment.nowMs() < revision.atMs) await environment.sleep(revision.atMs - environment.nowMs());
+    const outcome = await analyse(environment, revision, next);
+    if (outcome !== undefined) environment.onOutcome(revision, outcome);
   }
 }
 
 /** One revision, from confirm-rollout to its end; undefined if the next revision arrived in between. */
 async function analyse(
-  world: ControllerWorld,
+  environment: ControllerEnvironment,
   revision: RevisionPlan,
   untilMs: number,
 ): Promise<"succeeded" | "failed" | undefined> {
@@ -47,16 +47,16 @@ async function analyse(
   const hook = (phase: string, more: object = {}): string =>
     JSON.stringify({ ...CANARY, phase, checksum: `sum-${revision.name}`, metadata: { ...metadata, ...more } });
   const gate = async (name: string, phase: string): Promise<boolean> => {
-    const answer = await world.ask("flagger", `/flagger/gate/${name}`, "", hook(phase));
-    world.say(
-      `flagger  gate ${name} (${revision.name}): ${answer === undefined ? "no answer" : `${answer.status} ${answer.body.trim()}`}`,
+    const answer = await environment.ask("flagger", `/flagger/gate/${name}`, "", hook(phase));
+    environment.log(
+      `flagger  gate ${name} (${revision.name}): ${answer === undefined ? "no response" : `${answer.status} ${answer.body.trim()}`}`,
     );
     return answer?.status === 200;
   };
   const event = async (phase: string, eventMessage: string): Promise<void> => {
-    const more = { eventMessage, eventType: "Normal", timestamp: String(world.nowMs()) };
-    const answer = await world.ask("flagger", "/flagger/events", "", hook(phase, more));
-    world.say(`flagger  event ${eventMessage}: ${answer?.status ?? "no response"}`);
+    const more = { eventMessage, eventType: "Normal", timestamp: String(environment.nowMs()) };
+    const answer = await environment.ask("flagger", "/flagger/events", "", hook(phase, more));
+    environment.log(`flagger  event ${eventMessage}: ${answer?.status ?? "no response"}`);
   };
   const rollBack = async (): Promise<"failed"> => {
     await event("Failed", "Canary failed! Scaling down payments-gateway.prod");
@@ -65,16 +65,16 @@ async function analyse(
   };
   const measure = async (): Promise<boolean> => {
     const query = `query=${encodeURIComponent(`aviary_verdict{namespace="${CANARY.namespace}",canary="${CANARY.name}"}`)}`;
-    const answer = await world.ask("flagger", "/flagger/api/v1/query", query, "");
+    const answer = await environment.ask("flagger", "/flagger/api/v1/query", query, "");
     const value = /"value":\[\d+,"([^"]*)"\]/.exec(answer?.body ?? "")?.[1];
-    world.say(`flagger  measured ${value ?? "nothing"}`);
+    environment.log(`flagger  measured ${value ?? "nothing"}`);
     return Number(value ?? 0) >= 0.5;
   };
 
   let isStarted = false;
   let step = 0;
   let failed = 0;
-  for (; world.nowMs() < untilMs; await world.sleep(INTERVAL_MS)) {
+  for (; environment.nowMs() < untilMs; await environment.sleep(INTERVAL_MS)) {
     if (!isStarted) {
       if (!(await gate("confirm-rollout", "Waiting"))) continue;
       if (!(await gate("pre-rollout", "Progressing"))) {
@@ -115,24 +115,24 @@ async function analyse(
 }
 
 /** Measurements until one fails, enough passed, or the next revision arrives. */
-export async function runRollouts(world: ControllerWorld, revisions: readonly RevisionPlan[]): Promise<void> {
+export async function runRollouts(environment: ControllerEnvironment, revisions: readonly RevisionPlan[]): Promise<void> {
   for (let index = 0; index < revisions.length; index++) {
     const revision = revisions[index]!;
     const next = revisions[index + 1]?.atMs ?? Number.POSITIVE_INFINITY;
-    if (world.nowMs() < revision.atMs) await world.sleep(revision.atMs - world.nowMs());
+    if (environment.nowMs() < revision.atMs) await environment.sleep(revision.atMs - environment.nowMs());
     let passed = 0;
-    for (; world.nowMs() < next; await world.sleep(INTERVAL_MS)) {
+    for (; environment.nowMs() < next; await environment.sleep(INTERVAL_MS)) {
       const query = `namespace=${CANARY.namespace}&rollout=${CANARY.name}&revision=${revision.name}`;
-      const answer = await world.ask("rollouts", "/rollouts/analysis", query, "");
+      const answer = await environment.ask("rollouts", "/rollouts/analysis", query, "");
       const verdict = /"verdict":"(pass|hold|fail)"/.exec(answer?.body ?? "")?.[1];
-      world.say(`rollouts measured ${verdict ?? "nothing"} of ${revision.name}`);
+      environment.log(`rollouts measured ${verdict ?? "nothing"} of ${revision.name}`);
       if (verdict === "fail") {
-        world.onOutcome(revision, "failed");
+        environment.onOutcome(revision, "failed");
         break;
       }
       if (verdict === "pass") passed += 1;
       if (passed >= 5) {
-        world.onOutcome(revision, "succeeded");
+        environment.onOutcome(revision, "succeeded");
         break;
       }
     }

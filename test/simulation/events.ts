@@ -25,7 +25,7 @@ const HEALTHY = { errorShare: 0, latencyMs: 40, health: "up", diskUsedRatio: 0.4
 
 export const newTruth = (): Truth => ({ ...STABLE, ...HEALTHY });
 
-const say = (stage: Stage, text: string): void => {
+const trace = (stage: Stage, text: string): void => {
   stage.history.trace?.push(`${(stage.kernel.nowMs / 1000).toFixed(3).padStart(8)} ${text}`);
 };
 
@@ -48,7 +48,7 @@ export function schedule(stage: Stage): void {
 function install(stage: Stage, revision: RevisionPlan, atMs: number): void {
   slice(stage, "canary").forEach((truth, index) => {
     stage.kernel.after(atMs + index * 700, undefined, () => {
-      say(stage, `canary gateway ${index} runs ${revision.name}`);
+      trace(stage, `canary gateway ${index} runs ${revision.name}`);
       truth.pack = packOf(revision);
     });
   });
@@ -56,7 +56,7 @@ function install(stage: Stage, revision: RevisionPlan, atMs: number): void {
 
 /** The promoter's role: after a success stable follows, after a failure the canary is rolled back, if the plan does so. */
 export function afterOutcome(stage: Stage, revision: RevisionPlan, outcome: "succeeded" | "failed"): void {
-  say(stage, `the controller is done with ${revision.name}: ${outcome}`);
+  trace(stage, `the controller is done with ${revision.name}: ${outcome}`);
   count(stage.history, `controller ${outcome}`);
   const [from, to] = outcome === "succeeded" ? (["canary", "stable"] as const) : (["stable", "canary"] as const);
   if (outcome === "failed" && !revision.isRestored) return;
@@ -101,7 +101,7 @@ function trouble(stage: Stage, revision: RevisionPlan): void {
   const found = troubleOf(stage, revision);
   if (found === undefined) return;
   const { who, change, back } = found;
-  say(stage, `trouble: ${revision.trouble}`);
+  trace(stage, `trouble: ${revision.trouble}`);
   for (const truth of who) Object.assign(truth, change);
   stage.kernel.after(revision.troubleForMs, undefined, () => {
     for (const truth of who) Object.assign(truth, back);
@@ -123,7 +123,7 @@ function doDeed(stage: Stage, deed: OperatorDeed): void {
       : deed === "start"
         ? { verb: "start", caller: "operator", revision: `by-hand-${nowMs}` }
         : { verb: deed, caller: "operator", reason: "because" };
-  say(stage, `operator: ${deed}`);
+  trace(stage, `operator: ${deed}`);
   count(stage.history, `operator ${deed}`);
   const send = (content: ControlContent): void => {
     const message = controlMessage(CANARY, content, new Date(START_MS + nowMs).toISOString(), `${nowMs}`);

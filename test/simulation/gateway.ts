@@ -7,7 +7,7 @@ import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import { silentLogger } from "@aviary/shared/runtime/logger.ts";
 import { collectorBoot } from "../../services/collector/src/core/envelope.ts";
 import { gridAfter, gridBefore, phaseMs, type Tick, tickAt } from "../../services/collector/src/core/schedule.ts";
-import type { Choices } from "./choices.ts";
+import type { RandomChoices } from "./choices.ts";
 import { type Disk, openDisk } from "./disk.ts";
 import type { History } from "./history.ts";
 import type { Kernel, Life } from "./kernel.ts";
@@ -34,14 +34,14 @@ export interface Truth {
   queueDepth: number;
 }
 
-export interface CollectorOptions {
+export interface CollectorNodeOptions {
   readonly product: Product;
   readonly kernel: Kernel;
   readonly life: Life;
   readonly clock: Clock;
   readonly bus: ReturnType<typeof createNodeBus>;
   readonly disk: Disk;
-  readonly random: Choices;
+  readonly random: RandomChoices;
   readonly history: History;
   readonly gateway: GatewayPlan;
   readonly truth: Truth;
@@ -51,7 +51,7 @@ export interface CollectorOptions {
 }
 
 /** Starts a collector boot; returns a function that stops it gracefully. */
-export function startCollectorNode(options: CollectorOptions): () => Promise<void> {
+export function startCollectorNode(options: CollectorNodeOptions): () => Promise<void> {
   const { product, kernel, life, clock, bus, disk, random, history, gateway, truth } = options;
   const boot = collectorBoot(clock.now(), hex16(random));
   const ref = { az: gateway.az, fleet: FLEET, gateway: gateway.name };
@@ -68,7 +68,7 @@ export function startCollectorNode(options: CollectorOptions): () => Promise<voi
   let ticks = 0;
   let previousAt = clock.now();
 
-  const say = (kind: SignalKind, tick: Tick, body: SignalBody<SignalKind>): void => {
+  const send = (kind: SignalKind, tick: Tick, body: SignalBody<SignalKind>): void => {
     seq += 1;
     const facts = { gatewayVersion: truth.version, skillHash: truth.pack };
     const signal = product.makeSignal(sender, facts, seq, kind, tick, body);
@@ -80,18 +80,18 @@ export function startCollectorNode(options: CollectorOptions): () => Promise<voi
     const tick: Tick = { atMs: atMs, periodMs: HTTP_PERIOD_MS };
     const isSlowTick = ticks % (SLOW_PERIOD_MS / HTTP_PERIOD_MS) === 0;
     ticks += 1;
-    say("health", tick, healthOf(truth));
+    send("health", tick, healthOf(truth));
     if (truth.health === "up") {
       const covered = tickAt(atMs, previousAt, HTTP_PERIOD_MS);
-      say("http", covered, trafficOf(gateway, truth, covered.periodMs));
+      send("http", covered, trafficOf(gateway, truth, covered.periodMs));
     } else {
-      say("http", tick, trafficOf({ ...gateway, requests: 0 }, truth, HTTP_PERIOD_MS));
+      send("http", tick, trafficOf({ ...gateway, requests: 0 }, truth, HTTP_PERIOD_MS));
     }
     previousAt = atMs;
     const slow: Tick = { atMs: atMs, periodMs: SLOW_PERIOD_MS };
-    if (isSlowTick) say("disk", slow, { used_ratio: truth.diskUsedRatio, total_bytes: 2e12, tier: "2TB", writable: true });
-    if (isSlowTick && options.sendsDoctor) say("doctor", slow, doctorOf(truth));
-    if (options.reportsLane) say("queue", tick, { lane: LANE, role: "build", depth: truth.queueDepth + swayAt(kernel.nowMs) });
+    if (isSlowTick) send("disk", slow, { used_ratio: truth.diskUsedRatio, total_bytes: 2e12, tier: "2TB", writable: true });
+    if (isSlowTick && options.sendsDoctor) send("doctor", slow, doctorOf(truth));
+    if (options.reportsLane) send("queue", tick, { lane: LANE, role: "build", depth: truth.queueDepth + swayAt(kernel.nowMs) });
   };
 
   const arm = (): void => {
@@ -109,7 +109,7 @@ export function startCollectorNode(options: CollectorOptions): () => Promise<voi
 const swayAt = (nowMs: number): number => (Math.floor(nowMs / 4_000) * 5) % 7;
 
 /** 64 random bits as hex. */
-function hex16(random: Choices): string {
+function hex16(random: RandomChoices): string {
   return Array.from({ length: 4 }, () => random.integer(0, 0xffff).toString(16).padStart(4, "0")).join("");
 }
 

@@ -6,7 +6,7 @@ import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { runSeeds } from "./pool.ts";
 import { loadProduct } from "./product.ts";
-import { explain, runSeed } from "./seed.ts";
+import { explainFailure, runSeed } from "./seed.ts";
 
 const USAGE = "npm run sim -- [--seeds <number, 1000>] [--from <first seed, 0>] [--threads <number, one per core>]";
 const MOST_EXPLAINED = 5;
@@ -26,14 +26,14 @@ async function main(): Promise<number> {
   const threads = Math.max(1, wholeNumber("threads", values.threads, availableParallelism()));
   if (seeds === 1) return one(from);
   const startedAt = performance.now();
-  let told = 0;
+  let reported = 0;
   const { failures, counts, ran } = await runSeeds({
     from,
     seeds,
     threads,
     onProgress: (done) => {
-      if (done - told < 1_000) return;
-      told = done;
+      if (done - reported < 1_000) return;
+      reported = done;
       console.log(`${done} of ${seeds}`);
     },
   });
@@ -43,7 +43,7 @@ async function main(): Promise<number> {
   );
   for (const [what, number] of [...counts].sort()) console.log(`  ${String(number).padStart(9)}  ${what}`);
   const product = failures.length > 0 ? await loadProduct() : undefined;
-  for (const failure of failures.slice(0, MOST_EXPLAINED)) console.log(`\n${await explain(product!, failure)}`);
+  for (const failure of failures.slice(0, MOST_EXPLAINED)) console.log(`\n${await explainFailure(product!, failure)}`);
   if (failures.length > MOST_EXPLAINED) {
     const rest = failures.slice(MOST_EXPLAINED, MOST_EXPLAINED + 50).map(({ seed }) => seed);
     console.log(`\nand ${failures.length - MOST_EXPLAINED} more: seeds ${rest.join(", ")}`);
@@ -58,7 +58,7 @@ async function one(seed: number): Promise<number> {
   const { findings, trace } = await runSeed(product, seed, true);
   for (const line of trace ?? []) console.log(line);
   if (findings.length === 0) console.log(`seed ${seed}: no violation.`);
-  else console.log(`\n${await explain(product, { seed, findings })}`);
+  else console.log(`\n${await explainFailure(product, { seed, findings })}`);
   return findings.length === 0 ? 0 : 1;
 }
 

@@ -36,6 +36,13 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: "4",
   },
   {
+    name: "older-release-restored",
+    file: "core/apply-signal.ts",
+    from: "const isNewestOfGateway = observedAtMs >= newestObservedAtMs(gateway);",
+    to: "const isNewestOfGateway = true;",
+    caughtBy: "4",
+  },
+  {
     name: "incomplete-window-taken",
     file: "core/window.ts",
     from: "complete: gaps.length === 0,",
@@ -123,7 +130,7 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: "11",
   },
   {
-    name: "stale-verdicts-told",
+    name: "stale-verdicts-served",
     service: "shim",
     file: "response/verdict-answer.ts",
     from: "if (!(nowMs <= validUntilMs)) {",

@@ -11,7 +11,7 @@
  */
 import type { Bucket, BucketEntry, Bus, BusStatus, Delivery, Follower, Outgoing, Stored } from "@aviary/shared/bus/bus.ts";
 import { retryable } from "@aviary/shared/runtime/faults.ts";
-import type { Choices } from "./choices.ts";
+import type { RandomChoices } from "./choices.ts";
 import type { History } from "./history.ts";
 import { count } from "./history.ts";
 import type { Kernel, Life } from "./kernel.ts";
@@ -30,7 +30,7 @@ export interface NetworkOptions {
   readonly broker: Bus;
   readonly link: Link;
   readonly life: Life;
-  readonly random: Choices;
+  readonly random: RandomChoices;
   readonly history: History;
   /** Called when the broker has stored a write of this process. */
   readonly onWritten: () => void;

@@ -1,6 +1,6 @@
 /** Nodes and their processes: start, crash, pause, disconnect, clock step. */
 
-import type { Choices } from "./choices.ts";
+import type { RandomChoices } from "./choices.ts";
 import type { History } from "./history.ts";
 import { count } from "./history.ts";
 import { clockOf, type Kernel, type Life } from "./kernel.ts";
@@ -41,7 +41,7 @@ export interface Node {
 export interface NodesOptions {
   readonly kernel: Kernel;
   readonly broker: Parameters<typeof createNodeBus>[0]["broker"];
-  readonly random: Choices;
+  readonly random: RandomChoices;
   readonly history: History;
 }
 

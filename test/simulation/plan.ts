@@ -4,7 +4,7 @@
  */
 import type { PolicyFile } from "@aviary/shared/contract/policy.ts";
 import type { Slice } from "@aviary/shared/contract/run.ts";
-import { type Choices, createChoices } from "./choices.ts";
+import { createChoices, type RandomChoices } from "./choices.ts";
 import { GOOD_LINK, type LinkPlan } from "./link.ts";
 
 export interface GatewayPlan {
@@ -156,7 +156,7 @@ export function planOf(seed: number): Plan {
   return { ...plan, misfortunes: isCalm ? [] : misfortunesOf(random, nodes, troubledMs), links: linksOf(random, nodes, isCalm) };
 }
 
-function policyOf(random: Choices, isCalm: boolean): PolicyFile {
+function policyOf(random: RandomChoices, isCalm: boolean): PolicyFile {
   return {
     mode: isCalm || random.chance(0.75) ? "literal" : "two-key",
     evidence: "eager",
@@ -174,7 +174,7 @@ function policyOf(random: Choices, isCalm: boolean): PolicyFile {
   };
 }
 
-function revisionsOf(random: Choices, isCalm: boolean, troubledMs: number): RevisionPlan[] {
+function revisionsOf(random: RandomChoices, isCalm: boolean, troubledMs: number): RevisionPlan[] {
   const revisions: RevisionPlan[] = [];
   let atMs = random.integer(2_000, 8_000);
   for (let index = 0; index < (isCalm ? 1 : 3) && atMs < troubledMs; index++) {
@@ -193,7 +193,7 @@ function revisionsOf(random: Choices, isCalm: boolean, troubledMs: number): Revi
   return revisions;
 }
 
-function deedsOf(random: Choices, troubledMs: number): Plan["deeds"] {
+function deedsOf(random: RandomChoices, troubledMs: number): Plan["deeds"] {
   const deeds: { deed: OperatorDeed; atMs: number }[] = [];
   while (random.chance(0.25)) {
     deeds.push({
@@ -204,7 +204,7 @@ function deedsOf(random: Choices, troubledMs: number): Plan["deeds"] {
   return deeds;
 }
 
-function misfortunesOf(random: Choices, nodes: readonly string[], troubledMs: number): Misfortune[] {
+function misfortunesOf(random: RandomChoices, nodes: readonly string[], troubledMs: number): Misfortune[] {
   const kinds = Array.from({ length: random.integer(1, 3) }, () => random.pick(MISFORTUNES));
   const list: Misfortune[] = [];
   for (let left = random.integer(1, 7); left > 0; left--) {
@@ -237,12 +237,12 @@ function misfortunesOf(random: Choices, nodes: readonly string[], troubledMs: nu
   return list.filter(({ atMs }) => atMs < troubledMs).sort((a, b) => a.atMs - b.atMs);
 }
 
-function clockStep(random: Choices): number {
+function clockStep(random: RandomChoices): number {
   const byMs = random.chance(0.5) ? random.integer(50, 3_000) : random.integer(3_000, 30_000);
   return random.chance(0.5) ? byMs : -byMs;
 }
 
-function linksOf(random: Choices, nodes: readonly string[], isCalm: boolean): Record<string, LinkPlan> {
+function linksOf(random: RandomChoices, nodes: readonly string[], isCalm: boolean): Record<string, LinkPlan> {
   const links: Record<string, LinkPlan> = {};
   const isBad = !isCalm && random.chance(0.6);
   for (const node of nodes) {

@@ -1,15 +1,15 @@
 /** One seed from its plan to the findings, and how a finding is reported. */
-import type { Case, Finding, PublishedVerdict } from "./checks/check.ts";
+import type { Case, PublishedVerdict, Violation } from "./checks/check.ts";
 import { CHECKS } from "./checks/list.ts";
 import { START_MS } from "./kernel.ts";
 import { planOf } from "./plan.ts";
 import type { Product } from "./product.ts";
-import { foldAll } from "./reference.ts";
+import { replayAll } from "./replay-result.ts";
 import { type Finished, simulate } from "./world.ts";
 
 export interface SeedResult {
   readonly seed: number;
-  readonly findings: readonly Finding[];
+  readonly findings: readonly Violation[];
   /** Event counts of the world. */
   readonly counts: ReadonlyMap<string, number>;
   readonly trace: readonly string[] | undefined;
@@ -18,7 +18,7 @@ export interface SeedResult {
 /** A seed with a violation. */
 export interface Failure {
   readonly seed: number;
-  readonly findings: readonly Finding[];
+  readonly findings: readonly Violation[];
 }
 
 /** Lines of the history shown before a finding. */
@@ -27,7 +27,7 @@ const SHOWN = 40;
 export async function runSeed(product: Product, seed: number, traced = false): Promise<SeedResult> {
   const finished = await simulate(product, planOf(seed), traced);
   const verdicts = publishedVerdicts(finished);
-  const checked: Case = { product, finished, reference: foldAll(product, finished), verdicts };
+  const checked: Case = { product, finished, replayed: replayAll(product, finished), verdicts };
   const findings = CHECKS.flatMap((check) => check(checked) ?? []);
   const counts = new Map(finished.history.counts);
   for (const { body } of verdicts) counts.set(`verdict ${body.verdict}`, (counts.get(`verdict ${body.verdict}`) ?? 0) + 1);
@@ -45,7 +45,7 @@ function publishedVerdicts({ history }: Finished): PublishedVerdict[] {
 }
 
 /** Seed, sentence, last events, and the command to reproduce it. Runs the seed once more to record its history. */
-export async function explain(product: Product, { seed, findings: before }: Failure): Promise<string> {
+export async function explainFailure(product: Product, { seed, findings: before }: Failure): Promise<string> {
   const { findings, trace } = await runSeed(product, seed, true);
   const first = findings[0];
   if (first === undefined)

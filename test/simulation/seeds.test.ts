@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { runSeeds } from "./pool.ts";
 import { loadProduct } from "./product.ts";
-import { explain, runSeed } from "./seed.ts";
+import { explainFailure, runSeed } from "./seed.ts";
 
 const SEEDS = 500;
 
@@ -38,7 +38,7 @@ test("no simulated world violates an invariant", async () => {
   const { failures, counts, ran } = await runSeeds({ from: 0, seeds: SEEDS, threads: 2 });
   const first = failures[0];
   if (first !== undefined)
-    assert.fail(`${failures.length} of ${ran} seeds violated an invariant\n${await explain(await loadProduct(), first)}`);
+    assert.fail(`${failures.length} of ${ran} seeds violated an invariant\n${await explainFailure(await loadProduct(), first)}`);
   assert.equal(ran, SEEDS);
   for (const [what, least] of Object.entries(ENOUGH)) {
     assert.ok((counts.get(what) ?? 0) >= least, `${what}: ${counts.get(what) ?? 0} times, expected at least ${least}`);

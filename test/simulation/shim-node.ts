@@ -22,20 +22,20 @@ export const GATES = [
   "post-rollout",
 ] as const;
 
-export interface Answer {
+export interface ShimResponse {
   readonly status: number;
   readonly body: string;
 }
 
 export interface ShimNode {
   /** Calls one route; undefined while the shim does not listen yet. */
-  ask(caller: CallerClass, path: string, query: string, body: string): Promise<Answer | undefined>;
+  ask(caller: CallerClass, path: string, query: string, body: string): Promise<ShimResponse | undefined>;
   /** All its answers about the canary now; undefined while it does not listen yet. */
   sample(): Promise<Sample | undefined>;
   close(): Promise<void>;
 }
 
-export interface ShimOptions {
+export interface ShimNodeOptions {
   readonly product: Product;
   readonly kernel: Kernel;
   readonly life: Life;
@@ -49,15 +49,15 @@ export interface ShimOptions {
   readonly onFatal: (error: unknown) => void;
 }
 
-export function startShimNode(options: ShimOptions): ShimNode {
+export function startShimNode(options: ShimNodeOptions): ShimNode {
   const { product, kernel, life, clock, bus, fleet, policies } = options;
   const routes = new Map<string, Route>(
     [...product.FLAGGER_ROUTES, ...product.JSON_ROUTES, ...product.PROMETHEUS_ROUTES].map((route) => [route.path, route]),
   );
   let context: ShimContext | undefined;
   product.followView({ bus, fleet, policies, clock, logger: silentLogger }).then((view) => {
-    const outbox = product.createControlWriter(bus, clock, silentLogger);
-    context = { bus, fleet, view, controlWriter: outbox, seats: product.createSeats(), clock, logger: silentLogger };
+    const controlWriter = product.createControlWriter(bus, clock, silentLogger);
+    context = { bus, fleet, view, controlWriter, seats: product.createSeats(), clock, logger: silentLogger };
   }, options.onFatal);
 
   const ask: ShimNode["ask"] = async (caller, path, query, body) => {

@@ -13,7 +13,7 @@ import { silentLogger } from "@aviary/shared/runtime/logger.ts";
 import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
 import type { ResolvedConfig } from "../../services/evaluator/src/core/resolved-config.ts";
 import { createChoices } from "./choices.ts";
-import { type ControllerWorld, runFlagger, runRollouts } from "./controller.ts";
+import { type ControllerEnvironment, runFlagger, runRollouts } from "./controller.ts";
 import { createDisk } from "./disk.ts";
 import { afterOutcome, newTruth, type Stage, schedule } from "./events.ts";
 import { FLEET, LANE, startCollectorNode } from "./gateway.ts";
@@ -23,7 +23,7 @@ import { holderOf } from "./network.ts";
 import { createNode, type Node, type NodesOptions } from "./nodes.ts";
 import { collectorOf, EVALUATORS, type Plan, SHIM } from "./plan.ts";
 import type { Product } from "./product.ts";
-import { type Answer, CANARY_KEY, type ShimNode, startShimNode } from "./shim-node.ts";
+import { CANARY_KEY, type ShimNode, type ShimResponse, startShimNode } from "./shim-node.ts";
 
 /** A finished simulation. Times are milliseconds since the start. */
 export interface Finished {
@@ -72,7 +72,7 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
   const options: NodesOptions = { kernel, broker, random: createChoices(plan.seed, 1), history };
   const nodes = new Map<string, Node>();
   /** A signal with listeners is never collected, and with it the whole world: abort all of them at the end. */
-  const over = new AbortController();
+  const ended = new AbortController();
   const disks = new Map(plan.gateways.map(({ name }) => [collectorOf(name), createDisk()]));
   const truths = new Map(plan.gateways.map(({ name }) => [name, newTruth()]));
 
@@ -106,7 +106,7 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
         log: silentLogger,
         metrics: createRegistry(),
         holder: holderOf(life),
-        signal: over.signal,
+        signal: ended.signal,
         onFatal: fall,
       });
       return { close: async () => evaluator[Symbol.asyncDispose]() };
@@ -141,15 +141,20 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
   schedule(stage);
 
   let controllerLives = true;
-  const controllerWorld: ControllerWorld = {
+  const controllerEnvironment: ControllerEnvironment = {
     history,
     nowMs: () => kernel.nowMs,
     sleep: (ms) => new Promise((resolve) => kernel.after(ms, undefined, () => controllerLives && resolve())),
     ask: (caller, path, query, body) => callShim({ caller, path, query, body }),
-    say: (text) => history.trace?.push(`${(kernel.nowMs / 1000).toFixed(3).padStart(8)} ${text}`),
+    log: (text) => history.trace?.push(`${(kernel.nowMs / 1000).toFixed(3).padStart(8)} ${text}`),
     onOutcome: (revision, outcome) => afterOutcome(stage, revision, outcome),
   };
-  const callShim = (call: { caller: CallerClass; path: string; query: string; body: string }): Promise<Answer | undefined> =>
+  const callShim = (call: {
+    caller: CallerClass;
+    path: string;
+    query: string;
+    body: string;
+  }): Promise<ShimResponse | undefined> =>
     new Promise((resolve) => {
       kernel.after(CALL_TIMEOUT_MS, undefined, () => resolve(undefined));
       const { life } = shimNode;
@@ -161,8 +166,8 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
         });
       });
     });
-  if (plan.controller === "flagger") void runFlagger(controllerWorld, plan.revisions);
-  if (plan.controller === "rollouts") void runRollouts(controllerWorld, plan.revisions);
+  if (plan.controller === "flagger") void runFlagger(controllerEnvironment, plan.revisions);
+  if (plan.controller === "rollouts") void runRollouts(controllerEnvironment, plan.revisions);
 
   const sample = (): void => {
     kernel.after(SAMPLE_EVERY_MS, undefined, sample);
@@ -191,7 +196,7 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
   const demand = plan.hasLane ? await broker.durableState("DEMAND", LANE) : undefined;
   count(history, "worlds");
   for (const node of nodes.values()) node.kill(Number.POSITIVE_INFINITY, "has ended");
-  over.abort(new Error("the world has ended"));
+  ended.abort(new Error("the world has ended"));
   return {
     plan,
     history,

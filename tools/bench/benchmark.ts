@@ -1,8 +1,8 @@
 /** The benchmark interface. */
-import type { MakeContestant } from "./rounds.ts";
+import type { CreateWorkload } from "./rounds.ts";
 import type { Measurement, TargetId } from "./targets.ts";
 
-export interface Outcome {
+export interface BenchmarkResult {
   readonly measurements: readonly Measurement[];
   /** Context for reading the figures: the peer and the environment. */
   readonly notes: readonly string[];
@@ -10,12 +10,12 @@ export interface Outcome {
 
 export interface Benchmark {
   /** Contenders that run in separate processes, by name. */
-  readonly contestants: Readonly<Record<string, MakeContestant>>;
+  readonly workloads: Readonly<Record<string, CreateWorkload>>;
   /** Measures. Everything it starts ends when the stack is disposed. */
-  run(cleanup: AsyncDisposableStack): Promise<Outcome>;
+  run(cleanup: AsyncDisposableStack): Promise<BenchmarkResult>;
 }
 
-export interface Entry {
+export interface BenchmarkEntry {
   readonly name: string;
   readonly about: string;
   readonly targets: readonly TargetId[];

@@ -25,7 +25,7 @@ export async function startBroker(cleanup: AsyncDisposableStack): Promise<Broker
 }
 
 /** Publishes a controller's messages at the start of a run: a new revision, and 10% of the traffic. */
-export async function openRun(url: string, fleet: string, canary: CanaryRef): Promise<void> {
+export async function announceRun(url: string, fleet: string, canary: CanaryRef): Promise<void> {
   await using bus = await connectNats({ servers: url, name: "bench-controller" });
   for (const content of [
     { verb: "announce", caller: "flagger", revision: "bench-1" },

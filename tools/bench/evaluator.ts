@@ -20,10 +20,10 @@ import { createInputReader } from "../../services/evaluator/src/io/inputs.ts";
 import { readRecording, recordedLine } from "../../services/evaluator/src/recording/case-folder.ts";
 import { createReplay } from "../../services/evaluator/src/recording/replay.ts";
 import type { Benchmark } from "./benchmark.ts";
-import { openRun, startBroker } from "./broker.ts";
-import { type Contestant, middle, ROUNDS, ratioOf, startContender, takeTurns, timed } from "./rounds.ts";
+import { announceRun, startBroker } from "./broker.ts";
+import { middle, ROUNDS, ratioOf, startContender, takeTurns, timed, type Workload } from "./rounds.ts";
+import { temporaryFolder } from "./service-stack.ts";
 import { benchFleet, createSignalSource, FLEET } from "./signals.ts";
-import { temporaryFolder } from "./stack.ts";
 
 const SIGNALS = 120_000;
 const CANARY = { namespace: "prod", name: "payments-gateway" };
@@ -35,7 +35,7 @@ interface Settings {
 
 /** Opens a run, then publishes the signals as fast as the broker stores them. Returns their mean size. */
 async function fill(url: string): Promise<number> {
-  await openRun(url, FLEET, CANARY);
+  await announceRun(url, FLEET, CANARY);
   await using bus = await connectNats({ servers: url, name: "bench-fill" });
   const next = createSignalSource(Date.now());
   let bytes = 0;
@@ -75,21 +75,21 @@ const CANARY_NAME = `${CANARY.namespace}/${CANARY.name}`;
 const benchSetup = () =>
   resolveConfig(benchFleet([CANARY_NAME]), new Map([[CANARY_NAME, policySchema.parse({ warmup: "0s" })]]), "bench");
 
-async function makeReplay({ path, messages }: { path: string; messages: number }): Promise<Contestant> {
+async function makeReplay({ path, messages }: { path: string; messages: number }): Promise<Workload> {
   const config = benchSetup();
   return {
     round: () =>
       timed(async () => {
-        const fold = createReplay(config);
-        for await (const batch of readRecording(path)) for (const message of batch) fold.apply(message);
-        assert.equal(fold.messageCount, messages);
-        assert.equal(fold.state.canaries.get(CANARY_NAME)?.run?.state, "active");
+        const replay = createReplay(config);
+        for await (const batch of readRecording(path)) for (const message of batch) replay.apply(message);
+        assert.equal(replay.messageCount, messages);
+        assert.equal(replay.state.canaries.get(CANARY_NAME)?.run?.state, "active");
         return messages;
       }),
   };
 }
 
-async function makeEvaluator({ url, messages }: Settings): Promise<Contestant> {
+async function makeEvaluator({ url, messages }: Settings): Promise<Workload> {
   const bus = await connectNats({ servers: url, name: "bench-evaluator" });
   const config = benchSetup();
   const inputs = createRegistry().counter("bench_inputs_total", "Inputs applied.", { labels: ["kind"] });
@@ -103,7 +103,7 @@ async function makeEvaluator({ url, messages }: Settings): Promise<Contestant> {
       timed(async () => {
         const state = createState(config);
         const read = createInputReader();
-        let folded = 0;
+        let reduced = 0;
         const done = Promise.withResolvers<void>();
         const follower = await bus.follow({
           stream: "INPUTS",
@@ -112,8 +112,8 @@ async function makeEvaluator({ url, messages }: Settings): Promise<Contestant> {
             const input = read(message);
             series[input.kind as keyof typeof series].inc();
             reduce(state, input);
-            folded += 1;
-            if (folded === messages) done.resolve();
+            reduced += 1;
+            if (reduced === messages) done.resolve();
           },
           onEnd: done.reject,
         });
@@ -124,13 +124,13 @@ async function makeEvaluator({ url, messages }: Settings): Promise<Contestant> {
         const cells = [...(canary.frame?.open.values() ?? [])].flatMap((window) => [...window.cells.values()]);
         const requests = cells.flatMap((cell) => cell.slots).reduce((sum, slot) => sum + slot.requests, 0);
         assert.ok(requests > messages * 5, `only ${requests} requests were merged`);
-        return folded;
+        return reduced;
       }),
     close: async () => bus[Symbol.asyncDispose](),
   };
 }
 
-async function makeNoOp({ url, messages }: Settings): Promise<Contestant> {
+async function makeNoOp({ url, messages }: Settings): Promise<Workload> {
   const connection = await connect({ servers: url, noAsyncTraces: true });
   const client = jetstream(connection);
   return {
@@ -157,7 +157,7 @@ async function makeNoOp({ url, messages }: Settings): Promise<Contestant> {
 }
 
 export const benchmark: Benchmark = {
-  contestants: { aviary: makeEvaluator, "no-op": makeNoOp, replay: makeReplay },
+  workloads: { aviary: makeEvaluator, "no-op": makeNoOp, replay: makeReplay },
   async run(cleanup) {
     const broker = await startBroker(cleanup);
     const bytes = await fill(broker.url);

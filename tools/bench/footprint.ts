@@ -26,7 +26,7 @@ import type { Benchmark } from "./benchmark.ts";
 import { type Broker, startBroker } from "./broker.ts";
 import { scrapeBytes } from "./prometheus-text.ts";
 import { type Figures, median, middle, ratioOf } from "./rounds.ts";
-import { startService, temporaryFolder } from "./stack.ts";
+import { startService, temporaryFolder } from "./service-stack.ts";
 
 const PAIRS = 5;
 /** V8 collects garbage once in the first fifteen seconds. */
@@ -155,7 +155,7 @@ interface Plan {
 }
 
 export const benchmark: Benchmark = {
-  contestants: {},
+  workloads: {},
   async run(cleanup) {
     const folder = temporaryFolder(cleanup);
     const broker = await startBroker(cleanup);

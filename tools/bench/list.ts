@@ -1,7 +1,7 @@
 /** Every benchmark: one file each, loaded only when it is run. */
-import type { Entry } from "./benchmark.ts";
+import type { BenchmarkEntry } from "./benchmark.ts";
 
-export const BENCHMARKS: readonly Entry[] = [
+export const BENCHMARKS: readonly BenchmarkEntry[] = [
   {
     name: "evaluator",
     about: "reading and applying signals, against a consumer that discards them",

@@ -7,7 +7,7 @@
  *     open loop:   requests start by the clock, regardless of responses       measures latency at a rate
  */
 import { connect, type Socket } from "node:net";
-import { type Contestant, type Figures, percentile } from "./rounds.ts";
+import { type Figures, percentile, type Workload } from "./rounds.ts";
 
 export interface LoadSettings {
   readonly port: number;
@@ -59,7 +59,7 @@ async function open(port: number, path: string, token: string): Promise<Connecti
   };
 }
 
-export async function makeLoad(settings: LoadSettings): Promise<Contestant> {
+export async function makeLoad(settings: LoadSettings): Promise<Workload> {
   const { port, path, tokens, connections: count, seconds, perSecond } = settings;
   const connections = await Promise.all(
     Array.from({ length: count }, (_, k) => open(port, path, tokens[k % tokens.length] as string)),

@@ -5,7 +5,7 @@
  */
 import { availableParallelism, cpus } from "node:os";
 import { parseArgs } from "node:util";
-import type { Entry, Outcome } from "./benchmark.ts";
+import type { BenchmarkEntry, BenchmarkResult } from "./benchmark.ts";
 import { BENCHMARKS } from "./list.ts";
 import { jsonLine, table } from "./report.ts";
 
@@ -33,7 +33,7 @@ if (name === undefined) {
   process.exit();
 }
 
-async function runBounded(entry: Entry): Promise<Outcome> {
+async function runBounded(entry: BenchmarkEntry): Promise<BenchmarkResult> {
   const stuck = setTimeout(() => fail(`${entry.name} did not finish within ${LIMIT_MS / 1000} s`), LIMIT_MS);
   try {
     await using cleanup = new AsyncDisposableStack();
@@ -44,7 +44,7 @@ async function runBounded(entry: Entry): Promise<Outcome> {
   }
 }
 
-function report(entry: Entry, outcome: Outcome): void {
+function report(entry: BenchmarkEntry, outcome: BenchmarkResult): void {
   if (values.json) for (const measured of outcome.measurements) console.log(jsonLine(measured));
   else console.log(`\n${entry.name}: ${entry.about}\n${table(outcome)}`);
 }

@@ -9,7 +9,7 @@ import { jetstream } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import type { Benchmark } from "./benchmark.ts";
 import { startBroker } from "./broker.ts";
-import { type Contestant, middle, ROUNDS, ratioOf, startContender, takeTurns, timed } from "./rounds.ts";
+import { middle, ROUNDS, ratioOf, startContender, takeTurns, timed, type Workload } from "./rounds.ts";
 import { type BenchSignal, createSignalSource } from "./signals.ts";
 
 const MESSAGES = 20_000;
@@ -35,11 +35,11 @@ async function publishAll(
   return messages.length;
 }
 
-async function contestant(
+async function workload(
   seed: number,
   publish: (message: BenchSignal) => Promise<unknown>,
   close: () => Promise<void>,
-): Promise<Contestant> {
+): Promise<Workload> {
   const next = createSignalSource(Date.now() + seed, seed);
   return {
     round: () => {
@@ -51,19 +51,19 @@ async function contestant(
   };
 }
 
-async function makeOurs({ url, seed }: Settings): Promise<Contestant> {
+async function makeOurs({ url, seed }: Settings): Promise<Workload> {
   const bus = await connectNats({ servers: url, name: "bench-publish" });
-  return contestant(
+  return workload(
     seed,
     (message) => bus.publish(message),
     async () => bus[Symbol.asyncDispose](),
   );
 }
 
-async function makeBare({ url, seed, traces = true }: Settings): Promise<Contestant> {
+async function makeBare({ url, seed, traces = true }: Settings): Promise<Workload> {
   const connection = await connect({ servers: url, noAsyncTraces: !traces });
   const client = jetstream(connection);
-  return contestant(
+  return workload(
     seed,
     (message) => client.publish(message.subject, message.data),
     () => connection.close(),
@@ -71,7 +71,7 @@ async function makeBare({ url, seed, traces = true }: Settings): Promise<Contest
 }
 
 export const benchmark: Benchmark = {
-  contestants: { aviary: makeOurs, bare: makeBare },
+  workloads: { aviary: makeOurs, bare: makeBare },
   async run(cleanup) {
     const { url, version } = await startBroker(cleanup);
     const start = async (name: string, settings: Settings) =>

@@ -1,5 +1,5 @@
 /** The measurements as lines: JSON for machines, a table for people. */
-import type { Outcome } from "./benchmark.ts";
+import type { BenchmarkResult } from "./benchmark.ts";
 import { type Bound, boundHolds, judgeMeasurement, type Measurement, TARGETS } from "./targets.ts";
 
 /** One target as one line of JSON. */
@@ -21,7 +21,7 @@ export function jsonLine(measured: Measurement): string {
 }
 
 /** The measurements of one benchmark as a table, with its bounds and notes below. */
-export function table({ measurements, notes }: Outcome): string {
+export function table({ measurements, notes }: BenchmarkResult): string {
   const rows = measurements.map((measured) => {
     const { goal, near, better } = TARGETS[measured.id];
     const sign = better === "higher" ? ">=" : "<=";

@@ -14,13 +14,13 @@ import { fileURLToPath } from "node:url";
 export type Figures = Readonly<Record<string, number>>;
 
 /** One contender inside its own process. */
-export interface Contestant {
+export interface Workload {
   round(): Promise<Figures>;
   close?(): Promise<void>;
 }
 
 /** Creates a contender from the parent's settings (JSON). */
-export type MakeContestant = (settings: never) => Promise<Contestant>;
+export type CreateWorkload = (settings: never) => Promise<Workload>;
 
 /** The parent's handle of a contender. */
 export interface Contender {
@@ -34,9 +34,9 @@ export const ROUNDS = 7;
 const START_MS = 30_000;
 const ROUND_MS = 60_000;
 const CLOSE_MS = 5_000;
-const PROGRAM = fileURLToPath(new URL("./contender.ts", import.meta.url));
+const PROGRAM = fileURLToPath(new URL("./contender-process.ts", import.meta.url));
 
-export type Answer = { readonly ready: true } | { readonly figures: Figures } | { readonly failed: string };
+export type ContenderMessage = { readonly ready: true } | { readonly figures: Figures } | { readonly failed: string };
 
 /** Starts a contender of a benchmark in a separate process, which ends with this one. */
 export async function startContender(
@@ -68,10 +68,10 @@ export async function startContender(
   };
 }
 
-function answer(child: ChildProcess, name: string, withinMs: number): Promise<Answer> {
+function answer(child: ChildProcess, name: string, withinMs: number): Promise<ContenderMessage> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => settle(() => reject(new Error(`${name} did not respond within ${withinMs} ms`))), withinMs);
-    const onMessage = (message: Answer): void =>
+    const onMessage = (message: ContenderMessage): void =>
       settle(() => ("failed" in message ? reject(new Error(`${name}: ${message.failed}`)) : resolve(message)));
     const onExit = (code: number | null): void => settle(() => reject(new Error(`${name} exited with ${code}`)));
     function settle(then: () => void): void {

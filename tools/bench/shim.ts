@@ -11,12 +11,10 @@ import { createServer } from "node:http";
 import { canaryKey } from "@aviary/shared/contract/subjects.ts";
 import { freePort } from "@aviary/shared/testing/servers.ts";
 import type { Benchmark } from "./benchmark.ts";
-import { openRun } from "./broker.ts";
-import { type FeedSettings, makeFeed } from "./feed.ts";
+import { announceRun } from "./broker.ts";
 import { type LoadSettings, makeLoad } from "./load.ts";
 import {
   type Contender,
-  type Contestant,
   type Figures,
   median,
   middle,
@@ -24,9 +22,11 @@ import {
   ratioOf,
   startContender,
   takeTurns,
+  type Workload,
 } from "./rounds.ts";
+import { type Stack, startStack } from "./service-stack.ts";
+import { type FeedSettings, makeFeed } from "./signal-load.ts";
 import { FLEET, PERIOD_MS } from "./signals.ts";
-import { type Stack, startStack } from "./stack.ts";
 
 const CANARY = { namespace: "prod", name: "payments-gateway" };
 const PATH = "/flagger/metrics?namespace=prod&name=payments-gateway";
@@ -35,7 +35,7 @@ const RATE = 1_000;
 const SIGNALS_PER_SECOND = 10_000;
 const LATENCY_ROUNDS = 7;
 
-async function makeBare({ port, bytes }: { port: number; bytes: number }): Promise<Contestant> {
+async function makeBare({ port, bytes }: { port: number; bytes: number }): Promise<Workload> {
   const body = Buffer.alloc(bytes, "x");
   const headers = ["Content-Type", "application/json", "Content-Length", String(bytes), "Cache-Control", "no-store"];
   const server = createServer(
@@ -66,7 +66,7 @@ async function untilServed({ shimPort, tokens }: Stack): Promise<number> {
 }
 
 export const benchmark: Benchmark = {
-  contestants: { bare: makeBare, load: makeLoad, feed: makeFeed },
+  workloads: { bare: makeBare, load: makeLoad, feed: makeFeed },
   async run(cleanup) {
     const stack = await startStack(cleanup, [canaryKey(CANARY)], {
       window: "2s",
@@ -84,7 +84,7 @@ export const benchmark: Benchmark = {
     });
     const trickle = await start("feed", feedOf(12, 110));
     void trickle.round().catch(() => undefined);
-    await openRun(stack.broker.url, FLEET, CANARY);
+    await announceRun(stack.broker.url, FLEET, CANARY);
     const bytes = await untilServed(stack);
     const barePort = await freePort();
     const bare = await start("bare", { port: barePort, bytes });

@@ -9,11 +9,11 @@
 import { request as httpRequest } from "node:http";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import type { Benchmark } from "./benchmark.ts";
-import { openRun } from "./broker.ts";
-import { type FeedSettings, makeFeed } from "./feed.ts";
-import { type Contestant, percentile, startContender } from "./rounds.ts";
+import { announceRun } from "./broker.ts";
+import { percentile, startContender, type Workload } from "./rounds.ts";
+import { type Stack, startStack } from "./service-stack.ts";
+import { type FeedSettings, makeFeed } from "./signal-load.ts";
 import { FLEET } from "./signals.ts";
-import { type Stack, startStack } from "./stack.ts";
 
 const CANARIES = Array.from({ length: 5 }, (_, k) => ({ namespace: "prod", name: `canary-${k}` }));
 const VERDICT_ROUNDS = 6;
@@ -22,7 +22,7 @@ const ASK_EVERY_MS = 10;
 const GRACE_MS = 200;
 const SUBJECT = "bench.echo";
 
-async function makeEcho({ url }: { url: string }): Promise<Contestant> {
+async function makeEcho({ url }: { url: string }): Promise<Workload> {
   const connection = await connect({ servers: url });
   connection.subscribe(SUBJECT, { callback: (_error, message) => void message.respond(message.data) });
   await connection.flush();
@@ -103,7 +103,7 @@ interface Served {
 }
 
 export const benchmark: Benchmark = {
-  contestants: { echo: makeEcho, feed: makeFeed },
+  workloads: { echo: makeEcho, feed: makeFeed },
   async run(cleanup) {
     const names = CANARIES.map(({ namespace, name }) => `${namespace}/${name}`);
     const stack = await startStack(cleanup, names, {
@@ -122,7 +122,7 @@ export const benchmark: Benchmark = {
     cleanup.defer(() => connection.close());
     const watcher = await watch(cleanup, stack);
     for (const canary of CANARIES) {
-      await openRun(url, FLEET, canary);
+      await announceRun(url, FLEET, canary);
       await new Promise((resolve) => setTimeout(resolve, 200));
     }
     await new Promise((resolve) => setTimeout(resolve, 2_500));

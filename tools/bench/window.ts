@@ -13,7 +13,7 @@ import { seededRandom } from "../../libs/shared/src/testing/random.ts";
 import { judge } from "../../services/evaluator/src/core/judge/judge.ts";
 import type { JudgeMemory } from "../../services/evaluator/src/core/judge/outcome.ts";
 import type { Benchmark } from "./benchmark.ts";
-import { type Contestant, middle, ROUNDS, ratioOf, startContender, takeTurns, timed } from "./rounds.ts";
+import { middle, ROUNDS, ratioOf, startContender, takeTurns, timed, type Workload } from "./rounds.ts";
 import { AZS } from "./signals.ts";
 
 const BUCKETS = 1_016;
@@ -87,7 +87,7 @@ function closedWindow(index: number, random: () => number, { run, slots }: Setti
   return { window, complete: true, gaps: [], late: 0, queue_depth: 4, cells };
 }
 
-async function makeJudge(settings: Settings): Promise<Contestant> {
+async function makeJudge(settings: Settings): Promise<Workload> {
   const random = seededRandom(8);
   const policy = defaultPolicy();
   const windows = Array.from({ length: WINDOWS }, (_, index) => closedWindow(index, random, settings));
@@ -111,7 +111,7 @@ async function makeJudge(settings: Settings): Promise<Contestant> {
  * `form`: two histograms in memory, or one slice in the judge's input form: five sparse sub-windows that are added to a histogram
  * in memory.
  */
-async function makeMerge({ form }: { form: "dense" | "sparse" }): Promise<Contestant> {
+async function makeMerge({ form }: { form: "dense" | "sparse" }): Promise<Workload> {
   const random = seededRandom(8);
   const [into, from] = [fullHistogram(random), fullHistogram(random)];
   const slots = slotsOf(from, "spread");
@@ -131,7 +131,7 @@ async function makeMerge({ form }: { form: "dense" | "sparse" }): Promise<Contes
 }
 
 export const benchmark: Benchmark = {
-  contestants: { judge: makeJudge, merge: makeMerge },
+  workloads: { judge: makeJudge, merge: makeMerge },
   async run(cleanup) {
     const start = async (name: string, settings: object) =>
       cleanup.adopt(await startContender("window", name, settings), (contender) => contender.close());

@@ -26,7 +26,7 @@ const SERVICES = {
   shim: join(PROJECT, "services/shim/src/main.ts"),
 } as const;
 
-export interface FleetOptions {
+export interface LocalFleetOptions {
   /** The fleet's directory. Absolute. */
   readonly directory: string;
   readonly fleetFile: string;
@@ -55,7 +55,7 @@ export interface LocalFleet {
 }
 
 /** Starts everything, or stops what was started and throws the reason. */
-export async function startFleet(options: FleetOptions): Promise<LocalFleet> {
+export async function startFleet(options: LocalFleetOptions): Promise<LocalFleet> {
   const { directory, servers, print } = options;
   if (options.fresh) emptyDirectory(directory);
   const plan = await makePlan({

@@ -26,14 +26,14 @@ import { startEvaluator } from "../../services/evaluator/src/service.ts";
 import { openTokenFile } from "../../services/shim/src/auth/token-file.ts";
 import { startShim } from "../../services/shim/src/server.ts";
 import { writeCollectorFiles } from "./collector-files.ts";
-import type { FleetOptions, LocalFleet } from "./compose.ts";
+import type { LocalFleet, LocalFleetOptions } from "./compose.ts";
 import { openLogFile } from "./log-file.ts";
 import { choosePorts } from "./ports.ts";
 import { prepareTokens } from "./tokens.ts";
 
 type Stop = () => void | PromiseLike<void>;
 
-export async function startEmbedded(options: Omit<FleetOptions, "servers">): Promise<Omit<LocalFleet, "supervisor">> {
+export async function startEmbedded(options: Omit<LocalFleetOptions, "servers">): Promise<Omit<LocalFleet, "supervisor">> {
   const { directory, print } = options;
   // The log is in memory only, so events of an earlier session would be news without a history.
   rmSync(join(directory, "control"), { recursive: true, force: true });

@@ -19,21 +19,21 @@ import { findServers } from "./servers.ts";
  * third.
  */
 const STEP_WITHIN_MS = 40_000;
-/** The whole story, once everything runs. */
-const STORY_WITHIN_MS = 120_000;
+/** The whole context, once everything runs. */
+const SMOKE_WITHIN_MS = 120_000;
 const LOOK_EVERY_MS = 150;
 const REQUESTS_PER_SECOND = 60;
 const WEIGHT = 50;
 
 type Facts = Readonly<Record<string, unknown>>;
 
-interface Story {
+interface SmokeContext {
   readonly fleet: LocalFleet;
   readonly flagger: Controller;
   readonly signal: AbortSignal;
 }
 
-const STEPS: readonly (readonly [name: string, tell: (story: Story) => Promise<Facts>])[] = [
+const STEPS: readonly (readonly [name: string, run: (context: SmokeContext) => Promise<Facts>])[] = [
   [
     "all_gateways_seen",
     ({ flagger, signal }) =>
@@ -157,7 +157,7 @@ export async function smoke(directory: string): Promise<number> {
       signal: stopping.signal,
     });
     write("set_up", true, startedAt, { directory });
-    return await tell({ fleet, flagger: createFlaggerClient(fleet.plan, fleet.tokens), signal: stopping.signal });
+    return await runSteps({ fleet, flagger: createFlaggerClient(fleet.plan, fleet.tokens), signal: stopping.signal });
   } catch (error) {
     write("set_up", false, performance.now(), { error: (error as Error).message });
     return 1;
@@ -167,19 +167,19 @@ export async function smoke(directory: string): Promise<number> {
   }
 }
 
-async function tell(story: Story): Promise<number> {
-  const whole = AbortSignal.timeout(STORY_WITHIN_MS);
+async function runSteps(context: SmokeContext): Promise<number> {
+  const whole = AbortSignal.timeout(SMOKE_WITHIN_MS);
   for (const [step, play] of STEPS) {
     const startedAt = performance.now();
     try {
-      const signal = AbortSignal.any([story.signal, whole, AbortSignal.timeout(STEP_WITHIN_MS)]);
-      write(step, true, startedAt, await play({ ...story, signal }));
+      const signal = AbortSignal.any([context.signal, whole, AbortSignal.timeout(STEP_WITHIN_MS)]);
+      write(step, true, startedAt, await play({ ...context, signal }));
     } catch (error) {
-      const last = await story.flagger.verdict().then(picture, () => null);
+      const last = await context.flagger.verdict().then(picture, () => null);
       write(step, false, startedAt, {
         error: (error as Error).message,
         verdict: last,
-        logs: join(story.fleet.plan.directory, "logs"),
+        logs: join(context.fleet.plan.directory, "logs"),
       });
       return 1;
     }
@@ -201,7 +201,7 @@ async function shiftTraffic(fleet: LocalFleet, flagger: Controller, revision: st
 }
 
 /** The threshold rule: the first window over the ceiling fails nothing, the next one does. */
-async function failAtSecondWindow({ fleet, flagger, signal }: Story): Promise<Facts> {
+async function failAtSecondWindow({ fleet, flagger, signal }: SmokeContext): Promise<Facts> {
   injectFault(fleet.plan, "5xx", { slice: "canary" });
   let firstOver: number | undefined;
   const seen = await verdictBy(signal, flagger, (body) => {

@@ -12,8 +12,8 @@ import { release, stableVersion } from "../../examples/fleet/src/faults.ts";
 import { CURRENT_FILE, type FleetPlan, writeFileAtomically } from "../../examples/fleet/src/layout.ts";
 import { PROJECT, startFleet } from "./compose.ts";
 import { lockDirectory } from "./directory-lock.ts";
-import { dim, welcome } from "./print-out.ts";
 import { findServers, type ServerPrograms, versionOf } from "./servers.ts";
+import { dim, welcome } from "./terminal-output.ts";
 import type { LocalTokens } from "./tokens.ts";
 import { watchVerdict } from "./watch-verdict.ts";
 
@@ -72,7 +72,7 @@ async function main(): Promise<void> {
   life.stop = fleet.stop;
   if (stopping.signal.aborted) return life.end(0);
 
-  tellTheCommandLine(fleet.plan, fleet.tokens);
+  writeCommandLineDefaults(fleet.plan, fleet.tokens);
   if (fleet.first) release(fleet.plan, "canary", FIRST_CANARY);
   const token = fleet.tokens.operator;
   const now = fleet.first
@@ -124,15 +124,15 @@ async function begin(servers: ServerPrograms | string, directory: string, fresh:
 const CLI_FILE = ".aviary/cli.json";
 
 /** Records the fleet's location, so that `aviary` needs no variables. */
-function tellTheCommandLine(plan: FleetPlan, tokens: LocalTokens): void {
+function writeCommandLineDefaults(plan: FleetPlan, tokens: LocalTokens): void {
   writeFileAtomically(join(PROJECT, CURRENT_FILE), `${plan.directory}\n`);
-  const told = {
+  const defaults = {
     AVIARY_URL: `http://${plan.host}:${plan.shimPort}`,
     AVIARY_TOKEN: tokens.operator,
     AVIARY_FLEET_FILE: plan.fleetFile,
     ...(plan.natsPort === undefined ? {} : { AVIARY_NATS_URL: `nats://${plan.host}:${plan.natsPort}` }),
   };
-  writeFileAtomically(join(PROJECT, CLI_FILE), `${JSON.stringify(told, null, 2)}\n`, 0o600);
+  writeFileAtomically(join(PROJECT, CLI_FILE), `${JSON.stringify(defaults, null, 2)}\n`, 0o600);
 }
 
 /** Ctrl-C, a closed terminal, or a defect: everything that was started stops first. A second Ctrl-C does not wait. */

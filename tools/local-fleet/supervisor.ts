@@ -10,8 +10,8 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { startGuard } from "./guard.ts";
 import { lastLines, openLogFile } from "./log-file.ts";
+import { startGuard } from "./orphan-reaper.ts";
 
 export interface ChildSpec {
   readonly name: string;
@@ -62,7 +62,7 @@ const ASK_EVERY_MS = 100;
 const STOP_WITHIN_MS = 6_000;
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 30_000;
-const FORGIVEN_AFTER_MS = 60_000;
+const RESET_BACKOFF_AFTER_MS = 60_000;
 const SHOWN_LINES = 12;
 
 export function createSupervisor({ groupsFile, print, stopWithinMs = STOP_WITHIN_MS }: SupervisorOptions): Supervisor {
@@ -105,7 +105,7 @@ export function createSupervisor({ groupsFile, print, stopWithinMs = STOP_WITHIN
   };
 
   const revive = async (child: Child, how: string): Promise<void> => {
-    if (performance.now() - child.startedAt > FORGIVEN_AFTER_MS) child.deaths = 0;
+    if (performance.now() - child.startedAt > RESET_BACKOFF_AFTER_MS) child.deaths = 0;
     const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** child.deaths);
     child.deaths += 1;
     print(`${child.spec.name} ${how}; restarting in ${pauseMs / 1000} s (log: ${child.spec.logFile})`);

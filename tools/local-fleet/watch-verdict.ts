@@ -1,7 +1,7 @@
 /** Follows the canary's verdict and prints one line when it changes. */
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import type { FleetPlan } from "../../examples/fleet/src/layout.ts";
-import { dim, green, red, yellow } from "./print-out.ts";
+import { dim, green, red, yellow } from "./terminal-output.ts";
 
 const LOOK_EVERY_MS = 1_000;
 const PAINT = { pass: green, hold: yellow, fail: red } as const;

@@ -11,7 +11,7 @@ import {
 import { type FleetGateway, type FleetPlan, paths, writeJson } from "./layout.ts";
 import { installRelease, installSkills } from "./release.ts";
 
-export interface Target {
+export interface FaultTarget {
   readonly az?: string;
   readonly slice?: "canary" | "stable";
   readonly gateway?: string;
@@ -20,13 +20,13 @@ export interface Target {
 interface Fault {
   readonly meaning: string;
   /** The default target. */
-  readonly defaultTarget: Target;
+  readonly defaultTarget: FaultTarget;
   apply(plan: FleetPlan, gateways: readonly FleetGateway[]): void;
   /** The affected gateways, where they differ from the selected ones. */
   affectedGateways?(plan: FleetPlan, gateways: readonly FleetGateway[]): readonly FleetGateway[];
 }
 
-const ONE_CANARY: Target = { az: "az-b", slice: "canary" };
+const ONE_CANARY: FaultTarget = { az: "az-b", slice: "canary" };
 const names = (gateways: readonly FleetGateway[]): string[] => gateways.map((gateway) => gateway.name);
 const union = (left: readonly string[], right: readonly string[]): string[] => [...new Set([...left, ...right])];
 
@@ -97,7 +97,7 @@ export type FaultName = keyof typeof FAULTS;
 export const FAULT_NAMES = Object.keys(FAULTS) as FaultName[];
 
 /** Injects a fault. @returns the affected gateways, possibly none. @throws RangeError for an unknown fault, or a target that matches no gateway. */
-export function injectFault(plan: FleetPlan, name: string, target: Target = {}): string[] {
+export function injectFault(plan: FleetPlan, name: string, target: FaultTarget = {}): string[] {
   const fault: Fault | undefined = Object.hasOwn(FAULTS, name) ? FAULTS[name as FaultName] : undefined;
   if (fault === undefined) throw new RangeError(`unknown fault ${JSON.stringify(name)}: choose one of ${FAULT_NAMES.join(", ")}`);
   const selected = Object.keys(target).length === 0 ? fault.defaultTarget : target;
@@ -160,7 +160,7 @@ export function resetFleet(plan: FleetPlan, weight: number): void {
   setWeight(plan, weight);
 }
 
-function select(plan: FleetPlan, target: Target): FleetGateway[] {
+function select(plan: FleetPlan, target: FaultTarget): FleetGateway[] {
   return plan.gateways.filter(
     (gateway) =>
       (target.az === undefined || gateway.az === target.az) &&

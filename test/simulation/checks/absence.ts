@@ -4,7 +4,7 @@
  */
 import type { Emitted } from "../history.ts";
 import { START_MS } from "../kernel.ts";
-import type { Body, Case, Check } from "./check.ts";
+import type { Case, Check, PublishedBody } from "./check.ts";
 import { seconds } from "./check.ts";
 
 interface Arrived extends Emitted {
@@ -44,7 +44,7 @@ function arrivedSignals({ finished }: Case): Arrived[] {
   return arrived;
 }
 
-function whyNot({ finished }: Case, body: Body, all: readonly Arrived[]): string | undefined {
+function whyNot({ finished }: Case, body: PublishedBody, all: readonly Arrived[]): string | undefined {
   const { plan, policy, history } = finished;
   const atMs = Date.parse(body.at);
   const { window, run } = body;

@@ -1,12 +1,12 @@
 /** A checker reads one finished simulation and returns a violation in one sentence, or nothing. */
 import type { Product } from "../product.ts";
-import type { Reference } from "../reference.ts";
+import type { ReplayResult } from "../replay-result.ts";
 import type { Finished } from "../world.ts";
 
 export interface Case {
   readonly product: Product;
   readonly finished: Finished;
-  readonly reference: Reference;
+  readonly replayed: ReplayResult;
   /** The parsed bodies of the published verdicts, in the order of the stream. */
   readonly verdicts: readonly PublishedVerdict[];
 }
@@ -18,11 +18,11 @@ export interface PublishedVerdict {
   readonly storedAtMs: number;
   readonly node: string;
   readonly text: string;
-  readonly body: Body;
+  readonly body: PublishedBody;
 }
 
 /** The part of a verdict's body that the checkers read. */
-export interface Body {
+export interface PublishedBody {
   readonly id: string;
   readonly at: string;
   readonly verdict: "pass" | "hold" | "fail";
@@ -52,7 +52,7 @@ interface Figures {
   readonly p99_ms: number | null;
 }
 
-export interface Finding {
+export interface Violation {
   /** Number of the invariant in ARCHITECTURE.md, or another property. */
   readonly invariant: string;
   /** One sentence. */
@@ -61,7 +61,7 @@ export interface Finding {
   readonly atMs: number;
 }
 
-export type Check = (checked: Case) => Finding | undefined;
+export type Check = (checked: Case) => Violation | undefined;
 
 /** `12.3 s` since the start. */
 export const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;

@@ -1,7 +1,7 @@
 /** Invariants 3 and 12: a checkpoint never points past a pending effect, and it contains the whole state. */
 import type { StoredRecord } from "../history.ts";
 import { START_MS } from "../kernel.ts";
-import { expectedOf } from "../reference.ts";
+import { expectedOf } from "../replay-result.ts";
 import type { Check } from "./check.ts";
 import { seconds } from "./check.ts";
 
@@ -14,7 +14,7 @@ function positionOf(text: string): { readonly replayFrom: number; readonly nowMs
 
 const textOf = (value: string | Uint8Array): string => (typeof value === "string" ? value : Buffer.from(value).toString());
 
-export const checkpointsFollowEffects: Check = ({ finished, reference }) => {
+export const checkpointsFollowEffects: Check = ({ finished, replayed }) => {
   const { history } = finished;
   const doneAt = new Map<string, number>();
   for (const { stream, id, order } of history.stored) {
@@ -26,7 +26,7 @@ export const checkpointsFollowEffects: Check = ({ finished, reference }) => {
   for (const { bucket, value, order, atMs, node } of history.puts) {
     if (bucket !== "checkpoint") continue;
     const { replayFrom, nowMs } = positionOf(textOf(value));
-    const undone = reference.expected.find(
+    const undone = replayed.expected.find(
       (effect) =>
         (effect.sequence < replayFrom || (effect.byDeadline && effect.atMs < nowMs)) &&
         (doneAt.get(effect.id) ?? Number.POSITIVE_INFINITY) > order,
@@ -41,10 +41,10 @@ export const checkpointsFollowEffects: Check = ({ finished, reference }) => {
 };
 
 /** Inputs applied after a checkpoint: more than two windows. All of them would cost as much as the simulation. */
-const FOLDED_AGAIN = 80;
+const REPLAYED_INPUTS = 80;
 
 /** Restores one checkpoint of the history and applies the log after it: nothing that follows may differ. */
-export const restartIsReplay: Check = ({ product, finished, reference }) => {
+export const restartIsReplay: Check = ({ product, finished, replayed }) => {
   const { history, plan, config } = finished;
   const checkpoints = history.puts.filter(({ bucket }) => bucket === "checkpoint");
   const gaps = gapsOf(history.stored);
@@ -57,7 +57,7 @@ export const restartIsReplay: Check = ({ product, finished, reference }) => {
   const state = product.decodeCheckpoint(textOf(chosen.value), config);
   if (state === undefined) return { invariant: "12", what: "a checkpoint cannot be restored", atMs };
   const { sequence, nowMs } = state;
-  const behind = reference.inputs.filter((input) => input.kind !== "clock" && input.sequence > sequence).slice(0, FOLDED_AGAIN);
+  const behind = replayed.inputs.filter((input) => input.kind !== "clock" && input.sequence > sequence).slice(0, REPLAYED_INPUTS);
   const again: string[] = [];
   let lastSequence = sequence;
   for (const input of behind) {
@@ -66,7 +66,7 @@ export const restartIsReplay: Check = ({ product, finished, reference }) => {
     if (effects.length > 0) again.push(...expectedOf(effects, input.sequence, input.storedAtMs).map(({ text }) => text));
     lastSequence = input.sequence;
   }
-  const whole = reference.expected
+  const whole = replayed.expected
     .filter(
       (effect) => effect.sequence > sequence && effect.sequence <= lastSequence && !(effect.byDeadline && effect.atMs < nowMs),
     )

@@ -5,10 +5,10 @@
 import { REASONS, type ReasonCode } from "@aviary/shared/contract/reasons.ts";
 import type { Sample } from "../history.ts";
 import { START_MS } from "../kernel.ts";
-import type { Body, Case, Check, PublishedVerdict } from "./check.ts";
+import type { Case, Check, PublishedBody, PublishedVerdict } from "./check.ts";
 import { seconds } from "./check.ts";
 
-interface ServedAnswer extends Body {
+interface ServedAnswer extends PublishedBody {
   readonly stale?: boolean;
 }
 

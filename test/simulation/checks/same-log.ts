@@ -3,14 +3,14 @@
  * replica published them.
  */
 import { START_MS } from "../kernel.ts";
-import type { Case, Check, Finding } from "./check.ts";
+import type { Case, Check, Violation } from "./check.ts";
 import { seconds } from "./check.ts";
 
 /** A deadline of the last moments may not have fired yet. */
 const LAST_MOMENTS_MS = 5_000;
 
-export const sameVerdicts: Check = ({ finished, reference, verdicts }) => {
-  const expected = reference.expected.filter(({ kind }) => kind === "verdict");
+export const sameVerdicts: Check = ({ finished, replayed, verdicts }) => {
+  const expected = replayed.expected.filter(({ kind }) => kind === "verdict");
   const seen = new Set<string>();
   for (const [index, { body, text, storedAtMs, node }] of verdicts.entries()) {
     const atMs = storedAtMs - START_MS;
@@ -45,18 +45,18 @@ function difference(text: string, wanted: string | undefined): string {
 }
 
 /** The same for incidents, dead letters, lane records and the demand. */
-export const sameEffects: Check = ({ finished, reference }) => {
+export const sameEffects: Check = ({ finished, replayed }) => {
   const lastMs = START_MS + finished.endMs - LAST_MOMENTS_MS;
   for (const [kind, stream] of [
     ["incident", "INCIDENTS"],
     ["dead", "DEAD"],
   ] as const) {
     const stored = finished.history.stored.filter((record) => record.stream === stream && record.node.startsWith("evaluator"));
-    const told = new Set(stored.map(({ id }) => id));
-    if (told.size < stored.length)
+    const published = new Set(stored.map(({ id }) => id));
+    if (published.size < stored.length)
       return { invariant: "5", what: `a message of ${stream} is stored twice`, atMs: finished.endMs };
-    const expected = reference.expected.filter((effect) => effect.kind === kind);
-    const missing = expected.find(({ id, atMs }) => !told.has(id) && atMs < lastMs);
+    const expected = replayed.expected.filter((effect) => effect.kind === kind);
+    const missing = expected.find(({ id, atMs }) => !published.has(id) && atMs < lastMs);
     if (missing !== undefined)
       return { invariant: "5", what: `never published: ${missing.text.slice(0, 200)}`, atMs: missing.atMs - START_MS };
     const known = new Set(expected.map(({ id }) => id));
@@ -68,13 +68,13 @@ export const sameEffects: Check = ({ finished, reference }) => {
         atMs: extra.atMs - START_MS,
       };
   }
-  return lastLane(finished, reference);
+  return lastLane(finished, replayed);
 };
 
-function lastLane(finished: Case["finished"], reference: Case["reference"]): Finding | undefined {
+function lastLane(finished: Case["finished"], replayed: Case["replayed"]): Violation | undefined {
   if (finished.demand === undefined) return undefined;
   const lastMs = START_MS + finished.endMs - LAST_MOMENTS_MS;
-  const records = reference.expected.filter(({ kind }) => kind === "lane");
+  const records = replayed.expected.filter(({ kind }) => kind === "lane");
   const put = finished.history.puts.findLast(({ bucket }) => bucket === "lane");
   const place = records.findIndex(({ text }) => text === put?.value);
   const atMs = finished.endMs;

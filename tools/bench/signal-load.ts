@@ -1,6 +1,6 @@
 /** A sending fleet: publishes signals at a steady rate, paced by the clock, for the duration of a round. */
 import { connectNats } from "@aviary/shared/bus/nats.ts";
-import type { Contestant } from "./rounds.ts";
+import type { Workload } from "./rounds.ts";
 import { createSignalSource } from "./signals.ts";
 
 export interface FeedSettings {
@@ -13,7 +13,7 @@ export interface FeedSettings {
 const BEAT_MS = 5;
 
 /** One round publishes `perSecond * seconds` signals and returns how many per second were stored. */
-export async function makeFeed({ url, perSecond, seconds, periodMs }: FeedSettings): Promise<Contestant> {
+export async function makeFeed({ url, perSecond, seconds, periodMs }: FeedSettings): Promise<Workload> {
   const bus = await connectNats({ servers: url, name: "bench-feed" });
   const next = createSignalSource(Date.now(), 3, periodMs);
   return {

@@ -20,7 +20,7 @@ export interface Expected {
   readonly byDeadline: boolean;
 }
 
-export interface Reference {
+export interface ReplayResult {
   readonly inputs: readonly Input[];
   readonly expected: readonly Expected[];
 }
@@ -68,7 +68,7 @@ export function expectedOf(effects: readonly Effect[], sequence: number, storedA
 }
 
 /** Reduces the whole log of a finished simulation. */
-export function foldAll(product: Product, finished: Finished): Reference {
+export function replayAll(product: Product, finished: Finished): ReplayResult {
   const inputs = inputsOf(product, finished.history.stored);
   const state = product.createState(finished.config);
   const expected: Expected[] = [];
