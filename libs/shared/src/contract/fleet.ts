@@ -3,6 +3,8 @@
  * Without it, a missing gateway would go unnoticed.
  */
 import { z } from "zod";
+import { EVEN_IF_MALFORMED, hasFields } from "./even-if-malformed.ts";
+import { referenceProblems } from "./fleet-references.ts";
 import { type CanaryRef, parseCanaryKey, TOKEN_PATTERN } from "./subjects.ts";
 import { duration } from "./units.ts";
 
@@ -50,7 +52,12 @@ const lane = z
     pollingInterval: duration("1s", "10m").prefault("30s"),
     cooldown: duration("1s", "1h").prefault("120s"),
   })
-  .refine((value) => value.min <= value.stableMax, { error: "expected at most the value of stableMax", path: ["min"] });
+  // A comparison with a missing or malformed number is false: that problem has its own message.
+  .refine((value) => !(hasFields(value) && value.min > value.stableMax), {
+    error: "expected at most the value of stableMax",
+    path: ["min"],
+    ...EVEN_IF_MALFORMED,
+  });
 
 export const fleetFileSchema = z
   .strictObject({
@@ -59,63 +66,8 @@ export const fleetFileSchema = z
     lanes: z.record(token, lane).default({}),
   })
   .superRefine((file, context) => {
-    for (const [name, fleet] of Object.entries(file.fleets)) {
-      const seen = new Set<string>();
-      fleet.gateways.forEach((entry, index) => {
-        const key = `${entry.az}/${entry.name}`;
-        if (seen.has(key)) {
-          context.addIssue({
-            code: "custom",
-            path: ["fleets", name, "gateways", index, "name"],
-            message: `expected a unique name: gateway ${key} is listed twice`,
-          });
-        }
-        seen.add(key);
-      });
-    }
-    for (const [name, entry] of Object.entries(file.canaries)) {
-      if (file.fleets[entry.fleet] === undefined) {
-        context.addIssue({
-          code: "custom",
-          path: ["canaries", name, "fleet"],
-          message: `expected the name of a fleet of this file: ${namesOf(file.fleets)}`,
-        });
-      }
-      entry.lanes.forEach((laneName, index) => {
-        if (file.lanes[laneName] === undefined) {
-          context.addIssue({
-            code: "custom",
-            path: ["canaries", name, "lanes", index],
-            message: `expected the name of a lane of this file: ${namesOf(file.lanes)}`,
-          });
-        }
-      });
-    }
-    const owner = new Map<string, string>();
-    for (const [name, entry] of Object.entries(file.canaries)) {
-      for (const [index, laneName] of entry.lanes.entries()) {
-        const other = owner.get(laneName);
-        if (other !== undefined) {
-          context.addIssue({
-            code: "custom",
-            path: ["canaries", name, "lanes", index],
-            message: `expected a lane of its own: ${laneName} already belongs to ${other}`,
-          });
-        }
-        owner.set(laneName, name);
-      }
-    }
-  });
-
-const MAX_NAMES_SHOWN = 12;
-
-/** The keys of a mapping for an error message, at most a dozen. */
-function namesOf(mapping: Readonly<Record<string, unknown>>): string {
-  const names = Object.keys(mapping);
-  if (names.length === 0) return "there is none";
-  const more = names.length - MAX_NAMES_SHOWN;
-  return `${names.slice(0, MAX_NAMES_SHOWN).join(", ")}${more > 0 ? `, and ${more} more` : ""}`;
-}
+    for (const { path, message } of referenceProblems(file)) context.addIssue({ code: "custom", path, message });
+  }, EVEN_IF_MALFORMED);
 
 export type FleetFile = z.output<typeof fleetFileSchema>;
 export type GatewayEntry = FleetFile["fleets"][string]["gateways"][number];

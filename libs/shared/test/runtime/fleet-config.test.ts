@@ -82,6 +82,56 @@ describe("a fleet and its policies", () => {
     });
   });
 
+  it("report references and comparisons although other keys have a problem", async () => {
+    const lanes = "lanes: { build: { az: az-a, slice: canary, min: 5, stableMax: 2, tipo: x } }\n";
+    const twice = FLEET.replace(
+      "{ name: mac-a2, az: az-a, slice: stable }",
+      "{ name: mac-a1, az: az-a, slice: staple }, { name: 7 }",
+    );
+    await write("aviary.yaml", `${twice.replace("fleet: payments,", "fleet: paymnts, lanes: [bild],")}${lanes}`);
+    await write("policies/default.yaml", "disk: { 1TB: { yellow: 0.95, red: 0.9, mauve: 1 } }\n");
+    await assert.rejects(load(), (error: Error) => {
+      for (const expected of [
+        /gateways\[1\]\.name: .*expected a unique name: gateway az-a\/mac-a1 is listed twice/,
+        /gateways\[1\]\.slice: found "staple"/,
+        /gateways\[2\]\.name: found 7/,
+        /\.fleet: found "paymnts", expected the name of a fleet of this file: payments/,
+        /\.lanes\[0\]: found "bild", expected the name of a lane of this file: build/,
+        /lanes\.build\.min: found 5, expected at most the value of stableMax/,
+        /lanes\.build\.tipo: /,
+        /disk\.1TB\.yellow: found 0\.95, expected less than red/,
+        /disk\.1TB\.mauve: /,
+      ])
+        assert.match(error.message, expected);
+      return true;
+    });
+  });
+
+  it("report empty values where mappings are expected", async () => {
+    await write(
+      "aviary.yaml",
+      `${FLEET.replace("prod/payments-gateway: {", "prod/other-gateway:\n  prod/payments-gateway: {")}lanes: { build: }\n`,
+    );
+    await write("policies/default.yaml", "disk: { 1TB: }\n");
+    assert.deepEqual(
+      (await problems()).map((line) => line.replace(/ \S+$/, "")),
+      ["aviary.yaml canaries.prod/other-gateway", "aviary.yaml lanes.build", "policies/default.yaml disk.1TB"],
+    );
+  });
+
+  it("are not blamed for references when the names themselves are missing", async () => {
+    await write("aviary.yaml", FLEET.replace("fleets:", "flets:"));
+    const found = await problems();
+    assert.ok(
+      found.some((line) => line.startsWith("aviary.yaml flets")) && found.some((line) => line.startsWith("aviary.yaml fleets")),
+      found.join("\n"),
+    );
+    assert.ok(
+      found.every((line) => !line.includes("canaries")),
+      found.join("\n"),
+    );
+  });
+
   it("explain how to write a ratio and a disk mark", async () => {
     await write("policies/default.yaml", "thresholds: { max5xxRate: 0.5% }\ndisk: { 1TB: { yellow: 0.95, red: 0.9 } }\n");
     await assert.rejects(load(), (error: Error) => {

@@ -2,7 +2,9 @@
  * The weight applied by the load balancer, which may differ from the one a controller requested: a small JSON document
  * `{"canary": "prod/payments-gateway", "weight": 10, "phase": "Progressing"}`, from a file or a URL.
  */
+
 import { open } from "node:fs/promises";
+import { EVEN_IF_MALFORMED, hasFields } from "@aviary/shared/contract/even-if-malformed.ts";
 import { rolloutBody, type SignalBody } from "@aviary/shared/contract/signal.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { z } from "zod";
@@ -15,8 +17,9 @@ const config = z
     file: z.string().min(1).optional(),
     url: z.url({ protocol: /^https?$/, error: "an http:// or https:// URL" }).optional(),
   })
-  .refine((settings) => (settings.file === undefined) !== (settings.url === undefined), {
+  .refine((settings) => !hasFields(settings) || (settings.file === undefined) !== (settings.url === undefined), {
     error: 'exactly one of "file" and "url"',
+    ...EVEN_IF_MALFORMED,
   });
 type Config = z.output<typeof config>;
 

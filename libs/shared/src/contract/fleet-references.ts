@@ -1,0 +1,83 @@
+/**
+ * References between the keys of `aviary.yaml`. The file may be malformed elsewhere: whatever has the expected shape is checked,
+ * so that one report contains every problem.
+ */
+
+export interface ReferenceProblem {
+  readonly path: (string | number)[];
+  readonly message: string;
+}
+
+type Mapping = Readonly<Record<string, unknown>>;
+
+const MAX_NAMES_SHOWN = 12;
+
+/** Every reference of the file that does not resolve, and every name that must be unique and is not. */
+export function referenceProblems(file: unknown): ReferenceProblem[] {
+  if (!isMapping(file)) return [];
+  const { fleets, canaries, lanes } = file;
+  return [...duplicateGateways(fleets), ...unknownFleets(canaries, fleets), ...laneProblems(canaries, lanes ?? {})];
+}
+
+function duplicateGateways(fleets: unknown): ReferenceProblem[] {
+  return entriesOf(fleets).flatMap(([name, fleet]) => {
+    const seen = new Set<string>();
+    return listOf(fleet, "gateways").flatMap((gateway, index): ReferenceProblem[] => {
+      if (!isMapping(gateway) || typeof gateway.az !== "string" || typeof gateway.name !== "string") return [];
+      const key = `${gateway.az}/${gateway.name}`;
+      if (!seen.has(key)) {
+        seen.add(key);
+        return [];
+      }
+      const path = ["fleets", name, "gateways", index, "name"];
+      return [{ path, message: `expected a unique name: gateway ${key} is listed twice` }];
+    });
+  });
+}
+
+function unknownFleets(canaries: unknown, fleets: unknown): ReferenceProblem[] {
+  if (!isMapping(fleets)) return [];
+  return entriesOf(canaries).flatMap(([name, canary]): ReferenceProblem[] => {
+    if (!isMapping(canary) || typeof canary.fleet !== "string" || Object.hasOwn(fleets, canary.fleet)) return [];
+    return [{ path: ["canaries", name, "fleet"], message: `expected the name of a fleet of this file: ${namesOf(fleets)}` }];
+  });
+}
+
+/** A lane exists, and belongs to one canary. */
+function laneProblems(canaries: unknown, lanes: unknown): ReferenceProblem[] {
+  if (!isMapping(lanes)) return [];
+  const owners = new Map<string, string>();
+  return entriesOf(canaries).flatMap(([name, canary]) =>
+    listOf(canary, "lanes").flatMap((lane, index): ReferenceProblem[] => {
+      if (typeof lane !== "string") return [];
+      const path = ["canaries", name, "lanes", index];
+      const owner = owners.get(lane);
+      owners.set(lane, name);
+      const problems: ReferenceProblem[] = [];
+      if (!Object.hasOwn(lanes, lane))
+        problems.push({ path, message: `expected the name of a lane of this file: ${namesOf(lanes)}` });
+      if (owner !== undefined)
+        problems.push({ path, message: `expected a lane of its own: ${lane} already belongs to ${owner}` });
+      return problems;
+    }),
+  );
+}
+
+function isMapping(value: unknown): value is Mapping {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+const entriesOf = (value: unknown): [string, unknown][] => (isMapping(value) ? Object.entries(value) : []);
+
+function listOf(value: unknown, key: string): readonly unknown[] {
+  const list = isMapping(value) ? value[key] : undefined;
+  return Array.isArray(list) ? list : [];
+}
+
+/** The keys of a mapping for an error message, at most a dozen. */
+function namesOf(mapping: Mapping): string {
+  const names = Object.keys(mapping);
+  if (names.length === 0) return "there is none";
+  const more = names.length - MAX_NAMES_SHOWN;
+  return `${names.slice(0, MAX_NAMES_SHOWN).join(", ")}${more > 0 ? `, and ${more} more` : ""}`;
+}
