@@ -13,13 +13,14 @@ import {
   ConfigError,
   type ConfigProblem,
   checkConfig,
+  isMissing,
   isUnreadable,
   readYamlFile,
   type YamlFile,
 } from "@aviary/shared/runtime/config.ts";
 import { serviceEnv } from "@aviary/shared/runtime/service-env.ts";
 import { z } from "zod";
-import { type ConfigFile, mergeConfig } from "./core/merge-config.ts";
+import { type ConfigFile, isMapping, mergeConfig } from "./core/merge-config.ts";
 import type { Timing } from "./probe.ts";
 import { PROBES } from "./probes/list.ts";
 
@@ -88,9 +89,11 @@ export async function loadCollectorConfig(file: string): Promise<CollectorConfig
   const directory = join(dirname(file), "conf.d");
   const paths = [file, ...(await fragmentNames(directory)).map((name) => join(directory, name))];
   const results = await Promise.allSettled(paths.map((path) => readYamlFile(path)));
-  const problems = results.flatMap((result) => (result.status === "rejected" ? problemsOf(result.reason) : []));
-  if (problems.length > 0) throw new ConfigError(problems.map((problem) => withHint(problem, file)));
-  return fromFiles(results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])));
+  const unreadable = results.flatMap((result) => (result.status === "rejected" ? problemsOf(result.reason) : []));
+  return fromFiles(
+    results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])),
+    unreadable.map((problem) => withHint(problem, file)),
+  );
 }
 
 /** If the collector's own file cannot be read, its path is most likely wrong. */
@@ -114,18 +117,24 @@ function problemsOf(error: unknown): readonly ConfigProblem[] {
   throw error;
 }
 
-function fromFiles(files: readonly YamlFile[]): CollectorConfig {
-  const shapes = files.filter((file) => typeof file.value !== "object" || file.value === null || Array.isArray(file.value));
-  if (shapes.length > 0) {
-    throw new ConfigError(
-      shapes.map(({ source }) => ({ source, path: "", found: "another type", expected: "a mapping (key: value)" })),
-    );
-  }
-  const { value, clashes, ownerOf } = mergeConfig(files);
-  const fileOf = (keys: readonly PropertyKey[]): YamlFile =>
-    files.find((file) => file.source === ownerOf(keys)) ?? (files[0] as YamlFile);
+/**
+ * Merges and validates the files that could be read. If others could not, what those may have set is not reported as missing.
+ * @throws ConfigError with every problem, those of the unreadable files first
+ */
+function fromFiles(files: readonly YamlFile[], unreadable: readonly ConfigProblem[] = []): CollectorConfig {
+  const mappings = files.filter((file) => isMapping(file.value));
+  const broken = [
+    ...unreadable,
+    ...files
+      .filter((file) => !isMapping(file.value))
+      .map(({ source }) => ({ source, path: "", found: "another type", expected: "a mapping (key: value)" })),
+  ];
+  const [first] = mappings;
+  if (first === undefined) throw new ConfigError(broken);
+  const { value, clashes, ownerOf } = mergeConfig(mappings);
+  const fileOf = (keys: readonly PropertyKey[]): YamlFile => mappings.find((file) => file.source === ownerOf(keys)) ?? first;
   const clashed = clashes.map(({ keys, source, owner }): ConfigProblem => {
-    const line = files.find((file) => file.source === source)?.lineOf(keys);
+    const line = mappings.find((file) => file.source === source)?.lineOf(keys);
     const expected = `one owner per key: ${owner} already sets it`;
     return {
       source,
@@ -135,13 +144,11 @@ function fromFiles(files: readonly YamlFile[]): CollectorConfig {
       expected,
     };
   });
-  const checked = checkConfig((files[0] as YamlFile).source, value, collectorFileSchema, (keys) => fileOf(keys).lineOf(keys));
-  if (!checked.ok || clashed.length > 0) {
-    const wrong = checked.ok
-      ? []
-      : checked.problems.map((problem) => ({ ...problem, source: fileOf(keysOf(problem.path)).source }));
-    throw new ConfigError([...clashed, ...wrong]);
-  }
+  const checked = checkConfig(first.source, value, collectorFileSchema, (keys) => fileOf(keys).lineOf(keys));
+  const invalid = checked.ok ? [] : checked.problems.filter((problem) => broken.length === 0 || !isMissing(problem));
+  const placed = invalid.map((problem) => ({ ...problem, source: fileOf(keysOf(problem.path)).source }));
+  const problems = [...broken, ...clashed, ...placed];
+  if (!checked.ok || problems.length > 0) throw new ConfigError(problems);
   const { az, fleet, gateway, slice, allowHosts, spool, probes } = checked.value;
   const running = Object.entries(probes).filter((entry): entry is [string, Timing] => entry[1] !== undefined);
   return {
@@ -150,7 +157,7 @@ function fromFiles(files: readonly YamlFile[]): CollectorConfig {
     allowHosts,
     spool,
     probes: Object.fromEntries(running),
-    fragmentHash: sha256Hex(canonicalJson(mergeConfig(files.slice(1)).value)),
+    fragmentHash: sha256Hex(canonicalJson(mergeConfig(mappings.slice(1)).value)),
   };
 }
 

@@ -74,6 +74,31 @@ describe("the collector configuration", () => {
     ]);
   });
 
+  it("reports the problems of readable files although others are broken, and no key that those may set", async (test) => {
+    const file = await files(test, {
+      "collector.yaml": `${BASE.replace("az-a", "AZ A").replace("slice: canary\n", "")}probes:\n  disk: { path: /, perod: 5s }\n`,
+      "conf.d/a.yaml": "a: [",
+      "conf.d/b.yaml": "- 1",
+      "conf.d/c.yaml": "fleet: other\n",
+    });
+    const found = await problems(loadCollectorConfig(file));
+    assert.deepEqual(
+      found.map((line) => line.replace(/: found .*/, "")),
+      [
+        "conf.d/a.yaml:1",
+        "conf.d/b.yaml",
+        "conf.d/c.yaml:1: fleet",
+        "collector.yaml:1: az",
+        "collector.yaml:5: probes.disk.perod",
+      ],
+    );
+    const lost = await files(test, { "collector.yaml": "}", "conf.d/a.yaml": "probes:\n  disc: { path: / }\n" });
+    assert.deepEqual(
+      (await problems(loadCollectorConfig(lost))).map((line) => line.replace(/: found .*/, "")),
+      ["collector.yaml:1", "conf.d/a.yaml:2: probes.disc"],
+    );
+  });
+
   it("rejects contradictory probe settings", () => {
     const base = { az: "a", fleet: "f", gateway: "g", slice: "canary" };
     for (const [probes, expected] of [

@@ -9,6 +9,9 @@ export interface Finding {
   readonly expected: string;
 }
 
+/** `found` of a key that no file sets. */
+export const MISSING = "nothing";
+
 type Issue = z.core.$ZodIssue;
 
 /**
@@ -124,7 +127,7 @@ function showAt(value: unknown, keys: readonly PropertyKey[]): string {
   for (const key of keys) {
     at = typeof at === "object" && at !== null && Object.hasOwn(at, key) ? (at as Record<PropertyKey, unknown>)[key] : undefined;
   }
-  if (at === undefined) return "nothing";
+  if (at === undefined) return MISSING;
   return keys.some((key) => typeof key === "string" && isSecretName(key)) && at !== null ? `${HIDDEN} (${kindOf(at)})` : show(at);
 }
 

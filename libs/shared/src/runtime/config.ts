@@ -9,7 +9,7 @@
 import { readFile } from "node:fs/promises";
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type ParsedNode, parseDocument } from "yaml";
 import type { z } from "zod";
-import { expectation, findings } from "./config-issues.ts";
+import { expectation, findings, MISSING } from "./config-issues.ts";
 import { Terminal } from "./faults.ts";
 import { redactText } from "./redact.ts";
 
@@ -101,6 +101,9 @@ export async function loadYamlFile<S extends z.ZodType>(path: string, schema: S)
 }
 
 const READABLE = "a readable file";
+
+/** Whether a required key is set nowhere. */
+export const isMissing = ({ found }: ConfigProblem): boolean => found === MISSING;
 
 /** Whether the file itself could not be read, so that there is no line. */
 export const isUnreadable = ({ path, line, expected }: ConfigProblem): boolean =>

@@ -26,38 +26,28 @@ export interface Merged {
 
 /** Merges the files in the given order. Never throws; problems are in `clashes`. */
 export function mergeConfig(files: readonly ConfigFile[]): Merged {
-  const clashes: Clash[] = [];
-  const owners = new Map<string, string>();
+  const merge: Merge = { owners: new Map(), clashes: [] };
   let value: unknown = {};
-  for (const file of files) value = mergeInto(value, file.value, [], file.source, owners, clashes);
-  return { value, clashes, ownerOf: (keys) => ownerOf(owners, keys.map(String)) };
+  for (const file of files) value = mergeInto(value, file.value, [], { ...merge, source: file.source });
+  return { value, clashes: merge.clashes, ownerOf: (keys) => ownerOf(merge.owners, keys.map(String)) };
 }
 
-function mergeInto(
-  base: unknown,
-  add: unknown,
-  keys: readonly string[],
-  source: string,
-  owners: Map<string, string>,
-  clashes: Clash[],
-): unknown {
+interface Merge {
+  /** The file that set each key first, by the JSON of its path. */
+  readonly owners: Map<string, string>;
+  readonly clashes: Clash[];
+}
+
+function mergeInto(base: unknown, add: unknown, keys: readonly string[], merge: Merge & { readonly source: string }): unknown {
+  const { owners, clashes, source } = merge;
   const path = JSON.stringify(keys);
   const owner = owners.get(path);
   if (owner === undefined) owners.set(path, source);
   if (isMapping(base) && isMapping(add)) {
     const merged = new Map(Object.entries(base));
     for (const [key, value] of Object.entries(add)) {
-      merged.set(
-        key,
-        mergeInto(
-          merged.has(key) ? merged.get(key) : isMapping(value) ? {} : undefined,
-          value,
-          [...keys, key],
-          source,
-          owners,
-          clashes,
-        ),
-      );
+      const known = merged.has(key) ? merged.get(key) : isMapping(value) ? {} : undefined;
+      merged.set(key, mergeInto(known, value, [...keys, key], merge));
     }
     // Built from a Map, so that a key named __proto__ stays an ordinary key.
     return Object.fromEntries(merged);
@@ -67,7 +57,7 @@ function mergeInto(
   return base;
 }
 
-function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
+export function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
