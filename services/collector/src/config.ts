@@ -14,8 +14,8 @@ import {
   type ConfigProblem,
   checkConfig,
   isMissing,
-  isUnreadable,
   readYamlFile,
+  withHint,
   type YamlFile,
 } from "@aviary/shared/runtime/config.ts";
 import { serviceEnv } from "@aviary/shared/runtime/service-env.ts";
@@ -92,14 +92,8 @@ export async function loadCollectorConfig(file: string): Promise<CollectorConfig
   const unreadable = results.flatMap((result) => (result.status === "rejected" ? problemsOf(result.reason) : []));
   return fromFiles(
     results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])),
-    unreadable.map((problem) => withHint(problem, file)),
+    unreadable.map((problem) => withHint(problem, file, "an existing collector file: set AVIARY_COLLECTOR_FILE or --config")),
   );
-}
-
-/** If the collector's own file cannot be read, its path is most likely wrong. */
-function withHint(problem: ConfigProblem, file: string): ConfigProblem {
-  if (problem.source !== file || !isUnreadable(problem)) return problem;
-  return { ...problem, expected: "an existing collector file: set AVIARY_COLLECTOR_FILE or --config" };
 }
 
 async function fragmentNames(directory: string): Promise<string[]> {

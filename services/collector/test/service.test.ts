@@ -295,7 +295,7 @@ describe("a collector process", () => {
       AVIARY_NATS_URL: nowhere,
       AVIARY_DATA_DIR: directory,
     });
-    await until("it runs", () => find("service.running") !== undefined, { describe: output });
+    await until("it runs", () => find("service.started") !== undefined, { describe: output });
     child.kill("SIGTERM");
     const [code] = (await once(child, "exit")) as [number];
     assert.equal(code, 0, output());

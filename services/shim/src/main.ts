@@ -1,15 +1,14 @@
 /** The shim process. */
-import { loadFleet } from "@aviary/shared/runtime/fleet-config.ts";
 import { serviceMain } from "@aviary/shared/runtime/service-main.ts";
 import { openTokenFile } from "./auth/token-file.ts";
 import { longestIntervalMs } from "./auth/token-rotation.ts";
-import { shimEnv } from "./config.ts";
+import { loadShimConfig, shimEnv } from "./config.ts";
 import { startShim } from "./server.ts";
 
 await serviceMain({
   name: "shim",
   env: shimEnv,
-  load: (env) => loadFleet(env.AVIARY_FLEET_FILE),
+  load: loadShimConfig,
   // No readiness check for the broker: without one, the shim still answers, with holds.
   start: async ({ env, config: { fleet, policies }, bus, clock, log, metrics, opened, addCheck }) => {
     const path = env.AVIARY_TOKENS_FILE;

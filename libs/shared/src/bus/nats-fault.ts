@@ -13,7 +13,10 @@ import {
 } from "@nats-io/nats-core";
 import { type Fault, isRetryable, retryable, Terminal, terminal } from "../runtime/faults.ts";
 
-/** The fault for `error`; `doing` completes "while ...". Faults are returned unchanged. */
+/** Why a TLS client rejects a server's certificate (codes of OpenSSL and of Node's host name check). */
+const UNTRUSTED = /^(?:UNABLE_TO_|DEPTH_ZERO_SELF_SIGNED|SELF_SIGNED_|CERT_|ERR_TLS_CERT_ALTNAME_INVALID)/;
+
+/** The fault for `error`; `doing` prefixes its message, such as "opening bucket lease". Faults are returned unchanged. */
 export function busFault(error: unknown, doing: string): Fault {
   if (isRetryable(error) || error instanceof Terminal) return error;
   const message = error instanceof Error ? error.message : String(error);
@@ -37,6 +40,11 @@ export function busFault(error: unknown, doing: string): Fault {
     return terminal("bus_closed", `${doing}: the connection to the broker is closed`, error);
   }
   for (const cause of causes(error)) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code !== undefined && UNTRUSTED.test(code)) {
+      const advice = "set AVIARY_NATS_CA_FILE to the authority that signed it, and use a host name that it contains";
+      return terminal("broker_untrusted", `${doing}: the broker's certificate is not trusted (${code}); ${advice}`, error);
+    }
     if (
       cause instanceof PermissionViolationError ||
       cause instanceof AuthorizationError ||
@@ -49,7 +57,7 @@ export function busFault(error: unknown, doing: string): Fault {
       cause instanceof NoRespondersError ||
       cause instanceof RequestError ||
       cause instanceof ConnectionError ||
-      (cause as NodeJS.ErrnoException).code === "ECONNREFUSED"
+      code === "ECONNREFUSED"
     ) {
       return retryable("broker_unavailable", `${doing}: ${message}`, error);
     }

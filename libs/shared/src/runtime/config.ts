@@ -109,6 +109,26 @@ export const isMissing = ({ found }: ConfigProblem): boolean => found === MISSIN
 export const isUnreadable = ({ path, line, expected }: ConfigProblem): boolean =>
   path === "" && line === undefined && expected === READABLE;
 
+/** Adds to the problem of an unreadable `file` how to name another: its path is most likely wrong. */
+export function withHint(problem: ConfigProblem, file: string, expected: string): ConfigProblem {
+  return problem.source === file && isUnreadable(problem) ? { ...problem, expected } : problem;
+}
+
+/**
+ * Waits for all of several loads.
+ * @throws ConfigError with the problems of all of them; any other error as it is
+ */
+export async function loadAll<T extends readonly unknown[]>(loads: { readonly [K in keyof T]: Promise<T[K]> }): Promise<T> {
+  const results = await Promise.allSettled(loads);
+  const problems = results.flatMap((result) => {
+    if (result.status === "fulfilled") return [];
+    if (result.reason instanceof ConfigError) return result.reason.problems;
+    throw result.reason;
+  });
+  if (problems.length > 0) throw new ConfigError(problems);
+  return results.map((result) => (result as PromiseFulfilledResult<unknown>).value) as unknown as T;
+}
+
 /**
  * Reads a YAML file without validation.
  * @throws ConfigError if it cannot be read, is larger than 1 MiB, or is not YAML
@@ -194,12 +214,36 @@ export function formatPath(keys: readonly PropertyKey[]): string {
   return keys.map((key, index) => (typeof key === "number" ? `[${key}]` : `${index === 0 ? "" : "."}${String(key)}`)).join("");
 }
 
+export interface CheckedEnv<T> {
+  readonly problems: readonly ConfigProblem[];
+  /**
+   * With the default of every invalid variable, so that what else depends on the environment is checked all the same; undefined
+   * if one of them has no default.
+   */
+  readonly value: T | undefined;
+}
+
+/** Validates the environment; an empty variable counts as absent. Variables that the schema does not define are ignored. */
+export function checkEnv<S extends z.ZodObject>(
+  schema: S,
+  env: Readonly<Record<string, string | undefined>>,
+): CheckedEnv<z.output<S>> {
+  const named = Object.keys(schema.shape).map((name) => [name, env[name]] as const);
+  const present = Object.fromEntries(named.filter(([, value]) => value !== undefined && value !== ""));
+  const checked = checkConfig("environment", present, schema);
+  if (checked.ok) return { problems: [], value: checked.value };
+  const invalid = new Set(checked.problems.map(({ path }) => path));
+  const rest = schema.safeParse(Object.fromEntries(Object.entries(present).filter(([name]) => !invalid.has(name))));
+  return { problems: checked.problems, value: rest.success ? rest.data : undefined };
+}
+
 /**
  * Reads the environment once, at startup: only variables defined by the schema; an empty variable counts as absent.
  * Other variables are ignored, because a cluster adds its own to every container.
  * @throws ConfigError with every problem
  */
 export function readEnv<S extends z.ZodObject>(schema: S, env: Readonly<Record<string, string | undefined>>): z.output<S> {
-  const named = Object.keys(schema.shape).map((name) => [name, env[name]] as const);
-  return parseConfig("environment", Object.fromEntries(named.filter(([, value]) => value !== undefined && value !== "")), schema);
+  const { problems, value } = checkEnv(schema, env);
+  if (problems.length > 0 || value === undefined) throw new ConfigError(problems);
+  return value;
 }

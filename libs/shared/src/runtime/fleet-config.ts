@@ -3,7 +3,16 @@ import { dirname, resolve } from "node:path";
 import { type FleetFile, fleetFileSchema } from "../contract/fleet.ts";
 import { contentId } from "../contract/ids.ts";
 import { defaultPolicy, type Policy, policySchema } from "../contract/policy.ts";
-import { ConfigError, type ConfigProblem, checkConfig, formatPath, isUnreadable, readYamlFile, type YamlFile } from "./config.ts";
+import {
+  ConfigError,
+  type ConfigProblem,
+  checkConfig,
+  formatPath,
+  isUnreadable,
+  readYamlFile,
+  withHint,
+  type YamlFile,
+} from "./config.ts";
 
 export interface Fleet {
   readonly fleet: FleetFile;
@@ -45,7 +54,7 @@ async function readFleetFile(path: string): Promise<YamlFile> {
     if (!(error instanceof ConfigError)) throw error;
     const expected = "an existing fleet file: set AVIARY_FLEET_FILE or --fleet";
     throw new ConfigError(
-      error.problems.map((problem) => (isUnreadable(problem) ? { ...problem, expected } : problem)),
+      error.problems.map((problem) => withHint(problem, path, expected)),
       error,
     );
   }

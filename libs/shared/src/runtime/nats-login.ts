@@ -1,8 +1,10 @@
 /** Where the broker is and how to log in to it, read in one place by every service and the command line. */
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import type { NatsOptions } from "../bus/nats.ts";
-import { terminal } from "./faults.ts";
+import { ConfigError, type ConfigProblem } from "./config.ts";
+import { MISSING } from "./config-issues.ts";
 
 const path = z.string().min(1).optional();
 
@@ -24,63 +26,129 @@ export type NatsEnv = Pick<z.output<z.ZodObject<typeof natsEnv>>, "AVIARY_NATS_U
 
 export type NatsLogin = Pick<NatsOptions, "servers" | "user" | "pass" | "token" | "creds" | "tls">;
 
+type Variable = keyof typeof natsEnv;
+
 /**
  * The connection options of these variables. User and password of a URL become options and are removed from the address, so that no error
  * that contains the address shows them; a user without a password is a token, as in the NATS command line.
- * @throws Terminal `bad_nats_url`, `bad_nats_credentials` or `bad_nats_tls`, none of which contains a secret
+ * @throws ConfigError with every problem, without a secret
  */
 export async function natsLogin(env: NatsEnv): Promise<NatsLogin> {
-  const urls = env.AVIARY_NATS_URL.split(",").map((text) => parseServer(text.trim()));
-  const logins = new Set(urls.map(({ username, password }) => JSON.stringify([username, password])));
-  if (logins.size > 1)
-    throw terminal("bad_nats_url", "AVIARY_NATS_URL has different users for its servers: expected one for all");
-  const tls = await readTls(env);
-  const requiresTls = tls !== undefined || urls.some(({ protocol }) => protocol === "tls:" || protocol === "wss:");
+  const problems: ConfigProblem[] = [];
+  const report: Report = (variable, found, expected) =>
+    void problems.push({ source: "environment", path: variable, found, expected });
+  const servers = readServers(env.AVIARY_NATS_URL, report);
+  const creds = await readCredentials(env.AVIARY_NATS_CREDS_FILE, report);
+  const tls = await readTls(env, report);
+  if (problems.length > 0) throw new ConfigError(problems);
+  const requiresTls = tls !== undefined || servers.some(({ url }) => url.protocol === "tls:" || url.protocol === "wss:");
   const base = {
-    servers: urls.map((url) => `${url.protocol}//${url.host}`),
+    servers: servers.map(({ url }) => `${url.protocol}//${url.host}`),
     ...(requiresTls ? { tls: tls ?? {} } : {}),
   };
-  if (env.AVIARY_NATS_CREDS_FILE !== undefined) return { ...base, creds: await readCredentials(env.AVIARY_NATS_CREDS_FILE) };
-  const user = decodeURIComponent(urls[0]?.username ?? "");
-  const pass = decodeURIComponent(urls[0]?.password ?? "");
+  if (creds !== undefined) return { ...base, creds };
+  const { user, pass } = servers[0] ?? { user: "", pass: "" };
   if (user === "") return base;
   return pass === "" ? { ...base, token: user } : { ...base, user, pass };
 }
 
-function parseServer(text: string): URL {
-  const url = URL.parse(/^[a-z]+:\/\//.test(text) ? text : `nats://${text}`);
-  if (url === null || !/^(nats|tls|ws|wss):$/.test(url.protocol) || url.hostname === "")
-    throw terminal("bad_nats_url", "AVIARY_NATS_URL: expected nats://host:port or tls://host:port, several separated by commas");
-  return url;
+type Report = (variable: Variable, found: string, expected: string) => void;
+
+interface Server {
+  readonly url: URL;
+  readonly user: string;
+  readonly pass: string;
 }
 
-async function readCredentials(file: string): Promise<string> {
-  const text = await readVariableFile("AVIARY_NATS_CREDS_FILE", file, "bad_nats_credentials");
-  if (!text.includes("BEGIN NATS USER JWT"))
-    throw terminal("bad_nats_credentials", `AVIARY_NATS_CREDS_FILE: ${file} contains no NATS user JWT`);
+function readServers(text: string, report: Report): Server[] {
+  const problem = (found: string, expected: string) => report("AVIARY_NATS_URL", found, expected);
+  const servers = text.split(",").flatMap((address): Server[] => {
+    const trimmed = address.trim();
+    const url = URL.parse(/^[a-z]+:\/\//.test(trimmed) ? trimmed : `nats://${trimmed}`);
+    if (url === null || !/^(nats|tls|ws|wss):$/.test(url.protocol) || url.hostname === "") {
+      problem("an address of another form", "nats://host:port or tls://host:port, several separated by commas");
+      return [];
+    }
+    const [user, pass] = [decoded(url.username), decoded(url.password)];
+    if (user === undefined || pass === undefined) problem("credentials with invalid percent-encoding", "% written as %25");
+    else if (user === "" && pass !== "") problem("a password without a user", "nats://user:password@host:port");
+    else return [{ url, user, pass }];
+    return [];
+  });
+  const logins = new Set(servers.map(({ user, pass }) => JSON.stringify([user, pass])));
+  if (logins.size > 1) problem("different credentials", "the same credentials for all servers");
+  return servers;
+}
+
+/** Undefined if the percent-encoding is invalid. */
+function decoded(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return undefined;
+  }
+}
+
+async function readCredentials(file: string | undefined, report: Report): Promise<string | undefined> {
+  const text = await readVariableFile("AVIARY_NATS_CREDS_FILE", file, report);
+  if (text !== undefined && !text.includes("BEGIN NATS USER JWT"))
+    report("AVIARY_NATS_CREDS_FILE", `${file}, which contains no NATS user JWT`, "a NATS credentials file");
   return text;
 }
 
-/** The TLS options, or undefined if no variable asks for TLS. */
-async function readTls(env: NatsEnv): Promise<NatsOptions["tls"]> {
+/** The TLS options, or undefined if no variable requests TLS. Unusable files are reported here: the client would retry them indefinitely. */
+async function readTls(env: NatsEnv, report: Report): Promise<NatsOptions["tls"]> {
   const { AVIARY_NATS_CA_FILE: caFile, AVIARY_NATS_CERT_FILE: certFile, AVIARY_NATS_KEY_FILE: keyFile } = env;
-  if ((certFile === undefined) !== (keyFile === undefined))
-    throw terminal("bad_nats_tls", "AVIARY_NATS_CERT_FILE and AVIARY_NATS_KEY_FILE: set both or neither");
-  if (caFile === undefined && certFile === undefined) return undefined;
-  const pem = async (variable: string, file: string | undefined, label: string): Promise<string | undefined> => {
-    if (file === undefined) return undefined;
-    const text = await readVariableFile(variable, file, "bad_nats_tls");
-    if (!text.includes(`${label}-----`)) throw terminal("bad_nats_tls", `${variable}: ${file} contains no PEM block "${label}"`);
-    return text;
+  if (certFile === undefined && keyFile !== undefined)
+    report("AVIARY_NATS_CERT_FILE", MISSING, "the certificate of AVIARY_NATS_KEY_FILE");
+  if (certFile !== undefined && keyFile === undefined)
+    report("AVIARY_NATS_KEY_FILE", MISSING, "the private key of AVIARY_NATS_CERT_FILE");
+  const ca = await readPem("AVIARY_NATS_CA_FILE", caFile, report, parseCertificates);
+  const cert = await readPem("AVIARY_NATS_CERT_FILE", certFile, report, parseCertificates);
+  const key = await readPem("AVIARY_NATS_KEY_FILE", keyFile, report, createPrivateKey);
+  if (cert !== undefined && key !== undefined && cert.parsed[0]?.checkPrivateKey(key.parsed) === false)
+    report("AVIARY_NATS_KEY_FILE", `${keyFile}, the key of another certificate`, `the private key of ${certFile}`);
+  if (ca === undefined && cert === undefined) return undefined;
+  return {
+    ...(ca === undefined ? {} : { ca: ca.text }),
+    ...(cert === undefined ? {} : { cert: cert.text }),
+    ...(key === undefined ? {} : { key: key.text }),
   };
-  const ca = await pem("AVIARY_NATS_CA_FILE", caFile, "CERTIFICATE");
-  const cert = await pem("AVIARY_NATS_CERT_FILE", certFile, "CERTIFICATE");
-  const key = await pem("AVIARY_NATS_KEY_FILE", keyFile, "PRIVATE KEY");
-  return { ...(ca === undefined ? {} : { ca }), ...(cert === undefined ? {} : { cert }), ...(key === undefined ? {} : { key }) };
 }
 
-async function readVariableFile(variable: string, file: string, code: string): Promise<string> {
-  return await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
-    throw terminal(code, `${variable}: cannot read ${file} (${error.code})`, error);
-  });
+async function readPem<T>(
+  variable: Variable,
+  file: string | undefined,
+  report: Report,
+  parse: (text: string) => T,
+): Promise<{ readonly text: string; readonly parsed: T } | undefined> {
+  const text = await readVariableFile(variable, file, report);
+  if (text === undefined) return undefined;
+  try {
+    return { text, parsed: parse(text) };
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const expected = variable === "AVIARY_NATS_KEY_FILE" ? "an unencrypted private key (PEM)" : "certificates (PEM)";
+    report(variable, `${file}, which cannot be parsed (${code ?? message})`, expected);
+    return undefined;
+  }
+}
+
+/** @throws Error if there is no certificate, or one is malformed */
+function parseCertificates(text: string): X509Certificate[] {
+  const blocks = text.match(/-----BEGIN (?:TRUSTED )?CERTIFICATE-----[\s\S]*?-----END (?:TRUSTED )?CERTIFICATE-----/g);
+  if (blocks === null) throw new Error("no certificate");
+  return blocks.map((block) => new X509Certificate(block));
+}
+
+/** The file's text; undefined if the variable is not set or, after a report, the file cannot be read. */
+async function readVariableFile(variable: Variable, file: string | undefined, report: Report): Promise<string | undefined> {
+  if (file === undefined) return undefined;
+  try {
+    return await readFile(file, "utf8");
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    report(variable, `${file} (${code === "ENOENT" ? "no such file" : code})`, "a readable file");
+    return undefined;
+  }
 }

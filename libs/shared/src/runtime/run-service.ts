@@ -85,9 +85,9 @@ export async function runService(options: ServiceOptions): Promise<void> {
     cancelGrace = clock.setTimer(graceMs, giveUp);
     stopping.abort(new Error(`${name} is stopping: ${reason}`));
   };
-  const fail = (error: unknown, what = "failed"): void => {
+  const fail = (error: unknown, what = "failed", event = "service.failed"): void => {
     life.failed = true;
-    logFailure(log, error, `${name} ${what}`);
+    logFailure(log, error, event, `${name} ${what}`);
     stop(what);
   };
 
@@ -98,19 +98,19 @@ export async function runService(options: ServiceOptions): Promise<void> {
       if (life.interrupts > 1) host.exit(EXIT_INTERRUPTED);
       else stop("SIGINT");
     },
-    unhandledRejection: (reason) => fail(reason, "has an unhandled rejection"),
-    uncaughtException: (error) => fail(error, "has an uncaught exception"),
+    unhandledRejection: (reason) => fail(reason, "failed: unhandled rejection"),
+    uncaughtException: (error) => fail(error, "failed: uncaught exception"),
   };
   for (const [event, listener] of Object.entries(listeners)) host.on(event, listener);
 
   // A service that only waits for messages may have nothing that keeps its process alive.
-  const letGo = clock.setTimer(Number.POSITIVE_INFINITY, () => {});
+  const releaseProcess = clock.setTimer(Number.POSITIVE_INFINITY, () => {});
   try {
     const service = await options.start({ signal: stopping.signal, log, clock, fail: (error) => fail(error) });
     try {
       if (!stopping.signal.aborted) {
         life.phase = "running";
-        log.info({ event: "service.running" }, `${name} is running`);
+        log.info({ event: "service.started" }, `${name} started`);
         await new Promise((resolve) => stopping.signal.addEventListener("abort", resolve, { once: true }));
       }
     } finally {
@@ -119,12 +119,14 @@ export async function runService(options: ServiceOptions): Promise<void> {
     }
   } catch (error) {
     const aborted = error === stopping.signal.reason || (error instanceof Error && error.name === "AbortError");
-    const givenUp = life.phase === "starting" && stopping.signal.aborted && aborted;
-    if (!givenUp) fail(error, life.phase === "starting" ? "could not start" : "could not stop cleanly");
+    const cancelledStart = life.phase === "starting" && stopping.signal.aborted && aborted;
+    if (cancelledStart) log.info({ event: "service.start_cancelled" }, `${name} was stopped while starting`);
+    else if (life.phase === "starting") fail(error, "could not start", "service.start_failed");
+    else fail(error, "could not stop cleanly", "service.stop_failed");
   }
 
   life.phase = "stopped";
-  letGo();
+  releaseProcess();
   cancelGrace();
   for (const [event, listener] of Object.entries(listeners)) host.off(event, listener);
   host.setExitCode(life.failed ? 1 : 0);
@@ -133,13 +135,13 @@ export async function runService(options: ServiceOptions): Promise<void> {
   clock.setTimer(Math.max(0, stopDeadline - clock.monotonicMs()), giveUp, { background: true });
 }
 
-function logFailure(log: Logger, error: unknown, message: string): void {
+function logFailure(log: Logger, error: unknown, event: string, message: string): void {
   if (!(error instanceof ConfigError)) {
-    log.fatal({ event: "service.failed", err: error }, message);
+    log.fatal({ event, err: error }, message);
     return;
   }
   for (const problem of error.problems) log.fatal({ event: "config.invalid", problem }, formatProblem(problem));
-  log.fatal({ event: "service.failed", problems: error.problems.length }, `${message}: invalid configuration`);
+  log.fatal({ event, problems: error.problems.length }, `${message}: invalid configuration`);
 }
 
 function countEach(names: readonly string[]): Record<string, number> {

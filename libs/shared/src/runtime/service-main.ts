@@ -7,10 +7,10 @@ import type { z } from "zod";
 import { type DeferredBus, deferredBus } from "../bus/deferred.ts";
 import { connectNats } from "../bus/nats.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import { readEnv } from "./config.ts";
+import { ConfigError, checkEnv, loadAll } from "./config.ts";
 import { createLogger, LOG_LEVELS } from "./logger.ts";
 import { createRegistry, type Registry, registerProcessMetrics } from "./metrics.ts";
-import { natsLogin } from "./nats-login.ts";
+import { type NatsLogin, natsLogin } from "./nats-login.ts";
 import { type Opened, openAll } from "./opened.ts";
 import { type ReadyCheck, startOpsServer } from "./ops-server.ts";
 import { runService, type ServiceContext } from "./run-service.ts";
@@ -45,7 +45,7 @@ export interface ServiceDefinition<Schema extends z.ZodObject, Config> {
 /** Runs the service until it is stopped or fails; sets the exit code of the process. Never rejects. */
 export async function serviceMain<Schema extends z.ZodObject, Config>(service: ServiceDefinition<Schema, Config>): Promise<void> {
   const { name } = service;
-  // An invalid level is reported by `readEnv` together with all other problems of the environment.
+  // An invalid level is reported by `load` together with all other problems of the environment.
   const level = LOG_LEVELS.find((known) => known === process.env.AVIARY_LOG_LEVEL) ?? "info";
   const log = createLogger({ service: name, level, clock: systemClock });
   await runService({
@@ -61,15 +61,14 @@ async function open<Schema extends z.ZodObject, Config>(
   opened: Opened,
 ): Promise<void> {
   const { log, fail } = context;
-  const env = readEnv(service.env, process.env);
+  const { env, config, login } = await load(service);
   const common = env as unknown as ServiceEnv;
   const clock = service.clock?.(env, context.clock) ?? context.clock;
-  const config = await service.load(env);
-  const login = await natsLogin(common);
   const metrics = createRegistry();
   registerProcessMetrics(metrics, clock.now());
   const progress = { started: false };
   const ops = opened.add(await startOps(common, metrics, clock, () => (progress.started ? undefined : "starting")));
+  log.info({ event: "ops.listening", host: ops.host, port: ops.port }, "serving /healthz, /readyz and /metrics");
   const client = service.clientName?.(config) ?? `aviary-${service.name}`;
   const connect = () => connectNats({ ...login, name: client, clock });
   const bus = opened.add(deferredBus({ connect, clock, random: Math.random, log }));
@@ -77,7 +76,16 @@ async function open<Schema extends z.ZodObject, Config>(
   const addCheck = (name: string, check: ReadyCheck): void => void ops.addCheck(name, check);
   await service.start({ ...context, clock, env, config, metrics, bus, opened, addCheck });
   progress.started = true;
-  log.info({ event: "service.started", ops: `http://${ops.host}:${ops.port}` }, `${service.name} started`);
+}
+
+/** Reads environment, files and login. @throws ConfigError with the problems of all of them */
+async function load<Schema extends z.ZodObject, Config>(service: ServiceDefinition<Schema, Config>) {
+  const { problems, value: env } = checkEnv(service.env, process.env);
+  if (env === undefined) throw new ConfigError(problems);
+  const checked = problems.length === 0 ? Promise.resolve(undefined) : Promise.reject(new ConfigError(problems));
+  const login = natsLogin(env as unknown as ServiceEnv);
+  const [, config, natsOptions] = await loadAll<[undefined, Config, NatsLogin]>([checked, service.load(env), login]);
+  return { env, config, login: natsOptions };
 }
 
 function startOps(env: ServiceEnv, registry: Registry, clock: Clock, start: ReadyCheck) {

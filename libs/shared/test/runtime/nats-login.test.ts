@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
+import { ConfigError } from "../../src/runtime/config.ts";
 import { natsLogin } from "../../src/runtime/nats-login.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "aviary-nats-login-"));
@@ -29,27 +30,54 @@ describe("the login to the broker", () => {
     assert.deepEqual(await natsLogin({ AVIARY_NATS_URL: "127.0.0.1:4222" }), { servers: ["nats://127.0.0.1:4222"] });
   });
 
-  it("reads a credentials file, and rejects a missing or foreign one by its path", async () => {
+  it("reads a credentials file, and reports one that is missing or contains no credentials", async () => {
     const file = join(directory, "user.creds");
     writeFileSync(file, "-----BEGIN NATS USER JWT-----\nx\n------END NATS USER JWT------\n");
     const login = await natsLogin({ AVIARY_NATS_URL: "nats://broker:4222", AVIARY_NATS_CREDS_FILE: file });
     assert.match(login.creds ?? "", /BEGIN NATS USER JWT/);
     const missing = join(directory, "gone.creds");
     await assert.rejects(natsLogin({ AVIARY_NATS_URL: "nats://broker:4222", AVIARY_NATS_CREDS_FILE: missing }), {
-      code: "bad_nats_credentials",
-      message: new RegExp(`AVIARY_NATS_CREDS_FILE: cannot read ${missing} \\(ENOENT\\)`),
+      code: "bad_config",
+      message: `environment: AVIARY_NATS_CREDS_FILE: found ${missing} (no such file), expected a readable file`,
     });
-    const foreign = join(directory, "foreign");
-    writeFileSync(foreign, "hunter2");
+    const invalid = join(directory, "invalid");
+    writeFileSync(invalid, "hunter2");
     await assert.rejects(
-      natsLogin({ AVIARY_NATS_URL: "nats://broker:4222", AVIARY_NATS_CREDS_FILE: foreign }),
+      natsLogin({ AVIARY_NATS_URL: "nats://broker:4222", AVIARY_NATS_CREDS_FILE: invalid }),
       (error: Error) => /contains no NATS user JWT/.test(error.message) && !error.message.includes("hunter2"),
     );
   });
 
-  it("never shows a secret in an error", async () => {
-    for (const url of ["http://u:hunter2@broker", "nats://u:hunter2@", "nats://u:hunter2@a,nats://u:other@b"]) {
-      await assert.rejects(natsLogin({ AVIARY_NATS_URL: url }), (error: Error) => !error.message.includes("hunter2"), url);
+  it("reports a malformed address without showing a secret", async () => {
+    for (const [url, expected] of [
+      ["http://u:hunter2@broker", /an address of another form/],
+      ["nats://u:hunter2@", /an address of another form/],
+      ["nats://u:hunter2@a,nats://u:other@b", /different credentials, expected the same credentials for all servers/],
+      ["nats://:hunter2@broker", /a password without a user/],
+      ["nats://u:hunter2%zz@broker", /invalid percent-encoding, expected % written as %25/],
+    ] as const) {
+      await assert.rejects(
+        natsLogin({ AVIARY_NATS_URL: url }),
+        (error: Error) => {
+          assert.match(error.message, expected);
+          return error.message.startsWith("environment: AVIARY_NATS_URL: ") && !error.message.includes("hunter2");
+        },
+        url,
+      );
     }
+  });
+
+  it("reports the problems of all variables at once", async () => {
+    const error = await natsLogin({
+      AVIARY_NATS_URL: "ftp://broker",
+      AVIARY_NATS_CREDS_FILE: join(directory, "gone"),
+      AVIARY_NATS_CA_FILE: join(directory, "gone.pem"),
+      AVIARY_NATS_CERT_FILE: join(directory, "gone.pem"),
+    }).catch((reason: Error) => reason);
+    assert.ok(error instanceof ConfigError);
+    assert.deepEqual(
+      error.problems.map(({ path }) => path),
+      ["AVIARY_NATS_URL", "AVIARY_NATS_CREDS_FILE", "AVIARY_NATS_KEY_FILE", "AVIARY_NATS_CA_FILE", "AVIARY_NATS_CERT_FILE"],
+    );
   });
 });

@@ -70,7 +70,10 @@ describe("a broker with TLS", () => {
       connect({ ...env, AVIARY_NATS_CERT_FILE: undefined, AVIARY_NATS_KEY_FILE: undefined }),
       "no client certificate",
     );
-    await assert.rejects(connect({ AVIARY_NATS_URL: env.AVIARY_NATS_URL }), "an unknown authority");
+    await assert.rejects(connect({ AVIARY_NATS_URL: env.AVIARY_NATS_URL }), {
+      code: "broker_untrusted",
+      message: /the broker's certificate is not trusted \(\w+\); set AVIARY_NATS_CA_FILE/,
+    });
   });
 
   it("is not downgraded: tls:// fails on a broker without TLS", async (test) => {
@@ -80,20 +83,24 @@ describe("a broker with TLS", () => {
     await assert.rejects(connect({ AVIARY_NATS_URL: nats.url.replace("nats://", "tls://") }));
   });
 
-  it("has its files checked before connecting: both of a pair, readable, PEM", async () => {
-    const url = { AVIARY_NATS_URL: "tls://broker:4222" };
-    await assert.rejects(natsLogin({ ...url, AVIARY_NATS_CERT_FILE: file("client.pem") }), {
-      code: "bad_nats_tls",
-      message: "AVIARY_NATS_CERT_FILE and AVIARY_NATS_KEY_FILE: set both or neither",
-    });
-    await assert.rejects(
-      natsLogin({ ...url, AVIARY_NATS_CA_FILE: file("missing.pem") }),
-      /AVIARY_NATS_CA_FILE: cannot read .*ENOENT/,
-    );
+  it("has its files checked before connecting: both of a pair, readable, parsed, and matching", async () => {
+    makeCertificates();
     writeFileSync(file("secret.txt"), "hunter2");
-    await assert.rejects(
-      natsLogin({ ...url, AVIARY_NATS_CA_FILE: file("secret.txt") }),
-      (error: Error) => /contains no PEM block "CERTIFICATE"/.test(error.message) && !error.message.includes("hunter2"),
-    );
+    writeFileSync(file("corrupt.pem"), "-----BEGIN CERTIFICATE-----\naHVudGVyMg==\n-----END CERTIFICATE-----\n");
+    const [ca, cert, key] = ["AVIARY_NATS_CA_FILE", "AVIARY_NATS_CERT_FILE", "AVIARY_NATS_KEY_FILE"] as const;
+    for (const [env, expected] of [
+      [{ [cert]: file("client.pem") }, /AVIARY_NATS_KEY_FILE: found nothing, expected the private key of AVIARY_NATS_CERT_FILE/],
+      [{ [key]: file("client.key") }, /AVIARY_NATS_CERT_FILE: found nothing, expected the certificate of AVIARY_NATS_KEY_FILE/],
+      [{ [ca]: file("missing.pem") }, /AVIARY_NATS_CA_FILE: found \S+missing\.pem \(no such file\)/],
+      [{ [ca]: file("secret.txt") }, /secret\.txt, which cannot be parsed \(no certificate\), expected certificates/],
+      [{ [ca]: file("corrupt.pem") }, /corrupt\.pem, which cannot be parsed/],
+      [{ [cert]: file("client.pem"), [key]: file("secret.txt") }, /AVIARY_NATS_KEY_FILE: .*cannot be parsed/],
+      [{ [cert]: file("client.pem"), [key]: file("server.key") }, /server\.key, the key of another certificate/],
+    ] as const) {
+      await assert.rejects(natsLogin({ AVIARY_NATS_URL: "tls://broker:4222", ...env }), (error: Error) => {
+        assert.match(error.message, expected);
+        return !error.message.includes("hunter2");
+      });
+    }
   });
 });

@@ -57,9 +57,9 @@ function openKinds(line: Line | undefined): Record<string, number> {
 describe("a service process", () => {
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     it(`stops cleanly on ${signal}: disposed, exit code 0, nothing left behind`, async () => {
-      const end = await run("good", LONG_GRACE_MS, [{ after: "probe is running", signal }]);
+      const end = await run("good", LONG_GRACE_MS, [{ after: "probe started", signal }]);
       assert.deepEqual([end.code, end.killedBy], [0, null]);
-      assert.deepEqual(end.messages, ["probe is running", "probe is stopping", "disposed", "probe stopped"]);
+      assert.deepEqual(end.messages, ["probe started", "probe is stopping", "disposed", "probe stopped"]);
     });
   }
 
@@ -91,7 +91,7 @@ describe("a service process", () => {
   });
 
   it("that hangs while stopping exits after the grace period, and lists open resources", async () => {
-    const end = await run("hangs at the end", 200, [{ after: "probe is running", signal: "SIGTERM" }]);
+    const end = await run("hangs at the end", 200, [{ after: "probe started", signal: "SIGTERM" }]);
     assert.equal(end.code, 1);
     assert.match(end.fatal[0]?.msg ?? "", /did not stop within its grace period/);
     assert.equal(end.fatal[0]?.phase, "stopping");
@@ -105,29 +105,29 @@ describe("a service process", () => {
   });
 
   it("that leaves a listener open exits after the grace period, and reports its kind", async () => {
-    const end = await run("forgets a listener", 200, [{ after: "probe is running", signal: "SIGTERM" }]);
+    const end = await run("forgets a listener", 200, [{ after: "probe started", signal: "SIGTERM" }]);
     assert.equal(end.code, 0);
-    assert.deepEqual(end.messages.slice(0, 3), ["probe is running", "probe is stopping", "probe stopped"]);
+    assert.deepEqual(end.messages.slice(0, 3), ["probe started", "probe is stopping", "probe stopped"]);
     assert.deepEqual([end.fatal[0]?.phase, openKinds(end.fatal[0]).TCPServerWrap], ["stopped", 1]);
   });
 
   it("exits at once on a second SIGINT", async () => {
     const end = await run("hangs at the end", LONG_GRACE_MS, [
-      { after: "probe is running", signal: "SIGINT" },
+      { after: "probe started", signal: "SIGINT" },
       { after: "probe is stopping", signal: "SIGINT" },
     ]);
     assert.deepEqual([end.code, end.killedBy], [130, null]);
   });
 
   it("that fails while stopping exits with 1", async () => {
-    const end = await run("fails at the end", LONG_GRACE_MS, [{ after: "probe is running", signal: "SIGTERM" }]);
+    const end = await run("fails at the end", LONG_GRACE_MS, [{ after: "probe started", signal: "SIGTERM" }]);
     assert.equal(end.code, 1);
     assert.match(end.fatal[0]?.msg ?? "", /could not stop cleanly/);
   });
 
   for (const [behaviour, message] of [
-    ["unhandled rejection", "probe has an unhandled rejection"],
-    ["uncaught exception", "probe has an uncaught exception"],
+    ["unhandled rejection", "probe failed: unhandled rejection"],
+    ["uncaught exception", "probe failed: uncaught exception"],
     ["fails in the background", "probe failed"],
   ] as const) {
     it(`${behaviour}: logged as fatal, disposed, exit code 1`, async () => {

@@ -9,7 +9,7 @@
  */
 import { stat } from "node:fs/promises";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
-import { ConfigError, type ConfigProblem, loadYamlFile } from "@aviary/shared/runtime/config.ts";
+import { ConfigError, type ConfigProblem, loadYamlFile, withHint } from "@aviary/shared/runtime/config.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import { checkTokenFile } from "./token-rotation.ts";
 import {
@@ -49,7 +49,7 @@ export interface TokenFile extends Disposable {
 export async function openTokenFile(options: TokenFileOptions): Promise<TokenFile> {
   const { path, clock, log, intervalMs, pollMs = 2_000 } = options;
   let signature = await signatureOf(path);
-  let entries = await readEntries(path, intervalMs, clock.now());
+  let entries = await readTokenFile(path, intervalMs, clock.now());
   const store = createTokenStore(entries);
   let problem: string | undefined;
   let pending: Promise<void> | undefined;
@@ -60,7 +60,7 @@ export async function openTokenFile(options: TokenFileOptions): Promise<TokenFil
     const current = await signatureOf(path);
     if (current === signature) return;
     try {
-      const next = await readEntries(path, intervalMs, writtenAt(current) ?? clock.now(), entries);
+      const next = await readTokenFile(path, intervalMs, writtenAt(current) ?? clock.now(), entries);
       entries = next;
       store.replace(next);
       problem = undefined;
@@ -96,17 +96,29 @@ export async function openTokenFile(options: TokenFileOptions): Promise<TokenFil
   };
 }
 
-async function readEntries(
+/**
+ * Reads and checks a token file.
+ * @param before the entries in use: their overlap with the new ones is checked too
+ * @throws ConfigError with every problem
+ */
+export async function readTokenFile(
   path: string,
   intervalMs: number,
-  now: number,
+  nowMs: number,
   before?: readonly TokenEntry[],
 ): Promise<readonly TokenEntry[]> {
-  const entries = await loadYamlFile(path, tokenFileSchema);
+  const entries = await loadYamlFile(path, tokenFileSchema).catch((error: unknown) => {
+    if (!(error instanceof ConfigError)) throw error;
+    const expected = "an existing token file: set AVIARY_TOKENS_FILE";
+    throw new ConfigError(
+      error.problems.map((problem) => withHint(problem, path, expected)),
+      error,
+    );
+  });
   const problems: ConfigProblem[] = checkTokenFile({
     source: path,
     entries,
-    nowMs: now,
+    nowMs,
     intervalMs,
     ...(before === undefined ? {} : { previousEntries: before }),
   });
