@@ -14,12 +14,13 @@ import {
   type ConfigProblem,
   checkConfig,
   isUnreadable,
+  type Parsed,
   readYamlFile,
   type YamlFile,
 } from "@aviary/shared/runtime/config.ts";
 import { serviceEnv } from "@aviary/shared/runtime/service-env.ts";
 import { z } from "zod";
-import { type ConfigFile, mergeConfig } from "./core/merge-config.ts";
+import { type Clash, type ConfigFile, isMapping, type Merged, mergeConfig } from "./core/merge-config.ts";
 import type { Timing } from "./probe.ts";
 import { PROBES } from "./probes/list.ts";
 
@@ -44,6 +45,8 @@ export const collectorFileSchema = z.strictObject({
   /** A probe runs if it has a section. */
   probes: z.strictObject(Object.fromEntries(PROBES.map((probe) => [probe.name, probe.configSchema.optional()]))).prefault({}),
 });
+
+type CollectorFile = z.output<typeof collectorFileSchema>;
 
 export interface CollectorConfig {
   readonly gateway: GatewayRef;
@@ -74,10 +77,8 @@ export function collectorConfig(
   fragments: readonly ConfigFile[] = [],
   source = "collector configuration",
 ): CollectorConfig {
-  return fromFiles([
-    { source, value, lineOf: () => undefined },
-    ...fragments.map((file) => ({ ...file, lineOf: () => undefined })),
-  ]);
+  const files = [{ source, value }, ...fragments];
+  return fromFiles(files.map((file) => ({ ...file, lineOf: () => undefined })));
 }
 
 /**
@@ -86,11 +87,14 @@ export function collectorConfig(
  */
 export async function loadCollectorConfig(file: string): Promise<CollectorConfig> {
   const directory = join(dirname(file), "conf.d");
-  const paths = [file, ...(await fragmentNames(directory)).map((name) => join(directory, name))];
+  const fragments = await fragmentNames(directory);
+  const paths = [file, ...fragments.names.map((name) => join(directory, name))];
   const results = await Promise.allSettled(paths.map((path) => readYamlFile(path)));
-  const problems = results.flatMap((result) => (result.status === "rejected" ? problemsOf(result.reason) : []));
-  if (problems.length > 0) throw new ConfigError(problems.map((problem) => withHint(problem, file)));
-  return fromFiles(results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])));
+  const unread = results.flatMap((result) => (result.status === "rejected" ? problemsOf(result.reason) : []));
+  return fromFiles(
+    results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])),
+    [...unread.map((problem) => withHint(problem, file)), ...fragments.problems],
+  );
 }
 
 /** If the collector's own file cannot be read, its path is most likely wrong. */
@@ -99,13 +103,19 @@ function withHint(problem: ConfigProblem, file: string): ConfigProblem {
   return { ...problem, expected: "an existing collector file: set AVIARY_COLLECTOR_FILE or --config" };
 }
 
-async function fragmentNames(directory: string): Promise<string[]> {
+interface FragmentNames {
+  readonly names: readonly string[];
+  readonly problems: readonly ConfigProblem[];
+}
+
+async function fragmentNames(directory: string): Promise<FragmentNames> {
   try {
-    return (await readdir(directory)).filter((name) => name.endsWith(".yaml") && !name.startsWith(".")).sort();
+    const names = (await readdir(directory)).filter((name) => name.endsWith(".yaml") && !name.startsWith(".")).sort();
+    return { names, problems: [] };
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return { names: [], problems: [] };
     const found = error instanceof Error ? error.message : String(error);
-    throw new ConfigError([{ source: directory, path: "", found, expected: "a readable directory" }], error);
+    return { names: [], problems: [{ source: directory, path: "", found, expected: "a readable directory" }] };
   }
 }
 
@@ -114,44 +124,65 @@ function problemsOf(error: unknown): readonly ConfigProblem[] {
   throw error;
 }
 
-function fromFiles(files: readonly YamlFile[]): CollectorConfig {
-  const shapes = files.filter((file) => typeof file.value !== "object" || file.value === null || Array.isArray(file.value));
-  if (shapes.length > 0) {
-    throw new ConfigError(
-      shapes.map(({ source }) => ({ source, path: "", found: "another type", expected: "a mapping (key: value)" })),
-    );
-  }
-  const { value, clashes, ownerOf } = mergeConfig(files);
-  const fileOf = (keys: readonly PropertyKey[]): YamlFile =>
-    files.find((file) => file.source === ownerOf(keys)) ?? (files[0] as YamlFile);
-  const clashed = clashes.map(({ keys, source, owner }): ConfigProblem => {
-    const line = files.find((file) => file.source === source)?.lineOf(keys);
-    const expected = `one owner per key: ${owner} already sets it`;
-    return {
-      source,
-      ...(line === undefined ? {} : { line }),
-      path: keys.join("."),
-      found: "a key set by another file",
-      expected,
-    };
-  });
-  const checked = checkConfig((files[0] as YamlFile).source, value, collectorFileSchema, (keys) => fileOf(keys).lineOf(keys));
-  if (!checked.ok || clashed.length > 0) {
-    const wrong = checked.ok
-      ? []
-      : checked.problems.map((problem) => ({ ...problem, source: fileOf(keysOf(problem.path)).source }));
-    throw new ConfigError([...clashed, ...wrong]);
-  }
-  const { az, fleet, gateway, slice, allowHosts, spool, probes } = checked.value;
-  const running = Object.entries(probes).filter((entry): entry is [string, Timing] => entry[1] !== undefined);
+/** @param unread problems of files that could not be read */
+function fromFiles(files: readonly YamlFile[], unread: readonly ConfigProblem[] = []): CollectorConfig {
+  const mappings = files.filter((file) => isMapping(file.value));
+  const unusable = [...unread, ...files.filter((file) => !mappings.includes(file)).map(notAMapping)];
+  const merged = mergeConfig(mappings);
+  const checked = checkMerged(mappings, merged);
+  const clashes = merged.clashes.map((clash) => clashProblem(clash, mappings));
+  const wrong = checked.ok ? [] : checked.problems;
+  // A missing key may be in a file that could not be used.
+  const certain = unusable.length === 0 ? wrong : wrong.filter(({ path }) => isSet(merged.value, keysOf(path)));
+  if (!checked.ok || unusable.length > 0 || clashes.length > 0) throw new ConfigError([...unusable, ...clashes, ...certain]);
+  return toConfig(checked.value, sha256Hex(canonicalJson(mergeConfig(files.slice(1)).value)));
+}
+
+const notAMapping = ({ source }: YamlFile): ConfigProblem => ({
+  source,
+  path: "",
+  found: "another type",
+  expected: "a mapping (key: value)",
+});
+
+/** Validates the merged value; every problem names the file that sets its key. */
+function checkMerged(files: readonly YamlFile[], { value, ownerOf }: Merged): Parsed<CollectorFile> {
+  const fileOf = (keys: readonly PropertyKey[]): YamlFile | undefined =>
+    files.find((file) => file.source === ownerOf(keys)) ?? files[0];
+  const checked = checkConfig(files[0]?.source ?? "", value, collectorFileSchema, (keys) => fileOf(keys)?.lineOf(keys));
+  if (checked.ok) return checked;
+  const problems = checked.problems.map((problem) => ({
+    ...problem,
+    source: fileOf(keysOf(problem.path))?.source ?? problem.source,
+  }));
+  return { ok: false, problems };
+}
+
+function clashProblem({ keys, source, owner }: Clash, files: readonly YamlFile[]): ConfigProblem {
+  const line = files.find((file) => file.source === source)?.lineOf(keys);
   return {
-    gateway: { az, fleet, gateway },
-    slice,
-    allowHosts,
-    spool,
-    probes: Object.fromEntries(running),
-    fragmentHash: sha256Hex(canonicalJson(mergeConfig(files.slice(1)).value)),
+    source,
+    ...(line === undefined ? {} : { line }),
+    path: keys.join("."),
+    found: "a key set by another file",
+    expected: `one owner per key: ${owner} already sets it`,
   };
+}
+
+function toConfig(file: CollectorFile, fragmentHash: string): CollectorConfig {
+  const { az, fleet, gateway, slice, allowHosts, spool, probes } = file;
+  const running = Object.entries(probes).filter((entry): entry is [string, Timing] => entry[1] !== undefined);
+  return { gateway: { az, fleet, gateway }, slice, allowHosts, spool, probes: Object.fromEntries(running), fragmentHash };
+}
+
+/** Whether the value has something at the keys. */
+function isSet(value: unknown, keys: readonly string[]): boolean {
+  let inside = value;
+  for (const key of keys) {
+    if (typeof inside !== "object" || inside === null || !Object.hasOwn(inside, key)) return false;
+    inside = (inside as Readonly<Record<string, unknown>>)[key];
+  }
+  return true;
 }
 
 /** The keys of a path in a problem report, such as `probes.queue.lanes` and `allowHosts[0]`. */

@@ -74,6 +74,28 @@ describe("the collector configuration", () => {
     ]);
   });
 
+  it("reports the problems of every other file next to a fragment that is invalid YAML or not a mapping", async (test) => {
+    const base = `${BASE.replace("az-a", "AZ A")}probes:\n  disk: { path: /, perod: 5s }\n`;
+    const broken = { "conf.d/a.yaml": "slice: stable\n", "conf.d/b.yaml": "x: 1\ny: }\n", "conf.d/c.yaml": "- 1\n" };
+    const found = await problems(loadCollectorConfig(await files(test, { "collector.yaml": base, ...broken })));
+    const places = found.map((line) => /^(\S+?): (?:(\S+): )?found/.exec(line)?.slice(1, 3));
+    assert.deepEqual([...new Set(places.map((place) => place?.join(" ").trim()))].sort(), [
+      "collector.yaml:1 az",
+      "collector.yaml:6 probes.disk.perod",
+      "conf.d/a.yaml:1 slice",
+      "conf.d/b.yaml:2",
+      "conf.d/c.yaml",
+    ]);
+  });
+
+  it("reports no missing key that a file which cannot be read may set", async (test) => {
+    const found = await problems(loadCollectorConfig(await files(test, { "conf.d/a.yaml": "allowHosts: 1\n" })));
+    assert.deepEqual(found, [
+      "collector.yaml: found no such file, expected an existing collector file: set AVIARY_COLLECTOR_FILE or --config",
+      "conf.d/a.yaml:1: allowHosts: found 1, expected a list",
+    ]);
+  });
+
   it("rejects contradictory probe settings", () => {
     const base = { az: "a", fleet: "f", gateway: "g", slice: "canary" };
     for (const [probes, expected] of [

@@ -29,45 +29,43 @@ export function mergeConfig(files: readonly ConfigFile[]): Merged {
   const clashes: Clash[] = [];
   const owners = new Map<string, string>();
   let value: unknown = {};
-  for (const file of files) value = mergeInto(value, file.value, [], file.source, owners, clashes);
+  for (const { source, value: added } of files) value = mergeInto(value, added, { source, keys: [], owners, clashes });
   return { value, clashes, ownerOf: (keys) => ownerOf(owners, keys.map(String)) };
 }
 
-function mergeInto(
-  base: unknown,
-  add: unknown,
-  keys: readonly string[],
-  source: string,
-  owners: Map<string, string>,
-  clashes: Clash[],
-): unknown {
+/** Where a merge is, and what it has found so far. */
+interface MergePlace {
+  readonly source: string;
+  readonly keys: readonly string[];
+  readonly owners: Map<string, string>;
+  readonly clashes: Clash[];
+}
+
+function mergeInto(base: unknown, added: unknown, place: MergePlace): unknown {
+  const { source, keys, owners, clashes } = place;
   const path = JSON.stringify(keys);
   const owner = owners.get(path);
   if (owner === undefined) owners.set(path, source);
-  if (isMapping(base) && isMapping(add)) {
-    const merged = new Map(Object.entries(base));
-    for (const [key, value] of Object.entries(add)) {
-      merged.set(
-        key,
-        mergeInto(
-          merged.has(key) ? merged.get(key) : isMapping(value) ? {} : undefined,
-          value,
-          [...keys, key],
-          source,
-          owners,
-          clashes,
-        ),
-      );
-    }
-    // Built from a Map, so that a key named __proto__ stays an ordinary key.
-    return Object.fromEntries(merged);
-  }
-  if (base === undefined) return add;
+  if (isMapping(base) && isMapping(added)) return mergeMappings(base, added, place);
+  if (base === undefined) return added;
   clashes.push({ keys, source, owner: owner ?? source });
   return base;
 }
 
-function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
+function mergeMappings(base: Mapping, added: Mapping, place: MergePlace): Mapping {
+  // A Map, so that a key named __proto__ stays an ordinary key.
+  const merged = new Map(Object.entries(base));
+  for (const [key, value] of Object.entries(added)) {
+    const known = merged.has(key) ? merged.get(key) : isMapping(value) ? {} : undefined;
+    merged.set(key, mergeInto(known, value, { ...place, keys: [...place.keys, key] }));
+  }
+  return Object.fromEntries(merged);
+}
+
+type Mapping = Readonly<Record<string, unknown>>;
+
+/** Whether a parsed YAML value is a mapping. */
+export function isMapping(value: unknown): value is Mapping {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
