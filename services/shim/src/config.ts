@@ -1,6 +1,10 @@
-/** The shim's environment. */
+/** The shim's environment and files. */
+import { problemsOf } from "@aviary/shared/commands/config-report.ts";
+import { ConfigError } from "@aviary/shared/runtime/config.ts";
+import { type Fleet, loadFleet } from "@aviary/shared/runtime/fleet-config.ts";
 import { portNumber, serviceEnv } from "@aviary/shared/runtime/service-env.ts";
 import { z } from "zod";
+import { readTokenFile, type TokenFileContent } from "./auth/token-file.ts";
 
 export const shimEnv = serviceEnv(9_464, {
   /** The fleet file; policy paths are relative to it. */
@@ -9,3 +13,24 @@ export const shimEnv = serviceEnv(9_464, {
   AVIARY_SHIM_HOST: z.string().min(1).default("127.0.0.1"),
   AVIARY_SHIM_PORT: portNumber.default(8_080),
 });
+
+export interface ShimConfig extends Fleet {
+  readonly tokens: TokenFileContent;
+}
+
+export interface ShimFiles {
+  readonly fleetFile: string;
+  readonly tokensFile: string;
+}
+
+/**
+ * Reads the fleet file, its policies and the token file.
+ * @throws ConfigError with every problem of every file
+ */
+export async function loadShimConfig({ fleetFile, tokensFile }: ShimFiles, nowMs: number): Promise<ShimConfig> {
+  const loadingFleet = loadFleet(fleetFile);
+  const loadingTokens = readTokenFile(tokensFile, nowMs);
+  const problems = (await Promise.all([problemsOf(loadingFleet), problemsOf(loadingTokens)])).flat();
+  if (problems.length > 0) throw new ConfigError(problems);
+  return { ...(await loadingFleet), tokens: await loadingTokens };
+}
