@@ -13,6 +13,7 @@ import { COMMANDS, GROUPS } from "../src/commands.ts";
 import { withLocalFleet } from "../src/local-fleet.ts";
 
 const BIN = fileURLToPath(new URL("../bin/aviary.mjs", import.meta.url));
+const PROJECT = fileURLToPath(new URL("../../", import.meta.url));
 const FLEET_FILE = fileURLToPath(new URL("../../examples/fleet/config/aviary.yaml", import.meta.url));
 /** Prints the name of every package that a process has imported, when it ends. */
 const LOG_PACKAGES = new URL("log-packages.mjs", import.meta.url).href;
@@ -55,6 +56,15 @@ test("an unknown command or option exits with 2 and suggests the nearest name", 
     const { status, stdout, stderr } = aviary(...words);
     assert.deepEqual({ status, stdout, stderr }, { status: 2, stdout: "", stderr: expected });
   }
+});
+
+test("the same local fleet is found from every directory", () => {
+  const statusIn = (cwd: string) => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [BIN, "fleet", "status"], { cwd, encoding: "utf8" });
+    return { status, stdout, stderr };
+  };
+  const expected = statusIn(PROJECT);
+  for (const directory of [join(PROJECT, "services", "collector"), tmpdir()]) assert.deepEqual(statusIn(directory), expected);
 });
 
 test("--version prints the version of the package", () => {

@@ -23,7 +23,7 @@ import { loadCollectorConfig } from "../../services/collector/src/config.ts";
 import { type Collector, startCollector } from "../../services/collector/src/service.ts";
 import { resolveConfig } from "../../services/evaluator/src/core/resolved-config.ts";
 import { startEvaluator } from "../../services/evaluator/src/service.ts";
-import { openTokenFile } from "../../services/shim/src/auth/token-file.ts";
+import { followTokenFile, readTokenFile } from "../../services/shim/src/auth/token-file.ts";
 import { startShim } from "../../services/shim/src/server.ts";
 import { writeCollectorFiles } from "./collector-files.ts";
 import type { LocalFleet, LocalFleetOptions } from "./compose.ts";
@@ -107,7 +107,8 @@ async function startServices(
     onFatal: (error) => print(`the evaluator stopped: ${error instanceof Error ? error.message : String(error)}`),
   });
   stops.push(() => evaluator[Symbol.asyncDispose]());
-  const file = await openTokenFile({ path: paths.tokensFile(plan), clock, log: logger, intervalMs: 60_000 });
+  const content = await readTokenFile(paths.tokensFile(plan), clock.now());
+  const file = followTokenFile({ content, clock, log: logger, intervalMs: 60_000 });
   stops.push(() => file[Symbol.dispose]());
   const shim = await startShim({ bus, fleet, policies, tokens: file, host: plan.host, port: plan.shimPort, clock, logger });
   stops.push(() => shim[Symbol.asyncDispose]());

@@ -4,6 +4,7 @@
  */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 export interface FleetGateway {
   readonly name: string;
@@ -93,8 +94,11 @@ export function writeJson(path: string, value: unknown): void {
 /** Holds the run directory of the most recently started fleet. */
 export const CURRENT_FILE = ".aviary/current";
 
+/** The checkout that contains this file: commands find its fleet from every working directory. */
+const PROJECT = fileURLToPath(new URL("../../../", import.meta.url));
+
 /** The run directory of the fleet most recently started from this project, or the default one. */
-export function currentDirectory(project: string): string {
+export function currentDirectory(project: string = PROJECT): string {
   try {
     return readFileSync(join(project, CURRENT_FILE), "utf8").trim();
   } catch {

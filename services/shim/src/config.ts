@@ -1,11 +1,9 @@
 /** The shim's environment and files. */
-import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { loadAll } from "@aviary/shared/runtime/config.ts";
 import { type Fleet, loadFleet } from "@aviary/shared/runtime/fleet-config.ts";
 import { portNumber, serviceEnv } from "@aviary/shared/runtime/service-env.ts";
 import { z } from "zod";
-import { readTokenFile } from "./auth/token-file.ts";
-import { longestIntervalMs } from "./auth/token-rotation.ts";
+import { readTokenFile, type TokenFileContent } from "./auth/token-file.ts";
 
 export const shimEnv = serviceEnv(9_464, {
   /** The fleet file; policy paths are relative to it. */
@@ -15,18 +13,20 @@ export const shimEnv = serviceEnv(9_464, {
   AVIARY_SHIM_PORT: portNumber.default(8_080),
 });
 
+export interface ShimConfig extends Fleet {
+  readonly tokens: TokenFileContent;
+}
+
+export interface ShimFiles {
+  readonly fleetFile: string;
+  readonly tokensFile: string;
+}
+
 /**
- * Reads the fleet file and checks the token file, before anything is opened. Without a valid fleet the overlap of tokens is
- * checked for the shortest interval.
- * @throws ConfigError with every problem of both
+ * Reads the fleet file, its policies and the token file.
+ * @throws ConfigError with every problem of every file
  */
-export async function loadShimConfig(env: z.output<typeof shimEnv>): Promise<Fleet> {
-  const loading = loadFleet(env.AVIARY_FLEET_FILE);
-  const intervalMs = loading.then(
-    ({ fleet }) => longestIntervalMs(fleet),
-    () => 0,
-  );
-  const tokens = intervalMs.then((ms) => readTokenFile(env.AVIARY_TOKENS_FILE, ms, systemClock.now()));
-  const [fleet] = await loadAll([loading, tokens]);
-  return fleet;
+export async function loadShimConfig({ fleetFile, tokensFile }: ShimFiles, nowMs: number): Promise<ShimConfig> {
+  const [fleet, tokens] = await loadAll([loadFleet(fleetFile), readTokenFile(tokensFile, nowMs)]);
+  return { ...fleet, tokens };
 }

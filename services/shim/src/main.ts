@@ -1,6 +1,7 @@
 /** The shim process. */
+import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { serviceMain } from "@aviary/shared/runtime/service-main.ts";
-import { openTokenFile } from "./auth/token-file.ts";
+import { followTokenFile } from "./auth/token-file.ts";
 import { longestIntervalMs } from "./auth/token-rotation.ts";
 import { loadShimConfig, shimEnv } from "./config.ts";
 import { startShim } from "./server.ts";
@@ -8,11 +9,11 @@ import { startShim } from "./server.ts";
 await serviceMain({
   name: "shim",
   env: shimEnv,
-  load: loadShimConfig,
+  load: ({ AVIARY_FLEET_FILE: fleetFile, AVIARY_TOKENS_FILE: tokensFile }) =>
+    loadShimConfig({ fleetFile, tokensFile }, systemClock.now()),
   // No readiness check for the broker: without one, the shim still answers, with holds.
-  start: async ({ env, config: { fleet, policies }, bus, clock, log, metrics, opened, addCheck }) => {
-    const path = env.AVIARY_TOKENS_FILE;
-    const tokens = opened.add(await openTokenFile({ path, clock, log, intervalMs: longestIntervalMs(fleet) }));
+  start: async ({ env, config: { fleet, policies, tokens: content }, bus, clock, log, metrics, opened, addCheck }) => {
+    const tokens = opened.add(followTokenFile({ content, clock, log, intervalMs: longestIntervalMs(fleet) }));
     const { AVIARY_SHIM_HOST: host, AVIARY_SHIM_PORT: port } = env;
     const shim = opened.add(await startShim({ bus, fleet, policies, tokens, host, port, clock, logger: log, metrics }));
     addCheck("shim", shim.notReady);

@@ -9,9 +9,16 @@
  */
 import { stat } from "node:fs/promises";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
-import { ConfigError, type ConfigProblem, loadYamlFile, withHint } from "@aviary/shared/runtime/config.ts";
+import {
+  ConfigError,
+  type ConfigProblem,
+  parseConfig,
+  readYamlFile,
+  withHint,
+  type YamlFile,
+} from "@aviary/shared/runtime/config.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
-import { checkTokenFile } from "./token-rotation.ts";
+import { checkTokenFile, type TokenFileCheck } from "./token-rotation.ts";
 import {
   type Caller,
   createTokenStore,
@@ -22,8 +29,17 @@ import {
   tokenFileSchema,
 } from "./tokens.ts";
 
-export interface TokenFileOptions {
+/** The valid content of a token file at one moment. */
+export interface TokenFileContent {
   readonly path: string;
+  readonly entries: readonly TokenEntry[];
+  /** Changes when the file is replaced or rewritten. */
+  readonly signature: string;
+}
+
+export interface TokenFileOptions {
+  /** What `readTokenFile` returned at the start. */
+  readonly content: TokenFileContent;
   readonly clock: Clock;
   readonly log: Logger;
   /** The longest polling interval of any controller; determines the minimum overlap. */
@@ -43,13 +59,20 @@ export interface TokenFile extends Disposable {
 }
 
 /**
- * Opens a token file and reloads it on changes until disposed.
- * @throws ConfigError when the file cannot be read or is invalid: a service does not start without a valid list of callers.
+ * Reads a token file.
+ * @throws ConfigError with every problem: a service does not start without a valid list of callers.
  */
-export async function openTokenFile(options: TokenFileOptions): Promise<TokenFile> {
-  const { path, clock, log, intervalMs, pollMs = 2_000 } = options;
-  let signature = await signatureOf(path);
-  let entries = await readTokenFile(path, intervalMs, clock.now());
+export async function readTokenFile(path: string, nowMs: number): Promise<TokenFileContent> {
+  // Before the content: a change in between is then noticed by the first poll.
+  const signature = await signatureOf(path);
+  return { path, signature, entries: await readEntries(path, { nowMs }) };
+}
+
+/** Reloads a token file on changes until disposed. */
+export function followTokenFile(options: TokenFileOptions): TokenFile {
+  const { clock, log, intervalMs, pollMs = 2_000 } = options;
+  const { path } = options.content;
+  let { signature, entries } = options.content;
   const store = createTokenStore(entries);
   let problem: string | undefined;
   let pending: Promise<void> | undefined;
@@ -60,11 +83,11 @@ export async function openTokenFile(options: TokenFileOptions): Promise<TokenFil
     const current = await signatureOf(path);
     if (current === signature) return;
     try {
-      const next = await readTokenFile(path, intervalMs, writtenAt(current) ?? clock.now(), entries);
-      entries = next;
-      store.replace(next);
+      const nowMs = writtenAtMs(current) ?? clock.now();
+      entries = await readEntries(path, { nowMs, previous: { entries, intervalMs } });
+      store.replace(entries);
       problem = undefined;
-      log.info({ event: "tokens.reloaded", path, entries: next.length }, "token file reloaded");
+      log.info({ event: "tokens.reloaded", path, entries: entries.length }, "token file reloaded");
     } catch (error) {
       problem = error instanceof Error ? error.message : "unreadable";
       log.error({ event: "tokens.invalid", path, err: error }, "invalid token file; keeping previous tokens");
@@ -96,18 +119,10 @@ export async function openTokenFile(options: TokenFileOptions): Promise<TokenFil
   };
 }
 
-/**
- * Reads and checks a token file.
- * @param before the entries in use: their overlap with the new ones is checked too
- * @throws ConfigError with every problem
- */
-export async function readTokenFile(
-  path: string,
-  intervalMs: number,
-  nowMs: number,
-  before?: readonly TokenEntry[],
-): Promise<readonly TokenEntry[]> {
-  const entries = await loadYamlFile(path, tokenFileSchema).catch((error: unknown) => {
+type EntryCheck = Omit<TokenFileCheck, "source" | "entries">;
+
+async function readEntries(path: string, check: EntryCheck): Promise<readonly TokenEntry[]> {
+  const file = await readYamlFile(path).catch((error: unknown) => {
     if (!(error instanceof ConfigError)) throw error;
     const expected = "an existing token file: set AVIARY_TOKENS_FILE";
     throw new ConfigError(
@@ -115,15 +130,15 @@ export async function readTokenFile(
       error,
     );
   });
-  const problems: ConfigProblem[] = checkTokenFile({
-    source: path,
-    entries,
-    nowMs,
-    intervalMs,
-    ...(before === undefined ? {} : { previousEntries: before }),
-  });
-  if (problems.length > 0) throw new ConfigError(problems);
+  const entries = parseConfig(file.source, file.value, tokenFileSchema, file.lineOf);
+  const problems = checkTokenFile({ source: path, entries, ...check });
+  if (problems.length > 0) throw new ConfigError(problems.map((problem) => withLine(problem, file)));
   return entries;
+}
+
+function withLine(problem: ConfigProblem, { lineOf }: YamlFile): ConfigProblem {
+  const line = lineOf([Number(/^\[(\d+)\]/.exec(problem.path)?.[1])]);
+  return line === undefined ? problem : { ...problem, line };
 }
 
 /** A signature that changes when the file is replaced or rewritten. A mounted secret is replaced behind a symlink, which changes the inode. */
@@ -136,7 +151,7 @@ async function signatureOf(path: string): Promise<string> {
   }
 }
 
-function writtenAt(signature: string): number | undefined {
+function writtenAtMs(signature: string): number | undefined {
   const ms = Number.parseFloat(signature);
   return Number.isFinite(ms) ? ms : undefined;
 }

@@ -38,71 +38,74 @@ export interface TokenFileCheck {
   readonly entries: readonly TokenEntry[];
   /** The moment the file was written, milliseconds since the epoch. */
   readonly nowMs: number;
+  /** What an overlap is checked against. Without it, one near its end looks the same as one that is too short. */
+  readonly previous?: PreviousTokens;
+}
+
+export interface PreviousTokens {
+  readonly entries: readonly TokenEntry[];
   /** The longest polling interval of any controller that uses these tokens. */
   readonly intervalMs: number;
-  /** The entries before this change, if known. Without them an overlap near its end looks the same as one that is too short. */
-  readonly previousEntries?: readonly TokenEntry[];
 }
+
+type Report = (index: number, key: string, found: string, expected: string) => void;
 
 /**
  * Returns the problems of a token file that its schema cannot express: a repeated hash, one id for two caller classes,
  * a second rotation inside the overlap, a previous token without an end, an overlap below the minimum.
  */
-export function checkTokenFile(check: TokenFileCheck): ConfigProblem[] {
-  const { source, entries, nowMs: now, previousEntries: before } = check;
+export function checkTokenFile({ source, entries, nowMs, previous }: TokenFileCheck): ConfigProblem[] {
   const problems: ConfigProblem[] = [];
-  const report = (index: number, key: string, found: string, expected: string): void => {
+  const report: Report = (index, key, found, expected) => {
     problems.push({ source, path: `[${index}].${key}`, found, expected });
   };
-  const isLive = (entry: TokenEntry): boolean => entry.notAfter === undefined || entry.notAfter > now;
-  const hashes = new Map<string, number>();
-  const byId = new Map<string, { index: number; entry: TokenEntry }[]>();
+  checkHashes(entries, report);
+  checkIds(entries, nowMs, report);
+  if (previous !== undefined) checkOverlaps(entries, previous, nowMs, report);
+  return problems;
+}
 
-  for (const [index, entry] of entries.entries()) {
-    const twin = hashes.get(entry.sha256);
+const isLive = (entry: TokenEntry, nowMs: number): boolean => entry.notAfter === undefined || entry.notAfter > nowMs;
+
+function checkHashes(entries: readonly TokenEntry[], report: Report): void {
+  const indexes = new Map<string, number>();
+  for (const [index, { sha256 }] of entries.entries()) {
+    const twin = indexes.get(sha256);
     if (twin !== undefined) report(index, "sha256", `the hash of entry [${twin}] again`, "a different token for each entry");
-    hashes.set(entry.sha256, index);
-    if (isLive(entry)) byId.set(entry.id, [...(byId.get(entry.id) ?? []), { index, entry }]);
+    indexes.set(sha256, index);
   }
-  for (const [id, live] of byId) {
-    const [first, second, third] = live;
+}
+
+/** One id is one caller, with a current and at most one previous token. */
+function checkIds(entries: readonly TokenEntry[], nowMs: number, report: Report): void {
+  const live = [...entries.entries()].map(([index, entry]) => ({ index, entry })).filter(({ entry }) => isLive(entry, nowMs));
+  for (const [id, tokens] of Map.groupBy(live, ({ entry }) => entry.id)) {
+    const [first, second, third] = tokens;
     if (first === undefined || second === undefined) continue;
     if (second.entry.caller !== first.entry.caller) {
-      report(
-        second.index,
-        "caller",
-        `${second.entry.caller} for an id that is ${first.entry.caller} already`,
-        "one caller class per id",
-      );
+      const found = `${second.entry.caller} for an id that is ${first.entry.caller} already`;
+      report(second.index, "caller", found, "one caller class per id");
     }
     if (third !== undefined) {
-      report(
-        third.index,
-        "id",
-        `a third token of ${id} that is still accepted`,
-        "at most a current and a previous one; revoke one to rotate again",
-      );
-    } else if (live.every(({ entry }) => entry.notAfter === undefined)) {
+      const expected = "at most a current and a previous one; revoke one to rotate again";
+      report(third.index, "id", `a third token of ${id} that is still accepted`, expected);
+    } else if (tokens.every(({ entry }) => entry.notAfter === undefined)) {
       report(first.index, "notAfter", `two tokens of ${id} without an end`, "notAfter on the previous one");
     }
   }
-  if (before === undefined) return problems;
+}
 
-  const earlier = new Map(before.map((entry) => [entry.sha256, entry]));
-  const minimumMs = minimumOverlapMs(check.intervalMs);
+/** An overlap that this change shortens must leave a controller the time to switch. */
+function checkOverlaps(entries: readonly TokenEntry[], previous: PreviousTokens, nowMs: number, report: Report): void {
+  const earlier = new Map(previous.entries.map((entry) => [entry.sha256, entry]));
+  const minimumMs = minimumOverlapMs(previous.intervalMs);
   for (const [index, entry] of entries.entries()) {
     const { notAfter, sha256 } = entry;
     const old = earlier.get(sha256);
     if (old === undefined || notAfter === undefined || notAfter >= (old.notAfter ?? Number.POSITIVE_INFINITY)) continue;
-    if (isLive(entry) && notAfter - now < minimumMs) {
-      const least = new Date(now + minimumMs).toISOString();
-      report(
-        index,
-        "notAfter",
-        `an overlap of ${Math.round((notAfter - now) / 1000)} s`,
-        `${least} or later; to revoke immediately, remove the entry`,
-      );
-    }
+    if (!isLive(entry, nowMs) || notAfter - nowMs >= minimumMs) continue;
+    const found = `an overlap of ${Math.round((notAfter - nowMs) / 1000)} s`;
+    const least = new Date(nowMs + minimumMs).toISOString();
+    report(index, "notAfter", found, `${least} or later; to revoke immediately, remove the entry`);
   }
-  return problems;
 }

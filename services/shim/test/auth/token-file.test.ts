@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { createLogger } from "@aviary/shared/runtime/logger.ts";
 import { type ManualClock, manualClock } from "@aviary/shared/testing/manual-clock.ts";
-import { openTokenFile, type TokenFile } from "../../src/auth/token-file.ts";
+import { followTokenFile, readTokenFile, type TokenFile } from "../../src/auth/token-file.ts";
 import { hashToken, isRefusal } from "../../src/auth/tokens.ts";
 
 let folder: string;
@@ -41,7 +41,7 @@ const line = (token: string, notAfter?: number): string =>
 
 async function open(): Promise<TokenFile> {
   const log = createLogger({ service: "test", clock, write: (text) => lines.push(text) });
-  opened = await openTokenFile({ path, clock, log, intervalMs: 60_000 });
+  opened = followTokenFile({ content: await readTokenFile(path, clock.now()), clock, log, intervalMs: 60_000 });
   return opened;
 }
 const accepts = (file: TokenFile, token: string): boolean =>

@@ -184,14 +184,12 @@ describe("the token file", () => {
 });
 
 describe("rotation with an overlap", () => {
-  const intervalMs = MINUTE;
   const check = (entries: readonly TokenEntry[], before?: readonly TokenEntry[]): string[] =>
     checkTokenFile({
       source: "t",
       entries,
       nowMs: NOW,
-      intervalMs,
-      ...(before === undefined ? {} : { previousEntries: before }),
+      ...(before === undefined ? {} : { previous: { entries: before, intervalMs: MINUTE } }),
     }).map(formatProblem);
 
   it("the minimum overlap is one interval plus five minutes; a rotation writes seven days, or more for slow controllers", () => {

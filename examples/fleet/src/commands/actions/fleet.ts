@@ -86,7 +86,7 @@ export async function showStatus({ options, output, io }: FleetCall): Promise<nu
 
 /** @throws Error with instructions to start a fleet, if there is none */
 function planOf(directory: string | undefined): FleetPlan {
-  return readPlan(resolve(directory ?? currentDirectory(process.cwd())));
+  return readPlan(resolve(directory ?? currentDirectory()));
 }
 
 function faultsOf(plan: FleetPlan, gateway: string, az: string): string[] {
