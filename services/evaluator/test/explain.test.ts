@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { explanation } from "../src/commands/actions/explain.ts";
-import { createSimulatedFleet, foldFleet } from "./core/simulated-fleet.ts";
+import { createSimulatedFleet, reduceFleet } from "./core/simulated-fleet.ts";
 
 /** The explanation of the last verdict of a fleet that `disturb` changes during its run. */
 function explained(disturb: (fleet: ReturnType<typeof createSimulatedFleet>) => void, seconds: number) {
@@ -11,7 +11,7 @@ function explained(disturb: (fleet: ReturnType<typeof createSimulatedFleet>) => 
   fleet.advance(200);
   disturb(fleet);
   fleet.advance(seconds);
-  const { verdicts } = foldFleet(fleet);
+  const { verdicts } = reduceFleet(fleet);
   const record = verdicts.at(-1)!;
   return { record, verdicts, config: fleet.config, text: explanation(record, verdicts, fleet.config).join("\n") };
 }
@@ -97,7 +97,7 @@ test("windows that closed while the run was pending or warming up are not part o
   fleet.advance(100);
   fleet.say({ verb: "weight", caller: "flagger", weight: 10, revision: "v2" });
   fleet.advance(150);
-  const { verdicts } = foldFleet(fleet);
+  const { verdicts } = reduceFleet(fleet);
   const record = verdicts.at(-1)!;
   const judged = new Set(verdicts.filter(({ body }) => body.judge.noise !== null).map(({ body }) => body.window!.index)).size;
   assert.ok(judged > 1 && record.body.window!.index >= judged, "some windows closed before the run was active");

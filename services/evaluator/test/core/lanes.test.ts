@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { gatedDepth, type LaneFacts } from "../../src/core/lanes.ts";
-import { createSimulatedFleet, foldFleet } from "./simulated-fleet.ts";
+import { createSimulatedFleet, reduceFleet } from "./simulated-fleet.ts";
 
 const quiet: LaneFacts = {
   slice: "canary",
@@ -89,7 +89,7 @@ test("a fail is reported to people before its lane changes: incident, verdict, l
   fleet.advance(60);
   fleet.gateway("canary-a").diskUsedRatio = 0.95;
   fleet.advance(15);
-  const { effects } = foldFleet(fleet);
+  const { effects } = reduceFleet(fleet);
   const fail = effects.findIndex((effect) => effect.kind === "verdict" && effect.record.body.verdict === "fail");
   const incident = effects.findIndex((effect) => effect.kind === "incident" && effect.incident.code === "verdict_failed");
   const lane = effects.findIndex((effect, index) => index > fail && effect.kind === "lane");
