@@ -40,7 +40,7 @@ export function applyControl(
     case "gate":
       if (run && isOpen(run) && concerns(run, control.revision)) applyGate(state, canary, config, control, atMs);
       else
-        canary.askedBefore = {
+        canary.gateBeforeRun = {
           gated: control.gate.startsWith("confirm-"),
           confirmed: control.gate === "confirm-rollout" && control.allowed,
         };
@@ -48,7 +48,7 @@ export function applyControl(
     case "end":
       if (run && isOpen(run) && concerns(run, control.revision)) {
         if (run.state !== "failed") moveTo(canary, control.result === "succeeded" ? "passed" : "aborted", atMs);
-        else run.over = true;
+        else run.restored = true;
         closeFrame(canary, config, atMs);
       }
       return [];

@@ -9,7 +9,8 @@ import type { GatewayState } from "./gateway.ts";
 import { restoreMemory, storeMemory } from "./judge/memory-codec.ts";
 import type { JudgeMemory, JudgeOutcome } from "./judge/outcome.ts";
 import type { ResolvedConfig } from "./resolved-config.ts";
-import { type CanaryState, createCanary, createState, type LaneState, newFrame, type State } from "./state.ts";
+import { createCanary, createState, type LaneState, newFrame, type State } from "./state.ts";
+import { restoreCanary, storeCanary } from "./state-codec.ts";
 
 export const CHECKPOINT_SCHEMA = "aviary/checkpoint.v1";
 
@@ -18,10 +19,10 @@ interface CheckpointFile {
   readonly policy_hash: string;
   /** The first sequence not yet applied. */
   readonly replay_from: number;
-  readonly state: Pick<
-    State,
-    "sequence" | "nowMs" | "gateways" | "canaries" | "lanes" | "dead" | "nextDeadlineMs" | "lastCheckpointMs"
-  >;
+  readonly state: Pick<State, "sequence" | "nowMs" | "gateways" | "lanes" | "dead" | "nextDeadlineMs" | "lastCheckpointMs"> & {
+    /** In the form of `state-codec.ts`. */
+    readonly canaries: ReadonlyMap<string, object>;
+  };
 }
 
 function isHistogram(value: object): value is histogram.Histogram {
@@ -69,11 +70,12 @@ function decode(key: string, value: unknown): unknown {
 /** Serializes the state. */
 export function encodeCheckpoint(state: State): string {
   const { sequence, nowMs, gateways, canaries, lanes, dead, nextDeadlineMs, lastCheckpointMs } = state;
+  const stored = new Map(Array.from(canaries, ([key, canary]) => [key, storeCanary(canary)] as const));
   const file: CheckpointFile = {
     schema: CHECKPOINT_SCHEMA,
     policy_hash: state.config.policyHash,
     replay_from: sequence + 1,
-    state: { sequence, nowMs, gateways, canaries, lanes, dead, nextDeadlineMs, lastCheckpointMs },
+    state: { sequence, nowMs, gateways, canaries: stored, lanes, dead, nextDeadlineMs, lastCheckpointMs },
   };
   return JSON.stringify(tagged(file));
 }
@@ -104,8 +106,8 @@ export function decodeCheckpoint(text: string, config: ResolvedConfig): State | 
     if (known !== undefined) state.gateways.set(key, { ...known, slice: entry.slice });
   }
   for (const [key, canaryConfig] of config.canaries) {
-    const known: CanaryState | undefined = file.state.canaries.get(key);
-    const canary = known ?? createCanary(canaryConfig);
+    const known = file.state.canaries.get(key);
+    const canary = known === undefined ? createCanary(canaryConfig) : restoreCanary(known);
     state.canaries.set(key, canary);
     if ((policyChanged || known === undefined) && state.lastCheckpointMs > 0) {
       newFrame(canary, canaryConfig, state.nowMs);

@@ -33,7 +33,7 @@ export function requestCheckpoint(state: State, atMs: number, effects: Effect[])
 export function reconcile(step: Reconciliation): void {
   const { canary, atMs } = step;
   const before = { id: canary.run?.id, state: canary.run?.state };
-  canary.settledAtMs = atMs;
+  canary.reconciledAtMs = atMs;
   advanceRun(step);
   const facts = gatherFacts(step);
   canary.staleCheckMs = facts.conditions.staleNextMs;
@@ -136,10 +136,10 @@ function publish(
   decision: Decision,
 ): boolean {
   const fingerprint = fingerprintOf(canary.run, decision);
-  const changed = fingerprint !== canary.lastSaid;
+  const changed = fingerprint !== canary.lastFingerprint;
   if (!windowClosed && !changed) return false;
   const record = verdictRecord(state, facts, decision, atMs);
-  canary.lastSaid = fingerprint;
+  canary.lastFingerprint = fingerprint;
   canary.lastVerdictId = record.body.id;
   canary.lastOutcome = record.body.verdict;
   canary.lastDegraded = record.body.degraded;
@@ -156,7 +156,7 @@ function fingerprintOf(run: Run | null, { verdict, reasons, warnings }: Decision
     verdict,
     reasons.filter(({ code }) => code !== "latched").map(({ code, gateway, metric }) => [code, gateway, metric]),
     warnings.map(({ code, gateway }) => [code, gateway]),
-    run === null ? null : [run.id, run.state, run.promotable, run.weight, run.gated, run.over, run.latch !== null],
+    run === null ? null : [run.id, run.state, run.promotable, run.weight, run.gated, run.restored, run.latch !== null],
   ]);
 }
 
@@ -165,8 +165,8 @@ const MAX_EMITTED = 64;
 
 /** Emits an incident once, however often its condition recurs. */
 function emitOnce(canary: CanaryState, found: Incident, effects: Effect[]): void {
-  if (canary.told.includes(found.id)) return;
-  canary.told = [...canary.told, found.id].slice(-MAX_EMITTED);
+  if (canary.emittedIncidentIds.includes(found.id)) return;
+  canary.emittedIncidentIds = [...canary.emittedIncidentIds, found.id].slice(-MAX_EMITTED);
   effects.push({ kind: "incident", incident: found });
 }
 

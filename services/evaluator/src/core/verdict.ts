@@ -139,7 +139,7 @@ function noRunText(run: Run | null, alreadyAnalysed: Release | undefined): strin
 /** Why the run failed, with the reasons as of that time. */
 function latchedReasons(run: Run, latch: Latch): Reason[] {
   if (latch.verdictId === null) return latch.reasons;
-  const stays = run.over ? "the run ended; the failure stays latched" : "latched";
+  const stays = run.restored ? "the run ended; the failure stays latched" : "latched";
   const text = `failed at ${formatTimeOfDay(latch.atMs)} (verdict ${latch.verdictId}; reasons as of that time); ${stays} until a new revision or \`aviary run clear\``;
   return [...latch.reasons, { code: "latched", text }];
 }
@@ -267,7 +267,7 @@ function runView(state: State, canary: CanaryState, config: CanaryConfig): Verdi
   if (run === null) return null;
   const gateways = gatewaysOfCanary(state, config);
   const stable =
-    agreedRelease(gateways.filter((gateway) => gateway.slice === "stable")) ?? (config.hasStable ? null : canary.baseline);
+    agreedRelease(gateways.filter((gateway) => gateway.slice === "stable")) ?? (config.hasStable ? null : canary.rollbackRelease);
   return {
     id: run.id,
     state: run.state,
