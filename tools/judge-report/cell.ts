@@ -2,7 +2,7 @@
 
 import { type Random, seededRandom, seedOf } from "../../libs/shared/src/testing/random.ts";
 import { LAMBDA } from "../../services/evaluator/src/core/judge/rule.ts";
-import type { Evidence } from "../../services/evaluator/src/core/judge/scan.ts";
+import type { Evidence } from "../../services/evaluator/src/core/judge/window-ranges.ts";
 import type { JudgedWindows, JudgeName, OtherJudge } from "./judged-windows.ts";
 import type { LatencyCell } from "./latency-run.ts";
 import { latencyRun } from "./latency-run.ts";

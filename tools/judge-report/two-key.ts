@@ -8,8 +8,8 @@ import type { Noise } from "../../services/evaluator/src/core/judge/noise.ts";
 import { defaultNoise, learnNoise } from "../../services/evaluator/src/core/judge/noise.ts";
 import type { Metric } from "../../services/evaluator/src/core/judge/rule.ts";
 import { HEALTHY, LONGEST } from "../../services/evaluator/src/core/judge/rule.ts";
-import type { Evidence, Finding, Rule } from "../../services/evaluator/src/core/judge/scan.ts";
-import { evidenceOf, testRanges } from "../../services/evaluator/src/core/judge/scan.ts";
+import type { Evidence, Finding, Rule } from "../../services/evaluator/src/core/judge/window-ranges.ts";
+import { evidenceOf, testRanges } from "../../services/evaluator/src/core/judge/window-ranges.ts";
 import type { Knowledge } from "./scenario.ts";
 import type { AzCounts, SimulatedWindow, SliceCounts } from "./traffic.ts";
 

@@ -11,7 +11,7 @@ import { controlSubject, signalMessageId, signalSubject } from "@aviary/shared/c
 import { differences } from "../src/commands/actions/diff-policy.ts";
 import { replayCommand } from "../src/commands/replay.ts";
 import type { Input } from "../src/core/inputs.ts";
-import { rejudge } from "../src/core/judge-recorded.ts";
+import { rejudge } from "../src/core/rejudge-verdicts.ts";
 import { messageOf, readRecording, recordedLine } from "../src/recording/case-folder.ts";
 import { expectedLine } from "../src/recording/read-case.ts";
 import { createReplay } from "../src/recording/replay.ts";

@@ -2,12 +2,12 @@
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import type { Outcome } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
-import type { Absorbed } from "./absorb.ts";
-import type { Graded } from "./graded.ts";
-import { worstOf } from "./graded.ts";
+import type { Absorbed } from "./apply-window.ts";
+import { fitClauses, grouped } from "./format.ts";
+import type { Graded } from "./graded-reasons.ts";
+import { worstOf } from "./graded-reasons.ts";
 import type { WindowFigures } from "./literal.ts";
 import { WHOLE } from "./rule.ts";
-import { fitClauses, grouped } from "./words.ts";
 
 export interface Coverage {
   readonly errors: Outcome;

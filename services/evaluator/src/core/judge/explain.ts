@@ -4,16 +4,16 @@ import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import type { WindowRange } from "./counts.ts";
 import { EMPTY, withoutWorst, withWindow } from "./counts.ts";
+import { grouped, milliseconds, percent, pText, rangeText } from "./format.ts";
 import { judgeWindows } from "./judge.ts";
 import { comparison, environmentKey, persistenceKey, pValueOf, rateKey, significanceKey } from "./keys.ts";
-import { healthyShare } from "./measure.ts";
 import type { JudgedRun } from "./outcome.ts";
 import { ALPHA_HOLD, ALPHA_REST, HEALTHY, LEAST_BAD, METRICS, type Metric, PROMOTE, STEADY, STEP, WHOLE } from "./rule.ts";
-import { alphaLevel, cleanRequestsNeeded, evidenceOf, type TestedRange, testKeys } from "./scan.ts";
+import { healthyShare } from "./scope-measurement.ts";
 import { aloneText } from "./sentences.ts";
 import type { Threshold } from "./stable-band.ts";
 import { type Found, findIn, type TwoKeyInput } from "./two-key.ts";
-import { grouped, milliseconds, percent, pText, rangeText } from "./words.ts";
+import { alphaLevel, cleanRequestsNeeded, evidenceOf, type TestedRange, testKeys } from "./window-ranges.ts";
 
 /** Explains the judgement of the last of `windows` by the two-key rule, line by line. The arguments are those of `judge`. */
 export function explainJudgement(windows: readonly ClosedWindow[], policy: Policy, run: JudgedRun): string[] {

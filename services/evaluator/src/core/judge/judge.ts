@@ -4,22 +4,22 @@
  */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
-import type { Absorbed } from "./absorb.ts";
-import { absorb, relearned, stateAfter } from "./absorb.ts";
+import type { Absorbed } from "./apply-window.ts";
+import { absorb, relearned, stateAfter } from "./apply-window.ts";
 import type { Coverage } from "./coverage.ts";
 import { coverageOf } from "./coverage.ts";
-import { byWeight, worstOf } from "./graded.ts";
+import { byWeight, worstOf } from "./graded-reasons.ts";
 import type { LiteralResult } from "./literal.ts";
 import { figuresOf, literalRule } from "./literal.ts";
-import { asMemory, asState } from "./memory.ts";
 import type { JudgedRun, JudgeOutcome, ModeOutcome } from "./outcome.ts";
 import type { QueueResult } from "./queue.ts";
 import { queueRule } from "./queue.ts";
 import { LONGEST, WHOLE } from "./rule.ts";
+import { asMemory, asState } from "./run-memory.ts";
 import { spikesByAz } from "./sentences.ts";
+import type { JudgedView } from "./traffic-scope.ts";
 import type { TwoKeyResult } from "./two-key.ts";
 import { nothingToJudge, twoKeyRule } from "./two-key.ts";
-import type { JudgedView } from "./view.ts";
 
 /**
  * @param windows the run's closed windows, oldest first, of which the last 12 are used; the last one is judged

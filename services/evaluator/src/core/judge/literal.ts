@@ -6,12 +6,12 @@
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import type { Outcome } from "@aviary/shared/contract/verdict.ts";
-import type { Graded } from "./graded.ts";
+import { fitClauses, grouped, milliseconds, percent, roundedFigure } from "./format.ts";
+import type { Graded } from "./graded-reasons.ts";
 import { bucketMs, p99Index, p99Of } from "./latency.ts";
-import type { CountedAz } from "./measure.ts";
 import type { Metric } from "./rule.ts";
 import { compareRate, METRIC_CODE, METRICS } from "./rule.ts";
-import { fitClauses, grouped, milliseconds, percent, roundedFigure } from "./words.ts";
+import type { CountedAz } from "./scope-measurement.ts";
 
 /** Consecutive windows over the limit, by metric. */
 export type LiteralCounts = { readonly [metric in Metric]: number };

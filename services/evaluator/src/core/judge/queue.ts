@@ -9,8 +9,8 @@ import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import type { Outcome } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
-import type { Graded } from "./graded.ts";
-import { fitClauses, grouped } from "./words.ts";
+import { fitClauses, grouped } from "./format.ts";
+import type { Graded } from "./graded-reasons.ts";
 
 export interface QueueResult {
   readonly outcome: Outcome;

@@ -6,14 +6,14 @@ import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import { coarser, commonScale, EVERYTHING } from "./latency.ts";
-import { countAz, measure } from "./measure.ts";
 import type { Noise } from "./noise.ts";
 import { defaultNoise, learnNoise } from "./noise.ts";
 import type { Metric } from "./rule.ts";
 import { ceilingOf, LONGEST, METRICS, WHOLE } from "./rule.ts";
+import { countAz, measure } from "./scope-measurement.ts";
 import { builtFrom, type Threshold, thresholdOf } from "./stable-band.ts";
-import type { AzTally, SliceName, WindowTally } from "./tally.ts";
-import { tallyWindow } from "./tally.ts";
+import type { AzTally, SliceName, WindowTally } from "./window-tally.ts";
+import { tallyWindow } from "./window-tally.ts";
 
 /** The maximum number of windows in a reference: four hours of five minutes. */
 export const REFERENCE_WINDOWS = 48;

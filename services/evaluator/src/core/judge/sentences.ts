@@ -2,12 +2,12 @@
 
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
+import { fitClauses, grouped, milliseconds, percent, pText, rangeText, roundedFigure } from "./format.ts";
 import type { Metric } from "./rule.ts";
 import { ceilingOf, compareRate, FAST, METRIC_CODE, PROMOTE, STEP } from "./rule.ts";
-import type { Finding, Rule, TestedRange } from "./scan.ts";
-import { cleanRequestsNeeded } from "./scan.ts";
-import type { JudgedView } from "./view.ts";
-import { fitClauses, grouped, milliseconds, percent, pText, rangeText, roundedFigure } from "./words.ts";
+import type { JudgedView } from "./traffic-scope.ts";
+import type { Finding, Rule, TestedRange } from "./window-ranges.ts";
+import { cleanRequestsNeeded } from "./window-ranges.ts";
 
 /** Where a finding was made, as shown to people. */
 export interface ViewScope {

@@ -8,8 +8,8 @@ import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import type { Band, Tail } from "./latency.ts";
 import { aboveIn, bucketMs, coarser, commonScale, EVERYTHING, firstAbove, inBand, p99Index, tailOf } from "./latency.ts";
 import { LONGEST } from "./rule.ts";
-import type { AzTally } from "./tally.ts";
-import { tallyWindow } from "./tally.ts";
+import type { AzTally } from "./window-tally.ts";
+import { tallyWindow } from "./window-tally.ts";
 
 /**
  * Stable's latencies by AZ, in one band. The p99 of each AZ and its threshold are in the band, hence also those of several AZs

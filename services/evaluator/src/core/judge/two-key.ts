@@ -4,16 +4,16 @@
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import type { Outcome, Reference } from "@aviary/shared/contract/verdict.ts";
-import type { Graded } from "./graded.ts";
+import type { Graded } from "./graded-reasons.ts";
 import type { Noise } from "./noise.ts";
 import { referenceNoise } from "./reference.ts";
 import type { Metric } from "./rule.ts";
 import { ceilingOf, compareRate, LAMBDA, METRICS, WHOLE } from "./rule.ts";
-import type { Evidence, Finding, Rule } from "./scan.ts";
-import { evidenceOf, pValueOfRun, testRanges } from "./scan.ts";
 import type { ViewScope } from "./sentences.ts";
 import { evidenceReason, findingReason, overWarning, promotionWarning, worseWarning } from "./sentences.ts";
-import type { JudgedView } from "./view.ts";
+import type { JudgedView } from "./traffic-scope.ts";
+import type { Evidence, Finding, Rule } from "./window-ranges.ts";
+import { evidenceOf, pValueOfRun, testRanges } from "./window-ranges.ts";
 
 export interface TwoKeyInput {
   /** The whole canary first, then its AZs. */

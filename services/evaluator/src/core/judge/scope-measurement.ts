@@ -8,7 +8,7 @@ import { aboveIn, countAbove, limitOf, tailOf } from "./latency.ts";
 import type { Metric } from "./rule.ts";
 import { HEALTHY, SLOW_FLOOR, SLOW_SHARE } from "./rule.ts";
 import type { Threshold } from "./stable-band.ts";
-import type { AzTally } from "./tally.ts";
+import type { AzTally } from "./window-tally.ts";
 
 /** One view of one window. */
 export interface Measured {

@@ -7,9 +7,9 @@ import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reason, ReasonCode } from "@aviary/shared/contract/reasons.ts";
 import type { Outcome, VerdictBody, VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
+import { JUDGED_WINDOWS } from "./apply-closed-window.ts";
 import { judge } from "./judge/judge.ts";
 import { inForce, type JudgeMemory } from "./judge/outcome.ts";
-import { JUDGED_WINDOWS } from "./judge-closed-window.ts";
 
 export interface Rejudged {
   readonly record: VerdictRecord;

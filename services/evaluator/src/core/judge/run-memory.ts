@@ -6,7 +6,7 @@ import type { LiteralCounts } from "./literal.ts";
 import { NO_COUNTS } from "./literal.ts";
 import type { JudgeMemory } from "./outcome.ts";
 import type { StableBandMemory } from "./stable-band.ts";
-import type { View } from "./view.ts";
+import type { View } from "./traffic-scope.ts";
 
 /** Plain JSON data. Any change requires a new version. */
 export interface State {

@@ -1,9 +1,9 @@
 /** A view: the whole canary, or its part in one AZ. Each metric of a view has its own series of windows. */
 import { EMPTY, withWindow } from "./counts.ts";
-import type { Measured } from "./measure.ts";
 import type { Metric } from "./rule.ts";
 import { LONGEST, METRICS } from "./rule.ts";
-import type { Series } from "./scan.ts";
+import type { Measured } from "./scope-measurement.ts";
+import type { Series } from "./window-ranges.ts";
 
 export type View = Readonly<Record<Metric, Series>>;
 

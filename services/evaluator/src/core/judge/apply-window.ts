@@ -6,19 +6,19 @@ import type { Band, Tail } from "./latency.ts";
 import { coarser, commonScale, EVERYTHING, firstAbove } from "./latency.ts";
 import type { LiteralCounts } from "./literal.ts";
 import { figuresOf, literalRule } from "./literal.ts";
-import type { CountedAz, Measured } from "./measure.ts";
-import { countAz, measure } from "./measure.ts";
-import type { State } from "./memory.ts";
-import { START } from "./memory.ts";
 import type { JudgedRun } from "./outcome.ts";
 import { referenceLimitsMs, referenceThreshold } from "./reference.ts";
 import { ceilingOf, MAX_AZ_VIEWS, WHOLE } from "./rule.ts";
+import type { State } from "./run-memory.ts";
+import { START } from "./run-memory.ts";
+import type { CountedAz, Measured } from "./scope-measurement.ts";
+import { countAz, measure } from "./scope-measurement.ts";
 import type { StableBand, Threshold } from "./stable-band.ts";
 import { continued, covers, keepStableBand, stableBandOf, thresholdOf } from "./stable-band.ts";
-import type { WindowTally } from "./tally.ts";
-import { tallyWindow } from "./tally.ts";
-import type { View } from "./view.ts";
-import { byMetric, extendView, NEW_VIEW } from "./view.ts";
+import type { View } from "./traffic-scope.ts";
+import { byMetric, extendView, NEW_VIEW } from "./traffic-scope.ts";
+import type { WindowTally } from "./window-tally.ts";
+import { tallyWindow } from "./window-tally.ts";
 
 export interface Absorbed {
   readonly tally: WindowTally;
