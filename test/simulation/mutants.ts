@@ -59,8 +59,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "duplicates-counted",
     file: "core/sequence.ts",
-    from: 'return fill(entry, seq) ? "new" : "duplicate";',
-    to: 'fill(entry, seq);\n  return "new";',
+    from: 'return fillHole(entry, seq) ? "new" : "duplicate";',
+    to: 'fillHole(entry, seq);\n  return "new";',
     caughtBy: "4",
   },
   {

@@ -6,10 +6,10 @@
  */
 import * as histogram from "@aviary/shared/histogram.ts";
 import type { GatewayState } from "./gateway.ts";
-import { restoreMemory, storeMemory } from "./judge/memory-codec.ts";
+import { restoreMemory, restoreOutcome, storeMemory, storeOutcome } from "./judge/memory-codec.ts";
 import type { JudgeMemory, JudgeOutcome } from "./judge/outcome.ts";
 import type { ResolvedConfig } from "./resolved-config.ts";
-import { createCanary, createState, type LaneState, newFrame, type State } from "./state.ts";
+import { createCanary, createState, type LaneState, type State, startGrid } from "./state.ts";
 import { restoreCanary, storeCanary } from "./state-codec.ts";
 
 export const CHECKPOINT_SCHEMA = "aviary/checkpoint.v1";
@@ -48,17 +48,18 @@ function tagged(value: unknown): unknown {
   return copy;
 }
 
-/** The stored form of a part that is JSON already; only the judge's memory differs from it. */
+/** The stored form of a part that is JSON already; only the judge's memory and outcome differ from it. */
 function stored(key: string, part: unknown): unknown {
   if (part === null) return part;
   if (key === "memory") return storeMemory(part as JudgeMemory);
-  if (key === "outcome") return { ...(part as JudgeOutcome), memory: storeMemory((part as JudgeOutcome).memory) };
+  if (key === "outcome") return storeOutcome(part as JudgeOutcome);
   return part;
 }
 
 function decode(key: string, value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;
   if (key === "memory") return restoreMemory(value as JudgeMemory);
+  if (key === "outcome") return restoreOutcome(value);
   const tagged = value as { $infinity?: 1; $map?: [unknown, unknown][]; $set?: unknown[]; $histogram?: histogram.LatencySparse };
   if (tagged.$infinity !== undefined) return Number.POSITIVE_INFINITY;
   if (tagged.$map !== undefined) return new Map(tagged.$map);
@@ -110,7 +111,7 @@ export function decodeCheckpoint(text: string, config: ResolvedConfig): State | 
     const canary = known === undefined ? createCanary(canaryConfig) : restoreCanary(known);
     state.canaries.set(key, canary);
     if ((policyChanged || known === undefined) && state.lastCheckpointMs > 0) {
-      newFrame(canary, canaryConfig, state.nowMs);
+      startGrid(canary, canaryConfig, state.nowMs);
       canary.staleCheckMs = state.nowMs + 1;
       if (canary.run !== null) Object.assign(canary.run, { judged: 0, memory: null, windows: [], outcome: null });
     }

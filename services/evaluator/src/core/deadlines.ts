@@ -12,7 +12,7 @@ import { closeAtMs } from "./window.ts";
 export function canaryDeadlineMs(state: State, canary: CanaryState, config: CanaryConfig): number {
   const { policy } = config;
   const { run } = canary;
-  let next = canary.frame === null ? Number.POSITIVE_INFINITY : closeAtMs(canary.frame, policy.graceMs);
+  let next = canary.grid === null ? Number.POSITIVE_INFINITY : closeAtMs(canary.grid, policy.graceMs);
   const consider = (ms: number): void => {
     if (ms > canary.reconciledAtMs && ms < next) next = ms;
   };

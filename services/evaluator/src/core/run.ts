@@ -11,7 +11,7 @@ import { staleAtMs } from "@aviary/shared/contract/signal.ts";
 import { referenceFrom } from "./judge/reference.ts";
 import { agreedRelease, couldBeSame } from "./release.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
-import { type CanaryState, gatewaysOfCanary, isOpen, newFrame, type Opener, type Run, type State } from "./state.ts";
+import { type CanaryState, gatewaysOfCanary, isOpen, type Opener, type Run, type State, startGrid } from "./state.ts";
 
 /** Number of finished revisions remembered, so that they are not analysed again automatically. */
 const MAX_FINISHED = 32;
@@ -74,7 +74,7 @@ export function openRun(state: State, canary: CanaryState, config: CanaryConfig,
   canary.gateBeforeRun = null;
   canary.observed = null;
   canary.lastWindow = null;
-  newFrame(canary, config, atMs);
+  startGrid(canary, config, atMs);
 }
 
 /** The current release of the whole canary slice, or null. */
@@ -116,7 +116,7 @@ export function startWarming(state: State, canary: CanaryState, config: CanaryCo
 
 /** The end of a run's window grid: between two runs, windows count from here. */
 export function closeFrame(canary: CanaryState, config: CanaryConfig, atMs: number): void {
-  newFrame(canary, config, atMs);
+  startGrid(canary, config, atMs);
 }
 
 /**
@@ -128,7 +128,7 @@ export function advance(state: State, canary: CanaryState, config: CanaryConfig,
   if (canary.maintenance !== null && canary.maintenance.untilMs <= atMs) canary.maintenance = null;
   const release = canaryRelease(state, config);
   const stable = stableRelease(state, canary, config);
-  observe(state, canary, config, release, stable, atMs);
+  observeRelease(state, canary, config, release, stable, atMs);
   const { run } = canary;
   if (run === null) return incidents;
 
@@ -191,7 +191,7 @@ export function observationMs(state: State, config: CanaryConfig): number {
 }
 
 /** Watches the canary slice for a release other than stable's, and opens a run if no controller is configured to do so. */
-function observe(
+function observeRelease(
   state: State,
   canary: CanaryState,
   config: CanaryConfig,

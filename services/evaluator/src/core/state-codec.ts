@@ -5,6 +5,7 @@
 import type { CanaryState, Run } from "./state.ts";
 
 const CANARY: Readonly<Partial<Record<keyof CanaryState, string>>> = {
+  grid: "frame",
   rollbackRelease: "baseline",
   gateBeforeRun: "askedBefore",
   emittedIncidentIds: "told",

@@ -10,7 +10,7 @@ import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import { createGateway, type GatewayState } from "./gateway.ts";
 import type { JudgeMemory, JudgeOutcome } from "./judge/outcome.ts";
 import type { CanaryConfig, ResolvedConfig } from "./resolved-config.ts";
-import { createFrame, type Frame } from "./window.ts";
+import { createGrid, type WindowGrid } from "./window.ts";
 
 export type Opener = "controller" | "observation" | "operator";
 
@@ -65,7 +65,7 @@ export interface CanaryState {
   readonly key: string;
   run: Run | null;
   /** Windows of the current run, or of the time since the last one. */
-  frame: Frame | null;
+  grid: WindowGrid | null;
   lastWindow: ClosedWindow | null;
   /** Healthy windows before the next run, both slices merged over their AZs: the source of a reference. */
   history: ClosedWindow[];
@@ -131,7 +131,7 @@ export function createCanary(config: CanaryConfig): CanaryState {
   return {
     key: config.key,
     run: null,
-    frame: null,
+    grid: null,
     lastWindow: null,
     history: [],
     finished: [],
@@ -189,6 +189,6 @@ export function isOpen(run: Run | null): boolean {
 }
 
 /** Starts a new window grid at `originMs`. */
-export function newFrame(canary: CanaryState, config: CanaryConfig, originMs: number): void {
-  canary.frame = createFrame(originMs, config.policy.windowMs);
+export function startGrid(canary: CanaryState, config: CanaryConfig, originMs: number): void {
+  canary.grid = createGrid(originMs, config.policy.windowMs);
 }

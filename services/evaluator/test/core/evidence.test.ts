@@ -3,7 +3,14 @@ import { test } from "node:test";
 import { REASON_CODES } from "@aviary/shared/contract/reasons.ts";
 import fc from "fast-check";
 import type { Input } from "../../src/core/inputs.ts";
-import { createSimulatedFleet, type GatewayPlan, reduceFleet, reduceLog, type SimulatedFleet, story } from "./simulated-fleet.ts";
+import {
+  createSimulatedFleet,
+  type GatewayPlan,
+  reduceFleet,
+  reduceLog,
+  type SimulatedFleet,
+  timeline,
+} from "./simulated-fleet.ts";
 
 function measured(policy = {}, neverReporting: readonly string[] = []): SimulatedFleet {
   const fleet = createSimulatedFleet({ policy });
@@ -21,7 +28,7 @@ const body = (fleet: SimulatedFleet) => {
 const codes = (fleet: SimulatedFleet): string[] => body(fleet).reasons.map((reason) => reason.code);
 
 test("a healthy canary passes", () => {
-  assert.equal(body(measured()).verdict, "pass", story(reduceFleet(measured()).verdicts).join("\n"));
+  assert.equal(body(measured()).verdict, "pass", timeline(reduceFleet(measured()).verdicts).join("\n"));
 });
 
 test("a gateway that stops reporting is a hold within two periods and the grace, with its name", () => {
@@ -35,7 +42,7 @@ test("a gateway that stops reporting is a hold within two periods and the grace,
       verdict.reasons.some((reason) => reason.code === "stale" && reason.gateway === "stable-c") &&
       Date.parse(verdict.at) > before,
   );
-  assert.ok(first, story(verdicts).join("\n"));
+  assert.ok(first, timeline(verdicts).join("\n"));
   assert.equal(first.body.verdict, "hold");
   assert.equal(first.body.degraded, true);
   assert.equal(first.body.reasons[0]!.gateway, "stable-c");
@@ -64,7 +71,7 @@ test("a gap in a gateway's sequence makes the window a hold; a gap that is fille
   const holed = reduceLog(fleet.config, without, fleet.now() + 100).verdicts;
   assert.ok(
     holed.some(({ body: verdict }) => verdict.reasons.some((reason) => reason.code === "gap")),
-    story(holed).join("\n"),
+    timeline(holed).join("\n"),
   );
   const reordered = fleet.log.filter((_, index) => index !== lostAt);
   const storedAtMs = (fleet.log[lostAt + 5] as { storedAtMs: number }).storedAtMs;
@@ -72,7 +79,7 @@ test("a gap in a gateway's sequence makes the window a hold; a gap that is fille
   const filled = reduceLog(fleet.config, resequenced(reordered), fleet.now() + 100).verdicts;
   assert.ok(
     !filled.some(({ body: verdict }) => verdict.reasons.some((reason) => reason.code === "gap")),
-    story(filled).join("\n"),
+    timeline(filled).join("\n"),
   );
 });
 
@@ -86,7 +93,7 @@ test("a collector restart makes its window a hold, and the next window counts ag
     ),
   );
   fleet.advance(65);
-  assert.equal(body(fleet).verdict, "pass", story(reduceFleet(fleet).verdicts).join("\n"));
+  assert.equal(body(fleet).verdict, "pass", timeline(reduceFleet(fleet).verdicts).join("\n"));
 });
 
 test("signals that arrive after their window closed are counted in the next record and never merged", () => {
@@ -137,7 +144,7 @@ test("each unmet condition is a hold with its own code", () => {
     spoil(fleet);
     fleet.advance(70);
     const verdict = body(fleet);
-    assert.equal(verdict.verdict, "hold", `${code}: ${story(reduceFleet(fleet).verdicts).slice(-4).join(" | ")}`);
+    assert.equal(verdict.verdict, "hold", `${code}: ${timeline(reduceFleet(fleet).verdicts).slice(-4).join(" | ")}`);
     assert.ok(codes(fleet).includes(code), `${code}: ${codes(fleet).join(" ")}`);
     assert.equal(verdict.degraded, code !== "low_traffic", code);
   }
@@ -175,7 +182,7 @@ test("a delayed signal does not prove that the clock is correct again", () => {
     fleet.now() + 100,
   );
   const last = verdicts.at(-1)!.body;
-  assert.equal(last.verdict, "hold", story(verdicts).slice(-4).join("\n"));
+  assert.equal(last.verdict, "hold", timeline(verdicts).slice(-4).join("\n"));
   assert.ok(last.reasons.some(({ code, gateway }) => code === "clock_skew" && gateway === "canary-a"));
 });
 
@@ -199,7 +206,7 @@ test("a disk mark crossed during a run fails it at once, one crossed before is a
   assert.ok(codes(before).includes("disk_yellow"), "one point below the mark is not clear");
   before.gateway("stable-a").diskUsedRatio = 0.75;
   before.advance(20);
-  assert.equal(body(before).verdict, "pass", story(reduceFleet(before).verdicts).slice(-5).join(" | "));
+  assert.equal(body(before).verdict, "pass", timeline(reduceFleet(before).verdicts).slice(-5).join(" | "));
 });
 
 test("a new Doctor error fails the run on a canary gateway and is a hold on a stable one; a missing report is a hold if the policy requires it", () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createSimulatedFleet, type GatewayPlan, reduceFleet, STABLE_PACK, story } from "./simulated-fleet.ts";
+import { createSimulatedFleet, type GatewayPlan, reduceFleet, STABLE_PACK, timeline } from "./simulated-fleet.ts";
 
 /** A collector that has just started: its first signals are sent before the probes have read the gateway. */
 function forget(gateway: GatewayPlan): void {
@@ -17,7 +17,7 @@ test("a part that was unknown when the release was pinned is completed later, wh
   for (const gateway of fleet.gateways) gateway.pack = STABLE_PACK;
   fleet.advance(90);
   const { verdicts } = reduceFleet(fleet);
-  assert.equal(verdicts.at(-1)?.body.verdict, "pass", story(verdicts).join("\n"));
+  assert.equal(verdicts.at(-1)?.body.verdict, "pass", timeline(verdicts).join("\n"));
   assert.ok(verdicts.every(({ body }) => body.reasons.every(({ code }) => code !== "release_changed")));
 
   for (const gateway of fleet.slice("canary")) gateway.version = "2026.9.8";

@@ -5,7 +5,7 @@ import type { Effect } from "../../src/core/effects.ts";
 import type { Input } from "../../src/core/inputs.ts";
 import { reduce } from "../../src/core/reducer.ts";
 import { createState } from "../../src/core/state.ts";
-import { createSimulatedFleet, NEW_PACK, reduceLog, restored, START_MS } from "./simulated-fleet.ts";
+import { createSimulatedFleet, NEW_PACK, reduceLog, restoredFromCheckpoint, START_MS } from "./simulated-fleet.ts";
 
 /** A log with many events: a run that passes windows, a fault, a failure, a restore, the next revision, a restarted collector. */
 function eventfulLog() {
@@ -41,7 +41,12 @@ test("the same log yields the same bytes after a crash at any message, continued
   fc.assert(
     fc.property(fc.integer({ min: 0, max: fleet.log.length }), (cut) => {
       const before = reduceLog(fleet.config, fleet.log.slice(0, cut));
-      const after = reduceLog(fleet.config, fleet.log.slice(cut), fleet.now() + 100, restored(fleet.config, before.state));
+      const after = reduceLog(
+        fleet.config,
+        fleet.log.slice(cut),
+        fleet.now() + 100,
+        restoredFromCheckpoint(fleet.config, before.state),
+      );
       assert.equal(bytes([...before.effects, ...after.effects]), expected);
     }),
     { numRuns: 60 },

@@ -227,14 +227,14 @@ export function reduceFleet(fleet: SimulatedFleet): Reduction {
 }
 
 /** The same state after a round trip through a checkpoint. */
-export function restored(config: ResolvedConfig, state: State): State {
+export function restoredFromCheckpoint(config: ResolvedConfig, state: State): State {
   const again = decodeCheckpoint(encodeCheckpoint(state), config);
   if (again === undefined) throw new Error("the checkpoint could not be read back");
   return again;
 }
 
 /** One line per verdict, for reading failures: time, verdict, state, reason codes. */
-export function story(verdicts: readonly VerdictRecord[]): string[] {
+export function timeline(verdicts: readonly VerdictRecord[]): string[] {
   return verdicts.map(
     ({ body }) =>
       `${body.at.slice(11, 19)} ${body.verdict} ${body.run?.state ?? "-"} [${body.reasons.map((reason) => reason.code).join(" ")}]`,

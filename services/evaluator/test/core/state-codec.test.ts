@@ -37,6 +37,7 @@ describe("a checkpoint of an earlier version", () => {
     const canary = decodeCheckpoint(stored, config)!.canaries.get(KEY)!;
     assert.deepEqual(canary.emittedIncidentIds, ["baf724ac88de9687"]);
     assert.match(canary.lastFingerprint, /^\["hold",\[\["environment",/);
+    assert.equal(canary.grid?.lengthMs, 10_000);
     assert.equal(canary.reconciledAtMs, 1795276716055);
     assert.equal(canary.gateBeforeRun, null);
     assert.equal(canary.run?.restored, false);

@@ -106,7 +106,7 @@ function recompute(
   // The first record of a run is from its opening; each window adds one.
   const first = records.find((candidate) => candidate.body.run?.id === body.run?.id);
   const isComplete = first !== undefined && Date.parse(first.body.at) <= Date.parse(body.run?.since ?? "") + policy.windowMs;
-  const isSame = body.judge.luck === null || body.judge.luck === judge(...judged).luck;
+  const isSame = body.judge.luck === null || body.judge.luck === judge(...judged).pValue;
   return { lines: explainJudgement(...judged), isExact: isComplete && isSame };
 }
 

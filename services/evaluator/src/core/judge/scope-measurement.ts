@@ -1,66 +1,66 @@
-/** Derives the counts of a view (the whole canary, or one of its AZs) from the tallies of one window. */
+/** Derives the counts of a scope (the whole canary, or one of its AZs) from the tallies of one window. */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import { SLOTS } from "@aviary/shared/contract/policy.ts";
 import type { Counts } from "./counts.ts";
 import { NOTHING } from "./counts.ts";
-import type { Band, Tail } from "./latency.ts";
-import { aboveIn, countAbove, limitOf, tailOf } from "./latency.ts";
+import type { BucketBand, LatencyTail } from "./latency.ts";
+import { aboveIn, countSlower, limitBucket, tailOf } from "./latency.ts";
 import type { Metric } from "./rule.ts";
-import { HEALTHY, SLOW_FLOOR, SLOW_SHARE } from "./rule.ts";
+import { HEALTHY_SHARE, SLOW_FLOOR, SLOW_SHARE } from "./rule.ts";
 import type { Threshold } from "./stable-band.ts";
 import type { AzTally } from "./window-tally.ts";
 
-/** One view of one window. */
-export interface Measured {
+/** One scope of one window. */
+export interface ScopeMeasurement {
   readonly counts: Readonly<Record<Metric, Counts>>;
-  /** Null if the baseline contains no latency of stable. */
+  /** Null without latencies of stable. */
   readonly threshold: Threshold | null;
 }
 
 /** One metric in one AZ: requests and bad ones, by sub-window of the judged slice, and of the slice it is compared with. */
 interface AzCounts {
-  readonly slotN: readonly number[];
-  readonly slotX: readonly number[];
-  readonly stableN: number;
-  readonly stableX: number;
+  readonly slotRequests: readonly number[];
+  readonly slotBad: readonly number[];
+  readonly stableRequests: number;
+  readonly stableBad: number;
   readonly slotted: boolean;
 }
 
-/** One AZ with the parts that all its views share. */
+/** One AZ with the parts that all its scopes share. */
 export interface CountedAz {
   readonly az: AzTally;
   /** The slow end of each slice. */
-  readonly slow: { readonly judged: Tail; readonly compared: Tail };
+  readonly slow: { readonly judged: LatencyTail; readonly compared: LatencyTail };
   readonly errors: AzCounts;
   readonly ceiling: AzCounts;
 }
 
 /** @param band contains the ceiling and the regression thresholds that the AZ is measured with */
-export function countAz(az: AzTally, band: Band, { thresholds }: Policy): CountedAz {
+export function countAz(az: AzTally, band: BucketBand, { thresholds }: Policy): CountedAz {
   const slow = { judged: tailOf(az.judged.latency, band), compared: tailOf(az.compared.latency, band) };
-  return { az, slow, errors: errorsIn(az), ceiling: slowIn({ az, slow }, limitOf(thresholds.maxP99Ms)) };
+  return { az, slow, errors: errorsIn(az), ceiling: slowIn({ az, slow }, limitBucket(thresholds.maxP99Ms)) };
 }
 
 /**
- * @param judged the AZs of the view
+ * @param judged the AZs of the scope
  * @param all every AZ of the window: stable in other AZs substitutes for an AZ without stable traffic
- * @param threshold the regression threshold of the view; null if it has none, and no regression is counted
+ * @param threshold the regression threshold of the scope; null if it has none, and no regression is counted
  */
-export function measure(
+export function measureScope(
   judged: readonly CountedAz[],
   all: readonly CountedAz[],
   threshold: Threshold | null,
   { thresholds }: Policy,
-): Measured {
+): ScopeMeasurement {
   const regression = () => {
     if (threshold === null) return NOTHING;
-    const limit = limitOf(threshold.limitMs);
+    const limit = limitBucket(threshold.limitMs);
     return countsOf(judged, all, healthyShare(threshold), (az) => slowIn(az, limit));
   };
   return {
     counts: {
-      errors: countsOf(judged, all, HEALTHY * thresholds.max5xxRate, ({ errors }) => errors),
-      ceiling: countsOf(judged, all, HEALTHY * SLOW_SHARE, ({ ceiling }) => ceiling),
+      errors: countsOf(judged, all, HEALTHY_SHARE * thresholds.max5xxRate, ({ errors }) => errors),
+      ceiling: countsOf(judged, all, HEALTHY_SHARE * SLOW_SHARE, ({ ceiling }) => ceiling),
       regression: regression(),
     },
     threshold,
@@ -74,20 +74,20 @@ export function healthyShare({ above, timed }: Threshold): number {
 
 function errorsIn({ judged, compared }: AzTally): AzCounts {
   return {
-    slotN: judged.slots.map(({ requests }) => requests),
-    slotX: judged.slots.map(({ errors }) => errors),
-    stableN: compared.requests,
-    stableX: compared.errors,
+    slotRequests: judged.slots.map(({ requests }) => requests),
+    slotBad: judged.slots.map(({ errors }) => errors),
+    stableRequests: compared.requests,
+    stableBad: compared.errors,
     slotted: judged.slotted,
   };
 }
 
 function slowIn({ az, slow }: Pick<CountedAz, "az" | "slow">, limit: (scale: number) => number): AzCounts {
   return {
-    slotN: az.judged.slots.map(({ timed }) => timed),
-    slotX: az.judged.slots.map(({ latency }) => countAbove(latency, limit)),
-    stableN: az.compared.timed,
-    stableX: aboveIn(slow.compared, limit(slow.compared.scale)),
+    slotRequests: az.judged.slots.map(({ timed }) => timed),
+    slotBad: az.judged.slots.map(({ latency }) => countSlower(latency, limit)),
+    stableRequests: az.compared.timed,
+    stableBad: aboveIn(slow.compared, limit(slow.compared.scale)),
     slotted: az.judged.slotted,
   };
 }
@@ -98,57 +98,55 @@ function countsOf(
   healthyShare: number,
   countsIn: (az: CountedAz) => AzCounts,
 ): Counts {
-  const slotN = new Array<number>(SLOTS).fill(0);
-  const slotX = new Array<number>(SLOTS).fill(0);
-  const stable = { stableBad: 0, stableVariance: 0, comparedBad: 0, comparedRequests: 0 };
+  const slotRequests = new Array<number>(SLOTS).fill(0);
+  const slotBad = new Array<number>(SLOTS).fill(0);
+  const compared = { stableBad: 0, stableVariance: 0, comparedBad: 0, comparedRequests: 0 };
   let slotted = true;
   for (const az of judged) {
     const counts = countsIn(az);
-    let azN = 0;
-    let azX = 0;
+    let azRequests = 0;
+    let azBad = 0;
     for (let k = 0; k < SLOTS; k++) {
-      const n = counts.slotN[k]!;
-      const x = counts.slotX[k]!;
-      slotN[k]! += n;
-      slotX[k]! += x;
-      azN += n;
-      azX += x;
+      slotRequests[k]! += counts.slotRequests[k]!;
+      slotBad[k]! += counts.slotBad[k]!;
+      azRequests += counts.slotRequests[k]!;
+      azBad += counts.slotBad[k]!;
     }
     slotted &&= counts.slotted;
-    compareWithStable(stable, azN, azX, counts.stableN > 0 ? [counts] : all.map(countsIn));
+    compareWithStable(compared, azRequests, azBad, counts.stableRequests > 0 ? [counts] : all.map(countsIn));
   }
-  let [n, x, s2, q2] = [0, 0, 0, 0];
+  let [requests, bad, badSquares, requestSquares] = [0, 0, 0, 0];
   for (let k = 0; k < SLOTS; k++) {
-    n += slotN[k]!;
-    x += slotX[k]!;
-    s2 += slotX[k]! ** 2;
-    q2 += slotN[k]! ** 2;
+    requests += slotRequests[k]!;
+    bad += slotBad[k]!;
+    badSquares += slotBad[k]! ** 2;
+    requestSquares += slotRequests[k]! ** 2;
   }
-  if (n === 0) return NOTHING;
-  if (!slotted) [s2, q2] = [x * x, n * n];
-  return { requests: n, bad: x, badSquares: s2, requestSquares: q2, healthyBad: healthyShare * n, ...stable };
+  if (requests === 0) return NOTHING;
+  if (!slotted) [badSquares, requestSquares] = [bad * bad, requests * requests];
+  return { requests, bad, badSquares, requestSquares, healthyBad: healthyShare * requests, ...compared };
 }
 
 /**
- * Adds the bad requests that stable in `azs` predicts for `n` requests of which `x` were bad; each AZ is compared separately, so
+ * Adds the bad requests that stable in `azs` predicts for `requests` of which `bad` were bad; each AZ is compared separately, so
  * that traffic shares may shift.
  */
 function compareWithStable(
   sum: { stableBad: number; stableVariance: number; comparedBad: number; comparedRequests: number },
-  n: number,
-  x: number,
+  requests: number,
+  bad: number,
   azs: readonly AzCounts[],
 ): void {
-  let allN = 0;
-  let allX = 0;
-  for (const { stableN, stableX } of azs) {
-    allN += stableN;
-    allX += stableX;
+  let allRequests = 0;
+  let allBad = 0;
+  for (const { stableRequests, stableBad } of azs) {
+    allRequests += stableRequests;
+    allBad += stableBad;
   }
-  if (n === 0 || allN === 0) return;
-  const share = n / allN;
-  sum.stableBad += share * allX;
-  sum.stableVariance += share * share * allX;
-  sum.comparedBad += x;
-  sum.comparedRequests += n;
+  if (requests === 0 || allRequests === 0) return;
+  const share = requests / allRequests;
+  sum.stableBad += share * allBad;
+  sum.stableVariance += share * share * allBad;
+  sum.comparedBad += bad;
+  sum.comparedRequests += requests;
 }

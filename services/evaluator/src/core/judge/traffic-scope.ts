@@ -1,17 +1,17 @@
-/** A view: the whole canary, or its part in one AZ. Each metric of a view has its own series of windows. */
+/** A scope of traffic: the whole canary, or its part in one AZ. Each metric of a scope has its own series of windows. */
 import { EMPTY, withWindow } from "./counts.ts";
 import type { Metric } from "./rule.ts";
-import { LONGEST, METRICS } from "./rule.ts";
-import type { Measured } from "./scope-measurement.ts";
-import type { Series } from "./window-ranges.ts";
+import { MAX_RANGE_WINDOWS, METRICS } from "./rule.ts";
+import type { ScopeMeasurement } from "./scope-measurement.ts";
+import type { MetricSeries } from "./window-ranges.ts";
 
-export type View = Readonly<Record<Metric, Series>>;
+export type ScopeSeries = Readonly<Record<Metric, MetricSeries>>;
 
-/** One view as seen by the rule: the run so far, and this window's measurement. */
-export interface JudgedView {
+/** One scope as seen by the rule: the run so far, and this window's measurement. */
+export interface JudgedScope {
   readonly name: string;
-  readonly view: View;
-  readonly measured: Measured;
+  readonly series: ScopeSeries;
+  readonly measurement: ScopeMeasurement;
 }
 
 export function byMetric<T>(make: (metric: Metric) => T): Record<Metric, T> {
@@ -19,12 +19,16 @@ export function byMetric<T>(make: (metric: Metric) => T): Record<Metric, T> {
   return { errors: make(errors), ceiling: make(ceiling), regression: make(regression) };
 }
 
-export const NEW_VIEW: View = byMetric(() => ({ recent: [], run: EMPTY }));
+export const NEW_SCOPE: ScopeSeries = byMetric(() => ({ recent: [], run: EMPTY }));
 
-/** The view with one more window. @param ceilings the allowed share of bad requests of each metric */
-export function extendView(view: View, { counts }: Measured, ceilings: Readonly<Record<Metric, number>>): View {
+/** The series with one more window. @param ceilings the allowed share of bad requests of each metric */
+export function extendScope(
+  series: ScopeSeries,
+  { counts }: ScopeMeasurement,
+  ceilings: Readonly<Record<Metric, number>>,
+): ScopeSeries {
   return byMetric((metric) => ({
-    recent: [...view[metric].recent, counts[metric]].slice(-LONGEST),
-    run: withWindow(view[metric].run, counts[metric], ceilings[metric]),
+    recent: [...series[metric].recent, counts[metric]].slice(-MAX_RANGE_WINDOWS),
+    run: withWindow(series[metric].run, counts[metric], ceilings[metric]),
   }));
 }
