@@ -66,8 +66,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "duplicates-counted",
     file: "core/sequence.ts",
-    from: 'return fill(entry, seq) ? "new" : "duplicate";',
-    to: 'fill(entry, seq);\n  return "new";',
+    from: 'return fillHole(entry, seq) ? "new" : "duplicate";',
+    to: 'fillHole(entry, seq);\n  return "new";',
     caughtBy: "4",
   },
   {
@@ -87,13 +87,13 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "verdict-of-the-last-instant-skipped",
     file: "io/perform.ts",
-    from: "if (batch.atMs < done.beforeMs) return true;",
-    to: "if (batch.atMs <= done.beforeMs + 2_000) return true;",
+    from: "if (batch.atMs < published.newestAtMs) return true;",
+    to: "if (batch.atMs <= published.newestAtMs + 2_000) return true;",
     caughtBy: "5",
   },
   {
     name: "one-input-left-out-after-a-restart",
-    file: "service.ts",
+    file: "leader.ts",
     from: "from: { sequence: state.sequence + 1 },",
     to: "from: { sequence: state.sequence + (state.sequence > 0 ? 2 : 1) },",
     caughtBy: "5",
@@ -167,7 +167,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "lease-not-asked",
-    file: "service.ts",
+    file: "leader.ts",
     from: "allowed: () => lease.held(),",
     to: "allowed: () => true,",
     caughtBy: "lease",

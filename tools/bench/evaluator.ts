@@ -121,7 +121,7 @@ async function makeEvaluator({ url, messages }: Settings): Promise<Workload> {
         await follower.stop();
         const canary = state.canaries.get(CANARY_NAME);
         assert.equal(canary?.run?.state, "active", "the run is not active, so the merge was not measured");
-        const cells = [...(canary.frame?.open.values() ?? [])].flatMap((window) => [...window.cells.values()]);
+        const cells = [...(canary.grid?.open.values() ?? [])].flatMap((window) => [...window.cells.values()]);
         const requests = cells.flatMap((cell) => cell.slots).reduce((sum, slot) => sum + slot.requests, 0);
         assert.ok(requests > messages * 5, `only ${requests} requests were merged`);
         return reduced;

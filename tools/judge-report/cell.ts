@@ -1,8 +1,8 @@
 /** A cell: one scenario, simulated many times, and how its runs ended. Cells are plain data; their JSON text is their seed. */
 
 import { type Random, seededRandom, seedOf } from "../../libs/shared/src/testing/random.ts";
-import { LAMBDA } from "../../services/evaluator/src/core/judge/rule.ts";
-import type { Evidence } from "../../services/evaluator/src/core/judge/scan.ts";
+import { EVIDENCE_FACTOR } from "../../services/evaluator/src/core/judge/rule.ts";
+import type { Evidence } from "../../services/evaluator/src/core/judge/window-ranges.ts";
 import type { JudgedWindows, JudgeName, OtherJudge } from "./judged-windows.ts";
 import type { LatencyCell } from "./latency-run.ts";
 import { latencyRun } from "./latency-run.ts";
@@ -22,12 +22,20 @@ export interface RateCell {
   /** Judges that see the same runs next to the two-key rule. */
   readonly others?: readonly OtherJudge[];
   readonly ceiling?: number;
-  readonly evidence?: keyof typeof LAMBDA;
+  readonly evidence?: keyof typeof EVIDENCE_FACTOR;
   /** Also evaluate promotion in every window; costs time. */
   readonly promotion?: boolean;
 }
 
 export type Cell = RateCell | LatencyCell;
+
+/** The names of fields in the text that seeds are made of: with others, every figure of docs/judge.md would be another draw. */
+const SEED_NAMES: Readonly<Record<string, string>> = { requests: "n", overdispersion: "rho", burstFactor: "phi" };
+
+/** The JSON text of a cell, of which its seed is made. */
+export function seedText(cell: Cell): string {
+  return JSON.stringify(cell).replace(/"(requests|overdispersion|burstFactor)":/g, (_, name: string) => `"${SEED_NAMES[name]}":`);
+}
 
 /** Sums over runs; results of parts of a cell can be added. */
 export interface CellResult {
@@ -45,7 +53,7 @@ export interface CellResult {
 /** Simulates the runs `from` to `to - 1` of a cell. Every run has its own seed. */
 export function simulate(cell: Cell, from: number, to: number): CellResult {
   const result: CellResult = { runs: to - from, failed: {}, windows: 0, suspicious: 0, promotedLast: 0, promotedEver: 0 };
-  const seed = seedOf(JSON.stringify(cell));
+  const seed = seedOf(seedText(cell));
   const windows = cell.scenario.windows ?? WINDOWS;
   for (let number = from; number < to; number++) {
     const random = seededRandom(seed, number);
@@ -96,7 +104,7 @@ function rateRun(cell: RateCell, random: Random): JudgedWindows {
   const { scenario, ceiling = DEFAULT_CEILING } = cell;
   const { reference, next } = simulateRun(scenario, random);
   const noise = noiseOf(scenario.knows, reference, ceiling);
-  const ours = errorRun(ceiling, noise, scenario.azs?.rates.length ?? 1, LAMBDA[cell.evidence ?? "normal"]);
+  const ours = errorRun(ceiling, noise, scenario.azs?.rates.length ?? 1, EVIDENCE_FACTOR[cell.evidence ?? "normal"]);
   const watching = new Map<OtherJudge, Watcher>(cell.others?.map((name) => [name, watcherOf(name, ceiling)]));
   const result = { suspicious: false, promote: false };
   let failed = false;
@@ -107,14 +115,14 @@ function rateRun(cell: RateCell, random: Random): JudgedWindows {
       const window = next();
       const fails: JudgeName[] = [];
       if (!failed) {
-        const { kind } = ours.see(window);
+        const { kind } = ours.judge(window);
         failed = kind === "fail";
         result.suspicious = kind === "suspicious";
         result.promote = cell.promotion === true && kind === "clear" && mayPromote(ours.evidence());
         if (failed) fails.push("two-key");
       }
       for (const [name, watcher] of watching) {
-        if (!watcher.see(window)) continue;
+        if (!watcher.judge(window)) continue;
         watching.delete(name);
         fails.push(name);
       }

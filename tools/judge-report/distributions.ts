@@ -23,10 +23,10 @@ export function gamma(random: Random, shape: number): number {
   }
 }
 
-/** A rate with this mean whose counts have the intra-class correlation `rho`: Beta, with a + b = 1 / rho - 1. */
-export function betaRate(random: Random, mean: number, rho: number): number {
-  if (rho <= 0 || mean <= 0 || mean >= 1) return mean;
-  const sum = 1 / rho - 1;
+/** A rate with this mean whose counts have this intra-class correlation (rho): Beta, with a + b = 1 / rho - 1. */
+export function betaRate(random: Random, mean: number, correlation: number): number {
+  if (correlation <= 0 || mean <= 0 || mean >= 1) return mean;
+  const sum = 1 / correlation - 1;
   const a = gamma(random, mean * sum);
   const b = gamma(random, (1 - mean) * sum);
   return a / (a + b);

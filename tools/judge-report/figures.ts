@@ -3,7 +3,7 @@ import type { Cell, CellResult, RateCell } from "./cell.ts";
 import { failedShare } from "./cell.ts";
 import type { JudgeName } from "./judged-windows.ts";
 import { WINDOWS } from "./scenario.ts";
-import type { Axis, Mark, Series } from "./svg.ts";
+import type { Axis, ChartSeries, Mark } from "./svg.ts";
 import { dotChart, lineChart } from "./svg.ts";
 import { FALSE_FAIL_SIZES, faulty, healthyAlone, healthyBeside, JUDGES, TROUBLE } from "./tables.ts";
 import { fault, LAWS, latencies } from "./targets.ts";
@@ -49,7 +49,7 @@ function percent(share: number): string {
 }
 
 /** The line of one judge; the two-key rule is the thick one. */
-function lineOf(judge: JudgeName, points: Series["points"], without = false): Series {
+function lineOf(judge: JudgeName, points: ChartSeries["points"], without = false): ChartSeries {
   const { name, color } = LOOKS[judge];
   if (judge !== "two-key") return { name, color, points };
   return without
@@ -62,7 +62,7 @@ async function pointsOf(
   cellOf: (place: number) => Cell,
   resultOf: ResultOf,
   judge: JudgeName,
-): Promise<Series["points"]> {
+): Promise<ChartSeries["points"]> {
   return Promise.all(places.map(async (place) => [place, failedShare(await resultOf(cellOf(place)), judge)] as const));
 }
 
@@ -70,9 +70,9 @@ const falseFails: Figure = {
   file: "false-fails.svg",
   title: "Healthy hours that fail, by requests per window",
   async draw(resultOf) {
-    const panel = async (title: string, rho: number) => {
-      const line = async (judge: JudgeName, cell: (n: number, rho: number) => RateCell, without = false) =>
-        lineOf(judge, await pointsOf(FALSE_FAIL_SIZES, (n) => cell(n, rho), resultOf, judge), without);
+    const panel = async (title: string, overdispersion: number) => {
+      const line = async (judge: JudgeName, cell: (n: number, overdispersion: number) => RateCell, without = false) =>
+        lineOf(judge, await pointsOf(FALSE_FAIL_SIZES, (n) => cell(n, overdispersion), resultOf, judge), without);
       const series = await Promise.all([
         line("two-key", healthyBeside),
         line("two-key", healthyAlone, true),
@@ -219,7 +219,10 @@ const latencyFigure: Figure = {
     const slow = { canary: { factor: 1.3, share: 1 } };
     const groups = [
       { title: "Equal latencies, n = 300", cell: (name: string) => latencies(LAWS[name]!, 300) },
-      { title: "Equal, slow shares wander, n = 300", cell: (name: string) => latencies(LAWS[name]!, 300, { rho: 0.001 }) },
+      {
+        title: "Equal, slow shares wander, n = 300",
+        cell: (name: string) => latencies(LAWS[name]!, 300, { overdispersion: 0.001 }),
+      },
       { title: "1.3 times slower, n = 300", cell: (name: string) => latencies(LAWS[name]!, 300, slow) },
     ];
     const names = Object.keys(LAWS);

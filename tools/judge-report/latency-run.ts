@@ -6,21 +6,22 @@ import { DEFAULT_SCALE } from "@aviary/shared/histogram.ts";
 import type { Random } from "../../libs/shared/src/testing/random.ts";
 import type { Counts } from "../../services/evaluator/src/core/judge/counts.ts";
 import { NOTHING } from "../../services/evaluator/src/core/judge/counts.ts";
-import type { Tail } from "../../services/evaluator/src/core/judge/latency.ts";
+import type { LatencyTail } from "../../services/evaluator/src/core/judge/latency.ts";
 import { aboveIn, bucketMs, firstAbove, p99Index } from "../../services/evaluator/src/core/judge/latency.ts";
 import type { LiteralCounts } from "../../services/evaluator/src/core/judge/literal.ts";
 import { literalRule, NO_COUNTS } from "../../services/evaluator/src/core/judge/literal.ts";
 import type { Noise } from "../../services/evaluator/src/core/judge/noise.ts";
 import { learnNoise } from "../../services/evaluator/src/core/judge/noise.ts";
-import { LONGEST, SLOW_FLOOR, SLOW_SHARE } from "../../services/evaluator/src/core/judge/rule.ts";
+import { MAX_RANGE_WINDOWS, SLOW_FLOOR, SLOW_SHARE } from "../../services/evaluator/src/core/judge/rule.ts";
 import type { Threshold } from "../../services/evaluator/src/core/judge/stable-band.ts";
 import { thresholdOf } from "../../services/evaluator/src/core/judge/stable-band.ts";
+import { relativeVariance } from "../../services/evaluator/src/core/judge/two-key.ts";
 import { gamma } from "./distributions.ts";
 import type { JudgedWindows, JudgeName } from "./judged-windows.ts";
 import type { Law, Slowdown } from "./latency-laws.ts";
 import { drawSlow, tableOf } from "./latency-laws.ts";
 import type { Kind } from "./two-key.ts";
-import { viewRun } from "./two-key.ts";
+import { scopeRun } from "./two-key.ts";
 
 export interface LatencyCell {
   readonly kind: "latency";
@@ -30,11 +31,11 @@ export interface LatencyCell {
 export interface LatencyScenario {
   readonly law: Law;
   /** Requests per window on the canary, and stable's multiple of it. */
-  readonly n: number;
+  readonly requests: number;
   readonly times: number;
   readonly windows?: number;
-  /** The share of slow requests varies between windows with this intra-class correlation, on both slices. */
-  readonly rho?: number;
+  /** The share of slow requests varies between windows with this intra-class correlation (rho), on both slices. */
+  readonly overdispersion?: number;
   /** The canary's fault. */
   readonly canary?: Slowdown;
   /** The number of consecutive windows in which both slices are slower. */
@@ -50,7 +51,7 @@ export interface LatencyWindow {
 }
 
 export interface SlowCounts {
-  readonly n: number;
+  readonly requests: number;
   readonly cut: number;
   readonly counts: number[];
 }
@@ -58,7 +59,7 @@ export interface SlowCounts {
 const HOUR = 12;
 const POLICY = defaultPolicy();
 const RATIO = POLICY.thresholds.maxP99RegressionRatio;
-/** Share of requests above the threshold to which `rho` applies. */
+/** Share of requests above the threshold to which the overdispersion applies. */
 const TYPICAL = 0.005;
 
 export interface SimulatedLatencies {
@@ -67,14 +68,14 @@ export interface SimulatedLatencies {
 }
 
 export function simulateLatencies(scenario: LatencyScenario, random: Random): SimulatedLatencies {
-  const { law, n, times, rho = 0, canary, incident, windows = HOUR } = scenario;
+  const { law, requests, times, overdispersion = 0, canary, incident, windows = HOUR } = scenario;
   const healthy = tableOf(law);
-  const spread = rho / TYPICAL;
-  const slice = (requests: number, table: typeof healthy): SlowCounts => {
+  const spread = overdispersion / TYPICAL;
+  const slice = (count: number, table: typeof healthy): SlowCounts => {
     const more = spread > 0 ? gamma(random, 1 / spread) * spread : 1;
-    return { n: requests, cut: table.cut, counts: drawSlow(random, table, requests, more) };
+    return { requests: count, cut: table.cut, counts: drawSlow(random, table, count, more) };
   };
-  const reference = Array.from({ length: scenario.reference }, () => slice(times * n, healthy));
+  const reference = Array.from({ length: scenario.reference }, () => slice(times * requests, healthy));
   const incidentAt = incident === undefined ? windows : Math.floor(random() * (windows - incident.windows + 1));
   let t = 0;
   return {
@@ -83,64 +84,63 @@ export function simulateLatencies(scenario: LatencyScenario, random: Random): Si
       const shared = incident !== undefined && t >= incidentAt && t < incidentAt + incident.windows;
       t++;
       return {
-        canary: slice(n, tableOf(law, shared ? incident : canary)),
-        stable: slice(times * n, shared ? tableOf(law, incident) : healthy),
+        canary: slice(requests, tableOf(law, shared ? incident : canary)),
+        stable: slice(times * requests, shared ? tableOf(law, incident) : healthy),
       };
     },
   };
 }
 
-/** The sub-windows of the `x` requests from bucket `from` on. */
-export type SlotsOf = (window: SlowCounts, from: number, x: number) => readonly number[];
+/** The sub-windows of the `slow` requests from bucket `from` on. */
+export type SlotsOf = (window: SlowCounts, from: number, slow: number) => readonly number[];
 
 /** The results of the rules for one window. */
 export interface RegressionRun {
-  see(window: LatencyWindow): { readonly kind: Kind; readonly luck: number | null; readonly literalFails: boolean };
+  judge(window: LatencyWindow): { readonly kind: Kind; readonly pValue: number | null; readonly literalFails: boolean };
 }
 
 export function regressionRun(reference: readonly SlowCounts[], slotsOf: SlotsOf): RegressionRun {
   const noise = referenceNoise(reference, slotsOf);
-  const view = viewRun("regression", SLOW_SHARE, noise);
+  const scope = scopeRun("regression", SLOW_SHARE, noise);
   const last: SlowCounts[] = [];
-  const before = reference.length === 0 ? null : thresholdFrom(reference.slice(-LONGEST));
+  const before = reference.length === 0 ? null : thresholdFrom(reference.slice(-MAX_RANGE_WINDOWS));
   let literal: LiteralCounts = NO_COUNTS;
   return {
-    see({ canary, stable }) {
+    judge({ canary, stable }) {
       last.push(stable);
-      if (last.length > LONGEST) last.shift();
+      if (last.length > MAX_RANGE_WINDOWS) last.shift();
       const own = thresholdFrom(last);
       const threshold = before !== null && before.windows > own.windows ? before : own;
       const from = firstAbove(threshold.limitMs, DEFAULT_SCALE);
       const x = above(canary, from);
-      const e = (canary.n / stable.n) * above(stable, from);
+      const e = (canary.requests / stable.requests) * above(stable, from);
       const counts: Counts = {
-        ...slotted(canary.n, slotsOf(canary, from, x)),
-        healthyBad: Math.max(SLOW_FLOOR, threshold.above / threshold.timed) * canary.n,
+        ...slotted(canary.requests, slotsOf(canary, from, x)),
+        healthyBad: Math.max(SLOW_FLOOR, threshold.above / threshold.timed) * canary.requests,
         stableBad: e,
-        stableVariance: (canary.n / stable.n) * e,
+        stableVariance: (canary.requests / stable.requests) * e,
         comparedBad: x,
-        comparedRequests: canary.n,
+        comparedRequests: canary.requests,
       };
-      const known = (noise.phi + (noise.rho * threshold.timed) / threshold.windows) / (threshold.above + 1);
-      const { kind, pValue: luck } = view.see(counts, known);
+      const { kind, pValue } = scope.judge(counts, relativeVariance(threshold, noise));
       const figures = { canary: figuresOf(canary), stable: figuresOf(stable) };
       const { counts: over, outcomes } = literalRule(figures, true, literal, POLICY);
       literal = over;
-      return { kind, luck, literalFails: outcomes.regression === "fail" };
+      return { kind, pValue, literalFails: outcomes.regression === "fail" };
     },
   };
 }
 
 export function latencyRun({ scenario }: LatencyCell, random: Random): JudgedWindows {
   const { reference, next } = simulateLatencies(scenario, random);
-  const run = regressionRun(reference, ({ n }, _from, x) => spread(random, x, n));
+  const run = regressionRun(reference, ({ requests }, _from, slow) => spread(random, slow, requests));
   const result = { suspicious: false, promote: false };
   const waiting = new Set<JudgeName>(["two-key", "literal"]);
   return {
     result,
     judges: waiting.size,
     next() {
-      const { kind, literalFails } = run.see(next());
+      const { kind, literalFails } = run.judge(next());
       result.suspicious = kind === "suspicious";
       const fails: JudgeName[] = [];
       if (kind === "fail" && waiting.delete("two-key")) fails.push("two-key");
@@ -153,9 +153,9 @@ export function latencyRun({ scenario }: LatencyCell, random: Random): JudgedWin
 /** Learned against the threshold of the newest 12 windows, as before a run. */
 function referenceNoise(reference: readonly SlowCounts[], slotsOf: SlotsOf): Noise {
   if (reference.length === 0) return learnNoise([], SLOW_SHARE);
-  const from = firstAbove(thresholdFrom(reference.slice(-LONGEST)).limitMs, DEFAULT_SCALE);
+  const from = firstAbove(thresholdFrom(reference.slice(-MAX_RANGE_WINDOWS)).limitMs, DEFAULT_SCALE);
   return learnNoise(
-    reference.map((window) => ({ ...NOTHING, ...slotted(window.n, slotsOf(window, from, above(window, from))) })),
+    reference.map((window) => ({ ...NOTHING, ...slotted(window.requests, slotsOf(window, from, above(window, from))) })),
     SLOW_SHARE,
   );
 }
@@ -165,15 +165,15 @@ function thresholdFrom(windows: readonly SlowCounts[]): Threshold {
   const counts = new Array<number>(Math.max(...windows.map((window) => window.counts.length))).fill(0);
   let n = 0;
   for (const window of windows) {
-    n += window.n;
+    n += window.requests;
     for (let k = 0; k < window.counts.length; k++) counts[k]! += window.counts[k]!;
   }
-  const tail = tailOf({ n, cut, counts });
+  const tail = tailOf({ requests: n, cut, counts });
   const { scale, low, high } = tail;
   return thresholdOf({ scale, low, high, byAz: new Map([["", tail]]), windows: [] }, [""], RATIO, windows.length)!;
 }
 
-function tailOf({ n, cut, counts }: SlowCounts): Tail {
+function tailOf({ requests: n, cut, counts }: SlowCounts): LatencyTail {
   const above = [...counts];
   for (let k = above.length - 2; k >= 0; k--) above[k]! += above[k + 1]!;
   return { scale: DEFAULT_SCALE, low: cut, high: cut + counts.length, total: n, above };
@@ -184,7 +184,7 @@ function above(window: SlowCounts, from: number): number {
 }
 
 function figuresOf(window: SlowCounts) {
-  return { requests: window.n, errors: 0, p99Ms: bucketMs(p99Index([tailOf(window)])!, DEFAULT_SCALE) };
+  return { requests: window.requests, errors: 0, p99Ms: bucketMs(p99Index([tailOf(window)])!, DEFAULT_SCALE) };
 }
 
 /** The sub-windows of `x` of `n` evenly distributed requests. */

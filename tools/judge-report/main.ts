@@ -100,7 +100,7 @@ function* soundness(): Generator<Line> {
   };
   yield {
     target: "T12",
-    what: "memory per run, view and metric",
+    what: "memory per run, scope and metric",
     measured: `${STATE.windows} windows, ${STATE.numbers} numbers`,
     bound: "12 windows, 16 numbers",
     where: "",

@@ -16,7 +16,7 @@ export function mannWhitneyWatcher(): Watcher {
   const canary: number[] = [];
   const stable: number[] = [];
   return {
-    see(window) {
+    judge(window) {
       addRates(canary, window, "canary");
       addRates(stable, window, "stable");
       // Most windows end here: no shift at all is the weaker hypothesis.
@@ -28,13 +28,13 @@ export function mannWhitneyWatcher(): Watcher {
 }
 
 function addRates(rates: number[], window: SimulatedWindow, slice: "canary" | "stable"): void {
-  const slots = window[0]![slice].n.length;
+  const slots = window[0]![slice].requests.length;
   for (let k = 0; k < slots; k++) {
     let n = 0;
     let x = 0;
     for (const az of window) {
-      n += az[slice].n[k]!;
-      x += az[slice].x[k]!;
+      n += az[slice].requests[k]!;
+      x += az[slice].failures[k]!;
     }
     if (n > 0) rates.push(x / n);
   }

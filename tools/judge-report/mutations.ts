@@ -4,17 +4,27 @@
  */
 import { registerHooks } from "node:module";
 
-export const MUTATIONS = ["rate key", "significance key", "persistence key", "environment key", "rho", "phi"] as const;
+export const MUTATIONS = [
+  "rate key",
+  "significance key",
+  "persistence key",
+  "environment key",
+  "overdispersion",
+  "burst factor",
+] as const;
 export type Mutation = (typeof MUTATIONS)[number];
 
 /** The statement inserted at the start of each function of `keys.ts`. */
 const CHANGES: Readonly<Record<Mutation, Readonly<Record<string, string>>>> = {
   "rate key": { rateKey: "return range.requests > 0;" },
-  "significance key": { significanceKey: "return range.bad >= LEAST_BAD;" },
+  "significance key": { significanceKey: "return range.bad >= MIN_BAD;" },
   "persistence key": { persistenceKey: "return true;" },
   "environment key": { environmentKey: "return true;" },
-  rho: { pValueOf: "noise = { ...noise, rho: 0 };", persistenceKey: "noise = { ...noise, rho: 0 };" },
-  phi: { burstFactor: "return 1;" },
+  overdispersion: {
+    pValueOf: "noise = { ...noise, overdispersion: 0 };",
+    persistenceKey: "noise = { ...noise, overdispersion: 0 };",
+  },
+  "burst factor": { burstFactor: "return 1;" },
 };
 
 /** Loads `keys.ts` in this thread with the mutation from now on. */

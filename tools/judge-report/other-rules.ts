@@ -9,7 +9,7 @@ import { sum } from "./two-key.ts";
 
 /** A rule that watches a run: true if the run fails in this window. */
 export interface Watcher {
-  see(window: SimulatedWindow): boolean;
+  judge(window: SimulatedWindow): boolean;
 }
 
 /** The judge's own threshold rule: two consecutive windows over the ceiling. */
@@ -17,7 +17,7 @@ export function literalWatcher(ceiling: number): Watcher {
   const policy = policyFor(ceiling);
   let counts: LiteralCounts = NO_COUNTS;
   return {
-    see(window) {
+    judge(window) {
       const result = literalRule(errorFigures(window), true, counts, policy);
       counts = result.counts;
       return result.outcomes.errors === "fail";
@@ -32,7 +32,7 @@ export function literalWatcher(ceiling: number): Watcher {
 export function thresholdWatcher(ceiling: number, forgiven: number): Watcher {
   let failed = 0;
   return {
-    see(window) {
+    judge(window) {
       const { canary } = errorFigures(window);
       if (canary.requests > 0 && compareRate(canary.errors, canary.requests, ceiling) > 0) failed++;
       return failed > forgiven;
@@ -54,8 +54,8 @@ function policyFor(ceiling: number): Policy {
 
 function errorFigures(window: SimulatedWindow): WindowFigures {
   const slice = (name: "canary" | "stable") => ({
-    requests: window.reduce((total, az) => total + sum(az[name].n), 0),
-    errors: window.reduce((total, az) => total + sum(az[name].x), 0),
+    requests: window.reduce((total, az) => total + sum(az[name].requests), 0),
+    errors: window.reduce((total, az) => total + sum(az[name].failures), 0),
     p99Ms: null,
   });
   return { canary: slice("canary"), stable: slice("stable") };

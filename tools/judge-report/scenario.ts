@@ -6,8 +6,8 @@ export interface Scenario {
   readonly rate: readonly number[];
   /** Windows of a run; 12 (an hour) by default. */
   readonly windows?: number;
-  /** Rates vary between windows with this intra-class correlation, on both slices. */
-  readonly rho?: number;
+  /** Rates vary between windows with this intra-class correlation (rho), on both slices. */
+  readonly overdispersion?: number;
   /** Failures occur in bursts, on both slices. */
   readonly burst?: Burst;
   /** The stable slice beside the canary. */
@@ -24,14 +24,14 @@ export interface Scenario {
 
 /** Requests per window on the canary. */
 export type Traffic =
-  | { readonly kind: "steady"; readonly n: number }
-  /** Up to six times `n` and back within the hour, at a random phase. */
-  | { readonly kind: "daily"; readonly n: number }
+  | { readonly kind: "steady"; readonly requests: number }
+  /** Up to six times `requests` and back within the hour, at a random phase. */
+  | { readonly kind: "daily"; readonly requests: number }
   | { readonly kind: "alternating"; readonly low: number; readonly high: number }
-  /** Irregular counts around `n` (lognormal, coefficient of variation 90%): a small load balancer. */
-  | { readonly kind: "irregular"; readonly n: number }
-  /** The canary's share of `n` rises through 5%, 10%, 20%, 40%, 60% and 80%, two windows each; stable has the rest. */
-  | { readonly kind: "ramp"; readonly n: number };
+  /** Irregular counts around `requests` (lognormal, coefficient of variation 90%): a small load balancer. */
+  | { readonly kind: "irregular"; readonly requests: number }
+  /** The canary's share of `requests` rises through 5%, 10%, 20%, 40%, 60% and 80%, two windows each; stable has the rest. */
+  | { readonly kind: "ramp"; readonly requests: number };
 
 export interface Burst {
   /** Mean number of failures per burst; geometric. */
@@ -50,7 +50,7 @@ export type Knowledge =
   /** No reference: the defaults. */
   | "nothing"
   /** The figures themselves. */
-  | { readonly rho: number; readonly phi: number }
+  | { readonly overdispersion: number; readonly burstFactor: number }
   /** A reference of this many healthy windows, each with `times` the canary's requests, at the given healthy rate. */
   | { readonly windows: number; readonly times: number; readonly rate: number };
 

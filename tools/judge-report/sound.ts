@@ -4,14 +4,14 @@ import { type Random, seededRandom } from "../../libs/shared/src/testing/random.
 import type { Counts } from "../../services/evaluator/src/core/judge/counts.ts";
 import { EMPTY, NOTHING } from "../../services/evaluator/src/core/judge/counts.ts";
 import { defaultNoise } from "../../services/evaluator/src/core/judge/noise.ts";
-import { LONGEST } from "../../services/evaluator/src/core/judge/rule.ts";
+import { MAX_RANGE_WINDOWS } from "../../services/evaluator/src/core/judge/rule.ts";
 import type { Cell } from "./cell.ts";
 import { failedShare } from "./cell.ts";
 import type { Mutation } from "./mutations.ts";
 import { MUTATIONS } from "./mutations.ts";
 import { startPool } from "./pool.ts";
 import { CHECKS, type Check } from "./targets.ts";
-import { viewRun } from "./two-key.ts";
+import { scopeRun } from "./two-key.ts";
 
 /** The cell in which a removed key is detected, and its target. */
 const CAUGHT_BY: Readonly<Record<Mutation, readonly [target: string, cell: string]>> = {
@@ -19,8 +19,8 @@ const CAUGHT_BY: Readonly<Record<Mutation, readonly [target: string, cell: strin
   "significance key": ["T1", "n=300"],
   "persistence key": ["T7", "n=1000"],
   "environment key": ["T8", "5% for 3, n=100"],
-  rho: ["T2", "n=5000"],
-  phi: ["T4", "bursts of 5, n=1000"],
+  overdispersion: ["T2", "n=5000"],
+  "burst factor": ["T4", "bursts of 5, n=1000"],
 };
 
 export interface Caught {
@@ -97,23 +97,24 @@ function expected(
 export function edgeNumbers(windows: number): string[] {
   const wrong: string[] = [];
   const random = seededRandom(12);
-  let view = viewRun("errors", 0.005, defaultNoise(0.005));
+  let scope = scopeRun("errors", 0.005, defaultNoise(0.005));
   for (let k = 0; k < windows; k++) {
     if (random() < 0.08) {
-      const noise = { rho: random() < 0.5 ? 1e-6 : 0.05 * random(), phi: random() < 0.5 ? 1 : 1 + 100 * random() };
-      view = viewRun("errors", random() < 0.5 ? 0.005 : random(), noise);
+      const overdispersion = random() < 0.5 ? 1e-6 : 0.05 * random();
+      const burstFactor = random() < 0.5 ? 1 : 1 + 100 * random();
+      scope = scopeRun("errors", random() < 0.5 ? 0.005 : random(), { overdispersion, burstFactor });
     }
     const counts = anyCounts(random);
-    const { pValue: luck, decided } = view.see(counts);
-    view.evidence();
-    if (luck !== null && !(luck >= 0 && luck <= 1)) wrong.push(`p-value ${luck} after ${JSON.stringify(counts)}`);
+    const { pValue, decided } = scope.judge(counts);
+    scope.evidence();
+    if (pValue !== null && !(pValue >= 0 && pValue <= 1)) wrong.push(`p-value ${pValue} after ${JSON.stringify(counts)}`);
     if (decided !== null && !(decided.bursts >= 1)) wrong.push(`bursts ${decided.bursts} after ${JSON.stringify(counts)}`);
   }
   return wrong;
 }
 
 /** Numbers kept per run besides the windows, and the windows. */
-export const STATE = { windows: LONGEST, numbers: Object.keys(EMPTY).length } as const;
+export const STATE = { windows: MAX_RANGE_WINDOWS, numbers: Object.keys(EMPTY).length } as const;
 
 /**
  * CPU time per window and metric, microseconds: healthy traffic, and a rate above the ceiling, where every window range is
@@ -137,10 +138,10 @@ export function costOfWindow(): { readonly healthy: number; readonly worst: numb
     for (let round = 0; round < 20; round++) {
       const before = process.cpuUsage();
       for (let run = 0; run < 40; run++) {
-        const view = viewRun("errors", 0.005, defaultNoise(0.005));
+        const scope = scopeRun("errors", 0.005, defaultNoise(0.005));
         for (let t = 0; t < 24; t++) {
-          view.see(counts);
-          view.evidence();
+          scope.judge(counts);
+          scope.evidence();
         }
       }
       const { user, system } = process.cpuUsage(before);

@@ -1,6 +1,6 @@
 /** A small SVG chart writer: lines over a scale, and dots in rows. Self-contained styles, readable on light and dark pages. */
 
-export interface Series {
+export interface ChartSeries {
   readonly name: string;
   readonly color: string;
   readonly width?: number;
@@ -27,7 +27,7 @@ export interface Mark {
 
 export interface Panel {
   readonly title: string;
-  readonly series: readonly Series[];
+  readonly series: readonly ChartSeries[];
   readonly marks?: readonly Mark[];
 }
 

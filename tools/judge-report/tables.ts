@@ -23,7 +23,7 @@ export interface Table {
 export const TABLE_RUNS = 4_000;
 const EVERYBODY: readonly OtherJudge[] = ["literal", "flagger", "argo", "mann-whitney"];
 export const JUDGES: readonly JudgeName[] = ["two-key", ...EVERYBODY];
-const steady = (n: number): Traffic => ({ kind: "steady", n });
+const steady = (n: number): Traffic => ({ kind: "steady", requests: n });
 
 /** The share that a judge failed by window `by`, or in the whole run. */
 export function entry(cell: Cell, judge: JudgeName = "two-key", by?: number): Entry {
@@ -39,14 +39,17 @@ function everybody(scenario: Omit<Scenario, "knows" | "stable"> & { readonly kno
 export const FALSE_FAIL_SIZES = [20, 50, 100, 200, 300, 600, 1_000, 2_000, 5_000, 20_000] as const;
 
 /** A healthy canary at 0.3%, alone: the input of a rule without stable. */
-export function healthyAlone(n: number, rho: number): RateCell {
-  return rates({ traffic: steady(n), rate: [HEALTHY_RATE], rho, knows: "nothing" }, { others: ["literal", "flagger", "argo"] });
+export function healthyAlone(n: number, overdispersion: number): RateCell {
+  return rates(
+    { traffic: steady(n), rate: [HEALTHY_RATE], overdispersion, knows: "nothing" },
+    { others: ["literal", "flagger", "argo"] },
+  );
 }
 
 /** The same next to a stable slice. */
-export function healthyBeside(n: number, rho: number): RateCell {
+export function healthyBeside(n: number, overdispersion: number): RateCell {
   const stable = { times: 9, rate: HEALTHY_RATE };
-  const scenario = { traffic: steady(n), rate: [HEALTHY_RATE], rho, stable, knows: reference(HEALTHY_RATE) };
+  const scenario = { traffic: steady(n), rate: [HEALTHY_RATE], overdispersion, stable, knows: reference(HEALTHY_RATE) };
   return rates(scenario, { others: ["mann-whitney"] });
 }
 
@@ -55,8 +58,8 @@ const falseFails: Table = {
   text: "Healthy hours that fail, in percent: steady rates / rates that vary between windows (rho 0.001). n is the number of requests per window.",
   head: ["n", "literal", "2nd failed window", "4th failed window", "Mann-Whitney", "two-key, no reference", "two-key"],
   rows: FALSE_FAIL_SIZES.map((n) => {
-    const both = (cell: (n: number, rho: number) => RateCell, judge: JudgeName) =>
-      [0, 0.001].map((rho) => entry(cell(n, rho), judge));
+    const both = (cell: (n: number, overdispersion: number) => RateCell, judge: JudgeName) =>
+      [0, 0.001].map((overdispersion) => entry(cell(n, overdispersion), judge));
     return {
       name: counted(n),
       columns: [
@@ -90,7 +93,7 @@ const FAULTS: readonly (readonly [rate: number, n: number, by: number])[] = [
   [0.2, 30, 1],
 ];
 
-const found: Table = {
+const faultyCanary: Table = {
   title: "A faulty canary",
   text: "Faulty hours that fail, in percent: within the hour / by the given window. Stable has 0.1%.",
   head: [
@@ -122,20 +125,20 @@ const found: Table = {
 /** The effect of traffic and environment on a healthy canary: rows of the table and of the chart. */
 export const TROUBLE: Readonly<Record<string, Readonly<Record<string, RateCell>>>> = {
   "Traffic changes (0.3%)": {
-    "daily, 50 to 300 per window": everybody({ traffic: { kind: "daily", n: 50 }, rate: [HEALTHY_RATE] }, HEALTHY_RATE),
+    "daily, 50 to 300 per window": everybody({ traffic: { kind: "daily", requests: 50 }, rate: [HEALTHY_RATE] }, HEALTHY_RATE),
     "weight 5 to 80% of 1,000": everybody(
-      { traffic: { kind: "ramp", n: 1_000 }, rate: [HEALTHY_RATE], knows: { windows: 48, times: 1, rate: HEALTHY_RATE } },
+      { traffic: { kind: "ramp", requests: 1_000 }, rate: [HEALTHY_RATE], knows: { windows: 48, times: 1, rate: HEALTHY_RATE } },
       HEALTHY_RATE,
     ),
-    "irregular around 60": everybody({ traffic: { kind: "irregular", n: 60 }, rate: [HEALTHY_RATE] }, HEALTHY_RATE),
+    "irregular around 60": everybody({ traffic: { kind: "irregular", requests: 60 }, rate: [HEALTHY_RATE] }, HEALTHY_RATE),
     "20 and 20,000 alternating": everybody(
       { traffic: { kind: "alternating", low: 20, high: 20_000 }, rate: [HEALTHY_RATE] },
       HEALTHY_RATE,
     ),
   },
   "Noise (0.3%)": {
-    "rates vary, n = 1,000": everybody({ traffic: steady(1_000), rate: [HEALTHY_RATE], rho: 0.001 }, HEALTHY_RATE),
-    "rates vary, n = 20,000": everybody({ traffic: steady(20_000), rate: [HEALTHY_RATE], rho: 0.001 }, HEALTHY_RATE),
+    "rates vary, n = 1,000": everybody({ traffic: steady(1_000), rate: [HEALTHY_RATE], overdispersion: 0.001 }, HEALTHY_RATE),
+    "rates vary, n = 20,000": everybody({ traffic: steady(20_000), rate: [HEALTHY_RATE], overdispersion: 0.001 }, HEALTHY_RATE),
     "failures in threes, n = 300": everybody(
       { traffic: steady(300), rate: [HEALTHY_RATE], burst: { size: 3, seconds: 30 } },
       HEALTHY_RATE,
@@ -215,7 +218,7 @@ const hidden: Table = {
       columns: allJudges(
         everybody(
           {
-            traffic: { kind: "ramp", n: 1_000 },
+            traffic: { kind: "ramp", requests: 1_000 },
             rate: [0.001, 0.001, 0.001, 0.001, 0.02],
             knows: { windows: 48, times: 1, rate: STABLE.rate },
           },
@@ -247,7 +250,8 @@ const slowness: Table = {
     "two-key, 1.3 x, n = 1,000",
   ],
   rows: Object.entries(LAWS).map(([name, law]) => {
-    const equal = (judge: JudgeName, rho = 0) => [300, 1_000].map((n) => entry(latencies(law, n, rho > 0 ? { rho } : {}), judge));
+    const equal = (judge: JudgeName, overdispersion = 0) =>
+      [300, 1_000].map((n) => entry(latencies(law, n, overdispersion > 0 ? { overdispersion } : {}), judge));
     const slower = (judge: JudgeName, n: number) => [
       entry(latencies(law, n, { canary: slow }), judge, 3),
       entry(latencies(law, n, { canary: slow }), judge),
@@ -319,7 +323,7 @@ const strictness: Table = {
   })),
 };
 
-export const TABLES: readonly Table[] = [falseFails, found, trouble, hidden, slowness, promotions, strictness];
+export const TABLES: readonly Table[] = [falseFails, faultyCanary, trouble, hidden, slowness, promotions, strictness];
 
 /** The tables as Markdown. @param resultOf returns the result of a cell */
 export async function writeTable(table: Table, resultOf: (cell: Cell) => Promise<CellResult>): Promise<string> {

@@ -25,11 +25,11 @@ const RUNS = 10_000;
 const SIZES = [20, 50, 100, 200, 300, 600, 1_000, 2_000, 5_000, 20_000] as const;
 export const HEALTHY_RATE = 0.003;
 
-const steady = (n: number): Traffic => ({ kind: "steady", n });
+const steady = (n: number): Traffic => ({ kind: "steady", requests: n });
 /** 48 windows of a stable slice with nine times the canary's traffic. */
 export const reference = (rate: number, windows = 48): Knowledge => ({ windows, times: 9, rate });
 export const STABLE: Stable = { times: 9, rate: 0.001 };
-const QUIET: Knowledge = { rho: 1e-6, phi: 1 };
+const QUIET: Knowledge = { overdispersion: 1e-6, burstFactor: 1 };
 
 export function rates(scenario: Scenario, changes: Partial<Omit<RateCell, "kind" | "scenario">> = {}): RateCell {
   return { kind: "rates", scenario, ...changes };
@@ -109,7 +109,7 @@ const T2: Check[] = (
 ).map(([name, knows, atMost]) => ({
   target: "T2",
   what: `healthy at 0.3%, rates vary (rho 0.001), ${name}: fails in an hour`,
-  cells: healthy({ rate: [HEALTHY_RATE], rho: 0.001, knows }),
+  cells: healthy({ rate: [HEALTHY_RATE], overdispersion: 0.001, knows }),
   measure: failed(),
   bound: { atMost },
   runs: RUNS,
@@ -118,30 +118,30 @@ const T2: Check[] = (
 
 /** Changing traffic; irregular traffic has the past of the same gateways as its reference. */
 const CHANGING: Readonly<Record<string, readonly [Traffic, times: number]>> = {
-  "daily from 50": [{ kind: "daily", n: 50 }, 9],
-  "daily from 1000": [{ kind: "daily", n: 1_000 }, 9],
-  "ramp of 200": [{ kind: "ramp", n: 200 }, 1],
-  "ramp of 1000": [{ kind: "ramp", n: 1_000 }, 1],
-  "ramp of 20000": [{ kind: "ramp", n: 20_000 }, 1],
-  "irregular around 60": [{ kind: "irregular", n: 60 }, 1],
-  "irregular around 300": [{ kind: "irregular", n: 300 }, 1],
-  "irregular around 1200": [{ kind: "irregular", n: 1_200 }, 1],
+  "daily from 50": [{ kind: "daily", requests: 50 }, 9],
+  "daily from 1000": [{ kind: "daily", requests: 1_000 }, 9],
+  "ramp of 200": [{ kind: "ramp", requests: 200 }, 1],
+  "ramp of 1000": [{ kind: "ramp", requests: 1_000 }, 1],
+  "ramp of 20000": [{ kind: "ramp", requests: 20_000 }, 1],
+  "irregular around 60": [{ kind: "irregular", requests: 60 }, 1],
+  "irregular around 300": [{ kind: "irregular", requests: 300 }, 1],
+  "irregular around 1200": [{ kind: "irregular", requests: 1_200 }, 1],
   "20 and 20000 in turn": [{ kind: "alternating", low: 20, high: 20_000 }, 9],
 };
 
-const T3: Check[] = [0, 0.001].map((rho) => ({
+const T3: Check[] = [0, 0.001].map((overdispersion) => ({
   target: "T3",
-  what: `changing traffic, 0.3%, ${rho === 0 ? "steady rates" : "rates vary"}: fails in an hour`,
+  what: `changing traffic, 0.3%, ${overdispersion === 0 ? "steady rates" : "rates vary"}: fails in an hour`,
   cells: Object.fromEntries(
     Object.entries(CHANGING).map(([name, [traffic, times]]) => [
       name,
-      rates({ traffic, rate: [HEALTHY_RATE], rho, knows: { windows: 48, times, rate: HEALTHY_RATE } }),
+      rates({ traffic, rate: [HEALTHY_RATE], overdispersion, knows: { windows: 48, times, rate: HEALTHY_RATE } }),
     ]),
   ),
   measure: failed(),
   bound: { atMost: 0.01 },
   runs: RUNS,
-  ...(rho > 0 ? { quick: { runs: 1_200, cells: ["daily from 50", "ramp of 1000"] } } : {}),
+  ...(overdispersion > 0 ? { quick: { runs: 1_200, cells: ["daily from 50", "ramp of 1000"] } } : {}),
 }));
 
 const BURST_SIZES = [20, 50, 100, 300, 1_000, 5_000, 20_000] as const;
@@ -190,20 +190,27 @@ export function fault(n: number, rate: readonly number[], knows: Knowledge = ref
   return rates({ traffic: steady(n), rate, stable: STABLE, knows });
 }
 
-function found(
-  target: string,
-  n: number,
-  rate: number,
-  by: number | undefined,
-  atLeast: number,
-  quick = 2_000,
-  knows?: Knowledge,
-): Check {
+interface Detection {
+  readonly target: string;
+  /** Requests per window. */
+  readonly requests: number;
+  /** Share of the canary's requests that fail. */
+  readonly rate: number;
+  /** The window; the whole run if absent. */
+  readonly by?: number;
+  readonly atLeast: number;
+  /** Runs in the quick set; 0: not in it. */
+  readonly quick?: number;
+  readonly knows?: Knowledge;
+}
+
+/** A fault from the first window on that must be detected. */
+function detected({ target, requests, rate, by, atLeast, quick = 2_000, knows }: Detection): Check {
   const when = by === undefined ? "within the hour" : `by window ${by}`;
   return {
     target,
     what: `fault of ${100 * rate}%${knows === "nothing" ? ", without reference" : ""}: detected ${when}`,
-    cells: { [`n=${n}`]: fault(n, [rate], knows) },
+    cells: { [`n=${requests}`]: fault(requests, [rate], knows) },
     measure: failed(by),
     bound: { atLeast },
     runs: RUNS,
@@ -212,7 +219,7 @@ function found(
 }
 
 /** A fault from window 7 on: detected within this many windows. */
-function foundLate(n: number, rate: number, within: number, atLeast: number): Check {
+function detectedLate(n: number, rate: number, within: number, atLeast: number): Check {
   return {
     target: "T5",
     what: `fault of ${100 * rate}% from window 7 on: detected within ${within} windows`,
@@ -225,26 +232,26 @@ function foundLate(n: number, rate: number, within: number, atLeast: number): Ch
 }
 
 const T5: Check[] = [
-  found("T5", 50, 0.02, undefined, 0.9),
-  found("T5", 50, 0.02, undefined, 0.9, 2_000, "nothing"),
-  found("T5", 100, 0.02, undefined, 0.99),
-  found("T5", 300, 0.01, undefined, 0.965),
-  found("T5", 300, 0.01, undefined, 0.965, 0, "nothing"),
-  found("T5", 50, 0.05, 4, 0.96),
-  found("T5", 200, 0.05, 1, 0.74),
-  found("T5", 30, 0.2, 1, 0.88),
-  found("T5", 50, 0.2, 1, 0.975),
-  foundLate(50, 0.05, 4, 0.93),
-  foundLate(100, 0.02, 6, 0.82),
+  detected({ target: "T5", requests: 50, rate: 0.02, atLeast: 0.9 }),
+  detected({ target: "T5", requests: 50, rate: 0.02, atLeast: 0.9, knows: "nothing" }),
+  detected({ target: "T5", requests: 100, rate: 0.02, atLeast: 0.99 }),
+  detected({ target: "T5", requests: 300, rate: 0.01, atLeast: 0.965 }),
+  detected({ target: "T5", requests: 300, rate: 0.01, atLeast: 0.965, quick: 0, knows: "nothing" }),
+  detected({ target: "T5", requests: 50, rate: 0.05, by: 4, atLeast: 0.96 }),
+  detected({ target: "T5", requests: 200, rate: 0.05, by: 1, atLeast: 0.74 }),
+  detected({ target: "T5", requests: 30, rate: 0.2, by: 1, atLeast: 0.88 }),
+  detected({ target: "T5", requests: 50, rate: 0.2, by: 1, atLeast: 0.975 }),
+  detectedLate(50, 0.05, 4, 0.93),
+  detectedLate(100, 0.02, 6, 0.82),
 ];
 
 const T6: Check[] = [
-  found("T6", 5_000, 0.006, 2, 0.85, 0),
-  found("T6", 6_000, 0.006, 2, 0.9, 0),
-  found("T6", 20_000, 0.006, 2, 0.99, 0),
-  found("T6", 1_000, 0.01, 2, 0.76, 1_500),
-  found("T6", 1_000, 0.01, 3, 0.95, 1_500),
-  found("T6", 2_000, 0.01, 2, 0.975, 1_500),
+  detected({ target: "T6", requests: 5_000, rate: 0.006, by: 2, atLeast: 0.85, quick: 0 }),
+  detected({ target: "T6", requests: 6_000, rate: 0.006, by: 2, atLeast: 0.9, quick: 0 }),
+  detected({ target: "T6", requests: 20_000, rate: 0.006, by: 2, atLeast: 0.99, quick: 0 }),
+  detected({ target: "T6", requests: 1_000, rate: 0.01, by: 2, atLeast: 0.76, quick: 1_500 }),
+  detected({ target: "T6", requests: 1_000, rate: 0.01, by: 3, atLeast: 0.95, quick: 1_500 }),
+  detected({ target: "T6", requests: 2_000, rate: 0.01, by: 2, atLeast: 0.975, quick: 1_500 }),
   {
     target: "T6",
     what: "0.45%, under the ceiling, with ample traffic: fails in an hour",
@@ -345,7 +352,7 @@ export const LAWS: Readonly<Record<string, Law>> = {
 };
 
 export function latencies(law: Law, n: number, changes: Partial<LatencyScenario> = {}): Cell {
-  return { kind: "latency", scenario: { law, n, times: 9, reference: 24, ...changes } };
+  return { kind: "latency", scenario: { law, requests: n, times: 9, reference: 24, ...changes } };
 }
 
 function slowIncidents(): Record<string, Cell> {
@@ -417,10 +424,11 @@ const T8: Check[] = [
   },
 ];
 
-function equalLatencies(rho: number): Record<string, Cell> {
+function equalLatencies(overdispersion: number): Record<string, Cell> {
   const cells: Record<string, Cell> = {};
   for (const [name, law] of Object.entries(LAWS))
-    for (const n of [100, 300, 1_000, 5_000]) cells[`${name}, n=${n}`] = latencies(law, n, rho > 0 ? { rho } : {});
+    for (const n of [100, 300, 1_000, 5_000])
+      cells[`${name}, n=${n}`] = latencies(law, n, overdispersion > 0 ? { overdispersion } : {});
   return cells;
 }
 
@@ -520,7 +528,7 @@ function prefixed(prefix: string, cells: Readonly<Record<string, Cell>>): Record
 }
 
 /** The measured value of a check, in its worst cell. */
-export interface Measured {
+export interface Measurement {
   readonly value: number;
   readonly cell: string;
   readonly met: boolean;
@@ -532,7 +540,7 @@ export async function measureCheck(
   check: Check,
   simulateCell: (cell: Cell, runs: number) => Promise<CellResult> | CellResult,
   quick = false,
-): Promise<Measured> {
+): Promise<Measurement> {
   const runs = quick ? check.quick!.runs : check.runs;
   const names = (quick ? check.quick!.cells : undefined) ?? Object.keys(check.cells);
   const results = await Promise.all(

@@ -7,8 +7,8 @@ import { at, rampShare, WINDOW_SECONDS, WINDOWS } from "./scenario.ts";
 
 /** One slice in one window: requests and failures per sub-window. */
 export interface SliceCounts {
-  readonly n: readonly number[];
-  readonly x: readonly number[];
+  readonly requests: readonly number[];
+  readonly failures: readonly number[];
 }
 
 export interface AzCounts {
@@ -25,13 +25,13 @@ export interface SimulatedRun {
   next(): SimulatedWindow;
 }
 
-const NOBODY: SliceCounts = { n: new Array(SLOTS).fill(0), x: new Array(SLOTS).fill(0) };
+const NO_TRAFFIC: SliceCounts = { requests: new Array(SLOTS).fill(0), failures: new Array(SLOTS).fill(0) };
 const SLOT_SECONDS = WINDOW_SECONDS / SLOTS;
 /** The coefficient of variation of irregular counts: 0.9. */
 const IRREGULAR = Math.sqrt(Math.log1p(0.9 ** 2));
 
 export function simulateRun(scenario: Scenario, random: Random): SimulatedRun {
-  const { azs, incident, knows, rho = 0, spike, stable, windows = WINDOWS } = scenario;
+  const { azs, incident, knows, overdispersion = 0, spike, stable, windows = WINDOWS } = scenario;
   const phase = random();
   const spikeAt = Math.floor(random() * windows);
   const incidentAt = incident === undefined ? -1 : Math.floor(random() * (windows - incident.windows + 1));
@@ -39,15 +39,16 @@ export function simulateRun(scenario: Scenario, random: Random): SimulatedRun {
   let t = 0;
 
   const slice = (requests: number, rate: number): SliceCounts => {
-    if (requests <= 0) return NOBODY;
+    if (requests <= 0) return NO_TRAFFIC;
     const n = evenly(requests);
-    return { n, x: failures(random, n, betaRate(random, rate, rho), scenario.burst) };
+    return { requests: n, failures: failures(random, n, betaRate(random, rate, overdispersion), scenario.burst) };
   };
 
   const reference: SliceCounts[] = [];
   if (typeof knows === "object" && "windows" in knows) {
     for (let k = knows.windows; k > 0; k--) {
-      const requests = scenario.traffic.kind === "ramp" ? scenario.traffic.n : requestsOf(scenario.traffic, -k, phase, random);
+      const requests =
+        scenario.traffic.kind === "ramp" ? scenario.traffic.requests : requestsOf(scenario.traffic, -k, phase, random);
       reference.push(slice(Math.round(knows.times * requests), knows.rate));
     }
   }
@@ -55,7 +56,7 @@ export function simulateRun(scenario: Scenario, random: Random): SimulatedRun {
   const next = (): SimulatedWindow => {
     const total = requestsOf(scenario.traffic, t, phase, random);
     const stableTotal =
-      stable === undefined ? 0 : scenario.traffic.kind === "ramp" ? scenario.traffic.n - total : stable.times * total;
+      stable === undefined ? 0 : scenario.traffic.kind === "ramp" ? scenario.traffic.requests - total : stable.times * total;
     const shared = incident !== undefined && t >= incidentAt && t < incidentAt + incident.windows;
     const window = (azs?.rates ?? [at(scenario.rate, t)]).map((own, k, { length }): AzCounts => {
       const rate = shared ? Math.min(1, own + incident.rate * unequal) : own;
@@ -77,15 +78,15 @@ export function simulateRun(scenario: Scenario, random: Random): SimulatedRun {
 function requestsOf(traffic: Traffic, t: number, phase: number, random: Random): number {
   switch (traffic.kind) {
     case "steady":
-      return traffic.n;
+      return traffic.requests;
     case "daily":
-      return Math.round(traffic.n * (3.5 - 2.5 * Math.cos(2 * Math.PI * (phase + t / WINDOWS))));
+      return Math.round(traffic.requests * (3.5 - 2.5 * Math.cos(2 * Math.PI * (phase + t / WINDOWS))));
     case "alternating":
       return (t & 1) === 0 ? traffic.low : traffic.high;
     case "irregular":
-      return Math.round(traffic.n * Math.exp(IRREGULAR * normal(random) - IRREGULAR ** 2 / 2));
+      return Math.round(traffic.requests * Math.exp(IRREGULAR * normal(random) - IRREGULAR ** 2 / 2));
     case "ramp":
-      return Math.round(traffic.n * rampShare(t));
+      return Math.round(traffic.requests * rampShare(t));
   }
 }
 
@@ -115,7 +116,7 @@ function failures(random: Random, n: readonly number[], rate: number, burst: Bur
 }
 
 /** Draws the failures of a spike in addition to the others. */
-function addSpike(random: Random, { n, x }: SliceCounts, spike: NonNullable<Scenario["spike"]>): void {
+function addSpike(random: Random, { requests: n, failures: x }: SliceCounts, spike: NonNullable<Scenario["spike"]>): void {
   const start =
     spike.withinSlot === true
       ? Math.floor(random() * SLOTS) * SLOT_SECONDS + random() * (SLOT_SECONDS - spike.seconds)

@@ -7,74 +7,72 @@ import { EMPTY, NOTHING, withWindow } from "../../services/evaluator/src/core/ju
 import type { Noise } from "../../services/evaluator/src/core/judge/noise.ts";
 import { defaultNoise, learnNoise } from "../../services/evaluator/src/core/judge/noise.ts";
 import type { Metric } from "../../services/evaluator/src/core/judge/rule.ts";
-import { HEALTHY, LONGEST } from "../../services/evaluator/src/core/judge/rule.ts";
-import type { Evidence, Finding, Rule } from "../../services/evaluator/src/core/judge/scan.ts";
-import { evidenceOf, testRanges } from "../../services/evaluator/src/core/judge/scan.ts";
+import { HEALTHY_SHARE, MAX_RANGE_WINDOWS } from "../../services/evaluator/src/core/judge/rule.ts";
+import type { Evidence, MetricFinding, MetricRule } from "../../services/evaluator/src/core/judge/window-ranges.ts";
+import { evidenceOf, testRanges } from "../../services/evaluator/src/core/judge/window-ranges.ts";
 import type { Knowledge } from "./scenario.ts";
 import type { AzCounts, SimulatedWindow, SliceCounts } from "./traffic.ts";
 
-/** One view of a run: the whole canary, or one of its AZs. */
-export interface ViewRun {
-  /**
-   * Applies the next window and judges it. @param baseline for a regression, the relative variance of stable's share; otherwise 0
-   */
-  see(counts: Counts, baseline?: number): Finding;
+/** One scope of a run: the whole canary, or one of its AZs. */
+export interface ScopeRun {
+  /** Applies the next window and judges it. @param meanVariance for a regression, that of stable's share; otherwise 0 */
+  judge(counts: Counts, meanVariance?: number): MetricFinding;
   evidence(): Evidence;
 }
 
-/** @param share 1, or one over the number of AZs in the view of one AZ */
-export function viewRun(metric: Metric, ceiling: number, noise: Noise, lambda = 1, share = 1): ViewRun {
+/** @param share 1, or one over the number of AZs in the scope of one AZ */
+export function scopeRun(metric: Metric, ceiling: number, noise: Noise, evidenceFactor = 1, share = 1): ScopeRun {
   let recent: readonly Counts[] = [];
   let run: WindowRange = EMPTY;
-  let t = 0;
-  const rule: { -readonly [key in keyof Rule]: Rule[key] } = {
+  let windowNumber = 0;
+  const rule: { -readonly [key in keyof MetricRule]: MetricRule[key] } = {
     metric,
     ceiling,
-    levelFactor: lambda * share,
+    levelFactor: evidenceFactor * share,
     suspicionFactor: share,
     noise,
     meanVariance: 0,
   };
   return {
-    see(counts, baseline = 0) {
-      recent = recent.length < LONGEST ? [...recent, counts] : [...recent.slice(1), counts];
+    judge(counts, meanVariance = 0) {
+      recent = recent.length < MAX_RANGE_WINDOWS ? [...recent, counts] : [...recent.slice(1), counts];
       run = withWindow(run, counts, ceiling);
-      rule.meanVariance = baseline;
-      t++;
-      return testRanges({ recent, run }, t, rule);
+      rule.meanVariance = meanVariance;
+      windowNumber++;
+      return testRanges({ recent, run }, windowNumber, rule);
     },
     evidence: () => evidenceOf({ recent, run }, rule),
   };
 }
 
-export type Kind = Finding["kind"];
+export type Kind = MetricFinding["kind"];
 
 /** The rule's result for one window: of the whole canary, and the worst of its AZs. */
 export interface RuleResult {
   readonly kind: Kind;
-  readonly luck: number | null;
+  readonly pValue: number | null;
 }
 
 const RANK: Readonly<Record<Kind, number>> = { fail: 3, environment: 2, suspicious: 1, clear: 0 };
 
 /** The 5xx rate of a whole run. */
 export interface ErrorRun {
-  see(window: SimulatedWindow): RuleResult;
+  judge(window: SimulatedWindow): RuleResult;
   evidence(): Evidence;
 }
 
-export function errorRun(ceiling: number, noise: Noise, azs: number, lambda = 1): ErrorRun {
-  const whole = viewRun("errors", ceiling, noise, lambda);
-  const apart = azs > 1 ? Array.from({ length: azs }, () => viewRun("errors", ceiling, noise, lambda, 1 / azs)) : [];
+export function errorRun(ceiling: number, noise: Noise, azs: number, evidenceFactor = 1): ErrorRun {
+  const whole = scopeRun("errors", ceiling, noise, evidenceFactor);
+  const apart = azs > 1 ? Array.from({ length: azs }, () => scopeRun("errors", ceiling, noise, evidenceFactor, 1 / azs)) : [];
   return {
-    see(window) {
+    judge(window) {
       const findings = [
-        whole.see(errorCounts(window, ceiling)),
-        ...apart.map((view, k) => view.see(errorCounts([window[k]!], ceiling))),
+        whole.judge(errorCounts(window, ceiling)),
+        ...apart.map((scope, k) => scope.judge(errorCounts([window[k]!], ceiling))),
       ];
       const { kind } = findings.reduce((p, q) => (RANK[q.kind] > RANK[p.kind] ? q : p));
-      const lucks = findings.flatMap(({ pValue: luck }) => luck ?? []);
-      return { kind, luck: lucks.length > 0 ? Math.min(...lucks) : null };
+      const pValues = findings.flatMap(({ pValue }) => pValue ?? []);
+      return { kind, pValue: pValues.length > 0 ? Math.min(...pValues) : null };
     },
     evidence: () => whole.evidence(),
   };
@@ -82,51 +80,49 @@ export function errorRun(ceiling: number, noise: Noise, azs: number, lambda = 1)
 
 /** The counts of these AZs, each compared with the stable slice of the same AZ. */
 export function errorCounts(azs: readonly AzCounts[], ceiling: number): Counts {
-  let [n, x, s2, q2, e, v, xe, ne] = [0, 0, 0, 0, 0, 0, 0, 0];
+  let [requests, bad, badSquares, requestSquares] = [0, 0, 0, 0];
   const [{ canary: first }] = azs as readonly [AzCounts];
-  for (let k = 0; k < first.n.length; k++) {
-    let slotN = 0;
-    let slotX = 0;
+  for (let k = 0; k < first.requests.length; k++) {
+    let slotRequests = 0;
+    let slotBad = 0;
     for (const { canary } of azs) {
-      slotN += canary.n[k]!;
-      slotX += canary.x[k]!;
+      slotRequests += canary.requests[k]!;
+      slotBad += canary.failures[k]!;
     }
-    n += slotN;
-    x += slotX;
-    s2 += slotX * slotX;
-    q2 += slotN * slotN;
+    requests += slotRequests;
+    bad += slotBad;
+    badSquares += slotBad * slotBad;
+    requestSquares += slotRequests * slotRequests;
   }
-  if (n === 0) return NOTHING;
+  if (requests === 0) return NOTHING;
+  const healthyBad = HEALTHY_SHARE * ceiling * requests;
+  return { requests, bad, badSquares, requestSquares, healthyBad, ...comparedWithStable(azs) };
+}
+
+function comparedWithStable(
+  azs: readonly AzCounts[],
+): Pick<Counts, "stableBad" | "stableVariance" | "comparedBad" | "comparedRequests"> {
+  const compared = { stableBad: 0, stableVariance: 0, comparedBad: 0, comparedRequests: 0 };
   for (const { canary, stable } of azs) {
-    const stableN = sum(stable.n);
-    const own = sum(canary.n);
-    if (stableN === 0 || own === 0) continue;
-    const share = own / stableN;
-    const stableX = sum(stable.x);
-    e += share * stableX;
-    v += share * share * stableX;
-    xe += sum(canary.x);
-    ne += own;
+    const stableRequests = sum(stable.requests);
+    const requests = sum(canary.requests);
+    if (stableRequests === 0 || requests === 0) continue;
+    const share = requests / stableRequests;
+    const stableFailures = sum(stable.failures);
+    compared.stableBad += share * stableFailures;
+    compared.stableVariance += share * share * stableFailures;
+    compared.comparedBad += sum(canary.failures);
+    compared.comparedRequests += requests;
   }
-  return {
-    requests: n,
-    bad: x,
-    badSquares: s2,
-    requestSquares: q2,
-    healthyBad: HEALTHY * ceiling * n,
-    stableBad: e,
-    stableVariance: v,
-    comparedBad: xe,
-    comparedRequests: ne,
-  };
+  return compared;
 }
 
 /** What the judge learns before a run. */
 export function noiseOf(knows: Knowledge, reference: readonly SliceCounts[], ceiling: number): Noise {
   if (knows === "nothing") return defaultNoise(ceiling);
-  if ("rho" in knows) return knows;
+  if ("burstFactor" in knows) return knows;
   return learnNoise(
-    reference.map(({ n, x }) => ({
+    reference.map(({ requests: n, failures: x }) => ({
       ...NOTHING,
       requests: sum(n),
       bad: sum(x),

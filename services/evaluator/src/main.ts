@@ -17,6 +17,6 @@ await serviceMain({
     const holder = `${hostname()}-${process.pid}-${Math.round(clock.now())}`;
     const evaluator = opened.add(startEvaluator({ bus, config, clock, log, metrics, holder, signal, onFatal: fail }));
     addCheck("broker", brokerCheck(bus));
-    addCheck("fold", () => evaluator.notReady());
+    addCheck("event-log", () => evaluator.notReady());
   },
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { explanation } from "../src/commands/actions/explain.ts";
-import { createSimulatedFleet, foldFleet } from "./core/simulated-fleet.ts";
+import { createSimulatedFleet, reduceFleet } from "./core/simulated-fleet.ts";
 
 /** The explanation of the last verdict of a fleet that `disturb` changes during its run. */
 function explained(disturb: (fleet: ReturnType<typeof createSimulatedFleet>) => void, seconds: number) {
@@ -11,7 +11,7 @@ function explained(disturb: (fleet: ReturnType<typeof createSimulatedFleet>) => 
   fleet.advance(200);
   disturb(fleet);
   fleet.advance(seconds);
-  const { verdicts } = foldFleet(fleet);
+  const { verdicts } = reduceFleet(fleet);
   const record = verdicts.at(-1)!;
   return { record, verdicts, config: fleet.config, text: explanation(record, verdicts, fleet.config).join("\n") };
 }
@@ -23,19 +23,19 @@ test("a hold is explained key by key, with the figures of the verdict", () => {
   assert.equal(record.body.verdict, "hold");
   const { requests, errors_5xx } = record.body.canary;
   assert.ok(text.includes(`the last window: ${errors_5xx} of ${requests} requests failed`), text);
-  assert.match(text, /rate key +turned: reaches 0\.5%/);
-  assert.match(text, /significance key not turned: p≈1\/[\d,]+; a fail requires p≤1\/4,000/);
-  assert.match(text, /persistence key +not turned: a single window fails only from 4%/);
+  assert.match(text, /rate key +satisfied: reaches 0\.5%/);
+  assert.match(text, /significance key not satisfied: p≈1\/[\d,]+; a fail requires p≤1\/4,000/);
+  assert.match(text, /persistence key +not satisfied: a single window fails only from 4%/);
   assert.match(text, /learned from \d+ windows/);
-  assert.match(text, /not all keys turned/);
+  assert.match(text, /not all keys are satisfied/);
 });
 
-test("a failure is explained by the window range whose four keys turned", () => {
+test("a failure is explained by the window range that satisfies all four keys", () => {
   const { record, text } = explained((fleet) => {
     for (const gateway of fleet.slice("canary")) gateway.errors = 10;
   }, 65);
   assert.equal(record.body.verdict, "fail", text);
-  assert.match(text, /all four keys turned: this range fails the run/);
+  assert.match(text, /all four keys are satisfied: this range fails the run/);
 });
 
 test("slow requests are explained with the threshold, its inputs and the figures of both slices", () => {
@@ -46,7 +46,7 @@ test("slow requests are explained with the threshold, its inputs and the figures
   assert.match(text, /threshold +1\.15 x stable's p99 of 40 ms over 9 windows; of its 5,400 requests 0 were slower/);
   assert.match(
     text,
-    /persistence key +turned: without its worst window 200 of 4,000 \(5%\), p(?:≈1\/[\d,]+|<1e-12); a fail requires 0\.8%/,
+    /persistence key +satisfied: without its worst window 200 of 4,000 \(5%\), p(?:≈1\/[\d,]+|<1e-12); a fail requires 0\.8%/,
   );
 });
 
@@ -57,7 +57,7 @@ test("where stable is affected too, the explanation states its rate and the comp
   assert.equal(record.body.verdict, "hold", text);
   assert.match(
     text,
-    /environment key +not turned: at stable's rate \(10%\) 60 of 600 expected, observed 60; no more than at twice stable's rate/,
+    /environment key +not satisfied: at stable's rate \(10%\) 60 of 600 expected, observed 60; no more than at twice stable's rate/,
   );
   assert.match(text, /stable accounts for it: this range is a hold, environment/);
 });
@@ -97,7 +97,7 @@ test("windows that closed while the run was pending or warming up are not part o
   fleet.advance(100);
   fleet.say({ verb: "weight", caller: "flagger", weight: 10, revision: "v2" });
   fleet.advance(150);
-  const { verdicts } = foldFleet(fleet);
+  const { verdicts } = reduceFleet(fleet);
   const record = verdicts.at(-1)!;
   const judged = new Set(verdicts.filter(({ body }) => body.judge.noise !== null).map(({ body }) => body.window!.index)).size;
   assert.ok(judged > 1 && record.body.window!.index >= judged, "some windows closed before the run was active");

@@ -11,11 +11,11 @@ import { controlSubject, signalMessageId, signalSubject } from "@aviary/shared/c
 import { differences } from "../src/commands/actions/diff-policy.ts";
 import { replayCommand } from "../src/commands/replay.ts";
 import type { Input } from "../src/core/inputs.ts";
-import { rejudge } from "../src/core/judge-recorded.ts";
+import { rejudge } from "../src/core/rejudge-verdicts.ts";
 import { messageOf, readRecording, recordedLine } from "../src/recording/case-folder.ts";
 import { expectedLine } from "../src/recording/read-case.ts";
 import { createReplay } from "../src/recording/replay.ts";
-import { CANARY, createSimulatedFleet, foldFleet, TEST_POLICY } from "./core/simulated-fleet.ts";
+import { CANARY, createSimulatedFleet, reduceFleet, TEST_POLICY } from "./core/simulated-fleet.ts";
 
 function storedMessage(input: Input): StoredMessage {
   assert.ok(input.kind === "signal" || input.kind === "control");
@@ -82,7 +82,7 @@ test("a replay gives the same bytes: repeated, with duplicates, after restarts a
     const replayed = createReplay(fleet.config);
     for await (const messages of readRecording(path)) for (const message of messages) replayed.apply(message);
     replayed.advanceClock(fleet.now() + 100);
-    assert.equal(JSON.stringify(replayed.verdicts), JSON.stringify(foldFleet(fleet).verdicts));
+    assert.equal(JSON.stringify(replayed.verdicts), JSON.stringify(reduceFleet(fleet).verdicts));
 
     await writeFile(join(folder, "policy.yaml"), JSON.stringify(TEST_POLICY));
     const gateways = fleet.gateways.map(({ name, az, slice }) => ({ name, az, slice, tier: "2TB" }));
@@ -134,7 +134,7 @@ test("a replay gives the same bytes: repeated, with duplicates, after restarts a
 
 test("records judged again under their own policy give the same verdicts; under another policy, the verdicts that it would have given", () => {
   const fleet = failingFleet("literal");
-  const { verdicts } = foldFleet(fleet);
+  const { verdicts } = reduceFleet(fleet);
   const [same] = rejudge(verdicts, policySchema.parse({ ...TEST_POLICY, mode: "literal" }));
   assert.ok(same);
   assert.equal(same.failedAt, same.wouldFailAt);
@@ -149,7 +149,7 @@ test("records judged again under their own policy give the same verdicts; under 
 });
 
 test("a policy comparison lists each verdict that changes and when each rollback would have started", () => {
-  const { verdicts } = foldFleet(failingFleet("literal"));
+  const { verdicts } = reduceFleet(failingFleet("literal"));
   const failedAt = verdicts.find(({ body }) => body.verdict === "fail")!.body.at;
   const under = (policy: object, json = false) =>
     differences("prod/payments-gateway", rejudge(verdicts, policySchema.parse({ ...TEST_POLICY, ...policy })), json);
@@ -176,7 +176,7 @@ test("nothing is judged again after a failed run was restored: the canary runs s
   fleet.advance(10);
   fleet.say({ verb: "end", caller: "rollouts", result: "failed", revision: "v2" });
   fleet.advance(120);
-  const { verdicts } = foldFleet(fleet);
+  const { verdicts } = reduceFleet(fleet);
   assert.equal(verdicts.at(-1)!.body.run?.canary_active, false);
   const [lenient] = rejudge(verdicts, policySchema.parse({ ...TEST_POLICY, mode: "literal", thresholds: { max5xxRate: 0.2 } }));
   assert.deepEqual(

@@ -14,7 +14,7 @@ import { until } from "@aviary/shared/testing/until.ts";
 import type { Input } from "../src/core/inputs.ts";
 import { resolveConfig } from "../src/core/resolved-config.ts";
 import { startEvaluator } from "../src/service.ts";
-import { CANARY, CANARY_KEY, createSimulatedFleet, fold, START_MS, TEST_POLICY } from "./core/simulated-fleet.ts";
+import { CANARY, CANARY_KEY, createSimulatedFleet, reduceLog, START_MS, TEST_POLICY } from "./core/simulated-fleet.ts";
 
 /** Runs everything that is ready: promises, microtasks, and one turn of the event loop. */
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -100,7 +100,7 @@ test("on a live bus, the evaluator publishes what a reduction of the same log yi
     });
     await follower.caughtUp;
     assert.equal(log.length, fleet.log.length);
-    const expected = fold(fleet.config, log, clock.now()).verdicts.map(({ body }) => body.id);
+    const expected = reduceLog(fleet.config, log, clock.now()).verdicts.map(({ body }) => body.id);
     const published = (await verdictsOf(bus)).map(({ body }) => body.id);
     assert.ok(published.length > 15);
     assert.deepEqual(published, expected.slice(0, published.length), `restarts at ${restarts.join(", ")}`);
@@ -187,10 +187,10 @@ test("a flood of invalid messages from one sender writes a bounded number of dea
     text: "not JSON",
     excerpt: "",
   }));
-  const { effects } = fold(config, flood);
+  const { effects } = reduceLog(config, flood);
   const letters = effects.flatMap((effect) => (effect.kind === "dead" ? [effect.letter] : []));
   assert.equal(letters.length, 10, "ten in the minute");
-  const { effects: later } = fold(config, [
+  const { effects: later } = reduceLog(config, [
     ...flood,
     { ...(flood[0] as object), sequence: 501, storedAtMs: START_MS + 61_000 } as Input,
   ]);

@@ -17,7 +17,7 @@ import { simulateRun } from "../traffic.ts";
 import type { RuleResult } from "../two-key.ts";
 import { errorRun, noiseOf } from "../two-key.ts";
 
-const steady = (n: number) => ({ kind: "steady", n }) as const;
+const steady = (n: number) => ({ kind: "steady", requests: n }) as const;
 const KNOWN: Knowledge = reference(STABLE.rate);
 
 /** Scenarios with different decisions: every kind of traffic, noise, fault and knowledge, with few runs each. */
@@ -25,7 +25,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   "little traffic": { traffic: steady(20), rate: [0.02], knows: "nothing" },
   "a fault beside stable": { traffic: steady(50), rate: [0.02], stable: STABLE, knows: KNOWN },
   "just above the ceiling": { traffic: steady(5_000), rate: [0.006], stable: STABLE, knows: KNOWN },
-  "rates that wander": { traffic: steady(2_000), rate: [0.008], rho: 0.001, stable: STABLE, knows: KNOWN },
+  "rates that wander": { traffic: steady(2_000), rate: [0.008], overdispersion: 0.001, stable: STABLE, knows: KNOWN },
   bursts: { traffic: steady(300), rate: [0.01], burst: { size: 3, seconds: 30 }, stable: STABLE, knows: KNOWN },
   incidents: {
     traffic: steady(300),
@@ -35,14 +35,14 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
     knows: KNOWN,
   },
   "a spike": { traffic: steady(300), rate: [0.001], spike: { rate: 1, seconds: 40 }, stable: STABLE, knows: KNOWN },
-  "a ramp": { traffic: { kind: "ramp", n: 1_000 }, rate: [0.008], stable: STABLE, knows: "nothing" },
+  "a ramp": { traffic: { kind: "ramp", requests: 1_000 }, rate: [0.008], stable: STABLE, knows: "nothing" },
   "windows without requests": {
     traffic: { kind: "alternating", low: 0, high: 300 },
     rate: [0.02],
     stable: STABLE,
     knows: "nothing",
   },
-  "irregular traffic": { traffic: { kind: "irregular", n: 60 }, rate: [0.01], stable: STABLE, knows: KNOWN },
+  "irregular traffic": { traffic: { kind: "irregular", requests: 60 }, rate: [0.01], stable: STABLE, knows: KNOWN },
   "a fault in one of three AZs": {
     traffic: steady(600),
     rate: [],
@@ -54,14 +54,14 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
 };
 const RUNS = 12;
 
-function summary(slice: "canary" | "stable", az: string, { n, x }: SliceCounts): WindowSummary {
+function summary(slice: "canary" | "stable", az: string, { requests: n, failures: x }: SliceCounts): WindowSummary {
   return cell({ slice, az, requests: n, errors: x, latency: (_, requests) => (requests > 0 ? [[50, requests]] : []) });
 }
 
 function closedOf(window: SimulatedWindow, k: number): ClosedWindow {
   const cells = window.flatMap(({ canary, stable }, az) => [
     summary("canary", `az-${az}`, canary),
-    ...(stable.n.some((n) => n > 0) ? [summary("stable", `az-${az}`, stable)] : []),
+    ...(stable.requests.some((n) => n > 0) ? [summary("stable", `az-${az}`, stable)] : []),
   ]);
   return closed(k, cells);
 }
@@ -84,16 +84,16 @@ describe("errors, by counts and by closed windows", () => {
         const literal = literalWatcher(0.005);
         for (const [k, window] of windows.entries()) {
           const where = `${name}, run ${run}, window ${k}`;
-          const decision = ours.see(window);
+          const decision = ours.judge(window);
           const outcome = outcomes[k]!;
-          if (window.some(({ canary }) => canary.n.some((n) => n > 0))) {
+          if (window.some(({ canary }) => canary.requests.some((n) => n > 0))) {
             assert.equal(outcome.twoKey.concerns.errors, concernOf(decision, ours.evidence().step), where);
-            if (decision.luck !== null) assert.equal(outcome.luck, decision.luck, where);
+            if (decision.pValue !== null) assert.equal(outcome.pValue, decision.pValue, where);
             const { step, promote, worse } = ours.evidence();
             // The latencies are healthy, so twice their ceiling is ruled out sooner than twice that of errors.
             assert.equal(outcome.twoKey.promotable, outcome.twoKey.verdict === "pass" && promote && !worse && step, where);
           }
-          assert.equal(literal.see(window), outcome.literal.concerns.errors === "fail", where);
+          assert.equal(literal.judge(window), outcome.literal.concerns.errors === "fail", where);
           if (decision.kind === "fail") fails++;
         }
       }
@@ -111,7 +111,7 @@ const SLOW_POLICY: Policy = { ...POLICY, thresholds: { ...POLICY.thresholds, max
 /** Histograms of a slice, per sub-window, in the same buckets. */
 type SlotBuckets = readonly (readonly number[])[];
 
-function intoSlots({ n, counts }: SlowCounts, random: Random): SlotBuckets {
+function intoSlots({ requests: n, counts }: SlowCounts, random: Random): SlotBuckets {
   const room = Array.from({ length: 5 }, () => n / 5);
   const slots = Array.from({ length: 5 }, () => counts.map(() => 0));
   for (const [bucket, times] of counts.entries()) {
@@ -126,7 +126,7 @@ function intoSlots({ n, counts }: SlowCounts, random: Random): SlotBuckets {
   return slots;
 }
 
-function latencySummary(slice: "canary" | "stable", { n, cut }: SlowCounts, slots: SlotBuckets): WindowSummary {
+function latencySummary(slice: "canary" | "stable", { requests: n, cut }: SlowCounts, slots: SlotBuckets): WindowSummary {
   return cell({
     slice,
     requests: [1, 2, 3, 4, 5].map(() => n / 5),
@@ -141,13 +141,13 @@ function latencySummary(slice: "canary" | "stable", { n, cut }: SlowCounts, slot
 
 describe("p99 regression, by counts and by closed windows", () => {
   const plans = [
-    { law: "lognormal 0.4", n: 300, canary: { factor: 1.3, share: 1 }, reference: 24 },
-    { law: "lognormal 0.8", n: 100, rho: 0.001, canary: { factor: 1.6, share: 1 }, reference: 24 },
-    { law: "1.5% in a slow hump", n: 500, reference: 5, rho: 0.002, canary: { factor: 1.3, share: 1 } },
-    { law: "lognormal 0.6", n: 200, reference: 0, windows: 15, canary: { factor: 1.5, share: 1 } },
+    { law: "lognormal 0.4", requests: 300, canary: { factor: 1.3, share: 1 }, reference: 24 },
+    { law: "lognormal 0.8", requests: 100, overdispersion: 0.001, canary: { factor: 1.6, share: 1 }, reference: 24 },
+    { law: "1.5% in a slow hump", requests: 500, reference: 5, overdispersion: 0.002, canary: { factor: 1.3, share: 1 } },
+    { law: "lognormal 0.6", requests: 200, reference: 0, windows: 15, canary: { factor: 1.5, share: 1 } },
   ] as const;
   for (const { law, ...plan } of plans) {
-    it(`${law}, ${plan.n} requests, ${plan.reference} windows before`, () => {
+    it(`${law}, ${plan.requests} requests, ${plan.reference} windows before`, () => {
       let fails = 0;
       for (let run = 0; run < 4; run++) {
         const random = seededRandom(23, run);
@@ -170,10 +170,10 @@ describe("p99 regression, by counts and by closed windows", () => {
           keep(slice).map((counts) => counts.slice(Math.max(0, from - slice.cut)).reduce((sum, times) => sum + times, 0)),
         );
         for (const [k, window] of windows.entries()) {
-          const { kind, luck, literalFails } = ours.see(window);
+          const { kind, pValue, literalFails } = ours.judge(window);
           const outcome = outcomes[k]!;
           assert.equal(outcome.twoKey.concerns.latency, CONCERN[kind], `run ${run}, window ${k}`);
-          if (luck !== null) assert.equal(outcome.luck, luck, `run ${run}, window ${k}`);
+          if (pValue !== null) assert.equal(outcome.pValue, pValue, `run ${run}, window ${k}`);
           assert.equal(outcome.literal.concerns.latency === "fail", literalFails, `run ${run}, window ${k}`);
           if (kind === "fail") fails++;
         }

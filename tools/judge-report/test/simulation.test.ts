@@ -65,13 +65,16 @@ describe("traffic", () => {
     const run = simulateRun(scenario, seededRandom(5));
     return Array.from({ length: 12 }, () => {
       const [{ canary, stable }] = run.next() as [SimulatedWindow[number]];
-      return [canary.n, stable.n].map((n) => n.reduce((sum, one) => sum + one, 0));
+      return [canary.requests, stable.requests].map((n) => n.reduce((sum, one) => sum + one, 0));
     });
   };
 
   it("has the expected sizes", () => {
-    assert.deepEqual(totals({ traffic: { kind: "steady", n: 52 }, rate: [0], stable: STABLE, knows: "nothing" })[3], [52, 468]);
-    const ramp = totals({ traffic: { kind: "ramp", n: 1_000 }, rate: [0], stable: STABLE, knows: "nothing" });
+    assert.deepEqual(
+      totals({ traffic: { kind: "steady", requests: 52 }, rate: [0], stable: STABLE, knows: "nothing" })[3],
+      [52, 468],
+    );
+    const ramp = totals({ traffic: { kind: "ramp", requests: 1_000 }, rate: [0], stable: STABLE, knows: "nothing" });
     assert.deepEqual(
       [ramp[0], ramp[1], ramp[11]],
       [
@@ -80,7 +83,7 @@ describe("traffic", () => {
         [800, 200],
       ],
     );
-    const daily = totals({ traffic: { kind: "daily", n: 100 }, rate: [0], knows: "nothing" }).map(([canary]) => canary!);
+    const daily = totals({ traffic: { kind: "daily", requests: 100 }, rate: [0], knows: "nothing" }).map(([canary]) => canary!);
     assert.ok(Math.min(...daily) >= 100 && Math.max(...daily) <= 600 && Math.max(...daily) > 500, String(daily));
   });
 
@@ -90,24 +93,29 @@ describe("traffic", () => {
       return Array.from({ length: 12 }, () => next()[0]!);
     };
     const sum = (values: readonly number[]) => values.reduce((total, one) => total + one, 0);
-    const spiked = run({ traffic: { kind: "steady", n: 300 }, rate: [0], spike: { rate: 1, seconds: 40 }, knows: "nothing" });
-    const struck = spiked.filter(({ canary }) => sum(canary.x) > 0);
+    const spiked = run({
+      traffic: { kind: "steady", requests: 300 },
+      rate: [0],
+      spike: { rate: 1, seconds: 40 },
+      knows: "nothing",
+    });
+    const struck = spiked.filter(({ canary }) => sum(canary.failures) > 0);
     assert.equal(struck.length, 1);
-    assert.ok(Math.abs(sum(struck[0]!.canary.x) - 40) <= 1);
+    assert.ok(Math.abs(sum(struck[0]!.canary.failures) - 40) <= 1);
     const shared = run({
-      traffic: { kind: "steady", n: 300 },
+      traffic: { kind: "steady", requests: 300 },
       rate: [0],
       stable: { times: 9, rate: 0 },
       incident: { rate: 0.5, windows: 2, unequal: 0.2 },
       knows: "nothing",
     });
-    const bad = shared.filter(({ canary, stable }) => sum(canary.x) > 90 && sum(stable.x) > 1_000);
+    const bad = shared.filter(({ canary, stable }) => sum(canary.failures) > 90 && sum(stable.failures) > 1_000);
     assert.equal(bad.length, 2);
   });
 
   it("bursts keep the number of failures and cluster them", () => {
     const scenario: Scenario = {
-      traffic: { kind: "steady", n: 1_000 },
+      traffic: { kind: "steady", requests: 1_000 },
       rate: [0.01],
       burst: { size: 5, seconds: 0 },
       knows: "nothing",
@@ -115,7 +123,7 @@ describe("traffic", () => {
     let [failures, squares] = [0, 0];
     for (let run = 0; run < 400; run++) {
       const { canary } = simulateRun(scenario, seededRandom(7, run)).next()[0]!;
-      for (const x of canary.x) {
+      for (const x of canary.failures) {
         failures += x;
         squares += x * x;
       }
@@ -145,8 +153,8 @@ describe("latencies", () => {
 
 const window = (n: number, x: number, stableX = 0): SimulatedWindow => [
   {
-    canary: { n: [n, n, n, n, n], x: [x, x, x, x, x] },
-    stable: { n: [n, n, n, n, n], x: [stableX, stableX, stableX, stableX, stableX] },
+    canary: { requests: [n, n, n, n, n], failures: [x, x, x, x, x] },
+    stable: { requests: [n, n, n, n, n], failures: [stableX, stableX, stableX, stableX, stableX] },
   },
 ];
 
@@ -154,8 +162,8 @@ describe("other rules", () => {
   it("count failed windows, consecutive or not", () => {
     const bad = window(100, 1);
     const good = window(100, 0);
-    const failsIn = (watcher: { see(w: SimulatedWindow): boolean }, windows: readonly SimulatedWindow[]) =>
-      windows.findIndex((one) => watcher.see(one)) + 1;
+    const failsIn = (watcher: { judge(w: SimulatedWindow): boolean }, windows: readonly SimulatedWindow[]) =>
+      windows.findIndex((one) => watcher.judge(one)) + 1;
     const turns = [bad, good, bad, bad, bad, bad];
     assert.equal(failsIn(literalWatcher(0.005), turns), 4);
     assert.equal(failsIn(thresholdWatcher(0.005, 1), turns), 3);
@@ -174,16 +182,16 @@ describe("other rules", () => {
 
   it("Mann-Whitney finds a clear difference in two windows, and none between equals", () => {
     const fault = mannWhitneyWatcher();
-    assert.deepEqual([fault.see(window(1_000, 20, 3)), fault.see(window(1_000, 21, 3))], [true, true]);
+    assert.deepEqual([fault.judge(window(1_000, 20, 3)), fault.judge(window(1_000, 21, 3))], [true, true]);
     const equal = mannWhitneyWatcher();
-    assert.deepEqual([equal.see(window(1_000, 3, 3)), equal.see(window(1_000, 4, 4))], [false, false]);
+    assert.deepEqual([equal.judge(window(1_000, 3, 3)), equal.judge(window(1_000, 4, 4))], [false, false]);
   });
 });
 
 describe("cells", () => {
   it("parts add up to the whole", () => {
     const cell = rates(
-      { traffic: { kind: "steady", n: 50 }, rate: [0.02], knows: "nothing" },
+      { traffic: { kind: "steady", requests: 50 }, rate: [0.02], knows: "nothing" },
       { others: ["literal"], promotion: true },
     );
     const whole = simulate(cell, 0, 60);

@@ -19,14 +19,14 @@ export function applyControl(
     case "start":
       return announce(state, canary, config, control, atMs);
     case "weight":
-      if (run && isOpen(run) && concerns(run, control.revision)) {
+      if (run && isOpen(run) && isForRun(run, control.revision)) {
         run.weight = control.weight;
         if (run.state === "pending" && control.weight > 0 && config.policy.macRelease === "optional")
           startWarming(state, canary, config, atMs);
       }
       return [];
     case "phase":
-      if (run && isOpen(run) && concerns(run, control.revision)) {
+      if (run && isOpen(run) && isForRun(run, control.revision)) {
         run.phase = control.phase;
         if (
           run.state === "pending" &&
@@ -38,17 +38,17 @@ export function applyControl(
       }
       return [];
     case "gate":
-      if (run && isOpen(run) && concerns(run, control.revision)) applyGate(state, canary, config, control, atMs);
+      if (run && isOpen(run) && isForRun(run, control.revision)) applyGate(state, canary, config, control, atMs);
       else
-        canary.askedBefore = {
+        canary.gateBeforeRun = {
           gated: control.gate.startsWith("confirm-"),
           confirmed: control.gate === "confirm-rollout" && control.allowed,
         };
       return [];
     case "end":
-      if (run && isOpen(run) && concerns(run, control.revision)) {
+      if (run && isOpen(run) && isForRun(run, control.revision)) {
         if (run.state !== "failed") moveTo(canary, control.result === "succeeded" ? "passed" : "aborted", atMs);
-        else run.over = true;
+        else run.restored = true;
         closeFrame(canary, config, atMs);
       }
       return [];
@@ -78,7 +78,7 @@ export function applyControl(
 }
 
 /** A message with a revision concerns the run of that revision only: a late hook of an old run changes nothing. */
-function concerns(run: Run, revision: string | undefined): boolean {
+function isForRun(run: Run, revision: string | undefined): boolean {
   return revision === undefined || run.controllerRevision === null || revision === run.controllerRevision;
 }
 

@@ -8,13 +8,13 @@ import {
   applyRelease,
   type GatewayState,
   newestObservedAtMs,
-  see,
+  recordObservation,
 } from "./gateway.ts";
 import type { SignalInput } from "./inputs.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
 import { isNewest } from "./sequence.ts";
 import { type CanaryState, isOpen, type State } from "./state.ts";
-import { takeHttp, takeQueue } from "./window.ts";
+import { mergeHttp, recordQueueDepth } from "./window.ts";
 
 /** Applies a signal to its gateway and the open windows. Returns whether a fact changed. */
 export function applySignal(state: State, gateway: GatewayState, input: SignalInput, observedAtMs: number): boolean {
@@ -29,7 +29,7 @@ export function applySignal(state: State, gateway: GatewayState, input: SignalIn
   const kind = signal.kind === "http" && signal.body.source === "synthetic" ? "synthetic" : signal.kind;
   // Every kind carries the release: after an outage, kinds arrive out of order, and an older one must not restore an earlier release.
   const isNewestOfGateway = observedAtMs >= newestObservedAtMs(gateway);
-  const seen = see(gateway, kind, observedAtMs, signal.period_ms, storedAtMs, graceOf(state, keys));
+  const seen = recordObservation(gateway, kind, observedAtMs, signal.period_ms, storedAtMs, graceOf(state, keys));
   if (seen === "fresh") changed = true;
   if (isNewestOfGateway && gateway.claimed !== signal.slice) {
     gateway.claimed = signal.slice;
@@ -40,14 +40,14 @@ export function applySignal(state: State, gateway: GatewayState, input: SignalIn
     case "http":
       for (const key of keys) {
         const canary = state.canaries.get(key)!;
-        if (canary.frame !== null && counts(canary, gateway, observedAtMs))
-          takeHttp(canary.frame, gateway, signal.body, observedAtMs, signal.period_ms);
+        if (canary.grid !== null && isJudged(canary, gateway, observedAtMs))
+          mergeHttp(canary.grid, gateway, signal.body, observedAtMs, signal.period_ms);
       }
       break;
     case "queue":
       for (const key of keys) {
         if (
-          takeDepth(
+          applyDepth(
             state.canaries.get(key)!,
             state.config.canaries.get(key)!,
             signal.body,
@@ -82,7 +82,7 @@ export function applySignal(state: State, gateway: GatewayState, input: SignalIn
       if (seen !== "older") gateway.process = signal.body;
       break;
     case "rollout":
-      if (seen !== "older") changed = takeWeight(state, keys, gateway, signal.body) || changed;
+      if (seen !== "older") changed = applyWeight(state, keys, gateway, signal.body) || changed;
       break;
     case "skills":
     case "log":
@@ -96,7 +96,7 @@ function graceOf(state: State, canaryKeys: readonly string[]): number {
 }
 
 /** Traffic during the warm-up of a run, and of a gateway in warm-up after its boot, is marked and not judged. */
-function counts(canary: CanaryState, gateway: GatewayState, observedAtMs: number): boolean {
+function isJudged(canary: CanaryState, gateway: GatewayState, observedAtMs: number): boolean {
   if (gateway.slice !== "canary") return true;
   if (gateway.health !== null && !gateway.health.warm) return false;
   const { run } = canary;
@@ -107,7 +107,7 @@ function counts(canary: CanaryState, gateway: GatewayState, observedAtMs: number
  * The newest depth of a lane. The first depth, and the first after it was stale, is a fact: the verdict was on hold for lack of
  * it.
  */
-function takeDepth(
+function applyDepth(
   canary: CanaryState,
   config: CanaryConfig,
   body: { readonly lane: string; readonly depth: number },
@@ -119,12 +119,12 @@ function takeDepth(
   const known = canary.depths.get(body.lane);
   if (known !== undefined && known.observedAtMs > observedAtMs) return false;
   canary.depths.set(body.lane, { observedAtMs, periodMs, depth: body.depth });
-  if (body.lane === config.lane && canary.frame !== null) takeQueue(canary.frame, body.depth, observedAtMs);
+  if (body.lane === config.lane && canary.grid !== null) recordQueueDepth(canary.grid, body.depth, observedAtMs);
   return known === undefined || known.periodMs !== periodMs || storedAtMs >= staleAtMs(known, config.policy.graceMs);
 }
 
 /** The weight as applied by the load balancer; a controller's own statement takes precedence. */
-function takeWeight(
+function applyWeight(
   state: State,
   keys: readonly string[],
   gateway: GatewayState,

@@ -6,10 +6,11 @@
  */
 import * as histogram from "@aviary/shared/histogram.ts";
 import type { GatewayState } from "./gateway.ts";
-import { restoreMemory, storeMemory } from "./judge/memory-codec.ts";
+import { restoreMemory, restoreOutcome, storeMemory, storeOutcome } from "./judge/memory-codec.ts";
 import type { JudgeMemory, JudgeOutcome } from "./judge/outcome.ts";
 import type { ResolvedConfig } from "./resolved-config.ts";
-import { type CanaryState, createCanary, createState, type LaneState, newFrame, type State } from "./state.ts";
+import { createCanary, createState, type LaneState, type State, startGrid } from "./state.ts";
+import { restoreCanary, storeCanary } from "./state-codec.ts";
 
 export const CHECKPOINT_SCHEMA = "aviary/checkpoint.v1";
 
@@ -18,10 +19,10 @@ interface CheckpointFile {
   readonly policy_hash: string;
   /** The first sequence not yet applied. */
   readonly replay_from: number;
-  readonly state: Pick<
-    State,
-    "sequence" | "nowMs" | "gateways" | "canaries" | "lanes" | "dead" | "nextDeadlineMs" | "lastCheckpointMs"
-  >;
+  readonly state: Pick<State, "sequence" | "nowMs" | "gateways" | "lanes" | "dead" | "nextDeadlineMs" | "lastCheckpointMs"> & {
+    /** In the form of `state-codec.ts`. */
+    readonly canaries: ReadonlyMap<string, object>;
+  };
 }
 
 function isHistogram(value: object): value is histogram.Histogram {
@@ -47,17 +48,18 @@ function tagged(value: unknown): unknown {
   return copy;
 }
 
-/** The stored form of a part that is JSON already; only the judge's memory differs from it. */
+/** The stored form of a part that is JSON already; only the judge's memory and outcome differ from it. */
 function stored(key: string, part: unknown): unknown {
   if (part === null) return part;
   if (key === "memory") return storeMemory(part as JudgeMemory);
-  if (key === "outcome") return { ...(part as JudgeOutcome), memory: storeMemory((part as JudgeOutcome).memory) };
+  if (key === "outcome") return storeOutcome(part as JudgeOutcome);
   return part;
 }
 
 function decode(key: string, value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;
   if (key === "memory") return restoreMemory(value as JudgeMemory);
+  if (key === "outcome") return restoreOutcome(value);
   const tagged = value as { $infinity?: 1; $map?: [unknown, unknown][]; $set?: unknown[]; $histogram?: histogram.LatencySparse };
   if (tagged.$infinity !== undefined) return Number.POSITIVE_INFINITY;
   if (tagged.$map !== undefined) return new Map(tagged.$map);
@@ -69,11 +71,12 @@ function decode(key: string, value: unknown): unknown {
 /** Serializes the state. */
 export function encodeCheckpoint(state: State): string {
   const { sequence, nowMs, gateways, canaries, lanes, dead, nextDeadlineMs, lastCheckpointMs } = state;
+  const stored = new Map(Array.from(canaries, ([key, canary]) => [key, storeCanary(canary)] as const));
   const file: CheckpointFile = {
     schema: CHECKPOINT_SCHEMA,
     policy_hash: state.config.policyHash,
     replay_from: sequence + 1,
-    state: { sequence, nowMs, gateways, canaries, lanes, dead, nextDeadlineMs, lastCheckpointMs },
+    state: { sequence, nowMs, gateways, canaries: stored, lanes, dead, nextDeadlineMs, lastCheckpointMs },
   };
   return JSON.stringify(tagged(file));
 }
@@ -104,11 +107,11 @@ export function decodeCheckpoint(text: string, config: ResolvedConfig): State | 
     if (known !== undefined) state.gateways.set(key, { ...known, slice: entry.slice });
   }
   for (const [key, canaryConfig] of config.canaries) {
-    const known: CanaryState | undefined = file.state.canaries.get(key);
-    const canary = known ?? createCanary(canaryConfig);
+    const known = file.state.canaries.get(key);
+    const canary = known === undefined ? createCanary(canaryConfig) : restoreCanary(known);
     state.canaries.set(key, canary);
     if ((policyChanged || known === undefined) && state.lastCheckpointMs > 0) {
-      newFrame(canary, canaryConfig, state.nowMs);
+      startGrid(canary, canaryConfig, state.nowMs);
       canary.staleCheckMs = state.nowMs + 1;
       if (canary.run !== null) Object.assign(canary.run, { judged: 0, memory: null, windows: [], outcome: null });
     }

@@ -8,7 +8,7 @@ import { staleAtMs } from "@aviary/shared/contract/signal.ts";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import {
   areDepsReachable,
-  type Finding,
+  type CheckResult,
   freshnessOf,
   GATEWAY_CHECKS,
   type GatewayFacts,
@@ -52,7 +52,7 @@ export function conditionsOf(state: State, canary: CanaryState, config: CanaryCo
   const freshness = active.map(freshnessOf);
   const lane = laneDepth(canary, config, nowMs);
   const skews = skewsOf(gateways);
-  const findings: readonly Finding[] = [
+  const findings: readonly CheckResult[] = [
     ...gateways.flatMap((facts) =>
       isInMaintenance(facts) ? [{ holds: [maintenanceReason(facts)] }] : GATEWAY_CHECKS.map((check) => check(facts)),
     ),

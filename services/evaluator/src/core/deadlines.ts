@@ -12,9 +12,9 @@ import { closeAtMs } from "./window.ts";
 export function canaryDeadlineMs(state: State, canary: CanaryState, config: CanaryConfig): number {
   const { policy } = config;
   const { run } = canary;
-  let next = canary.frame === null ? Number.POSITIVE_INFINITY : closeAtMs(canary.frame, policy.graceMs);
+  let next = canary.grid === null ? Number.POSITIVE_INFINITY : closeAtMs(canary.grid, policy.graceMs);
   const consider = (ms: number): void => {
-    if (ms > canary.settledAtMs && ms < next) next = ms;
+    if (ms > canary.reconciledAtMs && ms < next) next = ms;
   };
   consider(canary.staleCheckMs);
   if (canary.observed !== null) consider(canary.observed.sinceMs + observationMs(state, config));
@@ -26,7 +26,7 @@ export function canaryDeadlineMs(state: State, canary: CanaryState, config: Cana
   if (run === null) return next;
   if (run.state === "pending") consider(run.sinceMs + policy.maxPendingMs);
   if (run.state === "warming") consider(run.judgeFromMs);
-  if (run.state === "warming" || run.state === "active" || (run.state === "failed" && !run.over))
+  if (run.state === "warming" || run.state === "active" || (run.state === "failed" && !run.restored))
     consider(run.sinceMs + policy.maxRunMs);
   if (run.state === "active" && run.heldSinceMs > 0 && !run.holdExpired) consider(run.heldSinceMs + policy.holdBudgetMs);
   return next;

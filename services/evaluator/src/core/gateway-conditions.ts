@@ -27,13 +27,13 @@ export interface GatewayFacts {
 }
 
 /** What one check found. */
-export interface Finding {
+export interface CheckResult {
   readonly holds?: readonly Reason[];
   readonly hard?: readonly HardReason[];
   readonly warnings?: readonly Reason[];
 }
 
-const NOTHING: Finding = {};
+const NO_FINDINGS: CheckResult = {};
 
 const percent = (ratio: number): string => `${Math.round(ratio * 1000) / 10}%`;
 const rounded = (ratio: number): number => Math.round(ratio * 10_000) / 10_000;
@@ -89,15 +89,15 @@ export function maintenanceReason({ gateway }: GatewayFacts): Reason {
   return reasonOf(gateway, "maintenance", `is in maintenance until ${until}: ${gateway.maintenanceReason}`);
 }
 
-function checkClock({ gateway }: GatewayFacts): Finding {
-  if (!gateway.clockAhead) return NOTHING;
+function checkClock({ gateway }: GatewayFacts): CheckResult {
+  if (!gateway.clockAhead) return NO_FINDINGS;
   return { holds: [reasonOf(gateway, "clock_skew", "has a clock more than 5 s ahead of the broker's")] };
 }
 
-function checkFreshness(facts: GatewayFacts): Finding {
+function checkFreshness(facts: GatewayFacts): CheckResult {
   const { gateway } = facts;
   const { staleKind } = freshnessOf(facts);
-  if (staleKind === undefined) return NOTHING;
+  if (staleKind === undefined) return NO_FINDINGS;
   if (gateway.seen.size === 0) return { holds: [reasonOf(gateway, "not_reporting", "has never reported")] };
   const seen = gateway.seen.get(staleKind);
   // A wrong clock explains staleness: the signals it stamped are unusable.
@@ -109,8 +109,8 @@ function checkFreshness(facts: GatewayFacts): Finding {
   return { holds: [reasonOf(gateway, "stale", text, { metric: staleKind })] };
 }
 
-function checkSlice({ gateway }: GatewayFacts): Finding {
-  if (gateway.claimed === null || gateway.claimed === gateway.slice) return NOTHING;
+function checkSlice({ gateway }: GatewayFacts): CheckResult {
+  if (gateway.claimed === null || gateway.claimed === gateway.slice) return NO_FINDINGS;
   const text = `claims to be ${gateway.claimed}; the fleet file lists it as ${gateway.slice}`;
   return { holds: [reasonOf(gateway, "slice_mismatch", text)] };
 }
@@ -120,14 +120,14 @@ export function isUp({ health }: GatewayState): boolean {
   return health?.state === "up";
 }
 
-function checkHealth({ gateway }: GatewayFacts): Finding {
+function checkHealth({ gateway }: GatewayFacts): CheckResult {
   const { health } = gateway;
-  if (health === null) return NOTHING;
+  if (health === null) return NO_FINDINGS;
   if (health.state !== "up") {
     const failing = health.failing.length > 0 ? ` (${health.failing.join(", ")})` : "";
     return { holds: [reasonOf(gateway, "gateway_down", `health is ${health.state}${failing}`)] };
   }
-  if (health.suppressed.length === 0) return NOTHING;
+  if (health.suppressed.length === 0) return NO_FINDINGS;
   return {
     warnings: [reasonOf(gateway, "gateway_down", `is up with suppressed channels: ${health.suppressed.join(", ")}`)],
   };
@@ -138,8 +138,8 @@ export function isWorkerReachable({ health }: GatewayState): boolean {
   return health?.worker_reachable === true;
 }
 
-function checkWorker({ gateway }: GatewayFacts): Finding {
-  if (!isUp(gateway) || isWorkerReachable(gateway)) return NOTHING;
+function checkWorker({ gateway }: GatewayFacts): CheckResult {
+  if (!isUp(gateway) || isWorkerReachable(gateway)) return NO_FINDINGS;
   return { holds: [reasonOf(gateway, "worker_unreachable", "cannot reach its worker")] };
 }
 
@@ -148,7 +148,7 @@ export function areDepsReachable({ deps }: GatewayState): boolean {
   return (deps ?? []).every((dep) => dep.ok);
 }
 
-function checkDependencies({ gateway }: GatewayFacts): Finding {
+function checkDependencies({ gateway }: GatewayFacts): CheckResult {
   const down = (gateway.deps ?? []).filter((dep) => !dep.ok);
   return { holds: down.map(({ name }) => reasonOf(gateway, "dep_down", `cannot reach ${name}`, { metric: name })) };
 }
@@ -159,9 +159,9 @@ export function isDiskOk({ disk, diskLevel }: GatewayState): boolean {
 }
 
 /** Yellow on any gateway counts, including stable ones. A mark crossed before the run opened is a hold; one crossed during it is hard. */
-function checkDisk({ gateway, config, tier, runSinceMs }: GatewayFacts): Finding {
+function checkDisk({ gateway, config, tier, runSinceMs }: GatewayFacts): CheckResult {
   const { disk, diskLevel } = gateway;
-  if (disk === null) return NOTHING;
+  if (disk === null) return NO_FINDINGS;
   const unwritable = disk.writable ? [] : [reasonOf(gateway, "disk_unwritable", "cannot write to its state volume")];
   if (diskLevel === "green") return { holds: unwritable };
   const limit = config.policy.disk[tier][diskLevel];
@@ -188,11 +188,11 @@ export function isDoctorOk(facts: GatewayFacts): boolean {
 }
 
 /** A Doctor error is hard only on a canary gateway, only if it is not in the baseline, and only if it appeared during the run. */
-function checkDoctor(facts: GatewayFacts): Finding {
+function checkDoctor(facts: GatewayFacts): CheckResult {
   const { gateway, runSinceMs } = facts;
   const { doctor } = gateway;
   if (doctor === null) {
-    if (!requiresDoctor(facts)) return NOTHING;
+    if (!requiresDoctor(facts)) return NO_FINDINGS;
     return { holds: [reasonOf(gateway, "doctor_unknown", "has sent no Doctor report yet (policy doctorBeforeTraffic)")] };
   }
   const warnings = doctor.warnings
@@ -213,7 +213,7 @@ function checkDoctor(facts: GatewayFacts): Finding {
 }
 
 /** All checks of a gateway that is not in maintenance. */
-export const GATEWAY_CHECKS: readonly ((facts: GatewayFacts) => Finding)[] = [
+export const GATEWAY_CHECKS: readonly ((facts: GatewayFacts) => CheckResult)[] = [
   checkClock,
   checkFreshness,
   checkSlice,

@@ -15,7 +15,7 @@ import { createSequenceTrack, type SequenceTrack } from "./sequence.ts";
 export type DiskLevel = "green" | "yellow" | "red";
 
 /** When a kind was last observed, and its period. */
-export interface Seen {
+export interface Observation {
   observedAtMs: number;
   periodMs: number;
 }
@@ -32,7 +32,7 @@ export interface GatewayState {
   /** Event time of `release`. */
   releaseSinceMs: number;
   /** Newest observation per kind. Synthetic and real traffic are separate. */
-  readonly seen: Map<SignalKind | "synthetic", Seen>;
+  readonly seen: Map<SignalKind | "synthetic", Observation>;
   health: SignalBody<"health"> | null;
   disk: SignalBody<"disk"> | null;
   diskLevel: DiskLevel;
@@ -82,7 +82,7 @@ export function createGateway(config: GatewayConfig): GatewayState {
  * @returns `older` if a newer one was applied already: its body must not overwrite that; `fresh` if the kind was absent, had
  * become stale by `nowMs`, or has another period, which is a change of fact; `same` otherwise
  */
-export function see(
+export function recordObservation(
   gateway: GatewayState,
   kind: SignalKind | "synthetic",
   observedAtMs: number,

@@ -5,7 +5,7 @@ import type { LaneRecord } from "@aviary/shared/contract/lane.ts";
 import { staleAtMs } from "@aviary/shared/contract/signal.ts";
 import { canaryKey } from "@aviary/shared/contract/subjects.ts";
 import type { Effect } from "./effects.ts";
-import { gatedDepth, type LaneFacts } from "./lanes.ts";
+import { gatedDepth, type LaneTickFacts } from "./lanes.ts";
 import type { CanaryConfig, LaneConfig } from "./resolved-config.ts";
 import { type CanaryState, gatewaysOfCanary, type LaneState, type State } from "./state.ts";
 
@@ -18,7 +18,7 @@ export function tickLane(state: State, lane: LaneState, atMs: number, tick: bool
   const canary = state.canaries.get(config.canary)!;
   const canaryConfig = state.config.canaries.get(config.canary)!;
   if (tick) lane.degradedTicks = canary.lastDegraded ? lane.degradedTicks + 1 : 0;
-  const facts = factsOf(state, lane, config, canary, canaryConfig, atMs);
+  const facts = laneFactsOf(state, lane, config, canary, canaryConfig, atMs);
   const gated = gatedDepth(facts);
   const before = lane.record;
   const record: LaneRecord = {
@@ -41,14 +41,14 @@ export function tickLane(state: State, lane: LaneState, atMs: number, tick: bool
   if (!same || before === null) effects.push({ kind: "demand", lane: lane.name, depth: record.depth });
 }
 
-function factsOf(
+function laneFactsOf(
   state: State,
   lane: LaneState,
   config: LaneConfig,
   canary: CanaryState,
   canaryConfig: CanaryConfig,
   atMs: number,
-): LaneFacts {
+): LaneTickFacts {
   const gateways = gatewaysOfCanary(state, canaryConfig);
   const { run } = canary;
   const depth = canary.depths.get(lane.name);
@@ -72,8 +72,8 @@ function factsOf(
   };
 }
 
-function worstDisk(state: State, keys: readonly string[]): LaneFacts["disk"] {
-  let worst: LaneFacts["disk"] = "green";
+function worstDisk(state: State, keys: readonly string[]): LaneTickFacts["disk"] {
+  let worst: LaneTickFacts["disk"] = "green";
   for (const key of keys) {
     const gateway = state.gateways.get(key)!;
     if (gateway.diskLevel === "red") return "red";

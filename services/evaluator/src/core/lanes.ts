@@ -17,7 +17,7 @@
 import type { Reason, ReasonCode } from "@aviary/shared/contract/reasons.ts";
 import type { Slice } from "@aviary/shared/contract/run.ts";
 
-export interface LaneFacts {
+export interface LaneTickFacts {
   readonly slice: Slice;
   readonly perReplica: number;
   readonly min: number;
@@ -50,7 +50,7 @@ export interface GatedDepth {
 /** No lane may request more replicas than this, regardless of its queue: KEDA's own default ceiling. */
 export const MAX_REPLICAS = 100;
 
-export function gatedDepth(lane: LaneFacts): GatedDepth {
+export function gatedDepth(lane: LaneTickFacts): GatedDepth {
   const reasons: Reason[] = [];
   let cap = MAX_REPLICAS;
   const cut = (to: number, reason: Reason): void => {

@@ -7,8 +7,9 @@ import type { Effect } from "./effects.ts";
 import { tickLane } from "./lane-tick.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
 import { advance, alreadyAnalysedRelease, moveTo, subjectOf, unannouncedRelease } from "./run.ts";
-import { type CanaryState, gatewaysOfCanary, newFrame, type Run, type State } from "./state.ts";
-import { type Decision, decide, type Facts, type HoldBudget, releaseChangedReason, verdictRecord } from "./verdict.ts";
+import { type CanaryState, gatewaysOfCanary, type Run, type State, startGrid } from "./state.ts";
+import { type CanaryFacts, type Decision, decide, type HoldBudget, releaseChangedReason } from "./verdict.ts";
+import { verdictRecord } from "./verdict-record.ts";
 
 /** One reconciliation of one canary. */
 export interface Reconciliation {
@@ -33,7 +34,7 @@ export function requestCheckpoint(state: State, atMs: number, effects: Effect[])
 export function reconcile(step: Reconciliation): void {
   const { canary, atMs } = step;
   const before = { id: canary.run?.id, state: canary.run?.state };
-  canary.settledAtMs = atMs;
+  canary.reconciledAtMs = atMs;
   advanceRun(step);
   const facts = gatherFacts(step);
   canary.staleCheckMs = facts.conditions.staleNextMs;
@@ -50,7 +51,7 @@ function advanceRun({ state, canary, config, atMs, effects }: Reconciliation): v
   for (const found of advance(state, canary, config, atMs)) effects.push({ kind: "incident", incident: found });
 }
 
-function gatherFacts({ state, canary, config, atMs }: Reconciliation): Facts {
+function gatherFacts({ state, canary, config, atMs }: Reconciliation): CanaryFacts {
   const { run } = canary;
   const release = unannouncedRelease(state, canary, config);
   return {
@@ -92,7 +93,7 @@ function failRun(step: Reconciliation, { failing, reasons }: Decision): void {
 }
 
 /** Updates an active run: consecutive passes, the promotion, and the time on hold. */
-function countPassesAndHolds(step: Reconciliation, { holdBudget }: Facts, verdict: Outcome): void {
+function countPassesAndHolds(step: Reconciliation, { holdBudget }: CanaryFacts, verdict: Outcome): void {
   const { run } = step.canary;
   if (run === null || run.state !== "active") return;
   if (step.windowClosed && countPass(step, run, verdict)) return;
@@ -109,7 +110,7 @@ function countPass({ canary, config, atMs }: Reconciliation, run: Run, verdict: 
   const endsByItself = !config.hasController && run.openedBy !== "controller";
   if (!endsByItself || !run.promotable || run.consecutivePass < policy.passAfterWindows) return false;
   moveTo(canary, "passed", atMs);
-  newFrame(canary, config, atMs);
+  startGrid(canary, config, atMs);
   return true;
 }
 
@@ -132,14 +133,14 @@ function countHold({ config, atMs, effects }: Reconciliation, run: Run, budget: 
 /** Publishes a verdict if a window closed or its content changed, and ticks the canary's lanes in the latter case. Returns whether it did. */
 function publish(
   { state, canary, config, atMs, effects, windowClosed }: Reconciliation,
-  facts: Facts,
+  facts: CanaryFacts,
   decision: Decision,
 ): boolean {
   const fingerprint = fingerprintOf(canary.run, decision);
-  const changed = fingerprint !== canary.lastSaid;
+  const changed = fingerprint !== canary.lastFingerprint;
   if (!windowClosed && !changed) return false;
   const record = verdictRecord(state, facts, decision, atMs);
-  canary.lastSaid = fingerprint;
+  canary.lastFingerprint = fingerprint;
   canary.lastVerdictId = record.body.id;
   canary.lastOutcome = record.body.verdict;
   canary.lastDegraded = record.body.degraded;
@@ -156,7 +157,7 @@ function fingerprintOf(run: Run | null, { verdict, reasons, warnings }: Decision
     verdict,
     reasons.filter(({ code }) => code !== "latched").map(({ code, gateway, metric }) => [code, gateway, metric]),
     warnings.map(({ code, gateway }) => [code, gateway]),
-    run === null ? null : [run.id, run.state, run.promotable, run.weight, run.gated, run.over, run.latch !== null],
+    run === null ? null : [run.id, run.state, run.promotable, run.weight, run.gated, run.restored, run.latch !== null],
   ]);
 }
 
@@ -165,13 +166,17 @@ const MAX_EMITTED = 64;
 
 /** Emits an incident once, however often its condition recurs. */
 function emitOnce(canary: CanaryState, found: Incident, effects: Effect[]): void {
-  if (canary.told.includes(found.id)) return;
-  canary.told = [...canary.told, found.id].slice(-MAX_EMITTED);
+  if (canary.emittedIncidentIds.includes(found.id)) return;
+  canary.emittedIncidentIds = [...canary.emittedIncidentIds, found.id].slice(-MAX_EMITTED);
   effects.push({ kind: "incident", incident: found });
 }
 
 /** Incidents of the current state, apart from the verdict: an unannounced release, a shared incident, full disks. */
-function incidentsOf({ state, canary, config, atMs }: Reconciliation, { releaseChanged }: Facts, decision: Decision): Incident[] {
+function incidentsOf(
+  { state, canary, config, atMs }: Reconciliation,
+  { releaseChanged }: CanaryFacts,
+  decision: Decision,
+): Incident[] {
   const subject = subjectOf(config);
   const run = canary.run?.id ?? "-";
   const incidents: Incident[] = [];

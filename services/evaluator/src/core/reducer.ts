@@ -16,19 +16,19 @@ import { incident } from "@aviary/shared/contract/incident.ts";
 import { isoTime, parseIsoTime } from "@aviary/shared/contract/iso-time.ts";
 import { MAX_CLOCK_AHEAD_MS } from "@aviary/shared/contract/policy.ts";
 import { canaryKey, controlSubject, signalSubject } from "@aviary/shared/contract/subjects.ts";
+import { applyClosedWindow } from "./apply-closed-window.ts";
 import { applyControl } from "./apply-control.ts";
 import { applySignal } from "./apply-signal.ts";
-import { deadEffect } from "./dead.ts";
+import { deadLetterEffects } from "./dead-letters.ts";
 import { canaryDeadlineMs } from "./deadlines.ts";
 import { type Effect, inOrder, NO_EFFECTS } from "./effects.ts";
 import type { ControlInput, Input, SignalInput } from "./inputs.ts";
-import { judgeWindow } from "./judge-closed-window.ts";
 import { tickLane } from "./lane-tick.ts";
 import { reconcile, requestCheckpoint } from "./reconcile.ts";
 import { type CanaryConfig, gatewayKey } from "./resolved-config.ts";
 import { subjectOf } from "./run.ts";
-import { arrive, forgetBefore, loseTime } from "./sequence.ts";
-import { type CanaryState, gatewaysOfCanary, newFrame, type State } from "./state.ts";
+import { dropBefore, recordArrival, recordLostTime } from "./sequence.ts";
+import { type CanaryState, gatewaysOfCanary, type State, startGrid } from "./state.ts";
 import { closeAtMs, closeWindow } from "./window.ts";
 
 export interface Reduced {
@@ -50,7 +50,7 @@ export function reduce(state: State, input: Input): Reduced {
   if (input.sequence <= state.sequence) return { state, effects: NO_EFFECTS };
   if (input.storedAtMs > state.nextDeadlineMs) fireDeadlines(state, input.storedAtMs, effects);
   if (input.storedAtMs > state.nowMs) state.nowMs = input.storedAtMs;
-  if (state.lastCheckpointMs === 0) begin(state);
+  if (state.lastCheckpointMs === 0) startSchedules(state);
   state.sequence = input.sequence;
   switch (input.kind) {
     case "signal":
@@ -60,7 +60,7 @@ export function reduce(state: State, input: Input): Reduced {
       reduceControl(state, input, effects);
       break;
     case "unreadable":
-      effects.push(...deadEffect(state, input));
+      effects.push(...deadLetterEffects(state, input));
       break;
     case "log-gap":
       reduceLogGap(state, input.sequence, effects);
@@ -71,10 +71,10 @@ export function reduce(state: State, input: Input): Reduced {
 }
 
 /** The first message of a log: windows, lane ticks and checkpoints count from its store time. */
-function begin(state: State): void {
+function startSchedules(state: State): void {
   state.lastCheckpointMs = state.nowMs;
   for (const canary of state.canaries.values()) {
-    if (canary.frame === null) newFrame(canary, state.config.canaries.get(canary.key)!, state.nowMs);
+    if (canary.grid === null) startGrid(canary, state.config.canaries.get(canary.key)!, state.nowMs);
   }
   for (const lane of state.lanes.values()) lane.nextTickMs = state.nowMs + state.config.lanes.get(lane.name)!.pollingInterval;
   updateNextDeadline(state);
@@ -98,7 +98,7 @@ function fireDeadlines(state: State, untilMs: number, effects: Effect[]): void {
     for (const canary of state.canaries.values()) {
       const config = state.config.canaries.get(canary.key)!;
       if (canaryDeadlineMs(state, canary, config) > atMs) continue;
-      const closes = canary.frame !== null && closeAtMs(canary.frame, config.policy.graceMs) <= atMs;
+      const closes = canary.grid !== null && closeAtMs(canary.grid, config.policy.graceMs) <= atMs;
       if (closes) closeOldest(state, canary, config);
       reconcile({ state, canary, config, atMs, effects, windowClosed: closes });
     }
@@ -114,20 +114,20 @@ function fireDeadlines(state: State, untilMs: number, effects: Effect[]): void {
 
 function closeOldest(state: State, canary: CanaryState, config: CanaryConfig): void {
   const gateways = gatewaysOfCanary(state, config).filter((gateway) => gateway.maintenanceUntilMs <= state.nowMs);
-  const closed = closeWindow(canary.frame!, gateways, canary.run?.weight ?? 0, config.policy.traffic);
+  const closed = closeWindow(canary.grid!, gateways, canary.run?.weight ?? 0, config.policy.traffic);
   canary.lastWindow = closed;
   if (closed.complete) canary.logGap = false;
-  judgeWindow(canary, config, closed);
+  applyClosedWindow(canary, config, closed);
   const keepFrom = Date.parse(closed.window.end) - config.policy.windowMs;
   for (const gateway of gatewaysOfCanary(state, config))
-    forgetBefore(gateway.sequence, oldestOpenMs(state, config.fleet, keepFrom));
+    dropBefore(gateway.sequence, oldestOpenMs(state, config.fleet, keepFrom));
 }
 
 /** Other canaries of the fleet may still have older open windows over the same gateways. */
 function oldestOpenMs(state: State, fleet: string, ms: number): number {
   let oldest = ms;
   for (const key of state.config.canariesOfFleet.get(fleet) ?? []) {
-    const frame = state.canaries.get(key)?.frame;
+    const frame = state.canaries.get(key)?.grid;
     if (frame) oldest = Math.min(oldest, frame.originMs + frame.next * frame.lengthMs);
   }
   return oldest;
@@ -139,7 +139,7 @@ function reduceControl(state: State, input: ControlInput, effects: Effect[]): vo
   const config = state.config.canaries.get(key);
   if (canary === undefined || config === undefined || config.fleet !== input.fleet) {
     effects.push(
-      ...deadEffect(state, {
+      ...deadLetterEffects(state, {
         ...input,
         kind: "unreadable",
         subject: controlSubject(input.fleet, input.canary, input.control.verb),
@@ -181,7 +181,7 @@ function reduceSignal(state: State, input: SignalInput, effects: Effect[]): void
   const gateway = state.gateways.get(key);
   if (gateway === undefined) {
     effects.push(
-      ...deadEffect(state, {
+      ...deadLetterEffects(state, {
         ...input,
         kind: "unreadable",
         subject: signalSubject(signal, signal.kind),
@@ -194,16 +194,16 @@ function reduceSignal(state: State, input: SignalInput, effects: Effect[]): void
   }
   const observedAtMs = parseIsoTime(signal.observed_at);
   const ahead = observedAtMs - storedAtMs > MAX_CLOCK_AHEAD_MS;
-  const arrival = arrive(gateway.sequence, signal.collector_boot, signal.seq, ahead ? storedAtMs : observedAtMs);
+  const arrival = recordArrival(gateway.sequence, signal.collector_boot, signal.seq, ahead ? storedAtMs : observedAtMs);
   if (arrival !== "new") return;
   if (ahead) {
-    loseTime(gateway.sequence, {
+    recordLostTime(gateway.sequence, {
       afterMs: storedAtMs - signal.period_ms,
       beforeMs: storedAtMs,
       why: "a signal has a future timestamp",
     });
     effects.push(
-      ...deadEffect(state, {
+      ...deadLetterEffects(state, {
         ...input,
         kind: "unreadable",
         subject: signalSubject(signal, signal.kind),

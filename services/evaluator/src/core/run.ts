@@ -11,7 +11,7 @@ import { staleAtMs } from "@aviary/shared/contract/signal.ts";
 import { referenceFrom } from "./judge/reference.ts";
 import { agreedRelease, couldBeSame } from "./release.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
-import { type CanaryState, gatewaysOfCanary, isOpen, newFrame, type Opener, type Run, type State } from "./state.ts";
+import { type CanaryState, gatewaysOfCanary, isOpen, type Opener, type Run, type State, startGrid } from "./state.ts";
 
 /** Number of finished revisions remembered, so that they are not analysed again automatically. */
 const MAX_FINISHED = 32;
@@ -39,7 +39,7 @@ interface Opening {
 export function openRun(state: State, canary: CanaryState, config: CanaryConfig, opening: Opening, atMs: number): void {
   if (isOpen(canary.run)) moveTo(canary, "superseded", atMs);
   const revision = revisionOf(opening.release, opening.controllerRevision);
-  const before = canaryRelease(state, config);
+  const releaseBefore = canaryRelease(state, config);
   canary.run = {
     id: `${revision}-${state.sequence}`,
     revision,
@@ -52,14 +52,14 @@ export function openRun(state: State, canary: CanaryState, config: CanaryConfig,
     announcedHash: opening.announcedHash,
     announcedVersion: opening.announcedVersion,
     pinned: null,
-    before,
+    releaseBefore,
     weight: 0,
     phase: null,
-    gated: opening.openedBy === "controller" && canary.askedBefore?.gated === true,
-    confirmed: opening.openedBy === "controller" && canary.askedBefore?.confirmed === true,
+    gated: opening.openedBy === "controller" && canary.gateBeforeRun?.gated === true,
+    confirmed: opening.openedBy === "controller" && canary.gateBeforeRun?.confirmed === true,
     paused: null,
     latch: null,
-    over: false,
+    restored: false,
     promotable: false,
     consecutivePass: 0,
     heldSinceMs: 0,
@@ -71,10 +71,10 @@ export function openRun(state: State, canary: CanaryState, config: CanaryConfig,
     windows: [],
     outcome: null,
   };
-  canary.askedBefore = null;
+  canary.gateBeforeRun = null;
   canary.observed = null;
   canary.lastWindow = null;
-  newFrame(canary, config, atMs);
+  startGrid(canary, config, atMs);
 }
 
 /** The current release of the whole canary slice, or null. */
@@ -84,7 +84,7 @@ export function canaryRelease(state: State, config: CanaryConfig): Release | nul
 
 /** The release to roll back to: stable's, or the canary slice's own before the run if there is no stable slice. */
 export function stableRelease(state: State, canary: CanaryState, config: CanaryConfig): Release | null {
-  if (!config.hasStable) return canary.baseline;
+  if (!config.hasStable) return canary.rollbackRelease;
   return agreedRelease(gatewaysOfCanary(state, config).filter((gateway) => gateway.slice === "stable"));
 }
 
@@ -116,7 +116,7 @@ export function startWarming(state: State, canary: CanaryState, config: CanaryCo
 
 /** The end of a run's window grid: between two runs, windows count from here. */
 export function closeFrame(canary: CanaryState, config: CanaryConfig, atMs: number): void {
-  newFrame(canary, config, atMs);
+  startGrid(canary, config, atMs);
 }
 
 /**
@@ -128,7 +128,7 @@ export function advance(state: State, canary: CanaryState, config: CanaryConfig,
   if (canary.maintenance !== null && canary.maintenance.untilMs <= atMs) canary.maintenance = null;
   const release = canaryRelease(state, config);
   const stable = stableRelease(state, canary, config);
-  observe(state, canary, config, release, stable, atMs);
+  observeRelease(state, canary, config, release, stable, atMs);
   const { run } = canary;
   if (run === null) return incidents;
 
@@ -155,9 +155,9 @@ export function advance(state: State, canary: CanaryState, config: CanaryConfig,
     if (run.state === "warming" && atMs >= run.judgeFromMs) moveTo(canary, "active", atMs);
     if (atMs >= run.sinceMs + config.policy.maxRunMs) incidents.push(expire(canary, config, "open for too long", atMs));
   }
-  if (run.state === "failed" && !run.over) {
+  if (run.state === "failed" && !run.restored) {
     if (release !== null && stable !== null && sameRelease(release, stable)) {
-      run.over = true;
+      run.restored = true;
       closeFrame(canary, config, atMs);
     } else if (atMs >= run.sinceMs + config.policy.maxRunMs)
       incidents.push(expire(canary, config, "failed and not restored", atMs));
@@ -168,7 +168,7 @@ export function advance(state: State, canary: CanaryState, config: CanaryConfig,
 /** New to the canary slice: neither stable's release nor the slice's own when the run opened. */
 function isNew(run: Run, release: Release, stable: Release | null): boolean {
   if (stable !== null && couldBeSame(release, stable)) return false;
-  return run.before === null || stable !== null || !couldBeSame(release, run.before);
+  return run.releaseBefore === null || stable !== null || !couldBeSame(release, run.releaseBefore);
 }
 
 function expire(canary: CanaryState, config: CanaryConfig, why: string, atMs: number): Incident {
@@ -191,7 +191,7 @@ export function observationMs(state: State, config: CanaryConfig): number {
 }
 
 /** Watches the canary slice for a release other than stable's, and opens a run if no controller is configured to do so. */
-function observe(
+function observeRelease(
   state: State,
   canary: CanaryState,
   config: CanaryConfig,
@@ -205,7 +205,7 @@ function observe(
     return;
   }
   const sameAsStable = stable !== null && sameRelease(release, stable);
-  if (!isOpen(run) && (sameAsStable || (!config.hasStable && canary.baseline === null))) canary.baseline = release;
+  if (!isOpen(run) && (sameAsStable || (!config.hasStable && canary.rollbackRelease === null))) canary.rollbackRelease = release;
   const comparable = stable !== null && !couldBeSame(release, stable);
   const underTest =
     run !== null && isOpen(run) && (run.openedBy !== "observation" || (run.pinned !== null && sameRelease(run.pinned, release)));

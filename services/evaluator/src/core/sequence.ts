@@ -57,7 +57,7 @@ export function bootStartMs(boot: string): number {
 }
 
 /** Records that evidence between two event times is missing; drops the oldest record beyond the limit. */
-export function loseTime(track: SequenceTrack, lost: LostTime): void {
+export function recordLostTime(track: SequenceTrack, lost: LostTime): void {
   track.lost.push(lost);
   if (track.lost.length > MAX_LOST) {
     const [first, second] = track.lost as [LostTime, LostTime];
@@ -71,13 +71,13 @@ export function loseTime(track: SequenceTrack, lost: LostTime): void {
  * Applies one sequence number.
  * @returns `new` if the signal counts, `duplicate` if it was applied before, `unknown-boot` if its boot is too old to decide
  */
-export function arrive(track: SequenceTrack, boot: string, seq: number, observedAtMs: number): Arrival {
+export function recordArrival(track: SequenceTrack, boot: string, seq: number, observedAtMs: number): Arrival {
   const newest = track.boots[track.boots.length - 1];
-  if (newest !== undefined && newest.boot === boot) return arriveAt(newest, track, seq, observedAtMs);
-  return arriveElsewhere(track, boot, seq, observedAtMs);
+  if (newest !== undefined && newest.boot === boot) return recordInBoot(newest, track, seq, observedAtMs);
+  return recordInOtherBoot(track, boot, seq, observedAtMs);
 }
 
-function arriveAt(entry: BootTrack, track: SequenceTrack, seq: number, observedAtMs: number): Arrival {
+function recordInBoot(entry: BootTrack, track: SequenceTrack, seq: number, observedAtMs: number): Arrival {
   if (seq === entry.highest + 1) {
     entry.highest = seq;
     if (observedAtMs > entry.highestAtMs) entry.highestAtMs = observedAtMs;
@@ -94,15 +94,15 @@ function arriveAt(entry: BootTrack, track: SequenceTrack, seq: number, observedA
     if (observedAtMs > entry.highestAtMs) entry.highestAtMs = observedAtMs;
     if (entry.holes.length > MAX_HOLES) {
       const oldest = entry.holes.shift()!;
-      loseTime(track, { afterMs: oldest.afterMs, beforeMs: oldest.beforeMs, why: "signals missing" });
+      recordLostTime(track, { afterMs: oldest.afterMs, beforeMs: oldest.beforeMs, why: "signals missing" });
     }
     return "new";
   }
-  return fill(entry, seq) ? "new" : "duplicate";
+  return fillHole(entry, seq) ? "new" : "duplicate";
 }
 
 /** A number below the highest fills a gap, or is a duplicate. */
-function fill(entry: BootTrack, seq: number): boolean {
+function fillHole(entry: BootTrack, seq: number): boolean {
   const index = entry.holes.findIndex((hole) => seq >= hole.from && seq <= hole.to);
   if (index < 0) return false;
   const hole = entry.holes[index]!;
@@ -113,9 +113,9 @@ function fill(entry: BootTrack, seq: number): boolean {
   return true;
 }
 
-function arriveElsewhere(track: SequenceTrack, boot: string, seq: number, observedAtMs: number): Arrival {
+function recordInOtherBoot(track: SequenceTrack, boot: string, seq: number, observedAtMs: number): Arrival {
   const known = track.boots.find((entry) => entry.boot === boot);
-  if (known !== undefined) return arriveAt(known, track, seq, observedAtMs);
+  if (known !== undefined) return recordInBoot(known, track, seq, observedAtMs);
   const start = bootStartMs(boot);
   const newest = track.boots[track.boots.length - 1];
   const entry: BootTrack = { boot, highest: seq, highestAtMs: observedAtMs, holes: [] };
@@ -130,7 +130,7 @@ function arriveElsewhere(track: SequenceTrack, boot: string, seq: number, observ
     return "new";
   }
   // A restart: signals of the old collector until it ended, and before the new one started, are unknown.
-  loseTime(track, {
+  recordLostTime(track, {
     afterMs: newest.highestAtMs,
     beforeMs: Math.max(observedAtMs, newest.highestAtMs + 1),
     why: "the collector restarted",
@@ -164,7 +164,7 @@ export function missingIn(track: SequenceTrack, startMs: number, endMs: number):
 }
 
 /** Drops everything before `beforeMs`, which no open window overlaps. */
-export function forgetBefore(track: SequenceTrack, beforeMs: number): void {
+export function dropBefore(track: SequenceTrack, beforeMs: number): void {
   for (const boot of track.boots) {
     if (boot.holes.length > 0) boot.holes = boot.holes.filter((hole) => hole.beforeMs >= beforeMs);
   }

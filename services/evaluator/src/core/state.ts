@@ -10,7 +10,7 @@ import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import { createGateway, type GatewayState } from "./gateway.ts";
 import type { JudgeMemory, JudgeOutcome } from "./judge/outcome.ts";
 import type { CanaryConfig, ResolvedConfig } from "./resolved-config.ts";
-import { createFrame, type Frame } from "./window.ts";
+import { createGrid, type WindowGrid } from "./window.ts";
 
 export type Opener = "controller" | "observation" | "operator";
 
@@ -39,15 +39,15 @@ export interface Run {
   /** The canary slice's release when warming started. */
   pinned: Release | null;
   /** The canary slice's release when the run opened. */
-  before: Release | null;
+  releaseBefore: Release | null;
   weight: number;
   phase: string | null;
   gated: boolean;
   confirmed: boolean;
   paused: string | null;
   latch: Latch | null;
-  /** A failed run whose canary slice was restored. */
-  over: boolean;
+  /** A failed run is restored: its canary slice is back on stable's release, or its controller reported the end. */
+  restored: boolean;
   promotable: boolean;
   consecutivePass: number;
   /** Since when the verdict of the active run has been a hold; 0 if it is not. */
@@ -65,7 +65,7 @@ export interface CanaryState {
   readonly key: string;
   run: Run | null;
   /** Windows of the current run, or of the time since the last one. */
-  frame: Frame | null;
+  grid: WindowGrid | null;
   lastWindow: ClosedWindow | null;
   /** Healthy windows before the next run, both slices merged over their AZs: the source of a reference. */
   history: ClosedWindow[];
@@ -74,7 +74,7 @@ export interface CanaryState {
   /** A release on the whole canary slice that may become a run by observation, and since when. */
   observed: { release: Release; sinceMs: number } | null;
   /** The newest release of the whole canary slice outside a run: the one to roll back to if there is no stable slice. */
-  baseline: Release | null;
+  rollbackRelease: Release | null;
   everPassed: boolean;
   maintenance: { untilMs: number; reason: string; mute: boolean } | null;
   /** Newest depth of each lane: event time, period, depth. */
@@ -84,16 +84,16 @@ export interface CanaryState {
    * A gate that was called while no run was open: Flagger calls confirm-rollout before it can identify the new revision by its
    * checksum.
    */
-  askedBefore: { gated: boolean; confirmed: boolean } | null;
+  gateBeforeRun: { gated: boolean; confirmed: boolean } | null;
   /** Ids of the most recently emitted incidents, newest last: each is emitted once. */
-  told: string[];
+  emittedIncidentIds: string[];
   /** Lower bound of the next instant at which a fact may become stale. */
   staleCheckMs: number;
   /** Fingerprint of the last published verdict: a new one is published when this changes. */
-  lastSaid: string;
+  lastFingerprint: string;
   lastVerdictId: string | null;
   /** When the canary was last reconciled: every deadline up to then was handled. */
-  settledAtMs: number;
+  reconciledAtMs: number;
   lastOutcome: "pass" | "hold" | "fail";
   lastDegraded: boolean;
   lastReason: ReasonCode | null;
@@ -131,22 +131,22 @@ export function createCanary(config: CanaryConfig): CanaryState {
   return {
     key: config.key,
     run: null,
-    frame: null,
+    grid: null,
     lastWindow: null,
     history: [],
     finished: [],
     observed: null,
-    baseline: null,
+    rollbackRelease: null,
     everPassed: false,
     maintenance: null,
     depths: new Map(),
     logGap: false,
-    askedBefore: null,
-    told: [],
+    gateBeforeRun: null,
+    emittedIncidentIds: [],
     staleCheckMs: Number.POSITIVE_INFINITY,
-    lastSaid: "",
+    lastFingerprint: "",
     lastVerdictId: null,
-    settledAtMs: 0,
+    reconciledAtMs: 0,
     lastOutcome: "hold",
     lastDegraded: false,
     lastReason: null,
@@ -180,7 +180,7 @@ export function gatewaysOfCanary(state: State, config: CanaryConfig): GatewaySta
 
 /** Whether the canary is frozen: analysed now, or failed and not yet restored. */
 export function isCanaryActive(run: Run | null): boolean {
-  return run !== null && (run.state === "warming" || run.state === "active" || (run.state === "failed" && !run.over));
+  return run !== null && (run.state === "warming" || run.state === "active" || (run.state === "failed" && !run.restored));
 }
 
 /** Whether the run is still open (including pending). */
@@ -189,6 +189,6 @@ export function isOpen(run: Run | null): boolean {
 }
 
 /** Starts a new window grid at `originMs`. */
-export function newFrame(canary: CanaryState, config: CanaryConfig, originMs: number): void {
-  canary.frame = createFrame(originMs, config.policy.windowMs);
+export function startGrid(canary: CanaryState, config: CanaryConfig, originMs: number): void {
+  canary.grid = createGrid(originMs, config.policy.windowMs);
 }

@@ -28,7 +28,7 @@ export interface OpenSlot {
   latency: histogram.Histogram;
 }
 
-export interface Cell {
+export interface WindowCell {
   readonly slice: Slice;
   readonly az: string;
   readonly source: HttpSource;
@@ -39,14 +39,14 @@ export interface Cell {
 
 export interface OpenWindow {
   readonly index: number;
-  readonly cells: Map<string, Cell>;
+  readonly cells: Map<string, WindowCell>;
   late: number;
   queueDepth: number | null;
   queueAtMs: number;
 }
 
 /** A grid of windows with one origin. */
-export interface Frame {
+export interface WindowGrid {
   readonly originMs: number;
   readonly lengthMs: number;
   /** Index of the oldest open window. */
@@ -54,16 +54,16 @@ export interface Frame {
   readonly open: Map<number, OpenWindow>;
 }
 
-export function createFrame(originMs: number, lengthMs: number): Frame {
+export function createGrid(originMs: number, lengthMs: number): WindowGrid {
   return { originMs, lengthMs, next: 0, open: new Map() };
 }
 
-export const windowStartMs = (frame: Frame, index: number): number => frame.originMs + index * frame.lengthMs;
+export const windowStartMs = (frame: WindowGrid, index: number): number => frame.originMs + index * frame.lengthMs;
 
 /** The broker time after which the oldest open window may close. */
-export const closeAtMs = (frame: Frame, graceMs: number): number => windowStartMs(frame, frame.next + 1) + graceMs;
+export const closeAtMs = (frame: WindowGrid, graceMs: number): number => windowStartMs(frame, frame.next + 1) + graceMs;
 
-function openWindow(frame: Frame, index: number): OpenWindow {
+function openWindow(frame: WindowGrid, index: number): OpenWindow {
   let window = frame.open.get(index);
   if (window === undefined) {
     window = { index, cells: new Map(), late: 0, queueDepth: null, queueAtMs: 0 };
@@ -85,7 +85,7 @@ function cellKey(gateway: GatewayState, source: HttpSource): string {
   return keys[source];
 }
 
-function cellOf(window: OpenWindow, gateway: GatewayState, source: HttpSource): Cell {
+function cellOf(window: OpenWindow, gateway: GatewayState, source: HttpSource): WindowCell {
   const key = cellKey(gateway, source);
   let cell = window.cells.get(key);
   if (cell === undefined) {
@@ -102,8 +102,8 @@ function cellOf(window: OpenWindow, gateway: GatewayState, source: HttpSource): 
  * @param observedAtMs end of the range that the counts cover
  * @returns `merged`, `late` (its window has closed), or `before` (it precedes the origin of the grid)
  */
-export function takeHttp(
-  frame: Frame,
+export function mergeHttp(
+  frame: WindowGrid,
   gateway: GatewayState,
   body: SignalBody<"http">,
   observedAtMs: number,
@@ -128,7 +128,7 @@ export function takeHttp(
 }
 
 /** Records a queue depth; the newest of the window is kept. */
-export function takeQueue(frame: Frame, depth: number, observedAtMs: number): void {
+export function recordQueueDepth(frame: WindowGrid, depth: number, observedAtMs: number): void {
   const index = Math.floor((observedAtMs - frame.originMs) / frame.lengthMs);
   if (index < frame.next) return;
   const window = openWindow(frame, index);
@@ -160,7 +160,7 @@ function covered(gateway: GatewayState, kind: "http" | "synthetic", endMs: numbe
   return seen !== undefined && seen.observedAtMs >= endMs - 2 * seen.periodMs;
 }
 
-function closedSlots(cell: Cell): WindowSlot[] {
+function closedSlots(cell: WindowCell): WindowSlot[] {
   return cell.slots.map((slot) => ({
     requests: slot.requests,
     errors_5xx: slot.errors,
@@ -174,7 +174,7 @@ function closedSlots(cell: Cell): WindowSlot[] {
  * @param weight   the canary's weight at the close, percent
  */
 export function closeWindow(
-  frame: Frame,
+  frame: WindowGrid,
   gateways: readonly GatewayState[],
   weight: number,
   traffic: Policy["traffic"],

@@ -1,9 +1,10 @@
-/** Checkpoints in the key-value bucket `checkpoint`: compressed, one key per shard, with a documented limit. */
+/** The checkpoint in the key-value bucket `checkpoint`: compressed, with a documented limit. */
 import { promisify } from "node:util";
 import { gunzipSync, gzip } from "node:zlib";
 import type { Bus } from "@aviary/shared/bus/bus.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { mustStillLead } from "@aviary/shared/runtime/lease.ts";
+import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import { decodeCheckpoint } from "../core/checkpoint.ts";
 import type { ResolvedConfig } from "../core/resolved-config.ts";
 import type { State } from "../core/state.ts";
@@ -11,15 +12,19 @@ import type { State } from "../core/state.ts";
 /** The maximum size of a checkpoint, bytes after compression. */
 export const MAX_CHECKPOINT_BYTES = 256 * 1024;
 
+/** The checkpoint's key in its bucket. */
+const KEY = "evaluator";
+
 /** Not on the main thread: compressing a large checkpoint takes longer than a verdict may wait. */
 const compress = promisify(gzip);
 
 /**
  * Saves a serialized checkpoint.
  * @param allowed checked right before the write
- * @throws Terminal `checkpoint_too_large`: shard by fleet. Retryable `not_leading` if it is no longer allowed
+ * @returns its size, bytes after compression
+ * @throws Terminal `checkpoint_too_large`. Retryable `not_leading` if it is no longer allowed
  */
-export async function saveCheckpoint(bus: Bus, shard: string, text: string, allowed: () => boolean): Promise<void> {
+export async function saveCheckpoint(bus: Bus, text: string, allowed: () => boolean): Promise<number> {
   const packed = await compress(text);
   if (packed.length > MAX_CHECKPOINT_BYTES) {
     throw terminal(
@@ -29,17 +34,25 @@ export async function saveCheckpoint(bus: Bus, shard: string, text: string, allo
   }
   const bucket = await bus.bucket("checkpoint");
   mustStillLead(allowed, "saving a checkpoint");
-  await bucket.put(shard, packed);
+  await bucket.put(KEY, packed);
+  return packed.length;
 }
 
-/** The last saved state, or undefined if there is none that this version can read. */
-export async function loadCheckpoint(bus: Bus, shard: string, config: ResolvedConfig): Promise<State | undefined> {
+/** The last saved state, or undefined if there is none that this version can read: the log is then applied from its start. */
+export async function loadCheckpoint(bus: Bus, config: ResolvedConfig, log: Logger): Promise<State | undefined> {
   const bucket = await bus.bucket("checkpoint");
-  const entry = await bucket.get(shard);
+  const entry = await bucket.get(KEY);
   if (entry === undefined) return undefined;
+  const bytes = entry.value.length;
   try {
-    return decodeCheckpoint(gunzipSync(entry.value).toString(), config);
-  } catch {
-    return undefined;
+    const state = decodeCheckpoint(gunzipSync(entry.value).toString(), config);
+    if (state !== undefined) {
+      log.info({ event: "checkpoint.restored", sequence: state.sequence, bytes }, "restored the state from the checkpoint");
+      return state;
+    }
+    log.warn({ event: "checkpoint.unreadable", bytes }, "the checkpoint is of another version; replaying the log");
+  } catch (error) {
+    log.warn({ event: "checkpoint.unreadable", bytes, err: error }, "the checkpoint is unreadable; replaying the log");
   }
+  return undefined;
 }

@@ -4,7 +4,9 @@
  * number of times while it is reachable; then the evaluator stops, and a restart is a replay.
  */
 import type { Bus } from "@aviary/shared/bus/bus.ts";
+import type { DeadLetter } from "@aviary/shared/contract/dead.ts";
 import { canaryKey, deadSubject, incidentSubject, verdictSubject } from "@aviary/shared/contract/subjects.ts";
+import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import { isRetryable } from "@aviary/shared/runtime/faults.ts";
 import { mustStillLead } from "@aviary/shared/runtime/lease.ts";
@@ -21,25 +23,23 @@ export interface Batch {
 }
 
 /**
- * How far effects were performed before this term, according to the stream of verdicts. Effects are performed in log order, so
+ * The newest verdicts of earlier leaders, which show how far effects were performed. Effects are performed in log order, so
  * everything before the newest verdict is done; effects at its very instant may be done, and are repeated under the same ids.
  */
-export interface Done {
-  /** Broker time of the newest verdict. */
-  readonly beforeMs: number;
-  /** The newest verdict per canary key: it is not published again even if the broker has dropped its id. */
-  readonly verdicts: ReadonlyMap<string, { readonly id: string; readonly atMs: number }>;
+export interface PublishedVerdicts {
+  /** Broker time of the newest one over all canaries. */
+  readonly newestAtMs: number;
+  /** The newest one per canary key: it is not published again even if the broker has dropped its id. */
+  readonly byCanary: ReadonlyMap<string, { readonly id: string; readonly atMs: number }>;
 }
 
 export interface PerformerOptions {
   readonly bus: Bus;
-  readonly shard: string;
   readonly clock: Clock;
   readonly log: Logger;
   /** Whether effects may be performed now; otherwise the queue waits. */
   readonly allowed: () => boolean;
-  /** The effects that an earlier evaluator performed. */
-  readonly done: Done;
+  readonly published: PublishedVerdicts;
   /** Serializes the current state. Called only while nothing is pending, so that every effect of the state is performed. */
   readonly takeCheckpoint: () => string;
   readonly onPerformed: (kind: Effect["kind"]) => void;
@@ -55,7 +55,7 @@ export interface Performer {
   /** Number of pending batches. */
   readonly waiting: number;
   /** Resolves when everything enqueued so far is performed, or the performer has stopped. */
-  settled(): Promise<void>;
+  idle(): Promise<void>;
 }
 
 const MAX_ATTEMPTS = 20;
@@ -65,7 +65,7 @@ const WAIT_MS = 100;
 export function createPerformer(options: PerformerOptions): Performer {
   const queue: Batch[] = [];
   let running: Promise<void> | undefined;
-  let over = false;
+  let isStopped = false;
   /** Requested checkpoints are saved as one, when nothing else is pending: serializing takes longer than anything else here. */
   let checkpointDue = false;
   const drain = async (): Promise<void> => {
@@ -75,14 +75,12 @@ export function createPerformer(options: PerformerOptions): Performer {
         queue.shift();
         if (checkpointDue && queue.length === 0) {
           checkpointDue = false;
-          const text = options.takeCheckpoint();
-          await untilDone(options, () => saveCheckpoint(options.bus, options.shard, text, options.allowed));
-          options.onPerformed("checkpoint");
+          await performCheckpoint(options);
         }
         options.onProgress();
       }
     } catch (error) {
-      over = true;
+      isStopped = true;
       queue.length = 0;
       if (!options.signal.aborted) options.onFatal(error);
     } finally {
@@ -91,14 +89,14 @@ export function createPerformer(options: PerformerOptions): Performer {
   };
   return {
     enqueue(batch) {
-      if (over) return;
+      if (isStopped) return;
       queue.push(batch);
       running ??= Promise.resolve().then(drain);
     },
     get waiting() {
       return queue.length;
     },
-    settled: async () => {
+    idle: async () => {
       while (running !== undefined) await running;
     },
   };
@@ -106,28 +104,38 @@ export function createPerformer(options: PerformerOptions): Performer {
 
 /** Performs all effects of a batch but its checkpoint, and returns whether it requests one. */
 async function performBatch(options: PerformerOptions, batch: Batch): Promise<boolean> {
-  let checkpoint = false;
+  let requestsCheckpoint = false;
   for (const effect of batch.effects) {
-    if (effect.kind === "checkpoint") checkpoint = true;
-    else if (!isDone(options.done, batch, effect)) {
-      await untilDone(options, () => perform(options, effect));
+    if (effect.kind === "checkpoint") requestsCheckpoint = true;
+    else if (!isPerformed(options.published, batch, effect)) {
+      await retry(options, effect.kind, () => perform(options, effect));
       options.onPerformed(effect.kind);
     }
   }
-  return checkpoint;
+  return requestsCheckpoint;
 }
 
-function isDone(done: Done, batch: Batch, effect: Effect): boolean {
-  if (batch.atMs < done.beforeMs) return true;
+async function performCheckpoint(options: PerformerOptions): Promise<void> {
+  const text = options.takeCheckpoint();
+  await retry(options, "checkpoint", async () => {
+    const bytes = await saveCheckpoint(options.bus, text, options.allowed);
+    options.log.debug({ event: "checkpoint.saved", bytes }, "saved the checkpoint");
+  });
+  options.onPerformed("checkpoint");
+}
+
+/** Whether an earlier leader has performed the effect. */
+function isPerformed(published: PublishedVerdicts, batch: Batch, effect: Effect): boolean {
+  if (batch.atMs < published.newestAtMs) return true;
   // A batch may contain verdicts of many deadlines if no message arrived for long.
   if (effect.kind !== "verdict") return false;
   const { id, at, subject } = effect.record.body;
-  const last = done.verdicts.get(canaryKey(subject));
+  const last = published.byCanary.get(canaryKey(subject));
   return last !== undefined && (id === last.id || Date.parse(at) < last.atMs);
 }
 
-/** Retries until done. Waiting for the broker or the lease does not count as an attempt. */
-async function untilDone(options: PerformerOptions, work: () => Promise<unknown>): Promise<void> {
+/** Retries until it succeeds. Waiting for the broker or the lease does not count as an attempt. */
+async function retry(options: PerformerOptions, kind: Effect["kind"], work: () => Promise<unknown>): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     while (!options.allowed() || options.bus.status !== "connected") await options.clock.sleep(WAIT_MS, options.signal);
     try {
@@ -136,7 +144,7 @@ async function untilDone(options: PerformerOptions, work: () => Promise<unknown>
     } catch (error) {
       options.signal.throwIfAborted();
       if (!isRetryable(error) || attempt >= MAX_ATTEMPTS) throw error;
-      options.log.warn({ err: error, attempt }, "effect failed; retrying");
+      options.log.warn({ event: "effect.retrying", effect: kind, attempt, err: error }, "effect failed; retrying");
       await options.clock.sleep(RETRY_MS, options.signal);
     }
   }
@@ -147,6 +155,7 @@ async function perform(options: PerformerOptions, effect: Exclude<Effect, { kind
   switch (effect.kind) {
     case "dead":
       await bus.publish({ subject: deadSubject("evaluator"), data: JSON.stringify(effect.letter), id: effect.id });
+      logRejected(options.log, effect.letter);
       return;
     case "incident": {
       const { incident } = effect;
@@ -162,18 +171,7 @@ async function perform(options: PerformerOptions, effect: Exclude<Effect, { kind
       await inSpan("verdict", { "aviary.verdict.id": body.id, "aviary.verdict": body.verdict }, () =>
         bus.publish({ subject: verdictSubject(body.subject), data: JSON.stringify(effect.record), id: body.id }),
       );
-      const first = body.reasons[0];
-      options.log[body.verdict === "fail" ? "warn" : "info"](
-        {
-          event: "verdict.published",
-          verdict: body.verdict,
-          canary: `${body.subject.namespace}/${body.subject.name}`,
-          id: body.id,
-          reason: first?.code,
-          window: body.window?.index,
-        },
-        first?.text ?? "healthy: no reasons",
-      );
+      logVerdict(options.log, body);
       return;
     }
     case "lane": {
@@ -186,4 +184,17 @@ async function perform(options: PerformerOptions, effect: Exclude<Effect, { kind
       await setDemand(bus, effect.lane, effect.depth, options.allowed);
       return;
   }
+}
+
+/** Here and not where the message is read: the limit on dead letters also limits the lines. */
+function logRejected(log: Logger, { subject, sequence, reason, text, suppressed }: DeadLetter): void {
+  log.warn({ event: "input.rejected", subject, sequence, reason, suppressed }, `input rejected: ${text}`);
+}
+
+function logVerdict(log: Logger, { subject, verdict, id, reasons: [first], window }: VerdictBody): void {
+  const canary = canaryKey(subject);
+  log[verdict === "fail" ? "warn" : "info"](
+    { event: "verdict.published", verdict, canary, id, reason: first?.code, window: window?.index },
+    first?.text ?? "healthy: no reasons",
+  );
 }

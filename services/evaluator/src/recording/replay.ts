@@ -50,14 +50,17 @@ export function createReplay(config: ResolvedConfig, initial: State = createStat
   };
 }
 
-export interface Difference {
+export interface VerdictDifference {
   readonly index: number;
   readonly expected: VerdictRecord | undefined;
   readonly found: VerdictRecord | undefined;
 }
 
 /** The first verdict that is not the same byte for byte. */
-export function firstDifference(expected: readonly VerdictRecord[], found: readonly VerdictRecord[]): Difference | undefined {
+export function firstDifference(
+  expected: readonly VerdictRecord[],
+  found: readonly VerdictRecord[],
+): VerdictDifference | undefined {
   const length = Math.max(expected.length, found.length);
   for (let index = 0; index < length; index++) {
     if (JSON.stringify(expected[index]) !== JSON.stringify(found[index]))

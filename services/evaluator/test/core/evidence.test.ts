@@ -3,7 +3,14 @@ import { test } from "node:test";
 import { REASON_CODES } from "@aviary/shared/contract/reasons.ts";
 import fc from "fast-check";
 import type { Input } from "../../src/core/inputs.ts";
-import { createSimulatedFleet, fold, foldFleet, type GatewayPlan, type SimulatedFleet, story } from "./simulated-fleet.ts";
+import {
+  createSimulatedFleet,
+  type GatewayPlan,
+  reduceFleet,
+  reduceLog,
+  type SimulatedFleet,
+  timeline,
+} from "./simulated-fleet.ts";
 
 function measured(policy = {}, neverReporting: readonly string[] = []): SimulatedFleet {
   const fleet = createSimulatedFleet({ policy });
@@ -15,13 +22,13 @@ function measured(policy = {}, neverReporting: readonly string[] = []): Simulate
 }
 
 const body = (fleet: SimulatedFleet) => {
-  const { verdicts } = foldFleet(fleet);
+  const { verdicts } = reduceFleet(fleet);
   return verdicts[verdicts.length - 1]!.body;
 };
 const codes = (fleet: SimulatedFleet): string[] => body(fleet).reasons.map((reason) => reason.code);
 
 test("a healthy canary passes", () => {
-  assert.equal(body(measured()).verdict, "pass", story(foldFleet(measured()).verdicts).join("\n"));
+  assert.equal(body(measured()).verdict, "pass", timeline(reduceFleet(measured()).verdicts).join("\n"));
 });
 
 test("a gateway that stops reporting is a hold within two periods and the grace, with its name", () => {
@@ -29,13 +36,13 @@ test("a gateway that stops reporting is a hold within two periods and the grace,
   const before = fleet.now();
   fleet.gateway("stable-c").silent = true;
   fleet.advance(20);
-  const { verdicts } = foldFleet(fleet);
+  const { verdicts } = reduceFleet(fleet);
   const first = verdicts.find(
     ({ body: verdict }) =>
       verdict.reasons.some((reason) => reason.code === "stale" && reason.gateway === "stable-c") &&
       Date.parse(verdict.at) > before,
   );
-  assert.ok(first, story(verdicts).join("\n"));
+  assert.ok(first, timeline(verdicts).join("\n"));
   assert.equal(first.body.verdict, "hold");
   assert.equal(first.body.degraded, true);
   assert.equal(first.body.reasons[0]!.gateway, "stable-c");
@@ -61,18 +68,18 @@ test("a gap in a gateway's sequence makes the window a hold; a gap that is fille
   fleet.advance(60);
   const resequenced = (log: Input[]): Input[] => log.map((input, index) => ({ ...input, sequence: index + 1 }) as Input);
   const without = resequenced(fleet.log.filter((_, index) => index !== lostAt));
-  const holed = fold(fleet.config, without, fleet.now() + 100).verdicts;
+  const holed = reduceLog(fleet.config, without, fleet.now() + 100).verdicts;
   assert.ok(
     holed.some(({ body: verdict }) => verdict.reasons.some((reason) => reason.code === "gap")),
-    story(holed).join("\n"),
+    timeline(holed).join("\n"),
   );
   const reordered = fleet.log.filter((_, index) => index !== lostAt);
   const storedAtMs = (fleet.log[lostAt + 5] as { storedAtMs: number }).storedAtMs;
   reordered.splice(lostAt + 5, 0, { ...lost, storedAtMs } as Input);
-  const filled = fold(fleet.config, resequenced(reordered), fleet.now() + 100).verdicts;
+  const filled = reduceLog(fleet.config, resequenced(reordered), fleet.now() + 100).verdicts;
   assert.ok(
     !filled.some(({ body: verdict }) => verdict.reasons.some((reason) => reason.code === "gap")),
-    story(filled).join("\n"),
+    timeline(filled).join("\n"),
   );
 });
 
@@ -81,12 +88,12 @@ test("a collector restart makes its window a hold, and the next window counts ag
   Object.assign(fleet.gateway("canary-a"), { boot: 2, seq: 0 });
   fleet.advance(35);
   assert.ok(
-    foldFleet(fleet).verdicts.some(({ body: verdict }) =>
+    reduceFleet(fleet).verdicts.some(({ body: verdict }) =>
       verdict.reasons.some((reason) => reason.code === "gap" && reason.text.includes("restarted")),
     ),
   );
   fleet.advance(65);
-  assert.equal(body(fleet).verdict, "pass", story(foldFleet(fleet).verdicts).join("\n"));
+  assert.equal(body(fleet).verdict, "pass", timeline(reduceFleet(fleet).verdicts).join("\n"));
 });
 
 test("signals that arrive after their window closed are counted in the next record and never merged", () => {
@@ -108,7 +115,7 @@ test("signals that arrive after their window closed are counted in the next reco
   const rest = fleet.log.length;
   fleet.advance(60);
   const tail = fleet.log.slice(rest).map((input, index) => ({ ...input, sequence: log.length + index + 1 }) as Input);
-  const { verdicts } = fold(fleet.config, [...log, ...tail], fleet.now() + 100);
+  const { verdicts } = reduceLog(fleet.config, [...log, ...tail], fleet.now() + 100);
   const windows = new Map(
     verdicts.flatMap(({ evidence }) => (evidence.closed ? [[evidence.closed.window.start, evidence.closed] as const] : [])),
   );
@@ -137,7 +144,7 @@ test("each unmet condition is a hold with its own code", () => {
     spoil(fleet);
     fleet.advance(70);
     const verdict = body(fleet);
-    assert.equal(verdict.verdict, "hold", `${code}: ${story(foldFleet(fleet).verdicts).slice(-4).join(" | ")}`);
+    assert.equal(verdict.verdict, "hold", `${code}: ${timeline(reduceFleet(fleet).verdicts).slice(-4).join(" | ")}`);
     assert.ok(codes(fleet).includes(code), `${code}: ${codes(fleet).join(" ")}`);
     assert.equal(verdict.degraded, code !== "low_traffic", code);
   }
@@ -169,13 +176,13 @@ test("a delayed signal does not prove that the clock is correct again", () => {
   fleet.advance(5);
   const storedAtMs = Math.max(...fleet.log.map((input) => ("storedAtMs" in input ? input.storedAtMs : 0))) + 1;
   const log = [...fleet.log.toSpliced(heldUpAt, 1), { ...heldUp, storedAtMs } as Input];
-  const { verdicts } = fold(
+  const { verdicts } = reduceLog(
     fleet.config,
     log.map((input, index) => ({ ...input, sequence: index + 1 })),
     fleet.now() + 100,
   );
   const last = verdicts.at(-1)!.body;
-  assert.equal(last.verdict, "hold", story(verdicts).slice(-4).join("\n"));
+  assert.equal(last.verdict, "hold", timeline(verdicts).slice(-4).join("\n"));
   assert.ok(last.reasons.some(({ code, gateway }) => code === "clock_skew" && gateway === "canary-a"));
 });
 
@@ -199,7 +206,7 @@ test("a disk mark crossed during a run fails it at once, one crossed before is a
   assert.ok(codes(before).includes("disk_yellow"), "one point below the mark is not clear");
   before.gateway("stable-a").diskUsedRatio = 0.75;
   before.advance(20);
-  assert.equal(body(before).verdict, "pass", story(foldFleet(before).verdicts).slice(-5).join(" | "));
+  assert.equal(body(before).verdict, "pass", timeline(reduceFleet(before).verdicts).slice(-5).join(" | "));
 });
 
 test("a new Doctor error fails the run on a canary gateway and is a hold on a stable one; a missing report is a hold if the policy requires it", () => {
@@ -254,7 +261,7 @@ test("no sequence of messages yields a pass without fresh evidence free of gaps"
       }
       const gone = new Set(dropped.map((pick) => pick % fleet.log.length));
       const log = fleet.log.filter((input, index) => input.kind !== "signal" || !gone.has(index));
-      const { verdicts } = fold(fleet.config, log, fleet.now() + 60_000);
+      const { verdicts } = reduceLog(fleet.config, log, fleet.now() + 60_000);
       for (const { body: verdict, evidence } of verdicts) {
         for (const reason of verdict.reasons) assert.ok(REASON_CODES.includes(reason.code));
         if (verdict.verdict !== "pass") continue;
@@ -310,7 +317,7 @@ test("a delayed signal of another kind does not restore an earlier release", () 
   assert.ok(fleet.log.findLastIndex(isDelayed) === delayedAt, "its successor of the same kind has not been sent yet");
   const storedAtMs = fleet.now() + 1;
   const log = [...fleet.log.toSpliced(delayedAt, 1), { ...delayed, storedAtMs } as Input];
-  const { verdicts } = fold(
+  const { verdicts } = reduceLog(
     fleet.config,
     log.map((input, index) => ({ ...input, sequence: index + 1 })),
     storedAtMs + 100,
@@ -318,6 +325,6 @@ test("a delayed signal of another kind does not restore an earlier release", () 
   const last = verdicts.at(-1)!.body;
   assert.ok(
     last.reasons.every(({ code }) => code !== "skill_skew"),
-    story(verdicts).slice(-4).join("\n"),
+    timeline(verdicts).slice(-4).join("\n"),
   );
 });

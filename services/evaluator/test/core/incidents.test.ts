@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createSimulatedFleet, foldFleet, type SimulatedFleet } from "./simulated-fleet.ts";
+import { createSimulatedFleet, reduceFleet, type SimulatedFleet } from "./simulated-fleet.ts";
 
 const incidents = (fleet: SimulatedFleet, code: string) =>
-  foldFleet(fleet).effects.flatMap((effect) =>
+  reduceFleet(fleet).effects.flatMap((effect) =>
     effect.kind === "incident" && effect.incident.code === code ? [effect.incident] : [],
   );
 
@@ -48,7 +48,7 @@ test("an exhausted hold budget is reported once and stays a hold; a fail is repo
   for (const gateway of held.slice("canary")) gateway.requests = 0;
   held.advance(400);
   assert.equal(incidents(held, "hold_expired").length, 1);
-  const last = foldFleet(held).verdicts.at(-1)!.body;
+  const last = reduceFleet(held).verdicts.at(-1)!.body;
   assert.equal(last.verdict, "hold", "time alone fails nothing");
   assert.ok(last.reasons.some((reason) => reason.code === "hold_expired"));
   const failed = measured();

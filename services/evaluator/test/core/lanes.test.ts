@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { gatedDepth, type LaneFacts } from "../../src/core/lanes.ts";
-import { createSimulatedFleet, foldFleet } from "./simulated-fleet.ts";
+import { gatedDepth, type LaneTickFacts } from "../../src/core/lanes.ts";
+import { createSimulatedFleet, reduceFleet } from "./simulated-fleet.ts";
 
-const quiet: LaneFacts = {
+const quiet: LaneTickFacts = {
   slice: "canary",
   perReplica: 8,
   min: 0,
@@ -20,7 +20,7 @@ const quiet: LaneFacts = {
 };
 
 test("each fact caps a lane of depth 100 as documented", () => {
-  const table: [string, Partial<LaneFacts>, { depth: number; replicas: number; allow: 0 | 1 }][] = [
+  const table: [string, Partial<LaneTickFacts>, { depth: number; replicas: number; allow: 0 | 1 }][] = [
     ["no run caps nothing", {}, { depth: 100, replicas: 13, allow: 1 }],
     ["growth starts at the ninth job", { depthTrue: 9, replicasNow: 1 }, { depth: 9, replicas: 2, allow: 1 }],
     ["eight jobs are one replica", { depthTrue: 8, replicasNow: 1 }, { depth: 8, replicas: 1, allow: 1 }],
@@ -89,7 +89,7 @@ test("a fail is reported to people before its lane changes: incident, verdict, l
   fleet.advance(60);
   fleet.gateway("canary-a").diskUsedRatio = 0.95;
   fleet.advance(15);
-  const { effects } = foldFleet(fleet);
+  const { effects } = reduceFleet(fleet);
   const fail = effects.findIndex((effect) => effect.kind === "verdict" && effect.record.body.verdict === "fail");
   const incident = effects.findIndex((effect) => effect.kind === "incident" && effect.incident.code === "verdict_failed");
   const lane = effects.findIndex((effect, index) => index > fail && effect.kind === "lane");

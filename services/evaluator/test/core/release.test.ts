@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createSimulatedFleet, foldFleet, type GatewayPlan, STABLE_PACK, story } from "./simulated-fleet.ts";
+import { createSimulatedFleet, type GatewayPlan, reduceFleet, STABLE_PACK, timeline } from "./simulated-fleet.ts";
 
 /** A collector that has just started: its first signals are sent before the probes have read the gateway. */
 function forget(gateway: GatewayPlan): void {
@@ -16,13 +16,13 @@ test("a part that was unknown when the release was pinned is completed later, wh
   fleet.advance(5);
   for (const gateway of fleet.gateways) gateway.pack = STABLE_PACK;
   fleet.advance(90);
-  const { verdicts } = foldFleet(fleet);
-  assert.equal(verdicts.at(-1)?.body.verdict, "pass", story(verdicts).join("\n"));
+  const { verdicts } = reduceFleet(fleet);
+  assert.equal(verdicts.at(-1)?.body.verdict, "pass", timeline(verdicts).join("\n"));
   assert.ok(verdicts.every(({ body }) => body.reasons.every(({ code }) => code !== "release_changed")));
 
   for (const gateway of fleet.slice("canary")) gateway.version = "2026.9.8";
   fleet.advance(10);
-  const changed = foldFleet(fleet).verdicts.at(-1)!.body;
+  const changed = reduceFleet(fleet).verdicts.at(-1)!.body;
   assert.equal(changed.reasons[0]?.code, "release_changed", "a change of a known part is a change");
 });
 
@@ -33,7 +33,7 @@ test("an incompletely known release starts no run", () => {
     fleet.advance(10);
     if (controller) fleet.say({ verb: "announce", caller: "flagger", revision: "v2" });
     fleet.advance(60);
-    const states = new Set(foldFleet(fleet).verdicts.map(({ body }) => body.run?.state));
+    const states = new Set(reduceFleet(fleet).verdicts.map(({ body }) => body.run?.state));
     assert.deepEqual([...states], controller ? [undefined, "pending"] : [undefined]);
   }
 });

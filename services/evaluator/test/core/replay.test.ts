@@ -5,7 +5,7 @@ import type { Effect } from "../../src/core/effects.ts";
 import type { Input } from "../../src/core/inputs.ts";
 import { reduce } from "../../src/core/reducer.ts";
 import { createState } from "../../src/core/state.ts";
-import { createSimulatedFleet, fold, NEW_PACK, restored, START_MS } from "./simulated-fleet.ts";
+import { createSimulatedFleet, NEW_PACK, reduceLog, restoredFromCheckpoint, START_MS } from "./simulated-fleet.ts";
 
 /** A log with many events: a run that passes windows, a fault, a failure, a restore, the next revision, a restarted collector. */
 function eventfulLog() {
@@ -34,14 +34,19 @@ const bytes = (effects: readonly Effect[]): string => JSON.stringify(effects.fil
 
 test("the same log yields the same bytes after a crash at any message, continued from a checkpoint", () => {
   const fleet = eventfulLog();
-  const whole = fold(fleet.config, fleet.log, fleet.now() + 100);
+  const whole = reduceLog(fleet.config, fleet.log, fleet.now() + 100);
   assert.ok(whole.verdicts.length > 10);
   assert.deepEqual(new Set(whole.verdicts.map(({ body }) => body.verdict)), new Set(["hold", "pass", "fail"]));
   const expected = bytes(whole.effects);
   fc.assert(
     fc.property(fc.integer({ min: 0, max: fleet.log.length }), (cut) => {
-      const before = fold(fleet.config, fleet.log.slice(0, cut));
-      const after = fold(fleet.config, fleet.log.slice(cut), fleet.now() + 100, restored(fleet.config, before.state));
+      const before = reduceLog(fleet.config, fleet.log.slice(0, cut));
+      const after = reduceLog(
+        fleet.config,
+        fleet.log.slice(cut),
+        fleet.now() + 100,
+        restoredFromCheckpoint(fleet.config, before.state),
+      );
       assert.equal(bytes([...before.effects, ...after.effects]), expected);
     }),
     { numRuns: 60 },
@@ -50,7 +55,7 @@ test("the same log yields the same bytes after a crash at any message, continued
 
 test("the same log yields the same bytes live, with clock ticks at any time in between", () => {
   const fleet = eventfulLog();
-  const expected = bytes(fold(fleet.config, fleet.log, fleet.now() + 100).effects);
+  const expected = bytes(reduceLog(fleet.config, fleet.log, fleet.now() + 100).effects);
   fc.assert(
     fc.property(fc.array(fc.integer({ min: 0, max: fleet.now() - START_MS }), { maxLength: 200 }), (offsets) => {
       const clocks = offsets.map((offset) => START_MS + offset);
@@ -62,7 +67,7 @@ test("the same log yields the same bytes live, with clock ticks at any time in b
         clocks.splice(0, clocks.length, ...clocks.filter((clock) => clock > storedAtMs));
         live.push(input);
       }
-      assert.equal(bytes(fold(fleet.config, live, fleet.now() + 100).effects), expected);
+      assert.equal(bytes(reduceLog(fleet.config, live, fleet.now() + 100).effects), expected);
     }),
     { numRuns: 40 },
   );
@@ -70,7 +75,7 @@ test("the same log yields the same bytes live, with clock ticks at any time in b
 
 test("messages stored twice by the broker change no verdict", () => {
   const fleet = eventfulLog();
-  const expected = fold(fleet.config, fleet.log, fleet.now() + 100).verdicts.map(({ body }) => ({
+  const expected = reduceLog(fleet.config, fleet.log, fleet.now() + 100).verdicts.map(({ body }) => ({
     ...body,
     id: "",
     run: body.run && { ...body.run, id: "", latched_by: null },
@@ -83,13 +88,13 @@ test("messages stored twice by the broker change no verdict", () => {
         log.push({ ...input, sequence: log.length + 1 } as Input);
         if (repeats.has(index) && input.kind === "signal") log.push({ ...input, sequence: log.length + 1 } as Input);
       }
-      const twiceFolded = fold(fleet.config, log, fleet.now() + 100).verdicts.map(({ body }) => ({
+      const reducedTwice = reduceLog(fleet.config, log, fleet.now() + 100).verdicts.map(({ body }) => ({
         ...body,
         id: "",
         run: body.run && { ...body.run, id: "", latched_by: null },
       }));
       const strip = (list: typeof expected) => JSON.stringify(list).replaceAll(/verdict [0-9a-f]{16}/g, "verdict");
-      assert.equal(strip(twiceFolded), strip(expected));
+      assert.equal(strip(reducedTwice), strip(expected));
     }),
     { numRuns: 25 },
   );
@@ -98,7 +103,7 @@ test("messages stored twice by the broker change no verdict", () => {
 test("a message that was applied before is not applied again", () => {
   const fleet = createSimulatedFleet();
   fleet.advance(60);
-  const { state } = fold(fleet.config, fleet.log);
+  const { state } = reduceLog(fleet.config, fleet.log);
   for (const input of fleet.log.slice(-40)) assert.deepEqual(reduce(state, input).effects, []);
 });
 

@@ -3,10 +3,10 @@ import { test } from "node:test";
 import { sha256Hex } from "@aviary/shared/contract/ids.ts";
 import { mayPromote } from "@aviary/shared/contract/run.ts";
 import { parseVerdictRecord } from "@aviary/shared/contract/verdict.ts";
-import { createSimulatedFleet, foldFleet, NEW_PACK, type SimulatedFleet, STABLE_PACK, story } from "./simulated-fleet.ts";
+import { createSimulatedFleet, NEW_PACK, reduceFleet, type SimulatedFleet, STABLE_PACK, timeline } from "./simulated-fleet.ts";
 
 const last = (fleet: SimulatedFleet) => {
-  const { verdicts } = foldFleet(fleet);
+  const { verdicts } = reduceFleet(fleet);
   return verdicts[verdicts.length - 1]!.body;
 };
 
@@ -42,7 +42,7 @@ test("a Flagger canary goes from announced to passed, after which stable may be 
   fleet.say({ verb: "weight", caller: "flagger", weight: 10, revision: "v2" });
   fleet.advance(120);
   const passing = last(fleet);
-  assert.equal(passing.verdict, "pass", story(foldFleet(fleet).verdicts).join("\n"));
+  assert.equal(passing.verdict, "pass", timeline(reduceFleet(fleet).verdicts).join("\n"));
   assert.equal(passing.run?.state, "active");
   assert.equal(passing.run?.promotable, true);
   assert.equal(passing.run?.weight, 10);
@@ -66,16 +66,16 @@ test("5xx on the canary fails in the second window, is latched, ends when restor
   fleet.advance(30);
   announceAndWarm(fleet);
   fleet.advance(90);
-  assert.equal(last(fleet).verdict, "pass", story(foldFleet(fleet).verdicts).join("\n"));
+  assert.equal(last(fleet).verdict, "pass", timeline(reduceFleet(fleet).verdicts).join("\n"));
   for (const gateway of fleet.slice("canary")) gateway.errors = 5;
   fleet.advance(95);
   const failed = last(fleet);
-  assert.equal(failed.verdict, "fail", story(foldFleet(fleet).verdicts).join("\n"));
+  assert.equal(failed.verdict, "fail", timeline(reduceFleet(fleet).verdicts).join("\n"));
   assert.equal(failed.run?.state, "failed");
   assert.equal(failed.degraded, true);
   assert.ok(failed.reasons.some((reason) => reason.code === "over_5xx"));
   assert.equal(failed.run?.promotable, false);
-  const windowsOver = foldFleet(fleet).verdicts.filter(
+  const windowsOver = reduceFleet(fleet).verdicts.filter(
     ({ body }) => body.judge.consecutive_over > 0 && body.run?.state === "active",
   );
   assert.ok(windowsOver.length >= 1, "the first window over the ceiling is a hold");
@@ -106,7 +106,7 @@ test("5xx on the canary fails in the second window, is latched, ends when restor
 
   announceAndWarm(fleet, "v3", NEW_PACK);
   fleet.advance(120);
-  assert.equal(last(fleet).verdict, "pass", story(foldFleet(fleet).verdicts).join("\n"));
+  assert.equal(last(fleet).verdict, "pass", timeline(reduceFleet(fleet).verdicts).join("\n"));
 });
 
 test("without a controller, a release on the whole canary slice opens a run, passes by its windows, and stable follows", () => {
@@ -121,7 +121,7 @@ test("without a controller, a release on the whole canary slice opens a run, pas
   fleet.advance(30);
   assert.equal(last(fleet).run?.canary_active, true);
   fleet.advance(180);
-  assert.equal(last(fleet).run?.state, "passed", story(foldFleet(fleet).verdicts).join("\n"));
+  assert.equal(last(fleet).run?.state, "passed", timeline(reduceFleet(fleet).verdicts).join("\n"));
   for (const gateway of fleet.slice("stable")) gateway.pack = NEW_PACK;
   fleet.advance(60);
   assert.equal(last(fleet).run?.state, "passed");
@@ -135,7 +135,7 @@ test("without a controller, a release that returns after its run is reported, an
     fleet.advance(240);
   };
   give(NEW_PACK);
-  assert.equal(last(fleet).run?.state, "passed", story(foldFleet(fleet).verdicts).join("\n"));
+  assert.equal(last(fleet).run?.state, "passed", timeline(reduceFleet(fleet).verdicts).join("\n"));
   assert.match(last(fleet).reasons.find(({ code }) => code === "no_run")?.text ?? "", /the last one \(\w+\) passed/);
   give(sha256Hex("third pack"));
   give(NEW_PACK);
@@ -161,7 +161,7 @@ test("an Argo Rollouts analysis starts at its first request", () => {
   fleet.advance(5);
   assert.equal(last(fleet).run?.state, "warming");
   fleet.advance(120);
-  assert.equal(last(fleet).verdict, "pass", story(foldFleet(fleet).verdicts).join("\n"));
+  assert.equal(last(fleet).verdict, "pass", timeline(reduceFleet(fleet).verdicts).join("\n"));
 });
 
 test("no state waits for an operator: pending, active and failed runs expire, with an incident", () => {
@@ -172,9 +172,9 @@ test("no state waits for an operator: pending, active and failed runs expire, wi
     else announceAndWarm(fleet);
     if (until === "failed") for (const gateway of fleet.slice("canary")) gateway.errors = 50;
     fleet.advance(660);
-    const { verdicts, effects } = foldFleet(fleet);
+    const { verdicts, effects } = reduceFleet(fleet);
     const body = verdicts[verdicts.length - 1]!.body;
-    assert.equal(body.run?.state, "expired", `${until}: ${story(verdicts).slice(-3).join(" | ")}`);
+    assert.equal(body.run?.state, "expired", `${until}: ${timeline(verdicts).slice(-3).join(" | ")}`);
     assert.equal(body.run?.canary_active, false);
     assert.equal(body.verdict, until === "failed" ? "fail" : "hold");
     assert.equal(effects.filter((effect) => effect.kind === "incident" && effect.incident.code === "run_expired").length, 1);
@@ -199,14 +199,18 @@ test("a run that ends before a window closes judges nothing: never a pass, and t
       fleet.say({ verb: "announce", caller: "rollouts", revision: "v3" });
     }
     fleet.advance(120);
-    const { verdicts } = foldFleet(fleet);
+    const { verdicts } = reduceFleet(fleet);
     const of = (revision: string) => verdicts.filter(({ body }) => body.run?.controller_revision === revision);
-    assert.ok(of("v2").length > 0, story(verdicts).join("\n"));
+    assert.ok(of("v2").length > 0, timeline(verdicts).join("\n"));
     for (const { body } of of("v2"))
-      assert.deepEqual([body.verdict, body.run?.promotable, body.judge.luck], ["hold", false, null], story(verdicts).join("\n"));
+      assert.deepEqual(
+        [body.verdict, body.run?.promotable, body.judge.luck],
+        ["hold", false, null],
+        timeline(verdicts).join("\n"),
+      );
     const judged = of("v3").filter(({ body }) => body.window !== null);
     assert.equal(judged[0]?.body.window?.index, 0, "its windows are counted from its own start");
-    assert.equal(last(fleet).verdict, "pass", story(verdicts).join("\n"));
+    assert.equal(last(fleet).verdict, "pass", timeline(verdicts).join("\n"));
   }
 });
 
@@ -246,7 +250,7 @@ test("every verdict of a varied day is valid, with an id from its content", () =
   fleet.advance(60);
   for (const gateway of fleet.slice("canary")) gateway.errors = 50;
   fleet.advance(90);
-  const { verdicts } = foldFleet(fleet);
+  const { verdicts } = reduceFleet(fleet);
   const seen = new Set<string>();
   for (const record of verdicts) {
     const parsed = parseVerdictRecord(JSON.parse(JSON.stringify(record)));

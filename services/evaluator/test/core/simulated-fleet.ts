@@ -197,14 +197,19 @@ export function createSimulatedFleet(options: FleetOptions = {}) {
 
 export type SimulatedFleet = ReturnType<typeof createSimulatedFleet>;
 
-export interface Folded {
+export interface Reduction {
   readonly state: State;
   readonly effects: Effect[];
   readonly verdicts: VerdictRecord[];
 }
 
 /** Reduces a log; `until` is the broker's clock at the end, for the deadlines after the last message. */
-export function fold(config: ResolvedConfig, log: readonly Input[], until?: number, from: State = createState(config)): Folded {
+export function reduceLog(
+  config: ResolvedConfig,
+  log: readonly Input[],
+  until?: number,
+  from: State = createState(config),
+): Reduction {
   const effects: Effect[] = [];
   let state = from;
   for (const input of log) {
@@ -216,20 +221,20 @@ export function fold(config: ResolvedConfig, log: readonly Input[], until?: numb
   return { state, effects, verdicts: effects.flatMap((effect) => (effect.kind === "verdict" ? [effect.record] : [])) };
 }
 
-/** The result of `fold` for a fleet's log up to now. */
-export function foldFleet(fleet: SimulatedFleet): Folded {
-  return fold(fleet.config, fleet.log, fleet.now() + 100);
+/** The result of `reduceLog` for a fleet's log up to now. */
+export function reduceFleet(fleet: SimulatedFleet): Reduction {
+  return reduceLog(fleet.config, fleet.log, fleet.now() + 100);
 }
 
 /** The same state after a round trip through a checkpoint. */
-export function restored(config: ResolvedConfig, state: State): State {
+export function restoredFromCheckpoint(config: ResolvedConfig, state: State): State {
   const again = decodeCheckpoint(encodeCheckpoint(state), config);
   if (again === undefined) throw new Error("the checkpoint could not be read back");
   return again;
 }
 
 /** One line per verdict, for reading failures: time, verdict, state, reason codes. */
-export function story(verdicts: readonly VerdictRecord[]): string[] {
+export function timeline(verdicts: readonly VerdictRecord[]): string[] {
   return verdicts.map(
     ({ body }) =>
       `${body.at.slice(11, 19)} ${body.verdict} ${body.run?.state ?? "-"} [${body.reasons.map((reason) => reason.code).join(" ")}]`,

@@ -9,17 +9,17 @@ import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
 import { until } from "@aviary/shared/testing/until.ts";
 import { encodeCheckpoint } from "../../src/core/checkpoint.ts";
 import { saveCheckpoint } from "../../src/io/checkpoint.ts";
-import { SHARD, startEvaluator } from "../../src/service.ts";
-import { CANARY, createSimulatedFleet, fold } from "../core/simulated-fleet.ts";
+import { startEvaluator } from "../../src/service.ts";
+import { CANARY, createSimulatedFleet, reduceLog } from "../core/simulated-fleet.ts";
 
 test("a log that ends before the checkpoint is applied from its first message, and the gap is a hold", async () => {
   const fleet = createSimulatedFleet({ azs: ["az-a"] });
   fleet.advance(60);
-  const { state } = fold(fleet.config, fleet.log);
+  const { state } = reduceLog(fleet.config, fleet.log);
   const clock = manualClock(fleet.now());
   const bus = createMemoryBus({ clock });
   after(() => bus[Symbol.asyncDispose]());
-  await saveCheckpoint(bus, SHARD, encodeCheckpoint(state), () => true);
+  await saveCheckpoint(bus, encodeCheckpoint(state), () => true);
   const from = fleet.log.length;
   clock.advance(5_000);
   fleet.advance(5);
@@ -43,10 +43,10 @@ test("a log that ends before the checkpoint is applied from its first message, a
     signal: new AbortController().signal,
     onFatal: (error) => assert.fail(error as Error),
   });
-  const folded = fleet.log.length - from;
+  const applied = fleet.log.length - from;
   await until("the whole new log is applied", () => {
     clock.advance(20);
-    return metrics.expose().includes(`aviary_evaluator_log_sequence ${folded}\n`);
+    return metrics.expose().includes(`aviary_evaluator_log_sequence ${applied}\n`);
   });
   await until("a verdict is published", async () => {
     clock.advance(20);
@@ -57,6 +57,6 @@ test("a log that ends before the checkpoint is applied from its first message, a
   assert.ok(parsed.success);
   assert.equal(parsed.data.body.verdict, "hold");
   assert.ok(parsed.data.body.reasons.some(({ code }) => code === "gap"));
-  assert.match(metrics.expose(), new RegExp(`inputs_total\\{kind="signal"\\} ${folded}\n`), "no message is skipped");
+  assert.match(metrics.expose(), new RegExp(`inputs_total\\{kind="signal"\\} ${applied}\n`), "no message is skipped");
   await evaluator[Symbol.asyncDispose]();
 });

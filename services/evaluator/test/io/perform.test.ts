@@ -9,20 +9,19 @@ import { silentLogger } from "@aviary/shared/runtime/logger.ts";
 import { aVerdict, BUILT_AT } from "@aviary/shared/testing/builders.ts";
 import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
 import type { Effect } from "../../src/core/effects.ts";
-import { type Batch, createPerformer, type Done, type PerformerOptions } from "../../src/io/perform.ts";
+import { type Batch, createPerformer, type PerformerOptions, type PublishedVerdicts } from "../../src/io/perform.ts";
 
 const AT_MS = Date.parse(BUILT_AT);
-const NOTHING_DONE: Done = { beforeMs: 0, verdicts: new Map() };
+const NOTHING_PUBLISHED: PublishedVerdicts = { newestAtMs: 0, byCanary: new Map() };
 
 function performerOn(bus: Bus, change: Partial<PerformerOptions> = {}) {
   const seen = { performed: [] as string[], progress: 0, taken: 0, fatal: [] as unknown[] };
   const performer = createPerformer({
     bus,
-    shard: "evaluator",
     clock: manualClock(AT_MS),
     log: silentLogger,
     allowed: () => true,
-    done: NOTHING_DONE,
+    published: NOTHING_PUBLISHED,
     takeCheckpoint: () => {
       seen.taken += 1;
       return `"${seen.taken}"`;
@@ -43,9 +42,9 @@ const batchAt = (atMs: number, effects: readonly Effect[]): Batch => ({ atMs, ef
 
 test("batches performed by an earlier evaluator count as progress, so that reading never stays paused", async () => {
   const bus = createMemoryBus({ clock: manualClock(AT_MS) });
-  const { performer, seen } = performerOn(bus, { done: { beforeMs: AT_MS + 1, verdicts: new Map() } });
+  const { performer, seen } = performerOn(bus, { published: { newestAtMs: AT_MS + 1, byCanary: new Map() } });
   for (let index = 0; index < 300; index++) performer.enqueue(batchAt(AT_MS, [verdictAt(BUILT_AT)]));
-  await performer.settled();
+  await performer.idle();
   assert.deepEqual(seen, { performed: [], progress: 300, taken: 0, fatal: [] });
   assert.equal((await bus.streamState("VERDICTS")).messages, 0);
 });
@@ -60,10 +59,10 @@ test("the newest verdict is not published again, even if the broker has dropped 
   await bus.publish({ subject: verdictSubject(subject), data: "{}", id });
   clock.advance(3_600_000);
   // After a pause, one step may contain the verdicts of many deadlines.
-  const done: Done = { beforeMs: AT_MS, verdicts: new Map([[canaryKey(subject), { id, atMs: AT_MS }]]) };
-  const { performer, seen } = performerOn(bus, { clock, done });
+  const published: PublishedVerdicts = { newestAtMs: AT_MS, byCanary: new Map([[canaryKey(subject), { id, atMs: AT_MS }]]) };
+  const { performer, seen } = performerOn(bus, { clock, published });
   performer.enqueue(batchAt(AT_MS + 90_000, [old, last, next]));
-  await performer.settled();
+  await performer.idle();
   assert.deepEqual(seen.performed, ["verdict"]);
   assert.equal((await bus.streamState("VERDICTS")).messages, 2);
 });
@@ -73,10 +72,10 @@ test("after a permanent failure no effect is performed: no checkpoint points pas
   const refusing = Object.create(bus, { publish: { value: () => Promise.reject(terminal("publish_refused", "no")) } }) as Bus;
   const { performer, seen } = performerOn(refusing);
   performer.enqueue(batchAt(AT_MS, [verdictAt(BUILT_AT)]));
-  await performer.settled();
+  await performer.idle();
   assert.equal(seen.fatal.length, 1);
   performer.enqueue(batchAt(AT_MS + 1, [{ kind: "checkpoint" }]));
-  await performer.settled();
+  await performer.idle();
   assert.deepEqual(seen.performed, []);
   assert.equal(await (await bus.bucket("checkpoint")).get("evaluator"), undefined);
 });
@@ -87,7 +86,7 @@ test("checkpoints requested while other batches are pending are saved as one, af
   const minutes = ["2026-11-21T10:01:00.000Z", "2026-11-21T10:02:00.000Z", "2026-11-21T10:03:00.000Z"];
   for (const at of minutes) performer.enqueue(batchAt(Date.parse(at), [verdictAt(at), { kind: "checkpoint" }]));
   performer.enqueue(batchAt(Date.parse("2026-11-21T10:04:00.000Z"), [verdictAt("2026-11-21T10:04:00.000Z")]));
-  await performer.settled();
+  await performer.idle();
   assert.deepEqual(seen.performed, ["verdict", "verdict", "verdict", "verdict", "checkpoint"]);
   assert.equal(seen.taken, 1);
   const saved = await (await bus.bucket("checkpoint")).get("evaluator");

@@ -31,14 +31,14 @@ describe("little traffic", () => {
       assert.deepEqual(mode.concerns, { errors: "hold", latency: "hold", queue: "pass" });
       assert.equal(mode.promotable, false);
     }
-    assert.equal(outcome!.luck, null);
+    assert.equal(outcome!.pValue, null);
   });
 
   it("one request, good or bad: hold; three bad ones in three windows: fail", () => {
     assert.equal(verdicts(alone([canary(1, 0)])), "hold");
     const bad = alone([canary(1, 1), canary(1, 1), canary(1, 1)]);
     assert.equal(verdicts(bad), "hold hold fail");
-    assert.ok(Math.abs(bad[2]!.luck! - 9e-8) < 1e-8, `${bad[2]!.luck}`);
+    assert.ok(Math.abs(bad[2]!.pValue! - 9e-8) < 1e-8, `${bad[2]!.pValue}`);
   });
 
   it("all errors: 30 fail in the first window; 2 hold, 4 of 4 fail", () => {
@@ -69,15 +69,15 @@ describe("stable", () => {
     );
   });
 
-  it("a stable slice without requests: hold, no baseline, unless all weight is on the canary", () => {
+  it("a stable slice without requests: hold, nothing to compare with, unless all weight is on the canary", () => {
     const [held] = judgeRun([closed(0, [canary(500, 0)])]);
     assert.equal(held!.twoKey.verdict, "hold");
-    assert.match(held!.twoKey.reasons[0]?.text ?? "", /^No baseline: stable had no requests/);
+    assert.match(held!.twoKey.reasons[0]?.text ?? "", /^Nothing to compare p99 with: stable had no requests/);
     const [full] = judgeRun([closed(0, [canary(500, 0)], { weight: 100 })]);
     assert.equal(full!.twoKey.verdict, "pass");
   });
 
-  it("stable without requests in one window: key four skips it, and the earlier baseline stays", () => {
+  it("stable without requests in one window: key four skips it, and stable's earlier latencies stay", () => {
     const outcomes = judgeRun([closed(0, [canary(500, 0), stable(4500, 0)]), closed(1, [canary(500, 0)])]);
     assert.equal(outcomes[1]!.twoKey.verdict, "pass");
     assert.match(outcomes[1]!.twoKey.warnings.at(-1)?.text ?? "", /^Environment unknown: stable had no requests in this window/);
@@ -149,7 +149,7 @@ describe("incomplete windows", () => {
   });
 });
 
-describe("AZ views", () => {
+describe("AZ scopes", () => {
   const bad = (k: number, errors: number) =>
     closed(k, [
       cell({ az: "az-a", requests: evenly(4000) }),
@@ -167,7 +167,7 @@ describe("AZ views", () => {
     assert.equal(outcomes[2]!.literal.verdict, "pass");
   });
 
-  it("a run with one AZ has no separate view, so nothing is reported twice", () => {
+  it("a run with one AZ has no separate scope, so nothing is reported twice", () => {
     const outcomes = judgeRun([0, 1, 2].map((k) => closed(k, [canary(200, 5), stable(1800, 0)])));
     assert.equal(outcomes[2]!.twoKey.reasons.length, 1);
     assert.equal(outcomes[2]!.twoKey.reasons[0]?.az, undefined);
@@ -189,9 +189,9 @@ describe("AZ views", () => {
     const cells = Array.from({ length: 20 }, (_, k) => cell({ az: `az-${String(k).padStart(2, "0")}`, requests: evenly(100) }));
     const [outcome] = judgeRun([closed(0, cells)], { hasStable: false });
     assert.equal(outcome!.twoKey.verdict, "pass");
-    const views = Object.keys((outcome!.memory as { views: object }).views);
-    assert.equal(views.length, 18);
-    assert.ok(views.includes("others"));
+    const scopes = Object.keys((outcome!.memory as { scopes: object }).scopes);
+    assert.equal(scopes.length, 18);
+    assert.ok(scopes.includes("others"));
   });
 });
 
@@ -207,7 +207,7 @@ describe("memory", () => {
   it("that is lost, or of another version, is rebuilt from the available windows", () => {
     const windows = Array.from({ length: 14 }, (_, k) => closed(k, [canary(300, k % 3), stable(2700, 4)]));
     const kept = judgeRun(windows);
-    for (const memory of [null, { v: 1, views: "of another version" }]) {
+    for (const memory of [null, { version: 1, scopes: "of another version" }]) {
       const learned = (upTo: number) =>
         judge(windows.slice(Math.max(0, upTo - 12), upTo), POLICY, {
           judged: upTo - 1,
@@ -217,7 +217,7 @@ describe("memory", () => {
         });
       assert.deepEqual(learned(12), kept[11]);
       const requests = ({ memory }: JudgeOutcome) =>
-        (memory.views as { "": { errors: { run: { requests: number } } } })[""].errors.run.requests;
+        (memory.scopes as { "": { errors: { run: { requests: number } } } })[""].errors.run.requests;
       assert.deepEqual([requests(kept[13]!), requests(learned(14))], [14 * 300, 12 * 300]);
       assert.equal(learned(14).twoKey.verdict, kept[13]!.twoKey.verdict);
     }
@@ -296,8 +296,8 @@ describe("invalid numbers", () => {
   it("an invalid reference is ignored", () => {
     const reference = { windows: 48, from: "stable", figures: { "errors.rho": Number.NaN, "errors.phi": 0 } } as const;
     const [outcome] = judgeRun([before], { reference });
-    assert.deepEqual(outcome!.noise, { rho: 0.00125, phi: 1, reference_windows: 48 });
-    assert.equal(judgeRun([before], { reference: noise(1e-5) })[0]!.noise?.rho, 1e-5);
+    assert.deepEqual(outcome!.noise, { overdispersion: 0.00125, burstFactor: 1, referenceWindows: 48 });
+    assert.equal(judgeRun([before], { reference: noise(1e-5) })[0]!.noise?.overdispersion, 1e-5);
   });
 });
 

@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
 import fc from "fast-check";
-import { commonScale, countAbove, limitOf, p99Of } from "../../src/core/judge/latency.ts";
+import { commonScale, countSlower, limitBucket, p99Of } from "../../src/core/judge/latency.ts";
 import type { CellPlan } from "./windows.ts";
 import { cell, closed, evenly, judgeRun } from "./windows.ts";
 
@@ -27,7 +27,7 @@ describe("histograms from their slow end", () => {
             const h = histogram.create(scale);
             for (const [ms, times] of values) histogram.insert(h, ms, times);
             histogram.merge(all, h);
-            assert.equal(countAbove([histogram.toSparse(h)], limitOf(limitMs)), histogram.countAbove(h, limitMs));
+            assert.equal(countSlower([histogram.toSparse(h)], limitBucket(limitMs)), histogram.countAbove(h, limitMs));
             return histogram.toSparse(h);
           });
           assert.equal(p99Of(parts, commonScale(parts)), histogram.quantile(all, 0.99));
@@ -38,22 +38,37 @@ describe("histograms from their slow end", () => {
   });
 });
 
-/** All requests at `fast` ms, one in `every` at `slow` ms. */
-function mixed(slice: "canary" | "stable", n: number, fast: number, slow: number, every: number, az = "az-a"): CellPlan {
-  const tail = (requests: number) => Math.round(requests / every);
+interface MixedPlan {
+  readonly slice: "canary" | "stable";
+  readonly requests: number;
+  readonly fastMs: number;
+  readonly slowMs: number;
+  /** One in so many requests is slow. */
+  readonly every: number;
+  readonly az?: string;
+}
+
+/** All requests at `fastMs`, one in `every` at `slowMs`. */
+function mixed({ slice, requests: total, fastMs, slowMs, every, az = "az-a" }: MixedPlan): CellPlan {
+  const slow = (requests: number) => Math.round(requests / every);
   return {
     slice,
     az,
-    requests: evenly(n),
+    requests: evenly(total),
     latency: (_, requests) =>
-      [[fast, requests - tail(requests)] as const, [slow, tail(requests)] as const].filter(([, times]) => times > 0),
+      [[fastMs, requests - slow(requests)] as const, [slowMs, slow(requests)] as const].filter(([, times]) => times > 0),
   };
 }
 
 describe("p99", () => {
   it("over its ceiling on the canary alone fails in both modes", () => {
     const outcomes = judgeRun(
-      [0, 1].map((k) => closed(k, [cell(mixed("canary", 1000, 100, 300, 20)), cell(mixed("stable", 9000, 100, 150, 200))])),
+      [0, 1].map((k) =>
+        closed(k, [
+          cell(mixed({ slice: "canary", requests: 1000, fastMs: 100, slowMs: 300, every: 20 })),
+          cell(mixed({ slice: "stable", requests: 9000, fastMs: 100, slowMs: 150, every: 200 })),
+        ]),
+      ),
     );
     const last = outcomes[1]!;
     assert.equal(last.literal.verdict, "fail");
@@ -69,7 +84,12 @@ describe("p99", () => {
 
   it("over its ceiling on both slices is the environment", () => {
     const outcomes = judgeRun(
-      [0, 1, 2].map((k) => closed(k, [cell(mixed("canary", 1000, 100, 300, 20)), cell(mixed("stable", 9000, 100, 300, 20))])),
+      [0, 1, 2].map((k) =>
+        closed(k, [
+          cell(mixed({ slice: "canary", requests: 1000, fastMs: 100, slowMs: 300, every: 20 })),
+          cell(mixed({ slice: "stable", requests: 9000, fastMs: 100, slowMs: 300, every: 20 })),
+        ]),
+      ),
     );
     for (const mode of ["literal", "twoKey"] as const) {
       assert.equal(outcomes[2]![mode].verdict, "hold", mode);
@@ -89,7 +109,9 @@ describe("p99", () => {
       ],
     };
     const reference = { windows: 48, from: "stable", figures: { "regression.rho": 1e-5, "regression.phi": 1 } } as const;
-    const windows = [0, 1, 2].map((k) => closed(k, [cell(mixed("canary", 1000, 50, 180, 20)), cell(tail)]));
+    const windows = [0, 1, 2].map((k) =>
+      closed(k, [cell(mixed({ slice: "canary", requests: 1000, fastMs: 50, slowMs: 180, every: 20 })), cell(tail)]),
+    );
     const last = judgeRun(windows, { reference })[2]!;
     assert.equal(last.twoKey.verdict, "fail");
     assert.deepEqual(
@@ -110,7 +132,10 @@ describe("p99", () => {
   it("10% slower is within the limit", () => {
     const outcomes = judgeRun(
       Array.from({ length: 6 }, (_, k) =>
-        closed(k, [cell(mixed("canary", 1000, 55, 110, 20)), cell(mixed("stable", 9000, 50, 100, 20))]),
+        closed(k, [
+          cell(mixed({ slice: "canary", requests: 1000, fastMs: 55, slowMs: 110, every: 20 })),
+          cell(mixed({ slice: "stable", requests: 9000, fastMs: 50, slowMs: 100, every: 20 })),
+        ]),
       ),
     );
     for (const outcome of outcomes.slice(1)) {
@@ -132,7 +157,7 @@ describe("p99", () => {
   });
 });
 
-describe("the regression's baseline", () => {
+describe("stable's band", () => {
   /** Every hundredth request of stable is slow enough that 1.15 x its p99 is this many milliseconds. */
   const before = (view: string, limitMs: number, from: "stable" | "same-gateways" = "stable", ratio = 1.15): Reference => ({
     windows: 48,
@@ -169,10 +194,15 @@ describe("the regression's baseline", () => {
     const numbers = Array.from({ length: 30 }, (_, k) => 40 + k);
     // Stable's p99 jumps in the 20th window: everything kept is read again, once.
     const outcomes = judgeRun(
-      numbers.map((index, k) => closed(index, [cell(canary), cell(mixed("stable", 9000, k < 20 ? 50 : 700, 1000, 20))])),
+      numbers.map((index, k) =>
+        closed(index, [
+          cell(canary),
+          cell(mixed({ slice: "stable", requests: 9000, fastMs: k < 20 ? 50 : 700, slowMs: 1000, every: 20 })),
+        ]),
+      ),
     );
     for (const [k, { memory }] of outcomes.entries()) {
-      const { windows } = memory.baseline as { windows: { index: number }[] };
+      const { windows } = memory.stableBand as { windows: { index: number }[] };
       assert.deepEqual(
         windows.map(({ index }) => index),
         numbers.slice(0, k + 1).slice(-11),

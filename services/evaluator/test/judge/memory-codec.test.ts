@@ -18,10 +18,10 @@ const stored = state.canaries.$map[0]![1].run.memory;
 
 describe("the judge's memory", () => {
   it("is restored from an earlier checkpoint with full names", () => {
-    const { views } = restoreMemory(stored) as unknown as {
-      views: Record<string, { errors: { recent: object[]; run: object } }>;
+    const { scopes } = restoreMemory(stored) as unknown as {
+      scopes: Record<string, { errors: { recent: object[]; run: object } }>;
     };
-    const { recent, run } = views[""]!.errors;
+    const { recent, run } = scopes[""]!.errors;
     assert.deepEqual(recent[0], {
       requests: 71,
       bad: 0,
@@ -44,7 +44,8 @@ describe("the judge's memory", () => {
     assert.equal(JSON.stringify(storeMemory(restoreMemory(stored))), JSON.stringify(stored));
   });
 
-  it("of an unknown version is kept as it is", () => {
-    assert.deepEqual(restoreMemory({ v: 99, views: [1, 2] }), { v: 99, views: [1, 2] });
+  it("keeps its version and parts when the version is unknown", () => {
+    assert.deepEqual(restoreMemory({ v: 99, views: [1, 2] }), { version: 99, scopes: [1, 2] });
+    assert.deepEqual(storeMemory({ version: 99, scopes: [1, 2] }), { v: 99, views: [1, 2] });
   });
 });

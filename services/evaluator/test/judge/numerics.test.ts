@@ -6,7 +6,7 @@ import { incompleteBeta } from "../../src/core/judge/beta.ts";
 import type { Counts } from "../../src/core/judge/counts.ts";
 import { NOTHING } from "../../src/core/judge/counts.ts";
 import { defaultNoise, learnNoise } from "../../src/core/judge/noise.ts";
-import { lowerTail, midPValue, tail } from "../../src/core/judge/p-value.ts";
+import { lowerTail, midPValue, upperTail } from "../../src/core/judge/p-value.ts";
 
 function close(actual: number, expected: number): void {
   assert.ok(Math.abs(actual - expected) <= 1e-9 * Math.abs(expected), `${actual} is not ${expected}`);
@@ -37,7 +37,7 @@ describe("incomplete beta", () => {
   });
 });
 
-describe("luck", () => {
+describe("the p-value", () => {
   // x bad of n requests in k windows; mean 0.3%, relative variance (phi - 1) / mean + rho (n / k) / mean.
   const values: readonly (readonly [number, number, number, number, number, number])[] = [
     [3, 30, 1, 1 / 800, 1, 1.425691779859989e-4],
@@ -66,7 +66,7 @@ describe("luck", () => {
 
   it("environment: 17 of 600 where stable had 130 of 5400", () => {
     const e = (600 / 5400) * 130;
-    close(tail(17, 2 * e, ((600 / 5400) ** 2 * 130) / (e * e)), 0.98806732017424);
+    close(upperTail(17, 2 * e, ((600 / 5400) ** 2 * 130) / (e * e)), 0.98806732017424);
   });
 
   it("stays between 0 and 1 and is never NaN, for any counts (T12)", () => {
@@ -94,21 +94,21 @@ describe("noise", () => {
   }));
   const twice = [...windows, ...windows];
 
-  it("24 windows of healthy traffic lower rho below its default", () => {
-    const { rho, phi } = learnNoise(twice, 0.005);
-    close(rho, 2.4675367860943e-5);
-    assert.equal(phi, 1);
+  it("24 windows of healthy traffic lower the overdispersion below its default", () => {
+    const { overdispersion, burstFactor } = learnNoise(twice, 0.005);
+    close(overdispersion, 2.4675367860943e-5);
+    assert.equal(burstFactor, 1);
   });
 
   it("12 windows are too few to lower it", () => {
-    assert.deepEqual(learnNoise(windows, 0.005), { rho: 0.00125, phi: 1 });
+    assert.deepEqual(learnNoise(windows, 0.005), { overdispersion: 0.00125, burstFactor: 1 });
   });
 
   it("varying rates and bursts raise both", () => {
     const bursts = twice.map((w, k) => (k % 3 === 0 ? { ...w, bad: 4 * w.bad, badSquares: 16 * w.badSquares } : w));
-    const { rho, phi } = learnNoise(bursts, 0.005);
-    close(rho, 0.0034214740226275);
-    close(phi, 2.2015473887814);
+    const { overdispersion, burstFactor } = learnNoise(bursts, 0.005);
+    close(overdispersion, 0.0034214740226275);
+    close(burstFactor, 2.2015473887814);
   });
 
   it("fewer than two windows yield the default", () => {

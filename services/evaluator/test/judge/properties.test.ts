@@ -107,7 +107,7 @@ describe("any run", () => {
               assert.ok(Number.isFinite(value) && Number.isFinite(limit), text);
             }
           }
-          assert.ok(outcome.luck === null || (outcome.luck >= 0 && outcome.luck <= 1));
+          assert.ok(outcome.pValue === null || (outcome.pValue >= 0 && outcome.pValue <= 1));
           assert.ok(JSON.stringify(storeMemory(outcome.memory)).length < 24_000);
         }
       }),
@@ -144,10 +144,10 @@ describe("any run", () => {
           const given = windows.slice(Math.max(0, t - 12), t);
           const run = { judged: t - 1, memory, reference: before, hasStable: true };
           const { memory: next, ...banded } = judge(given, POLICY, run);
-          const { memory: _, ...whole } = judge(given, POLICY, { ...run, memory: memory && { ...memory, baseline: null } });
+          const { memory: _, ...whole } = judge(given, POLICY, { ...run, memory: memory && { ...memory, stableBand: null } });
           assert.deepEqual(banded, whole);
           memory = next;
-          const { low, high } = next.baseline as { low: number; high: number };
+          const { low, high } = next.stableBand as { low: number; high: number };
           if (high - low < 400) bands++;
         }
       }),

@@ -28,7 +28,7 @@ describe("two-key sequences", () => {
     const outcomes = run(50, [[1], [0], [2, [0, 1]], [1], [2, [0, 1]]]);
     assert.equal(verdicts(outcomes), "hold pass hold hold fail");
     const last = outcomes[4]!;
-    closeTo(last.luck, 1.49324119058e-4);
+    closeTo(last.pValue, 1.49324119058e-4);
     const [reason] = last.twoKey.reasons;
     assert.equal(reason?.code, "over_5xx");
     assert.equal(
@@ -48,11 +48,11 @@ describe("two-key sequences", () => {
     ] as const;
     const known = run(5000, errors, { reference: noise(1e-5) });
     assert.equal(verdicts(known), "hold fail");
-    closeTo(known[1]!.luck, 1.40674855647e-6);
-    assert.deepEqual(known[1]!.noise, { rho: 1e-5, phi: 1, reference_windows: 48 });
+    closeTo(known[1]!.pValue, 1.40674855647e-6);
+    assert.deepEqual(known[1]!.noise, { overdispersion: 1e-5, burstFactor: 1, referenceWindows: 48 });
     const unknown = run(5000, errors);
     assert.equal(unknown[1]!.twoKey.verdict, "hold");
-    assert.deepEqual(unknown[1]!.noise, { rho: 0.00125, phi: 1, reference_windows: 0 });
+    assert.deepEqual(unknown[1]!.noise, { overdispersion: 0.00125, burstFactor: 1, referenceWindows: 0 });
   });
 
   it("25 of 300 spread over all sub-windows fail in one window; within one sub-window they are one event", () => {
@@ -69,7 +69,7 @@ describe("two-key sequences", () => {
     // Five sub-windows with sum 25 and sum of squares 129.
     const window = (k: number, bySlot: number[]) => closed(k, [cell({ requests: evenly(300), errors: bySlot }), stable(2700, 0)]);
     const outcomes = judgeRun([window(0, [0, 0, 0, 0, 0]), window(1, [5, 6, 4, 4, 6])]);
-    closeTo(outcomes[1]!.luck, 2.56059789808e-13);
+    closeTo(outcomes[1]!.pValue, 2.56059789808e-13);
   });
 
   it("evidence scales the level: strict waits, eager does not", () => {

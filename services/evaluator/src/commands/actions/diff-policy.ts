@@ -5,7 +5,7 @@ import { policySchema } from "@aviary/shared/contract/policy.ts";
 import { canaryKey, verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { loadYamlFile } from "@aviary/shared/runtime/config.ts";
-import { type RejudgedRun, rejudge } from "../../core/judge-recorded.ts";
+import { type RejudgedRun, rejudge } from "../../core/rejudge-verdicts.ts";
 import type { DiffPolicyCall } from "../diff-policy.ts";
 import { openConfig } from "../open-config.ts";
 import { readVerdicts } from "../read-verdicts.ts";

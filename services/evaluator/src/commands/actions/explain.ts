@@ -7,12 +7,12 @@ import { REASONS } from "@aviary/shared/contract/reasons.ts";
 import type { VerdictBody, VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
+import { JUDGED_WINDOWS } from "../../core/apply-closed-window.ts";
 import { explainJudgement } from "../../core/judge/explain.ts";
+import { grouped, milliseconds, percent } from "../../core/judge/format.ts";
 import { judge } from "../../core/judge/judge.ts";
 import type { JudgeMemory } from "../../core/judge/outcome.ts";
-import { grouped, milliseconds, percent } from "../../core/judge/words.ts";
-import { JUDGED_WINDOWS } from "../../core/judge-closed-window.ts";
-import { wasJudged } from "../../core/judge-recorded.ts";
+import { wasJudged } from "../../core/rejudge-verdicts.ts";
 import type { ResolvedConfig } from "../../core/resolved-config.ts";
 import { verdictLine } from "../../recording/verdict-lines.ts";
 import type { ExplainCall } from "../explain.ts";
@@ -106,7 +106,7 @@ function recompute(
   // The first record of a run is from its opening; each window adds one.
   const first = records.find((candidate) => candidate.body.run?.id === body.run?.id);
   const isComplete = first !== undefined && Date.parse(first.body.at) <= Date.parse(body.run?.since ?? "") + policy.windowMs;
-  const isSame = body.judge.luck === null || body.judge.luck === judge(...judged).luck;
+  const isSame = body.judge.luck === null || body.judge.luck === judge(...judged).pValue;
   return { lines: explainJudgement(...judged), isExact: isComplete && isSame };
 }
 

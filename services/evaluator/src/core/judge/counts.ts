@@ -3,7 +3,7 @@
  * Letters in parentheses are those of the formulas in the comments and in docs/judge.md.
  */
 
-/** One metric of one view in one window. */
+/** One metric of one scope in one window. */
 export interface Counts {
   /** Requests (n). */
   readonly requests: number;

@@ -2,39 +2,39 @@
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import type { Outcome } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
-import type { Absorbed } from "./absorb.ts";
-import type { Graded } from "./graded.ts";
-import { worstOf } from "./graded.ts";
+import type { AppliedWindow } from "./apply-window.ts";
+import { fitClauses, grouped } from "./format.ts";
+import type { GradedReason } from "./graded-reasons.ts";
+import { worstOf } from "./graded-reasons.ts";
 import type { WindowFigures } from "./literal.ts";
 import { WHOLE } from "./rule.ts";
-import { fitClauses, grouped } from "./words.ts";
 
 export interface Coverage {
   readonly errors: Outcome;
   readonly latency: Outcome;
-  readonly reasons: readonly Graded[];
+  readonly reasons: readonly GradedReason[];
   readonly warnings: readonly Reason[];
 }
 
 /** With all traffic on the canary, stable has none. */
 const ALL_WEIGHT = 100;
 
-export function coverageOf(window: ClosedWindow, now: Absorbed, figures: WindowFigures, hasStable: boolean): Coverage {
+export function coverageOf(window: ClosedWindow, applied: AppliedWindow, figures: WindowFigures, hasStable: boolean): Coverage {
   const { canary, stable } = figures;
-  const whole = holdReason(window, now, figures);
+  const whole = holdReason(window, applied, figures);
   const stableExpected = hasStable && !(window.window.weight >= ALL_WEIGHT);
-  const baseline = now.measured.get(WHOLE)!.threshold;
-  const latency = whole === null && canary.requests > 0 ? latencyReason(canary.p99Ms, baseline === null && stableExpected) : null;
+  const comparable = applied.measurements.get(WHOLE)!.threshold !== null;
+  const latency = whole === null && canary.requests > 0 ? latencyReason(canary.p99Ms, !comparable && stableExpected) : null;
   const found = [whole, latency].filter((reason) => reason !== null);
   return {
     errors: whole === null ? "pass" : "hold",
     latency: worstOf(whole === null ? "pass" : "hold", latency === null ? "pass" : "hold"),
     reasons: found.map((reason) => ({ outcome: "hold", reason })),
-    warnings: canary.requests > 0 && stable.requests === 0 ? [aloneWarning(hasStable, baseline === null)] : [],
+    warnings: canary.requests > 0 && stable.requests === 0 ? [aloneWarning(hasStable, comparable)] : [],
   };
 }
 
-function holdReason(window: ClosedWindow, { tally }: Absorbed, { canary }: WindowFigures): Reason | null {
+function holdReason(window: ClosedWindow, { tally }: AppliedWindow, { canary }: WindowFigures): Reason | null {
   if (tally.unreadable !== null) {
     return { code: "gap", text: fitClauses(`This window is unreadable and was rejected: ${tally.unreadable}`) };
   }
@@ -49,26 +49,26 @@ function holdReason(window: ClosedWindow, { tally }: Absorbed, { canary }: Windo
   return { code: "low_traffic", metric: "requests", value: 0, text: "No requests in this window." };
 }
 
-function latencyReason(p99Ms: number | null, noBaseline: boolean): Reason | null {
+function latencyReason(p99Ms: number | null, lacksStable: boolean): Reason | null {
   if (p99Ms === null) {
     return { code: "low_traffic", metric: "p99_ms", text: "This window has requests without latencies." };
   }
-  if (!noBaseline) return null;
+  if (!lacksStable) return null;
   return {
     code: "low_traffic",
     metric: "p99_ms",
-    text: "No baseline: stable had no requests in the last windows to compare p99 with.",
+    text: "Nothing to compare p99 with: stable had no requests in the last windows.",
   };
 }
 
-function aloneWarning(hasStable: boolean, noBaseline: boolean): Reason {
+function aloneWarning(hasStable: boolean, comparable: boolean): Reason {
   const what = hasStable
     ? "Environment unknown: stable had no requests in this window"
     : "Environment unknown: this fleet has no stable slice";
   const text = fitClauses(
     what,
     "; a shared incident cannot be distinguished from a canary fault",
-    noBaseline ? ", p99 regression is not judged" : null,
+    comparable ? null : ", p99 regression is not judged",
   );
   return { code: "environment", text };
 }

@@ -4,16 +4,27 @@ import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import type { WindowRange } from "./counts.ts";
 import { EMPTY, withoutWorst, withWindow } from "./counts.ts";
+import { grouped, milliseconds, percent, pText, rangeText } from "./format.ts";
 import { judgeWindows } from "./judge.ts";
 import { comparison, environmentKey, persistenceKey, pValueOf, rateKey, significanceKey } from "./keys.ts";
-import { healthyShare } from "./measure.ts";
 import type { JudgedRun } from "./outcome.ts";
-import { ALPHA_HOLD, ALPHA_REST, HEALTHY, LEAST_BAD, METRICS, type Metric, PROMOTE, STEADY, STEP, WHOLE } from "./rule.ts";
-import { alphaLevel, cleanRequestsNeeded, evidenceOf, type TestedRange, testKeys } from "./scan.ts";
+import {
+  ALPHA_HOLD,
+  ALPHA_REST,
+  HEALTHY_SHARE,
+  METRICS,
+  type Metric,
+  MIN_BAD,
+  PERSISTENT_SHARE,
+  PROMOTE,
+  STEP,
+  WHOLE,
+} from "./rule.ts";
+import { healthyShare } from "./scope-measurement.ts";
 import { aloneText } from "./sentences.ts";
 import type { Threshold } from "./stable-band.ts";
-import { type Found, findIn, type TwoKeyInput } from "./two-key.ts";
-import { grouped, milliseconds, percent, pText, rangeText } from "./words.ts";
+import { type MetricResult, type TwoKeyInput, testMetric } from "./two-key.ts";
+import { alphaLevel, cleanRequestsNeeded, evidenceOf, type MetricRule, type TestedRange, testKeys } from "./window-ranges.ts";
 
 /** Explains the judgement of the last of `windows` by the two-key rule, line by line. The arguments are those of `judge`. */
 export function explainJudgement(windows: readonly ClosedWindow[], policy: Policy, run: JudgedRun): string[] {
@@ -21,11 +32,11 @@ export function explainJudgement(windows: readonly ClosedWindow[], policy: Polic
   if (figures.canary.requests === 0)
     return ["The canary had no requests in this window: there is nothing to judge, which is a hold."];
   const lines: string[] = [];
-  for (const view of input.views) {
-    // With a single AZ, its view equals the whole canary.
-    if (view.name !== WHOLE && input.views.length === 2) continue;
+  for (const scope of input.scopes) {
+    // With a single AZ, its scope equals the whole canary.
+    if (scope.name !== WHOLE && input.scopes.length === 2) continue;
     for (const metric of METRICS) {
-      const found = findIn(input, metric, view);
+      const found = testMetric(input, metric, scope);
       if (found === null) continue;
       lines.push(...explainMetric(found, metric, input), "");
     }
@@ -33,28 +44,35 @@ export function explainJudgement(windows: readonly ClosedWindow[], policy: Polic
   return lines;
 }
 
-function explainMetric(found: Found, metric: Metric, { t, policy, reference }: TwoKeyInput): string[] {
-  const { rule, place, judged } = found;
-  const where = place.az === null ? "" : ` in ${place.az}`;
-  const { threshold } = judged.measured;
+function explainMetric(result: MetricResult, metric: Metric, { windowNumber, policy, reference }: TwoKeyInput): string[] {
+  const { rule, label, scope } = result;
+  const lines = [...headLines(result, metric, policy, reference)];
+  for (const { range, whole } of explainedRanges(result, windowNumber))
+    lines.push(...explainRange(range, whole, result, windowNumber));
+  if (label.az !== null) return lines;
+  const evidence = evidenceOf(scope.series[metric], rule);
+  lines.push(
+    `  evidence          ${ruledOut(evidence.step, STEP, result)}`,
+    `  for promotion     ${ruledOut(evidence.promote, PROMOTE, result)}${evidence.worse ? "; but significantly worse than stable" : ""}`,
+  );
+  return lines;
+}
+
+/** The ceiling, the threshold of a regression, and the noise. */
+function headLines({ rule, label, scope }: MetricResult, metric: Metric, policy: Policy, reference: Reference | null): string[] {
+  const where = label.az === null ? "" : ` in ${label.az}`;
+  const { threshold } = scope.measurement;
   const regression = metric === "regression" && threshold !== null;
-  const healthy = regression ? healthyShare(threshold) : HEALTHY * rule.ceiling;
-  const learned = place.referenceWindows > 0 ? learnedFrom(place.referenceWindows, reference) : "assumed, without a reference";
-  const series = judged.view[metric];
+  const healthy = regression ? healthyShare(threshold) : HEALTHY_SHARE * rule.ceiling;
+  const learned = label.referenceWindows > 0 ? learnedFrom(label.referenceWindows, reference) : "assumed, without a reference";
+  const { overdispersion, burstFactor } = rule.noise;
   const lines = [
-    `${titleOf(metric, place.limitMs)}${where}: ${percent(rule.ceiling)} is the ceiling, a healthy canary is assumed to have at most ${percent(healthy)}`,
+    `${titleOf(metric, label.limitMs)}${where}: ${percent(rule.ceiling)} is the ceiling, a healthy canary is assumed to have at most ${percent(healthy)}`,
     ...(regression ? [`  threshold         ${thresholdText(threshold, policy)}`] : []),
-    `  noise             overdispersion rho ${shortNumber(rule.noise.rho)}, burst factor phi ${shortNumber(rule.noise.phi)} (${learned})`,
+    `  noise             overdispersion rho ${shortNumber(overdispersion)}, burst factor phi ${shortNumber(burstFactor)} (${learned})`,
   ];
   if (rule.meanVariance > 0)
     lines.push(`                    stable's own share has a relative error of ${percent(Math.sqrt(rule.meanVariance))}`);
-  for (const { stretch, whole } of told(found, t)) lines.push(...explainStretch(stretch, whole, found, t));
-  if (place.az !== null) return lines;
-  const evidence = evidenceOf(series, rule);
-  lines.push(
-    `  evidence          ${ruledOut(evidence.step, STEP, found)}`,
-    `  for promotion     ${ruledOut(evidence.promote, PROMOTE, found)}${evidence.worse ? "; but significantly worse than stable" : ""}`,
-  );
   return lines;
 }
 
@@ -70,71 +88,71 @@ function thresholdText({ limitMs, timed, above, windows }: Threshold, { threshol
 }
 
 /** The last window, the deciding window range, and the whole run; each once. */
-function told({ finding, judged, rule }: Found, t: number): { stretch: WindowRange; whole: boolean }[] {
-  const series = judged.view[rule.metric];
+function explainedRanges({ finding, scope, rule }: MetricResult, windowNumber: number): { range: WindowRange; whole: boolean }[] {
+  const series = scope.series[rule.metric];
   const last = withWindow(EMPTY, series.recent.at(-1)!, rule.ceiling);
-  const run = { ...series.run, windows: t };
+  const run = { ...series.run, windows: windowNumber };
   const { decided } = finding;
-  const middle =
-    decided !== null && decided.range.windows > 1 && !decided.whole ? [{ stretch: decided.range, whole: false }] : [];
-  return [{ stretch: last, whole: t === 1 }, ...middle, ...(t > 1 ? [{ stretch: run, whole: true }] : [])];
+  const middle = decided !== null && decided.range.windows > 1 && !decided.whole ? [{ range: decided.range, whole: false }] : [];
+  return [{ range: last, whole: windowNumber === 1 }, ...middle, ...(windowNumber > 1 ? [{ range: run, whole: true }] : [])];
 }
 
-function explainStretch(stretch: WindowRange, whole: boolean, { rule, place }: Found, t: number): string[] {
-  const { noise, meanVariance: baseline, ceiling, metric } = rule;
-  const words = rangeText(stretch.windows, whole);
-  if (stretch.requests === 0) return [`  ${words}: no requests`];
-  const bad = place.limitMs === null ? "failed" : `took over ${milliseconds(place.limitMs)}`;
-  const head = `  ${words}: ${grouped(stretch.bad)} of ${grouped(stretch.requests)} requests ${bad} (${percent(stretch.bad / stretch.requests)})`;
-  if (!rateKey(stretch, ceiling)) return [head, `    rate key         not turned: below ${percent(ceiling)}`];
-  const level = alphaLevel(rule, t, whole);
-  const { pValue: luck, bursts, kind } = testKeys(stretch, whole, level, rule);
-  const few = stretch.bad < LEAST_BAD ? `; fewer than ${LEAST_BAD} bad requests never fail` : "";
-  const steady = persistenceKey(stretch, noise, bursts, baseline, ceiling);
+function explainRange(range: WindowRange, whole: boolean, { rule, label }: MetricResult, windowNumber: number): string[] {
+  const { noise, meanVariance, ceiling, metric } = rule;
+  const title = rangeText(range.windows, whole);
+  if (range.requests === 0) return [`  ${title}: no requests`];
+  const bad = label.limitMs === null ? "failed" : `took over ${milliseconds(label.limitMs)}`;
+  const head = `  ${title}: ${grouped(range.bad)} of ${grouped(range.requests)} requests ${bad} (${percent(range.bad / range.requests)})`;
+  if (!rateKey(range, ceiling)) return [head, `    rate key         not satisfied: below ${percent(ceiling)}`];
+  const level = alphaLevel(rule, windowNumber, whole);
+  const { pValue, bursts, kind } = testKeys(range, whole, level, rule);
+  const few = range.bad < MIN_BAD ? `; fewer than ${MIN_BAD} bad requests never fail` : "";
+  const persists = persistenceKey(range, noise, bursts, meanVariance, ceiling);
   return [
     head,
-    `    rate key         turned: reaches ${percent(ceiling)}`,
-    `    significance key ${turned(significanceKey(stretch, luck, level))}: ${pText(luck)}; a fail requires ${pText(level, "≤")}${few}${bursts >= 2 ? `; counted as bursts of ${Math.round(bursts)}` : ""}`,
-    `    persistence key  ${turned(steady)}: ${steadyText(stretch, bursts, rule)}`,
-    `    environment key  ${turned(environmentKey(stretch, metric, ceiling))}: ${environmentText(stretch, metric, ceiling)}`,
+    `    rate key         satisfied: reaches ${percent(ceiling)}`,
+    `    significance key ${satisfied(significanceKey(range, pValue, level))}: ${pText(pValue)}; a fail requires ${pText(level, "≤")}${few}${bursts >= 2 ? `; counted as bursts of ${Math.round(bursts)}` : ""}`,
+    `    persistence key  ${satisfied(persists)}: ${persistenceText(range, bursts, rule)}`,
+    `    environment key  ${satisfied(environmentKey(range, metric, ceiling))}: ${environmentText(range, metric, ceiling)}`,
     `    ${CONCLUSIONS[kind](rule.suspicionFactor)}`,
   ];
 }
 
-const turned = (yes: boolean): string => (yes ? "turned" : "not turned");
+const satisfied = (yes: boolean): string => (yes ? "satisfied" : "not satisfied");
 
 /** The combined result of the keys for a window range. */
 const CONCLUSIONS: Readonly<Record<TestedRange["kind"], (suspicion: number) => string>> = {
-  fail: () => "all four keys turned: this range fails the run",
+  fail: () => "all four keys are satisfied: this range fails the run",
   environment: () => "stable accounts for it: this range is a hold, environment",
-  suspicious: (suspicion) => `not all keys turned, but suspicious (${pText(ALPHA_HOLD * suspicion, "≤")}): this range is a hold`,
-  quiet: () => "not all keys turned: this range is no evidence against the canary",
+  suspicious: (suspicion) =>
+    `not all keys are satisfied, but suspicious (${pText(ALPHA_HOLD * suspicion, "≤")}): this range is a hold`,
+  quiet: () => "not all keys are satisfied: this range is no evidence against the canary",
 };
 
-function steadyText(stretch: WindowRange, bursts: number, { noise, meanVariance: baseline, ceiling }: Found["rule"]): string {
-  if (stretch.windows === 1) return aloneText(ceiling);
-  const rest = withoutWorst(stretch);
+function persistenceText(range: WindowRange, bursts: number, { noise, meanVariance, ceiling }: MetricRule): string {
+  if (range.windows === 1) return aloneText(ceiling);
+  const rest = withoutWorst(range);
   if (rest.requests <= 0) return "no requests are left without the worst window";
   const left = `without its worst window ${grouped(rest.bad)} of ${grouped(rest.requests)} (${percent(rest.bad / rest.requests)})`;
-  const luck = rest.bad > 0 ? `, ${pText(pValueOf(rest, noise, bursts, baseline))}` : "";
-  return `${left}${luck}; a fail requires ${percent(STEADY * ceiling)} and ${pText(ALPHA_REST, "≤")}`;
+  const pValue = rest.bad > 0 ? `, ${pText(pValueOf(rest, noise, bursts, meanVariance))}` : "";
+  return `${left}${pValue}; a fail requires ${percent(PERSISTENT_SHARE * ceiling)} and ${pText(ALPHA_REST, "≤")}`;
 }
 
-function environmentText(stretch: WindowRange, metric: Metric, ceiling: number): string {
-  if (stretch.comparedRequests <= 0) return "no stable traffic to compare with";
-  const expected = `at stable's rate (${percent(stretch.stableBad / stretch.comparedRequests)}) ${shortNumber(stretch.stableBad)} of ${grouped(stretch.comparedRequests)} expected, observed ${grouped(stretch.comparedBad)}`;
-  const asked = comparison(stretch, metric, ceiling);
-  if (asked === null) return `${expected}; stable is too far below the ceiling to account for it`;
-  const { times, chance, most } = asked;
+function environmentText(range: WindowRange, metric: Metric, ceiling: number): string {
+  if (range.comparedRequests <= 0) return "no stable traffic to compare with";
+  const expected = `at stable's rate (${percent(range.stableBad / range.comparedRequests)}) ${shortNumber(range.stableBad)} of ${grouped(range.comparedRequests)} expected, observed ${grouped(range.comparedBad)}`;
+  const required = comparison(range, metric, ceiling);
+  if (required === null) return `${expected}; stable is too far below the ceiling to account for it`;
+  const { times, pValue, level } = required;
   const rate = times === 1 ? "stable's rate" : "twice stable's rate";
-  if (chance === 1) return `${expected}; no more than at ${rate}`;
-  return `${expected}; at ${rate} ${pText(chance)}, a fail requires ${pText(most, "≤")}`;
+  if (pValue === 1) return `${expected}; no more than at ${rate}`;
+  return `${expected}; at ${rate} ${pText(pValue)}, a fail requires ${pText(level, "≤")}`;
 }
 
-function ruledOut(yes: boolean, times: number, { rule, judged }: Found): string {
+function ruledOut(yes: boolean, times: number, { rule, scope }: MetricResult): string {
   const share = percent(times * rule.ceiling);
   if (yes) return `${share} (${times} x the ceiling) is ruled out at 95% confidence`;
-  const { run } = judged.view[rule.metric];
+  const { run } = scope.series[rule.metric];
   const needed = grouped(cleanRequestsNeeded(run, times, rule));
   return `${share} (${times} x the ceiling) is not ruled out by ${grouped(run.requests)} requests with ${grouped(run.bad)} bad ones; about ${needed} good ones would rule it out`;
 }

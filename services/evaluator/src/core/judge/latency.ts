@@ -12,7 +12,7 @@ import { bucketOf, estimateOf, maxIndex, minIndex } from "@aviary/shared/histogr
  * The part of a sparse histogram that is read. Its schema guarantees that `total` and `last` match the pairs; verifying it again
  * would mean reading every bucket.
  */
-export type Part = Omit<LatencySparse, "zero">;
+export type HistogramPart = Omit<LatencySparse, "zero">;
 
 /** The common scale of all these histograms: the coarsest, and never finer than the default. */
 export function commonScale(parts: Iterable<{ readonly scale: number }>): number {
@@ -28,13 +28,13 @@ export function firstAbove(limitMs: number, scale: number): number {
 }
 
 /** `firstAbove` for one limit, memoised by scale. */
-export function limitOf(limitMs: number): (scale: number) => number {
+export function limitBucket(limitMs: number): (scale: number) => number {
   const known: number[] = [];
   return (scale) => (known[scale] ??= firstAbove(limitMs, scale));
 }
 
 /** How many observations of all these were slower than a limit, at bucket resolution. */
-export function countAbove(parts: readonly Part[], limit: (scale: number) => number): number {
+export function countSlower(parts: readonly HistogramPart[], limit: (scale: number) => number): number {
   let sum = 0;
   for (const { scale, pairs, last } of parts) {
     const from = limit(scale);
@@ -47,17 +47,17 @@ export function countAbove(parts: readonly Part[], limit: (scale: number) => num
 }
 
 /** Adjacent buckets, `low` to `high` inclusive; no query concerns a single bucket outside of them. */
-export interface Band {
+export interface BucketBand {
   readonly scale: number;
   readonly low: number;
   readonly high: number;
 }
 
 /** Every bucket of the default scale, and an empty one beyond, which is the first bucket slower than any limit. */
-export const EVERYTHING: Band = { scale: DEFAULT_SCALE, low: minIndex(DEFAULT_SCALE), high: maxIndex(DEFAULT_SCALE) + 1 };
+export const ALL_BUCKETS: BucketBand = { scale: DEFAULT_SCALE, low: minIndex(DEFAULT_SCALE), high: maxIndex(DEFAULT_SCALE) + 1 };
 
 /** The same buckets at an equal or coarser scale. */
-export function coarser({ scale, low, high }: Band, to: number): Band {
+export function coarserBand({ scale, low, high }: BucketBand, to: number): BucketBand {
   return { scale: to, low: low >> (scale - to), high: high >> (scale - to) };
 }
 
@@ -65,7 +65,7 @@ export function coarser({ scale, low, high }: Band, to: number): Band {
  * The accumulated slow end of several histograms: for each bucket of a band, how many observations are in it or in a slower one.
  * Queries are then single lookups, and tails add up number by number.
  */
-export interface Tail extends Band {
+export interface LatencyTail extends BucketBand {
   /** All observations, including those outside the band. */
   readonly total: number;
   /** `above[k]`: in bucket `low + k` and all slower ones; zero past its end. */
@@ -73,10 +73,10 @@ export interface Tail extends Band {
 }
 
 /** Scratch space of `tailOf`, which clears it first: summing here takes half the time of a new array. */
-const counts = new Float64Array(EVERYTHING.high - EVERYTHING.low + 1);
+const counts = new Float64Array(ALL_BUCKETS.high - ALL_BUCKETS.low + 1);
 
 /** @param band its scale is that of every part, or coarser */
-export function tailOf(parts: readonly Part[], { scale, low, high }: Band): Tail {
+export function tailOf(parts: readonly HistogramPart[], { scale, low, high }: BucketBand): LatencyTail {
   counts.fill(0, 0, high - low + 1);
   addUp(parts, scale, low, high);
   let [total, slowest] = [0, low - 1];
@@ -97,7 +97,7 @@ export function tailOf(parts: readonly Part[], { scale, low, high }: Band): Tail
  * Adds the counts of bucket `low + k` to `counts[k]`, and those beyond to `high`. All parts in one function: with one call per
  * part, V8 takes four times as long.
  */
-function addUp(parts: readonly Part[], scale: number, low: number, high: number): void {
+function addUp(parts: readonly HistogramPart[], scale: number, low: number, high: number): void {
   for (const { scale: finer, pairs, last } of parts) {
     const shift = finer - scale;
     const from = low << shift;
@@ -118,12 +118,12 @@ function addUp(parts: readonly Part[], scale: number, low: number, high: number)
 }
 
 /** The tail restricted to a band within its own, of the same scale. */
-export function inBand({ low, high, above }: Tail, band: Band): readonly number[] {
+export function inBand({ low, high, above }: LatencyTail, band: BucketBand): readonly number[] {
   return band.low === low && band.high === high ? above : above.slice(band.low - low, band.high - low + 1);
 }
 
 /** How many observations are in bucket `index`, which must be in the band, or in slower ones. */
-export function aboveIn({ above, low }: Tail, index: number): number {
+export function aboveIn({ above, low }: LatencyTail, index: number): number {
   const at = index - low;
   return at < above.length ? above[at]! : 0;
 }
@@ -138,7 +138,7 @@ function rankFromTop(total: number): number {
  * Index of the bucket with the 99th percentile of all of these together; the tails have the same band.
  * @returns low - 1 if it is below the band (or in `zero`), `high` also if it is beyond; null without observations
  */
-export function p99Index(tails: readonly Tail[]): number | null {
+export function p99Index(tails: readonly LatencyTail[]): number | null {
   let total = 0;
   let longest = 0;
   for (const tail of tails) {
@@ -166,7 +166,7 @@ export function bucketMs(index: number, scale: number): number {
 }
 
 /** The 99th percentile of all of these together at a common scale, milliseconds; null if they are empty. */
-export function p99Of(parts: readonly Part[], scale: number): number | null {
-  const index = p99Index([tailOf(parts, coarser(EVERYTHING, scale))]);
+export function p99Of(parts: readonly HistogramPart[], scale: number): number | null {
+  const index = p99Index([tailOf(parts, coarserBand(ALL_BUCKETS, scale))]);
   return index === null ? null : bucketMs(index, scale);
 }

@@ -6,12 +6,12 @@
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import type { Outcome } from "@aviary/shared/contract/verdict.ts";
-import type { Graded } from "./graded.ts";
+import { fitClauses, grouped, milliseconds, percent, roundedFigure } from "./format.ts";
+import type { GradedReason } from "./graded-reasons.ts";
 import { bucketMs, p99Index, p99Of } from "./latency.ts";
-import type { CountedAz } from "./measure.ts";
 import type { Metric } from "./rule.ts";
 import { compareRate, METRIC_CODE, METRICS } from "./rule.ts";
-import { fitClauses, grouped, milliseconds, percent, roundedFigure } from "./words.ts";
+import type { CountedAz } from "./scope-measurement.ts";
 
 /** Consecutive windows over the limit, by metric. */
 export type LiteralCounts = { readonly [metric in Metric]: number };
@@ -19,7 +19,7 @@ export type LiteralCounts = { readonly [metric in Metric]: number };
 export const NO_COUNTS: LiteralCounts = { errors: 0, ceiling: 0, regression: 0 };
 
 /** Both slices in one window, all AZs together. */
-export interface SliceFigures {
+export interface WindowSliceFigures {
   readonly requests: number;
   readonly errors: number;
   /** Null without latencies. */
@@ -27,19 +27,19 @@ export interface SliceFigures {
 }
 
 export interface WindowFigures {
-  readonly canary: SliceFigures;
-  readonly stable: SliceFigures;
+  readonly canary: WindowSliceFigures;
+  readonly stable: WindowSliceFigures;
 }
 
 export interface LiteralResult {
   readonly counts: LiteralCounts;
   readonly outcomes: Readonly<Record<Metric, Outcome>>;
-  readonly reasons: readonly Graded[];
+  readonly reasons: readonly GradedReason[];
 }
 
 const WINDOWS_TO_FAIL = 2;
 
-export function figuresOf(azs: readonly CountedAz[]): WindowFigures {
+export function windowFiguresOf(azs: readonly CountedAz[]): WindowFigures {
   return { canary: sliceFigures(azs, "judged"), stable: sliceFigures(azs, "compared") };
 }
 
@@ -47,9 +47,9 @@ export function figuresOf(azs: readonly CountedAz[]): WindowFigures {
 export function literalRule(figures: WindowFigures, complete: boolean, before: LiteralCounts, policy: Policy): LiteralResult {
   const counts = { ...before };
   const outcomes: Record<Metric, Outcome> = { errors: "pass", ceiling: "pass", regression: "pass" };
-  const reasons: Graded[] = [];
+  const reasons: GradedReason[] = [];
   for (const metric of METRICS) {
-    const seen = look(metric, figures, policy);
+    const seen = compareWithLimit(metric, figures, policy);
     if (seen === "shared") {
       outcomes[metric] = "hold";
       reasons.push({ outcome: "hold", reason: sharedReason(metric, figures, policy) });
@@ -65,7 +65,11 @@ export function literalRule(figures: WindowFigures, complete: boolean, before: L
   return { counts, outcomes, reasons };
 }
 
-function look(metric: Metric, { canary, stable }: WindowFigures, policy: Policy): "over" | "under" | "shared" | "unknown" {
+function compareWithLimit(
+  metric: Metric,
+  { canary, stable }: WindowFigures,
+  policy: Policy,
+): "over" | "under" | "shared" | "unknown" {
   const { max5xxRate, maxP99Ms, maxP99RegressionRatio } = policy.thresholds;
   if (metric === "errors") {
     if (canary.requests === 0) return "unknown";
@@ -138,7 +142,7 @@ function sharedReason(metric: Metric, { canary, stable }: WindowFigures, policy:
   return { code: "environment", metric: "p99_ms", value: roundedFigure(canary.p99Ms!), limit: maxP99Ms, unit: "ms", text };
 }
 
-function sliceFigures(azs: readonly CountedAz[], slice: "judged" | "compared"): SliceFigures {
+function sliceFigures(azs: readonly CountedAz[], slice: "judged" | "compared"): WindowSliceFigures {
   const sum = (key: "requests" | "errors") => azs.reduce((total, { az }) => total + az[slice][key], 0);
   return { requests: sum("requests"), errors: sum("errors"), p99Ms: p99In(azs, slice) };
 }

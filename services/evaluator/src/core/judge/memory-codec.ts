@@ -1,9 +1,11 @@
 /**
- * The stored form of the judge's memory: counts are stored under the short names of the formulas (see `counts.ts`).
- * Checkpoints contain many of them, and those written by earlier versions must remain readable.
+ * The stored form of the judge's outcome and memory. Counts are stored under the short names of the formulas (see `counts.ts`)
+ * because checkpoints contain many of them, other fields under the names that earlier versions gave them: their checkpoints must
+ * remain readable.
  */
 import type { Counts, WindowRange } from "./counts.ts";
-import type { JudgeMemory, JudgeMemoryValue } from "./outcome.ts";
+import type { JudgedNoise, JudgeMemory, JudgeMemoryValue, JudgeOutcome } from "./outcome.ts";
+import type { RunMemory } from "./run-memory.ts";
 
 type Names<T> = Readonly<Record<keyof T, string>>;
 
@@ -37,6 +39,10 @@ const RANGE: Names<WindowRange> = {
   worstHealthyBad: "worstMu",
 };
 
+const MEMORY: Names<RunMemory> = { version: "v", scopes: "views", stableBand: "baseline", literal: "literal" };
+
+const NOISE: Names<JudgedNoise> = { overdispersion: "rho", burstFactor: "phi", referenceWindows: "reference_windows" };
+
 type Fields = { readonly [key: string]: JudgeMemoryValue };
 type Rename = (fields: Fields) => Fields;
 
@@ -47,25 +53,52 @@ function renamer(pairs: readonly (readonly [string, string])[]): Rename {
 
 const inverted = (names: Readonly<Record<string, string>>) =>
   Object.entries(names).map(([name, stored]) => [stored, name] as const);
-const toStored = { counts: renamer(Object.entries(COUNTS)), range: renamer(Object.entries(RANGE)) };
-const fromStored = { counts: renamer(inverted(COUNTS)), range: renamer(inverted(RANGE)) };
+const toStored = {
+  memory: renamer(Object.entries(MEMORY)),
+  noise: renamer(Object.entries(NOISE)),
+  counts: renamer(Object.entries(COUNTS)),
+  range: renamer(Object.entries(RANGE)),
+};
+const fromStored = {
+  memory: renamer(inverted(MEMORY)),
+  noise: renamer(inverted(NOISE)),
+  counts: renamer(inverted(COUNTS)),
+  range: renamer(inverted(RANGE)),
+};
 
 /** The memory as a checkpoint stores it. */
-export const storeMemory = (memory: JudgeMemory): JudgeMemory => mapCounts(memory, toStored);
+export const storeMemory = (memory: JudgeMemory): JudgeMemory =>
+  toStored.memory({ ...memory, scopes: mapCounts(memory.scopes, toStored) });
 
 /** The memory from its stored form. */
-export const restoreMemory = (stored: JudgeMemory): JudgeMemory => mapCounts(stored, fromStored);
+export const restoreMemory = (stored: JudgeMemory): JudgeMemory =>
+  fromStored.memory({ ...stored, views: mapCounts(stored.views, fromStored) });
 
-/** Applies the renames to `views.<name>.<metric>.{recent[], run}`; all other parts are shared. */
-function mapCounts(memory: JudgeMemory, rename: { readonly counts: Rename; readonly range: Rename }): JudgeMemory {
-  if (!isFields(memory.views)) return memory;
+/** The outcome as a checkpoint stores it. */
+export function storeOutcome({ literal, twoKey, consecutiveOver, pValue, noise, memory }: JudgeOutcome): object {
+  const storedNoise = noise === null ? null : toStored.noise({ ...noise });
+  return { literal, twoKey, consecutiveOver, luck: pValue, noise: storedNoise, memory: storeMemory(memory) };
+}
+
+/** The outcome from its stored form, in which the memory is already restored. */
+export function restoreOutcome(stored: object): JudgeOutcome {
+  const { luck, noise, literal, twoKey, consecutiveOver, memory } = stored as JudgeOutcome & { luck: number | null };
+  const restoredNoise = noise === null ? null : (fromStored.noise({ ...noise }) as unknown as JudgedNoise);
+  return { literal, twoKey, consecutiveOver, pValue: luck, noise: restoredNoise, memory };
+}
+
+/** Applies the renames to `<scope>.<metric>.{recent[], run}`; all other parts are shared. */
+function mapCounts(
+  scopes: JudgeMemoryValue | undefined,
+  rename: { readonly counts: Rename; readonly range: Rename },
+): JudgeMemoryValue {
+  if (!isFields(scopes)) return scopes ?? null;
   const series = (value: JudgeMemoryValue): JudgeMemoryValue => {
     if (!isFields(value) || !Array.isArray(value.recent) || !isFields(value.run)) return value;
     const recent = value.recent.map((counts: JudgeMemoryValue) => (isFields(counts) ? rename.counts(counts) : counts));
     return { ...value, recent, run: rename.range(value.run) };
   };
-  const views = mapFields(memory.views, (view) => (isFields(view) ? mapFields(view, series) : view));
-  return { ...memory, views };
+  return mapFields(scopes, (scope) => (isFields(scope) ? mapFields(scope, series) : scope));
 }
 
 function mapFields(fields: Fields, map: (value: JudgeMemoryValue) => JudgeMemoryValue): Fields {

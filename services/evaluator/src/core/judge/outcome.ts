@@ -4,6 +4,7 @@
  */
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import type { Outcome, Reference } from "@aviary/shared/contract/verdict.ts";
+import type { Noise } from "./noise.ts";
 
 /** The judge's memory of a run between windows: JSON, so that a checkpoint can contain it. Opaque outside the judge. */
 export type JudgeMemory = { readonly [key: string]: JudgeMemoryValue };
@@ -38,14 +39,20 @@ export interface ModeOutcome {
   readonly concerns: { readonly errors: Outcome; readonly latency: Outcome; readonly queue: Outcome };
 }
 
+/** The noise that a window was judged with. */
+export interface JudgedNoise extends Noise {
+  /** Windows that it was learned from; 0 without a reference. */
+  readonly referenceWindows: number;
+}
+
 export interface JudgeOutcome {
   readonly literal: ModeOutcome;
   readonly twoKey: ModeOutcome;
   /** Consecutive windows, ending with this one, whose 5xx rate or p99 was over its ceiling. */
   readonly consecutiveOver: number;
   /** The smallest p-value over all window ranges and metrics; null if none could be computed. */
-  readonly luck: number | null;
-  readonly noise: { readonly rho: number; readonly phi: number; readonly reference_windows: number } | null;
+  readonly pValue: number | null;
+  readonly noise: JudgedNoise | null;
   readonly memory: JudgeMemory;
 }
 

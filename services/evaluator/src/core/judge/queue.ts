@@ -9,22 +9,22 @@ import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import type { Outcome } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
-import type { Graded } from "./graded.ts";
-import { fitClauses, grouped } from "./words.ts";
+import { fitClauses, grouped } from "./format.ts";
+import type { GradedReason } from "./graded-reasons.ts";
 
 export interface QueueResult {
   readonly outcome: Outcome;
-  readonly reasons: readonly Graded[];
+  readonly reasons: readonly GradedReason[];
   readonly warnings: readonly Reason[];
 }
 
-const LEAST_WINDOWS = 3;
-const FINE: QueueResult = { outcome: "pass", reasons: [], warnings: [] };
+const MIN_WINDOWS = 3;
+const PASS: QueueResult = { outcome: "pass", reasons: [], warnings: [] };
 
 /** @param windows oldest first; the last one is judged */
 export function queueRule(windows: readonly ClosedWindow[], policy: Policy): QueueResult {
   const depth = windows.at(-1)?.queue_depth ?? null;
-  if (depth === null) return unseen(windows);
+  if (depth === null) return unknownDepth(windows);
   if (!Number.isInteger(depth) || depth < 0) {
     return held({
       code: "gap",
@@ -45,14 +45,14 @@ export function queueRule(windows: readonly ClosedWindow[], policy: Policy): Que
     const text = fitClauses(`The canary's lane grows: ${growth}; ${grouped(depth)} of ${grouped(limit)} jobs now`);
     return { outcome: "pass", reasons: [], warnings: [{ code: "queue_growth", ...figures, text }] };
   }
-  if (depth <= limit) return FINE;
+  if (depth <= limit) return PASS;
   return held({ code: "queue_high", ...figures, text: fitClauses(deep) });
 }
 
 /** A canary without a lane has no depth in any window; a depth that was reported before and is missing now is a hold. */
-function unseen(windows: readonly ClosedWindow[]): QueueResult {
+function unknownDepth(windows: readonly ClosedWindow[]): QueueResult {
   const before = windows.findLast((window) => window.queue_depth !== null);
-  if (before === undefined) return FINE;
+  if (before === undefined) return PASS;
   const text = fitClauses(
     `No depth of the canary's lane was reported in this window; it was ${grouped(before.queue_depth!)} before`,
   );
@@ -76,8 +76,8 @@ function growthWhileRising(windows: readonly ClosedWindow[]): Growth | null {
   let start = weights.findLastIndex((weight, k) => k < end && weight < weights[k + 1]!);
   if (start < 0) return null;
   const known = (from: number) => windows.slice(from).filter((window) => window.queue_depth !== null).length;
-  while (start > 0 && known(start) < LEAST_WINDOWS) start--;
-  if (known(start) < LEAST_WINDOWS || weights[end]! <= weights[start]!) return null;
+  while (start > 0 && known(start) < MIN_WINDOWS) start--;
+  if (known(start) < MIN_WINDOWS || weights[end]! <= weights[start]!) return null;
   const points = windows
     .slice(start)
     .flatMap(({ window, queue_depth }) => (queue_depth === null ? [] : [{ at: window.index, queue_depth }]));

@@ -5,15 +5,15 @@
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
-import { coarser, commonScale, EVERYTHING } from "./latency.ts";
-import { countAz, measure } from "./measure.ts";
+import { ALL_BUCKETS, coarserBand, commonScale } from "./latency.ts";
 import type { Noise } from "./noise.ts";
 import { defaultNoise, learnNoise } from "./noise.ts";
 import type { Metric } from "./rule.ts";
-import { ceilingOf, LONGEST, METRICS, WHOLE } from "./rule.ts";
-import { builtFrom, type Threshold, thresholdOf } from "./stable-band.ts";
-import type { AzTally, SliceName, WindowTally } from "./tally.ts";
-import { tallyWindow } from "./tally.ts";
+import { ceilingOf, MAX_RANGE_WINDOWS, METRICS, WHOLE } from "./rule.ts";
+import { countAz, measureScope } from "./scope-measurement.ts";
+import { stableBandFrom, type Threshold, thresholdOf } from "./stable-band.ts";
+import type { AzTally, SliceName, WindowTally } from "./window-tally.ts";
+import { tallyWindow } from "./window-tally.ts";
 
 /** The maximum number of windows in a reference: four hours of five minutes. */
 export const REFERENCE_WINDOWS = 48;
@@ -29,39 +29,40 @@ export function referenceFrom(windows: readonly ClosedWindow[], policy: Policy, 
   const used = tallies.filter(({ azs }) => azs.some(({ judged }) => judged.requests > 0)).length;
   if (used < 2) return { windows: used, from: "none", figures: {} };
   const figures: Record<string, number> = {};
-  for (const name of [WHOLE, ...[...names].sort()]) Object.assign(figures, learn(tallies, name, policy));
+  for (const name of [WHOLE, ...[...names].sort()]) Object.assign(figures, learnFigures(tallies, name, policy));
   return { windows: used, from: slice === "stable" ? "stable" : "same-gateways", figures };
 }
 
-/** The noise for a view: that of its own AZ, otherwise that of the whole slice, otherwise the default. */
+/** The noise for a scope: that of its own AZ, otherwise that of the whole slice, otherwise the default. */
 export function referenceNoise(
   reference: Reference | null,
-  view: string,
+  scope: string,
   metric: Metric,
   ceiling: number,
 ): { readonly noise: Noise; readonly windows: number } {
-  for (const name of [view, WHOLE]) {
-    const rho = reference?.figures[figureName(name, metric, "rho")];
-    const phi = reference?.figures[figureName(name, metric, "phi")];
-    if (reference !== null && isUsable(rho, 0) && isUsable(phi, 1)) return { noise: { rho, phi }, windows: reference.windows };
+  for (const name of [scope, WHOLE]) {
+    const overdispersion = reference?.figures[figureName(name, metric, "rho")];
+    const burstFactor = reference?.figures[figureName(name, metric, "phi")];
+    if (reference !== null && isUsable(overdispersion, 0) && isUsable(burstFactor, 1))
+      return { noise: { overdispersion, burstFactor }, windows: reference.windows };
   }
   return { noise: defaultNoise(ceiling), windows: 0 };
 }
 
 /**
- * Stable's regression threshold before the run; null if the reference has none for this view, was learned from the canary's own
+ * Stable's regression threshold before the run; null if the reference has none for this scope, was learned from the canary's own
  * gateways, or under another ratio.
  */
-export function referenceThreshold(reference: Reference | null, view: string, ratio: number): Threshold | null {
+export function referenceThreshold(reference: Reference | null, scope: string, ratio: number): Threshold | null {
   if (reference === null || reference.from !== "stable") return null;
-  const figure = (name: string) => reference.figures[figureName(view, "regression", name)];
+  const figure = (name: string) => reference.figures[figureName(scope, "regression", name)];
   const [limitMs, timed, above, windows] = [figure("limit_ms"), figure("timed"), figure("above"), figure("windows")];
   if (figure("ratio") !== ratio || !isUsable(limitMs, 0) || !isUsable(timed, 1) || !isUsable(above, 0) || !isUsable(windows, 1))
     return null;
   return { limitMs, timed, above, windows };
 }
 
-/** Every threshold of the reference that a view may use, milliseconds. */
+/** Every threshold of the reference that a scope may use, milliseconds. */
 export function referenceLimitsMs(reference: Reference | null): number[] {
   return Object.entries(reference?.figures ?? {}).flatMap(([name, figure]) =>
     name.endsWith("regression.limit_ms") && isUsable(figure, 0) ? figure : [],
@@ -73,18 +74,18 @@ function isUsable(value: number | undefined, least: number): value is number {
 }
 
 /**
- * The figures of one view. The regression is counted against the threshold of the newest 12 windows, as at the start of the run.
+ * The figures of one scope. The regression is counted against the threshold of the newest 12 windows, as at the start of the run.
  */
-function learn(tallies: readonly WindowTally[], name: string, policy: Policy): Record<string, number> {
-  const views = tallies.map(({ azs }) => azs.filter(({ az }) => name === WHOLE || az === name));
-  const latest = builtFrom(views.slice(-LONGEST).map((azs, index) => ({ index, azs: azs.map(swapped) })));
+function learnFigures(tallies: readonly WindowTally[], name: string, policy: Policy): Record<string, number> {
+  const scopes = tallies.map(({ azs }) => azs.filter(({ az }) => name === WHOLE || az === name));
+  const latest = stableBandFrom(scopes.slice(-MAX_RANGE_WINDOWS).map((azs, index) => ({ index, azs: azs.map(swapped) })));
   const ratio = policy.thresholds.maxP99RegressionRatio;
-  const threshold = thresholdOf(latest, latest.byAz.keys(), ratio, Math.min(views.length, LONGEST));
-  const parts = views.flat().flatMap(({ judged, compared }) => [...judged.latency, ...compared.latency]);
-  const band = coarser(EVERYTHING, commonScale(parts));
-  const counted = views.map((azs) => {
-    const view = azs.map((az) => countAz(az, band, policy));
-    return measure(view, view, threshold, policy);
+  const threshold = thresholdOf(latest, latest.byAz.keys(), ratio, Math.min(scopes.length, MAX_RANGE_WINDOWS));
+  const parts = scopes.flat().flatMap(({ judged, compared }) => [...judged.latency, ...compared.latency]);
+  const band = coarserBand(ALL_BUCKETS, commonScale(parts));
+  const counted = scopes.map((azs) => {
+    const countedAzs = azs.map((az) => countAz(az, band, policy));
+    return measureScope(countedAzs, countedAzs, threshold, policy);
   });
   const figures: Record<string, number> = {};
   if (threshold !== null) {
@@ -95,20 +96,20 @@ function learn(tallies: readonly WindowTally[], name: string, policy: Policy): R
     figures[figureName(name, "regression", "windows")] = threshold.windows;
   }
   for (const metric of METRICS) {
-    const windows = counted.map(({ counts }) => counts[metric]).filter(({ requests: n }) => n > 0);
+    const windows = counted.map(({ counts }) => counts[metric]).filter(({ requests }) => requests > 0);
     if (windows.length < 2) continue;
-    const { rho, phi } = learnNoise(windows, ceilingOf(metric, policy));
-    figures[figureName(name, metric, "rho")] = rho;
-    figures[figureName(name, metric, "phi")] = phi;
+    const { overdispersion, burstFactor } = learnNoise(windows, ceilingOf(metric, policy));
+    figures[figureName(name, metric, "rho")] = overdispersion;
+    figures[figureName(name, metric, "phi")] = burstFactor;
   }
   return figures;
 }
 
-/** A baseline is computed from the slice that is compared with; here it is the slice itself. */
+/** A threshold is computed from the slice that is compared with; here it is the slice itself. */
 function swapped({ az, judged, compared }: AzTally): AzTally {
   return { az, judged: compared, compared: judged };
 }
 
-function figureName(view: string, metric: Metric, figure: string): string {
-  return view === WHOLE ? `${metric}.${figure}` : `${view}/${metric}.${figure}`;
+function figureName(scope: string, metric: Metric, figure: string): string {
+  return scope === WHOLE ? `${metric}.${figure}` : `${scope}/${metric}.${figure}`;
 }

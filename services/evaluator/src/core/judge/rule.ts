@@ -7,7 +7,7 @@ import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { ReasonCode } from "@aviary/shared/contract/reasons.ts";
 
 /** A healthy service has at most this share of the ceiling. */
-export const HEALTHY = 0.6;
+export const HEALTHY_SHARE = 0.6;
 /** The significance levels of the whole run, and of any other window range. */
 export const ALPHA_RUN = 1 / 800;
 export const ALPHA_PART = 1 / 4000;
@@ -16,13 +16,13 @@ export const ALPHA_REST = 0.1;
 /** At or below this p-value a window range is suspicious: a hold. */
 export const ALPHA_HOLD = 0.05;
 /** The remainder without the worst window must still have this share of the ceiling. */
-export const STEADY = 0.8;
+export const PERSISTENT_SHARE = 0.8;
 /** A single window fails only from this many times the ceiling. */
-export const FAST = 8;
+export const SINGLE_WINDOW_FACTOR = 8;
 /** The minimum number of bad requests for a fail. */
-export const LEAST_BAD = 3;
+export const MIN_BAD = 3;
 /** Window ranges are the last 1 to 12 windows, and the whole run. */
-export const LONGEST = 12;
+export const MAX_RANGE_WINDOWS = 12;
 /**
  * Gross faults of STEP times the ceiling must be ruled out for a pass, of PROMOTE times for a promotion, at this error
  * probability.
@@ -31,15 +31,15 @@ export const STEP = 10;
 export const PROMOTE = 2;
 export const EVIDENCE_ERROR = 0.05;
 /** The canary is worse than stable if chance explains it with at most this probability. */
-export const WORSE = 0.001;
+export const ALPHA_WORSE = 0.001;
 /** Share of requests that may be slower than a 99th percentile. */
 export const SLOW_SHARE = 0.01;
 /** A regression never assumes that less than this share of healthy requests is slower than the threshold. */
 export const SLOW_FLOOR = 0.005;
 /** AZs that are judged separately; beyond this number, by name, the rest is one AZ. */
-export const MAX_AZ_VIEWS = 16;
+export const MAX_AZ_SCOPES = 16;
 
-/** The view of the whole canary; the other views are named after their AZs. */
+/** The scope of the whole canary; the other scopes are named after their AZs. */
 export const WHOLE = "";
 
 /** The metrics: failed requests, requests slower than the ceiling, requests slower than stable's p99 with its margin. */
@@ -58,7 +58,7 @@ export function ceilingOf(metric: Metric, policy: Policy): number {
 }
 
 /** The factor that `evidence` applies to the significance levels. */
-export const LAMBDA: Readonly<Record<Policy["evidence"], number>> = { strict: 0.1, normal: 1, eager: 3 };
+export const EVIDENCE_FACTOR: Readonly<Record<Policy["evidence"], number>> = { strict: 0.1, normal: 1, eager: 3 };
 
 /**
  * The sign of x / n - factor * share, computed exactly for integers: 0.005 as a double is not 1/200, and a rate equal to its

@@ -2,15 +2,15 @@
 
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
+import { fitClauses, grouped, milliseconds, percent, pText, rangeText, roundedFigure } from "./format.ts";
 import type { Metric } from "./rule.ts";
-import { ceilingOf, compareRate, FAST, METRIC_CODE, PROMOTE, STEP } from "./rule.ts";
-import type { Finding, Rule, TestedRange } from "./scan.ts";
-import { cleanRequestsNeeded } from "./scan.ts";
-import type { JudgedView } from "./view.ts";
-import { fitClauses, grouped, milliseconds, percent, pText, rangeText, roundedFigure } from "./words.ts";
+import { ceilingOf, compareRate, METRIC_CODE, PROMOTE, SINGLE_WINDOW_FACTOR, STEP } from "./rule.ts";
+import type { JudgedScope } from "./traffic-scope.ts";
+import type { MetricFinding, MetricRule, TestedRange } from "./window-ranges.ts";
+import { cleanRequestsNeeded } from "./window-ranges.ts";
 
-/** Where a finding was made, as shown to people. */
-export interface ViewScope {
+/** The scope of a finding, as shown to people. */
+export interface ScopeLabel {
   /** Null for the canary as a whole. */
   readonly az: string | null;
   /** The latency above which a request is slow, milliseconds; null for errors. */
@@ -20,78 +20,80 @@ export interface ViewScope {
 }
 
 /** The reason of a finding that is not clear. */
-export function findingReason(finding: Finding, decided: TestedRange, rule: Rule, place: ViewScope): Reason {
+export function findingReason(finding: MetricFinding, decided: TestedRange, rule: MetricRule, label: ScopeLabel): Reason {
   if (finding.kind === "environment")
-    return { ...figures(decided, rule, place), code: "environment", text: environmentText(decided, rule, place) };
-  const text = finding.kind === "fail" ? failText(decided, rule, place) : suspiciousText(decided, rule, place);
-  return { ...figures(decided, rule, place), code: METRIC_CODE[rule.metric], text };
+    return { ...figuresOf(decided, rule, label), code: "environment", text: environmentText(decided, rule, label) };
+  const text = finding.kind === "fail" ? failText(decided, rule, label) : suspiciousText(decided, rule, label);
+  return { ...figuresOf(decided, rule, label), code: METRIC_CODE[rule.metric], text };
 }
 
-function failText(tried: TestedRange, rule: Rule, place: ViewScope): string {
-  const { range: stretch } = tried;
-  const single = stretch.windows === 1 ? `, more than ${FAST} x the limit` : "";
+function failText(tried: TestedRange, rule: MetricRule, label: ScopeLabel): string {
+  const { range } = tried;
+  const single = range.windows === 1 ? `, more than ${SINGLE_WINDOW_FACTOR} x the limit` : "";
   return fitClauses(
-    `${counted(tried, rule, place)}${single})`,
+    `${countedText(tried, rule, label)}${single})`,
     `; ${pText(tried.pValue)} for a healthy canary`,
-    stretch.comparedRequests > 0 ? `; stable ${percent(stretch.stableBad / stretch.comparedRequests)}` : null,
-    noiseClause(rule, place),
+    range.comparedRequests > 0 ? `; stable ${percent(range.stableBad / range.comparedRequests)}` : null,
+    noiseClause(rule, label),
   );
 }
 
-function suspiciousText(tried: TestedRange, rule: Rule, place: ViewScope): string {
+function suspiciousText(tried: TestedRange, rule: MetricRule, label: ScopeLabel): string {
   return fitClauses(
-    `${counted(tried, rule, place)})`,
+    `${countedText(tried, rule, label)})`,
     `; ${pText(tried.pValue)} for a healthy canary`,
     tried.bursts >= 2 ? `, in bursts of ~${Math.round(tried.bursts)}` : null,
     tried.range.windows === 1 ? `; ${aloneText(rule.ceiling)}` : null,
     ": the next window decides",
-    noiseClause(rule, place),
+    noiseClause(rule, label),
   );
 }
 
 /** The rate from which a single window fails; with a ceiling above an eighth there is none. */
 export function aloneText(ceiling: number): string {
-  return FAST * ceiling > 1 ? "a single window never fails" : `a single window fails only from ${percent(FAST * ceiling)}`;
+  return SINGLE_WINDOW_FACTOR * ceiling > 1
+    ? "a single window never fails"
+    : `a single window fails only from ${percent(SINGLE_WINDOW_FACTOR * ceiling)}`;
 }
 
-function environmentText({ range: stretch, whole }: TestedRange, rule: Rule, place: ViewScope): string {
+function environmentText({ range, whole }: TestedRange, rule: MetricRule, label: ScopeLabel): string {
   return fitClauses(
-    `${prefix(place)}${grouped(stretch.comparedBad)} of ${grouped(stretch.comparedRequests)} requests ${bad(rule.metric, place)} in ${rangeText(stretch.windows, whole)}`,
-    `, ${grouped(stretch.stableBad)} expected at stable's rate`,
+    `${prefix(label)}${grouped(range.comparedBad)} of ${grouped(range.comparedRequests)} requests ${badText(rule.metric, label)} in ${rangeText(range.windows, whole)}`,
+    `, ${grouped(range.stableBad)} expected at stable's rate`,
     ": stable is affected too; not attributed to the canary",
   );
 }
 
 /** Why a pass is not possible yet: a gross fault is not ruled out. */
-export function evidenceReason(run: TestedRange["range"], rule: Rule, place: ViewScope): Reason {
+export function evidenceReason(run: TestedRange["range"], rule: MetricRule, label: ScopeLabel): Reason {
   const gross = percent(Math.min(1, STEP * rule.ceiling));
   const text =
     run.bad === 0
       ? fitClauses(
-          `${grouped(run.requests)} requests, none ${bad(rule.metric, place)}`,
+          `${grouped(run.requests)} requests, none ${badText(rule.metric, label)}`,
           `; about ${grouped(cleanRequestsNeeded(run, STEP, rule))} are needed to rule out a gross fault (${gross})`,
-          noiseClause(rule, place),
+          noiseClause(rule, label),
         )
       : fitClauses(
-          `${grouped(run.bad)} of ${grouped(run.requests)} requests ${bad(rule.metric, place)}; that does not rule out a gross fault (${gross}) yet`,
+          `${grouped(run.bad)} of ${grouped(run.requests)} requests ${badText(rule.metric, label)}; that does not rule out a gross fault (${gross}) yet`,
         );
   return { code: "low_traffic", ...measured(rule.metric, run.bad / run.requests, rule.ceiling), text };
 }
 
 /** Why a run that passes is not promotable yet. */
-export function promotionWarning(run: TestedRange["range"], rule: Rule, place: ViewScope): Reason {
+export function promotionWarning(run: TestedRange["range"], rule: MetricRule, label: ScopeLabel): Reason {
   const limit = percent(Math.min(1, PROMOTE * rule.ceiling));
   const text = fitClauses(
-    `No promotion yet: ${grouped(run.bad)} of ${grouped(run.requests)} requests ${bad(rule.metric, place)}`,
+    `No promotion yet: ${grouped(run.bad)} of ${grouped(run.requests)} requests ${badText(rule.metric, label)}`,
     `; ${limit} is not ruled out`,
     run.bad === 0 ? `, which takes about ${grouped(cleanRequestsNeeded(run, PROMOTE, rule))} good requests` : null,
-    noiseClause(rule, place),
+    noiseClause(rule, label),
   );
   return { code: "low_traffic", ...measured(rule.metric, run.bad / run.requests, rule.ceiling), text };
 }
 
 /** Under the ceiling, but significantly worse than stable. */
-export function worseWarning(run: TestedRange["range"], rule: Rule): Reason {
+export function worseWarning(run: TestedRange["range"], rule: MetricRule): Reason {
   const times = run.comparedBad / run.stableBad;
   const text = fitClauses(
     `No promotion: ${grouped(run.comparedBad)} of ${grouped(run.comparedRequests)} requests failed, ${Number(times.toPrecision(2))} x stable's rate`,
@@ -101,60 +103,71 @@ export function worseWarning(run: TestedRange["range"], rule: Rule): Reason {
   return { code: METRIC_CODE[rule.metric], ...measured(rule.metric, run.bad / run.requests, rule.ceiling), text };
 }
 
-/** A window over its limit that the rule does not act on: a spike in one AZ, or one that may be chance. It stays visible. */
-export function overWarning(x: number, n: number, metric: Metric, ceiling: number, place: ViewScope, why: string | null): Reason {
-  const share = `${percent(x / n)}, limit ${percent(ceiling)}`;
+/** A window over its limit that the rule does not act on. */
+export interface OverLimit {
+  readonly requests: number;
+  readonly bad: number;
+  readonly metric: Metric;
+  readonly ceiling: number;
+  readonly label: ScopeLabel;
+  /** Why the rule does not act on it. */
+  readonly why: string | null;
+}
+
+/** A spike in one AZ, or one that may be chance: it stays visible. */
+export function overWarning({ requests, bad, metric, ceiling, label, why }: OverLimit): Reason {
+  const share = `${percent(bad / requests)}, limit ${percent(ceiling)}`;
   const text = fitClauses(
-    `${prefix(place)}${grouped(x)} of ${grouped(n)} requests ${bad(metric, place)} in this window (${share})`,
+    `${prefix(label)}${grouped(bad)} of ${grouped(requests)} requests ${badText(metric, label)} in this window (${share})`,
     why,
   );
-  return { ...where(place), code: METRIC_CODE[metric], ...measured(metric, x / n, ceiling), text };
+  return { ...azField(label), code: METRIC_CODE[metric], ...measured(metric, bad / requests, ceiling), text };
 }
 
 /** In literal mode only the whole canary is judged: an AZ over its limit alone is a warning. */
-export function spikesByAz(views: readonly JudgedView[], policy: Policy): Reason[] {
-  if (views.length <= 2) return [];
+export function azSpikeWarnings(scopes: readonly JudgedScope[], policy: Policy): Reason[] {
+  if (scopes.length <= 2) return [];
   const warnings: Reason[] = [];
-  for (const { name, measured: window } of views.slice(1)) {
+  for (const { name, measurement } of scopes.slice(1)) {
     for (const metric of ["errors", "ceiling"] as const) {
-      const { requests: n, bad: x } = window.counts[metric];
+      const { requests, bad } = measurement.counts[metric];
       const ceiling = ceilingOf(metric, policy);
-      if (n === 0 || compareRate(x, n, ceiling) <= 0) continue;
-      const place = { az: name, limitMs: metric === "errors" ? null : policy.thresholds.maxP99Ms, referenceWindows: 0 };
-      warnings.push(overWarning(x, n, metric, ceiling, place, null));
+      if (requests === 0 || compareRate(bad, requests, ceiling) <= 0) continue;
+      const label = { az: name, limitMs: metric === "errors" ? null : policy.thresholds.maxP99Ms, referenceWindows: 0 };
+      warnings.push(overWarning({ requests, bad, metric, ceiling, label, why: null }));
     }
   }
   return warnings;
 }
 
 /** "60 of 10,000 requests failed in the last 2 windows (0.6%, limit 0.5%", without the closing parenthesis. */
-function counted({ range: stretch, whole }: TestedRange, rule: Rule, place: ViewScope): string {
-  const share = `${percent(stretch.bad / stretch.requests)}, limit ${percent(rule.ceiling)}`;
-  return `${prefix(place)}${grouped(stretch.bad)} of ${grouped(stretch.requests)} requests ${bad(rule.metric, place)} in ${rangeText(stretch.windows, whole)} (${share}`;
+function countedText({ range, whole }: TestedRange, rule: MetricRule, label: ScopeLabel): string {
+  const share = `${percent(range.bad / range.requests)}, limit ${percent(rule.ceiling)}`;
+  return `${prefix(label)}${grouped(range.bad)} of ${grouped(range.requests)} requests ${badText(rule.metric, label)} in ${rangeText(range.windows, whole)} (${share}`;
 }
 
-function bad(metric: Metric, { limitMs }: ViewScope): string {
+function badText(metric: Metric, { limitMs }: ScopeLabel): string {
   if (metric === "errors" || limitMs === null) return "failed";
   return metric === "ceiling"
     ? `took over ${milliseconds(limitMs)}`
     : `took over ${milliseconds(limitMs)} (stable's p99 and its margin)`;
 }
 
-function prefix({ az }: ViewScope): string {
+function prefix({ az }: ScopeLabel): string {
   return az === null ? "" : `${az}: `;
 }
 
-function where({ az }: ViewScope): { az?: string } {
+function azField({ az }: ScopeLabel): { az?: string } {
   return az === null ? {} : { az };
 }
 
-function noiseClause({ noise }: Rule, { referenceWindows }: ViewScope): string {
-  const figures = `rho ${Number(noise.rho.toPrecision(2))}, phi ${Number(noise.phi.toPrecision(2))}`;
+function noiseClause({ noise }: MetricRule, { referenceWindows }: ScopeLabel): string {
+  const figures = `rho ${Number(noise.overdispersion.toPrecision(2))}, phi ${Number(noise.burstFactor.toPrecision(2))}`;
   return referenceWindows > 0 ? ` [${figures} from ${referenceWindows} windows]` : ` [${figures} assumed]`;
 }
 
-function figures({ range: stretch }: TestedRange, rule: Rule, place: ViewScope): Omit<Reason, "code" | "text"> {
-  return { ...where(place), ...measured(rule.metric, stretch.bad / stretch.requests, rule.ceiling) };
+function figuresOf({ range }: TestedRange, rule: MetricRule, label: ScopeLabel): Omit<Reason, "code" | "text"> {
+  return { ...azField(label), ...measured(rule.metric, range.bad / range.requests, rule.ceiling) };
 }
 
 const MEASURE: Readonly<Record<Metric, string>> = {

@@ -5,18 +5,18 @@
  */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
-import type { Band, Tail } from "./latency.ts";
-import { aboveIn, bucketMs, coarser, commonScale, EVERYTHING, firstAbove, inBand, p99Index, tailOf } from "./latency.ts";
-import { LONGEST } from "./rule.ts";
-import type { AzTally } from "./tally.ts";
-import { tallyWindow } from "./tally.ts";
+import type { BucketBand, LatencyTail } from "./latency.ts";
+import { ALL_BUCKETS, aboveIn, bucketMs, coarserBand, commonScale, firstAbove, inBand, p99Index, tailOf } from "./latency.ts";
+import { MAX_RANGE_WINDOWS } from "./rule.ts";
+import type { AzTally } from "./window-tally.ts";
+import { tallyWindow } from "./window-tally.ts";
 
 /**
  * Stable's latencies by AZ, in one band. The p99 of each AZ and its threshold are in the band, hence also those of several AZs
  * together.
  */
-export interface StableBand extends Band {
-  readonly byAz: ReadonlyMap<string, Tail>;
+export interface StableBand extends BucketBand {
+  readonly byAz: ReadonlyMap<string, LatencyTail>;
   /** The windows it sums, oldest first. */
   readonly windows: readonly StableWindow[];
 }
@@ -25,7 +25,7 @@ export interface StableBand extends Band {
 export type StableWindow = {
   /** The index of the window in its run. */
   readonly index: number;
-  readonly azs: { readonly [az: string]: Pick<Tail, "total" | "above"> };
+  readonly azs: { readonly [az: string]: Pick<LatencyTail, "total" | "above"> };
 };
 
 /** The stored form: the band, and the tails of the last windows in it. */
@@ -36,55 +36,57 @@ export type StableBandMemory = {
   readonly windows: readonly StableWindow[];
 };
 
-/** The regression threshold of a view, and its precision. */
+/** The regression threshold of a scope, and its precision. */
 export interface Threshold {
-  /** The policy's ratio times the 99th percentile of stable over the baseline, milliseconds. */
+  /** The policy's ratio times the 99th percentile of stable over the windows of the band, milliseconds. */
   readonly limitMs: number;
-  /** Stable's latencies in the baseline, and those above the threshold. */
+  /** Stable's latencies in the band, and those above the threshold. */
   readonly timed: number;
   readonly above: number;
   /** The number of windows. */
   readonly windows: number;
 }
 
-/** Whether the kept part is the baseline of all `windows` but the last. */
-export function covers({ windows: kept }: StableBandMemory, windows: readonly ClosedWindow[]): boolean {
+/** Whether the kept band sums all `windows` but the last. */
+export function coversAllButLast({ windows: kept }: StableBandMemory, windows: readonly ClosedWindow[]): boolean {
   return kept.length === windows.length - 1 && kept.every(({ index }, k) => index === windows[k]!.window.index);
 }
 
 /**
- * The kept baseline with one more window.
+ * The kept band with one more window.
  * @param added the window's stable latencies, at the kept scale and in a band that contains the kept band
  * @returns null if a p99 or its threshold has left the band
  */
-export function continued(
+export function continueBand(
   kept: StableBandMemory,
   index: number,
-  added: Iterable<[string, Tail]>,
+  added: Iterable<[string, LatencyTail]>,
   ratio: number,
 ): StableBand | null {
   const { scale, low, high } = kept;
-  const baseline = sumOf(kept, [...kept.windows, stableWindow(index, added, kept)]);
-  for (const tail of baseline.byAz.values()) {
+  const stableBand = sumOf(kept, [...kept.windows, stableWindow(index, added, kept)]);
+  for (const tail of stableBand.byAz.values()) {
     const at = p99Index([tail]);
     if (at !== null && (at < low || at >= high || thresholdIndex(at, ratio, scale) > high)) return null;
   }
-  return baseline;
+  return stableBand;
 }
 
-/** The baseline of `windows` from the windows themselves, with every bucket. */
+/** The band of `windows` from the windows themselves, with every bucket. */
 export function stableBandOf(windows: readonly ClosedWindow[], traffic: Policy["traffic"]): StableBand {
-  return builtFrom(windows.map((closed) => ({ index: closed.window.index, azs: tallyWindow(closed, traffic, "canary").azs })));
+  return stableBandFrom(
+    windows.map((closed) => ({ index: closed.window.index, azs: tallyWindow(closed, traffic, "canary").azs })),
+  );
 }
 
 /** The same from tallied windows, oldest first: the latencies of the slice that is compared with. */
-export function builtFrom(windows: readonly { readonly index: number; readonly azs: readonly AzTally[] }[]): StableBand {
+export function stableBandFrom(windows: readonly { readonly index: number; readonly azs: readonly AzTally[] }[]): StableBand {
   const compared = windows.flatMap(({ azs }) => azs.flatMap((az) => az.compared.latency));
-  const band = coarser(EVERYTHING, commonScale(compared));
+  const band = coarserBand(ALL_BUCKETS, commonScale(compared));
   const tailsOf = (azs: readonly AzTally[]) =>
     azs
       .filter(({ compared }) => compared.timed > 0)
-      .map(({ az, compared }): [string, Tail] => [az, tailOf(compared.latency, band)]);
+      .map(({ az, compared }): [string, LatencyTail] => [az, tailOf(compared.latency, band)]);
   return sumOf(
     band,
     windows.map(({ index, azs }) => stableWindow(index, tailsOf(azs), band)),
@@ -92,23 +94,23 @@ export function builtFrom(windows: readonly { readonly index: number; readonly a
 }
 
 /** The part to keep for the next window: at most eleven windows, which are twelve with that one. */
-export function keepStableBand(baseline: StableBand, ratio: number): StableBandMemory {
-  const band = bandToKeep(baseline, ratio);
+export function keepStableBand(stableBand: StableBand, ratio: number): StableBandMemory {
+  const band = bandToKeep(stableBand, ratio);
   const { scale, low, high } = band;
-  const windows = baseline.windows.slice(1 - LONGEST);
-  if (band === baseline) return { scale, low, high, windows };
+  const windows = stableBand.windows.slice(1 - MAX_RANGE_WINDOWS);
+  if (band === stableBand) return { scale, low, high, windows };
   const narrowed = (azs: StableWindow["azs"]) =>
-    Object.entries(azs).map(([az, tail]): [string, Tail] => [az, { ...baseline, ...tail }]);
+    Object.entries(azs).map(([az, tail]): [string, LatencyTail] => [az, { ...stableBand, ...tail }]);
   return { scale, low, high, windows: windows.map(({ index, azs }) => stableWindow(index, narrowed(azs), band)) };
 }
 
-/** The threshold for the given AZs, from a baseline of the given number of windows; null if it contains no latency of theirs. */
-export function thresholdOf(baseline: StableBand, azs: Iterable<string>, ratio: number, windows: number): Threshold | null {
-  const tails = [...azs].flatMap((az) => baseline.byAz.get(az) ?? []);
+/** The threshold for the given AZs, from a band of the given number of windows; null if it contains no latency of theirs. */
+export function thresholdOf(stableBand: StableBand, azs: Iterable<string>, ratio: number, windows: number): Threshold | null {
+  const tails = [...azs].flatMap((az) => stableBand.byAz.get(az) ?? []);
   const index = p99Index(tails);
   if (index === null) return null;
-  const limitMs = ratio * bucketMs(index, baseline.scale);
-  const from = firstAbove(limitMs, baseline.scale);
+  const limitMs = ratio * bucketMs(index, stableBand.scale);
+  const from = firstAbove(limitMs, stableBand.scale);
   const timed = tails.reduce((sum, tail) => sum + tail.total, 0);
   return { limitMs, timed, above: tails.reduce((sum, tail) => sum + aboveIn(tail, from), 0), windows };
 }
@@ -117,17 +119,17 @@ export function thresholdOf(baseline: StableBand, azs: Iterable<string>, ratio: 
  * Half an octave around every p99 and its threshold, within which they can drift for some windows. A band that is only slightly
  * wider is kept.
  */
-function bandToKeep(baseline: StableBand, ratio: number): Band {
-  const { scale, low, high, byAz } = baseline;
+function bandToKeep(stableBand: StableBand, ratio: number): BucketBand {
+  const { scale, low, high, byAz } = stableBand;
   const found = [...byAz.values()].map((tail) => p99Index([tail])).filter((index) => index !== null);
-  if (found.length === 0) return baseline;
+  if (found.length === 0) return stableBand;
   const octave = 1 << scale;
   const wanted = {
     scale,
     low: Math.max(low, Math.floor(Math.min(...found) - octave / 2)),
     high: Math.min(high, Math.ceil(thresholdIndex(Math.max(...found), ratio, scale) + octave / 2)),
   };
-  return high - low <= wanted.high - wanted.low + octave ? baseline : wanted;
+  return high - low <= wanted.high - wanted.low + octave ? stableBand : wanted;
 }
 
 /** The first bucket above `ratio` times the p99 in bucket `at`. */
@@ -135,14 +137,14 @@ function thresholdIndex(at: number, ratio: number, scale: number): number {
   return firstAbove(ratio * bucketMs(at, scale), scale);
 }
 
-function stableWindow(index: number, tails: Iterable<[string, Tail]>, band: Band): StableWindow {
-  const azs: Record<string, Pick<Tail, "total" | "above">> = {};
+function stableWindow(index: number, tails: Iterable<[string, LatencyTail]>, band: BucketBand): StableWindow {
+  const azs: Record<string, Pick<LatencyTail, "total" | "above">> = {};
   for (const [az, tail] of tails) azs[az] = { total: tail.total, above: inBand(tail, band) };
   return { index, azs };
 }
 
-function sumOf({ scale, low, high }: Band, windows: readonly StableWindow[]): StableBand {
-  const byAz = new Map<string, Tail & { total: number; above: number[] }>();
+function sumOf({ scale, low, high }: BucketBand, windows: readonly StableWindow[]): StableBand {
+  const byAz = new Map<string, LatencyTail & { total: number; above: number[] }>();
   for (const { azs } of windows) {
     for (const az in azs) {
       const { total, above } = azs[az]!;

@@ -7,9 +7,9 @@ import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reason, ReasonCode } from "@aviary/shared/contract/reasons.ts";
 import type { Outcome, VerdictBody, VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
+import { JUDGED_WINDOWS } from "./apply-closed-window.ts";
 import { judge } from "./judge/judge.ts";
 import { inForce, type JudgeMemory } from "./judge/outcome.ts";
-import { JUDGED_WINDOWS } from "./judge-closed-window.ts";
 
 export interface Rejudged {
   readonly record: VerdictRecord;
@@ -90,7 +90,7 @@ function rejudgeRun(run: string, records: readonly VerdictRecord[], policy: Poli
       base = inForce(outcome, policy.mode);
     }
     const result =
-      latched === undefined ? say(record, judgedThen ? base : undefined) : { verdict: "fail" as const, reasons: latched };
+      latched === undefined ? combined(record, judgedThen ? base : undefined) : { verdict: "fail" as const, reasons: latched };
     if (result.verdict === "fail" && latched === undefined) {
       latched = result.reasons;
       wouldFailAt = body.at;
@@ -100,7 +100,7 @@ function rejudgeRun(run: string, records: readonly VerdictRecord[], policy: Poli
   return { run, verdicts, failedAt: records.find((record) => record.body.verdict === "fail")?.body.at ?? null, wouldFailAt };
 }
 
-function say(
+function combined(
   { body }: VerdictRecord,
   base: { verdict: Outcome; reasons: readonly Reason[] } | undefined,
 ): { verdict: Outcome; reasons: readonly Reason[] } {

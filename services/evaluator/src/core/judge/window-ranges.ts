@@ -1,28 +1,28 @@
-/** The two-key rule for one metric of one view: tests every window range that ends now against the four keys. */
+/** The two-key rule for one metric of one scope: tests every window range that ends now against the four keys. */
 import type { Counts, WindowRange } from "./counts.ts";
 import { EMPTY, withWindow } from "./counts.ts";
 import { burstFactor, environmentKey, persistenceKey, pValueOf, rateKey, significanceKey } from "./keys.ts";
 import type { Noise } from "./noise.ts";
-import { lowerTail, tail } from "./p-value.ts";
+import { lowerTail, upperTail } from "./p-value.ts";
 import type { Metric } from "./rule.ts";
-import { ALPHA_HOLD, ALPHA_PART, ALPHA_RUN, EVIDENCE_ERROR, LONGEST, PROMOTE, STEP, WORSE } from "./rule.ts";
+import { ALPHA_HOLD, ALPHA_PART, ALPHA_RUN, ALPHA_WORSE, EVIDENCE_ERROR, MAX_RANGE_WINDOWS, PROMOTE, STEP } from "./rule.ts";
 
 /** Sentences never ask for more good requests than this. */
-const MOST = 2 ** 40;
+const MAX_REQUESTS_NEEDED = 2 ** 40;
 
-/** One metric of one view since the start of the run. */
-export interface Series {
+/** One metric of one scope since the start of the run. */
+export interface MetricSeries {
   /** The last windows, at most 12, oldest first; the last one is judged. */
   readonly recent: readonly Counts[];
   /** All windows of the run. */
   readonly run: WindowRange;
 }
 
-export interface Rule {
+export interface MetricRule {
   readonly metric: Metric;
   /** Allowed share of bad requests, a ratio. */
   readonly ceiling: number;
-  /** Factor on the significance levels: the policy's `evidence`, divided by the number of AZs in the view of one AZ. */
+  /** Factor on the significance levels: the policy's `evidence`, divided by the number of AZs in the scope of one AZ. */
   readonly levelFactor: number;
   /** Factor on the p-value that makes a window range suspicious: 1, or one over the number of AZs. */
   readonly suspicionFactor: number;
@@ -33,7 +33,7 @@ export interface Rule {
   readonly meanVariance: number;
 }
 
-/** A window range that reaches the ceiling, with the keys it turned. `whole` is true for the whole run. */
+/** A window range that reaches the ceiling, with the keys that it satisfies. `whole` is true for the whole run. */
 export interface TestedRange {
   readonly range: WindowRange;
   readonly whole: boolean;
@@ -42,7 +42,7 @@ export interface TestedRange {
   readonly kind: "fail" | "environment" | "suspicious" | "quiet";
 }
 
-export interface Finding {
+export interface MetricFinding {
   readonly kind: "fail" | "environment" | "suspicious" | "clear";
   /** The deciding window range: of this kind, the one with the smallest p-value; null if clear. */
   readonly decided: TestedRange | null;
@@ -59,9 +59,9 @@ export interface Evidence {
   readonly worse: boolean;
 }
 
-/** @param t number of the last window since the start of the run, from 1 */
-export function testRanges(series: Series, t: number, rule: Rule): Finding {
-  const tested = testedRanges(series, t, rule);
+/** @param windowNumber number of the last window since the start of the run (t), from 1 */
+export function testRanges(series: MetricSeries, windowNumber: number, rule: MetricRule): MetricFinding {
+  const tested = testedRanges(series, windowNumber, rule);
   const decided = (["fail", "environment", "suspicious"] as const)
     .map((kind) => tested.filter((one) => one.kind === kind).sort((p, q) => p.pValue - q.pValue)[0])
     .find((one) => one !== undefined);
@@ -72,42 +72,42 @@ export function testRanges(series: Series, t: number, rule: Rule): Finding {
   };
 }
 
-export function evidenceOf({ run }: Series, rule: Rule): Evidence {
+export function evidenceOf({ run }: MetricSeries, rule: MetricRule): Evidence {
   return { step: ruledOut(run, STEP, rule), promote: ruledOut(run, PROMOTE, rule), worse: isWorse(run, rule) };
 }
 
 /** After 12 windows every further window requires stronger evidence: (12 / t)^2. */
-function brakeOf(rule: Rule, t: number): number {
-  return rule.levelFactor * (t <= LONGEST ? 1 : (LONGEST / t) ** 2);
+function levelFactorAt(rule: MetricRule, windowNumber: number): number {
+  return rule.levelFactor * (windowNumber <= MAX_RANGE_WINDOWS ? 1 : (MAX_RANGE_WINDOWS / windowNumber) ** 2);
 }
 
 /** The significance level of a window range. */
-export function alphaLevel(rule: Rule, t: number, whole: boolean): number {
-  return (whole && t > 1 ? ALPHA_RUN : ALPHA_PART) * brakeOf(rule, t);
+export function alphaLevel(rule: MetricRule, windowNumber: number, whole: boolean): number {
+  return (whole && windowNumber > 1 ? ALPHA_RUN : ALPHA_PART) * levelFactorAt(rule, windowNumber);
 }
 
 /** The last 1 to 12 windows, shorter than the whole run, and the whole run. */
-function testedRanges(series: Series, t: number, rule: Rule): TestedRange[] {
+function testedRanges(series: MetricSeries, windowNumber: number, rule: MetricRule): TestedRange[] {
   const tested: TestedRange[] = [];
   const { recent } = series;
   let [requests, bad] = [0, 0];
   let range = EMPTY;
-  for (let k = 1; k <= Math.min(t - 1, recent.length); k++) {
+  for (let k = 1; k <= Math.min(windowNumber - 1, recent.length); k++) {
     const window = recent[recent.length - k]!;
     requests += window.requests;
     bad += window.bad;
     // Most window ranges end here, so the sums are computed only if the rate reaches the ceiling.
     if (!rateKey({ requests, bad }, rule.ceiling)) continue;
     while (range.windows < k) range = withWindow(range, recent[recent.length - 1 - range.windows]!, rule.ceiling);
-    tested.push(testKeys(range, false, alphaLevel(rule, t, false), rule));
+    tested.push(testKeys(range, false, alphaLevel(rule, windowNumber, false), rule));
   }
-  const whole = { ...series.run, windows: t };
-  if (rateKey(whole, rule.ceiling)) tested.push(testKeys(whole, true, alphaLevel(rule, t, true), rule));
+  const whole = { ...series.run, windows: windowNumber };
+  if (rateKey(whole, rule.ceiling)) tested.push(testKeys(whole, true, alphaLevel(rule, windowNumber, true), rule));
   return tested;
 }
 
 /** @param level the significance level of the window range */
-export function testKeys(range: WindowRange, whole: boolean, level: number, rule: Rule): TestedRange {
+export function testKeys(range: WindowRange, whole: boolean, level: number, rule: MetricRule): TestedRange {
   const { noise, meanVariance, ceiling } = rule;
   const bursts = burstFactor(range, noise);
   const pValue = pValueOf(range, noise, bursts, meanVariance);
@@ -118,31 +118,32 @@ export function testKeys(range: WindowRange, whole: boolean, level: number, rule
 }
 
 /** The p-value of the whole run, also below the ceiling; null without requests. */
-export function pValueOfRun({ run }: Series, rule: Rule): number | null {
+export function pValueOfRun({ run }: MetricSeries, rule: MetricRule): number | null {
   if (run.requests === 0) return null;
   return pValueOf(run, rule.noise, burstFactor(run, rule.noise), rule.meanVariance);
 }
 
 /** Whether a service at `times` the ceiling would almost certainly have had more bad requests than this run. */
-function ruledOut(run: WindowRange, times: number, rule: Rule): boolean {
+function ruledOut(run: WindowRange, times: number, rule: MetricRule): boolean {
   return (
     run.requests > 0 &&
     lowerTail(run.bad, times * rule.ceiling * run.requests, evidenceSpread(run, times, rule)) <= EVIDENCE_ERROR
   );
 }
 
-function evidenceSpread(run: WindowRange, times: number, rule: Rule): number {
-  const mu = times * rule.ceiling * run.requests;
-  return Math.max(1e-9, (rule.noise.phi - 1) / mu + (rule.noise.rho * run.requestSquares) / (run.requests * mu));
+function evidenceSpread(run: WindowRange, times: number, rule: MetricRule): number {
+  const mean = times * rule.ceiling * run.requests;
+  const { overdispersion, burstFactor } = rule.noise;
+  return Math.max(1e-9, (burstFactor - 1) / mean + (overdispersion * run.requestSquares) / (run.requests * mean));
 }
 
 /** An estimate of the number of good requests, in windows of the current size, that rule out `times` the ceiling. */
-export function cleanRequestsNeeded(run: WindowRange, times: number, rule: Rule): number {
+export function cleanRequestsNeeded(run: WindowRange, times: number, rule: MetricRule): number {
   const perWindow = run.requests > 0 ? run.requestSquares / run.requests : 0;
   const enough = (requests: number) =>
     ruledOut({ ...EMPTY, requests, requestSquares: requests * Math.min(requests, perWindow) }, times, rule);
   let high = 1;
-  while (!enough(high) && high < MOST) high *= 2;
+  while (!enough(high) && high < MAX_REQUESTS_NEEDED) high *= 2;
   let low = Math.floor(high / 2);
   while (high - low > 1) {
     const middle = Math.floor((low + high) / 2);
@@ -152,11 +153,11 @@ export function cleanRequestsNeeded(run: WindowRange, times: number, rule: Rule)
   return high;
 }
 
-function isWorse(run: WindowRange, rule: Rule): boolean {
+function isWorse(run: WindowRange, rule: MetricRule): boolean {
   if (run.comparedBad < 5 || run.stableBad <= 0) return false;
-  const c =
+  const relativeVariance =
     run.stableVariance / (run.stableBad * run.stableBad) +
-    (rule.noise.rho * run.requestSquares) / (run.requests * run.stableBad) +
-    (rule.noise.phi - 1) / run.stableBad;
-  return tail(run.comparedBad, run.stableBad, c) <= WORSE;
+    (rule.noise.overdispersion * run.requestSquares) / (run.requests * run.stableBad) +
+    (rule.noise.burstFactor - 1) / run.stableBad;
+  return upperTail(run.comparedBad, run.stableBad, relativeVariance) <= ALPHA_WORSE;
 }

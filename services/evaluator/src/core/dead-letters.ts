@@ -13,7 +13,7 @@ import type { State } from "./state.ts";
 export const DEAD_PER_MINUTE = 10;
 
 /** Senders that are in no fleet file count as one, because they can choose any number of names. */
-const STRANGER = "unknown";
+const UNKNOWN_SENDER = "unknown";
 
 /**
  * The possible sender of a message with this subject: a gateway of the fleet file by its key, a fleet by its name for control
@@ -23,14 +23,14 @@ function senderOf(state: State, subject: string): string {
   const [, first = "", second, third] = subject.split(".", 4);
   const gateway = `${first}.${second}.${third}`;
   if (state.gateways.has(gateway)) return gateway;
-  return state.config.canariesOfFleet.has(first) ? first : STRANGER;
+  return state.config.canariesOfFleet.has(first) ? first : UNKNOWN_SENDER;
 }
 
 /**
  * The effects of one invalid message: a dead letter, or nothing while its sender is over the limit. The first per minute is an
  * incident.
  */
-export function deadEffect(state: State, input: UnreadableInput): Effect[] {
+export function deadLetterEffects(state: State, input: UnreadableInput): Effect[] {
   const key = senderOf(state, input.subject);
   const minute = Math.floor(input.storedAtMs / 60_000);
   let count = state.dead.get(key);

@@ -6,11 +6,11 @@
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import { SLOTS } from "@aviary/shared/contract/policy.ts";
 import type { ClosedWindow, WindowSlot, WindowSummary } from "@aviary/shared/contract/window.ts";
-import type { Part } from "./latency.ts";
-import { MAX_AZ_VIEWS } from "./rule.ts";
+import type { HistogramPart } from "./latency.ts";
+import { MAX_AZ_SCOPES } from "./rule.ts";
 
 /** One slice in one AZ. */
-export interface Tally {
+export interface SliceTally {
   requests: number;
   errors: number;
   /** Observed latencies; a source may have fewer of them than requests. */
@@ -18,7 +18,7 @@ export interface Tally {
   /** Requests, errors and latencies by sub-window, for the judged slice; empty for the other. */
   readonly slots: readonly SlotTally[];
   /** The histograms with the latencies, one per sub-window and source. */
-  readonly latency: Part[];
+  readonly latency: HistogramPart[];
   /** False if some of its traffic is known per window only. */
   slotted: boolean;
 }
@@ -27,15 +27,15 @@ export interface SlotTally {
   requests: number;
   errors: number;
   timed: number;
-  readonly latency: Part[];
+  readonly latency: HistogramPart[];
 }
 
 export type SliceName = WindowSummary["slice"];
 
 export interface AzTally {
   readonly az: string;
-  readonly judged: Tally;
-  readonly compared: Tally;
+  readonly judged: SliceTally;
+  readonly compared: SliceTally;
 }
 
 export interface WindowTally {
@@ -48,20 +48,20 @@ export interface WindowTally {
 const OTHERS = "others";
 
 /** The largest plausible count of one sub-window. */
-const MOST = 2 ** 31 - 1;
+const MAX_COUNT = 2 ** 31 - 1;
 
 /**
  * Whether the policy's `traffic` selects this source. `both` sums real and synthetic requests; otherwise they are never mixed.
  */
-function takesSource(traffic: Policy["traffic"], source: WindowSummary["source"]): boolean {
+export function selectsSource(traffic: Policy["traffic"], source: WindowSummary["source"]): boolean {
   if (traffic === "both") return true;
   return (source === "synthetic") === (traffic === "synthetic");
 }
 
 /** @param judged the slice that is judged; the other one is compared with */
 export function tallyWindow(window: ClosedWindow, traffic: Policy["traffic"], judged: SliceName): WindowTally {
-  const cells = window.cells.filter((cell) => takesSource(traffic, cell.source));
-  const named = new Set([...new Set(cells.map((cell) => cell.az))].sort().slice(0, MAX_AZ_VIEWS));
+  const cells = window.cells.filter((cell) => selectsSource(traffic, cell.source));
+  const named = new Set([...new Set(cells.map((cell) => cell.az))].sort().slice(0, MAX_AZ_SCOPES));
   const byAz = new Map<string, AzTally>();
   for (const cell of cells) {
     const name = named.has(cell.az) ? cell.az : OTHERS;
@@ -73,14 +73,14 @@ export function tallyWindow(window: ClosedWindow, traffic: Policy["traffic"], ju
   return { azs: [...byAz.values()].sort((p, q) => (p.az < q.az ? -1 : 1)), unreadable: null };
 }
 
-function emptyTally(slotCount: number): Tally {
+function emptyTally(slotCount: number): SliceTally {
   const slots: SlotTally[] = [];
   for (let k = 0; k < slotCount; k++) slots.push({ requests: 0, errors: 0, timed: 0, latency: [] });
   return { requests: 0, errors: 0, timed: 0, slots, latency: [], slotted: true };
 }
 
 /** @returns the problem of the cell, or null */
-function addCell(tally: Tally, cell: WindowSummary): string | null {
+function addCell(tally: SliceTally, cell: WindowSummary): string | null {
   if (cell.slots.length !== SLOTS) return `${cell.slots.length} slots instead of ${SLOTS}`;
   for (let k = 0; k < SLOTS; k++) {
     const slot = cell.slots[k]!;
@@ -94,7 +94,7 @@ function addCell(tally: Tally, cell: WindowSummary): string | null {
   return null;
 }
 
-function count(into: Tally | SlotTally, { requests, errors_5xx, latency }: WindowSlot): void {
+function count(into: SliceTally | SlotTally, { requests, errors_5xx, latency }: WindowSlot): void {
   into.requests += requests;
   into.errors += errors_5xx;
   into.timed += latency.total;
@@ -109,5 +109,5 @@ function countProblem(slot: WindowSlot): string | null {
 }
 
 function isCount(value: number): boolean {
-  return Number.isInteger(value) && value >= 0 && value <= MOST;
+  return Number.isInteger(value) && value >= 0 && value <= MAX_COUNT;
 }

@@ -10,7 +10,7 @@ export const JUDGED_WINDOWS = 12;
 export const HISTORY_WINDOWS = 48;
 
 /** Judges the window if the canary's run is active and measured part of it; keeps it as history if it is complete. */
-export function judgeWindow(canary: CanaryState, config: CanaryConfig, closed: ClosedWindow): void {
+export function applyClosedWindow(canary: CanaryState, config: CanaryConfig, closed: ClosedWindow): void {
   const { run } = canary;
   if (run !== null && run.state === "active" && run.latch === null && Date.parse(closed.window.end) > run.judgeFromMs) {
     run.windows = [...run.windows, closed].slice(-JUDGED_WINDOWS);

@@ -3,7 +3,7 @@ import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import { degrades } from "@aviary/shared/contract/reasons.ts";
 import type { Outcome } from "@aviary/shared/contract/verdict.ts";
 
-export interface Graded {
+export interface GradedReason {
   readonly outcome: Outcome;
   readonly reason: Reason;
 }
@@ -15,7 +15,7 @@ export function worstOf(...outcomes: readonly Outcome[]): Outcome {
 }
 
 /** Reasons by weight: failures, faults, missing evidence; otherwise in the given order. */
-export function byWeight(graded: readonly Graded[]): Reason[] {
-  const weight = ({ outcome, reason }: Graded) => (outcome === "fail" ? 2 : degrades(reason.code) ? 1 : 0);
+export function byWeight(graded: readonly GradedReason[]): Reason[] {
+  const weight = ({ outcome, reason }: GradedReason) => (outcome === "fail" ? 2 : degrades(reason.code) ? 1 : 0);
   return graded.toSorted((p, q) => weight(q) - weight(p)).map(({ reason }) => reason);
 }

@@ -1,0 +1,41 @@
+/**
+ * The stored form of a canary's state in a checkpoint: some fields are stored under the names that earlier versions gave them,
+ * so that their checkpoints remain readable.
+ */
+import type { CanaryState, Run } from "./state.ts";
+
+const CANARY: Readonly<Partial<Record<keyof CanaryState, string>>> = {
+  grid: "frame",
+  rollbackRelease: "baseline",
+  gateBeforeRun: "askedBefore",
+  emittedIncidentIds: "told",
+  lastFingerprint: "lastSaid",
+  reconciledAtMs: "settledAtMs",
+};
+
+const RUN: Readonly<Partial<Record<keyof Run, string>>> = {
+  releaseBefore: "before",
+  restored: "over",
+};
+
+type Names = Readonly<Record<string, string | undefined>>;
+
+const inverted = (names: Names): Names => Object.fromEntries(Object.entries(names).map(([name, stored]) => [stored, name]));
+const FROM_STORED = { canary: inverted(CANARY), run: inverted(RUN) };
+
+/** The state of a canary as a checkpoint stores it. */
+export function storeCanary(canary: CanaryState): object {
+  return renamed({ ...canary, run: canary.run === null ? null : renamed(canary.run, RUN) }, CANARY);
+}
+
+/** The state of a canary from its stored form. */
+export function restoreCanary(stored: object): CanaryState {
+  const canary = renamed(stored, FROM_STORED.canary) as CanaryState;
+  if (canary.run !== null) canary.run = renamed(canary.run, FROM_STORED.run) as Run;
+  return canary;
+}
+
+/** A copy of an object with other field names, in the same order. */
+function renamed(fields: object, names: Names): object {
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [names[name] ?? name, value]));
+}

@@ -1,0 +1,179 @@
+/** The leader: restores the state from the checkpoint, then reduces the log and performs the effects while it holds the lease. */
+
+import type { Bus, Follower } from "@aviary/shared/bus/bus.ts";
+import { verdictSubject } from "@aviary/shared/contract/subjects.ts";
+import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import { aborted } from "@aviary/shared/runtime/abort.ts";
+import type { Clock } from "@aviary/shared/runtime/clock.ts";
+import type { Lease } from "@aviary/shared/runtime/lease.ts";
+import type { Logger } from "@aviary/shared/runtime/logger.ts";
+import { encodeCheckpoint } from "./core/checkpoint.ts";
+import type { Input } from "./core/inputs.ts";
+import { reduce } from "./core/reducer.ts";
+import type { ResolvedConfig } from "./core/resolved-config.ts";
+import { createState, type State } from "./core/state.ts";
+import type { Counters } from "./counters.ts";
+import { loadCheckpoint } from "./io/checkpoint.ts";
+import { watchDeadlines } from "./io/deadline-watch.ts";
+import { ensureDemand } from "./io/demand.ts";
+import { createInputReader } from "./io/inputs.ts";
+import { createPerformer, type Performer, type PublishedVerdicts } from "./io/perform.ts";
+
+export interface LeaderContext {
+  readonly bus: Bus;
+  readonly config: ResolvedConfig;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly counters: Counters;
+  /** Sets why the process is not ready; undefined once the leader has caught up with the log. */
+  readonly setUnready: (reason: string | undefined) => void;
+}
+
+/** Reading pauses when this many batches are pending. */
+const MAX_PENDING_BATCHES = 256;
+/** How long pending effects are still performed when the leader stops. */
+const DRAIN_MS = 2_000;
+
+/** Leads until the signal aborts. Throws when an effect or reading the log fails. */
+export async function lead(context: LeaderContext, lease: Lease, signal: AbortSignal): Promise<void> {
+  const { bus, clock, log, config, counters } = context;
+  for (const lane of config.lanes.keys()) await ensureDemand(bus, lane);
+  const state = (await loadCheckpoint(bus, config, log)) ?? createState(config);
+  counters.position(() => state.sequence);
+  const failed = Promise.withResolvers<never>();
+  failed.promise.catch(() => undefined);
+  const published = await publishedVerdicts(bus, config);
+  const pipeline = createPipeline(context, { state, lease, published, signal, onFatal: failed.reject });
+  await applyLogGap(bus, state, log, pipeline.apply);
+  const deadlines = watchDeadlines({ bus, clock, log, state, apply: pipeline.apply, signal });
+  const readInput = createInputReader();
+  const follower = await bus.follow({
+    stream: "INPUTS",
+    from: { sequence: state.sequence + 1 },
+    onMessage: (message) => {
+      const input = readInput(message);
+      counters.applied(input.kind);
+      pipeline.apply(input);
+      deadlines.recheck();
+    },
+    onEnd: (error) => {
+      if (!signal.aborted) failed.reject(error ?? new Error("reading INPUTS ended"));
+    },
+  });
+  pipeline.throttle(follower);
+  reportCaughtUp(context, follower, state);
+  try {
+    await Promise.race([failed.promise, aborted(signal)]);
+  } finally {
+    deadlines.stop();
+    await follower.stop();
+    await drain(pipeline.performer, clock);
+  }
+}
+
+interface PipelineOptions {
+  readonly state: State;
+  readonly lease: Lease;
+  readonly published: PublishedVerdicts;
+  readonly signal: AbortSignal;
+  readonly onFatal: (error: unknown) => void;
+}
+
+interface Pipeline {
+  /** Reduces one input and enqueues its effects. */
+  apply(input: Input): void;
+  /** Pauses this reader of the log while too many effects are pending. */
+  throttle(reader: Follower): void;
+  readonly performer: Performer;
+}
+
+function createPipeline({ bus, clock, log, counters }: LeaderContext, options: PipelineOptions): Pipeline {
+  const { state, lease, published, signal, onFatal } = options;
+  let follower: Follower | undefined;
+  const performer = createPerformer({
+    bus,
+    clock,
+    log,
+    signal,
+    allowed: () => lease.held(),
+    published,
+    takeCheckpoint: () => encodeCheckpoint(state),
+    onPerformed: counters.performed,
+    // Only after everything is performed: a long log is then read in parts with a checkpoint after each.
+    onProgress: () => {
+      if (performer.waiting === 0) follower?.resume();
+    },
+    onFatal,
+  });
+  const apply = (input: Input): void => {
+    const { effects } = reduce(state, input);
+    if (effects.length === 0) return;
+    performer.enqueue({ atMs: state.nowMs, effects });
+    if (performer.waiting >= MAX_PENDING_BATCHES) follower?.pause();
+  };
+  const throttle = (reader: Follower): void => {
+    follower = reader;
+  };
+  return { apply, throttle, performer };
+}
+
+function reportCaughtUp({ log, setUnready }: LeaderContext, follower: Follower, state: State): void {
+  follower.caughtUp.then(
+    () => {
+      log.info({ event: "event_log.caught_up", sequence: state.sequence }, "caught up with the log");
+      setUnready(undefined);
+    },
+    () => undefined,
+  );
+}
+
+async function drain(performer: Performer, clock: Clock): Promise<void> {
+  const stop = new AbortController();
+  await Promise.race([performer.idle(), clock.sleep(DRAIN_MS, stop.signal).catch(() => undefined)]);
+  stop.abort();
+}
+
+/** The newest verdicts: everything before them was performed, because effects are performed in log order. */
+async function publishedVerdicts(bus: Bus, config: ResolvedConfig): Promise<PublishedVerdicts> {
+  let newestAtMs = 0;
+  const byCanary = new Map<string, { id: string; atMs: number }>();
+  for (const canary of config.canaries.values()) {
+    const message = await bus.last("VERDICTS", verdictSubject(canary.ref));
+    const record = message && readVerdict(message.data);
+    if (record === undefined) continue;
+    const atMs = Date.parse(record.body.at);
+    byCanary.set(canary.key, { id: record.body.id, atMs });
+    newestAtMs = Math.max(newestAtMs, atMs);
+  }
+  return { newestAtMs, byCanary };
+}
+
+/** Undefined if another version, or an unauthorised writer, wrote it. */
+function readVerdict(data: Uint8Array): VerdictRecord | undefined {
+  try {
+    const parsed = parseVerdictRecord(JSON.parse(Buffer.from(data).toString()));
+    return parsed.success ? parsed.data : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Applies a gap if the log no longer contains the checkpoint's position. */
+async function applyLogGap(bus: Bus, state: State, log: Logger, apply: (input: Input) => void): Promise<void> {
+  const { firstSequence, lastSequence } = await bus.streamState("INPUTS");
+  if (state.sequence > lastSequence) {
+    log.error(
+      { event: "event_log.replaced", checkpoint: state.sequence, last: lastSequence },
+      "the log ends before the checkpoint, so it was replaced; applying it from its start",
+    );
+    state.sequence = -1;
+  } else if (state.sequence === 0 || firstSequence <= state.sequence + 1) {
+    return;
+  } else {
+    log.error(
+      { event: "event_log.gap", from: state.sequence + 1, first: firstSequence },
+      "the log no longer contains the checkpoint's position",
+    );
+  }
+  apply({ kind: "log-gap", sequence: Math.max(0, firstSequence - 1), storedAtMs: state.nowMs });
+}
