@@ -17,7 +17,10 @@
 import { createInbox, type Msg, type MsgHdrs, type NatsConnection } from "@nats-io/nats-core";
 import { type Clock, systemClock } from "../runtime/clock.ts";
 import { type Fault, retryable, terminal } from "../runtime/faults.ts";
-import type { Headers, Outgoing, Stored } from "./bus.ts";
+import type { Outgoing, Stored } from "./bus.ts";
+import { encodeHeaders } from "./publish-headers.ts";
+import { readResponse } from "./publish-response.ts";
+import { createQueue, type Queue } from "./queue.ts";
 
 export interface PublisherOptions {
   /** Maximum number of messages in flight, 1 to 1024. Beyond that nats-server may drop what it cannot queue. */
@@ -56,250 +59,226 @@ interface Pending {
   readonly headers: MsgHdrs | undefined;
   readonly resolve: (stored: Stored) => void;
   readonly reject: (fault: Fault) => void;
-  readonly deadline: number;
+  /** On the monotonic clock, like `retryAtMs`. */
+  readonly deadlineMs: number;
   attempts: number;
-  sendAgainAt: number;
+  retryAtMs: number;
   refusal: string;
+}
+
+interface Publishing {
+  readonly connection: NatsConnection;
+  readonly limits: Required<Omit<PublisherOptions, "clock">>;
+  readonly clock: Clock;
+  /** The inbox of all acknowledgements, without the token at its end. */
+  readonly inbox: string;
+  readonly inFlight: Map<string, Pending>;
+  readonly waiting: Queue<Pending>;
+  readyListeners: (() => void)[];
+  connected: boolean;
+  closed: Fault | undefined;
+  sweeping: boolean;
+  resent: number;
 }
 
 const MAX_WINDOW = 1024;
 const SWEEP_MS = 100;
 const RETRY_BASE_MS = 100;
 const RETRY_CAP_MS = 2000;
-/** JetStream error codes: https://github.com/nats-io/nats-server/blob/main/server/errors.json */
-const WRONG_LAST_SEQUENCE = new Set([10071, 10164]);
-const DUPLICATE_IN_PROCESS = 10158;
-
 /** Creates a publisher on one connection. The owner reports the state of the connection with `setConnected`. */
 export function createPublisher(connection: NatsConnection, options: PublisherOptions = {}): PipelinedPublisher {
-  const window = Math.min(Math.max(options.window ?? 512, 1), MAX_WINDOW);
-  const ackTimeoutMs = options.ackTimeoutMs ?? 2000;
-  const maxAttempts = options.maxAttempts ?? 10;
-  const timeoutMs = options.timeoutMs ?? 15_000;
-  const maxWaiting = options.maxWaiting ?? 65_536;
-  const clock = options.clock ?? systemClock;
-
-  const inbox = `${createInbox()}.`;
-  const inFlight = new Map<string, Pending>();
-  let waiting: Pending[] = [];
-  let waitingHead = 0;
-  let readyListeners: (() => void)[] = [];
-  let counter = 0;
-  let connected = true;
-  let closed: Fault | undefined;
-  let sweeping = false;
-  let resent = 0;
-
-  const subscription = connection.subscribe(`${inbox}*`, {
+  const publishing: Publishing = {
+    connection,
+    limits: {
+      window: Math.min(Math.max(options.window ?? 512, 1), MAX_WINDOW),
+      ackTimeoutMs: options.ackTimeoutMs ?? 2000,
+      maxAttempts: options.maxAttempts ?? 10,
+      timeoutMs: options.timeoutMs ?? 15_000,
+      maxWaiting: options.maxWaiting ?? 65_536,
+    },
+    clock: options.clock ?? systemClock,
+    inbox: `${createInbox()}.`,
+    inFlight: new Map(),
+    waiting: createQueue(),
+    readyListeners: [],
+    connected: true,
+    closed: undefined,
+    sweeping: false,
+    resent: 0,
+  };
+  const subscription = connection.subscribe(`${publishing.inbox}*`, {
     callback: (error, message) => {
-      if (error === null) onAnswer(message);
-      else
-        close(terminal("publish_denied", `the broker does not let this user read answers on ${inbox}*: ${error.message}`, error));
+      if (error === null) onResponse(publishing, message);
+      else {
+        const text = `this user has no permission to read responses on ${publishing.inbox}*: ${error.message}`;
+        close(terminal("publish_denied", text, error));
+      }
     },
   });
-
-  function onAnswer(message: Msg): void {
-    const pending = inFlight.get(message.subject.slice(inbox.length));
-    if (pending === undefined) return;
-    const answer = readAnswer(message);
-    if (answer.kind === "stored") settle(pending, () => pending.resolve(answer.stored));
-    else if (answer.kind === "refused") settle(pending, () => pending.reject(answer.fault));
-    else {
-      const ceilingMs = Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** Math.min(pending.attempts, 10));
-      pending.refusal = answer.reason;
-      pending.sendAgainAt = clock.monotonicMs() + ceilingMs / 2 + (Math.random() * ceilingMs) / 2;
-    }
-  }
-
-  function settle(pending: Pending, answer: () => void): void {
-    inFlight.delete(pending.token);
-    answer();
-    fill();
-  }
-
-  function fill(): void {
-    while (connected && inFlight.size < window && waitingHead < waiting.length) {
-      const next = waiting[waitingHead] as Pending;
-      waitingHead += 1;
-      inFlight.set(next.token, next);
-      send(next);
-    }
-    if (waitingHead < waiting.length) {
-      if (waitingHead < 4096) return;
-      waiting = waiting.slice(waitingHead);
-      waitingHead = 0;
-      return;
-    }
-    waiting = [];
-    waitingHead = 0;
-    if (readyListeners.length === 0 || inFlight.size >= window) return;
-    const listeners = readyListeners;
-    readyListeners = [];
-    for (const listener of listeners) listener();
-  }
-
-  function send(pending: Pending): void {
-    pending.attempts += 1;
-    pending.sendAgainAt = clock.monotonicMs() + ackTimeoutMs;
-    const reply = inbox + pending.token;
-    try {
-      connection.publish(pending.subject, pending.data, pending.headers ? { reply, headers: pending.headers } : { reply });
-    } catch (cause) {
-      inFlight.delete(pending.token);
-      pending.reject(terminal("publish_invalid", `cannot publish on ${pending.subject}: ${(cause as Error).message}`, cause));
-    }
-  }
-
-  function sweep(): void {
-    sweeping = false;
-    const now = clock.monotonicMs();
-    for (const pending of inFlight.values()) {
-      if (now >= pending.deadline) {
-        inFlight.delete(pending.token);
-        pending.reject(outOfTime(pending));
-      } else if (connected && now >= pending.sendAgainAt) {
-        if (pending.attempts < maxAttempts) {
-          resent += 1;
-          send(pending);
-        } else {
-          inFlight.delete(pending.token);
-          pending.reject(
-            retryable(
-              "publish_timeout",
-              `${pending.subject} was not stored after ${pending.attempts} attempts: ${pending.refusal}`,
-            ),
-          );
-        }
-      }
-    }
-    while (waitingHead < waiting.length && now >= (waiting[waitingHead] as Pending).deadline) {
-      const late = waiting[waitingHead] as Pending;
-      waitingHead += 1;
-      late.reject(outOfTime(late));
-    }
-    fill();
-    keepSweeping();
-  }
-
-  function outOfTime(pending: Pending): Fault {
-    const why = connected ? pending.refusal : "not connected to the broker";
-    return retryable("publish_timeout", `${pending.subject} was not stored within ${timeoutMs} ms: ${why}`);
-  }
-
-  function keepSweeping(): void {
-    if (sweeping || closed !== undefined || (inFlight.size === 0 && waitingHead >= waiting.length)) return;
-    sweeping = true;
-    clock.setTimer(SWEEP_MS, sweep);
-  }
-
-  function close(fault: Fault): void {
-    if (closed !== undefined) return;
-    closed = fault;
-    subscription.unsubscribe();
-    const unanswered = [...inFlight.values(), ...waiting.slice(waitingHead)];
-    inFlight.clear();
-    waiting = [];
-    waitingHead = 0;
-    for (const pending of unanswered) pending.reject(fault);
-    for (const listener of readyListeners) listener();
-    readyListeners = [];
-  }
+  const close = (fault: Fault): void => {
+    if (publishing.closed === undefined) subscription.unsubscribe();
+    closePublishing(publishing, fault);
+  };
+  let counter = 0;
 
   return {
     publish(message) {
-      if (closed !== undefined) return Promise.reject(closed);
-      if (waiting.length - waitingHead >= maxWaiting) {
-        return Promise.reject(
-          retryable("publish_overload", `${maxWaiting} messages are already waiting; slow down or retry later`),
-        );
-      }
-      return new Promise((resolve, reject) => {
-        counter += 1;
-        const pending: Pending = {
-          token: counter.toString(36),
-          subject: message.subject,
-          data: typeof message.data === "string" ? Buffer.from(message.data) : message.data,
-          headers: encodeHeaders(message.id, message.headers),
-          resolve,
-          reject,
-          deadline: clock.monotonicMs() + timeoutMs,
-          attempts: 0,
-          sendAgainAt: 0,
-          refusal: "no response from the broker",
-        };
-        if (connected && inFlight.size < window && waitingHead >= waiting.length) {
-          inFlight.set(pending.token, pending);
-          send(pending);
-        } else waiting.push(pending);
-        keepSweeping();
-      });
+      counter += 1;
+      return publish(publishing, message, counter.toString(36));
     },
     ready() {
-      if (closed !== undefined) return Promise.reject(closed);
-      if (inFlight.size < window && waitingHead >= waiting.length) return Promise.resolve();
-      return new Promise((resolve) => readyListeners.push(resolve));
+      if (publishing.closed !== undefined) return Promise.reject(publishing.closed);
+      if (hasRoom(publishing)) return Promise.resolve();
+      return new Promise((resolve) => publishing.readyListeners.push(resolve));
     },
-    setConnected(now) {
-      if (connected === now) return;
-      connected = now;
-      if (!connected) return;
-      for (const pending of inFlight.values()) {
-        pending.attempts -= 1;
-        resent += 1;
-        send(pending);
-      }
-      fill();
-    },
+    setConnected: (connected) => setConnected(publishing, connected),
     close,
     get resent() {
-      return resent;
+      return publishing.resent;
     },
   };
 }
 
-type Answer = { kind: "stored"; stored: Stored } | { kind: "again"; reason: string } | { kind: "refused"; fault: Fault };
-
-interface PubAck {
-  readonly stream?: string;
-  readonly seq?: number;
-  readonly duplicate?: boolean;
-  readonly error?: { readonly code: number; readonly err_code?: number; readonly description?: string };
+/** Whether a message would be sent at once. */
+function hasRoom({ inFlight, limits, waiting }: Publishing): boolean {
+  return inFlight.size < limits.window && waiting.size === 0;
 }
 
-/** The stream's response to one message; conditions that may pass are `again`. */
-function readAnswer(message: Msg): Answer {
-  // Only the server itself responds without a body: the subject has no subscriber (503).
-  if (message.data.length === 0) return { kind: "again", reason: "no stream has this subject, or JetStream is not up yet" };
-  let ack: PubAck;
+function publish(publishing: Publishing, message: Outgoing, token: string): Promise<Stored> {
+  const { closed, limits, waiting, inFlight, clock } = publishing;
+  if (closed !== undefined) return Promise.reject(closed);
+  if (waiting.size >= limits.maxWaiting) {
+    const text = `${limits.maxWaiting} messages are already waiting; slow down or retry later`;
+    return Promise.reject(retryable("publish_overload", text));
+  }
+  return new Promise((resolve, reject) => {
+    const pending: Pending = {
+      token,
+      subject: message.subject,
+      data: typeof message.data === "string" ? Buffer.from(message.data) : message.data,
+      headers: encodeHeaders(message.id, message.headers),
+      resolve,
+      reject,
+      deadlineMs: clock.monotonicMs() + limits.timeoutMs,
+      attempts: 0,
+      retryAtMs: 0,
+      refusal: "no response from the broker",
+    };
+    if (publishing.connected && hasRoom(publishing)) {
+      inFlight.set(token, pending);
+      send(publishing, pending);
+    } else waiting.push(pending);
+    keepSweeping(publishing);
+  });
+}
+
+function send({ connection, clock, limits, inbox, inFlight }: Publishing, pending: Pending): void {
+  pending.attempts += 1;
+  pending.retryAtMs = clock.monotonicMs() + limits.ackTimeoutMs;
+  const reply = inbox + pending.token;
   try {
-    ack = JSON.parse(message.string()) as PubAck;
-  } catch {
-    return { kind: "again", reason: "the response is not JSON" };
+    connection.publish(pending.subject, pending.data, pending.headers ? { reply, headers: pending.headers } : { reply });
+  } catch (cause) {
+    inFlight.delete(pending.token);
+    pending.reject(terminal("publish_invalid", `cannot publish on ${pending.subject}: ${(cause as Error).message}`, cause));
   }
-  if (ack.error === undefined && ack.stream !== undefined && ack.seq !== undefined) {
-    return { kind: "stored", stored: { stream: ack.stream, sequence: ack.seq, duplicate: ack.duplicate === true } };
-  }
-  const { code = 0, err_code: detail = 0, description = "the response is not a publish acknowledgement" } = ack.error ?? {};
-  if (code === 0 || code === 429 || code >= 500 || detail === DUPLICATE_IN_PROCESS) return { kind: "again", reason: description };
-  if (WRONG_LAST_SEQUENCE.has(detail)) return { kind: "refused", fault: terminal("conflict", description) };
-  return { kind: "refused", fault: terminal("publish_refused", `the stream rejected the message: ${description} (${detail})`) };
 }
 
-/**
- * Headers in wire format, encoded once: the client's own header type validates and copies at every send.
- * The format is one line per header after `NATS/1.0` (https://docs.nats.io/reference/reference-protocols/nats-protocol#hpub).
- */
-function encodeHeaders(id: string | undefined, headers: Headers | undefined): MsgHdrs | undefined {
-  if (id === undefined && headers === undefined) return undefined;
-  let text = "NATS/1.0\r\n";
-  if (id !== undefined) text += headerLine("Nats-Msg-Id", id);
-  if (headers !== undefined) for (const name of Object.keys(headers)) text += headerLine(name, headers[name] as string);
-  const bytes = Buffer.from(`${text}\r\n`);
-  return { encode: () => bytes } as unknown as MsgHdrs;
+function onResponse(publishing: Publishing, message: Msg): void {
+  const { inFlight, inbox, clock } = publishing;
+  const pending = inFlight.get(message.subject.slice(inbox.length));
+  if (pending === undefined) return;
+  const response = readResponse(message);
+  if (response.kind === "retry") {
+    const ceilingMs = Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** Math.min(pending.attempts, 10));
+    pending.refusal = response.reason;
+    pending.retryAtMs = clock.monotonicMs() + ceilingMs / 2 + (Math.random() * ceilingMs) / 2;
+    return;
+  }
+  inFlight.delete(pending.token);
+  if (response.kind === "stored") pending.resolve(response.stored);
+  else pending.reject(response.fault);
+  fill(publishing);
 }
 
-function headerLine(name: string, value: string): string {
-  if (/[\r\n]/.test(value) || /[\r\n:]/.test(name))
-    throw terminal("publish_invalid", `header ${JSON.stringify(name)} contains a line break or colon`);
-  return `${name}: ${value}\r\n`;
+/** Sends waiting messages while the window has room; then producers that wait for room continue. */
+function fill(publishing: Publishing): void {
+  const { inFlight, limits, waiting } = publishing;
+  while (publishing.connected && inFlight.size < limits.window && waiting.size > 0) {
+    const next = waiting.shift() as Pending;
+    inFlight.set(next.token, next);
+    send(publishing, next);
+  }
+  if (publishing.readyListeners.length === 0 || !hasRoom(publishing)) return;
+  const listeners = publishing.readyListeners;
+  publishing.readyListeners = [];
+  for (const listener of listeners) listener();
+}
+
+/** Resends what was not acknowledged in time, and rejects what has run out of attempts or time. */
+function sweep(publishing: Publishing): void {
+  const { inFlight, waiting, clock, limits } = publishing;
+  publishing.sweeping = false;
+  const nowMs = clock.monotonicMs();
+  for (const pending of inFlight.values()) {
+    if (nowMs >= pending.deadlineMs) reject(publishing, pending, outOfTime(publishing, pending));
+    else if (publishing.connected && nowMs >= pending.retryAtMs) {
+      if (pending.attempts >= limits.maxAttempts) reject(publishing, pending, outOfAttempts(pending));
+      else {
+        publishing.resent += 1;
+        send(publishing, pending);
+      }
+    }
+  }
+  for (let first = waiting.first; first !== undefined && nowMs >= first.deadlineMs; first = waiting.first) {
+    waiting.shift();
+    first.reject(outOfTime(publishing, first));
+  }
+  fill(publishing);
+  keepSweeping(publishing);
+}
+
+function keepSweeping(publishing: Publishing): void {
+  const { sweeping, closed, inFlight, waiting, clock } = publishing;
+  if (sweeping || closed !== undefined || (inFlight.size === 0 && waiting.size === 0)) return;
+  publishing.sweeping = true;
+  clock.setTimer(SWEEP_MS, () => sweep(publishing));
+}
+
+function reject({ inFlight }: Publishing, pending: Pending, fault: Fault): void {
+  inFlight.delete(pending.token);
+  pending.reject(fault);
+}
+
+function outOfAttempts({ subject, attempts, refusal }: Pending): Fault {
+  return retryable("publish_timeout", `${subject} was not stored after ${attempts} attempts: ${refusal}`);
+}
+
+function outOfTime({ connected, limits }: Publishing, { subject, refusal }: Pending): Fault {
+  const why = connected ? refusal : "not connected to the broker";
+  return retryable("publish_timeout", `${subject} was not stored within ${limits.timeoutMs} ms: ${why}`);
+}
+
+/** After a reconnect everything in flight is sent again, without counting the attempt that the connection lost. */
+function setConnected(publishing: Publishing, connected: boolean): void {
+  if (publishing.connected === connected) return;
+  publishing.connected = connected;
+  if (!connected) return;
+  for (const pending of publishing.inFlight.values()) {
+    pending.attempts -= 1;
+    publishing.resent += 1;
+    send(publishing, pending);
+  }
+  fill(publishing);
+}
+
+function closePublishing(publishing: Publishing, fault: Fault): void {
+  if (publishing.closed !== undefined) return;
+  publishing.closed = fault;
+  const { inFlight, waiting } = publishing;
+  const unanswered = [...inFlight.values(), ...waiting.clear()];
+  inFlight.clear();
+  for (const pending of unanswered) pending.reject(fault);
+  for (const listener of publishing.readyListeners) listener();
+  publishing.readyListeners = [];
 }
