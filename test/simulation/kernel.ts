@@ -96,7 +96,7 @@ export function createKernel(): Kernel {
       return events;
     },
     after(ms, life, fn) {
-      if (Number.isNaN(ms)) throw new RangeError("an event needs a number of milliseconds, not NaN");
+      if (Number.isNaN(ms)) throw new RangeError("event delay must be a number of milliseconds, got NaN");
       if (ms === Number.POSITIVE_INFINITY || life?.alive === false) return () => {};
       order += 1;
       const event: Event = { dueMs: nowMs + Math.max(0, Math.ceil(ms)), order, life, run: fn };

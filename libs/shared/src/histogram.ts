@@ -148,7 +148,12 @@ export function insert(h: Histogram, valueMs: number, times: number = 1): void {
 export function merge(into: Histogram, from: Histogram): void {
   const shift = alignScales(into, from.scale);
   into.zero = saturated(into.zero + from.zero);
-  addCounts(into, shift, from.first, from.bins, from.first - from.base, from.last - from.base + 1);
+  addCounts(into, shift, {
+    offset: from.first,
+    counts: from.bins,
+    start: from.first - from.base,
+    end: from.last - from.base + 1,
+  });
 }
 
 /**
@@ -158,7 +163,7 @@ export function merge(into: Histogram, from: Histogram): void {
 export function mergeWire(into: Histogram, wire: LatencyWire): void {
   const shift = alignScales(into, wire.scale);
   into.zero = saturated(into.zero + wire.zero);
-  addCounts(into, shift, wire.offset, wire.counts, 0, wire.counts.length);
+  addCounts(into, shift, { offset: wire.offset, counts: wire.counts, start: 0, end: wire.counts.length });
 }
 
 /** Adds a sparse form, which must have been validated with `latencySparseSchema`, to `into`. */
@@ -189,7 +194,7 @@ export function downscale(h: Histogram, scale: number): void {
   const { bins, base, first, last } = h;
   const shift = h.scale - scale;
   Object.assign(h, { ...create(scale), zero: h.zero });
-  addCounts(h, shift, first, bins, first - base, last - base + 1);
+  addCounts(h, shift, { offset: first, counts: bins, start: first - base, end: last - base + 1 });
 }
 
 /**
@@ -271,7 +276,15 @@ export function fromSparse(sparse: LatencySparse): Histogram {
   return h;
 }
 
-function addCounts(h: Histogram, shift: number, offset: number, counts: ArrayLike<number>, start: number, end: number): void {
+/** Counts of consecutive buckets: those of `counts` from `start` to `end` (exclusive); the first is bucket `offset`. */
+interface BucketRange {
+  readonly offset: number;
+  readonly counts: ArrayLike<number>;
+  readonly start: number;
+  readonly end: number;
+}
+
+function addCounts(h: Histogram, shift: number, { offset, counts, start, end }: BucketRange): void {
   if (start >= end) return;
   const first = offset >> shift;
   const last = (offset + (end - start) - 1) >> shift;

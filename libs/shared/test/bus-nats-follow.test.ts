@@ -31,22 +31,26 @@ function silentBroker() {
       delete: async () => true,
     },
   } as unknown as JetStreamManager;
-  const say = (message: Partial<Msg>): void => void deliver(null, message as Msg);
-  const sayStatus = (code: number, pending: number): void =>
-    say({ subject: "inbox", reply: "", headers: { code, get: () => String(pending) } as unknown as NonNullable<Msg["headers"]> });
-  let told = 0;
+  const send = (message: Partial<Msg>): void => void deliver(null, message as Msg);
+  const sendStatus = (code: number, pending: number): void =>
+    send({
+      subject: "inbox",
+      reply: "",
+      headers: { code, get: () => String(pending) } as unknown as NonNullable<Msg["headers"]>,
+    });
+  let delivered = 0;
   return {
     pulls,
     connection,
     manager,
     sendMessages(count: number) {
       for (let left = count; left > 0; left--) {
-        told += 1;
-        say({ subject: "signals.a", reply: `$JS.ACK.INPUTS.c.1.${told}.${told}.1.0`, data: new Uint8Array() });
+        delivered += 1;
+        send({ subject: "signals.a", reply: `$JS.ACK.INPUTS.c.1.${delivered}.${delivered}.1.0`, data: new Uint8Array() });
       }
     },
-    sayExpired: (pending: number) => sayStatus(408, pending),
-    sayAlive: () => sayStatus(100, 0),
+    sendExpired: (pending: number) => sendStatus(408, pending),
+    sendHeartbeat: () => sendStatus(100, 0),
   };
 }
 
@@ -78,7 +82,7 @@ test("a follower requests again when all its requests have expired, even if the 
   const live = (ms: number): void => {
     for (let restMs = ms; restMs > 0; restMs -= 1_000) {
       clock.advance(Math.min(1_000, restMs));
-      broker.sayAlive();
+      broker.sendHeartbeat();
     }
   };
   // Half of it arrived, so the follower requests as much again; then both requests expire together, and the broker reports only
@@ -91,7 +95,7 @@ test("a follower requests again when all its requests have expired, even if the 
     [1024, 512],
   );
   clock.advance(10);
-  broker.sayExpired(100);
+  broker.sendExpired(100);
   assert.equal(broker.pulls.length, 2, "924 messages are still outstanding");
   live(expiresMs - 10);
   clock.advance(1_000);

@@ -29,9 +29,9 @@ async function setUp(
   return { server, bus };
 }
 
-async function bounce(server: RunningNats, bus: NatsBus): Promise<void> {
+async function crashAndRestart(server: RunningNats, bus: NatsBus): Promise<void> {
   await server.kill9();
-  await until("the loss is noticed", () => bus.status === "reconnecting");
+  await until("the client detects the disconnect", () => bus.status === "reconnecting");
   await server.restart();
   await until("the bus is connected again", () => bus.status === "connected");
 }
@@ -59,7 +59,7 @@ for (const version of ["nats-2.9", "nats-current"] as const) {
       );
       for (const part of [1, 2]) {
         await until(`part ${part} is stored`, () => stored >= (total * part) / 3);
-        await bounce(server, bus);
+        await crashAndRestart(server, bus);
       }
       await publishing;
       await until("all messages were delivered", () => seen.length >= total, { describe: () => `${seen.length} of ${total}` });
@@ -77,10 +77,10 @@ for (const version of ["nats-2.9", "nats-current"] as const) {
       const { server, bus } = up;
       for (const data of ["old-1", "old-2"]) await bus.publish({ subject, data, id: data });
       const last = await bus.last("INPUTS", subject);
-      const begins: FollowOptions["from"][] = ["new", { time: (last?.storedAtMs ?? 0) + 1 }, "last-per-subject", "all"];
-      const seen: string[][] = begins.map(() => []);
+      const startPositions: FollowOptions["from"][] = ["new", { time: (last?.storedAtMs ?? 0) + 1 }, "last-per-subject", "all"];
+      const seen: string[][] = startPositions.map(() => []);
       const followers: Follower[] = [];
-      for (const [index, from] of begins.entries()) {
+      for (const [index, from] of startPositions.entries()) {
         followers.push(
           await bus.follow({
             stream: "INPUTS",
@@ -93,7 +93,7 @@ for (const version of ["nats-2.9", "nats-current"] as const) {
       const paused = followers[3] as Follower;
       await Promise.all(followers.map((follower) => follower.caughtUp));
       paused.pause();
-      await bounce(server, bus);
+      await crashAndRestart(server, bus);
       for (const data of ["new-1", "new-2"]) await bus.publish({ subject, data, id: data });
       await until("the new messages were delivered", () => seen.slice(0, 3).every((each) => each.at(-1) === "new-2"));
       assert.deepEqual(seen, [
@@ -107,7 +107,7 @@ for (const version of ["nats-2.9", "nats-current"] as const) {
       assert.deepEqual(seen[3], ["old-1", "old-2", "new-1", "new-2"]);
     });
 
-    test("demand, leases and watches survive", async (t) => {
+    test("demand, leases and watches survive a server crash", async (t) => {
       const up = await setUp(t, version);
       if (up === undefined) return;
       const { server, bus } = up;
@@ -119,7 +119,7 @@ for (const version of ["nats-2.9", "nats-current"] as const) {
       const changes: string[] = [];
       const watch = await bucket.watch((key, entry) => changes.push(`${key}@${entry?.revision ?? "deleted"}`));
       await watch.ready;
-      await bounce(server, bus);
+      await crashAndRestart(server, bus);
       // A killed server may have lost the last acknowledgements, and then counts messages that were removed. Later ticks correct
       // that.
       for (const [depth, tick] of [
@@ -203,7 +203,7 @@ for (const version of ["nats-2.9", "nats-current"] as const) {
       for (const [round, depth] of DEMAND_DEPTHS.entries()) {
         await setDemand(bus, "build-az-a", depth, `round-${round}`);
         // The server answers an acknowledgement before its monitoring page counts it; KEDA polls every half minute.
-        await until(`KEDA reads ${depth}`, async () => (await lagAsKedaReadsIt(server, "build-az-a")) === depth);
+        await until(`KEDA reads ${depth}`, async () => (await kedaLag(server, "build-az-a")) === depth);
       }
     });
 
@@ -234,7 +234,7 @@ test("no server at all is a retryable fault", async () => {
 });
 
 /** What the scaler reads: `num_pending + num_ack_pending` of the named consumer in `/jsz`. */
-async function lagAsKedaReadsIt(server: RunningNats, consumer: string): Promise<number> {
+async function kedaLag(server: RunningNats, consumer: string): Promise<number> {
   const answer = await fetch(`${server.monitorUrl}/jsz?acc=$G&consumers=true&config=true`);
   const body = (await answer.json()) as {
     account_details: {

@@ -311,7 +311,7 @@ describe("wire and sparse forms", () => {
     "no last bucket": { sparse: { last: undefined } },
   };
   for (const [what, change] of Object.entries(refused)) {
-    it(`reject ${what}`, () => {
+    it(`rejects ${what}`, () => {
       assert.ok(outer.safeParse({ wire, sparse }).success);
       const answer = outer.safeParse({ wire: { ...wire, ...change.wire }, sparse: { ...sparse, ...change.sparse } });
       assert.equal(answer.success, false);

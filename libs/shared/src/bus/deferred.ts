@@ -46,7 +46,7 @@ export function deferredBus(options: DeferredBusOptions): DeferredBus {
         const found = await options.connect();
         if (leaving.signal.aborted) return found[Symbol.asyncDispose]();
         bus = found;
-        log.info({ broker: found.server }, "connected to the broker");
+        log.info({ event: "broker.connected", broker: found.server }, "connected to the broker");
         found.onStatus(notify);
         notify(found.status);
         return;
@@ -55,7 +55,8 @@ export function deferredBus(options: DeferredBusOptions): DeferredBus {
         const code = faultCode(error);
         if (code === "broker_denied") throw error;
         // Any other failure may pass: a booting Mac has no name resolution and no routes for a while.
-        if (code !== lastCode) log.warn({ err: error, code }, "cannot reach the broker yet; retrying");
+        if (code !== lastCode)
+          log.warn({ event: "broker.unreachable", err: error, code }, "cannot reach the broker yet; retrying");
         lastCode = code;
         backoff = afterFailure(backoff, clock.monotonicMs(), RETRY, random);
       }

@@ -43,7 +43,10 @@ export async function openBucket(context: BucketContext, name: BucketName): Prom
 
   function subjectOf(key: string): string {
     if (!/^[-/=\w]+(\.[-/=\w]+)*$/.test(key))
-      throw terminal("key_invalid", `${JSON.stringify(key)} is not a valid bucket key: use letters, digits and -/_=. inside`);
+      throw terminal(
+        "key_invalid",
+        `invalid bucket key ${JSON.stringify(key)}: allowed are letters, digits and - / _ =, with single dots between parts`,
+      );
     return prefix + key;
   }
 

@@ -26,7 +26,7 @@ export function parseDelivery(reply: string): DeliveryFacts {
   const numbers = reply.startsWith("$JS.ACK.") ? behind(reply, 8, 2) : -1;
   const facts =
     numbers < 0 ? undefined : (readNumbers(reply, numbers, true) ?? readNumbers(reply, behind(reply, numbers, 2), false));
-  if (facts === undefined) throw new RangeError(`not the reply subject of a JetStream delivery: ${reply}`);
+  if (facts === undefined) throw new RangeError(`not a JetStream delivery reply subject: ${reply}`);
   return facts;
 }
 

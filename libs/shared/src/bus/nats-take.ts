@@ -52,7 +52,8 @@ export function takeFrom(
     const onStatus = (code: number, description: string): void => {
       if (code === 100) return;
       if (code === 404 || code === 408) finish();
-      else if (code === 503) finish(terminal("durable_missing", `${stream}/${durable} does not exist, or JetStream is not up`));
+      else if (code === 503)
+        finish(terminal("durable_missing", `${stream}/${durable} does not exist, or JetStream is unavailable`));
       else finish(retryable("broker_unavailable", `${stream}/${durable}: ${code} ${description}`));
     };
     const cancelTimer = clock.setTimer(waitMs + LOST_MS, () =>

@@ -239,7 +239,7 @@ export function diffStreams(actual: ActualTopology, wanted: Topology): Differenc
 interface Field<T> {
   readonly field: keyof T & string;
   readonly label: string;
-  readonly say: (value: never) => string;
+  readonly format: (value: never) => string;
   readonly remedy: Difference["remedy"];
 }
 
@@ -247,29 +247,34 @@ const STREAM_FIELDS: readonly Field<StreamShape>[] = [
   {
     field: "subjects",
     label: "subjects",
-    say: (value: readonly string[]) => [...value].sort().join(", ") || "none",
+    format: (value: readonly string[]) => [...value].sort().join(", ") || "none",
     remedy: "update",
   },
-  { field: "retention", label: "retention", say: String, remedy: "recreate" },
-  { field: "maxAgeMs", label: "max age", say: sayDuration, remedy: "update" },
-  { field: "maxBytes", label: "byte limit", say: sayBytes, remedy: "update" },
-  { field: "maxMessagesPerSubject", label: "messages per subject", say: sayCount, remedy: "update" },
-  { field: "discard", label: "discard policy", say: String, remedy: "update" },
-  { field: "duplicateWindowMs", label: "duplicate window", say: sayDuration, remedy: "update" },
-  { field: "storage", label: "storage", say: String, remedy: "recreate" },
-  { field: "replicas", label: "replicas", say: String, remedy: "update" },
+  { field: "retention", label: "retention", format: String, remedy: "recreate" },
+  { field: "maxAgeMs", label: "max age", format: formatDuration, remedy: "update" },
+  { field: "maxBytes", label: "byte limit", format: formatBytes, remedy: "update" },
+  { field: "maxMessagesPerSubject", label: "messages per subject", format: formatCount, remedy: "update" },
+  { field: "discard", label: "discard policy", format: String, remedy: "update" },
+  { field: "duplicateWindowMs", label: "duplicate window", format: formatDuration, remedy: "update" },
+  { field: "storage", label: "storage", format: String, remedy: "recreate" },
+  { field: "replicas", label: "replicas", format: String, remedy: "update" },
 ];
 
 const BUCKET_FIELDS: readonly Field<ActualTopology["buckets"][number]>[] = [
-  { field: "maxBytes", label: "byte limit", say: sayBytes, remedy: "update" },
-  { field: "replicas", label: "replicas", say: String, remedy: "update" },
-  { field: "history", label: "history", say: String, remedy: "update" },
+  { field: "maxBytes", label: "byte limit", format: formatBytes, remedy: "update" },
+  { field: "replicas", label: "replicas", format: String, remedy: "update" },
+  { field: "history", label: "history", format: String, remedy: "update" },
 ];
 
 const DURABLE_FIELDS: readonly Field<DurableDefinition>[] = [
-  { field: "filter", label: "filter", say: String, remedy: "update" },
-  { field: "ackWaitMs", label: "ack wait", say: sayDuration, remedy: "update" },
-  { field: "maxDeliver", label: "delivery limit", say: (value: number | undefined) => sayCount(value ?? -1), remedy: "update" },
+  { field: "filter", label: "filter", format: String, remedy: "update" },
+  { field: "ackWaitMs", label: "ack wait", format: formatDuration, remedy: "update" },
+  {
+    field: "maxDeliver",
+    label: "delivery limit",
+    format: (value: number | undefined) => formatCount(value ?? -1),
+    remedy: "update",
+  },
 ];
 
 function missing(object: string): Difference {
@@ -277,9 +282,9 @@ function missing(object: string): Difference {
 }
 
 function compare<T>(object: string, fields: readonly Field<T>[], actual: T, wanted: T, into: Difference[]): void {
-  for (const { field, label, say, remedy } of fields) {
-    const is = say(actual[field] as never);
-    const must = say(wanted[field] as never);
+  for (const { field, label, format, remedy } of fields) {
+    const is = format(actual[field] as never);
+    const must = format(wanted[field] as never);
     if (is === must) continue;
     const advice =
       remedy === "recreate" ? "; this cannot be changed in place: delete it by hand (its content is lost), then apply" : "";
@@ -287,7 +292,7 @@ function compare<T>(object: string, fields: readonly Field<T>[], actual: T, want
   }
 }
 
-function sayDuration(ms: number): string {
+function formatDuration(ms: number): string {
   if (ms === 0) return "unlimited";
   for (const [unit, size] of [
     ["d", DAY],
@@ -300,7 +305,7 @@ function sayDuration(ms: number): string {
   return `${ms} ms`;
 }
 
-function sayBytes(bytes: number): string {
+function formatBytes(bytes: number): string {
   if (bytes < 0) return "unlimited";
   for (const [unit, size] of [
     ["GiB", GIB],
@@ -312,6 +317,6 @@ function sayBytes(bytes: number): string {
   return `${bytes} B`;
 }
 
-function sayCount(count: number): string {
+function formatCount(count: number): string {
   return count < 0 ? "unlimited" : String(count);
 }

@@ -21,7 +21,7 @@ export function formatBytes(size: number): string {
 /** A YAML size between two inclusive bounds, parsed as bytes. */
 export function bytes(min: string, max: string) {
   const [least, most] = [parseBytes(min), parseBytes(max)];
-  if (least === undefined || most === undefined || least > most) throw new RangeError(`not a range of sizes: ${min} to ${max}`);
+  if (least === undefined || most === undefined || least > most) throw new RangeError(`invalid size range: ${min} to ${max}`);
   return z.string().transform((text, context): number => {
     const size = parseBytes(text);
     if (size !== undefined && size >= least && size <= most) return size;

@@ -29,7 +29,7 @@ export interface Clock {
 const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 function setTimer(ms: number, fn: () => void, options: TimerOptions = {}): () => void {
-  if (Number.isNaN(ms)) throw new RangeError("a timer needs a number of milliseconds, not NaN");
+  if (Number.isNaN(ms)) throw new RangeError("timer duration must be a number of milliseconds, got NaN");
   let timer: NodeJS.Timeout | undefined;
   const arm = (leftMs: number): void => {
     const stepMs = Math.min(Math.max(leftMs, 0), MAX_TIMEOUT_MS);

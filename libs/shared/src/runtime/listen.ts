@@ -22,7 +22,9 @@ export function listen(server: Server, { host, port, who, variables }: Endpoint)
     server.once("error", (error: NodeJS.ErrnoException) => {
       const code = error.code === "EADDRINUSE" ? "port_in_use" : "cannot_listen";
       const cause = error.code ?? error.message;
-      reject(terminal(code, `${who} cannot listen on ${host}:${port} (${cause}): change it with ${variables}`, error));
+      reject(
+        terminal(code, `${who} cannot listen on ${host}:${port} (${cause}): choose another address with ${variables}`, error),
+      );
     });
     server.listen(port, host, () => resolve());
   });

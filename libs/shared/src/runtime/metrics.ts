@@ -66,58 +66,35 @@ interface Metric {
   readonly lines: () => string[];
 }
 
+interface FamilyDefinition<S> {
+  readonly type: Metric["type"];
+  readonly name: string;
+  readonly help: string;
+  readonly options: MetricOptions;
+  readonly create: () => S;
+  /** The lines of one series in text format. */
+  readonly write: (series: S, labels: string) => string[];
+}
+
 /** An empty registry. Registering a name twice, or an invalid name, throws, because both are programming errors. */
 export function createRegistry(): Registry {
   const metrics = new Map<string, Metric>();
 
   const register = (name: string, metric: Metric): void => {
-    if (!/^[a-zA-Z_:][a-zA-Z0-9_:]*$/.test(name)) throw new Error(`not a metric name: ${name}`);
-    if (metrics.has(name)) throw new Error(`the metric ${name} is registered already`);
+    if (!/^[a-zA-Z_:][a-zA-Z0-9_:]*$/.test(name)) throw new Error(`invalid metric name: ${name}`);
+    if (metrics.has(name)) throw new Error(`metric ${name} is already registered`);
     metrics.set(name, metric);
   };
 
-  const family = <S>(
-    type: Metric["type"],
-    name: string,
-    help: string,
-    options: MetricOptions,
-    create: () => S,
-    write: (series: S, labels: string) => string[],
-  ): Family<S> => {
-    const names = options.labels ?? [];
-    for (const label of names) {
-      if (!/^[a-zA-Z_][a-zA-Z0-9_]*$/.test(label) || label.startsWith("__") || (type === "histogram" && label === "le")) {
-        throw new Error(`not a label name of ${name}: ${label}`);
-      }
-    }
-    const seriesByLabels = new Map<string, S>();
-    const maxSeries = options.maxSeries ?? DEFAULT_MAX_SERIES;
-    const overflowKey = labelText(names, () => OVERFLOW);
-    const keyOf = (labels: Labels): string => {
-      if (Object.keys(labels).length !== names.length) throw new Error(`${name} needs the labels (${names.join(", ")})`);
-      return labelText(names, (label) => {
-        const value = labels[label];
-        if (value === undefined) throw new Error(`${name} needs the label ${label}`);
-        return value;
-      });
-    };
-    register(name, { type, help, lines: () => [...seriesByLabels].flatMap(([labels, series]) => write(series, labels)) });
-    const find = (key: string): S => {
-      const known = seriesByLabels.get(key);
-      if (known !== undefined) return known;
-      if (key !== overflowKey && seriesByLabels.size >= maxSeries && names.length > 0) {
-        overflow.series({ metric: name }).inc();
-        return find(overflowKey);
-      }
-      const series = create();
-      seriesByLabels.set(key, series);
-      return series;
-    };
-    return { series: (labels = {}) => find(keyOf(labels)), remove: (labels) => void seriesByLabels.delete(keyOf(labels)) };
+  const family = <S>(definition: FamilyDefinition<S>): Family<S> => {
+    const { type, name, help, write } = definition;
+    const series = new Map<string, S>();
+    const created = createFamily(definition, series, () => overflow.series({ metric: name }).inc());
+    register(name, { type, help, lines: () => [...series].flatMap(([labels, one]) => write(one, labels)) });
+    return created;
   };
-
   const counter: Registry["counter"] = (name, help, options = {}) =>
-    family("counter", name, help, options, newCounter, plainLine(name));
+    family({ type: "counter", name, help, options, create: newCounter, write: plainLine(name) });
   const overflow = counter("aviary_metrics_overflow_total", "Lookups of a label set beyond the limit of its metric.", {
     labels: ["metric"],
     maxSeries: 1_000,
@@ -125,13 +102,14 @@ export function createRegistry(): Registry {
 
   return {
     counter,
-    gauge: (name, help, options = {}) => family("gauge", name, help, options, newGauge, plainLine(name)),
+    gauge: (name, help, options = {}) => family({ type: "gauge", name, help, options, create: newGauge, write: plainLine(name) }),
     histogram: (name, help, bounds, options = {}) => {
       const growing = bounds.every(
         (bound, index) => Number.isFinite(bound) && bound > (bounds[index - 1] ?? Number.NEGATIVE_INFINITY),
       );
-      if (bounds.length === 0 || !growing) throw new Error(`the bucket bounds of ${name} must be finite and grow`);
-      return family("histogram", name, help, options, () => newHistogram(bounds), histogramLines(name, bounds));
+      if (bounds.length === 0 || !growing) throw new Error(`the bucket bounds of ${name} must be finite and strictly increasing`);
+      const create = () => newHistogram(bounds);
+      return family({ type: "histogram", name, help, options, create, write: histogramLines(name, bounds) });
     },
     read: (type, name, help, value) => register(name, { type, help, lines: () => readLines(name, value) }),
     expose: () => {
@@ -145,14 +123,50 @@ export function createRegistry(): Registry {
   };
 }
 
+/** The series of one metric, by their label text; beyond the limit, `onOverflow` is called and all share one series. */
+function createFamily<S>(definition: FamilyDefinition<S>, seriesByLabels: Map<string, S>, onOverflow: () => void): Family<S> {
+  const { name, options, create } = definition;
+  const names = labelNames(definition);
+  const maxSeries = options.maxSeries ?? DEFAULT_MAX_SERIES;
+  const overflowKey = labelText(names, () => OVERFLOW);
+  const keyOf = (labels: Labels): string => {
+    if (Object.keys(labels).length !== names.length) throw new Error(`${name} needs the labels (${names.join(", ")})`);
+    return labelText(names, (label) => {
+      const value = labels[label];
+      if (value === undefined) throw new Error(`${name} needs the label ${label}`);
+      return value;
+    });
+  };
+  const find = (key: string): S => {
+    const known = seriesByLabels.get(key);
+    if (known !== undefined) return known;
+    if (key !== overflowKey && seriesByLabels.size >= maxSeries && names.length > 0) {
+      onOverflow();
+      return find(overflowKey);
+    }
+    const series = create();
+    seriesByLabels.set(key, series);
+    return series;
+  };
+  return { series: (labels = {}) => find(keyOf(labels)), remove: (labels) => void seriesByLabels.delete(keyOf(labels)) };
+}
+
+function labelNames({ name, type, options }: Omit<FamilyDefinition<never>, "create" | "write">): readonly string[] {
+  const names = options.labels ?? [];
+  for (const label of names)
+    if (!/^[a-zA-Z_][a-zA-Z0-9_]*$/.test(label) || label.startsWith("__") || (type === "histogram" && label === "le"))
+      throw new Error(`invalid label name for metric ${name}: ${label}`);
+  return names;
+}
+
 /** Registers the metrics of every process: memory, CPU time, start time. */
-export function registerProcessMetrics(registry: Registry, startedAt: number): void {
+export function registerProcessMetrics(registry: Registry, startedAtMs: number): void {
   registry.read("gauge", "process_resident_memory_bytes", "Resident memory size in bytes.", () => process.memoryUsage.rss());
   registry.read(
     "gauge",
     "process_start_time_seconds",
     "Start time of the process since the epoch in seconds.",
-    () => startedAt / 1000,
+    () => startedAtMs / 1000,
   );
   registry.read("counter", "process_cpu_seconds_total", "User and system CPU time spent in seconds.", () => {
     const { user, system } = process.cpuUsage();
@@ -168,7 +182,7 @@ function newCounter(): CounterSeries {
   const series: MutableCounter = {
     value: 0,
     inc: (by = 1) => {
-      if (!(by >= 0)) throw new RangeError(`a counter cannot grow by ${by}`);
+      if (!(by >= 0)) throw new RangeError(`counters can only increase, got ${by}`);
       series.value += by;
     },
   };

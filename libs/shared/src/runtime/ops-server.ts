@@ -48,7 +48,7 @@ export async function startOpsServer(options: OpsServerOptions): Promise<OpsServ
   const { registry, clock = systemClock, host = "127.0.0.1", checkTimeoutMs = 1_000 } = options;
   const checks = new Map<string, ReadyCheck>();
   const addCheck = (name: string, check: ReadyCheck): (() => void) => {
-    if (checks.has(name)) throw new Error(`the check ${name} is registered already`);
+    if (checks.has(name)) throw new Error(`the check ${name} is already registered`);
     if (checks.size >= MAX_CHECKS) throw new Error(`more than ${MAX_CHECKS} checks`);
     checks.set(name, check);
     return () => void checks.delete(name);

@@ -118,8 +118,8 @@ describe("the hashed content", () => {
   });
 });
 
-describe("rejected trees", () => {
-  it("links that leave the tree, all of them listed", async () => {
+describe("hashTree", () => {
+  it("rejects links that leave the tree, and lists all of them", async () => {
     const refused = await refusalOf({
       a: "1",
       abs: "->/etc/passwd",
@@ -131,11 +131,11 @@ describe("rejected trees", () => {
     assert.deepEqual(refused.sort(), ["link_absolute abs", "link_escapes d/out", "link_escapes out", "link_escapes trick"]);
   });
 
-  it("a .. that passes through another link", async () => {
+  it("rejects a .. that passes through another link", async () => {
     assert.deepEqual(await refusalOf({ self: "->.", out: "->self/../secret", "d/ok": "->../self" }), ["link_escapes out"]);
   });
 
-  it("names that are not NFC, also as link targets", async () => {
+  it("rejects names and link targets that are not NFC", async () => {
     const decomposed = "e\u0301";
     assert.deepEqual(await refusalOf({ [`d/${decomposed}`]: "1" }), [`name_not_nfc d/${decomposed}`]);
     assert.deepEqual(await refusalOf({ [`${decomposed}/x`]: "1" }), [`name_not_nfc ${decomposed}`]);
@@ -143,18 +143,18 @@ describe("rejected trees", () => {
     assert.deepEqual(await refusalOf({ é: "1" }), []);
   });
 
-  it("line breaks, which could forge a line, and links with spaces, which could share one", async () => {
+  it("rejects names with line breaks and links with spaces, which could forge a line", async () => {
     assert.deepEqual(await refusalOf({ "a\nf b": "1" }), ["name_control a\nf b"]);
     assert.deepEqual(await refusalOf({ "a b": "->c", "c d": "1" }), ["link_spaced a b"]);
   });
 
-  it("pipes", async () => {
+  it("rejects pipes", async () => {
     const root = await tree({ a: "1" });
     assert.equal(spawnSync("mkfifo", [join(root, "pipe")]).status, 0);
     await assert.rejects(hashTree(root), (error) => error instanceof TreeRefused && error.refusals[0]?.code === "not_a_file");
   });
 
-  it("too many entries", async () => {
+  it("rejects trees with too many entries", async () => {
     await assert.rejects(hashTree(await tree({ a: "", b: "", c: "" }), { maxEntries: 2 }), RangeError);
   });
 

@@ -119,8 +119,8 @@ describe("a response", () => {
   });
 });
 
-describe("a failed call has a specific code", () => {
-  it("refused: no listener", async () => {
+describe("a failed call", () => {
+  it("is refused without a listener", async () => {
     const port = await tcp(() => {});
     closers.splice(0).forEach((close) => {
       close();
@@ -132,7 +132,7 @@ describe("a failed call has a specific code", () => {
     });
   });
 
-  it("timeout: a connection without a response, or a response that does not end", async () => {
+  it("times out without a response, or if the response does not end", async () => {
     for (const [text, phase] of [
       ["", "no response"],
       ["HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf", "the response did not end"],
@@ -163,7 +163,7 @@ describe("a failed call has a specific code", () => {
     }
   });
 
-  it("reset: closed before or within the response", async () => {
+  it("is reset if the connection closes before or within the response", async () => {
     for (const text of ["", "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf"]) {
       const port = await tcp((socket) => socket.on("data", () => socket.end(text)));
       const { code, retryable } = await fault(client().send(request(port)));
@@ -171,7 +171,7 @@ describe("a failed call has a specific code", () => {
     }
   });
 
-  it("too_large: announced, streamed, or in the headers", async () => {
+  it("is too_large by announcement, by streaming or by its headers", async () => {
     const announced = await http((_incoming, response) => response.writeHead(200, { "content-length": 5_000 }).write("x"));
     const streamed = await http((_incoming, response) => {
       for (let index = 0; index < 100; index += 1) response.write("x".repeat(100));
@@ -188,7 +188,7 @@ describe("a failed call has a specific code", () => {
     assert.equal((await client().send(request(exact))).body.length, 1_000);
   });
 
-  it("redirect: never followed, regardless of accepted statuses", async () => {
+  it("never follows a redirect, regardless of accepted statuses", async () => {
     let calls = 0;
     const port = await http((_incoming, response) => {
       calls += 1;
@@ -199,7 +199,7 @@ describe("a failed call has a specific code", () => {
     assert.match(message, /redirect to http:\/\/169\.254\.169\.254;/);
   });
 
-  it("bad_status: retryable if it may pass", async () => {
+  it("is a bad_status, retryable if it may pass", async () => {
     for (const [status, retryable] of [
       [500, true],
       [503, true],
@@ -218,7 +218,7 @@ describe("a failed call has a specific code", () => {
     }
   });
 
-  it("not_http, tls, no_such_host, bad_url, bad_request", async () => {
+  it("distinguishes not_http, tls, no_such_host, bad_url and bad_request", async () => {
     const garbage = await tcp((socket) => socket.on("data", () => socket.end("SSH-2.0-OpenSSH_9.6\r\n")));
     assert.equal((await fault(client().send(request(garbage)))).code, "not_http");
     const plain = await http((_incoming, response) => response.end());
@@ -232,7 +232,7 @@ describe("a failed call has a specific code", () => {
     assert.equal((await fault(client().send(request(plain, { headers: { "x-a": "a\r\nb: c" } })))).code, "bad_request");
   });
 
-  it("the caller's abort reason is rethrown unchanged, before and during the call", async () => {
+  it("rethrows the caller's abort reason unchanged, before and during the call", async () => {
     const asked = Promise.withResolvers<void>();
     const port = await tcp((socket) => socket.on("data", () => asked.resolve()));
     const clock = manualClock();
@@ -245,7 +245,7 @@ describe("a failed call has a specific code", () => {
     assert.equal(clock.timers, 0);
   });
 
-  it("no message contains a password, a query or a secret path", async () => {
+  it("has no password, query or secret path in its message", async () => {
     const port = await http((_incoming, response) => response.writeHead(404).end());
     const url = `http://me:hunter2@127.0.0.1:${port}/hooks/s3cret?key=q8`;
     const { message } = await fault(client().send({ ...request(port), url, secretPath: true }));
@@ -388,7 +388,7 @@ describe("the address policy", () => {
     assert.equal((await fault(client({ lookup }).send({ ...request(port), url }))).code, "address_denied");
   });
 
-  it("an allowed host may be called", async () => {
+  it("permits an allowed host", async () => {
     const port = await http((_incoming, response) => response.end("ok"));
     const byAddress = client({ loopback: false, allow: ["127.0.0.1"] });
     assert.equal((await byAddress.send(request(port))).status, 200);
@@ -410,7 +410,7 @@ describe("the address policy", () => {
     assert.equal((await fault(byAddress.send({ ...request(port), url: `http://127.0.0.2:${port}/` }))).code, "address_denied");
   });
 
-  it("private and public networks are allowed", () => {
+  it("permits private and public networks", () => {
     for (const address of [
       "10.0.0.1",
       "172.16.0.1",

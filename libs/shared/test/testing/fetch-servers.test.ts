@@ -35,7 +35,7 @@ describe("finding a server", () => {
     assert.ok(serverCandidates("redis-server", { PATH: join(folder, "valkey") }).includes(valkey));
   });
 
-  test("a variable that is not an executable file is an error with both names", () => {
+  test("a variable that does not point to an executable is reported by variable and path", () => {
     assert.throws(
       () => locateServer("caddy", { CADDY_BIN: "/nowhere/caddy" }),
       /CADDY_BIN is \/nowhere\/caddy, which is not an executable file/,
