@@ -159,7 +159,8 @@ export function lineChart(chart: LineChart): string {
   for (const [k, panel] of panels.entries()) {
     const x0 = left + (k % columns) * (panelWidth + gap);
     const y0 = top + Math.floor(k / columns) * stride;
-    body.push(...drawPanel(chart, panel, x0, y0, panelWidth, panelHeight, k % columns === 0));
+    const box = { x0, y0, width: panelWidth, height: panelHeight };
+    body.push(...drawPanel(chart, panel, box, k % columns === 0));
   }
   const height = top + rows * stride + 6;
   body.push(label(left + (width - MARGIN - left) / 2, height - 12, chart.x.label, { "text-anchor": "middle" }));
@@ -168,15 +169,15 @@ export function lineChart(chart: LineChart): string {
   return page(width, height, chart.title, chart.subtitle, body);
 }
 
-function drawPanel(
-  chart: LineChart,
-  panel: Panel,
-  x0: number,
-  y0: number,
-  width: number,
-  height: number,
-  first: boolean,
-): string[] {
+interface Box {
+  readonly x0: number;
+  readonly y0: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+/** @param first whether the panel is at the left edge and labels its y axis */
+function drawPanel(chart: LineChart, panel: Panel, { x0, y0, width, height }: Box, first: boolean): string[] {
   const x = scaleOf(chart.x, x0, x0 + width);
   const y = scaleOf(chart.y, y0 + height, y0);
   const out: string[] = [];

@@ -78,7 +78,7 @@ function whyNot({ finished }: Case, body: PublishedBody, all: readonly Arrived[]
       if (kind === "disk" && (newest.signal as { body: { used_ratio: number } }).body.used_ratio >= YELLOW)
         return `the disk of ${gateway.name} is yellow`;
     }
-    const gap = gapOf(gateway.name, all, history.emitted, startMs, endMs, closedMs);
+    const gap = gapOf(gateway.name, all, history.emitted, { startMs, endMs, closedMs });
     if (gap !== undefined) return gap;
     const hash = newestHash(usable);
     const hashes = releases.get(gateway.slice) ?? new Set<string>();
@@ -129,9 +129,7 @@ function gapOf(
   gateway: string,
   all: readonly Arrived[],
   emitted: ReadonlyMap<string, Emitted>,
-  startMs: number,
-  endMs: number,
-  closedMs: number,
+  { startMs, endMs, closedMs }: { readonly startMs: number; readonly endMs: number; readonly closedMs: number },
 ): string | undefined {
   const inTime = new Set<string>();
   const boots = new Set<string>();

@@ -1,5 +1,5 @@
 /** Applies one signal to the state: its gateway's facts, open windows, and the depth of a lane. */
-import { staleAtMs } from "@aviary/shared/contract/signal.ts";
+import { type Signal, staleAtMs } from "@aviary/shared/contract/signal.ts";
 import {
   applyDeps,
   applyDisk,
@@ -7,11 +7,11 @@ import {
   applyHealth,
   applyRelease,
   type GatewayState,
+  type NewObservation,
   newestObservedAtMs,
   recordObservation,
 } from "./gateway.ts";
 import type { SignalInput } from "./inputs.ts";
-import type { CanaryConfig } from "./resolved-config.ts";
 import { isNewest } from "./sequence.ts";
 import { type CanaryState, isOpen, type State } from "./state.ts";
 import { mergeHttp, recordQueueDepth } from "./window.ts";
@@ -29,66 +29,72 @@ export function applySignal(state: State, gateway: GatewayState, input: SignalIn
   const kind = signal.kind === "http" && signal.body.source === "synthetic" ? "synthetic" : signal.kind;
   // Every kind carries the release: after an outage, kinds arrive out of order, and an older one must not restore an earlier release.
   const isNewestOfGateway = observedAtMs >= newestObservedAtMs(gateway);
-  const seen = recordObservation(gateway, kind, observedAtMs, signal.period_ms, storedAtMs, graceOf(state, keys));
+  const observation: NewObservation = {
+    kind,
+    observedAtMs,
+    periodMs: signal.period_ms,
+    nowMs: storedAtMs,
+    graceMs: graceOf(state, keys),
+  };
+  const seen = recordObservation(gateway, observation);
   if (seen === "fresh") changed = true;
   if (isNewestOfGateway && gateway.claimed !== signal.slice) {
     gateway.claimed = signal.slice;
     changed = true;
   }
   if (applyRelease(gateway, signal, observedAtMs, isNewestOfGateway)) changed = true;
+  const applied = { state, gateway, keys, storedAtMs, observedAtMs, periodMs: signal.period_ms };
+  if (applyCounts(applied, signal)) changed = true;
+  if (seen !== "older" && applyFact(applied, signal)) changed = true;
+  return changed;
+}
+
+/** One signal being applied, and the canaries of its fleet. */
+interface Applied {
+  readonly state: State;
+  readonly gateway: GatewayState;
+  readonly keys: readonly string[];
+  readonly storedAtMs: number;
+  readonly observedAtMs: number;
+  readonly periodMs: number;
+}
+
+/** Bodies that belong to the time of their observation, whatever arrived before them. Returns whether a fact changed. */
+function applyCounts(applied: Applied, signal: Signal): boolean {
+  const { state, gateway, keys, observedAtMs, periodMs } = applied;
+  if (signal.kind === "queue") return keys.map((key) => applyDepth(applied, key, signal.body)).includes(true);
+  if (signal.kind !== "http") return false;
+  for (const key of keys) {
+    const canary = state.canaries.get(key)!;
+    if (canary.grid !== null && isJudged(canary, gateway, observedAtMs))
+      mergeHttp(canary.grid, gateway, signal.body, observedAtMs, periodMs);
+  }
+  return false;
+}
+
+/** Bodies of which only the newest counts. Returns whether a fact changed. */
+function applyFact(applied: Applied, signal: Signal): boolean {
+  const { state, gateway, keys, storedAtMs, observedAtMs } = applied;
   switch (signal.kind) {
-    case "http":
-      for (const key of keys) {
-        const canary = state.canaries.get(key)!;
-        if (canary.grid !== null && isJudged(canary, gateway, observedAtMs))
-          mergeHttp(canary.grid, gateway, signal.body, observedAtMs, signal.period_ms);
-      }
-      break;
-    case "queue":
-      for (const key of keys) {
-        if (
-          applyDepth(
-            state.canaries.get(key)!,
-            state.config.canaries.get(key)!,
-            signal.body,
-            observedAtMs,
-            signal.period_ms,
-            storedAtMs,
-          )
-        )
-          changed = true;
-      }
-      break;
     case "health":
-      if (seen !== "older" && applyHealth(gateway, signal.body)) changed = true;
-      break;
+      return applyHealth(gateway, signal.body);
     case "disk": {
       const policy = state.config.canaries.get(keys[0] ?? "")?.policy;
-      if (
-        seen !== "older" &&
-        policy &&
-        applyDisk(gateway, signal.body, state.config.gateways.get(gateway.key)!.tier, policy, storedAtMs)
-      )
-        changed = true;
-      break;
+      const { tier } = state.config.gateways.get(gateway.key)!;
+      return policy !== undefined && applyDisk(gateway, signal.body, tier, policy, storedAtMs);
     }
     case "doctor":
-      if (seen !== "older" && applyDoctor(gateway, signal.body, observedAtMs)) changed = true;
-      break;
+      return applyDoctor(gateway, signal.body, observedAtMs);
     case "deps":
-      if (seen !== "older" && applyDeps(gateway, signal.body)) changed = true;
-      break;
+      return applyDeps(gateway, signal.body);
     case "process":
-      if (seen !== "older") gateway.process = signal.body;
-      break;
+      gateway.process = signal.body;
+      return false;
     case "rollout":
-      if (seen !== "older") changed = applyWeight(state, keys, gateway, signal.body) || changed;
-      break;
-    case "skills":
-    case "log":
-      break;
+      return applyWeight(state, keys, gateway, signal.body);
+    default:
+      return false;
   }
-  return changed;
 }
 
 function graceOf(state: State, canaryKeys: readonly string[]): number {
@@ -107,14 +113,10 @@ function isJudged(canary: CanaryState, gateway: GatewayState, observedAtMs: numb
  * The newest depth of a lane. The first depth, and the first after it was stale, is a fact: the verdict was on hold for lack of
  * it.
  */
-function applyDepth(
-  canary: CanaryState,
-  config: CanaryConfig,
-  body: { readonly lane: string; readonly depth: number },
-  observedAtMs: number,
-  periodMs: number,
-  storedAtMs: number,
-): boolean {
+function applyDepth(applied: Applied, key: string, body: { readonly lane: string; readonly depth: number }): boolean {
+  const { state, storedAtMs, observedAtMs, periodMs } = applied;
+  const canary = state.canaries.get(key)!;
+  const config = state.config.canaries.get(key)!;
   if (!config.lanes.includes(body.lane)) return false;
   const known = canary.depths.get(body.lane);
   if (known !== undefined && known.observedAtMs > observedAtMs) return false;

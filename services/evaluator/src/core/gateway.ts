@@ -77,6 +77,15 @@ export function createGateway(config: GatewayConfig): GatewayState {
   };
 }
 
+export interface NewObservation {
+  readonly kind: SignalKind | "synthetic";
+  readonly observedAtMs: number;
+  readonly periodMs: number;
+  /** When it was stored. */
+  readonly nowMs: number;
+  readonly graceMs: number;
+}
+
 /**
  * Records an observation of a kind.
  * @returns `older` if a newer one was applied already: its body must not overwrite that; `fresh` if the kind was absent, had
@@ -84,11 +93,7 @@ export function createGateway(config: GatewayConfig): GatewayState {
  */
 export function recordObservation(
   gateway: GatewayState,
-  kind: SignalKind | "synthetic",
-  observedAtMs: number,
-  periodMs: number,
-  nowMs: number,
-  graceMs: number,
+  { kind, observedAtMs, periodMs, nowMs, graceMs }: NewObservation,
 ): "older" | "fresh" | "same" {
   const seen = gateway.seen.get(kind);
   if (seen === undefined) {

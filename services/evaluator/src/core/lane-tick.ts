@@ -6,8 +6,8 @@ import { staleAtMs } from "@aviary/shared/contract/signal.ts";
 import { canaryKey } from "@aviary/shared/contract/subjects.ts";
 import type { Effect } from "./effects.ts";
 import { gatedDepth, type LaneTickFacts } from "./lanes.ts";
-import type { CanaryConfig, LaneConfig } from "./resolved-config.ts";
-import { type CanaryState, gatewaysOfCanary, type LaneState, type State } from "./state.ts";
+import type { LaneConfig } from "./resolved-config.ts";
+import { gatewaysOfCanary, type LaneState, type State } from "./state.ts";
 
 /**
  * Recomputes one lane.
@@ -18,7 +18,7 @@ export function tickLane(state: State, lane: LaneState, atMs: number, tick: bool
   const canary = state.canaries.get(config.canary)!;
   const canaryConfig = state.config.canaries.get(config.canary)!;
   if (tick) lane.degradedTicks = canary.lastDegraded ? lane.degradedTicks + 1 : 0;
-  const facts = laneFactsOf(state, lane, config, canary, canaryConfig, atMs);
+  const facts = laneFactsOf(state, lane, config, atMs);
   const gated = gatedDepth(facts);
   const before = lane.record;
   const record: LaneRecord = {
@@ -41,14 +41,9 @@ export function tickLane(state: State, lane: LaneState, atMs: number, tick: bool
   if (!same || before === null) effects.push({ kind: "demand", lane: lane.name, depth: record.depth });
 }
 
-function laneFactsOf(
-  state: State,
-  lane: LaneState,
-  config: LaneConfig,
-  canary: CanaryState,
-  canaryConfig: CanaryConfig,
-  atMs: number,
-): LaneTickFacts {
+function laneFactsOf(state: State, lane: LaneState, config: LaneConfig, atMs: number): LaneTickFacts {
+  const canary = state.canaries.get(config.canary)!;
+  const canaryConfig = state.config.canaries.get(config.canary)!;
   const gateways = gatewaysOfCanary(state, canaryConfig);
   const { run } = canary;
   const depth = canary.depths.get(lane.name);

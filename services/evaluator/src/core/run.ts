@@ -128,7 +128,7 @@ export function advance(state: State, canary: CanaryState, config: CanaryConfig,
   if (canary.maintenance !== null && canary.maintenance.untilMs <= atMs) canary.maintenance = null;
   const release = canaryRelease(state, config);
   const stable = stableRelease(state, canary, config);
-  observeRelease(state, canary, config, release, stable, atMs);
+  observeRelease(state, canary, config, { canary: release, stable }, atMs);
   const { run } = canary;
   if (run === null) return incidents;
 
@@ -195,8 +195,7 @@ function observeRelease(
   state: State,
   canary: CanaryState,
   config: CanaryConfig,
-  release: Release | null,
-  stable: Release | null,
+  { canary: release, stable }: { readonly canary: Release | null; readonly stable: Release | null },
   atMs: number,
 ): void {
   const { run } = canary;
