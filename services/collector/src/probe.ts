@@ -9,11 +9,11 @@ import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import type { HttpClient } from "@aviary/shared/runtime/http-client.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import { z } from "zod";
-import type { Release } from "./core/envelope.ts";
+import type { ObservedRelease } from "./core/envelope.ts";
 import type { Tick } from "./core/schedule.ts";
 
 /** Facts about the gateway that one probe learns and every signal carries or another probe reads. */
-export interface Facts extends Release {
+export interface Facts extends ObservedRelease {
   /** Uptime as last reported by the gateway; null before the first report. */
   readonly uptimeMs: number | null;
 }

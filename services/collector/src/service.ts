@@ -69,7 +69,7 @@ export function startCollector(options: CollectorOptions): Collector {
   let seq = 0;
 
   function publish(kind: SignalKind, tick: Tick, body: SignalBody<SignalKind>): void {
-    const signal = makeSignal(sender, facts, seq + 1, kind, tick, body);
+    const signal = makeSignal(sender, { release: facts, seq: seq + 1, kind, tick, body });
     const data = JSON.stringify(signal);
     if (Buffer.byteLength(data) > MAX_SIGNAL_BYTES) {
       counters.oversized.inc();

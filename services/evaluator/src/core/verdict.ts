@@ -4,9 +4,10 @@
  */
 
 import { formatTimeOfDay, isoTime } from "@aviary/shared/contract/iso-time.ts";
-import { degrades, REASONS, type Reason, reasonText } from "@aviary/shared/contract/reasons.ts";
+import { REASONS, type Reason, reasonText } from "@aviary/shared/contract/reasons.ts";
 import type { Release } from "@aviary/shared/contract/run.ts";
 import {
+  isDegraded,
   MAX_REASONS,
   MAX_VERDICT_BYTES,
   OUTCOME_NUMBER,
@@ -205,7 +206,7 @@ export function verdictRecord(state: State, facts: Facts, decision: Decision, at
   const judged = run !== null && run.outcome !== null && (isOpen(run) || run.latch !== null);
   const concerns = judged ? inForce(run.outcome!, policy.mode).concerns : PENDING_CONCERNS;
   const ranked = rank(decision.reasons, decision.verdict);
-  const degraded = decision.verdict === "fail" || (decision.verdict === "hold" && ranked.some((reason) => degrades(reason.code)));
+  const degraded = isDegraded(decision.verdict, ranked);
   const lastWindow = canary.lastWindow;
   const body: Omit<VerdictBody, "id"> = {
     schema: "aviary/verdict.v1",

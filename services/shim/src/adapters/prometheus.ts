@@ -1,5 +1,5 @@
 /**
- * The Prometheus dialect: Flagger sends GET, Argo Rollouts a POST form, KEDA GET with a time. One series with one string sample:
+ * The Prometheus query API: Flagger sends GET, Argo Rollouts a POST form, KEDA GET with `time`. One series with one string sample:
  * 1 pass, 0.5 hold, 0 fail.
  *
  * Flagger counts 0.5 as a success (`thresholdRange.min: 0.5`), because its confirm gates enforce a hold without a penalty.
@@ -48,7 +48,7 @@ function handleQuery(origin: CallOrigin) {
     const { body } = answerFor(found, () => ({ revision: undefined, unseen: false }), context).answer;
     const warnings = [...body.reasons, ...body.warnings].map(({ code, text }) => `${code}: ${text}`);
     if (claimSeat(call.caller, found.canary, origin, context))
-      warnings.push("caller_conflict: another controller class is calling for this canary too");
+      warnings.push("caller_conflict: another controller class also queries this canary");
     const metric = { __name__: SERIES, namespace: found.canary.ref.namespace, canary: found.canary.ref.name };
     return jsonText(vectorJson(metric, sampleOf(body, origin.dialect), seconds, warnings));
   };

@@ -65,7 +65,7 @@ describe("authenticate", () => {
       },
       "the good one first": { headers: { authorization: [`Bearer ${current}`, "Bearer stale"] } },
       "joined by a proxy": { headers: { authorization: `Bearer stale, ${basic("x:y")}, Bearer ${current}` } },
-      "a wrong header beside a good one": { headers: { authorization: "Negotiate abc", "x-api-key": [current] } },
+      "a wrong header next to a good one": { headers: { authorization: "Negotiate abc", "x-api-key": [current] } },
     };
     for (const [name, request] of Object.entries(ways)) assert.equal(who(store.authenticate(request, NOW)), "flagger-prod", name);
     assert.equal(who(store.authenticate({ headers: {}, url: `/keda/metrics?lane=a&api_key=${kedaToken}` }, NOW)), "keda");
