@@ -13,8 +13,8 @@ import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import type { Registry } from "@aviary/shared/runtime/metrics.ts";
 import { createStreams, type Streams } from "./api/event-stream.ts";
 import { type AuthFailures, createAuthFailures } from "./auth/auth-failures.ts";
+import { createCallerRoles } from "./auth/caller-roles.ts";
 import type { Authenticator } from "./auth/connection-cache.ts";
-import { createSeats } from "./auth/seats.ts";
 import { createControlWriter } from "./control-writer.ts";
 import { LIMITS } from "./limits.ts";
 import { problem } from "./response/reply.ts";
@@ -56,7 +56,7 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
   const logger = options.logger.child("shim");
   const view = await followView({ bus, fleet, policies: options.policies ?? new Map(), clock, logger });
   const controlWriter = createControlWriter(bus, clock, logger);
-  const context: ShimContext = { bus, fleet, view, controlWriter, seats: createSeats(), clock, logger };
+  const context: ShimContext = { bus, fleet, view, controlWriter, roles: createCallerRoles(), clock, logger };
   const streams = createStreams(context);
   const authFailures = createAuthFailures(context, clock, logger);
   const dispatcher = createDispatcher(routesOf(streams), context, tokens, authFailures);

@@ -7,7 +7,7 @@
  */
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import { readIdentity } from "../request/canary-lookup.ts";
-import { answerFor, type CallOrigin, claimSeat, locateCanary } from "../response/canary-answer.ts";
+import { answerFor, type CallOrigin, claimRole, locateCanary } from "../response/canary-answer.ts";
 import { jsonText, problem } from "../response/reply.ts";
 import type { Call, HandlerResult, Route, ShimContext } from "../route.ts";
 import { isTime, readQuery, SERIES, vectorJson } from "./prometheus-query.ts";
@@ -47,7 +47,7 @@ function handleQuery(origin: CallOrigin) {
     if (found.canary === undefined) return problem(400, "bad_data", found.text);
     const { body } = answerFor(found, () => ({ revision: undefined, unseen: false }), context).answer;
     const warnings = [...body.reasons, ...body.warnings].map(({ code, text }) => `${code}: ${text}`);
-    if (claimSeat(call.caller, found.canary, origin, context))
+    if (claimRole(call.caller, found.canary, origin, context))
       warnings.push("caller_conflict: another controller class also queries this canary");
     const metric = { __name__: SERIES, namespace: found.canary.ref.namespace, canary: found.canary.ref.name };
     return jsonText(vectorJson(metric, sampleOf(body, origin.dialect), seconds, warnings));
@@ -55,9 +55,9 @@ function handleQuery(origin: CallOrigin) {
 }
 
 const ORIGINS: readonly CallOrigin[] = [
-  { dialect: "flagger", seat: "judge" },
-  { dialect: "rollouts", seat: "judge" },
-  { dialect: "keda", seat: "scale" },
+  { dialect: "flagger", role: "judge" },
+  { dialect: "rollouts", role: "judge" },
+  { dialect: "keda", role: "scale" },
 ];
 
 export const PROMETHEUS_ROUTES: readonly Route[] = ORIGINS.map((origin) => ({

@@ -37,7 +37,7 @@ export interface Unavailable {
 }
 
 /** What decides whether a canary's verdict is fresh. */
-export interface Freshness {
+export interface VerdictFreshness {
   /** The stored verdict's `valid_until`; `undefined` without a stored verdict. */
   readonly validUntilMs: number | undefined;
   readonly nowMs: number;
@@ -48,7 +48,7 @@ export interface Freshness {
 }
 
 /** Explains why a canary has no fresh verdict; `undefined` while it has one. */
-export function unavailability({ validUntilMs, nowMs, leaseAgeMs, isCaughtUp }: Freshness): Unavailable | undefined {
+export function unavailability({ validUntilMs, nowMs, leaseAgeMs, isCaughtUp }: VerdictFreshness): Unavailable | undefined {
   const cause =
     validUntilMs === undefined ? missingCause(leaseAgeMs) : (expiryCause(validUntilMs, nowMs) ?? leaseCause(leaseAgeMs));
   if (cause === undefined && validUntilMs !== undefined) return undefined;
