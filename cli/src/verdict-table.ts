@@ -2,6 +2,7 @@
 import { styleText } from "node:util";
 import { columnsOf, wrapText } from "@aviary/shared/commands/terminal-text.ts";
 import { LEASE_STALE_MS } from "@aviary/shared/contract/lease.ts";
+import { isRestoredRun } from "@aviary/shared/contract/run.ts";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import type { CanaryView, Overview } from "./shim-client.ts";
 
@@ -71,7 +72,7 @@ export function canaryLines(canary: CanaryView, style: Style, isWide = false): s
 
 function runText({ run }: VerdictBody): string {
   if (run === null) return "no run";
-  const state = run.state === "failed" && !run.canary_active ? "failed and restored" : run.state;
+  const state = isRestoredRun(run) ? "failed and restored" : run.state;
   const promotable = run.promotable ? ", promotable" : "";
   return `run ${run.controller_revision ?? run.revision} ${state}, weight ${run.weight}%${promotable}`;
 }

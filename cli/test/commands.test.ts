@@ -139,14 +139,14 @@ test("maintenance of an unknown gateway is rejected with the known ones", async 
   const terminal = testTerminal();
   const words = ["prod/payments-gateway", "--gateway", "mac-z9", "--reason", "disk swap", "--fleet", FLEET_FILE];
   assert.equal(await runCommand(commandOf("run maintenance"), words, terminal.io), 1);
-  assert.match(terminal.stderr(), /has no gateway mac-z9 in payments; it has mac-a1, mac-a2, mac-b1/);
+  assert.match(terminal.stderr(), /unknown gateway mac-z9 in \S+; known gateways of payments: mac-a1, mac-a2, mac-b1/);
 });
 
 test("a control message of an unknown canary, or without its reason, is rejected before the broker is contacted", async () => {
   const unknown = testTerminal();
   const words = ["prod/nosuch", "--reason", "x", "--fleet", FLEET_FILE];
   assert.equal(await runCommand(commandOf("run pause"), words, unknown.io), 1);
-  assert.match(unknown.stderr(), /has no canary prod\/nosuch; it has prod\/payments-gateway/);
+  assert.match(unknown.stderr(), /unknown canary prod\/nosuch in \S+; known canaries: prod\/payments-gateway/);
   const usageErrors: [string, string[], RegExp][] = [
     ["run pause", ["prod/payments-gateway"], /required option "--reason <text>" not specified/],
     ["run pause", ["prod/payments-gateway", "--reason", " "], /--reason is empty/],

@@ -3,7 +3,7 @@
  * crashes while writing leaves a torn record.
  */
 import { retryable } from "@aviary/shared/runtime/faults.ts";
-import { decodeSegment, encodeRecord, SEGMENT_MARK, type SpoolRecord } from "../../services/collector/src/spool/record.ts";
+import { decodeSegment, encodeRecord, SEGMENT_MAGIC, type SpoolRecord } from "../../services/collector/src/spool/record.ts";
 import type { Spool, SpoolCounts } from "../../services/collector/src/spool/spool.ts";
 import type { Kernel, Life } from "./kernel.ts";
 
@@ -47,7 +47,7 @@ export function openDisk(disk: Disk, kernel: Kernel, life: Life): Spool {
     async append(records) {
       for (const record of records) {
         const bytes = encodeRecord(record);
-        const before = open ?? SEGMENT_MARK;
+        const before = open ?? SEGMENT_MAGIC;
         if (open === undefined) disk.segments.push(before);
         const place = disk.segments.length - 1;
         // Half of it is written first: a crash now leaves a torn record.

@@ -71,7 +71,7 @@ export function startCollectorNode(options: CollectorNodeOptions): () => Promise
   const send = (kind: SignalKind, tick: Tick, body: SignalBody<SignalKind>): void => {
     seq += 1;
     const facts = { gatewayVersion: truth.version, skillHash: truth.pack };
-    const signal = product.makeSignal(sender, facts, seq, kind, tick, body);
+    const signal = product.makeSignal(sender, { release: facts, seq, kind, tick, body });
     history.emitted.set(signal.id, { signal, gateway: gateway.name, madeAtMs: kernel.nowMs, observedAtMs: tick.atMs });
     outbox.enqueue({ subject: signalSubject(ref, kind), id: signal.id, data: JSON.stringify(signal) });
   };

@@ -11,7 +11,7 @@ type Checkpoint = typeof import("../../services/evaluator/src/core/checkpoint.ts
 type Inputs = typeof import("../../services/evaluator/src/io/inputs.ts");
 type View = typeof import("../../services/shim/src/view.ts");
 type Outbox = typeof import("../../services/shim/src/control-writer.ts");
-type Callers = typeof import("../../services/shim/src/auth/seats.ts");
+type Callers = typeof import("../../services/shim/src/auth/caller-roles.ts");
 type Flagger = typeof import("../../services/shim/src/adapters/flagger.ts");
 type Json = typeof import("../../services/shim/src/adapters/json.ts");
 type Prometheus = typeof import("../../services/shim/src/adapters/prometheus.ts");
@@ -27,7 +27,7 @@ export interface Product
     Pick<Inputs, "createInputReader">,
     Pick<View, "followView">,
     Pick<Outbox, "createControlWriter">,
-    Pick<Callers, "createSeats">,
+    Pick<Callers, "createCallerRoles">,
     Pick<Flagger, "FLAGGER_ROUTES">,
     Pick<Json, "JSON_ROUTES">,
     Pick<Prometheus, "PROMETHEUS_ROUTES">,
@@ -42,7 +42,14 @@ export const sourceOf = (service: Service): string => fileURLToPath(new URL(`../
 
 const PARTS: Readonly<Record<Service, readonly string[]>> = {
   evaluator: ["service.ts", "core/resolved-config.ts", "core/state.ts", "core/reducer.ts", "core/checkpoint.ts", "io/inputs.ts"],
-  shim: ["view.ts", "control-writer.ts", "auth/seats.ts", "adapters/flagger.ts", "adapters/json.ts", "adapters/prometheus.ts"],
+  shim: [
+    "view.ts",
+    "control-writer.ts",
+    "auth/caller-roles.ts",
+    "adapters/flagger.ts",
+    "adapters/json.ts",
+    "adapters/prometheus.ts",
+  ],
   collector: ["spool/outbox.ts", "core/envelope.ts"],
 };
 

@@ -24,7 +24,7 @@ export const checkConfigCommand = defineCommand({
   summary: "Check fleet, policy, collector and token files",
   details:
     "Reports every problem of every file, with its line and what is expected. A fleet file is checked with the policies that it names, " +
-    "a collector file with the fragments in conf.d beside it. Exits with 1 when a file has a problem.\n\n" +
+    "a collector file with the fragments in conf.d next to it. Exits with 1 when a file has a problem.\n\n" +
     "Default files: AVIARY_FLEET_FILE, AVIARY_COLLECTOR_FILE and AVIARY_TOKENS_FILE where set, and aviary.yaml, collector.yaml and " +
     "tokens.yaml where they exist.",
   args,

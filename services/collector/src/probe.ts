@@ -9,16 +9,16 @@ import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import type { HttpClient } from "@aviary/shared/runtime/http-client.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import { z } from "zod";
-import type { Release } from "./core/envelope.ts";
+import type { ObservedRelease } from "./core/envelope.ts";
 import type { Tick } from "./core/schedule.ts";
 
 /** Facts about the gateway that one probe learns and every signal carries or another probe reads. */
-export interface Facts extends Release {
+export interface GatewayFacts extends ObservedRelease {
   /** Uptime as last reported by the gateway; null before the first report. */
   readonly uptimeMs: number | null;
 }
 
-export const NO_FACTS: Facts = { gatewayVersion: null, skillHash: null, uptimeMs: null };
+export const NO_FACTS: GatewayFacts = { gatewayVersion: null, skillHash: null, uptimeMs: null };
 
 /** Dependencies of a probe. */
 export interface ProbeContext {
@@ -29,7 +29,7 @@ export interface ProbeContext {
   readonly http: HttpClient;
   readonly log: Logger;
   /** The current facts. */
-  readonly facts: () => Facts;
+  readonly facts: () => GatewayFacts;
   /** Increments a probe event counter in the collector's metrics, for events that no signal carries. */
   readonly count: (what: string, by: number) => void;
 }
@@ -43,7 +43,7 @@ export interface Reading<K extends SignalKind, S> {
   /** One signal per body. */
   readonly bodies: readonly SignalBody<K>[];
   readonly state: S;
-  readonly learned?: Partial<Facts>;
+  readonly learned?: Partial<GatewayFacts>;
 }
 
 export interface ProbeSpec<K extends SignalKind, C extends Timing, R, S> {
@@ -71,15 +71,15 @@ export const timing = (period: string, timeout: string) => ({
 });
 
 /** The result of one reading. */
-export interface Outcome {
+export interface ProbeOutcome {
   readonly kind: SignalKind;
   readonly bodies: readonly SignalBody<SignalKind>[];
-  readonly learned: Partial<Facts>;
+  readonly learned: Partial<GatewayFacts>;
 }
 
 /** A configured probe with its state. */
 export interface OpenProbe extends AsyncDisposable {
-  read(tick: Tick, signal: AbortSignal): Promise<Outcome>;
+  read(tick: Tick, signal: AbortSignal): Promise<ProbeOutcome>;
 }
 
 /** A probe with its type parameters erased. */

@@ -14,7 +14,7 @@ import type { CollectorConfig } from "./config.ts";
 import { collectorBoot, makeSignal } from "./core/envelope.ts";
 import { phaseMs, type Tick } from "./core/schedule.ts";
 import { readVolume } from "./io/volume.ts";
-import { type Facts, NO_FACTS } from "./probe.ts";
+import { type GatewayFacts, NO_FACTS } from "./probe.ts";
 import { PROBES } from "./probes/list.ts";
 import { type RunnerOptions, startRunner } from "./runner.ts";
 import { type Outbox, openOutbox } from "./spool/outbox.ts";
@@ -38,7 +38,7 @@ export interface Collector extends AsyncDisposable {
   /** The boot id in this collector's signals. */
   readonly boot: string;
   /** Facts known about the gateway. */
-  readonly facts: Facts;
+  readonly facts: GatewayFacts;
   /** Resolves when every signal is stored or spooled, or waits because broker and disk are both unavailable. */
   settled(): Promise<void>;
 }
@@ -69,7 +69,7 @@ export function startCollector(options: CollectorOptions): Collector {
   let seq = 0;
 
   function publish(kind: SignalKind, tick: Tick, body: SignalBody<SignalKind>): void {
-    const signal = makeSignal(sender, facts, seq + 1, kind, tick, body);
+    const signal = makeSignal(sender, { release: facts, seq: seq + 1, kind, tick, body });
     const data = JSON.stringify(signal);
     if (Buffer.byteLength(data) > MAX_SIGNAL_BYTES) {
       counters.oversized.inc();

@@ -3,13 +3,13 @@ import type { TestContext } from "node:test";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { createHttpClient } from "@aviary/shared/runtime/http-client.ts";
 import { silentLogger } from "@aviary/shared/runtime/logger.ts";
-import { type Facts, NO_FACTS, type OpenProbe, type Outcome, type Probe, type ProbeContext } from "../src/probe.ts";
+import { type GatewayFacts, NO_FACTS, type OpenProbe, type Probe, type ProbeContext, type ProbeOutcome } from "../src/probe.ts";
 import { atEnd } from "./temporary.ts";
 
 export interface TestProbeContext extends ProbeContext {
   /** Counts by event. */
   readonly counted: Map<string, number>;
-  learn(facts: Partial<Facts>): void;
+  learn(facts: Partial<GatewayFacts>): void;
 }
 
 export function probeContext(test: TestContext, change: Partial<ProbeContext> = {}): TestProbeContext {
@@ -35,7 +35,7 @@ export function probeContext(test: TestContext, change: Partial<ProbeContext> = 
 
 export interface TestProbe {
   /** One reading of a 5 s period that ends at `at` (default: now). */
-  read(at?: number): Promise<Outcome>;
+  read(at?: number): Promise<ProbeOutcome>;
 }
 
 /** Opens a probe with these settings, and closes it after the test. */

@@ -4,7 +4,7 @@ import type { Bus } from "@aviary/shared/bus/bus.ts";
 import type { CallerClass, FleetFile } from "@aviary/shared/contract/fleet.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
-import type { Seats } from "./auth/seats.ts";
+import type { CallerRoles } from "./auth/caller-roles.ts";
 import type { Caller } from "./auth/tokens.ts";
 import type { ControlWriter } from "./control-writer.ts";
 import type { Reply } from "./response/reply.ts";
@@ -15,7 +15,7 @@ export interface ShimContext {
   readonly fleet: FleetFile;
   readonly view: View;
   readonly controlWriter: ControlWriter;
-  readonly seats: Seats;
+  readonly roles: CallerRoles;
   readonly clock: Clock;
   readonly logger: Logger;
 }

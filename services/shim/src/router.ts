@@ -5,7 +5,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AuthFailures } from "./auth/auth-failures.ts";
 import { type Authenticator, cacheByConnection } from "./auth/connection-cache.ts";
-import { type Caller, isRefusal, type Refusal } from "./auth/tokens.ts";
+import { type AuthRefusal, type Caller, isRefusal } from "./auth/tokens.ts";
 import { LIMITS } from "./limits.ts";
 import { discardBody, parseJson, readBody } from "./request/body.ts";
 import { type CanaryIdentity, mergeIdentity, readIdentity } from "./request/canary-lookup.ts";
@@ -76,7 +76,7 @@ export function createDispatcher(
     response: ServerResponse,
     path: string,
     query: URLSearchParams,
-    refusal: Refusal,
+    refusal: AuthRefusal,
   ): void => {
     const fromQuery = readIdentity((key) => query.get(key) ?? undefined);
     const record = (identity: CanaryIdentity): void =>

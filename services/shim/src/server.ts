@@ -13,8 +13,8 @@ import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import type { Registry } from "@aviary/shared/runtime/metrics.ts";
 import { createStreams, type Streams } from "./api/event-stream.ts";
 import { type AuthFailures, createAuthFailures } from "./auth/auth-failures.ts";
+import { createCallerRoles } from "./auth/caller-roles.ts";
 import type { Authenticator } from "./auth/connection-cache.ts";
-import { createSeats } from "./auth/seats.ts";
 import { createControlWriter } from "./control-writer.ts";
 import { LIMITS } from "./limits.ts";
 import { problem } from "./response/reply.ts";
@@ -37,7 +37,7 @@ export interface ShimOptions {
   readonly logger: Logger;
   readonly metrics?: Registry;
   /** Timeouts for a client's headers and for its whole request; 10 s and 15 s by default. */
-  readonly patience?: { readonly headersMs: number; readonly requestMs: number };
+  readonly timeouts?: { readonly headersMs: number; readonly requestMs: number };
 }
 
 export interface Shim extends AsyncDisposable {
@@ -52,11 +52,11 @@ export interface Shim extends AsyncDisposable {
  * @throws Terminal `port_in_use` or `cannot_listen`; any error of the bus on subscription.
  */
 export async function startShim(options: ShimOptions): Promise<Shim> {
-  const { bus, fleet, tokens, clock, metrics, host = "127.0.0.1", patience = LIMITS } = options;
+  const { bus, fleet, tokens, clock, metrics, host = "127.0.0.1", timeouts = LIMITS } = options;
   const logger = options.logger.child("shim");
   const view = await followView({ bus, fleet, policies: options.policies ?? new Map(), clock, logger });
-  const outbox = createControlWriter(bus, clock, logger);
-  const context: ShimContext = { bus, fleet, view, controlWriter: outbox, seats: createSeats(), clock, logger };
+  const controlWriter = createControlWriter(bus, clock, logger);
+  const context: ShimContext = { bus, fleet, view, controlWriter, roles: createCallerRoles(), clock, logger };
   const streams = createStreams(context);
   const authFailures = createAuthFailures(context, clock, logger);
   const dispatcher = createDispatcher(routesOf(streams), context, tokens, authFailures);
@@ -64,8 +64,8 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
   const server = createServer(
     {
       maxHeaderSize: LIMITS.headerBytes,
-      headersTimeout: patience.headersMs,
-      requestTimeout: patience.requestMs,
+      headersTimeout: timeouts.headersMs,
+      requestTimeout: timeouts.requestMs,
       keepAliveTimeout: LIMITS.keepAliveMs,
       connectionsCheckingInterval: 1_000,
       noDelay: true,
@@ -83,7 +83,7 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
     if (isUnused(error, socket)) closeWhenOld(socket, ageMs);
     else answerBadRequest(error, socket);
   });
-  if (metrics !== undefined) registerMetrics(metrics, { counts, outbox, authFailures, streams, view });
+  if (metrics !== undefined) registerMetrics(metrics, { counts, controlWriter, authFailures, streams, view });
   try {
     await listen(server, { host, port: options.port, who: "the shim", variables: "AVIARY_SHIM_HOST and AVIARY_SHIM_PORT" });
   } catch (error) {
@@ -114,7 +114,7 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
   };
 }
 
-/** One source may hold a quarter of all connections, so that a slow or leaking one leaves room for the others. Answers when each was opened. */
+/** One source may hold a quarter of all connections, so that a slow or leaking one leaves room for the others. Returns the time each was opened. */
 function limitSources(
   server: Server,
   counts: { connections: number; refusedConnections: number },
@@ -172,13 +172,13 @@ function answerBadRequest(error: NodeJS.ErrnoException, socket: Socket): void {
 
 interface MetricSources {
   readonly counts: { readonly requests: number; readonly connections: number; readonly refusedConnections: number };
-  readonly outbox: { readonly counts: { readonly stored: number; readonly failed: number; readonly refused: number } };
+  readonly controlWriter: { readonly counts: { readonly stored: number; readonly failed: number; readonly refused: number } };
   readonly authFailures: AuthFailures;
   readonly streams: Streams;
   readonly view: View;
 }
 
-function registerMetrics(registry: Registry, { counts, outbox, authFailures, streams, view }: MetricSources): void {
+function registerMetrics(registry: Registry, { counts, controlWriter, authFailures, streams, view }: MetricSources): void {
   const read = (type: "counter" | "gauge", name: string, help: string, value: () => number): void =>
     registry.read(type, `aviary_shim_${name}`, help, value);
   read("counter", "requests_total", "Requests that reached the shim.", () => counts.requests);
@@ -195,18 +195,18 @@ function registerMetrics(registry: Registry, { counts, outbox, authFailures, str
     "Requests rejected for a missing or invalid token, or for a missing permission.",
     () => authFailures.count,
   );
-  read("counter", "messages_stored_total", "Control messages and incidents stored.", () => outbox.counts.stored);
+  read("counter", "messages_stored_total", "Control messages and incidents stored.", () => controlWriter.counts.stored);
   read(
     "counter",
     "messages_failed_total",
     "Control messages and incidents that could not be stored.",
-    () => outbox.counts.failed,
+    () => controlWriter.counts.failed,
   );
   read(
     "counter",
     "messages_over_limit_total",
     "Control messages dropped because their canary exceeded its rate limit.",
-    () => outbox.counts.refused,
+    () => controlWriter.counts.refused,
   );
   read("gauge", "streams", "Open event streams.", () => streams.size);
   read("counter", "unreadable_total", "Verdicts and lane records that could not be read.", () => view.unreadable);

@@ -4,6 +4,7 @@ import { aRun } from "@aviary/shared/testing/builders.ts";
 import {
   announceDrafts,
   eventDrafts,
+  type GateCall,
   gateDrafts,
   type KnownRun,
   namedAtGate,
@@ -25,6 +26,16 @@ const event = (message: string, change: Record<string, unknown> = {}): FlaggerCa
   });
 const run = (change: Parameters<typeof aRun>[0] = {}): KnownRun => aRun(change);
 const verbs = (drafts: readonly { content: { verb: string } }[]): string[] => drafts.map(({ content }) => content.verb);
+
+const postRolloutDrafts = (phase: string, known: KnownRun) =>
+  gateDrafts({
+    call: call({ phase }),
+    gate: "post-rollout",
+    allowed: true,
+    named: { revision: undefined, unseen: false },
+    run: known,
+    caller: "flagger",
+  });
 
 describe("a Flagger webhook's body", () => {
   it("requires a name only; null metadata, unknown keys and any phase are accepted", () => {
@@ -115,8 +126,8 @@ describe("control drafts", () => {
 
   it("only the first confirm gate of a run, and gates that are allowed while it is pending, are drafted", () => {
     const seen = { revision: "v2", unseen: false };
-    const contentOf = (gate: Parameters<typeof gateDrafts>[1], allowed: boolean, known: KnownRun) =>
-      gateDrafts(call(), gate, allowed, seen, known, "flagger").map(({ content }) => content);
+    const contentOf = (gate: GateCall["gate"], allowed: boolean, known: KnownRun) =>
+      gateDrafts({ call: call(), gate, allowed, named: seen, run: known, caller: "flagger" }).map(({ content }) => content);
     assert.deepEqual(contentOf("confirm-traffic-increase", false, run()), [
       { verb: "gate", caller: "flagger", gate: "confirm-traffic-increase", allowed: false, revision: "v2" },
     ]);
@@ -130,10 +141,7 @@ describe("control drafts", () => {
   });
 
   it("post-rollout ends an open run with Flagger's own result, and only then", () => {
-    const contentOf = (phase: string, known: KnownRun) =>
-      gateDrafts(call({ phase }), "post-rollout", true, { revision: undefined, unseen: false }, known, "flagger").map(
-        ({ content }) => content,
-      );
+    const contentOf = (phase: string, known: KnownRun) => postRolloutDrafts(phase, known).map(({ content }) => content);
     assert.deepEqual(contentOf("Succeeded", run()), [{ verb: "end", caller: "flagger", result: "succeeded" }]);
     assert.deepEqual(contentOf("Failed", run({ state: "failed" })), [{ verb: "end", caller: "flagger", result: "failed" }]);
     assert.deepEqual(contentOf("Finalising", run()), []);
@@ -141,14 +149,7 @@ describe("control drafts", () => {
   });
 
   it("the event and the post-rollout hook of one end are one message", () => {
-    const [fromHook] = gateDrafts(
-      call({ phase: "Succeeded" }),
-      "post-rollout",
-      true,
-      { revision: undefined, unseen: false },
-      run(),
-      "flagger",
-    );
+    const [fromHook] = postRolloutDrafts("Succeeded", run());
     const [fromEvent] = eventDrafts(event("Promotion completed! Scaling down gw.prod", { phase: "Succeeded" }), run(), "flagger");
     assert.deepEqual(fromHook, fromEvent);
   });

@@ -128,7 +128,7 @@ describe("Flagger's metrics", () => {
     );
   });
 
-  it("an unknown canary and an unsupported query are 400 with an explanation", async () => {
+  it("an unknown canary and an unsupported query return 400 with an explanation", async () => {
     for (const query of ['aviary_verdict{namespace="prod",canary="nope"}', "up"]) {
       const { status, body } = await harness.get(`/flagger/api/v1/query?query=${encodeURIComponent(query)}`, "flagger");
       assert.equal(status, 400);
@@ -290,7 +290,7 @@ describe("Flagger's gates and events", () => {
     await done();
   });
 
-  it("an unknown canary is 403 on every gate but post-rollout, and a malformed rollback call is 400", async () => {
+  it("an unknown canary returns 403 on every gate but post-rollout, and a malformed rollback call returns 400", async () => {
     for (const name of GATES)
       assert.equal((await gate(name, { name: "nope" })).status, name === "post-rollout" ? 200 : 403, name);
     for (const body of ["", "{", "[]", '{"name":5}', `${'{"x":'.repeat(9)}1${"}".repeat(9)}`]) {
@@ -299,7 +299,7 @@ describe("Flagger's gates and events", () => {
     await done();
   });
 
-  it("GET on a gate is 405 with a body", async () => {
+  it("GET on a gate returns 405 with a body", async () => {
     for (const name of GATES) {
       const { status, headers, body } = await harness.get(`/flagger/gate/${name}`, "flagger");
       assert.deepEqual([status, headers.get("allow"), body.errorType], [405, "POST", "method_not_allowed"]);

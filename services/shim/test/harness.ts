@@ -70,7 +70,7 @@ export interface HarnessOptions {
   /** False: as if no evaluator had ever run. */
   readonly lease?: boolean;
   readonly bus?: (bus: Bus) => Bus;
-  readonly patience?: { readonly headersMs: number; readonly requestMs: number };
+  readonly timeouts?: { readonly headersMs: number; readonly requestMs: number };
 }
 
 /** Starts a harness; dispose of it with `await harness[Symbol.asyncDispose]()`. */
@@ -94,7 +94,7 @@ export async function startHarness(options: HarnessOptions = {}): Promise<ShimHa
     port: 0,
     clock,
     logger,
-    ...(options.patience === undefined ? {} : { patience: options.patience }),
+    ...(options.timeouts === undefined ? {} : { timeouts: options.timeouts }),
   });
   await until("the shim has read everything", () => shim.notReady() === undefined);
 

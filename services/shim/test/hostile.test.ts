@@ -9,7 +9,7 @@ import { flaggerBody, type ShimHarness, startHarness, TOKENS } from "./harness.t
 
 let harness: ShimHarness;
 before(async () => {
-  harness = await startHarness({ verdicts: [aVerdict()], patience: { headersMs: 1_500, requestMs: 2_000 } });
+  harness = await startHarness({ verdicts: [aVerdict()], timeouts: { headersMs: 1_500, requestMs: 2_000 } });
 });
 after(() => harness[Symbol.asyncDispose]());
 
@@ -60,7 +60,7 @@ describe("bodies", () => {
     assert.ok(chunked === 413 || chunked === "cut", `an endless body ends: ${chunked}`);
   });
 
-  it("that are not JSON, or too deep, are 400 on gates and events", async () => {
+  it("that are not JSON, or too deep, return 400 on gates and events", async () => {
     const deep = `${'{"a":'.repeat(LIMITS.jsonDepth + 1)}1${"}".repeat(LIMITS.jsonDepth + 1)}`;
     for (const body of ["", "{", "null", "[1,2]", deep, "\u0000"]) {
       for (const path of ["/flagger/gate/confirm-rollout", "/flagger/events"])

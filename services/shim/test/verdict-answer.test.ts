@@ -18,10 +18,10 @@ import {
   absentAnswer,
   concernAnswer,
   currentAnswer,
-  type Freshness,
   type Unavailable,
   unavailability,
   unseenRevisionAnswer,
+  type VerdictFreshness,
 } from "../src/response/verdict-answer.ts";
 
 const now = Date.parse(BUILT_AT);
@@ -29,8 +29,8 @@ const now = Date.parse(BUILT_AT);
 const GONE: Unavailable = { code: "evaluator_down", text: "gone" };
 
 describe("freshness", () => {
-  const fresh: Freshness = { validUntilMs: now + 1, nowMs: now, leaseAgeMs: 0, isCaughtUp: true };
-  const why = (change: Partial<Freshness>) => unavailability({ ...fresh, ...change });
+  const fresh: VerdictFreshness = { validUntilMs: now + 1, nowMs: now, leaseAgeMs: 0, isCaughtUp: true };
+  const why = (change: Partial<VerdictFreshness>) => unavailability({ ...fresh, ...change });
 
   it("lasts until valid_until, and while the lease moves", () => {
     assert.equal(why({}), undefined);
@@ -38,7 +38,7 @@ describe("freshness", () => {
   });
 
   it("ends with evaluator_down when the verdict expires, the lease is stale or absent, or a time is not a number", () => {
-    const cases: readonly [Partial<Freshness>, RegExp][] = [
+    const cases: readonly [Partial<VerdictFreshness>, RegExp][] = [
       [{ validUntilMs: now - 1 }, /valid until 2/],
       [{ validUntilMs: Number.NaN }, /valid until an unreadable time/],
       [{ leaseAgeMs: LEASE_STALE_MS }, /renewed the lease for 15 s/],
@@ -54,7 +54,7 @@ describe("freshness", () => {
 
   it("is not_ready, not evaluator_down, while the shim has not caught up: a newer verdict may be unread", () => {
     assert.equal(why({ isCaughtUp: false }), undefined, "a verdict that is fresh is served");
-    const unfinished: Partial<Freshness>[] = [
+    const unfinished: Partial<VerdictFreshness>[] = [
       { validUntilMs: undefined },
       { validUntilMs: undefined, leaseAgeMs: Number.POSITIVE_INFINITY },
       { validUntilMs: now - 1 },

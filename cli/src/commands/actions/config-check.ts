@@ -73,7 +73,7 @@ async function detectKind(file: string): Promise<{ kind: FileKind } | { problems
   );
   if (problems.length > 0) return { problems };
   if (basename(dirname(file)) === "conf.d") {
-    const expected = "the collector.yaml beside conf.d, which is checked with its fragments";
+    const expected = "the collector.yaml next to conf.d, which is checked with its fragments";
     return { problems: [{ source: file, path: "", found: "a fragment", expected }] };
   }
   if (Array.isArray(value)) return { kind: "tokens" };

@@ -32,12 +32,18 @@ async function fleetOf(path: string, key: string, content: ControlContent): Prom
   const { fleet } = await loadFleet(path);
   const canary = fleet.canaries[key];
   if (canary === undefined)
-    throw terminal("unknown_canary", `${path} has no canary ${key}; it has ${Object.keys(fleet.canaries).join(", ")}`);
+    throw terminal(
+      "unknown_canary",
+      `unknown canary ${key} in ${path}; known canaries: ${Object.keys(fleet.canaries).join(", ")}`,
+    );
   if (content.verb !== "maintenance" || content.gateway === undefined) return canary.fleet;
   const gateways = fleet.fleets[canary.fleet]?.gateways.map(({ name }) => name) ?? [];
   if (!gateways.includes(content.gateway)) {
     const known = gateways.join(", ");
-    throw terminal("unknown_gateway", `${path} has no gateway ${content.gateway} in ${canary.fleet}; it has ${known}`);
+    throw terminal(
+      "unknown_gateway",
+      `unknown gateway ${content.gateway} in ${path}; known gateways of ${canary.fleet}: ${known}`,
+    );
   }
   return canary.fleet;
 }

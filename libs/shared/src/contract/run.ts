@@ -27,6 +27,22 @@ export const RUN_STATES = [
 ] as const;
 export type RunState = (typeof RUN_STATES)[number];
 
+/** The part of a run from which its progress is read; a `RunView` has it. */
+export interface RunProgress {
+  readonly state: RunState;
+  readonly canary_active: boolean;
+}
+
+/** Whether a run has not ended: pending, analysed, or failed and not yet restored. */
+export function isOpenRun(run: RunProgress | null | undefined): boolean {
+  return run != null && (run.state === "pending" || run.canary_active);
+}
+
+/** Whether a run failed and its canary slice is back on stable's release. */
+export function isRestoredRun(run: RunProgress | null): boolean {
+  return run !== null && run.state === "failed" && !run.canary_active;
+}
+
 export type Slice = "canary" | "stable";
 
 /** What a gateway runs. `null` means unknown. */
@@ -101,8 +117,7 @@ export function mayPromote(
   at: number,
 ): Allowed | Refusal {
   const run = verdict?.run ?? undefined;
-  const open = run !== undefined && (run.state === "pending" || run.canary_active);
-  if (verdict && open && at > Date.parse(verdict.valid_until)) {
+  if (verdict && run && isOpenRun(run) && at > Date.parse(verdict.valid_until)) {
     return refuse(
       "verdict_stale",
       `the last verdict was valid until ${verdict.valid_until} and run ${run.id} has not ended: wait for a current verdict`,

@@ -3,7 +3,7 @@ import { problemsOf } from "@aviary/shared/commands/config-report.ts";
 import type { ConfigProblem } from "@aviary/shared/runtime/config.ts";
 import { loadCollectorConfig } from "../config.ts";
 
-/** Every problem of the file and of the fragments in `conf.d/` beside it. */
+/** Every problem of the file and of the fragments in `conf.d/` next to it. */
 export async function checkCollector(path: string): Promise<readonly ConfigProblem[]> {
   return await problemsOf(loadCollectorConfig(path));
 }

@@ -3,7 +3,7 @@ import { file } from "@aviary/shared/commands/options.ts";
 
 const args = {
   probe: {
-    description: "The probe",
+    description: "Name of the probe to run",
     presence: "required",
     choices: async () => (await import("../probes/list.ts")).PROBES.map((probe) => probe.name),
     parse: (text: string) => text,

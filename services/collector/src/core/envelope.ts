@@ -12,7 +12,7 @@ export interface Sender {
 }
 
 /** The gateway's release as last observed; null before the first observation. */
-export interface Release {
+export interface ObservedRelease {
   readonly gatewayVersion: string | null;
   readonly skillHash: string | null;
 }
@@ -21,19 +21,23 @@ export interface Release {
  * The boot id of one collector process: start time in base 36, a dash, 16 hex digits.
  * @param randomHex 64 random bits as hex, so that two collectors started in the same millisecond differ.
  */
-export function collectorBoot(startedAt: number, randomHex: string): string {
-  return `${Math.floor(startedAt).toString(36)}-${randomHex}`;
+export function collectorBoot(startedAtMs: number, randomHex: string): string {
+  return `${Math.floor(startedAtMs).toString(36)}-${randomHex}`;
 }
 
-/** Builds a complete signal. `seq` counts from 1 across all kinds of one boot. */
-export function makeSignal<K extends SignalKind>(
-  sender: Sender,
-  release: Release,
-  seq: number,
-  kind: K,
-  tick: Tick,
-  body: SignalBody<K>,
-): Signal {
+/** What one signal adds to its sender. */
+export interface SignalContent<K extends SignalKind> {
+  readonly release: ObservedRelease;
+  /** Counts from 1 across all kinds of one boot. */
+  readonly seq: number;
+  readonly kind: K;
+  readonly tick: Tick;
+  readonly body: SignalBody<K>;
+}
+
+/** Builds a complete signal. */
+export function makeSignal<K extends SignalKind>(sender: Sender, content: SignalContent<K>): Signal {
+  const { release, seq, kind, tick, body } = content;
   const { az, fleet, gateway } = sender.gateway;
   return {
     v: 1,

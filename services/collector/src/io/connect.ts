@@ -3,7 +3,7 @@ import { connect } from "node:net";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import { retryable } from "@aviary/shared/runtime/faults.ts";
 
-/** Connects and closes the connection. @throws Retryable `timeout` or `refused`, or the signal's reason. */
+/** Opens a TCP connection and closes it at once. @throws Retryable `timeout` or `refused`, or the signal's reason. */
 export function tryConnect(host: string, port: number, timeoutMs: number, clock: Clock, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason);

@@ -28,7 +28,7 @@ export interface TailReport {
   readonly oversizedLines: number;
 }
 
-export interface Tail extends AsyncDisposable {
+export interface LogTail extends AsyncDisposable {
   /**
    * Passes every complete line to `onLine`, reading about `budgetBytes` at most.
    * @throws Retryable `no_such_file`, or `unreadable` with the system error.
@@ -57,7 +57,7 @@ const LINE_FEED = 10;
 const EMPTY = Buffer.alloc(0);
 
 /** Starts at the end of an existing file, because earlier lines predate the collector. */
-export async function openTail(options: TailOptions): Promise<Tail> {
+export async function openTail(options: TailOptions): Promise<LogTail> {
   const maxLineBytes = options.maxLineBytes ?? 65_536;
   const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
   let old: FollowedFile[] = [];

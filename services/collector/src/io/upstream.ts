@@ -9,7 +9,7 @@ export interface UpstreamOptions {
   readonly name: string;
   readonly clock: Clock;
   readonly random: () => number;
-  /** The pause after the first failed call is between half of this and this. */
+  /** Base backoff: the first pause is 50–100% of this. */
   readonly pauseMs: number;
   readonly ceilingMs: number;
 }
@@ -33,8 +33,8 @@ export function createUpstream(options: UpstreamOptions): Upstream {
   let backoff = noBackoff;
   return {
     async call(signal, fn) {
-      const now = clock.monotonicMs();
-      if (!mayCall(backoff, now)) throw backingOff(name, backoff.notBeforeMs - now);
+      const nowMs = clock.monotonicMs();
+      if (!mayCall(backoff, nowMs)) throw backingOff(name, backoff.notBeforeMs - nowMs);
       try {
         const result = await withRetries(
           {
@@ -58,6 +58,6 @@ export function createUpstream(options: UpstreamOptions): Upstream {
   };
 }
 
-function backingOff(name: string, leftMs: number): Retryable {
-  return retryable(BACKING_OFF, `${name} is backing off for ${Math.ceil(leftMs)} ms`);
+function backingOff(name: string, remainingMs: number): Retryable {
+  return retryable(BACKING_OFF, `${name} is backing off for ${Math.ceil(remainingMs)} ms`);
 }

@@ -11,7 +11,7 @@ import { z } from "zod";
 import { isSynthetic, LOG_FORMATS, type LogFormat, readAccessLine } from "../core/access-line.ts";
 import { addCounts, countRequest, type HttpCounts, newCounts, toHttpBody } from "../core/http-counts.ts";
 import { DEFAULT_NGINX_FORMAT, type NginxFormat, readNginxFormat } from "../core/nginx-format.ts";
-import { openTail, type Tail } from "../io/tail.ts";
+import { type LogTail, openTail } from "../io/tail.ts";
 import { defineProbe, type ProbeContext, type Source, timing } from "../probe.ts";
 
 const config = z.strictObject({
@@ -57,7 +57,7 @@ function readLog(settings: Config, context: ProbeContext): Source<HttpCounts> {
   let next = newCounts();
   let boundary = startedAt;
 
-  async function read(tail: Tail, at: number, signal: AbortSignal): Promise<HttpCounts> {
+  async function read(tail: LogTail, at: number, signal: AbortSignal): Promise<HttpCounts> {
     if (at !== boundary) {
       // Periods are contiguous: requests after the last boundary belong to this period.
       addCounts(now, next);

@@ -31,7 +31,7 @@ interface Reachability {
   readonly latencyMs: number | null;
 }
 
-const CEILING_MS = 60_000;
+const MAX_BACKOFF_MS = 60_000;
 
 export const deps = defineProbe({
   name: "deps",
@@ -41,7 +41,7 @@ export const deps = defineProbe({
   initial: undefined,
   create({ targets, answerTimeout: timeoutMs, period: pauseMs }, context) {
     const pings = Object.entries(targets).map(([name, target]) => {
-      const upstream = createUpstream({ name, ...context, pauseMs, ceilingMs: CEILING_MS });
+      const upstream = createUpstream({ name, ...context, pauseMs, ceilingMs: MAX_BACKOFF_MS });
       return async (signal: AbortSignal): Promise<Reachability> => {
         try {
           return { name, latencyMs: await upstream.call(signal, () => reach(new URL(target), timeoutMs, context, signal)) };

@@ -41,7 +41,7 @@ const config = z.strictObject({
 type Config = z.output<typeof config>;
 
 const REDIS_TIMEOUT_MS = 1_000;
-const CEILING_MS = 60_000;
+const MAX_BACKOFF_MS = 60_000;
 
 export const queue = defineProbe({
   name: "queue",
@@ -57,7 +57,7 @@ function readLanes({ lanes, period: pauseMs }: Config, context: ProbeContext): S
   const servers = new Map(
     [...new Set(Object.values(lanes).map((entry) => entry.redis))].map((url) => {
       const lengths = redisLengths(url, REDIS_TIMEOUT_MS);
-      const upstream = createUpstream({ name: `Redis ${new URL(url).host}`, ...context, pauseMs, ceilingMs: CEILING_MS });
+      const upstream = createUpstream({ name: `Redis ${new URL(url).host}`, ...context, pauseMs, ceilingMs: MAX_BACKOFF_MS });
       return [url, { lengths, upstream }] as const;
     }),
   );

@@ -24,8 +24,8 @@ const config = z
 type Config = z.output<typeof config>;
 
 const MAX_BYTES = 16_384;
-const ANSWER_TIMEOUT_MS = 1_000;
-const CEILING_MS = 60_000;
+const RESPONSE_TIMEOUT_MS = 1_000;
+const MAX_BACKOFF_MS = 60_000;
 
 export const rollout = defineProbe({
   name: "rollout",
@@ -34,7 +34,7 @@ export const rollout = defineProbe({
   coversPeriod: false,
   initial: undefined,
   create: (settings, context) =>
-    sourceOf(settings.file === undefined ? fromUrl(settings, context) : () => readStart(settings.file as string)),
+    sourceOf(settings.file === undefined ? fromUrl(settings, context) : () => readPrefix(settings.file as string)),
   parse: (text: string, state) => ({ bodies: [readWeight(text)], state }),
 });
 
@@ -42,16 +42,21 @@ function fromUrl(
   { url, period: pauseMs }: Config,
   context: ProbeContext,
 ): (tick: unknown, signal: AbortSignal) => Promise<string> {
-  const upstream = createUpstream({ name: "the load balancer", ...context, pauseMs, ceilingMs: CEILING_MS });
+  const upstream = createUpstream({ name: "the load balancer", ...context, pauseMs, ceilingMs: MAX_BACKOFF_MS });
   return (_tick, signal) =>
     upstream.call(signal, async () => {
-      const response = await context.http.send({ url: url as string, timeoutMs: ANSWER_TIMEOUT_MS, maxBytes: MAX_BYTES, signal });
+      const response = await context.http.send({
+        url: url as string,
+        timeoutMs: RESPONSE_TIMEOUT_MS,
+        maxBytes: MAX_BYTES,
+        signal,
+      });
       return response.body.toString("utf8");
     });
 }
 
 /** Reads at most MAX_BYTES, so that memory stays bounded; a longer file fails as invalid JSON. */
-async function readStart(path: string): Promise<string> {
+async function readPrefix(path: string): Promise<string> {
   const handle = await open(path);
   try {
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(MAX_BYTES), 0, MAX_BYTES, 0);

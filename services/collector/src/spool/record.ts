@@ -14,7 +14,7 @@ export interface SpoolRecord {
   readonly data: string;
 }
 
-export const SEGMENT_MARK = Buffer.from("AVSPOOL1", "latin1");
+export const SEGMENT_MAGIC = Buffer.from("AVSPOOL1", "latin1");
 const HEADER_BYTES = 8;
 /** Larger than any signal, so a greater length means corruption. */
 const MAX_PAYLOAD_BYTES = 256 * 1024;
@@ -36,9 +36,9 @@ export interface DecodedSegment {
 
 /** Decodes the complete records at the start of a segment. Never throws. */
 export function decodeSegment(bytes: Buffer): DecodedSegment {
-  if (!bytes.subarray(0, SEGMENT_MARK.length).equals(SEGMENT_MARK)) return { records: [], damagedBytes: bytes.length };
+  if (!bytes.subarray(0, SEGMENT_MAGIC.length).equals(SEGMENT_MAGIC)) return { records: [], damagedBytes: bytes.length };
   const records: SpoolRecord[] = [];
-  let offset = SEGMENT_MARK.length;
+  let offset = SEGMENT_MAGIC.length;
   while (offset + HEADER_BYTES <= bytes.length) {
     const length = bytes.readUInt32LE(offset);
     const payload = bytes.subarray(offset + HEADER_BYTES, offset + HEADER_BYTES + length);

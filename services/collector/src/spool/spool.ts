@@ -14,7 +14,7 @@ import { appendFile, mkdir, readdir, readFile, rm, stat } from "node:fs/promises
 import { join } from "node:path";
 import { retryable } from "@aviary/shared/runtime/faults.ts";
 import type { ReadVolume } from "../io/volume.ts";
-import { type DecodedSegment, decodeSegment, encodeRecord, SEGMENT_MARK, type SpoolRecord } from "./record.ts";
+import { type DecodedSegment, decodeSegment, encodeRecord, SEGMENT_MAGIC, type SpoolRecord } from "./record.ts";
 
 export interface SpoolOptions {
   /** A dedicated directory; created when missing. */
@@ -90,7 +90,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
 
   /** Appends to the open segment, or to a new one. */
   async function write(bytes: Buffer): Promise<void> {
-    await makeRoom(bytes.length + SEGMENT_MARK.length);
+    await makeRoom(bytes.length + SEGMENT_MAGIC.length);
     const isNew = open === undefined;
     if (isNew) number += 1;
     const segment = open ?? { path: join(directory, `${String(number).padStart(10, "0")}.seg`), bytes: 0 };
@@ -98,7 +98,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     open = undefined;
     try {
       if (isNew) await mkdir(directory, { recursive: true });
-      await appendFile(segment.path, isNew ? Buffer.concat([SEGMENT_MARK, bytes]) : bytes);
+      await appendFile(segment.path, isNew ? Buffer.concat([SEGMENT_MAGIC, bytes]) : bytes);
     } finally {
       const size = await stat(segment.path).then(
         (found) => found.size,

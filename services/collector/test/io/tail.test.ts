@@ -3,7 +3,7 @@ import { appendFile, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import fc from "fast-check";
-import { openTail, type Tail, type TailReport } from "../../src/io/tail.ts";
+import { type LogTail, openTail, type TailReport } from "../../src/io/tail.ts";
 import { atEnd, temporaryDirectory } from "../temporary.ts";
 
 const NEVER = new AbortController().signal;
@@ -17,7 +17,7 @@ async function follow(test: TestContext, content: string | undefined, maxLineByt
   return { path, tail, read: () => readLines(tail) };
 }
 
-async function readLines(tail: Tail, budget = BUDGET): Promise<{ lines: string[] } & TailReport> {
+async function readLines(tail: LogTail, budget = BUDGET): Promise<{ lines: string[] } & TailReport> {
   const lines: string[] = [];
   const report = await tail.read(budget, (line) => lines.push(line), NEVER);
   return { lines, ...report };

@@ -10,13 +10,13 @@ import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
 import { locateTestServer, requireServer, startCaddy } from "@aviary/shared/testing/servers.ts";
 import { until } from "@aviary/shared/testing/until.ts";
-import type { Outcome } from "../../src/probe.ts";
+import type { ProbeOutcome } from "../../src/probe.ts";
 import { accessLog } from "../../src/probes/access-log.ts";
 import { openProbe, probeContext } from "../probe-context.ts";
 import { atEnd, temporaryDirectory } from "../temporary.ts";
 
 const START = Date.UTC(2026, 10, 21, 10, 0, 0);
-const http = (outcome: Outcome): SignalBody<"http"> => outcome.bodies[0] as SignalBody<"http">;
+const http = (outcome: ProbeOutcome): SignalBody<"http"> => outcome.bodies[0] as SignalBody<"http">;
 const total = (body: SignalBody<"http">): number => histogram.count(histogram.fromWire(body.latency));
 
 /** A JSONL log and a probe started at `START`. */

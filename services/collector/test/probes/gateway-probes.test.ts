@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import { describe, it, type TestContext } from "node:test";
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import { freePort } from "@aviary/shared/testing/servers.ts";
-import type { Outcome } from "../../src/probe.ts";
+import type { ProbeOutcome } from "../../src/probe.ts";
 import { gatewayProbes } from "../../src/probes/gateway-probes.ts";
 import { openProbe, probeContext } from "../probe-context.ts";
 import { atEnd } from "../temporary.ts";
@@ -50,7 +50,7 @@ async function startGateway(
   return { server, url: `http://127.0.0.1:${port}`, requests, become };
 }
 
-const health = (outcome: Outcome): SignalBody<"health"> => outcome.bodies[0] as SignalBody<"health">;
+const health = (outcome: ProbeOutcome): SignalBody<"health"> => outcome.bodies[0] as SignalBody<"health">;
 const QUICK = { answerTimeout: "150ms", period: "100ms" };
 
 describe("the gateway probe", () => {

@@ -3,7 +3,7 @@ import { appendFile, chmod, readdir, readFile, truncate, writeFile } from "node:
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import fc from "fast-check";
-import { decodeSegment, encodeRecord, SEGMENT_MARK, type SpoolRecord } from "../../src/spool/record.ts";
+import { decodeSegment, encodeRecord, SEGMENT_MAGIC, type SpoolRecord } from "../../src/spool/record.ts";
 import { openSpool, type Spool, type SpoolOptions } from "../../src/spool/spool.ts";
 import { temporaryDirectory } from "../temporary.ts";
 
@@ -34,15 +34,15 @@ describe("records", () => {
     fc.assert(
       fc.property(some, fc.nat(), fc.boolean(), (list, where, flip) => {
         const parts = list.map(encodeRecord);
-        const bytes = Buffer.concat([SEGMENT_MARK, ...parts]);
+        const bytes = Buffer.concat([SEGMENT_MAGIC, ...parts]);
         // Lone surrogates have no UTF-8 encoding.
         const whole = list.map((entry) => JSON.parse(JSON.stringify(entry).toWellFormed()) as SpoolRecord);
         assert.deepEqual(decodeSegment(bytes), { records: whole, damagedBytes: 0 });
-        const at = SEGMENT_MARK.length + (where % (bytes.length - SEGMENT_MARK.length));
+        const at = SEGMENT_MAGIC.length + (where % (bytes.length - SEGMENT_MAGIC.length));
         if (flip) bytes.writeUInt8(bytes.readUInt8(at) ^ 1, at);
         const { records: left, damagedBytes } = decodeSegment(flip ? bytes : bytes.subarray(0, at));
         let intact = 0;
-        for (let end = SEGMENT_MARK.length; intact < parts.length; intact += 1) {
+        for (let end = SEGMENT_MAGIC.length; intact < parts.length; intact += 1) {
           end += (parts[intact] as Buffer).length;
           if (end > at) break;
         }

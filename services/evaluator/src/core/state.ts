@@ -4,7 +4,7 @@
  */
 import type { LaneRecord } from "@aviary/shared/contract/lane.ts";
 import type { Reason, ReasonCode } from "@aviary/shared/contract/reasons.ts";
-import type { Release, RunState } from "@aviary/shared/contract/run.ts";
+import { isOpenRun, type Release, type RunState } from "@aviary/shared/contract/run.ts";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import { createGateway, type GatewayState } from "./gateway.ts";
@@ -185,7 +185,7 @@ export function isCanaryActive(run: Run | null): boolean {
 
 /** Whether the run is still open (including pending). */
 export function isOpen(run: Run | null): boolean {
-  return run !== null && (run.state === "pending" || isCanaryActive(run));
+  return run !== null && isOpenRun({ state: run.state, canary_active: isCanaryActive(run) });
 }
 
 /** Starts a new window grid at `originMs`. */

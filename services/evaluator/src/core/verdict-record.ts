@@ -1,8 +1,8 @@
 /** Builds the verdict record from a decision and the facts behind it. */
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import type { Policy } from "@aviary/shared/contract/policy.ts";
-import { degrades } from "@aviary/shared/contract/reasons.ts";
 import {
+  isDegraded,
   MAX_REASONS,
   MAX_VERDICT_BYTES,
   OUTCOME_NUMBER,
@@ -38,8 +38,7 @@ function verdictBody(state: State, facts: CanaryFacts, decision: Decision, atMs:
   const { lastWindow, run } = canary;
   const outcome = applicableOutcome(run);
   const reasons = rankReasons(decision.reasons, decision.verdict);
-  const degraded =
-    decision.verdict === "fail" || (decision.verdict === "hold" && reasons.some((reason) => degrades(reason.code)));
+  const degraded = isDegraded(decision.verdict, reasons);
   return {
     schema: "aviary/verdict.v1",
     at: isoTime(atMs),

@@ -7,6 +7,7 @@
  */
 import type { ControlContent } from "@aviary/shared/contract/control.ts";
 import type { CallerClass } from "@aviary/shared/contract/fleet.ts";
+import { isOpenRun } from "@aviary/shared/contract/run.ts";
 import type { RunView } from "@aviary/shared/contract/verdict.ts";
 import { CONFIRM_GATES, type Gate } from "./flagger-gates.ts";
 import { type EventMeaning, type FlaggerCall, RUNNING_PHASES, readEventMessage } from "./flagger-payload.ts";
@@ -31,7 +32,6 @@ export interface NamedRevision {
 const CHECKSUM = "checksum:";
 const NOTHING_NAMED: NamedRevision = { revision: undefined, unseen: false };
 
-const isOpen = (run: NonNullable<KnownRun>): boolean => run.state === "pending" || run.canary_active;
 const runKey = (run: KnownRun): string => run?.id ?? "none";
 
 /** A revision that the caller names explicitly: Argo's `revision`, Flagger's metadata. */
@@ -53,7 +53,7 @@ export function namedAtGate(call: FlaggerCall, gate: Gate, run: KnownRun): Named
   if (gate === "confirm-rollout" || gate === "post-rollout" || call.checksum === "") return NOTHING_NAMED;
   const revision = `${CHECKSUM}${call.checksum.slice(0, 64)}`;
   if (run === null || last === null || last.startsWith(CHECKSUM)) return namedByCaller(revision, run);
-  const takenByName = isOpen(run) || run.state === "aborted";
+  const takenByName = isOpenRun(run) || run.state === "aborted";
   return takenByName ? NOTHING_NAMED : { revision, unseen: true };
 }
 
@@ -81,15 +81,18 @@ export function announceDrafts(
   return [{ content, discriminator: runKey(run) }];
 }
 
+/** One call of a gate, and what was decided. */
+export interface GateCall {
+  readonly call: FlaggerCall;
+  readonly gate: Gate;
+  readonly allowed: boolean;
+  readonly named: NamedRevision;
+  readonly run: KnownRun;
+  readonly caller: CallerClass;
+}
+
 /** Drafts what a gate call reveals besides the revision: that the gate was called, and the end of the run. */
-export function gateDrafts(
-  call: FlaggerCall,
-  gate: Gate,
-  allowed: boolean,
-  named: NamedRevision,
-  run: KnownRun,
-  caller: CallerClass,
-): ControlDraft[] {
+export function gateDrafts({ call, gate, allowed, named, run, caller }: GateCall): ControlDraft[] {
   const revision = named.revision === undefined ? {} : { revision: named.revision };
   if (gate === "post-rollout") {
     const result = call.phase === "Succeeded" ? "succeeded" : call.phase === "Failed" ? "failed" : undefined;
@@ -124,6 +127,6 @@ export function eventDrafts(call: FlaggerCall, run: KnownRun, caller: CallerClas
 
 function endDrafts(result: "succeeded" | "failed", run: KnownRun, caller: CallerClass): ControlDraft[] {
   // A closed run cannot end again. Without a known verdict the message is stored: the evaluator may know more.
-  if (run !== null && !isOpen(run)) return [];
+  if (run !== null && !isOpenRun(run)) return [];
   return [{ content: { verb: "end", caller, result }, discriminator: runKey(run) }];
 }

@@ -18,7 +18,7 @@
  * and discards its text.
  */
 import { REASONS, type Reason } from "@aviary/shared/contract/reasons.ts";
-import type { RunState } from "@aviary/shared/contract/run.ts";
+import { isOpenRun, type RunState } from "@aviary/shared/contract/run.ts";
 import type { Outcome } from "@aviary/shared/contract/verdict.ts";
 
 export const GATES = [
@@ -79,11 +79,7 @@ export function gateAnswer(gate: Gate, facts: GateFacts): GateAnswer {
   if (facts.verdict === "pass") return allow("pass");
   if (gate === "confirm-traffic-increase" && facts.unseen === true) return deny(`hold: ${why}`);
   if (gate === "confirm-rollout" || (facts.run?.weight ?? 0) === 0) return preconditions(facts);
-  return deny(isOpen(facts.run) ? `hold: ${why}` : `no run is open: ${why}`);
-}
-
-function isOpen(run: GateFacts["run"]): boolean {
-  return run !== null && (run.state === "pending" || run.canary_active);
+  return deny(isOpenRun(facts.run) ? `hold: ${why}` : `no run is open: ${why}`);
 }
 
 function confirmPromotion({ run, verdict }: GateFacts, why: string): GateAnswer {

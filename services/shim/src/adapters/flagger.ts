@@ -1,13 +1,14 @@
 /** Flagger's webhooks: gates and events. Their control messages are stored on the bus before the response is sent. */
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
+import type { Logger } from "@aviary/shared/runtime/logger.ts";
+import type { Caller } from "../auth/tokens.ts";
 import { parseJson } from "../request/body.ts";
 import type { CanaryLookup } from "../request/canary-lookup.ts";
 import { answerFor, locateCanary } from "../response/canary-answer.ts";
 import { problem, type Reply, text } from "../response/reply.ts";
-import type { VerdictAnswer } from "../response/verdict-answer.ts";
 import type { Call, Forbidden, HandlerResult, Route, ShimContext } from "../route.ts";
 import type { Canary } from "../view.ts";
-import { announceDrafts, eventDrafts, gateDrafts, type KnownRun, type NamedRevision, namedAtGate } from "./control-drafts.ts";
+import { announceDrafts, eventDrafts, type GateCall, gateDrafts, type KnownRun, namedAtGate } from "./control-drafts.ts";
 import { CONFIRM_GATES, GATES, type Gate, type GateAnswer, type GateFacts, gateAnswer } from "./flagger-gates.ts";
 import { type FlaggerCall, readFlaggerCall } from "./flagger-payload.ts";
 
@@ -51,43 +52,38 @@ function handleGate(gate: Gate) {
     // Only Flagger's own call proves that its gates are configured: an operator's call stores nothing.
     const isFlagger = found.canary !== undefined && call.caller.class === "flagger";
     const isStored =
-      !isFlagger || (await storeGateCall(found.canary, { flagger, gate, named, run, allowed: decided.allowed }, context));
+      !isFlagger ||
+      (await storeGateCall(
+        found.canary,
+        { call: flagger, gate, named, run, allowed: decided.allowed, caller: "flagger" },
+        context,
+      ));
     const final = isStored
       ? decided
       : { allowed: false, text: "the revision could not be announced: the broker did not respond" };
-    logGate(gate, call, request, answer, final, context);
+    logGate({ gate, caller: call.caller, flagger, verdict: answer.body, answer: final }, context.logger);
     return text(final.allowed ? 200 : 403, final.text);
   };
 }
 
-interface GateCall {
-  readonly flagger: FlaggerCall;
-  readonly gate: Gate;
-  readonly named: NamedRevision;
-  readonly run: KnownRun;
-  readonly allowed: boolean;
-}
-
 /** Stores what a gate call announces; false when an announcement that the gate depends on was not stored. */
-async function storeGateCall(
-  canary: Canary,
-  { flagger, gate, named, run, allowed }: GateCall,
-  context: ShimContext,
-): Promise<boolean> {
-  const announced = announceDrafts(named, flagger, run, "flagger");
-  const drafts = [...announced, ...gateDrafts(flagger, gate, allowed, named, run, "flagger")];
+async function storeGateCall(canary: Canary, gateCall: GateCall, context: ShimContext): Promise<boolean> {
+  const { call, gate, named, run, caller } = gateCall;
+  const announced = announceDrafts(named, call, run, caller);
+  const drafts = [...announced, ...gateDrafts(gateCall)];
   const stored = await context.controlWriter.store(canary, drafts);
   return stored === "stored" || announced.length === 0 || !NEEDS_ANNOUNCEMENT.has(gate);
 }
 
-function logGate(
-  gate: Gate,
-  { caller }: Call,
-  { flagger }: FlaggerRequest,
-  { body }: VerdictAnswer,
-  { allowed, text: answer }: GateAnswer,
-  { logger }: ShimContext,
-): void {
+interface AnsweredGate {
+  readonly gate: Gate;
+  readonly caller: Caller;
+  readonly flagger: FlaggerCall;
+  readonly verdict: Pick<VerdictBody, "id" | "verdict">;
+  readonly answer: GateAnswer;
+}
+
+function logGate({ gate, caller, flagger, verdict, answer }: AnsweredGate, logger: Logger): void {
   const fields = {
     gate,
     namespace: flagger.namespace,
@@ -96,12 +92,12 @@ function logGate(
     caller_class: caller.class,
     phase: flagger.phase,
     revision: flagger.revision ?? null,
-    allowed,
-    verdict: body.verdict,
-    verdict_id: body.id,
-    answer,
+    allowed: answer.allowed,
+    verdict: verdict.verdict,
+    verdict_id: verdict.id,
+    answer: answer.text,
   };
-  logger.info({ event: "gate.answered", ...fields }, `gate ${gate} ${allowed ? "allowed" : "denied"}`);
+  logger.info({ event: "gate.answered", ...fields }, `gate ${gate} ${answer.allowed ? "allowed" : "denied"}`);
 }
 
 function runOf({ canary }: CanaryLookup, context: ShimContext): KnownRun {

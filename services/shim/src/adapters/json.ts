@@ -7,7 +7,7 @@ import {
   announceRevision,
   answerFor,
   type CallOrigin,
-  claimSeat,
+  claimRole,
   locateCanary,
   measurementIndexOf,
   namedRevision,
@@ -16,9 +16,9 @@ import { jsonBytes } from "../response/reply.ts";
 import { ANALYSIS_CONCERNS, type AnalysisConcern, type VerdictAnswer } from "../response/verdict-answer.ts";
 import type { Call, HandlerResult, Route, ShimContext } from "../route.ts";
 
-const FLAGGER: CallOrigin = { dialect: "flagger", seat: "judge" };
-const ROLLOUTS: CallOrigin = { dialect: "rollouts", seat: "judge" };
-const KEDA: CallOrigin = { dialect: "keda", seat: "scale" };
+const FLAGGER: CallOrigin = { dialect: "flagger", role: "judge" };
+const ROLLOUTS: CallOrigin = { dialect: "rollouts", role: "judge" };
+const KEDA: CallOrigin = { dialect: "keda", role: "scale" };
 const KEYS = { flagger: "flagger", rollouts: "rollout", keda: "keda" } as const;
 
 function identityOf(call: Call) {
@@ -50,7 +50,7 @@ function handleMeasurement(origin: CallOrigin, concern?: AnalysisConcern) {
         label: canary.ref.name,
         index: measurementIndexOf(canary, call.caller.class, origin, context),
         caller: call.caller.class,
-        conflict: claimSeat(call.caller, canary, origin, context),
+        conflict: claimRole(call.caller, canary, origin, context),
       }),
     );
   };
@@ -110,7 +110,7 @@ function handleLane(call: Call, context: ShimContext): HandlerResult {
       label: lane,
       index: canary === undefined ? 0 : measurementIndexOf(canary, call.caller.class, KEDA, context),
       caller: call.caller.class,
-      conflict: canary !== undefined && claimSeat(call.caller, canary, KEDA, context),
+      conflict: canary !== undefined && claimRole(call.caller, canary, KEDA, context),
       scale,
     }),
   );

@@ -1,5 +1,5 @@
 /**
- * The Prometheus dialect: Flagger sends GET, Argo Rollouts a POST form, KEDA GET with a time. One series with one string sample:
+ * The Prometheus query API: Flagger sends GET, Argo Rollouts a POST form, KEDA GET with `time`. One series with one string sample:
  * 1 pass, 0.5 hold, 0 fail.
  *
  * Flagger counts 0.5 as a success (`thresholdRange.min: 0.5`), because its confirm gates enforce a hold without a penalty.
@@ -7,7 +7,7 @@
  */
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import { readIdentity } from "../request/canary-lookup.ts";
-import { answerFor, type CallOrigin, claimSeat, locateCanary } from "../response/canary-answer.ts";
+import { answerFor, type CallOrigin, claimRole, locateCanary } from "../response/canary-answer.ts";
 import { jsonText, problem } from "../response/reply.ts";
 import type { Call, HandlerResult, Route, ShimContext } from "../route.ts";
 import { isTime, readQuery, SERIES, vectorJson } from "./prometheus-query.ts";
@@ -47,17 +47,17 @@ function handleQuery(origin: CallOrigin) {
     if (found.canary === undefined) return problem(400, "bad_data", found.text);
     const { body } = answerFor(found, () => ({ revision: undefined, unseen: false }), context).answer;
     const warnings = [...body.reasons, ...body.warnings].map(({ code, text }) => `${code}: ${text}`);
-    if (claimSeat(call.caller, found.canary, origin, context))
-      warnings.push("caller_conflict: another controller class is calling for this canary too");
+    if (claimRole(call.caller, found.canary, origin, context))
+      warnings.push("caller_conflict: another controller class also queries this canary");
     const metric = { __name__: SERIES, namespace: found.canary.ref.namespace, canary: found.canary.ref.name };
     return jsonText(vectorJson(metric, sampleOf(body, origin.dialect), seconds, warnings));
   };
 }
 
 const ORIGINS: readonly CallOrigin[] = [
-  { dialect: "flagger", seat: "judge" },
-  { dialect: "rollouts", seat: "judge" },
-  { dialect: "keda", seat: "scale" },
+  { dialect: "flagger", role: "judge" },
+  { dialect: "rollouts", role: "judge" },
+  { dialect: "keda", role: "scale" },
 ];
 
 export const PROMETHEUS_ROUTES: readonly Route[] = ORIGINS.map((origin) => ({

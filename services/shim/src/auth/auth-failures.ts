@@ -140,6 +140,6 @@ function isChallenge({ reason, path }: RejectedRequest): boolean {
 }
 
 function originOf(path: string): CallOrigin {
-  if (path.startsWith("/keda/")) return { dialect: "keda", seat: "scale" };
-  return { dialect: path.startsWith("/rollouts/") ? "rollouts" : "flagger", seat: "judge" };
+  if (path.startsWith("/keda/")) return { dialect: "keda", role: "scale" };
+  return { dialect: path.startsWith("/rollouts/") ? "rollouts" : "flagger", role: "judge" };
 }

@@ -7,7 +7,7 @@ import { timingSafeEqual } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
-import { type Caller, isRefusal, type Refusal, type TokenRequest } from "./tokens.ts";
+import { type AuthRefusal, type Caller, isRefusal, type TokenRequest } from "./tokens.ts";
 
 /** How long an accepted credential is cached. */
 const CACHED_MS = 1_000;
@@ -22,11 +22,14 @@ interface CachedCredential {
 
 /** Authenticates requests: a token file, or a fixed store. */
 export interface Authenticator {
-  authenticate(request: TokenRequest): Caller | Refusal;
+  authenticate(request: TokenRequest): Caller | AuthRefusal;
 }
 
 /** Wraps an authenticator with a cache per connection. */
-export function cacheByConnection(authenticator: Authenticator, clock: Clock): (request: IncomingMessage) => Caller | Refusal {
+export function cacheByConnection(
+  authenticator: Authenticator,
+  clock: Clock,
+): (request: IncomingMessage) => Caller | AuthRefusal {
   const cache = new WeakMap<Socket, CachedCredential>();
   const scratch = Buffer.alloc(MAX_BYTES);
   return (request) => {
@@ -47,7 +50,7 @@ export function cacheByConnection(authenticator: Authenticator, clock: Clock): (
 }
 
 /** `headers` keeps only the first of several Authorization values; the slower `headersDistinct` is read only when that one is rejected. */
-function authenticate(authenticator: Authenticator, request: IncomingMessage): Caller | Refusal {
+function authenticate(authenticator: Authenticator, request: IncomingMessage): Caller | AuthRefusal {
   const first = authenticator.authenticate(request as TokenRequest);
   if (!isRefusal(first)) return first;
   return authenticator.authenticate({ headers: request.headersDistinct, url: request.url });

@@ -20,9 +20,9 @@ import {
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import { checkTokenFile, type TokenFileCheck } from "./token-rotation.ts";
 import {
+  type AuthRefusal,
   type Caller,
   createTokenStore,
-  type Refusal,
   type TokenEntry,
   type TokenRequest,
   type TokenUse,
@@ -50,7 +50,7 @@ export interface TokenFileOptions {
 
 export interface TokenFile extends Disposable {
   /** Authenticates a request as of now. */
-  authenticate(request: TokenRequest): Caller | Refusal;
+  authenticate(request: TokenRequest): Caller | AuthRefusal;
   uses(): readonly TokenUse[];
   /** The problem of the current file while older entries stay in use; undefined when the file is valid. Fits a readiness check. */
   problem(): string | undefined;

@@ -43,7 +43,7 @@ export interface Caller {
 export type RefusalCode = "missing_credentials" | "malformed_credentials" | "unknown_token" | "expired_token" | "token_in_query";
 
 /** Why a request is refused, for logs and incidents. The response must be the same for every code. */
-export interface Refusal {
+export interface AuthRefusal {
   readonly refused: RefusalCode;
   readonly text: string;
   /** Only for a token of the file. */
@@ -63,9 +63,9 @@ export interface TokenUse {
   readonly id: string;
   readonly tokenId: string;
   readonly class: CallerClass;
-  readonly notAfter: number | null;
+  readonly notAfterMs: number | null;
   /** When this process last accepted the token, milliseconds since the epoch; null if never. */
-  readonly lastSeenAt: number | null;
+  readonly lastSeenAtMs: number | null;
 }
 
 /** Candidates per request; of more, the last ones count. */
@@ -74,7 +74,7 @@ const MAX_TOKEN_CHARS = 512;
 const MAX_QUERY_CHARS = 8_192;
 
 /** Whether a result of `authenticate` is a refusal. */
-export function isRefusal(answer: Caller | Refusal): answer is Refusal {
+export function isRefusal(answer: Caller | AuthRefusal): answer is AuthRefusal {
   return "refused" in answer;
 }
 
@@ -96,8 +96,8 @@ export function generateToken(): { readonly token: string; readonly sha256: stri
 
 /** The entries of a token file, prepared for comparison. */
 export interface TokenStore {
-  /** Authenticates a request at `now` (milliseconds since the epoch). */
-  authenticate(request: TokenRequest, now: number): Caller | Refusal;
+  /** Authenticates a request at `nowMs` (milliseconds since the epoch). */
+  authenticate(request: TokenRequest, nowMs: number): Caller | AuthRefusal;
   /** All entries with their last use, which a rotation checks before it removes the previous token. */
   uses(): readonly TokenUse[];
   /** Replaces the entries and keeps their last use. Validates nothing: see `checkTokenFile` in `token-rotation.ts`. */
@@ -117,12 +117,12 @@ interface PreparedEntry {
 /** Makes a store of the given entries. */
 export function createTokenStore(entries: readonly TokenEntry[]): TokenStore {
   let known: readonly PreparedEntry[] = entries.map(prepare);
-  const lastSeen = new Map<string, number>();
+  const lastSeenAtMs = new Map<string, number>();
   return {
-    authenticate: (request, now) => {
+    authenticate: (request, nowMs) => {
       const found = candidatesOf(request);
-      const answer = compare(known, found, now);
-      if (!isRefusal(answer)) lastSeen.set(answer.tokenId, now);
+      const answer = compare(known, found, nowMs);
+      if (!isRefusal(answer)) lastSeenAtMs.set(answer.tokenId, nowMs);
       return answer;
     },
     uses: () =>
@@ -130,13 +130,13 @@ export function createTokenStore(entries: readonly TokenEntry[]): TokenStore {
         id: caller.id,
         tokenId: caller.tokenId,
         class: caller.class,
-        notAfter: Number.isFinite(notAfter) ? notAfter : null,
-        lastSeenAt: lastSeen.get(caller.tokenId) ?? null,
+        notAfterMs: Number.isFinite(notAfter) ? notAfter : null,
+        lastSeenAtMs: lastSeenAtMs.get(caller.tokenId) ?? null,
       })),
     replace: (next) => {
       known = next.map(prepare);
       const kept = new Set(known.map(({ caller }) => caller.tokenId));
-      for (const tokenId of lastSeen.keys()) if (!kept.has(tokenId)) lastSeen.delete(tokenId);
+      for (const tokenId of lastSeenAtMs.keys()) if (!kept.has(tokenId)) lastSeenAtMs.delete(tokenId);
     },
   };
 }
@@ -151,7 +151,7 @@ function prepare(entry: TokenEntry): PreparedEntry {
   return { caller, digest: Buffer.from(entry.sha256, "latin1"), notAfter: entry.notAfter ?? Number.POSITIVE_INFINITY };
 }
 
-function compare(known: readonly PreparedEntry[], candidates: Candidates, now: number): Caller | Refusal {
+function compare(known: readonly PreparedEntry[], candidates: Candidates, nowMs: number): Caller | AuthRefusal {
   let accepted: PreparedEntry | undefined;
   let expired: PreparedEntry | undefined;
   let misplaced: PreparedEntry | undefined;
@@ -161,7 +161,7 @@ function compare(known: readonly PreparedEntry[], candidates: Candidates, now: n
     for (const entry of known) {
       const same = timingSafeEqual(DIGEST, entry.digest);
       if (!same) continue;
-      if (now >= entry.notAfter) expired = entry;
+      if (nowMs >= entry.notAfter) expired = entry;
       // URLs end up in access logs; only KEDA's apiKey mode has no alternative.
       else if (inQuery && entry.caller.class !== "keda") misplaced = entry;
       else accepted = entry;

@@ -1,4 +1,5 @@
 /** The dashboard: plain HTML and a small script over the event stream. No framework and no external resources; all text is set with textContent. */
+import { isRestoredRun } from "@aviary/shared/contract/run.ts";
 import type { Reply } from "../response/reply.ts";
 
 const STYLE = `
@@ -25,39 +26,41 @@ const number = (value, unit) => value === null || value === undefined ? "–" : 
 const percent = (value) => value === null || value === undefined ? "–" : (value * 100).toFixed(2) + "%";
 const time = (iso) => iso ? iso.slice(11, 19) + "Z" : "–";
 const fact = (list, name, value) => { const box = el("div"); box.append(el("dt", "", name), el("dd", "", value)); list.append(box); };
+// The rule of the contract itself: a pure function without references.
+${isRestoredRun}
 function reasons(items, cls) {
   const list = el("ul", cls);
   for (const item of items) { const line = el("li"); line.append(el("code", "", item.code), " " + item.text); list.append(line); }
   return list;
 }
-function render(v) {
-  const key = v.subject.namespace + "/" + v.subject.name;
-  const card = el("article", v.verdict);
+function render(canary) {
+  const key = canary.subject.namespace + "/" + canary.subject.name;
+  const card = el("article", canary.verdict);
   const head = el("h2");
-  head.append(el("span", "", key), el("span", "verdict", v.verdict));
-  if (v.stale) head.append(el("span", "note", "stale: no fresh verdict"));
-  const restored = v.run && v.run.state === "failed" && !v.run.canary_active;
-  if (v.degraded) head.append(el("span", "note", v.verdict !== "fail" ? "do not widen" : restored ? "restored: a new revision opens a new run" : "roll back"));
+  head.append(el("span", "", key), el("span", "verdict", canary.verdict));
+  if (canary.stale) head.append(el("span", "note", "stale: no fresh verdict"));
+  const restored = isRestoredRun(canary.run);
+  if (canary.degraded) head.append(el("span", "note", canary.verdict !== "fail" ? "do not widen" : restored ? "restored: a new revision opens a new run" : "roll back"));
   card.append(head);
-  if (v.reasons.length) card.append(reasons(v.reasons, ""));
+  if (canary.reasons.length) card.append(reasons(canary.reasons, ""));
   else card.append(el("div", "note", "healthy: no reasons"));
   const facts = el("dl");
-  const run = v.run;
+  const run = canary.run;
   fact(facts, "run", run ? (restored ? "failed, restored" : run.state) + (run.promotable ? ", promotable" : "") : "none");
   fact(facts, "revision", run ? (run.controller_revision || run.revision) : "–");
   fact(facts, "weight", run ? run.weight + "%" : "–");
-  fact(facts, "window", v.window ? "#" + v.window.index + ", to " + time(v.window.end) : "–");
-  fact(facts, "requests, canary / stable", v.canary.requests + " / " + (v.stable ? v.stable.requests : "–"));
-  fact(facts, "5xx, canary / stable", percent(v.canary["5xx_rate"]) + " / " + (v.stable ? percent(v.stable["5xx_rate"]) : "–"));
-  fact(facts, "p99, canary / stable", number(v.canary.p99_ms, " ms") + " / " + (v.stable ? number(v.stable.p99_ms, " ms") : "–"));
-  fact(facts, "gateways reporting", v.gateway.fresh + " of " + v.gateway.expected);
-  fact(facts, "gateway version", v.gateway.gateway_version || "–");
-  fact(facts, "skill pack", v.gateway.skill_hash ? v.gateway.skill_hash.slice(0, 12) : "mixed or unknown");
-  fact(facts, "threshold / two-key rule", v.judge.literal + " / " + v.judge.two_key);
-  for (const lane of v.lanes) fact(facts, "lane " + lane.lane, lane.record ? lane.record.depth + " of " + lane.record.depth_true + " jobs, " + lane.record.replicas + " replicas" : "no record yet");
-  fact(facts, "verdict of " + time(v.at), v.id);
+  fact(facts, "window", canary.window ? "#" + canary.window.index + ", to " + time(canary.window.end) : "–");
+  fact(facts, "requests, canary / stable", canary.canary.requests + " / " + (canary.stable ? canary.stable.requests : "–"));
+  fact(facts, "5xx, canary / stable", percent(canary.canary["5xx_rate"]) + " / " + (canary.stable ? percent(canary.stable["5xx_rate"]) : "–"));
+  fact(facts, "p99, canary / stable", number(canary.canary.p99_ms, " ms") + " / " + (canary.stable ? number(canary.stable.p99_ms, " ms") : "–"));
+  fact(facts, "gateways reporting", canary.gateway.fresh + " of " + canary.gateway.expected);
+  fact(facts, "gateway version", canary.gateway.gateway_version || "–");
+  fact(facts, "skill pack", canary.gateway.skill_hash ? canary.gateway.skill_hash.slice(0, 12) : "mixed or unknown");
+  fact(facts, "threshold / two-key rule", canary.judge.literal + " / " + canary.judge.two_key);
+  for (const lane of canary.lanes) fact(facts, "lane " + lane.lane, lane.record ? lane.record.depth + " of " + lane.record.depth_true + " jobs, " + lane.record.replicas + " replicas" : "no record yet");
+  fact(facts, "verdict of " + time(canary.at), canary.id);
   card.append(facts);
-  if (v.warnings.length) card.append(el("div", "note", "warnings: the verdict is not affected"), reasons(v.warnings, "warnings"));
+  if (canary.warnings.length) card.append(el("div", "note", "warnings: the verdict is not affected"), reasons(canary.warnings, "warnings"));
   const previous = cards.get(key);
   if (previous) previous.replaceWith(card); else main.append(card);
   cards.set(key, card);

@@ -1,8 +1,8 @@
-/** Resolves a request to its canary and its answer: visibility, revision, measurement index, seat. */
+/** Resolves a request to its canary and its answer: visibility, revision, measurement index, caller role. */
 import type { CallerClass } from "@aviary/shared/contract/fleet.ts";
 import { incident } from "@aviary/shared/contract/incident.ts";
 import { announceDrafts, type NamedRevision, namedByCaller } from "../adapters/control-drafts.ts";
-import type { Seat } from "../auth/seats.ts";
+import type { CallerRole } from "../auth/caller-roles.ts";
 import type { Caller } from "../auth/tokens.ts";
 import { mayAccess } from "../auth/tokens.ts";
 import { hostOf } from "../request/body.ts";
@@ -13,10 +13,10 @@ import { measurementIndex } from "./answer-json.ts";
 import { type PreparedAnswer, prepare } from "./prepared-answer.ts";
 import { absentAnswer, unseenRevisionAnswer } from "./verdict-answer.ts";
 
-/** The controller that a route is for, and the seat that a call claims. */
+/** The controller that a route is for, and the role that a call claims. */
 export interface CallOrigin {
   readonly dialect: "flagger" | "rollouts" | "keda";
-  readonly seat: Seat;
+  readonly role: CallerRole;
 }
 
 /** The polling interval if the fleet file sets none. */
@@ -81,22 +81,22 @@ export function measurementIndexOf(canary: Canary, caller: CallerClass, origin: 
   return measurementIndex(sinceMs, context.clock.now(), pollingIntervalMs(canary, caller, origin));
 }
 
-/** Claims the seat; true if another controller class holds it, which raises one incident per run. */
-export function claimSeat(caller: Caller, canary: Canary, origin: CallOrigin, context: ShimContext): boolean {
-  const { seats, clock, view, controlWriter: outbox } = context;
-  const holder = seats.claim(canary.key, origin.seat, caller.class, clock.monotonicMs());
+/** Claims the role; true if another controller class holds it, which raises one incident per run. */
+export function claimRole(caller: Caller, canary: Canary, origin: CallOrigin, context: ShimContext): boolean {
+  const { roles, clock, view, controlWriter } = context;
+  const holder = roles.claim(canary.key, origin.role, caller.class, clock.monotonicMs());
   if (holder === undefined) return false;
   const run = view.record(canary.key)?.body.run?.id ?? "none";
   const subject = { ...canary.ref, fleet: canary.entry.fleet };
   const at = new Date(clock.now()).toISOString();
-  outbox.storeIncident(
+  controlWriter.storeIncident(
     incident(
       "caller_conflict",
       at,
-      `${origin.seat}|${holder}|${caller.class}|${run}`,
+      `${origin.role}|${holder}|${caller.class}|${run}`,
       { subject },
       {
-        seat: origin.seat,
+        seat: origin.role,
         holder,
         second: caller.class,
         token: caller.id,

@@ -12,8 +12,15 @@
 import { contentId } from "@aviary/shared/contract/ids.ts";
 import { LEASE_STALE_MS } from "@aviary/shared/contract/lease.ts";
 import { defaultPolicy, type Policy } from "@aviary/shared/contract/policy.ts";
-import { degrades, REASONS, type Reason, type ReasonCode, reasonText } from "@aviary/shared/contract/reasons.ts";
-import { MAX_REASONS, OUTCOME_NUMBER, OUTCOME_STATUS, type Outcome, type VerdictBody } from "@aviary/shared/contract/verdict.ts";
+import { REASONS, type Reason, type ReasonCode, reasonText } from "@aviary/shared/contract/reasons.ts";
+import {
+  isDegraded,
+  MAX_REASONS,
+  OUTCOME_NUMBER,
+  OUTCOME_STATUS,
+  type Outcome,
+  type VerdictBody,
+} from "@aviary/shared/contract/verdict.ts";
 
 /** A verdict body as it is served: the stored one, or its replacement. */
 export interface VerdictAnswer {
@@ -30,7 +37,7 @@ export interface Unavailable {
 }
 
 /** What decides whether a canary's verdict is fresh. */
-export interface Freshness {
+export interface VerdictFreshness {
   /** The stored verdict's `valid_until`; `undefined` without a stored verdict. */
   readonly validUntilMs: number | undefined;
   readonly nowMs: number;
@@ -41,7 +48,7 @@ export interface Freshness {
 }
 
 /** Explains why a canary has no fresh verdict; `undefined` while it has one. */
-export function unavailability({ validUntilMs, nowMs, leaseAgeMs, isCaughtUp }: Freshness): Unavailable | undefined {
+export function unavailability({ validUntilMs, nowMs, leaseAgeMs, isCaughtUp }: VerdictFreshness): Unavailable | undefined {
   const cause =
     validUntilMs === undefined ? missingCause(leaseAgeMs) : (expiryCause(validUntilMs, nowMs) ?? leaseCause(leaseAgeMs));
   if (cause === undefined && validUntilMs !== undefined) return undefined;
@@ -104,7 +111,7 @@ function heldBody(body: VerdictBody, reason: Reason): VerdictBody {
 type OutcomeFields = Pick<VerdictBody, "status" | "verdict" | "verdict_num" | "degraded" | "degraded_num">;
 
 function outcomeOf(verdict: Outcome, reasons: readonly { readonly code: ReasonCode }[]): OutcomeFields {
-  const degraded = verdict === "fail" || (verdict === "hold" && reasons.some((reason) => degrades(reason.code)));
+  const degraded = isDegraded(verdict, reasons);
   return {
     status: OUTCOME_STATUS[verdict],
     verdict,

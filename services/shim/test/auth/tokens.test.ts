@@ -5,13 +5,13 @@ import { redactText } from "@aviary/shared/runtime/redact.ts";
 import fc from "fast-check";
 import { checkTokenFile, minimumOverlapMs, rotationOverlapMs } from "../../src/auth/token-rotation.ts";
 import {
+  type AuthRefusal,
   type Caller,
   createTokenStore,
   generateToken,
   hashToken,
   isRefusal,
   mayAccess,
-  type Refusal,
   type TokenEntry,
   tokenFileSchema,
 } from "../../src/auth/tokens.ts";
@@ -35,7 +35,7 @@ const store = createTokenStore([
 ]);
 
 /** The id of the caller, or the code of the refusal. */
-function who(answer: Caller | Refusal): string {
+function who(answer: Caller | AuthRefusal): string {
   return isRefusal(answer) ? answer.refused : answer.id;
 }
 const basic = (pair: string): string => `Basic ${Buffer.from(pair).toString("base64")}`;
@@ -65,7 +65,7 @@ describe("authenticate", () => {
       },
       "the good one first": { headers: { authorization: [`Bearer ${current}`, "Bearer stale"] } },
       "joined by a proxy": { headers: { authorization: `Bearer stale, ${basic("x:y")}, Bearer ${current}` } },
-      "a wrong header beside a good one": { headers: { authorization: "Negotiate abc", "x-api-key": [current] } },
+      "a wrong header next to a good one": { headers: { authorization: "Negotiate abc", "x-api-key": [current] } },
     };
     for (const [name, request] of Object.entries(ways)) assert.equal(who(store.authenticate(request, NOW)), "flagger-prod", name);
     assert.equal(who(store.authenticate({ headers: {}, url: `/keda/metrics?lane=a&api_key=${kedaToken}` }, NOW)), "keda");
@@ -136,10 +136,10 @@ describe("authenticate", () => {
     own.authenticate({ headers: { authorization: "Bearer unknown" } }, NOW + 6);
     own.replace([entry("a", { notAfter: NOW + DAY }), entry("c", { id: "c" })]);
     assert.deepEqual(
-      own.uses().map(({ id, notAfter, lastSeenAt }) => ({ id, notAfter, lastSeenAt })),
+      own.uses().map(({ id, notAfterMs, lastSeenAtMs }) => ({ id, notAfterMs, lastSeenAtMs })),
       [
-        { id: "flagger-prod", notAfter: NOW + DAY, lastSeenAt: NOW + 5 },
-        { id: "c", notAfter: null, lastSeenAt: null },
+        { id: "flagger-prod", notAfterMs: NOW + DAY, lastSeenAtMs: NOW + 5 },
+        { id: "c", notAfterMs: null, lastSeenAtMs: null },
       ],
     );
     assert.equal(who(own.authenticate({ headers: { authorization: "Bearer b" } }, NOW)), "unknown_token");

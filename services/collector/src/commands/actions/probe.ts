@@ -6,7 +6,7 @@ import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { createHttpClient } from "@aviary/shared/runtime/http-client.ts";
 import { silentLogger } from "@aviary/shared/runtime/logger.ts";
 import { loadCollectorConfig } from "../../config.ts";
-import { NO_FACTS, type Outcome } from "../../probe.ts";
+import { NO_FACTS, type ProbeOutcome } from "../../probe.ts";
 import { PROBES } from "../../probes/list.ts";
 import type { ProbeCall } from "../probe.ts";
 
@@ -23,7 +23,7 @@ export async function runProbe(call: ProbeCall): Promise<number> {
   }
 }
 
-async function readOnce({ args, options, io, resources }: ProbeCall): Promise<Outcome> {
+async function readOnce({ args, options, io, resources }: ProbeCall): Promise<ProbeOutcome> {
   const config = await loadCollectorConfig(options.config);
   const probe = PROBES.find((candidate) => candidate.name === args.probe);
   const settings = config.probes[args.probe];
