@@ -18,7 +18,7 @@ export interface Overview {
   readonly canaries: readonly CanaryView[];
 }
 
-export interface Shim {
+export interface ShimClient {
   readonly url: string;
   readonly token: string;
 }
@@ -28,7 +28,7 @@ const MAX_BYTES = 4 * 1024 * 1024;
 const MAX_ERROR_CHARS = 300;
 
 /** The shim's address and the operator's token. @throws Terminal `not_configured` that names the variable to set */
-export function shimOf({ env: { AVIARY_URL: url, AVIARY_TOKEN: token } }: CommandIo): Shim {
+export function shimOf({ env: { AVIARY_URL: url, AVIARY_TOKEN: token } }: CommandIo): ShimClient {
   if (url === undefined || token === undefined) {
     throw terminal(
       "not_configured",
@@ -41,7 +41,7 @@ export function shimOf({ env: { AVIARY_URL: url, AVIARY_TOKEN: token } }: Comman
 }
 
 /** One GET. @throws a fault with the shim's own error text when it refuses, or with the variable to check when it is unreachable */
-export async function getFromShim<T>({ url, token }: Shim, path: string, signal: AbortSignal): Promise<T> {
+export async function getFromShim<T>({ url, token }: ShimClient, path: string, signal: AbortSignal): Promise<T> {
   const client = createHttpClient({ loopback: true, allow: [new URL(url).hostname] });
   try {
     const response = await client

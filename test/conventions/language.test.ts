@@ -6,7 +6,7 @@ import { CALLER_CLASSES } from "@aviary/shared/contract/fleet.ts";
 import { RUN_STATES } from "@aviary/shared/contract/run.ts";
 import { CONTROL_VERBS, SIGNAL_KINDS } from "@aviary/shared/contract/subjects.ts";
 import { OUTCOMES } from "@aviary/shared/contract/verdict.ts";
-import { brokenWordRules, fileNamesIn, identifiersIn, WORD_RULES } from "./language.ts";
+import { avoidedNames, brokenWordRules, fileNamesIn, identifiersIn, WORD_RULES } from "./language.ts";
 import { readSource } from "./source.ts";
 import { codeFiles, filesUnder, readText } from "./tree.ts";
 
@@ -62,6 +62,17 @@ describe("language", () => {
       );
     });
   }
+
+  it("identifiers use standard terms", () => {
+    list(
+      sources.flatMap(({ path, code }) => avoidedNames(code).map(({ name, write }) => `${path}: ${name} (write: ${write})`)),
+      "names to replace:",
+    );
+    assert.deepEqual(
+      avoidedNames("const tellAll = () => TOLD_ONCE; luck = ownLuck; telephone").map(({ name }) => name),
+      ["tellAll", "TOLD_ONCE", "ownLuck"],
+    );
+  });
 
   it("identifiers in comments and documents exist in the code", () => {
     const words = new Set(

@@ -46,6 +46,33 @@ export const WORD_RULES: readonly WordRule[] = [
   { avoid: /\bthe house\b/i, write: "the repository", sample: "the house rules" },
 ];
 
+/** Words that no identifier contains, because another term has their meaning. */
+const AVOIDED_IN_NAMES: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    "publish, format, report": ["say", "says", "said", "tell", "tells", "told", "hear", "heard"],
+    "reduce, replay": ["fold", "folds", "folded", "refold"],
+    "chance, pValue": ["luck", "lucky", "lucks"],
+    "tolerate, allow": ["forgive", "forgiven"],
+    group: ["camp", "camps"],
+    timeout: ["patience"],
+    "caller, replica, reader": ["nobody", "somebody", "whoever", "stranger"],
+  }).flatMap(([write, words]) => words.map((word) => [word, write] as const)),
+);
+
+/** Names of the wire format. */
+const WIRE_NAMES = new Set(["luck"]);
+
+/** The identifiers in code that contain an avoided word, with what to write instead. */
+export function avoidedNames(code: string): { readonly name: string; readonly write: string }[] {
+  const names = new Set(code.match(/[A-Za-z_$][\w$]*/g) ?? []);
+  return [...names].flatMap((name) => {
+    if (WIRE_NAMES.has(name)) return [];
+    const words = name.split(/(?=[A-Z][a-z])|_/).map((word) => word.toLowerCase());
+    const write = words.map((word) => AVOIDED_IN_NAMES.get(word)).find((found) => found !== undefined);
+    return write === undefined ? [] : [{ name, write }];
+  });
+}
+
 /** The rules that `text` breaks; code spans in backticks are ignored. */
 export function brokenWordRules(text: string): WordRule[] {
   const prose = text.replace(/`[^`]*`/g, " ");

@@ -1,9 +1,9 @@
 /** The benchmark interface. */
 import type { CreateWorkload } from "./rounds.ts";
-import type { Measurement, TargetId } from "./targets.ts";
+import type { MeasuredTarget, TargetId } from "./targets.ts";
 
 export interface BenchmarkResult {
-  readonly measurements: readonly Measurement[];
+  readonly measurements: readonly MeasuredTarget[];
   /** Context for reading the figures: the peer and the environment. */
   readonly notes: readonly string[];
 }

@@ -1,9 +1,9 @@
 /** The measurements as lines: JSON for machines, a table for people. */
 import type { BenchmarkResult } from "./benchmark.ts";
-import { type Bound, boundHolds, judgeMeasurement, type Measurement, TARGETS } from "./targets.ts";
+import { type Bound, boundHolds, judgeMeasurement, type MeasuredTarget, TARGETS } from "./targets.ts";
 
 /** One target as one line of JSON. */
-export function jsonLine(measured: Measurement): string {
+export function jsonLine(measured: MeasuredTarget): string {
   const { id, ratio, ours, denominator, unit, rounds, bounds = [] } = measured;
   const { goal, near } = TARGETS[id];
   return JSON.stringify({

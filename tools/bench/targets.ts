@@ -41,7 +41,7 @@ export interface Bound {
 }
 
 /** The measurement of one target. */
-export interface Measurement {
+export interface MeasuredTarget {
   readonly id: TargetId;
   readonly ratio: number;
   /** The two sides of the ratio, in `unit`. */
@@ -59,7 +59,7 @@ export const boundHolds = (bound: Bound): boolean =>
   (bound.atLeast === undefined || bound.value >= bound.atLeast) && (bound.atMost === undefined || bound.value <= bound.atMost);
 
 /** Whether the goal is met with all its bounds, and whether the ratio is near the limit. */
-export function judgeMeasurement(measured: Measurement): { meetsGoal: boolean; meetsNear: boolean } {
+export function judgeMeasurement(measured: MeasuredTarget): { meetsGoal: boolean; meetsNear: boolean } {
   const target: Target = TARGETS[measured.id];
   const bounds = (measured.bounds ?? []).every(boundHolds);
   return {

@@ -19,17 +19,17 @@ const JUDGED = [
 ];
 
 /** @param targets the table of targets, as Markdown */
-export async function writeDocument(targets: string, resultOf: ResultOf, say: (what: string) => void): Promise<void> {
+export async function writeDocument(targets: string, resultOf: ResultOf, report: (what: string) => void): Promise<void> {
   mkdirSync(join(DOCS, "judge"), { recursive: true });
   const pictures = new Map<Figure, string>();
   for (const figure of FIGURES) {
-    say(`chart ${figure.file}`);
+    report(`chart ${figure.file}`);
     writeFileSync(join(DOCS, "judge", figure.file), await figure.draw(resultOf));
     pictures.set(figure, `![${figure.title}](judge/${figure.file})`);
   }
   const tables: string[] = [];
   for (const table of TABLES) {
-    say(`table "${table.title}"`);
+    report(`table "${table.title}"`);
     tables.push(await writeTable(table, resultOf));
   }
   const section = [

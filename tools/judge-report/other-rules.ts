@@ -29,13 +29,13 @@ export function literalWatcher(ceiling: number): Watcher {
  * A fixed threshold per window and a number of tolerated failed checks, consecutive or not: Flagger with `threshold: 2` tolerates
  * one, an Argo Rollouts metric with `failureLimit: 3` tolerates three.
  */
-export function thresholdWatcher(ceiling: number, forgiven: number): Watcher {
+export function thresholdWatcher(ceiling: number, allowedErrors: number): Watcher {
   let failed = 0;
   return {
     judge(window) {
       const { canary } = errorFigures(window);
       if (canary.requests > 0 && compareRate(canary.errors, canary.requests, ceiling) > 0) failed++;
-      return failed > forgiven;
+      return failed > allowedErrors;
     },
   };
 }

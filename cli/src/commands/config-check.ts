@@ -35,5 +35,5 @@ export const checkConfigCommand = defineCommand({
     "aviary config check --kind policy policies/*.yaml",
     "aviary config check -o json | jq '.files[] | select(.ok | not)'",
   ],
-  run: async (call) => (await import("./actions/config-check.ts")).checkConfig(call),
+  run: async (call) => (await import("./actions/config-check.ts")).checkConfigFiles(call),
 });

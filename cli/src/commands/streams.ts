@@ -28,7 +28,7 @@ export const STREAMS_COMMANDS = [
     options,
     formats: ["table", "json"],
     examples: ["aviary streams diff --replicas 3"],
-    run: async (call) => (await actions()).diffStreams(call),
+    run: async (call) => (await actions()).printStreamsDiff(call),
   }),
   defineCommand({
     name: "streams apply",

@@ -13,12 +13,12 @@ import type { ObservedRelease } from "./core/envelope.ts";
 import type { Tick } from "./core/schedule.ts";
 
 /** Facts about the gateway that one probe learns and every signal carries or another probe reads. */
-export interface GatewayFacts extends ObservedRelease {
+export interface EnvelopeFacts extends ObservedRelease {
   /** Uptime as last reported by the gateway; null before the first report. */
   readonly uptimeMs: number | null;
 }
 
-export const NO_FACTS: GatewayFacts = { gatewayVersion: null, skillHash: null, uptimeMs: null };
+export const NO_FACTS: EnvelopeFacts = { gatewayVersion: null, skillHash: null, uptimeMs: null };
 
 /** Dependencies of a probe. */
 export interface ProbeContext {
@@ -29,7 +29,7 @@ export interface ProbeContext {
   readonly http: HttpClient;
   readonly log: Logger;
   /** The current facts. */
-  readonly facts: () => GatewayFacts;
+  readonly facts: () => EnvelopeFacts;
   /** Increments a probe event counter in the collector's metrics, for events that no signal carries. */
   readonly count: (what: string, by: number) => void;
 }
@@ -43,7 +43,7 @@ export interface Reading<K extends SignalKind, S> {
   /** One signal per body. */
   readonly bodies: readonly SignalBody<K>[];
   readonly state: S;
-  readonly learned?: Partial<GatewayFacts>;
+  readonly learned?: Partial<EnvelopeFacts>;
 }
 
 export interface ProbeSpec<K extends SignalKind, C extends Timing, R, S> {
@@ -74,7 +74,7 @@ export const timing = (period: string, timeout: string) => ({
 export interface ProbeOutcome {
   readonly kind: SignalKind;
   readonly bodies: readonly SignalBody<SignalKind>[];
-  readonly learned: Partial<GatewayFacts>;
+  readonly learned: Partial<EnvelopeFacts>;
 }
 
 /** A configured probe with its state. */

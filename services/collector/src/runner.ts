@@ -12,7 +12,7 @@ import { faultCode, retryable } from "@aviary/shared/runtime/faults.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import { gridAfter, gridBefore, type Tick, tickAt } from "./core/schedule.ts";
 import { BACKING_OFF } from "./io/upstream.ts";
-import type { GatewayFacts, OpenProbe } from "./probe.ts";
+import type { EnvelopeFacts, OpenProbe } from "./probe.ts";
 
 export interface RunnerOptions {
   readonly name: string;
@@ -24,7 +24,7 @@ export interface RunnerOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly onSignal: (kind: SignalKind, tick: Tick, body: SignalBody<SignalKind>) => void;
-  readonly onLearned: (facts: Partial<GatewayFacts>) => void;
+  readonly onLearned: (facts: Partial<EnvelopeFacts>) => void;
   /** Called after each reading; `code` is undefined on success. */
   readonly onRead: (code: string | undefined, durationMs: number) => void;
 }

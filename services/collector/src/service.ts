@@ -14,7 +14,7 @@ import type { CollectorConfig } from "./config.ts";
 import { collectorBoot, makeSignal } from "./core/envelope.ts";
 import { phaseMs, type Tick } from "./core/schedule.ts";
 import { readVolume } from "./io/volume.ts";
-import { type GatewayFacts, NO_FACTS } from "./probe.ts";
+import { type EnvelopeFacts, NO_FACTS } from "./probe.ts";
 import { PROBES } from "./probes/list.ts";
 import { type RunnerOptions, startRunner } from "./runner.ts";
 import { type Outbox, openOutbox } from "./spool/outbox.ts";
@@ -38,7 +38,7 @@ export interface Collector extends AsyncDisposable {
   /** The boot id in this collector's signals. */
   readonly boot: string;
   /** Facts known about the gateway. */
-  readonly facts: GatewayFacts;
+  readonly facts: EnvelopeFacts;
   /** Resolves when every signal is stored or spooled, or waits because broker and disk are both unavailable. */
   settled(): Promise<void>;
 }

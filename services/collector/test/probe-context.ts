@@ -3,13 +3,13 @@ import type { TestContext } from "node:test";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { createHttpClient } from "@aviary/shared/runtime/http-client.ts";
 import { silentLogger } from "@aviary/shared/runtime/logger.ts";
-import { type GatewayFacts, NO_FACTS, type OpenProbe, type Probe, type ProbeContext, type ProbeOutcome } from "../src/probe.ts";
+import { type EnvelopeFacts, NO_FACTS, type OpenProbe, type Probe, type ProbeContext, type ProbeOutcome } from "../src/probe.ts";
 import { atEnd } from "./temporary.ts";
 
 export interface TestProbeContext extends ProbeContext {
   /** Counts by event. */
   readonly counted: Map<string, number>;
-  learn(facts: Partial<GatewayFacts>): void;
+  learn(facts: Partial<EnvelopeFacts>): void;
 }
 
 export function probeContext(test: TestContext, change: Partial<ProbeContext> = {}): TestProbeContext {

@@ -7,7 +7,7 @@ import { createSimulatedFleet, reduceFleet } from "./core/simulated-fleet.ts";
 function explained(disturb: (fleet: ReturnType<typeof createSimulatedFleet>) => void, seconds: number) {
   const fleet = createSimulatedFleet({ policy: { mode: "two-key" }, azs: ["az-a"] });
   fleet.advance(300);
-  fleet.say({ verb: "announce", caller: "rollouts", revision: "v2" });
+  fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
   fleet.advance(200);
   disturb(fleet);
   fleet.advance(seconds);
@@ -93,9 +93,9 @@ test("a pass states which rates are ruled out, and a window without requests sta
 test("windows that closed while the run was pending or warming up are not part of the judgement", () => {
   const fleet = createSimulatedFleet({ policy: { mode: "two-key", warmup: "45s" }, azs: ["az-a"] });
   fleet.advance(100);
-  fleet.say({ verb: "announce", caller: "flagger", revision: "v2" });
+  fleet.publishControl({ verb: "announce", caller: "flagger", revision: "v2" });
   fleet.advance(100);
-  fleet.say({ verb: "weight", caller: "flagger", weight: 10, revision: "v2" });
+  fleet.publishControl({ verb: "weight", caller: "flagger", weight: 10, revision: "v2" });
   fleet.advance(150);
   const { verdicts } = reduceFleet(fleet);
   const record = verdicts.at(-1)!;

@@ -39,7 +39,7 @@ function storedMessage(input: Input): StoredMessage {
 function failingFleet(mode: "literal" | "two-key") {
   const fleet = createSimulatedFleet({ policy: { mode } });
   fleet.advance(60);
-  fleet.say({ verb: "announce", caller: "rollouts", revision: "v2" });
+  fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
   fleet.advance(100);
   for (const gateway of fleet.slice("canary")) gateway.errors = 2;
   fleet.advance(150);
@@ -174,7 +174,7 @@ test("nothing is judged again after a failed run was restored: the canary runs s
   const fleet = failingFleet("literal");
   for (const gateway of fleet.slice("canary")) Object.assign(gateway, { version: "2026.9.6", errors: 0 });
   fleet.advance(10);
-  fleet.say({ verb: "end", caller: "rollouts", result: "failed", revision: "v2" });
+  fleet.publishControl({ verb: "end", caller: "rollouts", result: "failed", revision: "v2" });
   fleet.advance(120);
   const { verdicts } = reduceFleet(fleet);
   assert.equal(verdicts.at(-1)!.body.run?.canary_active, false);

@@ -71,7 +71,7 @@ test("on a live bus, the evaluator publishes what a reduction of the same log yi
     let evaluator = start("first");
     for (let tick = 0; tick < 80; tick++) {
       const from = fleet.log.length;
-      if (tick === 6) fleet.say({ verb: "announce", caller: "rollouts", revision: "v2" });
+      if (tick === 6) fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
       if (tick === 40) for (const gateway of fleet.slice("canary")) gateway.errors = 50;
       fleet.advance(5);
       for (let step = 0; step < 50; step++) {
@@ -172,7 +172,7 @@ test("invalid messages become dead letters with their reason, and the reducer co
     reasons,
     bad.map(([reason]) => reason),
   );
-  assert.ok((await verdictsOf(bus)).every(({ body: said }) => said.verdict === "hold"));
+  assert.ok((await verdictsOf(bus)).every(({ body: published }) => published.verdict === "hold"));
   await evaluator[Symbol.asyncDispose]();
 });
 

@@ -21,7 +21,7 @@ interface Report {
   readonly problems: readonly ConfigProblem[];
 }
 
-export async function checkConfig({ args, options, output, io }: CheckConfigCall): Promise<number> {
+export async function checkConfigFiles({ args, options, output, io }: CheckConfigCall): Promise<number> {
   const files = args.files.length > 0 ? args.files : defaultFiles(io.env);
   if (files.length === 0) throw terminal("usage", "no aviary.yaml, collector.yaml or tokens.yaml here: name the files to check");
   const reports: Report[] = [];

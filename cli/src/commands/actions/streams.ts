@@ -11,7 +11,7 @@ export async function printStreams(call: StreamsCall): Promise<number> {
   return EXIT.success;
 }
 
-export async function diffStreams(call: StreamsCall): Promise<number> {
+export async function printStreamsDiff(call: StreamsCall): Promise<number> {
   const { output, io, resources } = call;
   const required = await requiredStreams(call);
   const bus = resources.add(await openBus(io));

@@ -36,18 +36,18 @@ export function skewReasons(gateways: readonly GatewayState[], slice: string): R
   const reasons: Reason[] = [];
   const known = gateways.filter((gateway) => gateway.claimed !== null);
   for (const { part, code, noun } of PARTS) {
-    const camps = new Map<string | null, GatewayState[]>();
+    const groups = new Map<string | null, GatewayState[]>();
     for (const gateway of known) {
       const value = gateway.release[part];
-      const camp = camps.get(value);
-      if (camp) camp.push(gateway);
-      else camps.set(value, [gateway]);
+      const group = groups.get(value);
+      if (group) group.push(gateway);
+      else groups.set(value, [gateway]);
     }
-    if (camps.size < 2) continue;
-    const bySize = [...camps].sort((a, b) => a[1].length - b[1].length || (String(a[0]) < String(b[0]) ? -1 : 1));
-    const [value, camp] = bySize[0]!;
+    if (groups.size < 2) continue;
+    const bySize = [...groups].sort((a, b) => a[1].length - b[1].length || (String(a[0]) < String(b[0]) ? -1 : 1));
+    const [value, group] = bySize[0]!;
     const [common, others] = bySize[bySize.length - 1]!;
-    const odd = camp[0]!;
+    const odd = group[0]!;
     reasons.push({
       code,
       az: odd.az,

@@ -16,7 +16,7 @@ function measured(policy = {}, neverReporting: readonly string[] = []): Simulate
   const fleet = createSimulatedFleet({ policy });
   for (const name of neverReporting) fleet.gateway(name).silent = true;
   fleet.advance(30);
-  fleet.say({ verb: "announce", caller: "rollouts", revision: "v2" });
+  fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
   fleet.advance(95);
   return fleet;
 }
@@ -197,7 +197,7 @@ test("a disk mark crossed during a run fails it at once, one crossed before is a
   const before = createSimulatedFleet();
   before.gateway("stable-a").diskUsedRatio = 0.8;
   before.advance(30);
-  before.say({ verb: "announce", caller: "rollouts", revision: "v2" });
+  before.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
   before.advance(95);
   assert.equal(body(before).verdict, "hold");
   assert.ok(codes(before).includes("disk_yellow"));
@@ -213,7 +213,7 @@ test("a new Doctor error fails the run on a canary gateway and is a hold on a st
   const fails = createSimulatedFleet();
   for (const gateway of fails.gateways) gateway.sendsDoctor = true;
   fails.advance(30);
-  fails.say({ verb: "announce", caller: "rollouts", revision: "v2" });
+  fails.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
   fails.advance(60);
   fails.gateway("canary-a").doctorErrors = ["core/doctor/state-integrity"];
   fails.advance(35);
@@ -224,7 +224,7 @@ test("a new Doctor error fails the run on a canary gateway and is a hold on a st
   for (const gateway of holds.gateways) gateway.sendsDoctor = true;
   holds.gateway("stable-a").doctorErrors = ["core/doctor/state-integrity"];
   holds.advance(30);
-  holds.say({ verb: "announce", caller: "rollouts", revision: "v2" });
+  holds.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
   holds.advance(95);
   assert.equal(body(holds).verdict, "hold");
 
@@ -243,7 +243,7 @@ test("no sequence of messages yields a pass without fresh evidence free of gaps"
     fc.property(fc.array(spoil, { maxLength: 12 }), fc.array(fc.nat(), { maxLength: 20 }), (plan, dropped) => {
       const fleet = createSimulatedFleet();
       for (let tick = 1; tick <= 45; tick++) {
-        if (tick === 4) fleet.say({ verb: "announce", caller: "rollouts", revision: "v2" });
+        if (tick === 4) fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
         for (const { gateway, what } of plan.filter((entry) => entry.at === tick)) {
           const target = fleet.gateways[gateway]!;
           if (what === "silent") target.silent = true;

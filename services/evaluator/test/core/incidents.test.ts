@@ -10,7 +10,7 @@ const incidents = (fleet: SimulatedFleet, code: string) =>
 function measured(): SimulatedFleet {
   const fleet = createSimulatedFleet();
   fleet.advance(30);
-  fleet.say({ verb: "announce", caller: "rollouts", revision: "v2" });
+  fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
   fleet.advance(95);
   return fleet;
 }
@@ -44,7 +44,7 @@ test("a shared incident and an unannounced release are reported once per run, re
 test("an exhausted hold budget is reported once and stays a hold; a fail is reported once", () => {
   const held = createSimulatedFleet({ policy: { holdBudget: "2m" } });
   held.advance(30);
-  held.say({ verb: "announce", caller: "rollouts", revision: "v2" });
+  held.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
   for (const gateway of held.slice("canary")) gateway.requests = 0;
   held.advance(400);
   assert.equal(incidents(held, "hold_expired").length, 1);

@@ -85,7 +85,7 @@ test("a fail is reported to people before its lane changes: incident, verdict, l
   const fleet = createSimulatedFleet();
   fleet.queue.depth = 20;
   fleet.advance(30);
-  fleet.say({ verb: "announce", caller: "rollouts", revision: "v2" });
+  fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
   fleet.advance(60);
   fleet.gateway("canary-a").diskUsedRatio = 0.95;
   fleet.advance(15);

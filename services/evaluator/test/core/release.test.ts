@@ -11,7 +11,7 @@ test("a part that was unknown when the release was pinned is completed later, wh
   const fleet = createSimulatedFleet();
   for (const gateway of fleet.gateways) forget(gateway);
   fleet.advance(5);
-  fleet.say({ verb: "announce", caller: "rollouts", revision: "v2" });
+  fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
   for (const gateway of fleet.gateways) gateway.version = "2026.9.6";
   fleet.advance(5);
   for (const gateway of fleet.gateways) gateway.pack = STABLE_PACK;
@@ -31,7 +31,7 @@ test("an incompletely known release starts no run", () => {
     const fleet = createSimulatedFleet({ controller });
     for (const gateway of fleet.slice("canary")) forget(gateway);
     fleet.advance(10);
-    if (controller) fleet.say({ verb: "announce", caller: "flagger", revision: "v2" });
+    if (controller) fleet.publishControl({ verb: "announce", caller: "flagger", revision: "v2" });
     fleet.advance(60);
     const states = new Set(reduceFleet(fleet).verdicts.map(({ body }) => body.run?.state));
     assert.deepEqual([...states], controller ? [undefined, "pending"] : [undefined]);

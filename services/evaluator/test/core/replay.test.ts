@@ -11,8 +11,8 @@ import { createSimulatedFleet, NEW_PACK, reduceLog, restoredFromCheckpoint, STAR
 function eventfulLog() {
   const fleet = createSimulatedFleet({ azs: ["az-a", "az-b"] });
   fleet.advance(20);
-  fleet.say({ verb: "announce", caller: "flagger", revision: "v2" });
-  fleet.say({ verb: "weight", caller: "flagger", weight: 10, revision: "v2" });
+  fleet.publishControl({ verb: "announce", caller: "flagger", revision: "v2" });
+  fleet.publishControl({ verb: "weight", caller: "flagger", weight: 10, revision: "v2" });
   fleet.advance(100);
   fleet.gateway("stable-b").boot = 2;
   fleet.gateway("stable-b").seq = 0;
@@ -25,7 +25,7 @@ function eventfulLog() {
   fleet.advance(40);
   fleet.gateway("canary-a").silent = false;
   fleet.gateway("canary-b").diskUsedRatio = 0.95;
-  fleet.say({ verb: "announce", caller: "flagger", revision: "v3", skill_hash: NEW_PACK });
+  fleet.publishControl({ verb: "announce", caller: "flagger", revision: "v3", skill_hash: NEW_PACK });
   fleet.advance(40);
   return fleet;
 }

@@ -11,12 +11,12 @@ const last = (fleet: SimulatedFleet) => {
 };
 
 function announceAndWarm(fleet: SimulatedFleet, revision = "v2", pack = NEW_PACK): void {
-  fleet.say({ verb: "announce", caller: "flagger", revision, skill_hash: pack });
+  fleet.publishControl({ verb: "announce", caller: "flagger", revision, skill_hash: pack });
   fleet.advance(10);
   for (const gateway of fleet.slice("canary")) Object.assign(gateway, { version: "2026.9.7", pack });
   fleet.advance(5);
-  fleet.say({ verb: "gate", caller: "flagger", gate: "confirm-rollout", allowed: true, revision });
-  fleet.say({ verb: "weight", caller: "flagger", weight: 10, revision });
+  fleet.publishControl({ verb: "gate", caller: "flagger", gate: "confirm-rollout", allowed: true, revision });
+  fleet.publishControl({ verb: "weight", caller: "flagger", weight: 10, revision });
 }
 
 test("a Flagger canary goes from announced to passed, after which stable may be promoted", () => {
@@ -28,7 +28,7 @@ test("a Flagger canary goes from announced to passed, after which stable may be 
   );
   assert.equal(last(fleet).degraded, false);
 
-  fleet.say({ verb: "announce", caller: "flagger", revision: "v2", skill_hash: NEW_PACK });
+  fleet.publishControl({ verb: "announce", caller: "flagger", revision: "v2", skill_hash: NEW_PACK });
   fleet.advance(5);
   assert.equal(last(fleet).run?.state, "pending");
   assert.deepEqual(mayPromote(last(fleet), "canary", NEW_PACK, undefined, fleet.now()), { allowed: true });
@@ -39,7 +39,7 @@ test("a Flagger canary goes from announced to passed, after which stable may be 
   fleet.advance(5);
   assert.equal(last(fleet).run?.state, "warming");
   assert.equal(mayPromote(last(fleet), "canary", NEW_PACK, undefined, fleet.now()).allowed, false);
-  fleet.say({ verb: "weight", caller: "flagger", weight: 10, revision: "v2" });
+  fleet.publishControl({ verb: "weight", caller: "flagger", weight: 10, revision: "v2" });
   fleet.advance(120);
   const passing = last(fleet);
   assert.equal(passing.verdict, "pass", timeline(reduceFleet(fleet).verdicts).join("\n"));
@@ -49,14 +49,14 @@ test("a Flagger canary goes from announced to passed, after which stable may be 
   assert.ok(passing.canary.requests > 0);
   assert.equal(passing.gateway.skill_hash, NEW_PACK);
 
-  fleet.say({ verb: "end", caller: "flagger", result: "succeeded", revision: "v2" });
+  fleet.publishControl({ verb: "end", caller: "flagger", result: "succeeded", revision: "v2" });
   fleet.advance(5);
   const passed = last(fleet);
   assert.equal(passed.run?.state, "passed");
   assert.deepEqual(mayPromote(passed, "stable", NEW_PACK, undefined, fleet.now()), { allowed: true });
   for (const gateway of fleet.slice("stable")) gateway.pack = NEW_PACK;
   fleet.advance(60);
-  fleet.say({ verb: "announce", caller: "flagger", revision: "v2" });
+  fleet.publishControl({ verb: "announce", caller: "flagger", revision: "v2" });
   fleet.advance(10);
   assert.equal(last(fleet).run?.state, "passed", "a revision that passed is not analysed again automatically");
 });
@@ -100,7 +100,7 @@ test("5xx on the canary fails in the second window, is latched, ends when restor
     last(fleet).reasons.at(-1)?.text ?? "",
     /the run ended; the failure stays latched until a new revision or `aviary run clear`$/,
   );
-  fleet.say({ verb: "announce", caller: "flagger", revision: "v2" });
+  fleet.publishControl({ verb: "announce", caller: "flagger", revision: "v2" });
   fleet.advance(5);
   assert.equal(last(fleet).verdict, "fail", "the same revision starts nothing");
 
@@ -149,7 +149,7 @@ test("without a controller, a release that returns after its run is reported, an
     /the last one/,
     "stable's release needs no run",
   );
-  fleet.say({ verb: "start", caller: "operator", revision: "again" });
+  fleet.publishControl({ verb: "start", caller: "operator", revision: "again" });
   give(NEW_PACK);
   assert.equal(last(fleet).run?.controller_revision, "again");
 });
@@ -157,7 +157,7 @@ test("without a controller, a release that returns after its run is reported, an
 test("an Argo Rollouts analysis starts at its first request", () => {
   const fleet = createSimulatedFleet();
   fleet.advance(30);
-  fleet.say({ verb: "announce", caller: "rollouts", revision: "6d5f" });
+  fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "6d5f" });
   fleet.advance(5);
   assert.equal(last(fleet).run?.state, "warming");
   fleet.advance(120);
@@ -168,7 +168,7 @@ test("no state waits for an operator: pending, active and failed runs expire, wi
   for (const until of ["pending", "active", "failed"] as const) {
     const fleet = createSimulatedFleet({ policy: { maxPending: "5m", maxRun: "10m" } });
     fleet.advance(30);
-    if (until === "pending") fleet.say({ verb: "announce", caller: "flagger", revision: "v2", skill_hash: NEW_PACK });
+    if (until === "pending") fleet.publishControl({ verb: "announce", caller: "flagger", revision: "v2", skill_hash: NEW_PACK });
     else announceAndWarm(fleet);
     if (until === "failed") for (const gateway of fleet.slice("canary")) gateway.errors = 50;
     fleet.advance(660);
@@ -191,12 +191,12 @@ test("a run that ends before a window closes judges nothing: never a pass, and t
     const fleet = createSimulatedFleet();
     fleet.advance(60);
     // Both are stored in the same millisecond: the run has no duration.
-    fleet.say({ verb: "announce", caller: "rollouts", revision: "v2" });
-    fleet.say(ending);
+    fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
+    fleet.publishControl(ending);
     if (state !== "superseded") {
       fleet.advance(10);
       assert.equal(last(fleet).run?.state, state);
-      fleet.say({ verb: "announce", caller: "rollouts", revision: "v3" });
+      fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v3" });
     }
     fleet.advance(120);
     const { verdicts } = reduceFleet(fleet);
@@ -219,25 +219,25 @@ test("an operator can abort, clear, pause and put into maintenance", () => {
   fleet.advance(30);
   announceAndWarm(fleet);
   fleet.advance(90);
-  fleet.say({ verb: "pause", caller: "operator", reason: "looking at it" });
+  fleet.publishControl({ verb: "pause", caller: "operator", reason: "looking at it" });
   fleet.advance(5);
   assert.deepEqual(
     last(fleet).reasons.map((reason) => reason.code),
     ["maintenance"],
   );
-  fleet.say({ verb: "resume", caller: "operator", reason: "seen" });
+  fleet.publishControl({ verb: "resume", caller: "operator", reason: "seen" });
   fleet.advance(5);
   assert.equal(last(fleet).verdict, "pass");
   for (const gateway of fleet.slice("canary")) gateway.errors = 50;
   fleet.advance(90);
   assert.equal(last(fleet).verdict, "fail");
-  fleet.say({ verb: "clear", caller: "operator", reason: "a test of the load generator" });
+  fleet.publishControl({ verb: "clear", caller: "operator", reason: "a test of the load generator" });
   fleet.advance(5);
   assert.equal(last(fleet).run?.state, "aborted");
   assert.equal(last(fleet).verdict, "hold");
   assert.equal(last(fleet).concerns.errors, "hold", "a cleared failure is not a verdict any more");
   assert.equal(last(fleet).judge.two_key, "hold");
-  fleet.say({ verb: "maintenance", caller: "operator", on: true, mute: true, reason: "new disks" });
+  fleet.publishControl({ verb: "maintenance", caller: "operator", on: true, mute: true, reason: "new disks" });
   fleet.advance(5);
   assert.ok(last(fleet).reasons.some((reason) => reason.code === "maintenance"));
   assert.equal(mayPromote(last(fleet), "stable", STABLE_PACK, undefined, fleet.now()).allowed, false);

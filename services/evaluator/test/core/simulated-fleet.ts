@@ -179,7 +179,7 @@ export function createSimulatedFleet(options: FleetOptions = {}) {
     gateway: (name: string): GatewayPlan => gateways.find((gateway) => gateway.name === name)!,
     slice: (slice: "canary" | "stable"): GatewayPlan[] => gateways.filter((gateway) => gateway.slice === slice),
     send,
-    say(content: ControlContent, discriminator = `${log.length}`): void {
+    publishControl(content: ControlContent, discriminator = `${log.length}`): void {
       append({ kind: "control", control: controlMessage(CANARY, content, new Date(nowMs).toISOString(), discriminator) });
     },
     /** Advances time in steps of five seconds; every gateway reports at each. */

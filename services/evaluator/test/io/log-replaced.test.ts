@@ -52,8 +52,8 @@ test("a log that ends before the checkpoint is applied from its first message, a
     clock.advance(20);
     return (await bus.last("VERDICTS", verdictSubject(CANARY))) !== undefined;
   });
-  const said = await bus.last("VERDICTS", verdictSubject(CANARY));
-  const parsed = parseVerdictRecord(JSON.parse(Buffer.from(said!.data).toString()));
+  const published = await bus.last("VERDICTS", verdictSubject(CANARY));
+  const parsed = parseVerdictRecord(JSON.parse(Buffer.from(published!.data).toString()));
   assert.ok(parsed.success);
   assert.equal(parsed.data.body.verdict, "hold");
   assert.ok(parsed.data.body.reasons.some(({ code }) => code === "gap"));

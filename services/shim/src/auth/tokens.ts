@@ -40,11 +40,16 @@ export interface Caller {
   readonly namespaces: readonly string[] | null;
 }
 
-export type RefusalCode = "missing_credentials" | "malformed_credentials" | "unknown_token" | "expired_token" | "token_in_query";
+export type AuthRefusalCode =
+  | "missing_credentials"
+  | "malformed_credentials"
+  | "unknown_token"
+  | "expired_token"
+  | "token_in_query";
 
 /** Why a request is refused, for logs and incidents. The response must be the same for every code. */
 export interface AuthRefusal {
-  readonly refused: RefusalCode;
+  readonly refused: AuthRefusalCode;
   readonly text: string;
   /** Only for a token of the file. */
   readonly tokenId?: string;
