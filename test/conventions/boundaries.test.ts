@@ -92,6 +92,8 @@ const BAD: readonly { readonly rule: string; readonly path: string; readonly tex
   { rule: "time is read in runtime/clock.ts only", path: "services/collector/src/x.ts", text: "const at = new Date();" },
   { rule: "time is read in runtime/clock.ts only", path: "services/collector/src/x.ts", text: "setTimeout(run, 5);" },
   { rule: "time is read in runtime/clock.ts only", path: "libs/shared/src/bus/x.ts", text: "const text = `${Date.now()}`;" },
+  { rule: "log lines have an event", path: "services/shim/src/x.ts", text: 'log.warn({ err: error }, "no event");' },
+  { rule: "log lines have an event", path: "libs/shared/src/bus/x.ts", text: 'logger.info("no fields");' },
   { rule: "core/ is pure", path: "services/evaluator/src/core/x.ts", text: "export const draw = () => Math.random();" },
   { rule: "core/ is pure", path: "services/evaluator/src/core/x.ts", text: "const x = /* comment */ process.env.X;" },
   { rule: "shared code reads no environment", path: "libs/shared/src/bus/x.ts", text: "const url = process.env.URL;" },

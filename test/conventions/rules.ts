@@ -162,6 +162,12 @@ export const RULES: readonly Rule[] = [
     CLOCK_EXCEPTIONS,
   ),
   codeRule(
+    "log lines have an event",
+    "lines are grouped and alerted on by their event, which stays the same when the text is rewritten",
+    (path) => isProduct(path) && !path.startsWith("examples/") && !path.startsWith("cli/"),
+    /\blog(?:ger)?\.(?:info|warn|error|fatal)\((?!\s*\{\s*event\b)/g,
+  ),
+  codeRule(
     "core/ is pure",
     "the same log must produce the same bytes on every machine: time and randomness are arguments, effects are return values",
     (path) => coreOf(path) !== undefined,
