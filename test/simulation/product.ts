@@ -13,8 +13,8 @@ type View = typeof import("../../services/shim/src/view.ts");
 type Outbox = typeof import("../../services/shim/src/control-writer.ts");
 type Callers = typeof import("../../services/shim/src/auth/caller-roles.ts");
 type Flagger = typeof import("../../services/shim/src/adapters/flagger.ts");
-type Json = typeof import("../../services/shim/src/adapters/json.ts");
-type Prometheus = typeof import("../../services/shim/src/adapters/prometheus.ts");
+type Rollouts = typeof import("../../services/shim/src/adapters/argo-rollouts.ts");
+type Keda = typeof import("../../services/shim/src/adapters/keda.ts");
 type CollectorOutbox = typeof import("../../services/collector/src/spool/outbox.ts");
 type Envelope = typeof import("../../services/collector/src/core/envelope.ts");
 
@@ -29,8 +29,8 @@ export interface Product
     Pick<Outbox, "createControlWriter">,
     Pick<Callers, "createCallerRoles">,
     Pick<Flagger, "FLAGGER_ROUTES">,
-    Pick<Json, "JSON_ROUTES">,
-    Pick<Prometheus, "PROMETHEUS_ROUTES">,
+    Pick<Rollouts, "ROLLOUTS_ROUTES">,
+    Pick<Keda, "KEDA_ROUTES">,
     Pick<CollectorOutbox, "openOutbox">,
     Pick<Envelope, "makeSignal"> {}
 
@@ -47,8 +47,8 @@ const PARTS: Readonly<Record<Service, readonly string[]>> = {
     "control-writer.ts",
     "auth/caller-roles.ts",
     "adapters/flagger.ts",
-    "adapters/json.ts",
-    "adapters/prometheus.ts",
+    "adapters/argo-rollouts.ts",
+    "adapters/keda.ts",
   ],
   collector: ["spool/outbox.ts", "core/envelope.ts"],
 };

@@ -52,7 +52,7 @@ export interface ShimNodeOptions {
 export function startShimNode(options: ShimNodeOptions): ShimNode {
   const { product, kernel, life, clock, bus, fleet, policies } = options;
   const routes = new Map<string, Route>(
-    [...product.FLAGGER_ROUTES, ...product.JSON_ROUTES, ...product.PROMETHEUS_ROUTES].map((route) => [route.path, route]),
+    [...product.FLAGGER_ROUTES, ...product.ROLLOUTS_ROUTES, ...product.KEDA_ROUTES].map((route) => [route.path, route]),
   );
   let context: ShimContext | undefined;
   product.followView({ bus, fleet, policies, clock, logger: silentLogger }).then((view) => {

@@ -35,8 +35,8 @@ export async function writeDocument(targets: string, resultOf: ResultOf, report:
   const section = [
     "## Measured",
     "",
-    "Simulated by `npm run judge:report` (`tools/judge-report/main.ts`), which writes this section and its charts; seeds are fixed, so the output is reproducible. A run is an hour of twelve windows of",
-    `five minutes unless stated otherwise, and each figure is from ${TABLE_RUNS.toLocaleString("en-US")} runs: the standard error of 0.5% is 0.11 points, that of 50% 0.8. The rule is the judge's own code, applied to counts.`,
+    "Simulated by `npm run judge:report` (`tools/judge-report/main.ts`), which writes this section and its charts; seeds are fixed, so the output is reproducible.",
+    `A run is an hour of twelve windows of five minutes unless stated otherwise, and each figure is from ${TABLE_RUNS.toLocaleString("en-US")} runs: the standard error of 0.5% is 0.11 points, that of 50% 0.8. The rule is the judge's own code, applied to counts.`,
     "",
     ...JUDGED,
     "",

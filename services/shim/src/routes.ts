@@ -1,8 +1,8 @@
 /** Every route of the shim, in one list. */
 
+import { ROLLOUTS_ROUTES } from "./adapters/argo-rollouts.ts";
 import { FLAGGER_ROUTES } from "./adapters/flagger.ts";
-import { JSON_ROUTES } from "./adapters/json.ts";
-import { PROMETHEUS_ROUTES } from "./adapters/prometheus.ts";
+import { KEDA_ROUTES } from "./adapters/keda.ts";
 import { API_ROUTES } from "./api/canaries.ts";
 import { documentRoutes } from "./api/documents.ts";
 import { type Streams, streamRoute } from "./api/event-stream.ts";
@@ -10,6 +10,6 @@ import type { Route } from "./route.ts";
 
 /** The route table. `streams` may be left out where nothing is served, as for the description alone. */
 export function routesOf(streams?: Streams): readonly Route[] {
-  const routes = [...JSON_ROUTES, ...PROMETHEUS_ROUTES, ...FLAGGER_ROUTES, ...API_ROUTES, streamRoute(streams)];
+  const routes = [...ROLLOUTS_ROUTES, ...FLAGGER_ROUTES, ...KEDA_ROUTES, ...API_ROUTES, streamRoute(streams)];
   return [...routes, ...documentRoutes(routes)];
 }

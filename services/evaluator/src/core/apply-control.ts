@@ -2,8 +2,8 @@
 import type { Control } from "@aviary/shared/contract/control.ts";
 import type { Incident } from "@aviary/shared/contract/incident.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
-import { closeFrame, moveTo, openRun, startWarming } from "./run.ts";
-import { type CanaryState, gatewaysOfCanary, isOpen, type Run, type State } from "./state.ts";
+import { moveTo, openRun, startWarming } from "./run.ts";
+import { type CanaryState, gatewaysOfCanary, isOpen, type Run, type State, startGrid } from "./state.ts";
 
 /** Applies one control message. Returns the incidents. */
 export function applyControl(
@@ -49,20 +49,20 @@ export function applyControl(
       if (run && isOpen(run) && isForRun(run, control.revision)) {
         if (run.state !== "failed") moveTo(canary, control.result === "succeeded" ? "passed" : "aborted", atMs);
         else run.restored = true;
-        closeFrame(canary, config, atMs);
+        startGrid(canary, config, atMs);
       }
       return [];
     case "abort":
       if (run && isOpen(run) && run.state !== "failed") {
         moveTo(canary, "aborted", atMs);
-        closeFrame(canary, config, atMs);
+        startGrid(canary, config, atMs);
       }
       return [];
     case "clear":
       if (run?.latch) {
         run.latch = null;
         moveTo(canary, "aborted", atMs);
-        closeFrame(canary, config, atMs);
+        startGrid(canary, config, atMs);
       }
       return [];
     case "pause":

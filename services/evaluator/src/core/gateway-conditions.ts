@@ -104,7 +104,7 @@ function checkFreshness(facts: GatewayFacts): CheckResult {
   const usable = gateway.clockAhead ? "usable " : "";
   const text =
     seen === undefined
-      ? `has never sent a ${staleKind} signal`
+      ? `has never sent ${staleKind} signals`
       : `has sent no ${usable}${staleKind} signal since ${formatTimeOfDay(seen.observedAtMs)}`;
   return { holds: [reasonOf(gateway, "stale", text, { metric: staleKind })] };
 }

@@ -114,11 +114,6 @@ export function startWarming(state: State, canary: CanaryState, config: CanaryCo
   run.judgeFromMs = atMs + config.policy.warmupMs;
 }
 
-/** The end of a run's window grid: between two runs, windows count from here. */
-export function closeFrame(canary: CanaryState, config: CanaryConfig, atMs: number): void {
-  startGrid(canary, config, atMs);
-}
-
 /**
  * Changes of the run that no message requests: pending to warming when the Macs run the release, warming to active, an observed
  * release superseded, restored after a failure, expiry. Called whenever a fact changed or a deadline fired.
@@ -158,7 +153,7 @@ export function advance(state: State, canary: CanaryState, config: CanaryConfig,
   if (run.state === "failed" && !run.restored) {
     if (release !== null && stable !== null && sameRelease(release, stable)) {
       run.restored = true;
-      closeFrame(canary, config, atMs);
+      startGrid(canary, config, atMs);
     } else if (atMs >= run.sinceMs + config.policy.maxRunMs)
       incidents.push(expire(canary, config, "failed and not restored", atMs));
   }
@@ -175,7 +170,7 @@ function expire(canary: CanaryState, config: CanaryConfig, why: string, atMs: nu
   const run = canary.run!;
   const was = run.state;
   moveTo(canary, "expired", atMs);
-  closeFrame(canary, config, atMs);
+  startGrid(canary, config, atMs);
   return incident("run_expired", isoTime(atMs), run.id, { subject: subjectOf(config) }, { run: run.id, state: was, why });
 }
 

@@ -16,7 +16,7 @@ import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import { type Policy, SLOTS } from "@aviary/shared/contract/policy.ts";
 import { reasonText } from "@aviary/shared/contract/reasons.ts";
 import type { Slice } from "@aviary/shared/contract/run.ts";
-import type { HttpSource, SignalBody } from "@aviary/shared/contract/signal.ts";
+import { type HttpSource, type SignalBody, staleAtMs } from "@aviary/shared/contract/signal.ts";
 import type { ClosedWindow, WindowSlot, WindowSummary } from "@aviary/shared/contract/window.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
 import type { GatewayState } from "./gateway.ts";
@@ -157,7 +157,7 @@ function gapsOf(gateways: readonly GatewayState[], startMs: number, endMs: numbe
 
 function covered(gateway: GatewayState, kind: "http" | "synthetic", endMs: number): boolean {
   const seen = gateway.seen.get(kind);
-  return seen !== undefined && seen.observedAtMs >= endMs - 2 * seen.periodMs;
+  return seen !== undefined && staleAtMs(seen, 0) >= endMs;
 }
 
 function closedSlots(cell: WindowCell): WindowSlot[] {

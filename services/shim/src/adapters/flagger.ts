@@ -1,18 +1,24 @@
-/** Flagger's webhooks: gates and events. Their control messages are stored on the bus before the response is sent. */
+/**
+ * The dialect of Flagger: its webhooks (gates and events), and the verdict for operators and for its Prometheus provider. The
+ * control messages of a webhook are stored on the bus before the response is sent.
+ */
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import type { Caller } from "../auth/tokens.ts";
 import { parseJson } from "../request/body.ts";
 import type { CanaryLookup } from "../request/canary-lookup.ts";
-import { answerFor, locateCanary } from "../response/canary-answer.ts";
+import { answerFor, type CallOrigin, locateCanary } from "../response/canary-answer.ts";
 import { problem, type Reply, text } from "../response/reply.ts";
 import type { Call, Forbidden, HandlerResult, Route, ShimContext } from "../route.ts";
 import type { Canary } from "../view.ts";
 import { announceDrafts, eventDrafts, type GateCall, gateDrafts, type KnownRun, namedAtGate } from "./control-drafts.ts";
 import { CONFIRM_GATES, GATES, type Gate, type GateAnswer, type GateFacts, gateAnswer } from "./flagger-gates.ts";
 import { type FlaggerCall, readFlaggerCall } from "./flagger-payload.ts";
+import { prometheusRoute } from "./prometheus.ts";
+import { verdictRoute } from "./verdict-json.ts";
 
 const CALLERS = ["flagger", "operator"] as const;
+const origin: CallOrigin = { dialect: "flagger", role: "judge" };
 
 interface FlaggerRequest {
   readonly flagger: FlaggerCall;
@@ -134,4 +140,6 @@ export const FLAGGER_ROUTES: readonly Route[] = [
     responseKind: "gate",
     handle: handleEvents,
   },
+  verdictRoute({ path: "/flagger/metrics", summary: "The verdict, for operators who use Flagger", origin }),
+  prometheusRoute(origin),
 ];

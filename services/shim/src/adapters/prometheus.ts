@@ -54,16 +54,13 @@ function handleQuery(origin: CallOrigin) {
   };
 }
 
-const ORIGINS: readonly CallOrigin[] = [
-  { dialect: "flagger", role: "judge" },
-  { dialect: "rollouts", role: "judge" },
-  { dialect: "keda", role: "scale" },
-];
-
-export const PROMETHEUS_ROUTES: readonly Route[] = ORIGINS.map((origin) => ({
-  path: `/${origin.dialect}/api/v1/query`,
-  methods: ["GET", "POST"],
-  summary: `The verdict as a Prometheus instant query, as ${origin.dialect} sends it`,
-  responseKind: "prometheus",
-  handle: handleQuery(origin),
-}));
+/** The route of one dialect's Prometheus queries. */
+export function prometheusRoute(origin: CallOrigin): Route {
+  return {
+    path: `/${origin.dialect}/api/v1/query`,
+    methods: ["GET", "POST"],
+    summary: `The verdict as a Prometheus instant query, as ${origin.dialect} sends it`,
+    responseKind: "prometheus",
+    handle: handleQuery(origin),
+  };
+}

@@ -1,0 +1,67 @@
+/** The verdict as JSON, which the dialects share. Always 200 for an authenticated caller. */
+import { parseJson } from "../request/body.ts";
+import { identityOfQuery, mergeIdentity, readIdentity } from "../request/canary-lookup.ts";
+import { closeJson, REQUEST_BYTES } from "../response/answer-json.ts";
+import {
+  announceRevision,
+  answerFor,
+  type CallOrigin,
+  claimRole,
+  locateCanary,
+  measurementIndexOf,
+  namedRevision,
+} from "../response/canary-answer.ts";
+import { jsonBytes } from "../response/reply.ts";
+import type { AnalysisConcern } from "../response/verdict-answer.ts";
+import type { Call, HandlerResult, Route, ShimContext } from "../route.ts";
+
+const KEYS = { flagger: "flagger", rollouts: "rollout", keda: "keda" } as const;
+
+/** The canary that a request names, in its body or its query. */
+export function identityOf(call: Call) {
+  const fromQuery = identityOfQuery(call.query);
+  const parsed = call.body === "" ? undefined : parseJson(call.body);
+  if (typeof parsed !== "object" || parsed === null) return fromQuery;
+  return mergeIdentity(
+    readIdentity((key) => (Object.hasOwn(parsed, key) ? (parsed as Record<string, unknown>)[key] : undefined)),
+    fromQuery,
+  );
+}
+
+function handleMeasurement(origin: CallOrigin, concern?: AnalysisConcern) {
+  return (call: Call, context: ShimContext): HandlerResult => {
+    const identity = identityOf(call);
+    const found = locateCanary(call, identity, context);
+    if ("forbidden" in found) return found;
+    const prepared = answerFor(found, (canary) => namedRevision(canary, identity.revision, context), context);
+    const shown = concern === undefined ? prepared : prepared.concern(concern);
+    const { canary } = found;
+    if (canary === undefined) {
+      const parts = { key: KEYS[origin.dialect], label: found.name, index: 0, caller: call.caller.class, conflict: false };
+      return jsonBytes(closeJson(shown.open(REQUEST_BYTES), parts));
+    }
+    announceRevision(call.caller, canary, namedRevision(canary, identity.revision, context), context);
+    return jsonBytes(
+      closeJson(shown.open(REQUEST_BYTES), {
+        key: KEYS[origin.dialect],
+        label: canary.ref.name,
+        index: measurementIndexOf(canary, call.caller.class, origin, context),
+        caller: call.caller.class,
+        conflict: claimRole(call.caller, canary, origin, context),
+      }),
+    );
+  };
+}
+
+export interface VerdictRoute {
+  readonly path: string;
+  readonly summary: string;
+  readonly origin: CallOrigin;
+  /** Judged by this concern alone. */
+  readonly concern?: AnalysisConcern;
+}
+
+/** A route that returns the verdict; each call is a measurement of the caller's analysis. */
+export function verdictRoute({ path, summary, origin, concern }: VerdictRoute): Route {
+  return { path, methods: ["GET", "POST"], summary, responseKind: "verdict", handle: handleMeasurement(origin, concern) };
+}
