@@ -56,14 +56,14 @@ async function watch(cleanup: AsyncDisposableStack, stack: Stack): Promise<Watch
   const seen = new Set<string>();
   let delays: number[] = [];
   let rest = "";
-  const onEvent = (event: string, at: number): void => {
+  const onEvent = (event: string, atMs: number): void => {
     const data = /^data: (.*)$/m.exec(event)?.[1];
     const verdict = data === undefined ? undefined : (JSON.parse(data) as Served);
     if (verdict === undefined || verdict.window === null || seen.has(verdict.id)) return;
     seen.add(verdict.id);
     // A change between two windows also makes a verdict; only the one that closes a window is due at its end plus grace.
     const dueAt = Date.parse(verdict.window.end) + GRACE_MS;
-    if (Date.parse(verdict.at) === dueAt) delays.push(at - dueAt);
+    if (Date.parse(verdict.at) === dueAt) delays.push(atMs - dueAt);
   };
   const request = httpRequest({
     host: "127.0.0.1",

@@ -52,12 +52,12 @@ export function startRunner(options: RunnerOptions): StopRunner {
     });
   }
 
-  function begin(at: number): void {
+  function begin(atMs: number): void {
     if (reading !== undefined) {
       options.onRead("still_reading", 0);
       return;
     }
-    reading = readOnce(options.coversPeriod ? tickAt(at, previousAt, periodMs) : { atMs: at, periodMs }).finally(() => {
+    reading = readOnce(options.coversPeriod ? tickAt(atMs, previousAt, periodMs) : { atMs: atMs, periodMs }).finally(() => {
       reading = undefined;
     });
   }

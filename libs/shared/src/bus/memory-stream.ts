@@ -81,9 +81,9 @@ export function createMemoryStream(name: string, shape: MemoryStreamShape, now: 
     while (shape.maxBytes >= 0 && bytes > shape.maxBytes && messages.size > 1) remove(first);
   }
 
-  function knownId(id: string, at: number): number | undefined {
+  function knownId(id: string, atMs: number): number | undefined {
     for (const [oldId, entry] of seen) {
-      if (entry.at + shape.duplicateWindowMs > at) break;
+      if (entry.at + shape.duplicateWindowMs > atMs) break;
       seen.delete(oldId);
     }
     return seen.get(id)?.sequence;

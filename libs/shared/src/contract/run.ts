@@ -107,17 +107,17 @@ export interface LaneFacts {
  * @param slice   slice of the target gateway
  * @param hash    skill hash of the artifact, 64 hex digits
  * @param lane    latest record of the canary's lane, if it has one
- * @param at      now, milliseconds since the epoch
+ * @param atMs    now, milliseconds since the epoch
  */
 export function mayPromote(
   verdict: PromotionFacts | undefined,
   slice: Slice,
   hash: string,
   lane: LaneFacts | undefined,
-  at: number,
+  atMs: number,
 ): Allowed | Refusal {
   const run = verdict?.run ?? undefined;
-  if (verdict && run && isOpenRun(run) && at > Date.parse(verdict.valid_until)) {
+  if (verdict && run && isOpenRun(run) && atMs > Date.parse(verdict.valid_until)) {
     return refuse(
       "verdict_stale",
       `the last verdict was valid until ${verdict.valid_until} and run ${run.id} has not ended: wait for a current verdict`,
@@ -126,7 +126,7 @@ export function mayPromote(
   if (verdict?.reasons.some((reason) => reason.code === "maintenance")) {
     return refuse("maintenance", "the canary is in maintenance: end it with `aviary run maintenance --off` first");
   }
-  if (slice === "canary" && lane?.changed_at && at - Date.parse(lane.changed_at) < LANE_COOLDOWN_MS) {
+  if (slice === "canary" && lane?.changed_at && atMs - Date.parse(lane.changed_at) < LANE_COOLDOWN_MS) {
     return refuse(
       "lane_scaling",
       `lane ${lane.lane} changed to ${lane.replicas} replicas at ${lane.changed_at}: wait one cooldown (${LANE_COOLDOWN_MS / 1000} s)`,

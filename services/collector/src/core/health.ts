@@ -58,7 +58,7 @@ const readyz = z.object({ ready: z.boolean(), failing: names.optional(), suppres
 type Parsed<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly answer: ProbeResult };
 
 /** The health of a gateway at `at`, milliseconds since the epoch. */
-export function classifyHealth(answers: GatewayProbeResults, state: HealthState, at: number, warmUpMs: number): Health {
+export function classifyHealth(answers: GatewayProbeResults, state: HealthState, atMs: number, warmUpMs: number): Health {
   const live = parseResult(answers.healthz, healthz, () => 200);
   const startup = parseResult(answers.startupz, startupz, (value) => (value.ok ? 200 : 503));
   const ready = parseResult(answers.readyz, readyz, (value) => (value.ready ? 200 : 503));
@@ -68,8 +68,8 @@ export function classifyHealth(answers: GatewayProbeResults, state: HealthState,
   // A readiness check that threw reports 0, which is not an uptime.
   const readyUptimeMs = ready.ok && !failing.includes("internal") ? ready.value.uptimeMs : undefined;
   const uptimeMs = (startup.ok ? startup.value.uptimeMs : undefined) ?? readyUptimeMs;
-  const upSince = health.state === "up" ? (state.upSinceMs ?? at) : null;
-  const warmForMs = uptimeMs ?? (upSince === null ? 0 : at - upSince);
+  const upSince = health.state === "up" ? (state.upSinceMs ?? atMs) : null;
+  const warmForMs = uptimeMs ?? (upSince === null ? 0 : atMs - upSince);
   return {
     body: {
       state: health.state,

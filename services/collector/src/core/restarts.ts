@@ -20,11 +20,11 @@ export interface RestartState {
 export const NO_RESTARTS: RestartState = { last: { uptimeMs: null, pid: null }, boot: null, restarts: 0 };
 
 /** The state after a sample taken at `at`, milliseconds since the epoch. */
-export function applySample(state: RestartState, now: ProcessSample, at: number): RestartState {
+export function applySample(state: RestartState, now: ProcessSample, atMs: number): RestartState {
   const { last } = state;
   const isUptimeLower = now.uptimeMs !== null && last.uptimeMs !== null && now.uptimeMs < last.uptimeMs;
   const isNewProcess = now.pid !== null && last.pid !== null && now.pid !== last.pid;
-  const boot = now.uptimeMs === null ? null : Math.max(0, Math.floor(at - now.uptimeMs)).toString(36);
+  const boot = now.uptimeMs === null ? null : Math.max(0, Math.floor(atMs - now.uptimeMs)).toString(36);
   return {
     // The uptime in a sample with a new process id may belong to the previous process.
     last: { uptimeMs: isNewProcess ? null : (now.uptimeMs ?? last.uptimeMs), pid: now.pid ?? last.pid },

@@ -5,7 +5,7 @@
  */
 import { fnv1a } from "@aviary/shared/contract/ids.ts";
 
-/** The time of one reading, in milliseconds since the epoch. Its counts cover `[at - periodMs, at)`. */
+/** The time of one reading, in milliseconds since the epoch. Its counts cover `[atMs - periodMs, atMs)`. */
 export interface Tick {
   readonly atMs: number;
   readonly periodMs: number;
@@ -18,24 +18,24 @@ export function phaseMs(gateway: string, periodMs: number): number {
   return (fnv1a(gateway) % seconds) * 1_000;
 }
 
-/** The last grid instant at or before `now`. */
-export function gridBefore(now: number, periodMs: number, phase: number): number {
-  return Math.floor((now - phase) / periodMs) * periodMs + phase;
+/** The last grid instant at or before `nowMs`. */
+export function gridBefore(nowMs: number, periodMs: number, offsetMs: number): number {
+  return Math.floor((nowMs - offsetMs) / periodMs) * periodMs + offsetMs;
 }
 
-/** The first grid instant after `now`. */
-export function gridAfter(now: number, periodMs: number, phase: number): number {
-  return gridBefore(now, periodMs, phase) + periodMs;
+/** The first grid instant after `nowMs`. */
+export function gridAfter(nowMs: number, periodMs: number, offsetMs: number): number {
+  return gridBefore(nowMs, periodMs, offsetMs) + periodMs;
 }
 
 /** After a longer gap a reading covers only its own period: the machine slept, or its clock was set. */
 const LONGEST_COVER_MS = 60_000;
 
 /**
- * The tick of a reading at grid instant `at` whose predecessor was at `previous`. A late reading, or one after a failure, covers
+ * The tick of a reading at grid instant `atMs` whose predecessor was at `previousMs`. A late reading, or one after a failure, covers
  * the time since the previous one, so that no time is skipped or counted twice.
  */
-export function tickAt(at: number, previous: number, periodMs: number): Tick {
-  const sinceMs = at - previous;
-  return { atMs: at, periodMs: sinceMs >= 1 && sinceMs <= Math.max(LONGEST_COVER_MS, 2 * periodMs) ? sinceMs : periodMs };
+export function tickAt(atMs: number, previousMs: number, periodMs: number): Tick {
+  const sinceMs = atMs - previousMs;
+  return { atMs, periodMs: sinceMs >= 1 && sinceMs <= Math.max(LONGEST_COVER_MS, 2 * periodMs) ? sinceMs : periodMs };
 }

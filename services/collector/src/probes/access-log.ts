@@ -57,15 +57,15 @@ function readLog(settings: Config, context: ProbeContext): Source<HttpCounts> {
   let next = newCounts();
   let boundary = startedAt;
 
-  async function read(tail: LogTail, at: number, signal: AbortSignal): Promise<HttpCounts> {
-    if (at !== boundary) {
+  async function read(tail: LogTail, atMs: number, signal: AbortSignal): Promise<HttpCounts> {
+    if (atMs !== boundary) {
       // Periods are contiguous: requests after the last boundary belong to this period.
       addCounts(now, next);
       next = newCounts();
-      boundary = at;
+      boundary = atMs;
     }
     const seen = { good: 0, bad: 0 };
-    const report = await tail.read(budgetBytes, (line) => countLine(line, at, seen), signal);
+    const report = await tail.read(budgetBytes, (line) => countLine(line, atMs, seen), signal);
     context.count("lines", seen.good);
     context.count("unreadable_lines", seen.bad + report.oversizedLines);
     context.count("rotations", report.rotations);
@@ -82,7 +82,7 @@ function readLog(settings: Config, context: ProbeContext): Source<HttpCounts> {
     return counts;
   }
 
-  function countLine(line: string, at: number, seen: { good: number; bad: number }): void {
+  function countLine(line: string, atMs: number, seen: { good: number; bad: number }): void {
     const result = readAccessLine(line, format as LogFormat, nginx);
     if (result.kind === "bad") {
       seen.bad += 1;
@@ -91,7 +91,7 @@ function readLog(settings: Config, context: ProbeContext): Source<HttpCounts> {
     seen.good += 1;
     if (result.kind === "other" || isSynthetic(result.request) || result.request.finishedAtMs < startedAt) return;
     if (hosts.size > 0 && !hosts.has(result.request.host ?? "")) return;
-    countRequest(result.request.finishedAtMs < at ? now : next, result.request);
+    countRequest(result.request.finishedAtMs < atMs ? now : next, result.request);
   }
 
   return {
