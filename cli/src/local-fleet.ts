@@ -10,7 +10,7 @@ const SETTINGS_FILE = fileURLToPath(new URL("../../.aviary/cli.json", import.met
 const VARIABLES = ["AVIARY_URL", "AVIARY_TOKEN", "AVIARY_NATS_URL", "AVIARY_FLEET_FILE"] as const;
 /** The variables that select a fleet; a token or a fleet file may be overridden for the same fleet. */
 const ADDRESSES = ["AVIARY_URL", "AVIARY_NATS_URL"] as const;
-/** Set where the broker has the smaller streams of a local fleet. */
+/** Set when the broker uses a local fleet's smaller streams. */
 const LOCAL_STREAMS = "AVIARY_LOCAL_STREAMS";
 
 /** The environment, completed from the local fleet's settings unless it names an address itself. */

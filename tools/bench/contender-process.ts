@@ -15,7 +15,7 @@ async function start(): Promise<Workload> {
   const entry = BENCHMARKS.find((candidate) => candidate.name === benchmarkName);
   const { benchmark } = (await entry?.load()) ?? {};
   const make = benchmark?.workloads[contenderName as string];
-  if (make === undefined) throw new Error(`no benchmark ${benchmarkName} has a contender ${contenderName}`);
+  if (make === undefined) throw new Error(`unknown contender ${contenderName} of benchmark ${benchmarkName}`);
   return make(JSON.parse(settings as string) as never);
 }
 

@@ -19,7 +19,7 @@ if (name === undefined) {
   for (const entry of BENCHMARKS) console.log(`${entry.name.padEnd(12)}${entry.targets.join(" ").padEnd(10)}${entry.about}`);
 } else {
   const chosen = name === "all" ? BENCHMARKS : BENCHMARKS.filter((entry) => entry.name === name);
-  if (chosen.length === 0) fail(`no benchmark ${name}; known are ${BENCHMARKS.map((entry) => entry.name).join(", ")}`);
+  if (chosen.length === 0) fail(`unknown benchmark ${name}; available: ${BENCHMARKS.map((entry) => entry.name).join(", ")}`);
   if (!values.json) console.log(`node ${process.version}, ${availableParallelism()} cores (${cpus()[0]?.model ?? "unknown"})`);
   for (const entry of chosen) {
     try {

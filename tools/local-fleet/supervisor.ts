@@ -143,7 +143,7 @@ export function createSupervisor({ groupsFile, print, stopWithinMs = STOP_WITHIN
 
   return {
     start: async (spec) => {
-      if (ending) throw new Error(`${spec.name} was not started: everything is being stopped`);
+      if (ending) throw new Error(`cannot start ${spec.name}: the fleet is shutting down`);
       if (children.get(spec.name)?.wanted) throw new Error(`${spec.name} is already running`);
       const child: Child = {
         spec,

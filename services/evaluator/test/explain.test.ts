@@ -26,7 +26,7 @@ test("a hold is explained key by key, with the figures of the verdict", () => {
   assert.match(text, /rate key +satisfied: reaches 0\.5%/);
   assert.match(text, /significance key not satisfied: p≈1\/[\d,]+; a fail requires p≤1\/4,000/);
   assert.match(text, /persistence key +not satisfied: a single window fails only from 4%/);
-  assert.match(text, /learned from \d+ windows/);
+  assert.match(text, /estimated from \d+ windows/);
   assert.match(text, /not all keys are satisfied/);
 });
 

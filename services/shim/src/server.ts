@@ -1,6 +1,6 @@
 /**
  * The shim's HTTP server: plain `node:http` over a read model of the bus. It serves holds until the verdicts are read, with or without
- * an evaluator. It writes only control messages of its callers, and incidents.
+ * an evaluator. It writes only control messages from its callers, and incidents.
  */
 import { createServer, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";

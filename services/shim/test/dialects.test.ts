@@ -1,4 +1,4 @@
-/** What each controller reads, over real HTTP: the conformance list of what Flagger, Argo Rollouts and KEDA do with an answer. */
+/** Conformance over real HTTP: how Flagger, Argo Rollouts and KEDA interpret a response. */
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { aFleet, aLaneRecord, aReason, aVerdict } from "@aviary/shared/testing/builders.ts";

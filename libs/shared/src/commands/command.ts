@@ -55,7 +55,7 @@ export interface CommandDefinition<Options extends OptionSpecs, Args extends Arg
   run(call: CommandCall<Options, Args>): Promise<number>;
 }
 
-/** A command whose option types are erased: what lists of commands hold. */
+/** A command whose option types are erased: the element type of command lists. */
 export type Command = Omit<CommandDefinition<OptionSpecs, ArgumentSpecs>, "run"> & {
   // biome-ignore lint/suspicious/noExplicitAny: each definition checks its own call; a list holds commands with different ones
   run(call: any): Promise<number>;

@@ -39,7 +39,7 @@ export const closedWindowSchema = z.object({
   complete: z.boolean(),
   /** Why it is incomplete, one line per cause, at most 8. */
   gaps: z.array(z.string().max(MAX_REASON_TEXT)).max(8),
-  /** Signals whose time is in an earlier window and that arrived after that window had closed. */
+  /** Signals for an earlier window that arrived after it had closed. */
   late: count,
   /** Newest depth of the canary's lane in the AZ under test within this window; null if none was reported. */
   queue_depth: count.nullable(),

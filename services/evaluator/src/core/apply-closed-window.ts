@@ -5,7 +5,7 @@ import { judge } from "./judge/judge.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
 import { type CanaryState, isOpen } from "./state.ts";
 
-/** Windows passed to one call of the judge, and windows a reference is learned from. */
+/** Windows passed to one call of the judge, and windows a reference is estimated from. */
 export const JUDGED_WINDOWS = 12;
 export const HISTORY_WINDOWS = 48;
 

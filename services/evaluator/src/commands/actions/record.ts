@@ -31,9 +31,11 @@ export async function record({ options: { since: sinceMs, out, note, fleet }, io
   await mkdir(out, { recursive: true });
   await copyConfig(fleet, policies, out);
   await writeSegment(out, segment);
-  const recorded = `Recorded ${isoTime(systemClock.now())}: ${segment.lines.length} messages since ${isoTime(fromMs)}.`;
+  const recorded = `Recorded ${isoTime(systemClock.now())}: ${segment.lines.length.toLocaleString("en-US")} messages since ${isoTime(fromMs)}.`;
   await writeFile(join(out, CASE_FILES.note), `${note.trim()}\n\n${recorded}\n`);
-  io.stdout.write(`${out}: ${segment.lines.length} messages, ${tallyLine(segment.verdicts.map(({ body }) => body))}\n`);
+  io.stdout.write(
+    `${out}: ${segment.lines.length.toLocaleString("en-US")} messages, ${tallyLine(segment.verdicts.map(({ body }) => body))}\n`,
+  );
   return EXIT.success;
 }
 
@@ -68,7 +70,10 @@ async function readSegment(bus: Bus, config: ResolvedConfig, fromMs: number): Pr
   await follower.stop();
   if (lines.length === 0) throw terminal("nothing_recorded", `INPUTS has no message since ${isoTime(fromMs)}`);
   if (lines.length > MAX_MESSAGES)
-    throw terminal("too_much", `more than ${MAX_MESSAGES} messages since ${isoTime(fromMs)}: record a shorter segment`);
+    throw terminal(
+      "too_much",
+      `more than ${MAX_MESSAGES.toLocaleString("en-US")} messages since ${isoTime(fromMs)}: record a shorter segment`,
+    );
   return { state, lines, verdicts: replay.verdicts.slice(verdictsBefore) };
 }
 

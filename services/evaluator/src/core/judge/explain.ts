@@ -78,7 +78,7 @@ function headLines({ rule, label, scope }: MetricResult, metric: Metric, policy:
 
 function learnedFrom(windows: number, reference: Reference | null): string {
   const of = reference?.from === "same-gateways" ? "the same gateways before the run" : "stable";
-  return `learned from ${windows} windows of ${of}`;
+  return `estimated from ${windows} windows of ${of}`;
 }
 
 function thresholdText({ limitMs, timed, above, windows }: Threshold, { thresholds }: Policy): string {

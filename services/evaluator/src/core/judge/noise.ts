@@ -1,4 +1,4 @@
-/** The noise model of the p-value, learned from a reference of healthy windows. */
+/** The noise model of the p-value, estimated from a reference of healthy windows. */
 import type { Counts } from "./counts.ts";
 import { EMPTY, withWindow } from "./counts.ts";
 

@@ -41,7 +41,7 @@ export interface ModeOutcome {
 
 /** The noise that a window was judged with. */
 export interface JudgedNoise extends Noise {
-  /** Windows that it was learned from; 0 without a reference. */
+  /** Windows that it was estimated from; 0 without a reference. */
   readonly referenceWindows: number;
 }
 

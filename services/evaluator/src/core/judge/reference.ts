@@ -1,5 +1,5 @@
 /**
- * The judge's reference: learned from healthy traffic before a run and frozen at its start. It is stored in the verdict record as
+ * The judge's reference: estimated from healthy traffic before a run and frozen at its start. It is stored in the verdict record as
  * plain numbers: `errors.rho`, `errors.phi`, ... for the whole slice, `<az>/errors.rho`, ... for each AZ.
  */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
@@ -50,7 +50,7 @@ export function referenceNoise(
 }
 
 /**
- * Stable's regression threshold before the run; null if the reference has none for this scope, was learned from the canary's own
+ * Stable's regression threshold before the run; null if the reference has none for this scope, was estimated from the canary's own
  * gateways, or under another ratio.
  */
 export function referenceThreshold(reference: Reference | null, scope: string, ratio: number): Threshold | null {

@@ -15,7 +15,7 @@ export interface ScopeLabel {
   readonly az: string | null;
   /** The latency above which a request is slow, milliseconds; null for errors. */
   readonly limitMs: number | null;
-  /** Windows that the noise was learned from; 0 without a reference. */
+  /** Windows that the noise was estimated from; 0 without a reference. */
   readonly referenceWindows: number;
 }
 

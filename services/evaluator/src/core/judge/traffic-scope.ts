@@ -1,4 +1,4 @@
-/** A scope of traffic: the whole canary, or its part in one AZ. Each metric of a scope has its own series of windows. */
+/** A scope is the whole canary, or its gateways in one AZ. Each metric of a scope has its own series of windows. */
 import { EMPTY, withWindow } from "./counts.ts";
 import type { Metric } from "./rule.ts";
 import { MAX_RANGE_WINDOWS, METRICS } from "./rule.ts";
