@@ -7,16 +7,16 @@ import { MAX_SIGNAL_BYTES, type SignalBody } from "@aviary/shared/contract/signa
 import type { SignalKind } from "@aviary/shared/contract/subjects.ts";
 import { signalSubject } from "@aviary/shared/contract/subjects.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
-import { createHttpClient } from "@aviary/shared/runtime/http-client.ts";
+import { createHttpClient, type HttpClient } from "@aviary/shared/runtime/http-client.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import type { Registry } from "@aviary/shared/runtime/metrics.ts";
 import type { CollectorConfig } from "./config.ts";
 import { collectorBoot, makeSignal } from "./core/envelope.ts";
 import { phaseMs, type Tick } from "./core/schedule.ts";
 import { readVolume } from "./io/volume.ts";
-import { type EnvelopeFacts, NO_FACTS } from "./probe.ts";
+import { type EnvelopeFacts, NO_FACTS, type Probe, type Timing } from "./probe.ts";
 import { PROBES } from "./probes/list.ts";
-import { type RunnerOptions, startRunner } from "./runner.ts";
+import { type RunnerOptions, type StopRunner, startRunner } from "./runner.ts";
 import { type Outbox, openOutbox } from "./spool/outbox.ts";
 import type { SignalPublisher } from "./spool/publish-batch.ts";
 import { openSpool } from "./spool/spool.ts";
@@ -47,84 +47,22 @@ const CLOSE_MS = 3_000;
 
 /** Starts every configured probe and publishes its readings until disposed. */
 export function startCollector(options: CollectorOptions): Collector {
-  const { config, bus, clock, logger: log, dataDir, random = Math.random } = options;
-  const { gateway, spool } = config;
+  const { config, clock, logger: log } = options;
   const boot = collectorBoot(clock.now(), randomBytes(8).toString("hex"));
-  const sender = { gateway, slice: config.slice, boot, fragmentHash: config.fragmentHash };
-  const counters = registerMetrics(options.metrics);
   const http = createHttpClient({ clock, loopback: true, allow: config.allowHosts });
-  const directory = dataDir && join(dataDir, "spool", `${gateway.az}.${gateway.fleet}.${gateway.gateway}`);
-  const outbox = openOutbox({
-    bus,
-    clock,
-    random,
-    log: log.child("outbox"),
-    openSpool: directory
-      ? () => openSpool({ directory, maxBytes: spool.maxBytes, redRatio: spool.redRatio, readVolume })
-      : undefined,
-  });
+  const outbox = outboxOf(options);
   registerOutboxMetrics(options.metrics, outbox);
-
-  let facts = NO_FACTS;
-  let seq = 0;
-
-  function publish(kind: SignalKind, tick: Tick, body: SignalBody<SignalKind>): void {
-    const signal = makeSignal(sender, { release: facts, seq: seq + 1, kind, tick, body });
-    const data = JSON.stringify(signal);
-    if (Buffer.byteLength(data) > MAX_SIGNAL_BYTES) {
-      counters.oversized.inc();
-      log.error({ event: "signal.oversized", kind, bytes: Buffer.byteLength(data) }, "signal exceeds MAX_SIGNAL_BYTES; dropped");
-      return;
-    }
-    // Assigned only to published signals: an unused `seq` would look like a lost signal.
-    seq += 1;
-    counters.signals.series({ kind }).inc();
-    outbox.enqueue({ subject: signalSubject(gateway, kind), id: signal.id, data });
-  }
-
-  const stops = PROBES.flatMap((probe) => {
-    const settings = config.probes[probe.name];
-    if (settings === undefined) return [];
-    const { name } = probe;
-    const countEvent = (what: string, by: number): void => void (by > 0 && counters.events.series({ probe: name, what }).inc(by));
-    const opened = probe.open(settings, {
-      gateway,
-      clock,
-      random,
-      http,
-      log: log.child(name),
-      facts: () => facts,
-      count: countEvent,
-    });
-    const runner: RunnerOptions = {
-      name,
-      probe: opened,
-      coversPeriod: probe.coversPeriod,
-      periodMs: settings.period,
-      phaseMs: phaseMs(gateway.gateway, settings.period),
-      timeoutMs: settings.timeout,
-      clock,
-      log,
-      onSignal: publish,
-      onLearned: (learned) => {
-        facts = { ...facts, ...learned };
-      },
-      onRead: (code, tookMs) => {
-        counters.readings.series({ probe: name, result: code ?? "ok" }).inc();
-        counters.seconds.series({ probe: name }).observe(tookMs / 1_000);
-      },
-    };
-    return [startRunner(runner)];
-  });
+  const state: CollectorState = { facts: NO_FACTS, seq: 0 };
+  const running: RunningCollector = { options, boot, http, outbox, state, counters: registerMetrics(options.metrics) };
+  const stops = startProbes(running);
   log.info(
     { event: "collector.started", boot, probes: Object.keys(config.probes), fragmentHash: config.fragmentHash },
     "collector started",
   );
-
   return {
     boot,
     get facts() {
-      return facts;
+      return state.facts;
     },
     settled: () => outbox.settled(),
     // Idempotent.
@@ -134,6 +72,94 @@ export function startCollector(options: CollectorOptions): Collector {
       http[Symbol.dispose]();
     },
   };
+}
+
+interface CollectorState {
+  facts: EnvelopeFacts;
+  /** The last sequence number. */
+  seq: number;
+}
+
+interface RunningCollector {
+  readonly options: CollectorOptions;
+  readonly boot: string;
+  readonly http: HttpClient;
+  readonly outbox: Outbox;
+  readonly state: CollectorState;
+  readonly counters: ReturnType<typeof registerMetrics>;
+}
+
+function outboxOf({ config, bus, clock, logger, dataDir, random = Math.random }: CollectorOptions): Outbox {
+  const { az, fleet, gateway } = config.gateway;
+  const { maxBytes, redRatio } = config.spool;
+  const directory = dataDir && join(dataDir, "spool", `${az}.${fleet}.${gateway}`);
+  return openOutbox({
+    bus,
+    clock,
+    random,
+    log: logger.child("outbox"),
+    openSpool: directory ? () => openSpool({ directory, maxBytes, redRatio, readVolume }) : undefined,
+  });
+}
+
+function startProbes(collector: RunningCollector): StopRunner[] {
+  const { probes } = collector.options.config;
+  return PROBES.flatMap((probe) => {
+    const settings = probes[probe.name];
+    return settings === undefined ? [] : [startRunner(runnerOf(probe, settings, collector))];
+  });
+}
+
+function runnerOf(probe: Probe, settings: Timing, collector: RunningCollector): RunnerOptions {
+  const { options, http, state, counters } = collector;
+  const { config, clock, logger: log, random = Math.random } = options;
+  const { gateway } = config;
+  const { name, coversPeriod } = probe;
+  const opened = probe.open(settings, {
+    gateway,
+    clock,
+    random,
+    http,
+    log: log.child(name),
+    facts: () => state.facts,
+    count: (what, by) => void (by > 0 && counters.events.series({ probe: name, what }).inc(by)),
+  });
+  return {
+    name,
+    probe: opened,
+    coversPeriod,
+    periodMs: settings.period,
+    phaseMs: phaseMs(gateway.gateway, settings.period),
+    timeoutMs: settings.timeout,
+    clock,
+    log,
+    onSignal: (kind, tick, body) => publish(collector, kind, tick, body),
+    onLearned: (learned) => {
+      state.facts = { ...state.facts, ...learned };
+    },
+    onRead: (code, tookMs) => {
+      counters.readings.series({ probe: name, result: code ?? "ok" }).inc();
+      counters.seconds.series({ probe: name }).observe(tookMs / 1_000);
+    },
+  };
+}
+
+function publish(collector: RunningCollector, kind: SignalKind, tick: Tick, body: SignalBody<SignalKind>): void {
+  const { options, boot, outbox, state, counters } = collector;
+  const { gateway, slice, fragmentHash } = options.config;
+  const seq = state.seq + 1;
+  const signal = makeSignal({ gateway, slice, boot, fragmentHash }, { release: state.facts, seq, kind, tick, body });
+  const data = JSON.stringify(signal);
+  const bytes = Buffer.byteLength(data);
+  if (bytes > MAX_SIGNAL_BYTES) {
+    counters.oversized.inc();
+    options.logger.error({ event: "signal.oversized", kind, bytes }, "signal exceeds MAX_SIGNAL_BYTES; dropped");
+    return;
+  }
+  // Assigned only to published signals: an unused `seq` would look like a lost signal.
+  state.seq = seq;
+  counters.signals.series({ kind }).inc();
+  outbox.enqueue({ subject: signalSubject(gateway, kind), id: signal.id, data });
 }
 
 function registerMetrics(metrics: Registry) {

@@ -50,125 +50,146 @@ interface FollowedFile {
 }
 
 const CHUNK_BYTES = 256 * 1024;
-const MARK_BYTES = 64;
+const FINGERPRINT_BYTES = 64;
 const READS_AFTER_ROTATION = 2;
 const MAX_OLD_FILES = 2;
 const LINE_FEED = 10;
 const EMPTY = Buffer.alloc(0);
 
+type MutableReport = { -readonly [Key in keyof TailReport]: TailReport[Key] };
+type OnLine = (line: string) => void;
+
+interface TailState {
+  readonly path: string;
+  readonly maxLineBytes: number;
+  /** Reused by every read. */
+  readonly chunk: Buffer;
+  /** Rotated files that are still read, oldest first. */
+  old: FollowedFile[];
+  current: FollowedFile | undefined;
+}
+
+/** One call of `read`: its limits, and what it has found so far. */
+interface TailRead {
+  readonly budgetBytes: number;
+  readonly onLine: OnLine;
+  readonly signal: AbortSignal;
+  readonly report: MutableReport;
+}
+
 /** Starts at the end of an existing file, because earlier lines predate the collector. */
-export async function openTail(options: TailOptions): Promise<LogTail> {
-  const maxLineBytes = options.maxLineBytes ?? 65_536;
+export async function openTail({ path, maxLineBytes = 65_536 }: TailOptions): Promise<LogTail> {
   const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
-  let old: FollowedFile[] = [];
-  let current = await follow(options.path, "end");
-  let report = { bytes: 0, unreadBytes: 0, rotations: 0, truncations: 0, oversizedLines: 0 };
-
-  async function readOn(
-    file: FollowedFile,
-    budgetBytes: number,
-    onLine: (line: string) => void,
-    signal: AbortSignal,
-  ): Promise<void> {
-    for (;;) {
-      signal.throwIfAborted();
-      const room = Math.min(CHUNK_BYTES, budgetBytes - report.bytes);
-      if (room <= 0) return;
-      const { bytesRead } = await file.handle.read(chunk, 0, room, file.position);
-      if (bytesRead === 0) return;
-      file.position += bytesRead;
-      report.bytes += bytesRead;
-      const bytes = chunk.subarray(0, bytesRead);
-      file.fingerprint = Buffer.from(
-        bytesRead >= MARK_BYTES ? bytes.subarray(-MARK_BYTES) : Buffer.concat([file.fingerprint, bytes]).subarray(-MARK_BYTES),
-      );
-      split(file, bytes, onLine);
-    }
-  }
-
-  function split(file: FollowedFile, bytes: Buffer, onLine: (line: string) => void): void {
-    let from = 0;
-    for (let end = bytes.indexOf(LINE_FEED); end !== -1; end = bytes.indexOf(LINE_FEED, from)) {
-      if (file.isSkippingLine) file.isSkippingLine = false;
-      else if (file.partialLine.length + end - from > maxLineBytes) report.oversizedLines += 1;
-      else
-        emit(
-          file.partialLine.length === 0
-            ? bytes.subarray(from, end)
-            : Buffer.concat([file.partialLine, bytes.subarray(from, end)]),
-          onLine,
-        );
-      file.partialLine = EMPTY;
-      from = end + 1;
-    }
-    if (file.isSkippingLine) return;
-    // Copied, because the chunk buffer is reused.
-    file.partialLine = Buffer.concat([file.partialLine, bytes.subarray(from)]);
-    if (file.partialLine.length <= maxLineBytes) return;
-    report.oversizedLines += 1;
-    file.partialLine = EMPTY;
-    file.isSkippingLine = true;
-  }
-
-  async function retire(file: FollowedFile, onLine: (line: string) => void): Promise<void> {
-    // The writer has closed the file, so a partial line is the last line.
-    if (!file.isSkippingLine) emit(file.partialLine, onLine);
-    await file.handle.close();
-  }
-
-  async function readAll(budgetBytes: number, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
-    const found = await inodeOf(options.path);
-    if (current !== undefined && found !== current.inode) {
-      old.push(current);
-      current = undefined;
-      report.rotations += 1;
-    }
-    for (const file of old) {
-      await readOn(file, budgetBytes, onLine, signal);
-      file.readsLeft -= 1;
-    }
-    // A file with unread bytes is kept, up to MAX_OLD_FILES.
-    while (
-      old.length > 0 &&
-      (old.length > MAX_OLD_FILES || ((old[0] as FollowedFile).readsLeft <= 0 && report.bytes < budgetBytes))
-    ) {
-      await retire(old.shift() as FollowedFile, onLine);
-    }
-    if (found === undefined) {
-      if (old.length > 0) return;
-      throw retryable("no_such_file", `${options.path} not found; check the proxy's log settings`);
-    }
-    current ??= await follow(options.path, "beginning");
-    if (current === undefined) return;
-    if (await wasTruncated(current)) {
-      report.truncations += 1;
-      Object.assign(current, { position: 0, partialLine: EMPTY, isSkippingLine: false, fingerprint: EMPTY });
-    }
-    await readOn(current, budgetBytes, onLine, signal);
-    report.unreadBytes = Math.max(0, (await current.handle.stat()).size - current.position);
-  }
-
+  const state: TailState = { path, maxLineBytes, chunk, old: [], current: await follow(path, "end") };
   return {
     async read(budgetBytes, onLine, signal) {
-      report = { bytes: 0, unreadBytes: 0, rotations: 0, truncations: 0, oversizedLines: 0 };
+      const report = { bytes: 0, unreadBytes: 0, rotations: 0, truncations: 0, oversizedLines: 0 };
       try {
-        await readAll(budgetBytes, onLine, signal);
+        await readAll(state, { budgetBytes, onLine, signal, report });
       } catch (error) {
         if (signal.aborted || !(error instanceof Error) || !("syscall" in error)) throw error;
-        throw retryable("unreadable", `cannot read ${options.path}: ${error.message}`, error);
+        throw retryable("unreadable", `cannot read ${path}: ${error.message}`, error);
       }
       return report;
     },
     async [Symbol.asyncDispose]() {
-      const open = current === undefined ? old : [...old, current];
-      old = [];
-      current = undefined;
+      const open = state.current === undefined ? state.old : [...state.old, state.current];
+      state.old = [];
+      state.current = undefined;
       for (const file of open) await file.handle.close();
     },
   };
 }
 
-function emit(bytes: Buffer, onLine: (line: string) => void): void {
+async function readAll(state: TailState, read: TailRead): Promise<void> {
+  const inode = await inodeOf(state.path);
+  noticeRotation(state, inode, read);
+  await readOldFiles(state, read);
+  if (inode === undefined) {
+    if (state.old.length > 0) return;
+    throw retryable("no_such_file", `${state.path} not found; check the proxy's log settings`);
+  }
+  state.current ??= await follow(state.path, "beginning");
+  if (state.current !== undefined) await readCurrent(state, state.current, read);
+}
+
+function noticeRotation(state: TailState, inode: string | undefined, { report }: TailRead): void {
+  if (state.current === undefined || inode === state.current.inode) return;
+  state.old.push(state.current);
+  state.current = undefined;
+  report.rotations += 1;
+}
+
+async function readOldFiles(state: TailState, read: TailRead): Promise<void> {
+  const { old } = state;
+  for (const file of old) {
+    await readOn(state, file, read);
+    file.readsLeft -= 1;
+  }
+  // A file with unread bytes is kept, up to MAX_OLD_FILES.
+  const isFinished = (file: FollowedFile): boolean => file.readsLeft <= 0 && read.report.bytes < read.budgetBytes;
+  while (old[0] !== undefined && (old.length > MAX_OLD_FILES || isFinished(old[0]))) {
+    const file = old[0];
+    old.shift();
+    await retire(file, read.onLine);
+  }
+}
+
+async function readCurrent(state: TailState, file: FollowedFile, read: TailRead): Promise<void> {
+  if (await wasTruncated(file)) {
+    read.report.truncations += 1;
+    Object.assign(file, { position: 0, partialLine: EMPTY, isSkippingLine: false, fingerprint: EMPTY });
+  }
+  await readOn(state, file, read);
+  read.report.unreadBytes = Math.max(0, (await file.handle.stat()).size - file.position);
+}
+
+/** Reads to the end of the file, or until the budget is used. */
+async function readOn({ chunk, maxLineBytes }: TailState, file: FollowedFile, read: TailRead): Promise<void> {
+  const { budgetBytes, report, signal } = read;
+  for (;;) {
+    signal.throwIfAborted();
+    const room = Math.min(CHUNK_BYTES, budgetBytes - report.bytes);
+    if (room <= 0) return;
+    const { bytesRead } = await file.handle.read(chunk, 0, room, file.position);
+    if (bytesRead === 0) return;
+    file.position += bytesRead;
+    report.bytes += bytesRead;
+    const bytes = chunk.subarray(0, bytesRead);
+    const last = bytesRead >= FINGERPRINT_BYTES ? bytes : Buffer.concat([file.fingerprint, bytes]);
+    file.fingerprint = Buffer.from(last.subarray(-FINGERPRINT_BYTES));
+    splitLines(file, bytes, maxLineBytes, read);
+  }
+}
+
+/** Emits the complete lines of `bytes`, and keeps the start of the next one. */
+function splitLines(file: FollowedFile, bytes: Buffer, maxLineBytes: number, { onLine, report }: TailRead): void {
+  let from = 0;
+  for (let end = bytes.indexOf(LINE_FEED); end !== -1; end = bytes.indexOf(LINE_FEED, from)) {
+    if (file.isSkippingLine) file.isSkippingLine = false;
+    else if (file.partialLine.length + end - from > maxLineBytes) report.oversizedLines += 1;
+    else emit(joined(file.partialLine, bytes.subarray(from, end)), onLine);
+    file.partialLine = EMPTY;
+    from = end + 1;
+  }
+  if (file.isSkippingLine) return;
+  // Copied, because the chunk buffer is reused.
+  file.partialLine = Buffer.concat([file.partialLine, bytes.subarray(from)]);
+  if (file.partialLine.length <= maxLineBytes) return;
+  report.oversizedLines += 1;
+  file.partialLine = EMPTY;
+  file.isSkippingLine = true;
+}
+
+const joined = (start: Buffer, rest: Buffer): Buffer => (start.length === 0 ? rest : Buffer.concat([start, rest]));
+
+async function retire(file: FollowedFile, onLine: OnLine): Promise<void> {
+  // The writer has closed the file, so a partial line is the last line.
+  if (!file.isSkippingLine) emit(file.partialLine, onLine);
+  await file.handle.close();
+}
+
+function emit(bytes: Buffer, onLine: OnLine): void {
   const line = bytes.toString("utf8").trimEnd();
   if (line !== "") onLine(line);
 }
@@ -184,7 +205,7 @@ async function follow(path: string, from: "beginning" | "end"): Promise<Followed
   }
   const { dev, ino, size } = await handle.stat({ bigint: true });
   const position = from === "end" ? Number(size) : 0;
-  const mark = Buffer.alloc(Math.min(MARK_BYTES, position));
+  const mark = Buffer.alloc(Math.min(FINGERPRINT_BYTES, position));
   await handle.read(mark, 0, mark.length, position - mark.length);
   const insideLine = mark.length > 0 && mark.at(-1) !== LINE_FEED;
   return {
