@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { LEASE_STALE_MS } from "@aviary/shared/contract/lease.ts";
-import { REASON_CODES } from "@aviary/shared/contract/reasons.ts";
+import { MAX_REASON_TEXT, REASON_CODES } from "@aviary/shared/contract/reasons.ts";
 import { MAX_ANSWER_BYTES, OUTCOMES, parseVerdictRecord, verdictBodySchema } from "@aviary/shared/contract/verdict.ts";
 import { aReason, aVerdict, BUILT_AT } from "@aviary/shared/testing/builders.ts";
 import fc from "fast-check";
@@ -202,7 +202,7 @@ describe("the bytes of an answer", () => {
     code: fc.constantFrom(...REASON_CODES),
     az: fc.constant("az-a"),
     value: fc.double({ noNaN: true, noDefaultInfinity: true }),
-    text: fc.string({ maxLength: 160 }),
+    text: fc.string({ maxLength: MAX_REASON_TEXT }),
   });
 
   it("are at most 2 KiB of valid JSON for any verdict, and keep the first reason that is a cause", () => {

@@ -1,6 +1,7 @@
 /** Properties of any run: fail closed, the same bytes for the same input, and more errors never help. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { MAX_REASON_TEXT } from "@aviary/shared/contract/reasons.ts";
 import type { ClosedWindow, WindowSummary } from "@aviary/shared/contract/window.ts";
 import fc from "fast-check";
 import { judge } from "../../src/core/judge/judge.ts";
@@ -103,7 +104,7 @@ describe("any run", () => {
             assert.equal(mode.reasons.length === 0, mode.verdict === "pass");
             assert.ok(!mode.promotable || mode.verdict === "pass");
             for (const { text, value = 0, limit = 0 } of [...mode.reasons, ...mode.warnings]) {
-              assert.ok(text.length > 0 && text.length <= 160, text);
+              assert.ok(text.length > 0 && text.length <= MAX_REASON_TEXT, text);
               assert.ok(Number.isFinite(value) && Number.isFinite(limit), text);
             }
           }
