@@ -1,6 +1,7 @@
 /** The terminal output. Colours only on a terminal, unless `NO_COLOR` is set. */
 import { relative } from "node:path";
 import { styleText } from "node:util";
+import { columnsOf, wrapText } from "@aviary/shared/commands/terminal-text.ts";
 import { type FleetPlan, paths } from "../../examples/fleet/src/layout.ts";
 import { tokenFile } from "./tokens.ts";
 
@@ -14,6 +15,12 @@ export const dim = painted("dim");
 export const red = painted("red");
 export const green = painted("green");
 export const yellow = painted("yellow");
+
+/** Breaks a text into lines that fit the terminal, each after `indent` spaces. */
+export function wrapped(text: string, indent: number): string[] {
+  const margin = " ".repeat(indent);
+  return wrapText(margin + text, columnsOf(process.stdout), margin);
+}
 
 export interface Welcome {
   readonly plan: FleetPlan;
@@ -32,14 +39,17 @@ export function welcome({ plan, token, servers, tookMs, lacks, now }: Welcome): 
   const shim = `http://${plan.host}:${plan.shimPort}`;
   const file = relative(process.cwd(), tokenFile(plan, "operator"));
   const zones = new Set(plan.gateways.map((gateway) => gateway.az)).size;
-  const field = (name: string, value: string, note = ""): string =>
-    `  ${dim(name.padEnd(11))}${value}${note === "" ? "" : `   ${dim(note)}`}`;
+  const field = (name: string, value: string, note = ""): string => {
+    const first = `  ${dim(name.padEnd(11))}${value}`;
+    if (note === "") return first;
+    return 13 + value.length + 3 + note.length <= 80 ? `${first}   ${dim(note)}` : `${first}\n${" ".repeat(13)}${dim(note)}`;
+  };
   const command = (text: string, note: string): string => `  ${text.padEnd(42)}${dim(note)}`;
   return [
     "",
-    `  ${bold("Aviary")}  ${plan.gateways.length} gateways in ${zones} zones, ${plan.requestsPerSecond} requests per second, ${servers}`,
-    `  ${dim(`up after ${(tookMs / 1000).toFixed(1)} s`)}`,
-    ...(lacks === undefined ? [] : [`  ${yellow(lacks)}`]),
+    `  ${bold("Aviary")}  ${plan.gateways.length} gateways in ${zones} zones, ${plan.requestsPerSecond} requests per second`,
+    ...wrapped(`${servers}; up after ${(tookMs / 1000).toFixed(1)} s`, 2).map(dim),
+    ...(lacks === undefined ? [] : wrapped(lacks, 2).map(yellow)),
     "",
     field("Dashboard", `${shim}/`, "any user name; the password is the token"),
     field("Verdict", `${shim}/flagger/metrics`),
@@ -50,10 +60,11 @@ export function welcome({ plan, token, servers, tookMs, lacks, now }: Welcome): 
       : [field("NATS", `nats://${plan.host}:${plan.natsPort}`, `monitoring http://${plan.host}:${plan.natsMonitorPort}/`)]),
     field("Logs", `${relative(process.cwd(), paths.log(plan, "*"))}`),
     "",
-    `  ${now}`,
+    ...wrapped(now, 2),
     "",
     `  ${bold("Try")}  ${dim("(in another terminal)")}`,
-    `  curl -s -H "Authorization: Bearer $(cat ${file})" ${shim}/flagger/metrics`,
+    `  curl -s ${shim}/flagger/metrics \\`,
+    `    -H "Authorization: Bearer $(cat ${file})"`,
     command("npx aviary status", "the verdict of every canary, with reasons"),
     command("npx aviary fleet fault 5xx", "make the canary slice fail; watch the verdict"),
     command("npx aviary fleet heal", "end the fault; the failure stays latched"),

@@ -1,7 +1,7 @@
-/** Follows the canary's verdict and prints one line when it changes. */
+/** Follows the canary's verdict and prints it when it changes. */
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import type { FleetPlan } from "../../examples/fleet/src/layout.ts";
-import { dim, green, red, yellow } from "./terminal-output.ts";
+import { dim, green, red, wrapped, yellow } from "./terminal-output.ts";
 
 const LOOK_EVERY_MS = 1_000;
 const PAINT = { pass: green, hold: yellow, fail: red } as const;
@@ -16,18 +16,20 @@ async function readVerdict(plan: FleetPlan, token: string): Promise<VerdictBody>
   return (await answer.json()) as VerdictBody;
 }
 
-/** One line: time, verdict, run state, and the first reason. */
-function verdictLine(body: VerdictBody): string {
+/** Time, verdict and run state; below them the first reason. */
+function verdictLines(body: VerdictBody): string {
   const reason = body.reasons[0];
   const run = body.run === null ? "no run" : `run ${body.run.revision} ${runState(body.run)}, weight ${body.run.weight}%`;
-  return `  ${dim(body.at.slice(11, 19))}  ${PAINT[body.verdict](body.verdict.padEnd(4))}  ${run}${reason === undefined ? "" : `  ${dim(`${reason.code}: ${reason.text}`)}`}`;
+  const first = `  ${dim(body.at.slice(11, 19))}  ${PAINT[body.verdict](body.verdict.padEnd(4))}  ${run}`;
+  if (reason === undefined) return first;
+  return [first, ...wrapped(`${reason.code}: ${reason.text}`, 18).map(dim)].join("\n");
 }
 
 /** `failed and restored` once stable's release is back: the verdict stays, and only this changes. */
 const runState = (run: NonNullable<VerdictBody["run"]>): string =>
   run.state === "failed" && !run.canary_active ? "failed and restored" : `${run.state}${run.promotable ? ", promotable" : ""}`;
 
-/** Prints a line whenever outcome, run state or first reason change. @returns a function that stops it */
+/** Prints the verdict whenever outcome, run state or first reason change. @returns a function that stops it */
 export function watchVerdict(plan: FleetPlan, token: string, print: (line: string) => void): () => void {
   let last = "";
   let busy = false;
@@ -37,7 +39,7 @@ export function watchVerdict(plan: FleetPlan, token: string, print: (line: strin
     try {
       const body = await readVerdict(plan, token);
       const picture = JSON.stringify([body.verdict, body.run?.id, body.run && runState(body.run), body.reasons[0]?.code]);
-      if (picture !== last) print(verdictLine(body));
+      if (picture !== last) print(verdictLines(body));
       last = picture;
     } catch {
       // The shim is being restarted, which the supervisor reports.
