@@ -13,7 +13,7 @@ import { CURRENT_FILE, type FleetPlan, writeFileAtomically } from "../../example
 import { PROJECT, startFleet } from "./compose.ts";
 import { lockDirectory } from "./directory-lock.ts";
 import { findServers, type ServerPrograms, versionOf } from "./servers.ts";
-import { dim, welcome } from "./terminal-output.ts";
+import { dim, welcome, wrapped } from "./terminal-output.ts";
 import type { LocalTokens } from "./tokens.ts";
 import { watchVerdict } from "./watch-verdict.ts";
 
@@ -110,7 +110,8 @@ async function begin(servers: ServerPrograms | string, directory: string, fresh:
     const lacks = `One process with an in-memory bus (${servers.split("\n", 1)[0]}): no build lane, and nothing survives a restart.`;
     return { ...fleet, servers: "all in one process", lacks };
   }
-  print(dim("  Starting NATS, Redis, six gateways, their proxy, six collectors, the evaluator and the shim …"));
+  const parts = "Starting NATS, Redis, six gateways, their proxy, six collectors, the evaluator and the shim …";
+  for (const line of wrapped(parts, 2)) print(dim(line));
   const fleet = await startFleet({ ...options, servers });
   const names = [
     versionOf(servers.nats),

@@ -44,7 +44,7 @@ export function welcome({ plan, token, servers, tookMs, lacks, now }: Welcome): 
     if (note === "") return first;
     return 13 + value.length + 3 + note.length <= 80 ? `${first}   ${dim(note)}` : `${first}\n${" ".repeat(13)}${dim(note)}`;
   };
-  const command = (text: string, note: string): string => `  ${text.padEnd(42)}${dim(note)}`;
+  const command = (text: string, note: string): string => `  ${text.padEnd(36)}${dim(note)}`;
   return [
     "",
     `  ${bold("Aviary")}  ${plan.gateways.length} gateways in ${zones} zones, ${plan.requestsPerSecond} requests per second`,
@@ -66,9 +66,9 @@ export function welcome({ plan, token, servers, tookMs, lacks, now }: Welcome): 
     `  curl -s ${shim}/flagger/metrics \\`,
     `    -H "Authorization: Bearer $(cat ${file})"`,
     command("npx aviary status", "the verdict of every canary, with reasons"),
-    command("npx aviary fleet fault 5xx", "make the canary slice fail; watch the verdict"),
+    command("npx aviary fleet fault 5xx", "make the canary slice fail"),
     command("npx aviary fleet heal", "end the fault; the failure stays latched"),
-    command("npx aviary fleet restore", "roll the canary slice back; the failed run ends"),
+    command("npx aviary fleet restore", "roll back; the failed run ends"),
     command("npx aviary fleet release 2026.9.8", "install a new release; a new run opens"),
     "",
     `  ${dim("Ctrl-C stops everything; the next start resumes here.")}`,
