@@ -71,7 +71,7 @@ function readServers(text: string, report: Report): Server[] {
     }
     const [user, pass] = [decoded(url.username), decoded(url.password)];
     if (user === undefined || pass === undefined) problem("credentials with invalid percent-encoding", "% written as %25");
-    else if (user === "" && pass !== "") problem("a password without a user", "nats://user:password@host:port");
+    else if (user === "" && pass !== "") problem("a password without a user", "a user before the password");
     else return [{ url, user, pass }];
     return [];
   });
