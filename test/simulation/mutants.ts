@@ -37,9 +37,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "older-release-restored",
-    file: "core/apply-signal.ts",
-    from: "const isNewestOfGateway = observedAtMs >= newestObservedAtMs(gateway);",
-    to: "const isNewestOfGateway = true;",
+    file: "core/gateway.ts",
+    from: "const isNewest = observedAtMs >= newestObservedAtMs(gateway);",
+    to: "const isNewest = true;",
     caughtBy: "4",
   },
   {

@@ -5,10 +5,9 @@ import {
   applyDisk,
   applyDoctor,
   applyHealth,
-  applyRelease,
+  applyIdentity,
   type GatewayState,
   type NewObservation,
-  newestObservedAtMs,
   recordObservation,
 } from "./gateway.ts";
 import type { SignalInput } from "./inputs.ts";
@@ -27,8 +26,7 @@ export function applySignal(state: State, gateway: GatewayState, input: SignalIn
     changed = true;
   }
   const kind = signal.kind === "http" && signal.body.source === "synthetic" ? "synthetic" : signal.kind;
-  // Every kind carries the release: after an outage, kinds arrive out of order, and an older one must not restore an earlier release.
-  const isNewestOfGateway = observedAtMs >= newestObservedAtMs(gateway);
+  if (applyIdentity(gateway, signal, observedAtMs)) changed = true;
   const observation: NewObservation = {
     kind,
     observedAtMs,
@@ -38,11 +36,6 @@ export function applySignal(state: State, gateway: GatewayState, input: SignalIn
   };
   const seen = recordObservation(gateway, observation);
   if (seen === "fresh") changed = true;
-  if (isNewestOfGateway && gateway.claimed !== signal.slice) {
-    gateway.claimed = signal.slice;
-    changed = true;
-  }
-  if (applyRelease(gateway, signal, observedAtMs, isNewestOfGateway)) changed = true;
   const applied = { state, gateway, keys, storedAtMs, observedAtMs, periodMs: signal.period_ms };
   if (applyCounts(applied, signal)) changed = true;
   if (seen !== "older" && applyFact(applied, signal)) changed = true;

@@ -107,27 +107,41 @@ export function recordObservation(
   return wasStale ? "fresh" : "same";
 }
 
+/**
+ * Applies the slice and the release of an envelope; call it before `recordObservation`. Every kind carries them: after an outage,
+ * kinds arrive out of order, and an older one must not restore an earlier release. A part that the collector does not report yet
+ * keeps its last value; an older signal only supplies parts that are unknown so far.
+ */
+export function applyIdentity(gateway: GatewayState, signal: Signal, observedAtMs: number): boolean {
+  const { release, claimed } = gateway;
+  if (claimed === signal.slice && isReleaseOf(signal, release)) return false;
+  const isNewest = observedAtMs >= newestObservedAtMs(gateway);
+  if (isNewest) gateway.claimed = signal.slice;
+  const latest = (reported: string | null, last: string | null) => (isNewest ? (reported ?? last) : (last ?? reported));
+  const version = latest(signal.gateway_version, release.gateway_version);
+  const skills = latest(signal.skill_hash, release.skill_hash);
+  const fragment = latest(signal.fragment_hash, release.fragment_hash);
+  const isSame = version === release.gateway_version && skills === release.skill_hash && fragment === release.fragment_hash;
+  if (!isSame) {
+    gateway.release = { gateway_version: version, skill_hash: skills, fragment_hash: fragment };
+    gateway.releaseSinceMs = observedAtMs;
+  }
+  return !isSame || gateway.claimed !== claimed;
+}
+
+function isReleaseOf(signal: Signal, release: Release): boolean {
+  return (
+    signal.gateway_version === release.gateway_version &&
+    signal.skill_hash === release.skill_hash &&
+    signal.fragment_hash === release.fragment_hash
+  );
+}
+
 /** Event time of the newest observation of any kind; 0 before the first signal. */
-export function newestObservedAtMs(gateway: GatewayState): number {
+function newestObservedAtMs(gateway: GatewayState): number {
   let newestMs = 0;
   for (const { observedAtMs } of gateway.seen.values()) newestMs = Math.max(newestMs, observedAtMs);
   return newestMs;
-}
-
-/**
- * Applies the release of an envelope. A part that the collector does not report yet keeps its last value; an older signal only
- * supplies parts that are unknown so far.
- */
-export function applyRelease(gateway: GatewayState, signal: Signal, observedAtMs: number, isNewest: boolean): boolean {
-  const known = gateway.release;
-  const latest = (reported: string | null, last: string | null) => (isNewest ? (reported ?? last) : (last ?? reported));
-  const version = latest(signal.gateway_version, known.gateway_version);
-  const skills = latest(signal.skill_hash, known.skill_hash);
-  const fragment = latest(signal.fragment_hash, known.fragment_hash);
-  if (version === known.gateway_version && skills === known.skill_hash && fragment === known.fragment_hash) return false;
-  gateway.release = { gateway_version: version, skill_hash: skills, fragment_hash: fragment };
-  gateway.releaseSinceMs = observedAtMs;
-  return true;
 }
 
 export function applyHealth(gateway: GatewayState, body: SignalBody<"health">): boolean {
