@@ -35,6 +35,8 @@ const COLUMNS = {
   "revision unseen": { ...facts("hold", null, "pending"), unseen: true },
   "run over": facts("hold", { state: "passed", canary_active: false, weight: 50 }, "no_run"),
   "run passed, promotable": facts("hold", { state: "passed", canary_active: false, promotable: true }, "no_run"),
+  "run expired at weight 0": facts("hold", { state: "expired", canary_active: false, weight: 0 }, "no_run"),
+  "not ready, old run": facts("hold", { promotable: true }, "not_ready"),
   "run aborted": facts("hold", { state: "aborted", canary_active: false, weight: 0 }, "no_run"),
   "no evaluator": facts("hold", {}, "evaluator_down"),
   "not ready": facts("hold", null, "not_ready"),
@@ -59,19 +61,21 @@ const OPEN: Readonly<Record<Column, readonly Gate[]>> = {
   "hold, soft, promotable": ["confirm-rollout", "confirm-promotion", "pre-rollout", "rollout", "post-rollout"],
   "hold, soft, weight 0": ["confirm-rollout", "confirm-traffic-increase", "pre-rollout", "rollout", "post-rollout"],
   "hold, hard": ["pre-rollout", "rollout", "post-rollout"],
-  "hold, hard, promotable": ["confirm-promotion", "pre-rollout", "rollout", "post-rollout"],
+  "hold, hard, promotable": ["pre-rollout", "rollout", "post-rollout"],
   "hold, hard, weight 0": ["pre-rollout", "rollout", "post-rollout"],
   "hold, release wanted, weight 0": ["pre-rollout", "rollout", "post-rollout"],
   fail: ["rollback", "post-rollout"],
   "fail, promotable": ["rollback", "post-rollout"],
   "fail, weight 0": ["rollback", "post-rollout"],
-  "no run": ["confirm-rollout", "confirm-traffic-increase", "pre-rollout", "rollout", "post-rollout"],
+  "no run": ["confirm-rollout", "pre-rollout", "rollout", "post-rollout"],
   "no run, hard": ["pre-rollout", "rollout", "post-rollout"],
   "revision unseen": ["confirm-rollout", "pre-rollout", "rollout", "post-rollout"],
   "run over": ["confirm-rollout", "pre-rollout", "rollout", "post-rollout"],
-  "run passed, promotable": ["confirm-rollout", "confirm-promotion", "pre-rollout", "rollout", "post-rollout"],
-  "run aborted": ["pre-rollout", "rollout", "post-rollout"],
-  "not ready": ["pre-rollout", "rollout", "post-rollout"],
+  "run passed, promotable": ["confirm-rollout", "pre-rollout", "rollout", "post-rollout"],
+  "run expired at weight 0": ["confirm-rollout", "pre-rollout", "rollout", "post-rollout"],
+  "run aborted": ["post-rollout"],
+  "not ready": ["post-rollout"],
+  "not ready, old run": ["post-rollout"],
   "gateway not reporting, weight 0": ["pre-rollout", "rollout", "post-rollout"],
   "no evaluator": ["pre-rollout", "rollout", "post-rollout"],
   "unknown canary": ["post-rollout"],
@@ -127,6 +131,27 @@ describe("in every state", () => {
         const hard = given.reasons.some(({ code }) => REASONS[code].hard);
         if (hard && given.verdict !== "pass") assert.equal(gateAnswer("confirm-rollout", given).allowed, false);
       }),
+    );
+  });
+
+  it("whatever widens needs an open run", () => {
+    fc.assert(
+      fc.property(anyFacts, fc.constantFrom("confirm-traffic-increase" as const, "confirm-promotion" as const), (given, gate) => {
+        const isOpen = given.run !== null && ["pending", "warming", "active", "failed"].includes(given.run.state);
+        if (!isOpen) assert.equal(gateAnswer(gate, given).allowed, false);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  it("a promotion needs a canary that nothing but missing traffic speaks against", () => {
+    fc.assert(
+      fc.property(anyFacts, (given) => {
+        const harmless = ["low_traffic", "late", "hold_expired"];
+        if (given.reasons.some(({ code }) => !harmless.includes(code)))
+          assert.equal(gateAnswer("confirm-promotion", given).allowed, false);
+      }),
+      { numRuns: 1_000 },
     );
   });
 

@@ -66,14 +66,19 @@ function wrongGate(sample: Sample, answer: ServedAnswer, stored: PublishedVerdic
   // The gates use every reason of the stored verdict; the JSON answer omits some if it would be too long.
   const isHard = [...answer.reasons, ...(stored?.body.reasons ?? [])].some(({ code }) => REASONS[code as ReasonCode].hard);
   const isReady = !isHard && run?.mac_release_ok !== false;
-  const isAborted = run?.state === "aborted";
-  const early = verdict === "pass" || (verdict === "hold" && isReady && !isAborted);
+  // Nothing that was not read allows anything, and neither does what an operator aborted.
+  const isClosed = run?.state === "aborted" || answer.reasons.some(({ code }) => code === "not_ready");
+  const early = verdict === "pass" || (verdict === "hold" && isReady && !isClosed);
+  const isOpenRun = run !== null && (["pending", "warming", "active"].includes(run.state) || run.canary_active);
+  const present = [...answer.reasons, ...(stored?.body.reasons ?? [])].map(({ code }) => code);
+  const isPromotable =
+    run?.promotable === true && present.every((code) => ["low_traffic", "late", "hold_expired"].includes(code));
   const wanted: Record<string, boolean> = {
     "confirm-rollout": early,
-    "confirm-traffic-increase": verdict === "pass" || ((run?.weight ?? 0) === 0 && early),
-    "confirm-promotion": verdict !== "fail" && !isAborted && run?.promotable === true,
-    "pre-rollout": verdict !== "fail",
-    rollout: verdict !== "fail",
+    "confirm-traffic-increase": isOpenRun && (verdict === "pass" || (run.weight === 0 && early)),
+    "confirm-promotion": verdict !== "fail" && isOpenRun && isPromotable,
+    "pre-rollout": verdict !== "fail" && !isClosed,
+    rollout: verdict !== "fail" && !isClosed,
     rollback: verdict === "fail",
     "post-rollout": true,
   };

@@ -130,6 +130,12 @@ export const REASONS = {
 export type ReasonCode = keyof typeof REASONS;
 export const REASON_CODES = Object.keys(REASONS) as ReasonCode[];
 
+/** Reasons that say only that there is little new evidence; with any other present, a run is not promotable. */
+const HARMLESS: ReadonlySet<ReasonCode> = new Set(["low_traffic", "late", "hold_expired"]);
+
+/** Whether this reason, present now, keeps a run from being promoted, whatever its evidence. */
+export const blocksPromotion = (code: ReasonCode): boolean => !HARMLESS.has(code);
+
 /** Maximum length of the text of a reason or gap, in characters. */
 export const MAX_REASON_TEXT = 160;
 

@@ -35,7 +35,10 @@ export interface RunProgress {
 
 /** Whether a run has not ended: pending, analysed, or failed and not yet restored. */
 export function isOpenRun(run: RunProgress | null | undefined): boolean {
-  return run != null && (run.state === "pending" || run.canary_active);
+  if (run == null) return false;
+  return (
+    run.state === "pending" || run.state === "warming" || run.state === "active" || (run.state === "failed" && run.canary_active)
+  );
 }
 
 /** Whether a run failed and its canary slice is back on stable's release. */

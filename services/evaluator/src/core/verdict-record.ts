@@ -1,6 +1,7 @@
 /** Builds the verdict record from a decision and the facts behind it. */
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import type { Policy } from "@aviary/shared/contract/policy.ts";
+import { blocksPromotion } from "@aviary/shared/contract/reasons.ts";
 import {
   isDegraded,
   MAX_REASONS,
@@ -63,7 +64,7 @@ function verdictBody(state: State, facts: CanaryFacts, decision: Decision, atMs:
       max_queue_depth: policy.thresholds.maxQueueDepth,
     },
     window: lastWindow?.window ?? null,
-    run: runFigures(state, canary, config),
+    run: runFigures(state, canary, config, decision),
     stable_may_promote: !policy.stableNeedsPass || canary.everPassed,
     valid_until: isoTime(atMs + 2 * policy.windowMs + policy.graceMs),
   };
@@ -104,7 +105,7 @@ function concern(run: Run | null, name: "disk" | "doctor", ok: boolean): Outcome
   return ok ? "pass" : "hold";
 }
 
-function runFigures(state: State, canary: CanaryState, config: CanaryConfig): VerdictBody["run"] {
+function runFigures(state: State, canary: CanaryState, config: CanaryConfig, decision: Decision): VerdictBody["run"] {
   const { run } = canary;
   if (run === null) return null;
   const gateways = gatewaysOfCanary(state, config);
@@ -117,7 +118,8 @@ function runFigures(state: State, canary: CanaryState, config: CanaryConfig): Ve
     since: isoTime(run.sinceMs),
     weight: run.weight,
     canary_active: isCanaryActive(run),
-    promotable: run.promotable,
+    // Evidence stays; a promotion also needs a canary that nothing speaks against now.
+    promotable: run.promotable && !decision.reasons.some(({ code }) => blocksPromotion(code)),
     latched_by: run.latch?.verdictId ?? null,
     controller_revision: run.controllerRevision,
     gated: run.gated,

@@ -260,3 +260,20 @@ test("every verdict of a varied day is valid, with an id from its content", () =
     assert.ok(JSON.stringify(record).length <= 32 * 1024);
   }
 });
+
+test("a promotable run is not promotable while something speaks against its canary", () => {
+  const fleet = createSimulatedFleet();
+  fleet.advance(60);
+  announceAndWarm(fleet);
+  fleet.advance(120);
+  assert.equal(last(fleet).run?.promotable, true, timeline(reduceFleet(fleet).verdicts).join("\n"));
+
+  for (const gateway of fleet.slice("canary")) gateway.health = "timeout";
+  fleet.advance(5);
+  assert.equal(last(fleet).verdict, "hold");
+  assert.equal(last(fleet).run?.promotable, false, "every canary Mac is down");
+
+  for (const gateway of fleet.slice("canary")) gateway.health = "up";
+  fleet.advance(5);
+  assert.equal(last(fleet).run?.promotable, true, "the evidence is still there");
+});

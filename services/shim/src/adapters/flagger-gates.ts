@@ -1,23 +1,25 @@
 /**
  * The answers to Flagger's gate webhooks: one table, as one pure function.
  *
- *                                              pass   hold                          fail   no run              unknown canary
- *   confirm-rollout, and                       200    403 only for a hard reason,   403    as hold             403
- *   confirm-traffic-increase at weight 0              or a release that the
+ *                                              pass   hold                          fail   no open run         unknown canary, or
+ *                                                                                                               verdicts not read yet
+ *   confirm-rollout                            200    403 only for a hard reason,   403    as hold             403
+ *                                                     or a release that the
  *                                                     policy requires on the Macs
+ *   confirm-traffic-increase at weight 0       200    as confirm-rollout            403    403                 403
  *   confirm-traffic-increase                   200    403                           403    403                 403
  *   confirm-promotion                          200 if promotable, else 403   (same) 403    403                 403
- *   pre-rollout, rollout                       200    200                           403    200                 403
+ *   pre-rollout, rollout                       200    200                           403    200; 403 if aborted 403
  *   rollback (200 means: roll back)            403    403                           200    403                 403
  *   post-rollout                               200    200                           200    200                 200
  *
  * At weight 0 no canary traffic can exist, so the first row requires preconditions and no evidence. A refused pre-rollout or rollout hook
  * counts as a failed check, so a hold allows them and stops at the confirm gates, where waiting is free.
  * A revision without a verdict is "no run", and its traffic is not widened: its weight is unknown.
- * A run that an operator aborted keeps its confirm gates closed. Refusals are 403, never 409 or 5xx: Flagger retries a 5xx
+ * Whatever widens needs an open run: one that expired, passed or was aborted allows nothing. Refusals are 403, never 409 or 5xx: Flagger retries a 5xx
  * and discards its text.
  */
-import { REASONS, type Reason } from "@aviary/shared/contract/reasons.ts";
+import { blocksPromotion, REASONS, type Reason } from "@aviary/shared/contract/reasons.ts";
 import { isOpenRun, type RunState } from "@aviary/shared/contract/run.ts";
 import type { Outcome } from "@aviary/shared/contract/verdict.ts";
 
@@ -72,18 +74,21 @@ export function gateAnswer(gate: Gate, facts: GateFacts): GateAnswer {
     return facts.verdict === "fail" ? allow(`roll back: ${why}`) : deny(`no rollback: the verdict is ${facts.verdict}`);
   }
   if (facts.verdict === "fail") return deny(`fail: ${why}`);
-  if (gate === "pre-rollout" || gate === "rollout") return allow(facts.verdict === "pass" ? "pass" : `${facts.verdict}: ${why}`);
+  if (facts.reasons.some(({ code }) => code === "not_ready")) return deny(`hold: ${why}`);
   if (facts.run?.state === "aborted") return deny("the run was aborted: start a new run, or roll back in the controller");
+  if (gate === "pre-rollout" || gate === "rollout") return allow(facts.verdict === "pass" ? "pass" : `${facts.verdict}: ${why}`);
+  if (gate === "confirm-rollout") return facts.verdict === "pass" ? allow("pass") : preconditions(facts);
 
+  // Everything from here on widens.
+  if (facts.unseen === true) return deny(`hold: ${why}`);
+  if (!isOpenRun(facts.run)) return deny(facts.reasons[0]?.code === "no_run" ? why : `no run is open: ${why}`);
   if (gate === "confirm-promotion") return confirmPromotion(facts, why);
   if (facts.verdict === "pass") return allow("pass");
-  if (gate === "confirm-traffic-increase" && facts.unseen === true) return deny(`hold: ${why}`);
-  if (gate === "confirm-rollout" || (facts.run?.weight ?? 0) === 0) return preconditions(facts);
-  return deny(isOpenRun(facts.run) ? `hold: ${why}` : `no run is open: ${why}`);
+  return facts.run?.weight === 0 ? preconditions(facts) : deny(`hold: ${why}`);
 }
 
-function confirmPromotion({ run, verdict }: GateFacts, why: string): GateAnswer {
-  if (run?.promotable) return allow("promotable");
+function confirmPromotion({ run, verdict, reasons }: GateFacts, why: string): GateAnswer {
+  if (run?.promotable && !reasons.some(({ code }) => blocksPromotion(code))) return allow("promotable");
   return deny(verdict === "pass" ? "pass, but not promotable yet: more pass windows are needed" : `not promotable: ${why}`);
 }
 
