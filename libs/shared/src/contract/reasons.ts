@@ -130,7 +130,7 @@ export const REASONS = {
 export type ReasonCode = keyof typeof REASONS;
 export const REASON_CODES = Object.keys(REASONS) as ReasonCode[];
 
-/** Reasons that say only that there is little new evidence; with any other present, a run is not promotable. */
+/** Reasons that only state a lack of new evidence; with any other present, a run is not promotable. */
 const HARMLESS: ReadonlySet<ReasonCode> = new Set(["low_traffic", "late", "hold_expired"]);
 
 /** Whether this reason, present now, keeps a run from being promoted, whatever its evidence. */
