@@ -2,7 +2,7 @@
 
 import type { Bus, Follower } from "@aviary/shared/bus/bus.ts";
 import { verdictSubject } from "@aviary/shared/contract/subjects.ts";
-import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import { isFromTheFuture, parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import { aborted } from "@aviary/shared/runtime/abort.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import type { Lease } from "@aviary/shared/runtime/lease.ts";
@@ -140,7 +140,8 @@ async function publishedVerdicts(bus: Bus, config: ResolvedConfig): Promise<Publ
   for (const canary of config.canaries.values()) {
     const message = await bus.last("VERDICTS", verdictSubject(canary.ref));
     const record = message && readVerdict(message.data);
-    if (record === undefined) continue;
+    // Believed, a time in the future would mark every verdict until then as published.
+    if (record === undefined || isFromTheFuture(record.body, message!.storedAtMs)) continue;
     const atMs = Date.parse(record.body.at);
     byCanary.set(canary.key, { id: record.body.id, atMs });
     newestAtMs = Math.max(newestAtMs, atMs);

@@ -5,7 +5,7 @@ import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
 import { controlMessage } from "@aviary/shared/contract/control.ts";
 import { fleetFileSchema } from "@aviary/shared/contract/fleet.ts";
 import { type PolicyFile, policySchema } from "@aviary/shared/contract/policy.ts";
-import { controlSubject, deadSubject, signalMessageId, signalSubject } from "@aviary/shared/contract/subjects.ts";
+import { controlSubject, deadSubject, signalMessageId, signalSubject, verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import { silentLogger } from "@aviary/shared/runtime/logger.ts";
 import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
@@ -107,6 +107,51 @@ test("on a live bus, the evaluator publishes what a reduction of the same log yi
     assert.ok(expected.length - published.length <= 1, "only a deadline of the last moment may be open");
     await bus[Symbol.asyncDispose]();
   }
+});
+
+test("a stored verdict from the future does not silence an evaluator that starts after it", async () => {
+  const clock = manualClock(START_MS);
+  const bus = createMemoryBus({ clock });
+  const fleet = createSimulatedFleet({ azs: ["az-a"] });
+  const start = () =>
+    startEvaluator({
+      bus,
+      config: fleet.config,
+      clock,
+      log: silentLogger,
+      metrics: createRegistry(),
+      holder: `at ${clock.now()}`,
+      signal: new AbortController().signal,
+      onFatal: (error) => assert.fail(error as Error),
+    });
+  const run = async (ticks: number): Promise<void> => {
+    for (let tick = 0; tick < ticks; tick++) {
+      const from = fleet.log.length;
+      fleet.advance(5);
+      for (let step = 0; step < 50; step++) {
+        clock.advance(100);
+        await settle();
+      }
+      for (const input of fleet.log.slice(from)) await publishInput(bus, input);
+      await settle();
+    }
+  };
+  const first = start();
+  await run(8);
+  await first[Symbol.asyncDispose]();
+  const before = await verdictsOf(bus);
+  const forged = structuredClone(before.at(-1)!);
+  Object.assign(forged.body, { at: "2099-01-01T00:00:00.000Z", valid_until: "2099-01-01T00:00:00.000Z", verdict: "pass" });
+  await bus.publish({ subject: verdictSubject(CANARY), data: JSON.stringify(forged), id: "forged" });
+
+  const second = start();
+  for (const gateway of fleet.slice("canary")) gateway.health = "timeout";
+  await run(8);
+  await second[Symbol.asyncDispose]();
+  const after = (await verdictsOf(bus)).slice(before.length + 1);
+  assert.ok(after.length > 0, "the evaluator publishes nothing");
+  assert.equal(after.at(-1)!.body.verdict, "hold");
+  await bus[Symbol.asyncDispose]();
 });
 
 test("invalid messages become dead letters with their reason, and the reducer continues", async () => {

@@ -2,13 +2,14 @@
  * The shim's read model: the last verdict of every canary, the last record of every lane, and when the evaluator last renewed its lease.
  * It subscribes to the bus and is read from memory. Serialized answers are cached for as long as their verdict.
  */
-import type { BucketEntry, Bus } from "@aviary/shared/bus/bus.ts";
+import type { BucketEntry, Bus, StoredMessage } from "@aviary/shared/bus/bus.ts";
 import { type CanaryEntry, canariesOf, type FleetFile } from "@aviary/shared/contract/fleet.ts";
+import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import { type LaneRecord, parseLaneRecord } from "@aviary/shared/contract/lane.ts";
 import { EVALUATOR_LEASE_KEY } from "@aviary/shared/contract/lease.ts";
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import { type CanaryRef, canaryKey, parseVerdictSubject, subjectFilters } from "@aviary/shared/contract/subjects.ts";
-import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import { isFromTheFuture, parseVerdictRecord, type VerdictBody, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import { aborted } from "@aviary/shared/runtime/abort.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import { faultCode } from "@aviary/shared/runtime/faults.ts";
@@ -82,7 +83,7 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
       "unreadable record; keeping the previous one",
     );
   };
-  const onVerdict = (subject: string, data: Uint8Array): void => {
+  const onVerdict = ({ subject, data, storedAtMs }: StoredMessage): void => {
     const ref = parseVerdictSubject(subject);
     const key = ref === undefined ? undefined : canaryKey(ref);
     if (key === undefined || !canaries.has(key)) return;
@@ -97,9 +98,13 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
       return;
     }
     const { body } = parsed.data;
+    if (isFromTheFuture(body, storedAtMs)) {
+      reportUnreadable(subject, `its time ${body.at} is after ${isoTime(storedAtMs)}, when it was stored`);
+      return;
+    }
     held.set(key, {
       record: parsed.data,
-      validUntilMs: Date.parse(body.valid_until),
+      validUntilMs: validUntilMs(body, policies.get(key)),
       sinceMs: body.run === null ? undefined : Date.parse(body.run.since),
       fresh: prepare(currentAnswer(body, undefined)),
       stale: new Map(),
@@ -133,7 +138,7 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
         stream: "VERDICTS",
         subjects: [subjectFilters.verdicts],
         from: "last-per-subject",
-        onMessage: (message) => onVerdict(message.subject, message.data),
+        onMessage: onVerdict,
         onEnd: ended.resolve,
       });
       open.push(follower);
@@ -193,6 +198,12 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
       await subscription.stop();
     },
   };
+}
+
+/** A verdict is valid for two windows and the grace at most, whatever it claims. */
+function validUntilMs(body: VerdictBody, policy: Policy | undefined): number {
+  const claimedMs = Date.parse(body.valid_until);
+  return policy === undefined ? claimedMs : Math.min(claimedMs, Date.parse(body.at) + 2 * policy.windowMs + policy.graceMs);
 }
 
 interface Subscription {

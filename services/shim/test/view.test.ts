@@ -2,7 +2,10 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import type { Bus, FollowOptions } from "@aviary/shared/bus/bus.ts";
 import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
+import { EVALUATOR_LEASE_KEY } from "@aviary/shared/contract/lease.ts";
+import { policySchema } from "@aviary/shared/contract/policy.ts";
 import { verdictSubject } from "@aviary/shared/contract/subjects.ts";
+import type { VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import { retryable, terminal } from "@aviary/shared/runtime/faults.ts";
 import { silentLogger } from "@aviary/shared/runtime/logger.ts";
 import { aFleet, aVerdict, BUILT_AT } from "@aviary/shared/testing/builders.ts";
@@ -53,9 +56,41 @@ test("a view that cannot subscribe serves holds and retries; one that loses its 
   await pass();
   assert.equal(state.ends.length, 2, "resubscribed");
   assert.equal(served().verdict, "fail", "the last verdict is kept");
-  const later = aVerdict({ verdict: "fail", at: "2026-11-21T10:05:00.000Z" });
+  const later = aVerdict({ verdict: "fail", at: new Date(clock.now()).toISOString() });
   await publish(later);
   await settle();
   assert.equal(served().id, later.body.id);
   await view[Symbol.asyncDispose]();
+});
+
+test("a verdict from the future is not served, and none is valid for longer than its policy allows", async () => {
+  const { clock, bus, shaky } = shakyBus();
+  after(() => bus[Symbol.asyncDispose]());
+  const fleet = aFleet();
+  const [key = ""] = Object.keys(fleet.canaries);
+  const policy = policySchema.parse({ window: "1m", grace: "10s" });
+  const view = await followView({ bus: shaky, fleet, policies: new Map([[key, policy]]), clock, logger: silentLogger });
+  after(() => view[Symbol.asyncDispose]());
+  const served = () => view.prepared(view.canaries.get(key)!).answer;
+  const publish = async (record: VerdictRecord): Promise<void> => {
+    await bus.publish({ subject: verdictSubject(record.body.subject), data: JSON.stringify(record), id: record.body.id });
+    await (await bus.bucket("lease")).put(EVALUATOR_LEASE_KEY, `renewed at ${clock.now()}`);
+    await settle();
+    await settle();
+  };
+  const nowIso = () => new Date(clock.now()).toISOString();
+  await publish(aVerdict({ verdict: "hold", at: nowIso() }));
+  assert.equal(served().body.verdict, "hold");
+  await publish(aVerdict({ verdict: "pass", at: "2099-01-01T00:00:00.000Z", valid_until: "2099-01-01T00:10:00.000Z" }));
+  assert.equal(served().body.verdict, "hold", "the previous verdict is kept");
+  assert.equal(view.unreadable, 1);
+
+  await publish(aVerdict({ verdict: "pass", at: nowIso(), valid_until: "2099-01-01T00:00:00.000Z" }));
+  assert.deepEqual([served().body.verdict, served().stale], ["pass", false]);
+  clock.advance(129_000);
+  await (await bus.bucket("lease")).put(EVALUATOR_LEASE_KEY, "renewed");
+  await settle();
+  assert.equal(served().body.verdict, "pass");
+  clock.advance(2_000);
+  assert.deepEqual([served().body.verdict, served().stale], ["hold", true], "two windows and the grace have passed");
 });

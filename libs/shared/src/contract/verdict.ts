@@ -1,6 +1,7 @@
 /** The verdict: the one result that every controller receives in its own dialect, with its reasons and its evidence. */
 import { z } from "zod";
 import { contentId } from "./ids.ts";
+import { MAX_CLOCK_AHEAD_MS } from "./policy.ts";
 import { degrades, type ReasonCode, reasonSchema } from "./reasons.ts";
 import { RUN_STATES } from "./run.ts";
 import { count, hash64, isoTimeSchema } from "./signal.ts";
@@ -13,6 +14,15 @@ export const outcomeSchema = z.enum(OUTCOMES);
 /** 1 pass, 0.5 hold, 0 fail: the number that controllers compare. */
 export const OUTCOME_NUMBER: Readonly<Record<Outcome, number>> = { pass: 1, hold: 0.5, fail: 0 };
 export const OUTCOME_STATUS = { pass: "healthy", hold: "hold", fail: "failing" } as const;
+
+/**
+ * Whether a verdict claims to have been decided after it was stored: whoever wrote it, its time cannot be believed, neither as an
+ * age nor as an order.
+ * @param storedAtMs the broker's store time of its message
+ */
+export function isFromTheFuture(body: { readonly at: string }, storedAtMs: number): boolean {
+  return Date.parse(body.at) - storedAtMs > MAX_CLOCK_AHEAD_MS;
+}
 
 /** Whether a controller must not widen: on every fail, and on a hold that a fault caused. */
 export function isDegraded(verdict: Outcome, reasons: readonly { readonly code: ReasonCode }[]): boolean {
