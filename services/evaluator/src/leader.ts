@@ -1,13 +1,16 @@
 /** The leader: restores the state from the checkpoint, then reduces the log and performs the effects while it holds the lease. */
 
 import type { Bus, Follower } from "@aviary/shared/bus/bus.ts";
+import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import { verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import { isFromTheFuture, parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import { aborted } from "@aviary/shared/runtime/abort.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
+import { type Terminal, terminal } from "@aviary/shared/runtime/faults.ts";
 import type { Lease } from "@aviary/shared/runtime/lease.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import { encodeCheckpoint } from "./core/checkpoint.ts";
+import type { Effect } from "./core/effects.ts";
 import type { Input } from "./core/inputs.ts";
 import { reduce } from "./core/reducer.ts";
 import type { ResolvedConfig } from "./core/resolved-config.ts";
@@ -90,12 +93,14 @@ interface Pipeline {
 function createPipeline({ bus, clock, log, counters }: LeaderContext, options: PipelineOptions): Pipeline {
   const { state, lease, published, signal, onFatal } = options;
   let follower: Follower | undefined;
+  // The state may be half-changed then: it is neither reduced further nor written to a checkpoint.
+  let isBroken = false;
   const performer = createPerformer({
     bus,
     clock,
     log,
     signal,
-    allowed: () => lease.held(),
+    allowed: () => !isBroken && lease.held(),
     published,
     takeCheckpoint: () => encodeCheckpoint(state),
     onPerformed: counters.performed,
@@ -106,7 +111,15 @@ function createPipeline({ bus, clock, log, counters }: LeaderContext, options: P
     onFatal,
   });
   const apply = (input: Input): void => {
-    const { effects } = reduce(state, input);
+    if (isBroken) return;
+    let effects: readonly Effect[];
+    try {
+      effects = reduce(state, input).effects;
+    } catch (cause) {
+      isBroken = true;
+      onFatal(reducerFailed(input, cause));
+      return;
+    }
     if (effects.length === 0) return;
     performer.enqueue({ atMs: state.nowMs, effects });
     if (performer.waiting >= MAX_PENDING_BATCHES) follower?.pause();
@@ -115,6 +128,13 @@ function createPipeline({ bus, clock, log, counters }: LeaderContext, options: P
     follower = reader;
   };
   return { apply, throttle, performer };
+}
+
+/** The evaluator stops: replaying the same input would fail again, and skipping it would decide without it. */
+function reducerFailed(input: Input, cause: unknown): Terminal {
+  const position = input.kind === "clock" ? `the deadlines up to ${isoTime(input.atMs)}` : `message ${input.sequence} of INPUTS`;
+  const what = cause instanceof Error ? cause.message : String(cause);
+  return terminal("reducer_failed", `the reducer threw at ${position}: ${what}`, cause);
 }
 
 function reportCaughtUp({ log, setUnready }: LeaderContext, follower: Follower, state: State): void {

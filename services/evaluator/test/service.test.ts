@@ -7,6 +7,7 @@ import { fleetFileSchema } from "@aviary/shared/contract/fleet.ts";
 import { type PolicyFile, policySchema } from "@aviary/shared/contract/policy.ts";
 import { controlSubject, deadSubject, signalMessageId, signalSubject, verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import type { Terminal } from "@aviary/shared/runtime/faults.ts";
 import { silentLogger } from "@aviary/shared/runtime/logger.ts";
 import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
 import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
@@ -152,6 +153,71 @@ test("a stored verdict from the future does not silence an evaluator that starts
   assert.ok(after.length > 0, "the evaluator publishes nothing");
   assert.equal(after.at(-1)!.body.verdict, "hold");
   await bus[Symbol.asyncDispose]();
+});
+
+test("an evaluator whose reducer throws stops with the position of the input, and writes no further checkpoint", async () => {
+  for (const [where, expected] of [
+    ["a message", /^the reducer threw at message \d+ of INPUTS: boom$/],
+    ["a deadline", /^the reducer threw at the deadlines up to 2026-\S+Z: boom$/],
+  ] as const) {
+    const clock = manualClock(START_MS);
+    const bus = createMemoryBus({ clock });
+    const fleet = createSimulatedFleet({ azs: ["az-a"] });
+    const state = { isBroken: false };
+    const throwing = <K, V>(map: ReadonlyMap<K, V>): ReadonlyMap<K, V> =>
+      Object.assign(new Map(map), {
+        get: (key: K) => {
+          if (state.isBroken) throw new TypeError("boom");
+          return map.get(key);
+        },
+      });
+    const errors: Terminal[] = [];
+    const evaluator = startEvaluator({
+      bus,
+      config: {
+        ...fleet.config,
+        canaries: throwing(fleet.config.canaries),
+        canariesOfFleet: throwing(fleet.config.canariesOfFleet),
+      },
+      clock,
+      log: silentLogger,
+      metrics: createRegistry(),
+      holder: "only",
+      signal: new AbortController().signal,
+      onFatal: (error) => errors.push(error as Terminal),
+    });
+    const pass = async (ms: number): Promise<void> => {
+      for (let step = 0; step < ms / 100; step++) {
+        clock.advance(100);
+        await settle();
+      }
+    };
+    for (let tick = 0; tick < 8; tick++) {
+      const from = fleet.log.length;
+      fleet.advance(5);
+      await pass(5_000);
+      for (const input of fleet.log.slice(from)) await publishInput(bus, input);
+      await settle();
+    }
+    assert.deepEqual(errors.map(String), [], where);
+    const checkpoints = await bus.bucket("checkpoint");
+    // Compression runs in a thread.
+    await until("a checkpoint is stored", async () => (await checkpoints.get("evaluator")) !== undefined);
+    const before = (await checkpoints.get("evaluator"))?.revision;
+    state.isBroken = true;
+    if (where === "a message") {
+      const from = fleet.log.length;
+      fleet.advance(5);
+      for (const input of fleet.log.slice(from)) await publishInput(bus, input);
+    }
+    await pass(60_000);
+    assert.equal(errors.length, 1, where);
+    assert.match(errors[0]!.message, expected);
+    assert.equal(errors[0]!.code, "reducer_failed");
+    assert.equal((await checkpoints.get("evaluator"))?.revision, before, where);
+    await evaluator[Symbol.asyncDispose]();
+    await bus[Symbol.asyncDispose]();
+  }
 });
 
 test("invalid messages become dead letters with their reason, and the reducer continues", async () => {

@@ -16,8 +16,8 @@ export const OUTCOME_NUMBER: Readonly<Record<Outcome, number>> = { pass: 1, hold
 export const OUTCOME_STATUS = { pass: "healthy", hold: "hold", fail: "failing" } as const;
 
 /**
- * Whether a verdict claims to have been decided after it was stored: whoever wrote it, its time cannot be believed, neither as an
- * age nor as an order.
+ * Whether a verdict claims to have been decided after it was stored. Its time is then neither an age nor an order, whichever
+ * process wrote it.
  * @param storedAtMs the broker's store time of its message
  */
 export function isFromTheFuture(body: { readonly at: string }, storedAtMs: number): boolean {
