@@ -87,7 +87,7 @@ export async function openTail({ path, maxLineBytes = 65_536 }: TailOptions): Pr
       try {
         await readAll(state, { budgetBytes, onLine, signal, report });
       } catch (error) {
-        if (signal.aborted || !(error instanceof Error) || !("syscall" in error)) throw error;
+        if (signal.aborted || !isFileError(error)) throw error;
         throw retryable("unreadable", `cannot read ${path}: ${error.message}`, error);
       }
       return report;
@@ -122,8 +122,16 @@ function noticeRotation(state: TailState, inode: string | undefined, { report }:
 
 async function readOldFiles(state: TailState, read: TailRead): Promise<void> {
   const { old } = state;
-  for (const file of old) {
-    await readOn(state, file, read);
+  for (const file of [...old]) {
+    try {
+      await readOn(state, file, read);
+    } catch (error) {
+      if (!isFileError(error)) throw error;
+      // It is reported once, by this reading, and dropped: an old file that stays unreadable must not hide the current one.
+      old.splice(old.indexOf(file), 1);
+      await file.handle.close().catch(() => undefined);
+      throw error;
+    }
     file.readsLeft -= 1;
   }
   // A file with unread bytes is kept, up to MAX_OLD_FILES.
@@ -194,7 +202,10 @@ function emit(bytes: Buffer, onLine: OnLine): void {
   if (line !== "") onLine(line);
 }
 
-/** Opens the file; undefined when it does not exist. The end may be inside a line, whose remainder is skipped. */
+/**
+ * Opens the file; undefined when it does not exist. The end may be inside a line, whose remainder is skipped.
+ * @throws Retryable `not_a_file` for a directory, a pipe or a device, which is never followed
+ */
 async function follow(path: string, from: "beginning" | "end"): Promise<FollowedFile | undefined> {
   let handle: FileHandle;
   try {
@@ -203,7 +214,13 @@ async function follow(path: string, from: "beginning" | "end"): Promise<Followed
     if (isMissing(error) || from === "end") return undefined;
     throw error;
   }
-  const { dev, ino, size } = await handle.stat({ bigint: true });
+  const stats = await handle.stat({ bigint: true });
+  if (!stats.isFile()) {
+    await handle.close();
+    if (from === "end") return undefined;
+    throw retryable("not_a_file", `${path} is not a regular file; check the proxy's log settings`);
+  }
+  const { dev, ino, size } = stats;
   const position = from === "end" ? Number(size) : 0;
   const mark = Buffer.alloc(Math.min(FINGERPRINT_BYTES, position));
   await handle.read(mark, 0, mark.length, position - mark.length);
@@ -234,6 +251,11 @@ async function wasTruncated(file: FollowedFile): Promise<boolean> {
   const now = Buffer.alloc(file.fingerprint.length);
   const { bytesRead } = await file.handle.read(now, 0, now.length, file.position - now.length);
   return bytesRead < now.length || !now.equals(file.fingerprint);
+}
+
+/** An error of the file system. */
+function isFileError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && "syscall" in error;
 }
 
 function isMissing(error: unknown): boolean {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { appendFile, rename, rm, truncate, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { appendFile, mkdir, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import fc from "fast-check";
@@ -111,6 +112,38 @@ describe("rotation by rename", () => {
     await rm(path);
     await read();
     await assert.rejects(read(), { code: "no_such_file" });
+  });
+});
+
+describe("a path that is not a regular file for a while", () => {
+  const REPLACE = {
+    "a directory": (path: string) => mkdir(path),
+    "a pipe": async (path: string) => void execFileSync("mkfifo", [path]),
+  } as const;
+
+  for (const [what, create] of Object.entries(REPLACE)) {
+    it(`is reported while it is ${what}, and its successor is read from its start`, async (test) => {
+      const { path, read } = await follow(test, "");
+      await appendFile(path, "before\n");
+      await rename(path, `${path}.1`);
+      await create(path);
+      for (let count = 0; count < 4; count += 1) await assert.rejects(read(), { code: "not_a_file" });
+      await rm(path, { recursive: true });
+      await writeFile(path, "after\n");
+      const lines = [...(await read()).lines, ...(await read()).lines];
+      assert.deepEqual(lines, ["after"]);
+    });
+  }
+
+  it("does not keep the collector from starting", async (test) => {
+    const path = join(await temporaryDirectory(test), "access.log");
+    await mkdir(path);
+    const tail = await openTail({ path });
+    atEnd(test, () => tail[Symbol.asyncDispose]());
+    await assert.rejects(readLines(tail), { code: "not_a_file" });
+    await rm(path, { recursive: true });
+    await writeFile(path, "first\n");
+    assert.deepEqual((await readLines(tail)).lines, ["first"]);
   });
 });
 
