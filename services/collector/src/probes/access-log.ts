@@ -77,6 +77,8 @@ function readLog(settings: Config, context: ProbeContext): Source<HttpCounts> {
         `none of ${seen.bad} new lines of ${path} matches the format ${format}; check "format" and "logFormat"`,
       );
     }
+    // A reading that timed out reports nothing: its requests belong to the next one.
+    signal.throwIfAborted();
     const counts = now;
     now = newCounts();
     return counts;

@@ -69,12 +69,13 @@ function sendSteadily({ url, rate, answerTimeout: timeoutMs }: Config, context: 
 
   return {
     async read() {
-      const seen = counts;
       const wrong = misdirected;
-      counts = newCounts();
       misdirected = 0;
+      // The requests that were measured stay counted, for the next reading.
       if (wrong > 0)
         throw terminal("misdirected", `${wrong} synthetic requests returned no JSON, or a status of 300 to 499; check "url"`);
+      const seen = counts;
+      counts = newCounts();
       return seen;
     },
     async [Symbol.asyncDispose]() {

@@ -49,6 +49,26 @@ describe("the access-log probe", () => {
     assert.equal(http(await probe.read(START + 10_000)).requests, 0);
   });
 
+  it("keeps the requests of a reading that timed out, and reports them with the next one", async (test) => {
+    const path = join(await temporaryDirectory(test), "access.jsonl");
+    await writeFile(path, "");
+    const deadline = new AbortController();
+    const context = probeContext(test, {
+      // The lines have been counted by then, and the reading has not returned.
+      count: (what, by) => void (what === "lines" && by > 0 && deadline.abort(new Error("timed out"))),
+    });
+    const probe = accessLog.open(accessLog.configSchema.parse({ path, format: "jsonl" }), context);
+    atEnd(test, () => probe[Symbol.asyncDispose]());
+    const read = (signal: AbortSignal) => probe.read({ atMs: Date.now(), periodMs: 5_000 }, signal);
+    const never = new AbortController().signal;
+    await read(never);
+    const line = { ts: new Date().toISOString(), status: 500, duration_ms: 10, user_agent: "app/1" };
+    await appendFile(path, `${JSON.stringify(line)}\n`.repeat(3));
+    await assert.rejects(read(deadline.signal), /timed out/);
+    const body = http(await read(never));
+    assert.deepEqual([body.requests, body.errors_5xx], [3, 3]);
+  });
+
   it("counts a request once: in its period, or in the next signal when its line is late", async (test) => {
     const { probe, log } = await setUp(test);
     await log(4_999);

@@ -54,4 +54,19 @@ describe("the synthetic probe", () => {
     await until("a few requests were sent", () => asked > 4);
     await assert.rejects(probe.read(), { code: "misdirected" });
   });
+
+  it("keeps what it measured when another request was misdirected, and reports it with the next reading", async (test) => {
+    let asked = 0;
+    const url = await serveHttp(test, (_request, response) => {
+      asked += 1;
+      // The third of five requests is answered by something else.
+      const type = asked === 3 ? "text/html" : "application/json";
+      if (asked <= 5) response.writeHead(200, { "content-type": type }).end("{}");
+    });
+    const probe = openProbe(test, synthetic, { url, rate: 50, answerTimeout: "1m" });
+    await until("the sixth request waits", () => asked > 5);
+    await assert.rejects(probe.read(), { code: "misdirected" });
+    const body = (await probe.read()).bodies[0] as SignalBody<"http">;
+    assert.equal(body.requests, 4);
+  });
 });
