@@ -2,6 +2,10 @@
  * Parses nginx log lines by their `log_format`, without regular expressions: the format is split at its variables, and each value ends at
  * the literal text that follows its variable. Linear in the length of any line.
  * With nginx's default escaping a quote inside a value is written `\x22`, so the first closing quote is the right one.
+ *
+ * `$upstream_…` variables are lists when a request was passed on: `502, 200` for the servers tried, ` : ` between groups
+ * (https://nginx.org/en/docs/http/ngx_http_upstream_module.html#variables). nginx writes such lists for failed upstreams, so a line with
+ * one is never skipped.
  */
 
 /** Required variables: one of each group, with the value it provides. */
@@ -38,8 +42,12 @@ export function readNginxFormat(format: string): NginxFormat | { readonly missin
   }
   const touching = literals.slice(1, -1).indexOf("");
   if (touching !== -1) return { missing: `text between $${variables[touching]} and $${variables[touching + 1]}` };
+  const ambiguous = variables.findIndex((name, index) => isList(name) && /^(?:, | : )/.test(literals[index + 1] as string));
+  if (ambiguous !== -1) return { missing: `text after $${variables[ambiguous]} that cannot be part of its list` };
   return { literals, variables };
 }
+
+const isList = (variable: string): boolean => variable.startsWith("upstream_");
 
 /** The values of a line by variable name; undefined when the line does not match the format. */
 export function readNginxLine(format: NginxFormat, line: string): ReadonlyMap<string, string> | undefined {
@@ -50,12 +58,26 @@ export function readNginxLine(format: NginxFormat, line: string): ReadonlyMap<st
   let from = first.length;
   for (let index = 0; index < variables.length; index++) {
     const literal = literals[index + 1] as string;
-    const end = literal === "" ? line.length : line.indexOf(literal, from);
+    const variable = variables[index] as string;
+    const end = literal === "" ? line.length : isList(variable) ? endOfList(line, from, literal) : line.indexOf(literal, from);
     if (end === -1) return undefined;
-    values.set(variables[index] as string, line.slice(from, end));
+    values.set(variable, line.slice(from, end));
     from = end + literal.length;
   }
   return values;
+}
+
+/** Where `literal` follows a list; -1 if it does not. `-` stands for no upstream. */
+function endOfList(line: string, from: number, literal: string): number {
+  for (let at = from; ; ) {
+    const end = line.indexOf(literal, line[at] === "-" ? at + 1 : at);
+    if (end === -1) return -1;
+    // The literal may start like a separator: a space after the comma, or the comma itself.
+    if (line[end - 1] === "," && line[end] === " ") at = end + 1;
+    else if (line.startsWith(", ", end)) at = end + 2;
+    else if (line.startsWith(" : ", end)) at = end + 3;
+    else return end;
+  }
 }
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];

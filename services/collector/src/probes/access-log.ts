@@ -47,7 +47,7 @@ export const accessLog = defineProbe({
 function readLog(settings: Config, context: ProbeContext): Source<HttpCounts> {
   const { path, format, budget: budgetBytes } = settings;
   const nginx = readNginxFormat(settings.logFormat) as NginxFormat;
-  const hosts = new Set(settings.hosts);
+  const hosts = new Set(settings.hosts.map(canonicalHost));
   const startedAt = context.clock.now();
   const opening = openTail({ path });
   // The first read reports the failure; without a handler it would be an unhandled rejection.
@@ -92,7 +92,7 @@ function readLog(settings: Config, context: ProbeContext): Source<HttpCounts> {
     }
     seen.good += 1;
     if (result.kind === "other" || isSynthetic(result.request) || result.request.finishedAtMs < startedAt) return;
-    if (hosts.size > 0 && !hosts.has(result.request.host ?? "")) return;
+    if (hosts.size > 0 && !isOneOf(hosts, result.request.host)) return;
     countRequest(result.request.finishedAtMs < atMs ? now : next, result.request);
   }
 
@@ -102,4 +102,19 @@ function readLog(settings: Config, context: ProbeContext): Source<HttpCounts> {
       await (await opening.catch(() => undefined))?.[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Whether a Host header names one of the hosts; a host without a port matches every port. */
+function isOneOf(hosts: ReadonlySet<string>, header: string | undefined): boolean {
+  if (header === undefined) return false;
+  const host = canonicalHost(header);
+  return hosts.has(host) || hosts.has(host.replace(/:\d+$/, ""));
+}
+
+/** Lower case, without the final dot of a fully qualified name (https://www.rfc-editor.org/rfc/rfc9110#section-4.2.3). */
+function canonicalHost(text: string): string {
+  return text
+    .trim()
+    .toLowerCase()
+    .replace(/\.(?=$|:\d+$)/, "");
 }

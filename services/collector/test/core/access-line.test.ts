@@ -89,6 +89,35 @@ describe("nginx", () => {
     const iso = formatOf("$time_iso8601 $status $request_time $http_user_agent");
     assert.equal(request("2026-11-21T06:28:50+01:00 200 0.010 x", "nginx", iso).finishedAtMs, AT);
   });
+  it("lists of upstream values are parsed, wherever they are in the line", () => {
+    const first = formatOf('$upstream_status $upstream_response_time $status $request_time [$time_local] "$http_user_agent"');
+    for (const [lists, status] of [
+      ["502, 200 0.000, 0.016", 200],
+      ["502, 502, 503 0.000, 0.001, 0.002", 503],
+      ["502, 200 : 504 0.000, 0.016 : 5.001", 504],
+      ["- -", 400],
+      ["502, - 0.001, -", 502],
+      ["200 0.034", 200],
+    ] as const) {
+      const found = request(`${lists} ${status} 0.125 [21/Nov/2026:06:28:50 +0100] "app/1"`, "nginx", first);
+      assert.deepEqual([found.status, found.durationMs, found.userAgent], [status, 125, "app/1"], lists);
+    }
+    const joined = formatOf('[$time_local] $request_time-$upstream_response_time-$status "$http_user_agent"');
+    for (const [list, status] of [
+      ["0.000, 0.002", 200],
+      ["-", 499],
+    ] as const)
+      assert.equal(request(`[21/Nov/2026:06:28:50 +0100] 0.002-${list}-${status} "app/1"`, "nginx", joined).status, status, list);
+    const csv = formatOf("$upstream_status,$status,$request_time,$msec,$http_user_agent");
+    assert.equal(request("502, 200,200,0.1,1795238930.250,app", "nginx", csv).status, 200);
+  });
+  it("a format in which a list has no end is rejected", () => {
+    for (const separator of [", ", " : "]) {
+      const result = readNginxFormat(`$upstream_status${separator}$status $request_time $msec $http_user_agent`);
+      assert.ok("missing" in result);
+      assert.match(result.missing, /text after \$upstream_status that cannot be part of its list/);
+    }
+  });
   it("an incomplete format is rejected with the missing variable", () => {
     for (const [format, missing] of [
       ["$status $request_time $http_user_agent", /finished: add \$msec/],

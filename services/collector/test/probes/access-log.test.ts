@@ -49,6 +49,15 @@ describe("the access-log probe", () => {
     assert.equal(http(await probe.read(START + 10_000)).requests, 0);
   });
 
+  it("counts the requests of its hosts, in every spelling of a Host header", async (test) => {
+    const { probe, log } = await setUp(test, { hosts: ["Canary.example.", "other.example:8443"] });
+    for (const host of ["canary.example", "CANARY.example:443", "canary.example.", "canary.example.:8080", "other.example:8443"])
+      await log(1_000, { host });
+    for (const host of ["other.example", "other.example:443", "xcanary.example", "canary.example.evil", undefined])
+      await log(1_000, { host });
+    assert.equal(http(await probe.read(START + 5_000)).requests, 5);
+  });
+
   it("keeps the requests of a reading that timed out, and reports them with the next one", async (test) => {
     const path = join(await temporaryDirectory(test), "access.jsonl");
     await writeFile(path, "");
