@@ -7,7 +7,7 @@ import { canaryKey } from "@aviary/shared/contract/subjects.ts";
 import type { Effect } from "./effects.ts";
 import { gatedDepth, type LaneTickFacts } from "./lanes.ts";
 import type { LaneConfig } from "./resolved-config.ts";
-import { gatewaysOfCanary, type LaneState, type State } from "./state.ts";
+import { gatewaysOfCanary, isOpen, type LaneState, type State } from "./state.ts";
 
 /**
  * Recomputes one lane.
@@ -55,6 +55,7 @@ function laneFactsOf(state: State, lane: LaneState, config: LaneConfig, atMs: nu
     stableMax: config.stableMax,
     depthTrue: known ? depth.depth : null,
     replicasNow: lane.record?.replicas ?? config.min,
+    runOpen: isOpen(run),
     runActive: run !== null && (run.state === "warming" || run.state === "active"),
     failed: run?.latch != null,
     degradedTicks: lane.degradedTicks,

@@ -3,7 +3,9 @@
  * lane tick.
  *
  * Replicas follow KEDA's own arithmetic, ceil(depth / perReplica), so capping the depth at perReplica × n allows n replicas
- * without a second mechanism. The caps, from weak to strong; the strongest that applies wins, and each adds its reason:
+ * without a second mechanism. Without an open run nothing is capped, whatever is silent or degraded, except by a red disk: a lane is
+ * limited to measure a canary, never for lack of one. The caps, from weak to strong; the strongest that applies wins, and each adds its
+ * reason:
  *
  *   a run is active and has not passed        stable max + 1
  *   degraded for two lane ticks               no more than run now
@@ -26,8 +28,11 @@ export interface LaneTickFacts {
   readonly depthTrue: number | null;
   /** Replicas of the last record; the minimum before the first one. */
   readonly replicasNow: number;
+  /** Whether the canary's run has not ended; a failed run is open until stable's release is restored. */
+  readonly runOpen: boolean;
   /** Warming or active, and not passed; pending does not cap. */
   readonly runActive: boolean;
+  /** The open run failed. */
   readonly failed: boolean;
   /** Consecutive ticks, including this one, with a degraded verdict. */
   readonly degradedTicks: number;
@@ -59,6 +64,23 @@ export function gatedDepth(lane: LaneTickFacts): GatedDepth {
       reasons.unshift(reason);
     }
   };
+  if (lane.runOpen) capDuringRun(lane, cut);
+  if (lane.disk === "red") cut(lane.min, { code: "disk_red", text: "a disk is red: scale to the minimum" });
+
+  const wanted = lane.depthTrue === null ? lane.replicasNow : Math.ceil(lane.depthTrue / lane.perReplica);
+  const floor = Math.min(lane.min, cap);
+  const replicas = Math.max(floor, Math.min(wanted, cap));
+  const depth = lane.depthTrue === null ? replicas * lane.perReplica : Math.min(lane.depthTrue, cap * lane.perReplica);
+  return {
+    depth,
+    replicas,
+    maxReplicas: cap,
+    allow: cap > Math.max(replicas, lane.replicasNow) ? 1 : 0,
+    reasons: reasons.slice(0, 5),
+  };
+}
+
+function capDuringRun(lane: LaneTickFacts, cut: (to: number, reason: Reason) => void): void {
   if (lane.runActive) {
     cut(lane.stableMax + 1, {
       code: "warming",
@@ -72,23 +94,10 @@ export function gatedDepth(lane: LaneTickFacts): GatedDepth {
     if (lane.disk === "yellow-2TB" && lane.slice === "canary")
       cut(lane.min, { code: "disk_yellow", text: "a 2TB disk is yellow: stable lanes only" });
   }
-  if (lane.disk === "red") cut(lane.min, { code: "disk_red", text: "a disk is red: scale to the minimum" });
   if (lane.slice === "canary" && !lane.azUnderTest)
     cut(lane.min, { code: "no_run", text: "the lane's AZ has no canary gateway: scale to the minimum" });
   if (lane.failed && lane.slice === "canary") cut(0, { code: "latched", text: "the run failed: scale the canary lane to 0" });
   if (lane.failed && lane.slice === "stable")
     cut(Math.min(lane.replicasNow, lane.stableMax), { code: "latched", text: "the run failed: no growth" });
   if (lane.depthTrue === null) cut(lane.replicasNow, { code: "stale", text: "the lane's depth is unknown: no growth" });
-
-  const wanted = lane.depthTrue === null ? lane.replicasNow : Math.ceil(lane.depthTrue / lane.perReplica);
-  const floor = Math.min(lane.min, cap);
-  const replicas = Math.max(floor, Math.min(wanted, cap));
-  const depth = lane.depthTrue === null ? replicas * lane.perReplica : Math.min(lane.depthTrue, cap * lane.perReplica);
-  return {
-    depth,
-    replicas,
-    maxReplicas: cap,
-    allow: cap > Math.max(replicas, lane.replicasNow) ? 1 : 0,
-    reasons: reasons.slice(0, 5),
-  };
 }

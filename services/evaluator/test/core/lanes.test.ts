@@ -11,6 +11,7 @@ const quiet: LaneTickFacts = {
   stableMax: 2,
   depthTrue: 100,
   replicasNow: 2,
+  runOpen: true,
   runActive: false,
   failed: false,
   degradedTicks: 0,
@@ -21,7 +22,7 @@ const quiet: LaneTickFacts = {
 
 test("each fact caps a lane of depth 100 as documented", () => {
   const table: [string, Partial<LaneTickFacts>, { depth: number; replicas: number; allow: 0 | 1 }][] = [
-    ["no run caps nothing", {}, { depth: 100, replicas: 13, allow: 1 }],
+    ["a pending run caps nothing", {}, { depth: 100, replicas: 13, allow: 1 }],
     ["growth starts at the ninth job", { depthTrue: 9, replicasNow: 1 }, { depth: 9, replicas: 2, allow: 1 }],
     ["eight jobs are one replica", { depthTrue: 8, replicasNow: 1 }, { depth: 8, replicas: 1, allow: 1 }],
     ["depth 0 sleeps", { depthTrue: 0 }, { depth: 0, replicas: 0, allow: 1 }],
@@ -46,6 +47,12 @@ test("each fact caps a lane of depth 100 as documented", () => {
     ["a fail freezes a stable lane", { failed: true, slice: "stable", min: 1 }, { depth: 16, replicas: 2, allow: 0 }],
     ["a lane outside the AZ under test is scaled to its minimum", { azUnderTest: false }, { depth: 0, replicas: 0, allow: 0 }],
     ["an unknown depth keeps the current replicas", { depthTrue: null }, { depth: 16, replicas: 2, allow: 0 }],
+    ["no run caps nothing", { runOpen: false }, { depth: 100, replicas: 13, allow: 1 }],
+    ["no run caps nothing while degraded", { runOpen: false, degradedTicks: 9 }, { depth: 100, replicas: 13, allow: 1 }],
+    ["no run caps nothing on a yellow disk", { runOpen: false, disk: "yellow-2TB" }, { depth: 100, replicas: 13, allow: 1 }],
+    ["a failed run that is over caps nothing", { runOpen: false, failed: true }, { depth: 100, replicas: 13, allow: 1 }],
+    ["no run keeps the replicas of an unknown depth", { runOpen: false, depthTrue: null }, { depth: 16, replicas: 2, allow: 1 }],
+    ["a red disk is the minimum without a run", { runOpen: false, disk: "red", min: 1 }, { depth: 8, replicas: 1, allow: 0 }],
   ];
   for (const [name, facts, expected] of table) {
     const { depth, replicas, allow } = gatedDepth({ ...quiet, ...facts });
@@ -61,6 +68,7 @@ test("the gated depth never exceeds the true one, replicas follow KEDA's arithme
     stableMax: fc.integer({ min: 2, max: 10 }),
     depthTrue: fc.integer({ min: 0, max: 2_000 }),
     replicasNow: fc.integer({ min: 0, max: 12 }),
+    runOpen: fc.boolean(),
     runActive: fc.boolean(),
     failed: fc.boolean(),
     degradedTicks: fc.integer({ min: 0, max: 4 }),
@@ -75,7 +83,7 @@ test("the gated depth never exceeds the true one, replicas follow KEDA's arithme
       assert.ok(gated.replicas <= Math.max(gated.maxReplicas, 0));
       assert.equal(Math.max(Math.min(lane.min, gated.maxReplicas), Math.ceil(gated.depth / lane.perReplica)), gated.replicas);
       if (gated.depth < lane.depthTrue && gated.maxReplicas < 100) assert.ok(gated.reasons.length > 0);
-      if (lane.degradedTicks >= 2 || lane.failed || lane.disk === "red")
+      if ((lane.runOpen && (lane.degradedTicks >= 2 || lane.failed)) || lane.disk === "red")
         assert.ok(gated.replicas <= Math.max(lane.replicasNow, lane.min) || gated.replicas <= lane.min);
     }),
   );
@@ -98,4 +106,29 @@ test("a fail is reported to people before its lane changes: incident, verdict, l
   assert.ok(incident >= 0 && incident < fail && fail < lane && lane < demand && demand < checkpoint);
   const record = effects[lane];
   assert.ok(record?.kind === "lane" && record.record.depth === 0 && record.record.allow === 0);
+});
+
+test("a lane follows the end of a failed run, not its latch, and grows although a gateway is silent", () => {
+  const fleet = createSimulatedFleet();
+  fleet.queue.depth = 40;
+  const lane = () => {
+    const records = reduceFleet(fleet).effects.flatMap((effect) => (effect.kind === "lane" ? [effect.record] : []));
+    return records.at(-1)!;
+  };
+  const stablePack = fleet.gateway("canary-a").pack;
+  fleet.advance(60);
+  assert.deepEqual([lane().depth, lane().allow], [40, 1], "no run is open");
+  fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
+  for (const gateway of fleet.slice("canary")) gateway.pack = "d".repeat(64);
+  fleet.advance(60);
+  for (const gateway of fleet.slice("canary")) gateway.errors = 100;
+  fleet.advance(120);
+  assert.deepEqual([lane().depth, lane().allow], [0, 0], "the run failed");
+
+  for (const gateway of fleet.slice("canary")) Object.assign(gateway, { errors: 0, pack: stablePack });
+  fleet.advance(60);
+  assert.deepEqual([lane().depth, lane().allow], [40, 1], "the run is over");
+  fleet.gateway("canary-b").silent = true;
+  fleet.advance(120);
+  assert.deepEqual([lane().depth, lane().allow], [40, 1], "a silent gateway");
 });
