@@ -48,6 +48,7 @@ export function createMessageBuffer<Message>(
       return state.paused;
     },
     push(message) {
+      if (state.closed) return;
       state.kept.push(message);
       drain();
     },
