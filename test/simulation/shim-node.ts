@@ -69,6 +69,7 @@ export function startShimNode(options: ShimNodeOptions): ShimNode {
       method: body === "" ? "GET" : "POST",
       query: new URLSearchParams(query),
       body,
+      callerNow: () => undefined,
       params: [],
       request: { headers: { host: "shim.example" } },
       response: undefined,

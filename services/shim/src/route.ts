@@ -23,6 +23,8 @@ export interface ShimContext {
 /** One authenticated request. */
 export interface Call {
   readonly caller: Caller;
+  /** Who the credentials of this request belong to now; undefined once they are revoked or expired. For responses that take long. */
+  readonly callerNow: () => Caller | undefined;
   readonly method: string;
   readonly query: URLSearchParams;
   /** The body as text; empty for GET. */

@@ -143,8 +143,12 @@ export function createDispatcher(
       }
       const caller = authenticate(request);
       if (isRefusal(caller)) return refuse(request, response, path, query, caller);
+      const callerNow = (): Caller | undefined => {
+        const now = authenticate(request);
+        return isRefusal(now) ? undefined : now;
+      };
       const respond = (body: string): void => {
-        const call: Call = { caller, method, query, body, params, request, response };
+        const call: Call = { caller, callerNow, method, query, body, params, request, response };
         try {
           const handled = mayCall(route, caller);
           const answer = handled ?? route.handle(call, context);

@@ -7,7 +7,7 @@ import { until } from "@aviary/shared/testing/until.ts";
 import { jsonSchemas, openApi } from "../src/api/openapi.ts";
 import { LIMITS } from "../src/limits.ts";
 import { routesOf } from "../src/routes.ts";
-import { type ShimHarness, startHarness, TOKENS } from "./harness.ts";
+import { EXPIRES_AFTER_MS, type ShimHarness, startHarness, TOKENS } from "./harness.ts";
 
 let harness: ShimHarness;
 before(async () => {
@@ -92,6 +92,20 @@ describe("the API", () => {
 });
 
 describe("the event stream", () => {
+  it("ends when its token is no longer valid", async () => {
+    const stream = await openStream("expiring");
+    const other = await openStream();
+    await until("the first event arrives", () => stream.events.length === 1 && other.events.length === 1);
+    harness.clock.advance(EXPIRES_AFTER_MS);
+    // One second until the cached credential is dropped, and one until the streams are checked.
+    for (let second = 0; second < 2; second += 1) harness.clock.advance(1_000);
+    await until("the stream ends", () => stream.ended);
+    assert.equal(other.ended, false, "a valid token keeps its stream");
+    other.close();
+    await until("the other stream ends", () => other.ended);
+    await harness.renewLease();
+  });
+
   it("sends the full state, then every change, and heartbeats", async () => {
     const stream = await openStream();
     await until("the first event arrives", () => stream.events.length === 1);

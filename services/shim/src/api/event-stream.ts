@@ -1,6 +1,7 @@
 /**
  * Server-sent events: the state of every canary, then every change. One event is one canary in the API's form. A browser that reconnects
- * receives the full state again, so no event is stored.
+ * receives the full state again, so no event is stored. A stream ends within a second when its token is revoked, expires or sees other
+ * canaries.
  */
 import type { ServerResponse } from "node:http";
 import { LIMITS } from "../limits.ts";
@@ -12,6 +13,7 @@ import { canaryJson } from "./canaries.ts";
 
 interface Client {
   readonly response: ServerResponse;
+  readonly callerNow: Call["callerNow"];
   readonly visibleKeys: ReadonlySet<string>;
 }
 
@@ -51,8 +53,19 @@ export function createStreams(context: ShimContext): Streams {
   every(LIMITS.heartbeatMs, () => {
     for (const client of clients) write(client, ": heartbeat\n\n");
   });
-  // A verdict goes stale without a message, so staleness is polled.
+  const isStillAllowed = ({ callerNow, visibleKeys }: Client): boolean => {
+    const caller = callerNow();
+    if (caller === undefined) return false;
+    const visible = visibleTo(caller, context);
+    return visible.length === visibleKeys.size && visible.every(({ key }) => visibleKeys.has(key));
+  };
+  // Tokens are revoked, and verdicts go stale, without a message, so both are polled.
   every(1_000, () => {
+    for (const client of clients) {
+      if (isStillAllowed(client)) continue;
+      clients.delete(client);
+      client.response.end();
+    }
     for (const canary of context.view.canaries.values()) {
       const { stale } = context.view.prepared(canary).answer;
       if (lastStale.get(canary.key) === stale) continue;
@@ -72,7 +85,11 @@ export function createStreams(context: ShimContext): Streams {
     open(call) {
       if (clients.size >= LIMITS.streams) return problem(503, "busy", `the limit of ${LIMITS.streams} open streams is reached`);
       const visible = visibleTo(call.caller, context);
-      const client: Client = { response: call.response, visibleKeys: new Set(visible.map(({ key }) => key)) };
+      const client: Client = {
+        response: call.response,
+        callerNow: call.callerNow,
+        visibleKeys: new Set(visible.map(({ key }) => key)),
+      };
       call.response.writeHead(200, [
         "Content-Type",
         "text/event-stream",
