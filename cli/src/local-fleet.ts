@@ -20,7 +20,7 @@ export async function withLocalFleet(env: NodeJS.ProcessEnv, path: string = SETT
   if (text === undefined) return env;
   const settings = JSON.parse(text) as Partial<Record<(typeof VARIABLES)[number], string>>;
   const added: NodeJS.ProcessEnv = {};
-  for (const name of VARIABLES) if (env[name] === undefined && settings[name] !== undefined) added[name] = settings[name];
+  for (const name of VARIABLES) if ((env[name] ?? "") === "" && settings[name] !== undefined) added[name] = settings[name];
   if (added.AVIARY_NATS_URL !== undefined) added[LOCAL_STREAMS] = "1";
   return { ...env, ...added };
 }

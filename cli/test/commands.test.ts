@@ -152,6 +152,16 @@ test("a control message of an unknown canary, or without its reason, is rejected
     ["run pause", ["prod/payments-gateway", "--reason", " "], /--reason is empty/],
     ["run pause", ["payments", "--reason", "x"], /canary payments: expected <namespace>\/<name>/],
     ["run maintenance", ["prod/payments-gateway"], /--reason is required/],
+    [
+      "run start",
+      ["prod/payments-gateway", "--revision", "x".repeat(300), "--fleet", FLEET_FILE],
+      /start: invalid revision: expected at most 128 characters/,
+    ],
+    [
+      "run start",
+      ["prod/payments-gateway", "--revision", "v2", "--skill-hash", "zz", "--fleet", FLEET_FILE],
+      /start: invalid skill_hash: expected 64 lower-case hex digits/,
+    ],
     ["run maintenance", ["prod/payments-gateway", "--reason", "x", "--for", "2"], /--for 2: expected a duration with its unit/],
   ];
   for (const [name, rest, expected] of usageErrors) {

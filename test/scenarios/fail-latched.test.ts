@@ -58,7 +58,7 @@ test("a verdict that is still valid is not served once no evaluator leads", asyn
   const client = shimClient(fleet);
   t.after(() => client.close());
   await fleet.openRun("v2");
-  await until("the shim knows the run", async () => (await client.ask()).body.run !== null, { pollMs: 50 });
+  await until("the shim serves the run", async () => (await client.ask()).body.run !== null, { pollMs: 50 });
   await fleet.kill("evaluator");
   const lease = await (await fleet.bus.bucket("lease")).get("evaluator");
   assert.ok(lease);

@@ -168,8 +168,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "lease-not-asked",
     file: "leader.ts",
-    from: "allowed: () => !isBroken && lease.held(),",
-    to: "allowed: () => !isBroken,",
+    from: "allowed: () => lease.held(),",
+    to: "allowed: () => true,",
     caughtBy: "lease",
   },
   {

@@ -87,9 +87,11 @@ export function collectorConfig(
  */
 export async function loadCollectorConfig(file: string): Promise<CollectorConfig> {
   const directory = join(dirname(file), "conf.d");
-  const paths = [file, ...(await fragmentNames(directory)).map((name) => join(directory, name))];
+  const [names] = await Promise.allSettled([fragmentNames(directory)]);
+  const fragments = names.status === "fulfilled" ? names.value.map((name) => join(directory, name)) : [];
+  const paths = [file, ...fragments];
   const results = await Promise.allSettled(paths.map((path) => readYamlFile(path)));
-  const unreadable = results.flatMap((result) => (result.status === "rejected" ? problemsOf(result.reason) : []));
+  const unreadable = [names, ...results].flatMap((result) => (result.status === "rejected" ? problemsOf(result.reason) : []));
   return fromFiles(
     results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])),
     unreadable.map((problem) => withHint(problem, file, "an existing collector file: set AVIARY_COLLECTOR_FILE or --config")),

@@ -99,6 +99,23 @@ describe("the collector configuration", () => {
     );
   });
 
+  it("reports an alias that contains itself, and a conf.d that cannot be listed, next to all other problems", async (test) => {
+    const cyclic = await files(test, {
+      "collector.yaml": `${BASE}spool: &s\n  redRatio: *s\n`,
+      "conf.d/a.yaml": "probes: { disc: {} }\n",
+    });
+    const found = await problems(loadCollectorConfig(cyclic));
+    assert.match(found[0]!, /^collector\.yaml: found an alias that contains itself, expected aliases without cycles$/);
+    assert.match(found[1]!, /^conf\.d\/a\.yaml:1: probes\.disc: /);
+    const directory = await temporaryDirectory(test);
+    await writeFile(join(directory, "collector.yaml"), BASE.replace("az-a", "AZ A"));
+    await writeFile(join(directory, "conf.d"), "not a directory");
+    const blocked = await problems(loadCollectorConfig(join(directory, "collector.yaml")));
+    assert.equal(blocked.length, 2, blocked.join("\n"));
+    assert.match(blocked[0]!, /conf\.d: found ENOTDIR/);
+    assert.match(blocked[1]!, /collector\.yaml:1: az: /);
+  });
+
   it("rejects contradictory probe settings", () => {
     const base = { az: "a", fleet: "f", gateway: "g", slice: "canary" };
     for (const [probes, expected] of [

@@ -93,16 +93,16 @@ interface Pipeline {
 function createPipeline({ bus, clock, log, counters }: LeaderContext, options: PipelineOptions): Pipeline {
   const { state, lease, published, signal, onFatal } = options;
   let follower: Follower | undefined;
-  // The state may be half-changed then: it is neither reduced further nor written to a checkpoint.
+  // The state may be half-changed then: it is neither reduced further nor written to a checkpoint. What was decided before is performed.
   let isBroken = false;
   const performer = createPerformer({
     bus,
     clock,
     log,
     signal,
-    allowed: () => !isBroken && lease.held(),
+    allowed: () => lease.held(),
     published,
-    takeCheckpoint: () => encodeCheckpoint(state),
+    takeCheckpoint: () => (isBroken ? undefined : encodeCheckpoint(state)),
     onPerformed: counters.performed,
     // Only after everything is performed: a long log is then read in parts with a checkpoint after each.
     onProgress: () => {

@@ -163,17 +163,26 @@ test("an evaluator whose reducer throws stops with the position of the input, an
     const clock = manualClock(START_MS);
     const bus = createMemoryBus({ clock });
     const fleet = createSimulatedFleet({ azs: ["az-a"] });
-    const state = { isBroken: false };
+    const state = { isBroken: false, current: 0, poisonedAt: -1 };
+    const follow: Bus["follow"] = ({ onMessage, ...rest }) =>
+      bus.follow({
+        ...rest,
+        onMessage: (message) => {
+          state.current = rest.stream === "INPUTS" ? message.sequence : 0;
+          onMessage(message);
+          state.current = 0;
+        },
+      });
     const throwing = <K, V>(map: ReadonlyMap<K, V>): ReadonlyMap<K, V> =>
       Object.assign(new Map(map), {
         get: (key: K) => {
-          if (state.isBroken) throw new TypeError("boom");
+          if (state.isBroken || state.current === state.poisonedAt) throw new TypeError("boom");
           return map.get(key);
         },
       });
     const errors: Terminal[] = [];
     const evaluator = startEvaluator({
-      bus,
+      bus: Object.create(bus, { follow: { value: follow } }) as Bus,
       config: {
         ...fleet.config,
         canaries: throwing(fleet.config.canaries),
@@ -204,16 +213,21 @@ test("an evaluator whose reducer throws stops with the position of the input, an
     // Compression runs in a thread.
     await until("a checkpoint is stored", async () => (await checkpoints.get("evaluator")) !== undefined);
     const before = (await checkpoints.get("evaluator"))?.revision;
-    state.isBroken = true;
     if (where === "a message") {
+      // Stored together: a gateway that is down, and behind it a message that the reducer cannot process.
+      for (const gateway of fleet.slice("canary")) gateway.health = "refused";
       const from = fleet.log.length;
       fleet.advance(5);
-      for (const input of fleet.log.slice(from)) await publishInput(bus, input);
-    }
+      const inputs = fleet.log.slice(from);
+      state.poisonedAt = (await bus.streamState("INPUTS")).lastSequence + inputs.length;
+      await Promise.all(inputs.map((input) => publishInput(bus, input)));
+    } else state.isBroken = true;
     await pass(60_000);
     assert.equal(errors.length, 1, where);
     assert.match(errors[0]!.message, expected);
     assert.equal(errors[0]!.code, "reducer_failed");
+    const { reasons } = (await verdictsOf(bus)).at(-1)!.body;
+    if (where === "a message") assert.equal(reasons[0]?.code, "gateway_down", "what was decided before is published");
     assert.equal((await checkpoints.get("evaluator"))?.revision, before, where);
     await evaluator[Symbol.asyncDispose]();
     await bus[Symbol.asyncDispose]();

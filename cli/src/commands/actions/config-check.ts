@@ -41,7 +41,7 @@ function defaultFiles(env: NodeJS.ProcessEnv): string[] {
     [env.AVIARY_COLLECTOR_FILE, "collector.yaml"],
     [env.AVIARY_TOKENS_FILE, "tokens.yaml"],
   ] as const;
-  return candidates.flatMap(([named, usual]) => named ?? (existsSync(usual) ? usual : []));
+  return candidates.flatMap(([named, usual]) => named || (existsSync(usual) ? usual : []));
 }
 
 async function checkFile(file: string, given: FileKind | undefined): Promise<Report> {

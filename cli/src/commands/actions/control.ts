@@ -1,10 +1,11 @@
 /** Publishes an operator's control message to the event log, after checking its names against the fleet file. */
 import { EXIT } from "@aviary/shared/commands/command.ts";
 import { openBus } from "@aviary/shared/commands/open-bus.ts";
-import { type ControlContent, controlMessage } from "@aviary/shared/contract/control.ts";
+import { type ControlContent, controlMessage, controlSchema } from "@aviary/shared/contract/control.ts";
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import { canaryKey, controlSubject } from "@aviary/shared/contract/subjects.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
+import { expectation } from "@aviary/shared/runtime/config-issues.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { loadFleet } from "@aviary/shared/runtime/fleet-config.ts";
 import type { ControlCall } from "../run.ts";
@@ -13,9 +14,11 @@ import type { ControlCall } from "../run.ts";
 export async function publishControl({ args: { canary }, options, io, resources }: ControlCall, content: ControlContent) {
   const key = canaryKey(canary);
   const fleet = await fleetOf(options.fleet, key, content);
-  const bus = resources.add(await openBus(io));
   const at = isoTime(systemClock.now());
   const message = controlMessage(canary, content, at, at);
+  const checked = controlSchema.safeParse(message, { error: expectation });
+  if (!checked.success) throw terminal("usage", invalidText(content.verb, checked.error.issues));
+  const bus = resources.add(await openBus(io));
   const stored = await bus.publish({
     subject: controlSubject(fleet, canary, content.verb),
     id: message.id,
@@ -25,6 +28,16 @@ export async function publishControl({ args: { canary }, options, io, resources 
     `${content.verb} of ${key} stored as message ${stored.sequence}; run \`aviary run show ${key}\` to see its effect\n`,
   );
   return EXIT.success;
+}
+
+/** What the evaluator would reject is not published. */
+function invalidText(
+  verb: string,
+  issues: readonly { readonly path: readonly PropertyKey[]; readonly message: string }[],
+): string {
+  return issues
+    .map(({ path, message }) => `${verb}: invalid ${path.map(String).join(".")}: expected ${message.replace(/^expected /, "")}`)
+    .join("; ");
 }
 
 /** The fleet of a canary. @throws Terminal that lists the known names, when the canary or the gateway is unknown */

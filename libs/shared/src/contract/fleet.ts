@@ -3,7 +3,7 @@
  * Without it, a missing gateway would go unnoticed.
  */
 import { z } from "zod";
-import { EVEN_IF_MALFORMED, hasFields } from "./even-if-malformed.ts";
+import { areNumbers, EVEN_IF_MALFORMED } from "./even-if-malformed.ts";
 import { referenceProblems } from "./fleet-references.ts";
 import { type CanaryRef, parseCanaryKey, TOKEN_PATTERN } from "./subjects.ts";
 import { duration } from "./units.ts";
@@ -53,7 +53,7 @@ const lane = z
     cooldown: duration("1s", "1h").prefault("120s"),
   })
   // A comparison with a missing or malformed number is false: that problem has its own message.
-  .refine((value) => !(hasFields(value) && value.min > value.stableMax), {
+  .refine((value) => !(areNumbers(value, "min", "stableMax") && value.min > value.stableMax), {
     error: "expected at most the value of stableMax",
     path: ["min"],
     ...EVEN_IF_MALFORMED,

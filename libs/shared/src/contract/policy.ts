@@ -1,13 +1,13 @@
 /** The policy of one canary: thresholds, and how long each state may last. One YAML file; every key has a default. */
 import { z } from "zod";
-import { EVEN_IF_MALFORMED, hasFields } from "./even-if-malformed.ts";
+import { areNumbers, EVEN_IF_MALFORMED } from "./even-if-malformed.ts";
 import { duration } from "./units.ts";
 
 const ratio = (min: number, max: number) => z.number().min(min).max(max);
 const marks = z
   .strictObject({ yellow: ratio(0.01, 1), red: ratio(0.01, 1) })
   // A comparison with a missing or malformed number is false: that problem has its own message.
-  .refine((tier) => !(hasFields(tier) && tier.yellow >= tier.red), {
+  .refine((tier) => !(areNumbers(tier, "yellow", "red") && tier.yellow >= tier.red), {
     error: "expected less than red",
     path: ["yellow"],
     ...EVEN_IF_MALFORMED,

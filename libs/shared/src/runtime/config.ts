@@ -176,10 +176,22 @@ export function parseYaml(source: string, text: string): YamlFile {
     return offset === undefined ? undefined : lines.linePos(offset).line;
   };
   try {
-    return { source, value: document.toJS() ?? {}, lineOf };
+    const value: unknown = document.toJS() ?? {};
+    if (!isCyclic(value)) return { source, value, lineOf };
   } catch (error) {
     const reason = error instanceof Error ? error.message : "unreadable";
     throw new ConfigError([{ source, path: "", found: `invalid YAML (${redactText(reason)})`, expected: "valid YAML" }], error);
+  }
+  throw new ConfigError([{ source, path: "", found: "an alias that contains itself", expected: "aliases without cycles" }]);
+}
+
+/** Whatever reads the value expects a tree. */
+function isCyclic(value: unknown): boolean {
+  try {
+    JSON.stringify(value);
+    return false;
+  } catch {
+    return true;
   }
 }
 

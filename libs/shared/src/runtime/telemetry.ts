@@ -1,6 +1,6 @@
 /**
  * Tracing through the OpenTelemetry API only. Without an SDK in the process, every function here is a cheap no-op; the operator
- * chooses SDK, exporter and sampler. Spans cover verdicts, promotions and digests, never single signals: a span costs more than
+ * chooses SDK, exporter and sampler. Spans cover verdicts, never single signals: a span costs more than
  * applying the signal.
  */
 import { type Attributes, type Span, SpanStatusCode, type Tracer, trace } from "@opentelemetry/api";

@@ -40,8 +40,11 @@ export interface PerformerOptions {
   /** Whether effects may be performed now; otherwise the queue waits. */
   readonly allowed: () => boolean;
   readonly published: PublishedVerdicts;
-  /** Serializes the current state. Called only while nothing is pending, so that every effect of the state is performed. */
-  readonly takeCheckpoint: () => string;
+  /**
+   * Serializes the current state; undefined if it must not be stored. Called only while nothing is pending, so that every effect of the
+   * state is performed.
+   */
+  readonly takeCheckpoint: () => string | undefined;
   readonly onPerformed: (kind: Effect["kind"]) => void;
   /** A batch has left the queue. */
   readonly onProgress: () => void;
@@ -117,6 +120,7 @@ async function performBatch(options: PerformerOptions, batch: Batch): Promise<bo
 
 async function performCheckpoint(options: PerformerOptions): Promise<void> {
   const text = options.takeCheckpoint();
+  if (text === undefined) return;
   await retry(options, "checkpoint", async () => {
     const bytes = await saveCheckpoint(options.bus, text, options.allowed);
     options.log.debug({ event: "checkpoint.saved", bytes }, "saved the checkpoint");
