@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { builtinModules } from "node:module";
 import { it } from "node:test";
 import { readSource, type Source } from "./source.ts";
-import { codeFiles, exists, readText } from "./tree.ts";
+import { codeFiles, exists, isProduct, readText } from "./tree.ts";
 
 interface Manifest {
   readonly name: string;
@@ -35,13 +35,11 @@ function packageOf(specifier: string): string | undefined {
 
 /** Imports that the file's package does not declare. What the root declares for development is available to tests and tools only. */
 function undeclared(source: Source, manifest: Manifest): string[] {
-  const isProduct =
-    /^(libs|services|cli|examples)\/(.*\/)?(src|bin)\//.test(source.path) && !source.path.includes("/src/testing/");
   const declared = new Set([
     manifest.name,
     ...Object.keys(manifest.dependencies ?? {}),
     ...Object.keys(manifest.devDependencies ?? {}),
-    ...(isProduct ? [] : Object.keys(root.devDependencies ?? {})),
+    ...(isProduct(source.path) ? [] : Object.keys(root.devDependencies ?? {})),
   ]);
   return source.imports.flatMap(({ specifier, line }) => {
     const wanted = packageOf(specifier);

@@ -7,6 +7,7 @@
 import { readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { canonicalJson, sha256Hex } from "@aviary/shared/contract/ids.ts";
+import { isMapping } from "@aviary/shared/contract/mapping.ts";
 import { type GatewayRef, TOKEN_PATTERN } from "@aviary/shared/contract/subjects.ts";
 import { bytes } from "@aviary/shared/runtime/bytes.ts";
 import {
@@ -14,13 +15,14 @@ import {
   type ConfigProblem,
   checkConfig,
   isMissing,
+  problemsIn,
   readYamlFile,
   withHint,
   type YamlFile,
 } from "@aviary/shared/runtime/config.ts";
 import { serviceEnv } from "@aviary/shared/runtime/service-env.ts";
 import { z } from "zod";
-import { type ConfigFile, isMapping, mergeConfig } from "./core/merge-config.ts";
+import { type ConfigFile, mergeConfig } from "./core/merge-config.ts";
 import type { Timing } from "./probe.ts";
 import { PROBES } from "./probes/list.ts";
 
@@ -91,7 +93,7 @@ export async function loadCollectorConfig(file: string): Promise<CollectorConfig
   const fragments = names.status === "fulfilled" ? names.value.map((name) => join(directory, name)) : [];
   const paths = [file, ...fragments];
   const results = await Promise.allSettled(paths.map((path) => readYamlFile(path)));
-  const unreadable = [names, ...results].flatMap((result) => (result.status === "rejected" ? problemsOf(result.reason) : []));
+  const unreadable = problemsIn([names, ...results]);
   return fromFiles(
     results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])),
     unreadable.map((problem) => withHint(problem, file, "an existing collector file: set AVIARY_COLLECTOR_FILE or --config")),
@@ -106,11 +108,6 @@ async function fragmentNames(directory: string): Promise<string[]> {
     const found = error instanceof Error ? error.message : String(error);
     throw new ConfigError([{ source: directory, path: "", found, expected: "a readable directory" }], error);
   }
-}
-
-function problemsOf(error: unknown): readonly ConfigProblem[] {
-  if (error instanceof ConfigError) return error.problems;
-  throw error;
 }
 
 /**

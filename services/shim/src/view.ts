@@ -9,7 +9,13 @@ import { type LaneRecord, parseLaneRecord } from "@aviary/shared/contract/lane.t
 import { EVALUATOR_LEASE_KEY } from "@aviary/shared/contract/lease.ts";
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import { type CanaryRef, canaryKey, parseVerdictSubject, subjectFilters } from "@aviary/shared/contract/subjects.ts";
-import { isFromTheFuture, parseVerdictRecord, type VerdictBody, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import {
+  isFromTheFuture,
+  parseVerdictRecord,
+  type VerdictBody,
+  type VerdictRecord,
+  validUntilMs,
+} from "@aviary/shared/contract/verdict.ts";
 import { aborted } from "@aviary/shared/runtime/abort.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import { faultCode } from "@aviary/shared/runtime/faults.ts";
@@ -104,7 +110,7 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
     }
     held.set(key, {
       record: parsed.data,
-      validUntilMs: validUntilMs(body, policies.get(key)),
+      validUntilMs: believedUntilMs(body, policies.get(key)),
       sinceMs: body.run === null ? undefined : Date.parse(body.run.since),
       fresh: prepare(currentAnswer(body, undefined)),
       stale: new Map(),
@@ -200,10 +206,10 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
   };
 }
 
-/** A verdict is valid for two windows and the grace at most, whatever it claims. */
-function validUntilMs(body: VerdictBody, policy: Policy | undefined): number {
+/** A verdict is valid for as long as the policy allows at most, whatever it claims. */
+function believedUntilMs(body: VerdictBody, policy: Policy | undefined): number {
   const claimedMs = Date.parse(body.valid_until);
-  return policy === undefined ? claimedMs : Math.min(claimedMs, Date.parse(body.at) + 2 * policy.windowMs + policy.graceMs);
+  return policy === undefined ? claimedMs : Math.min(claimedMs, validUntilMs(Date.parse(body.at), policy));
 }
 
 interface Subscription {

@@ -5,7 +5,7 @@ import { type ControlContent, controlMessage, controlSchema } from "@aviary/shar
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import { canaryKey, controlSubject } from "@aviary/shared/contract/subjects.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
-import { expectation } from "@aviary/shared/runtime/config-issues.ts";
+import { checkConfig } from "@aviary/shared/runtime/config.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { loadFleet } from "@aviary/shared/runtime/fleet-config.ts";
 import type { ControlCall } from "../run.ts";
@@ -16,8 +16,12 @@ export async function publishControl({ args: { canary }, options, io, resources 
   const fleet = await fleetOf(options.fleet, key, content);
   const at = isoTime(systemClock.now());
   const message = controlMessage(canary, content, at, at);
-  const checked = controlSchema.safeParse(message, { error: expectation });
-  if (!checked.success) throw terminal("usage", invalidText(content.verb, checked.error.issues));
+  // What the evaluator would reject is not published.
+  const checked = checkConfig(content.verb, message, controlSchema);
+  if (!checked.ok) {
+    const texts = checked.problems.map(({ path, expected }) => `${content.verb}: invalid ${path}: expected ${expected}`);
+    throw terminal("usage", texts.join("; "));
+  }
   const bus = resources.add(await openBus(io));
   const stored = await bus.publish({
     subject: controlSubject(fleet, canary, content.verb),
@@ -28,16 +32,6 @@ export async function publishControl({ args: { canary }, options, io, resources 
     `${content.verb} of ${key} stored as message ${stored.sequence}; run \`aviary run show ${key}\` to see its effect\n`,
   );
   return EXIT.success;
-}
-
-/** What the evaluator would reject is not published. */
-function invalidText(
-  verb: string,
-  issues: readonly { readonly path: readonly PropertyKey[]; readonly message: string }[],
-): string {
-  return issues
-    .map(({ path, message }) => `${verb}: invalid ${path.map(String).join(".")}: expected ${message.replace(/^expected /, "")}`)
-    .join("; ");
 }
 
 /** The fleet of a canary. @throws Terminal that lists the known names, when the canary or the gateway is unknown */

@@ -11,7 +11,7 @@
 import { JetStreamApiCodes, JetStreamApiError, type JetStreamManager } from "@nats-io/jetstream";
 import { createInbox, type Msg, type NatsConnection, nuid, type Subscription } from "@nats-io/nats-core";
 import type { Clock } from "../runtime/clock.ts";
-import { terminal } from "../runtime/faults.ts";
+import { backoffMs, terminal } from "../runtime/faults.ts";
 import type { Follower, FollowOptions } from "./bus.ts";
 import { type CaughtUp, createCaughtUp } from "./caught-up.ts";
 import { consumerConfig, createPosition, type Position } from "./follow-position.ts";
@@ -35,8 +35,7 @@ export interface FollowContext {
 export type FollowRequest = Omit<FollowOptions, "stream"> & { readonly stream: string };
 
 const MAX_SILENT_TICKS = 2;
-const RETRY_BASE_MS = 100;
-const RETRY_CAP_MS = 2000;
+const RETRY = { baseMs: 100, ceilingMs: 2_000 };
 /** While a cluster elects leaders, a stream may be reported as missing; after about ten seconds it really is. */
 const NOT_FOUND_LIMIT = 8;
 
@@ -250,8 +249,7 @@ async function reopen(following: Following, generation: number): Promise<void> {
       const notFound = error instanceof JetStreamApiError && error.code === JetStreamApiCodes.StreamNotFound;
       const fault = busFault(error, `following ${following.request.stream}`);
       if (fault.name === "Terminal" && (!notFound || attempt >= NOT_FOUND_LIMIT)) return finish(following, fault);
-      const ceilingMs = Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** Math.min(attempt, 10));
-      await following.context.clock.sleep(ceilingMs / 2 + (Math.random() * ceilingMs) / 2);
+      await following.context.clock.sleep(backoffMs(attempt, RETRY, Math.random));
     }
   }
 }

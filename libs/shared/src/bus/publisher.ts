@@ -16,7 +16,7 @@
  */
 import { createInbox, type Msg, type MsgHdrs, type NatsConnection } from "@nats-io/nats-core";
 import { type Clock, systemClock } from "../runtime/clock.ts";
-import { type Fault, retryable, terminal } from "../runtime/faults.ts";
+import { backoffMs, type Fault, retryable, terminal } from "../runtime/faults.ts";
 import type { Outgoing, Stored } from "./bus.ts";
 import { encodeHeaders } from "./publish-headers.ts";
 import { readResponse } from "./publish-response.ts";
@@ -83,8 +83,7 @@ interface Publishing {
 
 const MAX_WINDOW = 1024;
 const SWEEP_MS = 100;
-const RETRY_BASE_MS = 100;
-const RETRY_CAP_MS = 2000;
+const RETRY = { baseMs: 100, ceilingMs: 2_000 };
 /** Creates a publisher on one connection. The owner reports the state of the connection with `setConnected`. */
 export function createPublisher(connection: NatsConnection, options: PublisherOptions = {}): PipelinedPublisher {
   const publishing: Publishing = {
@@ -190,9 +189,8 @@ function onResponse(publishing: Publishing, message: Msg): void {
   if (pending === undefined) return;
   const response = readResponse(message);
   if (response.kind === "retry") {
-    const ceilingMs = Math.min(RETRY_CAP_MS, RETRY_BASE_MS * 2 ** Math.min(pending.attempts, 10));
     pending.refusal = response.reason;
-    pending.retryAtMs = clock.monotonicMs() + ceilingMs / 2 + (Math.random() * ceilingMs) / 2;
+    pending.retryAtMs = clock.monotonicMs() + backoffMs(pending.attempts, RETRY, Math.random);
     return;
   }
   inFlight.delete(pending.token);

@@ -2,13 +2,12 @@
  * References between the keys of `aviary.yaml`. The file may be malformed elsewhere: whatever has the expected shape is checked,
  * so that one report contains every problem.
  */
+import { isMapping, type Mapping } from "./mapping.ts";
 
 export interface ReferenceProblem {
   readonly path: (string | number)[];
   readonly message: string;
 }
-
-type Mapping = Readonly<Record<string, unknown>>;
 
 const MAX_NAMES_SHOWN = 12;
 
@@ -61,10 +60,6 @@ function laneProblems(canaries: unknown, lanes: unknown): ReferenceProblem[] {
       return problems;
     }),
   );
-}
-
-function isMapping(value: unknown): value is Mapping {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 const entriesOf = (value: unknown): [string, unknown][] => (isMapping(value) ? Object.entries(value) : []);

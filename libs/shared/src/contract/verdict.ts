@@ -1,7 +1,7 @@
 /** The verdict: the one result that every controller receives in its own dialect, with its reasons and its evidence. */
 import { z } from "zod";
 import { contentId } from "./ids.ts";
-import { MAX_CLOCK_AHEAD_MS } from "./policy.ts";
+import { MAX_CLOCK_AHEAD_MS, type Policy } from "./policy.ts";
 import { degrades, type ReasonCode, reasonSchema } from "./reasons.ts";
 import { RUN_STATES } from "./run.ts";
 import { count, hash64, isoTimeSchema } from "./signal.ts";
@@ -14,6 +14,11 @@ export const outcomeSchema = z.enum(OUTCOMES);
 /** 1 pass, 0.5 hold, 0 fail: the number that controllers compare. */
 export const OUTCOME_NUMBER: Readonly<Record<Outcome, number>> = { pass: 1, hold: 0.5, fail: 0 };
 export const OUTCOME_STATUS = { pass: "healthy", hold: "hold", fail: "failing" } as const;
+
+/** Until when a verdict of `atMs` is valid: two windows and the grace. Milliseconds since the epoch, like `atMs`. */
+export function validUntilMs(atMs: number, { windowMs, graceMs }: Pick<Policy, "windowMs" | "graceMs">): number {
+  return atMs + 2 * windowMs + graceMs;
+}
 
 /**
  * Whether a verdict claims to have been decided after it was stored. Its time is then neither an age nor an order, whichever

@@ -114,17 +114,26 @@ export function withHint(problem: ConfigProblem, file: string, expected: string)
   return problem.source === file && isUnreadable(problem) ? { ...problem, expected } : problem;
 }
 
-/**
- * Waits for all of several loads.
- * @throws ConfigError with the problems of all of them; any other error as it is
- */
-export async function loadAll<T extends readonly unknown[]>(loads: { readonly [K in keyof T]: Promise<T[K]> }): Promise<T> {
-  const results = await Promise.allSettled(loads);
-  const problems = results.flatMap((result) => {
+/** The problems of the loads that failed. @throws the reason of one that failed otherwise */
+export function problemsIn(results: readonly PromiseSettledResult<unknown>[]): ConfigProblem[] {
+  return results.flatMap((result) => {
     if (result.status === "fulfilled") return [];
     if (result.reason instanceof ConfigError) return result.reason.problems;
     throw result.reason;
   });
+}
+
+/**
+ * Waits for all of several loads.
+ * @param found problems of what was read before
+ * @throws ConfigError with `found` and the problems of all loads; any other error as it is
+ */
+export async function loadAll<T extends readonly unknown[]>(
+  loads: { readonly [K in keyof T]: Promise<T[K]> },
+  found: readonly ConfigProblem[] = [],
+): Promise<T> {
+  const results = await Promise.allSettled(loads);
+  const problems = [...found, ...problemsIn(results)];
   if (problems.length > 0) throw new ConfigError(problems);
   return results.map((result) => (result as PromiseFulfilledResult<unknown>).value) as unknown as T;
 }

@@ -116,10 +116,15 @@ export function mayCall(state: Backoff, nowMs: number): boolean {
 }
 
 /**
- * The state after one more failure at `nowMs`. The wait is in [d/2, d) with d = min(ceilingMs, baseMs × 2^failures): half is
+ * The wait after a failure that `failures` others preceded. It is in [d/2, d) with d = min(ceilingMs, baseMs × 2^failures): half is
  * fixed, so that an unlucky draw cannot cause a hot loop, and half is random, so that callers do not return simultaneously.
  */
+export function backoffMs(failures: number, { baseMs, ceilingMs }: BackoffLimits, random: () => number): number {
+  const waitMs = Math.min(ceilingMs, baseMs * 2 ** Math.min(failures, 52));
+  return waitMs / 2 + (random() * waitMs) / 2;
+}
+
+/** The state after one more failure at `nowMs`. */
 export function afterFailure(state: Backoff, nowMs: number, limits: BackoffLimits, random: () => number): Backoff {
-  const waitMs = Math.min(limits.ceilingMs, limits.baseMs * 2 ** Math.min(state.failures, 52));
-  return { failures: state.failures + 1, notBeforeMs: nowMs + waitMs / 2 + (random() * waitMs) / 2 };
+  return { failures: state.failures + 1, notBeforeMs: nowMs + backoffMs(state.failures, limits, random) };
 }

@@ -82,10 +82,9 @@ async function open<Schema extends z.ZodObject, Config>(
 async function load<Schema extends z.ZodObject, Config>(service: ServiceDefinition<Schema, Config>) {
   const { problems, value: env } = checkEnv(service.env, process.env);
   if (env === undefined) throw new ConfigError(problems);
-  const checked = problems.length === 0 ? Promise.resolve(undefined) : Promise.reject(new ConfigError(problems));
-  const login = natsLogin(env as unknown as ServiceEnv);
-  const [, config, natsOptions] = await loadAll<[undefined, Config, NatsLogin]>([checked, service.load(env), login]);
-  return { env, config, login: natsOptions };
+  const loads = [service.load(env), natsLogin(env as unknown as ServiceEnv)] as const;
+  const [config, login] = await loadAll<[Config, NatsLogin]>(loads, problems);
+  return { env, config, login };
 }
 
 function startOps(env: ServiceEnv, registry: Registry, clock: Clock, start: ReadyCheck) {

@@ -3,6 +3,7 @@
  * Mappings are merged. A second file that sets the same leaf, even to the same value, is a clash that names both files,
  * so that behaviour never depends on file order.
  */
+import { isMapping } from "@aviary/shared/contract/mapping.ts";
 
 export interface ConfigFile {
   readonly source: string;
@@ -55,10 +56,6 @@ function mergeInto(base: unknown, add: unknown, keys: readonly string[], merge: 
   if (base === undefined) return add;
   clashes.push({ keys, source, owner: owner ?? source });
   return base;
-}
-
-export function isMapping(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** The owner of the longest owned prefix of the path. */

@@ -11,6 +11,7 @@ import {
   type Outcome,
   type VerdictBody,
   type VerdictRecord,
+  validUntilMs,
   verdictId,
 } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
@@ -66,7 +67,7 @@ function verdictBody(state: State, facts: CanaryFacts, decision: Decision, atMs:
     window: lastWindow?.window ?? null,
     run: runFigures(state, canary, config, decision),
     stable_may_promote: !policy.stableNeedsPass || canary.everPassed,
-    valid_until: isoTime(atMs + 2 * policy.windowMs + policy.graceMs),
+    valid_until: isoTime(validUntilMs(atMs, policy)),
   };
 }
 
