@@ -2,13 +2,11 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
-import { controlSubject, signalMessageId, signalSubject } from "@aviary/shared/contract/subjects.ts";
 import { silentLogger } from "@aviary/shared/runtime/logger.ts";
-import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
 import { aFleet } from "@aviary/shared/testing/builders.ts";
 import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
+import { nextTurn } from "@aviary/shared/testing/pass-time.ts";
 import { until } from "@aviary/shared/testing/until.ts";
-import { startEvaluator } from "../../services/evaluator/src/service.ts";
 import {
   CANARY,
   createSimulatedFleet,
@@ -16,28 +14,19 @@ import {
   STABLE_PACK,
   START_MS,
 } from "../../services/evaluator/test/core/simulated-fleet.ts";
+import { passTick, startLiveEvaluator } from "../../services/evaluator/test/live-fleet.ts";
 import { createTokenStore, hashToken } from "../../services/shim/src/auth/tokens.ts";
 import { startShim } from "../../services/shim/src/server.ts";
 import { createFlagger, type Flagger, type Phase } from "../../services/shim/test/flagger-model.ts";
 import { TOKENS } from "../../services/shim/test/harness.ts";
 
 const INTERVAL_S = 10;
-const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 async function startAll(metadata: boolean) {
   const clock = manualClock(START_MS);
   const bus = createMemoryBus({ clock });
   const fleet = createSimulatedFleet({ azs: ["az-a"] });
-  const evaluator = startEvaluator({
-    bus,
-    config: fleet.config,
-    clock,
-    log: silentLogger,
-    metrics: createRegistry(),
-    holder: "only",
-    signal: new AbortController().signal,
-    onFatal: (error) => assert.fail(error as Error),
-  });
+  const evaluator = startLiveEvaluator({ bus, clock, config: fleet.config, holder: "only" });
   const entries = (["flagger", "operator"] as const).map((caller) => ({ id: caller, caller, sha256: hashToken(TOKENS[caller]) }));
   const store = createTokenStore(entries);
   const tokens = {
@@ -57,27 +46,9 @@ async function startAll(metadata: boolean) {
 
   /** Lets an interval pass, in which the fleet reports, and then Flagger's tick. */
   const interval = async (): Promise<void> => {
-    for (let second = 0; second < INTERVAL_S; second += 5) {
-      const from = fleet.log.length;
-      fleet.advance(5);
-      for (let step = 0; step < 50; step += 1) {
-        clock.advance(100);
-        await settle();
-      }
-      for (const input of fleet.log.slice(from)) {
-        if (input.kind === "signal") {
-          const { signal } = input;
-          const id = signalMessageId(signal, signal.collector_boot, signal.seq);
-          await bus.publish({ subject: signalSubject(signal, signal.kind), data: JSON.stringify(signal), id });
-        } else if (input.kind === "control") {
-          const subject = controlSubject("payments", CANARY, input.control.verb);
-          await bus.publish({ subject, data: JSON.stringify(input.control), id: input.control.id });
-        }
-      }
-      await settle();
-    }
+    for (let second = 0; second < INTERVAL_S; second += 5) await passTick(fleet, bus, clock);
     await flagger.tick();
-    await settle();
+    await nextTurn();
   };
   const askRun = async () => {
     const response = await fetch(`${shim.url}/api/v1/canaries/prod/payments-gateway`, {

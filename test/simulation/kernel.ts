@@ -8,7 +8,9 @@
  *   paused ─ its events are held in order, and run one after another when it resumes
  *   dead ─── its events are dropped: work in flight inside the process never happens
  */
+
 import { type Clock, sleepWith } from "@aviary/shared/runtime/clock.ts";
+import { nextTurn } from "@aviary/shared/testing/pass-time.ts";
 
 /** Broker time at the start of every simulation. */
 export const START_MS = Date.parse("2026-11-21T10:00:00.000Z");
@@ -47,9 +49,6 @@ export interface Kernel {
   /** Number of events that ran. */
   readonly events: number;
 }
-
-/** Everything that is ready runs before this resolves. */
-const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 export function createKernel(): Kernel {
   const heap: Event[] = [];
@@ -116,7 +115,7 @@ export function createKernel(): Kernel {
         nowMs = event.dueMs;
         events += 1;
         event.run();
-        await settle();
+        await nextTurn();
       }
       nowMs = Math.max(nowMs, untilMs);
     },

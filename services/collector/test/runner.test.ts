@@ -4,6 +4,7 @@ import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import { retryable } from "@aviary/shared/runtime/faults.ts";
 import { createLogger } from "@aviary/shared/runtime/logger.ts";
 import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
+import { nextTurn, passTime } from "@aviary/shared/testing/pass-time.ts";
 import type { Tick } from "../src/core/schedule.ts";
 import { createUpstream } from "../src/io/upstream.ts";
 import type { OpenProbe } from "../src/probe.ts";
@@ -42,17 +43,13 @@ function setUp(
     onLearned: () => {},
     onRead: (code) => results.push(code),
   });
-  const flush = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
   // In small steps, so that work started by a timer finishes before the next timer fires.
   const pass = async (ms: number): Promise<void> => {
-    await flush();
-    for (let passed = 0; passed < ms; passed += 250) {
-      clock.advance(250);
-      await flush();
-    }
+    await nextTurn();
+    await passTime(clock, ms, 250);
   };
   const at = (): number[] => ticks.map((tick) => tick.atMs - START);
-  return { clock, stop, ticks, results, lines, pass, at, flush };
+  return { clock, stop, ticks, results, lines, pass, at, flush: nextTurn };
 }
 
 describe("a runner", () => {

@@ -5,37 +5,19 @@ import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
 import { controlMessage } from "@aviary/shared/contract/control.ts";
 import { fleetFileSchema } from "@aviary/shared/contract/fleet.ts";
 import { type PolicyFile, policySchema } from "@aviary/shared/contract/policy.ts";
-import { controlSubject, deadSubject, signalMessageId, signalSubject, verdictSubject } from "@aviary/shared/contract/subjects.ts";
+import { controlSubject, deadSubject, signalSubject, verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import type { Terminal } from "@aviary/shared/runtime/faults.ts";
 import { silentLogger } from "@aviary/shared/runtime/logger.ts";
 import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
 import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
+import { nextTurn, passTime } from "@aviary/shared/testing/pass-time.ts";
 import { until } from "@aviary/shared/testing/until.ts";
 import type { Input } from "../src/core/inputs.ts";
 import { resolveConfig } from "../src/core/resolved-config.ts";
 import { startEvaluator } from "../src/service.ts";
 import { CANARY, CANARY_KEY, createSimulatedFleet, reduceLog, START_MS, TEST_POLICY } from "./core/simulated-fleet.ts";
-
-/** Runs everything that is ready: promises, microtasks, and one turn of the event loop. */
-const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-
-async function publishInput(bus: Bus, input: Input): Promise<void> {
-  if (input.kind === "signal") {
-    const { signal } = input;
-    await bus.publish({
-      subject: signalSubject(signal, signal.kind),
-      data: JSON.stringify(signal),
-      id: signalMessageId(signal, signal.collector_boot, signal.seq),
-    });
-  } else if (input.kind === "control") {
-    await bus.publish({
-      subject: controlSubject("payments", CANARY, input.control.verb),
-      data: JSON.stringify(input.control),
-      id: input.control.id,
-    });
-  }
-}
+import { passTick, publishInput, startLiveEvaluator } from "./live-fleet.ts";
 
 async function verdictsOf(bus: Bus): Promise<VerdictRecord[]> {
   const records: VerdictRecord[] = [];
@@ -58,38 +40,19 @@ test("on a live bus, the evaluator publishes what a reduction of the same log yi
     const clock = manualClock(START_MS);
     const bus = createMemoryBus({ clock });
     const fleet = createSimulatedFleet({ azs: ["az-a"] });
-    const start = (holder: string) =>
-      startEvaluator({
-        bus,
-        config: fleet.config,
-        clock,
-        log: silentLogger,
-        metrics: createRegistry(),
-        holder,
-        signal: new AbortController().signal,
-        onFatal: (error) => assert.fail(error as Error),
-      });
+    const start = (holder: string) => startLiveEvaluator({ bus, clock, config: fleet.config, holder });
     let evaluator = start("first");
     for (let tick = 0; tick < 80; tick++) {
-      const from = fleet.log.length;
-      if (tick === 6) fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
-      if (tick === 40) for (const gateway of fleet.slice("canary")) gateway.errors = 50;
-      fleet.advance(5);
-      for (let step = 0; step < 50; step++) {
-        clock.advance(100);
-        await settle();
-      }
-      for (const input of fleet.log.slice(from)) await publishInput(bus, input);
-      await settle();
+      await passTick(fleet, bus, clock, () => {
+        if (tick === 6) fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
+        if (tick === 40) for (const gateway of fleet.slice("canary")) gateway.errors = 50;
+      });
       if (restarts.includes(tick)) {
         await evaluator[Symbol.asyncDispose]();
         evaluator = start(`after ${tick}`);
       }
     }
-    for (let step = 0; step < 100; step++) {
-      clock.advance(50);
-      await settle();
-    }
+    await passTime(clock, 5_000, 50);
     await evaluator[Symbol.asyncDispose]();
 
     const log: Input[] = [];
@@ -114,28 +77,9 @@ test("a stored verdict from the future does not silence an evaluator that starts
   const clock = manualClock(START_MS);
   const bus = createMemoryBus({ clock });
   const fleet = createSimulatedFleet({ azs: ["az-a"] });
-  const start = () =>
-    startEvaluator({
-      bus,
-      config: fleet.config,
-      clock,
-      log: silentLogger,
-      metrics: createRegistry(),
-      holder: `at ${clock.now()}`,
-      signal: new AbortController().signal,
-      onFatal: (error) => assert.fail(error as Error),
-    });
+  const start = () => startLiveEvaluator({ bus, clock, config: fleet.config, holder: `at ${clock.now()}` });
   const run = async (ticks: number): Promise<void> => {
-    for (let tick = 0; tick < ticks; tick++) {
-      const from = fleet.log.length;
-      fleet.advance(5);
-      for (let step = 0; step < 50; step++) {
-        clock.advance(100);
-        await settle();
-      }
-      for (const input of fleet.log.slice(from)) await publishInput(bus, input);
-      await settle();
-    }
+    for (let tick = 0; tick < ticks; tick++) await passTick(fleet, bus, clock);
   };
   const first = start();
   await run(8);
@@ -181,33 +125,18 @@ test("an evaluator whose reducer throws stops with the position of the input, an
         },
       });
     const errors: Terminal[] = [];
-    const evaluator = startEvaluator({
+    const evaluator = startLiveEvaluator({
       bus: Object.create(bus, { follow: { value: follow } }) as Bus,
+      clock,
       config: {
         ...fleet.config,
         canaries: throwing(fleet.config.canaries),
         canariesOfFleet: throwing(fleet.config.canariesOfFleet),
       },
-      clock,
-      log: silentLogger,
-      metrics: createRegistry(),
       holder: "only",
-      signal: new AbortController().signal,
       onFatal: (error) => errors.push(error as Terminal),
     });
-    const pass = async (ms: number): Promise<void> => {
-      for (let step = 0; step < ms / 100; step++) {
-        clock.advance(100);
-        await settle();
-      }
-    };
-    for (let tick = 0; tick < 8; tick++) {
-      const from = fleet.log.length;
-      fleet.advance(5);
-      await pass(5_000);
-      for (const input of fleet.log.slice(from)) await publishInput(bus, input);
-      await settle();
-    }
+    for (let tick = 0; tick < 8; tick++) await passTick(fleet, bus, clock);
     assert.deepEqual(errors.map(String), [], where);
     const checkpoints = await bus.bucket("checkpoint");
     // Compression runs in a thread.
@@ -222,7 +151,7 @@ test("an evaluator whose reducer throws stops with the position of the input, an
       state.poisonedAt = (await bus.streamState("INPUTS")).lastSequence + inputs.length;
       await Promise.all(inputs.map((input) => publishInput(bus, input)));
     } else state.isBroken = true;
-    await pass(60_000);
+    await passTime(clock, 60_000);
     assert.equal(errors.length, 1, where);
     assert.match(errors[0]!.message, expected);
     assert.equal(errors[0]!.code, "reducer_failed");
@@ -278,11 +207,11 @@ test("invalid messages become dead letters with their reason, and the reducer co
   for (const [, where, data] of bad) {
     clock.advance(61_000);
     await bus.publish({ subject: where, data });
-    await settle();
+    await nextTurn();
   }
   await until("every invalid message is a dead letter", async () => {
     clock.advance(20);
-    await settle();
+    await nextTurn();
     return (await bus.streamState("DEAD")).messages >= bad.length;
   });
   const reasons: string[] = [];
@@ -336,24 +265,15 @@ test("of two evaluators, the second stands by and takes over when the first stop
   const lease = await bus.bucket("lease");
   await lease.put("evaluator", JSON.stringify({ holder: "dead", at: "2026-11-21T10:00:00.000Z" }));
   await bus.publish({ subject: "signals.a.f.g.health", data: "{}" });
-  const evaluator = startEvaluator({
-    bus,
-    config,
-    clock,
-    log: silentLogger,
-    metrics: createRegistry(),
-    holder: "second",
-    signal: new AbortController().signal,
-    onFatal: (error) => assert.fail(error as Error),
-  });
+  const evaluator = startLiveEvaluator({ bus, clock, config, holder: "second" });
   assert.equal(evaluator.notReady(), "the lease has not been read yet");
-  await settle();
+  await nextTurn();
   assert.equal(evaluator.notReady(), undefined, "it stands by");
   let waitedMs = 0;
   while (JSON.parse(Buffer.from((await lease.get("evaluator"))!.value).toString()).holder !== "second") {
     clock.advance(100);
     waitedMs += 100;
-    await settle();
+    await nextTurn();
     assert.ok(waitedMs <= 5_000, "take-over within five seconds");
   }
   assert.ok(waitedMs >= 3_900, "not before the lease has expired");

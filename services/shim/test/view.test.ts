@@ -10,9 +10,8 @@ import { retryable, terminal } from "@aviary/shared/runtime/faults.ts";
 import { silentLogger } from "@aviary/shared/runtime/logger.ts";
 import { aFleet, aVerdict, BUILT_AT } from "@aviary/shared/testing/builders.ts";
 import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
+import { nextTurn, passTime } from "@aviary/shared/testing/pass-time.ts";
 import { followView } from "../src/view.ts";
-
-const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** A bus on which following fails while `away` is set, and whose followers can be ended. */
 function shakyBus() {
@@ -38,12 +37,7 @@ test("a view that cannot subscribe serves holds and retries; one that loses its 
   state.away = true;
   const view = await followView({ bus: shaky, fleet: aFleet(), policies: new Map(), clock, logger: silentLogger });
   const served = () => view.prepared([...view.canaries.values()][0]!).answer.body;
-  const pass = async (): Promise<void> => {
-    for (let step = 0; step < 20; step++) {
-      clock.advance(100);
-      await settle();
-    }
-  };
+  const pass = (): Promise<void> => passTime(clock, 2_000);
   await pass();
   assert.equal(view.isCaughtUp, false);
   assert.deepEqual([served().verdict, served().reasons[0]?.code], ["hold", "not_ready"]);
@@ -58,7 +52,7 @@ test("a view that cannot subscribe serves holds and retries; one that loses its 
   assert.equal(served().verdict, "fail", "the last verdict is kept");
   const later = aVerdict({ verdict: "fail", at: new Date(clock.now()).toISOString() });
   await publish(later);
-  await settle();
+  await nextTurn();
   assert.equal(served().id, later.body.id);
   await view[Symbol.asyncDispose]();
 });
@@ -75,8 +69,8 @@ test("a verdict from the future is not served, and none is valid for longer than
   const publish = async (record: VerdictRecord): Promise<void> => {
     await bus.publish({ subject: verdictSubject(record.body.subject), data: JSON.stringify(record), id: record.body.id });
     await (await bus.bucket("lease")).put(EVALUATOR_LEASE_KEY, `renewed at ${clock.now()}`);
-    await settle();
-    await settle();
+    await nextTurn();
+    await nextTurn();
   };
   const nowIso = () => new Date(clock.now()).toISOString();
   await publish(aVerdict({ verdict: "hold", at: nowIso() }));
@@ -89,7 +83,7 @@ test("a verdict from the future is not served, and none is valid for longer than
   assert.deepEqual([served().body.verdict, served().stale], ["pass", false]);
   clock.advance(129_000);
   await (await bus.bucket("lease")).put(EVALUATOR_LEASE_KEY, "renewed");
-  await settle();
+  await nextTurn();
   assert.equal(served().body.verdict, "pass");
   clock.advance(2_000);
   assert.deepEqual([served().body.verdict, served().stale], ["hold", true], "two windows and the grace have passed");

@@ -5,8 +5,8 @@ import { createMemoryBus } from "../../src/bus/memory.ts";
 import { retryable } from "../../src/runtime/faults.ts";
 import { acquireLease, LEASE_TRUST_MS, type Lease } from "../../src/runtime/lease.ts";
 import { manualClock } from "../../src/testing/manual-clock.ts";
+import { passTime } from "../../src/testing/pass-time.ts";
 
-const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 const NEVER = new AbortController().signal;
 
 function setUp() {
@@ -26,12 +26,7 @@ function setUp() {
     };
   };
   const shaky = Object.create(bus, { bucket: { value: bucket } }) as Bus;
-  const advance = async (ms: number): Promise<void> => {
-    for (let passed = 0; passed < ms; passed += 100) {
-      clock.advance(100);
-      await settle();
-    }
-  };
+  const advance = (ms: number): Promise<void> => passTime(clock, ms);
   const make = (state: typeof broker): void => {
     broker = state;
   };

@@ -5,6 +5,7 @@ import { createHttpClient } from "../../src/runtime/http-client.ts";
 import { createRegistry } from "../../src/runtime/metrics.ts";
 import { type OpsServer, type OpsServerOptions, startOpsServer } from "../../src/runtime/ops-server.ts";
 import { manualClock } from "../../src/testing/manual-clock.ts";
+import { nextTurn } from "../../src/testing/pass-time.ts";
 
 const open: AsyncDisposable[] = [];
 const client = createHttpClient({ loopback: true });
@@ -82,7 +83,7 @@ describe("the ops listener", () => {
     });
     while (!done) {
       clock.advance(1_000);
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
     }
     for (const answer of await answers) {
       assert.equal(answer.status, 503);

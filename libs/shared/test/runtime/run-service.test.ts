@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { createLogger } from "../../src/runtime/logger.ts";
 import { type ProcessHost, runService } from "../../src/runtime/run-service.ts";
 import { manualClock } from "../../src/testing/manual-clock.ts";
+import { nextTurn } from "../../src/testing/pass-time.ts";
 
 const PROGRAM = fileURLToPath(new URL("./service-process.ts", import.meta.url));
 const LONG_GRACE_MS = 300_000;
@@ -172,7 +173,7 @@ describe("the lifecycle of a service, on a fake process and clock", () => {
       },
     });
     assert.deepEqual([...listeners.keys()], ["SIGTERM", "SIGINT", "unhandledRejection", "uncaughtException"]);
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
     assert.equal(clock.timers, 1, "a running service has one timer, which never fires and keeps the process alive");
     listeners.get("SIGTERM")?.("SIGTERM");
     listeners.get("SIGTERM")?.("SIGTERM");

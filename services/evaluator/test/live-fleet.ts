@@ -1,0 +1,66 @@
+/** A simulated fleet on a live bus: an evaluator reads what it reports. */
+import assert from "node:assert/strict";
+import type { Bus } from "@aviary/shared/bus/bus.ts";
+import { controlSubject, signalMessageId, signalSubject } from "@aviary/shared/contract/subjects.ts";
+import { silentLogger } from "@aviary/shared/runtime/logger.ts";
+import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
+import type { ManualClock } from "@aviary/shared/testing/manual-clock.ts";
+import { nextTurn, passTime } from "@aviary/shared/testing/pass-time.ts";
+import type { Input } from "../src/core/inputs.ts";
+import type { ResolvedConfig } from "../src/core/resolved-config.ts";
+import { type Evaluator, startEvaluator } from "../src/service.ts";
+import { CANARY, type SimulatedFleet } from "./core/simulated-fleet.ts";
+
+export interface LiveEvaluator {
+  readonly bus: Bus;
+  readonly clock: ManualClock;
+  readonly config: ResolvedConfig;
+  readonly holder: string;
+  /** Fails the test by default. */
+  readonly onFatal?: (error: unknown) => void;
+}
+
+/** Starts an evaluator, without a log. */
+export function startLiveEvaluator({ bus, clock, config, holder, onFatal }: LiveEvaluator): Evaluator {
+  return startEvaluator({
+    bus,
+    config,
+    clock,
+    log: silentLogger,
+    metrics: createRegistry(),
+    holder,
+    signal: new AbortController().signal,
+    onFatal: onFatal ?? ((error) => assert.fail(error as Error)),
+  });
+}
+
+/** Publishes a signal or a control message as its sender does. */
+export async function publishInput(bus: Bus, input: Input): Promise<void> {
+  if (input.kind === "signal") {
+    const { signal } = input;
+    await bus.publish({
+      subject: signalSubject(signal, signal.kind),
+      data: JSON.stringify(signal),
+      id: signalMessageId(signal, signal.collector_boot, signal.seq),
+    });
+  } else if (input.kind === "control") {
+    await bus.publish({
+      subject: controlSubject("payments", CANARY, input.control.verb),
+      data: JSON.stringify(input.control),
+      id: input.control.id,
+    });
+  }
+}
+
+/**
+ * Five seconds pass, on the fleet's clock and on the bus's, and the fleet's reports of them are published.
+ * @param change what happens to the fleet first; its control messages are published with the reports
+ */
+export async function passTick(fleet: SimulatedFleet, bus: Bus, clock: ManualClock, change = (): void => {}): Promise<void> {
+  const from = fleet.log.length;
+  change();
+  fleet.advance(5);
+  await passTime(clock, 5_000);
+  for (const input of fleet.log.slice(from)) await publishInput(bus, input);
+  await nextTurn();
+}
