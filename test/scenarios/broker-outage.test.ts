@@ -57,7 +57,7 @@ for (const { how, lastsMs } of OUTAGES) {
     else fleet.thaw("nats-server");
     await until("the test client is connected", () => bus.status === "connected");
     await verdictWhere(bus, "a window passes again", ({ body }) => body.verdict === "pass", "new");
-    await until("the shim serves it", async () => (await client.ask()).body.verdict === "pass", { pollMs: 100 });
+    await until("the shim serves it", async () => (await client.get()).body.verdict === "pass", { pollMs: 100 });
 
     traffic.stop();
     await until(
@@ -91,11 +91,11 @@ for (const { how, lastsMs } of OUTAGES) {
 /** Polls until the outage ends: once the last verdict has expired, every answer is a hold with its reason. */
 async function holdThroughout(client: ShimClient, lastsMs: number): Promise<void> {
   const sinceMs = performance.now();
-  await until("the last verdict has expired", async () => (await client.ask()).body.stale === true, { pollMs: 100 });
+  await until("the last verdict has expired", async () => (await client.get()).body.stale === true, { pollMs: 100 });
   await until(
     "the outage has ended",
     async () => {
-      const { status, body } = await client.ask();
+      const { status, body } = await client.get();
       assert.deepEqual([status, body.verdict, body.stale, body.reasons[0]?.code], [200, "hold", true, "evaluator_down"]);
       return performance.now() - sinceMs >= lastsMs;
     },

@@ -17,6 +17,7 @@ import type { ResolvedConfig } from "./core/resolved-config.ts";
 import { createState, type State } from "./core/state.ts";
 import type { Counters } from "./counters.ts";
 import { loadCheckpoint } from "./io/checkpoint.ts";
+import { recordConfiguration } from "./io/configuration.ts";
 import { watchDeadlines } from "./io/deadline-watch.ts";
 import { ensureDemand } from "./io/demand.ts";
 import { createInputReader } from "./io/inputs.ts";
@@ -64,7 +65,9 @@ export async function lead(context: LeaderContext, lease: Lease, signal: AbortSi
     },
   });
   pipeline.throttle(follower);
-  reportCaughtUp(context, follower, state);
+  startLeading(context, follower, state).catch((error: unknown) => {
+    if (!signal.aborted) failed.reject(error);
+  });
   try {
     await Promise.race([failed.promise, aborted(signal)]);
   } finally {
@@ -137,14 +140,16 @@ function reducerFailed(input: Input, cause: unknown): Terminal {
   return terminal("reducer_failed", `the reducer threw at ${position}: ${what}`, cause);
 }
 
-function reportCaughtUp({ log, setUnready }: LeaderContext, follower: Follower, state: State): void {
-  follower.caughtUp.then(
-    () => {
-      log.info({ event: "event_log.caught_up", sequence: state.sequence }, "caught up with the log");
-      setUnready(undefined);
-    },
-    () => undefined,
-  );
+/** Once the log is applied: records the configuration that judges from here on, and is ready. */
+async function startLeading(
+  { bus, config, clock, log, setUnready }: LeaderContext,
+  follower: Follower,
+  state: State,
+): Promise<void> {
+  await follower.caughtUp;
+  log.info({ event: "event_log.caught_up", sequence: state.sequence }, "caught up with the log");
+  await recordConfiguration({ bus, config, clock, state });
+  setUnready(undefined);
 }
 
 async function drain(performer: Performer, clock: Clock): Promise<void> {

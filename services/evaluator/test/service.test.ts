@@ -4,7 +4,7 @@ import type { Bus } from "@aviary/shared/bus/bus.ts";
 import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
 import { controlMessage } from "@aviary/shared/contract/control.ts";
 import { fleetFileSchema } from "@aviary/shared/contract/fleet.ts";
-import { type PolicyFile, policySchema } from "@aviary/shared/contract/policy.ts";
+import { type Policy, type PolicyFile, policySchema } from "@aviary/shared/contract/policy.ts";
 import { controlSubject, deadSubject, signalSubject, verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import type { Terminal } from "@aviary/shared/runtime/faults.ts";
@@ -15,6 +15,7 @@ import { nextTurn, passTime } from "@aviary/shared/testing/pass-time.ts";
 import { until } from "@aviary/shared/testing/until.ts";
 import type { Input } from "../src/core/inputs.ts";
 import { resolveConfig } from "../src/core/resolved-config.ts";
+import { createInputReader } from "../src/io/inputs.ts";
 import { startEvaluator } from "../src/service.ts";
 import { CANARY, CANARY_KEY, createSimulatedFleet, reduceLog, START_MS, TEST_POLICY } from "./core/simulated-fleet.ts";
 import { passTick, publishInput, startLiveEvaluator } from "./live-fleet.ts";
@@ -56,14 +57,16 @@ test("on a live bus, the evaluator publishes what a reduction of the same log yi
     await evaluator[Symbol.asyncDispose]();
 
     const log: Input[] = [];
+    const readInput = createInputReader();
     const follower = await bus.follow({
       stream: "INPUTS",
       from: "all",
-      onMessage: (message) =>
-        void log.push({ ...fleet.log[log.length]!, sequence: message.sequence, storedAtMs: message.storedAtMs } as Input),
+      onMessage: (message) => void log.push(readInput(message)),
     });
     await follower.caughtUp;
-    assert.equal(log.length, fleet.log.length);
+    const configured = log.filter((input) => input.kind === "control" && input.control.verb === "configure");
+    assert.equal(configured.length, 1, "a restart with the same files writes no second configuration");
+    assert.equal(log.length, fleet.log.length + 1);
     const expected = reduceLog(fleet.config, log, clock.now()).verdicts.map(({ body }) => body.id);
     const published = (await verdictsOf(bus)).map(({ body }) => body.id);
     assert.ok(published.length > 15);
@@ -71,6 +74,57 @@ test("on a live bus, the evaluator publishes what a reduction of the same log yi
     assert.ok(expected.length - published.length <= 1, "only a deadline of the last moment may be open");
     await bus[Symbol.asyncDispose]();
   }
+});
+
+test("a fleet whose gateways have never reported is a current hold that names them, with the shipped policy", async () => {
+  const clock = manualClock(START_MS);
+  const bus = createMemoryBus({ clock });
+  const fleet = createSimulatedFleet({ policy: {} });
+  const evaluator = startLiveEvaluator({ bus, clock, config: fleet.config, holder: "one" });
+  const latest = async () => (await verdictsOf(bus)).at(-1)?.body;
+  await until("a verdict is published", async () => {
+    await passTime(clock, 100, 20);
+    return (await latest()) !== undefined;
+  });
+  const first = (await latest())!;
+  assert.deepEqual([first.verdict, first.degraded, first.gateway.expected, first.gateway.fresh], ["hold", true, 6, 0]);
+  assert.deepEqual([...new Set(first.reasons.map(({ code }) => code))], ["not_reporting"]);
+  assert.equal(first.reasons_more, 3, "one more gateway, the unknown depth of the lane, and that no run is open");
+  await passTime(clock, 30 * 60_000, 1_000);
+  const later = (await latest())!;
+  assert.equal(later.reasons[0]?.code, "not_reporting");
+  assert.ok(Date.parse(later.valid_until) > clock.now(), `expired at ${later.valid_until}`);
+  await evaluator[Symbol.asyncDispose]();
+  await bus[Symbol.asyncDispose]();
+});
+
+test("a changed policy is recorded in the log, with its values, when an evaluator leads with it", async () => {
+  const clock = manualClock(START_MS);
+  const bus = createMemoryBus({ clock });
+  const thresholds: number[] = [];
+  const readInput = createInputReader();
+  const follower = await bus.follow({
+    stream: "INPUTS",
+    from: "all",
+    onMessage: (message) => {
+      const input = readInput(message);
+      if (input.kind !== "control" || input.control.verb !== "configure") return;
+      thresholds.push((input.control.policy as unknown as Policy).thresholds.max5xxRate);
+    },
+  });
+  for (const [index, max5xxRate] of [0.005, 0.01, 0.01, 0.005].entries()) {
+    const { config } = createSimulatedFleet({ policy: { thresholds: { max5xxRate } } });
+    const evaluator = startLiveEvaluator({ bus, clock, config, holder: `${index}` });
+    await until("it leads", () => {
+      clock.advance(100);
+      return evaluator.notReady() === undefined;
+    });
+    await passTime(clock, 1_000, 100);
+    await evaluator[Symbol.asyncDispose]();
+  }
+  await follower.stop();
+  assert.deepEqual(thresholds, [0.005, 0.01, 0.005]);
+  await bus[Symbol.asyncDispose]();
 });
 
 test("a stored verdict from the future does not silence an evaluator that starts after it", async () => {

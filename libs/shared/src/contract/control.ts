@@ -55,6 +55,19 @@ export const controlSchema = z.discriminatedUnion("verb", [
     mute: z.boolean(),
     reason: text,
   }),
+  /**
+   * An evaluator that leads with another configuration of the canary than the log's last one. It records which policy judged which
+   * windows, and it is the first message of a log whose gateways have never reported: time counts from there.
+   */
+  z.object({
+    ...shared,
+    caller: z.literal("evaluator"),
+    verb: z.literal("configure"),
+    /** Identifies the policy, the gateways and the lanes of the canary. */
+    hash: z.string().regex(/^[0-9a-f]{16}$/),
+    /** The parsed policy. */
+    policy: z.record(z.string(), z.unknown()),
+  }),
 ]);
 export type Control = z.infer<typeof controlSchema>;
 type WithoutIdentity<T> = T extends unknown ? Omit<T, "v" | "id" | "at"> : never;

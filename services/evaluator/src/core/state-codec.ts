@@ -18,6 +18,9 @@ const RUN: Readonly<Partial<Record<keyof Run, string>>> = {
   restored: "over",
 };
 
+/** Fields that checkpoints of the first version lack. */
+const SINCE_FIRST_VERSION: Partial<CanaryState> = { configHash: null };
+
 type Names = Readonly<Record<string, string | undefined>>;
 
 const inverted = (names: Names): Names => Object.fromEntries(Object.entries(names).map(([name, stored]) => [stored, name]));
@@ -30,7 +33,7 @@ export function storeCanary(canary: CanaryState): object {
 
 /** The state of a canary from its stored form. */
 export function restoreCanary(stored: object): CanaryState {
-  const canary = renamed(stored, FROM_STORED.canary) as CanaryState;
+  const canary = { ...SINCE_FIRST_VERSION, ...renamed(stored, FROM_STORED.canary) } as CanaryState;
   if (canary.run !== null) canary.run = renamed(canary.run, FROM_STORED.run) as Run;
   return canary;
 }

@@ -63,6 +63,8 @@ export interface Run {
 
 export interface CanaryState {
   readonly key: string;
+  /** The configuration that the log names last; null before it names one. */
+  configHash: string | null;
   run: Run | null;
   /** Windows of the current run, or of the time since the last one. */
   grid: WindowGrid | null;
@@ -130,6 +132,7 @@ export interface State {
 export function createCanary(config: CanaryConfig): CanaryState {
   return {
     key: config.key,
+    configHash: null,
     run: null,
     grid: null,
     lastWindow: null,
