@@ -81,7 +81,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
     if (!life.alive) return promise;
     const untilMs = kernel.nowMs + (kind === "write" ? WRITE_FOR_MS : READ_FOR_MS);
     let answered = false;
-    const answer = (settle: () => void): void => {
+    const answer = (deliver: () => void): void => {
       if (isLost()) {
         again();
         return;
@@ -89,7 +89,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
       kernel.after(delayMs(), life, () => {
         if (answered) return;
         answered = true;
-        settle();
+        deliver();
       });
     };
     let givesUp = false;

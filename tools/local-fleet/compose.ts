@@ -1,5 +1,5 @@
 /**
- * Starts one local fleet as real processes, in dependency order, and applies its control file: kill a gateway, cut a zone off,
+ * Starts one local fleet as real processes, in dependency order, and applies its desired state: kill a gateway, cut a zone off,
  * set a collector's clock wrong.
  */
 import { existsSync } from "node:fs";
@@ -92,10 +92,10 @@ export async function startFleet(options: LocalFleetOptions): Promise<LocalFleet
     await applyLocalStreams(plan);
     for (const [az, port] of Object.entries(plan.relayPorts))
       relays.set(az, await startRelay(plan.host, port, plan.natsPort ?? 0));
-    const control = readDesiredFleet(plan);
+    const desired = readDesiredFleet(plan);
     await Promise.all([
       ...plan.gateways
-        .filter(({ name }) => !control.dead.includes(name))
+        .filter(({ name }) => !desired.dead.includes(name))
         .map(({ name }) => supervisor.start(gatewaySpec(plan, name))),
       supervisor.start(partSpec(plan, "proxy", () => accepts(plan.host, plan.vipPort), servers)),
       supervisor.start(partSpec(plan, "lane", async () => true)),
@@ -103,7 +103,7 @@ export async function startFleet(options: LocalFleetOptions): Promise<LocalFleet
       supervisor.start(shimSpec(plan)),
     ]);
     await Promise.all(
-      plan.gateways.map(({ name }) => supervisor.start(collectorSpec(plan, name, control.clockOffsetMs[name] ?? 0))),
+      plan.gateways.map(({ name }) => supervisor.start(collectorSpec(plan, name, desired.clockOffsetMs[name] ?? 0))),
     );
     await supervisor.start(partSpec(plan, "load", async () => true));
     stopWatching = applyDesiredState(plan, supervisor, relays, print);
@@ -118,7 +118,7 @@ function isNew(plan: FleetPlan): boolean {
   return plan.gateways.some(({ name }) => !existsSync(paths.gatewayControl(plan, name)));
 }
 
-/** Applies the control file to the processes, one change after the other. @returns a function that stops it */
+/** Applies the desired state to the processes, one change after the other. @returns a function that stops it */
 function applyDesiredState(
   plan: FleetPlan,
   supervisor: Supervisor,
@@ -128,19 +128,19 @@ function applyDesiredState(
   let offsets = readDesiredFleet(plan).clockOffsetMs;
   let work = Promise.resolve();
   const apply = async (): Promise<void> => {
-    const control = readDesiredFleet(plan);
+    const desired = readDesiredFleet(plan);
     for (const { name } of plan.gateways) {
-      const dead = control.dead.includes(name);
+      const dead = desired.dead.includes(name);
       if (dead && supervisor.isRunning(`gateway-${name}`)) await supervisor.stop(`gateway-${name}`, "kill");
       if (!dead && !supervisor.isKept(`gateway-${name}`)) await supervisor.start(gatewaySpec(plan, name));
-      const offset = control.clockOffsetMs[name] ?? 0;
+      const offset = desired.clockOffsetMs[name] ?? 0;
       if (offset !== (offsets[name] ?? 0)) {
         await supervisor.stop(`collector-${name}`);
         await supervisor.start(collectorSpec(plan, name, offset));
       }
     }
-    offsets = control.clockOffsetMs;
-    for (const [az, relay] of relays) await (control.cut.includes(az) ? relay.cut() : relay.heal());
+    offsets = desired.clockOffsetMs;
+    for (const [az, relay] of relays) await (desired.cut.includes(az) ? relay.cut() : relay.heal());
   };
   return watchDesiredState(
     paths.fleetControl(plan),

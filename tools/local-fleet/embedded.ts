@@ -148,10 +148,10 @@ async function startParts(plan: FleetPlan, bus: Bus, logger: Logger, stops: Stop
 function applyDesiredState(plan: FleetPlan, { gateways, links, offsets }: Parts, print: (line: string) => void): () => void {
   let work = Promise.resolve();
   const apply = async (): Promise<void> => {
-    const control = readDesiredFleet(plan);
-    for (const gateway of gateways) await gateway.set(!control.dead.includes(gateway.name));
-    for (const [az, link] of links) link.set(!control.cut.includes(az));
-    for (const { name } of plan.gateways) offsets.set(name, control.clockOffsetMs[name] ?? 0);
+    const desired = readDesiredFleet(plan);
+    for (const gateway of gateways) await gateway.set(!desired.dead.includes(gateway.name));
+    for (const [az, link] of links) link.set(!desired.cut.includes(az));
+    for (const { name } of plan.gateways) offsets.set(name, desired.clockOffsetMs[name] ?? 0);
   };
   return watchDesiredState(
     paths.fleetControl(plan),

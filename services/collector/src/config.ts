@@ -14,7 +14,7 @@ import {
   ConfigError,
   type ConfigProblem,
   checkConfig,
-  isMissing,
+  isIncomplete,
   problemsIn,
   readYamlFile,
   withHint,
@@ -85,9 +85,10 @@ export function collectorConfig(
 
 /**
  * Reads `file` and its fragments.
+ * @param hint how to name another file, if there is none
  * @throws ConfigError with every problem of all files
  */
-export async function loadCollectorConfig(file: string): Promise<CollectorConfig> {
+export async function loadCollectorConfig(file: string, hint = "set AVIARY_COLLECTOR_FILE"): Promise<CollectorConfig> {
   const directory = join(dirname(file), "conf.d");
   const [names] = await Promise.allSettled([fragmentNames(directory)]);
   const fragments = names.status === "fulfilled" ? names.value.map((name) => join(directory, name)) : [];
@@ -96,7 +97,7 @@ export async function loadCollectorConfig(file: string): Promise<CollectorConfig
   const unreadable = problemsIn([names, ...results]);
   return fromFiles(
     results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])),
-    unreadable.map((problem) => withHint(problem, file, "an existing collector file: set AVIARY_COLLECTOR_FILE or --config")),
+    unreadable.map((problem) => withHint(problem, file, `an existing collector file: ${hint}`)),
   );
 }
 
@@ -138,7 +139,7 @@ function fromFiles(files: readonly YamlFile[], unreadable: readonly ConfigProble
     };
   });
   const checked = checkConfig(first.source, value, collectorFileSchema, (keys) => fileOf(keys).lineOf(keys));
-  const invalid = checked.ok ? [] : checked.problems.filter((problem) => broken.length === 0 || !isMissing(problem));
+  const invalid = checked.ok ? [] : checked.problems.filter((problem) => broken.length === 0 || !isIncomplete(problem));
   const placed = invalid.map((problem) => ({ ...problem, source: fileOf(keysOf(problem.path)).source }));
   const problems = [...broken, ...clashed, ...placed];
   if (!checked.ok || problems.length > 0) throw new ConfigError(problems);

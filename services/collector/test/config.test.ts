@@ -92,6 +92,15 @@ describe("the collector configuration", () => {
         "collector.yaml:5: probes.disk.perod",
       ],
     );
+    const completed = await files(test, {
+      "collector.yaml": `${BASE}probes:\n  rollout: { period: 5s }\n`,
+      "conf.d/a.yaml": "a: [",
+    });
+    assert.equal(
+      (await problems(loadCollectorConfig(completed))).length,
+      1,
+      "the unreadable file may contain the rollout's source",
+    );
     const lost = await files(test, { "collector.yaml": "}", "conf.d/a.yaml": "probes:\n  disc: { path: / }\n" });
     assert.deepEqual(
       (await problems(loadCollectorConfig(lost))).map((line) => line.replace(/: found .*/, "")),

@@ -199,10 +199,10 @@ describe("a collector on a real broker", () => {
     if (!requireServer(test, "nats")) return;
     const port = await freePort();
     const connect = () => connectNats({ servers: `nats://127.0.0.1:${port}`, name: "collector" });
-    const late = deferredBus({ connect, clock: systemClock, random: Math.random, log: silentLogger });
-    atEnd(test, () => late[Symbol.asyncDispose]());
+    const deferred = deferredBus({ connect, clock: systemClock, random: Math.random, log: silentLogger });
+    atEnd(test, () => deferred[Symbol.asyncDispose]());
     const dataDir = await temporaryDirectory(test);
-    const collector = start(test, late, await gatewayAt(test), dataDir);
+    const collector = start(test, deferred, await gatewayAt(test), dataDir);
     const spool = join(dataDir, "spool", "az-a.payments.mac-a1");
     await until("the spool grows", async () => (await readdir(spool).catch(() => [])).length > 0);
     const nats = await startNats({ port });
@@ -210,7 +210,7 @@ describe("a collector on a real broker", () => {
     const bus = await connectNats({ servers: nats.url, name: "test" });
     atEnd(test, () => bus[Symbol.asyncDispose]());
     await applyStreams(bus.connection, topology({ maxBytes: LOCAL_MAX_BYTES }));
-    await late.arrived;
+    await deferred.arrived;
     await until("the spool is empty", async () => (await readdir(spool)).length === 0);
     await collector[Symbol.asyncDispose]();
     const log = await readLog(bus);

@@ -11,6 +11,8 @@ export interface Finding {
 
 /** `found` of a key that no file sets. */
 export const MISSING = "nothing";
+/** `found` of a mapping, whatever its keys. */
+export const A_MAPPING = "a mapping";
 
 type Issue = z.core.$ZodIssue;
 
@@ -148,7 +150,7 @@ function show(value: unknown): string {
     return JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text);
   }
   if (Array.isArray(value)) return `a list of ${value.length}`;
-  if (typeof value === "object" && value !== null) return "a mapping";
+  if (typeof value === "object" && value !== null) return A_MAPPING;
   return String(value);
 }
 

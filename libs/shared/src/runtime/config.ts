@@ -9,7 +9,7 @@
 import { readFile } from "node:fs/promises";
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type ParsedNode, parseDocument } from "yaml";
 import type { z } from "zod";
-import { expectation, findings, MISSING } from "./config-issues.ts";
+import { A_MAPPING, expectation, findings, MISSING } from "./config-issues.ts";
 import { Terminal } from "./faults.ts";
 import { redactText } from "./redact.ts";
 
@@ -65,21 +65,40 @@ export function formatProblems(problems: readonly ConfigProblem[]): string {
   return lines.join("\n");
 }
 
-/** Validates a value, and returns all problems or the typed value. */
+/** A problem that is found in the raw value, apart from the schema; `message` reads like a refinement's. */
+export interface RawProblem {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+}
+
+/**
+ * Validates a value, and returns all problems or the typed value.
+ * @param raw problems of an invalid value that its schema cannot find: zod drops an entry with an invalid key before its refinements run
+ */
 export function checkConfig<S extends z.ZodType>(
   source: string,
   value: unknown,
   schema: S,
   lineOf: LineOf = () => undefined,
+  raw: readonly RawProblem[] = [],
 ): Parsed<z.output<S>> {
   const result = schema.safeParse(value, { error: expectation });
   if (result.success) return { ok: true, value: result.data };
-  const problems = findings(schema, value, result.error.issues).map(({ keys, found, expected }): ConfigProblem => {
+  const { issues } = result.error;
+  const known = new Set(issues.map(problemKey));
+  const more = raw.filter((problem) => !known.has(problemKey(problem)));
+  const all = [
+    ...issues,
+    ...more.map(({ path, message }) => ({ code: "custom" as const, path: [...path], message, input: value })),
+  ];
+  const problems = findings(schema, value, all).map(({ keys, found, expected }): ConfigProblem => {
     const line = lineOf(keys);
     return { source, ...(line === undefined ? {} : { line }), path: formatPath(keys), found, expected };
   });
   return { ok: false, problems };
 }
+
+const problemKey = ({ path, message }: RawProblem): string => JSON.stringify([path, message]);
 
 /**
  * The typed value.
@@ -102,8 +121,12 @@ export async function loadYamlFile<S extends z.ZodType>(path: string, schema: S)
 
 const READABLE = "a readable file";
 
-/** Whether a required key is set nowhere. */
-export const isMissing = ({ found }: ConfigProblem): boolean => found === MISSING;
+/**
+ * Whether another file could solve the problem by setting more keys: a required key is set nowhere, or a mapping lacks one of them. The
+ * entries of a list are in one file.
+ */
+export const isIncomplete = ({ found, path }: ConfigProblem): boolean =>
+  found === MISSING || (found === A_MAPPING && !path.includes("["));
 
 /** Whether the file itself could not be read, so that there is no line. */
 export const isUnreadable = ({ path, line, expected }: ConfigProblem): boolean =>

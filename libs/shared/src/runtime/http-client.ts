@@ -98,7 +98,7 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
     if (!schemes.has(url.protocol)) throw terminal("scheme_denied", `the scheme ${url.protocol} is not allowed`);
     const host = plainHost(url.hostname);
     const denied = allowed.has(host) ? undefined : isIP(host) ? deniedAddress(host, loopback) : deniedName(host);
-    if (denied !== undefined) throw terminal("address_denied", `${host} is ${denied}; list the host to allow it`);
+    if (denied !== undefined) throw terminal("address_denied", `${host} is ${denied}; add the host to allowHosts to allow it`);
     return url;
   };
 
@@ -293,7 +293,11 @@ function guardedLookup(lookup: typeof systemLookup, denied: (address: string) =>
       const bad = addresses.find(({ address }) => denied(address) !== undefined);
       if (bad !== undefined || first === undefined) {
         const reason = bad === undefined ? "no address" : `${bad.address}, ${denied(bad.address)}`;
-        return callback(terminal("address_denied", `${name} resolves to ${reason}; list the host to allow it`), "", 0);
+        return callback(
+          terminal("address_denied", `${name} resolves to ${reason}; add the host to allowHosts to allow it`),
+          "",
+          0,
+        );
       }
       if (options.all === true) callback(null, addresses);
       else callback(null, first.address, first.family);

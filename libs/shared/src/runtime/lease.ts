@@ -153,9 +153,9 @@ function keep(
     release: async () => {
       stopped = true;
       cancel();
-      const late = new AbortController();
-      await Promise.race([free(), clock.sleep(RELEASE_WITHIN_MS, late.signal).catch(() => undefined)]);
-      late.abort();
+      const timer = new AbortController();
+      await Promise.race([free(), clock.sleep(RELEASE_WITHIN_MS, timer.signal).catch(() => undefined)]);
+      timer.abort();
     },
   };
 }

@@ -152,4 +152,16 @@ describe("a fleet and its policies", () => {
     assert.deepEqual(await problems(), ["aviary.yaml  no such file"]);
     await assert.rejects(load(), /AVIARY_FLEET_FILE/);
   });
+
+  it("report the references of an entry whose own key is invalid", async () => {
+    await write(
+      "aviary.yaml",
+      FLEET.replace("prod/search-gateway: { fleet: payments", "Search: { fleet: paymnts, lanes: [bild]"),
+    );
+    assert.deepEqual(await problems(), [
+      'aviary.yaml canaries.Search the key "Search"',
+      'aviary.yaml canaries.Search.fleet "paymnts"',
+      'aviary.yaml canaries.Search.lanes[0] "bild"',
+    ]);
+  });
 });

@@ -53,7 +53,7 @@ async function makeClient(url: string, timeoutMs: number): Promise<Redis> {
 
 async function connect(redis: Redis): Promise<void> {
   // Another read is connecting; the caller's retry waits for it.
-  if (redis.status === "connecting" || redis.status === "connect") throw new Error("still connecting");
+  if (redis.status === "connecting" || redis.status === "connect") throw new Error("still connecting to Redis");
   await redis.connect();
 }
 

@@ -2,7 +2,8 @@
  * Depth of each build lane: the length of a Redis list, or the due jobs of a BullMQ queue. One signal per lane. A lane whose depth cannot be
  * read has no signal in that reading; the other lanes are unaffected.
  */
-import { EVEN_IF_MALFORMED, hasFields } from "@aviary/shared/contract/even-if-malformed.ts";
+import { EVEN_IF_MALFORMED } from "@aviary/shared/contract/even-if-malformed.ts";
+import { isMapping } from "@aviary/shared/contract/mapping.ts";
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import { TOKEN_PATTERN } from "@aviary/shared/contract/subjects.ts";
 import { z } from "zod";
@@ -26,7 +27,7 @@ const lane = z
       })
       .optional(),
   })
-  .refine((entry) => !hasFields(entry) || (entry.list === undefined) !== (entry.bullmq === undefined), {
+  .refine((entry) => !isMapping(entry) || (entry.list === undefined) !== (entry.bullmq === undefined), {
     error: 'exactly one of "list" and "bullmq"',
     ...EVEN_IF_MALFORMED,
   });

@@ -54,11 +54,14 @@ export function mergeIdentity(first: CanaryIdentity, second: CanaryIdentity): Ca
   };
 }
 
-/** Whether a canary is served on a host: on every host by default, else on its `hosts` only. */
+/**
+ * Whether a canary is served on a host: on every host by default, else on its `hosts` only.
+ * @param host lower case, with or without a port and the final dot of a fully qualified name
+ */
 export function isServedOn(entry: Pick<CanaryEntry, "hosts">, host: string): boolean {
   if (entry.hosts.length === 0) return true;
-  const bare = host.replace(/:\d+$/, "");
-  return entry.hosts.some((allowed) => allowed === host || allowed === bare);
+  const [, name = "", port = ""] = /^(.*?)\.?(:\d+)?$/.exec(host) ?? [];
+  return entry.hosts.some((allowed) => allowed === `${name}${port}` || allowed === name);
 }
 
 /**

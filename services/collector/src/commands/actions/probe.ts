@@ -24,7 +24,7 @@ export async function runProbe(call: ProbeCall): Promise<number> {
 }
 
 async function readOnce({ args, options, io, resources }: ProbeCall): Promise<ProbeOutcome> {
-  const config = await loadCollectorConfig(options.config);
+  const config = await loadCollectorConfig(options.config, "set AVIARY_COLLECTOR_FILE or --config");
   const probe = PROBES.find((candidate) => candidate.name === args.probe);
   const settings = config.probes[args.probe];
   if (probe === undefined || settings === undefined)
