@@ -4,7 +4,7 @@
  *
  * A collector numbers its signals from 1 over all kinds during one boot. Messages of one boot may arrive out of order, because
  * the publisher retries. For each boot, the highest number and the gaps below it are kept. A gap that is filled was only late; a
- * gap still open when a window closes makes the window incomplete, if the time between its neighbours overlaps the window.
+ * gap still open when a window closes makes the window incomplete, if the time between its neighbors overlaps the window.
  *
  * Boots contain their start time, so an older boot (its spool, published after the restart) is distinguished from a newer one.
  * Limits: 4 boots per gateway, 64 gaps per boot; beyond them the oldest is dropped and recorded as lost time.
