@@ -52,7 +52,10 @@ describe("aviary collector probe", () => {
       err: `disk: not configured; add probes.disk to ${file}\n`,
     });
     assert.equal((await run(["rollout", "--config", file])).code, 1);
-    assert.match((await run(["rollout", "--config", "/absent.yaml"])).err, /no such file/);
+    assert.match(
+      (await run(["rollout", "--config", "/absent.yaml"])).err,
+      /collector file \/absent\.yaml not found; set AVIARY_COLLECTOR_FILE or --config/,
+    );
     assert.match((await run(["nosuch"])).err, /^probe nosuch: expected one of gateway-probes, skills, access-log/);
     for (const args of [[], ["nosuch"], ["disk", "disk"], ["disk", "--nosuch"]]) {
       const { code, err } = await run(args);

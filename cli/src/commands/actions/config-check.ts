@@ -73,8 +73,8 @@ async function detectKind(file: string): Promise<{ kind: FileKind } | { problems
   );
   if (problems.length > 0) return { problems };
   if (basename(dirname(file)) === "conf.d") {
-    const expected = "the collector.yaml next to conf.d, which is checked with its fragments";
-    return { problems: [{ source: file, path: "", found: "a fragment", expected }] };
+    const reason = "a fragment is checked with its collector.yaml; check that file instead";
+    return { problems: [{ source: file, path: "", reason }] };
   }
   if (Array.isArray(value)) return { kind: "tokens" };
   const keys = typeof value === "object" && value !== null ? Object.keys(value) : [];

@@ -85,7 +85,7 @@ describe("a service process", () => {
       end.fatal.map(({ msg }) => msg),
       [
         'c.yaml:3: window: found "5x", expected a duration',
-        "c.yaml:4: spool: found nothing, expected a size",
+        "c.yaml:4: spool: missing, expected a size",
         "probe could not start: invalid configuration",
       ],
     );

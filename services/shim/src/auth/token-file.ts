@@ -124,9 +124,8 @@ type EntryCheck = Omit<TokenFileCheck, "source" | "entries">;
 async function readEntries(path: string, check: EntryCheck): Promise<readonly TokenEntry[]> {
   const file = await readYamlFile(path).catch((error: unknown) => {
     if (!(error instanceof ConfigError)) throw error;
-    const expected = "an existing token file: set AVIARY_TOKENS_FILE";
     throw new ConfigError(
-      error.problems.map((problem) => withHint(problem, path, expected)),
+      error.problems.map((problem) => withHint(problem, path, "token file", "set AVIARY_TOKENS_FILE")),
       error,
     );
   });
