@@ -60,10 +60,10 @@ describe("diffStreams", () => {
     };
     assert.deepEqual(textsOf(changed, wanted), [
       "stream INPUTS: subjects is signals.>, must be control.>, signals.>",
-      "stream INPUTS: max age is unlimited, must be 3 d",
-      "stream INPUTS: byte limit is unlimited, must be 8 GiB",
+      "stream INPUTS: max age is unlimited, must be 3d",
+      "stream INPUTS: byte limit is unlimited, must be 8GiB",
       "stream INPUTS: discard policy is new, must be old",
-      "stream INPUTS: duplicate window is 2 min, must be 10 min",
+      "stream INPUTS: duplicate window is 2m, must be 10m",
       "stream INPUTS: storage is memory, must be file; this cannot be changed in place: delete it by hand (its content is lost), then apply",
       "stream INPUTS: replicas is 1, must be 3",
       "bucket lease: history is 5, must be 1",

@@ -5,8 +5,8 @@ import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import { describe, it, type TestContext } from "node:test";
 import { runCommand } from "@aviary/shared/commands/program.ts";
+import { temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
 import { probeCommand } from "../src/commands/probe.ts";
-import { temporaryDirectory } from "./temporary.ts";
 
 async function run(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
   const [stdout, stderr] = [new PassThrough(), new PassThrough()];

@@ -3,11 +3,11 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import { ConfigError } from "@aviary/shared/runtime/config.ts";
+import { temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
 import fc from "fast-check";
 import { collectorConfig, loadCollectorConfig } from "../src/config.ts";
 import { mergeConfig } from "../src/core/merge-config.ts";
 import { PROBES } from "../src/probes/list.ts";
-import { temporaryDirectory } from "./temporary.ts";
 
 const BASE = "az: az-a\nfleet: payments\ngateway: mac-a1\nslice: canary\n";
 
@@ -23,7 +23,7 @@ async function problems(load: Promise<unknown>): Promise<string[]> {
     await load;
   } catch (error) {
     assert.ok(error instanceof ConfigError, String(error));
-    return error.message.replaceAll(/\S*aviary-collector-[^/]*\//g, "").split("\n");
+    return error.message.replaceAll(/\S*aviary-test-[^/]*\//g, "").split("\n");
   }
   return [];
 }

@@ -20,11 +20,11 @@ import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { silentLogger } from "@aviary/shared/runtime/logger.ts";
 import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
 import { freePort, type RunningNats, requireServer, startNats } from "@aviary/shared/testing/servers.ts";
+import { atEnd, temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
 import { until } from "@aviary/shared/testing/until.ts";
 import { collectorConfig } from "../src/config.ts";
 import { type Collector, startCollector } from "../src/service.ts";
 import type { SignalPublisher } from "../src/spool/publish-batch.ts";
-import { atEnd, temporaryDirectory } from "./temporary.ts";
 
 const IDENTITY = { az: "az-a", fleet: "payments", gateway: "mac-a1", slice: "canary" };
 

@@ -9,6 +9,7 @@
 import { readFile } from "node:fs/promises";
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type ParsedNode, parseDocument } from "yaml";
 import type { z } from "zod";
+import { formatCount } from "../contract/units.ts";
 import { A_MAPPING, expectation, findings, MISSING } from "./config-issues.ts";
 import { Terminal } from "./faults.ts";
 import { redactText } from "./redact.ts";
@@ -84,7 +85,7 @@ function formatValueProblem({ found, expected }: ValueProblem): string {
 export function formatProblems(problems: readonly ConfigProblem[]): string {
   const lines = problems.slice(0, MAX_PROBLEMS_SHOWN).map(formatProblem);
   const more = problems.length - MAX_PROBLEMS_SHOWN;
-  if (more > 0) lines.push(`and ${more} more problem${more === 1 ? "" : "s"}`);
+  if (more > 0) lines.push(`and ${formatCount(more, "more problem")}`);
   return lines.join("\n");
 }
 

@@ -3,9 +3,9 @@ import { execFileSync } from "node:child_process";
 import { appendFile, mkdir, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
+import { atEnd, temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
 import fc from "fast-check";
 import { type LogTail, openTail, type TailReport } from "../../src/io/tail.ts";
-import { atEnd, temporaryDirectory } from "../temporary.ts";
 
 const NEVER = new AbortController().signal;
 const BUDGET = 1024 * 1024;

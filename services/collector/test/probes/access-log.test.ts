@@ -9,11 +9,11 @@ import { describe, it, type TestContext } from "node:test";
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
 import { locateTestServer, requireServer, startCaddy } from "@aviary/shared/testing/servers.ts";
+import { atEnd, temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
 import { until } from "@aviary/shared/testing/until.ts";
 import type { ProbeOutcome } from "../../src/probe.ts";
 import { accessLog } from "../../src/probes/access-log.ts";
 import { openProbe, probeContext } from "../probe-context.ts";
-import { atEnd, temporaryDirectory } from "../temporary.ts";
 
 const START = Date.UTC(2026, 10, 21, 10, 0, 0);
 const http = (outcome: ProbeOutcome): SignalBody<"http"> => outcome.bodies[0] as SignalBody<"http">;

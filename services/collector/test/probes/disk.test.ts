@@ -3,9 +3,9 @@ import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
+import { temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
 import { disk } from "../../src/probes/disk.ts";
 import { openProbe } from "../probe-context.ts";
-import { temporaryDirectory } from "../temporary.ts";
 
 describe("the disk probe", () => {
   const read = async (test: TestContext, settings: object) =>

@@ -6,6 +6,7 @@ import { formatTimeOfDay } from "@aviary/shared/contract/iso-time.ts";
 import { type Reason, type ReasonCode, reasonText } from "@aviary/shared/contract/reasons.ts";
 import { staleAtMs } from "@aviary/shared/contract/signal.ts";
 import type { GatewayState } from "./gateway.ts";
+import { percent } from "./judge/format.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
 import type { Latch } from "./state.ts";
 
@@ -35,7 +36,6 @@ export interface CheckResult {
 
 const NO_FINDINGS: CheckResult = {};
 
-const percent = (ratio: number): string => `${Math.round(ratio * 1000) / 10}%`;
 const rounded = (ratio: number): number => Math.round(ratio * 10_000) / 10_000;
 
 /** A reason about a gateway, with its name and AZ. */
@@ -47,6 +47,11 @@ function reasonOf(gateway: GatewayState, code: ReasonCode, text: string, numbers
     ...numbers,
     text: reasonText(`${gateway.name} (${gateway.az}) ${text}`),
   };
+}
+
+/** A reason whose text is a clause of its own, such as "disk 95% full", and not a predicate of the gateway. */
+function reportOf(gateway: GatewayState, code: ReasonCode, clause: string, numbers: Partial<Reason> = {}): Reason {
+  return { ...reasonOf(gateway, code, "", numbers), text: reasonText(`${gateway.name} (${gateway.az}): ${clause}`) };
 }
 
 type RequiredKind = "health" | "disk" | "http" | "synthetic" | "deps" | "doctor" | "process";
@@ -125,7 +130,7 @@ function checkHealth({ gateway }: GatewayFacts): CheckResult {
   if (health === null) return NO_FINDINGS;
   if (health.state !== "up") {
     const failing = health.failing.length > 0 ? ` (${health.failing.join(", ")})` : "";
-    return { holds: [reasonOf(gateway, "gateway_down", `health is ${health.state}${failing}`)] };
+    return { holds: [reportOf(gateway, "gateway_down", `health is ${health.state}${failing}`)] };
   }
   if (health.suppressed.length === 0) return NO_FINDINGS;
   return {
@@ -165,10 +170,10 @@ function checkDisk({ gateway, config, tier, runSinceMs }: GatewayFacts): CheckRe
   const unwritable = disk.writable ? [] : [reasonOf(gateway, "disk_unwritable", "cannot write to its state volume")];
   if (diskLevel === "green") return { holds: unwritable };
   const limit = config.policy.disk[tier][diskLevel];
-  const reason = reasonOf(
+  const reason = reportOf(
     gateway,
     diskLevel === "red" ? "disk_red" : "disk_yellow",
-    `disk ${percent(disk.used_ratio)} used, ${diskLevel} from ${percent(limit)} (${tier})`,
+    `disk ${percent(disk.used_ratio)} full, ${diskLevel} mark ${percent(limit)} (${tier})`,
     { metric: "disk_used_ratio", value: rounded(disk.used_ratio), limit, unit: "1" },
   );
   const roseInRun = runSinceMs !== undefined && gateway.diskRoseAtMs >= runSinceMs;
@@ -197,15 +202,15 @@ function checkDoctor(facts: GatewayFacts): CheckResult {
   }
   const warnings = doctor.warnings
     .slice(0, 1)
-    .map((warning) => reasonOf(gateway, "doctor_error", `Doctor warns: ${warning.check_id}: ${warning.message}`));
-  if (doctor.unknown) return { warnings, holds: [reasonOf(gateway, "doctor_unknown", "Doctor's report is unreadable")] };
+    .map((warning) => reportOf(gateway, "doctor_error", `Doctor warns: ${warning.check_id}: ${warning.message}`));
+  if (doctor.unknown) return { warnings, holds: [reportOf(gateway, "doctor_unknown", "Doctor's report is unreadable")] };
   const outdated =
     requiresDoctor(facts) && gateway.doctorAtMs < gateway.releaseSinceMs
       ? [reasonOf(gateway, "doctor_unknown", "has sent no Doctor report for its release yet (policy doctorBeforeTraffic)")]
       : [];
   const first = doctor.new_vs_baseline[0];
   if (first === undefined) return { warnings, holds: outdated };
-  const reason = reasonOf(gateway, "doctor_error", `Doctor: ${first.check_id}: ${first.message}`);
+  const reason = reportOf(gateway, "doctor_error", `Doctor: ${first.check_id}: ${first.message}`);
   const inRun = gateway.slice === "canary" && runSinceMs !== undefined && gateway.doctorAtMs >= runSinceMs;
   return inRun
     ? { warnings, holds: outdated, hard: [{ concern: "doctor", reason }] }

@@ -125,7 +125,7 @@ describe("p99", () => {
     assert.equal(last.literal.reasons[0]?.code, "p99_regression");
     assert.match(
       last.literal.reasons[0]?.text ?? "",
-      /1\.79 x stable's 100 ms \(limit 1\.15 x\); 3 consecutive windows over, two fail\.$/,
+      /1\.79 x stable's 100 ms \(limit 1\.15 x\); 3 consecutive windows over the limit: the run fails\.$/,
     );
   });
 

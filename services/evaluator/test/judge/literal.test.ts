@@ -58,9 +58,9 @@ describe("literal rule", () => {
       value: 0.006,
       limit: 0.005,
       unit: "1",
-      text: "6 of 1,000 requests failed in this window (0.6%, ceiling 0.5%); one window over: two consecutive windows fail.",
+      text: "6 of 1,000 requests failed in this window (0.6%, ceiling 0.5%); a second consecutive window fails the run.",
     });
-    assert.match(second!.literal.reasons[0]?.text ?? "", /2 consecutive windows over, two fail\.$/);
+    assert.match(second!.literal.reasons[0]?.text ?? "", /; second consecutive window over the limit: the run fails\.$/);
     assert.deepEqual(second!.literal.concerns, { errors: "fail", latency: "pass", queue: "pass" });
   });
 

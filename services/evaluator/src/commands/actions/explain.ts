@@ -4,6 +4,7 @@ import { openBus } from "@aviary/shared/commands/open-bus.ts";
 import { columnsOf, wrapText } from "@aviary/shared/commands/terminal-text.ts";
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import { REASONS } from "@aviary/shared/contract/reasons.ts";
+import { formatCount } from "@aviary/shared/contract/units.ts";
 import type { VerdictBody, VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
@@ -47,7 +48,7 @@ function reasonLines(body: VerdictBody): string[] {
   const lines = [verdictLine(body), ""];
   if (body.reasons.length === 0) lines.push("Healthy: no reasons.");
   for (const reason of body.reasons) lines.push(`${reason.code}: ${reason.text}`, `    ${REASONS[reason.code].meaning}`);
-  if (body.reasons_more) lines.push(`and ${body.reasons_more} more reasons`);
+  if (body.reasons_more) lines.push(`and ${formatCount(body.reasons_more, "more reason")}`);
   for (const warning of body.warnings) lines.push(`(warning) ${warning.code}: ${warning.text}`);
   return lines;
 }

@@ -21,7 +21,7 @@ export function atEnd(test: TestContext, undo: () => unknown): void {
 }
 
 export async function temporaryDirectory(test: TestContext): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), "aviary-collector-"));
+  const directory = await mkdtemp(join(tmpdir(), "aviary-test-"));
   atEnd(test, () => rm(directory, { recursive: true, force: true }));
   return directory;
 }
