@@ -157,7 +157,7 @@ function applyDesiredState(plan: FleetPlan, { gateways, links, offsets }: Parts,
     paths.fleetControl(plan),
     () => readDesiredFleet(plan),
     () => {
-      work = work.then(apply).catch((error: Error) => print(`a change of the fleet failed: ${error.message}`));
+      work = work.then(apply).catch((error: Error) => print(`applying a fleet change failed: ${error.message}`));
     },
   );
 }

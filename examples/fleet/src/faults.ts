@@ -104,7 +104,8 @@ export function injectFault(plan: FleetPlan, name: string, target: FaultTarget =
   const gateways = select(plan, selected);
   if (gateways.length === 0) {
     const known = plan.gateways.map((gateway) => `${gateway.name} (${gateway.az}, ${gateway.slice})`).join(", ");
-    throw new RangeError(`no gateway matches ${JSON.stringify(selected)}; gateways: ${known}`);
+    const options = Object.entries(selected).map(([key, value]) => `--${key} ${value}`);
+    throw new RangeError(`no gateway matches ${options.join(" ")}; the fleet has: ${known}`);
   }
   fault.apply(plan, gateways);
   return names(fault.affectedGateways?.(plan, gateways) ?? gateways);

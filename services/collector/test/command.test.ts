@@ -34,7 +34,7 @@ describe("aviary collector probe", () => {
     assert.deepEqual([answer.probe, answer.kind, answer.bodies[0]?.writable], ["disk", "disk", true]);
   });
 
-  it("counts for one period if the probe counts", async (test) => {
+  it("waits one period before it prints the counts of a counting probe", async (test) => {
     const log = join(await temporaryDirectory(test), "access.jsonl");
     await writeFile(log, "");
     const file = await config(test, { "access-log": { path: log, format: "jsonl", period: "100ms" } });
@@ -44,7 +44,7 @@ describe("aviary collector probe", () => {
     assert.match(err, /counting for 0\.1 s/);
   });
 
-  it("reports errors", async (test) => {
+  it("exits with 1 for a failed probe and with 2 for a usage error", async (test) => {
     const file = await config(test, { rollout: { file: "/absent" } });
     assert.deepEqual(await run(["disk", "--config", file]), {
       code: 1,

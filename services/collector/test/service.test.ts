@@ -152,7 +152,7 @@ describe("a collector on the memory bus", () => {
     assert.equal(await count("skills"), 0);
   });
 
-  it("exports counters for its work", async (test) => {
+  it("counts readings, signals and publishes in its metrics", async (test) => {
     const metrics = createRegistry();
     const bus = createMemoryBus();
     const config = collectorConfig({ ...IDENTITY, probes: await gatewayAt(test) });
@@ -217,7 +217,7 @@ describe("a collector on a real broker", () => {
     assert.deepEqual(numbersOf(log, collector.boot), upTo(log.signals.length));
   });
 
-  it("publishes every signal although the data directory is unusable", async (test) => {
+  it("keeps publishing after an outage even if the data directory is unusable", async (test) => {
     if (!requireServer(test, "nats")) return;
     const { nats, bus } = await startBroker(test);
     const own = await connectNats({ servers: nats.url, name: "collector" });

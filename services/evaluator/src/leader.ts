@@ -103,7 +103,7 @@ function createPipeline({ bus, clock, log, counters }: LeaderContext, options: P
     clock,
     log,
     signal,
-    allowed: () => lease.held(),
+    mayPerform: () => lease.held(),
     published,
     takeCheckpoint: () => (isBroken ? undefined : encodeCheckpoint(state)),
     onPerformed: counters.performed,

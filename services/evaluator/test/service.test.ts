@@ -76,7 +76,7 @@ test("on a live bus, the evaluator publishes what a reduction of the same log yi
   }
 });
 
-test("a fleet whose gateways have never reported is a current hold that names them, with the shipped policy", async () => {
+test("a fleet that has never reported yields a current `not_reporting` hold with the gateway count, with the shipped policy", async () => {
   const clock = manualClock(START_MS);
   const bus = createMemoryBus({ clock });
   const fleet = createSimulatedFleet({ policy: {} });

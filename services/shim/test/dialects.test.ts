@@ -314,7 +314,7 @@ describe("Flagger's gates and events", () => {
     await done();
   });
 
-  it("a latched fail opens rollback and closes the confirm gates; a newer revision is not rolled back for it", async () => {
+  it("a latched failure opens rollback and closes the confirm gates; a newer revision is not rolled back for it", async () => {
     await harness.publish(aVerdict({ verdict: "fail", run: { controller_revision: "v2", promotable: true, gated: true } }));
     const about = (version: string) => ({ metadata: { version } });
     assert.equal((await gate("rollback", about("v2"))).status, 200);
@@ -497,7 +497,7 @@ describe("an evaluator that has just started", () => {
 describe("an evaluator that stops", () => {
   start();
 
-  it("turns a pass into a hold after 15 s without a lease, or after valid_until, and back; a fail stays", async () => {
+  it("turns a pass into a hold after 15 s without a lease, or after valid_until, and back; a failure stays", async () => {
     const verdict = async () => (await harness.get("/rollouts/analysis")).body.verdict;
     harness.clock.advance(14_999);
     assert.equal(await verdict(), "pass");

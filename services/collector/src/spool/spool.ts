@@ -124,7 +124,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
       if (usedRatio >= redRatio) {
         throw retryable(
           "disk_red",
-          `volume of ${directory} is ${(usedRatio * 100).toFixed(1)}% full; spooling paused, free disk space`,
+          `volume of ${directory} is ${(usedRatio * 100).toFixed(1)}% full; spooling is paused until space is freed`,
         );
       }
       for (let from = 0; from < records.length; ) {
