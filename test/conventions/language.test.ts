@@ -80,8 +80,10 @@ describe("language", () => {
       "names to replace:",
     );
     assert.deepEqual(
-      avoidedNames("const tellAll = () => TOLD_ONCE; luck = ownLuck; telephone").map(({ name }) => name),
-      ["tellAll", "TOLD_ONCE", "ownLuck"],
+      avoidedNames("const tellAll = () => TOLD_ONCE; luck = ownLuck; telephone; COLOUR[judgementOf]; Promise").map(
+        ({ name }) => name,
+      ),
+      ["tellAll", "TOLD_ONCE", "ownLuck", "COLOUR", "judgementOf"],
     );
   });
 

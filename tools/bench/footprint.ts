@@ -122,7 +122,7 @@ async function listen(cleanup: AsyncDisposableStack, broker: Broker): Promise<Wi
   return wire;
 }
 
-/** One collector and one bare client, side by side; figures are taken after both have been idle for long. */
+/** One collector and one bare client, side by side; figures are taken after both have been idle for a long time. */
 async function pair(
   index: number,
   programs: { collector: string; bare: string },

@@ -90,7 +90,7 @@ test("a pass states which rates are ruled out, and a window without requests sta
   assert.match(silent.text, /no requests in this window/);
 });
 
-test("windows that closed while the run was pending or warming up are not part of the judgement", () => {
+test("windows that closed while the run was pending or warming up are not part of the judgment", () => {
   const fleet = createSimulatedFleet({ policy: { mode: "two-key", warmup: "45s" }, azs: ["az-a"] });
   fleet.advance(100);
   fleet.publishControl({ verb: "announce", caller: "flagger", revision: "v2" });

@@ -95,7 +95,7 @@ function wrongGate(sample: Sample, answer: ServedAnswer, stored: PublishedVerdic
  */
 const MAX_LAG_MS = 15_000 + 6_000;
 
-/** A served pass must be valid by the shim's clock, and no newer verdict may have been known for long. */
+/** A served pass must be valid by the shim's clock, and any newer verdict must have been known only briefly. */
 function tooOld(
   { verdicts }: Case,
   sample: Sample,

@@ -1,4 +1,4 @@
-/** A first-in, first-out queue: `shift` takes constant time, which an array's own does not for long arrays. */
+/** A first-in, first-out queue: `shift` takes constant time, unlike that of a long array. */
 
 export interface Queue<T> {
   readonly size: number;

@@ -20,7 +20,7 @@ export function applySignal(state: State, gateway: GatewayState, input: SignalIn
   const { signal, storedAtMs } = input;
   const keys = state.config.canariesOfFleet.get(signal.fleet) ?? [];
   let changed = false;
-  // An older signal that was delayed for long looks as if its clock were correct.
+  // An older signal that was delayed for a long time looks as if its clock were correct.
   if (gateway.clockAhead && isNewest(gateway.sequence, signal.collector_boot, signal.seq)) {
     gateway.clockAhead = false;
     changed = true;

@@ -102,7 +102,7 @@ const table: readonly (readonly [why: string, steps: readonly Step[], expected: 
     "fail queue_growth",
   ],
   [
-    "quiet for long, growing since the weight rose",
+    "quiet for a long time, growing since the weight rose",
     [
       [5, 0],
       [5, 0],

@@ -1,4 +1,4 @@
-/** Every number behind one judgement, in the order of the rule: the four keys of each window range, then the evidence. */
+/** Every number behind one judgment, in the order of the rule: the four keys of each window range, then the evidence. */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
@@ -26,8 +26,8 @@ import type { Threshold } from "./stable-band.ts";
 import { type MetricResult, type TwoKeyInput, testMetric } from "./two-key.ts";
 import { alphaLevel, cleanRequestsNeeded, evidenceOf, type MetricRule, type TestedRange, testKeys } from "./window-ranges.ts";
 
-/** Explains the judgement of the last of `windows` by the two-key rule, line by line. The arguments are those of `judge`. */
-export function explainJudgement(windows: readonly ClosedWindow[], policy: Policy, run: JudgedRun): string[] {
+/** Explains the judgment of the last of `windows` by the two-key rule, line by line. The arguments are those of `judge`. */
+export function explainJudgment(windows: readonly ClosedWindow[], policy: Policy, run: JudgedRun): string[] {
   const { input, figures } = judgeWindows(windows, policy, run);
   if (figures.canary.requests === 0)
     return ["The canary had no requests in this window: there is nothing to judge, which is a hold."];
