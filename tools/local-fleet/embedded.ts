@@ -24,7 +24,7 @@ import { type Collector, startCollector } from "../../services/collector/src/ser
 import { resolveConfig } from "../../services/evaluator/src/core/resolved-config.ts";
 import { startEvaluator } from "../../services/evaluator/src/service.ts";
 import { followTokenFile, readTokenFile } from "../../services/shim/src/auth/token-file.ts";
-import { startShim } from "../../services/shim/src/server.ts";
+import { startShim } from "../../services/shim/src/service.ts";
 import { writeCollectorFiles } from "./collector-files.ts";
 import type { LocalFleet, LocalFleetOptions } from "./compose.ts";
 import { openLogFile } from "./log-file.ts";
