@@ -4,9 +4,9 @@ import { describe, it } from "node:test";
 import { MAX_REASON_TEXT } from "@aviary/shared/contract/reasons.ts";
 import type { ClosedWindow, WindowSummary } from "@aviary/shared/contract/window.ts";
 import fc from "fast-check";
-import { judge } from "../../src/core/judge/judge.ts";
-import { storeMemory } from "../../src/core/judge/memory-codec.ts";
-import type { JudgedRun, JudgeMemory } from "../../src/core/judge/outcome.ts";
+import { judge } from "../../../src/core/judge/judge.ts";
+import { storeMemory } from "../../../src/core/judge/memory-codec.ts";
+import type { JudgedRun, JudgeMemory } from "../../../src/core/judge/outcome.ts";
 import { cell, closed, judgeRun, noise, POLICY } from "./windows.ts";
 
 const RANK = { pass: 0, hold: 1, fail: 2 } as const;

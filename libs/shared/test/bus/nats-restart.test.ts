@@ -2,14 +2,14 @@
 import assert from "node:assert/strict";
 import { describe, type TestContext, test } from "node:test";
 import { jetstreamManager } from "@nats-io/jetstream";
-import type { Follower, FollowOptions } from "../src/bus/bus.ts";
-import { connectNats, type NatsBus } from "../src/bus/nats.ts";
-import { LOCAL_MAX_BYTES, topology } from "../src/bus/streams.ts";
-import { applyStreams, verifyStreams } from "../src/bus/streams-apply.ts";
-import { faultCode } from "../src/runtime/faults.ts";
-import { DEMAND_DEPTHS, setDemand } from "../src/testing/bus-contract-durables.ts";
-import { type RunningNats, requireServer, startNats } from "../src/testing/servers.ts";
-import { until } from "../src/testing/until.ts";
+import type { Follower, FollowOptions } from "../../src/bus/bus.ts";
+import { connectNats, type NatsBus } from "../../src/bus/nats.ts";
+import { LOCAL_MAX_BYTES, topology } from "../../src/bus/streams.ts";
+import { applyStreams, verifyStreams } from "../../src/bus/streams-apply.ts";
+import { faultCode } from "../../src/runtime/faults.ts";
+import { DEMAND_DEPTHS, setDemand } from "../../src/testing/bus-contract-durables.ts";
+import { type RunningNats, requireServer, startNats } from "../../src/testing/servers.ts";
+import { until } from "../../src/testing/until.ts";
 
 const WANTED = topology({ maxBytes: LOCAL_MAX_BYTES, lanes: ["build-az-a"] });
 const subject = "signals.az-a.restart.mac-1.http";
@@ -173,7 +173,7 @@ for (const version of ["nats-2.9", "nats-current"] as const) {
       await manager.streams.delete("KV_token");
       await manager.consumers.delete("DEMAND", "build-az-a");
       const texts = [
-        "stream VERDICTS: max age is 1 h, must be 30 d",
+        "stream VERDICTS: max age is 1h, must be 30d",
         "bucket token does not exist",
         "durable DEMAND/build-az-a does not exist",
       ];

@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import { restoreMemory, storeMemory } from "../../src/core/judge/memory-codec.ts";
-import type { JudgeMemory } from "../../src/core/judge/outcome.ts";
+import { restoreMemory, storeMemory } from "../../../src/core/judge/memory-codec.ts";
+import type { JudgeMemory } from "../../../src/core/judge/outcome.ts";
 
-const CHECKPOINT = new URL("../../../../test/cases/environment-in-one-az/state.json", import.meta.url);
+const CHECKPOINT = new URL("../../../../../test/cases/environment-in-one-az/state.json", import.meta.url);
 
 interface Stored {
   readonly state: {

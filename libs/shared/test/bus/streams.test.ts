@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { parseBrokerTime, parseDelivery } from "../src/bus/nats-message.ts";
-import { type ActualTopology, diffStreams, STREAM_NAMES, type Topology, topology } from "../src/bus/streams.ts";
-import { matches, matchesAny } from "../src/bus/subject-match.ts";
+import { parseBrokerTime, parseDelivery } from "../../src/bus/nats-message.ts";
+import { type ActualTopology, diffStreams, STREAM_NAMES, type Topology, topology } from "../../src/bus/streams.ts";
+import { matches, matchesAny } from "../../src/bus/subject-match.ts";
 
 const asIs = (wanted: Topology): ActualTopology => ({
   streams: wanted.streams,

@@ -4,8 +4,8 @@ import { defaultPolicy } from "@aviary/shared/contract/policy.ts";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow, WindowSummary } from "@aviary/shared/contract/window.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
-import { judge } from "../../src/core/judge/judge.ts";
-import type { JudgeMemory, JudgeOutcome } from "../../src/core/judge/outcome.ts";
+import { judge } from "../../../src/core/judge/judge.ts";
+import type { JudgeMemory, JudgeOutcome } from "../../../src/core/judge/outcome.ts";
 
 export const POLICY: Policy = defaultPolicy();
 

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
-import type { JudgeOutcome } from "../../src/core/judge/outcome.ts";
-import { inForce } from "../../src/core/judge/outcome.ts";
+import type { JudgeOutcome } from "../../../src/core/judge/outcome.ts";
+import { inForce } from "../../../src/core/judge/outcome.ts";
 import { canary, cell, closed, evenly, judgeRun, stable } from "./windows.ts";
 
 /** Kinds of windows, each with 1,000 requests on the canary and 9,000 on stable unless stated otherwise. */

@@ -7,8 +7,8 @@ import { describe, it } from "node:test";
 import { policySchema } from "@aviary/shared/contract/policy.ts";
 import type { ClosedWindow, WindowSummary } from "@aviary/shared/contract/window.ts";
 import { ConfigError, loadYamlFile } from "@aviary/shared/runtime/config.ts";
-import { judge } from "../../src/core/judge/judge.ts";
-import type { JudgeOutcome } from "../../src/core/judge/outcome.ts";
+import { judge } from "../../../src/core/judge/judge.ts";
+import type { JudgeOutcome } from "../../../src/core/judge/outcome.ts";
 import { canary, cell, closed, evenly, judgeRun, noise, oneBucket, POLICY, stable } from "./windows.ts";
 
 const verdicts = (outcomes: readonly JudgeOutcome[]) => outcomes.map(({ twoKey }) => twoKey.verdict).join(" ");

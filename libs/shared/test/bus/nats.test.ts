@@ -1,8 +1,8 @@
-import { connectNats } from "../src/bus/nats.ts";
-import { LOCAL_MAX_BYTES, topology } from "../src/bus/streams.ts";
-import { applyStreams } from "../src/bus/streams-apply.ts";
-import { busContract } from "../src/testing/bus-contract.ts";
-import { missingServer, startNats, type TestServer } from "../src/testing/servers.ts";
+import { connectNats } from "../../src/bus/nats.ts";
+import { LOCAL_MAX_BYTES, topology } from "../../src/bus/streams.ts";
+import { applyStreams } from "../../src/bus/streams-apply.ts";
+import { busContract } from "../../src/testing/bus-contract.ts";
+import { missingServer, startNats, type TestServer } from "../../src/testing/servers.ts";
 
 for (const version of ["nats-2.9", "nats-current"] as const satisfies readonly TestServer[]) {
   busContract(

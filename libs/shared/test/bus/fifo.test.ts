@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { createQueue } from "../src/bus/queue.ts";
+import { createFifo } from "../../src/bus/fifo.ts";
 
 describe("a queue", () => {
   it("returns what an array returns, for any sequence of operations", () => {
@@ -12,7 +12,7 @@ describe("a queue", () => {
     );
     fc.assert(
       fc.property(fc.array(operation, { maxLength: 12 }), (operations) => {
-        const queue = createQueue<number>();
+        const queue = createFifo<number>();
         let model: number[] = [];
         let next = 0;
         for (const { kind, count } of operations) {

@@ -1,6 +1,6 @@
 /** A first-in, first-out queue: `shift` takes constant time, unlike that of a long array. */
 
-export interface Queue<T> {
+export interface Fifo<T> {
   readonly size: number;
   /** The oldest entry. */
   readonly first: T | undefined;
@@ -13,7 +13,7 @@ export interface Queue<T> {
 /** The array is shortened when this many entries at its start have been taken. */
 const COMPACT_AT = 4096;
 
-export function createQueue<T>(): Queue<T> {
+export function createFifo<T>(): Fifo<T> {
   let entries: T[] = [];
   let head = 0;
   return {

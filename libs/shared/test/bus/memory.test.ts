@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { StoredMessage } from "../src/bus/bus.ts";
-import { createMemoryBus } from "../src/bus/memory.ts";
-import { type Clock, sleepWith, systemClock } from "../src/runtime/clock.ts";
-import { busContract } from "../src/testing/bus-contract.ts";
+import type { StoredMessage } from "../../src/bus/bus.ts";
+import { createMemoryBus } from "../../src/bus/memory.ts";
+import { type Clock, sleepWith, systemClock } from "../../src/runtime/clock.ts";
+import { busContract } from "../../src/testing/bus-contract.ts";
 
 busContract("the memory bus", async () => {
   const bus = createMemoryBus();

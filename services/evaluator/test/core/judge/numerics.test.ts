@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { incompleteBeta } from "../../src/core/judge/beta.ts";
-import type { Counts } from "../../src/core/judge/counts.ts";
-import { NOTHING } from "../../src/core/judge/counts.ts";
-import { defaultNoise, learnNoise } from "../../src/core/judge/noise.ts";
-import { lowerTail, midPValue, upperTail } from "../../src/core/judge/p-value.ts";
+import { incompleteBeta } from "../../../src/core/judge/beta.ts";
+import type { Counts } from "../../../src/core/judge/counts.ts";
+import { NOTHING } from "../../../src/core/judge/counts.ts";
+import { defaultNoise, learnNoise } from "../../../src/core/judge/noise.ts";
+import { lowerTail, midPValue, upperTail } from "../../../src/core/judge/p-value.ts";
 
 function close(actual: number, expected: number): void {
   assert.ok(Math.abs(actual - expected) <= 1e-9 * Math.abs(expected), `${actual} is not ${expected}`);

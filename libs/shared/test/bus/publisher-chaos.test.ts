@@ -1,12 +1,12 @@
 /** The publisher against a server that is killed three times while 60,000 messages are published. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { connectNats } from "../src/bus/nats.ts";
-import { LOCAL_MAX_BYTES, topology } from "../src/bus/streams.ts";
-import { applyStreams } from "../src/bus/streams-apply.ts";
-import { faultCode } from "../src/runtime/faults.ts";
-import { requireServer, startNats } from "../src/testing/servers.ts";
-import { until } from "../src/testing/until.ts";
+import { connectNats } from "../../src/bus/nats.ts";
+import { LOCAL_MAX_BYTES, topology } from "../../src/bus/streams.ts";
+import { applyStreams } from "../../src/bus/streams-apply.ts";
+import { faultCode } from "../../src/runtime/faults.ts";
+import { requireServer, startNats } from "../../src/testing/servers.ts";
+import { until } from "../../src/testing/until.ts";
 
 const MESSAGES = 60_000;
 const KILLS = 3;

@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
 import fc from "fast-check";
-import { commonScale, countSlower, limitBucket, p99Of } from "../../src/core/judge/latency.ts";
+import { commonScale, countSlower, limitBucket, p99Of } from "../../../src/core/judge/latency.ts";
 import type { CellPlan } from "./windows.ts";
 import { cell, closed, evenly, judgeRun } from "./windows.ts";
 

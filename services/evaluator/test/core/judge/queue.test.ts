@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { queueRule, theilSen } from "../../src/core/judge/queue.ts";
+import { queueRule, theilSen } from "../../../src/core/judge/queue.ts";
 import { canary, closed, judgeRun, POLICY, stable } from "./windows.ts";
 
 type Step = readonly [weight: number, depth: number | null];

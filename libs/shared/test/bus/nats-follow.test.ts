@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ConsumerInfo, JetStreamManager, StreamInfo } from "@nats-io/jetstream";
 import type { Msg, NatsConnection, SubscriptionOptions } from "@nats-io/nats-core";
-import { followStream } from "../src/bus/nats-follow.ts";
-import { manualClock } from "../src/testing/manual-clock.ts";
+import { followStream } from "../../src/bus/nats-follow.ts";
+import { manualClock } from "../../src/testing/manual-clock.ts";
 
 interface Pull {
   readonly batch: number;

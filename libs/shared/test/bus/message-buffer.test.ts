@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { createMessageBuffer } from "../src/bus/message-buffer.ts";
+import { createMessageBuffer } from "../../src/bus/message-buffer.ts";
 
 const unexpected = (cause: unknown): void => assert.fail(String(cause));
 

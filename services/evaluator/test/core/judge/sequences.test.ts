@@ -1,7 +1,7 @@
 /** Whole runs with known results: the documented sequences of the rule, and their texts. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { JudgeOutcome } from "../../src/core/judge/outcome.ts";
+import type { JudgeOutcome } from "../../../src/core/judge/outcome.ts";
 import type { RunPlan } from "./windows.ts";
 import { canary, cell, closed, evenly, judgeRun, noise, POLICY, stable } from "./windows.ts";
 
