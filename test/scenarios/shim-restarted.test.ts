@@ -6,14 +6,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { until } from "@aviary/shared/testing/until.ts";
 import { publishedVerdicts } from "../fleet/records.ts";
-import { type ShimClient, shimClient } from "../fleet/shim-client.ts";
+import { shimClient, type TestShimClient } from "../fleet/shim-client.ts";
 import { COLLECTORS, startTestFleet } from "../fleet/test-fleet.ts";
 import { startTraffic } from "../fleet/traffic.ts";
 
 const CLIENTS = 16;
 
 /** Sends requests continuously until stopped. */
-function startLoad(client: ShimClient) {
+function startLoad(client: TestShimClient) {
   const counts = { answers: 0, connections: 0 };
   const wrong: string[] = [];
   let stopped = false;

@@ -126,7 +126,7 @@ async function listen(cleanup: AsyncDisposableStack, broker: Broker): Promise<Wi
 async function pair(
   index: number,
   programs: { collector: string; bare: string },
-  plan: Plan,
+  plan: FootprintPlan,
 ): Promise<{ ours: Figures; bare: Figures }> {
   await using cleanup = new AsyncDisposableStack();
   const { broker, probes } = plan;
@@ -149,7 +149,7 @@ async function pair(
   };
 }
 
-interface Plan {
+interface FootprintPlan {
   readonly broker: Broker;
   readonly probes: object;
 }

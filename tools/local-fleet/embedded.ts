@@ -116,7 +116,7 @@ async function startServices(
 
 interface Parts {
   readonly gateways: ReturnType<typeof switchable>[];
-  readonly links: ReadonlyMap<string, Link>;
+  readonly links: ReadonlyMap<string, ZoneConnection>;
   readonly offsets: Map<string, number>;
 }
 
@@ -128,13 +128,13 @@ async function startParts(plan: FleetPlan, bus: Bus, logger: Logger, stops: Stop
   }
   const proxy = await startProxy(plan, () => undefined);
   stops.push(proxy.stop);
-  const links = new Map([...new Set(plan.gateways.map(({ az }) => az))].map((az) => [az, createLink(bus)]));
+  const links = new Map([...new Set(plan.gateways.map(({ az }) => az))].map((az) => [az, createZoneConnection(bus)]));
   const offsets = new Map<string, number>();
   for (const gateway of plan.gateways) {
     writeCollectorFiles(plan, gateway);
     const collector: Collector = startCollector({
       config: await loadCollectorConfig(paths.collectorConfig(plan, gateway.name)),
-      bus: links.get(gateway.az) as Link,
+      bus: links.get(gateway.az) as ZoneConnection,
       clock: wrongClock(() => offsets.get(gateway.name) ?? 0),
       logger: logger.child(`collector-${gateway.name}`),
       metrics: createRegistry(),
@@ -180,14 +180,14 @@ function switchable(name: string, start: () => Promise<{ stop(): Promise<void> }
 }
 
 /** The connection of one zone's collectors to the bus, which can be cut. */
-interface Link {
+interface ZoneConnection {
   readonly status: BusStatus;
   onStatus(listener: (status: BusStatus) => void): () => void;
   publish: Bus["publish"];
   set(whole: boolean): void;
 }
 
-function createLink(bus: Bus): Link {
+function createZoneConnection(bus: Bus): ZoneConnection {
   const listeners = new Set<(status: BusStatus) => void>();
   let whole = true;
   const status = (): BusStatus => (whole ? bus.status : "reconnecting");

@@ -4,7 +4,7 @@
  */
 import type { Emitted } from "../history.ts";
 import { START_MS } from "../kernel.ts";
-import type { Case, Check, PublishedBody } from "./check.ts";
+import type { Case, InvariantCheck, PublishedBody } from "./check.ts";
 import { seconds } from "./check.ts";
 
 interface Arrived extends Emitted {
@@ -15,7 +15,7 @@ interface Arrived extends Emitted {
 const TOO_FAR_AHEAD_MS = 5_000;
 const YELLOW = 0.78;
 
-export const absenceIsNeverPass: Check = (checked) => {
+export const absenceIsNeverPass: InvariantCheck = (checked) => {
   const arrived = arrivedSignals(checked);
   for (const { body } of checked.verdicts) {
     if (body.verdict !== "pass") continue;

@@ -77,7 +77,7 @@ const GIB = 1024 * MIB;
  */
 const RESTART_WINDOW_MS = 10 * MINUTE;
 
-interface Plan {
+interface StreamPlan {
   readonly subjects: readonly string[];
   readonly maxAgeMs: number;
   readonly maxBytes: number;
@@ -85,7 +85,7 @@ interface Plan {
   readonly description: string;
 }
 
-const PLANS: Readonly<Record<StreamName, Plan>> = {
+const PLANS: Readonly<Record<StreamName, StreamPlan>> = {
   // 72 h of one gateway are about 0.2 GB (1.1 messages per second of about 700 stored bytes): raise the limit for fleets of more
   // than 40 gateways.
   INPUTS: {

@@ -66,7 +66,7 @@ export const doctorBody = z.object({
   checks_run: count,
   errors: z.array(finding).max(20),
   warnings: z.array(finding).max(20),
-  /** Findings of severity error that are not in the baseline of this gateway. */
+  /** Findings of severity error that were not accepted for this gateway before. */
   new_vs_baseline: z.array(finding).max(20),
   /** The run produced no readable report: neither a pass nor a failure. */
   unknown: z.boolean(),

@@ -97,9 +97,9 @@ function lineOf(entry: TreeEntry): string {
   }
 }
 
-type Reason = Omit<TreeRefusal, "path">;
+type RefusalReason = Omit<TreeRefusal, "path">;
 
-function refuse(entry: TreeEntry): Reason | undefined {
+function refuse(entry: TreeEntry): RefusalReason | undefined {
   const name = refuseName(entry.path) ?? (entry.type === "link" ? refuseName(entry.target) : undefined);
   if (name !== undefined) return name;
   if (entry.type === "link") return refuseLink(entry.path, entry.target);
@@ -107,7 +107,7 @@ function refuse(entry: TreeEntry): Reason | undefined {
   return { code: "not_a_file", text: "not a file, directory or symbolic link; remove it" };
 }
 
-function refuseName(text: string): Reason | undefined {
+function refuseName(text: string): RefusalReason | undefined {
   if (text.includes("\u{FFFD}")) return { code: "name_unreadable", text: "the name is not valid UTF-8; rename it" };
   if (/[\u{0}-\u{1f}\u{7f}]/u.test(text))
     return { code: "name_control", text: "the name contains a control character; rename it" };
@@ -119,7 +119,7 @@ function refuseName(text: string): Reason | undefined {
  * A target may climb only with leading `..`, because the parent directories of a link are real directories. A `..` after a name
  * could pass through another link and end elsewhere.
  */
-function refuseLink(path: string, target: string): Reason | undefined {
+function refuseLink(path: string, target: string): RefusalReason | undefined {
   if (path.includes(" ")) return { code: "link_spaced", text: "a link must not have a space in its path; rename it" };
   if (target.startsWith("/")) return { code: "link_absolute", text: `points to the absolute path ${target}; make it relative` };
   const steps = target.split("/").filter((step) => step !== "" && step !== ".");

@@ -2,7 +2,7 @@
 import type { z } from "zod";
 import { HIDDEN, isSecretName, redactText } from "./redact.ts";
 
-export interface Finding {
+export interface ConfigFinding {
   /** Keys from the root of the file to the value. */
   readonly keys: readonly PropertyKey[];
   readonly found: string;
@@ -79,11 +79,11 @@ function limit(relation: string, bound: number | bigint, origin: string): string
 }
 
 /** All findings of a failed parse; unknown keys one by one, with the nearest known key. `value` is the parsed value. */
-export function findings(schema: z.core.$ZodType, value: unknown, issues: readonly Issue[]): Finding[] {
+export function findings(schema: z.core.$ZodType, value: unknown, issues: readonly Issue[]): ConfigFinding[] {
   return issues.flatMap((issue) => describe(schema, value, issue));
 }
 
-function describe(schema: z.core.$ZodType, value: unknown, issue: Issue): Finding[] {
+function describe(schema: z.core.$ZodType, value: unknown, issue: Issue): ConfigFinding[] {
   if (issue.code === "unrecognized_keys") {
     const known = knownKeys(schema, issue.path);
     return issue.keys.map((key) => ({

@@ -192,7 +192,7 @@ export function isDoctorOk(facts: GatewayFacts): boolean {
   return !doctor.unknown && doctor.new_vs_baseline.length === 0;
 }
 
-/** A Doctor error is hard only on a canary gateway, only if it is not in the baseline, and only if it appeared during the run. */
+/** A Doctor error is hard only on a canary gateway, only if it was not accepted before, and only if it appeared during the run. */
 function checkDoctor(facts: GatewayFacts): CheckResult {
   const { gateway, runSinceMs } = facts;
   const { doctor } = gateway;
