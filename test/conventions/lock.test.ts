@@ -1,6 +1,6 @@
 /**
- * The lock file contains the builds of the tools for every platform. `npm install` on one platform can omit the others, and `npm ci` on a Mac
- * then installs a tool without its binary.
+ * The lock file contains the builds of the tools for every platform. `npm install` on one platform can omit the others, and
+ * `npm ci` on a Mac then installs a tool without its binary.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";

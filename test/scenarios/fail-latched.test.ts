@@ -1,6 +1,6 @@
 /**
- * A failure stays latched whichever service is down: while no evaluator leads it is served and marked stale, at most a second late,
- * and the next evaluator still publishes it.
+ * A failure stays latched whichever service is down: while no evaluator leads it is served and marked stale, at most a second
+ * late, and the next evaluator still publishes it.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -85,7 +85,10 @@ function residentBytes(pid: number): number {
   return Number(execFileSync("ps", ["-o", "rss=", "-p", String(pid)], { encoding: "utf8" })) * 1024;
 }
 
-/** Bytes of one publish and its acknowledgement, as the protocol writes them (https://docs.nats.io/reference/reference-protocols/nats-protocol). */
+/**
+ * Bytes of one publish and its acknowledgement, as the protocol writes them
+ * (https://docs.nats.io/reference/reference-protocols/nats-protocol).
+ */
 function wireBytes(message: Msg): number {
   let head = "NATS/1.0\r\n\r\n".length;
   for (const [key, values] of message.headers ?? []) for (const value of values) head += `${key}: ${value}\r\n`.length;

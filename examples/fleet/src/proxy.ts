@@ -1,6 +1,6 @@
 /**
- * The reverse proxy in front of the gateways. One listener per gateway writes that gateway's access log, and one listener for users (the VIP)
- * splits requests across the slices by weight. The plan selects Caddy or the built-in proxy in this file.
+ * The reverse proxy in front of the gateways. One listener per gateway writes that gateway's access log, and one listener for
+ * users (the VIP) splits requests across the slices by weight. The plan selects Caddy or the built-in proxy in this file.
  */
 
 import { Agent, createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";

@@ -1,6 +1,6 @@
 /**
- * The probe interface. A probe declares its timing, a source that reads the outside world (an effect), and a pure function that parses
- * the raw reading and the probe's state into signal bodies. `probes/list.ts` lists the probes; `runner.ts` runs them.
+ * The probe interface. A probe declares its timing, a source that reads the outside world (an effect), and a pure function that
+ * parses the raw reading and the probe's state into signal bodies. `probes/list.ts` lists the probes; `runner.ts` runs them.
  */
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import type { GatewayRef, SignalKind } from "@aviary/shared/contract/subjects.ts";

@@ -1,5 +1,6 @@
 /**
- * The collector: runs probes, wraps their readings in envelopes, and publishes them through the outbox. One process may run several.
+ * The collector: runs probes, wraps their readings in envelopes, and publishes them through the outbox. One process may run
+ * several.
  */
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";

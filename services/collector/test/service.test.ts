@@ -28,7 +28,10 @@ import type { SignalPublisher } from "../src/spool/publish-batch.ts";
 
 const IDENTITY = { az: "az-a", fleet: "payments", gateway: "mac-a1", slice: "canary" };
 
-/** A healthy gateway, an access log, a skill and a rollout file, for every probe that needs no other server, at the shortest period. */
+/**
+ * A healthy gateway, an access log, a skill and a rollout file, for every probe that needs no other server, at the shortest
+ * period.
+ */
 async function gatewayAt(test: TestContext): Promise<Record<string, Record<string, unknown>>> {
   const directory = await temporaryDirectory(test);
   const bodies: Readonly<Record<string, unknown>> = {
@@ -120,7 +123,8 @@ describe("a collector on the memory bus", () => {
     const last = log.signals.at(-1)!;
     assert.deepEqual([last.gateway_version, last.skill_hash], ["2026.9.6", collector.facts.skillHash]);
     assert.deepEqual([last.az, last.fleet, last.gateway, last.slice], ["az-a", "payments", "mac-a1", "canary"]);
-    // An http signal carries the time its counts cover, which is shorter at the start. Every other kind carries its configured period.
+    // An http signal carries the time its counts cover, which is shorter at the start. Every other kind carries its configured
+    // period.
     for (const signal of log.signals) {
       if (signal.kind === "http") assert.ok(signal.period_ms >= 1);
       else assert.equal(signal.period_ms, 100, signal.kind);

@@ -96,7 +96,8 @@ interface Pipeline {
 function createPipeline({ bus, clock, log, counters }: LeaderContext, options: PipelineOptions): Pipeline {
   const { state, lease, published, signal, onFatal } = options;
   let follower: Follower | undefined;
-  // The state may be half-changed then: it is neither reduced further nor written to a checkpoint. What was decided before is performed.
+  // The state may be half-changed then: it is neither reduced further nor written to a checkpoint. What was decided before is
+  // performed.
   let isBroken = false;
   const performer = createPerformer({
     bus,

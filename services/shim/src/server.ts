@@ -51,7 +51,10 @@ export function createShimServer(
   return { server, counts };
 }
 
-/** One source may hold a quarter of all connections, so that a slow or leaking one leaves room for the others. Returns the time each was opened. */
+/**
+ * One source may hold a quarter of all connections, so that a slow or leaking one leaves room for the others. Returns the time
+ * each was opened.
+ */
 function limitSources(
   server: Server,
   counts: { connections: number; refusedConnections: number },
@@ -85,7 +88,10 @@ function isUnused(error: NodeJS.ErrnoException, socket: Socket): boolean {
   return error.code === "ERR_HTTP_REQUEST_TIMEOUT" && socket.bytesRead === 0;
 }
 
-/** An unused connection may stay as long as an idle one. It closes without a response: the client would read a 408 as the answer to its next request. */
+/**
+ * An unused connection may stay as long as an idle one. It closes without a response: the client would read a 408 as the answer
+ * to its next request.
+ */
 function closeWhenOld(socket: Socket, ageMs: number): void {
   if (ageMs >= LIMITS.keepAliveMs) socket.destroy();
 }

@@ -1,6 +1,6 @@
 /**
- * The shim: a read model of the bus behind an HTTP server. It serves holds until the verdicts are read, with or without an evaluator.
- * It writes only control messages from its callers, and incidents.
+ * The shim: a read model of the bus behind an HTTP server. It serves holds until the verdicts are read, with or without an
+ * evaluator. It writes only control messages from its callers, and incidents.
  */
 import type { AddressInfo } from "node:net";
 import type { Bus } from "@aviary/shared/bus/bus.ts";

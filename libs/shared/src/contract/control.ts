@@ -56,8 +56,8 @@ export const controlSchema = z.discriminatedUnion("verb", [
     reason: text,
   }),
   /**
-   * An evaluator that leads with another configuration of the canary than the log's last one. It records which policy judged which
-   * windows, and it is the first message of a log whose gateways have never reported: time counts from there.
+   * An evaluator that leads with another configuration of the canary than the log's last one. It records which policy judged
+   * which windows, and it is the first message of a log whose gateways have never reported: time counts from there.
    */
   z.object({
     ...shared,

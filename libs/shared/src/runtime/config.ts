@@ -97,7 +97,8 @@ export interface RawProblem {
 
 /**
  * Validates a value, and returns all problems or the typed value.
- * @param raw problems of an invalid value that its schema cannot find: zod drops an entry with an invalid key before its refinements run
+ * @param raw problems of an invalid value that its schema cannot find: zod drops an entry with an invalid key before its
+ * refinements run
  */
 export function checkConfig<S extends z.ZodType>(
   source: string,
@@ -144,8 +145,8 @@ export async function loadYamlFile<S extends z.ZodType>(path: string, schema: S)
 }
 
 /**
- * Whether another file could solve the problem by setting more keys: a required key is set nowhere, or a mapping lacks one of them. The
- * entries of a list are in one file.
+ * Whether another file could solve the problem by setting more keys: a required key is set nowhere, or a mapping lacks one of
+ * them. The entries of a list are in one file.
  */
 export const isIncomplete = ({ found, path }: ValueProblem): boolean =>
   found === MISSING || (found === A_MAPPING && !path.includes("["));

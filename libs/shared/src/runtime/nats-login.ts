@@ -29,8 +29,8 @@ export type NatsLogin = Pick<NatsOptions, "servers" | "user" | "pass" | "token" 
 type Variable = keyof typeof natsEnv;
 
 /**
- * The connection options of these variables. User and password of a URL become options and are removed from the address, so that no error
- * that contains the address shows them; a user without a password is a token, as in the NATS command line.
+ * The connection options of these variables. User and password of a URL become options and are removed from the address, so
+ * that no error that contains the address shows them; a user without a password is a token, as in the NATS command line.
  * @throws ConfigError with every problem, without a secret
  */
 export async function natsLogin(env: NatsEnv): Promise<NatsLogin> {
@@ -95,7 +95,10 @@ async function readCredentials(file: string | undefined, report: Report): Promis
   return text;
 }
 
-/** The TLS options, or undefined if no variable requests TLS. Unusable files are reported here: the client would retry them indefinitely. */
+/**
+ * The TLS options, or undefined if no variable requests TLS. Unusable files are reported here: the client would retry them
+ * indefinitely.
+ */
 async function readTls(env: NatsEnv, report: Report): Promise<NatsOptions["tls"]> {
   const { AVIARY_NATS_CA_FILE: caFile, AVIARY_NATS_CERT_FILE: certFile, AVIARY_NATS_KEY_FILE: keyFile } = env;
   if (certFile === undefined && keyFile !== undefined)

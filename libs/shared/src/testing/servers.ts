@@ -84,7 +84,10 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** Starts nats-server with JetStream and monitoring: any version, unless one is named or a program given. `config` is appended to its configuration file. */
+/**
+ * Starts nats-server with JetStream and monitoring: any version, unless one is named or a program given. `config` is appended
+ * to its configuration file.
+ */
 export async function startNats(
   options: {
     version?: "nats" | "nats-2.9" | "nats-current";

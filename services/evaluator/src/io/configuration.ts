@@ -1,6 +1,6 @@
 /**
- * Writes the configuration of each canary to the log if it is not the one that the log names last. A replay then shows which policy
- * judged which windows; and a log has a first message, from which deadlines count, even if no gateway ever reports.
+ * Writes the configuration of each canary to the log if it is not the one that the log names last. A replay then shows which
+ * policy judged which windows; and a log has a first message, from which deadlines count, even if no gateway ever reports.
  */
 import type { Bus } from "@aviary/shared/bus/bus.ts";
 import { controlMessage } from "@aviary/shared/contract/control.ts";

@@ -41,8 +41,8 @@ export interface PerformerOptions {
   readonly mayPerform: () => boolean;
   readonly published: PublishedVerdicts;
   /**
-   * Serializes the current state; undefined if it must not be stored. Called only while nothing is pending, so that every effect of the
-   * state is performed.
+   * Serializes the current state; undefined if it must not be stored. Called only while nothing is pending, so that every
+   * effect of the state is performed.
    */
   readonly takeCheckpoint: () => string | undefined;
   readonly onPerformed: (kind: Effect["kind"]) => void;

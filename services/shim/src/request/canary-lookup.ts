@@ -65,7 +65,8 @@ export function isServedOn(entry: Pick<CanaryEntry, "hosts">, host: string): boo
 }
 
 /**
- * Finds the canary. Without a name: the only one that the host serves and the caller may read. Without a namespace: the only one of that name.
+ * Finds the canary. Without a name: the only one that the host serves and the caller may read. Without a namespace: the only
+ * one of that name.
  * @param visible canaries that the caller may read
  */
 export function findCanary(visible: readonly Canary[], { namespace, name }: CanaryIdentity, host: string): CanaryLookup {

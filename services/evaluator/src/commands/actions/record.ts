@@ -92,7 +92,10 @@ async function requireNewFolder(out: string): Promise<void> {
   if (names.length > 0) throw terminal("usage", `--out ${out}: the folder is not empty; name a new one`);
 }
 
-/** The policies that a fleet file names, as relative paths. @throws Terminal `usage` for one outside the folder of the fleet file */
+/**
+ * The policies that a fleet file names, as relative paths. @throws Terminal `usage` for one outside the folder of the fleet
+ * file
+ */
 async function policyFiles(fleetPath: string): Promise<string[]> {
   const { value } = await readYamlFile(fleetPath);
   const canaries = (value as { canaries?: Record<string, { policy?: unknown }> } | null)?.canaries ?? {};
