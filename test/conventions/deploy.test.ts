@@ -134,6 +134,24 @@ function buildContext(test: TestContext): string {
   return directory;
 }
 
+describe("the files of the services in docker-compose.yml", () => {
+  it("are inside a directory that the service mounts", () => {
+    let checked = 0;
+    for (const [name, service] of ours) {
+      const mounted = (service.volumes ?? []).map((volume) => volume.replace(/^\$\{[^}]*\}/, "").split(":")[1] as string);
+      for (const [variable, path] of Object.entries(service.environment ?? {})) {
+        if (!/_FILE$/.test(variable)) continue;
+        checked += 1;
+        assert.ok(
+          mounted.some((directory) => path.startsWith(`${directory}/`)),
+          `${name}: ${variable}=${path} is not mounted`,
+        );
+      }
+    }
+    assert.ok(checked >= 4, `only ${checked} files were checked`);
+  });
+});
+
 describe("Dockerfile", () => {
   it("copies everything that its bundles import", (test) => {
     const context = buildContext(test);

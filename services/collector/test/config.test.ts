@@ -101,6 +101,14 @@ describe("the collector configuration", () => {
       1,
       "the unreadable file may contain the rollout's source",
     );
+    const wrong = await files(test, {
+      "collector.yaml": `${BASE.replace("az: az-a", "az: { name: az-a }")}probes:\n  disk: { path: /, period: { seconds: 5 } }\n`,
+      "conf.d/a.yaml": "a: [",
+    });
+    assert.deepEqual(
+      (await problems(loadCollectorConfig(wrong))).map((line) => line.replace(/: (?:found|invalid) .*/, "")),
+      ["conf.d/a.yaml:1", "collector.yaml:1: az", "collector.yaml:6: probes.disk.period"],
+    );
     const lost = await files(test, { "collector.yaml": "}", "conf.d/a.yaml": "probes:\n  disc: { path: / }\n" });
     assert.deepEqual(
       (await problems(loadCollectorConfig(lost))).map((line) => line.replace(/: (?:found|invalid|already) .*/, "")),

@@ -17,7 +17,7 @@ import type { ResolvedConfig } from "./core/resolved-config.ts";
 import { createState, type State } from "./core/state.ts";
 import type { Counters } from "./counters.ts";
 import { loadCheckpoint } from "./io/checkpoint.ts";
-import { recordConfiguration } from "./io/configuration.ts";
+import { keepConfiguration } from "./io/configuration.ts";
 import { watchDeadlines } from "./io/deadline-watch.ts";
 import { ensureDemand } from "./io/demand.ts";
 import { createInputReader } from "./io/inputs.ts";
@@ -49,6 +49,7 @@ export async function lead(context: LeaderContext, lease: Lease, signal: AbortSi
   const published = await publishedVerdicts(bus, config);
   const pipeline = createPipeline(context, { state, lease, published, signal, onFatal: failed.reject });
   await applyLogGap(bus, state, log, pipeline.apply);
+  const fromSequence = state.sequence + 1;
   const deadlines = watchDeadlines({ bus, clock, log, state, apply: pipeline.apply, signal });
   const readInput = createInputReader();
   const follower = await bus.follow({
@@ -65,12 +66,15 @@ export async function lead(context: LeaderContext, lease: Lease, signal: AbortSi
     },
   });
   pipeline.throttle(follower);
-  startLeading(context, follower, state).catch((error: unknown) => {
-    if (!signal.aborted) failed.reject(error);
-  });
+  const stop = new AbortController();
+  const isLeading = (): boolean => lease.held();
+  const record = { bus, config, clock, log, state, fromSequence, isLeading, signal: AbortSignal.any([signal, stop.signal]) };
+  const recording = reportCaughtUp(context, follower, state, signal).then(() => keepConfiguration(record));
   try {
     await Promise.race([failed.promise, aborted(signal)]);
   } finally {
+    stop.abort();
+    await recording;
     deadlines.stop();
     await follower.stop();
     await drain(pipeline.performer, clock);
@@ -141,16 +145,21 @@ function reducerFailed(input: Input, cause: unknown): Terminal {
   return terminal("reducer_failed", `the reducer threw at ${position}: ${what}`, cause);
 }
 
-/** Once the log is applied: records the configuration that judges from here on, and is ready. */
-async function startLeading(
-  { bus, config, clock, log, setUnready }: LeaderContext,
+/** Once the log is applied, the leader is ready. */
+function reportCaughtUp(
+  { log, setUnready }: LeaderContext,
   follower: Follower,
   state: State,
+  signal: AbortSignal,
 ): Promise<void> {
-  await follower.caughtUp;
-  log.info({ event: "event_log.caught_up", sequence: state.sequence }, "caught up with the log");
-  await recordConfiguration({ bus, config, clock, state });
-  setUnready(undefined);
+  return follower.caughtUp.then(
+    () => {
+      if (signal.aborted) return;
+      log.info({ event: "event_log.caught_up", sequence: state.sequence }, "caught up with the log");
+      setUnready(undefined);
+    },
+    () => undefined,
+  );
 }
 
 async function drain(performer: Performer, clock: Clock): Promise<void> {
@@ -194,6 +203,7 @@ async function applyLogGap(bus: Bus, state: State, log: Logger, apply: (input: I
       "the log ends before the checkpoint, so it was replaced; applying it from its start",
     );
     state.sequence = -1;
+    for (const canary of state.canaries.values()) canary.configHash = null;
   } else if (state.sequence === 0 || firstSequence <= state.sequence + 1) {
     return;
   } else {

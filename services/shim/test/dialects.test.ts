@@ -195,6 +195,9 @@ describe("Argo Rollouts", () => {
     for (const host of ["gw.example", "xcanary.gw.example", "canary.gw.example..", "canary.gw.example.evil"])
       assert.ok(!isServedOn({ hosts: ["canary.gw.example"] }, host), host);
     assert.ok(isServedOn({ hosts: ["gw.example:8443"] }, "gw.example.:8443"));
+    for (const configured of ["gw.example.", "gw.example.:8443"])
+      for (const host of ["gw.example:8443", "gw.example.:8443"])
+        assert.ok(isServedOn({ hosts: [configured] }, host), `${configured} ${host}`);
     assert.ok(!isServedOn({ hosts: ["gw.example:8443"] }, "gw.example:9443"));
     assert.equal((await harness.get("/api/v1/canaries/prod/search-gateway")).body.verdict, "pass");
   });

@@ -7,6 +7,8 @@ export interface ConfigFinding {
   readonly keys: readonly PropertyKey[];
   readonly found: string;
   readonly expected: string;
+  /** A refinement's: the value has the right shape. */
+  readonly isRule?: boolean;
 }
 
 /** `found` of a key that no file sets. */
@@ -109,7 +111,8 @@ function describe(schema: z.core.$ZodType, value: unknown, issue: Issue): Config
     return [{ keys: issue.path, found: showAt(value, issue.path), expected }];
   }
   const found = showAt(value, issue.path);
-  return [{ keys: issue.path, found, expected: `${expectedOf(issue.message)}${fractionHint(issue, found)}` }];
+  const expected = `${expectedOf(issue.message)}${fractionHint(issue, found)}`;
+  return [{ keys: issue.path, found, expected, ...(issue.code === "custom" ? { isRule: true } : {}) }];
 }
 
 /** A number written as `0.5%` is meant as a ratio; `found` is the value as shown. */

@@ -27,6 +27,8 @@ interface ProblemPlace {
 export interface ValueProblem extends ProblemPlace {
   readonly found: string;
   readonly expected: string;
+  /** The value has the right shape and breaks a rule, such as "exactly one of two keys". */
+  readonly isRule?: boolean;
 }
 
 /** A file or key that yields no value. */
@@ -89,7 +91,7 @@ export function formatProblems(problems: readonly ConfigProblem[]): string {
   return lines.join("\n");
 }
 
-/** A problem that is found in the raw value, apart from the schema; `message` reads like a refinement's. */
+/** A problem of the value as written, found apart from the schema; `message` reads like a refinement's. */
 export interface RawProblem {
   readonly path: readonly PropertyKey[];
   readonly message: string;
@@ -97,8 +99,7 @@ export interface RawProblem {
 
 /**
  * Validates a value, and returns all problems or the typed value.
- * @param raw problems of an invalid value that its schema cannot find: zod drops an entry with an invalid key before its
- * refinements run
+ * @param raw further problems of the value as written: zod drops an entry with an invalid key, so a schema cannot find those inside it
  */
 export function checkConfig<S extends z.ZodType>(
   source: string,
@@ -108,22 +109,24 @@ export function checkConfig<S extends z.ZodType>(
   raw: readonly RawProblem[] = [],
 ): Parsed<z.output<S>> {
   const result = schema.safeParse(value, { error: expectation });
-  if (result.success) return { ok: true, value: result.data };
-  const { issues } = result.error;
-  const known = new Set(issues.map(problemKey));
-  const more = raw.filter((problem) => !known.has(problemKey(problem)));
-  const all = [
-    ...issues,
-    ...more.map(({ path, message }) => ({ code: "custom" as const, path: [...path], message, input: value })),
+  if (result.success && raw.length === 0) return { ok: true, value: result.data };
+  const issues = [
+    ...(result.error?.issues ?? []),
+    ...raw.map(({ path, message }) => ({ code: "custom" as const, path: [...path], message, input: value })),
   ];
-  const problems = findings(schema, value, all).map(({ keys, found, expected }): ValueProblem => {
+  const problems = findings(schema, value, issues).map(({ keys, found, expected, isRule }): ValueProblem => {
     const line = lineOf(keys);
-    return { source, ...(line === undefined ? {} : { line }), path: formatPath(keys), found, expected };
+    return {
+      source,
+      ...(line === undefined ? {} : { line }),
+      path: formatPath(keys),
+      found,
+      expected,
+      ...(isRule ? { isRule } : {}),
+    };
   });
   return { ok: false, problems };
 }
-
-const problemKey = ({ path, message }: RawProblem): string => JSON.stringify([path, message]);
 
 /**
  * The typed value.
@@ -148,8 +151,8 @@ export async function loadYamlFile<S extends z.ZodType>(path: string, schema: S)
  * Whether another file could solve the problem by setting more keys: a required key is set nowhere, or a mapping lacks one of
  * them. The entries of a list are in one file.
  */
-export const isIncomplete = ({ found, path }: ValueProblem): boolean =>
-  found === MISSING || (found === A_MAPPING && !path.includes("["));
+export const isIncomplete = ({ found, path, isRule }: ValueProblem): boolean =>
+  found === MISSING || (isRule === true && found === A_MAPPING && !path.includes("["));
 
 /** Whether the file itself could not be read, so that there is no line. */
 export const isUnreadable = (problem: ConfigProblem): problem is SourceProblem =>

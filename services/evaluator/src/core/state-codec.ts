@@ -19,7 +19,7 @@ const RUN: Readonly<Partial<Record<keyof Run, string>>> = {
 };
 
 /** Fields that checkpoints of the first version lack. */
-const SINCE_FIRST_VERSION: Partial<CanaryState> = { configHash: null };
+const SINCE_FIRST_VERSION: Partial<CanaryState> = { configHash: null, configuredAtMs: 0 };
 
 type Names = Readonly<Record<string, string | undefined>>;
 

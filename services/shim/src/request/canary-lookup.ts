@@ -54,14 +54,19 @@ export function mergeIdentity(first: CanaryIdentity, second: CanaryIdentity): Ca
   };
 }
 
+function splitHost(host: string): { readonly name: string; readonly port: string } {
+  const [, name = "", port = ""] = /^(.*?)\.?(:\d+)?$/.exec(host) ?? [];
+  return { name, port };
+}
+
 /**
  * Whether a canary is served on a host: on every host by default, else on its `hosts` only.
  * @param host lower case, with or without a port and the final dot of a fully qualified name
  */
 export function isServedOn(entry: Pick<CanaryEntry, "hosts">, host: string): boolean {
   if (entry.hosts.length === 0) return true;
-  const [, name = "", port = ""] = /^(.*?)\.?(:\d+)?$/.exec(host) ?? [];
-  return entry.hosts.some((allowed) => allowed === `${name}${port}` || allowed === name);
+  const asked = splitHost(host);
+  return entry.hosts.map(splitHost).some(({ name, port }) => name === asked.name && (port === "" || port === asked.port));
 }
 
 /**
