@@ -13,7 +13,7 @@ import {
 import type { SignalInput } from "./inputs.ts";
 import { isNewest } from "./sequence.ts";
 import { type CanaryState, isOpen, type State } from "./state.ts";
-import { mergeHttp, recordQueueDepth } from "./window.ts";
+import { mergeReport, recordQueueDepth, type TrafficReport } from "./window.ts";
 
 /** Applies a signal to its gateway and the open windows. Returns whether a fact changed. */
 export function applySignal(state: State, gateway: GatewayState, input: SignalInput, observedAtMs: number): boolean {
@@ -54,13 +54,14 @@ interface Applied {
 
 /** Bodies that belong to the time of their observation, whatever arrived before them. Returns whether a fact changed. */
 function applyCounts(applied: Applied, signal: Signal): boolean {
-  const { state, gateway, keys, observedAtMs, periodMs } = applied;
+  const { state, gateway, keys, storedAtMs, observedAtMs, periodMs } = applied;
   if (signal.kind === "queue") return keys.map((key) => applyDepth(applied, key, signal.body)).includes(true);
   if (signal.kind !== "http") return false;
   for (const key of keys) {
     const canary = state.canaries.get(key)!;
-    if (canary.grid !== null && isJudged(canary, gateway, observedAtMs))
-      mergeHttp(canary.grid, gateway, signal.body, observedAtMs, periodMs);
+    if (canary.grid === null) continue;
+    const exclusion = exclusionOf(canary, gateway, { observedAtMs, storedAtMs });
+    mergeReport(canary.grid, gateway, { body: signal.body, observedAtMs, periodMs, exclusion });
   }
   return false;
 }
@@ -94,12 +95,23 @@ function graceOf(state: State, canaryKeys: readonly string[]): number {
   return state.config.canaries.get(canaryKeys[0] ?? "")?.policy.graceMs ?? 10_000;
 }
 
-/** Traffic during the warm-up of a run, and of a gateway in warm-up after its boot, is marked and not judged. */
-function isJudged(canary: CanaryState, gateway: GatewayState, observedAtMs: number): boolean {
-  if (gateway.slice !== "canary") return true;
-  if (gateway.health !== null && !gateway.health.warm) return false;
-  const { run } = canary;
-  return run === null || !isOpen(run) || run.state === "pending" || run.state === "failed" || observedAtMs >= run.judgeFromMs;
+/**
+ * Why the traffic of a gateway is left out. That of a gateway or canary in maintenance, or of a paused run, shows the work and not
+ * the release; that of a canary gateway during a warm-up, its own or the run's, is not judged.
+ */
+function exclusionOf(
+  { run, maintenance }: CanaryState,
+  gateway: GatewayState,
+  { observedAtMs, storedAtMs }: { readonly observedAtMs: number; readonly storedAtMs: number },
+): TrafficReport["exclusion"] {
+  const isAtWork = gateway.maintenanceUntilMs > storedAtMs || (maintenance !== null && maintenance.untilMs > storedAtMs);
+  const isRunOpen = run !== null && isOpen(run);
+  if (isAtWork || (isRunOpen && run.paused !== null)) return { why: "maintenance", isPlanned: true };
+  if (gateway.slice !== "canary") return undefined;
+  if (isRunOpen && (run.state === "warming" || run.state === "active") && observedAtMs < run.judgeFromMs)
+    return { why: "warming", isPlanned: true };
+  if (gateway.health !== null && !gateway.health.warm) return { why: "warming", isPlanned: false };
+  return undefined;
 }
 
 /**

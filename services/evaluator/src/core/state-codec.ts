@@ -3,6 +3,7 @@
  * so that their checkpoints remain readable.
  */
 import type { CanaryState, Run } from "./state.ts";
+import type { OpenWindow } from "./window.ts";
 
 const CANARY: Readonly<Partial<Record<keyof CanaryState, string>>> = {
   grid: "frame",
@@ -35,7 +36,13 @@ export function storeCanary(canary: CanaryState): object {
 export function restoreCanary(stored: object): CanaryState {
   const canary = { ...SINCE_FIRST_VERSION, ...renamed(stored, FROM_STORED.canary) } as CanaryState;
   if (canary.run !== null) canary.run = renamed(canary.run, FROM_STORED.run) as Run;
+  for (const [index, window] of canary.grid?.open ?? []) canary.grid!.open.set(index, withAccounts(window));
   return canary;
+}
+
+/** An open window that a version without accounts stored covers nothing: it closes incomplete. */
+function withAccounts(window: Omit<OpenWindow, "accounts"> & Partial<Pick<OpenWindow, "accounts">>): OpenWindow {
+  return { ...window, accounts: window.accounts ?? new Map() };
 }
 
 /** A copy of an object with other field names, in the same order. */

@@ -43,6 +43,12 @@ export interface GatewayPlan {
   claims: "canary" | "stable";
   doctorErrors: string[];
   sendsDoctor: boolean;
+  /** Up for longer than its warm-up. */
+  warm: boolean;
+  /** Sends http signals. */
+  reportsTraffic: boolean;
+  /** Lines per report that its collector could not read. */
+  unread: number;
 }
 
 export interface FleetOptions {
@@ -78,6 +84,9 @@ export function createSimulatedFleet(options: FleetOptions = {}) {
       claims: slice,
       doctorErrors: [],
       sendsDoctor: false,
+      warm: true,
+      reportsTraffic: true,
+      unread: 0,
     })),
   );
   const fleet = fleetFileSchema.parse({
@@ -144,19 +153,12 @@ export function createSimulatedFleet(options: FleetOptions = {}) {
         failing: [],
         suppressed: [],
         uptime_ms: 600_000,
-        warm: true,
+        warm: gateway.warm,
         worker_reachable: gateway.health === "up",
       },
       5_000,
     );
-    const latency = histogram.create();
-    if (gateway.requests > 0) histogram.insert(latency, gateway.latencyMs, gateway.requests);
-    send(
-      gateway,
-      "http",
-      { source: "access-log", requests: gateway.requests, errors_5xx: gateway.errors, latency: histogram.toWire(latency) },
-      5_000,
-    );
+    if (gateway.reportsTraffic) send(gateway, "http", trafficOf(gateway), 5_000);
     if (tick % 2 === 0)
       send(gateway, "disk", { used_ratio: gateway.diskUsedRatio, total_bytes: 2e12, tier: "2TB", writable: true }, 10_000);
     if (gateway.sendsDoctor && tick % 6 === 0) {
@@ -193,6 +195,13 @@ export function createSimulatedFleet(options: FleetOptions = {}) {
       }
     },
   };
+}
+
+function trafficOf({ requests, errors, latencyMs, unread }: GatewayPlan): SignalBody<"http"> {
+  const latency = histogram.create();
+  if (requests > 0) histogram.insert(latency, latencyMs, requests);
+  const counts = { source: "access-log", requests, errors_5xx: errors, latency: histogram.toWire(latency) } as const;
+  return unread > 0 ? { ...counts, ...{ unread } } : counts;
 }
 
 export type SimulatedFleet = ReturnType<typeof createSimulatedFleet>;
