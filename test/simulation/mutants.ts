@@ -66,8 +66,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "duplicates-counted",
     file: "core/sequence.ts",
-    from: 'return fillHole(entry, seq) ? "new" : "duplicate";',
-    to: 'fillHole(entry, seq);\n  return "new";',
+    from: 'return fillHole(entry, track, seq) ? "new" : "duplicate";',
+    to: 'fillHole(entry, track, seq);\n  return "new";',
     caughtBy: "4",
   },
   {

@@ -10,7 +10,7 @@ import { restoreMemory, restoreOutcome, storeMemory, storeOutcome } from "./judg
 import type { JudgeMemory, JudgeOutcome } from "./judge/outcome.ts";
 import type { ResolvedConfig } from "./resolved-config.ts";
 import { createCanary, createState, type LaneState, type State, startGrid } from "./state.ts";
-import { restoreCanary, storeCanary } from "./state-codec.ts";
+import { restoreCanary, restoreGateway, storeCanary } from "./state-codec.ts";
 
 export const CHECKPOINT_SCHEMA = "aviary/checkpoint.v1";
 
@@ -104,7 +104,7 @@ export function decodeCheckpoint(text: string, config: ResolvedConfig): State | 
   for (const key of state.gateways.keys()) {
     const known: GatewayState | undefined = file.state.gateways.get(key);
     const entry = config.gateways.get(key)!;
-    if (known !== undefined) state.gateways.set(key, { ...known, slice: entry.slice });
+    if (known !== undefined) state.gateways.set(key, { ...restoreGateway(known), slice: entry.slice });
   }
   for (const [key, canaryConfig] of config.canaries) {
     const known = file.state.canaries.get(key);

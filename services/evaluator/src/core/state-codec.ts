@@ -2,6 +2,8 @@
  * The stored form of a canary's state in a checkpoint: some fields are stored under the names that earlier versions gave them,
  * so that their checkpoints remain readable.
  */
+import type { GatewayState } from "./gateway.ts";
+import { createSequenceTrack, type SequenceTrack } from "./sequence.ts";
 import type { CanaryState, Run } from "./state.ts";
 import type { OpenWindow } from "./window.ts";
 
@@ -38,6 +40,12 @@ export function restoreCanary(stored: object): CanaryState {
   if (canary.run !== null) canary.run = renamed(canary.run, FROM_STORED.run) as Run;
   for (const [index, window] of canary.grid?.open ?? []) canary.grid!.open.set(index, withAccounts(window));
   return canary;
+}
+
+/** The state of a gateway from its stored form. */
+export function restoreGateway(stored: GatewayState): GatewayState {
+  const { sequence } = stored as Omit<GatewayState, "sequence"> & { readonly sequence: Partial<SequenceTrack> };
+  return { ...stored, sequence: { ...createSequenceTrack(), ...sequence } };
 }
 
 /** An open window that a version without accounts stored covers nothing: it closes incomplete. */
