@@ -90,6 +90,7 @@ export function startCollectorNode(options: CollectorNodeOptions): () => Promise
     previousAt = atMs;
     const slow: Tick = { atMs: atMs, periodMs: SLOW_PERIOD_MS };
     if (isSlowTick) send("disk", slow, { used_ratio: truth.diskUsedRatio, total_bytes: 2e12, tier: "2TB", writable: true });
+    if (isSlowTick) send("skills", slow, { pack_hash: truth.pack, count: 3, changed: [] });
     if (isSlowTick && options.sendsDoctor) send("doctor", slow, doctorOf(truth));
     if (options.reportsLane) send("queue", tick, { lane: LANE, role: "build", depth: truth.queueDepth + swayAt(kernel.nowMs) });
   };

@@ -1,5 +1,7 @@
 /** Applies one signal to the state: its gateway's facts, open windows, and the depth of a lane. */
-import { type Signal, staleAtMs } from "@aviary/shared/contract/signal.ts";
+import type { Signal } from "@aviary/shared/contract/signal.ts";
+import { nextDiskMark } from "./disk-marks.ts";
+import { factStaleAtMs, isCurrent } from "./freshness.ts";
 import {
   applyDeps,
   applyDisk,
@@ -7,7 +9,6 @@ import {
   applyHealth,
   applyIdentity,
   type GatewayState,
-  type NewObservation,
   recordObservation,
 } from "./gateway.ts";
 import type { SignalInput } from "./inputs.ts";
@@ -27,16 +28,13 @@ export function applySignal(state: State, gateway: GatewayState, input: SignalIn
   }
   const kind = signal.kind === "http" && signal.body.source === "synthetic" ? "synthetic" : signal.kind;
   if (applyIdentity(gateway, signal, observedAtMs)) changed = true;
-  const observation: NewObservation = {
-    kind,
-    observedAtMs,
-    periodMs: signal.period_ms,
-    nowMs: storedAtMs,
-    graceMs: graceOf(state, keys),
-  };
-  const seen = recordObservation(gateway, observation);
+  const policies = keys.map((key) => state.config.canaries.get(key)!.policy);
+  const isContinuous = policies.every((policy) => isCurrent(gateway, kind, policy, observedAtMs));
+  const periodMs = signal.period_ms;
+  const boot = signal.collector_boot;
+  const seen = recordObservation(gateway, { kind, observedAtMs, periodMs, boot, nowMs: storedAtMs, policies });
   if (seen === "fresh") changed = true;
-  const applied = { state, gateway, keys, storedAtMs, observedAtMs, periodMs: signal.period_ms };
+  const applied = { state, gateway, keys, storedAtMs, observedAtMs, periodMs, isContinuous };
   if (applyCounts(applied, signal)) changed = true;
   if (seen !== "older" && applyFact(applied, signal)) changed = true;
   return changed;
@@ -50,6 +48,8 @@ interface Applied {
   readonly storedAtMs: number;
   readonly observedAtMs: number;
   readonly periodMs: number;
+  /** The observation of its kind before it was still current. */
+  readonly isContinuous: boolean;
 }
 
 /** Bodies that belong to the time of their observation, whatever arrived before them. Returns whether a fact changed. */
@@ -68,17 +68,14 @@ function applyCounts(applied: Applied, signal: Signal): boolean {
 
 /** Bodies of which only the newest counts. Returns whether a fact changed. */
 function applyFact(applied: Applied, signal: Signal): boolean {
-  const { state, gateway, keys, storedAtMs, observedAtMs } = applied;
+  const { state, gateway, keys } = applied;
   switch (signal.kind) {
     case "health":
       return applyHealth(gateway, signal.body);
-    case "disk": {
-      const policy = state.config.canaries.get(keys[0] ?? "")?.policy;
-      const { tier } = state.config.gateways.get(gateway.key)!;
-      return policy !== undefined && applyDisk(gateway, signal.body, tier, policy, storedAtMs);
-    }
+    case "disk":
+      return [applyDisk(gateway, signal.body), ...keys.map((key) => applyDiskMark(applied, key, signal.body))].includes(true);
     case "doctor":
-      return applyDoctor(gateway, signal.body, observedAtMs);
+      return applyDoctor(gateway, signal.body, applied);
     case "deps":
       return applyDeps(gateway, signal.body);
     case "process":
@@ -91,8 +88,15 @@ function applyFact(applied: Applied, signal: Signal): boolean {
   }
 }
 
-function graceOf(state: State, canaryKeys: readonly string[]): number {
-  return state.config.canaries.get(canaryKeys[0] ?? "")?.policy.graceMs ?? 10_000;
+/** Compares a disk with the marks of one canary's policy. Returns whether its level changed. */
+function applyDiskMark(applied: Applied, key: string, { used_ratio }: { readonly used_ratio: number }): boolean {
+  const { state, gateway } = applied;
+  const { disks } = state.canaries.get(key)!;
+  const { tier } = state.config.gateways.get(gateway.key)!;
+  const before = disks.get(gateway.key);
+  const next = nextDiskMark(before, { ...applied, usedRatio: used_ratio }, state.config.canaries.get(key)!.policy.disk[tier]);
+  disks.set(gateway.key, next);
+  return next.level !== before?.level;
 }
 
 /**
@@ -127,7 +131,7 @@ function applyDepth(applied: Applied, key: string, body: { readonly lane: string
   if (known !== undefined && known.observedAtMs > observedAtMs) return false;
   canary.depths.set(body.lane, { observedAtMs, periodMs, depth: body.depth });
   if (body.lane === config.lane && canary.grid !== null) recordQueueDepth(canary.grid, body.depth, observedAtMs);
-  return known === undefined || known.periodMs !== periodMs || storedAtMs >= staleAtMs(known, config.policy.graceMs);
+  return known === undefined || known.periodMs !== periodMs || storedAtMs >= factStaleAtMs("queue", known, config.policy);
 }
 
 /** The weight as applied by the load balancer; a controller's own statement takes precedence. */

@@ -5,12 +5,11 @@
  * Maps, sets, histograms and infinities, which JSON lacks, are written as objects with one tagged key.
  */
 import * as histogram from "@aviary/shared/histogram.ts";
-import type { GatewayState } from "./gateway.ts";
 import { restoreMemory, restoreOutcome, storeMemory, storeOutcome } from "./judge/memory-codec.ts";
 import type { JudgeMemory, JudgeOutcome } from "./judge/outcome.ts";
 import type { ResolvedConfig } from "./resolved-config.ts";
 import { createCanary, createState, type LaneState, type State, startGrid } from "./state.ts";
-import { restoreCanary, restoreGateway, storeCanary } from "./state-codec.ts";
+import { restoreCanary, restoreGateway, type StoredGateway, storeCanary } from "./state-codec.ts";
 
 export const CHECKPOINT_SCHEMA = "aviary/checkpoint.v1";
 
@@ -19,7 +18,8 @@ interface CheckpointFile {
   readonly policy_hash: string;
   /** The first sequence not yet applied. */
   readonly replay_from: number;
-  readonly state: Pick<State, "sequence" | "nowMs" | "gateways" | "lanes" | "dead" | "nextDeadlineMs" | "lastCheckpointMs"> & {
+  readonly state: Pick<State, "sequence" | "nowMs" | "lanes" | "dead" | "nextDeadlineMs" | "lastCheckpointMs"> & {
+    readonly gateways: ReadonlyMap<string, StoredGateway>;
     /** In the form of `state-codec.ts`. */
     readonly canaries: ReadonlyMap<string, object>;
   };
@@ -102,7 +102,7 @@ export function decodeCheckpoint(text: string, config: ResolvedConfig): State | 
   for (const [key, count] of file.state.dead) state.dead.set(key, count);
   const policyChanged = file.policy_hash !== config.policyHash;
   for (const key of state.gateways.keys()) {
-    const known: GatewayState | undefined = file.state.gateways.get(key);
+    const known: StoredGateway | undefined = file.state.gateways.get(key);
     const entry = config.gateways.get(key)!;
     if (known !== undefined) state.gateways.set(key, { ...restoreGateway(known), slice: entry.slice });
   }

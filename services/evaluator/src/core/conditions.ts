@@ -4,8 +4,10 @@
  */
 import { formatTimeOfDay } from "@aviary/shared/contract/iso-time.ts";
 import { type Reason, reasonText } from "@aviary/shared/contract/reasons.ts";
-import { staleAtMs } from "@aviary/shared/contract/signal.ts";
+import type { Release, Slice } from "@aviary/shared/contract/run.ts";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
+import { factStaleAtMs } from "./freshness.ts";
+import type { GatewayState } from "./gateway.ts";
 import {
   areDepsReachable,
   type CheckResult,
@@ -20,7 +22,8 @@ import {
   isWorkerReachable,
   maintenanceReason,
 } from "./gateway-conditions.ts";
-import { agreedRelease, skewReasons } from "./release.ts";
+import { knownFacts } from "./known-facts.ts";
+import { agreedRelease, type GatewayRelease, skewReasons } from "./release.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
 import { type CanaryState, gatewaysOfCanary, isOpen, type Run, type State } from "./state.ts";
 
@@ -42,6 +45,8 @@ export function conditionsOf(state: State, canary: CanaryState, config: CanaryCo
   const gateways = gatewaysOfCanary(state, config).map(
     (gateway): GatewayFacts => ({
       gateway,
+      known: knownFacts(gateway, config.policy, nowMs),
+      diskMark: canary.disks.get(gateway.key),
       config,
       tier: state.config.gateways.get(gateway.key)!.tier,
       nowMs,
@@ -52,6 +57,9 @@ export function conditionsOf(state: State, canary: CanaryState, config: CanaryCo
   const freshness = active.map(freshnessOf);
   const lane = laneDepth(canary, config, nowMs);
   const skews = skewsOf(gateways);
+  const hasUnknownPack = active.some(
+    ({ gateway, known }) => gateway.release.skill_hash !== null && known.release.skill_hash === null,
+  );
   const findings: readonly CheckResult[] = [
     ...gateways.flatMap((facts) =>
       isInMaintenance(facts) ? [{ holds: [maintenanceReason(facts)] }] : GATEWAY_CHECKS.map((check) => check(facts)),
@@ -63,9 +71,10 @@ export function conditionsOf(state: State, canary: CanaryState, config: CanaryCo
     holds,
     hard: findings.flatMap((finding) => finding.hard ?? []),
     warnings: findings.flatMap((finding) => finding.warnings ?? []),
-    parityOk: skews.length === 0 && !holds.some((reason) => reason.code === "slice_mismatch"),
+    parityOk: skews.length === 0 && !hasUnknownPack && !holds.some((reason) => reason.code === "slice_mismatch"),
     staleNextMs: Math.min(lane.nextStaleAtMs, ...freshness.map(({ nextStaleAtMs }) => nextStaleAtMs)),
     gateway: gatewayFigures(gateways, active, {
+      release: agreedRelease(canaryGateways(gateways), config.policy, nowMs),
       fresh: freshness.filter(({ staleKind }) => staleKind === undefined).length,
       queueDepth: lane.depth,
     }),
@@ -84,14 +93,17 @@ function laneDepth(canary: CanaryState, { lane, policy }: CanaryConfig, nowMs: n
   if (lane === undefined) return { depth: null, ...nothing };
   const reported = canary.depths.get(lane);
   const depth = reported?.depth ?? null;
-  const staleAt = reported === undefined ? Number.NEGATIVE_INFINITY : staleAtMs(reported, policy.graceMs);
+  const staleAt = reported === undefined ? Number.NEGATIVE_INFINITY : factStaleAtMs("queue", reported, policy);
   if (nowMs < staleAt) return { depth, holds: [], nextStaleAtMs: staleAt };
   const since = reported === undefined ? "was reported" : `since ${formatTimeOfDay(reported.observedAtMs)}`;
   return { depth, ...nothing, holds: [{ code: "stale", metric: "queue", text: `lane ${lane}: no depth ${since}` }] };
 }
 
 function skewsOf(gateways: readonly GatewayFacts[]): Reason[] {
-  const slice = (name: "canary" | "stable") => gateways.map(({ gateway }) => gateway).filter((gateway) => gateway.slice === name);
+  const slice = (name: Slice) =>
+    gateways
+      .filter(({ gateway }) => gateway.slice === name)
+      .map(({ gateway, known: { release } }): GatewayRelease => ({ gateway, release }));
   return [...skewReasons(slice("canary"), "canary"), ...skewReasons(slice("stable"), "stable")];
 }
 
@@ -112,19 +124,29 @@ function canaryReasons({ logGap, maintenance }: CanaryState, run: Run | null): R
   return reasons;
 }
 
+const canaryGateways = (gateways: readonly GatewayFacts[]): GatewayState[] =>
+  gateways.map(({ gateway }) => gateway).filter(({ slice }) => slice === "canary");
+
+interface FleetFigures {
+  /** The release of the canary slice. */
+  readonly release: Release | null;
+  /** Gateways whose required facts are current. */
+  readonly fresh: number;
+  readonly queueDepth: number | null;
+}
+
 /** The merged gateway figures of a verdict: booleans are true only if they are true for every active gateway. */
 function gatewayFigures(
   gateways: readonly GatewayFacts[],
   active: readonly GatewayFacts[],
-  { fresh, queueDepth }: { readonly fresh: number; readonly queueDepth: number | null },
+  { release, fresh, queueDepth }: FleetFigures,
 ): VerdictBody["gateway"] {
   const some = gateways.length > 0;
-  const processOk = some && active.every(({ gateway }) => isUp(gateway));
-  const workerOk = some && active.every(({ gateway }) => isWorkerReachable(gateway));
-  const depsOk = active.every(({ gateway }) => areDepsReachable(gateway));
-  const diskOk = active.every(({ gateway }) => isDiskOk(gateway));
+  const processOk = some && active.every(isUp);
+  const workerOk = some && active.every(isWorkerReachable);
+  const depsOk = active.every(areDepsReachable);
+  const diskOk = active.every(isDiskOk);
   const doctorOk = active.every(isDoctorOk);
-  const release = agreedRelease(gateways.map(({ gateway }) => gateway).filter(({ slice }) => slice === "canary"));
   const num = (flag: boolean): 0 | 1 => (flag ? 1 : 0);
   return {
     process_ok: processOk,

@@ -188,11 +188,12 @@ function incidentsOf(
   if (environment !== undefined)
     incidents.push(incident("environment", isoTime(atMs), run, { subject }, { run, text: environment.text }));
   for (const gateway of gatewaysOfCanary(state, config)) {
-    if (gateway.diskLevel === "green" || gateway.disk === null) continue;
-    const code = gateway.diskLevel === "red" ? "disk_red" : "disk_yellow";
+    const mark = canary.disks.get(gateway.key);
+    if (mark === undefined || mark.level === "green" || gateway.disk === null) continue;
+    const code = mark.level === "red" ? "disk_red" : "disk_yellow";
     const where = { subject, az: gateway.az, gateway: gateway.name };
-    const rose = isoTime(gateway.diskRoseAtMs);
-    incidents.push(incident(code, rose, rose, where, { used_ratio: gateway.disk.used_ratio }));
+    const since = isoTime(mark.sinceMs);
+    incidents.push(incident(code, since, since, where, { used_ratio: gateway.disk.used_ratio }));
   }
   return incidents;
 }

@@ -2,7 +2,7 @@
  * The stored form of a canary's state in a checkpoint: some fields are stored under the names that earlier versions gave them,
  * so that their checkpoints remain readable.
  */
-import type { GatewayState } from "./gateway.ts";
+import { type GatewayState, NO_BOOTS } from "./gateway.ts";
 import { createSequenceTrack, type SequenceTrack } from "./sequence.ts";
 import type { CanaryState, Run } from "./state.ts";
 import type { OpenWindow } from "./window.ts";
@@ -22,7 +22,7 @@ const RUN: Readonly<Partial<Record<keyof Run, string>>> = {
 };
 
 /** Fields that checkpoints of the first version lack. */
-const SINCE_FIRST_VERSION: Partial<CanaryState> = { configHash: null };
+const sinceFirstVersion = (): Partial<CanaryState> => ({ configHash: null, disks: new Map() });
 
 type Names = Readonly<Record<string, string | undefined>>;
 
@@ -36,16 +36,22 @@ export function storeCanary(canary: CanaryState): object {
 
 /** The state of a canary from its stored form. */
 export function restoreCanary(stored: object): CanaryState {
-  const canary = { ...SINCE_FIRST_VERSION, ...renamed(stored, FROM_STORED.canary) } as CanaryState;
+  const canary = { ...sinceFirstVersion(), ...renamed(stored, FROM_STORED.canary) } as CanaryState;
   if (canary.run !== null) canary.run = renamed(canary.run, FROM_STORED.run) as Run;
   for (const [index, window] of canary.grid?.open ?? []) canary.grid!.open.set(index, withAccounts(window));
   return canary;
 }
 
+/** The state of a gateway as a checkpoint stores it; earlier versions lack some fields. */
+export type StoredGateway = Omit<GatewayState, "sequence" | "releaseBoots" | "findingsBegan"> & {
+  readonly sequence: Partial<SequenceTrack>;
+} & Partial<Pick<GatewayState, "releaseBoots" | "findingsBegan">>;
+
 /** The state of a gateway from its stored form. */
-export function restoreGateway(stored: GatewayState): GatewayState {
-  const { sequence } = stored as Omit<GatewayState, "sequence"> & { readonly sequence: Partial<SequenceTrack> };
-  return { ...stored, sequence: { ...createSequenceTrack(), ...sequence } };
+export function restoreGateway(stored: StoredGateway): GatewayState {
+  for (const seen of stored.seen.values()) seen.boot ??= null;
+  const sequence = { ...createSequenceTrack(), ...stored.sequence };
+  return { releaseBoots: { ...NO_BOOTS }, findingsBegan: new Map(), ...stored, sequence };
 }
 
 /** An open window that a version without accounts stored covers nothing: it closes incomplete. */

@@ -7,6 +7,7 @@ import type { Reason, ReasonCode } from "@aviary/shared/contract/reasons.ts";
 import { isOpenRun, type Release, type RunState } from "@aviary/shared/contract/run.ts";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
+import type { DiskMark } from "./disk-marks.ts";
 import { createGateway, type GatewayState } from "./gateway.ts";
 import type { JudgeMemory, JudgeOutcome } from "./judge/outcome.ts";
 import type { CanaryConfig, ResolvedConfig } from "./resolved-config.ts";
@@ -81,6 +82,8 @@ export interface CanaryState {
   maintenance: { untilMs: number; reason: string; mute: boolean } | null;
   /** Newest depth of each lane: event time, period, depth. */
   depths: Map<string, { observedAtMs: number; periodMs: number; depth: number }>;
+  /** Disk levels against the marks of the canary's policy, by gateway key. */
+  disks: Map<string, DiskMark>;
   logGap: boolean;
   /**
    * A gate that was called while no run was open: Flagger calls confirm-rollout before it can identify the new revision by its
@@ -143,6 +146,7 @@ export function createCanary(config: CanaryConfig): CanaryState {
     everPassed: false,
     maintenance: null,
     depths: new Map(),
+    disks: new Map(),
     logGap: false,
     gateBeforeRun: null,
     emittedIncidentIds: [],

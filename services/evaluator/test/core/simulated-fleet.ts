@@ -47,6 +47,8 @@ export interface GatewayPlan {
   warm: boolean;
   /** Sends http signals. */
   reportsTraffic: boolean;
+  /** Its skills probe works. */
+  readsSkills: boolean;
   /** Lines per report that its collector could not read. */
   unread: number;
 }
@@ -86,6 +88,7 @@ export function createSimulatedFleet(options: FleetOptions = {}) {
       sendsDoctor: false,
       warm: true,
       reportsTraffic: true,
+      readsSkills: true,
       unread: 0,
     })),
   );
@@ -161,6 +164,8 @@ export function createSimulatedFleet(options: FleetOptions = {}) {
     if (gateway.reportsTraffic) send(gateway, "http", trafficOf(gateway), 5_000);
     if (tick % 2 === 0)
       send(gateway, "disk", { used_ratio: gateway.diskUsedRatio, total_bytes: 2e12, tier: "2TB", writable: true }, 10_000);
+    if (gateway.readsSkills && gateway.pack !== null && tick % 2 === 0)
+      send(gateway, "skills", { pack_hash: gateway.pack, count: 3, changed: [] }, 10_000);
     if (gateway.sendsDoctor && tick % 6 === 0) {
       const findings = gateway.doctorErrors.map((check_id) => ({ check_id, severity: "error", message: "broken" }));
       send(
