@@ -67,8 +67,8 @@ export function recordLostTime(track: SequenceTrack, lost: LostTime): void {
 
 /**
  * Applies one sequence number.
- * @returns `new` if the signal counts, `duplicate` if it was applied before, `unknown-boot` if its boot was dropped, so that
- * nobody can tell whether it was applied
+ * @returns `new` if the signal counts, `duplicate` if it was applied before, `unknown-boot` if its boot was dropped and with it
+ * the record of what was applied
  */
 export function recordArrival(track: SequenceTrack, boot: string, seq: number, observedAtMs: number): Arrival {
   const newest = track.boots[track.boots.length - 1];
