@@ -38,11 +38,16 @@ export const REASONS = {
     hard: false,
     meaning: "Too few requests for a decision: none in the window, or not enough to rule out a gross fault.",
   },
-  stale: { effect: "hold", hard: true, meaning: "An expected gateway has not sent a signal for two periods and the grace." },
+  stale: {
+    effect: "hold",
+    hard: true,
+    meaning: "A fact about a gateway is unknown: it has sent no signal of that kind for two periods and the grace.",
+  },
   gap: {
     effect: "hold",
     hard: true,
-    meaning: "Signals of an expected gateway are missing: a gap in its sequence, a restarted collector, or a truncated log.",
+    meaning:
+      "A window is incomplete: signals of an expected gateway are missing, its traffic covers too little of the window, or too many requests were left out.",
   },
   late: {
     effect: "hold",
@@ -87,9 +92,16 @@ export const REASONS = {
     meaning: "Doctor's report is unreadable, or the policy requires a report for the release and none was received.",
   },
   gateway_down: {
-    effect: "hold",
+    effect: "fail",
     hard: true,
-    meaning: "A gateway does not respond to its probes, or reports that it is not ready.",
+    meaning:
+      "A gateway does not respond to its probes, or reports that it is not ready. A canary slice that is down for a whole window while stable is up fails the run.",
+  },
+  restarting: {
+    effect: "fail",
+    hard: true,
+    meaning:
+      "A canary gateway restarted during the run or is in its warm-up again. More restarts than the policy allows, and than stable has, fail the run.",
   },
   worker_unreachable: { effect: "hold", hard: true, meaning: "A gateway's worker cannot be reached." },
   dep_down: { effect: "hold", hard: true, meaning: "A dependency of a gateway does not respond." },

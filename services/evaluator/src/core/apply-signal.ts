@@ -12,6 +12,7 @@ import {
   recordObservation,
 } from "./gateway.ts";
 import type { SignalInput } from "./inputs.ts";
+import { trackHealth, trackProcess } from "./restarts.ts";
 import { isNewest } from "./sequence.ts";
 import { type CanaryState, isOpen, type State } from "./state.ts";
 import { mergeReport, recordQueueDepth, type TrafficReport } from "./window.ts";
@@ -32,9 +33,11 @@ export function applySignal(state: State, gateway: GatewayState, input: SignalIn
   const isContinuous = policies.every((policy) => isCurrent(gateway, kind, policy, observedAtMs));
   const periodMs = signal.period_ms;
   const boot = signal.collector_boot;
+  const isSameBoot = gateway.seen.get(kind)?.boot === boot;
+  const isPlanned = gateway.maintenanceUntilMs > storedAtMs;
   const seen = recordObservation(gateway, { kind, observedAtMs, periodMs, boot, nowMs: storedAtMs, policies });
   if (seen === "fresh") changed = true;
-  const applied = { state, gateway, keys, storedAtMs, observedAtMs, periodMs, isContinuous };
+  const applied = { state, gateway, keys, storedAtMs, observedAtMs, periodMs, isContinuous, isSameBoot, isPlanned };
   if (applyCounts(applied, signal)) changed = true;
   if (seen !== "older" && applyFact(applied, signal)) changed = true;
   return changed;
@@ -50,6 +53,10 @@ interface Applied {
   readonly periodMs: number;
   /** The observation of its kind before it was still current. */
   readonly isContinuous: boolean;
+  /** That observation came from the same collector boot. */
+  readonly isSameBoot: boolean;
+  /** The gateway is in maintenance. */
+  readonly isPlanned: boolean;
 }
 
 /** Bodies that belong to the time of their observation, whatever arrived before them. Returns whether a fact changed. */
@@ -71,7 +78,7 @@ function applyFact(applied: Applied, signal: Signal): boolean {
   const { state, gateway, keys } = applied;
   switch (signal.kind) {
     case "health":
-      return applyHealth(gateway, signal.body);
+      return [applyHealth(gateway, signal.body), trackHealth(gateway.restarts, signal.body, applied)].includes(true);
     case "disk":
       return [applyDisk(gateway, signal.body), ...keys.map((key) => applyDiskMark(applied, key, signal.body))].includes(true);
     case "doctor":
@@ -79,8 +86,7 @@ function applyFact(applied: Applied, signal: Signal): boolean {
     case "deps":
       return applyDeps(gateway, signal.body);
     case "process":
-      gateway.process = signal.body;
-      return false;
+      return trackProcess(gateway.restarts, signal.body, applied);
     case "rollout":
       return applyWeight(state, keys, gateway, signal.body);
     default:

@@ -25,6 +25,7 @@ import {
 import { knownFacts } from "./known-facts.ts";
 import { agreedRelease, type GatewayRelease, skewReasons } from "./release.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
+import { checkOutage, checkRestarts, restartSettlesAtMs } from "./slice-conditions.ts";
 import { type CanaryState, gatewaysOfCanary, isOpen, type Run, type State } from "./state.ts";
 
 export interface Conditions {
@@ -32,10 +33,12 @@ export interface Conditions {
   readonly holds: readonly Reason[];
   /** Reasons to fail an open run immediately. */
   readonly hard: readonly HardReason[];
+  /** The canary or all gateways of its slice are in maintenance, or the run is paused: nothing fails it meanwhile. */
+  readonly isSuspended: boolean;
   readonly warnings: readonly Reason[];
   readonly gateway: VerdictBody["gateway"];
   readonly parityOk: boolean;
-  /** The next instant at which a currently fresh fact becomes stale; Infinity if nothing is fresh. */
+  /** The next instant at which a currently fresh fact becomes stale or a condition ends with time; Infinity if there is none. */
   readonly staleNextMs: number;
 }
 
@@ -60,25 +63,35 @@ export function conditionsOf(state: State, canary: CanaryState, config: CanaryCo
   const hasUnknownPack = active.some(
     ({ gateway, known }) => gateway.release.skill_hash !== null && known.release.skill_hash === null,
   );
+  const slice = { gateways, run, lastWindow: canary.lastWindow };
   const findings: readonly CheckResult[] = [
     ...gateways.flatMap((facts) =>
       isInMaintenance(facts) ? [{ holds: [maintenanceReason(facts)] }] : GATEWAY_CHECKS.map((check) => check(facts)),
     ),
+    checkRestarts(slice),
+    checkOutage(slice),
     { holds: [...lane.holds, ...skews, ...canaryReasons(canary, run)] },
   ];
   const holds = findings.flatMap((finding) => finding.holds ?? []);
   return {
     holds,
     hard: findings.flatMap((finding) => finding.hard ?? []),
+    isSuspended: isSuspended(canary, gateways),
     warnings: findings.flatMap((finding) => finding.warnings ?? []),
     parityOk: skews.length === 0 && !hasUnknownPack && !holds.some((reason) => reason.code === "slice_mismatch"),
-    staleNextMs: Math.min(lane.nextStaleAtMs, ...freshness.map(({ nextStaleAtMs }) => nextStaleAtMs)),
+    staleNextMs: Math.min(lane.nextStaleAtMs, restartSettlesAtMs(slice), ...freshness.map(({ nextStaleAtMs }) => nextStaleAtMs)),
     gateway: gatewayFigures(gateways, active, {
       release: agreedRelease(canaryGateways(gateways), config.policy, nowMs),
       fresh: freshness.filter(({ staleKind }) => staleKind === undefined).length,
       queueDepth: lane.depth,
     }),
   };
+}
+
+function isSuspended({ run, maintenance }: CanaryState, gateways: readonly GatewayFacts[]): boolean {
+  if (maintenance !== null || (run !== null && run.paused !== null)) return true;
+  const canary = gateways.filter(({ gateway }) => gateway.slice === "canary");
+  return canary.length > 0 && canary.every(isInMaintenance);
 }
 
 interface LaneDepth {

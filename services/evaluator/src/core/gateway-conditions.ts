@@ -45,7 +45,7 @@ const percent = (ratio: number): string => `${Math.round(ratio * 1000) / 10}%`;
 const rounded = (ratio: number): number => Math.round(ratio * 10_000) / 10_000;
 
 /** A reason about a gateway, with its name and AZ. */
-function reasonOf(gateway: GatewayState, code: ReasonCode, text: string, numbers: Partial<Reason> = {}): Reason {
+export function reasonOf(gateway: GatewayState, code: ReasonCode, text: string, numbers: Partial<Reason> = {}): Reason {
   return {
     code,
     az: gateway.az,

@@ -7,6 +7,7 @@ import type { Signal, SignalBody } from "@aviary/shared/contract/signal.ts";
 import { type FindingsBegan, nextFindingsBegan } from "./findings.ts";
 import { type AgePolicy, type FactKind, factStaleAtMs } from "./freshness.ts";
 import type { GatewayConfig } from "./resolved-config.ts";
+import { createRestartTrack, type RestartTrack } from "./restarts.ts";
 import { createSequenceTrack, type SequenceTrack } from "./sequence.ts";
 
 /** When a kind was last observed, its period, and the collector boot that sent it. */
@@ -40,7 +41,7 @@ export interface GatewayState {
   doctorAtMs: number;
   findingsBegan: FindingsBegan;
   deps: SignalBody<"deps"> | null;
-  process: SignalBody<"process"> | null;
+  readonly restarts: RestartTrack;
   rolloutWeight: number | null;
   /** A signal from the future was received, and no later one with the correct time. */
   clockAhead: boolean;
@@ -69,7 +70,7 @@ export function createGateway(config: GatewayConfig): GatewayState {
     doctorAtMs: 0,
     findingsBegan: new Map(),
     deps: null,
-    process: null,
+    restarts: createRestartTrack(),
     rolloutWeight: null,
     clockAhead: false,
     maintenanceUntilMs: 0,

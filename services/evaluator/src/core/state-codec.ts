@@ -3,6 +3,7 @@
  * so that their checkpoints remain readable.
  */
 import { type GatewayState, NO_BOOTS } from "./gateway.ts";
+import { createRestartTrack } from "./restarts.ts";
 import { createSequenceTrack, type SequenceTrack } from "./sequence.ts";
 import type { CanaryState, Run } from "./state.ts";
 import type { OpenWindow } from "./window.ts";
@@ -42,16 +43,19 @@ export function restoreCanary(stored: object): CanaryState {
   return canary;
 }
 
+/** Fields that checkpoints of the first version lack. */
+type LaterField = "releaseBoots" | "findingsBegan" | "restarts";
+
 /** The state of a gateway as a checkpoint stores it; earlier versions lack some fields. */
-export type StoredGateway = Omit<GatewayState, "sequence" | "releaseBoots" | "findingsBegan"> & {
+export type StoredGateway = Omit<GatewayState, "sequence" | LaterField> & {
   readonly sequence: Partial<SequenceTrack>;
-} & Partial<Pick<GatewayState, "releaseBoots" | "findingsBegan">>;
+} & Partial<Pick<GatewayState, LaterField>>;
 
 /** The state of a gateway from its stored form. */
 export function restoreGateway(stored: StoredGateway): GatewayState {
   for (const seen of stored.seen.values()) seen.boot ??= null;
   const sequence = { ...createSequenceTrack(), ...stored.sequence };
-  return { releaseBoots: { ...NO_BOOTS }, findingsBegan: new Map(), ...stored, sequence };
+  return { releaseBoots: { ...NO_BOOTS }, findingsBegan: new Map(), restarts: createRestartTrack(), ...stored, sequence };
 }
 
 /** An open window that a version without accounts stored covers nothing: it closes incomplete. */

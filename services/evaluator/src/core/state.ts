@@ -20,7 +20,7 @@ export interface Latch {
   verdictId: string | null;
   atMs: number;
   reasons: Reason[];
-  concern: "errors" | "latency" | "queue" | "disk" | "doctor";
+  concern: "errors" | "latency" | "queue" | "disk" | "doctor" | "gateway";
 }
 
 export interface Run {

@@ -43,6 +43,8 @@ export interface GatewayPlan {
   claims: "canary" | "stable";
   doctorErrors: string[];
   sendsDoctor: boolean;
+  /** As the gateway reports it; constant unless a test changes it. */
+  uptimeMs: number;
   /** Up for longer than its warm-up. */
   warm: boolean;
   /** Sends http signals. */
@@ -86,6 +88,7 @@ export function createSimulatedFleet(options: FleetOptions = {}) {
       claims: slice,
       doctorErrors: [],
       sendsDoctor: false,
+      uptimeMs: 600_000,
       warm: true,
       reportsTraffic: true,
       readsSkills: true,
@@ -155,7 +158,7 @@ export function createSimulatedFleet(options: FleetOptions = {}) {
         state: gateway.health,
         failing: [],
         suppressed: [],
-        uptime_ms: 600_000,
+        uptime_ms: gateway.uptimeMs,
         warm: gateway.warm,
         worker_reachable: gateway.health === "up",
       },
