@@ -54,7 +54,11 @@ export const REASONS = {
     hard: true,
     meaning: "Signals arrived after their window had closed; they are counted here and not judged.",
   },
-  clock_skew: { effect: "hold", hard: true, meaning: "A gateway's clock is more than five seconds ahead of the broker's." },
+  clock_skew: {
+    effect: "hold",
+    hard: true,
+    meaning: "A gateway's clock is more than five seconds ahead of or behind the broker's, or the broker's clock was set back.",
+  },
   version_skew: { effect: "hold", hard: true, meaning: "Gateways of one slice run different gateway versions." },
   skill_skew: { effect: "hold", hard: true, meaning: "Gateways of one slice have different skill packs." },
   fragment_skew: { effect: "hold", hard: true, meaning: "Gateways of one slice have different configuration fragments." },
@@ -195,7 +199,11 @@ export const INCIDENTS = {
   disk_yellow: { severity: "warning", meaning: "A gateway's disk crossed the yellow mark." },
   spool_gap: { severity: "warning", meaning: "A collector's spool was full and dropped its oldest signals." },
   unreadable: { severity: "warning", meaning: "Messages that failed validation were stored as dead letters." },
-  log_gap: { severity: "critical", meaning: "The log no longer contains the position of a checkpoint." },
+  clock_skew: { severity: "warning", meaning: "The clock of a Mac is more than five seconds off, or the broker's was set back." },
+  log_gap: {
+    severity: "critical",
+    meaning: "The log no longer contains the position of a checkpoint, or is another log than the checkpoint's.",
+  },
   promotion_failed: { severity: "critical", meaning: "A promotion failed." },
   rollback_failed: { severity: "critical", meaning: "Restoring the stable release failed." },
 } as const satisfies Record<string, { severity: "warning" | "critical"; meaning: string }>;

@@ -1,5 +1,6 @@
 /** Applies one signal to the state: its gateway's facts, open windows, and the depth of a lane. */
 import type { Signal } from "@aviary/shared/contract/signal.ts";
+import { trackReading } from "./clock-offset.ts";
 import { nextDiskMark } from "./disk-marks.ts";
 import { factStaleAtMs, isCurrent } from "./freshness.ts";
 import {
@@ -23,10 +24,8 @@ export function applySignal(state: State, gateway: GatewayState, input: SignalIn
   const keys = state.config.canariesOfFleet.get(signal.fleet) ?? [];
   let changed = false;
   // An older signal that was delayed for long looks as if its clock were correct.
-  if (gateway.clockAhead && isNewest(gateway.sequence, signal.collector_boot, signal.seq)) {
-    gateway.clockAhead = false;
-    changed = true;
-  }
+  if (signal.kind === "health" && isNewest(gateway.sequence, signal.collector_boot, signal.seq))
+    changed = trackReading(gateway.clock, { observedAtMs, storedAtMs, boot: signal.collector_boot });
   const kind = signal.kind === "http" && signal.body.source === "synthetic" ? "synthetic" : signal.kind;
   if (applyIdentity(gateway, signal, observedAtMs)) changed = true;
   const policies = keys.map((key) => state.config.canaries.get(key)!.policy);

@@ -21,6 +21,8 @@ interface CheckpointFile {
   readonly config_hashes?: Readonly<Record<string, string>>;
   /** The first sequence not yet applied. */
   readonly replay_from: number;
+  /** When the log was created; absent in versions that did not know it. */
+  readonly log_created_at_ms?: number | null;
   readonly state: Pick<State, "sequence" | "nowMs" | "lanes" | "dead" | "nextDeadlineMs" | "lastCheckpointMs"> & {
     readonly gateways: ReadonlyMap<string, StoredGateway>;
     /** In the form of `state-codec.ts`. */
@@ -80,6 +82,7 @@ export function encodeCheckpoint(state: State): string {
     policy_hash: state.config.policyHash,
     config_hashes: Object.fromEntries([...state.config.canaries.values()].map(({ key, configHash }) => [key, configHash])),
     replay_from: sequence + 1,
+    log_created_at_ms: state.logCreatedAtMs,
     state: { sequence, nowMs, gateways, canaries: stored, lanes, dead, nextDeadlineMs, lastCheckpointMs },
   };
   return JSON.stringify(tagged(file));
@@ -100,6 +103,7 @@ export function decodeCheckpoint(text: string, config: ResolvedConfig): State | 
   }
   if (file?.schema !== CHECKPOINT_SCHEMA) return undefined;
   const state = createState(config);
+  state.logCreatedAtMs = file.log_created_at_ms ?? null;
   state.sequence = file.state.sequence;
   state.nowMs = file.state.nowMs;
   state.lastCheckpointMs = file.state.lastCheckpointMs;

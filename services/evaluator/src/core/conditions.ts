@@ -120,14 +120,19 @@ function skewsOf(gateways: readonly GatewayFacts[]): Reason[] {
   return [...skewReasons(slice("canary"), "canary"), ...skewReasons(slice("stable"), "stable")];
 }
 
-/** Conditions of the canary itself: a gap in the log, maintenance, a paused run. */
-function canaryReasons({ logGap, maintenance }: CanaryState, run: Run | null): Reason[] {
+/** Conditions of the canary itself: a gap in the log, a step of the broker's clock, maintenance, a paused run. */
+function canaryReasons({ logGap, brokerStep, maintenance }: CanaryState, run: Run | null): Reason[] {
   const reasons: Reason[] = [];
   if (logGap)
     reasons.push({
       code: "gap",
       text: "the log no longer contains the checkpoint's position; one complete window must close first",
     });
+  if (brokerStep !== null) {
+    const seconds = Math.round(brokerStep.byMs / 1000);
+    const text = `the broker's clock was set back by ${seconds} s at ${formatTimeOfDay(brokerStep.atMs)}; one complete window must close first`;
+    reasons.push({ code: "clock_skew", metric: "broker", value: brokerStep.byMs, unit: "ms", text: reasonText(text) });
+  }
   if (maintenance !== null) {
     const text = `in maintenance until ${formatTimeOfDay(maintenance.untilMs)}: ${maintenance.reason}`;
     reasons.push({ code: "maintenance", text: reasonText(text) });

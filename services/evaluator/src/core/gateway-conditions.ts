@@ -122,8 +122,14 @@ export function maintenanceReason({ gateway }: GatewayFacts): Reason {
 }
 
 function checkClock({ gateway }: GatewayFacts): CheckResult {
-  if (!gateway.clockAhead) return NO_FINDINGS;
-  return { holds: [reasonOf(gateway, "clock_skew", "has a clock more than 5 s ahead of the broker's")] };
+  const { offsetMs } = gateway.clock;
+  if (offsetMs === null) return NO_FINDINGS;
+  const offset = `${Math.round(Math.abs(offsetMs) / 100) / 10} s`;
+  const text =
+    offsetMs > 0
+      ? `has a clock ${offset} ahead of the broker's`
+      : `has a clock ${offset} behind the broker's, or an uplink that delays every signal by as much`;
+  return { holds: [reasonOf(gateway, "clock_skew", text, { value: offsetMs, unit: "ms" })] };
 }
 
 function checkFreshness(facts: GatewayFacts): CheckResult {
@@ -140,7 +146,7 @@ function checkFreshness(facts: GatewayFacts): CheckResult {
 function staleReason(gateway: GatewayState, kind: FactKind): Reason {
   const seen = gateway.seen.get(kind);
   // A wrong clock explains staleness: the signals it stamped are unusable.
-  const usable = gateway.clockAhead ? "usable " : "";
+  const usable = gateway.clock.offsetMs !== null ? "usable " : "";
   const text =
     seen === undefined
       ? `has never sent ${kind} signals`

@@ -4,6 +4,7 @@
  */
 import type { Release, Slice } from "@aviary/shared/contract/run.ts";
 import type { Signal, SignalBody } from "@aviary/shared/contract/signal.ts";
+import { type ClockTrack, createClockTrack } from "./clock-offset.ts";
 import { type FindingsBegan, nextFindingsBegan } from "./findings.ts";
 import { type AgePolicy, type FactKind, factStaleAtMs } from "./freshness.ts";
 import type { GatewayConfig } from "./resolved-config.ts";
@@ -43,8 +44,7 @@ export interface GatewayState {
   deps: SignalBody<"deps"> | null;
   readonly restarts: RestartTrack;
   rolloutWeight: number | null;
-  /** A signal from the future was received, and no later one with the correct time. */
-  clockAhead: boolean;
+  readonly clock: ClockTrack;
   maintenanceUntilMs: number;
   maintenanceReason: string;
 }
@@ -72,7 +72,7 @@ export function createGateway(config: GatewayConfig): GatewayState {
     deps: null,
     restarts: createRestartTrack(),
     rolloutWeight: null,
-    clockAhead: false,
+    clock: createClockTrack(),
     maintenanceUntilMs: 0,
     maintenanceReason: "",
   };

@@ -20,6 +20,8 @@ import { canaryKey, controlSubject, signalSubject } from "@aviary/shared/contrac
 import { applyClosedWindow } from "./apply-closed-window.ts";
 import { applyControl } from "./apply-control.ts";
 import { applySignal } from "./apply-signal.ts";
+import { isSetBack, stepBack } from "./broker-step.ts";
+import { trackAhead } from "./clock-offset.ts";
 import { deadLetterEffects } from "./dead-letters.ts";
 import { canaryDeadlineMs } from "./deadlines.ts";
 import { type Effect, inOrder, NO_EFFECTS } from "./effects.ts";
@@ -50,6 +52,7 @@ export function reduce(state: State, input: Input): Reduced {
     return { state, effects: inOrder(effects) };
   }
   if (input.sequence <= state.sequence) return { state, effects: NO_EFFECTS };
+  if (isSetBack(state, input.storedAtMs)) reduceStepBack(state, input.storedAtMs, effects);
   if (input.storedAtMs > state.nextDeadlineMs) fireDeadlines(state, input.storedAtMs, effects);
   if (input.storedAtMs > state.nowMs) state.nowMs = input.storedAtMs;
   if (state.lastCheckpointMs === 0) startSchedules(state);
@@ -124,7 +127,10 @@ function closeOldest(state: State, canary: CanaryState, config: CanaryConfig): v
     judgedFromMs: run !== null && (run.state === "warming" || run.state === "active") ? run.judgeFromMs : 0,
   });
   canary.lastWindow = closed;
-  if (closed.complete) canary.logGap = false;
+  if (closed.complete) {
+    canary.logGap = false;
+    canary.brokerStep = null;
+  }
   applyClosedWindow(canary, config, closed);
   const keepFrom = Date.parse(closed.window.end) - config.policy.windowMs;
   for (const gateway of gatewaysOfCanary(state, config))
@@ -183,6 +189,15 @@ function reduceLogGap(state: State, sequence: number, effects: Effect[]): void {
   updateNextDeadline(state);
 }
 
+function reduceStepBack(state: State, toMs: number, effects: Effect[]): void {
+  stepBack(state, toMs, effects);
+  for (const canary of state.canaries.values()) {
+    const config = state.config.canaries.get(canary.key)!;
+    reconcile({ state, canary, config, atMs: toMs, effects, windowClosed: false });
+  }
+  updateNextDeadline(state);
+}
+
 function reduceSignal(state: State, input: SignalInput, effects: Effect[]): void {
   const { signal, storedAtMs } = input;
   const key = input.gateway ?? gatewayKey(signal.az, signal.fleet, signal.gateway);
@@ -225,10 +240,8 @@ function reduceSignal(state: State, input: SignalInput, effects: Effect[]): void
       }),
     );
     accountForLost(state, gateway, signal);
-    if (!gateway.clockAhead) {
-      gateway.clockAhead = true;
-      reconcileFleet(state, signal.fleet, storedAtMs, effects);
-    }
+    const isNews = trackAhead(gateway.clock, { observedAtMs, storedAtMs, boot: signal.collector_boot });
+    if (isNews) reconcileFleet(state, signal.fleet, storedAtMs, effects);
     return;
   }
   const changed = applySignal(state, gateway, input, observedAtMs);

@@ -59,6 +59,8 @@ export interface OpenWindow {
 /** A grid of windows with one origin. */
 export interface WindowGrid {
   readonly originMs: number;
+  /** The event time from which the grid accounts for requests: its origin, unless the broker's clock was set back. */
+  readonly firstMs: number;
   readonly lengthMs: number;
   /** Index of the oldest open window. */
   next: number;
@@ -66,7 +68,12 @@ export interface WindowGrid {
 }
 
 export function createGrid(originMs: number, lengthMs: number): WindowGrid {
-  return { originMs, lengthMs, next: 0, open: new Map() };
+  return { originMs, firstMs: originMs, lengthMs, next: 0, open: new Map() };
+}
+
+/** The grid with its oldest open window started at `startMs`, under the same index; what was measured since is dropped. */
+export function realignGrid({ lengthMs, next }: WindowGrid, startMs: number): WindowGrid {
+  return { originMs: startMs - next * lengthMs, firstMs: startMs, lengthMs, next, open: new Map() };
 }
 
 export const windowStartMs = (frame: WindowGrid, index: number): number => frame.originMs + index * frame.lengthMs;
@@ -128,8 +135,7 @@ export interface TrafficReport {
 
 /**
  * Merges one report, or accounts for it as left out.
- * @returns `merged`, `excluded`, `late` (its window has closed), or `before` (it precedes the origin of the grid, which no window
- * of this grid accounts for)
+ * @returns `merged`, `excluded`, `late` (its window has closed), or `before` (it precedes the grid, which does not account for it)
  */
 export function mergeReport(
   frame: WindowGrid,
@@ -137,8 +143,8 @@ export function mergeReport(
   report: TrafficReport,
 ): "merged" | "excluded" | "late" | "before" {
   const { body, observedAtMs, periodMs, exclusion } = report;
+  if (observedAtMs < frame.firstMs) return "before";
   const since = observedAtMs - frame.originMs;
-  if (since < 0) return "before";
   const index = Math.floor(since / frame.lengthMs);
   if (index < frame.next) {
     excludeReport(frame, gateway, body, "late");
