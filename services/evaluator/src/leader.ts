@@ -46,9 +46,11 @@ export async function lead(context: LeaderContext, lease: Lease, signal: AbortSi
   counters.position(() => state.sequence);
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => undefined);
-  const published = await publishedVerdicts(bus, config);
+  const gap = await findLogGap(bus, state, log);
+  // Verdicts of a log that is gone do not show which effects of this one were performed.
+  const published = gap === undefined ? await publishedVerdicts(bus, config) : NOTHING_PUBLISHED;
   const pipeline = createPipeline(context, { state, lease, published, signal, onFatal: failed.reject });
-  await applyLogGap(bus, state, log, pipeline.apply);
+  if (gap !== undefined) pipeline.apply(gap);
   const onLogReplaced = (): void => failed.reject(retryable("log_replaced", "INPUTS was replaced while it was read"));
   const deadlines = watchDeadlines({ bus, clock, log, state, apply: pipeline.apply, onLogReplaced, signal });
   const readInput = createInputReader();
@@ -62,7 +64,7 @@ export async function lead(context: LeaderContext, lease: Lease, signal: AbortSi
       deadlines.recheck();
     },
     onEnd: (error) => {
-      if (!signal.aborted) failed.reject(error ?? new Error("reading INPUTS ended"));
+      if (!signal.aborted) failed.reject(error ?? retryable("log_ended", "reading INPUTS ended: it was deleted"));
     },
   });
   pipeline.throttle(follower);
@@ -186,8 +188,10 @@ function readVerdict(data: Uint8Array): VerdictRecord | undefined {
   }
 }
 
-/** Applies a gap if the log no longer contains the checkpoint's position, or is another log than the checkpoint's. */
-async function applyLogGap(bus: Bus, state: State, log: Logger, apply: (input: Input) => void): Promise<void> {
+const NOTHING_PUBLISHED: PublishedVerdicts = { newestAtMs: 0, byCanary: new Map() };
+
+/** The gap to apply if the log no longer contains the checkpoint's position, or is another log than the checkpoint's. */
+async function findLogGap(bus: Bus, state: State, log: Logger): Promise<Input | undefined> {
   const { createdAtMs, firstSequence, lastSequence } = await bus.streamState("INPUTS");
   const isOther = state.logCreatedAtMs !== null && state.logCreatedAtMs !== createdAtMs;
   state.logCreatedAtMs = createdAtMs;
@@ -198,12 +202,12 @@ async function applyLogGap(bus: Bus, state: State, log: Logger, apply: (input: I
     );
     state.sequence = -1;
   } else if (state.sequence === 0 || firstSequence <= state.sequence + 1) {
-    return;
+    return undefined;
   } else {
     log.error(
       { event: "event_log.gap", from: state.sequence + 1, first: firstSequence },
       "the log no longer contains the checkpoint's position",
     );
   }
-  apply({ kind: "log-gap", sequence: Math.max(0, firstSequence - 1), storedAtMs: state.nowMs });
+  return { kind: "log-gap", sequence: Math.max(0, firstSequence - 1), storedAtMs: state.nowMs };
 }
