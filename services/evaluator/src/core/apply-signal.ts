@@ -1,4 +1,5 @@
 /** Applies one signal to the state: its gateway's facts, open windows, and the depth of a lane. */
+import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Signal } from "@aviary/shared/contract/signal.ts";
 import { trackReading } from "./clock-offset.ts";
 import { nextDiskMark } from "./disk-marks.ts";
@@ -13,6 +14,7 @@ import {
   recordObservation,
 } from "./gateway.ts";
 import type { SignalInput } from "./inputs.ts";
+import type { ResolvedConfig } from "./resolved-config.ts";
 import { trackHealth, trackProcess } from "./restarts.ts";
 import { isNewest } from "./sequence.ts";
 import { type CanaryState, isOpen, type State } from "./state.ts";
@@ -21,14 +23,14 @@ import { mergeReport, recordQueueDepth, type TrafficReport } from "./window.ts";
 /** Applies a signal to its gateway and the open windows. Returns whether a fact changed. */
 export function applySignal(state: State, gateway: GatewayState, input: SignalInput, observedAtMs: number): boolean {
   const { signal, storedAtMs } = input;
-  const keys = state.config.canariesOfFleet.get(signal.fleet) ?? [];
+  const keys = state.config.canariesOfFleet.get(signal.fleet) ?? NO_CANARIES;
   let changed = false;
   // An older signal that was delayed for long looks as if its clock were correct.
   if (signal.kind === "health" && isNewest(gateway.sequence, signal.collector_boot, signal.seq))
     changed = trackReading(gateway.clock, { observedAtMs, storedAtMs, boot: signal.collector_boot });
   const kind = signal.kind === "http" && signal.body.source === "synthetic" ? "synthetic" : signal.kind;
   if (applyIdentity(gateway, signal, observedAtMs)) changed = true;
-  const policies = keys.map((key) => state.config.canaries.get(key)!.policy);
+  const policies = policiesOf(state.config, keys);
   const isContinuous = policies.every((policy) => isCurrent(gateway, kind, policy, observedAtMs));
   const periodMs = signal.period_ms;
   const boot = signal.collector_boot;
@@ -41,6 +43,20 @@ export function applySignal(state: State, gateway: GatewayState, input: SignalIn
   if (seen !== "older" && applyFact(applied, signal)) changed = true;
   return changed;
 }
+
+/** The policies of canaries by their list of keys, which is constant while a reducer runs: built once, not per signal. */
+const policiesByKeys = new WeakMap<readonly string[], readonly Policy[]>();
+
+function policiesOf({ canaries }: ResolvedConfig, keys: readonly string[]): readonly Policy[] {
+  let policies = policiesByKeys.get(keys);
+  if (policies === undefined) {
+    policies = keys.map((key) => canaries.get(key)!.policy);
+    policiesByKeys.set(keys, policies);
+  }
+  return policies;
+}
+
+const NO_CANARIES: readonly string[] = [];
 
 /** One signal being applied, and the canaries of its fleet. */
 interface Applied {
@@ -104,6 +120,10 @@ function applyDiskMark(applied: Applied, key: string, { used_ratio }: { readonly
   return next.level !== before?.level;
 }
 
+const AT_WORK = { why: "maintenance", isPlanned: true } as const;
+const RUN_WARMING = { why: "warming", isPlanned: true } as const;
+const GATEWAY_WARMING = { why: "warming", isPlanned: false } as const;
+
 /**
  * Why the traffic of a gateway is left out. That of a gateway or canary in maintenance, or of a paused run, shows the work and not
  * the release; that of a canary gateway during a warm-up, its own or the run's, is not judged.
@@ -115,11 +135,10 @@ function exclusionOf(
 ): TrafficReport["exclusion"] {
   const isAtWork = gateway.maintenanceUntilMs > storedAtMs || (maintenance !== null && maintenance.untilMs > storedAtMs);
   const isRunOpen = run !== null && isOpen(run);
-  if (isAtWork || (isRunOpen && run.paused !== null)) return { why: "maintenance", isPlanned: true };
+  if (isAtWork || (isRunOpen && run.paused !== null)) return AT_WORK;
   if (gateway.slice !== "canary") return undefined;
-  if (isRunOpen && (run.state === "warming" || run.state === "active") && observedAtMs < run.judgeFromMs)
-    return { why: "warming", isPlanned: true };
-  if (gateway.health !== null && !gateway.health.warm) return { why: "warming", isPlanned: false };
+  if (isRunOpen && (run.state === "warming" || run.state === "active") && observedAtMs < run.judgeFromMs) return RUN_WARMING;
+  if (gateway.health !== null && !gateway.health.warm) return GATEWAY_WARMING;
   return undefined;
 }
 

@@ -105,7 +105,8 @@ export function recordObservation(
     return "fresh";
   }
   if (observedAtMs < seen.observedAtMs) return "older";
-  const wasStale = policies.some((policy) => nowMs >= factStaleAtMs(kind, seen, policy));
+  let wasStale = false;
+  for (const policy of policies) if (nowMs >= factStaleAtMs(kind, seen, policy)) wasStale = true;
   const isOther = seen.periodMs !== periodMs || seen.boot !== boot;
   seen.observedAtMs = observedAtMs;
   seen.periodMs = periodMs;
@@ -124,8 +125,11 @@ const PARTS = ["gateway_version", "skill_hash", "fragment_hash"] as const satisf
  */
 export function applyIdentity(gateway: GatewayState, signal: Signal, observedAtMs: number): boolean {
   const { release, claimed } = gateway;
+  const isKnown = claimed === signal.slice && isReleaseOf(signal, release);
+  // The usual case, once per signal: nothing is new, so its order does not matter.
+  if (isKnown && hasReportedAll(gateway, signal)) return false;
   const isNewest = observedAtMs >= newestObservedAtMs(gateway);
-  if (claimed === signal.slice && isReleaseOf(signal, release)) {
+  if (isKnown) {
     if (isNewest) rememberBoots(gateway, signal);
     return false;
   }
@@ -155,8 +159,21 @@ function rememberBoots({ releaseBoots }: GatewayState, signal: Signal): void {
   for (const part of PARTS) if (signal[part] !== null) releaseBoots[part] = signal.collector_boot;
 }
 
+/** Whether its collector boot has reported every part of the release before. */
+function hasReportedAll({ releaseBoots }: GatewayState, { collector_boot }: Signal): boolean {
+  return (
+    releaseBoots.gateway_version === collector_boot &&
+    releaseBoots.skill_hash === collector_boot &&
+    releaseBoots.fragment_hash === collector_boot
+  );
+}
+
 function isReleaseOf(signal: Signal, release: Release): boolean {
-  return PARTS.every((part) => signal[part] === release[part]);
+  return (
+    signal.gateway_version === release.gateway_version &&
+    signal.skill_hash === release.skill_hash &&
+    signal.fragment_hash === release.fragment_hash
+  );
 }
 
 /** Event time of the newest observation of any kind; 0 before the first signal. */

@@ -187,14 +187,15 @@ function expire(canary: CanaryState, config: CanaryConfig, why: string, atMs: nu
 }
 
 /**
- * How long the whole canary slice must agree on a new release before observation opens a run: two periods of its health signals.
+ * How long the whole canary slice must agree on a new release before observation opens a run: two periods of its health signals,
+ * each believed up to one window.
  */
 export function observationMs(state: State, config: CanaryConfig): number {
   let periodMs = 0;
   for (const gateway of gatewaysOfCanary(state, config)) {
     if (gateway.slice === "canary") periodMs = Math.max(periodMs, gateway.seen.get("health")?.periodMs ?? 0);
   }
-  return 2 * periodMs;
+  return 2 * Math.min(periodMs, config.policy.windowMs);
 }
 
 /** Watches the canary slice for a release other than stable's, and opens a run if no controller is configured to do so. */
