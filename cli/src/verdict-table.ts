@@ -16,7 +16,7 @@ export interface Style {
   readonly columns: number;
 }
 
-/** Colours and wraps for a terminal; leaves text plain for a file or a pipe, and uncoloured where NO_COLOR is set. */
+/** Colors and wraps for a terminal; leaves text plain for a file or a pipe, and uncolored where NO_COLOR is set. */
 export function styleFor(stream: NodeJS.WritableStream): Style {
   return {
     paint: (format, text) => styleText(format, text, { stream: stream as NodeJS.WriteStream, validateStream: true }),

@@ -43,6 +43,12 @@ export const WORD_RULES: readonly WordRule[] = [
     write: "per",
     sample: "one file a probe",
   },
+  {
+    avoid:
+      /\b\w*(?:behaviour|colour|honour|favour|neighbour|[a-z]{3}(?:alis|ronis|ognis|anis|aris|imis|oris)(?:e|es|ed|ing|ation)\b|analys(?:e|ed|ing)\b|cancelled|labelled|modelled|travelling|licence)/i,
+    write: "American spelling",
+    sample: "the behaviour is analysed and normalised",
+  },
   { avoid: /\bthe house\b/i, write: "the repository", sample: "the house rules" },
 ];
 

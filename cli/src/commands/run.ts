@@ -27,7 +27,7 @@ const reasonOptions = {
 };
 
 const startOptions = {
-  revision: text("name", { description: "The revision that the run analyses", example: "v2", required: true }),
+  revision: text("name", { description: "The revision that the run analyzes", example: "v2", required: true }),
   skillHash: text("64 hex digits", { description: "The skill pack that the canary must run" }),
   gatewayVersion: text("version", { description: "The gateway release that the canary must run", example: "2026.9.8" }),
   fleet: fleetOption,

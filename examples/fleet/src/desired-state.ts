@@ -5,7 +5,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { type FleetPlan, paths, STABLE_VERSION, writeJson } from "./layout.ts";
 
-/** Desired behaviour of one gateway. */
+/** Desired behavior of one gateway. */
 export interface DesiredGateway {
   /** Reported by `/startupz`. A change restarts the gateway's runtime, as in a real one. */
   readonly version: string;

@@ -1,6 +1,6 @@
 /**
  * Simulates one OpenClaw gateway: the same probe routes and bodies, and one work route with heavy-tailed latency.
- * Its version, state and failures are configurable at run time. Modelled on openclaw 2026.9.6.
+ * Its version, state and failures are configurable at run time. Modeled on openclaw 2026.9.6.
  */
 
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";

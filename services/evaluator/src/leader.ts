@@ -178,7 +178,7 @@ async function publishedVerdicts(bus: Bus, config: ResolvedConfig): Promise<Publ
   return { newestAtMs, byCanary };
 }
 
-/** Undefined if another version, or an unauthorised writer, wrote it. */
+/** Undefined if another version, or an unauthorized writer, wrote it. */
 function readVerdict(data: Uint8Array): VerdictRecord | undefined {
   try {
     const parsed = parseVerdictRecord(JSON.parse(Buffer.from(data).toString()));

@@ -19,7 +19,7 @@ const text = z.string().max(200);
 const revision = z.string().min(1).max(128);
 
 export const controlSchema = z.discriminatedUnion("verb", [
-  /** A new revision is about to be analysed. `skill_hash` and `gateway_version` if the announcer has them. */
+  /** A new revision is about to be analyzed. `skill_hash` and `gateway_version` if the announcer has them. */
   z.object({
     ...shared,
     verb: z.literal("announce"),

@@ -21,7 +21,7 @@ export const REASONS = {
     effect: "evidence",
     hard: false,
     meaning:
-      "No run is open: no revision was announced, and the canary slice runs stable's release or one that was already analysed.",
+      "No run is open: no revision was announced, and the canary slice runs stable's release or one that was already analyzed.",
   },
   pending: {
     effect: "evidence",

@@ -1,7 +1,7 @@
 /**
  * A closed window as stored in verdict records: sufficient to judge it again under another policy, without the signals.
  *
- * A window is a half-open range of event time, `[start, end)`, divided into five equal sub-windows (slots). It is summarised in
+ * A window is a half-open range of event time, `[start, end)`, divided into five equal sub-windows (slots). It is summarized in
  * cells, one per slice, AZ and traffic source. A cell has five slots, each with its counts and a sparse latency histogram.
  */
 import { z } from "zod";

@@ -12,7 +12,7 @@
  * Finder metadata). A directory with no other content is empty.
  *
  * Rejected, each with its path and a reason: entries that may differ on another machine (names that are not NFC, which some file
- * systems normalise; names with control characters; links that are absolute or leave the tree; devices, sockets and pipes), and
+ * systems normalize; names with control characters; links that are absolute or leave the tree; devices, sockets and pipes), and
  * entries that make lines ambiguous (a link with a space in its path).
  */
 import { createHash } from "node:crypto";

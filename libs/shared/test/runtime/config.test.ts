@@ -245,7 +245,7 @@ describe("names and sizes", () => {
     const known = ["max5xxRate", "maxP99", "maxQueueDepth"];
     assert.equal(nearestName("max_5xx_rate", known), "max5xxRate");
     assert.equal(nearestName("maxQueueDetph", known), "maxQueueDepth");
-    assert.equal(nearestName("colour", known), undefined);
+    assert.equal(nearestName("color", known), undefined);
   });
 
   it("the edit distance is a metric", () => {

@@ -21,8 +21,8 @@ interface Line {
 }
 
 /** Runs a real process and sends it `signals`, each when its `after` text has been logged. */
-async function run(behaviour: string, graceMs: number, signals: readonly { after: string; signal: NodeJS.Signals }[] = []) {
-  const child = spawn(process.execPath, [PROGRAM, behaviour, String(graceMs)], { stdio: ["ignore", "pipe", "inherit"] });
+async function run(behavior: string, graceMs: number, signals: readonly { after: string; signal: NodeJS.Signals }[] = []) {
+  const child = spawn(process.execPath, [PROGRAM, behavior, String(graceMs)], { stdio: ["ignore", "pipe", "inherit"] });
   children.push(child);
   let output = "";
   const left = [...signals];
@@ -126,13 +126,13 @@ describe("a service process", () => {
     assert.match(end.fatal[0]?.msg ?? "", /could not stop cleanly/);
   });
 
-  for (const [behaviour, message] of [
+  for (const [behavior, message] of [
     ["unhandled rejection", "probe failed: unhandled rejection"],
     ["uncaught exception", "probe failed: uncaught exception"],
     ["fails in the background", "probe failed"],
   ] as const) {
-    it(`${behaviour}: logged as fatal, disposed, exit code 1`, async () => {
-      const end = await run(behaviour, LONG_GRACE_MS);
+    it(`${behavior}: logged as fatal, disposed, exit code 1`, async () => {
+      const end = await run(behavior, LONG_GRACE_MS);
       assert.deepEqual([end.code, end.killedBy], [1, null]);
       assert.equal(end.fatal[0]?.msg, message);
       assert.equal(end.messages.at(-1), "probe stopped");

@@ -6,7 +6,7 @@ import { conditionsOf } from "./conditions.ts";
 import type { Effect } from "./effects.ts";
 import { tickLane } from "./lane-tick.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
-import { advance, alreadyAnalysedRelease, moveTo, subjectOf, unannouncedRelease } from "./run.ts";
+import { advance, alreadyAnalyzedRelease, moveTo, subjectOf, unannouncedRelease } from "./run.ts";
 import { type CanaryState, gatewaysOfCanary, type Run, type State, startGrid } from "./state.ts";
 import { type CanaryFacts, type Decision, decide, type HoldBudget, releaseChangedReason } from "./verdict.ts";
 import { verdictRecord } from "./verdict-record.ts";
@@ -59,7 +59,7 @@ function gatherFacts({ state, canary, config, atMs }: Reconciliation): CanaryFac
     config,
     conditions: conditionsOf(state, canary, config, atMs),
     releaseChanged: release === undefined || run === null ? undefined : releaseChangedReason(run, release),
-    alreadyAnalysed: alreadyAnalysedRelease(state, canary, config),
+    alreadyAnalyzed: alreadyAnalyzedRelease(state, canary, config),
     holdBudget: holdBudgetOf(run, config, atMs),
   };
 }

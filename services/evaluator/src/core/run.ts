@@ -14,7 +14,7 @@ import { agreedRelease, couldBeSame } from "./release.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
 import { type CanaryState, gatewaysOfCanary, isOpen, type Opener, type Run, type State, startGrid } from "./state.ts";
 
-/** Number of finished revisions remembered, so that they are not analysed again automatically. */
+/** Number of finished revisions remembered, so that they are not analyzed again automatically. */
 const MAX_FINISHED = 32;
 
 export const subjectOf = (config: CanaryConfig): NonNullable<Incident["subject"]> => ({
@@ -100,7 +100,7 @@ export function stableRelease(state: State, canary: CanaryState, config: CanaryC
   return sliceRelease(state, config, "stable");
 }
 
-/** Enters a state; a state that ends the run records its revision, so that it is not analysed again automatically. */
+/** Enters a state; a state that ends the run records its revision, so that it is not analyzed again automatically. */
 export function moveTo(canary: CanaryState, to: RunState, atMs: number): void {
   const { run } = canary;
   if (run === null) return;
@@ -243,10 +243,10 @@ function canarySliceFresh(state: State, config: CanaryConfig, atMs: number): boo
 }
 
 /**
- * A release on the canary slice that is not under test because it was analysed before the last run: observation opens no second
+ * A release on the canary slice that is not under test because it was analyzed before the last run: observation opens no second
  * run for it.
  */
-export function alreadyAnalysedRelease(state: State, canary: CanaryState, config: CanaryConfig): Release | undefined {
+export function alreadyAnalyzedRelease(state: State, canary: CanaryState, config: CanaryConfig): Release | undefined {
   if (config.hasController || isOpen(canary.run)) return undefined;
   const release = canaryRelease(state, config);
   if (release === null) return undefined;

@@ -4,7 +4,7 @@
  *
  * A collector numbers its signals from 1 over all kinds during one boot. Messages of one boot may arrive out of order, because
  * the publisher retries. For each boot, the highest number and the gaps below it are kept. A gap that is filled was only late; a
- * gap still open when a window closes makes the window incomplete, if the time between its neighbours overlaps the window.
+ * gap still open when a window closes makes the window incomplete, if the time between its neighbors overlaps the window.
  *
  * Boots are ordered by the arrival of their first signal, never by the start time in their name, which is the reading of a Mac's
  * clock. A boot seen for the first time is therefore the newest one. An older boot may still deliver its spool.

@@ -73,7 +73,7 @@ export interface CanaryState {
   lastWindow: ClosedWindow | null;
   /** Healthy windows before the next run, both slices merged over their AZs: the source of a reference. */
   history: ClosedWindow[];
-  /** Finished revisions, which are not analysed again automatically. Newest last. */
+  /** Finished revisions, which are not analyzed again automatically. Newest last. */
   finished: string[];
   /** A release on the whole canary slice that may become a run by observation, and since when. */
   observed: { release: Release; sinceMs: number } | null;
@@ -192,7 +192,7 @@ export function gatewaysOfCanary(state: State, config: CanaryConfig): GatewaySta
   return config.gateways.flatMap((key) => state.gateways.get(key) ?? []);
 }
 
-/** Whether the canary is frozen: analysed now, or failed and not yet restored. */
+/** Whether the canary is frozen: analyzed now, or failed and not yet restored. */
 export function isCanaryActive(run: Run | null): boolean {
   return run !== null && (run.state === "warming" || run.state === "active" || (run.state === "failed" && !run.restored));
 }

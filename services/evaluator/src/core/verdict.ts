@@ -18,8 +18,8 @@ export interface CanaryFacts {
   readonly conditions: Conditions;
   /** Set if the canary slice changed its release during the run without an announcement. */
   readonly releaseChanged: Reason | undefined;
-  /** The canary slice's release, if no run is open because it was already analysed. */
-  readonly alreadyAnalysed: Release | undefined;
+  /** The canary slice's release, if no run is open because it was already analyzed. */
+  readonly alreadyAnalyzed: Release | undefined;
   readonly holdBudget: HoldBudget;
 }
 
@@ -70,7 +70,7 @@ function hold({ conditions }: CanaryFacts, first: readonly Reason[]): Decision {
 }
 
 function noRun(facts: CanaryFacts): Decision {
-  const text = noRunText(facts.canary.run, facts.alreadyAnalysed);
+  const text = noRunText(facts.canary.run, facts.alreadyAnalyzed);
   return hold(facts, [{ code: "no_run", text }, ...hardReasons(facts.conditions)]);
 }
 
@@ -113,10 +113,10 @@ function heldReasons(reasons: readonly Reason[]): readonly Reason[] {
   return [{ code: "low_traffic", text: "not enough evidence yet; more requests are needed" }];
 }
 
-function noRunText(run: Run | null, alreadyAnalysed: Release | undefined): string {
-  if (alreadyAnalysed !== undefined)
+function noRunText(run: Run | null, alreadyAnalyzed: Release | undefined): string {
+  if (alreadyAnalyzed !== undefined)
     return reasonText(
-      `no run is open: ${releaseText(alreadyAnalysed)} was already analysed; start a new run with \`aviary run start\``,
+      `no run is open: ${releaseText(alreadyAnalyzed)} was already analyzed; start a new run with \`aviary run start\``,
     );
   if (run === null || run.state === "idle") return "no run is open";
   return reasonText(

@@ -3,7 +3,7 @@
  *
  *   a signal arrives ──▶ window of its observed_at, still open? ──▶ merged into the cell of its slice, AZ and source, or left out
  *                                        └── already closed: counted as late in the currently open window, never merged
- *   window end + grace, by the broker's clock ──▶ closed: summarised, checked for completeness, immutable
+ *   window end + grace, by the broker's clock ──▶ closed: summarized, checked for completeness, immutable
  *
  * Window i of a grid is `[origin + i·length, origin + (i+1)·length)`; a grid belongs to one run, or to the time between two runs.
  * Whether a signal is late depends only on its observed_at and its store time, so every replica and every replay agrees.

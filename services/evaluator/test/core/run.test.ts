@@ -58,7 +58,7 @@ test("a Flagger canary goes from announced to passed, after which stable may be 
   fleet.advance(60);
   fleet.publishControl({ verb: "announce", caller: "flagger", revision: "v2" });
   fleet.advance(10);
-  assert.equal(last(fleet).run?.state, "passed", "a revision that passed is not analysed again automatically");
+  assert.equal(last(fleet).run?.state, "passed", "a revision that passed is not analyzed again automatically");
 });
 
 test("5xx on the canary fails in the second window, is latched, ends when restored, and a new revision passes", () => {
@@ -141,7 +141,7 @@ test("without a controller, a release that returns after its run is reported, an
   give(NEW_PACK);
   assert.match(
     last(fleet).reasons.find(({ code }) => code === "no_run")?.text ?? "",
-    /was already analysed; start a new run with `aviary run start`/,
+    /was already analyzed; start a new run with `aviary run start`/,
   );
   give(STABLE_PACK);
   assert.match(

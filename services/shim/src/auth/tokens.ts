@@ -93,7 +93,7 @@ export function hashToken(token: string): string {
   return hash("sha256", token, "hex");
 }
 
-/** Generates a token of 256 random bits. The prefix `avy_` makes it recognisable for redaction and secret scanners. */
+/** Generates a token of 256 random bits. The prefix `avy_` makes it recognizable for redaction and secret scanners. */
 export function generateToken(): { readonly token: string; readonly sha256: string } {
   const token = `avy_${randomBytes(32).toString("base64url")}`;
   return { token, sha256: hashToken(token) };
