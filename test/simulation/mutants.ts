@@ -66,7 +66,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "excluded-requests-unnamed",
     file: "core/window.ts",
-    from: "if (why !== undefined) {\n    account.excluded[why] += body.requests;",
+    from: "if (why !== undefined) {\n    exclude(account, why, body.requests);",
     to: "if (why !== undefined) {",
     caughtBy: "accounts",
   },

@@ -12,7 +12,8 @@ export type TrafficKind = "http" | "synthetic";
 
 export interface RequestAccount {
   merged: number;
-  readonly excluded: Record<Exclusion, number>;
+  /** A cause without requests is absent: most gateways leave out nothing, and every checkpoint contains all accounts. */
+  readonly excluded: Partial<Record<Exclusion, number>>;
   /** The part of `excluded.warming` that the warm-up of the run explains: it is planned, and no fault of a gateway. */
   plannedWarming: number;
   /** Event time of the merged signals. */
@@ -21,17 +22,18 @@ export interface RequestAccount {
 
 export interface GatewayAccount {
   readonly slice: Slice;
-  readonly http: RequestAccount;
-  readonly synthetic: RequestAccount;
+  http?: RequestAccount;
+  synthetic?: RequestAccount;
 }
 
-export function createGatewayAccount(slice: Slice): GatewayAccount {
-  return { slice, http: createAccount(), synthetic: createAccount() };
+/** The account of one kind of traffic; a new one before its first report. */
+export function accountOfKind(account: GatewayAccount, kind: TrafficKind): RequestAccount {
+  account[kind] ??= { merged: 0, excluded: {}, plannedWarming: 0, covered: createCoveredTime() };
+  return account[kind];
 }
 
-function createAccount(): RequestAccount {
-  const excluded = Object.fromEntries(EXCLUSIONS.map((why) => [why, 0])) as Record<Exclusion, number>;
-  return { merged: 0, excluded, plannedWarming: 0, covered: createCoveredTime() };
+export function exclude({ excluded }: RequestAccount, why: Exclusion, requests: number): void {
+  if (requests > 0) excluded[why] = (excluded[why] ?? 0) + requests;
 }
 
 /** The traffic that counts under a policy's `traffic`. */
@@ -40,37 +42,34 @@ export function selectedKinds(traffic: "real" | "synthetic" | "both"): readonly 
 }
 
 /** Requests of one slice: all that were reported, and the part that was left out. */
-export interface SliceRequests {
-  merged: number;
-  readonly excluded: Record<Exclusion, number>;
-  plannedWarming: number;
-}
+export type SliceRequests = Omit<RequestAccount, "covered">;
 
 /** Sums the accounts of one slice over its gateways and the selected kinds of traffic. */
 export function requestsOfSlice(accounts: Iterable<GatewayAccount>, slice: Slice, kinds: readonly TrafficKind[]): SliceRequests {
-  const { merged, excluded, plannedWarming } = createAccount();
-  const sum: SliceRequests = { merged, excluded, plannedWarming };
+  const sum: SliceRequests = { merged: 0, excluded: {}, plannedWarming: 0 };
   for (const account of accounts) {
     if (account.slice !== slice) continue;
     for (const kind of kinds) {
       const part = account[kind];
+      if (part === undefined) continue;
       sum.merged += part.merged;
       sum.plannedWarming += part.plannedWarming;
-      for (const why of EXCLUSIONS) sum.excluded[why] += part.excluded[why];
+      for (const why of EXCLUSIONS) if (part.excluded[why]) sum.excluded[why] = (sum.excluded[why] ?? 0) + part.excluded[why];
     }
   }
   return sum;
 }
 
-export const excludedSum = ({ excluded }: SliceRequests): number => EXCLUSIONS.reduce((sum, why) => sum + excluded[why], 0);
+export const excludedSum = ({ excluded }: SliceRequests): number =>
+  EXCLUSIONS.reduce((sum, why) => sum + (excluded[why] ?? 0), 0);
 
 /** The account of one slice as a verdict record contains it. */
 export function sliceAccount(slice: Slice, requests: SliceRequests): SliceAccount {
-  const named = EXCLUSIONS.filter((why) => requests.excluded[why] > 0).map((why) => [why, requests.excluded[why]]);
-  return {
-    slice,
-    seen: requests.merged + excludedSum(requests),
-    merged: requests.merged,
-    excluded: Object.fromEntries(named),
-  };
+  const { merged, excluded } = requests;
+  return { slice, seen: merged + excludedSum(requests), merged, excluded: inOrder(excluded) };
+}
+
+/** The causes in the order of the list, so that equal accounts are equal bytes. */
+function inOrder(excluded: SliceRequests["excluded"]): SliceAccount["excluded"] {
+  return Object.fromEntries(EXCLUSIONS.filter((why) => excluded[why] !== undefined).map((why) => [why, excluded[why]]));
 }

@@ -75,7 +75,7 @@ function gatewayGap(
 function coverageText(kind: TrafficKind, ratio: number, account: RequestAccount | undefined): string {
   const reports = kind === "http" ? "traffic reports" : "synthetic reports";
   const covers = ratio === 0 ? `no ${reports} count` : `its ${reports} cover ${Math.floor(ratio * 100)}% of the window`;
-  const why = account === undefined ? undefined : EXCLUSIONS.find((code) => account.excluded[code] > 0);
+  const why = account === undefined ? undefined : EXCLUSIONS.find((code) => account.excluded[code] !== undefined);
   return why === undefined ? covers : `${covers} (${why})`;
 }
 
@@ -89,7 +89,7 @@ function excludedGap({ accounts, kinds }: WindowEvidence, slice: Slice, skipsWar
 }
 
 function namedExclusions({ excluded }: SliceRequests, planned: number): string {
-  const counts = EXCLUSIONS.map((why) => ({ why, count: excluded[why] - (why === "warming" ? planned : 0) }));
+  const counts = EXCLUSIONS.map((why) => ({ why, count: (excluded[why] ?? 0) - (why === "warming" ? planned : 0) }));
   return counts
     .filter(({ count }) => count > 0)
     .map(({ why, count }) => `${why} ${count}`)

@@ -21,7 +21,8 @@ import * as histogram from "@aviary/shared/histogram.ts";
 import { addCovered } from "./covered-time.ts";
 import type { GatewayState } from "./gateway.ts";
 import {
-  createGatewayAccount,
+  accountOfKind,
+  exclude,
   type GatewayAccount,
   type RequestAccount,
   requestsOfSlice,
@@ -118,10 +119,10 @@ function cellOf(window: OpenWindow, gateway: GatewayState, source: HttpSource): 
 function accountOf(window: OpenWindow, gateway: GatewayState, source: HttpSource): RequestAccount {
   let account = window.accounts.get(gateway.key);
   if (account === undefined) {
-    account = createGatewayAccount(gateway.slice);
+    account = { slice: gateway.slice };
     window.accounts.set(gateway.key, account);
   }
-  return account[source === "synthetic" ? "synthetic" : "http"];
+  return accountOfKind(account, source === "synthetic" ? "synthetic" : "http");
 }
 
 /** One http body, and the event time that it covers: the period before `observedAtMs`. */
@@ -153,10 +154,10 @@ export function mergeReport(
   }
   const window = openWindow(frame, index);
   const account = accountOf(window, gateway, body.source);
-  account.excluded.unread += body.unread ?? 0;
+  exclude(account, "unread", body.unread ?? 0);
   const why = periodMs > frame.lengthMs ? "unslotted" : exclusion?.why;
   if (why !== undefined) {
-    account.excluded[why] += body.requests;
+    exclude(account, why, body.requests);
     if (why === "warming" && exclusion?.isPlanned === true) account.plannedWarming += body.requests;
     return "excluded";
   }
@@ -181,8 +182,8 @@ function mergeIntoCell(cell: WindowCell, frame: WindowGrid, { body, periodMs }: 
 /** Accounts for a report whose own window is closed or unknown, in the oldest open window. */
 export function excludeReport(frame: WindowGrid, gateway: GatewayState, body: TrafficReport["body"], why: Exclusion): void {
   const account = accountOf(openWindow(frame, frame.next), gateway, body.source);
-  account.excluded[why] += body.requests;
-  account.excluded.unread += body.unread ?? 0;
+  exclude(account, why, body.requests);
+  exclude(account, "unread", body.unread ?? 0);
 }
 
 /** Records a queue depth; the newest of the window is kept. */

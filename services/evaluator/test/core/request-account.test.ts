@@ -140,3 +140,19 @@ test("a report that covers more than a window is not merged into one", () => {
   assert.equal(closed.complete, false);
   assert.ok(PERIOD_MS < 45_000);
 });
+
+test("an uplink that delays every signal never yields a complete window, because the end of each comes too late", () => {
+  const fleet = measured({ mode: "two-key" });
+  const from = fleet.log.length;
+  fleet.advance(300);
+  const log = fleet.log.map((input, index) =>
+    index >= from && input.kind === "signal" ? { ...input, storedAtMs: input.storedAtMs + 8_000 } : input,
+  );
+  const { verdicts } = reduceLog(fleet.config, log, fleet.now() + 10_100);
+  const closed = verdicts.flatMap(({ body, evidence }) =>
+    body.run !== null && evidence.closed !== null ? [evidence.closed] : [],
+  );
+  assert.ok(closed.length > 5 && closed.every(({ complete }) => !complete));
+  assert.ok(closed.some(({ accounts }) => accounts!.every(({ excluded }) => (excluded.late ?? 0) > 0)));
+  assert.ok(verdicts.every(({ body }) => body.verdict !== "pass"));
+});
