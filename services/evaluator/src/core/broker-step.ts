@@ -36,6 +36,9 @@ export function stepBack(state: State, toMs: number, effects: Effect[]): void {
   for (const canary of state.canaries.values()) {
     const config = state.config.canaries.get(canary.key)!;
     stepCanaryBack(canary, config, step);
+    // The messages of another log may precede what was decided from the one before: that gap is named already.
+    if (canary.logGap) continue;
+    canary.brokerStep = step;
     const facts = { sender: "broker", set_back_ms: step.byMs };
     effects.push({
       kind: "incident",
@@ -55,7 +58,6 @@ function stepGatewayBack(gateway: GatewayState, toMs: number): void {
 }
 
 function stepCanaryBack(canary: CanaryState, config: CanaryConfig, step: BrokerStep): void {
-  canary.brokerStep = step;
   if (canary.grid !== null) canary.grid = realignGrid(canary.grid, step.atMs);
   canary.reconciledAtMs = Math.min(canary.reconciledAtMs, step.atMs);
   canary.observed = null;
