@@ -15,7 +15,21 @@ export interface WorldGateway {
 }
 
 /** Faults of the machines under test, as opposed to the nodes of Aviary. */
-export type Trouble = "none" | "errors" | "latency" | "disk" | "down" | "environment" | "odd-release" | "doctor" | "queue";
+export type Trouble =
+  | "none"
+  | "errors"
+  | "latency"
+  | "disk"
+  | "down"
+  | "environment"
+  | "odd-release"
+  | "doctor"
+  | "queue"
+  /** One probe of one gateway fails; the others report on. */
+  | "no-traffic-reports"
+  | "no-skills-reports"
+  /** One gateway crashes every few seconds, with errors. */
+  | "crash-loop";
 
 export interface RevisionPlan {
   readonly name: string;
@@ -97,11 +111,11 @@ const SHAPES: readonly (readonly [string, Slice][])[] = [
 const TROUBLES: readonly Trouble[] = [
   "none",
   "none",
-  "none",
-  "none",
+  "no-traffic-reports",
+  "no-skills-reports",
   "errors",
   "errors",
-  "errors",
+  "crash-loop",
   "latency",
   "disk",
   "down",

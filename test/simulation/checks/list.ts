@@ -1,5 +1,6 @@
 /** All checkers in order: the one that explains most comes first. */
 import { absenceIsNeverPass } from "./absence.ts";
+import { everyRequestIsAccountedFor } from "./accounts.ts";
 import type { InvariantCheck } from "./check.ts";
 import { checkpointsFollowEffects, restartIsReplay } from "./checkpoint.ts";
 import { oneVerdictInEveryDialect } from "./dialects.ts";
@@ -11,6 +12,7 @@ export const CHECKS: readonly InvariantCheck[] = [
   nothingFalls,
   checkpointsFollowEffects,
   absenceIsNeverPass,
+  everyRequestIsAccountedFor,
   failsLatch,
   oneVerdictInEveryDialect,
   onlyTheLeaderPerforms,

@@ -57,13 +57,13 @@ describe("the memory bus", () => {
       await bus.publish({ subject, data: String(hour) });
     }
     clock.set(74 * HOUR);
-    assert.deepEqual(await bus.streamState("INPUTS"), { messages: 1, firstSequence: 3, lastSequence: 3 });
+    assert.partialDeepStrictEqual(await bus.streamState("INPUTS"), { messages: 1, firstSequence: 3, lastSequence: 3 });
     const seen: number[] = [];
     const follower = await bus.follow({ stream: "INPUTS", from: "all", onMessage: (message) => seen.push(message.sequence) });
     await follower.caughtUp;
     assert.deepEqual(seen, [3]);
     clock.set(80 * HOUR);
-    assert.deepEqual(await bus.streamState("INPUTS"), { messages: 0, firstSequence: 4, lastSequence: 3 });
+    assert.partialDeepStrictEqual(await bus.streamState("INPUTS"), { messages: 0, firstSequence: 4, lastSequence: 3 });
     assert.equal(await bus.last("INPUTS", subject), undefined);
     assert.equal((await bus.publish({ subject, data: "" })).sequence, 4);
   });

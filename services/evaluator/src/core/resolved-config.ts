@@ -1,7 +1,7 @@
 /** The fleet file and the policies, indexed for lookups. Constant while a reducer runs. */
 import type { CallerClass, FleetFile, GatewayEntry, LaneEntry } from "@aviary/shared/contract/fleet.ts";
 import { contentId } from "@aviary/shared/contract/ids.ts";
-import type { Policy } from "@aviary/shared/contract/policy.ts";
+import { defaultPolicy, type Policy } from "@aviary/shared/contract/policy.ts";
 import { type CanaryRef, canaryKey, parseCanaryKey } from "@aviary/shared/contract/subjects.ts";
 
 export interface CanaryConfig {
@@ -79,7 +79,7 @@ export function resolveConfig(fleet: FleetFile, policies: ReadonlyMap<string, Po
       key,
       ref,
       fleet: entry.fleet,
-      configHash: contentId([key, entry, policy, own, canaryLanes]),
+      configHash: contentId([key, entry, changedSettings(policy), own, canaryLanes]),
       policy,
       gateways: own.map((gateway) => gateway.key),
       hasStable: own.some((gateway) => gateway.slice === "stable"),
@@ -92,4 +92,11 @@ export function resolveConfig(fleet: FleetFile, policies: ReadonlyMap<string, Po
     else canariesOfFleet.set(entry.fleet, [key]);
   }
   return { policyHash, gateways, canaries, lanes, canariesOfFleet };
+}
+
+/** The settings of a policy that are not the default: a version with one more setting leaves the hash of older files as it was. */
+function changedSettings(policy: Policy): Partial<Policy> {
+  const defaults: Readonly<Record<string, unknown>> = defaultPolicy();
+  const isChanged = ([name, value]: [string, unknown]) => JSON.stringify(value) !== JSON.stringify(defaults[name]);
+  return Object.fromEntries(Object.entries(policy).filter(isChanged));
 }

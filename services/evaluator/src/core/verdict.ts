@@ -46,7 +46,7 @@ export function decide(facts: CanaryFacts): Decision {
     return { verdict: "fail", reasons: latchedReasons(run, run.latch), warnings: conditions.warnings, failing: undefined };
   if (!isOpen(run) || run === null || run.state === "failed") return noRun(facts);
   if (run.state === "pending") return pending(facts, run);
-  const hard = conditions.hard[0];
+  const hard = conditions.isSuspended ? undefined : conditions.hard[0];
   if (hard !== undefined) return newFailure(facts, hardReasons(conditions), hard.concern);
   if (run.state === "warming") return warming(facts, run);
   return judged(facts, run.outcome === null ? undefined : inForce(run.outcome, config.policy.mode));
@@ -86,15 +86,17 @@ function warming(facts: CanaryFacts, run: Run): Decision {
   return hold(facts, [{ code: "warming", text }]);
 }
 
-/** Combines the judge's outcome for an active run with the conditions. */
+/** Combines the judge's outcome for an active run with the conditions; what would fail a suspended run is a hold. */
 function judged(facts: CanaryFacts, outcome: ModeOutcome | undefined): Decision {
   const { conditions, releaseChanged, holdBudget } = facts;
   const changed = releaseChanged === undefined ? [] : [releaseChanged];
   if (outcome === undefined)
     return hold(facts, [...changed, { code: "low_traffic", text: "the first window of the run has not closed yet" }]);
-  if (outcome.verdict === "fail") return newFailure(facts, outcome.reasons, failedConcern(outcome.concerns));
+  if (outcome.verdict === "fail" && !conditions.isSuspended)
+    return newFailure(facts, outcome.reasons, failedConcern(outcome.concerns));
   const warnings = [...conditions.warnings, ...outcome.warnings];
-  const reasons = [...changed, ...conditions.holds, ...(outcome.verdict === "hold" ? heldReasons(outcome.reasons) : [])];
+  const held = outcome.verdict === "pass" ? [] : heldReasons(outcome.reasons);
+  const reasons = [...changed, ...conditions.holds, ...hardReasons(conditions), ...held];
   if (reasons.length === 0)
     return { verdict: "pass", reasons, warnings: [...warnings, ...lateWarnings(facts.canary.lastWindow)], failing: undefined };
   const expired: Reason[] = holdBudget.expired ? [holdExpiredReason(holdBudget)] : [];

@@ -1,6 +1,6 @@
 /**
- * Keeps the leader's configuration of each canary in the log: it is written when the log names another one, and once a day, because the
- * log forgets. A log thus has a first message, from which deadlines count, even if no gateway ever reports.
+ * Keeps the leader's configuration of each canary in the log: it is written when the log names another one, and again every day, because
+ * the log forgets. A log thus has a first message, from which deadlines count, even if no gateway ever reports.
  */
 import type { Bus } from "@aviary/shared/bus/bus.ts";
 import { controlMessage } from "@aviary/shared/contract/control.ts";

@@ -6,7 +6,7 @@ import type { Policy } from "@aviary/shared/contract/policy.ts";
 import { REASONS } from "@aviary/shared/contract/reasons.ts";
 import { formatCount } from "@aviary/shared/contract/units.ts";
 import type { VerdictBody, VerdictRecord } from "@aviary/shared/contract/verdict.ts";
-import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
+import type { ClosedWindow, SliceAccount } from "@aviary/shared/contract/window.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { JUDGED_WINDOWS } from "../../core/apply-closed-window.ts";
 import { explainJudgment } from "../../core/judge/explain.ts";
@@ -73,9 +73,17 @@ function factLines({ body, evidence: { closed } }: VerdictRecord): string[] {
   lines.push(
     `window ${index}: ${start} to ${end}, weight ${weight}%, ${closed.complete ? "complete" : "incomplete"}, ${closed.late} late signals`,
     ...closed.gaps.map((gap) => `    ${gap}`),
+    ...(closed.accounts ?? []).map((account) => `    ${accountText(account)}`),
     `    canary: ${sliceText(canary)}; stable: ${stable === null ? "none" : sliceText(stable)}`,
   );
   return lines;
+}
+
+/** `canary: 1,800 requests reported, 1,500 merged, 300 left out (warming 300)` */
+function accountText({ slice, seen, merged, excluded }: SliceAccount): string {
+  const causes = Object.entries(excluded).map(([why, count]) => `${why} ${grouped(count)}`);
+  const leftOut = causes.length === 0 ? "none left out" : `${grouped(seen - merged)} left out (${causes.join(", ")})`;
+  return `${slice}: ${grouped(seen)} requests reported, ${grouped(merged)} merged, ${leftOut}`;
 }
 
 function judgmentLines(record: VerdictRecord, records: readonly VerdictRecord[], config: ResolvedConfig): string[] {
