@@ -73,9 +73,9 @@ function readRecord(record: Fields, request: Fields, unit: DurationUnit): LogLin
 const OTHER_UNIT = 'set "durationUnit" to the duration_format of Caddy\'s encoder';
 
 /**
- * Caddy writes seconds as a fraction with nanoseconds, and milliseconds and nanoseconds as whole numbers; so a number shows
- * whether it is in the configured unit, and a wrong unit is rejected instead of moving every latency by orders of magnitude.
- * `isZero`: exactly 0, which no handler takes, at a resolution that would show it.
+ * Caddy writes seconds as a fraction with nanoseconds, and milliseconds and nanoseconds as whole numbers. So a number may show that
+ * it is not in the configured unit, and is rejected instead of moving every latency by orders of magnitude. `isZero`: exactly 0,
+ * which no handler takes, at a resolution that would show it.
  */
 function durationOf(value: unknown, unit: DurationUnit): { ms: number; isZero: boolean } | { why: string } {
   if (typeof value === "string") {
@@ -85,11 +85,22 @@ function durationOf(value: unknown, unit: DurationUnit): { ms: number; isZero: b
   const ms = typeof value === "number" ? readDuration(value, unit) : undefined;
   if (ms === undefined) return { why: "duration is missing; do not delete it in a log filter" };
   if (ms === 0) return { ms, isZero: unit !== "ms" };
+  return contradicts(value as number, unit)
+    ? { why: `a duration of ${value} is not in the unit "${unit}"; ${OTHER_UNIT}` }
+    : { ms, isZero: false };
+}
+
+function contradicts(value: number, unit: DurationUnit): boolean {
   const isWhole = Number.isInteger(value);
-  if (isWhole === (unit === "s"))
-    return { why: `duration ${value} is ${isWhole ? "a whole number" : "a fraction"}, not in the unit "${unit}"; ${OTHER_UNIT}` };
-  if (unit === "ns" && ms < 1e-3) return { why: `a duration of ${value} ns is too short; ${OTHER_UNIT}` };
-  return { ms, isZero: false };
+  switch (unit) {
+    case "s":
+      return isWhole;
+    case "ns":
+      // No request takes less than a microsecond.
+      return !isWhole || value < 1_000;
+    default:
+      return !isWhole;
+  }
 }
 
 const fieldsOf = (value: unknown): Fields => (typeof value === "object" && value !== null ? (value as Fields) : {});

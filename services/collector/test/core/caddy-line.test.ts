@@ -75,7 +75,8 @@ describe("a Caddy line", () => {
     for (const [duration, unit] of [
       [41, "s"],
       [41_250_000, "s"],
-      [0.04125, "ms"],
+      [0.041250137, "ms"],
+      [1.2e-7, "ms"],
       [0.04125, "ns"],
       [41, "ns"],
     ] as const)

@@ -1,15 +1,11 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createWriteStream } from "node:fs";
-import { appendFile, readFile, rename, stat, writeFile } from "node:fs/promises";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { appendFile, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
-import { locateTestServer, requireServer, startCaddy } from "@aviary/shared/testing/servers.ts";
-import { until } from "@aviary/shared/testing/until.ts";
 import type { ProbeOutcome } from "../../src/probe.ts";
 import { accessLog } from "../../src/probes/access-log.ts";
 import { openProbe, probeContext } from "../probe-context.ts";
@@ -174,43 +170,4 @@ it("a burst of 100 MB is counted completely, in bounded steps and memory", async
   assert.equal(context.counted.get("readings_behind"), readings - 1);
   // The file is 100 MB; garbage between two collections stays far below that.
   assert.ok(largest < 96 * 2 ** 20, `memory grew by ${Math.round(largest / 2 ** 20)} MiB`);
-});
-
-describe("real proxies", () => {
-  it("Caddy: users and errors are counted across a rotation", async (test) => {
-    if (!requireServer(test, "caddy")) return;
-    const directory = await temporaryDirectory(test);
-    const path = join(directory, "access.log");
-    const upstream = createServer((request, response) => void response.writeHead(request.url === "/fail" ? 503 : 200).end("{}"));
-    upstream.listen(0, "127.0.0.1");
-    await once(upstream, "listening");
-    atEnd(test, () => upstream.close());
-    const target = (upstream.address() as AddressInfo).port;
-    const caddy = await startCaddy({
-      binary: locateTestServer("caddy") as string,
-      caddyfile: (port) =>
-        `http://127.0.0.1:${port} {\n  log {\n    output file ${path}\n  }\n  reverse_proxy 127.0.0.1:${target}\n}`,
-    });
-    atEnd(test, () => caddy.stop());
-
-    const get = async (count: number, uri: string, agent = "app/1"): Promise<void> => {
-      for (let n = 0; n < count; n++) await (await fetch(caddy.url + uri, { headers: { "user-agent": agent } })).text();
-    };
-    const logged = async (lines: number): Promise<void> => {
-      const count = async (): Promise<number> =>
-        (await readFile(path, "utf8").catch(() => "")).split('"handled request"').length - 1;
-      await until(`Caddy has logged ${lines} requests`, async () => (await count()) >= lines);
-    };
-    await get(3, "/before");
-    await logged(3);
-    const probe = openProbe(test, accessLog, { path, format: "caddy" });
-    await probe.read();
-    await get(20, "/");
-    await get(4, "/fail");
-    await get(5, "/", "aviary-synthetic/1");
-    await logged(32);
-    const body = http(await probe.read());
-    assert.deepEqual([body.requests, body.errors_5xx, total(body)], [24, 4, 24]);
-    assert.ok((histogram.quantile(histogram.fromWire(body.latency), 0.5) ?? 0) > 0);
-  });
 });
