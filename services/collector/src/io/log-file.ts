@@ -23,8 +23,6 @@ export interface LogFile {
   isSkippingLine: boolean;
   /** The last bytes before `position`, to detect truncation. */
   fingerprint: Buffer;
-  /** Where reading was when the file was last truncated: a writer without O_APPEND continues there or later. */
-  truncatedAt: number;
 }
 
 /** Limits of one read, and what it has found so far. */
@@ -40,7 +38,8 @@ export interface LineSink {
 }
 
 export const CHUNK_BYTES = 256 * 1024;
-const FINGERPRINT_BYTES = 64;
+/** Several lines, because lines of equal length may differ only in the time at their start. */
+const FINGERPRINT_BYTES = 4_096;
 const LINE_FEED = 10;
 const NUL = 0;
 const EMPTY = Buffer.alloc(0);
@@ -77,7 +76,6 @@ export async function openLogFile(path: string, from: "beginning" | "end"): Prom
     partialLine: EMPTY,
     isSkippingLine: last !== undefined && last !== LINE_FEED && last !== NUL,
     fingerprint: mark,
-    truncatedAt: 0,
   };
 }
 
@@ -110,17 +108,7 @@ export function continueIn(copy: LogFile, { position, partialLine, isSkippingLin
 
 /** Starts a truncated file again. */
 export function rewind(file: LogFile): void {
-  file.truncatedAt = file.position;
   Object.assign(file, { position: 0, partialLine: EMPTY, isSkippingLine: false, fingerprint: EMPTY });
-}
-
-/** Skips the hole at the start of a truncated file, once it has grown past it. */
-export async function skipHole(file: LogFile): Promise<void> {
-  if (file.position > 0 || file.truncatedAt === 0) return;
-  const { size } = await file.handle.stat();
-  if (size <= file.truncatedAt) return;
-  const { bytesRead, buffer } = await file.handle.read(Buffer.alloc(FINGERPRINT_BYTES), 0, FINGERPRINT_BYTES, 0);
-  if (isAllNul(buffer.subarray(0, bytesRead))) file.position = file.truncatedAt;
 }
 
 /**

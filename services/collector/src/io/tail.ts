@@ -2,7 +2,7 @@
  * Follows a log that another process writes and rotates, in bounded memory.
  *
  *     current ──path has another inode──▶ old: read on, while the new file is read from its start
- *     current ──file shrank, or the last read bytes changed──▶ truncated: read from the start, or from the end of its hole
+ *     current ──file shrank, or the last read bytes changed──▶ truncated: read from the start
  *     old ──quiet for two reads, and a newer file has been written to──▶ closed
  *     old ──too many, quiet for longest──▶ closed
  *
@@ -27,7 +27,6 @@ import {
   readChunk,
   retire,
   rewind,
-  skipHole,
   wasTruncated,
 } from "./log-file.ts";
 import { addedBetween, grownBetween, type RotatedFile, rotatedFiles } from "./rotated-files.ts";
@@ -152,12 +151,7 @@ const filesOf = (state: TailState): LogFile[] => (state.current === undefined ? 
 
 async function readAll(state: TailState, read: TailRead): Promise<void> {
   const identity = await identityAt(state.path);
-  if (state.current !== undefined && identity !== state.current.identity) {
-    state.old.push(state.current);
-    state.current = undefined;
-    read.report.rotations += 1;
-    await followMissedFiles(state, identity);
-  }
+  if (state.current !== undefined && identity !== state.current.identity) await rotate(state, state.current, identity, read);
   await readOldFiles(state, read);
   if (identity === undefined) {
     // The proxy may go on with the renamed file, or create the new one in a moment.
@@ -175,15 +169,20 @@ async function countUnread(state: TailState, { report }: TailRead): Promise<void
   for (const file of filesOf(state)) report.unreadBytes += Math.max(0, (await file.handle.stat()).size - file.position);
 }
 
-/** Follows files that were rotated in and out since the last read. */
-async function followMissedFiles(state: TailState, currentIdentity: string | undefined): Promise<void> {
+/** Makes the current file an old one, and follows files that were rotated in and out since the last read. */
+async function rotate(state: TailState, file: LogFile, newIdentity: string | undefined, read: TailRead): Promise<void> {
+  read.report.rotations += 1;
   const now = await rotatedFiles(state.path);
-  const followed = new Set([currentIdentity, ...filesOf(state).map((file) => file.identity)]);
-  for (const { path, identity } of addedBetween(state.known, now)) {
-    const file = followed.has(identity) ? undefined : await openLogFile(path, "beginning");
-    if (file !== undefined) state.old.push(file);
-  }
+  const added = addedBetween(state.known, now).filter(({ identity }) => identity !== file.identity && identity !== newIdentity);
   state.known = now;
+  // It may have been truncated before it was renamed.
+  const copy = await noticeTruncation(state, file, added, read);
+  state.old.push(file);
+  state.current = undefined;
+  for (const { path } of added.filter((one) => one !== copy)) {
+    const missed = await openLogFile(path, "beginning");
+    if (missed !== undefined) state.old.push(missed);
+  }
 }
 
 async function readOldFiles(state: TailState, read: TailRead): Promise<void> {
@@ -204,31 +203,48 @@ async function readOldFiles(state: TailState, read: TailRead): Promise<void> {
 
 async function readCurrent(state: TailState, file: LogFile, read: TailRead): Promise<void> {
   if (await wasTruncated(file)) {
-    read.report.truncations += 1;
-    if (!(await readCopy(state, file, read))) read.report.lost += 1;
-    rewind(file);
+    const now = await rotatedFiles(state.path);
+    const added = addedBetween(state.known, now);
+    state.known = now;
+    await noticeTruncation(state, file, added, read);
   }
-  await skipHole(file);
   await readOn(state, file, read);
 }
 
-/** Reads the rest of a truncated file from the copy that was made before; false if there is none. */
-async function readCopy(state: TailState, file: LogFile, read: TailRead): Promise<boolean> {
-  const now = await rotatedFiles(state.path);
-  const added = addedBetween(state.known, now);
-  state.known = now;
-  for (const { path } of added) {
-    const copy = await openLogFile(path, "beginning");
+/**
+ * Rewinds a file that was truncated; the rest of its text is read from the copy that was made before, if one of the added files is
+ * that copy.
+ * @returns the copy
+ */
+async function noticeTruncation(
+  state: TailState,
+  file: LogFile,
+  added: readonly RotatedFile[],
+  read: TailRead,
+): Promise<RotatedFile | undefined> {
+  if (!(await wasTruncated(file))) return undefined;
+  read.report.truncations += 1;
+  const found = await openCopy(file, added);
+  if (found === undefined) read.report.lost += 1;
+  else {
+    state.old.push(found.copy);
+    await readOn(state, found.copy, read);
+  }
+  rewind(file);
+  return found?.source;
+}
+
+async function openCopy(file: LogFile, added: readonly RotatedFile[]) {
+  for (const source of added) {
+    const copy = await openLogFile(source.path, "beginning");
     if (copy === undefined) continue;
     if (await isCopyOf(copy, file)) {
       continueIn(copy, file);
-      state.old.push(copy);
-      await readOn(state, copy, read);
-      return true;
+      return { source, copy };
     }
     await copy.handle.close();
   }
-  return false;
+  return undefined;
 }
 
 /** Reads to the end of the file, or until the budget is used. */

@@ -92,17 +92,18 @@ type Config = z.output<typeof config>;
 /** What the settings of one format lack, or set for another. `entry` may have any shape. */
 function contradictions(entry: unknown): string[] {
   if (!hasFields(entry)) return [];
-  const { format, fields: names, durationUnit, hosts, logFormat } = entry as Readonly<Record<string, unknown>>;
+  const { format, fields: given, durationUnit, hosts, logFormat } = entry as Readonly<Record<string, unknown>>;
+  const names = hasFields(given) ? (given as Readonly<Record<string, unknown>>) : undefined;
   const problems: string[] = [];
-  if (format === "json" && names === undefined) problems.push('"fields", for the format json');
+  if (format === "json" && given === undefined) problems.push('"fields", for the format json');
   if (format === "json" && durationUnit === undefined) problems.push('"durationUnit", for the format json');
-  if (format !== "json" && names !== undefined) problems.push('"fields" with the format json only');
+  if (format !== "json" && given !== undefined) problems.push('"fields" with the format json only');
   if (format !== "json" && format !== "caddy" && durationUnit !== undefined)
     problems.push('"durationUnit" with the formats json and caddy only');
-  if (hasFields(names) && "time" in (names as object) === "startTime" in (names as object))
+  if (names !== undefined && (names.time === undefined) === (names.startTime === undefined))
     problems.push('exactly one of "fields.time" and "fields.startTime"');
   const selects = Array.isArray(hosts) && hosts.length > 0;
-  if (selects && format === "json" && hasFields(names) && !("host" in (names as object)))
+  if (selects && format === "json" && names !== undefined && names.host === undefined)
     problems.push('"fields.host", because "hosts" selects by it');
   if (selects && format === "nginx" && typeof logFormat === "string" && !/\$\{?(?:http_)?host\b/.test(logFormat))
     problems.push('a "logFormat" with $host, because "hosts" selects by it');
