@@ -6,7 +6,7 @@ import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import type { GatewayRef, SignalKind } from "@aviary/shared/contract/subjects.ts";
 import { duration } from "@aviary/shared/contract/units.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
-import type { HttpClient } from "@aviary/shared/runtime/http-client.ts";
+import type { HttpClient, HttpClientTls } from "@aviary/shared/runtime/http-client.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import { z } from "zod";
 import type { ObservedRelease } from "./core/envelope.ts";
@@ -27,6 +27,8 @@ export interface ProbeContext {
   /** Uniform in [0, 1), for jitter. */
   readonly random: () => number;
   readonly http: HttpClient;
+  /** Opens a client for servers with another certificate authority; whoever opens it disposes of it. */
+  readonly openHttp: (tls: HttpClientTls) => HttpClient;
   readonly log: Logger;
   /** The current facts. */
   readonly facts: () => EnvelopeFacts;

@@ -120,6 +120,7 @@ function runnerOf(probe: Probe, settings: Timing, collector: RunningCollector): 
     clock,
     random,
     http,
+    openHttp: (tls) => createHttpClient({ clock, loopback: true, allow: config.allowHosts, tls }),
     log: log.child(name),
     facts: () => state.facts,
     count: (what, by) => void (by > 0 && counters.events.series({ probe: name, what }).inc(by)),
