@@ -56,6 +56,8 @@ export interface ProbeSpec<K extends SignalKind, C extends Timing, R, S> {
   /** Whether a reading counts events since the previous reading. Such a probe first reads after one period. */
   readonly coversPeriod: boolean;
   readonly initial: S;
+  /** The facts that only this probe learns, as unknown: while it fails, the last value is not known to be true. */
+  readonly unknownWhileFailing?: Partial<EnvelopeFacts>;
   create(config: C, context: ProbeContext): Source<R>;
   parse(raw: R, state: S, tick: Tick, config: C): Reading<K, S>;
 }
@@ -90,6 +92,7 @@ export interface Probe {
   readonly kind: SignalKind;
   readonly configSchema: z.ZodType<Timing>;
   readonly coversPeriod: boolean;
+  readonly unknownWhileFailing: Partial<EnvelopeFacts>;
   /** `config` must have passed `configSchema`. */
   open(config: Timing, context: ProbeContext): OpenProbe;
 }
@@ -100,6 +103,7 @@ export function defineProbe<K extends SignalKind, C extends Timing, R, S>(spec: 
     kind: spec.kind,
     configSchema: spec.configSchema,
     coversPeriod: spec.coversPeriod,
+    unknownWhileFailing: spec.unknownWhileFailing ?? {},
     open(checked, context) {
       const config = checked as C;
       const source = spec.create(config, context);

@@ -114,7 +114,7 @@ function runnerOf(probe: Probe, settings: Timing, collector: RunningCollector): 
   const { options, http, state, counters } = collector;
   const { config, clock, logger: log, random = Math.random } = options;
   const { gateway } = config;
-  const { name, coversPeriod } = probe;
+  const { name, coversPeriod, unknownWhileFailing } = probe;
   const opened = probe.open(settings, {
     gateway,
     clock,
@@ -129,6 +129,7 @@ function runnerOf(probe: Probe, settings: Timing, collector: RunningCollector): 
     name,
     probe: opened,
     coversPeriod,
+    unknownWhileFailing,
     periodMs: settings.period,
     phaseMs: phaseMs(gateway.gateway, settings.period),
     timeoutMs: settings.timeout,

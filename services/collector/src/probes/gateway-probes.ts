@@ -44,6 +44,7 @@ export const gatewayProbes = defineProbe({
   configSchema: config,
   coversPeriod: false,
   initial,
+  unknownWhileFailing: { gatewayVersion: null, uptimeMs: null },
   create({ url, answerTimeout: timeoutMs, period: periodMs, workerUrl, caFile }, context) {
     const pinned = caFile === undefined ? undefined : openPinnedHttp(caFile, context.openHttp);
     const at = (path: string): string => new URL(path, url).href;
@@ -77,7 +78,8 @@ export const gatewayProbes = defineProbe({
   },
   parse(results: GatewayProbeResults, state, tick, { warmup: warmUpMs }) {
     const health = classifyHealth(results, state, tick.atMs, warmUpMs);
-    const version = health.version === undefined ? {} : { gatewayVersion: health.version.slice(0, 64) };
-    return { bodies: [health.body], state: health.state, learned: { uptimeMs: health.body.uptime_ms, ...version } };
+    // A version that this reading does not show may have changed since.
+    const gatewayVersion = health.version?.slice(0, 64) ?? null;
+    return { bodies: [health.body], state: health.state, learned: { uptimeMs: health.body.uptime_ms, gatewayVersion } };
   },
 });
