@@ -27,7 +27,7 @@ export interface ProbeContext {
   /** Uniform in [0, 1), for jitter. */
   readonly random: () => number;
   readonly http: HttpClient;
-  /** Opens a client for servers with another certificate authority; whoever opens it disposes of it. */
+  /** Opens a client for servers with another certificate authority; the caller disposes of it. */
   readonly openHttp: (tls: HttpClientTls) => HttpClient;
   readonly log: Logger;
   /** The current facts. */
