@@ -20,7 +20,8 @@ import { DURATION_UNITS } from "../core/log-time.ts";
 import { DEFAULT_NGINX_FORMAT, type NginxFormat, readNginxFormat } from "../core/nginx-format.ts";
 import { nginxReader } from "../core/nginx-line.ts";
 import { HEALTH_CHECKERS } from "../core/request-class.ts";
-import { type LogTail, openTail, type TailReport } from "../io/tail.ts";
+import type { TailReport } from "../io/followed-files.ts";
+import { type LogTail, openTail } from "../io/tail.ts";
 import { defineProbe, type ProbeContext, type Source, timing } from "../probe.ts";
 
 const LOG_FORMATS = ["caddy", "nginx", "traefik", "json", "jsonl"] as const;

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import fc from "fast-check";
 import { isRotationNote } from "../../src/core/access-line.ts";
-import { type LogTail, openTail, type TailReport } from "../../src/io/tail.ts";
+import type { TailReport } from "../../src/io/followed-files.ts";
+import { type LogTail, openTail } from "../../src/io/tail.ts";
 import { atEnd, temporaryDirectory } from "../temporary.ts";
 
 const NEVER = new AbortController().signal;
@@ -147,6 +148,19 @@ describe("rotation by rename", () => {
     assert.deepEqual((await readLines(tail)).lines, ["reopened"]);
   });
 
+  it("reads on in a file that gets its old name again", async (test) => {
+    const { path, read } = await follow(test, "");
+    await appendFile(path, "a\n");
+    await read();
+    await rename(path, `${path}.1`);
+    assert.deepEqual((await read()).lines, []);
+    await rename(`${path}.1`, path);
+    await appendFile(path, "b\n");
+    assert.deepEqual((await read()).lines, ["b"]);
+    await appendFile(path, "c\n");
+    assert.deepEqual((await read()).lines, ["c"]);
+  });
+
   it("reads a file that was rotated in and out between two reads", async (test) => {
     const { path, read } = await follow(test, "");
     await appendFile(path, "a\n");
@@ -268,6 +282,21 @@ describe("truncation", () => {
         assert.deepEqual((await read()).lines, [`after ${count}`]);
       }
     });
+
+  it("is reported by the next read when a read that noticed it fails", async (test) => {
+    const { path, tail, read } = await follow(test, "", 10);
+    await appendFile(path, "one\n");
+    await read();
+    await truncate(path, 0);
+    await appendFile(path, `${"x".repeat(11)}\nok\n`);
+    const deadline = new AbortController();
+    await assert.rejects(
+      tail.read(BUDGET, () => deadline.abort(new Error("too late")), deadline.signal),
+      /too late/,
+    );
+    const { lost, truncations, oversizedLines } = await read();
+    assert.deepEqual({ lost, truncations, oversizedLines }, { lost: 1, truncations: 1, oversizedLines: 1 });
+  });
 
   it("ends a line at NUL bytes, as a crash leaves them", async (test) => {
     const { path, read } = await follow(test, "");
