@@ -62,7 +62,8 @@ export function createTally(read: LineReader, rules: TallyRules): AccessTally {
   /** Requests before and after the end of the current period. */
   let now = newAccessCounts();
   let next = newAccessCounts();
-  let boundaryMs = rules.startedAtMs;
+  let { startedAtMs } = rules;
+  let boundaryMs = startedAtMs;
   let hasUserAgent = !rules.requireUserAgent;
   let found = { understood: 0, unread: 0, leftOut: 0, why: undefined as string | undefined };
 
@@ -77,7 +78,7 @@ export function createTally(read: LineReader, rules: TallyRules): AccessTally {
   }
 
   function isOurs(request: LoggedRequest): boolean {
-    return request.finishedAtMs >= rules.startedAtMs && (hosts.size === 0 || isOneOf(hosts, request.host ?? ""));
+    return request.finishedAtMs >= startedAtMs && (hosts.size === 0 || isOneOf(hosts, request.host ?? ""));
   }
 
   function addUnread(why: string): void {
@@ -89,6 +90,8 @@ export function createTally(read: LineReader, rules: TallyRules): AccessTally {
   return {
     begin(atMs) {
       found = { understood: 0, unread: 0, leftOut: 0, why: undefined };
+      // After the clock was set back, the start cannot be compared with any later time.
+      if (atMs < startedAtMs) startedAtMs = 0;
       if (atMs === boundaryMs) return;
       // Periods are contiguous: requests after the last boundary belong to this period.
       addCounts(now, next);

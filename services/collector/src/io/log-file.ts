@@ -173,7 +173,11 @@ function endLine(file: LogFile, rest: Buffer, sink: LineSink): void {
   if (file.isSkippingLine) file.isSkippingLine = false;
   else if (line.length > sink.maxLineBytes) sink.oversizedLines += 1;
   else {
-    const text = line.toString("utf8").trimEnd();
+    // A file may start with a byte order mark.
+    const text = line
+      .toString("utf8")
+      .replace(/^\uFEFF/, "")
+      .trimEnd();
     if (text === "") return;
     file.hasDelivered ||= !sink.isRotationNote(text);
     sink.lines += 1;

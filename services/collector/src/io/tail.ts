@@ -9,8 +9,8 @@
  * A proxy that does not reopen its log keeps writing to the renamed file, which is then read on. If it was renamed before the
  * collector started, reading fails with `not_reopened`.
  *
- * A file that was rotated in and out between two reads is found by its name, and so is the copy of a truncated file
- * (`copytruncate`). What may have been destroyed unseen is reported in `lost`: the end of a truncated file without a copy, and the
+ * A file that was rotated in and out between two reads is found by its name unless it has been compressed, and so is the copy of a
+ * truncated file (`copytruncate`). What may have been destroyed unseen is reported in `lost`: the end of a truncated file without a copy, and the
  * unread rest of a file that was closed.
  */
 import { stat } from "node:fs/promises";

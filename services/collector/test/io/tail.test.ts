@@ -39,7 +39,7 @@ describe("a tail", () => {
     await appendFile(path, "one\ntw");
     assert.deepEqual((await read()).lines, ["one"]);
     assert.deepEqual((await read()).lines, []);
-    await appendFile(path, "o\n\nthree\r\n");
+    await appendFile(path, "o\n\n\uFEFFthree\r\n");
     assert.deepEqual((await read()).lines, ["two", "three"]);
   });
 

@@ -179,6 +179,15 @@ describe("the access-log probe", () => {
     assert.equal(requests, 2_000);
   });
 
+  it("counts requests after the clock was set back before its start", async (test) => {
+    const { probe, log } = await setUp(test);
+    await log(1_000);
+    assert.equal(http(await probe.read(START + 5_000)).requests, 1);
+    const hourAgo = -3_600_000;
+    await log(hourAgo + 6_000, { status: 502 });
+    assert.equal(http(await probe.read(START + hourAgo + 10_000)).errors_5xx, 1);
+  });
+
   it("accepts the line that newsyslog writes into a new file", async (test) => {
     const { path, probe, log } = await setUp(test);
     await rename(path, `${path}.0`);
