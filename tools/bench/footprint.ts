@@ -71,7 +71,10 @@ async function startGatewayWithTraffic(
       duration_ms,
       method: "POST",
       uri: "/v1/chat/completions",
+      host: "canary.example",
       user_agent: "bench",
+      content_type: "application/json",
+      complete: true,
     });
   }, 1000 / REQUESTS_PER_SECOND);
   cleanup.defer(() => {

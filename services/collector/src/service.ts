@@ -115,12 +115,13 @@ function runnerOf(probe: Probe, settings: Timing, collector: RunningCollector): 
   const { options, http, state, counters } = collector;
   const { config, clock, logger: log, random = Math.random } = options;
   const { gateway } = config;
-  const { name, coversPeriod } = probe;
+  const { name, coversPeriod, unknownWhileFailing } = probe;
   const opened = probe.open(settings, {
     gateway,
     clock,
     random,
     http,
+    openHttp: (tls) => createHttpClient({ clock, loopback: true, allow: config.allowHosts, tls }),
     log: log.child(name),
     facts: () => state.facts,
     count: (what, by) => void (by > 0 && counters.events.series({ probe: name, what }).inc(by)),
@@ -129,6 +130,7 @@ function runnerOf(probe: Probe, settings: Timing, collector: RunningCollector): 
     name,
     probe: opened,
     coversPeriod,
+    unknownWhileFailing,
     periodMs: settings.period,
     phaseMs: phaseMs(gateway.gateway, settings.period),
     timeoutMs: settings.timeout,

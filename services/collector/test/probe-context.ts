@@ -22,6 +22,7 @@ export function probeContext(test: TestContext, change: Partial<ProbeContext> = 
     clock: systemClock,
     random: Math.random,
     http,
+    openHttp: (tls) => createHttpClient({ loopback: true, tls }),
     log: silentLogger,
     facts: () => facts,
     count: (what, by) => void counted.set(what, (counted.get(what) ?? 0) + by),

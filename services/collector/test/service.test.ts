@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdir, writeFile } from "node:fs/promises";
+import { readdir, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -131,6 +131,28 @@ describe("a collector on the memory bus", () => {
     }
     assert.match(last.fragment_hash ?? "", /^[0-9a-f]{64}$/);
     assert.match(collector.boot, /^[a-z0-9]{8,9}-[0-9a-f]{16}$/);
+  });
+
+  it("publishes no skill hash while the tree cannot be hashed, so that an odd entry hides no change", async (test) => {
+    const directory = await temporaryDirectory(test);
+    await writeFile(join(directory, "SKILL.md"), "one");
+    const bus = createMemoryBus();
+    const often = { period: "100ms" };
+    const collector = start(test, bus, {
+      skills: { ...often, roots: { managed: directory } },
+      disk: { ...often, path: await temporaryDirectory(test) },
+    });
+    await until("the skills are known", () => collector.facts.skillHash !== null);
+    const before = collector.facts.skillHash;
+    await symlink("/etc/hosts", join(directory, "odd"));
+    await until("the hash is unknown", () => collector.facts.skillHash === null);
+    await writeFile(join(directory, "SKILL.md"), "two");
+    const seen = (await signalsNow(bus)).length;
+    await until("more signals were published", async () => (await signalsNow(bus)).length >= seen + 3);
+    for (const signal of (await signalsNow(bus)).slice(seen)) assert.equal(signal.skill_hash, null);
+    await rm(join(directory, "odd"));
+    await until("the hash is known again", () => collector.facts.skillHash !== null);
+    assert.notEqual(collector.facts.skillHash, before);
   });
 
   it("publishes other signals while one probe hangs and one fails", async (test) => {

@@ -22,10 +22,20 @@ import {
 } from "node:http";
 import type { Agent as HttpsAgent } from "node:https";
 import { isIP, type LookupFunction } from "node:net";
+import type { PeerCertificate } from "node:tls";
 import { deniedAddress, deniedName, plainHost } from "./address-policy.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Fault, Retryable, retryable, Terminal, terminal } from "./faults.ts";
 import { redactText } from "./redact.ts";
+
+/** PEM texts: authorities to trust instead of the system's, and the client's certificate. */
+export interface HttpClientTls {
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  /** Whether a trusted certificate belongs to the server; by default, whether it contains the host. */
+  readonly checkServerIdentity?: (host: string, certificate: PeerCertificate) => Error | undefined;
+}
 
 export interface HttpClientOptions {
   readonly clock?: Clock;
@@ -37,8 +47,7 @@ export interface HttpClientOptions {
   readonly loopback?: boolean;
   /** Resolves names; the system's resolver by default. */
   readonly lookup?: typeof systemLookup;
-  /** PEM texts: authorities to trust instead of the system's, and the client's certificate. */
-  readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
+  readonly tls?: HttpClientTls;
 }
 
 export interface HttpRequest {

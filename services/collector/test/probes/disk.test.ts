@@ -46,6 +46,17 @@ describe("the disk probe", () => {
     });
   });
 
+  it("states purgeable space beside the used space, where it is known", async (test) => {
+    const path = await temporaryDirectory(test);
+    const statfsFile = join(path, "statfs.json");
+    const use = { total_bytes: 2e12, used_ratio: 0.86 };
+    await writeFile(statfsFile, JSON.stringify({ ...use, purgeable_bytes: 3e11 }));
+    const { used_ratio, purgeable_bytes } = await read(test, { path, statfsFile });
+    assert.deepEqual([used_ratio, purgeable_bytes], [0.86, 3e11]);
+    await writeFile(statfsFile, JSON.stringify(use));
+    assert.equal("purgeable_bytes" in (await read(test, { path, statfsFile })), false);
+  });
+
   it("fails on an invalid statfsFile or a missing path", async (test) => {
     const path = await temporaryDirectory(test);
     const statfsFile = join(path, "statfs.json");
