@@ -84,7 +84,7 @@ function applyFact(applied: Applied, signal: Signal): boolean {
       gateway.process = signal.body;
       return false;
     case "rollout":
-      return applyWeight(state, keys, gateway, signal.body);
+      return applyWeight(applied, signal.body);
     default:
       return false;
   }
@@ -118,21 +118,18 @@ function applyDepth(applied: Applied, key: string, body: { readonly lane: string
   return known === undefined || known.periodMs !== periodMs || storedAtMs >= staleAtMs(known, config.policy.graceMs);
 }
 
-/** The weight as applied by the load balancer; a controller's own statement takes precedence. */
-function applyWeight(
-  state: State,
-  keys: readonly string[],
-  gateway: GatewayState,
-  body: { readonly canary: string; readonly weight: number },
-): boolean {
+/** The weight as applied by the load balancer, beside what the controller reports. */
+function applyWeight(applied: Applied, body: { readonly canary: string; readonly weight: number }): boolean {
+  const { state, keys, gateway } = applied;
   gateway.rolloutWeight = body.weight;
   let changed = false;
   for (const key of keys) {
     const canary = state.canaries.get(key)!;
     const { run } = canary;
-    if (run === null || run.openedBy === "controller" || !isOpen(run) || run.weight === body.weight) continue;
+    if (run === null || !isOpen(run) || run.balancerWeight === body.weight) continue;
     if (body.canary !== key && body.canary !== state.config.canaries.get(key)!.ref.name) continue;
-    run.weight = body.weight;
+    run.balancerWeight = body.weight;
+    if (body.weight > 0 && run.shiftedSinceMs === 0) run.shiftedSinceMs = applied.storedAtMs;
     changed = true;
   }
   return changed;

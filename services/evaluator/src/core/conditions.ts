@@ -6,6 +6,7 @@ import { formatTimeOfDay } from "@aviary/shared/contract/iso-time.ts";
 import { type Reason, reasonText } from "@aviary/shared/contract/reasons.ts";
 import { staleAtMs } from "@aviary/shared/contract/signal.ts";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
+import { callerGoneAtMs } from "./callers.ts";
 import {
   areDepsReachable,
   type CheckResult,
@@ -56,7 +57,7 @@ export function conditionsOf(state: State, canary: CanaryState, config: CanaryCo
     ...gateways.flatMap((facts) =>
       isInMaintenance(facts) ? [{ holds: [maintenanceReason(facts)] }] : GATEWAY_CHECKS.map((check) => check(facts)),
     ),
-    { holds: [...lane.holds, ...skews, ...canaryReasons(canary, run)] },
+    { holds: [...lane.holds, ...skews, ...canaryReasons(canary, run, config, nowMs)] },
   ];
   const holds = findings.flatMap((finding) => finding.holds ?? []);
   return {
@@ -95,8 +96,8 @@ function skewsOf(gateways: readonly GatewayFacts[]): Reason[] {
   return [...skewReasons(slice("canary"), "canary"), ...skewReasons(slice("stable"), "stable")];
 }
 
-/** Conditions of the canary itself: a gap in the log, maintenance, a paused run. */
-function canaryReasons({ logGap, maintenance }: CanaryState, run: Run | null): Reason[] {
+/** Conditions of the canary itself: a gap in the log, maintenance, a paused run, a silent caller. */
+function canaryReasons({ logGap, maintenance }: CanaryState, run: Run | null, config: CanaryConfig, nowMs: number): Reason[] {
   const reasons: Reason[] = [];
   if (logGap)
     reasons.push({
@@ -109,6 +110,10 @@ function canaryReasons({ logGap, maintenance }: CanaryState, run: Run | null): R
   }
   if (run !== null && run.paused !== null)
     reasons.push({ code: "maintenance", text: reasonText(`the run is paused: ${run.paused}`) });
+  if (run !== null && run.state !== "failed" && nowMs >= callerGoneAtMs(run, config)) {
+    const text = `${run.seat} has been silent since ${formatTimeOfDay(run.lastCallMs)}; its next call clears this, or end the run with \`aviary run end\``;
+    reasons.push({ code: "caller_gone", text: reasonText(text) });
+  }
   return reasons;
 }
 

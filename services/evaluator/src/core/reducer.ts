@@ -28,7 +28,7 @@ import { reconcile, requestCheckpoint } from "./reconcile.ts";
 import { type CanaryConfig, gatewayKey } from "./resolved-config.ts";
 import { subjectOf } from "./run.ts";
 import { dropBefore, recordArrival, recordLostTime } from "./sequence.ts";
-import { type CanaryState, gatewaysOfCanary, type State, startGrid } from "./state.ts";
+import { type CanaryState, gatewaysOfCanary, type State, startGrid, weightOf } from "./state.ts";
 import { closeAtMs, closeWindow } from "./window.ts";
 
 export interface Reduced {
@@ -114,7 +114,7 @@ function fireDeadlines(state: State, untilMs: number, effects: Effect[]): void {
 
 function closeOldest(state: State, canary: CanaryState, config: CanaryConfig): void {
   const gateways = gatewaysOfCanary(state, config).filter((gateway) => gateway.maintenanceUntilMs <= state.nowMs);
-  const closed = closeWindow(canary.grid!, gateways, canary.run?.weight ?? 0, config.policy.traffic);
+  const closed = closeWindow(canary.grid!, gateways, canary.run === null ? null : weightOf(canary.run), config.policy.traffic);
   canary.lastWindow = closed;
   if (closed.complete) canary.logGap = false;
   applyClosedWindow(canary, config, closed);
@@ -150,7 +150,7 @@ function reduceControl(state: State, input: ControlInput, effects: Effect[]): vo
     );
     return;
   }
-  for (const found of applyControl(state, canary, config, input.control, input.storedAtMs))
+  for (const found of applyControl({ state, canary, config, control: input.control, atMs: input.storedAtMs }))
     effects.push({ kind: "incident", incident: found });
   reconcile({ state, canary, config, atMs: input.storedAtMs, effects, windowClosed: false });
   updateNextDeadline(state);

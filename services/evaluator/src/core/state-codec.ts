@@ -7,7 +7,6 @@ import type { CanaryState, Run } from "./state.ts";
 const CANARY: Readonly<Partial<Record<keyof CanaryState, string>>> = {
   grid: "frame",
   rollbackRelease: "baseline",
-  gateBeforeRun: "askedBefore",
   emittedIncidentIds: "told",
   lastFingerprint: "lastSaid",
   reconciledAtMs: "settledAtMs",
@@ -19,7 +18,31 @@ const RUN: Readonly<Partial<Record<keyof Run, string>>> = {
 };
 
 /** Fields that checkpoints of the first version lack. */
-const SINCE_FIRST_VERSION: Partial<CanaryState> = { configHash: null };
+const CANARY_SINCE_FIRST_VERSION = {
+  configHash: null,
+  revisions: [],
+  lastPromotable: false,
+  passedRelease: null,
+} satisfies Partial<CanaryState> as Partial<CanaryState>;
+
+/** Fields that runs in them lack. A weight of 0 stood for an unknown one as well. */
+function completeRun(stored: Run): Run {
+  const judging = stored.openedBy === "controller" || stored.openedBy === "operator";
+  return {
+    ...{
+      attempt: 1,
+      seat: null,
+      lastCallMs: stored.sinceMs,
+      cleared: null,
+      balancerWeight: null,
+      shiftedSinceMs: 0,
+      failedBefore: null,
+    },
+    ...{ granted: (stored.weight ?? 0) > 0, promotionGranted: false, endReported: false, endedBy: null },
+    ...stored,
+    weight: judging && stored.weight === 0 && !("granted" in stored) ? null : stored.weight,
+  };
+}
 
 type Names = Readonly<Record<string, string | undefined>>;
 
@@ -33,8 +56,8 @@ export function storeCanary(canary: CanaryState): object {
 
 /** The state of a canary from its stored form. */
 export function restoreCanary(stored: object): CanaryState {
-  const canary = { ...SINCE_FIRST_VERSION, ...renamed(stored, FROM_STORED.canary) } as CanaryState;
-  if (canary.run !== null) canary.run = renamed(canary.run, FROM_STORED.run) as Run;
+  const canary = { ...structuredClone(CANARY_SINCE_FIRST_VERSION), ...renamed(stored, FROM_STORED.canary) } as CanaryState;
+  if (canary.run !== null) canary.run = completeRun(renamed(canary.run, FROM_STORED.run) as Run);
   return canary;
 }
 

@@ -171,12 +171,12 @@ function closedSlots(cell: WindowCell): WindowSlot[] {
 /**
  * Closes the oldest open window and advances the grid.
  * @param gateways the canary's expected gateways, in file order, without those in maintenance
- * @param weight   the canary's weight at the close, percent
+ * @param weight   the canary's weight at the close, percent; null if unknown
  */
 export function closeWindow(
   frame: WindowGrid,
   gateways: readonly GatewayState[],
-  weight: number,
+  weight: number | null,
   traffic: Policy["traffic"],
 ): ClosedWindow {
   const index = frame.next;
