@@ -27,8 +27,7 @@ function isGuarded({ run }: Pick<VerdictBody, "run">, { callers: { flagger } }: 
 const isDeclaredGuarded = ({ callers: { flagger } }: Pick<CanaryEntry, "callers">): boolean =>
   flagger !== undefined && (flagger.gates || flagger.strategy !== "weighted");
 
-const isStartingUp = ({ view, clock, startedAtMs }: ShimContext): boolean =>
-  !view.isCaughtUp && clock.monotonicMs() - startedAtMs < LIMITS.readyAnywayMs;
+const isStartingUp = ({ clock, startedAtMs }: ShimContext): boolean => clock.monotonicMs() - startedAtMs < LIMITS.readyAnywayMs;
 
 /** The sample of a verdict in one dialect. */
 export function sampleOf(
@@ -67,14 +66,23 @@ function handleQuery(origin: CallOrigin) {
     const found = locateCanary(call, identity, context);
     if ("forbidden" in found) return found;
     if (found.canary === undefined) return problem(400, "bad_data", found.text);
-    const isUnread = origin.dialect === "flagger" && isStartingUp(context) && !isDeclaredGuarded(found.canary.entry);
-    if (isUnread) return problem(503, "unavailable", "the shim has just started and has not read the verdicts yet");
     const { body } = answerFor(found, { revision: undefined }, context).answer;
+    const isUnread = body.reasons.some(({ code }) => code === "not_ready");
+    const isGuardedAnyway = isDeclaredGuarded(found.canary.entry);
+    if (isUnread && origin.dialect === "flagger" && isStartingUp(context) && !isGuardedAnyway)
+      return problem(503, "unavailable", "the shim has just started and has not read the verdicts yet");
     const warnings = [...body.reasons, ...body.warnings].map(({ code, text }) => `${code}: ${text}`);
     if (claimRole(call.caller, found.canary, origin, context))
       warnings.push("caller_conflict: another controller class also queries this canary");
     const metric = { __name__: SERIES, namespace: found.canary.ref.namespace, canary: found.canary.ref.name };
-    return jsonText(vectorJson(metric, sampleOf(body, origin.dialect, found.canary.entry), seconds, warnings));
+    return jsonText(
+      vectorJson(
+        metric,
+        isUnread && isGuardedAnyway ? "0.5" : sampleOf(body, origin.dialect, found.canary.entry),
+        seconds,
+        warnings,
+      ),
+    );
   };
 }
 
