@@ -65,8 +65,8 @@ export const policySchema = z
     maxPending: duration("1s", "7d").prefault("2h"),
     /** How long a canary slice that still runs stable's release may take to change once traffic is shifted; then it is judged as it is. */
     settleRelease: duration("0s", "1d").prefault("10m"),
-    /** How long the judging caller may be silent during a run; 10 of its intervals, and at least 10m, by default. */
-    callerLease: duration("1s", "7d").optional(),
+    /** How long the judging caller may be silent during a run; `auto`: 10 of its intervals, and at least 10m. */
+    callerLease: z.union([z.literal("auto"), duration("1s", "7d")]).prefault("auto"),
     maxRun: duration("1s", "30d").prefault("24h"),
     /** Stable may get only a release that passed, its own, or a first one. */
     stableNeedsPass: z.boolean().default(true),
@@ -95,7 +95,7 @@ export const policySchema = z
     holdBudgetMs: file.holdBudget,
     maxPendingMs: file.maxPending,
     settleReleaseMs: file.settleRelease,
-    callerLeaseMs: file.callerLease ?? null,
+    callerLeaseMs: file.callerLease === "auto" ? null : file.callerLease,
     maxRunMs: file.maxRun,
     stableNeedsPass: file.stableNeedsPass,
     doctorBeforeTraffic: file.doctorBeforeTraffic,
