@@ -22,6 +22,28 @@ const thresholds = z.strictObject({
   maxQueueDepth: z.int().min(1).max(1_000_000).default(12),
 });
 
+interface Durations {
+  readonly window: number;
+  readonly grace: number;
+  readonly warmup: number;
+  readonly maxRun: number;
+  readonly promoteAfterPassWindows: number;
+  readonly passAfterWindows: number;
+}
+
+/** Limits under which no run can pass, however healthy its canary. */
+function unreachablePasses(file: Durations): { path: string[]; message: string }[] {
+  const problems: { path: string[]; message: string }[] = [];
+  const shortestMs = file.warmup + (file.promoteAfterPassWindows + 1) * file.window + file.grace;
+  if (file.maxRun < shortestMs) {
+    const message = `expected at least the warm-up, promoteAfterPassWindows + 1 windows and the grace (${shortestMs / 1_000} s): no run could pass`;
+    problems.push({ path: ["maxRun"], message });
+  }
+  if (file.passAfterWindows < file.promoteAfterPassWindows)
+    problems.push({ path: ["passAfterWindows"], message: "expected at least promoteAfterPassWindows" });
+  return problems;
+}
+
 export const policySchema = z
   .strictObject({
     mode: z.enum(["two-key", "literal"]).default("two-key"),
@@ -41,11 +63,19 @@ export const policySchema = z
     passAfterWindows: z.int().min(1).max(10_000).default(12),
     holdBudget: duration("1s", "7d").prefault("30m"),
     maxPending: duration("1s", "7d").prefault("2h"),
+    /** How long a canary slice that still runs stable's release may take to change once traffic is shifted; then it is judged as it is. */
+    settleRelease: duration("0s", "1d").prefault("10m"),
+    /** How long the judging caller may be silent during a run; `auto`: 10 of its intervals, and at least 10m. */
+    callerLease: z.union([z.literal("auto"), duration("1s", "7d")]).prefault("auto"),
     maxRun: duration("1s", "30d").prefault("24h"),
     /** Restarts of canary gateways in one run that fail it, unless stable's restart as often. */
     maxRestarts: z.int().min(1).max(100).default(3),
-    stableNeedsPass: z.boolean().default(false),
+    /** Stable may get only a release that passed, its own, or a first one. */
+    stableNeedsPass: z.boolean().default(true),
     doctorBeforeTraffic: z.boolean().default(true),
+  })
+  .superRefine((file, context) => {
+    for (const problem of unreachablePasses(file)) context.addIssue({ code: "custom", ...problem });
   })
   .transform((file) => ({
     mode: file.mode,
@@ -66,6 +96,8 @@ export const policySchema = z
     passAfterWindows: file.passAfterWindows,
     holdBudgetMs: file.holdBudget,
     maxPendingMs: file.maxPending,
+    settleReleaseMs: file.settleRelease,
+    callerLeaseMs: file.callerLease === "auto" ? null : file.callerLease,
     maxRunMs: file.maxRun,
     maxRestarts: file.maxRestarts,
     stableNeedsPass: file.stableNeedsPass,

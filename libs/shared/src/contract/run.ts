@@ -24,6 +24,7 @@ export const RUN_STATES = [
   "aborted",
   "superseded",
   "expired",
+  "unjudged",
 ] as const;
 export type RunState = (typeof RUN_STATES)[number];
 

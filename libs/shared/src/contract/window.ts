@@ -57,7 +57,8 @@ export const windowMetaSchema = z.object({
   start: isoTimeSchema,
   end: isoTimeSchema,
   index: count,
-  weight: z.number().min(0).max(100),
+  /** The canary's weight at the close, percent; null if unknown. */
+  weight: z.number().min(0).max(100).nullable(),
 });
 
 export const closedWindowSchema = z.object({

@@ -20,7 +20,7 @@ import { inForce, type JudgeOutcome } from "./judge/outcome.ts";
 import { rankReasons } from "./reason-ranking.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
 import { stableRelease } from "./run.ts";
-import { type CanaryState, isCanaryActive, isOpen, type Run, type State } from "./state.ts";
+import { type CanaryState, isCanaryActive, isOpen, type Run, type State, weightOf } from "./state.ts";
 import type { CanaryFacts, Decision } from "./verdict.ts";
 import { noiseFigures, sliceFigures } from "./verdict-figures.ts";
 
@@ -30,6 +30,13 @@ export function verdictRecord(state: State, facts: CanaryFacts, decision: Decisi
   const body = verdictBody(state, facts, decision, atMs);
   return withinSizeLimit({
     body: { ...body, id: verdictId(body) },
+    revisions: canary.revisions.map(({ name, attempt, state, atMs, endReported }) => ({
+      name,
+      attempt,
+      state,
+      at: isoTime(atMs),
+      end_reported: endReported,
+    })),
     evidence: { closed: canary.lastWindow, reference: canary.run?.reference ?? null },
   });
 }
@@ -57,6 +64,7 @@ function verdictBody(state: State, facts: CanaryFacts, decision: Decision, atMs:
     judge: judgeFigures(run, outcome, policy),
     reasons: reasons.slice(0, MAX_REASONS),
     ...(reasons.length > MAX_REASONS ? { reasons_more: reasons.length - MAX_REASONS } : {}),
+    ...(decision.current === undefined ? {} : { current: rankReasons(decision.current, "hold").slice(0, MAX_REASONS) }),
     warnings: rankReasons(decision.warnings, decision.verdict).slice(0, MAX_REASONS),
     thresholds: {
       max_5xx_rate: policy.thresholds.max5xxRate,
@@ -66,7 +74,7 @@ function verdictBody(state: State, facts: CanaryFacts, decision: Decision, atMs:
     },
     window: lastWindow?.window ?? null,
     run: runFigures(state, canary, config, decision),
-    stable_may_promote: !policy.stableNeedsPass || canary.everPassed,
+    stable_may_promote: !policy.stableNeedsPass || canary.passedRelease !== null,
     valid_until: isoTime(validUntilMs(atMs, policy)),
   };
 }
@@ -115,13 +123,19 @@ function runFigures(state: State, canary: CanaryState, config: CanaryConfig, dec
     state: run.state,
     revision: run.revision,
     since: isoTime(run.sinceMs),
-    weight: run.weight,
+    weight: weightOf(run),
+    weight_claims: { controller: run.weight, balancer: run.balancerWeight },
     canary_active: isCanaryActive(run),
     // Evidence stays; a promotion also needs no reason that blocks promotion now.
     promotable: run.promotable && !decision.reasons.some(({ code }) => blocksPromotion(code)),
     latched_by: run.latch?.verdictId ?? null,
     controller_revision: run.controllerRevision,
+    seat: run.seat,
+    attempt: run.attempt,
     gated: run.gated,
+    granted: run.granted,
+    promotion_granted: run.promotionGranted,
+    cleared: run.cleared === null ? null : { by: run.cleared.by, reason: run.cleared.reason, at: isoTime(run.cleared.atMs) },
     mac_release_ok: config.policy.macRelease === "optional" || run.state !== "pending",
     announced_hash: run.announcedHash ?? run.pinned?.skill_hash ?? null,
     stable_hash: stable?.skill_hash ?? null,

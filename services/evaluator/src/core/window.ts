@@ -211,8 +211,8 @@ function closedSlots(cell: WindowCell): WindowSlot[] {
 export interface WindowClose {
   /** The canary's expected gateways, in file order, without those in maintenance. */
   readonly gateways: readonly GatewayState[];
-  /** The canary's weight at the close, percent. */
-  readonly weight: number;
+  /** The canary's weight at the close, percent; null if unknown. */
+  readonly weight: number | null;
   readonly traffic: Policy["traffic"];
   /** Traffic of the canary slice is judged from here on: the end of the run's warm-up. */
   readonly judgedFromMs: number;

@@ -164,7 +164,7 @@ test("an Argo Rollouts analysis starts at its first request", () => {
   assert.equal(last(fleet).verdict, "pass", timeline(reduceFleet(fleet).verdicts).join("\n"));
 });
 
-test("no state waits for an operator: pending, active and failed runs expire, with an incident", () => {
+test("no state waits for an operator: a pending and an active run expire, a failed one is reported and stays failed", () => {
   for (const until of ["pending", "active", "failed"] as const) {
     const fleet = createSimulatedFleet({ policy: { maxPending: "5m", maxRun: "10m" } });
     fleet.advance(30);
@@ -174,16 +174,18 @@ test("no state waits for an operator: pending, active and failed runs expire, wi
     fleet.advance(660);
     const { verdicts, effects } = reduceFleet(fleet);
     const body = verdicts[verdicts.length - 1]!.body;
-    assert.equal(body.run?.state, "expired", `${until}: ${timeline(verdicts).slice(-3).join(" | ")}`);
-    assert.equal(body.run?.canary_active, false);
+    const count = (code: string) =>
+      effects.filter((effect) => effect.kind === "incident" && effect.incident.code === code).length;
+    assert.equal(body.run?.state, until === "failed" ? "failed" : "expired", timeline(verdicts).slice(-3).join(" | "));
+    assert.equal(body.run?.canary_active, until === "failed");
     assert.equal(body.verdict, until === "failed" ? "fail" : "hold");
-    assert.equal(effects.filter((effect) => effect.kind === "incident" && effect.incident.code === "run_expired").length, 1);
+    assert.deepEqual([count("run_expired"), count("not_restored")], until === "failed" ? [0, 1] : [1, 0]);
   }
 });
 
 test("a run that ends before a window closes judges nothing: never a pass, and the next run is not affected", () => {
   const ends = {
-    passed: { verb: "end", caller: "rollouts", result: "succeeded", revision: "v2" },
+    unjudged: { verb: "end", caller: "rollouts", result: "succeeded", revision: "v2" },
     aborted: { verb: "abort", caller: "operator", reason: "never mind" },
     superseded: { verb: "announce", caller: "rollouts", revision: "v3" },
   } as const;
@@ -233,7 +235,8 @@ test("an operator can abort, clear and pause a run and put its canary into maint
   assert.equal(last(fleet).verdict, "fail");
   fleet.publishControl({ verb: "clear", caller: "operator", reason: "a test of the load generator" });
   fleet.advance(5);
-  assert.equal(last(fleet).run?.state, "aborted");
+  const { state, attempt, cleared } = last(fleet).run!;
+  assert.deepEqual([state, attempt, cleared?.reason], ["warming", 2, "a test of the load generator"]);
   assert.equal(last(fleet).verdict, "hold");
   assert.equal(last(fleet).concerns.errors, "hold", "a cleared failure is not a verdict any more");
   assert.equal(last(fleet).judge.two_key, "hold");

@@ -64,7 +64,14 @@ export interface FleetOptions {
 }
 
 /** Two of each slice's periods in a 30 s window, to keep tests short: window 30 s, grace 2 s, warm-up 10 s. */
-export const TEST_POLICY: PolicyFile = { mode: "literal", window: "30s", grace: "2s", warmup: "10s", doctorBeforeTraffic: false };
+export const TEST_POLICY: PolicyFile = {
+  mode: "literal",
+  window: "30s",
+  grace: "2s",
+  warmup: "10s",
+  settleRelease: "0s",
+  doctorBeforeTraffic: false,
+};
 
 export function createSimulatedFleet(options: FleetOptions = {}) {
   const azs = options.azs ?? ["az-a", "az-b", "az-c"];

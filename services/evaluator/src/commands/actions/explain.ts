@@ -5,7 +5,7 @@ import { columnsOf, wrapText } from "@aviary/shared/commands/terminal-text.ts";
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import { REASONS } from "@aviary/shared/contract/reasons.ts";
 import { formatCount } from "@aviary/shared/contract/units.ts";
-import type { VerdictBody, VerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import { formatWeight, type VerdictBody, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow, SliceAccount } from "@aviary/shared/contract/window.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { JUDGED_WINDOWS } from "../../core/apply-closed-window.ts";
@@ -61,7 +61,7 @@ function factLines({ body, evidence: { closed } }: VerdictRecord): string[] {
   ];
   if (run !== null)
     lines.push(
-      `run ${run.id}: ${run.state}, weight ${run.weight}%, consecutive passing windows: ${outcome.consecutive_pass}, ${run.promotable ? "promotable" : "not promotable"}`,
+      `run ${run.id}: ${run.state}, weight ${formatWeight(run.weight)}, consecutive passing windows: ${outcome.consecutive_pass}, ${run.promotable ? "promotable" : "not promotable"}`,
     );
   if (gateway.queue_depth !== null)
     lines.push(`queue: ${grouped(gateway.queue_depth)} jobs waiting, at most ${grouped(thresholds.max_queue_depth)} allowed`);
@@ -71,7 +71,7 @@ function factLines({ body, evidence: { closed } }: VerdictRecord): string[] {
   if (closed === null) return lines;
   const { index, start, end, weight } = closed.window;
   lines.push(
-    `window ${index}: ${start} to ${end}, weight ${weight}%, ${closed.complete ? "complete" : "incomplete"}, ${closed.late} late signals`,
+    `window ${index}: ${start} to ${end}, weight ${formatWeight(weight)}, ${closed.complete ? "complete" : "incomplete"}, ${closed.late} late signals`,
     ...closed.gaps.map((gap) => `    ${gap}`),
     ...(closed.accounts ?? []).map((account) => `    ${accountText(account)}`),
     `    canary: ${sliceText(canary)}; stable: ${stable === null ? "none" : sliceText(stable)}`,
