@@ -1,13 +1,17 @@
 /** The programs, ports, paths, variables and metrics in docker-compose.yml, Dockerfile and deploy/ exist. */
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
+import { spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, it, type TestContext } from "node:test";
 import { parse } from "yaml";
 import { bundleNames } from "../../scripts/bundle.ts";
 import { COLLECTOR_NODE_FLAGS } from "../../scripts/node-flags.ts";
 import { collectorEnv } from "../../services/collector/src/config.ts";
 import { evaluatorEnv } from "../../services/evaluator/src/config.ts";
 import { shimEnv } from "../../services/shim/src/config.ts";
-import { codeFiles, exists, filesUnder, isProduct, readText } from "./tree.ts";
+import { codeFiles, exists, filesUnder, isProduct, ROOT, readText } from "./tree.ts";
 
 interface Service {
   readonly image?: string;
@@ -107,9 +111,60 @@ describe("docker-compose.yml", () => {
   });
 });
 
+/** What the first stage of the Dockerfile copies: paths in the checkout, in their order. */
+const [buildStage = ""] = dockerfile.split(/^FROM (?!.* AS build$)/m);
+const copiedBy = (stage: string): string[] =>
+  [...stage.matchAll(/^COPY (?!--from)(.*) \S+$/gm)].flatMap((match) => (match[1] as string).split(" "));
+
+/** A directory with the files the build stage copies, and the packages that `npm ci` installs for them. */
+function buildContext(test: TestContext): string {
+  const directory = mkdtempSync(join(tmpdir(), "aviary-image-"));
+  test.after(() => rmSync(directory, { recursive: true, force: true }));
+  const copied = copiedBy(buildStage);
+  const isCopied = (file: string): boolean => copied.some((source) => file === source || file.startsWith(`${source}/`));
+  for (const file of filesUnder().filter(isCopied)) cpSync(join(ROOT, file), join(directory, file));
+  const packages = join(directory, "node_modules");
+  mkdirSync(join(packages, "@aviary"), { recursive: true });
+  for (const name of readdirSync(join(ROOT, "node_modules"))) {
+    if (name !== "@aviary") symlinkSync(join(ROOT, "node_modules", name), join(packages, name));
+  }
+  // Links to workspaces are relative, so that they lead to what was copied.
+  for (const name of readdirSync(join(ROOT, "node_modules/@aviary")))
+    symlinkSync(readlinkSync(join(ROOT, "node_modules/@aviary", name)), join(packages, "@aviary", name));
+  return directory;
+}
+
+describe("the files of the services in docker-compose.yml", () => {
+  it("are inside a directory that the service mounts", () => {
+    let checked = 0;
+    for (const [name, service] of ours) {
+      const mounted = (service.volumes ?? []).map((volume) => volume.replace(/^\$\{[^}]*\}/, "").split(":")[1] as string);
+      for (const [variable, path] of Object.entries(service.environment ?? {})) {
+        if (!/_FILE$/.test(variable)) continue;
+        checked += 1;
+        assert.ok(
+          mounted.some((directory) => path.startsWith(`${directory}/`)),
+          `${name}: ${variable}=${path} is not mounted`,
+        );
+      }
+    }
+    assert.ok(checked >= 4, `only ${checked} files were checked`);
+  });
+});
+
 describe("Dockerfile", () => {
+  it("copies everything that its bundles import", (test) => {
+    const context = buildContext(test);
+    const { status, stderr } = spawnSync(process.execPath, ["scripts/bundle.ts", "--out", "out"], {
+      cwd: context,
+      encoding: "utf8",
+    });
+    assert.equal(status, 0, stderr);
+    for (const name of bundleNames()) assert.ok(existsSync(join(context, "out", `${name}.mjs`)), `${name} is not in the image`);
+  });
+
   it("copies only paths that exist, and every package manifest", () => {
-    const copied = [...dockerfile.matchAll(/^COPY (?!--from)(.*) \S+$/gm)].flatMap((match) => (match[1] as string).split(" "));
+    const copied = copiedBy(dockerfile);
     for (const source of copied) assert.ok(exists(source), `COPY ${source}: not there`);
     const manifests = filesUnder().filter((path) => /(^|\/)package\.json$/.test(path));
     assert.deepEqual(

@@ -1,4 +1,7 @@
-/** What prose refers to exists: paths, links, scripts and commands in Markdown, and commands recommended by messages in the code. */
+/**
+ * What prose refers to exists: paths, links, scripts and commands in Markdown, and commands recommended by messages in the
+ * code.
+ */
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path/posix";
 import { describe, it } from "node:test";

@@ -10,7 +10,7 @@ import { avoidedNames, brokenWordRules, fileNamesIn, identifiersIn, WORD_RULES }
 import { readSource } from "./source.ts";
 import { codeFiles, filesUnder, readText } from "./tree.ts";
 
-interface Line {
+interface TextLine {
   readonly place: string;
   readonly text: string;
 }
@@ -22,16 +22,16 @@ const sources = codeFiles()
   .filter((path) => !EXEMPT.has(path))
   .map((path) => readSource(path, readText(path)));
 
-const comments: Line[] = sources.flatMap(({ path, comments }) =>
+const comments: TextLine[] = sources.flatMap(({ path, comments }) =>
   comments.map(({ text, line }) => ({ place: `${path}:${line}`, text })),
 );
 /** Strings with a space are sentences: messages and test titles. Others are keys, paths and data. */
-const messages: Line[] = sources.flatMap(({ path, strings }) =>
+const messages: TextLine[] = sources.flatMap(({ path, strings }) =>
   strings.filter(({ value }) => /[a-z] [a-z]/i.test(value)).map(({ value, line }) => ({ place: `${path}:${line}`, text: value })),
 );
 
 /** Lines of Markdown outside fenced code. */
-function proseLines(path: string): Line[] {
+function proseLines(path: string): TextLine[] {
   let fenced = false;
   return readText(path)
     .split("\n")
@@ -80,8 +80,10 @@ describe("language", () => {
       "names to replace:",
     );
     assert.deepEqual(
-      avoidedNames("const tellAll = () => TOLD_ONCE; luck = ownLuck; telephone").map(({ name }) => name),
-      ["tellAll", "TOLD_ONCE", "ownLuck"],
+      avoidedNames("const tellAll = () => TOLD_ONCE; luck = ownLuck; telephone; COLOUR[judgementOf]; Promise").map(
+        ({ name }) => name,
+      ),
+      ["tellAll", "TOLD_ONCE", "ownLuck", "COLOUR", "judgementOf"],
     );
   });
 

@@ -19,14 +19,14 @@ export interface ShimAnswer {
   readonly answeredAtMs: number;
 }
 
-export interface ShimClient {
+export interface TestShimClient {
   /** @throws Error if there is no response: refused, reset, or none within five seconds */
   get(path?: string): Promise<ShimAnswer>;
   close(): void;
 }
 
 /** A client that keeps its connections, up to `connections` of them. */
-export function shimClient(fleet: Pick<TestFleet, "shimUrl" | "tokens">, connections = 4): ShimClient {
+export function shimClient(fleet: Pick<TestFleet, "shimUrl" | "tokens">, connections = 4): TestShimClient {
   const agent = new Agent({ keepAlive: true, maxSockets: connections });
   const headers = { authorization: `Bearer ${fleet.tokens.operator}` };
   return {

@@ -1,6 +1,6 @@
 /**
- * A fail stays a fail whichever service is down: while no evaluator leads it is served and marked stale, at most a second late,
- * and the next evaluator still publishes it.
+ * A failure stays latched whichever service is down: while no evaluator leads it is served and marked stale, at most a second
+ * late, and the next evaluator still publishes it.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -18,7 +18,7 @@ function assertStaleSince(answer: ShimAnswer, sinceMs: number): void {
   if (answer.answeredAtMs < sinceMs) assert.equal(answer.body.stale, undefined, "marked stale too early");
 }
 
-test("a fail survives a killed evaluator", async (t) => {
+test("a failure survives a killed evaluator", async (t) => {
   const fleet = await startTestFleet(t, { parts: ["evaluator", "shim", ...COLLECTORS] });
   if (fleet === undefined) return;
   const client = shimClient(fleet);

@@ -5,7 +5,7 @@ import { until } from "@aviary/shared/testing/until.ts";
 import { type ShimAnswer, shimClient } from "../fleet/shim-client.ts";
 import { startTestFleet } from "../fleet/test-fleet.ts";
 
-test("a fleet that has never reported is a current hold not_reporting that counts its gateways", async (t) => {
+test("a fleet that has never reported yields a current `not_reporting` hold with the gateway count", async (t) => {
   const fleet = await startTestFleet(t, { policy: {}, parts: ["evaluator", "shim"] });
   if (fleet === undefined) return;
   const client = shimClient(fleet);

@@ -12,7 +12,7 @@ import { type Disk, openDisk } from "./disk.ts";
 import type { History } from "./history.ts";
 import type { Kernel, Life } from "./kernel.ts";
 import type { createNodeBus } from "./network.ts";
-import type { GatewayPlan } from "./plan.ts";
+import type { WorldGateway } from "./plan.ts";
 import type { Product } from "./product.ts";
 
 export const FLEET = "payments";
@@ -49,7 +49,7 @@ export interface CollectorNodeOptions {
   readonly disk: Disk;
   readonly random: RandomChoices;
   readonly history: History;
-  readonly gateway: GatewayPlan;
+  readonly gateway: WorldGateway;
   readonly truth: Truth;
   /** One gateway reports the lane's depth. */
   readonly reportsLane: boolean;
@@ -142,7 +142,7 @@ function doctorOf(truth: Truth): SignalBody<"doctor"> {
 
 const latencies = new Map<string, SignalBody<"http">["latency"]>();
 
-function trafficOf(gateway: GatewayPlan, truth: Truth, periodMs: number): SignalBody<"http"> {
+function trafficOf(gateway: WorldGateway, truth: Truth, periodMs: number): SignalBody<"http"> {
   const requests = Math.round((gateway.requests * periodMs) / HTTP_PERIOD_MS);
   const key = `${requests}|${truth.latencyMs}`;
   let latency = latencies.get(key);

@@ -2,7 +2,7 @@
 import type { Kernel, Life } from "./kernel.ts";
 import type { Link } from "./link.ts";
 
-export interface Line {
+export interface DeliveryLine {
   push(fn: () => void): void;
   pause(): void;
   resume(): void;
@@ -15,7 +15,7 @@ export interface Line {
 const LOOK_MS = 200;
 
 /** Messages in flight to one follower: in order, in batches, delayed, and not while the link is cut. */
-export function createLine(kernel: Kernel, life: Life, link: Link, delayMs: () => number): Line {
+export function createDeliveryLine(kernel: Kernel, life: Life, link: Link, delayMs: () => number): DeliveryLine {
   let waiting: (() => void)[] = [];
   let traveling = false;
   let paused = false;

@@ -168,8 +168,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "lease-not-asked",
     file: "leader.ts",
-    from: "allowed: () => lease.held(),",
-    to: "allowed: () => true,",
+    from: "mayPerform: () => lease.held(),",
+    to: "mayPerform: () => true,",
     caughtBy: "lease",
   },
   {

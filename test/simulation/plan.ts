@@ -7,7 +7,7 @@ import type { Slice } from "@aviary/shared/contract/run.ts";
 import { createChoices, type RandomChoices } from "./choices.ts";
 import { GOOD_LINK, type LinkPlan } from "./link.ts";
 
-export interface GatewayPlan {
+export interface WorldGateway {
   readonly name: string;
   readonly az: string;
   readonly slice: Slice;
@@ -69,7 +69,7 @@ export type OperatorDeed = "pause" | "abort" | "clear" | "maintenance" | "start"
 
 export interface Plan {
   readonly seed: number;
-  readonly gateways: readonly GatewayPlan[];
+  readonly gateways: readonly WorldGateway[];
   readonly controller: "flagger" | "rollouts" | "none";
   readonly policy: PolicyFile;
   readonly hasLane: boolean;
@@ -149,7 +149,7 @@ export function planOf(seed: number): Plan {
   const random = createChoices(seed, 0);
   const isCalm = random.chance(0.06);
   const shape = random.pick(SHAPES);
-  const gateways = shape.map(([zone, slice]): GatewayPlan => {
+  const gateways = shape.map(([zone, slice]): WorldGateway => {
     const name = `${slice}-${zone}`;
     return { name, az: `az-${zone}`, slice, requests: random.integer(60, 200) };
   });

@@ -1,6 +1,6 @@
 /**
  * Starts one local fleet as real processes, in dependency order, and applies its desired state: kill a gateway, cut a zone off,
- * set a collector's clock wrong.
+ * skew a collector's clock.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -32,7 +32,6 @@ export interface LocalFleetOptions {
   readonly fleetFile: string;
   /** Configuration fragments for every collector. */
   readonly fragments: string;
-  /** Start from scratch: earlier data of this directory is deleted. */
   /** Start with an empty directory; the caller holds its lock. */
   readonly fresh: boolean;
   readonly servers: ServerPrograms;
@@ -146,7 +145,7 @@ function applyDesiredState(
     paths.fleetControl(plan),
     () => readDesiredFleet(plan),
     () => {
-      work = work.then(apply).catch((error: Error) => print(`a change of the fleet failed: ${error.message}`));
+      work = work.then(apply).catch((error: Error) => print(`applying a fleet change failed: ${error.message}`));
     },
   );
 }

@@ -147,7 +147,7 @@ describe("quantile and countAbove", () => {
     );
   });
 
-  it("are consistent: a quantile is above a threshold exactly if its observation is counted", () => {
+  it("are consistent: a quantile is above a threshold if and only if its observation is counted", () => {
     fc.assert(
       fc.property(fc.array(anyValue, { minLength: 1, maxLength: 100 }), anyValue, fc.nat(), (values, threshold, pick) => {
         const h = of(values);

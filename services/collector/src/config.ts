@@ -16,6 +16,7 @@ import {
   checkConfig,
   isIncomplete,
   problemsIn,
+  readFailure,
   readYamlFile,
   withHint,
   type YamlFile,
@@ -97,7 +98,7 @@ export async function loadCollectorConfig(file: string, hint = "set AVIARY_COLLE
   const unreadable = problemsIn([names, ...results]);
   return fromFiles(
     results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])),
-    unreadable.map((problem) => withHint(problem, file, `an existing collector file: ${hint}`)),
+    unreadable.map((problem) => withHint(problem, file, "collector file", hint)),
   );
 }
 
@@ -106,8 +107,7 @@ async function fragmentNames(directory: string): Promise<string[]> {
     return (await readdir(directory)).filter((name) => name.endsWith(".yaml") && !name.startsWith(".")).sort();
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
-    const found = error instanceof Error ? error.message : String(error);
-    throw new ConfigError([{ source: directory, path: "", found, expected: "a readable directory" }], error);
+    throw new ConfigError([{ source: directory, path: "", unreadable: "directory", reason: readFailure(error) }], error);
   }
 }
 
@@ -129,13 +129,11 @@ function fromFiles(files: readonly YamlFile[], unreadable: readonly ConfigProble
   const fileOf = (keys: readonly PropertyKey[]): YamlFile => mappings.find((file) => file.source === ownerOf(keys)) ?? first;
   const clashed = clashes.map(({ keys, source, owner }): ConfigProblem => {
     const line = mappings.find((file) => file.source === source)?.lineOf(keys);
-    const expected = `one owner per key: ${owner} already sets it`;
     return {
       source,
       ...(line === undefined ? {} : { line }),
       path: keys.join("."),
-      found: "a key set by another file",
-      expected,
+      reason: `already set by ${owner}; set each key in one file only`,
     };
   });
   const checked = checkConfig(first.source, value, collectorFileSchema, (keys) => fileOf(keys).lineOf(keys));

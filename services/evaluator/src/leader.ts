@@ -17,7 +17,7 @@ import type { ResolvedConfig } from "./core/resolved-config.ts";
 import { createState, type State } from "./core/state.ts";
 import type { Counters } from "./counters.ts";
 import { loadCheckpoint } from "./io/checkpoint.ts";
-import { recordConfiguration } from "./io/configuration.ts";
+import { keepConfiguration } from "./io/configuration.ts";
 import { watchDeadlines } from "./io/deadline-watch.ts";
 import { ensureDemand } from "./io/demand.ts";
 import { createInputReader } from "./io/inputs.ts";
@@ -51,6 +51,7 @@ export async function lead(context: LeaderContext, lease: Lease, signal: AbortSi
   const published = gap === undefined ? await publishedVerdicts(bus, config) : NOTHING_PUBLISHED;
   const pipeline = createPipeline(context, { state, lease, published, signal, onFatal: failed.reject });
   if (gap !== undefined) pipeline.apply(gap);
+  const fromSequence = state.sequence + 1;
   const onLogReplaced = (): void => failed.reject(retryable("log_replaced", "INPUTS was replaced while it was read"));
   const deadlines = watchDeadlines({ bus, clock, log, state, apply: pipeline.apply, onLogReplaced, signal });
   const readInput = createInputReader();
@@ -68,12 +69,15 @@ export async function lead(context: LeaderContext, lease: Lease, signal: AbortSi
     },
   });
   pipeline.throttle(follower);
-  startLeading(context, follower, state).catch((error: unknown) => {
-    if (!signal.aborted) failed.reject(error);
-  });
+  const stop = new AbortController();
+  const isLeading = (): boolean => lease.held();
+  const record = { bus, config, clock, log, state, fromSequence, isLeading, signal: AbortSignal.any([signal, stop.signal]) };
+  const recording = reportCaughtUp(context, follower, state, signal).then(() => keepConfiguration(record));
   try {
     await Promise.race([failed.promise, aborted(signal)]);
   } finally {
+    stop.abort();
+    await recording;
     deadlines.stop();
     await follower.stop();
     await drain(pipeline.performer, clock);
@@ -99,14 +103,15 @@ interface Pipeline {
 function createPipeline({ bus, clock, log, counters }: LeaderContext, options: PipelineOptions): Pipeline {
   const { state, lease, published, signal, onFatal } = options;
   let follower: Follower | undefined;
-  // The state may be half-changed then: it is neither reduced further nor written to a checkpoint. What was decided before is performed.
+  // The state may be half-changed then: it is neither reduced further nor written to a checkpoint. What was decided before is
+  // performed.
   let isBroken = false;
   const performer = createPerformer({
     bus,
     clock,
     log,
     signal,
-    allowed: () => lease.held(),
+    mayPerform: () => lease.held(),
     published,
     takeCheckpoint: () => (isBroken ? undefined : encodeCheckpoint(state)),
     onPerformed: counters.performed,
@@ -143,16 +148,21 @@ function reducerFailed(input: Input, cause: unknown): Terminal {
   return terminal("reducer_failed", `the reducer threw at ${position}: ${what}`, cause);
 }
 
-/** Once the log is applied: records the configuration that judges from here on, and is ready. */
-async function startLeading(
-  { bus, config, clock, log, setUnready }: LeaderContext,
+/** Once the log is applied, the leader is ready. */
+function reportCaughtUp(
+  { log, setUnready }: LeaderContext,
   follower: Follower,
   state: State,
+  signal: AbortSignal,
 ): Promise<void> {
-  await follower.caughtUp;
-  log.info({ event: "event_log.caught_up", sequence: state.sequence }, "caught up with the log");
-  await recordConfiguration({ bus, config, clock, state });
-  setUnready(undefined);
+  return follower.caughtUp.then(
+    () => {
+      if (signal.aborted) return;
+      log.info({ event: "event_log.caught_up", sequence: state.sequence }, "caught up with the log");
+      setUnready(undefined);
+    },
+    () => undefined,
+  );
 }
 
 async function drain(performer: Performer, clock: Clock): Promise<void> {
@@ -201,6 +211,7 @@ async function findLogGap(bus: Bus, state: State, log: Logger): Promise<Input | 
       "the log is not the one of the checkpoint; applying it from its start",
     );
     state.sequence = -1;
+    for (const canary of state.canaries.values()) canary.configHash = null;
   } else if (state.sequence === 0 || firstSequence <= state.sequence + 1) {
     return undefined;
   } else {

@@ -195,6 +195,9 @@ describe("Argo Rollouts", () => {
     for (const host of ["gw.example", "xcanary.gw.example", "canary.gw.example..", "canary.gw.example.evil"])
       assert.ok(!isServedOn({ hosts: ["canary.gw.example"] }, host), host);
     assert.ok(isServedOn({ hosts: ["gw.example:8443"] }, "gw.example.:8443"));
+    for (const configured of ["gw.example.", "gw.example.:8443"])
+      for (const host of ["gw.example:8443", "gw.example.:8443"])
+        assert.ok(isServedOn({ hosts: [configured] }, host), `${configured} ${host}`);
     assert.ok(!isServedOn({ hosts: ["gw.example:8443"] }, "gw.example:9443"));
     assert.equal((await harness.get("/api/v1/canaries/prod/search-gateway")).body.verdict, "pass");
   });
@@ -314,7 +317,7 @@ describe("Flagger's gates and events", () => {
     await done();
   });
 
-  it("a latched fail opens rollback and closes the confirm gates; a newer revision is not rolled back for it", async () => {
+  it("a latched failure opens rollback and closes the confirm gates; a newer revision is not rolled back for it", async () => {
     await harness.publish(aVerdict({ verdict: "fail", run: { controller_revision: "v2", promotable: true, gated: true } }));
     const about = (version: string) => ({ metadata: { version } });
     assert.equal((await gate("rollback", about("v2"))).status, 200);
@@ -497,7 +500,7 @@ describe("an evaluator that has just started", () => {
 describe("an evaluator that stops", () => {
   start();
 
-  it("turns a pass into a hold after 15 s without a lease, or after valid_until, and back; a fail stays", async () => {
+  it("turns a pass into a hold after 15 s without a lease, or after valid_until, and back; a failure stays", async () => {
     const verdict = async () => (await harness.get("/rollouts/analysis")).body.verdict;
     harness.clock.advance(14_999);
     assert.equal(await verdict(), "pass");

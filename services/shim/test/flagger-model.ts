@@ -1,6 +1,6 @@
 /**
- * A model of Flagger 1.44 (pkg/controller/scheduler.go and scheduler_hooks.go) for one weighted canary: the requests of one analysis
- * interval in order, and how it reacts to their responses. The caller controls time: `tick` is one analysis interval.
+ * A model of Flagger 1.44 (pkg/controller/scheduler.go and scheduler_hooks.go) for one weighted canary: the requests of one
+ * analysis interval in order, and how it reacts to their responses. The caller controls time: `tick` is one analysis interval.
  */
 import { TOKENS } from "./harness.ts";
 

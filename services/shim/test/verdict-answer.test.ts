@@ -93,7 +93,7 @@ describe("freshness", () => {
     assert.ok(Object.values(answer.body.concerns).every((concern) => concern !== "pass"));
   });
 
-  it("keeps a latched fail a fail, whatever is down", () => {
+  it("keeps a latched failure, whatever is down", () => {
     const { body } = aVerdict({ verdict: "fail" });
     const answer = currentAnswer(body, GONE);
     assert.deepEqual(answer, { body, stale: true, known: true });
@@ -159,7 +159,7 @@ describe("an answer for one concern", () => {
     assert.equal(concernAnswer(skewed, "latency").body.verdict, "pass", "parity is another concern");
   });
 
-  it("stays a fail for every concern when the one that latched has recovered", () => {
+  it("stays failed for every concern when the one that latched has recovered", () => {
     const concerns = { errors: "pass", latency: "pass", queue: "pass", disk: "pass", doctor: "pass", parity: "pass" } as const;
     const answer = currentAnswer(aVerdict({ verdict: "fail", reasons: [aReason("latched")], concerns }).body, undefined);
     for (const concern of ANALYSIS_CONCERNS) assert.equal(concernAnswer(answer, concern).body.verdict, "fail", concern);

@@ -6,7 +6,7 @@
 import { HTTP_PERIOD_MS } from "../gateway.ts";
 import type { Emitted } from "../history.ts";
 import { START_MS } from "../kernel.ts";
-import type { Case, Check, PublishedBody } from "./check.ts";
+import type { Case, InvariantCheck, PublishedBody } from "./check.ts";
 import { seconds } from "./check.ts";
 
 export interface Arrived extends Emitted {
@@ -19,7 +19,7 @@ const YELLOW = 0.78;
 /** A pass needs 90%; this leaves room for tenths of a second that a signal covers in part. */
 const LEAST_KNOWN = 0.85;
 
-export const absenceIsNeverPass: Check = (checked) => {
+export const absenceIsNeverPass: InvariantCheck = (checked) => {
   const arrived = arrivedSignals(checked);
   for (const { body } of checked.verdicts) {
     if (body.verdict !== "pass") continue;

@@ -4,7 +4,7 @@
  */
 import { START_MS } from "../kernel.ts";
 import { type Arrived, arrivedSignals } from "./absence.ts";
-import { type Check, type PublishedVerdict, seconds } from "./check.ts";
+import { type InvariantCheck, type PublishedVerdict, seconds } from "./check.ts";
 
 interface Account {
   readonly slice: string;
@@ -22,7 +22,7 @@ interface Closed {
 
 const TOO_FAR_AHEAD_MS = 5_000;
 
-export const everyRequestIsAccountedFor: Check = (checked) => {
+export const everyRequestIsAccountedFor: InvariantCheck = (checked) => {
   const { plan, policy } = checked.finished;
   const arrived = arrivedSignals(checked);
   const sliceOf = new Map(plan.gateways.map(({ name, slice }) => [name, slice as string]));

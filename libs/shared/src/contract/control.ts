@@ -56,8 +56,8 @@ export const controlSchema = z.discriminatedUnion("verb", [
     reason: text,
   }),
   /**
-   * An evaluator that leads with another configuration of the canary than the log's last one. It records which policy judged which
-   * windows, and it is the first message of a log whose gateways have never reported: time counts from there.
+   * The configuration that the leading evaluator judges by, for audits. It is also the first message of a log whose gateways have never
+   * reported: time counts from there.
    */
   z.object({
     ...shared,
@@ -65,6 +65,8 @@ export const controlSchema = z.discriminatedUnion("verb", [
     verb: z.literal("configure"),
     /** Identifies the policy, the gateways and the lanes of the canary. */
     hash: z.string().regex(/^[0-9a-f]{16}$/),
+    /** The first message of the log that this evaluator applied under the configuration. */
+    from_sequence: z.int().min(0),
     /** The parsed policy. */
     policy: z.record(z.string(), z.unknown()),
   }),

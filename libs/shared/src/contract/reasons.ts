@@ -88,7 +88,7 @@ export const REASONS = {
   doctor_error: {
     effect: "fail",
     hard: true,
-    meaning: "Doctor reports an error on a canary gateway that is not in its baseline.",
+    meaning: "Doctor reports an error on a canary gateway that was not accepted before.",
   },
   doctor_unknown: {
     effect: "hold",

@@ -57,9 +57,8 @@ async function readFleetFile(path: string, hint: string): Promise<YamlFile> {
     return await readYamlFile(path);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    const expected = `an existing fleet file: ${hint}`;
     throw new ConfigError(
-      error.problems.map((problem) => withHint(problem, path, expected)),
+      error.problems.map((problem) => withHint(problem, path, "fleet file", hint)),
       error,
     );
   }
@@ -73,7 +72,7 @@ function placed(problem: ConfigProblem, file: YamlFile, name: string, keys: read
     source: file.source,
     ...(line === undefined ? {} : { line }),
     path: formatPath(keys),
-    found: `${JSON.stringify(name)} (${problem.found} at ${problem.source})`,
+    found: `${JSON.stringify(name)} (${problem.source} ${problem.reason})`,
     expected: "the path of a policy, relative to the fleet file",
   };
 }

@@ -14,7 +14,7 @@ after(() => {
   for (const child of children) child.kill("SIGKILL");
 });
 
-interface Line {
+interface LogEntry {
   readonly level: string;
   readonly msg: string;
   readonly [field: string]: unknown;
@@ -40,7 +40,7 @@ async function run(behavior: string, graceMs: number, signals: readonly { after:
   const lines = output
     .split("\n")
     .filter(Boolean)
-    .map((line): Line => JSON.parse(line));
+    .map((line): LogEntry => JSON.parse(line));
   return {
     code,
     killedBy,
@@ -51,7 +51,7 @@ async function run(behavior: string, graceMs: number, signals: readonly { after:
   };
 }
 
-function openKinds(line: Line | undefined): Record<string, number> {
+function openKinds(line: LogEntry | undefined): Record<string, number> {
   return (line?.open ?? {}) as Record<string, number>;
 }
 
@@ -85,7 +85,7 @@ describe("a service process", () => {
       end.fatal.map(({ msg }) => msg),
       [
         'c.yaml:3: window: found "5x", expected a duration',
-        "c.yaml:4: spool: found nothing, expected a size",
+        "c.yaml:4: spool: missing, expected a size",
         "probe could not start: invalid configuration",
       ],
     );

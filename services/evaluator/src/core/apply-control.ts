@@ -76,6 +76,7 @@ export function applyControl(
       return [];
     case "configure":
       canary.configHash = control.hash;
+      canary.configuredAtMs = atMs;
       return [];
   }
 }

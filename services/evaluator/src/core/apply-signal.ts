@@ -25,7 +25,7 @@ export function applySignal(state: State, gateway: GatewayState, input: SignalIn
   const { signal, storedAtMs } = input;
   const keys = state.config.canariesOfFleet.get(signal.fleet) ?? NO_CANARIES;
   let changed = false;
-  // An older signal that was delayed for long looks as if its clock were correct.
+  // An older signal that was delayed for a long time looks as if its clock were correct.
   if (signal.kind === "health" && isNewest(gateway.sequence, signal.collector_boot, signal.seq))
     changed = trackReading(gateway.clock, { observedAtMs, storedAtMs, boot: signal.collector_boot });
   const kind = signal.kind === "http" && signal.body.source === "synthetic" ? "synthetic" : signal.kind;

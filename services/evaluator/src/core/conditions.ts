@@ -1,5 +1,5 @@
 /**
- * The preconditions of a judgement of traffic: fresh signals without gaps, one release per slice, gateways up, disks, Doctor.
+ * The preconditions of a judgment of traffic: fresh signals without gaps, one release per slice, gateways up, disks, Doctor.
  * A condition that is not met is a hold with its reason; a hard signal fails the run immediately.
  */
 import { formatTimeOfDay } from "@aviary/shared/contract/iso-time.ts";

@@ -7,6 +7,7 @@ import { type Reason, type ReasonCode, reasonText } from "@aviary/shared/contrac
 import type { DiskMark } from "./disk-marks.ts";
 import { type FactKind, factStaleAtMs } from "./freshness.ts";
 import type { GatewayState } from "./gateway.ts";
+import { percent } from "./judge/format.ts";
 import type { KnownFacts } from "./known-facts.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
 import type { Latch } from "./state.ts";
@@ -41,7 +42,6 @@ export interface CheckResult {
 
 const NO_FINDINGS: CheckResult = {};
 
-const percent = (ratio: number): string => `${Math.round(ratio * 1000) / 10}%`;
 const rounded = (ratio: number): number => Math.round(ratio * 10_000) / 10_000;
 
 /** A reason about a gateway, with its name and AZ. */
@@ -53,6 +53,11 @@ export function reasonOf(gateway: GatewayState, code: ReasonCode, text: string, 
     ...numbers,
     text: reasonText(`${gateway.name} (${gateway.az}) ${text}`),
   };
+}
+
+/** A reason whose text is a clause of its own, such as "disk 95% full", and not a predicate of the gateway. */
+function reportOf(gateway: GatewayState, code: ReasonCode, clause: string, numbers: Partial<Reason> = {}): Reason {
+  return { ...reasonOf(gateway, code, "", numbers), text: reasonText(`${gateway.name} (${gateway.az}): ${clause}`) };
 }
 
 type RequiredKind = "health" | "disk" | "skills" | "http" | "synthetic" | "doctor";
@@ -169,7 +174,7 @@ function checkHealth({ gateway, known: { health } }: GatewayFacts): CheckResult 
   if (health === null) return NO_FINDINGS;
   if (health.state !== "up") {
     const failing = health.failing.length > 0 ? ` (${health.failing.join(", ")})` : "";
-    return { holds: [reasonOf(gateway, "gateway_down", `health is ${health.state}${failing}`)] };
+    return { holds: [reportOf(gateway, "gateway_down", `health is ${health.state}${failing}`)] };
   }
   if (health.suppressed.length === 0) return NO_FINDINGS;
   return {
@@ -212,10 +217,10 @@ function checkDisk({ gateway, known: { disk }, diskMark, config, tier, runSinceM
   if (diskMark === undefined || diskMark.level === "green") return { holds: unwritable };
   const { level, roseAtMs } = diskMark;
   const limit = config.policy.disk[tier][level];
-  const reason = reasonOf(
+  const reason = reportOf(
     gateway,
     level === "red" ? "disk_red" : "disk_yellow",
-    `disk ${percent(disk.used_ratio)} used, ${level} from ${percent(limit)} (${tier})`,
+    `disk ${percent(disk.used_ratio)} full, ${level} mark ${percent(limit)} (${tier})`,
     { metric: "disk_used_ratio", value: rounded(disk.used_ratio), limit, unit: "1" },
   );
   const roseInRun = runSinceMs !== undefined && roseAtMs !== null && roseAtMs >= runSinceMs;
@@ -234,7 +239,7 @@ export function isDoctorOk(facts: GatewayFacts): boolean {
   return !doctor.unknown && doctor.new_vs_baseline.length === 0;
 }
 
-/** A Doctor error is hard only on a canary gateway, only if it is not in the baseline, and only if it began during the run. */
+/** A Doctor error is hard only on a canary gateway, only if it was not accepted before, and only if it began during the run. */
 function checkDoctor(facts: GatewayFacts): CheckResult {
   const { gateway, known } = facts;
   const { doctor } = known;
@@ -244,8 +249,8 @@ function checkDoctor(facts: GatewayFacts): CheckResult {
   }
   const warnings = doctor.warnings
     .slice(0, 1)
-    .map((warning) => reasonOf(gateway, "doctor_error", `Doctor warns: ${warning.check_id}: ${warning.message}`));
-  if (doctor.unknown) return { warnings, holds: [reasonOf(gateway, "doctor_unknown", "Doctor's report is unreadable")] };
+    .map((warning) => reportOf(gateway, "doctor_error", `Doctor warns: ${warning.check_id}: ${warning.message}`));
+  if (doctor.unknown) return { warnings, holds: [reportOf(gateway, "doctor_unknown", "Doctor's report is unreadable")] };
   const outdated =
     requiresDoctor(facts) && gateway.doctorAtMs < gateway.releaseSinceMs
       ? [reasonOf(gateway, "doctor_unknown", "has sent no Doctor report for its release yet (policy doctorBeforeTraffic)")]
@@ -253,7 +258,7 @@ function checkDoctor(facts: GatewayFacts): CheckResult {
   const began = doctor.new_vs_baseline.find(({ check_id }) => beganInRun(facts, check_id));
   const first = began ?? doctor.new_vs_baseline[0];
   if (first === undefined) return { warnings, holds: outdated };
-  const reason = reasonOf(gateway, "doctor_error", `Doctor: ${first.check_id}: ${first.message}`);
+  const reason = reportOf(gateway, "doctor_error", `Doctor: ${first.check_id}: ${first.message}`);
   return began !== undefined
     ? { warnings, holds: outdated, hard: [{ concern: "doctor", reason }] }
     : { warnings, holds: [...outdated, reason] };

@@ -24,7 +24,12 @@ const RUN: Readonly<Partial<Record<keyof Run, string>>> = {
 };
 
 /** Fields that checkpoints of the first version lack. */
-const sinceFirstVersion = (): Partial<CanaryState> => ({ configHash: null, disks: new Map(), brokerStep: null });
+const sinceFirstVersion = (): Partial<CanaryState> => ({
+  configHash: null,
+  configuredAtMs: 0,
+  disks: new Map(),
+  brokerStep: null,
+});
 
 type Names = Readonly<Record<string, string | undefined>>;
 

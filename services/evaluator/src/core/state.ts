@@ -67,6 +67,8 @@ export interface CanaryState {
   readonly key: string;
   /** The configuration that the log names last; null before it names one. */
   configHash: string | null;
+  /** When it was stored; 0 before. */
+  configuredAtMs: number;
   run: Run | null;
   /** Windows of the current run, or of the time since the last one. */
   grid: WindowGrid | null;
@@ -141,6 +143,7 @@ export function createCanary(config: CanaryConfig): CanaryState {
   return {
     key: config.key,
     configHash: null,
+    configuredAtMs: 0,
     run: null,
     grid: null,
     lastWindow: null,

@@ -117,7 +117,7 @@ function runFigures(state: State, canary: CanaryState, config: CanaryConfig, dec
     since: isoTime(run.sinceMs),
     weight: run.weight,
     canary_active: isCanaryActive(run),
-    // Evidence stays; a promotion also needs a canary that nothing speaks against now.
+    // Evidence stays; a promotion also needs no reason that blocks promotion now.
     promotable: run.promotable && !decision.reasons.some(({ code }) => blocksPromotion(code)),
     latched_by: run.latch?.verdictId ?? null,
     controller_revision: run.controllerRevision,

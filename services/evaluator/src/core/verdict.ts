@@ -3,6 +3,7 @@
 import { formatTimeOfDay } from "@aviary/shared/contract/iso-time.ts";
 import { type Reason, reasonText } from "@aviary/shared/contract/reasons.ts";
 import type { Release } from "@aviary/shared/contract/run.ts";
+import { formatCount } from "@aviary/shared/contract/units.ts";
 import type { Outcome } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import type { Conditions } from "./conditions.ts";
@@ -144,7 +145,7 @@ function lateWarnings(window: ClosedWindow | null): Reason[] {
       code: "late",
       value: window.late,
       unit: "1",
-      text: `${window.late} signals arrived after their window had closed; they were counted and not judged`,
+      text: `${formatCount(window.late, "signal")} arrived after the window had closed: counted, not judged`,
     },
   ];
 }

@@ -84,7 +84,7 @@ test("5xx on the canary fails in the second window, is latched, ends when restor
   for (const gateway of fleet.slice("canary")) gateway.errors = 0;
   fleet.advance(120);
   const latched = last(fleet);
-  assert.equal(latched.verdict, "fail", "a fail is latched");
+  assert.equal(latched.verdict, "fail", "a failure is latched");
   assert.deepEqual(latched.reasons.slice(0, failed.reasons.length), failed.reasons, "the original cause stays first");
   const note = latched.reasons.at(-1);
   assert.equal(note?.code, "latched");
@@ -214,7 +214,7 @@ test("a run that ends before a window closes judges nothing: never a pass, and t
   }
 });
 
-test("an operator can abort, clear, pause and put into maintenance", () => {
+test("an operator can abort, clear and pause a run and put its canary into maintenance", () => {
   const fleet = createSimulatedFleet();
   fleet.advance(30);
   announceAndWarm(fleet);
@@ -261,7 +261,7 @@ test("every verdict of a varied day is valid, with an id from its content", () =
   }
 });
 
-test("a promotable run is not promotable while something speaks against its canary", () => {
+test("a run that has earned promotion is not promotable while a blocking reason is present", () => {
   const fleet = createSimulatedFleet();
   fleet.advance(60);
   announceAndWarm(fleet);

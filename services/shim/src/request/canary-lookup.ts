@@ -54,18 +54,24 @@ export function mergeIdentity(first: CanaryIdentity, second: CanaryIdentity): Ca
   };
 }
 
+function splitHost(host: string): { readonly name: string; readonly port: string } {
+  const [, name = "", port = ""] = /^(.*?)\.?(:\d+)?$/.exec(host) ?? [];
+  return { name, port };
+}
+
 /**
  * Whether a canary is served on a host: on every host by default, else on its `hosts` only.
  * @param host lower case, with or without a port and the final dot of a fully qualified name
  */
 export function isServedOn(entry: Pick<CanaryEntry, "hosts">, host: string): boolean {
   if (entry.hosts.length === 0) return true;
-  const [, name = "", port = ""] = /^(.*?)\.?(:\d+)?$/.exec(host) ?? [];
-  return entry.hosts.some((allowed) => allowed === `${name}${port}` || allowed === name);
+  const asked = splitHost(host);
+  return entry.hosts.map(splitHost).some(({ name, port }) => name === asked.name && (port === "" || port === asked.port));
 }
 
 /**
- * Finds the canary. Without a name: the only one that the host serves and the caller may read. Without a namespace: the only one of that name.
+ * Finds the canary. Without a name: the only one that the host serves and the caller may read. Without a namespace: the only
+ * one of that name.
  * @param visible canaries that the caller may read
  */
 export function findCanary(visible: readonly Canary[], { namespace, name }: CanaryIdentity, host: string): CanaryLookup {
