@@ -36,13 +36,6 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: "4",
   },
   {
-    name: "older-release-restored",
-    file: "core/gateway.ts",
-    from: "const isNewest = observedAtMs >= newestObservedAtMs(gateway);",
-    to: "const isNewest = true;",
-    caughtBy: "4",
-  },
-  {
     name: "incomplete-window-taken",
     file: "core/window.ts",
     from: "complete: gaps.length === 0,",

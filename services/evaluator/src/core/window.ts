@@ -127,7 +127,7 @@ function accountOf(window: OpenWindow, gateway: GatewayState, source: HttpSource
 
 /** One http body, and the event time that it covers: the period before `observedAtMs`. */
 export interface TrafficReport {
-  readonly body: SignalBody<"http"> & { readonly unread?: number | undefined };
+  readonly body: SignalBody<"http">;
   readonly observedAtMs: number;
   readonly periodMs: number;
   /** Why its requests must be left out, decided by the state of its gateway and its run; undefined to merge them. */

@@ -216,7 +216,7 @@ function trafficOf({ requests, errors, latencyMs, unread }: GatewayPlan): Signal
   const latency = histogram.create();
   if (requests > 0) histogram.insert(latency, latencyMs, requests);
   const counts = { source: "access-log", requests, errors_5xx: errors, latency: histogram.toWire(latency) } as const;
-  return unread > 0 ? { ...counts, ...{ unread } } : counts;
+  return unread > 0 ? { ...counts, unread } : counts;
 }
 
 export type SimulatedFleet = ReturnType<typeof createSimulatedFleet>;
