@@ -124,7 +124,9 @@ async function untilLogged(path: string, lines: number): Promise<void> {
 function openAccessLog(test: TestContext, settings: object) {
   const context = probeContext(test);
   const clock = { ...context.clock, now: () => context.clock.now() - 10_000 };
-  return openProbe(test, accessLog, settings, { ...context, clock });
+  const probe = openProbe(test, accessLog, settings, { ...context, clock });
+  // A period that ends later contains every request so far, also one of this millisecond.
+  return { read: () => probe.read(context.clock.now() + 1_000) };
 }
 
 /** Reads with the probe what the proxy at `url` logs, and checks it. */
