@@ -72,7 +72,8 @@ export const policySchema = z
     maxRestarts: z.int().min(1).max(100).default(3),
     /** Stable may get only a release that passed, its own, or a first one. */
     stableNeedsPass: z.boolean().default(true),
-    doctorBeforeTraffic: z.boolean().default(true),
+    /** Hold until a Doctor report for the release was received; `auto`: from gateways whose collector sends such reports. */
+    doctorBeforeTraffic: z.union([z.literal("auto"), z.boolean()]).default("auto"),
   })
   .superRefine((file, context) => {
     for (const problem of unreachablePasses(file)) context.addIssue({ code: "custom", ...problem });

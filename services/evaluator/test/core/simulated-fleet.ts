@@ -56,7 +56,8 @@ export interface GatewayPlan {
 }
 
 export interface FleetOptions {
-  readonly policy?: PolicyFile;
+  /** Changes of the test policy, or the policy of an empty file. */
+  readonly policy?: PolicyFile | "shipped";
   readonly controller?: boolean;
   readonly azs?: readonly string[];
   readonly stable?: boolean;
@@ -116,7 +117,7 @@ export function createSimulatedFleet(options: FleetOptions = {}) {
   });
   const config: ResolvedConfig = resolveConfig(
     fleet,
-    new Map([[CANARY_KEY, policySchema.parse({ ...TEST_POLICY, ...options.policy })]]),
+    new Map([[CANARY_KEY, policySchema.parse(options.policy === "shipped" ? {} : { ...TEST_POLICY, ...options.policy })]]),
     "policy-1",
   );
   const log: Input[] = [];
