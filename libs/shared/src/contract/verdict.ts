@@ -3,6 +3,7 @@ import { z } from "zod";
 import { JUDGING_CLASSES } from "./fleet.ts";
 import { contentId } from "./ids.ts";
 import { MAX_CLOCK_AHEAD_MS, type Policy } from "./policy.ts";
+import { promotionFactsSchema } from "./promotion.ts";
 import { degrades, type ReasonCode, reasonSchema } from "./reasons.ts";
 import { RUN_STATES } from "./run.ts";
 import { count, hash64, isoTimeSchema } from "./signal.ts";
@@ -179,6 +180,8 @@ export const verdictRecordSchema = z.object({
   body: verdictBodySchema,
   /** The last revisions that controllers named, oldest first. */
   revisions: z.array(revisionSchema).max(MAX_REVISIONS).default([]),
+  /** What decides which artifacts may be installed now; null in records of earlier versions. */
+  promotion: promotionFactsSchema.nullable().default(null),
   /** The judge's input: the window that this verdict closed or was last based on; null before the first window has closed. */
   evidence: z.object({ closed: closedWindowSchema.nullable(), reference: referenceSchema.nullable() }),
 });

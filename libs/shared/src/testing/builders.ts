@@ -159,6 +159,7 @@ export function aVerdict(change: VerdictChange = {}): VerdictRecord {
   return {
     body: { ...body, id: rest.id ?? verdictId(body) },
     revisions: [...(revisions ?? [])],
+    promotion: null,
     evidence: { closed: null, reference: null },
   };
 }

@@ -157,6 +157,7 @@ function clearFailure({ state, canary, config, atMs }: ControlStep, control: Ver
   if (failed === null || failed.latch === null) return;
   const { controllerRevision, pinned, announcedHash, announcedVersion, seat, restored, weight } = failed;
   const release = pinned ?? { gateway_version: announcedVersion, skill_hash: announcedHash, fragment_hash: null };
+  canary.failedRelease = null;
   const cleared = { by: control.by ?? control.caller, reason: control.reason, atMs };
   const opening = { openedBy: failed.openedBy, controllerRevision, release, announcedHash, announcedVersion };
   openRun(state, canary, config, { ...opening, seat: seat ?? undefined, cleared }, atMs);
@@ -178,5 +179,6 @@ function applyMaintenance({ state, canary, config, atMs }: ControlStep, control:
     if (gateway.name !== control.gateway) continue;
     gateway.maintenanceUntilMs = untilMs;
     gateway.maintenanceReason = control.reason;
+    gateway.maintenanceMuted = control.on && control.mute;
   }
 }

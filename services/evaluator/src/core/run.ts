@@ -49,7 +49,10 @@ export function openRun(state: State, canary: CanaryState, config: CanaryConfig,
   const { controllerRevision } = opening;
   const revision = revisionOf(opening.release, controllerRevision);
   const releaseBefore = canaryRelease(state, config);
-  const attempt = controllerRevision === null ? 1 : (attemptOf(canary, controllerRevision)?.attempt ?? 0) + 1;
+  const previous = controllerRevision === null ? undefined : attemptOf(canary, controllerRevision);
+  const attempt = (previous?.attempt ?? 0) + 1;
+  // A new attempt of what failed needs it on the Macs again.
+  if (previous?.state === "failed") canary.failedRelease = null;
   canary.run = {
     id: `${revision}-${state.sequence}`,
     revision,
@@ -132,6 +135,9 @@ export function moveTo(canary: CanaryState, to: RunState, atMs: number): void {
     if (run.pinned !== null) remember(canary, revisionOf(run.pinned, null));
   }
   if (to === "passed") canary.passedRelease = run.pinned;
+  if (to === "failed") canary.failedRelease = run.pinned;
+  if (to === "passed" && canary.failedRelease !== null && run.pinned !== null && sameRelease(canary.failedRelease, run.pinned))
+    canary.failedRelease = null;
   updateAttempt(canary, run);
 }
 

@@ -32,6 +32,7 @@ const sinceFirstVersion = (): Partial<CanaryState> => ({
   lastRunState: "",
   lastPromotable: false,
   passedRelease: null,
+  failedRelease: null,
 });
 
 /** Fields that runs in them lack. A weight of 0 stood for an unknown one as well. */

@@ -124,6 +124,8 @@ export interface CanaryState {
   lastPromotable: boolean;
   /** The release of the last run that passed. */
   passedRelease: Release | null;
+  /** The release of the newest run that failed; null once it passed or was cleared. */
+  failedRelease: Release | null;
   /** A release on the whole canary slice that may become a run by observation, and since when. */
   observed: { release: Release; sinceMs: number } | null;
   /** The newest release of the whole canary slice outside a run: the one to roll back to if there is no stable slice. */
@@ -195,6 +197,7 @@ export function createCanary(config: CanaryConfig): CanaryState {
     revisions: [],
     lastPromotable: false,
     passedRelease: null,
+    failedRelease: null,
     observed: null,
     rollbackRelease: null,
     maintenance: null,

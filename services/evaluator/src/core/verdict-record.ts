@@ -1,6 +1,7 @@
 /** Builds the verdict record from a decision and the facts behind it. */
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import type { Policy } from "@aviary/shared/contract/policy.ts";
+import type { PromotionFacts } from "@aviary/shared/contract/promotion.ts";
 import { blocksPromotion } from "@aviary/shared/contract/reasons.ts";
 import {
   isDegraded,
@@ -20,7 +21,7 @@ import { inForce, type JudgeOutcome } from "./judge/outcome.ts";
 import { rankReasons } from "./reason-ranking.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
 import { stableRelease } from "./run.ts";
-import { type CanaryState, isCanaryActive, isOpen, type Run, type State, weightOf } from "./state.ts";
+import { type CanaryState, gatewaysOfCanary, isCanaryActive, isOpen, type Run, type State, weightOf } from "./state.ts";
 import type { CanaryFacts, Decision } from "./verdict.ts";
 import { noiseFigures, sliceFigures } from "./verdict-figures.ts";
 
@@ -30,6 +31,7 @@ export function verdictRecord(state: State, facts: CanaryFacts, decision: Decisi
   const body = verdictBody(state, facts, decision, atMs);
   return withinSizeLimit({
     body: { ...body, id: verdictId(body) },
+    promotion: promotionFacts(state, facts),
     revisions: canary.revisions.map(({ name, attempt, state, atMs, endReported }) => ({
       name,
       attempt,
@@ -139,6 +141,27 @@ function runFigures(state: State, canary: CanaryState, config: CanaryConfig, dec
     mac_release_ok: config.policy.macRelease === "optional" || run.state !== "pending",
     announced_hash: run.announcedHash ?? run.pinned?.skill_hash ?? null,
     stable_hash: stable?.skill_hash ?? null,
+  };
+}
+
+/** The facts for `mayPromote`, apart from reasons, which are cut. */
+function promotionFacts(state: State, { canary, config }: CanaryFacts): PromotionFacts {
+  const { run, passedRelease, maintenance } = canary;
+  const stable = stableRelease(state, canary, config) ?? passedRelease ?? run?.releaseBefore ?? null;
+  const isMuted = maintenance?.mute === true;
+  return {
+    stable: stable?.skill_hash ?? null,
+    passed: passedRelease?.skill_hash ?? null,
+    failed: canary.failedRelease?.skill_hash ?? null,
+    announced: run?.announcedHash ?? null,
+    pinned: run?.pinned?.skill_hash ?? null,
+    stable_needs_pass: config.policy.stableNeedsPass,
+    muted: [
+      ...(isMuted ? ["*"] : []),
+      ...gatewaysOfCanary(state, config)
+        .filter(({ maintenanceUntilMs, maintenanceMuted }) => maintenanceMuted && maintenanceUntilMs > state.nowMs)
+        .map(({ az, name }) => `${az}/${name}`),
+    ],
   };
 }
 
