@@ -30,11 +30,19 @@ export interface RateCell {
 export type Cell = RateCell | LatencyCell;
 
 /** The names of fields in the text that seeds are made of: with others, every figure of docs/judge.md would be another draw. */
-const SEED_NAMES: Readonly<Record<string, string>> = { requests: "n", overdispersion: "rho", burstFactor: "phi" };
+const SEED_NAMES: Readonly<Record<string, string>> = {
+  requests: "n",
+  overdispersion: "rho",
+  burstFactor: "phi",
+  knowledge: "knows",
+};
 
 /** The JSON text of a cell, of which its seed is made. */
 export function seedText(cell: Cell): string {
-  return JSON.stringify(cell).replace(/"(requests|overdispersion|burstFactor)":/g, (_, name: string) => `"${SEED_NAMES[name]}":`);
+  return JSON.stringify(cell).replace(
+    /"(requests|overdispersion|burstFactor|knowledge)":/g,
+    (_, name: string) => `"${SEED_NAMES[name]}":`,
+  );
 }
 
 /** Sums over runs; results of parts of a cell can be added. */
@@ -103,7 +111,7 @@ export function failedShare(result: CellResult, judge: JudgeName = "two-key", by
 function rateRun(cell: RateCell, random: Random): JudgedWindows {
   const { scenario, ceiling = DEFAULT_CEILING } = cell;
   const { reference, next } = simulateRun(scenario, random);
-  const noise = noiseOf(scenario.knows, reference, ceiling);
+  const noise = noiseOf(scenario.knowledge, reference, ceiling);
   const ours = errorRun(ceiling, noise, scenario.azs?.rates.length ?? 1, EVIDENCE_FACTOR[cell.evidence ?? "normal"]);
   const watching = new Map<OtherJudge, Watcher>(cell.others?.map((name) => [name, watcherOf(name, ceiling)]));
   const result = { suspicious: false, promote: false };

@@ -5,7 +5,7 @@ import type { JudgeName } from "./judged-windows.ts";
 import { WINDOWS } from "./scenario.ts";
 import type { Axis, ChartSeries, Mark } from "./svg.ts";
 import { dotChart, lineChart } from "./svg.ts";
-import { FALSE_FAIL_SIZES, faulty, healthyAlone, healthyBeside, JUDGES, TROUBLE } from "./tables.ts";
+import { CHANGING_CONDITIONS, FALSE_FAIL_SIZES, faulty, healthyAlone, healthyBeside, JUDGES } from "./tables.ts";
 import { fault, LAWS, latencies } from "./targets.ts";
 
 /** A palette that is safe for colour blindness (Okabe and Ito 2008). */
@@ -198,8 +198,8 @@ const troubles: Figure = {
   file: "trouble.svg",
   title: "Healthy hours that fail under changing conditions",
   async draw(resultOf) {
-    const groups = Object.entries(TROUBLE).map(([title, cells]) => ({ title, rows: Object.keys(cells) }));
-    const cells = Object.values(TROUBLE).flatMap((group) => Object.values(group));
+    const groups = Object.entries(CHANGING_CONDITIONS).map(([title, cells]) => ({ title, rows: Object.keys(cells) }));
+    const cells = Object.values(CHANGING_CONDITIONS).flatMap((group) => Object.values(group));
     const series = await dotsOf(JUDGES, cells, resultOf);
     return dotChart({
       title: "A healthy canary under changing conditions",

@@ -19,7 +19,7 @@ export interface Scenario {
   /** AZs of equal traffic; `rates` replaces `rate` in each, and `stableRates` stable's. One AZ by default. */
   readonly azs?: { readonly rates: readonly number[]; readonly stableRates: readonly number[] };
   /** The judge's knowledge before the run. */
-  readonly knows: Knowledge;
+  readonly knowledge: Knowledge;
 }
 
 /** Requests per window on the canary. */

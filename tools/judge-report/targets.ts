@@ -47,7 +47,7 @@ export const failed =
 
 /** Healthy canaries of ten sizes. */
 function healthy(
-  changes: Partial<Scenario> & { knows: Knowledge; rate: readonly number[] },
+  changes: Partial<Scenario> & { knowledge: Knowledge; rate: readonly number[] },
   ceiling = 0.005,
 ): Record<string, Cell> {
   return bySize(SIZES, (n) => rates({ traffic: steady(n), ...changes }, ceiling === 0.005 ? {} : { ceiling }));
@@ -61,12 +61,12 @@ const KNOWN: Readonly<Record<string, Knowledge>> = {
 
 const T1: Check[] = [
   ...Object.entries(KNOWN).map(
-    ([name, knows]): Check => ({
+    ([name, knowledge]): Check => ({
       target: "T1",
       what: `healthy at 0.3%, ${name}: fails in an hour`,
-      cells: healthy({ rate: [HEALTHY_RATE], knows }),
+      cells: healthy({ rate: [HEALTHY_RATE], knowledge }),
       measure: failed(),
-      bound: { atMost: knows === QUIET ? 0.011 : 0.01 },
+      bound: { atMost: knowledge === QUIET ? 0.011 : 0.01 },
       runs: RUNS,
       quick: { runs: 2_000, cells: ["n=50", "n=1000"] },
     }),
@@ -76,8 +76,8 @@ const T1: Check[] = [
       target: "T1",
       what: `healthy at ${100 * rate}%, with and without reference: fails in an hour`,
       cells: {
-        ...prefixed("no reference, ", healthy({ rate: [rate], knows: "nothing" })),
-        ...healthy({ rate: [rate], knows: reference(rate) }),
+        ...prefixed("no reference, ", healthy({ rate: [rate], knowledge: "nothing" })),
+        ...healthy({ rate: [rate], knowledge: reference(rate) }),
       },
       measure: failed(),
       bound: { atMost: rate === 0.002 ? 0.002 : 0.0005 },
@@ -89,8 +89,8 @@ const T1: Check[] = [
       target: "T1",
       what: `ceiling ${100 * ceiling}%, healthy at 60% of it: fails in an hour`,
       cells: {
-        ...prefixed("no reference, ", healthy({ rate: [0.6 * ceiling], knows: "nothing" }, ceiling)),
-        ...healthy({ rate: [0.6 * ceiling], knows: reference(0.6 * ceiling) }, ceiling),
+        ...prefixed("no reference, ", healthy({ rate: [0.6 * ceiling], knowledge: "nothing" }, ceiling)),
+        ...healthy({ rate: [0.6 * ceiling], knowledge: reference(0.6 * ceiling) }, ceiling),
       },
       measure: failed(),
       bound: { atMost: 0.01 },
@@ -106,14 +106,14 @@ const T2: Check[] = (
     ["48 windows of reference", reference(HEALTHY_RATE), 0.01],
     ["24 windows of reference", reference(HEALTHY_RATE, 24), 0.012],
   ] as const
-).map(([name, knows, atMost]) => ({
+).map(([name, knowledge, atMost]) => ({
   target: "T2",
   what: `healthy at 0.3%, rates vary (rho 0.001), ${name}: fails in an hour`,
-  cells: healthy({ rate: [HEALTHY_RATE], overdispersion: 0.001, knows }),
+  cells: healthy({ rate: [HEALTHY_RATE], overdispersion: 0.001, knowledge }),
   measure: failed(),
   bound: { atMost },
   runs: RUNS,
-  ...(knows === "nothing" ? { quick: { runs: 2_000, cells: ["n=300", "n=5000"] } } : {}),
+  ...(knowledge === "nothing" ? { quick: { runs: 2_000, cells: ["n=300", "n=5000"] } } : {}),
 }));
 
 /** Changing traffic; irregular traffic has the past of the same gateways as its reference. */
@@ -135,7 +135,7 @@ const T3: Check[] = [0, 0.001].map((overdispersion) => ({
   cells: Object.fromEntries(
     Object.entries(CHANGING).map(([name, [traffic, times]]) => [
       name,
-      rates({ traffic, rate: [HEALTHY_RATE], overdispersion, knows: { windows: 48, times, rate: HEALTHY_RATE } }),
+      rates({ traffic, rate: [HEALTHY_RATE], overdispersion, knowledge: { windows: 48, times, rate: HEALTHY_RATE } }),
     ]),
   ),
   measure: failed(),
@@ -146,11 +146,12 @@ const T3: Check[] = [0, 0.001].map((overdispersion) => ({
 
 const BURST_SIZES = [20, 50, 100, 300, 1_000, 5_000, 20_000] as const;
 
-function bursts(seconds: number, sizes: readonly number[], knows: Knowledge): Record<string, Cell> {
+function bursts(seconds: number, sizes: readonly number[], knowledge: Knowledge): Record<string, Cell> {
   const cells: Record<string, Cell> = {};
   for (const size of [1.5, 2, 3, 5, 10]) {
     const burst: Burst = { size, seconds };
-    for (const n of sizes) cells[`bursts of ${size}, n=${n}`] = rates({ traffic: steady(n), rate: [HEALTHY_RATE], burst, knows });
+    for (const n of sizes)
+      cells[`bursts of ${size}, n=${n}`] = rates({ traffic: steady(n), rate: [HEALTHY_RATE], burst, knowledge });
   }
   return cells;
 }
@@ -186,8 +187,8 @@ const T4: Check[] = [
 ];
 
 /** A fault from the first window on, next to a healthy stable slice. */
-export function fault(n: number, rate: readonly number[], knows: Knowledge = reference(STABLE.rate)): RateCell {
-  return rates({ traffic: steady(n), rate, stable: STABLE, knows });
+export function fault(n: number, rate: readonly number[], knowledge: Knowledge = reference(STABLE.rate)): RateCell {
+  return rates({ traffic: steady(n), rate, stable: STABLE, knowledge });
 }
 
 interface Detection {
@@ -201,16 +202,16 @@ interface Detection {
   readonly atLeast: number;
   /** Runs in the quick set; 0: not in it. */
   readonly quick?: number;
-  readonly knows?: Knowledge;
+  readonly knowledge?: Knowledge;
 }
 
 /** A fault from the first window on that must be detected. */
-function detected({ target, requests, rate, by, atLeast, quick = 2_000, knows }: Detection): Check {
+function detected({ target, requests, rate, by, atLeast, quick = 2_000, knowledge }: Detection): Check {
   const when = by === undefined ? "within the hour" : `by window ${by}`;
   return {
     target,
-    what: `fault of ${100 * rate}%${knows === "nothing" ? ", without reference" : ""}: detected ${when}`,
-    cells: { [`n=${requests}`]: fault(requests, [rate], knows) },
+    what: `fault of ${100 * rate}%${knowledge === "nothing" ? ", without reference" : ""}: detected ${when}`,
+    cells: { [`n=${requests}`]: fault(requests, [rate], knowledge) },
     measure: failed(by),
     bound: { atLeast },
     runs: RUNS,
@@ -233,10 +234,10 @@ function detectedLate(n: number, rate: number, within: number, atLeast: number):
 
 const T5: Check[] = [
   detected({ target: "T5", requests: 50, rate: 0.02, atLeast: 0.9 }),
-  detected({ target: "T5", requests: 50, rate: 0.02, atLeast: 0.9, knows: "nothing" }),
+  detected({ target: "T5", requests: 50, rate: 0.02, atLeast: 0.9, knowledge: "nothing" }),
   detected({ target: "T5", requests: 100, rate: 0.02, atLeast: 0.99 }),
   detected({ target: "T5", requests: 300, rate: 0.01, atLeast: 0.965 }),
-  detected({ target: "T5", requests: 300, rate: 0.01, atLeast: 0.965, quick: 0, knows: "nothing" }),
+  detected({ target: "T5", requests: 300, rate: 0.01, atLeast: 0.965, quick: 0, knowledge: "nothing" }),
   detected({ target: "T5", requests: 50, rate: 0.05, by: 4, atLeast: 0.96 }),
   detected({ target: "T5", requests: 200, rate: 0.05, by: 1, atLeast: 0.74 }),
   detected({ target: "T5", requests: 30, rate: 0.2, by: 1, atLeast: 0.88 }),
@@ -255,7 +256,7 @@ const T6: Check[] = [
   {
     target: "T6",
     what: "0.45%, under the ceiling, with ample traffic: fails in an hour",
-    cells: { "n=200000": rates({ traffic: steady(200_000), rate: [0.0045], knows: QUIET }) },
+    cells: { "n=200000": rates({ traffic: steady(200_000), rate: [0.0045], knowledge: QUIET }) },
     measure: failed(),
     bound: { atMost: 0.001 },
     runs: RUNS,
@@ -264,7 +265,7 @@ const T6: Check[] = [
 ];
 
 function badWindow(sizes: readonly number[], rate: number, spike: NonNullable<Scenario["spike"]>): Record<string, Cell> {
-  return bySize(sizes, (n) => rates({ traffic: steady(n), rate: [rate], spike, knows: reference(rate) }));
+  return bySize(sizes, (n) => rates({ traffic: steady(n), rate: [rate], spike, knowledge: reference(rate) }));
 }
 
 const T7: Check[] = [
@@ -334,7 +335,7 @@ function incidents(shapes: readonly Incident[], sizes: readonly number[], times:
         rate: [rate],
         stable: { times, rate },
         incident: { rate: added, windows, unequal: 0.2 },
-        knows: { windows: 48, times, rate },
+        knowledge: { windows: 48, times, rate },
       });
     }
   }
@@ -479,7 +480,7 @@ const T9: Check[] = [
 function promotions(rate: number, sizes: readonly number[], windows: number): Record<string, Cell> {
   const stable: Stable = { times: 9, rate: Math.min(rate, HEALTHY_RATE) };
   return bySize(sizes, (n) =>
-    rates({ traffic: steady(n), rate: [rate], windows, stable, knows: reference(stable.rate) }, { promotion: true }),
+    rates({ traffic: steady(n), rate: [rate], windows, stable, knowledge: reference(stable.rate) }, { promotion: true }),
   );
 }
 

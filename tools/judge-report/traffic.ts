@@ -31,7 +31,7 @@ const SLOT_SECONDS = WINDOW_SECONDS / SLOTS;
 const IRREGULAR = Math.sqrt(Math.log1p(0.9 ** 2));
 
 export function simulateRun(scenario: Scenario, random: Random): SimulatedRun {
-  const { azs, incident, knows, overdispersion = 0, spike, stable, windows = WINDOWS } = scenario;
+  const { azs, incident, knowledge, overdispersion = 0, spike, stable, windows = WINDOWS } = scenario;
   const phase = random();
   const spikeAt = Math.floor(random() * windows);
   const incidentAt = incident === undefined ? -1 : Math.floor(random() * (windows - incident.windows + 1));
@@ -45,11 +45,11 @@ export function simulateRun(scenario: Scenario, random: Random): SimulatedRun {
   };
 
   const reference: SliceCounts[] = [];
-  if (typeof knows === "object" && "windows" in knows) {
-    for (let k = knows.windows; k > 0; k--) {
+  if (typeof knowledge === "object" && "windows" in knowledge) {
+    for (let k = knowledge.windows; k > 0; k--) {
       const requests =
         scenario.traffic.kind === "ramp" ? scenario.traffic.requests : requestsOf(scenario.traffic, -k, phase, random);
-      reference.push(slice(Math.round(knows.times * requests), knows.rate));
+      reference.push(slice(Math.round(knowledge.times * requests), knowledge.rate));
     }
   }
 

@@ -118,9 +118,9 @@ function comparedWithStable(
 }
 
 /** What the judge learns before a run. */
-export function noiseOf(knows: Knowledge, reference: readonly SliceCounts[], ceiling: number): Noise {
-  if (knows === "nothing") return defaultNoise(ceiling);
-  if ("burstFactor" in knows) return knows;
+export function noiseOf(knowledge: Knowledge, reference: readonly SliceCounts[], ceiling: number): Noise {
+  if (knowledge === "nothing") return defaultNoise(ceiling);
+  if ("burstFactor" in knowledge) return knowledge;
   return learnNoise(
     reference.map(({ requests: n, failures: x }) => ({
       ...NOTHING,

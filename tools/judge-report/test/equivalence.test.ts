@@ -22,35 +22,35 @@ const KNOWN: Knowledge = reference(STABLE.rate);
 
 /** Scenarios with different decisions: every kind of traffic, noise, fault and knowledge, with few runs each. */
 const SCENARIOS: Readonly<Record<string, Scenario>> = {
-  "little traffic": { traffic: steady(20), rate: [0.02], knows: "nothing" },
-  "a fault beside stable": { traffic: steady(50), rate: [0.02], stable: STABLE, knows: KNOWN },
-  "just above the ceiling": { traffic: steady(5_000), rate: [0.006], stable: STABLE, knows: KNOWN },
-  "rates that wander": { traffic: steady(2_000), rate: [0.008], overdispersion: 0.001, stable: STABLE, knows: KNOWN },
-  bursts: { traffic: steady(300), rate: [0.01], burst: { size: 3, seconds: 30 }, stable: STABLE, knows: KNOWN },
+  "little traffic": { traffic: steady(20), rate: [0.02], knowledge: "nothing" },
+  "a fault beside stable": { traffic: steady(50), rate: [0.02], stable: STABLE, knowledge: KNOWN },
+  "just above the ceiling": { traffic: steady(5_000), rate: [0.006], stable: STABLE, knowledge: KNOWN },
+  "rates that wander": { traffic: steady(2_000), rate: [0.008], overdispersion: 0.001, stable: STABLE, knowledge: KNOWN },
+  bursts: { traffic: steady(300), rate: [0.01], burst: { size: 3, seconds: 30 }, stable: STABLE, knowledge: KNOWN },
   incidents: {
     traffic: steady(300),
     rate: [0.003],
     stable: { times: 9, rate: 0.003 },
     incident: { rate: 0.1, windows: 3, unequal: 0.2 },
-    knows: KNOWN,
+    knowledge: KNOWN,
   },
-  "a spike": { traffic: steady(300), rate: [0.001], spike: { rate: 1, seconds: 40 }, stable: STABLE, knows: KNOWN },
-  "a ramp": { traffic: { kind: "ramp", requests: 1_000 }, rate: [0.008], stable: STABLE, knows: "nothing" },
+  "a spike": { traffic: steady(300), rate: [0.001], spike: { rate: 1, seconds: 40 }, stable: STABLE, knowledge: KNOWN },
+  "a ramp": { traffic: { kind: "ramp", requests: 1_000 }, rate: [0.008], stable: STABLE, knowledge: "nothing" },
   "windows without requests": {
     traffic: { kind: "alternating", low: 0, high: 300 },
     rate: [0.02],
     stable: STABLE,
-    knows: "nothing",
+    knowledge: "nothing",
   },
-  "irregular traffic": { traffic: { kind: "irregular", requests: 60 }, rate: [0.01], stable: STABLE, knows: KNOWN },
+  "irregular traffic": { traffic: { kind: "irregular", requests: 60 }, rate: [0.01], stable: STABLE, knowledge: KNOWN },
   "a fault in one of three AZs": {
     traffic: steady(600),
     rate: [],
     azs: { rates: [0.02, 0.001, 0.004], stableRates: [0.001, 0.001, 0.004] },
     stable: STABLE,
-    knows: KNOWN,
+    knowledge: KNOWN,
   },
-  "more windows than are kept": { traffic: steady(300), rate: [0.006], windows: 20, stable: STABLE, knows: KNOWN },
+  "more windows than are kept": { traffic: steady(300), rate: [0.006], windows: 20, stable: STABLE, knowledge: KNOWN },
 };
 const RUNS = 12;
 
@@ -80,7 +80,7 @@ describe("errors, by counts and by closed windows", () => {
           reference: history.length > 0 ? referenceFrom(history, POLICY, "stable") : null,
           hasStable: scenario.stable !== undefined,
         });
-        const ours = errorRun(0.005, noiseOf(scenario.knows, simulated.reference, 0.005), scenario.azs?.rates.length ?? 1);
+        const ours = errorRun(0.005, noiseOf(scenario.knowledge, simulated.reference, 0.005), scenario.azs?.rates.length ?? 1);
         const literal = literalWatcher(0.005);
         for (const [k, window] of windows.entries()) {
           const where = `${name}, run ${run}, window ${k}`;

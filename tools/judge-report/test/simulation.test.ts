@@ -30,7 +30,7 @@ function moments(draw: () => number, mean: number, variance: number, tolerance =
 }
 
 describe("random numbers", () => {
-  it("binomial counts, few and many", () => {
+  it("draws few and many binomial counts with the expected mean and variance", () => {
     for (const [n, p] of [
       [50, 0.003],
       [300, 0.4],
@@ -45,7 +45,7 @@ describe("random numbers", () => {
     assert.deepEqual([binomial(random, 0, 0.5), binomial(random, 9, 0), binomial(random, 9, 1)], [0, 0, 9]);
   });
 
-  it("gamma, beta and geometric", () => {
+  it("draws gamma, beta and geometric numbers with the expected mean and variance", () => {
     const random = seededRandom(3);
     moments(() => gamma(random, 3), 3, 3);
     moments(() => gamma(random, 0.4), 0.4, 0.4);
@@ -71,10 +71,10 @@ describe("traffic", () => {
 
   it("has the expected sizes", () => {
     assert.deepEqual(
-      totals({ traffic: { kind: "steady", requests: 52 }, rate: [0], stable: STABLE, knows: "nothing" })[3],
+      totals({ traffic: { kind: "steady", requests: 52 }, rate: [0], stable: STABLE, knowledge: "nothing" })[3],
       [52, 468],
     );
-    const ramp = totals({ traffic: { kind: "ramp", requests: 1_000 }, rate: [0], stable: STABLE, knows: "nothing" });
+    const ramp = totals({ traffic: { kind: "ramp", requests: 1_000 }, rate: [0], stable: STABLE, knowledge: "nothing" });
     assert.deepEqual(
       [ramp[0], ramp[1], ramp[11]],
       [
@@ -83,7 +83,9 @@ describe("traffic", () => {
         [800, 200],
       ],
     );
-    const daily = totals({ traffic: { kind: "daily", requests: 100 }, rate: [0], knows: "nothing" }).map(([canary]) => canary!);
+    const daily = totals({ traffic: { kind: "daily", requests: 100 }, rate: [0], knowledge: "nothing" }).map(
+      ([canary]) => canary!,
+    );
     assert.ok(Math.min(...daily) >= 100 && Math.max(...daily) <= 600 && Math.max(...daily) > 500, String(daily));
   });
 
@@ -97,7 +99,7 @@ describe("traffic", () => {
       traffic: { kind: "steady", requests: 300 },
       rate: [0],
       spike: { rate: 1, seconds: 40 },
-      knows: "nothing",
+      knowledge: "nothing",
     });
     const struck = spiked.filter(({ canary }) => sum(canary.failures) > 0);
     assert.equal(struck.length, 1);
@@ -107,7 +109,7 @@ describe("traffic", () => {
       rate: [0],
       stable: { times: 9, rate: 0 },
       incident: { rate: 0.5, windows: 2, unequal: 0.2 },
-      knows: "nothing",
+      knowledge: "nothing",
     });
     const bad = shared.filter(({ canary, stable }) => sum(canary.failures) > 90 && sum(stable.failures) > 1_000);
     assert.equal(bad.length, 2);
@@ -118,7 +120,7 @@ describe("traffic", () => {
       traffic: { kind: "steady", requests: 1_000 },
       rate: [0.01],
       burst: { size: 5, seconds: 0 },
-      knows: "nothing",
+      knowledge: "nothing",
     };
     let [failures, squares] = [0, 0];
     for (let run = 0; run < 400; run++) {
@@ -129,7 +131,7 @@ describe("traffic", () => {
       }
     }
     const mean = failures / 2_000;
-    assert.ok(Math.abs(mean - 2) < 0.4, `${mean} a slot`);
+    assert.ok(Math.abs(mean - 2) < 0.4, `${mean} per sub-window`);
     assert.ok((squares / 2_000 - mean ** 2) / mean > 6, "single failures would have a ratio of 1, fives one of 9");
   });
 });
@@ -143,7 +145,7 @@ describe("latencies", () => {
       const counts = drawSlow(seededRandom(8), table, n, 1);
       const slow = counts.reduce((sum, times) => sum + times, 0);
       assert.ok(Math.abs(slow / (n * table.mass) - 1) < 0.4, `${slow} of ${n}`);
-      // Half of what is above the cut lies above 2^(1/1.5) x the cut: 42.7 buckets of 64 an octave.
+      // Half of what is above the cut lies above 2^(1/1.5) x the cut: 42.7 buckets of 64 per octave.
       const upper = counts.slice(43).reduce((sum, times) => sum + times, 0) / slow;
       assert.ok(Math.abs(upper - 0.5) < (n > 1_000 ? 0.02 : 0.25), `${upper} above`);
     }
@@ -171,7 +173,7 @@ describe("other rules", () => {
     assert.equal(failsIn(thresholdWatcher(0.005, 1), [good, bad, good, good]), 0);
   });
 
-  it("Mann-Whitney: standard scores by hand, ties and all", () => {
+  it("Mann-Whitney: standard scores by hand, including ties", () => {
     // Ranks 4, 5, 6 of 1 to 6: U = 9, mean 4.5, variance 5.25.
     assert.ok(Math.abs(score([4, 5, 6], [1, 2, 3], 0) - 4 / Math.sqrt(5.25)) < 1e-12);
     // Ranks 2.5, 5, 5 against 1, 2.5, 5: U = 6.5; ties of 2 and 3 take 30 / 30 off the 7.
@@ -191,7 +193,7 @@ describe("other rules", () => {
 describe("cells", () => {
   it("parts add up to the whole", () => {
     const cell = rates(
-      { traffic: { kind: "steady", requests: 50 }, rate: [0.02], knows: "nothing" },
+      { traffic: { kind: "steady", requests: 50 }, rate: [0.02], knowledge: "nothing" },
       { others: ["literal"], promotion: true },
     );
     const whole = simulate(cell, 0, 60);

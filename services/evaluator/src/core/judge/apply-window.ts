@@ -135,7 +135,7 @@ interface ThresholdSources {
  * The regression threshold of a scope; null without stable's latencies.
  *
  * While the run has fewer windows than the reference, the reference is better: a p99 of one or two windows is noisy, and a
- * threshold that is too low blames a healthy canary. If the reference covers other AZs than the scope, the slower of the two is
+ * threshold that is too low fails a healthy canary. If the reference covers other AZs than the scope, the slower of the two is
  * used.
  */
 function regressionThreshold(name: string, sources: ThresholdSources): Threshold | null {

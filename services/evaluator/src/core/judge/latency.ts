@@ -33,7 +33,7 @@ export function limitBucket(limitMs: number): (scale: number) => number {
   return (scale) => (known[scale] ??= firstAbove(limitMs, scale));
 }
 
-/** How many observations of all these were slower than a limit, at bucket resolution. */
+/** Counts observations slower than the limit across all parts, at bucket resolution. */
 export function countSlower(parts: readonly HistogramPart[], limit: (scale: number) => number): number {
   let sum = 0;
   for (const { scale, pairs, last } of parts) {
