@@ -1,12 +1,12 @@
 /** The charts of docs/judge.md. */
 import type { Cell, CellResult, RateCell } from "./cell.ts";
 import { failedShare } from "./cell.ts";
+import { fault, LAWS, latencies } from "./checks.ts";
 import type { JudgeName } from "./judged-windows.ts";
 import { WINDOWS } from "./scenario.ts";
 import type { Axis, ChartSeries, Mark } from "./svg.ts";
 import { dotChart, lineChart } from "./svg.ts";
 import { CHANGING_CONDITIONS, FALSE_FAIL_SIZES, faulty, healthyAlone, healthyBeside, JUDGES } from "./tables.ts";
-import { fault, LAWS, latencies } from "./targets.ts";
 
 /** A palette that is safe for colour blindness (Okabe and Ito 2008). */
 const LOOKS: Readonly<Record<JudgeName, { readonly name: string; readonly color: string }>> = {

@@ -4,6 +4,7 @@
 import { defaultPolicy, SLOTS } from "@aviary/shared/contract/policy.ts";
 import { DEFAULT_SCALE } from "@aviary/shared/histogram.ts";
 import type { Random } from "../../libs/shared/src/testing/random.ts";
+import { badWindows } from "../../services/evaluator/src/core/judge/bad-windows.ts";
 import type { Counts } from "../../services/evaluator/src/core/judge/counts.ts";
 import { NOTHING } from "../../services/evaluator/src/core/judge/counts.ts";
 import type { LatencyTail } from "../../services/evaluator/src/core/judge/latency.ts";
@@ -42,6 +43,10 @@ export interface LatencyScenario {
   readonly incident?: Slowdown & { readonly windows: number };
   /** Windows of stable before the run. */
   readonly reference: number;
+  /** One window before the run, at a random position, is this many times slower. */
+  readonly spell?: number;
+  /** Both slices are this many times slower in the run than before it. */
+  readonly drift?: number;
 }
 
 /** One window of histograms: requests in buckets from the cut on; the remainder is below. */
@@ -68,14 +73,19 @@ export interface SimulatedLatencies {
 }
 
 export function simulateLatencies(scenario: LatencyScenario, random: Random): SimulatedLatencies {
-  const { law, requests, times, overdispersion = 0, canary, incident, windows = HOUR } = scenario;
+  const { law, requests, times, overdispersion = 0, canary, incident, drift = 1, windows = HOUR } = scenario;
   const healthy = tableOf(law);
   const spread = overdispersion / TYPICAL;
   const slice = (count: number, table: typeof healthy): SlowCounts => {
     const more = spread > 0 ? gamma(random, 1 / spread) * spread : 1;
     return { requests: count, cut: table.cut, counts: drawSlow(random, table, count, more) };
   };
-  const reference = Array.from({ length: scenario.reference }, () => slice(times * requests, healthy));
+  const spellAt = scenario.spell === undefined ? -1 : Math.floor(random() * scenario.reference);
+  const reference = Array.from({ length: scenario.reference }, (_, k) =>
+    slice(times * requests, k === spellAt ? tableOf(law, { factor: scenario.spell!, share: 1 }) : healthy),
+  );
+  const drifted = (slowdown?: Slowdown): Slowdown | undefined =>
+    drift === 1 ? slowdown : { factor: drift * (slowdown?.factor ?? 1), share: 1 };
   const incidentAt = incident === undefined ? windows : Math.floor(random() * (windows - incident.windows + 1));
   let t = 0;
   return {
@@ -84,8 +94,8 @@ export function simulateLatencies(scenario: LatencyScenario, random: Random): Si
       const shared = incident !== undefined && t >= incidentAt && t < incidentAt + incident.windows;
       t++;
       return {
-        canary: slice(requests, tableOf(law, shared ? incident : canary)),
-        stable: slice(times * requests, shared ? tableOf(law, incident) : healthy),
+        canary: slice(requests, tableOf(law, drifted(shared ? incident : canary))),
+        stable: slice(times * requests, tableOf(law, drifted(shared ? incident : undefined))),
       };
     },
   };
@@ -99,7 +109,8 @@ export interface RegressionRun {
   judge(window: LatencyWindow): { readonly kind: Kind; readonly pValue: number | null; readonly literalFails: boolean };
 }
 
-export function regressionRun(reference: readonly SlowCounts[], slotsOf: SlotsOf): RegressionRun {
+export function regressionRun(history: readonly SlowCounts[], slotsOf: SlotsOf): RegressionRun {
+  const reference = withoutSpells(history, slotsOf);
   const noise = referenceNoise(reference, slotsOf);
   const scope = scopeRun("regression", SLOW_SHARE, noise);
   const last: SlowCounts[] = [];
@@ -150,14 +161,24 @@ export function latencyRun({ scenario }: LatencyCell, random: Random): JudgedWin
   };
 }
 
+/** The windows before the run without slow spells, as the judge's own reference leaves them out. */
+function withoutSpells(reference: readonly SlowCounts[], slotsOf: SlotsOf): readonly SlowCounts[] {
+  if (reference.length === 0) return reference;
+  const limits = reference.map((window) => thresholdFrom([window]).limitMs).sort((p, q) => p - q);
+  const spells = badWindows(countsAgainst(reference, limits[(limits.length - 1) >> 1]!, slotsOf), SLOW_SHARE);
+  return reference.filter((_, k) => !spells.has(k));
+}
+
 /** Learned against the threshold of the newest 12 windows, as before a run. */
 function referenceNoise(reference: readonly SlowCounts[], slotsOf: SlotsOf): Noise {
   if (reference.length === 0) return learnNoise([], SLOW_SHARE);
-  const from = firstAbove(thresholdFrom(reference.slice(-MAX_RANGE_WINDOWS)).limitMs, DEFAULT_SCALE);
-  return learnNoise(
-    reference.map((window) => ({ ...NOTHING, ...slotted(window.requests, slotsOf(window, from, above(window, from))) })),
-    SLOW_SHARE,
-  );
+  const { limitMs } = thresholdFrom(reference.slice(-MAX_RANGE_WINDOWS));
+  return learnNoise(countsAgainst(reference, limitMs, slotsOf), SLOW_SHARE);
+}
+
+function countsAgainst(windows: readonly SlowCounts[], limitMs: number, slotsOf: SlotsOf): Counts[] {
+  const from = firstAbove(limitMs, DEFAULT_SCALE);
+  return windows.map((window) => ({ ...NOTHING, ...slotted(window.requests, slotsOf(window, from, above(window, from))) }));
 }
 
 function thresholdFrom(windows: readonly SlowCounts[]): Threshold {

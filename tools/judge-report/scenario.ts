@@ -51,8 +51,11 @@ export type Knowledge =
   | "nothing"
   /** The figures themselves. */
   | { readonly overdispersion: number; readonly burstFactor: number }
-  /** A reference of this many healthy windows, each with `times` the canary's requests, at the given healthy rate. */
-  | { readonly windows: number; readonly times: number; readonly rate: number };
+  /**
+   * A reference of this many healthy windows, each with `times` the canary's requests, at the given healthy rate; one of them, at
+   * a random position, fails at the rate `incident`.
+   */
+  | { readonly windows: number; readonly times: number; readonly rate: number; readonly incident?: number };
 
 export const WINDOWS = 12;
 export const WINDOW_SECONDS = 300;

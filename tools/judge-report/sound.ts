@@ -7,10 +7,11 @@ import { defaultNoise } from "../../services/evaluator/src/core/judge/noise.ts";
 import { MAX_RANGE_WINDOWS } from "../../services/evaluator/src/core/judge/rule.ts";
 import type { Cell } from "./cell.ts";
 import { failedShare } from "./cell.ts";
+import type { Check } from "./checks.ts";
 import type { Mutation } from "./mutations.ts";
 import { MUTATIONS } from "./mutations.ts";
 import { startPool } from "./pool.ts";
-import { CHECKS, type Check } from "./targets.ts";
+import { CHECKS } from "./targets.ts";
 import { scopeRun } from "./two-key.ts";
 
 /** The cell in which a removed key is detected, and its target. */

@@ -1,9 +1,9 @@
 /** The tables of docs/judge.md: their cells and their layout. */
 import type { Cell, CellResult, RateCell } from "./cell.ts";
 import { failedShare } from "./cell.ts";
+import { fault, HEALTHY_RATE, LAWS, latencies, rates, reference, STABLE } from "./checks.ts";
 import type { JudgeName, OtherJudge } from "./judged-windows.ts";
 import type { Knowledge, Scenario, Traffic } from "./scenario.ts";
-import { fault, HEALTHY_RATE, LAWS, latencies, rates, reference, STABLE } from "./targets.ts";
 
 /** One figure: the simulated cell, and the value read from its result. */
 export interface Entry {

@@ -46,10 +46,11 @@ export function simulateRun(scenario: Scenario, random: Random): SimulatedRun {
 
   const reference: SliceCounts[] = [];
   if (typeof knowledge === "object" && "windows" in knowledge) {
+    const badAt = knowledge.incident === undefined ? 0 : 1 + Math.floor(random() * knowledge.windows);
     for (let k = knowledge.windows; k > 0; k--) {
       const requests =
         scenario.traffic.kind === "ramp" ? scenario.traffic.requests : requestsOf(scenario.traffic, -k, phase, random);
-      reference.push(slice(Math.round(knowledge.times * requests), knowledge.rate));
+      reference.push(slice(Math.round(knowledge.times * requests), k === badAt ? knowledge.incident! : knowledge.rate));
     }
   }
 

@@ -2,6 +2,7 @@
  * The two-key rule at the level of counts: the judge's own code (`learnNoise`, `withWindow`, `testRanges`, `evidenceOf`), without
  * closed windows, histograms and sentences. A test asserts that it agrees with `judge`.
  */
+import { badWindows } from "../../services/evaluator/src/core/judge/bad-windows.ts";
 import type { Counts, WindowRange } from "../../services/evaluator/src/core/judge/counts.ts";
 import { EMPTY, NOTHING, withWindow } from "../../services/evaluator/src/core/judge/counts.ts";
 import type { Noise } from "../../services/evaluator/src/core/judge/noise.ts";
@@ -121,14 +122,16 @@ function comparedWithStable(
 export function noiseOf(knowledge: Knowledge, reference: readonly SliceCounts[], ceiling: number): Noise {
   if (knowledge === "nothing") return defaultNoise(ceiling);
   if ("burstFactor" in knowledge) return knowledge;
+  const windows = reference.map(({ requests: n, failures: x }) => ({
+    ...NOTHING,
+    requests: sum(n),
+    bad: sum(x),
+    badSquares: squares(x),
+    requestSquares: squares(n),
+  }));
+  const bad = badWindows(windows, ceiling);
   return learnNoise(
-    reference.map(({ requests: n, failures: x }) => ({
-      ...NOTHING,
-      requests: sum(n),
-      bad: sum(x),
-      badSquares: squares(x),
-      requestSquares: squares(n),
-    })),
+    windows.filter((_, k) => !bad.has(k)),
     ceiling,
   );
 }

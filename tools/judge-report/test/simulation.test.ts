@@ -3,13 +3,13 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { seededRandom } from "../../../libs/shared/src/testing/random.ts";
 import { added, failedShare, simulate } from "../cell.ts";
+import { rates, STABLE } from "../checks.ts";
 import { betaRate, binomial, gamma, geometric } from "../distributions.ts";
 import type { Law } from "../latency-laws.ts";
 import { drawSlow, tableOf } from "../latency-laws.ts";
 import { mannWhitneyWatcher, score } from "../mann-whitney.ts";
 import { literalWatcher, thresholdWatcher } from "../other-rules.ts";
 import type { Scenario } from "../scenario.ts";
-import { rates, STABLE } from "../targets.ts";
 import type { SimulatedWindow } from "../traffic.ts";
 import { simulateRun } from "../traffic.ts";
 

@@ -7,9 +7,10 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { simulate } from "../cell.ts";
+import { measureCheck } from "../checks.ts";
 import { MUTATIONS, mutated } from "../mutations.ts";
 import { edgeNumbers, STATE, withoutEachKey } from "../sound.ts";
-import { CHECKS, measureCheck } from "../targets.ts";
+import { CHECKS } from "../targets.ts";
 
 describe("targets", () => {
   for (const check of CHECKS.filter(({ quick }) => quick !== undefined)) {

@@ -5,6 +5,8 @@
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
+import { badWindows } from "./bad-windows.ts";
+import type { Counts } from "./counts.ts";
 import { ALL_BUCKETS, coarserBand, commonScale } from "./latency.ts";
 import type { Noise } from "./noise.ts";
 import { defaultNoise, learnNoise } from "./noise.ts";
@@ -75,34 +77,61 @@ function isUsable(value: number | undefined, least: number): value is number {
 
 /**
  * The figures of one scope. The regression is counted against the threshold of the newest 12 windows, as at the start of the run.
+ * The bad windows of a metric are left out; `left_out` is their number.
  */
 function learnFigures(tallies: readonly WindowTally[], name: string, policy: Policy): Record<string, number> {
   const scopes = tallies.map(({ azs }) => azs.filter(({ az }) => name === WHOLE || az === name));
-  const latest = stableBandFrom(scopes.slice(-MAX_RANGE_WINDOWS).map((azs, index) => ({ index, azs: azs.map(swapped) })));
-  const ratio = policy.thresholds.maxP99RegressionRatio;
-  const threshold = thresholdOf(latest, latest.byAz.keys(), ratio, Math.min(scopes.length, MAX_RANGE_WINDOWS));
   const parts = scopes.flat().flatMap(({ judged, compared }) => [...judged.latency, ...compared.latency]);
   const band = coarserBand(ALL_BUCKETS, commonScale(parts));
-  const counted = scopes.map((azs) => {
-    const countedAzs = azs.map((az) => countAz(az, band, policy));
-    return measureScope(countedAzs, countedAzs, threshold, policy);
-  });
+  const counted = scopes.map((azs) => azs.map((az) => countAz(az, band, policy)));
+  const countsBy = (threshold: Threshold | null, metric: Metric): Counts[] =>
+    counted.map((azs) => measureScope(azs, azs, threshold, policy).counts[metric]);
+  const slow = slowWindows(scopes, policy, (threshold) => countsBy(threshold, "regression"));
+  const threshold = thresholdIn(
+    scopes.filter((_, k) => !slow.has(k)),
+    policy,
+  );
   const figures: Record<string, number> = {};
   if (threshold !== null) {
-    figures[figureName(name, "regression", "ratio")] = ratio;
+    figures[figureName(name, "regression", "ratio")] = policy.thresholds.maxP99RegressionRatio;
     figures[figureName(name, "regression", "limit_ms")] = threshold.limitMs;
     figures[figureName(name, "regression", "timed")] = threshold.timed;
     figures[figureName(name, "regression", "above")] = threshold.above;
     figures[figureName(name, "regression", "windows")] = threshold.windows;
   }
   for (const metric of METRICS) {
-    const windows = counted.map(({ counts }) => counts[metric]).filter(({ requests }) => requests > 0);
-    if (windows.length < 2) continue;
-    const { overdispersion, burstFactor } = learnNoise(windows, ceilingOf(metric, policy));
+    const windows = countsBy(threshold, metric);
+    const ceiling = ceilingOf(metric, policy);
+    const bad = metric === "regression" ? slow : badWindows(windows, ceiling);
+    const kept = windows.filter(({ requests }, k) => requests > 0 && !bad.has(k));
+    if (kept.length < 2) continue;
+    const { overdispersion, burstFactor } = learnNoise(kept, ceiling);
     figures[figureName(name, metric, "rho")] = overdispersion;
     figures[figureName(name, metric, "phi")] = burstFactor;
+    if (bad.size > 0) figures[figureName(name, metric, "left_out")] = bad.size;
   }
   return figures;
+}
+
+/** The threshold of the newest 12 windows, from the judged slice itself; null without latencies. */
+function thresholdIn(scopes: readonly (readonly AzTally[])[], { thresholds }: Policy): Threshold | null {
+  const newest = scopes.slice(-MAX_RANGE_WINDOWS).map((azs, index) => ({ index, azs: azs.map(swapped) }));
+  const latest = stableBandFrom(newest);
+  return thresholdOf(latest, latest.byAz.keys(), thresholds.maxP99RegressionRatio, newest.length);
+}
+
+/**
+ * The positions of slow spells: of the windows that are bad against the threshold of the median window, which a spell does not
+ * move.
+ */
+function slowWindows(
+  scopes: readonly (readonly AzTally[])[],
+  policy: Policy,
+  countsBy: (threshold: Threshold) => readonly Counts[],
+): ReadonlySet<number> {
+  const single = scopes.flatMap((azs) => thresholdIn([azs], policy) ?? []);
+  const median = single.toSorted((p, q) => p.limitMs - q.limitMs)[(single.length - 1) >> 1];
+  return median === undefined ? new Set() : badWindows(countsBy(median), ceilingOf("regression", policy));
 }
 
 /** A threshold is computed from the slice that is compared with; here it is the slice itself. */
