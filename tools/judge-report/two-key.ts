@@ -9,6 +9,7 @@ import type { Noise } from "../../services/evaluator/src/core/judge/noise.ts";
 import { defaultNoise, learnNoise } from "../../services/evaluator/src/core/judge/noise.ts";
 import type { Metric } from "../../services/evaluator/src/core/judge/rule.ts";
 import { HEALTHY_SHARE, MAX_RANGE_WINDOWS } from "../../services/evaluator/src/core/judge/rule.ts";
+import { CURRENT_RULE } from "../../services/evaluator/src/core/judge/rule-version.ts";
 import type { Evidence, MetricFinding, MetricRule } from "../../services/evaluator/src/core/judge/window-ranges.ts";
 import { evidenceOf, testRanges } from "../../services/evaluator/src/core/judge/window-ranges.ts";
 import type { Knowledge } from "./scenario.ts";
@@ -27,6 +28,7 @@ export function scopeRun(metric: Metric, ceiling: number, noise: Noise, evidence
   let run: WindowRange = EMPTY;
   let windowNumber = 0;
   const rule: { -readonly [key in keyof MetricRule]: MetricRule[key] } = {
+    version: CURRENT_RULE,
     metric,
     ceiling,
     levelFactor: evidenceFactor * share,

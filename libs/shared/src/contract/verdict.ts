@@ -91,6 +91,8 @@ export const verdictBodySchema = z.object({
     consecutive_pass: count,
     evidence: z.enum(["strict", "normal", "eager"]),
     traffic: z.enum(["real", "synthetic", "both"]),
+    /** The version of the two-key rule; absent in records of version 2, and before a window was judged. */
+    rule: z.literal([2, 3]).optional(),
     luck: z.number().nullable(),
     noise: z.object({ rho: z.number(), phi: z.number(), reference_windows: count }).nullable(),
   }),

@@ -96,6 +96,7 @@ function judgeFigures(run: Run | null, outcome: JudgeOutcome | null, policy: Pol
     consecutive_pass: run?.consecutivePass ?? 0,
     evidence: policy.evidence,
     traffic: policy.traffic,
+    ...(outcome === null ? {} : { rule: outcome.rule }),
     luck: outcome?.pValue ?? null,
     noise: outcome === null || outcome.noise === null ? null : noiseFigures(outcome.noise),
   };

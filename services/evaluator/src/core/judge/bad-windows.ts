@@ -16,7 +16,7 @@ export function isBadWindow(window: Counts, ceiling: number): boolean {
   const range = withWindow(EMPTY, { ...window, healthyBad: HEALTHY_SHARE * ceiling * window.requests }, ceiling);
   if (!rateKey(range, ceiling)) return false;
   const noise = defaultNoise(ceiling);
-  return significanceKey(range, pValueOf(range, noise, burstFactor(range, noise), 0), ALPHA_PART);
+  return significanceKey(range, pValueOf(range, burstFactor(range, noise), { noise, meanVariance: 0 }), ALPHA_PART);
 }
 
 /**

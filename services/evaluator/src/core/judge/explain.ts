@@ -98,7 +98,7 @@ function explainedRanges({ finding, scope, rule }: MetricResult, windowNumber: n
 }
 
 function explainRange(range: WindowRange, whole: boolean, { rule, label }: MetricResult, windowNumber: number): string[] {
-  const { noise, meanVariance, ceiling, metric } = rule;
+  const { ceiling } = rule;
   const title = rangeText(range.windows, whole);
   if (range.requests === 0) return [`  ${title}: no requests`];
   const bad = label.limitMs === null ? "failed" : `took over ${milliseconds(label.limitMs)}`;
@@ -107,13 +107,13 @@ function explainRange(range: WindowRange, whole: boolean, { rule, label }: Metri
   const level = alphaLevel(rule, windowNumber, whole);
   const { pValue, bursts, kind } = testKeys(range, whole, level, rule);
   const few = range.bad < MIN_BAD ? `; fewer than ${MIN_BAD} bad requests never fail` : "";
-  const persists = persistenceKey(range, noise, bursts, meanVariance, ceiling);
+  const persists = persistenceKey(range, bursts, rule);
   return [
     head,
     `    rate key         satisfied: reaches ${percent(ceiling)}`,
     `    significance key ${satisfied(significanceKey(range, pValue, level))}: ${pText(pValue)}; a fail requires ${pText(level, "≤")}${few}${bursts >= 2 ? `; counted as bursts of ${Math.round(bursts)}` : ""}`,
     `    persistence key  ${satisfied(persists)}: ${persistenceText(range, bursts, rule)}`,
-    `    environment key  ${satisfied(environmentKey(range, metric, ceiling))}: ${environmentText(range, metric, ceiling)}`,
+    `    environment key  ${satisfied(environmentKey(range, rule))}: ${environmentText(range, rule)}`,
     `    ${CONCLUSIONS[kind](rule.suspicionFactor)}`,
   ];
 }
@@ -129,19 +129,20 @@ const CONCLUSIONS: Readonly<Record<TestedRange["kind"], (suspicion: number) => s
   quiet: () => "not all keys are satisfied: this range is no evidence against the canary",
 };
 
-function persistenceText(range: WindowRange, bursts: number, { noise, meanVariance, ceiling }: MetricRule): string {
+function persistenceText(range: WindowRange, bursts: number, rule: MetricRule): string {
+  const { ceiling } = rule;
   if (range.windows === 1) return aloneText(ceiling);
   const rest = withoutWorst(range);
   if (rest.requests <= 0) return "no requests are left without the worst window";
   const left = `without its worst window ${grouped(rest.bad)} of ${grouped(rest.requests)} (${percent(rest.bad / rest.requests)})`;
-  const pValue = rest.bad > 0 ? `, ${pText(pValueOf(rest, noise, bursts, meanVariance))}` : "";
+  const pValue = rest.bad > 0 ? `, ${pText(pValueOf(rest, bursts, rule))}` : "";
   return `${left}${pValue}; a fail requires ${percent(PERSISTENT_SHARE * ceiling)} and ${pText(ALPHA_REST, "≤")}`;
 }
 
-function environmentText(range: WindowRange, metric: Metric, ceiling: number): string {
+function environmentText(range: WindowRange, rule: MetricRule): string {
   if (range.comparedRequests <= 0) return "no stable traffic to compare with";
   const expected = `at stable's rate (${percent(range.stableBad / range.comparedRequests)}) ${shortNumber(range.stableBad)} of ${grouped(range.comparedRequests)} expected, observed ${grouped(range.comparedBad)}`;
-  const required = comparison(range, metric, ceiling);
+  const required = comparison(range, rule);
   if (required === null) return `${expected}; stable is too far below the ceiling to account for it`;
   const { times, pValue, level } = required;
   const rate = times === 1 ? "stable's rate" : "twice stable's rate";

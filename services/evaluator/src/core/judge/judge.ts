@@ -15,6 +15,7 @@ import type { JudgedRun, JudgeOutcome, ModeOutcome } from "./outcome.ts";
 import type { QueueResult } from "./queue.ts";
 import { queueRule } from "./queue.ts";
 import { MAX_RANGE_WINDOWS, WHOLE } from "./rule.ts";
+import { CURRENT_RULE } from "./rule-version.ts";
 import { fromJudgeMemory, toJudgeMemory } from "./run-memory.ts";
 import { azSpikeWarnings } from "./sentences.ts";
 import type { JudgedScope } from "./traffic-scope.ts";
@@ -38,6 +39,7 @@ export function judge(windows: readonly ClosedWindow[], policy: Policy, run: Jud
     consecutiveOver: Math.max(...Object.values(literal.counts)),
     pValue: twoKey.pValue,
     noise: { ...twoKey.noise, referenceWindows: run.reference?.windows ?? 0 },
+    rule: input.version,
     memory: toJudgeMemory(memoryAfter(applied, literal.counts, policy)),
   };
 }
@@ -50,7 +52,13 @@ export function judgeWindows(windows: readonly ClosedWindow[], policy: Policy, r
   const before = (run.memory === null ? null : fromJudgeMemory(run.memory)) ?? rebuiltMemory(recent, policy, run);
   const applied = applyWindow(before, recent, policy, run.reference);
   const figures = windowFiguresOf(applied.counted);
-  const input = { scopes: judgedScopes(applied), windowNumber: run.judged + 1, policy, reference: run.reference };
+  const input = {
+    scopes: judgedScopes(applied),
+    windowNumber: run.judged + 1,
+    policy,
+    reference: run.reference,
+    version: run.rule ?? CURRENT_RULE,
+  };
   return { recent, last, before, applied, figures, input };
 }
 

@@ -9,6 +9,20 @@ import { BURST_PRIOR } from "./noise.ts";
 import { midPValue, upperTail } from "./p-value.ts";
 import type { Metric } from "./rule.ts";
 import { ALPHA_REST, compareRate, MIN_BAD, PERSISTENT_SHARE, SINGLE_WINDOW_FACTOR } from "./rule.ts";
+import type { RuleVersion } from "./rule-version.ts";
+
+/** What the keys need to know about a metric. */
+export interface KeyRule {
+  readonly version: RuleVersion;
+  readonly metric: Metric;
+  /** Allowed share of bad requests, a ratio. */
+  readonly ceiling: number;
+  readonly noise: Noise;
+  /**
+   * Relative variance of the healthy mean itself: 0, or for a regression the uncertainty of stable's own share of slow requests.
+   */
+  readonly meanVariance: number;
+}
 
 /** Rate key: whether the pooled rate reaches the ceiling. */
 export function rateKey(range: Pick<WindowRange, "requests" | "bad">, ceiling: number): boolean {
@@ -24,15 +38,11 @@ export function burstFactor(range: WindowRange, noise: Noise): number {
   );
 }
 
-/**
- * The p-value: probability that a healthy service produces this window range or a worse one.
- * @param meanVariance relative variance of the healthy mean itself; 0 unless the mean was measured on stable
- */
+/** The p-value: probability that a healthy service produces this window range or a worse one. */
 export function pValueOf(
   range: Pick<WindowRange, "requests" | "bad" | "healthyBad" | "requestSquares">,
-  noise: Noise,
   bursts: number,
-  meanVariance: number,
+  { noise, meanVariance }: Pick<KeyRule, "noise" | "meanVariance">,
 ): number {
   return midPValue(
     range.bad,
@@ -49,11 +59,12 @@ export function significanceKey(range: WindowRange, pValue: number, level: numbe
 }
 
 /** Persistence key: still suspicious without its worst window; a single window requires eight times the ceiling instead. */
-export function persistenceKey(range: WindowRange, noise: Noise, bursts: number, meanVariance: number, ceiling: number): boolean {
+export function persistenceKey(range: WindowRange, bursts: number, rule: KeyRule): boolean {
+  const { ceiling } = rule;
   if (range.windows === 1) return compareRate(range.bad, range.requests, ceiling, SINGLE_WINDOW_FACTOR) >= 0;
   const rest = withoutWorst(range);
   if (rest.requests <= 0 || rest.bad <= 0 || compareRate(rest.bad, rest.requests, ceiling, PERSISTENT_SHARE) < 0) return false;
-  return pValueOf(rest, noise, bursts, meanVariance) <= ALPHA_REST;
+  return pValueOf(rest, bursts, rule) <= ALPHA_REST;
 }
 
 /** The requirement if stable is affected too. */
@@ -71,7 +82,7 @@ export interface Comparison {
  * significantly worse than stable.
  * @returns null if there is nothing to compare with: no bad requests on stable, fewer than that share, or no stable
  */
-export function comparison(range: WindowRange, metric: Metric, ceiling: number): Comparison | null {
+export function comparison(range: WindowRange, { metric, ceiling }: KeyRule): Comparison | null {
   const { stableBad, stableVariance, comparedBad, comparedRequests } = range;
   if (stableBad <= 0) return null;
   const relativeVariance = stableVariance / (stableBad * stableBad);
@@ -84,7 +95,7 @@ export function comparison(range: WindowRange, metric: Metric, ceiling: number):
 }
 
 /** Environment key: true unless stable accounts for the window range. */
-export function environmentKey(range: WindowRange, metric: Metric, ceiling: number): boolean {
-  const required = comparison(range, metric, ceiling);
+export function environmentKey(range: WindowRange, rule: KeyRule): boolean {
+  const required = comparison(range, rule);
   return required === null || required.pValue <= required.level;
 }

@@ -5,6 +5,7 @@
  */
 import type { Counts, WindowRange } from "./counts.ts";
 import type { JudgedNoise, JudgeMemory, JudgeMemoryValue, JudgeOutcome } from "./outcome.ts";
+import { UNNAMED_RULE } from "./rule-version.ts";
 import type { RunMemory } from "./run-memory.ts";
 
 type Names<T> = Readonly<Record<keyof T, string>>;
@@ -75,16 +76,18 @@ export const restoreMemory = (stored: JudgeMemory): JudgeMemory =>
   fromStored.memory({ ...stored, views: mapCounts(stored.views, fromStored) });
 
 /** The outcome as a checkpoint stores it. */
-export function storeOutcome({ literal, twoKey, consecutiveOver, pValue, noise, memory }: JudgeOutcome): object {
+export function storeOutcome({ literal, twoKey, consecutiveOver, pValue, noise, rule, memory }: JudgeOutcome): object {
   const storedNoise = noise === null ? null : toStored.noise({ ...noise });
-  return { literal, twoKey, consecutiveOver, luck: pValue, noise: storedNoise, memory: storeMemory(memory) };
+  const named = rule === UNNAMED_RULE ? {} : { rule };
+  return { literal, twoKey, consecutiveOver, luck: pValue, noise: storedNoise, ...named, memory: storeMemory(memory) };
 }
 
 /** The outcome from its stored form, in which the memory is already restored. */
 export function restoreOutcome(stored: object): JudgeOutcome {
-  const { luck, noise, literal, twoKey, consecutiveOver, memory } = stored as JudgeOutcome & { luck: number | null };
+  const { luck, noise, rule = UNNAMED_RULE, ...outcome } = stored as JudgeOutcome & { luck: number | null };
+  const { literal, twoKey, consecutiveOver, memory } = outcome;
   const restoredNoise = noise === null ? null : (fromStored.noise({ ...noise }) as unknown as JudgedNoise);
-  return { literal, twoKey, consecutiveOver, pValue: luck, noise: restoredNoise, memory };
+  return { literal, twoKey, consecutiveOver, pValue: luck, noise: restoredNoise, rule, memory };
 }
 
 /** Applies the renames to `<scope>.<metric>.{recent[], run}`; all other parts are shared. */

@@ -9,6 +9,7 @@ import type { Noise } from "./noise.ts";
 import { referenceNoise } from "./reference.ts";
 import type { Metric } from "./rule.ts";
 import { ceilingOf, compareRate, EVIDENCE_FACTOR, METRICS, WHOLE } from "./rule.ts";
+import type { RuleVersion } from "./rule-version.ts";
 import type { ScopeLabel } from "./sentences.ts";
 import { evidenceReason, findingReason, overWarning, promotionWarning, worseWarning } from "./sentences.ts";
 import type { Threshold } from "./stable-band.ts";
@@ -23,6 +24,7 @@ export interface TwoKeyInput {
   readonly windowNumber: number;
   readonly policy: Policy;
   readonly reference: Reference | null;
+  readonly version: RuleVersion;
 }
 
 export interface TwoKeyResult {
@@ -127,6 +129,7 @@ export function testMetric(input: TwoKeyInput, metric: Metric, scope: JudgedScop
   const { noise, windows } = referenceNoise(reference, scope.name, metric, ceiling);
   const share = scope.name === WHOLE ? 1 : 1 / (input.scopes.length - 1);
   const rule: MetricRule = {
+    version: input.version,
     metric,
     ceiling,
     levelFactor: EVIDENCE_FACTOR[policy.evidence] * share,

@@ -1,10 +1,9 @@
 /** The two-key rule for one metric of one scope: tests every window range that ends now against the four keys. */
 import type { Counts, WindowRange } from "./counts.ts";
 import { EMPTY, withWindow } from "./counts.ts";
+import type { KeyRule } from "./keys.ts";
 import { burstFactor, environmentKey, persistenceKey, pValueOf, rateKey, significanceKey } from "./keys.ts";
-import type { Noise } from "./noise.ts";
 import { lowerTail, upperTail } from "./p-value.ts";
-import type { Metric } from "./rule.ts";
 import { ALPHA_HOLD, ALPHA_PART, ALPHA_RUN, ALPHA_WORSE, EVIDENCE_ERROR, MAX_RANGE_WINDOWS, PROMOTE, STEP } from "./rule.ts";
 
 /** Sentences never ask for more good requests than this. */
@@ -18,19 +17,11 @@ export interface MetricSeries {
   readonly run: WindowRange;
 }
 
-export interface MetricRule {
-  readonly metric: Metric;
-  /** Allowed share of bad requests, a ratio. */
-  readonly ceiling: number;
+export interface MetricRule extends KeyRule {
   /** Factor on the significance levels: the policy's `evidence`, divided by the number of AZs in the scope of one AZ. */
   readonly levelFactor: number;
   /** Factor on the p-value that makes a window range suspicious: 1, or one over the number of AZs. */
   readonly suspicionFactor: number;
-  readonly noise: Noise;
-  /**
-   * Relative variance of the healthy mean itself: 0, or for a regression the uncertainty of stable's own share of slow requests.
-   */
-  readonly meanVariance: number;
 }
 
 /** A window range that reaches the ceiling, with the keys that it satisfies. `whole` is true for the whole run. */
@@ -108,19 +99,18 @@ function testedRanges(series: MetricSeries, windowNumber: number, rule: MetricRu
 
 /** @param level the significance level of the window range */
 export function testKeys(range: WindowRange, whole: boolean, level: number, rule: MetricRule): TestedRange {
-  const { noise, meanVariance, ceiling } = rule;
-  const bursts = burstFactor(range, noise);
-  const pValue = pValueOf(range, noise, bursts, meanVariance);
-  const persists = significanceKey(range, pValue, level) && persistenceKey(range, noise, bursts, meanVariance, ceiling);
+  const bursts = burstFactor(range, rule.noise);
+  const pValue = pValueOf(range, bursts, rule);
+  const persists = significanceKey(range, pValue, level) && persistenceKey(range, bursts, rule);
   let kind: TestedRange["kind"] = pValue <= ALPHA_HOLD * rule.suspicionFactor ? "suspicious" : "quiet";
-  if (persists) kind = environmentKey(range, rule.metric, ceiling) ? "fail" : "environment";
+  if (persists) kind = environmentKey(range, rule) ? "fail" : "environment";
   return { range, whole, pValue, bursts, kind };
 }
 
 /** The p-value of the whole run, also below the ceiling; null without requests. */
 export function pValueOfRun({ run }: MetricSeries, rule: MetricRule): number | null {
   if (run.requests === 0) return null;
-  return pValueOf(run, rule.noise, burstFactor(run, rule.noise), rule.meanVariance);
+  return pValueOf(run, burstFactor(run, rule.noise), rule);
 }
 
 /** Whether a service at `times` the ceiling would almost certainly have had more bad requests than this run. */
