@@ -132,6 +132,7 @@ export function regressionRun(history: readonly SlowCounts[], slotsOf: SlotsOf):
         stableVariance: (canary.requests / stable.requests) * e,
         comparedBad: x,
         comparedRequests: canary.requests,
+        stableRequests: stable.requests,
       };
       const { kind, pValue } = scope.judge(counts, relativeVariance(threshold, noise));
       const figures = { canary: figuresOf(canary), stable: figuresOf(stable) };
@@ -145,7 +146,7 @@ export function regressionRun(history: readonly SlowCounts[], slotsOf: SlotsOf):
 export function latencyRun({ scenario }: LatencyCell, random: Random): JudgedWindows {
   const { reference, next } = simulateLatencies(scenario, random);
   const run = regressionRun(reference, ({ requests }, _from, slow) => spread(random, slow, requests));
-  const result = { suspicious: false, promote: false };
+  const result = { suspicious: false, promote: false, pass: false };
   const waiting = new Set<JudgeName>(["two-key", "literal"]);
   return {
     result,

@@ -103,9 +103,9 @@ function* soundness(): Generator<Line> {
     target: "T12",
     what: "memory per run, scope and metric",
     measured: `${STATE.windows} windows, ${STATE.numbers} numbers`,
-    bound: "12 windows, 16 numbers",
+    bound: "12 windows, 17 numbers",
     where: "",
-    met: STATE.windows <= 12 && STATE.numbers <= 16,
+    met: STATE.windows <= 12 && STATE.numbers <= 17,
   };
   const windows = Math.round(100_000 * share);
   const wrong = edgeNumbers(windows);

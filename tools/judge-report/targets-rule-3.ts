@@ -1,6 +1,7 @@
 /** The targets of version 3 of the rule, T13 to T17: what the judge must not be blinded by, and what must not fail a run. */
+import type { Cell } from "./cell.ts";
 import type { Check } from "./checks.ts";
-import { failed, fault, HEALTHY_RATE, latencies, lognormal, RUNS, rates, STABLE, steady } from "./checks.ts";
+import { bySize, failed, fault, HEALTHY_RATE, latencies, lognormal, RUNS, rates, reference, STABLE, steady } from "./checks.ts";
 
 /** One window of 50% errors on stable within the four hours before the run. */
 const AFTER_OUTAGE = { windows: 48, times: 9, rate: STABLE.rate, incident: 0.5 } as const;
@@ -65,4 +66,156 @@ const T13: Check[] = [
   },
 ];
 
-export const RULE_3: readonly Check[] = [...T13];
+/** 50% of all requests fail on both slices in windows 4 and 5. */
+const OUTAGE = { rate: 0.5, windows: 2, unequal: 0.1, at: 3 } as const;
+
+function besideSmallStable(shape: readonly [rate: number, windows: number]): Cell {
+  const [rate, windows] = shape;
+  return rates({
+    traffic: steady(900),
+    rate: [HEALTHY_RATE],
+    stable: { times: 1 / 9, rate: HEALTHY_RATE },
+    incident: { rate, windows, unequal: 0.2 },
+    knowledge: { windows: 48, times: 1 / 9, rate: HEALTHY_RATE },
+  });
+}
+
+/** Incidents on both slices during the run. */
+const T14: Check[] = [
+  {
+    target: "T14",
+    what: "an outage of both slices for two windows: passes within four windows after it",
+    cells: bySize([50, 300, 5_000], (n) =>
+      rates(
+        {
+          traffic: steady(n),
+          rate: [0.001],
+          windows: 9,
+          stable: STABLE,
+          incident: OUTAGE,
+          knowledge: reference(STABLE.rate),
+        },
+        { promotion: true },
+      ),
+    ),
+    measure: ({ recovered, runs }) => recovered / runs,
+    bound: { atLeast: 0.98 },
+    runs: 5_000,
+    quick: { runs: 300 },
+  },
+  {
+    target: "T14",
+    what: "a fault of 2% from window 7 on, after such an outage: detected within six windows",
+    cells: bySize([300, 1_000], (n) =>
+      rates({
+        traffic: steady(n),
+        rate: [0.001, 0.001, 0.001, 0.001, 0.001, 0.001, 0.02],
+        stable: STABLE,
+        incident: OUTAGE,
+        knowledge: reference(STABLE.rate),
+      }),
+    ),
+    measure: failed(12),
+    bound: { atLeast: 0.98 },
+    runs: 5_000,
+  },
+  {
+    target: "T14",
+    what: "an incident on both slices, stable a ninth of the canary: fails in an hour",
+    cells: Object.fromEntries(
+      (
+        [
+          [0.02, 2],
+          [0.05, 3],
+          [0.1, 2],
+          [0.5, 1],
+        ] as const
+      ).map((shape) => [`${100 * shape[0]}% for ${shape[1]}`, besideSmallStable(shape)]),
+    ),
+    measure: failed(),
+    bound: { atMost: 0.055 },
+    runs: RUNS,
+    quick: { runs: 500, cells: ["5% for 3"] },
+  },
+  {
+    target: "T14",
+    what: "fault of 1%, stable a ninth of the canary: detected by window 3",
+    cells: {
+      "900:100": rates({
+        traffic: steady(900),
+        rate: [0.01],
+        stable: { times: 1 / 9, rate: STABLE.rate },
+        knowledge: { windows: 48, times: 1 / 9, rate: STABLE.rate },
+      }),
+    },
+    measure: failed(3),
+    bound: { atLeast: 0.33 },
+    runs: RUNS,
+  },
+];
+
+/** One window of 2% among windows at 0.3%. */
+const badWindow = (n: number): Cell =>
+  rates({
+    traffic: steady(n),
+    rate: [HEALTHY_RATE],
+    spike: { rate: 0.02, seconds: 300 },
+    knowledge: reference(HEALTHY_RATE),
+  });
+
+/** Few counts, single windows, idle hours. */
+const T15: Check[] = [
+  {
+    target: "T15",
+    what: "one window of 2% among 0.3%: fails in an hour",
+    cells: { "n=1000": badWindow(1_000) },
+    measure: failed(),
+    bound: { atMost: 0.11 },
+    runs: RUNS,
+    quick: { runs: 1_000 },
+  },
+  {
+    target: "T15",
+    what: "one window of 2% among 0.3%: fails in an hour",
+    cells: { "n=5000": badWindow(5_000) },
+    measure: failed(),
+    bound: { atMost: 0.03 },
+    runs: RUNS,
+  },
+  {
+    target: "T15",
+    what: "fault of 2% from window 7 on: detected within 6 windows",
+    cells: { "n=50": fault(50, [0.001, 0.001, 0.001, 0.001, 0.001, 0.001, 0.02]) },
+    measure: failed(12),
+    bound: { atLeast: 0.6 },
+    runs: RUNS,
+    quick: { runs: 1_000 },
+  },
+  {
+    target: "T15",
+    what: "fault of 2% from window 7 on: detected within 6 windows",
+    cells: { "n=100": fault(100, [0.001, 0.001, 0.001, 0.001, 0.001, 0.001, 0.02]) },
+    measure: failed(12),
+    bound: { atLeast: 0.9 },
+    runs: RUNS,
+  },
+  {
+    target: "T15",
+    what: "fault of 2% after twelve windows without requests: detected within an hour of traffic",
+    cells: {
+      "n=50": rates({
+        traffic: { kind: "idle", windows: 12, requests: 50 },
+        rate: [0.02],
+        windows: 24,
+        stable: STABLE,
+        knowledge: reference(STABLE.rate),
+      }),
+    },
+    measure: failed(),
+    bound: { atLeast: 0.92 },
+    runs: RUNS,
+    quick: { runs: 1_000 },
+  },
+];
+
+export const RULE_3: readonly Check[] = [...T13, ...T14, ...T15];

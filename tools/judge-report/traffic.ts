@@ -34,7 +34,7 @@ export function simulateRun(scenario: Scenario, random: Random): SimulatedRun {
   const { azs, incident, knowledge, overdispersion = 0, spike, stable, windows = WINDOWS } = scenario;
   const phase = random();
   const spikeAt = Math.floor(random() * windows);
-  const incidentAt = incident === undefined ? -1 : Math.floor(random() * (windows - incident.windows + 1));
+  const incidentAt = incident === undefined ? -1 : (incident.at ?? Math.floor(random() * (windows - incident.windows + 1)));
   const unequal = incident === undefined ? 1 : 1 + incident.unequal * (2 * random() - 1);
   let t = 0;
 
@@ -84,6 +84,8 @@ function requestsOf(traffic: Traffic, t: number, phase: number, random: Random):
       return Math.round(traffic.requests * (3.5 - 2.5 * Math.cos(2 * Math.PI * (phase + t / WINDOWS))));
     case "alternating":
       return (t & 1) === 0 ? traffic.low : traffic.high;
+    case "idle":
+      return t >= 0 && t < traffic.windows ? 0 : traffic.requests;
     case "irregular":
       return Math.round(traffic.requests * Math.exp(IRREGULAR * normal(random) - IRREGULAR ** 2 / 2));
     case "ramp":

@@ -3,14 +3,17 @@
  * closed windows, histograms and sentences. A test asserts that it agrees with `judge`.
  */
 import { badWindows } from "../../services/evaluator/src/core/judge/bad-windows.ts";
-import type { Counts, WindowRange } from "../../services/evaluator/src/core/judge/counts.ts";
-import { EMPTY, NOTHING, withWindow } from "../../services/evaluator/src/core/judge/counts.ts";
+import type { Counts } from "../../services/evaluator/src/core/judge/counts.ts";
+import { EMPTY, NOTHING } from "../../services/evaluator/src/core/judge/counts.ts";
+import { markShared } from "../../services/evaluator/src/core/judge/left-out-windows.ts";
 import type { Noise } from "../../services/evaluator/src/core/judge/noise.ts";
 import { defaultNoise, learnNoise } from "../../services/evaluator/src/core/judge/noise.ts";
 import type { Metric } from "../../services/evaluator/src/core/judge/rule.ts";
-import { HEALTHY_SHARE, MAX_RANGE_WINDOWS } from "../../services/evaluator/src/core/judge/rule.ts";
+import { HEALTHY_SHARE } from "../../services/evaluator/src/core/judge/rule.ts";
 import { CURRENT_RULE } from "../../services/evaluator/src/core/judge/rule-version.ts";
-import type { Evidence, MetricFinding, MetricRule } from "../../services/evaluator/src/core/judge/window-ranges.ts";
+import type { KeptSeries } from "../../services/evaluator/src/core/judge/traffic-scope.ts";
+import { extendSeries } from "../../services/evaluator/src/core/judge/traffic-scope.ts";
+import type { Evidence, MetricFinding, MetricRule, MetricSeries } from "../../services/evaluator/src/core/judge/window-ranges.ts";
 import { evidenceOf, testRanges } from "../../services/evaluator/src/core/judge/window-ranges.ts";
 import type { Knowledge } from "./scenario.ts";
 import type { AzCounts, SimulatedWindow, SliceCounts } from "./traffic.ts";
@@ -24,8 +27,8 @@ export interface ScopeRun {
 
 /** @param share 1, or one over the number of AZs in the scope of one AZ */
 export function scopeRun(metric: Metric, ceiling: number, noise: Noise, evidenceFactor = 1, share = 1): ScopeRun {
-  let recent: readonly Counts[] = [];
-  let run: WindowRange = EMPTY;
+  let kept: KeptSeries = { recent: [], older: EMPTY };
+  let series: MetricSeries = { ...kept, run: EMPTY };
   let windowNumber = 0;
   const rule: { -readonly [key in keyof MetricRule]: MetricRule[key] } = {
     version: CURRENT_RULE,
@@ -38,13 +41,14 @@ export function scopeRun(metric: Metric, ceiling: number, noise: Noise, evidence
   };
   return {
     judge(counts, meanVariance = 0) {
-      recent = recent.length < MAX_RANGE_WINDOWS ? [...recent, counts] : [...recent.slice(1), counts];
-      run = withWindow(run, counts, ceiling);
+      series = extendSeries(kept, counts, ceiling);
       rule.meanVariance = meanVariance;
       windowNumber++;
-      return testRanges({ recent, run }, windowNumber, rule);
+      const finding = testRanges(series, windowNumber, rule);
+      kept = finding.kind === "fail" ? series : { ...series, recent: markShared(series.recent, finding.explained, rule) };
+      return finding;
     },
-    evidence: () => evidenceOf({ recent, run }, rule),
+    evidence: () => evidenceOf(series, rule),
   };
 }
 
@@ -104,8 +108,8 @@ export function errorCounts(azs: readonly AzCounts[], ceiling: number): Counts {
 
 function comparedWithStable(
   azs: readonly AzCounts[],
-): Pick<Counts, "stableBad" | "stableVariance" | "comparedBad" | "comparedRequests"> {
-  const compared = { stableBad: 0, stableVariance: 0, comparedBad: 0, comparedRequests: 0 };
+): Pick<Counts, "stableBad" | "stableVariance" | "comparedBad" | "comparedRequests" | "stableRequests"> {
+  const compared = { stableBad: 0, stableVariance: 0, comparedBad: 0, comparedRequests: 0, stableRequests: 0 };
   for (const { canary, stable } of azs) {
     const stableRequests = sum(stable.requests);
     const requests = sum(canary.requests);
@@ -116,6 +120,7 @@ function comparedWithStable(
     compared.stableVariance += share * share * stableFailures;
     compared.comparedBad += sum(canary.failures);
     compared.comparedRequests += requests;
+    compared.stableRequests += stableRequests;
   }
   return compared;
 }

@@ -146,7 +146,12 @@ export const referenceSchema = z.object({
 export const verdictRecordSchema = z.object({
   body: verdictBodySchema,
   /** The judge's input: the window that this verdict closed or was last based on; null before the first window has closed. */
-  evidence: z.object({ closed: closedWindowSchema.nullable(), reference: referenceSchema.nullable() }),
+  evidence: z.object({
+    closed: closedWindowSchema.nullable(),
+    reference: referenceSchema.nullable(),
+    /** Indexes of the last windows that are in no sum of the run, because stable accounts for them; absent if there are none. */
+    left_out: z.array(count).max(12).optional(),
+  }),
 });
 export type VerdictRecord = z.infer<typeof verdictRecordSchema>;
 export type Reference = z.infer<typeof referenceSchema>;

@@ -28,9 +28,11 @@ import { noiseFigures, sliceFigures } from "./verdict-figures.ts";
 export function verdictRecord(state: State, facts: CanaryFacts, decision: Decision, atMs: number): VerdictRecord {
   const { canary } = facts;
   const body = verdictBody(state, facts, decision, atMs);
+  const indexes = applicableOutcome(canary.run)?.leftOut ?? [];
+  const leftOut = indexes.length > 0 ? { left_out: [...indexes] } : {};
   return withinSizeLimit({
     body: { ...body, id: verdictId(body) },
-    evidence: { closed: canary.lastWindow, reference: canary.run?.reference ?? null },
+    evidence: { closed: canary.lastWindow, reference: canary.run?.reference ?? null, ...leftOut },
   });
 }
 

@@ -4,17 +4,13 @@ import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import type { BucketBand, LatencyTail } from "./latency.ts";
 import { ALL_BUCKETS, coarserBand, commonScale, firstAbove } from "./latency.ts";
-import type { LiteralCounts } from "./literal.ts";
-import { literalRule, windowFiguresOf } from "./literal.ts";
-import type { JudgedRun } from "./outcome.ts";
 import { referenceLimitsMs, referenceThreshold } from "./reference.ts";
 import { ceilingOf, MAX_AZ_SCOPES, WHOLE } from "./rule.ts";
 import type { RunMemory } from "./run-memory.ts";
-import { EMPTY_MEMORY } from "./run-memory.ts";
 import type { CountedAz, ScopeMeasurement } from "./scope-measurement.ts";
 import { countAz, measureScope } from "./scope-measurement.ts";
 import type { StableBand, Threshold } from "./stable-band.ts";
-import { continueBand, coversAllButLast, keepStableBand, stableBandOf, thresholdOf } from "./stable-band.ts";
+import { continueBand, coversAllButLast, stableBandOf, thresholdOf } from "./stable-band.ts";
 import type { ScopeSeries } from "./traffic-scope.ts";
 import { byMetric, extendScope, NEW_SCOPE } from "./traffic-scope.ts";
 import type { WindowTally } from "./window-tally.ts";
@@ -24,7 +20,7 @@ export interface AppliedWindow {
   readonly tally: WindowTally;
   readonly counted: readonly CountedAz[];
   /** Every scope of the run, up to and including this window. */
-  readonly scopes: RunMemory["scopes"];
+  readonly scopes: { readonly [name: string]: ScopeSeries };
   /** The same scopes in this window alone. */
   readonly measurements: ReadonlyMap<string, ScopeMeasurement>;
   /** Stable's latencies over all given windows. */
@@ -88,29 +84,6 @@ function bandToRead({ scale, low, high }: BucketBand, { thresholds }: Policy, re
   const limitsMs = [thresholds.maxP99Ms, ...referenceLimitsMs(reference)];
   const limits = limitsMs.map((limitMs) => firstAbove(limitMs, scale));
   return { scale, low: Math.min(low, ...limits), high: Math.max(high, ...limits) };
-}
-
-/** The memory of a run to keep after a window. */
-export function memoryAfter({ scopes, stableBand }: AppliedWindow, literal: LiteralCounts, { thresholds }: Policy): RunMemory {
-  return { ...EMPTY_MEMORY, scopes, stableBand: keepStableBand(stableBand, thresholds.maxP99RegressionRatio), literal };
-}
-
-/** The memory of a run that was lost, rebuilt from the windows before the last one. */
-export function rebuiltMemory(
-  windows: readonly ClosedWindow[],
-  policy: Policy,
-  { judged, reference }: Pick<JudgedRun, "judged" | "reference">,
-): RunMemory {
-  let memory = EMPTY_MEMORY;
-  const known = windows.slice(0, -1);
-  for (let k = Math.max(0, known.length - judged); k < known.length; k++) {
-    const upTo = windows.slice(0, k + 1);
-    const applied = applyWindow(memory, upTo, policy, reference);
-    const complete = upTo.at(-1)!.complete && applied.tally.unreadable === null;
-    const literal = literalRule(windowFiguresOf(applied.counted), complete, memory.literal, policy).counts;
-    memory = memoryAfter(applied, literal, policy);
-  }
-  return memory;
 }
 
 /** The whole canary first, then every AZ with canary traffic in this run, by name. */

@@ -23,6 +23,10 @@ export interface Counts {
   readonly comparedBad: number;
   /** Requests of that part (ne). */
   readonly comparedRequests: number;
+  /** Stable's requests that it is compared with (ns). */
+  readonly stableRequests: number;
+  /** Set if stable accounts for the window: it adds nothing to any sum. */
+  readonly leftOut?: true;
 }
 
 export const NOTHING: Counts = {
@@ -35,6 +39,7 @@ export const NOTHING: Counts = {
   stableVariance: 0,
   comparedBad: 0,
   comparedRequests: 0,
+  stableRequests: 0,
 };
 
 /** A window range, summed. */
@@ -55,6 +60,9 @@ export interface WindowRange {
   readonly stableVariance: number;
   readonly comparedBad: number;
   readonly comparedRequests: number;
+  readonly stableRequests: number;
+  /** The windows with requests. */
+  readonly activeWindows: number;
   /** Its worst window: the one with the most bad requests above the ceiling. */
   readonly worstRequests: number;
   readonly worstBad: number;
@@ -74,6 +82,8 @@ export const EMPTY: WindowRange = {
   stableVariance: 0,
   comparedBad: 0,
   comparedRequests: 0,
+  stableRequests: 0,
+  activeWindows: 0,
   worstRequests: 0,
   worstBad: 0,
   worstHealthyBad: 0,
@@ -81,6 +91,7 @@ export const EMPTY: WindowRange = {
 
 /** The window range with one more window, older or newer. @param ceiling allowed share of bad requests */
 export function withWindow(sum: WindowRange, w: Counts, ceiling: number): WindowRange {
+  if (w.leftOut === true) return { ...sum, windows: sum.windows + 1 };
   const m = w.requestSquares > 0 ? (w.requests * w.requests) / w.requestSquares : 1;
   const slotted = m > 1;
   const worse =
@@ -98,6 +109,8 @@ export function withWindow(sum: WindowRange, w: Counts, ceiling: number): Window
     stableVariance: sum.stableVariance + w.stableVariance,
     comparedBad: sum.comparedBad + w.comparedBad,
     comparedRequests: sum.comparedRequests + w.comparedRequests,
+    stableRequests: sum.stableRequests + w.stableRequests,
+    activeWindows: sum.activeWindows + (w.requests > 0 ? 1 : 0),
     worstRequests: worse ? w.requests : sum.worstRequests,
     worstBad: worse ? w.bad : sum.worstBad,
     worstHealthyBad: worse ? w.healthyBad : sum.worstHealthyBad,

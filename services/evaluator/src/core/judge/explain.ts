@@ -6,20 +6,9 @@ import type { WindowRange } from "./counts.ts";
 import { EMPTY, withoutWorst, withWindow } from "./counts.ts";
 import { grouped, milliseconds, percent, pText, rangeText } from "./format.ts";
 import { judgeWindows } from "./judge.ts";
-import { comparison, environmentKey, persistenceKey, pValueOf, rateKey, significanceKey } from "./keys.ts";
+import { comparison, environmentKey, persistenceKey, pValueOf, rateKey, restLevel, significanceKey } from "./keys.ts";
 import type { JudgedRun } from "./outcome.ts";
-import {
-  ALPHA_HOLD,
-  ALPHA_REST,
-  HEALTHY_SHARE,
-  METRICS,
-  type Metric,
-  MIN_BAD,
-  PERSISTENT_SHARE,
-  PROMOTE,
-  STEP,
-  WHOLE,
-} from "./rule.ts";
+import { ALPHA_HOLD, HEALTHY_SHARE, METRICS, type Metric, MIN_BAD, PERSISTENT_SHARE, PROMOTE, STEP, WHOLE } from "./rule.ts";
 import { healthyShare } from "./scope-measurement.ts";
 import { aloneText } from "./sentences.ts";
 import type { Threshold } from "./stable-band.ts";
@@ -28,7 +17,7 @@ import { alphaLevel, cleanRequestsNeeded, evidenceOf, type MetricRule, type Test
 
 /** Explains the judgement of the last of `windows` by the two-key rule, line by line. The arguments are those of `judge`. */
 export function explainJudgement(windows: readonly ClosedWindow[], policy: Policy, run: JudgedRun): string[] {
-  const { input, figures } = judgeWindows(windows, policy, run);
+  const { input, figures } = judgeWindows(windows, policy, run).judged;
   if (figures.canary.requests === 0)
     return ["The canary had no requests in this window: there is nothing to judge, which is a hold."];
   const lines: string[] = [];
@@ -97,14 +86,14 @@ function explainedRanges({ finding, scope, rule }: MetricResult, windowNumber: n
   return [{ range: last, whole: windowNumber === 1 }, ...middle, ...(windowNumber > 1 ? [{ range: run, whole: true }] : [])];
 }
 
-function explainRange(range: WindowRange, whole: boolean, { rule, label }: MetricResult, windowNumber: number): string[] {
+function explainRange(range: WindowRange, whole: boolean, { rule, label, scope }: MetricResult, windowNumber: number): string[] {
   const { ceiling } = rule;
   const title = rangeText(range.windows, whole);
   if (range.requests === 0) return [`  ${title}: no requests`];
   const bad = label.limitMs === null ? "failed" : `took over ${milliseconds(label.limitMs)}`;
   const head = `  ${title}: ${grouped(range.bad)} of ${grouped(range.requests)} requests ${bad} (${percent(range.bad / range.requests)})`;
   if (!rateKey(range, ceiling)) return [head, `    rate key         not satisfied: below ${percent(ceiling)}`];
-  const level = alphaLevel(rule, windowNumber, whole);
+  const level = alphaLevel(range, whole, scope.series[rule.metric], windowNumber, rule);
   const { pValue, bursts, kind } = testKeys(range, whole, level, rule);
   const few = range.bad < MIN_BAD ? `; fewer than ${MIN_BAD} bad requests never fail` : "";
   const persists = persistenceKey(range, bursts, rule);
@@ -136,7 +125,7 @@ function persistenceText(range: WindowRange, bursts: number, rule: MetricRule): 
   if (rest.requests <= 0) return "no requests are left without the worst window";
   const left = `without its worst window ${grouped(rest.bad)} of ${grouped(rest.requests)} (${percent(rest.bad / rest.requests)})`;
   const pValue = rest.bad > 0 ? `, ${pText(pValueOf(rest, bursts, rule))}` : "";
-  return `${left}${pValue}; a fail requires ${percent(PERSISTENT_SHARE * ceiling)} and ${pText(ALPHA_REST, "≤")}`;
+  return `${left}${pValue}; a fail requires ${percent(PERSISTENT_SHARE * ceiling)} and ${pText(restLevel(range, bursts, rule), "≤")}`;
 }
 
 function environmentText(range: WindowRange, rule: MetricRule): string {

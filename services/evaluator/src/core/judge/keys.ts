@@ -4,11 +4,20 @@
  */
 import type { WindowRange } from "./counts.ts";
 import { withoutWorst } from "./counts.ts";
+import { isConsistentWithStable } from "./equal-rates.ts";
 import type { Noise } from "./noise.ts";
 import { BURST_PRIOR } from "./noise.ts";
 import { midPValue, upperTail } from "./p-value.ts";
 import type { Metric } from "./rule.ts";
-import { ALPHA_REST, compareRate, MIN_BAD, PERSISTENT_SHARE, SINGLE_WINDOW_FACTOR } from "./rule.ts";
+import {
+  ALPHA_OUTLIER,
+  ALPHA_REST,
+  ALPHA_REST_OF_OUTLIER,
+  compareRate,
+  MIN_BAD,
+  PERSISTENT_SHARE,
+  SINGLE_WINDOW_FACTOR,
+} from "./rule.ts";
 import type { RuleVersion } from "./rule-version.ts";
 
 /** What the keys need to know about a metric. */
@@ -64,7 +73,25 @@ export function persistenceKey(range: WindowRange, bursts: number, rule: KeyRule
   if (range.windows === 1) return compareRate(range.bad, range.requests, ceiling, SINGLE_WINDOW_FACTOR) >= 0;
   const rest = withoutWorst(range);
   if (rest.requests <= 0 || rest.bad <= 0 || compareRate(rest.bad, rest.requests, ceiling, PERSISTENT_SHARE) < 0) return false;
-  return pValueOf(rest, bursts, rule) <= ALPHA_REST;
+  return pValueOf(rest, bursts, rule) <= restLevel(range, bursts, rule);
+}
+
+/** The significance level of the remainder: a single bad window among healthy ones must not carry it. */
+export function restLevel(range: WindowRange, bursts: number, rule: KeyRule): number {
+  return rule.version >= 3 && isOutlier(range, bursts, rule) ? ALPHA_REST_OF_OUTLIER : ALPHA_REST;
+}
+
+/**
+ * Whether the worst window stands out from the remainder: a service at the remainder's rate, or at the healthy one if that is
+ * higher, produces its bad requests with p <= 1/10,000. One bad request in 1 / ceiling requests is added to the remainder.
+ */
+export function isOutlier(range: WindowRange, bursts: number, rule: KeyRule): boolean {
+  const { worstRequests, worstBad, worstHealthyBad } = range;
+  if (worstRequests <= 0) return false;
+  const rest = withoutWorst(range);
+  const share = Math.max((rest.bad + 1) / (rest.requests + 1 / rule.ceiling), worstHealthyBad / worstRequests);
+  const worst = { requests: worstRequests, bad: worstBad, requestSquares: worstRequests * worstRequests };
+  return pValueOf({ ...worst, healthyBad: share * worstRequests }, bursts, rule) <= ALPHA_OUTLIER;
 }
 
 /** The requirement if stable is affected too. */
@@ -97,5 +124,6 @@ export function comparison(range: WindowRange, { metric, ceiling }: KeyRule): Co
 /** Environment key: true unless stable accounts for the window range. */
 export function environmentKey(range: WindowRange, rule: KeyRule): boolean {
   const required = comparison(range, rule);
-  return required === null || required.pValue <= required.level;
+  if (required !== null && required.pValue > required.level) return false;
+  return rule.version < 3 || !isConsistentWithStable(range);
 }

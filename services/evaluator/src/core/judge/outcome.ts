@@ -58,6 +58,8 @@ export interface JudgeOutcome {
   readonly noise: JudgedNoise | null;
   /** The version of the rule that decided. */
   readonly rule: RuleVersion;
+  /** Indexes of the last windows that left the sums of the run because stable accounts for them, oldest first. */
+  readonly leftOut: readonly number[];
   readonly memory: JudgeMemory;
 }
 

@@ -11,8 +11,15 @@ export const HEALTHY_SHARE = 0.6;
 /** The significance levels of the whole run, and of any other window range. */
 export const ALPHA_RUN = 1 / 800;
 export const ALPHA_PART = 1 / 4000;
+/** The level of window ranges from this number of windows on that expect at most so many bad requests of a healthy service. */
+export const ALPHA_FEW = 1 / 1200;
+export const FEW_MIN_WINDOWS = 3;
+export const FEW_MAX_BAD = 3;
 /** The significance level of the remainder without the worst window. */
 export const ALPHA_REST = 0.1;
+/** The same if the worst window is an outlier: its bad requests have at most this p-value at the rate of the remainder. */
+export const ALPHA_REST_OF_OUTLIER = 0.005;
+export const ALPHA_OUTLIER = 1e-4;
 /** At or below this p-value a window range is suspicious: a hold. */
 export const ALPHA_HOLD = 0.05;
 /** The remainder without the worst window must still have this share of the ceiling. */

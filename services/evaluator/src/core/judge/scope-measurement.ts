@@ -100,7 +100,7 @@ function countsOf(
 ): Counts {
   const slotRequests = new Array<number>(SLOTS).fill(0);
   const slotBad = new Array<number>(SLOTS).fill(0);
-  const compared = { stableBad: 0, stableVariance: 0, comparedBad: 0, comparedRequests: 0 };
+  const compared = { stableBad: 0, stableVariance: 0, comparedBad: 0, comparedRequests: 0, stableRequests: 0 };
   let slotted = true;
   for (const az of judged) {
     const counts = countsIn(az);
@@ -132,7 +132,7 @@ function countsOf(
  * that traffic shares may shift.
  */
 function compareWithStable(
-  sum: { stableBad: number; stableVariance: number; comparedBad: number; comparedRequests: number },
+  sum: { -readonly [key in "stableBad" | "stableVariance" | "comparedBad" | "comparedRequests" | "stableRequests"]: number },
   requests: number,
   bad: number,
   azs: readonly AzCounts[],
@@ -149,4 +149,5 @@ function compareWithStable(
   sum.stableVariance += share * share * allBad;
   sum.comparedBad += bad;
   sum.comparedRequests += requests;
+  sum.stableRequests += allRequests;
 }

@@ -4,7 +4,9 @@
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import type { Outcome, Reference } from "@aviary/shared/contract/verdict.ts";
+import type { Counts } from "./counts.ts";
 import type { GradedReason } from "./graded-reasons.ts";
+import { markShared } from "./left-out-windows.ts";
 import type { Noise } from "./noise.ts";
 import { referenceNoise } from "./reference.ts";
 import type { Metric } from "./rule.ts";
@@ -38,6 +40,8 @@ export interface TwoKeyResult {
   readonly pValue: number | null;
   /** The noise of the 5xx rate. */
   readonly noise: Noise;
+  /** By scope: the recent windows of the metrics in which stable accounts for some, which are marked. */
+  readonly marked: ReadonlyMap<string, Partial<Record<Metric, readonly Counts[]>>>;
 }
 
 const RANK = { fail: 3, environment: 2, suspicious: 1, clear: 0 } as const;
@@ -55,6 +59,7 @@ export function twoKeyRule(input: TwoKeyInput): TwoKeyResult {
   const ranked: RankedReason[] = [];
   const warnings: Reason[] = [];
   const pValues: number[] = [];
+  const marked = new Map<string, Partial<Record<Metric, readonly Counts[]>>>();
   let promoteEvidence = true;
   let errorsPValue: number | null = null;
   for (const metric of METRICS) {
@@ -62,6 +67,10 @@ export function twoKeyRule(input: TwoKeyInput): TwoKeyResult {
     // Without stable's latencies there is no regression to judge; the caller decides whether that is a hold.
     if (whole === null) continue;
     const azs = input.scopes.length > 2 ? input.scopes.slice(1).flatMap((scope) => testMetric(input, metric, scope) ?? []) : [];
+    for (const result of [whole, ...azs]) {
+      const known = marked.get(result.scope.name) ?? {};
+      marked.set(result.scope.name, { ...known, ...markedWindows(result, metric) });
+    }
     const series = whole.scope.series[metric];
     const evidence = evidenceOf(series, whole.rule);
     outcomes[metric] = outcomeOf([whole, ...azs], evidence);
@@ -79,7 +88,14 @@ export function twoKeyRule(input: TwoKeyInput): TwoKeyResult {
     promoteEvidence,
     pValue: pValues.length > 0 ? Math.min(...pValues) : errorsPValue,
     noise: referenceNoise(input.reference, WHOLE, "errors", ceilingOf("errors", input.policy)).noise,
+    marked,
   };
+}
+
+/** A failed run stays failed: its windows stay as they are. */
+function markedWindows({ finding, scope, rule }: MetricResult, metric: Metric): Partial<Record<Metric, readonly Counts[]>> {
+  if (finding.kind === "fail" || finding.explained === 0 || rule.version < 3) return {};
+  return { [metric]: markShared(scope.series[metric].recent, finding.explained, rule) };
 }
 
 /** The worst finding decides; a clear one is a pass only with enough evidence. */
@@ -108,7 +124,7 @@ function rankedReasons(whole: MetricResult, azs: readonly MetricResult[], eviden
 export function nothingToJudge({ reference, policy }: TwoKeyInput): TwoKeyResult {
   const { noise } = referenceNoise(reference, WHOLE, "errors", ceilingOf("errors", policy));
   const outcomes = { errors: "hold", ceiling: "hold", regression: "hold" } as const;
-  return { outcomes, reasons: [], warnings: [], promoteEvidence: false, pValue: null, noise };
+  return { outcomes, reasons: [], warnings: [], promoteEvidence: false, pValue: null, noise, marked: new Map() };
 }
 
 /** The whole canary, unless it is clear, and the worst AZ if it is no better than the whole. */

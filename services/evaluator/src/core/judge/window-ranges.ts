@@ -3,8 +3,21 @@ import type { Counts, WindowRange } from "./counts.ts";
 import { EMPTY, withWindow } from "./counts.ts";
 import type { KeyRule } from "./keys.ts";
 import { burstFactor, environmentKey, persistenceKey, pValueOf, rateKey, significanceKey } from "./keys.ts";
+import { isSharedWindow } from "./left-out-windows.ts";
 import { lowerTail, upperTail } from "./p-value.ts";
-import { ALPHA_HOLD, ALPHA_PART, ALPHA_RUN, ALPHA_WORSE, EVIDENCE_ERROR, MAX_RANGE_WINDOWS, PROMOTE, STEP } from "./rule.ts";
+import {
+  ALPHA_FEW,
+  ALPHA_HOLD,
+  ALPHA_PART,
+  ALPHA_RUN,
+  ALPHA_WORSE,
+  EVIDENCE_ERROR,
+  FEW_MAX_BAD,
+  FEW_MIN_WINDOWS,
+  MAX_RANGE_WINDOWS,
+  PROMOTE,
+  STEP,
+} from "./rule.ts";
 
 /** Sentences never ask for more good requests than this. */
 const MAX_REQUESTS_NEEDED = 2 ** 40;
@@ -13,6 +26,8 @@ const MAX_REQUESTS_NEEDED = 2 ** 40;
 export interface MetricSeries {
   /** The last windows, at most 12, oldest first; the last one is judged. */
   readonly recent: readonly Counts[];
+  /** The windows of the run before them. */
+  readonly older: WindowRange;
   /** All windows of the run. */
   readonly run: WindowRange;
 }
@@ -39,6 +54,8 @@ export interface MetricFinding {
   readonly decided: TestedRange | null;
   /** The smallest p-value over all window ranges that reach the ceiling; null if none does. */
   readonly pValue: number | null;
+  /** The number of recent windows in the longest window range, or incident, that stable accounts for; 0 if there is none. */
+  readonly explained: number;
 }
 
 /** What a run has shown so far, apart from faults. */
@@ -53,28 +70,63 @@ export interface Evidence {
 /** @param windowNumber number of the last window since the start of the run (t), from 1 */
 export function testRanges(series: MetricSeries, windowNumber: number, rule: MetricRule): MetricFinding {
   const tested = testedRanges(series, windowNumber, rule);
-  const decided = (["fail", "environment", "suspicious"] as const)
-    .map((kind) => tested.filter((one) => one.kind === kind).sort((p, q) => p.pValue - q.pValue)[0])
-    .find((one) => one !== undefined);
+  const best = (kind: TestedRange["kind"]) =>
+    tested.filter((one) => one.kind === kind).sort((p, q) => p.pValue - q.pValue)[0] ?? null;
+  const incident = continuedIncident(series, rule);
+  const decided = best("fail") ?? best("environment") ?? incident?.shown ?? best("suspicious");
+  const shared = tested.filter(({ kind }) => kind === "environment").map(({ range }) => range.windows);
   return {
-    kind: decided === undefined ? "clear" : (decided.kind as "fail" | "environment" | "suspicious"),
-    decided: decided ?? null,
+    kind: decided === null ? "clear" : (decided.kind as "fail" | "environment" | "suspicious"),
+    decided,
     pValue: tested.length > 0 ? Math.min(...tested.map((one) => one.pValue)) : null,
+    explained: Math.min(series.recent.length, Math.max(incident?.continues === true ? 1 : 0, ...shared)),
   };
+}
+
+/**
+ * An incident on both slices that the window before the last one belongs to: it has just ended, or the last window is shared too,
+ * though alone it may be too small to fail.
+ */
+function continuedIncident(
+  { recent }: MetricSeries,
+  rule: MetricRule,
+): { readonly shown: TestedRange; readonly continues: boolean } | null {
+  const [before, last] = [recent.at(-2), recent.at(-1)];
+  if (before?.leftOut !== true || last === undefined) return null;
+  const continues = isSharedWindow(last, rule);
+  const { leftOut: _, ...counts } = continues ? last : before;
+  const range = withWindow(EMPTY, counts, rule.ceiling);
+  const bursts = burstFactor(range, rule.noise);
+  return { shown: { range, whole: false, pValue: pValueOf(range, bursts, rule), bursts, kind: "environment" }, continues };
 }
 
 export function evidenceOf({ run }: MetricSeries, rule: MetricRule): Evidence {
   return { step: ruledOut(run, STEP, rule), promote: ruledOut(run, PROMOTE, rule), worse: isWorse(run, rule) };
 }
 
-/** After 12 windows every further window requires stronger evidence: (12 / t)^2. */
-function levelFactorAt(rule: MetricRule, windowNumber: number): number {
-  return rule.levelFactor * (windowNumber <= MAX_RANGE_WINDOWS ? 1 : (MAX_RANGE_WINDOWS / windowNumber) ** 2);
+/**
+ * After 12 windows every further window requires stronger evidence: (12 / t)^2. Windows without requests are not tested, so they
+ * do not count.
+ */
+function levelFactorAt({ run }: MetricSeries, windowNumber: number, rule: MetricRule): number {
+  const windows = rule.version >= 3 ? run.activeWindows : windowNumber;
+  return rule.levelFactor * (windows <= MAX_RANGE_WINDOWS ? 1 : (MAX_RANGE_WINDOWS / windows) ** 2);
 }
 
-/** The significance level of a window range. */
-export function alphaLevel(rule: MetricRule, windowNumber: number, whole: boolean): number {
-  return (whole && windowNumber > 1 ? ALPHA_RUN : ALPHA_PART) * levelFactorAt(rule, windowNumber);
+/** The significance level of a window range of a series. @param windowNumber as in `testRanges` */
+export function alphaLevel(
+  range: WindowRange,
+  whole: boolean,
+  series: MetricSeries,
+  windowNumber: number,
+  rule: MetricRule,
+): number {
+  return levelFactorAt(series, windowNumber, rule) * (whole && windowNumber > 1 ? ALPHA_RUN : partLevel(range, rule));
+}
+
+/** With few expected bad requests the counts are so coarse that the plain level is never used up. */
+function partLevel({ windows, healthyBad }: WindowRange, { version }: MetricRule): number {
+  return version >= 3 && windows >= FEW_MIN_WINDOWS && healthyBad <= FEW_MAX_BAD ? ALPHA_FEW : ALPHA_PART;
 }
 
 /** The last 1 to 12 windows, shorter than the whole run, and the whole run. */
@@ -85,15 +137,17 @@ function testedRanges(series: MetricSeries, windowNumber: number, rule: MetricRu
   let range = EMPTY;
   for (let k = 1; k <= Math.min(windowNumber - 1, recent.length); k++) {
     const window = recent[recent.length - k]!;
-    requests += window.requests;
-    bad += window.bad;
+    if (window.leftOut !== true) {
+      requests += window.requests;
+      bad += window.bad;
+    }
     // Most window ranges end here, so the sums are computed only if the rate reaches the ceiling.
     if (!rateKey({ requests, bad }, rule.ceiling)) continue;
     while (range.windows < k) range = withWindow(range, recent[recent.length - 1 - range.windows]!, rule.ceiling);
-    tested.push(testKeys(range, false, alphaLevel(rule, windowNumber, false), rule));
+    tested.push(testKeys(range, false, alphaLevel(range, false, series, windowNumber, rule), rule));
   }
   const whole = { ...series.run, windows: windowNumber };
-  if (rateKey(whole, rule.ceiling)) tested.push(testKeys(whole, true, alphaLevel(rule, windowNumber, true), rule));
+  if (rateKey(whole, rule.ceiling)) tested.push(testKeys(whole, true, alphaLevel(whole, true, series, windowNumber, rule), rule));
   return tested;
 }
 

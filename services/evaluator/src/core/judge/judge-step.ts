@@ -1,0 +1,75 @@
+/** One step of the judge: the newest window applied to the memory of a run, judged by both rules, and the memory after it. */
+import type { Policy } from "@aviary/shared/contract/policy.ts";
+import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
+import type { AppliedWindow } from "./apply-window.ts";
+import { applyWindow } from "./apply-window.ts";
+import type { LiteralResult, WindowFigures } from "./literal.ts";
+import { literalRule, windowFiguresOf } from "./literal.ts";
+import type { JudgedRun } from "./outcome.ts";
+import { WHOLE } from "./rule.ts";
+import { CURRENT_RULE } from "./rule-version.ts";
+import type { RunMemory } from "./run-memory.ts";
+import { EMPTY_MEMORY, fromJudgeMemory } from "./run-memory.ts";
+import { keepStableBand } from "./stable-band.ts";
+import type { JudgedScope } from "./traffic-scope.ts";
+import { keepScope } from "./traffic-scope.ts";
+import type { TwoKeyInput, TwoKeyResult } from "./two-key.ts";
+import { nothingToJudge, twoKeyRule } from "./two-key.ts";
+
+export interface JudgedWindow {
+  readonly applied: AppliedWindow;
+  /** Both slices in this window alone. */
+  readonly figures: WindowFigures;
+  readonly input: TwoKeyInput;
+  readonly literal: LiteralResult;
+  readonly twoKey: TwoKeyResult;
+  readonly memory: RunMemory;
+}
+
+/** @param windows oldest first, at most 12; the last one is judged */
+export function judgeStep(windows: readonly ClosedWindow[], policy: Policy, run: JudgedRun): JudgedWindow {
+  const before = (run.memory === null ? null : fromJudgeMemory(run.memory)) ?? rebuiltMemory(windows, policy, run);
+  return stepFrom(before, windows, policy, run);
+}
+
+function stepFrom(
+  before: RunMemory,
+  windows: readonly ClosedWindow[],
+  policy: Policy,
+  { judged, reference, rule = CURRENT_RULE }: Omit<JudgedRun, "memory">,
+): JudgedWindow {
+  const applied = applyWindow(before, windows, policy, reference);
+  const figures = windowFiguresOf(applied.counted);
+  const input = { scopes: judgedScopes(applied), windowNumber: judged + 1, policy, reference, version: rule };
+  const complete = windows.at(-1)!.complete && applied.tally.unreadable === null;
+  const literal = literalRule(figures, complete, before.literal, policy);
+  const twoKey = figures.canary.requests > 0 ? twoKeyRule(input) : nothingToJudge(input);
+  return { applied, figures, input, literal, twoKey, memory: memoryAfter(applied, literal, twoKey, policy) };
+}
+
+/** The whole canary, and each AZ with canary traffic since the start of the run. */
+function judgedScopes({ scopes, measurements }: AppliedWindow): JudgedScope[] {
+  const names = Object.keys(scopes).filter((name) => name !== WHOLE && scopes[name]!.errors.run.requests > 0);
+  return [WHOLE, ...names.sort()].map((name) => ({ name, series: scopes[name]!, measurement: measurements.get(name)! }));
+}
+
+function memoryAfter(applied: AppliedWindow, literal: LiteralResult, twoKey: TwoKeyResult, { thresholds }: Policy): RunMemory {
+  const scopes = Object.entries(applied.scopes).map(([name, series]) => [name, keepScope(series, twoKey.marked.get(name))]);
+  return {
+    ...EMPTY_MEMORY,
+    scopes: Object.fromEntries(scopes),
+    stableBand: keepStableBand(applied.stableBand, thresholds.maxP99RegressionRatio),
+    literal: literal.counts,
+  };
+}
+
+/** The memory of a run that was lost, rebuilt from the windows before the last one. */
+function rebuiltMemory(windows: readonly ClosedWindow[], policy: Policy, run: JudgedRun): RunMemory {
+  let memory = EMPTY_MEMORY;
+  const known = windows.length - 1;
+  for (let k = Math.max(0, known - run.judged); k < known; k++) {
+    const judged = run.judged - (known - k);
+    memory = stepFrom(memory, windows.slice(0, k + 1), policy, { ...run, judged }).memory;
+  }
+  return memory;
+}
