@@ -135,8 +135,8 @@ export function failedShare(result: CellResult, judge: JudgeName = "two-key", by
 function rateRun(cell: RateCell, random: Random): JudgedWindows {
   const { scenario, ceiling = DEFAULT_CEILING } = cell;
   const { reference, next } = simulateRun(scenario, random);
-  const noise = noiseOf(scenario.knowledge, reference, ceiling);
-  const ours = errorRun(ceiling, noise, scenario.azs?.rates.length ?? 1, EVIDENCE_FACTOR[cell.evidence ?? "normal"]);
+  const noise = noiseOf(scenario.knowledge, reference, ceiling, scenario.azs?.rates.length ?? 1);
+  const ours = errorRun(ceiling, noise, EVIDENCE_FACTOR[cell.evidence ?? "normal"]);
   const watching = new Map<OtherJudge, Watcher>(cell.others?.map((name) => [name, watcherOf(name, ceiling)]));
   const result = { suspicious: false, promote: false, pass: false };
   let failed = false;

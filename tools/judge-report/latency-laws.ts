@@ -20,7 +20,7 @@ export interface Slowdown {
 }
 
 /** All relevant percentiles are above this share of a healthy slice's requests; everything below is one bucket. */
-const BELOW = 0.95;
+const BELOW = 0.85;
 /** The rest of the slow end is one bucket. */
 const REST = 1e-7;
 const MEDIAN_MS = 40;

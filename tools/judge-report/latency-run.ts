@@ -8,20 +8,30 @@ import { badWindows } from "../../services/evaluator/src/core/judge/bad-windows.
 import type { Counts } from "../../services/evaluator/src/core/judge/counts.ts";
 import { NOTHING } from "../../services/evaluator/src/core/judge/counts.ts";
 import type { LatencyTail } from "../../services/evaluator/src/core/judge/latency.ts";
-import { aboveIn, bucketMs, firstAbove, p99Index } from "../../services/evaluator/src/core/judge/latency.ts";
+import {
+  aboveIn,
+  bucketMs,
+  firstAbove,
+  p99Index,
+  quantileIndex,
+  rankIndex,
+} from "../../services/evaluator/src/core/judge/latency.ts";
 import type { LiteralCounts } from "../../services/evaluator/src/core/judge/literal.ts";
 import { literalRule, NO_COUNTS } from "../../services/evaluator/src/core/judge/literal.ts";
 import type { Noise } from "../../services/evaluator/src/core/judge/noise.ts";
 import { learnNoise } from "../../services/evaluator/src/core/judge/noise.ts";
-import { MAX_RANGE_WINDOWS, SLOW_FLOOR, SLOW_SHARE } from "../../services/evaluator/src/core/judge/rule.ts";
-import type { Threshold } from "../../services/evaluator/src/core/judge/stable-band.ts";
+import { lowerBoundRank } from "../../services/evaluator/src/core/judge/quantile-bound.ts";
+import type { TailName, Threshold } from "../../services/evaluator/src/core/judge/regression-limits.ts";
+import { healthyShare, marginOf, TAIL_NAMES, TAILS } from "../../services/evaluator/src/core/judge/regression-limits.ts";
+import { ceilingOf, MAX_RANGE_WINDOWS, SLOW_SHARE } from "../../services/evaluator/src/core/judge/rule.ts";
 import { thresholdOf } from "../../services/evaluator/src/core/judge/stable-band.ts";
 import { relativeVariance } from "../../services/evaluator/src/core/judge/two-key.ts";
+import type { MetricFinding } from "../../services/evaluator/src/core/judge/window-ranges.ts";
 import { gamma } from "./distributions.ts";
 import type { JudgedWindows, JudgeName } from "./judged-windows.ts";
 import type { Law, Slowdown } from "./latency-laws.ts";
 import { drawSlow, tableOf } from "./latency-laws.ts";
-import type { Kind } from "./two-key.ts";
+import type { Kind, ScopeRun } from "./two-key.ts";
 import { scopeRun } from "./two-key.ts";
 
 export interface LatencyCell {
@@ -47,6 +57,8 @@ export interface LatencyScenario {
   readonly spell?: number;
   /** Both slices are this many times slower in the run than before it. */
   readonly drift?: number;
+  /** The canary's gateways are this many times slower than stable's by themselves, before the run and in it. */
+  readonly unequal?: number;
 }
 
 /** One window of histograms: requests in buckets from the cut on; the remainder is below. */
@@ -63,17 +75,19 @@ export interface SlowCounts {
 
 const HOUR = 12;
 const POLICY = defaultPolicy();
-const RATIO = POLICY.thresholds.maxP99RegressionRatio;
+const MARGIN = marginOf(POLICY);
 /** Share of requests above the threshold to which the overdispersion applies. */
 const TYPICAL = 0.005;
 
 export interface SimulatedLatencies {
   readonly reference: readonly SlowCounts[];
+  /** The canary's gateways before the run; empty unless they are unequal. */
+  readonly canaryHistory: readonly SlowCounts[];
   next(): LatencyWindow;
 }
 
 export function simulateLatencies(scenario: LatencyScenario, random: Random): SimulatedLatencies {
-  const { law, requests, times, overdispersion = 0, canary, incident, drift = 1, windows = HOUR } = scenario;
+  const { law, requests, times, overdispersion = 0, canary, incident, drift = 1, unequal = 1, windows = HOUR } = scenario;
   const healthy = tableOf(law);
   const spread = overdispersion / TYPICAL;
   const slice = (count: number, table: typeof healthy): SlowCounts => {
@@ -84,18 +98,23 @@ export function simulateLatencies(scenario: LatencyScenario, random: Random): Si
   const reference = Array.from({ length: scenario.reference }, (_, k) =>
     slice(times * requests, k === spellAt ? tableOf(law, { factor: scenario.spell!, share: 1 }) : healthy),
   );
-  const drifted = (slowdown?: Slowdown): Slowdown | undefined =>
-    drift === 1 ? slowdown : { factor: drift * (slowdown?.factor ?? 1), share: 1 };
+  const slowedBy = (factor: number, slowdown?: Slowdown): Slowdown | undefined =>
+    factor === 1 ? slowdown : { factor: factor * (slowdown?.factor ?? 1), share: 1 };
+  const canaryHistory =
+    unequal === 1
+      ? []
+      : Array.from({ length: scenario.reference }, () => slice(requests, tableOf(law, { factor: unequal, share: 1 })));
   const incidentAt = incident === undefined ? windows : Math.floor(random() * (windows - incident.windows + 1));
   let t = 0;
   return {
     reference,
+    canaryHistory,
     next() {
       const shared = incident !== undefined && t >= incidentAt && t < incidentAt + incident.windows;
       t++;
       return {
-        canary: slice(requests, tableOf(law, drifted(shared ? incident : canary))),
-        stable: slice(times * requests, tableOf(law, drifted(shared ? incident : undefined))),
+        canary: slice(requests, tableOf(law, slowedBy(drift * unequal, shared ? incident : canary))),
+        stable: slice(times * requests, tableOf(law, slowedBy(drift, shared ? incident : undefined))),
       };
     },
   };
@@ -109,43 +128,94 @@ export interface RegressionRun {
   judge(window: LatencyWindow): { readonly kind: Kind; readonly pValue: number | null; readonly literalFails: boolean };
 }
 
-export function regressionRun(history: readonly SlowCounts[], slotsOf: SlotsOf): RegressionRun {
+/** One tail of the run: its noise and its threshold before the run, and how much slower the canary's gateways are. */
+interface TailRun {
+  readonly tail: TailName;
+  readonly noise: Noise;
+  readonly before: Threshold | null;
+  readonly sliceRatio: number;
+  readonly scope: ScopeRun;
+}
+
+/** @param canaryHistory the canary's gateways before the run, on stable's release */
+export function regressionRun(
+  history: readonly SlowCounts[],
+  slotsOf: SlotsOf,
+  canaryHistory: readonly SlowCounts[] = [],
+): RegressionRun {
   const reference = withoutSpells(history, slotsOf);
-  const noise = referenceNoise(reference, slotsOf);
-  const scope = scopeRun("regression", SLOW_SHARE, noise);
+  const tails = TAIL_NAMES.map((tail): TailRun => {
+    const ceiling = ceilingOf(tail, POLICY);
+    const noise = referenceNoise(reference, tail, slotsOf);
+    const before = reference.length === 0 ? null : thresholdFrom(reference.slice(-MAX_RANGE_WINDOWS), tail);
+    const sliceRatio = sliceRatioFrom(reference, canaryHistory, tail);
+    return { tail, noise, before, sliceRatio, scope: scopeRun(tail, ceiling, noise) };
+  });
+  const [slow, body] = tails as [TailRun, TailRun];
   const last: SlowCounts[] = [];
-  const before = reference.length === 0 ? null : thresholdFrom(reference.slice(-MAX_RANGE_WINDOWS));
   let literal: LiteralCounts = NO_COUNTS;
   return {
-    judge({ canary, stable }) {
-      last.push(stable);
+    judge(window) {
+      last.push(window.stable);
       if (last.length > MAX_RANGE_WINDOWS) last.shift();
-      const own = thresholdFrom(last);
-      const threshold = before !== null && before.windows > own.windows ? before : own;
-      const from = firstAbove(threshold.limitMs, DEFAULT_SCALE);
-      const x = above(canary, from);
-      const e = (canary.requests / stable.requests) * above(stable, from);
-      const counts: Counts = {
-        ...slotted(canary.requests, slotsOf(canary, from, x)),
-        healthyBad: Math.max(SLOW_FLOOR, threshold.above / threshold.timed) * canary.requests,
-        stableBad: e,
-        stableVariance: (canary.requests / stable.requests) * e,
-        comparedBad: x,
-        comparedRequests: canary.requests,
-        stableRequests: stable.requests,
-      };
-      const { kind, pValue } = scope.judge(counts, relativeVariance(threshold, noise));
-      const figures = { canary: figuresOf(canary), stable: figuresOf(stable) };
+      const { recent } = slow.scope.series;
+      const baseline = last.filter((_, k) => recent.at(k + 1 - last.length)?.leftOut !== true || k === last.length - 1);
+      const [own, second] = tails.map((tail) => measureTail(tail, window, baseline, slotsOf)) as [MeasuredTail, MeasuredTail];
+      const finding = slow.scope.judge(own.counts, own.variance);
+      const gate = { series: slow.scope.series, ceiling: SLOW_SHARE };
+      const bodyFinding = body.scope.judge(second.counts, second.variance, gate);
+      const decided = bodyFails(bodyFinding, finding) ? bodyFinding : finding;
+      if (decided.kind !== "fail") {
+        slow.scope.leaveOut(finding);
+        body.scope.leaveOutLike(slow.scope);
+      }
+      const figures = { canary: figuresOf(window.canary), stable: figuresOf(window.stable) };
       const { counts: over, outcomes } = literalRule(figures, true, literal, POLICY);
       literal = over;
-      return { kind, pValue, literalFails: outcomes.regression === "fail" };
+      return { kind: decided.kind, pValue: decided.pValue, literalFails: outcomes.regression === "fail" };
     },
   };
 }
 
+function bodyFails(body: MetricFinding, own: MetricFinding): boolean {
+  if (body.kind !== "fail") return false;
+  return own.kind !== "fail" || own.decided!.pValue > body.decided!.pValue;
+}
+
+interface MeasuredTail {
+  readonly counts: Counts;
+  readonly variance: number;
+}
+
+/** @param last stable's windows of the run that are summed, the newest last */
+function measureTail(
+  { tail, noise, before, sliceRatio }: TailRun,
+  { canary, stable }: LatencyWindow,
+  last: readonly SlowCounts[],
+  slotsOf: SlotsOf,
+): MeasuredTail {
+  const own = thresholdFrom(last, tail);
+  const usesOwn = own.timed >= 1_000 || before === null || before.windows <= own.windows;
+  const threshold = usesOwn ? own : before;
+  const from = firstAbove(sliceRatio * threshold.limitMs, DEFAULT_SCALE);
+  const x = above(canary, from);
+  const e = (canary.requests / stable.requests) * above(stable, firstAbove(threshold.stableLimitMs, DEFAULT_SCALE));
+  const counts: Counts = {
+    ...slotted(canary.requests, slotsOf(canary, from, x)),
+    healthyBad: healthyShare(tail, threshold) * canary.requests,
+    stableBad: e,
+    stableVariance: (canary.requests / stable.requests) * e,
+    comparedBad: x,
+    comparedRequests: canary.requests,
+    stableRequests: stable.requests,
+  };
+  return { counts, variance: relativeVariance(threshold, noise) };
+}
+
 export function latencyRun({ scenario }: LatencyCell, random: Random): JudgedWindows {
-  const { reference, next } = simulateLatencies(scenario, random);
-  const run = regressionRun(reference, ({ requests }, _from, slow) => spread(random, slow, requests));
+  const { reference, canaryHistory, next } = simulateLatencies(scenario, random);
+  const slotsOf: SlotsOf = ({ requests }, _from, slow) => spread(random, slow, requests);
+  const run = regressionRun(reference, slotsOf, canaryHistory);
   const result = { suspicious: false, promote: false, pass: false };
   const waiting = new Set<JudgeName>(["two-key", "literal"]);
   return {
@@ -165,16 +235,17 @@ export function latencyRun({ scenario }: LatencyCell, random: Random): JudgedWin
 /** The windows before the run without slow spells, as the judge's own reference leaves them out. */
 function withoutSpells(reference: readonly SlowCounts[], slotsOf: SlotsOf): readonly SlowCounts[] {
   if (reference.length === 0) return reference;
-  const limits = reference.map((window) => thresholdFrom([window]).limitMs).sort((p, q) => p - q);
+  const limits = reference.map((window) => thresholdFrom([window], "regression").limitMs).sort((p, q) => p - q);
   const spells = badWindows(countsAgainst(reference, limits[(limits.length - 1) >> 1]!, slotsOf), SLOW_SHARE);
   return reference.filter((_, k) => !spells.has(k));
 }
 
 /** Learned against the threshold of the newest 12 windows, as before a run. */
-function referenceNoise(reference: readonly SlowCounts[], slotsOf: SlotsOf): Noise {
-  if (reference.length === 0) return learnNoise([], SLOW_SHARE);
-  const { limitMs } = thresholdFrom(reference.slice(-MAX_RANGE_WINDOWS));
-  return learnNoise(countsAgainst(reference, limitMs, slotsOf), SLOW_SHARE);
+function referenceNoise(reference: readonly SlowCounts[], tail: TailName, slotsOf: SlotsOf): Noise {
+  const ceiling = ceilingOf(tail, POLICY);
+  if (reference.length === 0) return learnNoise([], ceiling);
+  const { limitMs } = thresholdFrom(reference.slice(-MAX_RANGE_WINDOWS), tail);
+  return learnNoise(countsAgainst(reference, limitMs, slotsOf), ceiling);
 }
 
 function countsAgainst(windows: readonly SlowCounts[], limitMs: number, slotsOf: SlotsOf): Counts[] {
@@ -182,17 +253,33 @@ function countsAgainst(windows: readonly SlowCounts[], limitMs: number, slotsOf:
   return windows.map((window) => ({ ...NOTHING, ...slotted(window.requests, slotsOf(window, from, above(window, from))) }));
 }
 
-function thresholdFrom(windows: readonly SlowCounts[]): Threshold {
+/** As `sliceRatioOf`, from counts. */
+function sliceRatioFrom(stable: readonly SlowCounts[], canary: readonly SlowCounts[], tail: TailName): number {
+  if (canary.length === 0 || stable.length === 0) return 1;
+  const { quantile } = TAILS[tail];
+  const [canaryTail, stableTail] = [tailOf(summed(canary)), tailOf(summed(stable))];
+  const rank = lowerBoundRank(canaryTail.total, quantile);
+  if (rank === null) return 1;
+  const boundMs = bucketMs(rankIndex([canaryTail], rank), DEFAULT_SCALE);
+  return Math.max(1, boundMs / bucketMs(quantileIndex([stableTail], quantile)!, DEFAULT_SCALE));
+}
+
+function thresholdFrom(windows: readonly SlowCounts[], tail: TailName): Threshold {
+  const sum = tailOf(summed(windows));
+  const { scale, low, high } = sum;
+  const band = { scale, low, high, byAz: new Map([["", sum]]), windows: [], summed: windows.length };
+  return thresholdOf(band, [""], tail, MARGIN)!;
+}
+
+function summed(windows: readonly SlowCounts[]): SlowCounts {
   const { cut } = windows[0]!;
   const counts = new Array<number>(Math.max(...windows.map((window) => window.counts.length))).fill(0);
-  let n = 0;
+  let requests = 0;
   for (const window of windows) {
-    n += window.requests;
+    requests += window.requests;
     for (let k = 0; k < window.counts.length; k++) counts[k]! += window.counts[k]!;
   }
-  const tail = tailOf({ requests: n, cut, counts });
-  const { scale, low, high } = tail;
-  return thresholdOf({ scale, low, high, byAz: new Map([["", tail]]), windows: [] }, [""], RATIO, windows.length)!;
+  return { requests, cut, counts };
 }
 
 function tailOf({ requests: n, cut, counts }: SlowCounts): LatencyTail {

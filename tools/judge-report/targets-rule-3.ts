@@ -1,7 +1,21 @@
 /** The targets of version 3 of the rule, T13 to T17: what the judge must not be blinded by, and what must not fail a run. */
 import type { Cell } from "./cell.ts";
 import type { Check } from "./checks.ts";
-import { bySize, failed, fault, HEALTHY_RATE, latencies, lognormal, RUNS, rates, reference, STABLE, steady } from "./checks.ts";
+import {
+  bySize,
+  failed,
+  fault,
+  HEALTHY_RATE,
+  LAWS,
+  latencies,
+  lognormal,
+  RUNS,
+  rates,
+  reference,
+  STABLE,
+  steady,
+} from "./checks.ts";
+import type { LatencyScenario } from "./latency-run.ts";
 
 /** One window of 50% errors on stable within the four hours before the run. */
 const AFTER_OUTAGE = { windows: 48, times: 9, rate: STABLE.rate, incident: 0.5 } as const;
@@ -218,4 +232,79 @@ const T15: Check[] = [
   },
 ];
 
-export const RULE_3: readonly Check[] = [...T13, ...T14, ...T15];
+/** 1.3 times slower, from the first window on. */
+const slower = (law: string, requests = 300, changes: Partial<LatencyScenario> = {}): Cell =>
+  latencies(LAWS[law]!, requests, { ...SLOWER, ...changes });
+
+function detectedSlower(what: string, cell: Cell, by: number, atLeast: number, quick = 0): Check {
+  return {
+    target: "T16",
+    what: `1.3 x slower, ${what}: detected ${by === 12 ? "within the hour" : `by window ${by}`}`,
+    cells: { "n=300": cell },
+    measure: failed(by),
+    bound: { atLeast },
+    runs: 5_000,
+    ...(quick > 0 ? { quick: { runs: quick } } : {}),
+  };
+}
+
+/** Latency: the shift of the 90th percentile as a second witness, and a run that is faster or slower than the hour before it. */
+const T16: Check[] = [
+  detectedSlower("lognormal 0.8", slower("lognormal 0.8"), 3, 0.66, 500),
+  detectedSlower("Pareto 1.5", slower("Pareto 1.5"), 3, 0.2),
+  detectedSlower("Pareto 1.5", slower("Pareto 1.5"), 12, 0.86),
+  detectedSlower("1.5% in a slow hump", slower("1.5% in a slow hump"), 3, 0.84),
+  detectedSlower("both slices 15% faster than before", slower("lognormal 0.4", 300, { drift: 0.85 }), 3, 0.9, 500),
+  detectedSlower("both slices 20% slower than before", slower("lognormal 0.4", 300, { drift: 1.2 }), 3, 0.9),
+  {
+    target: "T16",
+    what: "equal latencies, both slices faster or slower than before: p99 regression fails in an hour",
+    cells: Object.fromEntries(
+      Object.entries(LAWS).flatMap(([name, law]) =>
+        [0.85, 1.2].map((drift) => [`${name}, ${drift} x`, latencies(law, 300, { drift })]),
+      ),
+    ),
+    measure: failed(),
+    bound: { atMost: 0.01 },
+    runs: 5_000,
+    quick: { runs: 300, cells: ["lognormal 0.6, 1.2 x"] },
+  },
+];
+
+/** Gateways and AZs that differ by themselves. */
+const T17: Check[] = [
+  {
+    target: "T17",
+    what: "canary gateways that were 1.2 x slower before the run: p99 regression fails in an hour",
+    cells: Object.fromEntries(
+      ["lognormal 0.4", "lognormal 0.8", "Pareto 1.5"].map((law) => [
+        `${law}, n=300`,
+        latencies(LAWS[law]!, 300, { reference: 48, unequal: 1.2 }),
+      ]),
+    ),
+    measure: failed(),
+    bound: { atMost: 0.01 },
+    runs: 3_000,
+    quick: { runs: 300, cells: ["lognormal 0.4, n=300"] },
+  },
+  {
+    target: "T17",
+    what: "eight AZs of 2,000 that wander on their own (rho 0.001), 0.3%: fails in an hour",
+    cells: {
+      "n=16000": rates({
+        traffic: steady(16_000),
+        rate: [],
+        azs: { rates: new Array(8).fill(HEALTHY_RATE), stableRates: new Array(8).fill(HEALTHY_RATE) },
+        overdispersion: 0.001,
+        stable: { times: 9, rate: HEALTHY_RATE },
+        knowledge: reference(HEALTHY_RATE),
+      }),
+    },
+    measure: failed(),
+    bound: { atMost: 0.018 },
+    runs: 3_000,
+    quick: { runs: 300 },
+  },
+];
+
+export const RULE_3: readonly Check[] = [...T13, ...T14, ...T15, ...T16, ...T17];

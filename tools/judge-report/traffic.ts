@@ -20,7 +20,8 @@ export interface AzCounts {
 export type SimulatedWindow = readonly AzCounts[];
 
 export interface SimulatedRun {
-  readonly reference: readonly SliceCounts[];
+  /** Stable before the run: windows, AZ by AZ. */
+  readonly reference: readonly (readonly SliceCounts[])[];
   /** The next window. */
   next(): SimulatedWindow;
 }
@@ -44,13 +45,16 @@ export function simulateRun(scenario: Scenario, random: Random): SimulatedRun {
     return { requests: n, failures: failures(random, n, betaRate(random, rate, overdispersion), scenario.burst) };
   };
 
-  const reference: SliceCounts[] = [];
+  const reference: (readonly SliceCounts[])[] = [];
+  const referenceRates = azs?.stableRates;
   if (typeof knowledge === "object" && "windows" in knowledge) {
     const badAt = knowledge.incident === undefined ? 0 : 1 + Math.floor(random() * knowledge.windows);
     for (let k = knowledge.windows; k > 0; k--) {
       const requests =
         scenario.traffic.kind === "ramp" ? scenario.traffic.requests : requestsOf(scenario.traffic, -k, phase, random);
-      reference.push(slice(Math.round(knowledge.times * requests), k === badAt ? knowledge.incident! : knowledge.rate));
+      const rates = referenceRates ?? [knowledge.rate];
+      const each = Math.round((knowledge.times * requests) / rates.length);
+      reference.push(rates.map((rate) => slice(each, k === badAt ? knowledge.incident! : rate)));
     }
   }
 

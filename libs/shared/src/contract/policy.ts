@@ -19,6 +19,8 @@ const thresholds = z.strictObject({
   maxP99: duration("1ms", "10m").prefault("220ms"),
   /** Canary p99 over stable p99; 1.15 is a regression of 15%. */
   maxP99RegressionRatio: ratio(1.01, 100).default(1.15),
+  /** A p99 regression below this difference is none, whatever its ratio: 2.0 ms against 1.6 ms. */
+  minLatencyDelta: duration("0ms", "10m").prefault("5ms"),
   maxQueueDepth: z.int().min(1).max(1_000_000).default(12),
 });
 
@@ -54,6 +56,7 @@ export const policySchema = z
       max5xxRate: file.thresholds.max5xxRate,
       maxP99Ms: file.thresholds.maxP99,
       maxP99RegressionRatio: file.thresholds.maxP99RegressionRatio,
+      minLatencyDeltaMs: file.thresholds.minLatencyDelta,
       maxQueueDepth: file.thresholds.maxQueueDepth,
     },
     disk: file.disk,
@@ -82,6 +85,20 @@ export const SLOTS = 5;
 export const MAX_CLOCK_AHEAD_MS = 5_000;
 /** A disk mark clears this far below it, so that a disk at the edge does not flap (a ratio of the capacity). */
 export const DISK_HYSTERESIS_RATIO = 0.02;
+
+/** Keys that later versions added. */
+const ADDED_THRESHOLDS = ["minLatencyDeltaMs"] as const;
+
+/**
+ * The part of a policy that its hash covers: keys that a later version added count only with another value than their default, so
+ * that an upgrade changes no hash.
+ */
+export function hashedPolicy(policy: Policy): object {
+  const defaults = defaultPolicy().thresholds;
+  const thresholds: Record<string, number> = { ...policy.thresholds };
+  for (const key of ADDED_THRESHOLDS) if (thresholds[key] === defaults[key]) delete thresholds[key];
+  return { ...policy, thresholds };
+}
 
 /** The policy of an empty file. */
 export const defaultPolicy = (): Policy => policySchema.parse({});

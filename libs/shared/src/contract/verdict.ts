@@ -103,6 +103,8 @@ export const verdictBodySchema = z.object({
     max_5xx_rate: z.number(),
     max_p99_ms: z.number(),
     max_p99_regression_ratio: z.number(),
+    /** Absent in records of version 2 of the rule, which had none. */
+    min_latency_delta_ms: z.number().optional(),
     max_queue_depth: z.number(),
   }),
   window: windowMetaSchema.nullable(),

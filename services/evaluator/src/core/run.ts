@@ -8,7 +8,7 @@ import { type Incident, incident } from "@aviary/shared/contract/incident.ts";
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import { type Release, type RunState, sameRelease } from "@aviary/shared/contract/run.ts";
 import { staleAtMs } from "@aviary/shared/contract/signal.ts";
-import { referenceFrom } from "./judge/reference.ts";
+import { referenceFrom } from "./judge/learn-reference.ts";
 import { agreedRelease, couldBeSame } from "./release.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
 import { type CanaryState, gatewaysOfCanary, isOpen, type Opener, type Run, type State, startGrid } from "./state.ts";
@@ -80,6 +80,16 @@ export function openRun(state: State, canary: CanaryState, config: CanaryConfig,
 /** The current release of the whole canary slice, or null. */
 export function canaryRelease(state: State, config: CanaryConfig): Release | null {
   return agreedRelease(gatewaysOfCanary(state, config).filter((gateway) => gateway.slice === "canary"));
+}
+
+/**
+ * Whether the canary slice's traffic is healthy traffic: no run is open, and the slice runs stable's release. Without a stable
+ * slice its own past is the only reference there is.
+ */
+export function isCanaryHealthy(state: State, canary: CanaryState, config: CanaryConfig): boolean {
+  if (isOpen(canary.run)) return false;
+  const [release, stable] = [canaryRelease(state, config), stableRelease(state, canary, config)];
+  return !config.hasStable || (release !== null && stable !== null && sameRelease(release, stable));
 }
 
 /** The release to roll back to: stable's, or the canary slice's own before the run if there is no stable slice. */

@@ -64,6 +64,7 @@ function verdictBody(state: State, facts: CanaryFacts, decision: Decision, atMs:
       max_5xx_rate: policy.thresholds.max5xxRate,
       max_p99_ms: policy.thresholds.maxP99Ms,
       max_p99_regression_ratio: policy.thresholds.maxP99RegressionRatio,
+      min_latency_delta_ms: policy.thresholds.minLatencyDeltaMs,
       max_queue_depth: policy.thresholds.maxQueueDepth,
     },
     window: lastWindow?.window ?? null,

@@ -8,7 +8,7 @@ import { describe, it } from "node:test";
 import { badWindows, isBadWindow } from "../../src/core/judge/bad-windows.ts";
 import type { Counts } from "../../src/core/judge/counts.ts";
 import { NOTHING } from "../../src/core/judge/counts.ts";
-import { referenceFrom } from "../../src/core/judge/reference.ts";
+import { referenceFrom } from "../../src/core/judge/learn-reference.ts";
 import { cell, closed, evenly, POLICY, stable } from "./windows.ts";
 
 const squares = (values: readonly number[]) => values.reduce((sum, value) => sum + value * value, 0);

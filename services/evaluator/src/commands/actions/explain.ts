@@ -133,6 +133,7 @@ function policyOfThen(today: Policy, { judge: { evidence, traffic, mode }, thres
       max5xxRate: thresholds.max_5xx_rate,
       maxP99Ms: thresholds.max_p99_ms,
       maxP99RegressionRatio: thresholds.max_p99_regression_ratio,
+      minLatencyDeltaMs: thresholds.min_latency_delta_ms ?? 0,
       maxQueueDepth: thresholds.max_queue_depth,
     },
   };

@@ -8,10 +8,9 @@ import { grouped, milliseconds, percent, pText, rangeText } from "./format.ts";
 import { judgeWindows } from "./judge.ts";
 import { comparison, environmentKey, persistenceKey, pValueOf, rateKey, restLevel, significanceKey } from "./keys.ts";
 import type { JudgedRun } from "./outcome.ts";
+import { healthyShare, TAILS, type TailName, type Threshold } from "./regression-limits.ts";
 import { ALPHA_HOLD, HEALTHY_SHARE, METRICS, type Metric, MIN_BAD, PERSISTENT_SHARE, PROMOTE, STEP, WHOLE } from "./rule.ts";
-import { healthyShare } from "./scope-measurement.ts";
 import { aloneText } from "./sentences.ts";
-import type { Threshold } from "./stable-band.ts";
 import { type MetricResult, type TwoKeyInput, testMetric } from "./two-key.ts";
 import { alphaLevel, cleanRequestsNeeded, evidenceOf, type MetricRule, type TestedRange, testKeys } from "./window-ranges.ts";
 
@@ -33,13 +32,13 @@ export function explainJudgement(windows: readonly ClosedWindow[], policy: Polic
   return lines;
 }
 
-function explainMetric(result: MetricResult, metric: Metric, { windowNumber, policy, reference }: TwoKeyInput): string[] {
-  const { rule, label, scope } = result;
-  const lines = [...headLines(result, metric, policy, reference)];
+function explainMetric(result: MetricResult, metric: Metric, { windowNumber, reference }: TwoKeyInput): string[] {
+  const { evidenceRule, label, scope } = result;
+  const lines = [...headLines(result, metric, reference)];
   for (const { range, whole } of explainedRanges(result, windowNumber))
     lines.push(...explainRange(range, whole, result, windowNumber));
   if (label.az !== null) return lines;
-  const evidence = evidenceOf(scope.series[metric], rule);
+  const evidence = evidenceOf(scope.series[metric], evidenceRule);
   lines.push(
     `  evidence          ${ruledOut(evidence.step, STEP, result)}`,
     `  for promotion     ${ruledOut(evidence.promote, PROMOTE, result)}${evidence.worse ? "; but significantly worse than stable" : ""}`,
@@ -48,16 +47,16 @@ function explainMetric(result: MetricResult, metric: Metric, { windowNumber, pol
 }
 
 /** The ceiling, the threshold of a regression, and the noise. */
-function headLines({ rule, label, scope }: MetricResult, metric: Metric, policy: Policy, reference: Reference | null): string[] {
+function headLines({ rule, label, scope }: MetricResult, metric: Metric, reference: Reference | null): string[] {
   const where = label.az === null ? "" : ` in ${label.az}`;
-  const { threshold } = scope.measurement;
-  const regression = metric === "regression" && threshold !== null;
-  const healthy = regression ? healthyShare(threshold) : HEALTHY_SHARE * rule.ceiling;
+  const tail = rule.metric === "regression" || rule.metric === "body" ? rule.metric : null;
+  const threshold = tail === null ? null : scope.measurement.limits[tail];
+  const healthy = tail === null || threshold === null ? HEALTHY_SHARE * rule.ceiling : healthyShare(tail, threshold);
   const learned = label.referenceWindows > 0 ? learnedFrom(label.referenceWindows, reference) : "assumed, without a reference";
   const { overdispersion, burstFactor } = rule.noise;
   const lines = [
     `${titleOf(metric, label.limitMs)}${where}: ${percent(rule.ceiling)} is the ceiling, a healthy canary is assumed to have at most ${percent(healthy)}`,
-    ...(regression ? [`  threshold         ${thresholdText(threshold, policy)}`] : []),
+    ...(tail === null || threshold === null ? [] : [`  threshold         ${thresholdText(tail, threshold)}`]),
     `  noise             overdispersion rho ${shortNumber(overdispersion)}, burst factor phi ${shortNumber(burstFactor)} (${learned})`,
   ];
   if (rule.meanVariance > 0)
@@ -70,10 +69,10 @@ function learnedFrom(windows: number, reference: Reference | null): string {
   return `estimated from ${windows} windows of ${of}`;
 }
 
-function thresholdText({ limitMs, timed, above, windows }: Threshold, { thresholds }: Policy): string {
-  const ratio = thresholds.maxP99RegressionRatio;
+function thresholdText(tail: TailName, { limitMs, stableLimitMs, timed, above, windows }: Threshold): string {
   const over = windows === 1 ? "one window" : `${windows} windows`;
-  return `${ratio} x stable's p99 of ${milliseconds(limitMs / ratio)} over ${over}; of its ${grouped(timed)} requests ${grouped(above)} were slower (${percent(above / timed)})`;
+  const quantile = `p${Math.round(100 * TAILS[tail].quantile)}`;
+  return `${milliseconds(limitMs)}: stable's ${quantile} over ${over}, and its margin; of stable's ${grouped(timed)} requests ${grouped(above)} were slower than ${milliseconds(stableLimitMs)} (${percent(above / timed)})`;
 }
 
 /** The last window, the deciding window range, and the whole run; each once. */
@@ -139,7 +138,7 @@ function environmentText(range: WindowRange, rule: MetricRule): string {
   return `${expected}; at ${rate} ${pText(pValue)}, a fail requires ${pText(level, "≤")}`;
 }
 
-function ruledOut(yes: boolean, times: number, { rule, scope }: MetricResult): string {
+function ruledOut(yes: boolean, times: number, { evidenceRule: rule, scope }: MetricResult): string {
   const share = percent(times * rule.ceiling);
   if (yes) return `${share} (${times} x the ceiling) is ruled out at 95% confidence`;
   const { run } = scope.series[rule.metric];

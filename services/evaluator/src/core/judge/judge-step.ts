@@ -6,7 +6,9 @@ import { applyWindow } from "./apply-window.ts";
 import type { LiteralResult, WindowFigures } from "./literal.ts";
 import { literalRule, windowFiguresOf } from "./literal.ts";
 import type { JudgedRun } from "./outcome.ts";
+import { marginOf } from "./regression-limits.ts";
 import { WHOLE } from "./rule.ts";
+import type { RuleVersion } from "./rule-version.ts";
 import { CURRENT_RULE } from "./rule-version.ts";
 import type { RunMemory } from "./run-memory.ts";
 import { EMPTY_MEMORY, fromJudgeMemory } from "./run-memory.ts";
@@ -27,20 +29,26 @@ export interface JudgedWindow {
 }
 
 /** @param windows oldest first, at most 12; the last one is judged */
-export function judgeStep(windows: readonly ClosedWindow[], policy: Policy, run: JudgedRun): JudgedWindow {
+export function judgeStep(windows: readonly ClosedWindow[], file: Policy, run: JudgedRun): JudgedWindow {
+  const policy = policyUnder(run.rule ?? CURRENT_RULE, file);
   const before = (run.memory === null ? null : fromJudgeMemory(run.memory)) ?? rebuiltMemory(windows, policy, run);
   return stepFrom(before, windows, policy, run);
+}
+
+/** The policy as a version of the rule reads it: version 2 has no minimum difference of latencies. */
+function policyUnder(rule: RuleVersion, policy: Policy): Policy {
+  return rule >= 3 ? policy : { ...policy, thresholds: { ...policy.thresholds, minLatencyDeltaMs: 0 } };
 }
 
 function stepFrom(
   before: RunMemory,
   windows: readonly ClosedWindow[],
   policy: Policy,
-  { judged, reference, rule = CURRENT_RULE }: Omit<JudgedRun, "memory">,
+  { judged, reference, rule: version = CURRENT_RULE }: Omit<JudgedRun, "memory">,
 ): JudgedWindow {
-  const applied = applyWindow(before, windows, policy, reference);
+  const applied = applyWindow(before, windows, { policy, reference, version });
   const figures = windowFiguresOf(applied.counted);
-  const input = { scopes: judgedScopes(applied), windowNumber: judged + 1, policy, reference, version: rule };
+  const input = { scopes: judgedScopes(applied), windowNumber: judged + 1, policy, reference, version };
   const complete = windows.at(-1)!.complete && applied.tally.unreadable === null;
   const literal = literalRule(figures, complete, before.literal, policy);
   const twoKey = figures.canary.requests > 0 ? twoKeyRule(input) : nothingToJudge(input);
@@ -53,12 +61,12 @@ function judgedScopes({ scopes, measurements }: AppliedWindow): JudgedScope[] {
   return [WHOLE, ...names.sort()].map((name) => ({ name, series: scopes[name]!, measurement: measurements.get(name)! }));
 }
 
-function memoryAfter(applied: AppliedWindow, literal: LiteralResult, twoKey: TwoKeyResult, { thresholds }: Policy): RunMemory {
+function memoryAfter(applied: AppliedWindow, literal: LiteralResult, twoKey: TwoKeyResult, policy: Policy): RunMemory {
   const scopes = Object.entries(applied.scopes).map(([name, series]) => [name, keepScope(series, twoKey.marked.get(name))]);
   return {
     ...EMPTY_MEMORY,
     scopes: Object.fromEntries(scopes),
-    stableBand: keepStableBand(applied.stableBand, thresholds.maxP99RegressionRatio),
+    stableBand: keepStableBand(applied.stableBand, marginOf(policy)),
     literal: literal.counts,
   };
 }

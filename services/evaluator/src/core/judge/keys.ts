@@ -8,7 +8,7 @@ import { isConsistentWithStable } from "./equal-rates.ts";
 import type { Noise } from "./noise.ts";
 import { BURST_PRIOR } from "./noise.ts";
 import { midPValue, upperTail } from "./p-value.ts";
-import type { Metric } from "./rule.ts";
+import type { SeriesName } from "./rule.ts";
 import {
   ALPHA_OUTLIER,
   ALPHA_REST,
@@ -23,7 +23,7 @@ import type { RuleVersion } from "./rule-version.ts";
 /** What the keys need to know about a metric. */
 export interface KeyRule {
   readonly version: RuleVersion;
-  readonly metric: Metric;
+  readonly metric: SeriesName;
   /** Allowed share of bad requests, a ratio. */
   readonly ceiling: number;
   readonly noise: Noise;
@@ -111,13 +111,14 @@ export interface Comparison {
  */
 export function comparison(range: WindowRange, { metric, ceiling }: KeyRule): Comparison | null {
   const { stableBad, stableVariance, comparedBad, comparedRequests } = range;
+  const isRegression = metric === "regression" || metric === "body";
   if (stableBad <= 0) return null;
   const relativeVariance = stableVariance / (stableBad * stableBad);
   // Up to the mean there is no excess; with a relative variance of at most 1 the probability is over a third.
   const pValueAt = (times: number) =>
     relativeVariance <= 1 && comparedBad <= times * stableBad ? 1 : upperTail(comparedBad, times * stableBad, relativeVariance);
-  if (metric === "regression" && stableBad < ceiling * comparedRequests) return { times: 1, pValue: pValueAt(1), level: 0.001 };
-  if (metric !== "regression" && stableBad < 0.7 * ceiling * comparedRequests) return null;
+  if (isRegression && stableBad < ceiling * comparedRequests) return { times: 1, pValue: pValueAt(1), level: 0.001 };
+  if (!isRegression && stableBad < 0.7 * ceiling * comparedRequests) return null;
   return { times: 2, pValue: pValueAt(2), level: 0.05 };
 }
 

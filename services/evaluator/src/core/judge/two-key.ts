@@ -9,14 +9,14 @@ import type { GradedReason } from "./graded-reasons.ts";
 import { markShared } from "./left-out-windows.ts";
 import type { Noise } from "./noise.ts";
 import { referenceNoise } from "./reference.ts";
-import type { Metric } from "./rule.ts";
+import type { Threshold } from "./regression-limits.ts";
+import type { Metric, SeriesName } from "./rule.ts";
 import { ceilingOf, compareRate, EVIDENCE_FACTOR, METRICS, WHOLE } from "./rule.ts";
 import type { RuleVersion } from "./rule-version.ts";
 import type { ScopeLabel } from "./sentences.ts";
 import { evidenceReason, findingReason, overWarning, promotionWarning, worseWarning } from "./sentences.ts";
-import type { Threshold } from "./stable-band.ts";
 import type { JudgedScope } from "./traffic-scope.ts";
-import type { Evidence, MetricFinding, MetricRule } from "./window-ranges.ts";
+import type { Evidence, Gate, MetricFinding, MetricRule } from "./window-ranges.ts";
 import { evidenceOf, pValueOfRun, testRanges } from "./window-ranges.ts";
 
 export interface TwoKeyInput {
@@ -41,14 +41,20 @@ export interface TwoKeyResult {
   /** The noise of the 5xx rate. */
   readonly noise: Noise;
   /** By scope: the recent windows of the metrics in which stable accounts for some, which are marked. */
-  readonly marked: ReadonlyMap<string, Partial<Record<Metric, readonly Counts[]>>>;
+  readonly marked: ReadonlyMap<string, MarkedSeries>;
 }
+
+/** The recent windows of the series in which some are left out. */
+type MarkedSeries = Partial<Record<SeriesName, readonly Counts[]>>;
 
 const RANK = { fail: 3, environment: 2, suspicious: 1, clear: 0 } as const;
 
 /** One metric of one scope, with its rule and the finding. */
 export interface MetricResult {
+  /** The rule of the finding. */
   readonly rule: MetricRule;
+  /** The rule of the metric itself, for evidence. */
+  readonly evidenceRule: MetricRule;
   readonly label: ScopeLabel;
   readonly finding: MetricFinding;
   readonly scope: JudgedScope;
@@ -59,7 +65,7 @@ export function twoKeyRule(input: TwoKeyInput): TwoKeyResult {
   const ranked: RankedReason[] = [];
   const warnings: Reason[] = [];
   const pValues: number[] = [];
-  const marked = new Map<string, Partial<Record<Metric, readonly Counts[]>>>();
+  const marked = new Map<string, MarkedSeries>();
   let promoteEvidence = true;
   let errorsPValue: number | null = null;
   for (const metric of METRICS) {
@@ -72,13 +78,13 @@ export function twoKeyRule(input: TwoKeyInput): TwoKeyResult {
       marked.set(result.scope.name, { ...known, ...markedWindows(result, metric) });
     }
     const series = whole.scope.series[metric];
-    const evidence = evidenceOf(series, whole.rule);
+    const evidence = evidenceOf(series, whole.evidenceRule);
     outcomes[metric] = outcomeOf([whole, ...azs], evidence);
     ranked.push(...rankedReasons(whole, azs, evidence));
     warnings.push(...warningsOf(metric, whole, azs, evidence));
     if (!evidence.promote || (metric === "errors" && evidence.worse)) promoteEvidence = false;
     pValues.push(...[whole, ...azs].flatMap(({ finding }) => finding.pValue ?? []));
-    if (metric === "errors") errorsPValue = pValueOfRun(series, whole.rule);
+    if (metric === "errors") errorsPValue = pValueOfRun(series, whole.evidenceRule);
   }
   ranked.sort((p, q) => q.rank - p.rank);
   return {
@@ -93,9 +99,14 @@ export function twoKeyRule(input: TwoKeyInput): TwoKeyResult {
 }
 
 /** A failed run stays failed: its windows stay as they are. */
-function markedWindows({ finding, scope, rule }: MetricResult, metric: Metric): Partial<Record<Metric, readonly Counts[]>> {
+function markedWindows({ finding, scope, rule }: MetricResult, metric: Metric): MarkedSeries {
   if (finding.kind === "fail" || finding.explained === 0 || rule.version < 3) return {};
-  return { [metric]: markShared(scope.series[metric].recent, finding.explained, rule) };
+  const own = markShared(scope.series[metric].recent, finding.explained, rule);
+  if (metric !== "regression") return { [metric]: own };
+  const body = scope.series.body.recent.map(
+    (window, k): Counts => (own[k]?.leftOut === true ? { ...window, leftOut: true } : window),
+  );
+  return { regression: own, body };
 }
 
 /** The worst finding decides; a clear one is a pass only with enough evidence. */
@@ -138,24 +149,35 @@ function reportedResults(whole: MetricResult, azs: readonly MetricResult[]): Met
 
 /** @returns null for the regression of a scope without stable's latencies */
 export function testMetric(input: TwoKeyInput, metric: Metric, scope: JudgedScope): MetricResult | null {
-  const { policy, reference, windowNumber } = input;
-  const { threshold } = scope.measurement;
-  if (metric === "regression" && threshold === null) return null;
-  const ceiling = ceilingOf(metric, policy);
-  const { noise, windows } = referenceNoise(reference, scope.name, metric, ceiling);
+  const own = testSeries(input, metric, scope);
+  if (own === null || metric !== "regression" || input.version < 3) return own;
+  const gate = { series: scope.series.regression, ceiling: own.rule.ceiling };
+  const body = testSeries(input, "body", scope, gate);
+  if (body?.finding.kind !== "fail") return own;
+  const isOwn = own.finding.kind === "fail" && own.finding.decided!.pValue <= body.finding.decided!.pValue;
+  return isOwn ? own : { ...body, evidenceRule: own.rule };
+}
+
+/** @param gate another series that must reach its ceiling in the same window range */
+function testSeries(input: TwoKeyInput, name: SeriesName, scope: JudgedScope, gate?: Gate): MetricResult | null {
+  const { policy, reference, windowNumber, version } = input;
+  const threshold = name === "regression" || name === "body" ? scope.measurement.limits[name] : undefined;
+  if (threshold === null) return null;
+  const ceiling = ceilingOf(name, policy);
+  const { noise, windows } = referenceNoise(reference, scope.name, name, ceiling);
   const share = scope.name === WHOLE ? 1 : 1 / (input.scopes.length - 1);
   const rule: MetricRule = {
-    version: input.version,
-    metric,
+    version,
+    metric: name,
     ceiling,
     levelFactor: EVIDENCE_FACTOR[policy.evidence] * share,
     suspicionFactor: share,
     noise,
-    meanVariance: metric === "regression" && threshold !== null ? relativeVariance(threshold, noise) : 0,
+    meanVariance: threshold === undefined ? 0 : relativeVariance(threshold, noise),
   };
-  const limits = { errors: null, ceiling: policy.thresholds.maxP99Ms, regression: threshold?.limitMs ?? null };
-  const label: ScopeLabel = { az: scope.name === WHOLE ? null : scope.name, limitMs: limits[metric], referenceWindows: windows };
-  return { rule, label, scope, finding: testRanges(scope.series[metric], windowNumber, rule) };
+  const limitMs = threshold?.limitMs ?? (name === "ceiling" ? policy.thresholds.maxP99Ms : null);
+  const label: ScopeLabel = { az: scope.name === WHOLE ? null : scope.name, limitMs, referenceWindows: windows };
+  return { rule, evidenceRule: rule, label, scope, finding: testRanges(scope.series[name], windowNumber, rule, gate) };
 }
 
 /** Relative variance of stable's own share of requests above the threshold. */

@@ -67,9 +67,15 @@ export interface Evidence {
   readonly worse: boolean;
 }
 
+/** Another series of the same windows that must reach its own ceiling in a window range, or the range is not tested. */
+export interface Gate {
+  readonly series: MetricSeries;
+  readonly ceiling: number;
+}
+
 /** @param windowNumber number of the last window since the start of the run (t), from 1 */
-export function testRanges(series: MetricSeries, windowNumber: number, rule: MetricRule): MetricFinding {
-  const tested = testedRanges(series, windowNumber, rule);
+export function testRanges(series: MetricSeries, windowNumber: number, rule: MetricRule, gate?: Gate): MetricFinding {
+  const tested = testedRanges(series, windowNumber, rule).filter(({ range, whole }) => isOpen(gate, range.windows, whole));
   const best = (kind: TestedRange["kind"]) =>
     tested.filter((one) => one.kind === kind).sort((p, q) => p.pValue - q.pValue)[0] ?? null;
   const incident = continuedIncident(series, rule);
@@ -127,6 +133,15 @@ export function alphaLevel(
 /** With few expected bad requests the counts are so coarse that the plain level is never used up. */
 function partLevel({ windows, healthyBad }: WindowRange, { version }: MetricRule): number {
   return version >= 3 && windows >= FEW_MIN_WINDOWS && healthyBad <= FEW_MAX_BAD ? ALPHA_FEW : ALPHA_PART;
+}
+
+function isOpen(gate: Gate | undefined, windows: number, whole: boolean): boolean {
+  if (gate === undefined) return true;
+  const { recent, run } = gate.series;
+  if (whole) return rateKey(run, gate.ceiling);
+  const counted = recent.slice(-windows).filter(({ leftOut }) => leftOut !== true);
+  const sum = (key: "requests" | "bad") => counted.reduce((total, window) => total + window[key], 0);
+  return rateKey({ requests: sum("requests"), bad: sum("bad") }, gate.ceiling);
 }
 
 /** The last 1 to 12 windows, shorter than the whole run, and the whole run. */
