@@ -7,6 +7,8 @@ import type { Random } from "../../libs/shared/src/testing/random.ts";
 import { badWindows } from "../../services/evaluator/src/core/judge/bad-windows.ts";
 import type { Counts } from "../../services/evaluator/src/core/judge/counts.ts";
 import { NOTHING } from "../../services/evaluator/src/core/judge/counts.ts";
+import type { QuantileCounts } from "../../services/evaluator/src/core/judge/drift.ts";
+import { hasDrifted } from "../../services/evaluator/src/core/judge/drift.ts";
 import type { LatencyTail } from "../../services/evaluator/src/core/judge/latency.ts";
 import {
   aboveIn,
@@ -24,7 +26,8 @@ import { lowerBoundRank } from "../../services/evaluator/src/core/judge/quantile
 import type { TailName, Threshold } from "../../services/evaluator/src/core/judge/regression-limits.ts";
 import { healthyShare, marginOf, TAIL_NAMES, TAILS } from "../../services/evaluator/src/core/judge/regression-limits.ts";
 import { ceilingOf, MAX_RANGE_WINDOWS, SLOW_SHARE } from "../../services/evaluator/src/core/judge/rule.ts";
-import { thresholdOf } from "../../services/evaluator/src/core/judge/stable-band.ts";
+import type { StableBand } from "../../services/evaluator/src/core/judge/stable-band.ts";
+import { quantileCounts, thresholdOf } from "../../services/evaluator/src/core/judge/stable-band.ts";
 import { relativeVariance } from "../../services/evaluator/src/core/judge/two-key.ts";
 import type { MetricFinding } from "../../services/evaluator/src/core/judge/window-ranges.ts";
 import { gamma } from "./distributions.ts";
@@ -128,11 +131,18 @@ export interface RegressionRun {
   judge(window: LatencyWindow): { readonly kind: Kind; readonly pValue: number | null; readonly literalFails: boolean };
 }
 
+/** The reference of one tail. */
+interface Before {
+  readonly threshold: Threshold;
+  readonly quantileMs: number;
+  readonly counts: QuantileCounts;
+}
+
 /** One tail of the run: its noise and its threshold before the run, and how much slower the canary's gateways are. */
 interface TailRun {
   readonly tail: TailName;
   readonly noise: Noise;
-  readonly before: Threshold | null;
+  readonly before: Before | null;
   readonly sliceRatio: number;
   readonly scope: ScopeRun;
 }
@@ -147,7 +157,7 @@ export function regressionRun(
   const tails = TAIL_NAMES.map((tail): TailRun => {
     const ceiling = ceilingOf(tail, POLICY);
     const noise = referenceNoise(reference, tail, slotsOf);
-    const before = reference.length === 0 ? null : thresholdFrom(reference.slice(-MAX_RANGE_WINDOWS), tail);
+    const before = beforeRun(reference, tail);
     const sliceRatio = sliceRatioFrom(reference, canaryHistory, tail);
     return { tail, noise, before, sliceRatio, scope: scopeRun(tail, ceiling, noise) };
   });
@@ -195,8 +205,8 @@ function measureTail(
   slotsOf: SlotsOf,
 ): MeasuredTail {
   const own = thresholdFrom(last, tail);
-  const usesOwn = own.timed >= 1_000 || before === null || before.windows <= own.windows;
-  const threshold = usesOwn ? own : before;
+  const usesOwn = before === null || before.threshold.windows <= own.windows || driftedFrom(before, last, noise);
+  const threshold = usesOwn ? own : before.threshold;
   const from = firstAbove(sliceRatio * threshold.limitMs, DEFAULT_SCALE);
   const x = above(canary, from);
   const e = (canary.requests / stable.requests) * above(stable, firstAbove(threshold.stableLimitMs, DEFAULT_SCALE));
@@ -210,6 +220,19 @@ function measureTail(
     stableRequests: stable.requests,
   };
   return { counts, variance: relativeVariance(threshold, noise) };
+}
+
+function driftedFrom(before: Before, last: readonly SlowCounts[], noise: Noise): boolean {
+  const own = quantileCounts(bandOf(last), [""], before.quantileMs);
+  return hasDrifted(own, before.counts, noise, Math.max(1, before.threshold.above) / before.threshold.timed);
+}
+
+function beforeRun(reference: readonly SlowCounts[], tail: TailName): Before | null {
+  if (reference.length === 0) return null;
+  const newest = reference.slice(-MAX_RANGE_WINDOWS);
+  const band = bandOf(newest);
+  const quantileMs = bucketMs(quantileIndex([...band.byAz.values()], TAILS[tail].quantile)!, DEFAULT_SCALE);
+  return { threshold: thresholdFrom(newest, tail), quantileMs, counts: quantileCounts(band, [""], quantileMs) };
 }
 
 export function latencyRun({ scenario }: LatencyCell, random: Random): JudgedWindows {
@@ -265,10 +288,13 @@ function sliceRatioFrom(stable: readonly SlowCounts[], canary: readonly SlowCoun
 }
 
 function thresholdFrom(windows: readonly SlowCounts[], tail: TailName): Threshold {
+  return thresholdOf(bandOf(windows), [""], tail, MARGIN)!;
+}
+
+function bandOf(windows: readonly SlowCounts[]): StableBand {
   const sum = tailOf(summed(windows));
   const { scale, low, high } = sum;
-  const band = { scale, low, high, byAz: new Map([["", sum]]), windows: [], summed: windows.length };
-  return thresholdOf(band, [""], tail, MARGIN)!;
+  return { scale, low, high, byAz: new Map([["", sum]]), windows: [], summed: windows.length };
 }
 
 function summed(windows: readonly SlowCounts[]): SlowCounts {

@@ -178,7 +178,7 @@ describe("p99 regression, by counts and by closed windows", () => {
       reference: 24,
       spell: 3,
       drift: 0.85,
-      canary: { factor: 1.3, share: 1 },
+      canary: { factor: 1.6, share: 1 },
       incident: { factor: 3, share: 1, windows: 2 },
     },
     { law: "lognormal 0.4", requests: 300, reference: 24, unequal: 1.2, windows: 14, canary: { factor: 1.3, share: 1 } },

@@ -2,9 +2,10 @@
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
+import { hasDrifted } from "./drift.ts";
 import type { BucketBand, LatencyTail } from "./latency.ts";
 import { ALL_BUCKETS, coarserBand, commonScale, firstAbove } from "./latency.ts";
-import { referenceLimitsMs, referenceSliceRatio, referenceThreshold } from "./reference.ts";
+import { referenceLimitsMs, referenceNoise, referenceQuantile, referenceSliceRatio, referenceThreshold } from "./reference.ts";
 import type { TailName, Threshold } from "./regression-limits.ts";
 import { marginOf } from "./regression-limits.ts";
 import { ceilingOf, MAX_AZ_SCOPES, WHOLE } from "./rule.ts";
@@ -13,7 +14,7 @@ import type { RunMemory } from "./run-memory.ts";
 import type { CountedAz, ScopeMeasurement } from "./scope-measurement.ts";
 import { countAz, measureScope } from "./scope-measurement.ts";
 import type { StableBand } from "./stable-band.ts";
-import { continueBand, coversAllButLast, stableBandOf, thresholdOf } from "./stable-band.ts";
+import { continueBand, coversAllButLast, quantileCounts, stableBandOf, thresholdOf } from "./stable-band.ts";
 import type { ScopeSeries } from "./traffic-scope.ts";
 import { bySeries, extendScope, NEW_SCOPE } from "./traffic-scope.ts";
 import type { WindowTally } from "./window-tally.ts";
@@ -124,27 +125,34 @@ interface ThresholdSources extends JudgedUnder {
   readonly stableBand: StableBand;
 }
 
-/** From this number of stable's latencies on, the run's own windows are the better baseline. */
-const ENOUGH_LATENCIES = 1_000;
-
 /**
  * The threshold of one tail of a scope; null without stable's latencies.
  *
- * A p99 of few requests is noisy, and a threshold that is too low fails a healthy canary: until the run's own windows have a
- * thousand latencies of stable, the reference is used while it has more windows. After that the run's own are better, because
- * the hour before may have been faster or slower. If the reference covers other AZs than the scope, the slower of the two is
- * used.
+ * A p99 of one or two windows is noisy, and a threshold that is too low fails a healthy canary: while the run has fewer windows
+ * than the reference, the reference is used, unless stable has drifted from it. If the reference covers other AZs than the scope,
+ * the slower of the two is used.
  */
 function regressionThreshold(name: string, tail: TailName, sources: ThresholdSources): Threshold | null {
   const { names, stableBand, reference, policy, version } = sources;
   const measured = measuredThreshold(name, tail, sources);
-  if (measured === null || (version >= 3 && measured.timed >= ENOUGH_LATENCIES)) return measured;
+  if (measured === null) return null;
   const margin = marginOf(policy);
   const ofScope = referenceThreshold(reference, name, tail, margin);
   const learned = ofScope ?? referenceThreshold(reference, WHOLE, tail, margin);
   if (learned === null || learned.windows <= measured.windows) return measured;
+  if (version >= 3 && ofScope !== null && stableHasDrifted(name, tail, ofScope, sources)) return measured;
   const coversScope = name !== WHOLE || [...stableBand.byAz.keys()].every((az) => names.includes(az));
   return (ofScope !== null && coversScope) || learned.limitMs > measured.limitMs ? learned : measured;
+}
+
+/** The reference is compared with stable in the same AZs: all of them, or the one of the scope. */
+function stableHasDrifted(name: string, tail: TailName, { above, timed }: Threshold, sources: ThresholdSources): boolean {
+  const { stableBand, reference, policy } = sources;
+  const before = referenceQuantile(reference, name, tail);
+  if (before === null) return false;
+  const own = quantileCounts(stableBand, name === WHOLE ? stableBand.byAz.keys() : [name], before.quantileMs);
+  const { noise } = referenceNoise(reference, name, tail, ceilingOf(tail, policy));
+  return hasDrifted(own, before.counts, noise, Math.max(1, above) / timed);
 }
 
 /**

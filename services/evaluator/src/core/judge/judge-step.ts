@@ -6,6 +6,7 @@ import { applyWindow } from "./apply-window.ts";
 import type { LiteralResult, WindowFigures } from "./literal.ts";
 import { literalRule, windowFiguresOf } from "./literal.ts";
 import type { JudgedRun } from "./outcome.ts";
+import { referenceQuantilesMs } from "./reference.ts";
 import { marginOf } from "./regression-limits.ts";
 import { WHOLE } from "./rule.ts";
 import type { RuleVersion } from "./rule-version.ts";
@@ -52,7 +53,7 @@ function stepFrom(
   const complete = windows.at(-1)!.complete && applied.tally.unreadable === null;
   const literal = literalRule(figures, complete, before.literal, policy);
   const twoKey = figures.canary.requests > 0 ? twoKeyRule(input) : nothingToJudge(input);
-  return { applied, figures, input, literal, twoKey, memory: memoryAfter(applied, literal, twoKey, policy) };
+  return { applied, figures, input, literal, twoKey, memory: memoryAfter(applied, literal, twoKey, input) };
 }
 
 /** The whole canary, and each AZ with canary traffic since the start of the run. */
@@ -61,12 +62,12 @@ function judgedScopes({ scopes, measurements }: AppliedWindow): JudgedScope[] {
   return [WHOLE, ...names.sort()].map((name) => ({ name, series: scopes[name]!, measurement: measurements.get(name)! }));
 }
 
-function memoryAfter(applied: AppliedWindow, literal: LiteralResult, twoKey: TwoKeyResult, policy: Policy): RunMemory {
+function memoryAfter(applied: AppliedWindow, literal: LiteralResult, twoKey: TwoKeyResult, input: TwoKeyInput): RunMemory {
   const scopes = Object.entries(applied.scopes).map(([name, series]) => [name, keepScope(series, twoKey.marked.get(name))]);
   return {
     ...EMPTY_MEMORY,
     scopes: Object.fromEntries(scopes),
-    stableBand: keepStableBand(applied.stableBand, marginOf(policy)),
+    stableBand: keepStableBand(applied.stableBand, marginOf(input.policy), referenceQuantilesMs(input.reference)),
     literal: literal.counts,
   };
 }

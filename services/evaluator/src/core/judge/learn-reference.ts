@@ -4,16 +4,17 @@ import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import { badWindows } from "./bad-windows.ts";
 import type { Counts } from "./counts.ts";
-import { ALL_BUCKETS, coarserBand, commonScale } from "./latency.ts";
+import { ALL_BUCKETS, bucketMs, coarserBand, commonScale, quantileIndex } from "./latency.ts";
 import { learnNoise } from "./noise.ts";
 import { figureName } from "./reference.ts";
 import type { TailName, Threshold, Thresholds } from "./regression-limits.ts";
-import { marginOf, NO_THRESHOLDS, TAIL_NAMES } from "./regression-limits.ts";
+import { marginOf, NO_THRESHOLDS, TAIL_NAMES, TAILS } from "./regression-limits.ts";
 import type { SeriesName } from "./rule.ts";
 import { ceilingOf, MAX_RANGE_WINDOWS, SERIES, WHOLE } from "./rule.ts";
 import { countAz, measureScope } from "./scope-measurement.ts";
 import { sliceRatioOf } from "./slice-ratio.ts";
-import { stableBandFrom, thresholdOf } from "./stable-band.ts";
+import type { StableBand } from "./stable-band.ts";
+import { quantileCounts, stableBandFrom, thresholdOf } from "./stable-band.ts";
 import type { AzTally, SliceName, WindowTally } from "./window-tally.ts";
 import { tallyWindow } from "./window-tally.ts";
 
@@ -51,7 +52,7 @@ function learnFigures(tallies: readonly WindowTally[], name: string, policy: Pol
   const add = (series: SeriesName, named: Record<string, number>) => {
     for (const [figure, value] of Object.entries(named)) figures[figureName(name, series, figure)] = value;
   };
-  for (const tail of TAIL_NAMES) add(tail, thresholdFigures(thresholds[tail], policy));
+  for (const tail of TAIL_NAMES) add(tail, tailFigures(calm, tail, policy));
   for (const series of SERIES) {
     const counts = countsOf(windows, thresholds, policy).map((one) => one[series]);
     const ceiling = ceilingOf(series, policy);
@@ -70,11 +71,26 @@ function learnFigures(tallies: readonly WindowTally[], name: string, policy: Pol
   return figures;
 }
 
-function thresholdFigures(threshold: Threshold | null, policy: Policy): Record<string, number> {
-  if (threshold === null) return {};
+function tailFigures(calm: readonly ScopeWindow[], tail: TailName, policy: Policy): Record<string, number> {
+  const band = newestBand(calm);
+  const threshold = thresholdOf(band, band.byAz.keys(), tail, marginOf(policy));
+  const at = quantileIndex([...band.byAz.values()], TAILS[tail].quantile);
+  if (threshold === null || at === null) return {};
+  const quantileMs = bucketMs(at, band.scale);
+  const counts = quantileCounts(band, band.byAz.keys(), quantileMs);
   const { limitMs, timed, above, windows } = threshold;
   const { ratio, minDeltaMs } = marginOf(policy);
-  return { ratio, min_delta_ms: minDeltaMs, limit_ms: limitMs, timed, above, windows };
+  return {
+    ratio,
+    min_delta_ms: minDeltaMs,
+    limit_ms: limitMs,
+    timed,
+    above,
+    windows,
+    quantile_ms: quantileMs,
+    above_quantile: counts.above,
+    from_quantile: counts.from,
+  };
 }
 
 /** The counts of every window against these thresholds. */
@@ -87,11 +103,14 @@ function countsOf(windows: readonly ScopeWindow[], thresholds: Thresholds, polic
   });
 }
 
-/** The threshold of the newest 12 windows, from the judged slice itself; null without latencies. */
+/** The latencies of the newest 12 windows, of the judged slice itself. */
+function newestBand(windows: readonly ScopeWindow[]): StableBand {
+  return stableBandFrom(windows.slice(-MAX_RANGE_WINDOWS).map((azs, index) => ({ index, azs: otherSlice(azs) })));
+}
+
 function thresholdIn(windows: readonly ScopeWindow[], tail: TailName, policy: Policy): Threshold | null {
-  const newest = windows.slice(-MAX_RANGE_WINDOWS).map((azs, index) => ({ index, azs: otherSlice(azs) }));
-  const latest = stableBandFrom(newest);
-  return thresholdOf(latest, latest.byAz.keys(), tail, marginOf(policy));
+  const newest = newestBand(windows);
+  return thresholdOf(newest, newest.byAz.keys(), tail, marginOf(policy));
 }
 
 /**

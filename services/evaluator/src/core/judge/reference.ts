@@ -4,6 +4,7 @@
  * each AZ.
  */
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
+import type { QuantileCounts } from "./drift.ts";
 import type { Noise } from "./noise.ts";
 import { defaultNoise } from "./noise.ts";
 import type { Margin, TailName, Threshold } from "./regression-limits.ts";
@@ -49,6 +50,27 @@ export function referenceThreshold(
   if (!isUsable(limitMs, 0) || !isUsable(timed, 1) || !isUsable(above, 0) || !isUsable(windows, 1)) return null;
   const sliceRatio = referenceSliceRatio(reference, scope, tail);
   return { limitMs: sliceRatio * limitMs, stableLimitMs: limitMs / TAILS[tail].slack, timed, above, windows };
+}
+
+/** Stable's quantile before the run, milliseconds, and its requests around it; null for a reference of version 2. */
+export function referenceQuantile(
+  reference: Reference | null,
+  scope: string,
+  tail: TailName,
+): { readonly quantileMs: number; readonly counts: QuantileCounts } | null {
+  const figure = (name: string) => reference?.figures[figureName(scope, tail, name)];
+  const [quantileMs, timed, windows] = [figure("quantile_ms"), figure("timed"), figure("windows")];
+  const [above, from] = [figure("above_quantile"), figure("from_quantile")];
+  if (!isUsable(quantileMs, 0) || !isUsable(timed, 1) || !isUsable(windows, 1)) return null;
+  if (!isUsable(above, 0) || !isUsable(from, 0)) return null;
+  return { quantileMs, counts: { timed, windows, above, from } };
+}
+
+/** Every quantile of the reference, milliseconds. */
+export function referenceQuantilesMs(reference: Reference | null): number[] {
+  return Object.entries(reference?.figures ?? {}).flatMap(([name, figure]) =>
+    name.endsWith(".quantile_ms") && isUsable(figure, 0) ? figure : [],
+  );
 }
 
 /** How much slower than stable's the canary's gateways were before the run, at least 1: of this AZ, otherwise of the slice. */

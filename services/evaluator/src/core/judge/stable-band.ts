@@ -5,6 +5,7 @@
  */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
+import type { QuantileCounts } from "./drift.ts";
 import type { BucketBand, LatencyTail } from "./latency.ts";
 import {
   ALL_BUCKETS,
@@ -108,9 +109,12 @@ export function stableBandFrom(
   );
 }
 
-/** The part to keep for the next window: at most eleven windows, which are twelve with that one. */
-export function keepStableBand(stableBand: StableBand, margin: Margin): StableBandMemory {
-  const band = bandToKeep(stableBand, margin);
+/**
+ * The part to keep for the next window: at most eleven windows, which are twelve with that one.
+ * @param fixedMs latencies that stay in the band, milliseconds: the quantiles of the reference
+ */
+export function keepStableBand(stableBand: StableBand, margin: Margin, fixedMs: readonly number[] = []): StableBandMemory {
+  const band = bandToKeep(stableBand, margin, fixedMs);
   const { scale, low, high } = band;
   const windows = stableBand.windows.slice(1 - MAX_RANGE_WINDOWS);
   if (band === stableBand) return { scale, low, high, windows };
@@ -145,19 +149,29 @@ export function thresholdOf(
   };
 }
 
+/** Stable in the given AZs against the bucket of a quantile, which is in the band. */
+export function quantileCounts(stableBand: StableBand, azs: Iterable<string>, quantileMs: number): QuantileCounts {
+  const next = firstAbove(quantileMs, stableBand.scale);
+  const tails = [...azs].flatMap((az) => stableBand.byAz.get(az) ?? []);
+  const sum = (index: number) => tails.reduce((total, tail) => total + aboveIn(tail, index), 0);
+  const timed = tails.reduce((total, tail) => total + tail.total, 0);
+  return { timed, windows: stableBand.summed, above: sum(next), from: sum(next - 1) };
+}
+
 /**
  * Half an octave around every quantile and its threshold, within which they can drift for some windows. A band that is only
  * slightly wider is kept.
  */
-function bandToKeep(stableBand: StableBand, margin: Margin): BucketBand {
+function bandToKeep(stableBand: StableBand, margin: Margin, fixedMs: readonly number[]): BucketBand {
   const { scale, low, high, byAz } = stableBand;
-  const queries = [...byAz.values()].flatMap((tail) => queriesOf(tail, margin));
-  if (queries.length === 0) return stableBand;
+  const found = [...byAz.values()].flatMap((tail) => queriesOf(tail, margin));
+  if (found.length === 0) return stableBand;
+  const queries = [...found.flatMap(({ at, limit }) => [at, limit]), ...fixedMs.map((ms) => firstAbove(ms, scale) - 1)];
   const octave = 1 << scale;
   const wanted = {
     scale,
-    low: Math.max(low, Math.floor(Math.min(...queries.map(({ at, limit }) => Math.min(at, limit))) - octave / 2)),
-    high: Math.min(high, Math.ceil(Math.max(...queries.map(({ at, limit }) => Math.max(at, limit))) + octave / 2)),
+    low: Math.max(low, Math.floor(Math.min(...queries) - octave / 2)),
+    high: Math.min(high, Math.ceil(Math.max(...queries) + octave / 2)),
   };
   return high - low <= wanted.high - wanted.low + octave ? stableBand : wanted;
 }
