@@ -45,7 +45,7 @@ test("slow requests are explained with the threshold, its inputs and the figures
   assert.match(text, /canary: 600 requests, 0 failed \(0%\), p99 60\.\d ms; stable: 600 requests, 0 failed \(0%\), p99 40 ms/);
   assert.match(
     text,
-    /threshold +45\.9 ms: stable's p99 over 8 windows, and its margin; of stable's 4,800 requests 0 were slower than 45\.9 ms/,
+    /threshold +45\.9 ms: stable's p99 over 9 windows, and its margin; of stable's 5,400 requests 0 were slower than 45\.9 ms/,
   );
   assert.match(
     text,

@@ -38,6 +38,8 @@ export const policySchema = z
       .prefault({}),
     evidence: z.enum(["strict", "normal", "eager"]).default("normal"),
     traffic: z.enum(["real", "synthetic", "both"]).default("real"),
+    /** What a canary with far more 4xx responses than stable is. */
+    over4xx: z.enum(["hold", "fail"]).default("hold"),
     macRelease: z.enum(["optional", "required"]).default("optional"),
     promoteAfterPassWindows: z.int().min(1).max(1_000).default(2),
     passAfterWindows: z.int().min(1).max(10_000).default(12),
@@ -62,6 +64,7 @@ export const policySchema = z
     disk: file.disk,
     evidence: file.evidence,
     traffic: file.traffic,
+    over4xx: file.over4xx,
     macRelease: file.macRelease,
     promoteAfterPassWindows: file.promoteAfterPassWindows,
     passAfterWindows: file.passAfterWindows,
@@ -87,6 +90,7 @@ export const MAX_CLOCK_AHEAD_MS = 5_000;
 export const DISK_HYSTERESIS_RATIO = 0.02;
 
 /** Keys that later versions added. */
+const ADDED = ["over4xx"] as const;
 const ADDED_THRESHOLDS = ["minLatencyDeltaMs"] as const;
 
 /**
@@ -94,10 +98,12 @@ const ADDED_THRESHOLDS = ["minLatencyDeltaMs"] as const;
  * that an upgrade changes no hash.
  */
 export function hashedPolicy(policy: Policy): object {
-  const defaults = defaultPolicy().thresholds;
-  const thresholds: Record<string, number> = { ...policy.thresholds };
-  for (const key of ADDED_THRESHOLDS) if (thresholds[key] === defaults[key]) delete thresholds[key];
-  return { ...policy, thresholds };
+  const defaults = defaultPolicy();
+  const hashed: Partial<Policy> = { ...policy };
+  for (const key of ADDED) if (hashed[key] === defaults[key]) delete hashed[key];
+  const thresholds: Partial<Policy["thresholds"]> = { ...policy.thresholds };
+  for (const key of ADDED_THRESHOLDS) if (thresholds[key] === defaults.thresholds[key]) delete thresholds[key];
+  return { ...hashed, thresholds };
 }
 
 /** The policy of an empty file. */

@@ -35,6 +35,8 @@ export const httpBody = z.object({
   source: z.enum(HTTP_SOURCES),
   requests: count,
   errors_5xx: count,
+  /** Status 400 to 499. Signals of older collectors have none: the number is then unknown, not 0. */
+  errors_4xx: count.optional(),
   latency: latencyWireSchema,
 });
 

@@ -32,6 +32,8 @@ const JUDGED_CODES: ReadonlySet<ReasonCode> = new Set([
   "over_5xx",
   "over_p99",
   "p99_regression",
+  "over_4xx",
+  "traffic_missing",
   "queue_high",
   "queue_growth",
   "low_traffic",

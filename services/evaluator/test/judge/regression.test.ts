@@ -26,7 +26,7 @@ function mixture(
   return plan;
 }
 
-/** p50 30 ms, p90 60 ms, p99 120 ms, times a factor; 0.4% are slower than the limit of the p99. */
+/** A p50 of 30 ms, a p90 of 60 ms and a p99 of 120 ms, times a factor; 0.4% are slower than the limit of the p99. */
 const slice = (name: "canary" | "stable", requests: number, factor = 1) =>
   mixture(name, requests, 30 * factor, [
     [60 * factor, 0.1],
@@ -108,7 +108,7 @@ describe("gateways that are slower by themselves", () => {
 });
 
 describe("the second witness of a regression", () => {
-  /** p90 70 ms, p99 400 ms; 0.8% are slower than the limit of the p99. */
+  /** A p90 of 70 ms and a p99 of 400 ms; 0.8% are slower than the limit of the p99. */
   const stable = mixture("stable", 4_500, 40, [
     [70, 0.14],
     [400, 0.004],

@@ -85,7 +85,12 @@ function explainedRanges({ finding, scope, rule }: MetricResult, windowNumber: n
   return [{ range: last, whole: windowNumber === 1 }, ...middle, ...(windowNumber > 1 ? [{ range: run, whole: true }] : [])];
 }
 
-function explainRange(range: WindowRange, whole: boolean, { rule, label, scope }: MetricResult, windowNumber: number): string[] {
+function explainRange(
+  range: WindowRange,
+  whole: boolean,
+  { rule, label, scope, finding }: MetricResult,
+  windowNumber: number,
+): string[] {
   const { ceiling } = rule;
   const title = rangeText(range.windows, whole);
   if (range.requests === 0) return [`  ${title}: no requests`];
@@ -93,7 +98,8 @@ function explainRange(range: WindowRange, whole: boolean, { rule, label, scope }
   const head = `  ${title}: ${grouped(range.bad)} of ${grouped(range.requests)} requests ${bad} (${percent(range.bad / range.requests)})`;
   if (!rateKey(range, ceiling)) return [head, `    rate key         not satisfied: below ${percent(ceiling)}`];
   const level = alphaLevel(range, whole, scope.series[rule.metric], windowNumber, rule);
-  const { pValue, bursts, kind } = testKeys(range, whole, level, rule);
+  const isDecided = finding.decided?.whole === whole && finding.decided.range.windows === range.windows;
+  const { pValue, bursts, kind } = isDecided ? finding.decided : testKeys(range, whole, level, rule, false);
   const few = range.bad < MIN_BAD ? `; fewer than ${MIN_BAD} bad requests never fail` : "";
   const persists = persistenceKey(range, bursts, rule);
   return [

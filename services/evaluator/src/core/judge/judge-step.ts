@@ -17,7 +17,7 @@ import { keepStableBand } from "./stable-band.ts";
 import type { JudgedScope } from "./traffic-scope.ts";
 import { keepScope } from "./traffic-scope.ts";
 import type { TwoKeyInput, TwoKeyResult } from "./two-key.ts";
-import { nothingToJudge, twoKeyRule } from "./two-key.ts";
+import { isUnusableCeiling, nothingToJudge, twoKeyRule } from "./two-key.ts";
 
 export interface JudgedWindow {
   readonly applied: AppliedWindow;
@@ -51,7 +51,8 @@ function stepFrom(
   const figures = windowFiguresOf(applied.counted);
   const input = { scopes: judgedScopes(applied), windowNumber: judged + 1, policy, reference, version };
   const complete = windows.at(-1)!.complete && applied.tally.unreadable === null;
-  const literal = literalRule(figures, complete, before.literal, policy);
+  const skipped = isUnusableCeiling(input) ? (["ceiling"] as const) : [];
+  const literal = literalRule(figures, complete, before.literal, policy, skipped);
   const twoKey = figures.canary.requests > 0 ? twoKeyRule(input) : nothingToJudge(input);
   return { applied, figures, input, literal, twoKey, memory: memoryAfter(applied, literal, twoKey, input) };
 }

@@ -4,11 +4,13 @@
  */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
+import { clientErrorRule } from "./client-errors.ts";
 import type { Coverage } from "./coverage.ts";
 import { coverageOf } from "./coverage.ts";
 import { byWeight, worstOf } from "./graded-reasons.ts";
 import { judgeStep } from "./judge-step.ts";
 import type { LiteralResult } from "./literal.ts";
+import type { MarginalResult } from "./marginal-result.ts";
 import type { JudgedRun, JudgeOutcome, ModeOutcome } from "./outcome.ts";
 import type { QueueResult } from "./queue.ts";
 import { queueRule } from "./queue.ts";
@@ -16,6 +18,7 @@ import { MAX_RANGE_WINDOWS, WHOLE } from "./rule.ts";
 import type { RunMemory } from "./run-memory.ts";
 import { toJudgeMemory } from "./run-memory.ts";
 import { azSpikeWarnings } from "./sentences.ts";
+import { trafficShareRule } from "./traffic-share.ts";
 import type { TwoKeyResult } from "./two-key.ts";
 
 /**
@@ -28,9 +31,11 @@ export function judge(windows: readonly ClosedWindow[], policy: Policy, run: Jud
   const { applied, figures, input, literal, twoKey } = judged;
   const coverage = coverageOf(last, applied, figures, run.hasStable);
   const queue = queueRule(recent, policy);
+  const marginal = input.version >= 3 ? [clientErrorRule(recent, policy), trafficShareRule(recent, figures, policy)] : [];
+  const common = { coverage, queue, marginal };
   return {
-    literal: modeOutcome(literal, azSpikeWarnings(input.scopes, policy), true, coverage, queue),
-    twoKey: modeOutcome(twoKey, twoKey.warnings, twoKey.promoteEvidence, coverage, queue),
+    literal: modeOutcome(literal, azSpikeWarnings(input.scopes, policy), true, common),
+    twoKey: modeOutcome(twoKey, twoKey.warnings, twoKey.promoteEvidence, common),
     consecutiveOver: Math.max(...Object.values(literal.counts)),
     pValue: twoKey.pValue,
     noise: { ...twoKey.noise, referenceWindows: run.reference?.windows ?? 0 },
@@ -56,20 +61,26 @@ function leftOutIndexes({ scopes }: RunMemory, windows: readonly ClosedWindow[])
   );
 }
 
+/** What applies in both modes. */
+interface CommonResults {
+  readonly coverage: Coverage;
+  readonly queue: QueueResult;
+  readonly marginal: readonly MarginalResult[];
+}
+
 /** Combines the result of one mode's rule with what applies in both modes. */
 function modeOutcome(
   { outcomes, reasons }: Pick<LiteralResult | TwoKeyResult, "outcomes" | "reasons">,
   warnings: ModeOutcome["warnings"],
   evidence: boolean,
-  coverage: Coverage,
-  queue: QueueResult,
+  { coverage, queue, marginal }: CommonResults,
 ): ModeOutcome {
-  const errors = worstOf(outcomes.errors, coverage.errors);
+  const errors = worstOf(outcomes.errors, coverage.errors, ...marginal.map(({ outcome }) => outcome));
   const latency = worstOf(outcomes.ceiling, outcomes.regression, coverage.latency);
   const verdict = worstOf(errors, latency, queue.outcome);
   return {
     verdict,
-    reasons: byWeight([...coverage.reasons, ...reasons, ...queue.reasons]),
+    reasons: byWeight([...coverage.reasons, ...reasons, ...marginal.flatMap((one) => one.reasons), ...queue.reasons]),
     warnings: [...warnings, ...queue.warnings, ...coverage.warnings],
     promotable: verdict === "pass" && evidence,
     concerns: { errors, latency, queue: queue.outcome },

@@ -4,6 +4,7 @@ import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import { badWindows } from "./bad-windows.ts";
 import type { Counts } from "./counts.ts";
+import { rateKey } from "./keys.ts";
 import { ALL_BUCKETS, bucketMs, coarserBand, commonScale, quantileIndex } from "./latency.ts";
 import { learnNoise } from "./noise.ts";
 import { figureName } from "./reference.ts";
@@ -53,13 +54,15 @@ function learnFigures(tallies: readonly WindowTally[], name: string, policy: Pol
     for (const [figure, value] of Object.entries(named)) figures[figureName(name, series, figure)] = value;
   };
   for (const tail of TAIL_NAMES) add(tail, tailFigures(calm, tail, policy));
+  const measured = countsOf(windows, thresholds, policy);
   for (const series of SERIES) {
-    const counts = countsOf(windows, thresholds, policy).map((one) => one[series]);
+    const counts = measured.map((one) => one[series]);
     const ceiling = ceilingOf(series, policy);
     const bad = series === "regression" || series === "body" ? slow : badWindows(counts, ceiling);
     const kept = counts.filter(({ requests }, k) => requests > 0 && !bad.has(k));
     if (kept.length < 2) continue;
     const { overdispersion, burstFactor } = learnNoise(kept, ceiling);
+    if (series === "ceiling") add(series, { over_share: kept.filter((one) => rateKey(one, ceiling)).length / kept.length });
     add(series, { rho: overdispersion, phi: burstFactor, ...(bad.size > 0 ? { left_out: bad.size } : {}) });
   }
   const canarySlow = slowWindows(windows.map(otherSlice), policy);

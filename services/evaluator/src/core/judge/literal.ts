@@ -44,12 +44,22 @@ export function windowFiguresOf(azs: readonly CountedAz[]): WindowFigures {
   return { canary: sliceFigures(azs, "judged"), stable: sliceFigures(azs, "compared") };
 }
 
-/** @param complete whether the window may count */
-export function literalRule(figures: WindowFigures, complete: boolean, before: LiteralCounts, policy: Policy): LiteralResult {
+/**
+ * @param complete whether the window may count
+ * @param skipped metrics that are not judged
+ */
+export function literalRule(
+  figures: WindowFigures,
+  complete: boolean,
+  before: LiteralCounts,
+  policy: Policy,
+  skipped: readonly Metric[] = [],
+): LiteralResult {
   const counts = { ...before };
   const outcomes: Record<Metric, Outcome> = { errors: "pass", ceiling: "pass", regression: "pass" };
   const reasons: GradedReason[] = [];
   for (const metric of METRICS) {
+    if (skipped.includes(metric)) continue;
     const seen = compareWithLimit(metric, figures, policy);
     if (seen === "shared") {
       outcomes[metric] = "hold";

@@ -73,6 +73,15 @@ export function referenceQuantilesMs(reference: Reference | null): number[] {
   );
 }
 
+/** From this share of stable's windows on, being over a ceiling is stable's normal state, and no evidence about a canary. */
+const MOSTLY = 0.5;
+
+/** Whether stable by itself is over `maxP99`: its p99 was over it in most windows before the run. */
+export function isStableOverCeiling(reference: Reference | null): boolean {
+  const share = reference?.from === "stable" ? reference.figures[figureName(WHOLE, "ceiling", "over_share")] : undefined;
+  return isUsable(share, 0) && share > MOSTLY;
+}
+
 /** How much slower than stable's the canary's gateways were before the run, at least 1: of this AZ, otherwise of the slice. */
 export function referenceSliceRatio(reference: Reference | null, scope: string, tail: TailName): number {
   for (const name of [scope, WHOLE]) {

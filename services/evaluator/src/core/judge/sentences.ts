@@ -103,6 +103,15 @@ export function worseWarning(run: TestedRange["range"], rule: MetricRule): Reaso
   return { code: METRIC_CODE[rule.metric], ...measured(rule.metric, run.bad / run.requests, rule.ceiling), text };
 }
 
+/** Stable is over the ceiling by itself: an environment that never ends would be no verdict. */
+export function raiseCeilingWarning({ thresholds }: Policy, windows: number): Reason {
+  const text = fitClauses(
+    `Raise maxP99 (${milliseconds(thresholds.maxP99Ms)}): stable is over it by itself, in most of ${windows} windows before the run`,
+    "; p99 is only compared with stable's",
+  );
+  return { code: "over_p99", metric: "p99_ms", limit: thresholds.maxP99Ms, unit: "ms", text };
+}
+
 /** A window over its limit that the rule does not act on. */
 export interface OverLimit {
   readonly requests: number;

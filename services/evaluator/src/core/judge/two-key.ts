@@ -8,13 +8,13 @@ import type { Counts } from "./counts.ts";
 import type { GradedReason } from "./graded-reasons.ts";
 import { markShared } from "./left-out-windows.ts";
 import type { Noise } from "./noise.ts";
-import { referenceNoise } from "./reference.ts";
+import { isStableOverCeiling, referenceNoise } from "./reference.ts";
 import type { Threshold } from "./regression-limits.ts";
 import type { Metric, SeriesName } from "./rule.ts";
 import { ceilingOf, compareRate, EVIDENCE_FACTOR, METRICS, WHOLE } from "./rule.ts";
 import type { RuleVersion } from "./rule-version.ts";
 import type { ScopeLabel } from "./sentences.ts";
-import { evidenceReason, findingReason, overWarning, promotionWarning, worseWarning } from "./sentences.ts";
+import { evidenceReason, findingReason, overWarning, promotionWarning, raiseCeilingWarning, worseWarning } from "./sentences.ts";
 import type { JudgedScope } from "./traffic-scope.ts";
 import type { Evidence, Gate, MetricFinding, MetricRule } from "./window-ranges.ts";
 import { evidenceOf, pValueOfRun, testRanges } from "./window-ranges.ts";
@@ -69,6 +69,10 @@ export function twoKeyRule(input: TwoKeyInput): TwoKeyResult {
   let promoteEvidence = true;
   let errorsPValue: number | null = null;
   for (const metric of METRICS) {
+    if (metric === "ceiling" && isUnusableCeiling(input)) {
+      warnings.push(raiseCeilingWarning(input.policy, input.reference!.windows));
+      continue;
+    }
     const whole = testMetric(input, metric, input.scopes[0]!);
     // Without stable's latencies there is no regression to judge; the caller decides whether that is a hold.
     if (whole === null) continue;
@@ -96,6 +100,11 @@ export function twoKeyRule(input: TwoKeyInput): TwoKeyResult {
     noise: referenceNoise(input.reference, WHOLE, "errors", ceilingOf("errors", input.policy)).noise,
     marked,
   };
+}
+
+/** A ceiling that stable is over by itself is not judged, as long as the canary is compared with stable. */
+export function isUnusableCeiling({ version, reference, scopes }: TwoKeyInput): boolean {
+  return version >= 3 && isStableOverCeiling(reference) && scopes[0]!.measurement.limits.regression !== null;
 }
 
 /** A failed run stays failed: its windows stay as they are. */

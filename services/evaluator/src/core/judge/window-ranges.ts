@@ -5,6 +5,7 @@ import type { KeyRule } from "./keys.ts";
 import { burstFactor, environmentKey, persistenceKey, pValueOf, rateKey, significanceKey } from "./keys.ts";
 import { isSharedWindow } from "./left-out-windows.ts";
 import { lowerTail, upperTail } from "./p-value.ts";
+import { burstsPValue, isRepeated } from "./repeated-bursts.ts";
 import {
   ALPHA_FEW,
   ALPHA_HOLD,
@@ -159,17 +160,25 @@ function testedRanges(series: MetricSeries, windowNumber: number, rule: MetricRu
     // Most window ranges end here, so the sums are computed only if the rate reaches the ceiling.
     if (!rateKey({ requests, bad }, rule.ceiling)) continue;
     while (range.windows < k) range = withWindow(range, recent[recent.length - 1 - range.windows]!, rule.ceiling);
-    tested.push(testKeys(range, false, alphaLevel(range, false, series, windowNumber, rule), rule));
+    const level = alphaLevel(range, false, series, windowNumber, rule);
+    tested.push(testKeys(range, false, level, rule, isRepeated(recent.slice(-k), rule)));
   }
   const whole = { ...series.run, windows: windowNumber };
-  if (rateKey(whole, rule.ceiling)) tested.push(testKeys(whole, true, alphaLevel(whole, true, series, windowNumber, rule), rule));
+  if (rateKey(whole, rule.ceiling)) {
+    const level = alphaLevel(whole, true, series, windowNumber, rule);
+    tested.push(testKeys(whole, true, level, rule, recent.length === windowNumber && isRepeated(recent, rule)));
+  }
   return tested;
 }
 
-/** @param level the significance level of the window range */
-export function testKeys(range: WindowRange, whole: boolean, level: number, rule: MetricRule): TestedRange {
+/**
+ * @param level the significance level of the window range
+ * @param repeated whether its bursts come back in every window
+ */
+export function testKeys(range: WindowRange, whole: boolean, level: number, rule: MetricRule, repeated: boolean): TestedRange {
   const bursts = burstFactor(range, rule.noise);
-  const pValue = pValueOf(range, bursts, rule);
+  const counted = pValueOf(range, bursts, rule);
+  const pValue = repeated ? Math.min(counted, burstsPValue(range, bursts, rule)) : counted;
   const persists = significanceKey(range, pValue, level) && persistenceKey(range, bursts, rule);
   let kind: TestedRange["kind"] = pValue <= ALPHA_HOLD * rule.suspicionFactor ? "suspicious" : "quiet";
   if (persists) kind = environmentKey(range, rule) ? "fail" : "environment";
