@@ -26,6 +26,7 @@ const MIN_SHARE = 0.01;
 
 /** @param windows the last windows of the run, oldest first; those without counts of 4xx responses are skipped */
 export function clientErrorRule(windows: readonly ClosedWindow[], policy: Policy): MarginalResult {
+  if (!windows.at(-1)!.cells.some(({ slots }) => slots.some(({ errors_4xx }) => errors_4xx !== undefined))) return NO_OBJECTION;
   const slices = windows.map((window) => slicesOf(window, policy.traffic));
   const known = slices.filter((one) => one !== null);
   const stable = known.reduce((sum, { stable: s }) => ({ n: sum.n + s.n, x: sum.x + s.x }), { n: 0, x: 0 });

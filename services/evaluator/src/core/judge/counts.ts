@@ -91,30 +91,41 @@ export const EMPTY: WindowRange = {
 
 /** The window range with one more window, older or newer. @param ceiling allowed share of bad requests */
 export function withWindow(sum: WindowRange, w: Counts, ceiling: number): WindowRange {
-  if (w.leftOut === true) return { ...sum, windows: sum.windows + 1 };
+  return withWindows(sum, [w], ceiling);
+}
+
+/** The window range with several more windows, in this order. */
+export function withWindows(sum: WindowRange, windows: readonly Counts[], ceiling: number): WindowRange {
+  const total = { ...sum };
+  // In place: a new object per window takes most of the time of a sum.
+  for (const window of windows) addWindow(total, window, ceiling);
+  return total;
+}
+
+function addWindow(sum: { -readonly [key in keyof WindowRange]: number }, w: Counts, ceiling: number): void {
+  sum.windows += 1;
+  if (w.leftOut === true) return;
   const m = w.requestSquares > 0 ? (w.requests * w.requests) / w.requestSquares : 1;
-  const slotted = m > 1;
-  const worse =
-    w.requests > 0 && (sum.worstRequests === 0 || w.bad - ceiling * w.requests > sum.worstBad - ceiling * sum.worstRequests);
-  return {
-    windows: sum.windows + 1,
-    requests: sum.requests + w.requests,
-    bad: sum.bad + w.bad,
-    healthyBad: sum.healthyBad + w.healthyBad,
-    requestSquares: sum.requestSquares + w.requests * w.requests,
-    burstObserved: sum.burstObserved + (slotted ? w.badSquares - (w.bad * w.bad) / m : 0),
-    burstExpected: sum.burstExpected + (slotted ? w.bad * (1 - 1 / m) : 0),
-    burstVariance: sum.burstVariance + (slotted ? ((2 * w.bad * (w.bad - 1)) / m) * (1 - 1 / m) : 0),
-    stableBad: sum.stableBad + w.stableBad,
-    stableVariance: sum.stableVariance + w.stableVariance,
-    comparedBad: sum.comparedBad + w.comparedBad,
-    comparedRequests: sum.comparedRequests + w.comparedRequests,
-    stableRequests: sum.stableRequests + w.stableRequests,
-    activeWindows: sum.activeWindows + (w.requests > 0 ? 1 : 0),
-    worstRequests: worse ? w.requests : sum.worstRequests,
-    worstBad: worse ? w.bad : sum.worstBad,
-    worstHealthyBad: worse ? w.healthyBad : sum.worstHealthyBad,
-  };
+  if (w.requests > 0 && (sum.worstRequests === 0 || w.bad - ceiling * w.requests > sum.worstBad - ceiling * sum.worstRequests)) {
+    sum.worstRequests = w.requests;
+    sum.worstBad = w.bad;
+    sum.worstHealthyBad = w.healthyBad;
+  }
+  sum.requests += w.requests;
+  sum.bad += w.bad;
+  sum.healthyBad += w.healthyBad;
+  sum.requestSquares += w.requests * w.requests;
+  if (m > 1) {
+    sum.burstObserved += w.badSquares - (w.bad * w.bad) / m;
+    sum.burstExpected += w.bad * (1 - 1 / m);
+    sum.burstVariance += ((2 * w.bad * (w.bad - 1)) / m) * (1 - 1 / m);
+  }
+  sum.stableBad += w.stableBad;
+  sum.stableVariance += w.stableVariance;
+  sum.comparedBad += w.comparedBad;
+  sum.comparedRequests += w.comparedRequests;
+  sum.stableRequests += w.stableRequests;
+  sum.activeWindows += w.requests > 0 ? 1 : 0;
 }
 
 /** The window range without its worst window, as required by the persistence key. */

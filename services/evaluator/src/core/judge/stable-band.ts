@@ -159,8 +159,8 @@ export function quantileCounts(stableBand: StableBand, azs: Iterable<string>, qu
 }
 
 /**
- * Half an octave around every quantile and its threshold, within which they can drift for some windows. A band that is only
- * slightly wider is kept.
+ * A quarter of an octave around every quantile and its threshold, within which they can drift for some windows. A band that is
+ * only slightly wider is kept.
  */
 function bandToKeep(stableBand: StableBand, margin: Margin, fixedMs: readonly number[]): BucketBand {
   const { scale, low, high, byAz } = stableBand;
@@ -170,10 +170,10 @@ function bandToKeep(stableBand: StableBand, margin: Margin, fixedMs: readonly nu
   const octave = 1 << scale;
   const wanted = {
     scale,
-    low: Math.max(low, Math.floor(Math.min(...queries) - octave / 2)),
-    high: Math.min(high, Math.ceil(Math.max(...queries) + octave / 2)),
+    low: Math.max(low, Math.floor(Math.min(...queries) - octave / 4)),
+    high: Math.min(high, Math.ceil(Math.max(...queries) + octave / 4)),
   };
-  return high - low <= wanted.high - wanted.low + octave ? stableBand : wanted;
+  return high - low <= wanted.high - wanted.low + octave / 2 ? stableBand : wanted;
 }
 
 /** The buckets of the quantiles of an AZ, and the first bucket above stable's limit of each. */

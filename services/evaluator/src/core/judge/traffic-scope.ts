@@ -1,6 +1,6 @@
 /** A scope is the whole canary, or its gateways in one AZ. Each metric of a scope has its own series of windows. */
 import type { Counts, WindowRange } from "./counts.ts";
-import { EMPTY, withWindow } from "./counts.ts";
+import { EMPTY, withWindow, withWindows } from "./counts.ts";
 import type { SeriesName } from "./rule.ts";
 import { MAX_RANGE_WINDOWS, SERIES } from "./rule.ts";
 import type { ScopeMeasurement } from "./scope-measurement.ts";
@@ -50,5 +50,5 @@ export function extendSeries({ recent: before, older }: KeptSeries, counts: Coun
   const recent = [...before, counts];
   const dropped = recent.length > MAX_RANGE_WINDOWS ? recent.shift() : undefined;
   const sums = dropped === undefined ? older : withWindow(older, dropped, ceiling);
-  return { recent, older: sums, run: recent.reduce((sum, window) => withWindow(sum, window, ceiling), sums) };
+  return { recent, older: sums, run: withWindows(sums, recent, ceiling) };
 }
