@@ -8,8 +8,9 @@ import { describe, it } from "node:test";
 import { badWindows, isBadWindow } from "../../src/core/judge/bad-windows.ts";
 import type { Counts } from "../../src/core/judge/counts.ts";
 import { NOTHING } from "../../src/core/judge/counts.ts";
+import { explainJudgement } from "../../src/core/judge/explain.ts";
 import { referenceFrom } from "../../src/core/judge/learn-reference.ts";
-import { cell, closed, evenly, POLICY, stable } from "./windows.ts";
+import { canary, cell, closed, evenly, judgeRun, POLICY, stable } from "./windows.ts";
 
 const squares = (values: readonly number[]) => values.reduce((sum, value) => sum + value * value, 0);
 const counts = (requests: number, slots: readonly number[]): Counts => ({
@@ -90,4 +91,20 @@ describe("the reference", () => {
     assert.ok(Math.abs(spell["regression.rho"]! / calm["regression.rho"]! - 1) < 0.001, "47 windows instead of 48");
     assert.equal(spell["ceiling.left_out"], 1);
   });
+});
+
+describe("an explanation", () => {
+  it("names the bad windows before the run, and those of the run that stable accounts for", () => {
+    const history = Array.from({ length: 48 }, (_, k) =>
+      closed(k, [cell({ slice: "stable", requests: evenly(2_700), errors: evenly(k === 20 ? 1_350 : 6 + (k % 3)) })]),
+    );
+    const reference = referenceFrom(history, POLICY, "stable");
+    const windows = [0, 150, 0].map((errors, k) => closed(k, [canary(300, errors), stableOf(errors)]));
+    const memory = judgeRun(windows.slice(0, 2), { reference })[1]!.memory;
+    const text = explainJudgement(windows, POLICY, { judged: 2, memory, reference, hasStable: true }).join("\n");
+    assert.match(text, /estimated from 48 windows of stable, without one bad window/);
+    assert.match(text, /left out +1 of the last windows: stable accounts for them/);
+  });
+
+  const stableOf = (errors: number) => cell({ slice: "stable", requests: evenly(2_700), errors: evenly(9 * errors) });
 });

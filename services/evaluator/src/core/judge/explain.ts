@@ -8,6 +8,7 @@ import { grouped, milliseconds, percent, pText, rangeText } from "./format.ts";
 import { judgeWindows } from "./judge.ts";
 import { comparison, environmentKey, persistenceKey, pValueOf, rateKey, restLevel, significanceKey } from "./keys.ts";
 import type { JudgedRun } from "./outcome.ts";
+import { figureName, referenceSliceRatio } from "./reference.ts";
 import { healthyShare, TAILS, type TailName, type Threshold } from "./regression-limits.ts";
 import { ALPHA_HOLD, HEALTHY_SHARE, METRICS, type Metric, MIN_BAD, PERSISTENT_SHARE, PROMOTE, STEP, WHOLE } from "./rule.ts";
 import { aloneText } from "./sentences.ts";
@@ -52,21 +53,34 @@ function headLines({ rule, label, scope }: MetricResult, metric: Metric, referen
   const tail = rule.metric === "regression" || rule.metric === "body" ? rule.metric : null;
   const threshold = tail === null ? null : scope.measurement.limits[tail];
   const healthy = tail === null || threshold === null ? HEALTHY_SHARE * rule.ceiling : healthyShare(tail, threshold);
-  const learned = label.referenceWindows > 0 ? learnedFrom(label.referenceWindows, reference) : "assumed, without a reference";
+  const name = label.az ?? WHOLE;
+  const leftOut = reference?.figures[figureName(name, rule.metric, "left_out")] ?? 0;
+  const learned =
+    label.referenceWindows > 0 ? learnedFrom(label.referenceWindows, leftOut, reference) : "assumed, without a reference";
   const { overdispersion, burstFactor } = rule.noise;
   const lines = [
     `${titleOf(metric, label.limitMs)}${where}: ${percent(rule.ceiling)} is the ceiling, a healthy canary is assumed to have at most ${percent(healthy)}`,
     ...(tail === null || threshold === null ? [] : [`  threshold         ${thresholdText(tail, threshold)}`]),
     `  noise             overdispersion rho ${shortNumber(overdispersion)}, burst factor phi ${shortNumber(burstFactor)} (${learned})`,
   ];
+  if (tail !== null) {
+    const ratio = referenceSliceRatio(reference, name, tail);
+    if (ratio > 1)
+      lines.push(
+        `                    the canary's gateways were ${Number(ratio.toPrecision(3))} x slower than stable's before the run`,
+      );
+  }
+  const outside = scope.series[rule.metric].recent.filter(({ leftOut: isOut }) => isOut === true).length;
+  if (outside > 0) lines.push(`  left out          ${outside} of the last windows: stable accounts for them`);
   if (rule.meanVariance > 0)
     lines.push(`                    stable's own share has a relative error of ${percent(Math.sqrt(rule.meanVariance))}`);
   return lines;
 }
 
-function learnedFrom(windows: number, reference: Reference | null): string {
+function learnedFrom(windows: number, leftOut: number, reference: Reference | null): string {
   const of = reference?.from === "same-gateways" ? "the same gateways before the run" : "stable";
-  return `estimated from ${windows} windows of ${of}`;
+  const without = leftOut > 0 ? `, without ${leftOut === 1 ? "one bad window" : `${leftOut} bad windows`}` : "";
+  return `estimated from ${windows} windows of ${of}${without}`;
 }
 
 function thresholdText(tail: TailName, { limitMs, stableLimitMs, timed, above, windows }: Threshold): string {
