@@ -8,7 +8,7 @@ import type { Axis, ChartSeries, Mark } from "./svg.ts";
 import { dotChart, lineChart } from "./svg.ts";
 import { CHANGING_CONDITIONS, FALSE_FAIL_SIZES, faulty, healthyAlone, healthyBeside, JUDGES } from "./tables.ts";
 
-/** A palette that is safe for colour blindness (Okabe and Ito 2008). */
+/** A palette that is safe for color blindness (Okabe and Ito 2008). */
 const LOOKS: Readonly<Record<JudgeName, { readonly name: string; readonly color: string }>> = {
   "two-key": { name: "two-key", color: "#0072b2" },
   literal: { name: "literal: two in a row", color: "#d55e00" },

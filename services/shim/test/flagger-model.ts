@@ -1,6 +1,6 @@
 /**
- * A model of Flagger 1.44 (pkg/controller/scheduler.go and scheduler_hooks.go) for one weighted canary: the requests of one analysis
- * interval in order, and how it reacts to their responses. The caller controls time: `tick` is one analysis interval.
+ * A model of Flagger 1.44 (pkg/controller/scheduler.go and scheduler_hooks.go) for one weighted canary: the requests of one
+ * analysis interval in order, and how it reacts to their responses. The caller controls time: `tick` is one analysis interval.
  */
 import { TOKENS } from "./harness.ts";
 
@@ -101,7 +101,7 @@ export function createFlagger(options: FlaggerOptions): Flagger {
     state.failedChecks += 1;
   };
 
-  const analyse = async (): Promise<void> => {
+  const analyze = async (): Promise<void> => {
     if (state.phase === "Progressing" || state.phase === "WaitingPromotion") {
       if (await hook("rollback")) {
         await event(`Rolling back ${name}.${namespace} manual webhook invoked`);
@@ -153,7 +153,7 @@ export function createFlagger(options: FlaggerOptions): Flagger {
     async tick() {
       const idle =
         state.phase === "Initialized" || state.phase === "Waiting" || state.phase === "Succeeded" || state.phase === "Failed";
-      if (!idle) return analyse();
+      if (!idle) return analyze();
       if (state.spec !== state.applied) return start();
     },
   };

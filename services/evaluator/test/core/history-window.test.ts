@@ -5,7 +5,7 @@ import type { ClosedWindow, WindowSummary } from "@aviary/shared/contract/window
 import { closedWindowSchema } from "@aviary/shared/contract/window.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
 import { historyWindow, MAX_HISTORY_BUCKETS } from "../../src/core/history-window.ts";
-import { cell, closed, evenly } from "../judge/windows.ts";
+import { cell, closed, evenly } from "./judge/windows.ts";
 
 /** Latencies from 10 ms to 1 s times a factor, one in each bucket of half a percent. */
 function wide(az: string, slice: "canary" | "stable", factor = 1): WindowSummary {

@@ -50,7 +50,9 @@ function stepFrom(
   const applied = applyWindow(before, windows, { policy, reference, version });
   const figures = windowFiguresOf(applied.counted);
   const input = { scopes: judgedScopes(applied), windowNumber: judged + 1, policy, reference, version };
-  const complete = windows.at(-1)!.complete && applied.tally.unreadable === null;
+  const last = windows.at(-1)!;
+  // A warm-up leaves out requests by plan: those that count are as good as any.
+  const complete = (last.complete || last.warm_up === true) && applied.tally.unreadable === null;
   const skipped = isUnusableCeiling(input) ? (["ceiling"] as const) : [];
   const literal = literalRule(figures, complete, before.literal, policy, skipped);
   const twoKey = figures.canary.requests > 0 ? twoKeyRule(input) : nothingToJudge(input);

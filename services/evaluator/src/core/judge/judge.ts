@@ -45,7 +45,7 @@ export function judge(windows: readonly ClosedWindow[], policy: Policy, run: Jud
   };
 }
 
-/** The last windows of the run, and the judgement of the newest, for the verdict and for its explanation. */
+/** The last windows of the run, and the judgment of the newest, for the verdict and for its explanation. */
 export function judgeWindows(windows: readonly ClosedWindow[], policy: Policy, run: JudgedRun) {
   const recent = windows.slice(-MAX_RANGE_WINDOWS);
   const last = recent.at(-1);
