@@ -432,7 +432,8 @@ const T9: Check[] = [
     what: "5% slower, within the limit of 15%: p99 regression fails in an hour",
     cells: bySize([100, 300, 1_000], (n) => latencies(lognormal(0.4), n, { canary: { factor: 1.05, share: 1 } })),
     measure: failed(),
-    bound: { atMost: 0.012 },
+    // The second witness (p90) costs half a point here: 1.27% in 6,000 runs, 0.7% by the p99 alone.
+    bound: { atMost: 0.015 },
     runs: RUNS,
   },
 ];
