@@ -19,6 +19,8 @@ const thresholds = z.strictObject({
   maxP99: duration("1ms", "10m").prefault("220ms"),
   /** Canary p99 over stable p99; 1.15 is a regression of 15%. */
   maxP99RegressionRatio: ratio(1.01, 100).default(1.15),
+  /** A p99 regression below this difference is none, whatever its ratio: 2.0 ms against 1.6 ms. */
+  minLatencyDelta: duration("0ms", "10m").prefault("5ms"),
   maxQueueDepth: z.int().min(1).max(1_000_000).default(12),
 });
 
@@ -58,6 +60,8 @@ export const policySchema = z
       .prefault({}),
     evidence: z.enum(["strict", "normal", "eager"]).default("normal"),
     traffic: z.enum(["real", "synthetic", "both"]).default("real"),
+    /** What a canary with far more 4xx responses than stable is. */
+    over4xx: z.enum(["hold", "fail"]).default("hold"),
     macRelease: z.enum(["optional", "required"]).default("optional"),
     promoteAfterPassWindows: z.int().min(1).max(1_000).default(2),
     passAfterWindows: z.int().min(1).max(10_000).default(12),
@@ -87,11 +91,13 @@ export const policySchema = z
       max5xxRate: file.thresholds.max5xxRate,
       maxP99Ms: file.thresholds.maxP99,
       maxP99RegressionRatio: file.thresholds.maxP99RegressionRatio,
+      minLatencyDeltaMs: file.thresholds.minLatencyDelta,
       maxQueueDepth: file.thresholds.maxQueueDepth,
     },
     disk: file.disk,
     evidence: file.evidence,
     traffic: file.traffic,
+    over4xx: file.over4xx,
     macRelease: file.macRelease,
     promoteAfterPassWindows: file.promoteAfterPassWindows,
     passAfterWindows: file.passAfterWindows,
@@ -118,6 +124,23 @@ export const SLOTS = 5;
 export const MAX_CLOCK_AHEAD_MS = 5_000;
 /** A disk mark clears this far below it, so that a disk at the edge does not flap (a ratio of the capacity). */
 export const DISK_HYSTERESIS_RATIO = 0.02;
+
+/** Keys that later versions added. */
+const ADDED = ["over4xx"] as const;
+const ADDED_THRESHOLDS = ["minLatencyDeltaMs"] as const;
+
+/**
+ * The part of a policy that its hash covers: keys that a later version added count only with another value than their default, so
+ * that an upgrade changes no hash.
+ */
+export function hashedPolicy(policy: Policy): object {
+  const defaults = defaultPolicy();
+  const hashed: Partial<Policy> = { ...policy };
+  for (const key of ADDED) if (hashed[key] === defaults[key]) delete hashed[key];
+  const thresholds: Partial<Policy["thresholds"]> = { ...policy.thresholds };
+  for (const key of ADDED_THRESHOLDS) if (thresholds[key] === defaults.thresholds[key]) delete thresholds[key];
+  return { ...hashed, thresholds };
+}
 
 /** The policy of an empty file. */
 export const defaultPolicy = (): Policy => policySchema.parse({});

@@ -80,6 +80,17 @@ export const REASONS = {
     hard: false,
     meaning: "The 99th percentile of latency regressed against stable by more than the limit.",
   },
+  over_4xx: {
+    effect: "fail",
+    hard: false,
+    meaning:
+      "The canary answers with 4xx far more often than stable: a hold, or a failure if the policy requests that (`over4xx: fail`).",
+  },
+  traffic_missing: {
+    effect: "hold",
+    hard: false,
+    meaning: "The canary has less than half of the requests that its weight entitles it to.",
+  },
   queue_high: { effect: "hold", hard: false, meaning: "The canary lane's queue is deeper than its ceiling." },
   queue_growth: { effect: "fail", hard: false, meaning: "The queue grows steadily while the canary's weight rises." },
   disk_yellow: { effect: "fail", hard: true, meaning: "A gateway's disk crossed the yellow mark of its tier." },

@@ -93,6 +93,8 @@ export const verdictBodySchema = z.object({
     consecutive_pass: count,
     evidence: z.enum(["strict", "normal", "eager"]),
     traffic: z.enum(["real", "synthetic", "both"]),
+    /** The version of the two-key rule; absent in records of version 2, and before a window was judged. */
+    rule: z.literal([2, 3]).optional(),
     luck: z.number().nullable(),
     noise: z.object({ rho: z.number(), phi: z.number(), reference_windows: count }).nullable(),
   }),
@@ -105,6 +107,8 @@ export const verdictBodySchema = z.object({
     max_5xx_rate: z.number(),
     max_p99_ms: z.number(),
     max_p99_regression_ratio: z.number(),
+    /** Absent in records of version 2 of the rule, which had none. */
+    min_latency_delta_ms: z.number().optional(),
     max_queue_depth: z.number(),
   }),
   window: windowMetaSchema.nullable(),
@@ -183,7 +187,12 @@ export const verdictRecordSchema = z.object({
   /** What decides which artifacts may be installed now; null in records of earlier versions. */
   promotion: promotionFactsSchema.nullable().default(null),
   /** The judge's input: the window that this verdict closed or was last based on; null before the first window has closed. */
-  evidence: z.object({ closed: closedWindowSchema.nullable(), reference: referenceSchema.nullable() }),
+  evidence: z.object({
+    closed: closedWindowSchema.nullable(),
+    reference: referenceSchema.nullable(),
+    /** Indexes of the last windows that are in no sum of the run, because stable accounts for them; absent if there are none. */
+    left_out: z.array(count).max(12).optional(),
+  }),
 });
 export type VerdictRecord = z.infer<typeof verdictRecordSchema>;
 export type Reference = z.infer<typeof referenceSchema>;

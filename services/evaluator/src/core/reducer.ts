@@ -30,7 +30,7 @@ import type { ControlInput, Input, SignalInput } from "./inputs.ts";
 import { tickLane } from "./lane-tick.ts";
 import { reconcile, requestCheckpoint } from "./reconcile.ts";
 import { type CanaryConfig, gatewayKey } from "./resolved-config.ts";
-import { subjectOf } from "./run.ts";
+import { isCanaryHealthy, subjectOf } from "./run.ts";
 import { dropBefore, recordArrival, recordLostTime } from "./sequence.ts";
 import { type CanaryState, gatewaysOfCanary, type State, startGrid, weightOf } from "./state.ts";
 import { closeAtMs, closeWindow, excludeReport } from "./window.ts";
@@ -131,7 +131,7 @@ function closeOldest(state: State, canary: CanaryState, config: CanaryConfig): v
     canary.logGap = false;
     canary.brokerStep = null;
   }
-  applyClosedWindow(canary, config, closed);
+  applyClosedWindow(canary, config, closed, isCanaryHealthy(state, canary, config));
   const keepFrom = Date.parse(closed.window.end) - config.policy.windowMs;
   for (const gateway of gatewaysOfCanary(state, config))
     dropBefore(gateway.sequence, oldestOpenMs(state, config.fleet, keepFrom));

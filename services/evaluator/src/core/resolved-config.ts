@@ -1,7 +1,7 @@
 /** The fleet file and the policies, indexed for lookups. Constant while a reducer runs. */
-import type { FleetFile, GatewayEntry, JudgingClass, LaneEntry } from "@aviary/shared/contract/fleet.ts";
+import type { CanaryEntry, FleetFile, GatewayEntry, JudgingClass, LaneEntry } from "@aviary/shared/contract/fleet.ts";
 import { contentId } from "@aviary/shared/contract/ids.ts";
-import { defaultPolicy, type Policy } from "@aviary/shared/contract/policy.ts";
+import { defaultPolicy, hashedPolicy, type Policy } from "@aviary/shared/contract/policy.ts";
 import { type CanaryRef, canaryKey, parseCanaryKey } from "@aviary/shared/contract/subjects.ts";
 
 export interface CanaryConfig {
@@ -88,7 +88,7 @@ export function resolveConfig(fleet: FleetFile, policies: ReadonlyMap<string, Po
       key,
       ref,
       fleet: entry.fleet,
-      configHash: contentId([key, entry, changedSettings(policy), own, canaryLanes]),
+      configHash: contentId([key, changedEntry(entry), changedSettings(policy), own, canaryLanes]),
       policy,
       gateways: own.map((gateway) => gateway.key),
       hasStable: own.some((gateway) => gateway.slice === "stable"),
@@ -109,9 +109,18 @@ export function resolveConfig(fleet: FleetFile, policies: ReadonlyMap<string, Po
   return { policyHash, gateways, canaries, lanes, canariesOfFleet };
 }
 
+/** A canary's entry without settings that later versions added, where they have their default. */
+function changedEntry({ steps, callers, ...entry }: CanaryEntry): object {
+  const { flagger, ...others } = callers;
+  if (flagger === undefined) return { ...entry, ...(steps.length === 0 ? {} : { steps }), callers };
+  const { gates, strategy, ...settings } = flagger;
+  const added = { ...(gates ? { gates } : {}), ...(strategy === "weighted" ? {} : { strategy }) };
+  return { ...entry, ...(steps.length === 0 ? {} : { steps }), callers: { ...others, flagger: { ...settings, ...added } } };
+}
+
 /** The settings of a policy that are not the default: a version with one more setting leaves the hash of older files as it was. */
 function changedSettings(policy: Policy): Partial<Policy> {
-  const defaults: Readonly<Record<string, unknown>> = defaultPolicy();
+  const defaults = hashedPolicy(defaultPolicy()) as Readonly<Record<string, unknown>>;
   const isChanged = ([name, value]: [string, unknown]) => JSON.stringify(value) !== JSON.stringify(defaults[name]);
-  return Object.fromEntries(Object.entries(policy).filter(isChanged));
+  return Object.fromEntries(Object.entries(hashedPolicy(policy)).filter(isChanged));
 }

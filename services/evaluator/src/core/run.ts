@@ -11,7 +11,7 @@ import { type Release, type RunState, type Slice, sameRelease } from "@aviary/sh
 import { attemptOf, recordAttempt, updateAttempt } from "./attempts.ts";
 import { callerGoneAtMs } from "./callers.ts";
 import { isCurrent } from "./freshness.ts";
-import { referenceFrom } from "./judge/reference.ts";
+import { referenceFrom } from "./judge/learn-reference.ts";
 import { knownRelease } from "./known-facts.ts";
 import { agreedRelease, couldBeSame } from "./release.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
@@ -114,6 +114,16 @@ function sliceRelease(state: State, config: CanaryConfig, slice: Slice): Release
 /** The current release of the whole canary slice, or null. */
 export function canaryRelease(state: State, config: CanaryConfig): Release | null {
   return sliceRelease(state, config, "canary");
+}
+
+/**
+ * Whether the canary slice's traffic is healthy traffic: no run is open, and the slice runs stable's release. Without a stable
+ * slice its own past is the only reference there is.
+ */
+export function isCanaryHealthy(state: State, canary: CanaryState, config: CanaryConfig): boolean {
+  if (isOpen(canary.run)) return false;
+  const [release, stable] = [canaryRelease(state, config), stableRelease(state, canary, config)];
+  return !config.hasStable || (release !== null && stable !== null && sameRelease(release, stable));
 }
 
 /** The release to roll back to: stable's, or the canary slice's own before the run if there is no stable slice. */

@@ -29,6 +29,8 @@ import { noiseFigures, sliceFigures } from "./verdict-figures.ts";
 export function verdictRecord(state: State, facts: CanaryFacts, decision: Decision, atMs: number): VerdictRecord {
   const { canary } = facts;
   const body = verdictBody(state, facts, decision, atMs);
+  const indexes = applicableOutcome(canary.run)?.leftOut ?? [];
+  const leftOut = indexes.length > 0 ? { left_out: [...indexes] } : {};
   return withinSizeLimit({
     body: { ...body, id: verdictId(body) },
     promotion: promotionFacts(state, facts),
@@ -39,7 +41,7 @@ export function verdictRecord(state: State, facts: CanaryFacts, decision: Decisi
       at: isoTime(atMs),
       end_reported: endReported,
     })),
-    evidence: { closed: canary.lastWindow, reference: canary.run?.reference ?? null },
+    evidence: { closed: canary.lastWindow, reference: canary.run?.reference ?? null, ...leftOut },
   });
 }
 
@@ -72,6 +74,7 @@ function verdictBody(state: State, facts: CanaryFacts, decision: Decision, atMs:
       max_5xx_rate: policy.thresholds.max5xxRate,
       max_p99_ms: policy.thresholds.maxP99Ms,
       max_p99_regression_ratio: policy.thresholds.maxP99RegressionRatio,
+      min_latency_delta_ms: policy.thresholds.minLatencyDeltaMs,
       max_queue_depth: policy.thresholds.maxQueueDepth,
     },
     window: lastWindow?.window ?? null,
@@ -106,6 +109,7 @@ function judgeFigures(run: Run | null, outcome: JudgeOutcome | null, policy: Pol
     consecutive_pass: run?.consecutivePass ?? 0,
     evidence: policy.evidence,
     traffic: policy.traffic,
+    ...(outcome === null ? {} : { rule: outcome.rule }),
     luck: outcome?.pValue ?? null,
     noise: outcome === null || outcome.noise === null ? null : noiseFigures(outcome.noise),
   };

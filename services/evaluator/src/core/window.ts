@@ -34,6 +34,8 @@ import { completenessOf } from "./window-completeness.ts";
 export interface OpenSlot {
   requests: number;
   errors: number;
+  /** Null if a signal did not count them. */
+  errors4xx: number | null;
   latency: histogram.Histogram;
 }
 
@@ -109,7 +111,7 @@ function cellOf(window: OpenWindow, gateway: GatewayState, source: HttpSource): 
   let cell = window.cells.get(key);
   if (cell === undefined) {
     const slots: OpenSlot[] = [];
-    for (let slot = 0; slot < SLOTS; slot++) slots.push({ requests: 0, errors: 0, latency: histogram.create() });
+    for (let slot = 0; slot < SLOTS; slot++) slots.push({ requests: 0, errors: 0, errors4xx: 0, latency: histogram.create() });
     cell = { slice: gateway.slice, az: gateway.az, source, slots, slotted: true, gateways: new Set() };
     window.cells.set(key, cell);
   }
@@ -175,6 +177,7 @@ function mergeIntoCell(cell: WindowCell, frame: WindowGrid, { body, periodMs }: 
   const slot = cell.slots[Math.min(SLOTS - 1, Math.floor(offsetMs / slotMs))]!;
   slot.requests += body.requests;
   slot.errors += body.errors_5xx;
+  slot.errors4xx = slot.errors4xx === null || body.errors_4xx === undefined ? null : slot.errors4xx + body.errors_4xx;
   if (body.latency.counts.length > 0 || body.latency.zero > 0) histogram.mergeWire(slot.latency, body.latency);
   if (periodMs > slotMs) cell.slotted = false;
 }
@@ -203,6 +206,8 @@ function closedSlots(cell: WindowCell): WindowSlot[] {
   return cell.slots.map((slot) => ({
     requests: slot.requests,
     errors_5xx: slot.errors,
+    // A slot of an older checkpoint has no count either.
+    ...(slot.errors4xx == null ? {} : { errors_4xx: slot.errors4xx }),
     latency: histogram.toSparse(slot.latency),
   }));
 }

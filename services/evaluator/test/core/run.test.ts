@@ -12,10 +12,10 @@ const last = (fleet: SimulatedFleet) => {
 };
 
 /** Whether the pack may be installed on a gateway of the slice that runs the other pack. */
-function promotion(fleet: SimulatedFleet, slice: Slice, hash: string) {
+function promotion(fleet: SimulatedFleet, slice: Slice, hash: string, installed = hash === NEW_PACK ? STABLE_PACK : NEW_PACK) {
   const { verdicts } = reduceFleet(fleet);
   const { body, promotion: facts } = verdicts[verdicts.length - 1]!;
-  const target = { az: "az-a", gateway: `${slice}-a`, slice, installed: hash === NEW_PACK ? STABLE_PACK : NEW_PACK };
+  const target = { az: "az-a", gateway: `${slice}-a`, slice, installed };
   const verdict = { run: body.run, valid_until: body.valid_until, promotion: facts };
   return mayPromote({ verdict, target, hash, lanes: [], requestedAtMs: fleet.now(), atMs: fleet.now() });
 }
@@ -48,7 +48,7 @@ test("a Flagger canary goes from announced to passed, after which stable may be 
   for (const gateway of fleet.slice("canary")) gateway.pack = NEW_PACK;
   fleet.advance(5);
   assert.equal(last(fleet).run?.state, "warming");
-  assert.equal(promotion(fleet, "canary", NEW_PACK).allowed, false);
+  assert.equal(promotion(fleet, "canary", NEW_PACK, NEW_PACK).allowed, false);
   fleet.publishControl({ verb: "weight", caller: "flagger", weight: 10, revision: "v2" });
   fleet.advance(120);
   const passing = last(fleet);

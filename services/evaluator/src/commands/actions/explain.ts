@@ -13,6 +13,7 @@ import { explainJudgment } from "../../core/judge/explain.ts";
 import { grouped, milliseconds, percent } from "../../core/judge/format.ts";
 import { judge } from "../../core/judge/judge.ts";
 import type { JudgeMemory } from "../../core/judge/outcome.ts";
+import { UNNAMED_RULE } from "../../core/judge/rule-version.ts";
 import { wasJudged } from "../../core/rejudge-verdicts.ts";
 import type { ResolvedConfig } from "../../core/resolved-config.ts";
 import { verdictLine } from "../../recording/verdict-lines.ts";
@@ -108,7 +109,13 @@ function recompute(
   policy: Policy,
 ): { lines: string[]; isExact: boolean } {
   let memory: JudgeMemory | null = null;
-  const run = (judged: number) => ({ judged, memory, reference: evidence.reference, hasStable: body.stable !== null });
+  const run = (judged: number) => ({
+    judged,
+    memory,
+    reference: evidence.reference,
+    hasStable: body.stable !== null,
+    rule: body.judge.rule ?? UNNAMED_RULE,
+  });
   const upTo = (count: number): ClosedWindow[] => windows.slice(Math.max(0, count - JUDGED_WINDOWS), count);
   for (let count = 1; count < windows.length; count++) memory = judge(upTo(count), policy, run(count - 1)).memory;
   const judged = [upTo(windows.length), policy, run(windows.length - 1)] as const;
@@ -135,6 +142,7 @@ function policyOfThen(today: Policy, { judge: { evidence, traffic, mode }, thres
       max5xxRate: thresholds.max_5xx_rate,
       maxP99Ms: thresholds.max_p99_ms,
       maxP99RegressionRatio: thresholds.max_p99_regression_ratio,
+      minLatencyDeltaMs: thresholds.min_latency_delta_ms ?? 0,
       maxQueueDepth: thresholds.max_queue_depth,
     },
   };

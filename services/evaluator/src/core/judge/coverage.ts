@@ -23,7 +23,7 @@ export function coverageOf(window: ClosedWindow, applied: AppliedWindow, figures
   const { canary, stable } = figures;
   const whole = holdReason(window, applied, figures);
   const stableExpected = hasStable && !((window.window.weight ?? 0) >= ALL_WEIGHT);
-  const comparable = applied.measurements.get(WHOLE)!.threshold !== null;
+  const comparable = applied.measurements.get(WHOLE)!.limits.regression !== null;
   const latency = whole === null && canary.requests > 0 ? latencyReason(canary.p99Ms, !comparable && stableExpected) : null;
   const found = [whole, latency].filter((reason) => reason !== null);
   return {
