@@ -1,0 +1,177 @@
+/**
+ * The laws: what must never happen in any world, stated in terms of users, releases and people. They know the contract's promises
+ * and nothing of how they are kept.
+ */
+import type { FinishedWorld } from "../run-world.ts";
+import { PER_REPLICA } from "../world/lane.ts";
+import { plannedTroubleEndMs } from "../world/plan.ts";
+import { isBad, isHealthy, type ReleasePlan } from "../world/releases.ts";
+import { knowledgeOf } from "./knowledge.ts";
+
+export type Law =
+  | "bad-promoted"
+  | "bad-widened"
+  | "unserved-promoted"
+  | "unpassed-on-stable"
+  | "healthy-late"
+  | "lane-starved"
+  | "stuck"
+  | "unnamed";
+
+export interface Violation {
+  readonly law: Law;
+  readonly atMs: number;
+  readonly text: string;
+}
+
+/** A healthy release passes within this many windows, and by the time its canary slice has served this many requests in peace. */
+const HEALTHY_WITHIN_WINDOWS = 16;
+const HEALTHY_REQUESTS = 1_500;
+/** A lane follows its demand within this: signals, the lane's tick, and KEDA's polling. */
+const LANE_WITHIN_MS = 240_000;
+/** A condition without an entry in the runbook must end by itself within this many windows after the last trouble. */
+const UNNAMED_WINDOWS = 14;
+
+/** All violations of one finished world, in order of time. */
+export function violationsOf(world: FinishedWorld): Violation[] {
+  const { plan } = world;
+  const found = [
+    ...plan.releases.flatMap((release) => (isBad(release) ? badRelease(world, release) : [])),
+    ...plan.releases.flatMap((release) => unserved(world, release)),
+    ...plan.releases.flatMap((release) => unpassed(world, release)),
+    ...plan.releases.flatMap((release, index) => (isHealthy(release) ? healthyRelease(world, release, index) : [])),
+    ...starvedLane(world),
+    ...stuck(world),
+    ...unnamed(world),
+  ];
+  const spoiled = spoiledMs(world);
+  return found.filter(({ law, atMs }) => !NEEDS_SOUND_STABLE.has(law) || atMs < spoiled).sort((a, b) => a.atMs - b.atMs);
+}
+
+/** Laws that promise nothing once stable itself is bad: a bad release, or its full disks, are then everywhere. */
+const NEEDS_SOUND_STABLE: ReadonlySet<Law> = new Set(["healthy-late", "lane-starved", "stuck", "unnamed"]);
+
+/** When a bad or doubtful release reached stable; infinite if none did. */
+function spoiledMs({ record }: FinishedWorld): number {
+  const bad = record.installations.find(
+    ({ slice, release }) => slice === "stable" && release !== undefined && !isHealthy(release),
+  );
+  return bad?.atMs ?? Number.POSITIVE_INFINITY;
+}
+
+const minutes = (ms: number): string => `${(ms / 60_000).toFixed(1)} min`;
+
+/** A bad release is neither widened nor promoted once two windows have shown it, and the second of them could be read. */
+function badRelease({ plan, record }: FinishedWorld, release: ReleasePlan): Violation[] {
+  const { provenAtMs } = knowledgeOf(record.traffic, release, plan.windowMs);
+  const readableMs = provenAtMs + plan.windowMs + 10_000 + 2 * plan.intervalMs;
+  return record.steps
+    .filter((step) => step.release === release && step.atMs > readableMs && (step.what === "promoted" || step.what === "widened"))
+    .map(({ atMs, what, weight }) => ({
+      law: what === "promoted" ? "bad-promoted" : "bad-widened",
+      atMs,
+      text: `${release.name} (${release.fault}, ${release.size}) was ${what === "promoted" ? "promoted" : `widened to ${weight}%`} at ${minutes(atMs)}, although two windows had shown it at ${minutes(provenAtMs)}`,
+    }));
+}
+
+/** Nothing is promoted that no user of the canary slice has ever met. */
+function unserved({ record }: FinishedWorld, release: ReleasePlan): Violation[] {
+  const promoted = record.steps.find((step) => step.release === release && step.what === "promoted");
+  if (promoted === undefined) return [];
+  const served = record.traffic.some(
+    (sample) => sample.slice === "canary" && sample.release === release && sample.requests > 0 && sample.atMs <= promoted.atMs,
+  );
+  if (served) return [];
+  const text = `${release.name} was promoted at ${minutes(promoted.atMs)}, and no canary Mac had served a request with it`;
+  return [{ law: "unserved-promoted", atMs: promoted.atMs, text }];
+}
+
+/** A release reaches a stable Mac only after its rollout succeeded. */
+function unpassed({ record }: FinishedWorld, release: ReleasePlan): Violation[] {
+  const installed = record.installations.find((each) => each.slice === "stable" && each.release === release);
+  if (installed === undefined) return [];
+  const promoted = record.steps.some(
+    (step) => step.release === release && step.what === "promoted" && step.atMs <= installed.atMs,
+  );
+  if (promoted) return [];
+  const text = `${release.name} was installed on a stable Mac at ${minutes(installed.atMs)} before its rollout succeeded`;
+  return [{ law: "unpassed-on-stable", atMs: installed.atMs, text }];
+}
+
+/** When everything that troubles a rollout has ended. */
+function peaceMs({ plan, record }: FinishedWorld): number {
+  return Math.max(plannedTroubleEndMs(plan), record.troubleEndMs);
+}
+
+/** A healthy release that is not rolled back has passed a stated time after the last trouble. */
+function healthyRelease(world: FinishedWorld, release: ReleasePlan, index: number): Violation[] {
+  const { plan, record } = world;
+  const steps = record.steps.filter((step) => step.release === release);
+  if (steps.some(({ what }) => what === "promoted" || what === "rolled-back")) return [];
+  const untilMs = plan.releases[index + 1]?.atMs ?? plan.endMs;
+  const sinceMs = Math.max(peaceMs(world), release.atMs + Math.max(0, release.installAfterMs));
+  const servedAtMs = canaryServed(world, sinceMs, HEALTHY_REQUESTS);
+  const dueMs = Math.max(sinceMs, servedAtMs) + HEALTHY_WITHIN_WINDOWS * plan.windowMs;
+  if (dueMs >= untilMs) return [];
+  const text = `${release.name} is healthy and was not promoted by ${minutes(dueMs)}, ${minutes(dueMs - sinceMs)} after the last trouble; its last step: ${steps.at(-1)?.what ?? "none"}`;
+  return [{ law: "healthy-late", atMs: dueMs, text }];
+}
+
+/**
+ * When the canary slice has been sent this many requests since an instant. A rollout that is kept at weight 0 is late too: then
+ * the traffic of the first step counts.
+ */
+function canaryServed({ plan, record }: FinishedWorld, sinceMs: number, requests: number): number {
+  const leastPerMs = (plan.requestsPerWindow * plan.steps[0]!) / 100 / plan.windowMs;
+  let atMs = sinceMs;
+  let served = 0;
+  for (const sample of record.traffic) {
+    if (sample.atMs <= sinceMs || sample.slice !== "canary") continue;
+    if (sample.atMs > atMs) served += leastPerMs * (sample.atMs - atMs);
+    atMs = sample.atMs;
+    if (served >= requests) return atMs;
+  }
+  return Number.POSITIVE_INFINITY;
+}
+
+/** No lane has fewer replicas than its demand needs while no run is open. KEDA tolerates a tenth. */
+function starvedLane({ plan, record }: FinishedWorld): Violation[] {
+  const outages = plan.troubles.filter(({ kind }) => ["evaluator-down", "broker-down", "shim-down"].includes(kind));
+  let fineMs = 0;
+  for (const view of record.lane) {
+    const isOut = outages.some(({ atMs, forMs }) => view.atMs >= atMs && view.atMs <= atMs + forMs);
+    if (view.runOpen || !view.isReported || isOut || view.jobs <= 1.1 * PER_REPLICA * view.replicas) fineMs = view.atMs;
+    const sinceMs = Math.max(fineMs, view.demandSinceMs);
+    if (view.atMs - sinceMs <= LANE_WITHIN_MS) continue;
+    const text = `the lane had ${view.replicas} replicas for ${view.jobs} jobs since ${minutes(sinceMs)}, while no run was open`;
+    return [{ law: "lane-starved", atMs: view.atMs, text }];
+  }
+  return [];
+}
+
+/** Every rollout ends: the last release of a world is promoted or rolled back by its end, if its traffic allows a decision. */
+function stuck(world: FinishedWorld): Violation[] {
+  const { plan, record } = world;
+  const release = plan.releases.at(-1)!;
+  if (record.steps.some((step) => step.release === release && (step.what === "promoted" || step.what === "rolled-back")))
+    return [];
+  const sinceMs = Math.max(peaceMs(world), release.atMs);
+  if (isHealthy(release) || canaryServed(world, sinceMs, HEALTHY_REQUESTS) > plan.endMs - HEALTHY_WITHIN_WINDOWS * plan.windowMs)
+    return [];
+  const last = record.steps.findLast((step) => step.release === release);
+  const text = `${release.name} (${release.fault}, ${release.size}) was neither promoted nor rolled back by the end; its last step: ${last?.what ?? "none"} at ${minutes(last?.atMs ?? 0)}`;
+  return [{ law: "stuck", atMs: plan.endMs, text }];
+}
+
+/** Whatever lasts is in the runbook. */
+function unnamed(world: FinishedWorld): Violation[] {
+  const peace = peaceMs(world);
+  return world.record.conditions
+    .filter(({ isNamed, state }) => !isNamed && state !== "pending")
+    .filter(({ sinceMs, untilMs }) => untilMs - Math.max(sinceMs, peace) > UNNAMED_WINDOWS * world.plan.windowMs)
+    .map(({ sinceMs, untilMs, state, code, text }) => ({
+      law: "unnamed" as const,
+      atMs: untilMs,
+      text: `${state}, ${code} lasted from ${minutes(sinceMs)} to ${minutes(untilMs)} and the runbook does not name it (${text})`,
+    }));
+}
