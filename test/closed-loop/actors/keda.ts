@@ -17,7 +17,7 @@ export interface Keda {
   tick(): Promise<void>;
 }
 
-/** `cooldownPeriod` and `stabilizationWindowSeconds` of the published ScaledObject. */
+/** The cooldown and the stabilization window of the published ScaledObject. */
 const COOLDOWN_MS = 120_000;
 const STABILIZATION_MS = 120_000;
 /** `--horizontal-pod-autoscaler-tolerance`. */

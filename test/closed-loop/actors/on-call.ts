@@ -20,8 +20,8 @@ export interface OnCallOptions {
 
 /** How many times the same entry is followed for one condition, and how long in between. */
 const AGAIN_AFTER_WINDOWS = 6;
-/** After this long on hold the engineer stops waiting and aborts the run. */
-const PATIENCE_WINDOWS = 18;
+/** After this long on hold the engineer aborts the run. */
+const ABORT_AFTER_WINDOWS = 18;
 
 let runbook: readonly Entry[] | undefined;
 
@@ -35,11 +35,11 @@ export function startOnCall(options: OnCallOptions): void {
 
   const look = (): void => {
     const nowMs = world.nowMs();
-    if (options.resumeRollout()) world.tell("on-call  resumes the rollout that an inconclusive analysis had paused");
+    if (options.resumeRollout()) world.narrate("on-call  resumes the rollout that an inconclusive analysis had paused");
     // Full disks are on every dashboard.
     for (const mac of world.macs) {
       if (mac.foreignDisk > 0 && nowMs - diskSinceMs(world, mac.plan.name) >= plan.onCallAfterMs) {
-        world.tell(`on-call  frees the disk of ${mac.plan.name}`);
+        world.narrate(`on-call  frees the disk of ${mac.plan.name}`);
         world.remedy(mac, "disk");
       }
     }
@@ -84,12 +84,12 @@ function needsPeople(body: VerdictBody): { state: string; code: string; text: st
   return { state: run.state, code: cause?.code ?? "none", text: cause?.text ?? "" };
 }
 
-/** Does what an entry's action says, as far as it can be done from here. */
+/** Performs an entry's action, where it has an effect in a simulated world. */
 function follow(options: OnCallOptions, { symptom, action }: Entry, body: VerdictBody, lastedMs: number): void {
   const { world, advisor } = options;
   const release = options.current();
-  const act = (text: string): void => world.tell(`on-call  ${text} (runbook: ${symptom.slice(0, 60)})`);
-  const command = { caller: "operator", reason: "as the runbook says" } as const;
+  const act = (text: string): void => world.narrate(`on-call  ${text} (runbook: ${symptom.slice(0, 60)})`);
+  const command = { caller: "operator", reason: "per the runbook" } as const;
   if (action.includes("Fix NTP")) {
     for (const mac of world.macs.filter(({ clockOffsetMs }) => clockOffsetMs !== 0)) {
       act(`fixes the clock of ${mac.plan.name}`);
@@ -110,7 +110,7 @@ function follow(options: OnCallOptions, { symptom, action }: Entry, body: Verdic
     act(`starts a run of ${release.name}`);
     advisor.operate({ verb: "start", caller: "operator", revision: release.name });
   }
-  const isOnHold = body.verdict === "hold" && lastedMs >= PATIENCE_WINDOWS * world.plan.windowMs;
+  const isOnHold = body.verdict === "hold" && lastedMs >= ABORT_AFTER_WINDOWS * world.plan.windowMs;
   if (action.includes("aviary run abort") && isOnHold) {
     act("aborts the run");
     advisor.operate({ verb: "abort", ...command });

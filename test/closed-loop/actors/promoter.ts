@@ -31,7 +31,7 @@ export function createPromoter(world: World, advisor: Pick<Advisor, "mayInstall"
       const release = wanted[allowed.plan.slice];
       install(allowed, release, kernel.nowMs);
       record.installations.push({ atMs: kernel.nowMs, slice: allowed.plan.slice, release });
-      world.tell(`promoter ${release?.name ?? "v1"} is installed on ${allowed.plan.name}`);
+      world.narrate(`promoter ${release?.name ?? "v1"} is installed on ${allowed.plan.name}`);
     }
     kernel.after(stepMs, undefined, work);
   };

@@ -11,7 +11,7 @@ import { createRollouts, type Measurement } from "./argo-rollouts.ts";
 import { createFlagger } from "./flagger.ts";
 import type { Promoter } from "./promoter.ts";
 
-/** A release process, whoever runs it. */
+/** A release process, with or without a controller. */
 export interface Rollout {
   /** The release that is rolled out, or was rolled out last. */
   current(): ReleasePlan | undefined;
@@ -37,7 +37,7 @@ export function startRollout(world: World, advisor: Advisor, promoter: Promoter)
   const onStep: OnStep = ({ what, revision, weight }) => {
     const release = plan.releases.find(({ name }) => name === revision)!;
     record.steps.push({ atMs: world.nowMs(), release, what, weight });
-    world.tell(`rollout  ${revision} ${what}, weight ${weight}`);
+    world.narrate(`rollout  ${revision} ${what}, weight ${weight}`);
     world.setWeight(weight);
     if (what === "rolled-back" && current === release) promoter.want("canary", promoter.stable);
     if (what === "promoted") promoter.want("stable", release);
@@ -45,10 +45,11 @@ export function startRollout(world: World, advisor: Advisor, promoter: Promoter)
   const drive = { flagger: driveFlagger, rollouts: driveRollouts, none: driveObservation }[plan.controller];
   const driver = drive(world, advisor, onStep);
   for (const release of plan.releases) {
+    announce(world, advisor, release);
     kernel.after(release.atMs, undefined, () => {
       current = release;
       const fault = release.fault === "none" ? "healthy" : `${release.fault}, ${release.size}`;
-      world.tell(`release  ${release.name} (${fault}) is deployed`);
+      world.narrate(`release  ${release.name} (${fault}) is deployed`);
       driver.deploy(release);
     });
     kernel.after(release.atMs + release.installAfterMs, undefined, () => {
@@ -69,6 +70,19 @@ export function startRollout(world: World, advisor: Advisor, promoter: Promoter)
   const isPromoted = (release: ReleasePlan): boolean =>
     record.steps.some((step) => step.release === release && step.what === "promoted");
   return { current: () => current, resume: () => driver.resume() };
+}
+
+/** Flux sees the new revision before the controller does; a pipeline says so with the command line. */
+function announce({ plan, kernel }: World, advisor: Advisor, release: ReleasePlan): void {
+  if (plan.announcer === "none") return;
+  const named = { revision: release.name, skill_hash: packOf(release) };
+  kernel.after(release.atMs - plan.intervalMs / 2, undefined, () =>
+    advisor.operate(
+      plan.announcer === "flux"
+        ? { verb: "announce", caller: "flux", ...named }
+        : { verb: "start", caller: "operator", ...named },
+    ),
+  );
 }
 
 function driveFlagger(world: World, advisor: Advisor, onStep: OnStep): Driver {
@@ -103,7 +117,7 @@ function driveFlagger(world: World, advisor: Advisor, onStep: OnStep): Driver {
       const before = flagger.phase;
       void flagger.tick().then(() => {
         isBusy = false;
-        if (flagger.phase !== before) world.tell(`flagger  ${flagger.phase} (${flagger.history.at(-1)?.slice(0, 120) ?? ""})`);
+        if (flagger.phase !== before) world.narrate(`flagger  ${flagger.phase} (${flagger.history.at(-1)?.slice(0, 120) ?? ""})`);
       });
     },
     700,
@@ -149,7 +163,7 @@ function driveRollouts(world: World, advisor: Advisor, onStep: OnStep): Driver {
   };
 }
 
-/** Where no rule says when a release has passed, it has after this many windows without an objection. */
+/** An advisor without runs has passed a release after this many windows of passes. */
 const PASS_AFTER_WINDOWS = 12;
 
 /** No controller: the canary slice has a constant share, and the pipeline acts on the verdict itself. */

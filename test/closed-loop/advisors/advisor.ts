@@ -1,4 +1,4 @@
-/** Whoever answers the controllers and the promoter: Aviary, or one of the rules it is compared with. */
+/** An advisor answers the controllers and the promoter: Aviary, or one of the rules it is compared with. */
 import type { ControlContent } from "@aviary/shared/contract/control.ts";
 import type { CallerClass } from "@aviary/shared/contract/fleet.ts";
 import type { Slice } from "@aviary/shared/contract/run.ts";

@@ -23,7 +23,7 @@ import { createEvaluator } from "./evaluator.ts";
 
 /** KEDA's polling interval in every world. */
 export const POLLING_MS = 30_000;
-/** How often the evaluator's lease is renewed at least, as far as the shim can tell. */
+/** The evaluator's lease is renewed at a request of a controller, if the last renewal is this old. */
 const LEASE_MS = 5_000;
 
 function fleetOf(plan: WorldPlan): FleetFile {
@@ -53,22 +53,23 @@ export async function startAviary({ product, world }: AdvisorContext, mode: Poli
   const readInput = product.createInputReader();
   let body: VerdictBody | undefined;
   let lane: LaneRecord | undefined;
-  let told = "";
+  let lastNarrated = "";
   let brokerUp = true;
   let leaseAtMs = Number.NEGATIVE_INFINITY;
   const seenIds = new Set<string>();
 
-  const tellVerdict = (next: VerdictBody): void => {
+  const narrateVerdict = (next: VerdictBody): void => {
     const text = `${next.run?.state ?? "no run"}: ${next.verdict}${next.run?.promotable ? ", promotable" : ""} ${next.reasons
       .map(({ code }) => code)
       .join(" ")}`;
-    if (text !== told) world.tell(`verdict  ${text}${next.reasons[0] === undefined ? "" : ` (${next.reasons[0].text})`}`);
-    told = text;
+    if (text !== lastNarrated)
+      world.narrate(`verdict  ${text}${next.reasons[0] === undefined ? "" : ` (${next.reasons[0].text})`}`);
+    lastNarrated = text;
   };
   const perform = (effect: Effect): void => {
     if (effect.kind === "verdict") {
       body = effect.record.body;
-      tellVerdict(body);
+      narrateVerdict(body);
       // The shim reads the body alone.
       const record = { ...effect.record, evidence: { closed: null, reference: null } };
       void broker.publish({ subject: verdictSubject(CANARY), data: JSON.stringify(record), id: `${body.id}-${body.at}` });
@@ -168,7 +169,7 @@ export async function startAviary({ product, world }: AdvisorContext, mode: Poli
       const message = controlMessage(CANARY, content, at, at);
       const subject = controlSubject(FLEET, CANARY, content.verb);
       storeControl({ subject, data: JSON.stringify(message), id: message.id }).catch(() =>
-        world.tell("the operator's command is not stored: the broker is down"),
+        world.narrate("the operator's command is not stored: the broker is down"),
       );
     },
     async close() {

@@ -1,6 +1,6 @@
 /**
  * The rules that Aviary is compared with. Each decides pass, hold or fail from what it can see, and answers the controllers through
- * one plain table: a confirm gate opens on a pass, rollback on a fail, and nobody limits the lane.
+ * one plain table: a confirm gate opens on a pass, rollback on a fail, and the lane is never limited.
  */
 import type { Outcome } from "@aviary/shared/contract/verdict.ts";
 import { knowledgeOf } from "../judge/knowledge.ts";

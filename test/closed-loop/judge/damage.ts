@@ -1,4 +1,4 @@
-/** What a world cost its users and its people, whoever decided. */
+/** What a world cost its users and its people: the same figures for every advisor. */
 import type { FinishedWorld } from "../run-world.ts";
 import { neededReplicas, PER_REPLICA } from "../world/lane.ts";
 import { SLOW_MS, slowerThan } from "../world/latencies.ts";
@@ -19,6 +19,7 @@ export interface Damage {
   /** Weight increases of bad releases after a perfect judge would have known. */
   readonly badWidened: number;
   readonly badPromoted: number;
+  readonly badPromotedAfterKnown: number;
   readonly healthyPromoted: number;
   readonly healthyRolledBack: number;
   /** Minutes that healthy releases waited longer than their controller takes by itself. */
@@ -36,6 +37,7 @@ export const NO_DAMAGE: Damage = {
   badOnTrialAfterKnown: 0,
   badWidened: 0,
   badPromoted: 0,
+  badPromotedAfterKnown: 0,
   healthyPromoted: 0,
   healthyRolledBack: 0,
   healthyHeldMin: 0,
@@ -87,6 +89,7 @@ function releaseDamage(world: FinishedWorld, release: ReleasePlan): Damage {
     badOnTrialAfterKnown: bad * badOnTrialAfterKnown,
     badWidened: bad * steps.filter(({ what, atMs }) => what === "widened" && atMs > knownAtMs).length,
     badPromoted: bad * has("promoted"),
+    badPromotedAfterKnown: bad * steps.filter(({ what, atMs }) => what === "promoted" && atMs > knownAtMs).length,
     healthyPromoted: healthy * has("promoted"),
     healthyRolledBack: healthy * has("rolled-back"),
     healthyHeldMin: healthy * heldMin(world, release),

@@ -1,4 +1,4 @@
-/** The build queue and the workers that empty it: demand is given, replicas follow whoever scales them. */
+/** The build queue and the workers that empty it: the plan sets the demand, KEDA the replicas. */
 
 export const PER_REPLICA = 8;
 /** The lane's limit while nothing is analysed; demand above it is not starvation. */

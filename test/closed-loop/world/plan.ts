@@ -40,6 +40,8 @@ export interface WorldPlan {
   readonly steps: readonly number[];
   /** Whether the controller names revision and pack in its hooks. Otherwise only Flagger's checksum identifies the revision. */
   readonly namesRevision: boolean;
+  /** How a revision is announced before the controller sees it. */
+  readonly announcer: "none" | "pipeline" | "flux";
   /** Share of the controller's event messages that are lost. */
   readonly lostEvents: number;
   readonly releases: readonly ReleasePlan[];
@@ -75,10 +77,14 @@ export function planOf(seed: number): WorldPlan {
   const windowMs = isShort ? SHORT_WINDOW_MS : SHIPPED_WINDOW_MS;
   const macs = drawMacs(random);
   const controller = random.pick<ControllerKind>(["flagger", "flagger", "flagger", "rollouts", "rollouts", "none"]);
-  const releases = drawReleases(random, macs, windowMs);
+  // Without a controller the deployment is the installation.
+  const releases = drawReleases(random, macs, windowMs).map((release) =>
+    controller === "none" ? { ...release, installAfterMs: 0 } : release,
+  );
   const lastMs = releases.at(-1)!.atMs;
   const troubledMs = lastMs + random.integer(4, 20) * windowMs;
   const troubles = drawTroubles(random, { macs, windowMs, untilMs: troubledMs, releases });
+  const namesRevision = controller === "rollouts" || random.chance(0.7);
   return {
     seed,
     policy: isShort ? SHORT_POLICY : {},
@@ -98,7 +104,8 @@ export function planOf(seed: number): WorldPlan {
             [5, 10, 30, 50],
             [20, 50],
           ]),
-    namesRevision: controller === "rollouts" || random.chance(0.7),
+    namesRevision,
+    announcer: namesRevision && controller !== "none" ? random.pick(["none", "none", "none", "pipeline", "flux"]) : "none",
     lostEvents: random.chance(0.25) ? random.pick([0.1, 0.5]) : 0,
     releases,
     troubles,

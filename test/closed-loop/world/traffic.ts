@@ -33,7 +33,7 @@ export interface MacTraffic {
 /** Points in a period at which a Mac's behaviour is averaged. */
 const POINTS = 4;
 
-/** The traffic of every Mac in one period. Equal seeds and shares give equal numbers, whoever decides about the rollout. */
+/** The traffic of every Mac in one period. Equal seeds and shares give equal numbers under every advisor. */
 export function drawTraffic(plan: WorldPlan, macs: readonly Mac[], period: Period): MacTraffic[] {
   const total = Math.round((plan.requestsPerWindow * period.forMs) / plan.windowMs);
   return macs.map((mac) => {
@@ -50,7 +50,7 @@ export function drawTraffic(plan: WorldPlan, macs: readonly Mac[], period: Perio
 interface Draw {
   readonly period: Period;
   readonly random: Random;
-  /** Nobody in the slice is up: every request fails. */
+  /** No Mac of the slice is up: every request fails. */
   readonly isOut: boolean;
 }
 

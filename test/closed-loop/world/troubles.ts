@@ -16,7 +16,7 @@ export type Trouble = { readonly atMs: number; readonly forMs: number } & (
   | { readonly kind: "probe-gone"; readonly mac: string; readonly probe: "http" | "health" | "disk" }
   /** The access log is rotated: the lines of this trouble are lost unnoticed. */
   | { readonly kind: "log-rotated"; readonly mac: string }
-  /** Somebody else's files fill the disk until the on-call engineer frees it. */
+  /** Foreign files fill the disk until the on-call engineer frees it. */
   | { readonly kind: "disk-fills"; readonly mac: string }
   /** Announced work on one Mac, which is down in the middle of it. */
   | { readonly kind: "maintenance"; readonly mac: string }
@@ -26,7 +26,7 @@ export type Trouble = { readonly atMs: number; readonly forMs: number } & (
   | { readonly kind: "controller-down" }
   /** The analysis of an older revision is still running. */
   | { readonly kind: "left-over-analysis" }
-  /** Somebody starts the pipeline for the stable Macs before the rollout has ended. */
+  /** The pipeline for the stable Macs is started before the rollout has ended. */
   | { readonly kind: "eager-pipeline" }
 );
 
@@ -125,6 +125,6 @@ export function troubleText(trouble: Trouble): string {
     case "left-over-analysis":
       return "a left-over analysis of an older revision queries the canary";
     case "eager-pipeline":
-      return "somebody starts the pipeline for the stable Macs";
+      return "the pipeline for the stable Macs is started by mistake";
   }
 }

@@ -27,7 +27,7 @@ export interface World {
   nowMs(): number;
   setWeight(percent: number): void;
   /** Adds one line to the story. */
-  tell(text: string): void;
+  narrate(text: string): void;
   /** Signals go here from now on. */
   connect(receiver: Receiver): void;
   /** The on-call engineer remedies what is wrong with a Mac. */
@@ -74,7 +74,7 @@ export function createWorld(plan: WorldPlan, kernel: Kernel, product: Product): 
       balancer.sinceMs = kernel.nowMs;
       balancer.weight = percent;
     },
-    tell(text) {
+    narrate(text) {
       const minutes = (kernel.nowMs / 60_000).toFixed(1).padStart(6);
       record.story.push(`${minutes} min  ${text}`);
     },
@@ -142,7 +142,7 @@ export function createWorld(plan: WorldPlan, kernel: Kernel, product: Product): 
     }
   };
   const begin = (trouble: Trouble): void => {
-    world.tell(`${troubleText(trouble)}, for ${(trouble.forMs / 60_000).toFixed(1)} min`);
+    world.narrate(`${troubleText(trouble)}, for ${(trouble.forMs / 60_000).toFixed(1)} min`);
     const endMs = trouble.atMs + trouble.forMs;
     if (trouble.kind === "controller-down") controllerDownUntilMs = Math.max(controllerDownUntilMs, endMs);
     if ("mac" in trouble) troubleMac(world, macs.find(({ plan: { name } }) => name === trouble.mac)!, trouble);
