@@ -1,5 +1,5 @@
 import { runWorlds } from "./test/closed-loop/pool.ts";
-const [from, worlds] = process.argv.slice(2).map(Number);
+const [from, worlds] = process.argv.slice(2).map(Number) as [number, number];
 const r = await runWorlds({ from, worlds, threads: 2, advisors: ["aviary"] });
 const top = [...r].sort((a, b) => b.damage.badOnTrialAfterKnown - a.damage.badOnTrialAfterKnown).slice(0, 12);
 for (const { seed, damage, contents, violations } of top) console.log(seed, Math.round(damage.badOnTrialAfterKnown), contents.filter(c=>!c.includes("none")).join(", "), violations.map(v=>v.law).join(" "));

@@ -3,12 +3,15 @@ import { Worker } from "node:worker_threads";
 import type { Service } from "../simulation/product.ts";
 import type { AdvisorName } from "./advisors/advisor.ts";
 import type { ThreadData, WorldResult } from "./worker.ts";
+import type { Theme } from "./world/themes.ts";
 
 export interface PoolOptions {
   readonly from: number;
   readonly worlds: number;
   readonly threads: number;
   readonly advisors: readonly AdvisorName[];
+  /** `any` by default. */
+  readonly theme?: Theme;
   readonly copies?: Partial<Record<Service, string>>;
   /** Starts no further world once this holds for the results so far. */
   readonly until?: (results: readonly WorldResult[]) => boolean;
@@ -24,7 +27,7 @@ export async function runWorlds(options: PoolOptions): Promise<WorldResult[]> {
   const runThread = (): Promise<void> =>
     new Promise((resolve, reject) => {
       const worker = new Worker(new URL("worker.ts", import.meta.url), {
-        workerData: { copies: options.copies ?? {}, advisors } satisfies ThreadData,
+        workerData: { copies: options.copies ?? {}, advisors, theme: options.theme ?? "any" } satisfies ThreadData,
         // All objects of a world are short-lived.
         resourceLimits: { maxYoungGenerationSizeMb: 64 },
       });

@@ -6,7 +6,7 @@ import { EXCLUDED_LAWS } from "./judge/excluded-laws.ts";
 import { type Violation, violationsOf } from "./judge/laws.ts";
 import { runWorld } from "./run-world.ts";
 import type { WorldResult } from "./worker.ts";
-import { planOf } from "./world/plan.ts";
+import { type Theme, themedPlanOf } from "./world/themes.ts";
 
 interface Column {
   readonly title: string;
@@ -63,8 +63,8 @@ export function lawTable(results: readonly WorldResult[]): string[] {
 }
 
 /** The story of one world in words, what it violates, and the command that replays it. */
-export async function storyOf(seed: number, advisor: AdvisorName = "aviary"): Promise<string> {
-  const finished = await runWorld(await loadProduct(), planOf(seed), advisor);
+export async function storyOf(seed: number, advisor: AdvisorName = "aviary", theme: Theme = "any"): Promise<string> {
+  const finished = await runWorld(await loadProduct(), themedPlanOf(seed, theme), advisor);
   const { plan, record } = finished;
   const violations = violationsOf(finished);
   return [
@@ -72,6 +72,8 @@ export async function storyOf(seed: number, advisor: AdvisorName = "aviary"): Pr
     `Macs: ${plan.macs.map(({ name, az }) => `${name} (${az})`).join(", ")}.`,
     ...record.story.map((line) => `  ${line}`),
     ...violations.map(({ law, text }) => `${law}: ${text}`),
-    violations.length === 0 ? "No violation." : `Replay: npm run closed-loop -- --worlds 1 --from ${seed}`,
+    violations.length === 0
+      ? "No violation."
+      : `Replay: npm run closed-loop -- --worlds 1 --from ${seed}${theme === "any" ? "" : ` --theme ${theme}`}`,
   ].join("\n");
 }

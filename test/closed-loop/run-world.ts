@@ -9,7 +9,7 @@ import type { Advisor, AdvisorName } from "./advisors/advisor.ts";
 import { POLLING_MS, startAviary } from "./advisors/aviary.ts";
 import { CONTROLLER_OF, PLAIN_RULES, plainAdvisor } from "./advisors/plain.ts";
 import { MAX_REPLICAS, PER_REPLICA } from "./world/lane.ts";
-import { isUp, LANE } from "./world/mac.ts";
+import { isUp, LANE, usedRatio } from "./world/mac.ts";
 import type { WorldPlan } from "./world/plan.ts";
 import type { WorldRecord } from "./world/samples.ts";
 import { createWorld, every, type World } from "./world/world.ts";
@@ -41,6 +41,9 @@ export async function runWorld(product: Product, drawn: WorldPlan, name: Advisor
   return { plan, advisor: name, record: world.record };
 }
 
+/** From here on a disk limits the lane to its minimum: the lowest red mark of the tiers. */
+const RED_DISK = 0.88;
+
 /** KEDA scales the lane, and every polling interval is recorded. */
 function startLane(world: World, advisor: Advisor): void {
   const { lane, record, plan } = world;
@@ -54,12 +57,13 @@ function startLane(world: World, advisor: Advisor): void {
     await keda.tick();
     lane.replicas = keda.replicas;
     const reporter = world.macs.at(-1)!;
+    const isDiskRed = world.macs.some((mac) => usedRatio(mac, world.nowMs()) >= RED_DISK);
     record.lane.push({
       atMs: world.nowMs(),
       jobs: lane.jobs,
       replicas: lane.replicas,
       demandSinceMs: lane.demandSinceMs,
-      isReported: reporter.collectorUp && !reporter.isCut && isUp(reporter, world.nowMs()),
+      isReported: reporter.collectorUp && !reporter.isCut && isUp(reporter, world.nowMs()) && !isDiskRed,
       runOpen: advisor.runOpen(),
     });
   };

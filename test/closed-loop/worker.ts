@@ -5,12 +5,13 @@ import type { AdvisorName } from "./advisors/advisor.ts";
 import { type Damage, damageOf } from "./judge/damage.ts";
 import { type Violation, violationsOf } from "./judge/laws.ts";
 import { runWorld } from "./run-world.ts";
-import { planOf } from "./world/plan.ts";
+import { type Theme, themedPlanOf } from "./world/themes.ts";
 
 export interface ThreadData {
   /** Modified copies of services to run instead of the services themselves. */
   readonly copies: Partial<Record<Service, string>>;
   readonly advisors: readonly AdvisorName[];
+  readonly theme: Theme;
 }
 
 /** The result of one world with one advisor. */
@@ -25,11 +26,11 @@ export interface WorldResult {
 
 if (parentPort !== null) {
   const port = parentPort;
-  const { copies, advisors } = workerData as ThreadData;
+  const { copies, advisors, theme } = workerData as ThreadData;
   const product = await loadProduct(copies);
   port.on("message", async (seed: number) => {
     const results: WorldResult[] = [];
-    const plan = planOf(seed);
+    const plan = themedPlanOf(seed, theme);
     const contents = [
       `controller ${plan.controller}`,
       ...plan.releases.map(({ fault }) => `release ${fault}`),

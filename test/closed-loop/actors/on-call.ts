@@ -4,6 +4,7 @@
  */
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import type { Advisor } from "../advisors/advisor.ts";
+import { type Mac, usedRatio } from "../world/mac.ts";
 import { isHealthy, type ReleasePlan } from "../world/releases.ts";
 import type { Condition } from "../world/samples.ts";
 import { every, type World } from "../world/world.ts";
@@ -23,6 +24,9 @@ const AGAIN_AFTER_WINDOWS = 6;
 /** After this long on hold the engineer aborts the run. */
 const ABORT_AFTER_WINDOWS = 18;
 
+/** Share of a disk in use at which its dashboard is red. */
+const FULL_DISK = 0.8;
+
 let runbook: readonly Entry[] | undefined;
 
 export function startOnCall(options: OnCallOptions): void {
@@ -31,6 +35,7 @@ export function startOnCall(options: OnCallOptions): void {
   runbook ??= readRunbook();
   const entries = runbook;
   let condition: Condition | undefined;
+  const fullSinceMs = new Map<Mac, number>();
   let actedAtMs = Number.NEGATIVE_INFINITY;
 
   const look = (): void => {
@@ -38,10 +43,11 @@ export function startOnCall(options: OnCallOptions): void {
     if (options.resumeRollout()) world.narrate("on-call  resumes the rollout that an inconclusive analysis had paused");
     // Full disks are on every dashboard.
     for (const mac of world.macs) {
-      if (mac.foreignDisk > 0 && nowMs - diskSinceMs(world, mac.plan.name) >= plan.onCallAfterMs) {
-        world.narrate(`on-call  frees the disk of ${mac.plan.name}`);
-        world.remedy(mac, "disk");
-      }
+      if (usedRatio(mac, nowMs) < FULL_DISK) fullSinceMs.delete(mac);
+      else if (!fullSinceMs.has(mac)) fullSinceMs.set(mac, nowMs);
+      if (nowMs - (fullSinceMs.get(mac) ?? nowMs) < plan.onCallAfterMs) continue;
+      world.narrate(`on-call  frees the disk of ${mac.plan.name}`);
+      world.remedy(mac, "disk");
     }
     const body = advisor.status();
     const seen = body === undefined ? undefined : needsPeople(body);
@@ -67,11 +73,6 @@ export function startOnCall(options: OnCallOptions): void {
     for (const entry of found) follow(options, entry, body!, nowMs - condition.sinceMs);
   };
   every(world, plan.windowMs, look, 1_500);
-}
-
-function diskSinceMs(world: World, mac: string): number {
-  const fills = world.plan.troubles.filter((trouble) => trouble.kind === "disk-fills" && trouble.mac === mac);
-  return Math.max(...fills.map(({ atMs }) => atMs).filter((atMs) => atMs <= world.nowMs()));
 }
 
 /** A hold or a failure of an open run; undefined while nothing needs people. */

@@ -12,6 +12,9 @@ export type Law =
   | "bad-promoted"
   | "bad-widened"
   | "unserved-promoted"
+  | "unproven-promoted"
+  | "unproven-widened"
+  | "advanced-blind"
   | "unpassed-on-stable"
   | "healthy-late"
   | "lane-starved"
@@ -24,6 +27,14 @@ export interface Violation {
   readonly text: string;
 }
 
+/**
+ * Requests without a failure that rule out twice the ceiling (1%), and ten times the ceiling (5%), at 95%: ln 0.05 / ln 0.99 and
+ * ln 0.05 / ln 0.95. Nobody can know more from fewer.
+ */
+const PROMOTION_REQUESTS = 298;
+const STEP_REQUESTS = 58;
+/** A Mac is silent after this many windows without a signal. */
+const SILENT_WINDOWS = 2;
 /** A healthy release passes within this many windows, and by the time its canary slice has served this many requests in peace. */
 const HEALTHY_WITHIN_WINDOWS = 16;
 const HEALTHY_REQUESTS = 1_500;
@@ -38,7 +49,9 @@ export function violationsOf(world: FinishedWorld): Violation[] {
   const found = [
     ...plan.releases.flatMap((release) => (isBad(release) ? badRelease(world, release) : [])),
     ...plan.releases.flatMap((release) => unserved(world, release)),
+    ...plan.releases.flatMap((release) => unproven(world, release)),
     ...plan.releases.flatMap((release) => unpassed(world, release)),
+    ...advancedBlind(world),
     ...plan.releases.flatMap((release, index) => (isHealthy(release) ? healthyRelease(world, release, index) : [])),
     ...starvedLane(world),
     ...stuck(world),
@@ -84,6 +97,39 @@ function unserved({ record }: FinishedWorld, release: ReleasePlan): Violation[] 
   if (served) return [];
   const text = `${release.name} was promoted at ${minutes(promoted.atMs)}, and no canary Mac had served a request with it`;
   return [{ law: "unserved-promoted", atMs: promoted.atMs, text }];
+}
+
+/** Nothing is promoted, nor widened a second time, on less traffic than the ceiling takes to be shown. */
+function unproven({ plan, record }: FinishedWorld, release: ReleasePlan): Violation[] {
+  const steps = record.steps.filter((step) => step.release === release);
+  return steps.flatMap(({ what, atMs, weight }): Violation[] => {
+    const isSecond = what === "widened" && weight > plan.steps[0]!;
+    const needed = what === "promoted" ? PROMOTION_REQUESTS : isSecond ? STEP_REQUESTS : 0;
+    const served = record.traffic
+      .filter((sample) => sample.slice === "canary" && sample.release === release && sample.atMs <= atMs + plan.periodMs)
+      .reduce((sum, { requests }) => sum + requests, 0);
+    if (served === 0 || served >= needed) return [];
+    const law = what === "promoted" ? "unproven-promoted" : "unproven-widened";
+    const did = what === "promoted" ? "promoted" : `widened to ${weight}%`;
+    return [{ law, atMs, text: `${release.name} was ${did} at ${minutes(atMs)} after ${served} requests; ${needed} are needed` }];
+  });
+}
+
+/** A rollout does not advance while a canary Mac has been silent for long. */
+function advancedBlind({ plan, record }: FinishedWorld): Violation[] {
+  const isCanary = (name: string): boolean => plan.macs.some((mac) => mac.name === name && mac.slice === "canary");
+  return plan.troubles.flatMap((trouble): Violation[] => {
+    if ((trouble.kind !== "cut" && trouble.kind !== "collector-down") || !isCanary(trouble.mac)) return [];
+    const silentMs = trouble.atMs + SILENT_WINDOWS * plan.windowMs;
+    const endMs = trouble.atMs + trouble.forMs;
+    return record.steps
+      .filter(({ what, atMs }) => (what === "widened" || what === "promoted") && atMs > silentMs && atMs < endMs)
+      .map(({ what, atMs, release }) => ({
+        law: "advanced-blind" as const,
+        atMs,
+        text: `${release.name} was ${what} at ${minutes(atMs)}, and ${trouble.mac} had been silent since ${minutes(trouble.atMs)}`,
+      }));
+  });
 }
 
 /** A release reaches a stable Mac only after its rollout succeeded. */

@@ -29,6 +29,8 @@ export interface Mac {
   logRotated: boolean;
   /** Share of the disk filled by others. */
   foreignDisk: number;
+  /** Since when the release has been filling the disk: its installation, or the last time that space was freed. */
+  diskSinceMs: number;
   doctorAtMs: number;
   spool: Signal[];
 }
@@ -50,6 +52,7 @@ export function createMac(plan: MacPlan, index: number): Mac {
     missingProbes: new Set(),
     logRotated: false,
     foreignDisk: 0,
+    diskSinceMs: -86_400_000,
     doctorAtMs: Number.NEGATIVE_INFINITY,
     spool: [],
   };
@@ -73,6 +76,11 @@ export function uptimeMs(mac: Mac, nowMs: number): number {
   return mac.release?.fault === "crash-loop" ? Math.min(sinceBoot, (nowMs - mac.installedAtMs) % CRASH_LOOP_MS) : sinceBoot;
 }
 
+/** Share of the disk in use. */
+export function usedRatio(mac: Mac, nowMs: number): number {
+  return Math.min(0.99, Math.max(mac.foreignDisk, diskUsed(mac.release, nowMs - mac.diskSinceMs)));
+}
+
 export const isUp = (mac: Mac, nowMs: number): boolean => nowMs >= mac.downUntilMs;
 
 /** A new collector process; its boot is named after the Mac's own clock. */
@@ -86,6 +94,7 @@ export function startCollector(mac: Mac, wallMs: number): void {
 export function install(mac: Mac, release: ReleasePlan | undefined, nowMs: number): void {
   mac.release = release;
   mac.installedAtMs = nowMs;
+  mac.diskSinceMs = nowMs;
   mac.bootedAtMs = nowMs;
   mac.restarts += 1;
   mac.doctorAtMs = Number.NEGATIVE_INFINITY;
@@ -151,7 +160,7 @@ export function collect(mac: Mac, at: Collection): Signal[] {
   if (at.jobs !== undefined) add("queue", { lane: LANE, role: "build", depth: at.jobs });
   if (at.weight !== undefined) add("rollout", { canary: "payments-gateway", weight: at.weight, phase: "Progressing" });
   if (at.isSlowTick) {
-    const used = Math.min(0.99, Math.max(mac.foreignDisk, diskUsed(mac.release, at.nowMs - mac.installedAtMs)));
+    const used = usedRatio(mac, at.nowMs);
     add("disk", { used_ratio: used, total_bytes: TOTAL_BYTES, tier: "2TB", writable: used < 0.99 }, 2 * at.periodMs);
     const crashes = mac.release?.fault === "crash-loop" ? Math.floor((at.nowMs - mac.installedAtMs) / CRASH_LOOP_MS) : 0;
     const gatewayBoot = `${mac.plan.name}-${mac.restarts}-${crashes}`;

@@ -67,6 +67,9 @@ const SHORT_POLICY: PolicyFile = {
   maxRun: "60m",
 };
 
+/** What a world with short windows has instead of the shipped defaults. */
+export const SHORT = { policy: SHORT_POLICY, windowMs: SHORT_WINDOW_MS, periodMs: SHORT_WINDOW_MS / 5 } as const;
+
 /** Windows after the last trouble in which every rollout must end. */
 const QUIET_WINDOWS = 40;
 
@@ -90,7 +93,8 @@ export function planOf(seed: number): WorldPlan {
     policy: isShort ? SHORT_POLICY : {},
     windowMs,
     periodMs: windowMs / 5,
-    intervalMs: isShort ? 20_000 : 60_000,
+    // A controller looks several times per window, or once.
+    intervalMs: random.chance(0.6) ? (isShort ? 20_000 : 60_000) : windowMs,
     macs,
     requestsPerWindow: random.pick([500, 2_000, 2_000, 5_000, 10_000, 30_000]),
     baseRate: random.pick([0.0002, 0.0005, 0.001]),

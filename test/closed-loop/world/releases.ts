@@ -44,6 +44,8 @@ export interface Installation {
   readonly ageMs: number;
   /** Since the gateway process started. */
   readonly uptimeMs: number;
+  /** Since the disk was last freed. */
+  readonly diskMs: number;
 }
 
 const FAULTS: readonly Fault[] = [
@@ -117,7 +119,7 @@ export function behaviourOf(release: ReleasePlan | undefined, mac: Installation,
     case "slow":
       return { errorRate: baseRate, slowFactor: size };
     case "fills-disk":
-      return mac.ageMs < 1.5 * onsetMs ? healthy : { errorRate: FULL_DISK_FAILS, slowFactor: 1 };
+      return mac.diskMs < 1.5 * onsetMs ? healthy : { errorRate: FULL_DISK_FAILS, slowFactor: 1 };
   }
 }
 

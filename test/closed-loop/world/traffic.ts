@@ -83,7 +83,8 @@ function averageBehaviour(plan: WorldPlan, mac: Mac, { endMs, forMs }: Period): 
   for (let point = 0; point < POINTS; point++) {
     const atMs = endMs - forMs + ((point + 0.5) * forMs) / POINTS;
     const ageMs = Math.max(0, atMs - mac.installedAtMs);
-    const at = behaviourOf(mac.release, { az: mac.plan.az, ageMs, uptimeMs: Math.max(0, uptimeMs(mac, atMs)) }, plan.baseRate);
+    const installation = { az: mac.plan.az, ageMs, uptimeMs: Math.max(0, uptimeMs(mac, atMs)), diskMs: atMs - mac.diskSinceMs };
+    const at = behaviourOf(mac.release, installation, plan.baseRate);
     errorRate += at.errorRate / POINTS;
     slowFactor = at.slowFactor;
   }

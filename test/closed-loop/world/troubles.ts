@@ -35,6 +35,8 @@ export type TroubleKind = Trouble["kind"];
 const KINDS: readonly TroubleKind[] = [
   "incident",
   "incident",
+  "incident",
+  "incident",
   "reboot",
   "reboot",
   "cut",
@@ -58,10 +60,11 @@ interface TroubleContext {
   readonly releases: readonly ReleasePlan[];
 }
 
-/** Draws the troubles of a world: none in a third of them, up to four of at most two kinds in the others. */
+/** Draws the troubles of a world: none in a third of them, up to four of one kind or of two kinds in the others. */
 export function drawTroubles(random: RandomChoices, context: TroubleContext): Trouble[] {
   if (random.chance(0.33)) return [];
-  const kinds = [random.pick(KINDS), random.pick(KINDS)];
+  const kind = random.pick(KINDS);
+  const kinds = random.chance(0.5) ? [kind] : [kind, random.pick(KINDS)];
   const count = random.integer(1, 4);
   return Array.from({ length: count }, () => drawTrouble(random, random.pick(kinds), context)).sort((a, b) => a.atMs - b.atMs);
 }

@@ -82,7 +82,7 @@ export function createWorld(plan: WorldPlan, kernel: Kernel, product: Product): 
       receiver = to;
     },
     remedy(mac, what) {
-      if (what === "disk") mac.foreignDisk = 0;
+      if (what === "disk") Object.assign(mac, { foreignDisk: 0, diskSinceMs: kernel.nowMs });
       if (what === "clock") mac.clockOffsetMs = 0;
       if (what === "collector" && !mac.collectorUp) startCollector(mac, START_MS + kernel.nowMs + mac.clockOffsetMs);
       record.troubleEndMs = Math.max(record.troubleEndMs, kernel.nowMs);
