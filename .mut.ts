@@ -5,7 +5,7 @@ const M: any[] = [
   { name: "base" },
   { name: "promotion-without-evidence", service: "shim", file: "adapters/flagger-gates.ts", from: "if (run?.promotable && !reasons.some(({ code }) => blocksPromotion(code))) return", to: "return" },
   { name: "not-about-now", service: "shim", file: "adapters/flagger-gates.ts", from: "&& !reasons.some(({ code }) => blocksPromotion(code))", to: "" },
-  { name: "sticky", file: "core/verdict-record.ts", from: "PLACEHOLDER", to: "X" },
+  { name: "sticky", two: true },
   { name: "widening-on-hold", service: "shim", file: "adapters/flagger-gates.ts", from: "return facts.run?.weight === 0 ? preconditions(facts) : deny(`hold: ${why}`);", to: "return preconditions(facts);" },
   { name: "hold-is-a-failed-check", service: "shim", file: "adapters/flagger-gates.ts", from: 'if (gate === "pre-rollout" || gate === "rollout") return allow(', to: 'if (gate === "pre-rollout" || gate === "rollout") return facts.verdict === "hold" ? deny("hold") : allow(' },
   { name: "latch-forgotten", file: "core/verdict.ts", from: "if (run?.latch) return {", to: "if (run?.latch && run.latch.verdictId === null) return {" },
@@ -25,10 +25,10 @@ const M: any[] = [
 const only = process.argv[2]; const n = Number(process.argv[3] ?? 100); const theme = (process.argv[4] ?? "any") as any;
 for (const m of M) {
   if (only && !only.split(",").includes(m.name)) continue;
-  const copies = m.file ? { [m.service ?? "evaluator"]: writeMutatedCopy(m) } : {};
+  const copies = m.two ? { shim: writeMutatedCopy({ name: "a1", service: "shim", file: "adapters/flagger-gates.ts", from: "if (run?.promotable && !reasons.some(({ code }) => blocksPromotion(code)))", to: "if (run?.promotable)" }), evaluator: writeMutatedCopy({ name: "a2", file: "core/verdict-record.ts", from: "run.promotable && !decision.reasons.some(({ code }) => blocksPromotion(code))", to: "run.promotable" }) } : m.file ? { [m.service ?? "evaluator"]: writeMutatedCopy(m) } : {};
   const r = await runWorlds({ from: 0, worlds: n, threads: 2, advisors: ["aviary"], theme, copies });
   const laws: Record<string, number[]> = {};
   for (const x of r) for (const law of new Set(x.violations.map(v=>v.law))) (laws[law] ??= []).push(x.seed);
   const d = r.map(x=>x.damage).reduce(addDamage, NO_DAMAGE);
-  console.log(m.name.padEnd(28), `promKnown ${d.badPromotedAfterKnown} prom ${d.badPromoted} wid ${d.badWidened} afterKnown ${(d.badOnTrialAfterKnown/d.bad).toFixed(0)} hProm ${(d.healthyPromoted/d.healthy).toFixed(2)} hBack ${(d.healthyRolledBack/d.healthy).toFixed(3)} held ${(d.healthyHeldMin/d.healthy).toFixed(1)} starved ${(d.laneStarvedMin/d.worlds).toFixed(1)} over ${(d.laneOverMin/d.worlds).toFixed(1)}`, Object.entries(laws).map(([l,s])=>`${l}:${s.length}@${s[0]}`).join(" "));
+  console.log(m.name.padEnd(28), `promKnown ${d.badPromotedAfterKnown} prom ${d.badPromoted} wid ${d.badWidened} afterKnown ${(d.badOnTrialAfterKnown/d.bad).toFixed(0)} hProm ${(d.healthyPromoted/d.healthy).toFixed(2)} hBack ${(d.healthyRolledBack/d.healthy).toFixed(3)} held ${(d.healthyHeldMin/d.healthy).toFixed(1)} starved ${(d.laneStarvedMin/d.worlds).toFixed(1)} adv ${d.badAdvancedAfterReadable} over ${(d.laneOverMin/d.worlds).toFixed(1)}`, Object.entries(laws).map(([l,s])=>`${l}:${s.length}@${s[0]}`).join(" "));
 }

@@ -45,7 +45,7 @@ export const SPECIFICATION_MUTANTS: readonly SpecificationMutant[] = [
       },
     ],
     theme: "late",
-    caughtBy: "bad-promoted",
+    caughtBy: "bad-advanced",
   },
   {
     name: "widening-on-hold",
@@ -64,19 +64,6 @@ export const SPECIFICATION_MUTANTS: readonly SpecificationMutant[] = [
     ],
     theme: "incident",
     caughtBy: "healthy-rolled-back",
-  },
-  {
-    name: "unseen-revision-inherits-the-verdict",
-    replacements: [
-      {
-        service: "shim",
-        file: "response/canary-answer.ts",
-        from: "return unseen ? prepare(",
-        to: 'return unseen && revision === "" ? prepare(',
-      },
-    ],
-    theme: "any",
-    caughtBy: "unserved-promoted",
   },
   {
     name: "latch-forgotten",
@@ -132,7 +119,7 @@ export const SPECIFICATION_MUTANTS: readonly SpecificationMutant[] = [
       },
     ],
     theme: "late",
-    caughtBy: "bad-promoted",
+    caughtBy: "bad-advanced",
   },
   {
     name: "latency-not-judged",

@@ -1,10 +1,12 @@
 /** A few dozen worlds in which every law that is expected to hold does, and the world itself is sound. `npm run closed-loop` runs more. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { exceededLimits, LIMITED_WORLDS } from "./judge/limits.ts";
 import { runWorlds } from "./pool.ts";
 import { countedViolations, storyOf, totalsOf } from "./report.ts";
+import { THEMES } from "./world/themes.ts";
 
-const WORLDS = 60;
+const WORLDS = LIMITED_WORLDS.any;
 
 /** What must have happened at least once; otherwise the laws were not exercised. */
 const CONTENTS = [
@@ -26,11 +28,21 @@ test("no world violates a law that the product is expected to keep", async () =>
   if (failing[0] !== undefined)
     assert.fail(`${failing.length} of ${WORLDS} worlds violate a law\n${await storyOf(failing[0].seed)}`);
   assert.equal(results.length, WORLDS);
+  assert.deepEqual(exceededLimits("any", totalsOf(results).get("aviary")!), []);
   const seen = new Set(results.flatMap(({ contents }) => contents));
   assert.deepEqual(
     CONTENTS.filter((what) => !seen.has(what)),
     [],
   );
+});
+
+test("the damage stays within its limits in the worlds of every theme", async () => {
+  for (const theme of THEMES.slice(1)) {
+    const results = await runWorlds({ from: 0, worlds: LIMITED_WORLDS[theme], threads: 2, advisors: ["aviary"], theme });
+    assert.deepEqual(exceededLimits(theme, totalsOf(results).get("aviary")!), []);
+    const failing = results.filter((result) => countedViolations(result).length > 0);
+    if (failing[0] !== undefined) assert.fail(await storyOf(failing[0].seed, "aviary", theme));
+  }
 });
 
 test("in the same worlds the oracle promotes what is healthy and nothing bad, and always-yes promotes what is bad", async () => {

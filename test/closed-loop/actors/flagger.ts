@@ -42,7 +42,8 @@ export interface FlaggerOptions {
 }
 
 export interface FlaggerStep {
-  readonly what: "started" | "widened" | "promoted" | "rolled-back" | "superseded";
+  /** Promoted: the primary gets the new spec, which cannot be taken back. Finished: all traffic is on the primary. */
+  readonly what: "started" | "widened" | "promoted" | "finished" | "rolled-back" | "superseded";
   readonly revision: string;
   readonly weight: number;
 }
@@ -126,7 +127,8 @@ export function createFlagger(options: FlaggerOptions): Flagger {
     if (state.phase === "Promoting") {
       await event("Routing all traffic to primary");
       Object.assign(state, { phase: "Finalising", weight: 0 });
-      return step("promoted");
+      step("finished");
+      return;
     }
     state.phase = "Succeeded";
     await hook("post-rollout", "Succeeded");
@@ -156,6 +158,7 @@ export function createFlagger(options: FlaggerOptions): Flagger {
     }
     await event(`Copying ${name}.${namespace} template spec to ${name}-primary.${namespace}`);
     state.phase = "Promoting";
+    step("promoted");
   };
 
   return {

@@ -20,6 +20,8 @@ export interface Damage {
   readonly badWidened: number;
   readonly badPromoted: number;
   readonly badPromotedAfterKnown: number;
+  /** Increases and promotions of bad releases after the window in which a perfect judge knew could be read. */
+  readonly badAdvancedAfterReadable: number;
   readonly healthyPromoted: number;
   readonly healthyRolledBack: number;
   /** Minutes that healthy releases waited longer than their controller takes by itself. */
@@ -38,6 +40,7 @@ export const NO_DAMAGE: Damage = {
   badWidened: 0,
   badPromoted: 0,
   badPromotedAfterKnown: 0,
+  badAdvancedAfterReadable: 0,
   healthyPromoted: 0,
   healthyRolledBack: 0,
   healthyHeldMin: 0,
@@ -64,6 +67,9 @@ export function damageOf(world: FinishedWorld): Damage {
   return perRelease.reduce(addDamage, { ...NO_DAMAGE, worlds: 1, laneStarvedMin, laneOverMin });
 }
 
+/** A window can be read this long after its end. */
+const READ_AFTER_MS = 10_000;
+
 function releaseDamage(world: FinishedWorld, release: ReleasePlan): Damage {
   const { plan, record } = world;
   const { knownAtMs } = knowledgeOf(record.traffic, release, plan.windowMs);
@@ -81,6 +87,7 @@ function releaseDamage(world: FinishedWorld, release: ReleasePlan): Damage {
     if (sample.atMs > knownAtMs) badOnTrialAfterKnown += here;
   }
   const has = (what: string): number => (steps.some((step) => step.what === what) ? 1 : 0);
+  const readableMs = knownAtMs + plan.windowMs + READ_AFTER_MS;
   return {
     ...NO_DAMAGE,
     bad,
@@ -90,6 +97,8 @@ function releaseDamage(world: FinishedWorld, release: ReleasePlan): Damage {
     badWidened: bad * steps.filter(({ what, atMs }) => what === "widened" && atMs > knownAtMs).length,
     badPromoted: bad * has("promoted"),
     badPromotedAfterKnown: bad * steps.filter(({ what, atMs }) => what === "promoted" && atMs > knownAtMs).length,
+    badAdvancedAfterReadable:
+      bad * steps.filter(({ what, atMs }) => (what === "promoted" || what === "widened") && atMs > readableMs).length,
     healthyPromoted: healthy * has("promoted"),
     healthyRolledBack: healthy * has("rolled-back"),
     healthyHeldMin: healthy * heldMin(world, release),

@@ -5,12 +5,7 @@
 import type { Theme } from "../world/themes.ts";
 import type { Damage } from "./damage.ts";
 
-export type LimitName =
-  | "bad-promoted"
-  | "bad-widened-after-known"
-  | "bad-requests-after-known"
-  | "healthy-rolled-back"
-  | "lane-starved-minutes";
+export type LimitName = "bad-advanced" | "bad-requests-after-known" | "healthy-rolled-back" | "lane-starved-minutes";
 
 interface Limit {
   readonly theme: Theme;
@@ -20,17 +15,19 @@ interface Limit {
 }
 
 /** The worlds that the limits are about: the first ones of each theme. */
-export const LIMITED_WORLDS: Readonly<Record<Theme, number>> = { any: 60, incident: 40, late: 40, low: 10 };
+export const LIMITED_WORLDS: Readonly<Record<Theme, number>> = { any: 80, incident: 40, late: 40, low: 10 };
 
 const rolledBack = ({ healthy, healthyRolledBack }: Damage): number => healthyRolledBack / healthy;
 
+const advanced = ({ bad, badAdvancedAfterReadable }: Damage): number => badAdvancedAfterReadable / bad;
+
 const LIMITS: readonly Limit[] = [
-  { theme: "any", name: "bad-widened-after-known", figure: ({ bad, badWidened }) => badWidened / bad, most: 0.05 },
+  { theme: "any", name: "bad-advanced", figure: advanced, most: 0.03 },
   { theme: "any", name: "bad-requests-after-known", figure: (damage) => damage.badOnTrialAfterKnown / damage.bad, most: 600 },
   { theme: "any", name: "healthy-rolled-back", figure: rolledBack, most: 0.25 },
   { theme: "any", name: "lane-starved-minutes", figure: ({ worlds, laneStarvedMin }) => laneStarvedMin / worlds, most: 20 },
   { theme: "incident", name: "healthy-rolled-back", figure: rolledBack, most: 0.1 },
-  { theme: "late", name: "bad-promoted", figure: ({ bad, badPromotedAfterKnown }) => badPromotedAfterKnown / bad, most: 0.1 },
+  { theme: "late", name: "bad-advanced", figure: advanced, most: 0.05 },
 ];
 
 /** The limits that the damage of a theme's worlds exceeds, each as a sentence. */

@@ -26,7 +26,7 @@ export interface TrafficSample {
 export interface Step {
   readonly atMs: number;
   readonly release: ReleasePlan;
-  readonly what: "started" | "widened" | "promoted" | "rolled-back" | "superseded" | "paused";
+  readonly what: "started" | "widened" | "promoted" | "finished" | "rolled-back" | "superseded" | "paused";
   readonly weight: number;
 }
 

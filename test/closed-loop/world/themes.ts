@@ -62,10 +62,14 @@ const CHANGES: Readonly<
     ],
   }),
   late: ({ windowMs }, release, random) => ({
+    controller: "flagger",
     intervalMs: windowMs,
-    steps: [10, 20, 30],
+    // More steps than promotable takes, so that a run is promotable before it is asked.
+    steps: [10, 15, 20, 25],
     requestsPerWindow: 10_000,
-    releases: [{ ...release, fault: "late-errors", size: 0.025, onsetMs: windowMs + random.integer(2 * windowMs, 7 * windowMs) }],
+    releases: [
+      { ...release, fault: "late-errors", size: 0.025, onsetMs: 3 * windowMs + random.integer(windowMs / 2, 2 * windowMs) },
+    ],
   }),
   low: (_base, _release, random) => ({ requestsPerWindow: 500, steps: random.pick([[20], [5, 10, 30, 50]]) }),
 };
