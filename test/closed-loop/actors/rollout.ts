@@ -72,7 +72,7 @@ export function startRollout(world: World, advisor: Advisor, promoter: Promoter)
   return { current: () => current, resume: () => driver.resume() };
 }
 
-/** Flux sees the new revision before the controller does; a pipeline says so with the command line. */
+/** A revision is announced before the controller sees it: by Flux, or by a pipeline through the command line. */
 function announce({ plan, kernel }: World, advisor: Advisor, release: ReleasePlan): void {
   if (plan.announcer === "none") return;
   const named = { revision: release.name, skill_hash: packOf(release) };

@@ -29,13 +29,13 @@ export interface Violation {
 
 /**
  * Requests without a failure that rule out twice the ceiling (1%), and ten times the ceiling (5%), at 95%: ln 0.05 / ln 0.99 and
- * ln 0.05 / ln 0.95. Nobody can know more from fewer.
+ * ln 0.05 / ln 0.95. No judge can show it with fewer.
  */
 const PROMOTION_REQUESTS = 298;
 const STEP_REQUESTS = 58;
 /** A Mac is silent after this many windows without a signal. */
 const SILENT_WINDOWS = 2;
-/** A healthy release passes within this many windows, and by the time its canary slice has served this many requests in peace. */
+/** A healthy release passes within this many windows after the first step's traffic amounts to this many requests in peace. */
 const HEALTHY_WITHIN_WINDOWS = 16;
 const HEALTHY_REQUESTS = 1_500;
 /** A lane follows its demand within this: signals, the lane's tick, and KEDA's polling. */
@@ -156,28 +156,15 @@ function healthyRelease(world: FinishedWorld, release: ReleasePlan, index: numbe
   if (steps.some(({ what }) => what === "promoted" || what === "rolled-back")) return [];
   const untilMs = plan.releases[index + 1]?.atMs ?? plan.endMs;
   const sinceMs = Math.max(peaceMs(world), release.atMs + Math.max(0, release.installAfterMs));
-  const servedAtMs = canaryServed(world, sinceMs, HEALTHY_REQUESTS);
-  const dueMs = Math.max(sinceMs, servedAtMs) + HEALTHY_WITHIN_WINDOWS * plan.windowMs;
+  const dueMs = servedAtMs(world, sinceMs, HEALTHY_REQUESTS) + HEALTHY_WITHIN_WINDOWS * plan.windowMs;
   if (dueMs >= untilMs) return [];
   const text = `${release.name} is healthy and was not promoted by ${minutes(dueMs)}, ${minutes(dueMs - sinceMs)} after the last trouble; its last step: ${steps.at(-1)?.what ?? "none"}`;
   return [{ law: "healthy-late", atMs: dueMs, text }];
 }
 
-/**
- * When the canary slice has been sent this many requests since an instant. A rollout that is kept at weight 0 is late too: then
- * the traffic of the first step counts.
- */
-function canaryServed({ plan, record }: FinishedWorld, sinceMs: number, requests: number): number {
-  const leastPerMs = (plan.requestsPerWindow * plan.steps[0]!) / 100 / plan.windowMs;
-  let atMs = sinceMs;
-  let served = 0;
-  for (const sample of record.traffic) {
-    if (sample.atMs <= sinceMs || sample.slice !== "canary") continue;
-    if (sample.atMs > atMs) served += leastPerMs * (sample.atMs - atMs);
-    atMs = sample.atMs;
-    if (served >= requests) return atMs;
-  }
-  return Number.POSITIVE_INFINITY;
+/** When the first step's traffic since an instant amounts to this many requests: a rollout that is kept at weight 0 is late too. */
+function servedAtMs({ plan }: FinishedWorld, sinceMs: number, requests: number): number {
+  return sinceMs + (requests * 100 * plan.windowMs) / (plan.requestsPerWindow * plan.steps[0]!);
 }
 
 /** No lane has fewer replicas than its demand needs while no run is open. KEDA tolerates a tenth. */
@@ -202,8 +189,8 @@ function stuck(world: FinishedWorld): Violation[] {
   if (record.steps.some((step) => step.release === release && (step.what === "promoted" || step.what === "rolled-back")))
     return [];
   const sinceMs = Math.max(peaceMs(world), release.atMs);
-  if (isHealthy(release) || canaryServed(world, sinceMs, HEALTHY_REQUESTS) > plan.endMs - HEALTHY_WITHIN_WINDOWS * plan.windowMs)
-    return [];
+  const dueMs = servedAtMs(world, sinceMs, HEALTHY_REQUESTS) + HEALTHY_WITHIN_WINDOWS * plan.windowMs;
+  if (isHealthy(release) || dueMs > plan.endMs) return [];
   const last = record.steps.findLast((step) => step.release === release);
   const text = `${release.name} (${release.fault}, ${release.size}) was neither promoted nor rolled back by the end; its last step: ${last?.what ?? "none"} at ${minutes(last?.atMs ?? 0)}`;
   return [{ law: "stuck", atMs: plan.endMs, text }];
