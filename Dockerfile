@@ -18,6 +18,7 @@ RUN npm ci --no-audit --no-fund
 COPY libs libs
 COPY services services
 COPY cli cli
+COPY examples examples
 COPY scripts scripts
 RUN node scripts/bundle.ts --out /out
 

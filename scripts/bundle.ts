@@ -43,7 +43,7 @@ const requireBuiltIns: Plugin = {
 const partOfZod: Plugin = {
   name: "part-of-zod",
   setup({ onLoad }) {
-    onLoad({ filter: /\/(libs|services|cli)\/.*\.ts$/ }, async ({ path }) => ({
+    onLoad({ filter: /\/(libs|services|cli|examples)\/.*\.ts$/ }, async ({ path }) => ({
       contents: (await readFile(path, "utf8")).replace(/^import \{ z \} from "zod";$/m, 'import * as z from "zod";'),
       loader: "ts",
     }));

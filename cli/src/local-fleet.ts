@@ -1,7 +1,8 @@
 /**
  * The connection settings that `npm start` writes for the command line.
  *
- * Environment variables win. Where one of them names a shim or a broker, the file is ignored: one command must not reach two fleets.
+ * Environment variables win. Where one of them names a shim or a broker, the file is ignored: one command must not reach two
+ * fleets.
  */
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";

@@ -15,7 +15,7 @@ Environment:
   AVIARY_URL, AVIARY_TOKEN  address of the shim and an operator's token
   AVIARY_NATS_URL           address of the broker; see docs/configuration.md
   AVIARY_FLEET_FILE         the fleet file, default aviary.yaml
-  NO_COLOR                  any value turns colours off
+  NO_COLOR                  any value turns colors off
 After \`npm start\` the local fleet is the default for all of them.
 `;
 

@@ -40,7 +40,9 @@ export function shimOf({ env: { AVIARY_URL: url, AVIARY_TOKEN: token } }: Comman
   return { url: url.replace(/\/+$/, ""), token };
 }
 
-/** One GET. @throws a fault with the shim's own error text when it refuses, or with the variable to check when it is unreachable */
+/**
+ * One GET. @throws a fault with the shim's own error text when it refuses, or with the variable to check when it is unreachable
+ */
 export async function getFromShim<T>({ url, token }: ShimClient, path: string, signal: AbortSignal): Promise<T> {
   const client = createHttpClient({ loopback: true, allow: [new URL(url).hostname] });
   try {

@@ -3,10 +3,11 @@ import { styleText } from "node:util";
 import { columnsOf, wrapText } from "@aviary/shared/commands/terminal-text.ts";
 import { LEASE_STALE_MS } from "@aviary/shared/contract/lease.ts";
 import { isRestoredRun } from "@aviary/shared/contract/run.ts";
+import { formatCount } from "@aviary/shared/contract/units.ts";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import type { CanaryView, Overview } from "./shim-client.ts";
 
-const COLOUR = { pass: "green", hold: "yellow", fail: "red" } as const;
+const COLOR = { pass: "green", hold: "yellow", fail: "red" } as const;
 const INDENT = "      ";
 /** The column of a reason's text, after its code. */
 const TEXT_INDENT = INDENT.padEnd(INDENT.length + 17);
@@ -16,7 +17,7 @@ export interface Style {
   readonly columns: number;
 }
 
-/** Colours and wraps for a terminal; leaves text plain for a file or a pipe, and uncoloured where NO_COLOR is set. */
+/** Colors and wraps for a terminal; leaves text plain for a file or a pipe, and uncolored where NO_COLOR is set. */
 export function styleFor(stream: NodeJS.WritableStream): Style {
   return {
     paint: (format, text) => styleText(format, text, { stream: stream as NodeJS.WriteStream, validateStream: true }),
@@ -46,14 +47,14 @@ export function verdictLines(canary: CanaryView, { paint, columns }: Style, isWi
   const stale = canary.stale ? "  STALE" : "";
   const length = [outcome, name, runText(canary), `${time}${stale}`].join("  ").length;
   const gap = length > columns ? `\n${INDENT}` : "  ";
-  const start = `${paint(["bold", COLOUR[canary.verdict]], outcome)}  ${paint("bold", name)}  ${runText(canary)}`;
+  const start = `${paint(["bold", COLOR[canary.verdict]], outcome)}  ${paint("bold", name)}  ${runText(canary)}`;
   const lines = [`${start}${gap}${paint("dim", time)}${paint("yellow", stale)}`];
   for (const reason of canary.reasons) {
     lines.push(...wrapText(`${INDENT}${reason.code.padEnd(16)} ${reason.text}`, columns, TEXT_INDENT));
     const scope = [reason.az, reason.gateway].filter((part) => part !== null && part !== undefined).join(" ");
     if (isWide && scope !== "") lines.push(paint("dim", `${TEXT_INDENT}${scope}`));
   }
-  if (canary.reasons_more) lines.push(`${INDENT}and ${canary.reasons_more} more reasons`);
+  if (canary.reasons_more) lines.push(`${INDENT}and ${formatCount(canary.reasons_more, "more reason")}`);
   return lines;
 }
 
@@ -88,12 +89,12 @@ function sliceText({ requests, "5xx_rate": rate, p99_ms: p99Ms }: VerdictBody["c
 }
 
 function judgeText({ judge }: VerdictBody): string {
-  return `literal ${judge.literal}, two-key ${judge.two_key}, in force ${judge.mode}`;
+  return `threshold rule ${judge.literal}, two-key ${judge.two_key}; policy mode ${judge.mode}`;
 }
 
 function laneText({ lane, record }: CanaryView["lanes"][number]): string {
   if (record === null) return `lane ${lane}: not known yet`;
-  const growth = record.allow === 0 ? ", growth barred" : "";
+  const growth = record.allow === 0 ? ", growth blocked" : "";
   return `lane ${lane}: ${record.depth} of ${record.depth_true} jobs shown to KEDA, ${record.replicas} replicas (at most ${record.max_replicas})${growth}`;
 }
 

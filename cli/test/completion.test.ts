@@ -76,7 +76,10 @@ async function linesOf(t: TestContext, shell: string, flags: readonly string[], 
 
 const quoted = (words: readonly string[]): string => words.map((word) => `'${word}'`).join(" ");
 
-/** A developer's machine and CI always have bash. The others are checked by their own shell where it is installed, and by the last test. */
+/**
+ * A developer's machine and CI always have bash. The others are checked by their own shell where it is installed, and by the
+ * last test.
+ */
 const isInstalled = (shell: string): boolean => spawnSync(shell, ["--version"]).error === undefined;
 
 test("bash completes through the printed script", async (t) => {

@@ -112,5 +112,5 @@ test("a fragment is rejected with the file that it belongs to", async (t) => {
   const directory = await directoryOf(t, { "conf.d/shared.yaml": "probes: {}\n" });
   const { code, stdout } = await check([join(directory, "conf.d", "shared.yaml")]);
   assert.equal(code, 1);
-  assert.match(stdout, /expected the collector\.yaml next to conf\.d/);
+  assert.match(stdout, /a fragment is checked with its collector\.yaml; check that file instead/);
 });

@@ -157,7 +157,7 @@ describe("the boundary checker", () => {
     assert.equal(findings(real).length, 1);
   });
 
-  it("recognises every form of import", () => {
+  it("recognizes every form of import", () => {
     const text = [
       'import a from "./a.ts";',
       'import * as b from "./b.ts";',

@@ -1,4 +1,7 @@
-/** Schemas on hot paths are compiled with `z.compile`, about twenty times faster than interpretation. A schema that cannot be compiled is interpreted silently, so these tests detect it. */
+/**
+ * Schemas on hot paths are compiled with `z.compile`, about twenty times faster than interpretation. A schema that cannot be
+ * compiled is interpreted silently, so these tests detect it.
+ */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { describe, it } from "node:test";

@@ -70,7 +70,7 @@ describe("documented files", () => {
 
   it("every YAML file of the examples is valid YAML", () => {
     const files = filesUnder("examples").filter((path) => /\.ya?ml$/.test(path));
-    assert.ok(files.includes("examples/fleet/config/collector.yaml"));
+    assert.ok(files.includes("examples/fleet/config/collector.template.yaml"));
     for (const path of files) assert.doesNotThrow(() => parseYaml(path, readText(path)), path);
   });
 });

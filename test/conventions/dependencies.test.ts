@@ -33,7 +33,10 @@ function packageOf(specifier: string): string | undefined {
     .join("/");
 }
 
-/** Imports that the file's package does not declare. What the root declares for development is available to tests and tools only. */
+/**
+ * Imports that the file's package does not declare. What the root declares for development is available to tests and tools
+ * only.
+ */
 function undeclared(source: Source, manifest: Manifest): string[] {
   const declared = new Set([
     manifest.name,

@@ -1,13 +1,17 @@
 /** The programs, ports, paths, variables and metrics in docker-compose.yml, Dockerfile and deploy/ exist. */
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
+import { spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, it, type TestContext } from "node:test";
 import { parse } from "yaml";
 import { bundleNames } from "../../scripts/bundle.ts";
 import { COLLECTOR_NODE_FLAGS } from "../../scripts/node-flags.ts";
 import { collectorEnv } from "../../services/collector/src/config.ts";
 import { evaluatorEnv } from "../../services/evaluator/src/config.ts";
 import { shimEnv } from "../../services/shim/src/config.ts";
-import { codeFiles, exists, filesUnder, isProduct, readText } from "./tree.ts";
+import { codeFiles, exists, filesUnder, isProduct, ROOT, readText } from "./tree.ts";
 
 interface Service {
   readonly image?: string;
@@ -15,11 +19,9 @@ interface Service {
   readonly environment?: Readonly<Record<string, string>>;
   readonly ports?: readonly string[];
   readonly volumes?: readonly string[];
-  readonly secrets?: readonly string[];
 }
 const compose = parse(readText("docker-compose.yml"), { merge: true }) as {
   services: Record<string, Service>;
-  secrets: Record<string, unknown>;
   volumes: Record<string, unknown>;
 };
 const services = Object.entries(compose.services);
@@ -33,6 +35,9 @@ const READS: Readonly<Record<string, readonly string[]>> = {
   evaluator: Object.keys(evaluatorEnv.shape),
   shim: Object.keys(shimEnv.shape),
 };
+
+/** Directories that the checkout does not contain: the token file, and the files of a collector next to a gateway. */
+const PROVIDED_BY_USERS = new Set(["./tokens", "./collector"]);
 
 /** The bundle that a service runs, after Node's flags. */
 function programOf({ command = [] }: Service): string {
@@ -94,23 +99,72 @@ describe("docker-compose.yml", () => {
     assert.match(nats, /^http: 8222$/m);
   });
 
-  it("mounts files that exist, and declared volumes and secrets", () => {
+  it("mounts files that exist, and declared volumes", () => {
     for (const [name, service] of services) {
       for (const volume of service.volumes ?? []) {
         const source = volume.replace(/^\$\{\w+:-([^}]*)\}/, "$1").split(":")[0] as string;
         if (!source.startsWith(".")) assert.ok(source in compose.volumes, `${name}: volume ${source} is not declared`);
-        // ./collector is provided by users who run a collector next to a gateway.
-        else if (source !== "./collector") assert.ok(exists(source.slice(2)), `${name} mounts ${source}, which is not there`);
+        else if (!PROVIDED_BY_USERS.has(source))
+          assert.ok(exists(source.slice(2)), `${name} mounts ${source}, which is not there`);
       }
-      for (const secret of service.secrets ?? [])
-        assert.ok(secret in compose.secrets, `${name}: secret ${secret} is not declared`);
     }
   });
 });
 
+/** What the first stage of the Dockerfile copies: paths in the checkout, in their order. */
+const [buildStage = ""] = dockerfile.split(/^FROM (?!.* AS build$)/m);
+const copiedBy = (stage: string): string[] =>
+  [...stage.matchAll(/^COPY (?!--from)(.*) \S+$/gm)].flatMap((match) => (match[1] as string).split(" "));
+
+/** A directory with the files the build stage copies, and the packages that `npm ci` installs for them. */
+function buildContext(test: TestContext): string {
+  const directory = mkdtempSync(join(tmpdir(), "aviary-image-"));
+  test.after(() => rmSync(directory, { recursive: true, force: true }));
+  const copied = copiedBy(buildStage);
+  const isCopied = (file: string): boolean => copied.some((source) => file === source || file.startsWith(`${source}/`));
+  for (const file of filesUnder().filter(isCopied)) cpSync(join(ROOT, file), join(directory, file));
+  const packages = join(directory, "node_modules");
+  mkdirSync(join(packages, "@aviary"), { recursive: true });
+  for (const name of readdirSync(join(ROOT, "node_modules"))) {
+    if (name !== "@aviary") symlinkSync(join(ROOT, "node_modules", name), join(packages, name));
+  }
+  // Links to workspaces are relative, so that they lead to what was copied.
+  for (const name of readdirSync(join(ROOT, "node_modules/@aviary")))
+    symlinkSync(readlinkSync(join(ROOT, "node_modules/@aviary", name)), join(packages, "@aviary", name));
+  return directory;
+}
+
+describe("the files of the services in docker-compose.yml", () => {
+  it("are inside a directory that the service mounts", () => {
+    let checked = 0;
+    for (const [name, service] of ours) {
+      const mounted = (service.volumes ?? []).map((volume) => volume.replace(/^\$\{[^}]*\}/, "").split(":")[1] as string);
+      for (const [variable, path] of Object.entries(service.environment ?? {})) {
+        if (!/_FILE$/.test(variable)) continue;
+        checked += 1;
+        assert.ok(
+          mounted.some((directory) => path.startsWith(`${directory}/`)),
+          `${name}: ${variable}=${path} is not mounted`,
+        );
+      }
+    }
+    assert.ok(checked >= 4, `only ${checked} files were checked`);
+  });
+});
+
 describe("Dockerfile", () => {
+  it("copies everything that its bundles import", (test) => {
+    const context = buildContext(test);
+    const { status, stderr } = spawnSync(process.execPath, ["scripts/bundle.ts", "--out", "out"], {
+      cwd: context,
+      encoding: "utf8",
+    });
+    assert.equal(status, 0, stderr);
+    for (const name of bundleNames()) assert.ok(existsSync(join(context, "out", `${name}.mjs`)), `${name} is not in the image`);
+  });
+
   it("copies only paths that exist, and every package manifest", () => {
-    const copied = [...dockerfile.matchAll(/^COPY (?!--from)(.*) \S+$/gm)].flatMap((match) => (match[1] as string).split(" "));
+    const copied = copiedBy(dockerfile);
     for (const source of copied) assert.ok(exists(source), `COPY ${source}: not there`);
     const manifests = filesUnder().filter((path) => /(^|\/)package\.json$/.test(path));
     assert.deepEqual(

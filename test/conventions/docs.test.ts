@@ -1,14 +1,17 @@
-/** What prose refers to exists: paths, links, scripts and commands in Markdown, and commands recommended by messages in the code. */
+/**
+ * What prose refers to exists: paths, links, scripts and commands in Markdown, and commands recommended by messages in the
+ * code.
+ */
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path/posix";
 import { describe, it } from "node:test";
 import { COMMANDS } from "../../cli/src/commands.ts";
-import { fixedPart, pathsIn, readProse, routesIn, scriptsIn, verbsIn } from "./prose.ts";
+import { commandsIn, fixedPart, pathsIn, readProse, routesIn, scriptsIn } from "./prose.ts";
 import { readSource } from "./source.ts";
 import { codeFiles, exists, filesUnder, isProduct, readText } from "./tree.ts";
 
 const all = filesUnder();
-const places = [...new Set(all.filter((path) => path.includes("/")).map((path) => path.slice(0, path.indexOf("/"))))];
+const roots = [...new Set(all.filter((path) => path.includes("/")).map((path) => path.slice(0, path.indexOf("/"))))];
 const baseNames = new Set(all.map((path) => path.slice(path.lastIndexOf("/") + 1)));
 const prose = all.filter((path) => path.endsWith(".md")).map((path) => readProse(path, readText(path)));
 const scripts = Object.keys((JSON.parse(readText("package.json")) as { scripts: Record<string, string> }).scripts);
@@ -18,7 +21,7 @@ const USERS_FILES = new Set(["aviary.yaml", "tokens.yaml", "collector.yaml", "pa
 /** Fence languages that contain commands; the others contain data or output. */
 const SHELL = new Set(["sh", "bash", "console", "shell", ""]);
 
-const verbs = COMMANDS.map((verb) => verb.name);
+const names = COMMANDS.map((command) => command.name);
 
 function lost(list: readonly string[], why: string): void {
   assert.equal(list.length, 0, `${why}\n  ${list.join("\n  ")}`);
@@ -26,12 +29,14 @@ function lost(list: readonly string[], why: string): void {
 
 /** Calls of `aviary` in a code fragment that name no command; `aviary run` alone refers to its group. */
 function unknownVerbs(place: string, code: string): string[] {
-  return verbsIn(code).flatMap(({ verb, sub }) => {
-    if (verbs.includes(verb)) return [];
-    const family = verbs.some((name) => name.startsWith(`${verb} `));
+  return commandsIn(code).flatMap(({ command, sub }) => {
+    if (names.includes(command)) return [];
+    const family = names.some((name) => name.startsWith(`${command} `));
     if (family && sub === undefined) return [];
     const words = (sub ?? "").split("|");
-    return words.filter((word) => !verbs.includes(`${verb} ${word}`)).map((word) => `${place}: aviary ${verb} ${word}`.trimEnd());
+    return words
+      .filter((word) => !names.includes(`${command} ${word}`))
+      .map((word) => `${place}: aviary ${command} ${word}`.trimEnd());
   });
 }
 
@@ -57,7 +62,7 @@ describe("documentation", () => {
     lost(
       prose.flatMap((file) =>
         [...file.spans, ...file.fenced.filter((code) => SHELL.has(code.language))].flatMap(({ text, line }) =>
-          pathsIn(text, places)
+          pathsIn(text, roots)
             .filter((path) => !exists(fixedPart(path)) && !exists(join(dirname(file.path), fixedPart(path))))
             .map((path) => `${file.path}:${line}: ${path}`),
         ),
@@ -199,10 +204,10 @@ describe("the documentation checker", () => {
       ["aviary", "test"],
     );
     assert.deepEqual(
-      file.fenced.flatMap(({ text }) => verbsIn(text)),
+      file.fenced.flatMap(({ text }) => commandsIn(text)),
       [
-        { verb: "streams", sub: "apply" },
-        { verb: "run", sub: "start" },
+        { command: "streams", sub: "apply" },
+        { command: "run", sub: "start" },
       ],
     );
   });

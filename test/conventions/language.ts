@@ -13,6 +13,10 @@ export interface WordRule {
 const UNITS =
   "second|minute|hour|day|window|run|gateway|probe|message|core|shard|file|fleet|canary|slice|lane|signal|verdict|scrape|retry";
 
+/** British spellings; the repository writes American ones, in prose and in names. */
+const BRITISH =
+  /\b\w*(?:behaviour|colour|honour|favour|neighbour|[a-z]{3}(?:alis|ronis|ognis|anis|aris|imis|oris)(?:e|es|ed|ing|ation)\b|analys(?:e|ed|ing)\b|cancelled|labelled|modelled|travelling|licence|judgement|fulfils?\b|misspelt\b)/i;
+
 export const WORD_RULES: readonly WordRule[] = [
   {
     avoid: /\b(?:says?|said|saying|tells?|told|telling|hears?|heard)\b/i,
@@ -43,6 +47,16 @@ export const WORD_RULES: readonly WordRule[] = [
     write: "per",
     sample: "one file a probe",
   },
+  { avoid: BRITISH, write: "American spelling", sample: "the judgement fulfils a misspelt rule" },
+  {
+    avoid: /\bspeaks? against\b/i,
+    write: "the reason or the rule that blocks it",
+    sample: "while something speaks against its canary",
+  },
+  { avoid: /\bstrangers?\b/i, write: "unknown sender, unauthenticated caller", sample: "a message of a stranger" },
+  { avoid: /\bexactly if\b/i, write: "if and only if", sample: "0 exactly if growth is blocked" },
+  { avoid: /\bfor long\b/i, write: "for a long time, or how long", sample: "no message arrived for long" },
+  { avoid: /\b(?:one|two|three) of a thousand\b/i, write: "one in a thousand", sample: "in one of a thousand runs" },
   { avoid: /\bthe house\b/i, write: "the repository", sample: "the house rules" },
 ];
 
@@ -68,7 +82,9 @@ export function avoidedNames(code: string): { readonly name: string; readonly wr
   return [...names].flatMap((name) => {
     if (WIRE_NAMES.has(name)) return [];
     const words = name.split(/(?=[A-Z][a-z])|_/).map((word) => word.toLowerCase());
-    const write = words.map((word) => AVOIDED_IN_NAMES.get(word)).find((found) => found !== undefined);
+    const write = words
+      .map((word) => AVOIDED_IN_NAMES.get(word) ?? (BRITISH.test(word) ? "American spelling" : undefined))
+      .find((found) => found !== undefined);
     return write === undefined ? [] : [{ name, write }];
   });
 }

@@ -1,6 +1,6 @@
 /**
- * The lock file contains the builds of the tools for every platform. `npm install` on one platform can omit the others, and `npm ci` on a Mac
- * then installs a tool without its binary.
+ * The lock file contains the builds of the tools for every platform. `npm install` on one platform can omit the others, and
+ * `npm ci` on a Mac then installs a tool without its binary.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
@@ -64,7 +64,7 @@ describe("package-lock.json", () => {
     );
   });
 
-  it("every package with an install script is denied by name", () => {
+  it("denies every install script by name", () => {
     const refused = root.allowScripts as unknown as Record<string, boolean>;
     const asking = Object.entries(packages).filter(([, entry]) => entry.hasInstallScript);
     for (const [path] of asking) {

@@ -54,9 +54,9 @@ export function slug(heading: string): string {
 }
 
 /** Repository paths in a code fragment: those that start with one of the top-level directories. */
-export function pathsIn(code: string, places: readonly string[]): string[] {
+export function pathsIn(code: string, roots: readonly string[]): string[] {
   const pattern = new RegExp(
-    `(?<![\\w./@:-])(?:\\./)?(?:${places.map((place) => place.replace(".", "\\.")).join("|")})/[\\w./*<>{},@-]*`,
+    `(?<![\\w./@:-])(?:\\./)?(?:${roots.map((root) => root.replace(".", "\\.")).join("|")})/[\\w./*<>{},@-]*`,
     "g",
   );
   return [...code.matchAll(pattern)].map((match) => match[0].replace(/^\.\//, "").replace(/[.,]+$/, ""));
@@ -76,10 +76,10 @@ export function scriptsIn(code: string): string[] {
 }
 
 /** The `aviary` commands in a code fragment: the command, and its subcommand if the next word is one. */
-export function verbsIn(code: string): { verb: string; sub?: string }[] {
+export function commandsIn(code: string): { command: string; sub?: string }[] {
   const pattern = /(?:^|[\s$`(]|npm run |npx )aviary(?: --)? ([a-z][a-z-]*)(?: ([a-z][a-z-]*(?:\|[a-z-]+)*)(?![\w./=:-]))?/g;
   return [...code.matchAll(pattern)].map((match) =>
-    match[2] === undefined ? { verb: match[1] as string } : { verb: match[1] as string, sub: match[2] },
+    match[2] === undefined ? { command: match[1] as string } : { command: match[1] as string, sub: match[2] },
   );
 }
 

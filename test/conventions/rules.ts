@@ -8,7 +8,7 @@ import { dirname, join } from "node:path/posix";
 import { findInCode, lineAt, type Source } from "./source.ts";
 import { filesUnder, isProduct, readText } from "./tree.ts";
 
-export interface Finding {
+export interface RuleViolation {
   readonly path: string;
   readonly line: number;
   readonly what: string;
@@ -18,7 +18,7 @@ export interface Rule {
   readonly name: string;
   readonly reason: string;
   readonly applies: (path: string) => boolean;
-  readonly check: (source: Source) => Finding[];
+  readonly check: (source: Source) => RuleViolation[];
 }
 
 /** Files that are exempt from a rule, each with the reason. */

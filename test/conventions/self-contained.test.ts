@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { filesUnder, readText } from "./tree.ts";
 
-/** This file contains the patterns; the lock file and the licence are third-party text. */
+/** This file contains the patterns; the lock file and the license are third-party text. */
 const APART = new Set(["test/conventions/self-contained.test.ts", "package-lock.json", "LICENSE"]);
 const BINARY = /\.(png|jpe?g|gif|ico|woff2?|gz|tgz|zip|sqlite|db)$/;
 

@@ -1,6 +1,7 @@
 /**
  * Scans a module for the convention tests: its imports, strings and comments, and its code with strings and comments blanked.
- * This is a scanner, not a parser: it recognises comments, strings, templates and regular expressions, the only constructs that can hide or imitate code.
+ * This is a scanner, not a parser: it recognizes comments, strings, templates and regular expressions, the only constructs that
+ * can hide or imitate code.
  */
 
 export interface Import {

@@ -60,7 +60,7 @@ export function writeFleetFiles(directory: string, policy: PolicyFile, canaryGat
   write("conf.d/10-periods.yaml", PERIODS);
   // What differs between gateways is the same here as in the example fleet.
   copyFileSync(
-    fileURLToPath(new URL("../../examples/fleet/config/collector.yaml", import.meta.url)),
+    fileURLToPath(new URL("../../examples/fleet/config/collector.template.yaml", import.meta.url)),
     join(config, "collector.yaml"),
   );
   return { fleetFile: join(config, "aviary.yaml"), fragments };

@@ -53,14 +53,14 @@ export async function verdictWhere(
       if (match(parsed.data)) found.resolve(parsed.data);
     },
   });
-  const late = setTimeout(
+  const timer = setTimeout(
     () => found.reject(new Error(`timed out waiting until ${what}; published were\n${formatVerdicts(seen)}`)),
     VERDICT_WITHIN_MS,
   );
   try {
     return await found.promise;
   } finally {
-    clearTimeout(late);
+    clearTimeout(timer);
     await follower.stop();
   }
 }

@@ -12,35 +12,36 @@ export interface ShimAnswer {
     readonly stale?: boolean;
     readonly reasons: readonly { readonly code: string }[];
     readonly run: { readonly state: string } | null;
+    readonly gateway: { readonly expected: number; readonly fresh: number };
   };
   /** On this process's clock: the answer was made between these two. */
-  readonly askedAtMs: number;
+  readonly sentAtMs: number;
   readonly answeredAtMs: number;
 }
 
-export interface ShimClient {
+export interface TestShimClient {
   /** @throws Error if there is no response: refused, reset, or none within five seconds */
-  ask(path?: string): Promise<ShimAnswer>;
+  get(path?: string): Promise<ShimAnswer>;
   close(): void;
 }
 
 /** A client that keeps its connections, up to `connections` of them. */
-export function shimClient(fleet: Pick<TestFleet, "shimUrl" | "tokens">, connections = 4): ShimClient {
+export function shimClient(fleet: Pick<TestFleet, "shimUrl" | "tokens">, connections = 4): TestShimClient {
   const agent = new Agent({ keepAlive: true, maxSockets: connections });
   const headers = { authorization: `Bearer ${fleet.tokens.operator}` };
   return {
-    ask: async (path = "/rollouts/analysis") => {
-      const askedAtMs = Date.now();
-      const { status, text } = await get(`${fleet.shimUrl}${path}`, agent, headers);
-      return { status, body: JSON.parse(text) as ShimAnswer["body"], askedAtMs, answeredAtMs: Date.now() };
+    get: async (path = "/rollouts/analysis") => {
+      const sentAtMs = Date.now();
+      const { status, text } = await send(`${fleet.shimUrl}${path}`, agent, headers);
+      return { status, body: JSON.parse(text) as ShimAnswer["body"], sentAtMs, answeredAtMs: Date.now() };
     },
     close: () => agent.destroy(),
   };
 }
 
-function get(url: string, agent: Agent, headers: Readonly<Record<string, string>>): Promise<{ status: number; text: string }> {
+function send(url: string, agent: Agent, headers: Readonly<Record<string, string>>): Promise<{ status: number; text: string }> {
   return new Promise((resolve, reject) => {
-    const asked = request(url, { agent, headers, timeout: 5_000 }, (answer: IncomingMessage) => {
+    const outgoing = request(url, { agent, headers, timeout: 5_000 }, (answer: IncomingMessage) => {
       let text = "";
       answer.setEncoding("utf8");
       answer.on("data", (part: string) => {
@@ -49,8 +50,8 @@ function get(url: string, agent: Agent, headers: Readonly<Record<string, string>
       answer.once("end", () => resolve({ status: answer.statusCode ?? 0, text }));
       answer.once("error", reject);
     });
-    asked.once("timeout", () => asked.destroy(new Error("no response within five seconds")));
-    asked.once("error", reject);
-    asked.end();
+    outgoing.once("timeout", () => outgoing.destroy(new Error("no response within five seconds")));
+    outgoing.once("error", reject);
+    outgoing.end();
   });
 }

@@ -29,7 +29,10 @@ export function startTraffic(plan: FleetPlan): Traffic {
           duration_ms: 20 + index,
           method: "POST",
           uri: "/v1/chat/completions",
+          host: "canary.example",
           user_agent: "user",
+          content_type: "application/json",
+          complete: true,
         });
       }
       requests.set(gateway.name, (requests.get(gateway.name) ?? 0) + AT_ONCE);

@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { until } from "@aviary/shared/testing/until.ts";
 import { formatVerdicts, type StoredSignal, storedSignals, verdictWhere } from "../fleet/records.ts";
-import { type ShimClient, shimClient } from "../fleet/shim-client.ts";
+import { shimClient, type TestShimClient } from "../fleet/shim-client.ts";
 import { COLLECTORS, startTestFleet } from "../fleet/test-fleet.ts";
 import { startTraffic } from "../fleet/traffic.ts";
 
@@ -57,7 +57,7 @@ for (const { how, lastsMs } of OUTAGES) {
     else fleet.thaw("nats-server");
     await until("the test client is connected", () => bus.status === "connected");
     await verdictWhere(bus, "a window passes again", ({ body }) => body.verdict === "pass", "new");
-    await until("the shim serves it", async () => (await client.ask()).body.verdict === "pass", { pollMs: 100 });
+    await until("the shim serves it", async () => (await client.get()).body.verdict === "pass", { pollMs: 100 });
 
     traffic.stop();
     await until(
@@ -89,13 +89,13 @@ for (const { how, lastsMs } of OUTAGES) {
 }
 
 /** Polls until the outage ends: once the last verdict has expired, every answer is a hold with its reason. */
-async function holdThroughout(client: ShimClient, lastsMs: number): Promise<void> {
+async function holdThroughout(client: TestShimClient, lastsMs: number): Promise<void> {
   const sinceMs = performance.now();
-  await until("the last verdict has expired", async () => (await client.ask()).body.stale === true, { pollMs: 100 });
+  await until("the last verdict has expired", async () => (await client.get()).body.stale === true, { pollMs: 100 });
   await until(
     "the outage has ended",
     async () => {
-      const { status, body } = await client.ask();
+      const { status, body } = await client.get();
       assert.deepEqual([status, body.verdict, body.stale, body.reasons[0]?.code], [200, "hold", true, "evaluator_down"]);
       return performance.now() - sinceMs >= lastsMs;
     },

@@ -25,13 +25,13 @@ test("an evaluator killed within windows, and just after a verdict, loses and du
     traffic.fail("canary", errorRatio);
     await fleet.start("evaluator");
   }
-  await verdictWhere(bus, "the fail is published", ({ body }) => body.verdict === "fail");
+  await verdictWhere(bus, "the failure is published", ({ body }) => body.verdict === "fail");
   await fleet.kill("evaluator");
   await fleet.start("evaluator");
-  await verdictWhere(bus, "the fail is published again", ({ body }) => body.verdict === "fail", "new");
+  await verdictWhere(bus, "the failure is published again", ({ body }) => body.verdict === "fail", "new");
   traffic.stop();
   await fleet.stop(...COLLECTORS);
   const verdicts = await fleet.assertMatchesReplay();
-  assert.equal(verdicts.at(-1)?.body.verdict, "fail", "a fail is latched");
+  assert.equal(verdicts.at(-1)?.body.verdict, "fail", "a failure is latched");
   fleet.assertNoCrashes();
 });

@@ -1,6 +1,6 @@
 /**
- * A fail stays a fail whichever service is down: while no evaluator leads it is served and marked stale, at most a second late,
- * and the next evaluator still publishes it.
+ * A failure stays latched whichever service is down: while no evaluator leads it is served and marked stale, at most a second
+ * late, and the next evaluator still publishes it.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -14,11 +14,11 @@ import { startTraffic } from "../fleet/traffic.ts";
 
 /** The shim may take a second to notice. Both ends of an answer count, so a slow machine proves nothing wrong. */
 function assertStaleSince(answer: ShimAnswer, sinceMs: number): void {
-  if (answer.askedAtMs > sinceMs + 1_000) assert.equal(answer.body.stale, true, "stale, and not marked");
+  if (answer.sentAtMs > sinceMs + 1_000) assert.equal(answer.body.stale, true, "stale, and not marked");
   if (answer.answeredAtMs < sinceMs) assert.equal(answer.body.stale, undefined, "marked stale too early");
 }
 
-test("a fail survives a killed evaluator", async (t) => {
+test("a failure survives a killed evaluator", async (t) => {
   const fleet = await startTestFleet(t, { parts: ["evaluator", "shim", ...COLLECTORS] });
   if (fleet === undefined) return;
   const client = shimClient(fleet);
@@ -30,11 +30,11 @@ test("a fail survives a killed evaluator", async (t) => {
   const failed = await verdictWhere(fleet.bus, "the run fails", ({ body }) => body.verdict === "fail");
   traffic.fail("canary", 0);
   await fleet.kill("evaluator");
-  await until("the shim has read it", async () => (await client.ask()).body.verdict === "fail");
+  await until("the shim has read it", async () => (await client.get()).body.verdict === "fail");
   await until(
     "it is marked stale",
     async () => {
-      const answer = await client.ask();
+      const answer = await client.get();
       assert.equal(answer.status, 200);
       assert.equal(answer.body.verdict, "fail");
       assertStaleSince(answer, Date.parse(answer.body.valid_until));
@@ -43,8 +43,8 @@ test("a fail survives a killed evaluator", async (t) => {
     { pollMs: 50 },
   );
   await fleet.start("evaluator");
-  await until("it is fresh again", async () => (await client.ask()).body.stale === undefined, { pollMs: 50 });
-  const { body } = await client.ask();
+  await until("it is fresh again", async () => (await client.get()).body.stale === undefined, { pollMs: 50 });
+  const { body } = await client.get();
   assert.equal(body.verdict, "fail");
   assert.equal(body.run?.state, "failed");
   const verdicts = await verdictWhere(fleet.bus, "a later verdict", ({ body }) => body.at > failed.body.at);
@@ -58,20 +58,20 @@ test("a verdict that is still valid is not served once no evaluator leads", asyn
   const client = shimClient(fleet);
   t.after(() => client.close());
   await fleet.openRun("v2");
-  await until("the shim serves the run", async () => (await client.ask()).body.run !== null, { pollMs: 50 });
+  await until("the shim serves the run", async () => (await client.get()).body.run !== null, { pollMs: 50 });
   await fleet.kill("evaluator");
   const lease = await (await fleet.bus.bucket("lease")).get("evaluator");
   assert.ok(lease);
   await until(
     "it is marked stale",
     async () => {
-      const answer = await client.ask();
+      const answer = await client.get();
       assert.equal(answer.body.verdict, "hold");
       assertStaleSince(answer, lease.storedAtMs + LEASE_STALE_MS);
       return answer.body.stale === true;
     },
     { pollMs: 50 },
   );
-  assert.equal((await client.ask()).body.reasons[0]?.code, "evaluator_down");
+  assert.equal((await client.get()).body.reasons[0]?.code, "evaluator_down");
   fleet.assertNoCrashes();
 });

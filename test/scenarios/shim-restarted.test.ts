@@ -6,21 +6,21 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { until } from "@aviary/shared/testing/until.ts";
 import { publishedVerdicts } from "../fleet/records.ts";
-import { type ShimClient, shimClient } from "../fleet/shim-client.ts";
+import { shimClient, type TestShimClient } from "../fleet/shim-client.ts";
 import { COLLECTORS, startTestFleet } from "../fleet/test-fleet.ts";
 import { startTraffic } from "../fleet/traffic.ts";
 
 const CLIENTS = 16;
 
 /** Sends requests continuously until stopped. */
-function startLoad(client: ShimClient) {
+function startLoad(client: TestShimClient) {
   const counts = { answers: 0, connections: 0 };
   const wrong: string[] = [];
   let stopped = false;
   /** Whether a response arrived. */
   const attempt = async (): Promise<boolean> => {
     try {
-      const { status, body } = await client.ask();
+      const { status, body } = await client.get();
       counts.answers += 1;
       if (status !== 200 || !["pass", "hold", "fail"].includes(body.verdict)) wrong.push(`${status} ${JSON.stringify(body)}`);
       return true;
@@ -53,10 +53,10 @@ test("a shim restarted and killed under load serves the same verdicts afterwards
   const traffic = startTraffic(fleet.plan);
   t.after(() => traffic.stop());
   await fleet.openRun("v2");
-  const serves = (verdict: string) => async () => (await client.ask()).body.verdict === verdict;
+  const serves = (verdict: string) => async () => (await client.get()).body.verdict === verdict;
   await until("a pass is served", serves("pass"), { pollMs: 50 });
   traffic.fail("canary", 0.5);
-  await until("the fail is served", serves("fail"), { pollMs: 50 });
+  await until("the failure is served", serves("fail"), { pollMs: 50 });
 
   const load = startLoad(client);
   t.after(() => load.stop());
@@ -71,14 +71,14 @@ test("a shim restarted and killed under load serves the same verdicts afterwards
   assert.deepEqual(load.wrong, []);
 
   // Until a new shim has read the verdicts, it returns hold.
-  await until("the fail is served again", serves("fail"), { pollMs: 50 });
-  const answer = await client.ask();
+  await until("the failure is served again", serves("fail"), { pollMs: 50 });
+  const answer = await client.get();
   const verdicts = await publishedVerdicts(fleet.bus);
   assert.ok(
     verdicts.some(({ body }) => body.id === answer.body.id),
     "every served verdict was published",
   );
-  assert.equal(answer.body.run?.state, "failed", "and the fail is still latched");
+  assert.equal(answer.body.run?.state, "failed", "and the failure is still latched");
   fleet.assertNoCrashes();
 });
 
@@ -89,7 +89,7 @@ test("shim and evaluator start without a broker", async (t) => {
   t.after(() => client.close());
   await fleet.kill("nats-server");
   await fleet.start("shim");
-  const { status, body } = await client.ask();
+  const { status, body } = await client.get();
   assert.deepEqual([status, body.verdict, body.reasons[0]?.code], [200, "hold", "not_ready"]);
   await fleet.stop("shim");
   await fleet.start("shim");
@@ -99,7 +99,7 @@ test("shim and evaluator start without a broker", async (t) => {
   await evaluator;
   await until("the test client is connected", () => fleet.bus.status === "connected");
   await fleet.openRun("v2");
-  await until("the shim serves the run", async () => (await client.ask()).body.run !== null, { pollMs: 50 });
+  await until("the shim serves the run", async () => (await client.get()).body.run !== null, { pollMs: 50 });
   await fleet.stop("evaluator", "shim");
   fleet.assertNoCrashes();
 });

@@ -16,7 +16,7 @@ import {
 } from "../../services/evaluator/test/core/simulated-fleet.ts";
 import { passTick, startLiveEvaluator } from "../../services/evaluator/test/live-fleet.ts";
 import { createTokenStore, hashToken } from "../../services/shim/src/auth/tokens.ts";
-import { startShim } from "../../services/shim/src/server.ts";
+import { startShim } from "../../services/shim/src/service.ts";
 import { TOKENS } from "../../services/shim/test/harness.ts";
 import { createFlagger, type Flagger, type Phase } from "../closed-loop/actors/flagger.ts";
 

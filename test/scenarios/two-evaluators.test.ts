@@ -51,7 +51,7 @@ test("a standby takes over from a killed and from a suspended leader", async (t)
   await verdictWhere(bus, "it judges a window", ({ body }) => body.window !== null, "new");
   fleet.thaw("evaluator-2");
   traffic.fail("canary", 0.5);
-  await verdictWhere(bus, "a fail is published", ({ body }) => body.verdict === "fail", "new");
+  await verdictWhere(bus, "a failure is published", ({ body }) => body.verdict === "fail", "new");
   assert.equal(await holder(fleet), third, "the resumed evaluator finds its lease lost");
 
   // Its state is old, yet it must be able to lead again.

@@ -31,13 +31,13 @@ export async function runFlagger(environment: ControllerEnvironment, revisions: 
     const revision = revisions[index]!;
     const next = revisions[index + 1]?.atMs ?? Number.POSITIVE_INFINITY;
     if (environment.nowMs() < revision.atMs) await environment.sleep(revision.atMs - environment.nowMs());
-    const outcome = await analyse(environment, revision, next);
+    const outcome = await analyze(environment, revision, next);
     if (outcome !== undefined) environment.onOutcome(revision, outcome);
   }
 }
 
 /** One revision, from confirm-rollout to its end; undefined if the next revision arrived in between. */
-async function analyse(
+async function analyze(
   environment: ControllerEnvironment,
   revision: RevisionPlan,
   untilMs: number,

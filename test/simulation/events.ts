@@ -21,7 +21,17 @@ export interface Stage {
 }
 
 const STABLE = { version: "2026.9.6", pack: "a".repeat(64) };
-const HEALTHY = { errorShare: 0, latencyMs: 40, health: "up", diskUsedRatio: 0.4, doctorError: false, queueDepth: 3 } as const;
+const HEALTHY = {
+  errorShare: 0,
+  latencyMs: 40,
+  health: "up",
+  diskUsedRatio: 0.4,
+  doctorError: false,
+  queueDepth: 3,
+  reportsTraffic: true,
+  reportsSkills: true,
+  crashes: false,
+} as const;
 
 export const newTruth = (): Truth => ({ ...STABLE, ...HEALTHY });
 
@@ -92,6 +102,12 @@ function troubleOf(
       return { who: first, change: { pack: "d".repeat(64) }, back: { pack: canaries[1]?.pack ?? packOf(revision) } };
     case "doctor":
       return { who: first, change: { doctorError: true }, back: { doctorError: false } };
+    case "no-traffic-reports":
+      return { who: first, change: { reportsTraffic: false }, back: { reportsTraffic: true } };
+    case "no-skills-reports":
+      return { who: first, change: { reportsSkills: false }, back: { reportsSkills: true } };
+    case "crash-loop":
+      return { who: first, change: { crashes: true, errorShare: 0.8 }, back: { crashes: false, errorShare: 0 } };
     case "queue":
       return { who: all, change: { queueDepth: 14 }, back: { queueDepth: 1 } };
   }

@@ -12,7 +12,7 @@ import { type Disk, openDisk } from "./disk.ts";
 import type { History } from "./history.ts";
 import type { Kernel, Life } from "./kernel.ts";
 import type { createNodeBus } from "./network.ts";
-import type { GatewayPlan } from "./plan.ts";
+import type { WorldGateway } from "./plan.ts";
 import type { Product } from "./product.ts";
 
 export const FLEET = "payments";
@@ -32,7 +32,13 @@ export interface Truth {
   diskUsedRatio: number;
   doctorError: boolean;
   queueDepth: number;
+  reportsTraffic: boolean;
+  reportsSkills: boolean;
+  /** Its process crashes every few seconds, so that it never ends its warm-up. */
+  crashes: boolean;
 }
+
+const CRASHES_EVERY_MS = 5_000;
 
 export interface CollectorNodeOptions {
   readonly product: Product;
@@ -43,7 +49,7 @@ export interface CollectorNodeOptions {
   readonly disk: Disk;
   readonly random: RandomChoices;
   readonly history: History;
-  readonly gateway: GatewayPlan;
+  readonly gateway: WorldGateway;
   readonly truth: Truth;
   /** One gateway reports the lane's depth. */
   readonly reportsLane: boolean;
@@ -80,16 +86,19 @@ export function startCollectorNode(options: CollectorNodeOptions): () => Promise
     const tick: Tick = { atMs: atMs, periodMs: HTTP_PERIOD_MS };
     const isSlowTick = ticks % (SLOW_PERIOD_MS / HTTP_PERIOD_MS) === 0;
     ticks += 1;
-    send("health", tick, healthOf(truth));
-    if (truth.health === "up") {
+    send("health", tick, healthOf(truth, kernel.nowMs));
+    if (!truth.reportsTraffic) {
+      // The next report after a failure covers the time since the last one, as far as a collector goes back.
+    } else if (truth.health === "up") {
       const covered = tickAt(atMs, previousAt, HTTP_PERIOD_MS);
       send("http", covered, trafficOf(gateway, truth, covered.periodMs));
     } else {
       send("http", tick, trafficOf({ ...gateway, requests: 0 }, truth, HTTP_PERIOD_MS));
     }
-    previousAt = atMs;
+    if (truth.reportsTraffic) previousAt = atMs;
     const slow: Tick = { atMs: atMs, periodMs: SLOW_PERIOD_MS };
     if (isSlowTick) send("disk", slow, { used_ratio: truth.diskUsedRatio, total_bytes: 2e12, tier: "2TB", writable: true });
+    if (isSlowTick && truth.reportsSkills) send("skills", slow, { pack_hash: truth.pack, count: 3, changed: [] });
     if (isSlowTick && options.sendsDoctor) send("doctor", slow, doctorOf(truth));
     if (options.reportsLane) send("queue", tick, { lane: LANE, role: "build", depth: truth.queueDepth + swayAt(kernel.nowMs) });
   };
@@ -113,9 +122,17 @@ function hex16(random: RandomChoices): string {
   return Array.from({ length: 4 }, () => random.integer(0, 0xffff).toString(16).padStart(4, "0")).join("");
 }
 
-function healthOf(truth: Truth): SignalBody<"health"> {
+function healthOf(truth: Truth, nowMs: number): SignalBody<"health"> {
   const isUp = truth.health === "up";
-  return { state: truth.health, failing: [], suppressed: [], uptime_ms: 600_000, warm: true, worker_reachable: isUp };
+  const uptimeMs = truth.crashes ? nowMs % CRASHES_EVERY_MS : 600_000;
+  return {
+    state: truth.health,
+    failing: [],
+    suppressed: [],
+    uptime_ms: uptimeMs,
+    warm: !truth.crashes,
+    worker_reachable: isUp,
+  };
 }
 
 function doctorOf(truth: Truth): SignalBody<"doctor"> {
@@ -125,7 +142,7 @@ function doctorOf(truth: Truth): SignalBody<"doctor"> {
 
 const latencies = new Map<string, SignalBody<"http">["latency"]>();
 
-function trafficOf(gateway: GatewayPlan, truth: Truth, periodMs: number): SignalBody<"http"> {
+function trafficOf(gateway: WorldGateway, truth: Truth, periodMs: number): SignalBody<"http"> {
   const requests = Math.round((gateway.requests * periodMs) / HTTP_PERIOD_MS);
   const key = `${requests}|${truth.latencyMs}`;
   let latency = latencies.get(key);

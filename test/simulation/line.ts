@@ -2,7 +2,7 @@
 import type { Kernel, Life } from "./kernel.ts";
 import type { Link } from "./link.ts";
 
-export interface Line {
+export interface DeliveryLine {
   push(fn: () => void): void;
   pause(): void;
   resume(): void;
@@ -15,13 +15,13 @@ export interface Line {
 const LOOK_MS = 200;
 
 /** Messages in flight to one follower: in order, in batches, delayed, and not while the link is cut. */
-export function createLine(kernel: Kernel, life: Life, link: Link, delayMs: () => number): Line {
+export function createDeliveryLine(kernel: Kernel, life: Life, link: Link, delayMs: () => number): DeliveryLine {
   let waiting: (() => void)[] = [];
-  let travelling = false;
+  let traveling = false;
   let paused = false;
   let ended = false;
   const deliver = (): void => {
-    travelling = false;
+    traveling = false;
     if (link.cut !== "none") {
       setOff();
       return;
@@ -37,8 +37,8 @@ export function createLine(kernel: Kernel, life: Life, link: Link, delayMs: () =
     }
   };
   const setOff = (): void => {
-    if (travelling || paused || waiting.length === 0) return;
-    travelling = true;
+    if (traveling || paused || waiting.length === 0) return;
+    traveling = true;
     // While the link is cut nothing moves: check again later.
     kernel.after(link.cut === "none" ? delayMs() : LOOK_MS, life, deliver);
   };

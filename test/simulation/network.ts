@@ -16,7 +16,7 @@ import type { History } from "./history.ts";
 import { count } from "./history.ts";
 import type { Kernel, Life } from "./kernel.ts";
 import { START_MS } from "./kernel.ts";
-import { createLine } from "./line.ts";
+import { createDeliveryLine } from "./line.ts";
 import type { Link } from "./link.ts";
 
 const RESEND_MS = 2_000;
@@ -81,7 +81,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
     if (!life.alive) return promise;
     const untilMs = kernel.nowMs + (kind === "write" ? WRITE_FOR_MS : READ_FOR_MS);
     let answered = false;
-    const answer = (settle: () => void): void => {
+    const answer = (deliver: () => void): void => {
       if (isLost()) {
         again();
         return;
@@ -89,7 +89,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
       kernel.after(delayMs(), life, () => {
         if (answered) return;
         answered = true;
-        settle();
+        deliver();
       });
     };
     let givesUp = false;
@@ -215,7 +215,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
       delete: (key) => exchange("write", `deleting ${name}/${key}`, () => bucket.delete(key)),
       keys: () => exchange("read", `listing ${name}`, () => bucket.keys()),
       watch: async (onEntry) => {
-        const line = createLine(kernel, life, link, delayMs);
+        const line = createDeliveryLine(kernel, life, link, delayMs);
         const watch = await exchange("read", `watching ${name}`, () =>
           bucket.watch((key: string, entry: BucketEntry | undefined) => line.push(() => onEntry(key, entry))),
         );
@@ -246,7 +246,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
       return exchange("write", message.subject, () => store(message));
     },
     async follow(request): Promise<Follower> {
-      const line = createLine(kernel, life, link, delayMs);
+      const line = createDeliveryLine(kernel, life, link, delayMs);
       const follower = await exchange("read", `following ${request.stream}`, () =>
         broker.follow({ ...request, onMessage: (message) => line.push(() => request.onMessage(message)) }),
       );

@@ -7,7 +7,7 @@ import type { Slice } from "@aviary/shared/contract/run.ts";
 import { createChoices, type RandomChoices } from "./choices.ts";
 import { GOOD_LINK, type LinkPlan } from "./link.ts";
 
-export interface GatewayPlan {
+export interface WorldGateway {
   readonly name: string;
   readonly az: string;
   readonly slice: Slice;
@@ -15,7 +15,21 @@ export interface GatewayPlan {
 }
 
 /** Faults of the machines under test, as opposed to the nodes of Aviary. */
-export type Trouble = "none" | "errors" | "latency" | "disk" | "down" | "environment" | "odd-release" | "doctor" | "queue";
+export type Trouble =
+  | "none"
+  | "errors"
+  | "latency"
+  | "disk"
+  | "down"
+  | "environment"
+  | "odd-release"
+  | "doctor"
+  | "queue"
+  /** One probe of one gateway fails; the others report on. */
+  | "no-traffic-reports"
+  | "no-skills-reports"
+  /** One gateway crashes every few seconds, with errors. */
+  | "crash-loop";
 
 export interface RevisionPlan {
   readonly name: string;
@@ -55,7 +69,7 @@ export type OperatorDeed = "pause" | "abort" | "clear" | "maintenance" | "start"
 
 export interface Plan {
   readonly seed: number;
-  readonly gateways: readonly GatewayPlan[];
+  readonly gateways: readonly WorldGateway[];
   readonly controller: "flagger" | "rollouts" | "none";
   readonly policy: PolicyFile;
   readonly hasLane: boolean;
@@ -97,11 +111,11 @@ const SHAPES: readonly (readonly [string, Slice][])[] = [
 const TROUBLES: readonly Trouble[] = [
   "none",
   "none",
-  "none",
-  "none",
+  "no-traffic-reports",
+  "no-skills-reports",
   "errors",
   "errors",
-  "errors",
+  "crash-loop",
   "latency",
   "disk",
   "down",
@@ -135,7 +149,7 @@ export function planOf(seed: number): Plan {
   const random = createChoices(seed, 0);
   const isCalm = random.chance(0.06);
   const shape = random.pick(SHAPES);
-  const gateways = shape.map(([zone, slice]): GatewayPlan => {
+  const gateways = shape.map(([zone, slice]): WorldGateway => {
     const name = `${slice}-${zone}`;
     return { name, az: `az-${zone}`, slice, requests: random.integer(60, 200) };
   });

@@ -8,7 +8,7 @@ import type { ContenderMessage, Workload } from "./rounds.ts";
 const [benchmarkName, contenderName, settings] = process.argv.slice(2);
 
 const send = (answer: ContenderMessage): void => void process.send?.(answer);
-// The parent ended without notice.
+// The parent exited.
 process.on("disconnect", () => process.exit(1));
 
 async function start(): Promise<Workload> {

@@ -71,7 +71,10 @@ async function startGatewayWithTraffic(
       duration_ms,
       method: "POST",
       uri: "/v1/chat/completions",
+      host: "canary.example",
       user_agent: "bench",
+      content_type: "application/json",
+      complete: true,
     });
   }, 1000 / REQUESTS_PER_SECOND);
   cleanup.defer(() => {
@@ -85,7 +88,10 @@ function residentBytes(pid: number): number {
   return Number(execFileSync("ps", ["-o", "rss=", "-p", String(pid)], { encoding: "utf8" })) * 1024;
 }
 
-/** Bytes of one publish and its acknowledgement, as the protocol writes them (https://docs.nats.io/reference/reference-protocols/nats-protocol). */
+/**
+ * Bytes of one publish and its acknowledgement, as the protocol writes them
+ * (https://docs.nats.io/reference/reference-protocols/nats-protocol).
+ */
 function wireBytes(message: Msg): number {
   let head = "NATS/1.0\r\n\r\n".length;
   for (const [key, values] of message.headers ?? []) for (const value of values) head += `${key}: ${value}\r\n`.length;
@@ -122,11 +128,11 @@ async function listen(cleanup: AsyncDisposableStack, broker: Broker): Promise<Wi
   return wire;
 }
 
-/** One collector and one bare client, side by side; figures are taken after both have been idle for long. */
+/** One collector and one bare client, side by side; figures are taken after both have been idle for a long time. */
 async function pair(
   index: number,
   programs: { collector: string; bare: string },
-  plan: Plan,
+  plan: FootprintPlan,
 ): Promise<{ ours: Figures; bare: Figures }> {
   await using cleanup = new AsyncDisposableStack();
   const { broker, probes } = plan;
@@ -149,7 +155,7 @@ async function pair(
   };
 }
 
-interface Plan {
+interface FootprintPlan {
   readonly broker: Broker;
   readonly probes: object;
 }

@@ -102,14 +102,14 @@ async function closedLoop(connections: readonly Connection[], seconds: number): 
 async function openLoop(connections: readonly Connection[], seconds: number, perSecond: number): Promise<Figures> {
   const latencies: number[] = [];
   const idle = [...connections];
-  const late: number[] = [];
+  const overdue: number[] = [];
   const total = Math.round(seconds * perSecond);
   const start = performance.now();
   let sent = 0;
   const send = (connection: Connection, waitedMs: number): void => {
     connection.ask((ms) => {
       latencies.push(ms + waitedMs);
-      const dueAt = late.shift();
+      const dueAt = overdue.shift();
       if (dueAt === undefined) idle.push(connection);
       else send(connection, performance.now() - dueAt);
     });
@@ -119,7 +119,7 @@ async function openLoop(connections: readonly Connection[], seconds: number, per
     const due = Math.min(total, Math.floor(((now - start) / 1000) * perSecond));
     for (; sent < due; sent += 1) {
       const connection = idle.pop();
-      if (connection === undefined) late.push(now);
+      if (connection === undefined) overdue.push(now);
       else send(connection, 0);
     }
     await new Promise((resolve) => setTimeout(resolve, 1));

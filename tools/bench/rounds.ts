@@ -70,11 +70,11 @@ export async function startContender(
 
 function answer(child: ChildProcess, name: string, withinMs: number): Promise<ContenderMessage> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => settle(() => reject(new Error(`${name} did not respond within ${withinMs} ms`))), withinMs);
+    const timer = setTimeout(() => finish(() => reject(new Error(`${name} did not respond within ${withinMs} ms`))), withinMs);
     const onMessage = (message: ContenderMessage): void =>
-      settle(() => ("failed" in message ? reject(new Error(`${name}: ${message.failed}`)) : resolve(message)));
-    const onExit = (code: number | null): void => settle(() => reject(new Error(`${name} exited with ${code}`)));
-    function settle(then: () => void): void {
+      finish(() => ("failed" in message ? reject(new Error(`${name}: ${message.failed}`)) : resolve(message)));
+    const onExit = (code: number | null): void => finish(() => reject(new Error(`${name} exited with ${code}`)));
+    function finish(then: () => void): void {
       clearTimeout(timer);
       child.off("message", onMessage);
       child.off("exit", onExit);

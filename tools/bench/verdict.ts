@@ -46,13 +46,13 @@ async function ask(connection: NatsConnection, forMs: number): Promise<number[]>
   return latencies;
 }
 
-interface Watcher {
+interface DelayRecorder {
   /** Delays of the verdicts received since the last call, milliseconds. */
   take(): number[];
 }
 
 /** Follows the shim's event stream and records how long after its due time each new verdict arrived. */
-async function watch(cleanup: AsyncDisposableStack, stack: Stack): Promise<Watcher> {
+async function watch(cleanup: AsyncDisposableStack, stack: Stack): Promise<DelayRecorder> {
   const seen = new Set<string>();
   let delays: number[] = [];
   let rest = "";

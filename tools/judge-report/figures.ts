@@ -8,7 +8,7 @@ import { dotChart, lineChart } from "./svg.ts";
 import { FALSE_FAIL_SIZES, faulty, healthyAlone, healthyBeside, JUDGES, TROUBLE } from "./tables.ts";
 import { fault, LAWS, latencies } from "./targets.ts";
 
-/** A palette that is safe for colour blindness (Okabe and Ito 2008). */
+/** A palette that is safe for color blindness (Okabe and Ito 2008). */
 const LOOKS: Readonly<Record<JudgeName, { readonly name: string; readonly color: string }>> = {
   "two-key": { name: "two-key", color: "#0072b2" },
   literal: { name: "literal: two in a row", color: "#d55e00" },

@@ -139,7 +139,7 @@ function targetsTable(all: readonly Line[]): string {
     "### Targets",
     "",
     "`npm run judge:report -- --check` asserts these; `npm test` asserts a selection with fewer runs (`tools/judge-report/test/targets.test.ts`).",
-    "T11 also requires that values known to forty digits are reproduced to nine (`services/evaluator/test/judge/numerics.test.ts`), and that the same input yields the same bytes (`services/evaluator/test/judge/properties.test.ts`).",
+    "T11 also requires that values known to forty digits are reproduced to nine (`services/evaluator/test/core/judge/numerics.test.ts`), and that the same input yields the same bytes (`services/evaluator/test/core/judge/properties.test.ts`).",
     "",
     "| | What | Measured | Bound | Where |",
     "|---|---|---|---|---|",

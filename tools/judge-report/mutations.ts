@@ -1,5 +1,5 @@
 /**
- * The judge without one of its keys, to check that a target detects it. The source of `keys.ts` is changed while it is loaded in
+ * Mutants of the judge: each disables one part, and a target must detect it. The source of `keys.ts` is changed while it is loaded in
  * a separate worker; the files are unchanged.
  */
 import { registerHooks } from "node:module";

@@ -7,7 +7,7 @@ import { type FleetGateway, type FleetPlan, paths, writeFileAtomically } from ".
 /** Writes `collector.yaml` and `conf.d/` of one gateway. */
 export function writeCollectorFiles(plan: FleetPlan, gateway: FleetGateway): void {
   const { name } = gateway;
-  const template = fileURLToPath(new URL("../../examples/fleet/config/collector.yaml", import.meta.url));
+  const template = fileURLToPath(new URL("../../examples/fleet/config/collector.template.yaml", import.meta.url));
   const text = fill(readFileSync(template, "utf8"), template, {
     az: gateway.az,
     fleet: plan.fleet,

@@ -1,6 +1,6 @@
 /**
- * Starts one local fleet as real processes, in dependency order, and applies its control file: kill a gateway, cut a zone off,
- * set a collector's clock wrong.
+ * Starts one local fleet as real processes, in dependency order, and applies its desired state: kill a gateway, cut a zone off,
+ * skew a collector's clock.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -32,7 +32,6 @@ export interface LocalFleetOptions {
   readonly fleetFile: string;
   /** Configuration fragments for every collector. */
   readonly fragments: string;
-  /** Start from scratch: earlier data of this directory is deleted. */
   /** Start with an empty directory; the caller holds its lock. */
   readonly fresh: boolean;
   readonly servers: ServerPrograms;
@@ -92,10 +91,10 @@ export async function startFleet(options: LocalFleetOptions): Promise<LocalFleet
     await applyLocalStreams(plan);
     for (const [az, port] of Object.entries(plan.relayPorts))
       relays.set(az, await startRelay(plan.host, port, plan.natsPort ?? 0));
-    const control = readDesiredFleet(plan);
+    const desired = readDesiredFleet(plan);
     await Promise.all([
       ...plan.gateways
-        .filter(({ name }) => !control.dead.includes(name))
+        .filter(({ name }) => !desired.dead.includes(name))
         .map(({ name }) => supervisor.start(gatewaySpec(plan, name))),
       supervisor.start(partSpec(plan, "proxy", () => accepts(plan.host, plan.vipPort), servers)),
       supervisor.start(partSpec(plan, "lane", async () => true)),
@@ -103,7 +102,7 @@ export async function startFleet(options: LocalFleetOptions): Promise<LocalFleet
       supervisor.start(shimSpec(plan)),
     ]);
     await Promise.all(
-      plan.gateways.map(({ name }) => supervisor.start(collectorSpec(plan, name, control.clockOffsetMs[name] ?? 0))),
+      plan.gateways.map(({ name }) => supervisor.start(collectorSpec(plan, name, desired.clockOffsetMs[name] ?? 0))),
     );
     await supervisor.start(partSpec(plan, "load", async () => true));
     stopWatching = applyDesiredState(plan, supervisor, relays, print);
@@ -118,7 +117,7 @@ function isNew(plan: FleetPlan): boolean {
   return plan.gateways.some(({ name }) => !existsSync(paths.gatewayControl(plan, name)));
 }
 
-/** Applies the control file to the processes, one change after the other. @returns a function that stops it */
+/** Applies the desired state to the processes, one change after the other. @returns a function that stops it */
 function applyDesiredState(
   plan: FleetPlan,
   supervisor: Supervisor,
@@ -128,25 +127,25 @@ function applyDesiredState(
   let offsets = readDesiredFleet(plan).clockOffsetMs;
   let work = Promise.resolve();
   const apply = async (): Promise<void> => {
-    const control = readDesiredFleet(plan);
+    const desired = readDesiredFleet(plan);
     for (const { name } of plan.gateways) {
-      const dead = control.dead.includes(name);
+      const dead = desired.dead.includes(name);
       if (dead && supervisor.isRunning(`gateway-${name}`)) await supervisor.stop(`gateway-${name}`, "kill");
       if (!dead && !supervisor.isKept(`gateway-${name}`)) await supervisor.start(gatewaySpec(plan, name));
-      const offset = control.clockOffsetMs[name] ?? 0;
+      const offset = desired.clockOffsetMs[name] ?? 0;
       if (offset !== (offsets[name] ?? 0)) {
         await supervisor.stop(`collector-${name}`);
         await supervisor.start(collectorSpec(plan, name, offset));
       }
     }
-    offsets = control.clockOffsetMs;
-    for (const [az, relay] of relays) await (control.cut.includes(az) ? relay.cut() : relay.heal());
+    offsets = desired.clockOffsetMs;
+    for (const [az, relay] of relays) await (desired.cut.includes(az) ? relay.cut() : relay.heal());
   };
   return watchDesiredState(
     paths.fleetControl(plan),
     () => readDesiredFleet(plan),
     () => {
-      work = work.then(apply).catch((error: Error) => print(`a change of the fleet failed: ${error.message}`));
+      work = work.then(apply).catch((error: Error) => print(`applying a fleet change failed: ${error.message}`));
     },
   );
 }

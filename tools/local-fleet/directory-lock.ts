@@ -21,7 +21,7 @@ export function lockDirectory(directory: string): () => void {
     const owner = Number.parseInt(readFileSync(file, "utf8"), 10);
     if (isAlive(owner))
       throw new Error(
-        `a local fleet is already running here (process ${owner}): stop it with Ctrl-C, or delete ${file} if that is another program`,
+        `a local fleet is already running here (process ${owner}): stop it with Ctrl-C, or delete ${file} if that process is not Aviary`,
       );
     rmSync(file, { force: true });
   }

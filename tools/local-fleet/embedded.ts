@@ -24,7 +24,7 @@ import { type Collector, startCollector } from "../../services/collector/src/ser
 import { resolveConfig } from "../../services/evaluator/src/core/resolved-config.ts";
 import { startEvaluator } from "../../services/evaluator/src/service.ts";
 import { followTokenFile, readTokenFile } from "../../services/shim/src/auth/token-file.ts";
-import { startShim } from "../../services/shim/src/server.ts";
+import { startShim } from "../../services/shim/src/service.ts";
 import { writeCollectorFiles } from "./collector-files.ts";
 import type { LocalFleet, LocalFleetOptions } from "./compose.ts";
 import { openLogFile } from "./log-file.ts";
@@ -116,7 +116,7 @@ async function startServices(
 
 interface Parts {
   readonly gateways: ReturnType<typeof switchable>[];
-  readonly links: ReadonlyMap<string, Link>;
+  readonly links: ReadonlyMap<string, ZoneConnection>;
   readonly offsets: Map<string, number>;
 }
 
@@ -128,13 +128,13 @@ async function startParts(plan: FleetPlan, bus: Bus, logger: Logger, stops: Stop
   }
   const proxy = await startProxy(plan, () => undefined);
   stops.push(proxy.stop);
-  const links = new Map([...new Set(plan.gateways.map(({ az }) => az))].map((az) => [az, createLink(bus)]));
+  const links = new Map([...new Set(plan.gateways.map(({ az }) => az))].map((az) => [az, createZoneConnection(bus)]));
   const offsets = new Map<string, number>();
   for (const gateway of plan.gateways) {
     writeCollectorFiles(plan, gateway);
     const collector: Collector = startCollector({
       config: await loadCollectorConfig(paths.collectorConfig(plan, gateway.name)),
-      bus: links.get(gateway.az) as Link,
+      bus: links.get(gateway.az) as ZoneConnection,
       clock: wrongClock(() => offsets.get(gateway.name) ?? 0),
       logger: logger.child(`collector-${gateway.name}`),
       metrics: createRegistry(),
@@ -148,16 +148,16 @@ async function startParts(plan: FleetPlan, bus: Bus, logger: Logger, stops: Stop
 function applyDesiredState(plan: FleetPlan, { gateways, links, offsets }: Parts, print: (line: string) => void): () => void {
   let work = Promise.resolve();
   const apply = async (): Promise<void> => {
-    const control = readDesiredFleet(plan);
-    for (const gateway of gateways) await gateway.set(!control.dead.includes(gateway.name));
-    for (const [az, link] of links) link.set(!control.cut.includes(az));
-    for (const { name } of plan.gateways) offsets.set(name, control.clockOffsetMs[name] ?? 0);
+    const desired = readDesiredFleet(plan);
+    for (const gateway of gateways) await gateway.set(!desired.dead.includes(gateway.name));
+    for (const [az, link] of links) link.set(!desired.cut.includes(az));
+    for (const { name } of plan.gateways) offsets.set(name, desired.clockOffsetMs[name] ?? 0);
   };
   return watchDesiredState(
     paths.fleetControl(plan),
     () => readDesiredFleet(plan),
     () => {
-      work = work.then(apply).catch((error: Error) => print(`a change of the fleet failed: ${error.message}`));
+      work = work.then(apply).catch((error: Error) => print(`applying a fleet change failed: ${error.message}`));
     },
   );
 }
@@ -180,14 +180,14 @@ function switchable(name: string, start: () => Promise<{ stop(): Promise<void> }
 }
 
 /** The connection of one zone's collectors to the bus, which can be cut. */
-interface Link {
+interface ZoneConnection {
   readonly status: BusStatus;
   onStatus(listener: (status: BusStatus) => void): () => void;
   publish: Bus["publish"];
   set(whole: boolean): void;
 }
 
-function createLink(bus: Bus): Link {
+function createZoneConnection(bus: Bus): ZoneConnection {
   const listeners = new Set<(status: BusStatus) => void>();
   let whole = true;
   const status = (): BusStatus => (whole ? bus.status : "reconnecting");

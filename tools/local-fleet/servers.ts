@@ -108,12 +108,12 @@ export async function answers(url: string): Promise<boolean> {
 export function accepts(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host, port, timeout: 2_000 });
-    const settle = (value: boolean): void => {
+    const finish = (value: boolean): void => {
       socket.destroy();
       resolve(value);
     };
-    socket.once("connect", () => settle(true));
-    socket.once("timeout", () => settle(false));
-    socket.once("error", () => settle(false));
+    socket.once("connect", () => finish(true));
+    socket.once("timeout", () => finish(false));
+    socket.once("error", () => finish(false));
   });
 }

@@ -131,13 +131,13 @@ export function createSupervisor({ groupsFile, print, stopWithinMs = STOP_WITHIN
     child.cancelWait.abort();
     if (child.process === undefined) return;
     signalGroup(child.process, how === "kill" ? "SIGKILL" : "SIGTERM");
-    const late = new AbortController();
-    const killer = sleep(stopWithinMs, undefined, { signal: late.signal }).then(
+    const killTimer = new AbortController();
+    const killer = sleep(stopWithinMs, undefined, { signal: killTimer.signal }).then(
       () => child.process && signalGroup(child.process, "SIGKILL"),
       () => undefined,
     );
     await child.exited;
-    late.abort();
+    killTimer.abort();
     await killer;
   };
 

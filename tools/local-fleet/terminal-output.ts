@@ -1,4 +1,4 @@
-/** The terminal output. Colours only on a terminal, unless `NO_COLOR` is set. */
+/** The terminal output. Colors only on a terminal, unless `NO_COLOR` is set. */
 import { relative } from "node:path";
 import { styleText } from "node:util";
 import { columnsOf, wrapText } from "@aviary/shared/commands/terminal-text.ts";

@@ -27,7 +27,7 @@ const reasonOptions = {
 };
 
 const startOptions = {
-  revision: text("name", { description: "The revision that the run analyses", example: "v2", required: true }),
+  revision: text("name", { description: "The revision that the run analyzes", example: "v2", required: true }),
   skillHash: text("64 hex digits", { description: "The skill pack that the canary must run" }),
   gatewayVersion: text("version", { description: "The gateway release that the canary must run", example: "2026.9.8" }),
   fleet: fleetOption,
@@ -39,7 +39,7 @@ const maintenanceOptions = {
     parse: cutReason,
   },
   gateway: text("name", { description: "Only this gateway, not the whole canary", example: "mac-a1" }),
-  for: duration({ description: "End the maintenance after this time, without it at --off", example: "2h" }),
+  for: duration({ description: "End the maintenance after this time (default: until --off)", example: "2h" }),
   mute: flag("Write no incidents during the maintenance"),
   off: flag("End the maintenance"),
   fleet: fleetOption,
@@ -64,7 +64,7 @@ export const showCommand = defineCommand({
 
 export const startCommand = defineCommand({
   name: "run start",
-  summary: "Start a run by hand",
+  summary: "Start a run manually",
   args,
   options: startOptions,
   examples: ["aviary run start prod/payments-gateway --revision v2"],
@@ -80,7 +80,7 @@ export const startCommand = defineCommand({
   },
 });
 
-/** A control message that holds nothing but its reason. */
+/** A control message that contains only a reason. */
 const reasonedCommand = (verb: "abort" | "clear" | "pause" | "resume", summary: string) =>
   defineCommand({
     name: `run ${verb}`,

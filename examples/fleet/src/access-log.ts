@@ -10,7 +10,12 @@ export interface AccessRecord {
   readonly duration_ms: number;
   readonly method: string;
   readonly uri: string;
+  readonly host: string;
   readonly user_agent: string;
+  /** The answer's Content-Type; empty if it has none. */
+  readonly content_type: string;
+  /** False: the gateway broke its answer off. */
+  readonly complete: boolean;
 }
 
 export interface AccessLog {

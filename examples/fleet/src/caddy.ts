@@ -87,7 +87,10 @@ export function caddyConfig(plan: FleetPlan, weight: number, weighted: boolean):
   };
 }
 
-/** Starts Caddy and follows the rollout file. Undefined when no Caddy is found. `onExit` is called when Caddy exits unexpectedly. */
+/**
+ * Starts Caddy and follows the rollout file. Undefined when no Caddy is found. `onExit` is called when Caddy exits
+ * unexpectedly.
+ */
 export async function startCaddy(plan: FleetPlan, onExit: () => void): Promise<RunningProxy | undefined> {
   const binary = findCaddy();
   if (binary === undefined) return undefined;

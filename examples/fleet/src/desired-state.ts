@@ -1,11 +1,11 @@
 /**
- * Desired state of the running local fleet, as small JSON files. Commands replace a file atomically, and the parts poll it for changes.
- * Files rather than a socket, because they survive a restart and are readable with `cat`.
+ * Desired state of the running local fleet, as small JSON files. Commands replace a file atomically, and the parts poll it for
+ * changes. Files rather than a socket, because they survive a restart and are readable with `cat`.
  */
 import { readFileSync, statSync } from "node:fs";
 import { type FleetPlan, paths, STABLE_VERSION, writeJson } from "./layout.ts";
 
-/** Desired behaviour of one gateway. */
+/** Desired behavior of one gateway. */
 export interface DesiredGateway {
   /** Reported by `/startupz`. A change restarts the gateway's runtime, as in a real one. */
   readonly version: string;
@@ -40,7 +40,10 @@ export interface DesiredRollout {
 export const HEALTHY_GATEWAY: DesiredGateway = { version: STABLE_VERSION, errorRatio: 0, slowMs: 0, state: "up" };
 export const HEALTHY_FLEET: DesiredFleet = { dead: [], cut: [], clockOffsetMs: {}, laneDepth: null };
 
-/** Reads a desired-state file. Returns the fallback while it does not exist. Invalid JSON is an error, because commands write whole files. */
+/**
+ * Reads a desired-state file. Returns the fallback while it does not exist. Invalid JSON is an error, because commands write
+ * whole files.
+ */
 export function readDesiredState<T extends object>(path: string, fallback: T): T {
   try {
     return { ...fallback, ...(JSON.parse(readFileSync(path, "utf8")) as Partial<T>) };

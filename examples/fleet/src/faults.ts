@@ -96,7 +96,10 @@ export const FAULTS = {
 export type FaultName = keyof typeof FAULTS;
 export const FAULT_NAMES = Object.keys(FAULTS) as FaultName[];
 
-/** Injects a fault. @returns the affected gateways, possibly none. @throws RangeError for an unknown fault, or a target that matches no gateway. */
+/**
+ * Injects a fault. @returns the affected gateways, possibly none. @throws RangeError for an unknown fault, or a target that
+ * matches no gateway.
+ */
 export function injectFault(plan: FleetPlan, name: string, target: FaultTarget = {}): string[] {
   const fault: Fault | undefined = Object.hasOwn(FAULTS, name) ? FAULTS[name as FaultName] : undefined;
   if (fault === undefined) throw new RangeError(`unknown fault ${JSON.stringify(name)}: choose one of ${FAULT_NAMES.join(", ")}`);
@@ -104,7 +107,8 @@ export function injectFault(plan: FleetPlan, name: string, target: FaultTarget =
   const gateways = select(plan, selected);
   if (gateways.length === 0) {
     const known = plan.gateways.map((gateway) => `${gateway.name} (${gateway.az}, ${gateway.slice})`).join(", ");
-    throw new RangeError(`no gateway matches ${JSON.stringify(selected)}; gateways: ${known}`);
+    const options = Object.entries(selected).map(([key, value]) => `--${key} ${value}`);
+    throw new RangeError(`no gateway matches ${options.join(" ")}; the fleet has: ${known}`);
   }
   fault.apply(plan, gateways);
   return names(fault.affectedGateways?.(plan, gateways) ?? gateways);

@@ -1,6 +1,6 @@
 /**
  * Simulates one OpenClaw gateway: the same probe routes and bodies, and one work route with heavy-tailed latency.
- * Its version, state and failures are configurable at run time. Modelled on openclaw 2026.9.6.
+ * Its version, state and failures are configurable at run time. Modeled on openclaw 2026.9.6.
  */
 
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
@@ -44,13 +44,13 @@ const plain = (status: number, body: string, headers: Readonly<Record<string, st
 ];
 
 /** The response of a probe route, or undefined for any other path. Probe routes match exact paths and GET or HEAD only. */
-function probeResponse(method: string, path: string, control: DesiredGateway, uptimeMs: number): CannedResponse | undefined {
+function probeResponse(method: string, path: string, desired: DesiredGateway, uptimeMs: number): CannedResponse | undefined {
   const name = /^\/(health|startup|ready)z?$/.exec(path)?.[1];
   if (name === undefined) return /^\/(health|startup|ready)z?\/$/.test(path) ? plain(404, "Not Found") : undefined;
   if (method !== "GET" && method !== "HEAD") return plain(405, "Method Not Allowed", { allow: "GET, HEAD" });
   const starting = uptimeMs < STARTUP_MS;
-  const draining = control.state === "draining";
-  const { version } = control;
+  const draining = desired.state === "draining";
+  const { version } = desired;
   if (name === "health") return json(200, { ok: true, status: "live" });
   if (name === "startup") {
     if (starting) return json(503, { ok: false, status: "starting", version, uptimeMs, pendingReason: "startup-sidecars" });
@@ -61,27 +61,27 @@ function probeResponse(method: string, path: string, control: DesiredGateway, up
     ? ["startup-sidecars"]
     : draining
       ? ["gateway-draining"]
-      : control.state === "channel"
+      : desired.state === "channel"
         ? ["telegram"]
         : [];
-  const suppressed = control.state === "suppressed" ? { suppressed: ["telegram"] } : {};
+  const suppressed = desired.state === "suppressed" ? { suppressed: ["telegram"] } : {};
   return json(failing.length === 0 ? 200 : 503, { ready: failing.length === 0, failing, ...suppressed, uptimeMs });
 }
 
 /** Starts one gateway. `stop` aborts open requests, as a kill would. */
 export async function startGateway(options: GatewayOptions): Promise<{ port: number; stop(): Promise<void> }> {
   const random = seededRandom(seedOf(options.name, options.seed));
-  let control = options.readDesired();
+  let desired = options.readDesired();
   let startedAtMs = performance.now();
   const stopWatching = watchDesiredState(options.desiredStateFile, options.readDesired, (next) => {
     // A new version restarts the runtime, so the uptime of every probe restarts.
-    if (next.version !== control.version) startedAtMs = performance.now();
-    control = next;
+    if (next.version !== desired.version) startedAtMs = performance.now();
+    desired = next;
   });
 
   const work = (response: ServerResponse): void => {
-    const fails = random() < control.errorRatio;
-    const delayMs = lognormal(random, MEDIAN_MS, SIGMA) + control.slowMs;
+    const fails = random() < desired.errorRatio;
+    const delayMs = lognormal(random, MEDIAN_MS, SIGMA) + desired.slowMs;
     const answer = fails
       ? json(500, { error: { message: "model worker crashed", type: "internal_error" } })
       : json(200, { id: "chatcmpl_demo", object: "chat.completion", model: "openclaw/default", choices: [] });
@@ -90,9 +90,9 @@ export async function startGateway(options: GatewayOptions): Promise<{ port: num
 
   const answer = (method: string, path: string): CannedResponse | "work" => {
     const uptimeMs = Math.round(performance.now() - startedAtMs);
-    const probed = probeResponse(method, path, control, uptimeMs);
+    const probed = probeResponse(method, path, desired, uptimeMs);
     if (probed) return probed;
-    if (control.state === "draining") {
+    if (desired.state === "draining") {
       const message = "Gateway is temporarily unavailable while suspending or restarting";
       return json(503, { error: { message, type: "service_unavailable", code: "gateway_unavailable" } });
     }

@@ -26,12 +26,12 @@ export async function startLane(plan: FleetPlan): Promise<{ depth(): Promise<num
   await redis.connect();
   const random = seededRandom(seedOf("lane", plan.seed));
   const key = laneKey(plan.lane);
-  let control: DesiredFleet = readDesiredFleet(plan);
+  let desired: DesiredFleet = readDesiredFleet(plan);
   const stopWatching = watchDesiredState(
     paths.fleetControl(plan),
     () => readDesiredFleet(plan),
     (next) => {
-      control = next;
+      desired = next;
     },
   );
   const stop = new AbortController();
@@ -45,13 +45,13 @@ export async function startLane(plan: FleetPlan): Promise<{ depth(): Promise<num
     repeat(
       stop.signal,
       () => DEPTH_INTERVAL_MS,
-      () => keepDepth(redis, key, control.laneDepth),
+      () => keepDepth(redis, key, desired.laneDepth),
     ),
     ...Array.from({ length: WORKERS }, () =>
       repeat(
         stop.signal,
         () => exponential(random, MEAN_JOB_MS),
-        () => (control.laneDepth === null ? redis.lpop(key) : undefined),
+        () => (desired.laneDepth === null ? redis.lpop(key) : undefined),
       ),
     ),
   ];

@@ -1,6 +1,6 @@
 /**
- * The reverse proxy in front of the gateways. One listener per gateway writes that gateway's access log, and one listener for users (the VIP)
- * splits requests across the slices by weight. The plan selects Caddy or the built-in proxy in this file.
+ * The reverse proxy in front of the gateways. One listener per gateway writes that gateway's access log, and one listener for
+ * users (the VIP) splits requests across the slices by weight. The plan selects Caddy or the built-in proxy in this file.
  */
 
 import { Agent, createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
@@ -77,16 +77,21 @@ function forwardRequest(
 ): void {
   const startedAtMs = performance.now();
   const { connection: _hop, ...headers } = incoming.headers;
+  let isCutOff = false;
+  let contentType = "";
   const respondWithError = (status: number): void => {
-    if (outgoing.headersSent) outgoing.destroy();
-    else outgoing.writeHead(status, { "content-type": "text/plain" }).end();
+    if (outgoing.headersSent) {
+      isCutOff = true;
+      outgoing.destroy();
+    } else outgoing.writeHead(status, { "content-type": "text/plain" }).end();
   };
   const forwarded = request(
     { ...upstream, method: incoming.method, path: incoming.url, headers, timeout: UPSTREAM_TIMEOUT_MS },
     (response) => {
       const { connection: _responseHop, "keep-alive": _keepAlive, "transfer-encoding": _encoding, ...kept } = response.headers;
+      contentType = response.headers["content-type"] ?? "";
       outgoing.writeHead(response.statusCode ?? 502, kept);
-      response.on("error", () => outgoing.destroy());
+      response.on("error", () => respondWithError(502));
       response.pipe(outgoing);
     },
   );
@@ -100,12 +105,15 @@ function forwardRequest(
     if (!outgoing.writableFinished) forwarded.destroy();
     log?.write({
       ts: new Date().toISOString(),
-      // 499: the client disconnected before the response, as in nginx.
-      status: outgoing.headersSent ? outgoing.statusCode : 499,
+      // 499: the client disconnected before the end of the response, as in nginx.
+      status: outgoing.writableFinished || isCutOff ? outgoing.statusCode : 499,
       duration_ms: Math.round((performance.now() - startedAtMs) * 1000) / 1000,
       method: incoming.method ?? "GET",
       uri: incoming.url ?? "/",
+      host: incoming.headers.host ?? "",
       user_agent: incoming.headers["user-agent"] ?? "",
+      content_type: contentType,
+      complete: !isCutOff,
     });
   });
 }

@@ -1,6 +1,7 @@
 /** Both proxies under real requests: the built-in one and a real Caddy, and their access logs. */
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
+import { createServer, request, type ServerResponse } from "node:http";
 import { describe, it } from "node:test";
 import { until } from "@aviary/shared/testing/until.ts";
 import fc from "fast-check";
@@ -124,3 +125,48 @@ for (const kind of ["built-in", "caddy"] as const) {
     });
   });
 }
+
+describe("the log of the built-in proxy", () => {
+  it("shows a cut-off answer, an event stream, and a client that left", async () => {
+    using plan = await testPlan({ proxy: "built-in" });
+    const answers: Readonly<Record<string, (response: ServerResponse) => void>> = {
+      "/dies": (response) => {
+        response.writeHead(200, { "content-length": "1000" }).write("half");
+        setTimeout(() => response.destroy(), 20);
+      },
+      "/events": (response) => response.writeHead(200, { "content-type": "text/event-stream" }).end("data: 1\n\n"),
+      "/slow": (response) => response.writeHead(200).write("and so on"),
+    };
+    const [gateway] = plan.gateways;
+    assert.ok(gateway !== undefined);
+    const server = createServer((incoming, response) => answers[incoming.url ?? ""]?.(response)).listen(gateway.port, plan.host);
+    const proxy = await startProxy(plan, () => {});
+    const send = async (path: string): Promise<void> => {
+      const sent = request(`http://${plan.host}:${gateway.proxyPort}${path}`, { agent: false });
+      const closed = new Promise((resolve) => sent.once("close", resolve));
+      sent.once("error", () => {});
+      sent.once("response", (response) => {
+        response.once("error", () => {}).resume();
+        if (path === "/slow") response.once("data", () => sent.destroy());
+      });
+      sent.end();
+      await closed;
+    };
+    try {
+      for (const path of Object.keys(answers)) await send(path);
+      await until("every request was logged", () => lines(plan, gateway.name).length === 3);
+      assert.deepEqual(
+        lines(plan, gateway.name).map(({ uri, status, complete, content_type }) => [uri, status, complete, content_type]),
+        [
+          ["/dies", 200, false, ""],
+          ["/events", 200, true, "text/event-stream"],
+          ["/slow", 499, true, ""],
+        ],
+      );
+    } finally {
+      await proxy.stop();
+      server.closeAllConnections();
+      server.close();
+    }
+  });
+});

@@ -223,7 +223,7 @@ export function quantile(h: Histogram, q: number): number | null {
 /**
  * The number of observations slower than `valueMs`, at bucket resolution: a bucket counts if its estimate is greater than the
  * value. The effective threshold is therefore the nearest bucket edge, at most 0.545% from `valueMs` at scale 6 (219.98 ms for
- * 220 ms). This is consistent with `quantile`: quantile(h, q) > valueMs exactly if the observation of that rank is counted.
+ * 220 ms). This is consistent with `quantile`: quantile(h, q) > valueMs if and only if the observation of that rank is counted.
  * @throws RangeError if the value is NaN or infinite
  */
 export function countAbove(h: Histogram, valueMs: number): number {

@@ -34,7 +34,7 @@ function isAboveEdge(value: number, index: number, scale: number): boolean {
 }
 
 /** The double `steps` representable values away. */
-function neighbour(value: number, steps: number): number {
+function neighbor(value: number, steps: number): number {
   const bits = new DataView(new ArrayBuffer(8));
   bits.setFloat64(0, value);
   bits.setBigInt64(0, bits.getBigInt64(0) + BigInt(steps));
@@ -64,7 +64,7 @@ describe("buckets", () => {
   it("assigns the doubles around all 4,001 edges at scale 6 as exact arithmetic does", () => {
     for (let index = -2000; index <= 2000; index++) {
       for (let steps = -2; steps <= 2; steps++) {
-        const value = neighbour(2 ** (index / 64), steps);
+        const value = neighbor(2 ** (index / 64), steps);
         const exact = isAboveEdge(value, index, 6) ? index : index - 1;
         const expected = Math.min(Math.max(exact, minIndex(6) - 1), maxIndex(6));
         assert.equal(bucketOf(value, 6), expected, `edge ${index}, value ${value}`);
@@ -147,7 +147,7 @@ describe("quantile and countAbove", () => {
     );
   });
 
-  it("are consistent: a quantile is above a threshold exactly if its observation is counted", () => {
+  it("are consistent: a quantile is above a threshold if and only if its observation is counted", () => {
     fc.assert(
       fc.property(fc.array(anyValue, { minLength: 1, maxLength: 100 }), anyValue, fc.nat(), (values, threshold, pick) => {
         const h = of(values);

@@ -14,8 +14,9 @@ import {
   ConfigError,
   type ConfigProblem,
   checkConfig,
-  isMissing,
+  isIncomplete,
   problemsIn,
+  readFailure,
   readYamlFile,
   withHint,
   type YamlFile,
@@ -85,9 +86,10 @@ export function collectorConfig(
 
 /**
  * Reads `file` and its fragments.
+ * @param hint how to name another file, if there is none
  * @throws ConfigError with every problem of all files
  */
-export async function loadCollectorConfig(file: string): Promise<CollectorConfig> {
+export async function loadCollectorConfig(file: string, hint = "set AVIARY_COLLECTOR_FILE"): Promise<CollectorConfig> {
   const directory = join(dirname(file), "conf.d");
   const [names] = await Promise.allSettled([fragmentNames(directory)]);
   const fragments = names.status === "fulfilled" ? names.value.map((name) => join(directory, name)) : [];
@@ -96,7 +98,7 @@ export async function loadCollectorConfig(file: string): Promise<CollectorConfig
   const unreadable = problemsIn([names, ...results]);
   return fromFiles(
     results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])),
-    unreadable.map((problem) => withHint(problem, file, "an existing collector file: set AVIARY_COLLECTOR_FILE or --config")),
+    unreadable.map((problem) => withHint(problem, file, "collector file", hint)),
   );
 }
 
@@ -105,8 +107,7 @@ async function fragmentNames(directory: string): Promise<string[]> {
     return (await readdir(directory)).filter((name) => name.endsWith(".yaml") && !name.startsWith(".")).sort();
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
-    const found = error instanceof Error ? error.message : String(error);
-    throw new ConfigError([{ source: directory, path: "", found, expected: "a readable directory" }], error);
+    throw new ConfigError([{ source: directory, path: "", unreadable: "directory", reason: readFailure(error) }], error);
   }
 }
 
@@ -128,17 +129,15 @@ function fromFiles(files: readonly YamlFile[], unreadable: readonly ConfigProble
   const fileOf = (keys: readonly PropertyKey[]): YamlFile => mappings.find((file) => file.source === ownerOf(keys)) ?? first;
   const clashed = clashes.map(({ keys, source, owner }): ConfigProblem => {
     const line = mappings.find((file) => file.source === source)?.lineOf(keys);
-    const expected = `one owner per key: ${owner} already sets it`;
     return {
       source,
       ...(line === undefined ? {} : { line }),
       path: keys.join("."),
-      found: "a key set by another file",
-      expected,
+      reason: `already set by ${owner}; set each key in one file only`,
     };
   });
   const checked = checkConfig(first.source, value, collectorFileSchema, (keys) => fileOf(keys).lineOf(keys));
-  const invalid = checked.ok ? [] : checked.problems.filter((problem) => broken.length === 0 || !isMissing(problem));
+  const invalid = checked.ok ? [] : checked.problems.filter((problem) => broken.length === 0 || !isIncomplete(problem));
   const placed = invalid.map((problem) => ({ ...problem, source: fileOf(keysOf(problem.path)).source }));
   const problems = [...broken, ...clashed, ...placed];
   if (!checked.ok || problems.length > 0) throw new ConfigError(problems);

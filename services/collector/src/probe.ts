@@ -1,12 +1,12 @@
 /**
- * The probe interface. A probe declares its timing, a source that reads the outside world (an effect), and a pure function that parses
- * the raw reading and the probe's state into signal bodies. `probes/list.ts` lists the probes; `runner.ts` runs them.
+ * The probe interface. A probe declares its timing, a source that reads the outside world (an effect), and a pure function that
+ * parses the raw reading and the probe's state into signal bodies. `probes/list.ts` lists the probes; `runner.ts` runs them.
  */
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import type { GatewayRef, SignalKind } from "@aviary/shared/contract/subjects.ts";
 import { duration } from "@aviary/shared/contract/units.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
-import type { HttpClient } from "@aviary/shared/runtime/http-client.ts";
+import type { HttpClient, HttpClientTls } from "@aviary/shared/runtime/http-client.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import { z } from "zod";
 import type { ObservedRelease } from "./core/envelope.ts";
@@ -27,6 +27,8 @@ export interface ProbeContext {
   /** Uniform in [0, 1), for jitter. */
   readonly random: () => number;
   readonly http: HttpClient;
+  /** Opens a client for servers with another certificate authority; the caller disposes of it. */
+  readonly openHttp: (tls: HttpClientTls) => HttpClient;
   readonly log: Logger;
   /** The current facts. */
   readonly facts: () => EnvelopeFacts;
@@ -54,6 +56,8 @@ export interface ProbeSpec<K extends SignalKind, C extends Timing, R, S> {
   /** Whether a reading counts events since the previous reading. Such a probe first reads after one period. */
   readonly coversPeriod: boolean;
   readonly initial: S;
+  /** The facts that only this probe learns, as unknown: while it fails, the last value is not known to be true. */
+  readonly unknownWhileFailing?: Partial<EnvelopeFacts>;
   create(config: C, context: ProbeContext): Source<R>;
   parse(raw: R, state: S, tick: Tick, config: C): Reading<K, S>;
 }
@@ -88,6 +92,7 @@ export interface Probe {
   readonly kind: SignalKind;
   readonly configSchema: z.ZodType<Timing>;
   readonly coversPeriod: boolean;
+  readonly unknownWhileFailing: Partial<EnvelopeFacts>;
   /** `config` must have passed `configSchema`. */
   open(config: Timing, context: ProbeContext): OpenProbe;
 }
@@ -98,6 +103,7 @@ export function defineProbe<K extends SignalKind, C extends Timing, R, S>(spec: 
     kind: spec.kind,
     configSchema: spec.configSchema,
     coversPeriod: spec.coversPeriod,
+    unknownWhileFailing: spec.unknownWhileFailing ?? {},
     open(checked, context) {
       const config = checked as C;
       const source = spec.create(config, context);

@@ -25,6 +25,8 @@ export interface RunnerOptions {
   readonly log: Logger;
   readonly onSignal: (kind: SignalKind, tick: Tick, body: SignalBody<SignalKind>) => void;
   readonly onLearned: (facts: Partial<EnvelopeFacts>) => void;
+  /** Learned from every reading that fails. */
+  readonly unknownWhileFailing: Partial<EnvelopeFacts>;
   /** Called after each reading; `code` is undefined on success. */
   readonly onRead: (code: string | undefined, durationMs: number) => void;
 }
@@ -54,6 +56,7 @@ export function startRunner(options: RunnerOptions): StopRunner {
 
   function begin(atMs: number): void {
     if (reading !== undefined) {
+      options.onLearned(options.unknownWhileFailing);
       options.onRead("still_reading", 0);
       return;
     }
@@ -81,6 +84,7 @@ export function startRunner(options: RunnerOptions): StopRunner {
     } catch (error) {
       if (stopping.signal.aborted) return;
       const code = faultCode(error);
+      options.onLearned(options.unknownWhileFailing);
       logTransition(code, error);
       options.onRead(code, clock.monotonicMs() - startedMs);
     } finally {

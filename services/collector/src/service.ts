@@ -1,5 +1,6 @@
 /**
- * The collector: runs probes, wraps their readings in envelopes, and publishes them through the outbox. One process may run several.
+ * The collector: runs probes, wraps their readings in envelopes, and publishes them through the outbox. One process may run
+ * several.
  */
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
@@ -114,12 +115,13 @@ function runnerOf(probe: Probe, settings: Timing, collector: RunningCollector): 
   const { options, http, state, counters } = collector;
   const { config, clock, logger: log, random = Math.random } = options;
   const { gateway } = config;
-  const { name, coversPeriod } = probe;
+  const { name, coversPeriod, unknownWhileFailing } = probe;
   const opened = probe.open(settings, {
     gateway,
     clock,
     random,
     http,
+    openHttp: (tls) => createHttpClient({ clock, loopback: true, allow: config.allowHosts, tls }),
     log: log.child(name),
     facts: () => state.facts,
     count: (what, by) => void (by > 0 && counters.events.series({ probe: name, what }).inc(by)),
@@ -128,6 +130,7 @@ function runnerOf(probe: Probe, settings: Timing, collector: RunningCollector): 
     name,
     probe: opened,
     coversPeriod,
+    unknownWhileFailing,
     periodMs: settings.period,
     phaseMs: phaseMs(gateway.gateway, settings.period),
     timeoutMs: settings.timeout,

@@ -5,8 +5,8 @@ import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import { describe, it, type TestContext } from "node:test";
 import { runCommand } from "@aviary/shared/commands/program.ts";
+import { temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
 import { probeCommand } from "../src/commands/probe.ts";
-import { temporaryDirectory } from "./temporary.ts";
 
 async function run(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
   const [stdout, stderr] = [new PassThrough(), new PassThrough()];
@@ -34,7 +34,7 @@ describe("aviary collector probe", () => {
     assert.deepEqual([answer.probe, answer.kind, answer.bodies[0]?.writable], ["disk", "disk", true]);
   });
 
-  it("counts for one period if the probe counts", async (test) => {
+  it("waits one period before it prints the counts of a counting probe", async (test) => {
     const log = join(await temporaryDirectory(test), "access.jsonl");
     await writeFile(log, "");
     const file = await config(test, { "access-log": { path: log, format: "jsonl", period: "100ms" } });
@@ -44,7 +44,7 @@ describe("aviary collector probe", () => {
     assert.match(err, /counting for 0\.1 s/);
   });
 
-  it("reports errors", async (test) => {
+  it("exits with 1 for a failed probe and with 2 for a usage error", async (test) => {
     const file = await config(test, { rollout: { file: "/absent" } });
     assert.deepEqual(await run(["disk", "--config", file]), {
       code: 1,
@@ -52,7 +52,10 @@ describe("aviary collector probe", () => {
       err: `disk: not configured; add probes.disk to ${file}\n`,
     });
     assert.equal((await run(["rollout", "--config", file])).code, 1);
-    assert.match((await run(["rollout", "--config", "/absent.yaml"])).err, /no such file/);
+    assert.match(
+      (await run(["rollout", "--config", "/absent.yaml"])).err,
+      /collector file \/absent\.yaml not found; set AVIARY_COLLECTOR_FILE or --config/,
+    );
     assert.match((await run(["nosuch"])).err, /^probe nosuch: expected one of gateway-probes, skills, access-log/);
     for (const args of [[], ["nosuch"], ["disk", "disk"], ["disk", "--nosuch"]]) {
       const { code, err } = await run(args);

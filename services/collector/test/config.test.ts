@@ -3,11 +3,11 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import { ConfigError } from "@aviary/shared/runtime/config.ts";
+import { temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
 import fc from "fast-check";
 import { collectorConfig, loadCollectorConfig } from "../src/config.ts";
 import { mergeConfig } from "../src/core/merge-config.ts";
 import { PROBES } from "../src/probes/list.ts";
-import { temporaryDirectory } from "./temporary.ts";
 
 const BASE = "az: az-a\nfleet: payments\ngateway: mac-a1\nslice: canary\n";
 
@@ -23,7 +23,7 @@ async function problems(load: Promise<unknown>): Promise<string[]> {
     await load;
   } catch (error) {
     assert.ok(error instanceof ConfigError, String(error));
-    return error.message.replaceAll(/\S*aviary-collector-[^/]*\//g, "").split("\n");
+    return error.message.replaceAll(/\S*aviary-test-[^/]*\//g, "").split("\n");
   }
   return [];
 }
@@ -64,7 +64,7 @@ describe("the collector configuration", () => {
   it("names files that are missing, invalid YAML or not a mapping", async (test) => {
     assert.match(
       (await problems(loadCollectorConfig(await files(test, {}))))[0]!,
-      /collector\.yaml: found no such file, expected .* AVIARY_COLLECTOR_FILE/,
+      /^collector file collector\.yaml not found; set AVIARY_COLLECTOR_FILE$/,
     );
     const broken = await files(test, { "collector.yaml": BASE, "conf.d/a.yaml": "a: [", "conf.d/b.yaml": "b: }" });
     assert.equal((await problems(loadCollectorConfig(broken))).length >= 2, true);
@@ -83,7 +83,7 @@ describe("the collector configuration", () => {
     });
     const found = await problems(loadCollectorConfig(file));
     assert.deepEqual(
-      found.map((line) => line.replace(/: found .*/, "")),
+      found.map((line) => line.replace(/: (?:found|invalid|already) .*/, "")),
       [
         "conf.d/a.yaml:1",
         "conf.d/b.yaml",
@@ -92,9 +92,26 @@ describe("the collector configuration", () => {
         "collector.yaml:5: probes.disk.perod",
       ],
     );
+    const completed = await files(test, {
+      "collector.yaml": `${BASE}probes:\n  rollout: { period: 5s }\n`,
+      "conf.d/a.yaml": "a: [",
+    });
+    assert.equal(
+      (await problems(loadCollectorConfig(completed))).length,
+      1,
+      "the unreadable file may contain the rollout's source",
+    );
+    const wrong = await files(test, {
+      "collector.yaml": `${BASE.replace("az: az-a", "az: { name: az-a }")}probes:\n  disk: { path: /, period: { seconds: 5 } }\n`,
+      "conf.d/a.yaml": "a: [",
+    });
+    assert.deepEqual(
+      (await problems(loadCollectorConfig(wrong))).map((line) => line.replace(/: (?:found|invalid) .*/, "")),
+      ["conf.d/a.yaml:1", "collector.yaml:1: az", "collector.yaml:6: probes.disk.period"],
+    );
     const lost = await files(test, { "collector.yaml": "}", "conf.d/a.yaml": "probes:\n  disc: { path: / }\n" });
     assert.deepEqual(
-      (await problems(loadCollectorConfig(lost))).map((line) => line.replace(/: found .*/, "")),
+      (await problems(loadCollectorConfig(lost))).map((line) => line.replace(/: (?:found|invalid|already) .*/, "")),
       ["collector.yaml:1", "conf.d/a.yaml:2: probes.disc"],
     );
   });
@@ -105,14 +122,14 @@ describe("the collector configuration", () => {
       "conf.d/a.yaml": "probes: { disc: {} }\n",
     });
     const found = await problems(loadCollectorConfig(cyclic));
-    assert.match(found[0]!, /^collector\.yaml: found an alias that contains itself, expected aliases without cycles$/);
+    assert.match(found[0]!, /^collector\.yaml: invalid YAML: an alias contains itself$/);
     assert.match(found[1]!, /^conf\.d\/a\.yaml:1: probes\.disc: /);
     const directory = await temporaryDirectory(test);
     await writeFile(join(directory, "collector.yaml"), BASE.replace("az-a", "AZ A"));
     await writeFile(join(directory, "conf.d"), "not a directory");
     const blocked = await problems(loadCollectorConfig(join(directory, "collector.yaml")));
     assert.equal(blocked.length, 2, blocked.join("\n"));
-    assert.match(blocked[0]!, /conf\.d: found ENOTDIR/);
+    assert.match(blocked[0]!, /^directory \S*conf\.d cannot be read \(ENOTDIR\)$/);
     assert.match(blocked[1]!, /collector\.yaml:1: az: /);
   });
 
@@ -160,9 +177,9 @@ describe("fragments", () => {
     });
     const found = await problems(loadCollectorConfig(file));
     assert.deepEqual(found, [
-      "conf.d/a.yaml:1: slice: found a key set by another file, expected one owner per key: collector.yaml already sets it",
-      "conf.d/b.yaml:2: probes.deps.targets.a: found a key set by another file, expected one owner per key: conf.d/a.yaml already sets it",
-      "conf.d/b.yaml:3: probes.disk: found a key set by another file, expected one owner per key: collector.yaml already sets it",
+      "conf.d/a.yaml:1: slice: already set by collector.yaml; set each key in one file only",
+      "conf.d/b.yaml:2: probes.deps.targets.a: already set by conf.d/a.yaml; set each key in one file only",
+      "conf.d/b.yaml:3: probes.disk: already set by collector.yaml; set each key in one file only",
     ]);
   });
 

@@ -3,8 +3,8 @@ import type { TestContext } from "node:test";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { createHttpClient } from "@aviary/shared/runtime/http-client.ts";
 import { silentLogger } from "@aviary/shared/runtime/logger.ts";
+import { atEnd } from "@aviary/shared/testing/temporary.ts";
 import { type EnvelopeFacts, NO_FACTS, type OpenProbe, type Probe, type ProbeContext, type ProbeOutcome } from "../src/probe.ts";
-import { atEnd } from "./temporary.ts";
 
 export interface TestProbeContext extends ProbeContext {
   /** Counts by event. */
@@ -22,6 +22,7 @@ export function probeContext(test: TestContext, change: Partial<ProbeContext> = 
     clock: systemClock,
     random: Math.random,
     http,
+    openHttp: (tls) => createHttpClient({ loopback: true, tls }),
     log: silentLogger,
     facts: () => facts,
     count: (what, by) => void counted.set(what, (counted.get(what) ?? 0) + by),

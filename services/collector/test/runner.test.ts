@@ -7,7 +7,7 @@ import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
 import { nextTurn, passTime } from "@aviary/shared/testing/pass-time.ts";
 import type { Tick } from "../src/core/schedule.ts";
 import { createUpstream } from "../src/io/upstream.ts";
-import type { OpenProbe } from "../src/probe.ts";
+import type { EnvelopeFacts, OpenProbe } from "../src/probe.ts";
 import { startRunner } from "../src/runner.ts";
 
 const START = Date.UTC(2026, 10, 21, 10, 0, 0);
@@ -23,6 +23,7 @@ function setUp(
   const log = createLogger({ service: "t", write: (line) => lines.push((JSON.parse(line) as { msg: string }).msg), clock });
   const ticks: Tick[] = [];
   const results: (string | undefined)[] = [];
+  const learned: Partial<EnvelopeFacts>[] = [];
   const probe: OpenProbe = {
     read: async (tick, signal) => {
       await read(tick, signal);
@@ -40,7 +41,8 @@ function setUp(
     clock,
     log,
     onSignal: (_kind, tick) => ticks.push(tick),
-    onLearned: () => {},
+    onLearned: (facts) => learned.push(facts),
+    unknownWhileFailing: { skillHash: null },
     onRead: (code) => results.push(code),
   });
   // In small steps, so that work started by a timer finishes before the next timer fires.
@@ -49,10 +51,32 @@ function setUp(
     await passTime(clock, ms, 250);
   };
   const at = (): number[] => ticks.map((tick) => tick.atMs - START);
-  return { clock, stop, ticks, results, lines, pass, at, flush: nextTurn };
+  return { clock, stop, ticks, results, learned, lines, pass, at, flush: nextTurn };
 }
 
 describe("a runner", () => {
+  it("makes what the probe learned unknown whenever a reading fails, times out or does not return", async () => {
+    let result: () => Promise<void> = async () => {};
+    const { pass, learned, results, stop } = setUp(() => result());
+    const returned = Promise.withResolvers<void>();
+    for (const next of [
+      async () => {
+        throw retryable("broken", "no");
+      },
+      () => returned.promise,
+      () => returned.promise,
+    ]) {
+      result = next;
+      await pass(5_000);
+    }
+    assert.deepEqual(results, [undefined, "broken", "still_reading"]);
+    assert.deepEqual(learned, [{}, { skillHash: null }, { skillHash: null }]);
+    returned.resolve();
+    await pass(5_000);
+    assert.deepEqual(learned.slice(-2), [{ skillHash: null }, {}]);
+    await stop();
+  });
+
   it("reads immediately and then on its grid", async () => {
     const { pass, at, stop } = setUp(async () => {}, { startAt: START + 500 });
     for (let n = 0; n < 3; n++) await pass(5_000);

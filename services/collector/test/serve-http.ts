@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { TestContext } from "node:test";
-import { atEnd } from "./temporary.ts";
+import { atEnd } from "@aviary/shared/testing/temporary.ts";
 
 /** Serves until the end of the test; returns the URL. */
 export async function serveHttp(test: TestContext, listener: RequestListener): Promise<string> {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdir, writeFile } from "node:fs/promises";
+import { readdir, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -20,15 +20,18 @@ import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { silentLogger } from "@aviary/shared/runtime/logger.ts";
 import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
 import { freePort, type RunningNats, requireServer, startNats } from "@aviary/shared/testing/servers.ts";
+import { atEnd, temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
 import { until } from "@aviary/shared/testing/until.ts";
 import { collectorConfig } from "../src/config.ts";
 import { type Collector, startCollector } from "../src/service.ts";
 import type { SignalPublisher } from "../src/spool/publish-batch.ts";
-import { atEnd, temporaryDirectory } from "./temporary.ts";
 
 const IDENTITY = { az: "az-a", fleet: "payments", gateway: "mac-a1", slice: "canary" };
 
-/** A healthy gateway, an access log, a skill and a rollout file, for every probe that needs no other server, at the shortest period. */
+/**
+ * A healthy gateway, an access log, a skill and a rollout file, for every probe that needs no other server, at the shortest
+ * period.
+ */
 async function gatewayAt(test: TestContext): Promise<Record<string, Record<string, unknown>>> {
   const directory = await temporaryDirectory(test);
   const bodies: Readonly<Record<string, unknown>> = {
@@ -120,13 +123,36 @@ describe("a collector on the memory bus", () => {
     const last = log.signals.at(-1)!;
     assert.deepEqual([last.gateway_version, last.skill_hash], ["2026.9.6", collector.facts.skillHash]);
     assert.deepEqual([last.az, last.fleet, last.gateway, last.slice], ["az-a", "payments", "mac-a1", "canary"]);
-    // An http signal carries the time its counts cover, which is shorter at the start. Every other kind carries its configured period.
+    // An http signal carries the time its counts cover, which is shorter at the start. Every other kind carries its configured
+    // period.
     for (const signal of log.signals) {
       if (signal.kind === "http") assert.ok(signal.period_ms >= 1);
       else assert.equal(signal.period_ms, 100, signal.kind);
     }
     assert.match(last.fragment_hash ?? "", /^[0-9a-f]{64}$/);
     assert.match(collector.boot, /^[a-z0-9]{8,9}-[0-9a-f]{16}$/);
+  });
+
+  it("publishes no skill hash while the tree cannot be hashed, so that an odd entry hides no change", async (test) => {
+    const directory = await temporaryDirectory(test);
+    await writeFile(join(directory, "SKILL.md"), "one");
+    const bus = createMemoryBus();
+    const often = { period: "100ms" };
+    const collector = start(test, bus, {
+      skills: { ...often, roots: { managed: directory } },
+      disk: { ...often, path: await temporaryDirectory(test) },
+    });
+    await until("the skills are known", () => collector.facts.skillHash !== null);
+    const before = collector.facts.skillHash;
+    await symlink("/etc/hosts", join(directory, "odd"));
+    await until("the hash is unknown", () => collector.facts.skillHash === null);
+    await writeFile(join(directory, "SKILL.md"), "two");
+    const seen = (await signalsNow(bus)).length;
+    await until("more signals were published", async () => (await signalsNow(bus)).length >= seen + 3);
+    for (const signal of (await signalsNow(bus)).slice(seen)) assert.equal(signal.skill_hash, null);
+    await rm(join(directory, "odd"));
+    await until("the hash is known again", () => collector.facts.skillHash !== null);
+    assert.notEqual(collector.facts.skillHash, before);
   });
 
   it("publishes other signals while one probe hangs and one fails", async (test) => {
@@ -152,7 +178,7 @@ describe("a collector on the memory bus", () => {
     assert.equal(await count("skills"), 0);
   });
 
-  it("exports counters for its work", async (test) => {
+  it("counts readings, signals and publishes in its metrics", async (test) => {
     const metrics = createRegistry();
     const bus = createMemoryBus();
     const config = collectorConfig({ ...IDENTITY, probes: await gatewayAt(test) });
@@ -199,10 +225,10 @@ describe("a collector on a real broker", () => {
     if (!requireServer(test, "nats")) return;
     const port = await freePort();
     const connect = () => connectNats({ servers: `nats://127.0.0.1:${port}`, name: "collector" });
-    const late = deferredBus({ connect, clock: systemClock, random: Math.random, log: silentLogger });
-    atEnd(test, () => late[Symbol.asyncDispose]());
+    const deferred = deferredBus({ connect, clock: systemClock, random: Math.random, log: silentLogger });
+    atEnd(test, () => deferred[Symbol.asyncDispose]());
     const dataDir = await temporaryDirectory(test);
-    const collector = start(test, late, await gatewayAt(test), dataDir);
+    const collector = start(test, deferred, await gatewayAt(test), dataDir);
     const spool = join(dataDir, "spool", "az-a.payments.mac-a1");
     await until("the spool grows", async () => (await readdir(spool).catch(() => [])).length > 0);
     const nats = await startNats({ port });
@@ -210,14 +236,14 @@ describe("a collector on a real broker", () => {
     const bus = await connectNats({ servers: nats.url, name: "test" });
     atEnd(test, () => bus[Symbol.asyncDispose]());
     await applyStreams(bus.connection, topology({ maxBytes: LOCAL_MAX_BYTES }));
-    await late.arrived;
+    await deferred.arrived;
     await until("the spool is empty", async () => (await readdir(spool)).length === 0);
     await collector[Symbol.asyncDispose]();
     const log = await readLog(bus);
     assert.deepEqual(numbersOf(log, collector.boot), upTo(log.signals.length));
   });
 
-  it("publishes every signal although the data directory is unusable", async (test) => {
+  it("keeps publishing after an outage even if the data directory is unusable", async (test) => {
     if (!requireServer(test, "nats")) return;
     const { nats, bus } = await startBroker(test);
     const own = await connectNats({ servers: nats.url, name: "collector" });

@@ -6,7 +6,7 @@ import { verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import { isFromTheFuture, parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import { aborted } from "@aviary/shared/runtime/abort.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
-import { type Terminal, terminal } from "@aviary/shared/runtime/faults.ts";
+import { retryable, type Terminal, terminal } from "@aviary/shared/runtime/faults.ts";
 import type { Lease } from "@aviary/shared/runtime/lease.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import { encodeCheckpoint } from "./core/checkpoint.ts";
@@ -17,6 +17,7 @@ import type { ResolvedConfig } from "./core/resolved-config.ts";
 import { createState, type State } from "./core/state.ts";
 import type { Counters } from "./counters.ts";
 import { loadCheckpoint } from "./io/checkpoint.ts";
+import { keepConfiguration } from "./io/configuration.ts";
 import { watchDeadlines } from "./io/deadline-watch.ts";
 import { ensureDemand } from "./io/demand.ts";
 import { createInputReader } from "./io/inputs.ts";
@@ -45,10 +46,14 @@ export async function lead(context: LeaderContext, lease: Lease, signal: AbortSi
   counters.position(() => state.sequence);
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => undefined);
-  const published = await publishedVerdicts(bus, config);
+  const gap = await findLogGap(bus, state, log);
+  // Verdicts of a log that is gone do not show which effects of this one were performed.
+  const published = gap === undefined ? await publishedVerdicts(bus, config) : NOTHING_PUBLISHED;
   const pipeline = createPipeline(context, { state, lease, published, signal, onFatal: failed.reject });
-  await applyLogGap(bus, state, log, pipeline.apply);
-  const deadlines = watchDeadlines({ bus, clock, log, state, apply: pipeline.apply, signal });
+  if (gap !== undefined) pipeline.apply(gap);
+  const fromSequence = state.sequence + 1;
+  const onLogReplaced = (): void => failed.reject(retryable("log_replaced", "INPUTS was replaced while it was read"));
+  const deadlines = watchDeadlines({ bus, clock, log, state, apply: pipeline.apply, onLogReplaced, signal });
   const readInput = createInputReader();
   const follower = await bus.follow({
     stream: "INPUTS",
@@ -60,14 +65,19 @@ export async function lead(context: LeaderContext, lease: Lease, signal: AbortSi
       deadlines.recheck();
     },
     onEnd: (error) => {
-      if (!signal.aborted) failed.reject(error ?? new Error("reading INPUTS ended"));
+      if (!signal.aborted) failed.reject(error ?? retryable("log_ended", "reading INPUTS ended: it was deleted"));
     },
   });
   pipeline.throttle(follower);
-  reportCaughtUp(context, follower, state);
+  const stop = new AbortController();
+  const isLeading = (): boolean => lease.held();
+  const record = { bus, config, clock, log, state, fromSequence, isLeading, signal: AbortSignal.any([signal, stop.signal]) };
+  const recording = reportCaughtUp(context, follower, state, signal).then(() => keepConfiguration(record));
   try {
     await Promise.race([failed.promise, aborted(signal)]);
   } finally {
+    stop.abort();
+    await recording;
     deadlines.stop();
     await follower.stop();
     await drain(pipeline.performer, clock);
@@ -93,14 +103,15 @@ interface Pipeline {
 function createPipeline({ bus, clock, log, counters }: LeaderContext, options: PipelineOptions): Pipeline {
   const { state, lease, published, signal, onFatal } = options;
   let follower: Follower | undefined;
-  // The state may be half-changed then: it is neither reduced further nor written to a checkpoint. What was decided before is performed.
+  // The state may be half-changed then: it is neither reduced further nor written to a checkpoint. What was decided before is
+  // performed.
   let isBroken = false;
   const performer = createPerformer({
     bus,
     clock,
     log,
     signal,
-    allowed: () => lease.held(),
+    mayPerform: () => lease.held(),
     published,
     takeCheckpoint: () => (isBroken ? undefined : encodeCheckpoint(state)),
     onPerformed: counters.performed,
@@ -137,9 +148,16 @@ function reducerFailed(input: Input, cause: unknown): Terminal {
   return terminal("reducer_failed", `the reducer threw at ${position}: ${what}`, cause);
 }
 
-function reportCaughtUp({ log, setUnready }: LeaderContext, follower: Follower, state: State): void {
-  follower.caughtUp.then(
+/** Once the log is applied, the leader is ready. */
+function reportCaughtUp(
+  { log, setUnready }: LeaderContext,
+  follower: Follower,
+  state: State,
+  signal: AbortSignal,
+): Promise<void> {
+  return follower.caughtUp.then(
     () => {
+      if (signal.aborted) return;
       log.info({ event: "event_log.caught_up", sequence: state.sequence }, "caught up with the log");
       setUnready(undefined);
     },
@@ -156,12 +174,13 @@ async function drain(performer: Performer, clock: Clock): Promise<void> {
 /** The newest verdicts: everything before them was performed, because effects are performed in log order. */
 async function publishedVerdicts(bus: Bus, config: ResolvedConfig): Promise<PublishedVerdicts> {
   let newestAtMs = 0;
+  const brokerMs = await bus.brokerTime();
   const byCanary = new Map<string, { id: string; atMs: number }>();
   for (const canary of config.canaries.values()) {
     const message = await bus.last("VERDICTS", verdictSubject(canary.ref));
     const record = message && readVerdict(message.data);
-    // Believed, a time in the future would mark every verdict until then as published.
-    if (record === undefined || isFromTheFuture(record.body, message!.storedAtMs)) continue;
+    // Believed, a time in the future would mark every verdict until then as published. The broker's clock may have been set back.
+    if (record === undefined || isFromTheFuture(record.body, Math.min(message!.storedAtMs, brokerMs))) continue;
     const atMs = Date.parse(record.body.at);
     byCanary.set(canary.key, { id: record.body.id, atMs });
     newestAtMs = Math.max(newestAtMs, atMs);
@@ -169,7 +188,7 @@ async function publishedVerdicts(bus: Bus, config: ResolvedConfig): Promise<Publ
   return { newestAtMs, byCanary };
 }
 
-/** Undefined if another version, or an unauthorised writer, wrote it. */
+/** Undefined if another version, or an unauthorized writer, wrote it. */
 function readVerdict(data: Uint8Array): VerdictRecord | undefined {
   try {
     const parsed = parseVerdictRecord(JSON.parse(Buffer.from(data).toString()));
@@ -179,22 +198,27 @@ function readVerdict(data: Uint8Array): VerdictRecord | undefined {
   }
 }
 
-/** Applies a gap if the log no longer contains the checkpoint's position. */
-async function applyLogGap(bus: Bus, state: State, log: Logger, apply: (input: Input) => void): Promise<void> {
-  const { firstSequence, lastSequence } = await bus.streamState("INPUTS");
-  if (state.sequence > lastSequence) {
+const NOTHING_PUBLISHED: PublishedVerdicts = { newestAtMs: 0, byCanary: new Map() };
+
+/** The gap to apply if the log no longer contains the checkpoint's position, or is another log than the checkpoint's. */
+async function findLogGap(bus: Bus, state: State, log: Logger): Promise<Input | undefined> {
+  const { createdAtMs, firstSequence, lastSequence } = await bus.streamState("INPUTS");
+  const isOther = state.logCreatedAtMs !== null && state.logCreatedAtMs !== createdAtMs;
+  state.logCreatedAtMs = createdAtMs;
+  if (isOther || state.sequence > lastSequence) {
     log.error(
-      { event: "event_log.replaced", checkpoint: state.sequence, last: lastSequence },
-      "the log ends before the checkpoint, so it was replaced; applying it from its start",
+      { event: "event_log.replaced", checkpoint: state.sequence, last: lastSequence, created_at: isoTime(createdAtMs) },
+      "the log is not the one of the checkpoint; applying it from its start",
     );
     state.sequence = -1;
+    for (const canary of state.canaries.values()) canary.configHash = null;
   } else if (state.sequence === 0 || firstSequence <= state.sequence + 1) {
-    return;
+    return undefined;
   } else {
     log.error(
       { event: "event_log.gap", from: state.sequence + 1, first: firstSequence },
       "the log no longer contains the checkpoint's position",
     );
   }
-  apply({ kind: "log-gap", sequence: Math.max(0, firstSequence - 1), storedAtMs: state.nowMs });
+  return { kind: "log-gap", sequence: Math.max(0, firstSequence - 1), storedAtMs: state.nowMs };
 }

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
-import { type TestContext, test } from "node:test";
+import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { Command } from "@aviary/shared/commands/command.ts";
 import { runCommand } from "@aviary/shared/commands/program.ts";
+import { temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
 import { explainCommand } from "../src/commands/explain.ts";
 import { recordCommand } from "../src/commands/record.ts";
 import { replayCommand } from "../src/commands/replay.ts";
@@ -18,12 +18,6 @@ async function run(command: Command, words: readonly string[]): Promise<{ code: 
   const [stdout, stderr] = [new PassThrough(), new PassThrough()];
   const code = await runCommand(command, words, { stdout, stderr, env: {}, signal: new AbortController().signal });
   return { code, stderr: (stderr.read() as Buffer | null)?.toString() ?? "" };
-}
-
-async function temporaryDirectory(t: TestContext): Promise<string> {
-  const directory = await mkdtemp(join(tmpdir(), "aviary-record-"));
-  t.after(() => rm(directory, { recursive: true }));
-  return directory;
 }
 
 const record = (out: string, fleetFile: string) =>

@@ -24,7 +24,7 @@ test("a hold is explained key by key, with the figures of the verdict", () => {
   const { requests, errors_5xx } = record.body.canary;
   assert.ok(text.includes(`the last window: ${errors_5xx} of ${requests} requests failed`), text);
   assert.match(text, /rate key +satisfied: reaches 0\.5%/);
-  assert.match(text, /significance key not satisfied: p≈1\/[\d,]+; a fail requires p≤1\/4,000/);
+  assert.match(text, /significance key not satisfied: p≈1\/[\d,]+; a failure requires p≤1\/4,000/);
   assert.match(text, /persistence key +not satisfied: a single window fails only from 4%/);
   assert.match(text, /estimated from \d+ windows/);
   assert.match(text, /not all keys are satisfied/);
@@ -42,11 +42,12 @@ test("slow requests are explained with the threshold, its inputs and the figures
   const { text } = explained((fleet) => {
     for (const gateway of fleet.slice("canary")) gateway.latencyMs = 60;
   }, 70);
+  assert.match(text, /canary: 600 requests reported, 600 merged, none left out/);
   assert.match(text, /canary: 600 requests, 0 failed \(0%\), p99 60\.\d ms; stable: 600 requests, 0 failed \(0%\), p99 40 ms/);
   assert.match(text, /threshold +1\.15 x stable's p99 of 40 ms over 9 windows; of its 5,400 requests 0 were slower/);
   assert.match(
     text,
-    /persistence key +satisfied: without its worst window 200 of 4,000 \(5%\), p(?:≈1\/[\d,]+|<1e-12); a fail requires 0\.8%/,
+    /persistence key +satisfied: without its worst window 200 of 4,000 \(5%\), p(?:≈1\/[\d,]+|<1e-12); a failure requires 0\.8%/,
   );
 });
 
@@ -90,7 +91,7 @@ test("a pass states which rates are ruled out, and a window without requests sta
   assert.match(silent.text, /no requests in this window/);
 });
 
-test("windows that closed while the run was pending or warming up are not part of the judgement", () => {
+test("windows that closed while the run was pending or warming up are not part of the judgment", () => {
   const fleet = createSimulatedFleet({ policy: { mode: "two-key", warmup: "45s" }, azs: ["az-a"] });
   fleet.advance(100);
   fleet.publishControl({ verb: "announce", caller: "flagger", revision: "v2" });

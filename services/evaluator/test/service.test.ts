@@ -4,7 +4,7 @@ import type { Bus } from "@aviary/shared/bus/bus.ts";
 import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
 import { controlMessage } from "@aviary/shared/contract/control.ts";
 import { fleetFileSchema } from "@aviary/shared/contract/fleet.ts";
-import { type PolicyFile, policySchema } from "@aviary/shared/contract/policy.ts";
+import { type Policy, type PolicyFile, policySchema } from "@aviary/shared/contract/policy.ts";
 import { controlSubject, deadSubject, signalSubject, verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import type { Terminal } from "@aviary/shared/runtime/faults.ts";
@@ -15,6 +15,9 @@ import { nextTurn, passTime } from "@aviary/shared/testing/pass-time.ts";
 import { until } from "@aviary/shared/testing/until.ts";
 import type { Input } from "../src/core/inputs.ts";
 import { resolveConfig } from "../src/core/resolved-config.ts";
+import { createState } from "../src/core/state.ts";
+import { keepConfiguration } from "../src/io/configuration.ts";
+import { createInputReader } from "../src/io/inputs.ts";
 import { startEvaluator } from "../src/service.ts";
 import { CANARY, CANARY_KEY, createSimulatedFleet, reduceLog, START_MS, TEST_POLICY } from "./core/simulated-fleet.ts";
 import { passTick, publishInput, startLiveEvaluator } from "./live-fleet.ts";
@@ -56,14 +59,16 @@ test("on a live bus, the evaluator publishes what a reduction of the same log yi
     await evaluator[Symbol.asyncDispose]();
 
     const log: Input[] = [];
+    const readInput = createInputReader();
     const follower = await bus.follow({
       stream: "INPUTS",
       from: "all",
-      onMessage: (message) =>
-        void log.push({ ...fleet.log[log.length]!, sequence: message.sequence, storedAtMs: message.storedAtMs } as Input),
+      onMessage: (message) => void log.push(readInput(message)),
     });
     await follower.caughtUp;
-    assert.equal(log.length, fleet.log.length);
+    const configured = log.filter((input) => input.kind === "control" && input.control.verb === "configure");
+    assert.equal(configured.length, 1, "a restart with the same files writes no second configuration");
+    assert.equal(log.length, fleet.log.length + 1);
     const expected = reduceLog(fleet.config, log, clock.now()).verdicts.map(({ body }) => body.id);
     const published = (await verdictsOf(bus)).map(({ body }) => body.id);
     assert.ok(published.length > 15);
@@ -71,6 +76,201 @@ test("on a live bus, the evaluator publishes what a reduction of the same log yi
     assert.ok(expected.length - published.length <= 1, "only a deadline of the last moment may be open");
     await bus[Symbol.asyncDispose]();
   }
+});
+
+test("a fleet that has never reported yields a current `not_reporting` hold with the gateway count, with the shipped policy", async () => {
+  const clock = manualClock(START_MS);
+  const bus = createMemoryBus({ clock });
+  const fleet = createSimulatedFleet({ policy: {} });
+  const evaluator = startLiveEvaluator({ bus, clock, config: fleet.config, holder: "one" });
+  const latest = async () => (await verdictsOf(bus)).at(-1)?.body;
+  await until("a verdict is published", async () => {
+    await passTime(clock, 100, 20);
+    return (await latest()) !== undefined;
+  });
+  const first = (await latest())!;
+  assert.deepEqual([first.verdict, first.degraded, first.gateway.expected, first.gateway.fresh], ["hold", true, 6, 0]);
+  assert.deepEqual([...new Set(first.reasons.map(({ code }) => code))], ["not_reporting"]);
+  assert.equal(first.reasons_more, 3, "one more gateway, the unknown depth of the lane, and that no run is open");
+  await passTime(clock, 30 * 60_000, 1_000);
+  // Checkpoints are compressed in a thread, so what was decided may be published a little later.
+  const isCurrent = async () => Date.parse((await latest())!.valid_until) > clock.now();
+  await until("a current verdict is published", isCurrent);
+  const later = (await latest())!;
+  assert.equal(later.reasons[0]?.code, "not_reporting");
+  assert.ok(Date.parse(later.valid_until) > clock.now(), `expired at ${later.valid_until}`);
+  await evaluator[Symbol.asyncDispose]();
+  await bus[Symbol.asyncDispose]();
+});
+
+interface Recorded {
+  readonly hash: string;
+  readonly max5xxRate: number;
+  readonly fromSequence: number;
+}
+
+/** The configurations in the log, in order, as they arrive. */
+async function followConfigurations(bus: Bus): Promise<{ readonly found: Recorded[]; stop(): Promise<void> }> {
+  const found: Recorded[] = [];
+  const readInput = createInputReader();
+  const follower = await bus.follow({
+    stream: "INPUTS",
+    from: "all",
+    onMessage: (message) => {
+      const input = readInput(message);
+      if (input.kind !== "control" || input.control.verb !== "configure") return;
+      const { hash, policy, from_sequence: fromSequence } = input.control;
+      found.push({ hash, max5xxRate: (policy as unknown as Policy).thresholds.max5xxRate, fromSequence });
+    },
+  });
+  return { found, stop: () => follower.stop() };
+}
+
+test("a leader records another configuration than the log's in it, with its values and its first message", async () => {
+  const clock = manualClock(START_MS);
+  const bus = createMemoryBus({ clock });
+  const { found, stop } = await followConfigurations(bus);
+  for (const [index, max5xxRate] of [0.005, 0.01, 0.01, 0.005].entries()) {
+    const { config } = createSimulatedFleet({ policy: { thresholds: { max5xxRate } } });
+    const evaluator = startLiveEvaluator({ bus, clock, config, holder: `${index}` });
+    const wanted = [1, 2, 2, 3][index]!;
+    await until("it has recorded its configuration", async () => {
+      await passTime(clock, 100, 20);
+      return evaluator.notReady() === undefined && found.length >= wanted;
+    });
+    await passTime(clock, 1_000, 100);
+    await evaluator[Symbol.asyncDispose]();
+  }
+  await stop();
+  assert.deepEqual(
+    found.map(({ max5xxRate, fromSequence }) => [max5xxRate, fromSequence]),
+    [
+      [0.005, 1],
+      [0.01, 1],
+      [0.005, 1],
+    ],
+  );
+  await bus[Symbol.asyncDispose]();
+});
+
+test("a configuration that the broker does not store keeps no leader from leading, and is stored once it can be", async () => {
+  const clock = manualClock(START_MS);
+  const memory = createMemoryBus({ clock });
+  const broker = { refuses: true };
+  const publish: Bus["publish"] = (message) =>
+    broker.refuses && message.subject.endsWith(".configure")
+      ? Promise.reject(new Error("no permission"))
+      : memory.publish(message);
+  const bus: Bus = Object.assign(Object.create(memory), { publish });
+  const { found, stop } = await followConfigurations(memory);
+  const fleet = createSimulatedFleet({ azs: ["az-a"] });
+  const evaluator = startLiveEvaluator({ bus, clock, config: fleet.config, holder: "one" });
+  for (let tick = 0; tick < 6; tick++) await passTick(fleet, memory, clock);
+  assert.equal(evaluator.notReady(), undefined);
+  assert.ok((await verdictsOf(memory)).length > 0);
+  assert.deepEqual(found, []);
+  broker.refuses = false;
+  await passTime(clock, 15_000, 500);
+  assert.equal(found.length, 1);
+  await evaluator[Symbol.asyncDispose]();
+  await stop();
+  await memory[Symbol.asyncDispose]();
+});
+
+test("a process that no longer leads does not write its configuration over the leader's; the leader corrects what it finds", async () => {
+  const clock = manualClock(START_MS);
+  const bus = createMemoryBus({ clock });
+  const fleet = createSimulatedFleet({ azs: ["az-a"] });
+  const { found, stop } = await followConfigurations(bus);
+  const evaluator = startLiveEvaluator({ bus, clock, config: fleet.config, holder: "leader" });
+  await passTime(clock, 5_000, 100);
+  assert.equal(found.length, 1);
+  const own = found[0]!;
+  const content = {
+    verb: "configure",
+    caller: "evaluator",
+    hash: "0".repeat(16),
+    from_sequence: 1,
+    policy: { thresholds: {} },
+  } as const;
+  const foreign = controlMessage(CANARY, content, new Date(clock.now()).toISOString(), "late");
+  await bus.publish({ subject: controlSubject("payments", CANARY, "configure"), data: JSON.stringify(foreign), id: foreign.id });
+  await passTime(clock, 15_000, 500);
+  assert.deepEqual(
+    found.map(({ hash }) => hash),
+    [own.hash, "0".repeat(16), own.hash],
+  );
+  await evaluator[Symbol.asyncDispose]();
+  await stop();
+  await bus[Symbol.asyncDispose]();
+});
+
+test("a configuration that the log may soon forget is recorded again, and only by a leader", async () => {
+  const clock = manualClock(START_MS);
+  const bus = createMemoryBus({ clock });
+  const { config } = createSimulatedFleet({ azs: ["az-a"] });
+  const { found, stop } = await followConfigurations(bus);
+  const state = createState(config);
+  const canary = state.canaries.get(CANARY_KEY)!;
+  Object.assign(canary, { configHash: config.canaries.get(CANARY_KEY)!.configHash, configuredAtMs: START_MS });
+  const ended = new AbortController();
+  const leading = { now: false };
+  const isLeading = () => leading.now;
+  const kept = keepConfiguration({
+    bus,
+    config,
+    clock,
+    log: silentLogger,
+    state,
+    fromSequence: 1,
+    isLeading,
+    signal: ended.signal,
+  });
+  const foundAfter = async (hours: number): Promise<number> => {
+    state.nowMs = START_MS + hours * 3_600_000;
+    await passTime(clock, 11_000, 1_000);
+    return found.length;
+  };
+  leading.now = true;
+  assert.equal(await foundAfter(23), 0);
+  leading.now = false;
+  assert.equal(await foundAfter(25), 0);
+  leading.now = true;
+  assert.equal(await foundAfter(25), 1);
+  ended.abort();
+  await kept;
+  await stop();
+  await bus[Symbol.asyncDispose]();
+});
+
+test("every part of the files that can change a verdict changes the configuration's hash", () => {
+  const file = {
+    fleets: {
+      payments: { gateways: [{ name: "a", az: "az-a", slice: "canary" }] },
+      other: { gateways: [{ name: "x", az: "az-a", slice: "canary" }] },
+    },
+    canaries: { "prod/gw": { fleet: "payments", policy: "p.yaml", lanes: ["l"] } },
+    lanes: { l: { az: "az-a", slice: "canary", stableMax: 2 } },
+  };
+  const hashOf = (change: (copy: typeof file & Record<string, unknown>) => void, policy: PolicyFile = {}): string => {
+    const copy = structuredClone(file);
+    change(copy as never);
+    const parsed = policySchema.parse(policy);
+    return resolveConfig(fleetFileSchema.parse(copy), new Map([["prod/gw", parsed]]), "").canaries.get("prod/gw")!.configHash;
+  };
+  const base = hashOf(() => {});
+  const changed = [
+    hashOf((copy) => void Object.assign(copy.fleets.payments.gateways[0]!, { slice: "stable" })),
+    hashOf((copy) => void Object.assign(copy.lanes.l, { stableMax: 3 })),
+    hashOf((copy) => void Object.assign(copy.canaries["prod/gw"], { callers: { flagger: {} } })),
+    hashOf(() => {}, { mode: "literal" }),
+  ];
+  assert.equal(new Set([base, ...changed]).size, changed.length + 1);
+  assert.equal(
+    hashOf((copy) => void Object.assign(copy.fleets.other.gateways[0]!, { name: "y" })),
+    base,
+    "another fleet does not",
+  );
 });
 
 test("a stored verdict from the future does not silence an evaluator that starts after it", async () => {

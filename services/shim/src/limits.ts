@@ -3,11 +3,16 @@
 export const LIMITS = {
   /** Longest request body that is accepted. */
   bodyBytes: 64 * 1024,
-  /** Bytes of a rejected body that are discarded so that the client can read the response; after them the connection is closed. */
+  /**
+   * Bytes of a rejected body that are discarded so that the client can read the response; after them the connection is closed.
+   */
   discardedBytes: 4 * 1024 * 1024,
   /** Deepest nesting of a JSON body. */
   jsonDepth: 8,
-  /** Request line and headers together. Flagger adds one more Authorization header per check when a template has both `headers` and a token. */
+  /**
+   * Request line and headers together. Flagger adds one more Authorization header per check when a template has both `headers`
+   * and a token.
+   */
   headerBytes: 64 * 1024,
   /** A client that has not sent its headers, or its whole request, by then is disconnected. */
   headersMs: 10_000,

@@ -4,7 +4,7 @@ import { serviceMain } from "@aviary/shared/runtime/service-main.ts";
 import { followTokenFile } from "./auth/token-file.ts";
 import { longestIntervalMs } from "./auth/token-rotation.ts";
 import { loadShimConfig, shimEnv } from "./config.ts";
-import { startShim } from "./server.ts";
+import { startShim } from "./service.ts";
 
 await serviceMain({
   name: "shim",

@@ -23,7 +23,10 @@ export interface ShimContext {
 /** One authenticated request. */
 export interface Call {
   readonly caller: Caller;
-  /** Who the credentials of this request belong to now; undefined once they are revoked or expired. For responses that take long. */
+  /**
+   * Who the credentials of this request belong to now; undefined once they are revoked or expired. For responses that take
+   * long.
+   */
   readonly callerNow: () => Caller | undefined;
   readonly method: string;
   readonly query: URLSearchParams;
@@ -47,7 +50,10 @@ export interface Route {
   /** `{…}` matches one segment. */
   readonly path: string;
   readonly methods: readonly ("GET" | "POST")[];
-  /** Classes that may call; all by default. A controller on another controller's measurement route is served and marked, not rejected. */
+  /**
+   * Classes that may call; all by default. A controller on another controller's measurement route is served and marked, not
+   * rejected.
+   */
   readonly callers?: readonly CallerClass[];
   /** One line for the API description. */
   readonly summary: string;

@@ -1,6 +1,7 @@
 /**
- * Dispatches requests to routes. Rejects an unknown path (404), a wrong method (405), a missing or invalid token (401), a missing permission
- * (403) and a body that is too long (413). Never sends 429: a controller treats it as an error and aborts, and an answer from memory is cheap.
+ * Dispatches requests to routes. Rejects an unknown path (404), a wrong method (405), a missing or invalid token (401), a
+ * missing permission (403) and a body that is too long (413). Never sends 429: a controller treats it as an error and aborts,
+ * and an answer from memory is cheap.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AuthFailures } from "./auth/auth-failures.ts";

@@ -1,6 +1,6 @@
 /**
- * The shim's read model: the last verdict of every canary, the last record of every lane, and when the evaluator last renewed its lease.
- * It subscribes to the bus and is read from memory. Serialized answers are cached for as long as their verdict.
+ * The shim's read model: the last verdict of every canary, the last record of every lane, and when the evaluator last renewed
+ * its lease. It subscribes to the bus and is read from memory. Serialized answers are cached for as long as their verdict.
  */
 import type { BucketEntry, Bus, StoredMessage } from "@aviary/shared/bus/bus.ts";
 import { type CanaryEntry, canariesOf, type FleetFile } from "@aviary/shared/contract/fleet.ts";
@@ -68,8 +68,8 @@ interface CachedVerdict {
 }
 
 /**
- * Subscribes to the bus, and resubscribes when a subscription ends. Resolves after the first attempt, successful or not, and before
- * everything is read: the shim answers hold from the start.
+ * Subscribes to the bus, and resubscribes when a subscription ends. Resolves after the first attempt, successful or not, and
+ * before everything is read: the shim answers hold from the start.
  */
 export async function followView({ bus, fleet, policies, clock, logger }: ViewOptions): Promise<View> {
   const canaries = new Map<string, Canary>();

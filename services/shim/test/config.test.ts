@@ -40,8 +40,8 @@ describe("the shim configuration", () => {
 
   it("names the variables of missing files", async (test) => {
     assert.deepEqual(await problemsWith(test, {}), [
-      "aviary.yaml: found no such file, expected an existing fleet file: set AVIARY_FLEET_FILE or --fleet",
-      "tokens.yaml: found no such file, expected an existing token file: set AVIARY_TOKENS_FILE",
+      "fleet file aviary.yaml not found; set AVIARY_FLEET_FILE",
+      "token file tokens.yaml not found; set AVIARY_TOKENS_FILE",
     ]);
   });
 });

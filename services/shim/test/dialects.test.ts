@@ -5,6 +5,7 @@ import { aFleet, aLaneRecord, aReason, aVerdict } from "@aviary/shared/testing/b
 import { until } from "@aviary/shared/testing/until.ts";
 import { GATES } from "../src/adapters/flagger-gates.ts";
 import { LIMITS } from "../src/limits.ts";
+import { isServedOn } from "../src/request/canary-lookup.ts";
 import { flaggerBody, type ShimHarness, startHarness, TOKENS } from "./harness.ts";
 
 const QUERY = encodeURIComponent('aviary_verdict{namespace="prod",canary="payments-gateway"}');
@@ -189,6 +190,15 @@ describe("Argo Rollouts", () => {
     const elsewhere = await harness.get("/rollouts/analysis?canary=prod/search-gateway", "rollouts");
     assert.equal(elsewhere.body.verdict, "hold");
     assert.match(elsewhere.text, /not served on host 127\.0\.0\.1/);
+    for (const host of ["canary.gw.example", "Canary.GW.example:8080", "canary.gw.example.", "canary.gw.example.:8080"])
+      assert.ok(isServedOn({ hosts: ["canary.gw.example"] }, host.toLowerCase()), host);
+    for (const host of ["gw.example", "xcanary.gw.example", "canary.gw.example..", "canary.gw.example.evil"])
+      assert.ok(!isServedOn({ hosts: ["canary.gw.example"] }, host), host);
+    assert.ok(isServedOn({ hosts: ["gw.example:8443"] }, "gw.example.:8443"));
+    for (const configured of ["gw.example.", "gw.example.:8443"])
+      for (const host of ["gw.example:8443", "gw.example.:8443"])
+        assert.ok(isServedOn({ hosts: [configured] }, host), `${configured} ${host}`);
+    assert.ok(!isServedOn({ hosts: ["gw.example:8443"] }, "gw.example:9443"));
     assert.equal((await harness.get("/api/v1/canaries/prod/search-gateway")).body.verdict, "pass");
   });
 
@@ -307,7 +317,7 @@ describe("Flagger's gates and events", () => {
     await done();
   });
 
-  it("a latched fail opens rollback and closes the confirm gates; a newer revision is not rolled back for it", async () => {
+  it("a latched failure opens rollback and closes the confirm gates; a newer revision is not rolled back for it", async () => {
     await harness.publish(aVerdict({ verdict: "fail", run: { controller_revision: "v2", promotable: true, gated: true } }));
     const about = (version: string) => ({ metadata: { version } });
     assert.equal((await gate("rollback", about("v2"))).status, 200);
@@ -490,7 +500,7 @@ describe("an evaluator that has just started", () => {
 describe("an evaluator that stops", () => {
   start();
 
-  it("turns a pass into a hold after 15 s without a lease, or after valid_until, and back; a fail stays", async () => {
+  it("turns a pass into a hold after 15 s without a lease, or after valid_until, and back; a failure stays", async () => {
     const verdict = async () => (await harness.get("/rollouts/analysis")).body.verdict;
     harness.clock.advance(14_999);
     assert.equal(await verdict(), "pass");

@@ -144,7 +144,7 @@ describe("in every state", () => {
     );
   });
 
-  it("a promotion needs a canary that nothing but missing traffic speaks against", () => {
+  it("a promotion is refused while a reason other than missing traffic is present", () => {
     fc.assert(
       fc.property(anyFacts, (given) => {
         const harmless = ["low_traffic", "late", "hold_expired"];

@@ -12,7 +12,7 @@ import { aFleet, BUILT_AT } from "@aviary/shared/testing/builders.ts";
 import { type ManualClock, manualClock } from "@aviary/shared/testing/manual-clock.ts";
 import { until } from "@aviary/shared/testing/until.ts";
 import { createTokenStore, hashToken, type TokenEntry } from "../src/auth/tokens.ts";
-import { type Shim, startShim } from "../src/server.ts";
+import { type Shim, startShim } from "../src/service.ts";
 
 /** One token per class. `prod-only` is restricted to the namespace prod; `expiring` is an operator's token with an end. */
 export const TOKENS = {

@@ -3,11 +3,11 @@ import { describe, it } from "node:test";
 import { isTime, readQuery, vectorJson } from "../src/adapters/prometheus-query.ts";
 
 describe("queries", () => {
-  it("vector(1) is recognised with any whitespace", () => {
+  it("vector(1) is recognized with any whitespace", () => {
     for (const query of ["vector(1)", " vector( 1 ) ", "vector (1)"]) assert.deepEqual(readQuery(query), { kind: "one" });
   });
 
-  it("the verdict query is recognised with any whitespace, quotes and order", () => {
+  it("the verdict query is recognized with any whitespace, quotes and order", () => {
     const wanted = { kind: "verdict", namespace: "prod", canary: "gw" };
     for (const query of [
       'aviary_verdict{namespace="prod",canary="gw"}',

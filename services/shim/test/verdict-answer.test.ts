@@ -93,7 +93,7 @@ describe("freshness", () => {
     assert.ok(Object.values(answer.body.concerns).every((concern) => concern !== "pass"));
   });
 
-  it("keeps a latched fail a fail, whatever is down", () => {
+  it("keeps a latched failure, whatever is down", () => {
     const { body } = aVerdict({ verdict: "fail" });
     const answer = currentAnswer(body, GONE);
     assert.deepEqual(answer, { body, stale: true, known: true });
@@ -126,9 +126,9 @@ describe("an answer for one concern", () => {
     const concerns = { errors: "fail", latency: "pass", queue: "hold", disk: "pass", doctor: "pass", parity: "pass" } as const;
     const reasons = [aReason("over_5xx"), aReason("queue_high"), aReason("gap")];
     const answer = currentAnswer(aVerdict({ verdict: "fail", reasons, concerns }).body, undefined);
-    const seen = ANALYSIS_CONCERNS.map((view) => {
-      const { body } = concernAnswer(answer, view);
-      return [view, body.verdict, body.verdict_num, body.degraded, body.reasons.map(({ code }) => code)];
+    const seen = ANALYSIS_CONCERNS.map((concern) => {
+      const { body } = concernAnswer(answer, concern);
+      return [concern, body.verdict, body.verdict_num, body.degraded, body.reasons.map(({ code }) => code)];
     });
     assert.deepEqual(seen, [
       ["errors", "fail", 0, true, ["over_5xx", "gap"]],
@@ -152,16 +152,17 @@ describe("an answer for one concern", () => {
       "pending",
     ] as const) {
       const answer = currentAnswer(aVerdict({ verdict: "hold", reasons: [aReason(code)], concerns }).body, undefined);
-      for (const view of ANALYSIS_CONCERNS) assert.equal(concernAnswer(answer, view).body.verdict, "hold", `${code}: ${view}`);
+      for (const concern of ANALYSIS_CONCERNS)
+        assert.equal(concernAnswer(answer, concern).body.verdict, "hold", `${code}: ${concern}`);
     }
     const skewed = currentAnswer(aVerdict({ verdict: "hold", reasons: [aReason("skill_skew")], concerns }).body, undefined);
     assert.equal(concernAnswer(skewed, "latency").body.verdict, "pass", "parity is another concern");
   });
 
-  it("stays a fail for every concern when the one that latched has recovered", () => {
+  it("stays failed for every concern when the one that latched has recovered", () => {
     const concerns = { errors: "pass", latency: "pass", queue: "pass", disk: "pass", doctor: "pass", parity: "pass" } as const;
     const answer = currentAnswer(aVerdict({ verdict: "fail", reasons: [aReason("latched")], concerns }).body, undefined);
-    for (const view of ANALYSIS_CONCERNS) assert.equal(concernAnswer(answer, view).body.verdict, "fail", view);
+    for (const concern of ANALYSIS_CONCERNS) assert.equal(concernAnswer(answer, concern).body.verdict, "fail", concern);
   });
 });
 

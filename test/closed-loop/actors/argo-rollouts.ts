@@ -62,7 +62,7 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
     run = undefined;
     step(what, ended, 0);
   };
-  const analyse = (index: number): void => {
+  const analyze = (index: number): void => {
     const started: AnalysisRun = { revision: revision!, step: index, inconclusive: 0, errors: 0 };
     run = started;
     after(intervalMs, () => void tick(started));
@@ -74,7 +74,7 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
       return;
     }
     step("widened", revision!, next);
-    analyse(index + 1);
+    analyze(index + 1);
   };
   const tick = async (current: AnalysisRun): Promise<void> => {
     if (run !== current) return;
@@ -102,12 +102,12 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
       revision = next;
       isPaused = false;
       step("started", next, steps[0]!);
-      analyse(0);
+      analyze(0);
     },
     resume() {
       if (!isPaused || revision === undefined) return;
       isPaused = false;
-      analyse(Math.max(0, steps.indexOf(weight)));
+      analyze(Math.max(0, steps.indexOf(weight)));
     },
     leaveOver(old, measurements) {
       const again = async (left: number): Promise<void> => {

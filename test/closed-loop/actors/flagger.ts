@@ -134,7 +134,7 @@ export function createFlagger(options: FlaggerOptions): Flagger {
     await hook("post-rollout", "Succeeded");
     await event(`Promotion completed! Scaling down ${name}.${namespace}`);
   };
-  const analyse = async (): Promise<void> => {
+  const analyze = async (): Promise<void> => {
     if (state.phase === "Promoting" || state.phase === "Finalising") return finish();
     if (state.spec !== state.applied) return restart();
     if (await hook("rollback")) {
@@ -178,7 +178,7 @@ export function createFlagger(options: FlaggerOptions): Flagger {
     async tick() {
       const idle =
         state.phase === "Initialized" || state.phase === "Waiting" || state.phase === "Succeeded" || state.phase === "Failed";
-      if (!idle) return analyse();
+      if (!idle) return analyze();
       if (state.spec !== state.applied) return start();
     },
   };

@@ -1,7 +1,7 @@
 /** The build queue and the workers that empty it: the plan sets the demand, KEDA the replicas. */
 
 export const PER_REPLICA = 8;
-/** The lane's limit while nothing is analysed; demand above it is not starvation. */
+/** The lane's limit while nothing is analyzed; demand above it is not starvation. */
 export const MAX_REPLICAS = 100;
 export const STABLE_MAX = 2;
 

@@ -104,6 +104,8 @@ export function install(mac: Mac, release: ReleasePlan | undefined, nowMs: numbe
 export interface Counted {
   readonly requests: number;
   readonly errors: number;
+  /** Lines that the collector knows to have lost. */
+  readonly unread: number;
   readonly latency: SignalBody<"http">["latency"];
 }
 
@@ -147,8 +149,9 @@ export function collect(mac: Mac, at: Collection): Signal[] {
   const upMs = uptimeMs(mac, at.nowMs);
   const isStarting = mac.release?.fault === "crash-loop" && upMs < CRASH_LOOP_MS / 4;
   const up = isUp(mac, at.nowMs);
-  const { requests, errors, latency } = at.counted;
-  add("http", { source: "access-log", requests, errors_5xx: errors, latency });
+  const { requests, errors, unread, latency } = at.counted;
+  const classes = { errors_4xx: 0, aborted: 0, probes: 0, streams: 0, unread };
+  add("http", { source: "access-log", requests, errors_5xx: errors, ...classes, latency });
   add("health", {
     state: up ? (isStarting ? "starting" : "up") : "refused",
     failing: [],
@@ -160,6 +163,7 @@ export function collect(mac: Mac, at: Collection): Signal[] {
   if (at.jobs !== undefined) add("queue", { lane: LANE, role: "build", depth: at.jobs });
   if (at.weight !== undefined) add("rollout", { canary: "payments-gateway", weight: at.weight, phase: "Progressing" });
   if (at.isSlowTick) {
+    add("skills", { pack_hash: packOf(mac.release), count: 12, changed: [] }, 2 * at.periodMs);
     const used = usedRatio(mac, at.nowMs);
     add("disk", { used_ratio: used, total_bytes: TOTAL_BYTES, tier: "2TB", writable: used < 0.99 }, 2 * at.periodMs);
     const crashes = mac.release?.fault === "crash-loop" ? Math.floor((at.nowMs - mac.installedAtMs) / CRASH_LOOP_MS) : 0;

@@ -14,7 +14,7 @@ export type Trouble = { readonly atMs: number; readonly forMs: number } & (
   | { readonly kind: "collector-down"; readonly mac: string }
   /** One probe of a collector reports nothing. */
   | { readonly kind: "probe-gone"; readonly mac: string; readonly probe: "http" | "health" | "disk" }
-  /** The access log is rotated: the lines of this trouble are lost unnoticed. */
+  /** The access log is rotated, and half of its lines are lost for a while. */
   | { readonly kind: "log-rotated"; readonly mac: string }
   /** Foreign files fill the disk until the on-call engineer frees it. */
   | { readonly kind: "disk-fills"; readonly mac: string }

@@ -124,6 +124,7 @@ export function createWorld(plan: WorldPlan, kernel: Kernel, product: Product): 
       const counted = {
         requests: up ? Math.floor(sample.requests * kept) : 0,
         errors: up ? Math.floor(sample.errors * kept) : 0,
+        unread: up ? sample.requests - Math.floor(sample.requests * kept) : 0,
         latency: up ? latencies.wire : { scale: 6, zero: 0, offset: 0, counts: [] },
       };
       // The last stable Mac reports the queue and, where no controller does, the balancer's weight.

@@ -2,20 +2,24 @@
  * Invariant 4: absence, NaN, staleness, skew or a gap is never a pass. Every published pass is compared with what the collectors
  * produced and what the broker had stored by then.
  */
+
+import { HTTP_PERIOD_MS } from "../gateway.ts";
 import type { Emitted } from "../history.ts";
 import { START_MS } from "../kernel.ts";
-import type { Case, Check, PublishedBody } from "./check.ts";
+import type { Case, InvariantCheck, PublishedBody } from "./check.ts";
 import { seconds } from "./check.ts";
 
-interface Arrived extends Emitted {
+export interface Arrived extends Emitted {
   readonly storedAtMs: number;
   readonly sequence: number;
 }
 
 const TOO_FAR_AHEAD_MS = 5_000;
 const YELLOW = 0.78;
+/** A pass needs 90%; this leaves room for tenths of a second that a signal covers in part. */
+const LEAST_KNOWN = 0.85;
 
-export const absenceIsNeverPass: Check = (checked) => {
+export const absenceIsNeverPass: InvariantCheck = (checked) => {
   const arrived = arrivedSignals(checked);
   for (const { body } of checked.verdicts) {
     if (body.verdict !== "pass") continue;
@@ -29,7 +33,7 @@ export const absenceIsNeverPass: Check = (checked) => {
 };
 
 /** Signals in log order, each once, with their store times. */
-function arrivedSignals({ finished }: Case): Arrived[] {
+export function arrivedSignals({ finished }: Case): Arrived[] {
   const { stored, emitted } = finished.history;
   const seen = new Set<string>();
   const arrived: Arrived[] = [];
@@ -68,7 +72,7 @@ function whyNot({ finished }: Case, body: PublishedBody, all: readonly Arrived[]
     if (isAhead(mine) && isAhead(mine.filter(({ storedAtMs }) => storedAtMs < atMs)))
       return `the clock of ${gateway.name} is ahead`;
     const usable = mine.filter(({ observedAtMs, storedAtMs }) => observedAtMs - storedAtMs <= TOO_FAR_AHEAD_MS);
-    for (const kind of ["health", "http", "disk"] as const) {
+    for (const kind of ["health", "http", "disk", "skills"] as const) {
       const newest = newestOf(usable, kind);
       if (newest === undefined) return `${gateway.name} has never sent ${kind}`;
       if (atMs >= newest.observedAtMs + 2 * newest.signal.period_ms + policy.graceMs)
@@ -80,6 +84,8 @@ function whyNot({ finished }: Case, body: PublishedBody, all: readonly Arrived[]
     }
     const gap = gapOf(gateway.name, all, history.emitted, { startMs, endMs, closedMs });
     if (gap !== undefined) return gap;
+    const known = knownShare(usable, startMs, endMs, closedMs);
+    if (known < LEAST_KNOWN) return `what ${gateway.name} served is known for ${Math.round(known * 100)}% of its window`;
     const hash = newestHash(usable);
     const hashes = releases.get(gateway.slice) ?? new Set<string>();
     if (hash !== undefined) hashes.add(hash);
@@ -94,6 +100,26 @@ function whyNot({ finished }: Case, body: PublishedBody, all: readonly Arrived[]
   if (body.canary.requests > canaryRequests)
     return `it counts ${body.canary.requests} requests where ${canaryRequests} were reported`;
   return undefined;
+}
+
+/**
+ * The share of a window for which the traffic of one gateway is known, by tenths of a second. A gateway in its warm-up serves
+ * traffic that is not judged. The last period of a window is reported after its end.
+ */
+function knownShare(signals: readonly Arrived[], startMs: number, endMs: number, closedMs: number): number {
+  const known = new Set<number>();
+  let isWarm = true;
+  for (const { signal, observedAtMs, storedAtMs } of signals) {
+    if (storedAtMs > closedMs) break;
+    if (signal.kind === "health") isWarm = signal.body.warm;
+    if (signal.kind !== "http" || !isWarm || observedAtMs >= endMs) continue;
+    const fromMs = Math.max(startMs, observedAtMs - signal.period_ms);
+    for (let ms = fromMs; ms < observedAtMs; ms += 100) known.add(Math.floor((ms - startMs) / 100));
+  }
+  const last = Math.max(0, ...known);
+  const total = Math.floor((endMs - startMs) / 100);
+  for (let tenth = last; tenth < total && tenth <= last + HTTP_PERIOD_MS / 100; tenth++) known.add(tenth);
+  return known.size / total;
 }
 
 /** Whether the newest signal of the collector, among those stored, was from the future. */

@@ -61,7 +61,7 @@ export interface Violation {
   readonly atMs: number;
 }
 
-export type Check = (checked: Case) => Violation | undefined;
+export type InvariantCheck = (checked: Case) => Violation | undefined;
 
 /** `12.3 s` since the start. */
 export const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;

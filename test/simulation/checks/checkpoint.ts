@@ -2,7 +2,7 @@
 import type { StoredRecord } from "../history.ts";
 import { START_MS } from "../kernel.ts";
 import { expectedOf } from "../replay-result.ts";
-import type { Check } from "./check.ts";
+import type { InvariantCheck } from "./check.ts";
 import { seconds } from "./check.ts";
 
 /** As seen by a reader of the format: where the reducer continues, and its time. */
@@ -14,7 +14,7 @@ function positionOf(text: string): { readonly replayFrom: number; readonly nowMs
 
 const textOf = (value: string | Uint8Array): string => (typeof value === "string" ? value : Buffer.from(value).toString());
 
-export const checkpointsFollowEffects: Check = ({ finished, replayed }) => {
+export const checkpointsFollowEffects: InvariantCheck = ({ finished, replayed }) => {
   const { history } = finished;
   const doneAt = new Map<string, number>();
   for (const { stream, id, order } of history.stored) {
@@ -44,7 +44,7 @@ export const checkpointsFollowEffects: Check = ({ finished, replayed }) => {
 const REPLAYED_INPUTS = 80;
 
 /** Restores one checkpoint of the history and applies the log after it: nothing that follows may differ. */
-export const restartIsReplay: Check = ({ product, finished, replayed }) => {
+export const restartIsReplay: InvariantCheck = ({ product, finished, replayed }) => {
   const { history, plan, config } = finished;
   const checkpoints = history.puts.filter(({ bucket }) => bucket === "checkpoint");
   const gaps = gapsOf(history.stored);

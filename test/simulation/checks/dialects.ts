@@ -5,14 +5,14 @@
 import { REASONS, type ReasonCode } from "@aviary/shared/contract/reasons.ts";
 import type { Sample } from "../history.ts";
 import { START_MS } from "../kernel.ts";
-import type { Case, Check, PublishedBody, PublishedVerdict } from "./check.ts";
+import type { Case, InvariantCheck, PublishedBody, PublishedVerdict } from "./check.ts";
 import { seconds } from "./check.ts";
 
 interface ServedAnswer extends PublishedBody {
   readonly stale?: boolean;
 }
 
-export const oneVerdictInEveryDialect: Check = (checked) => {
+export const oneVerdictInEveryDialect: InvariantCheck = (checked) => {
   const byId = new Map(checked.verdicts.map((verdict) => [verdict.body.id, verdict]));
   for (const sample of checked.finished.history.samples) {
     const atMs = sample.atMs - START_MS;
@@ -95,7 +95,7 @@ function wrongGate(sample: Sample, answer: ServedAnswer, stored: PublishedVerdic
  */
 const MAX_LAG_MS = 15_000 + 6_000;
 
-/** A served pass must be valid by the shim's clock, and no newer verdict may have been known for long. */
+/** A served pass must be valid by the shim's clock, and any newer verdict must have been known only briefly. */
 function tooOld(
   { verdicts }: Case,
   sample: Sample,

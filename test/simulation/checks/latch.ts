@@ -1,9 +1,9 @@
 /** Invariants 9 and 13: a failed run stays failed, and every run ends. */
 import { START_MS } from "../kernel.ts";
-import type { Check } from "./check.ts";
+import type { InvariantCheck } from "./check.ts";
 import { seconds } from "./check.ts";
 
-export const failsLatch: Check = ({ finished, verdicts }) => {
+export const failsLatch: InvariantCheck = ({ finished, verdicts }) => {
   const clears = finished.history.stored.filter(({ subject }) => subject.endsWith(".clear")).map(({ atMs }) => atMs);
   const failed = new Map<string, { readonly atMs: number; readonly revision: string | null }>();
   let newest: { readonly run: string; readonly revision: string | null } | undefined;
@@ -39,7 +39,7 @@ export const failsLatch: Check = ({ finished, verdicts }) => {
 
 const OVER = new Set(["passed", "failed", "aborted", "superseded", "expired", "idle"]);
 
-export const runsEnd: Check = ({ finished, verdicts }) => {
+export const runsEnd: InvariantCheck = ({ finished, verdicts }) => {
   const { policy, endMs, history, plan } = finished;
   const limits = { pending: policy.maxPendingMs, warming: policy.warmupMs, active: policy.maxRunMs, failed: policy.maxRunMs };
   const slackMs = 3_000;

@@ -1,10 +1,10 @@
 /** Only the leader writes, running collectors lose nothing, and no evaluator exits with an error. */
 import { START_MS } from "../kernel.ts";
 import { collectorOf } from "../plan.ts";
-import type { Check } from "./check.ts";
+import type { InvariantCheck } from "./check.ts";
 import { seconds } from "./check.ts";
 
-export const onlyTheLeaderPerforms: Check = ({ finished }) => {
+export const onlyTheLeaderPerforms: InvariantCheck = ({ finished }) => {
   const intruder = finished.history.begun.find(({ holder, leaseHolder }) => holder !== leaseHolder);
   if (intruder === undefined) return undefined;
   const atMs = intruder.atMs - START_MS;
@@ -16,7 +16,7 @@ export const onlyTheLeaderPerforms: Check = ({ finished }) => {
   };
 };
 
-export const nothingFalls: Check = ({ finished }) => {
+export const nothingFalls: InvariantCheck = ({ finished }) => {
   const fallen = finished.history.fatals.find(({ node }) => node.startsWith("evaluator"));
   if (fallen === undefined) return undefined;
   return { invariant: "fall", what: `${fallen.node} gave up: ${fallen.error}`, atMs: fallen.atMs };
@@ -25,7 +25,7 @@ export const nothingFalls: Check = ({ finished }) => {
 /** Signals of a collector's last moments may still be in flight. */
 const LAST_MOMENTS_MS = 3_000;
 
-export const collectorsLoseNothing: Check = ({ finished }) => {
+export const collectorsLoseNothing: InvariantCheck = ({ finished }) => {
   const { history, silentMs, plan } = finished;
   const stored = new Set(history.stored.filter(({ stream }) => stream === "INPUTS").map(({ id }) => id));
   for (const { name } of plan.gateways) {

@@ -3,13 +3,13 @@
  * replica published them.
  */
 import { START_MS } from "../kernel.ts";
-import type { Case, Check, Violation } from "./check.ts";
+import type { Case, InvariantCheck, Violation } from "./check.ts";
 import { seconds } from "./check.ts";
 
 /** A deadline of the last moments may not have fired yet. */
 const LAST_MOMENTS_MS = 5_000;
 
-export const sameVerdicts: Check = ({ finished, replayed, verdicts }) => {
+export const sameVerdicts: InvariantCheck = ({ finished, replayed, verdicts }) => {
   const expected = replayed.expected.filter(({ kind }) => kind === "verdict");
   const seen = new Set<string>();
   for (const [index, { body, text, storedAtMs, node }] of verdicts.entries()) {
@@ -45,7 +45,7 @@ function difference(text: string, wanted: string | undefined): string {
 }
 
 /** The same for incidents, dead letters, lane records and the demand. */
-export const sameEffects: Check = ({ finished, replayed }) => {
+export const sameEffects: InvariantCheck = ({ finished, replayed }) => {
   const lastMs = START_MS + finished.endMs - LAST_MOMENTS_MS;
   for (const [kind, stream] of [
     ["incident", "INCIDENTS"],

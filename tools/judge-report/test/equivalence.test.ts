@@ -6,7 +6,7 @@ import type { ClosedWindow, WindowSummary } from "@aviary/shared/contract/window
 import { estimateOf } from "@aviary/shared/histogram-buckets.ts";
 import { type Random, seededRandom } from "../../../libs/shared/src/testing/random.ts";
 import { referenceFrom } from "../../../services/evaluator/src/core/judge/reference.ts";
-import { cell, closed, judgeRun, POLICY } from "../../../services/evaluator/test/judge/windows.ts";
+import { cell, closed, judgeRun, POLICY } from "../../../services/evaluator/test/core/judge/windows.ts";
 import type { SimulatedLatencies, SlowCounts } from "../latency-run.ts";
 import { regressionRun, simulateLatencies } from "../latency-run.ts";
 import { literalWatcher } from "../other-rules.ts";

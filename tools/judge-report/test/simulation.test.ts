@@ -30,7 +30,7 @@ function moments(draw: () => number, mean: number, variance: number, tolerance =
 }
 
 describe("random numbers", () => {
-  it("binomial counts, few and many", () => {
+  it("binomial counts have the right mean and variance, few and many", () => {
     for (const [n, p] of [
       [50, 0.003],
       [300, 0.4],
@@ -45,7 +45,7 @@ describe("random numbers", () => {
     assert.deepEqual([binomial(random, 0, 0.5), binomial(random, 9, 0), binomial(random, 9, 1)], [0, 0, 9]);
   });
 
-  it("gamma, beta and geometric", () => {
+  it("gamma, beta and geometric numbers have the right mean and variance", () => {
     const random = seededRandom(3);
     moments(() => gamma(random, 3), 3, 3);
     moments(() => gamma(random, 0.4), 0.4, 0.4);

@@ -13,13 +13,13 @@ import { CHECKS, measureCheck } from "../targets.ts";
 
 describe("targets", () => {
   for (const check of CHECKS.filter(({ quick }) => quick !== undefined)) {
-    it(`${check.target} ${check.what} (${Object.keys(check.cells).length > 1 ? "some cells" : Object.keys(check.cells)[0]})`, async () => {
+    it(`are met: ${check.what} (${Object.keys(check.cells).length > 1 ? "some cells" : Object.keys(check.cells)[0]})`, async () => {
       const { value, cell, met } = await measureCheck(check, (one, runs) => simulate(one, 0, runs), true);
       assert.ok(met, `${cell}: ${value}, and the bound is ${JSON.stringify(check.bound)}`);
     });
   }
 
-  it("T1 to T10 each have a cell here", () => {
+  it("about error rates and delays each have a cell here", () => {
     const quick = new Set(CHECKS.flatMap(({ target, quick }) => (quick === undefined ? [] : [target])));
     assert.deepEqual([...quick], ["T1", "T2", "T3", "T4", "T5", "T6", "T7", "T8", "T9", "T10"]);
     for (const { what, cells, quick } of CHECKS) {
@@ -27,19 +27,19 @@ describe("targets", () => {
     }
   });
 
-  it("T11 a judge without one of its keys misses a target", async () => {
+  it("are missed by a judge without one of its keys", async () => {
     for (const { mutation, target, cell, value, bound } of await withoutEachKey(200, 1)) {
       assert.ok(value > bound, `without ${mutation}, ${target} (${cell}) is still met: ${value}`);
     }
   });
 
-  it("T11 every mutated function exists", () => {
+  it("are checked with mutants whose functions exist", () => {
     const keys = readFileSync(new URL("../../../services/evaluator/src/core/judge/keys.ts", import.meta.url), "utf8");
     for (const mutation of MUTATIONS) assert.notEqual(mutated(keys, mutation), keys, mutation);
     assert.throws(() => mutated("", "burst factor"), /keys\.ts has no function burstFactor/);
   });
 
-  it("T12 keeps at most 12 windows and 16 numbers, and counts up to 2^31 yield probabilities", () => {
+  it("of memory and range are met: at most 12 windows and 16 numbers, and counts up to 2^31 yield probabilities", () => {
     assert.ok(STATE.windows <= 12 && STATE.numbers <= 16, JSON.stringify(STATE));
     assert.deepEqual(edgeNumbers(10_000), []);
   });

@@ -3,7 +3,7 @@
  * everything stops.
  */
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
@@ -65,9 +65,17 @@ describe("embedded fleet", () => {
     assert.equal(failed.run?.state, "failed");
   });
 
-  it("stores tokens readable for their owner only", () => {
-    const tokens = readFileSync(join(directory, "config", "tokens.yaml"), "utf8");
-    assert.ok(!tokens.includes(fleet.tokens.operator), "the shim's file contains hashes only");
+  it("writes the token files with mode 0600", () => {
+    const files = ["tokens.yaml", ...Object.keys(fleet.tokens).map((caller) => `${caller}.token`)];
+    for (const name of files) assert.equal(statSync(join(directory, "config", name)).mode & 0o777, 0o600, name);
+  });
+
+  it("stores only hashes in the shim's token file", () => {
+    const file = readFileSync(join(directory, "config", "tokens.yaml"), "utf8");
+    const tokens = Object.values(fleet.tokens);
+    assert.ok(tokens.length > 0);
+    for (const token of tokens) assert.ok(!file.includes(token));
+    assert.match(file, /sha256/);
   });
 });
 

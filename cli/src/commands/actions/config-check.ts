@@ -5,6 +5,7 @@ import { checkCollector } from "@aviary/collector/commands/check-collector.ts";
 import { EXIT } from "@aviary/shared/commands/command.ts";
 import { problemsOf } from "@aviary/shared/commands/config-report.ts";
 import { policySchema } from "@aviary/shared/contract/policy.ts";
+import { formatCount } from "@aviary/shared/contract/units.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { type ConfigProblem, formatProblem, loadYamlFile, readYamlFile } from "@aviary/shared/runtime/config.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
@@ -73,8 +74,8 @@ async function detectKind(file: string): Promise<{ kind: FileKind } | { problems
   );
   if (problems.length > 0) return { problems };
   if (basename(dirname(file)) === "conf.d") {
-    const expected = "the collector.yaml next to conf.d, which is checked with its fragments";
-    return { problems: [{ source: file, path: "", found: "a fragment", expected }] };
+    const reason = "a fragment is checked with its collector.yaml; check that file instead";
+    return { problems: [{ source: file, path: "", reason }] };
   }
   if (Array.isArray(value)) return { kind: "tokens" };
   const keys = typeof value === "object" && value !== null ? Object.keys(value) : [];
@@ -84,6 +85,6 @@ async function detectKind(file: string): Promise<{ kind: FileKind } | { problems
 function reportLines({ file, kind, problems }: Report, paint: Style["paint"]): string[] {
   const title = `Checking ${file}${kind === null ? "" : ` (${kind})`}`;
   if (problems.length === 0) return [title, `  ${paint("green", "SUCCESS")}`];
-  const count = `${problems.length} problem${problems.length === 1 ? "" : "s"}`;
+  const count = formatCount(problems.length, "problem");
   return [title, `  ${paint("red", "FAILED")}: ${count}`, ...problems.map((problem) => `    ${formatProblem(problem)}`)];
 }

@@ -1,6 +1,7 @@
 /** Publishes an operator's control message to the event log, after checking its names against the fleet file. */
 import { EXIT } from "@aviary/shared/commands/command.ts";
 import { openBus } from "@aviary/shared/commands/open-bus.ts";
+import { FLEET_OPTION_HINT } from "@aviary/shared/commands/options.ts";
 import { type ControlContent, controlMessage, controlSchema } from "@aviary/shared/contract/control.ts";
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import { canaryKey, controlSubject } from "@aviary/shared/contract/subjects.ts";
@@ -36,7 +37,7 @@ export async function publishControl({ args: { canary }, options, io, resources 
 
 /** The fleet of a canary. @throws Terminal that lists the known names, when the canary or the gateway is unknown */
 async function fleetOf(path: string, key: string, content: ControlContent): Promise<string> {
-  const { fleet } = await loadFleet(path);
+  const { fleet } = await loadFleet(path, FLEET_OPTION_HINT);
   const canary = fleet.canaries[key];
   if (canary === undefined)
     throw terminal(

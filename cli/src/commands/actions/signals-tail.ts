@@ -3,7 +3,7 @@ import type { StoredMessage } from "@aviary/shared/bus/bus.ts";
 import { EXIT } from "@aviary/shared/commands/command.ts";
 import { openBus } from "@aviary/shared/commands/open-bus.ts";
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
-import { parseSignal, type Signal } from "@aviary/shared/contract/signal.ts";
+import { parseSignal, type Signal, type SignalBody } from "@aviary/shared/contract/signal.ts";
 import { parseInputSubject } from "@aviary/shared/contract/subjects.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import type { SignalsTailCall } from "../signals-tail.ts";
@@ -57,10 +57,15 @@ function summaryOf(text: string): string {
   return `invalid: ${issue?.path.join(".")} ${issue?.message}`;
 }
 
+function httpSummary({ source, requests, errors_5xx, aborted, unread }: SignalBody<"http">): string {
+  const more = Object.entries({ aborted, unread }).flatMap(([name, count = 0]) => (count > 0 ? [`, ${count} ${name}`] : []));
+  return `${source} ${requests} requests, ${errors_5xx} 5xx${more.join("")}`;
+}
+
 function bodySummary(signal: Signal): string {
   switch (signal.kind) {
     case "http":
-      return `${signal.body.source} ${signal.body.requests} requests, ${signal.body.errors_5xx} 5xx`;
+      return httpSummary(signal.body);
     case "health":
       return [signal.body.state, ...signal.body.failing].join(" ");
     case "queue":

@@ -3,6 +3,7 @@ import { LOCAL_MAX_BYTES, type Topology, topology } from "@aviary/shared/bus/str
 import { applyStreams, verifyStreams } from "@aviary/shared/bus/streams-apply.ts";
 import { EXIT } from "@aviary/shared/commands/command.ts";
 import { openBus } from "@aviary/shared/commands/open-bus.ts";
+import { FLEET_OPTION_HINT } from "@aviary/shared/commands/options.ts";
 import { loadFleet } from "@aviary/shared/runtime/fleet-config.ts";
 import type { StreamsCall } from "../streams.ts";
 
@@ -34,7 +35,7 @@ export async function applyRequiredStreams(call: StreamsCall): Promise<number> {
 }
 
 async function requiredStreams({ options, io }: StreamsCall): Promise<Topology> {
-  const { fleet } = await loadFleet(options.fleet);
+  const { fleet } = await loadFleet(options.fleet, FLEET_OPTION_HINT);
   // A lane that no canary names has no consumer.
   const lanes = Object.values(fleet.canaries).flatMap((canary) => canary.lanes.filter((lane) => fleet.lanes[lane] !== undefined));
   // JetStream reserves the byte limits, which a laptop's disk may not have: `npm start` sets the variable.

@@ -1,4 +1,7 @@
-/** `aviary fleet …`: faults, releases and weight of the local fleet. The commands change its control files, which the fleet watches. */
+/**
+ * `aviary fleet …`: faults, releases and weight of the local fleet. The commands change its control files, which the fleet
+ * watches.
+ */
 import { type CommandCall, defineCommand } from "@aviary/shared/commands/command.ts";
 import { file, oneOf, text } from "@aviary/shared/commands/options.ts";
 

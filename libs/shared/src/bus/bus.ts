@@ -74,6 +74,8 @@ export interface Follower {
 }
 
 export interface StreamState {
+  /** When the stream was created, milliseconds since the epoch: a stream that was deleted and made again differs. */
+  readonly createdAtMs: number;
   readonly messages: number;
   readonly firstSequence: number;
   readonly lastSequence: number;

@@ -97,20 +97,20 @@ export function createMemoryDurable(
       if (taken.length > 0 || waitMs <= 0) return Promise.resolve(taken);
       return new Promise((resolve) => {
         const cancels: (() => void)[] = [];
-        const settle = (deliveries: Delivery[]): void => {
+        const finish = (deliveries: Delivery[]): void => {
           for (const cancel of cancels) cancel();
           resolve(deliveries);
         };
-        const look = (): void => {
+        const check = (): void => {
           const found = collect(max);
-          if (found.length > 0) settle(found);
+          if (found.length > 0) finish(found);
         };
         cancels.push(
-          stream.onAppend(look),
-          clock.setTimer(waitMs, () => settle(collect(max))),
+          stream.onAppend(check),
+          clock.setTimer(waitMs, () => finish(collect(max))),
         );
         const soonest = Math.min(...[...unanswered.values()].map((entry) => entry.again - clock.now()));
-        if (soonest < waitMs) cancels.push(clock.setTimer(soonest, look));
+        if (soonest < waitMs) cancels.push(clock.setTimer(soonest, check));
       });
     },
   };

@@ -38,6 +38,7 @@ const ENCODER = new TextEncoder();
  */
 export function createMemoryStream(name: string, shape: MemoryStreamShape, now: () => number): MemoryStream {
   const messages = new Map<number, MemoryMessage>();
+  const createdAtMs = Math.floor(now());
   /**
    * The sequence of the oldest message; tracked separately, because finding the first key of a map that loses its oldest entries
    * is slow.
@@ -128,7 +129,7 @@ export function createMemoryStream(name: string, shape: MemoryStreamShape, now: 
     state() {
       applyAge();
       // As in JetStream: a stream that was never written has 0 and 0, an emptied one starts after its last message.
-      return { messages: messages.size, firstSequence: last === 0 ? 0 : first, lastSequence: last };
+      return { createdAtMs, messages: messages.size, firstSequence: last === 0 ? 0 : first, lastSequence: last };
     },
     onAppend(listener) {
       listeners.add(listener);

@@ -164,8 +164,9 @@ function makeBus(
       }),
     streamState: (stream) =>
       guarded(`reading the state of ${stream}`, async () => {
-        const { state } = await manager.streams.info(stream);
-        return { messages: state.messages, firstSequence: state.first_seq, lastSequence: state.last_seq };
+        const { state, created } = await manager.streams.info(stream);
+        const createdAtMs = parseBrokerTime(created);
+        return { createdAtMs, messages: state.messages, firstSequence: state.first_seq, lastSequence: state.last_seq };
       }),
     brokerTime: () =>
       guarded("reading the broker's clock", async () => {

@@ -18,9 +18,9 @@ import { createInbox, type Msg, type MsgHdrs, type NatsConnection } from "@nats-
 import { type Clock, systemClock } from "../runtime/clock.ts";
 import { backoffMs, type Fault, retryable, terminal } from "../runtime/faults.ts";
 import type { Outgoing, Stored } from "./bus.ts";
+import { createFifo, type Fifo } from "./fifo.ts";
 import { encodeHeaders } from "./publish-headers.ts";
 import { readResponse } from "./publish-response.ts";
-import { createQueue, type Queue } from "./queue.ts";
 
 export interface PublisherOptions {
   /** Maximum number of messages in flight, 1 to 1024. Beyond that nats-server may drop what it cannot queue. */
@@ -73,7 +73,7 @@ interface Publishing {
   /** The inbox of all acknowledgements, without the token at its end. */
   readonly inbox: string;
   readonly inFlight: Map<string, Pending>;
-  readonly waiting: Queue<Pending>;
+  readonly waiting: Fifo<Pending>;
   readyListeners: (() => void)[];
   connected: boolean;
   closed: Fault | undefined;
@@ -98,7 +98,7 @@ export function createPublisher(connection: NatsConnection, options: PublisherOp
     clock: options.clock ?? systemClock,
     inbox: `${createInbox()}.`,
     inFlight: new Map(),
-    waiting: createQueue(),
+    waiting: createFifo(),
     readyListeners: [],
     connected: true,
     closed: undefined,

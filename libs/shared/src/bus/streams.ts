@@ -4,6 +4,8 @@
  * This file does not access a broker; `streams-apply.ts` reads, compares and applies. Nothing requires more than nats-server 2.9.
  */
 import { demandSubject, subjectFilters } from "../contract/subjects.ts";
+import { formatDuration } from "../contract/units.ts";
+import { formatBytes } from "../runtime/bytes.ts";
 
 export const STREAM_NAMES = ["INPUTS", "VERDICTS", "INCIDENTS", "DIGESTS", "RECEIPTS", "DEMAND", "DEAD"] as const;
 export type StreamName = (typeof STREAM_NAMES)[number];
@@ -75,7 +77,7 @@ const GIB = 1024 * MIB;
  */
 const RESTART_WINDOW_MS = 10 * MINUTE;
 
-interface Plan {
+interface StreamPlan {
   readonly subjects: readonly string[];
   readonly maxAgeMs: number;
   readonly maxBytes: number;
@@ -83,7 +85,7 @@ interface Plan {
   readonly description: string;
 }
 
-const PLANS: Readonly<Record<StreamName, Plan>> = {
+const PLANS: Readonly<Record<StreamName, StreamPlan>> = {
   // 72 h of one gateway are about 0.2 GB (1.1 messages per second of about 700 stored bytes): raise the limit for fleets of more
   // than 40 gateways.
   INPUTS: {
@@ -251,28 +253,28 @@ const STREAM_FIELDS: readonly Field<StreamShape>[] = [
     remedy: "update",
   },
   { field: "retention", label: "retention", format: String, remedy: "recreate" },
-  { field: "maxAgeMs", label: "max age", format: formatDuration, remedy: "update" },
-  { field: "maxBytes", label: "byte limit", format: formatBytes, remedy: "update" },
-  { field: "maxMessagesPerSubject", label: "messages per subject", format: formatCount, remedy: "update" },
+  { field: "maxAgeMs", label: "max age", format: ageText, remedy: "update" },
+  { field: "maxBytes", label: "byte limit", format: sizeText, remedy: "update" },
+  { field: "maxMessagesPerSubject", label: "messages per subject", format: countText, remedy: "update" },
   { field: "discard", label: "discard policy", format: String, remedy: "update" },
-  { field: "duplicateWindowMs", label: "duplicate window", format: formatDuration, remedy: "update" },
+  { field: "duplicateWindowMs", label: "duplicate window", format: ageText, remedy: "update" },
   { field: "storage", label: "storage", format: String, remedy: "recreate" },
   { field: "replicas", label: "replicas", format: String, remedy: "update" },
 ];
 
 const BUCKET_FIELDS: readonly Field<ActualTopology["buckets"][number]>[] = [
-  { field: "maxBytes", label: "byte limit", format: formatBytes, remedy: "update" },
+  { field: "maxBytes", label: "byte limit", format: sizeText, remedy: "update" },
   { field: "replicas", label: "replicas", format: String, remedy: "update" },
   { field: "history", label: "history", format: String, remedy: "update" },
 ];
 
 const DURABLE_FIELDS: readonly Field<DurableDefinition>[] = [
   { field: "filter", label: "filter", format: String, remedy: "update" },
-  { field: "ackWaitMs", label: "ack wait", format: formatDuration, remedy: "update" },
+  { field: "ackWaitMs", label: "ack wait", format: ageText, remedy: "update" },
   {
     field: "maxDeliver",
     label: "delivery limit",
-    format: (value: number | undefined) => formatCount(value ?? -1),
+    format: (value: number | undefined) => countText(value ?? -1),
     remedy: "update",
   },
 ];
@@ -292,31 +294,14 @@ function compare<T>(object: string, fields: readonly Field<T>[], actual: T, want
   }
 }
 
-function formatDuration(ms: number): string {
-  if (ms === 0) return "unlimited";
-  for (const [unit, size] of [
-    ["d", DAY],
-    ["h", HOUR],
-    ["min", MINUTE],
-    ["s", SECOND],
-  ] as const) {
-    if (ms % size === 0) return `${ms / size} ${unit}`;
-  }
-  return `${ms} ms`;
+function ageText(ms: number): string {
+  return ms === 0 ? "unlimited" : formatDuration(ms);
 }
 
-function formatBytes(bytes: number): string {
-  if (bytes < 0) return "unlimited";
-  for (const [unit, size] of [
-    ["GiB", GIB],
-    ["MiB", MIB],
-    ["KiB", 1024],
-  ] as const) {
-    if (bytes > 0 && bytes % size === 0) return `${bytes / size} ${unit}`;
-  }
-  return `${bytes} B`;
+function sizeText(bytes: number): string {
+  return bytes < 0 ? "unlimited" : formatBytes(bytes);
 }
 
-function formatCount(count: number): string {
+function countText(count: number): string {
   return count < 0 ? "unlimited" : String(count);
 }

@@ -1,7 +1,9 @@
 /**
- * What a subcommand of `aviary` declares. Parsing, help, completion, exit codes and clean-up follow from the declaration (`program.ts`).
+ * What a subcommand of `aviary` declares. Parsing, help, completion, exit codes and clean-up follow from the declaration
+ * (`program.ts`).
  *
- * A declaration is loaded for every call of the command line, so it imports nothing heavy: `run` imports the implementation when it is called.
+ * Declarations are loaded on every invocation, so they must stay cheap to import: `run` imports the implementation when it is
+ * called.
  */
 import type { Opened } from "../runtime/opened.ts";
 import type { ArgumentSpec, OptionSpec, ValueOf } from "./options.ts";

@@ -98,6 +98,9 @@ export const fleetOption = file({
   default: "aviary.yaml",
 });
 
+/** How to name another fleet file, where `fleetOption` is an option. */
+export const FLEET_OPTION_HINT = "set AVIARY_FLEET_FILE or --fleet";
+
 /** `skillHash` as typed: `--skill-hash`. */
 export function flagName(key: string): string {
   return `--${key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;

@@ -19,7 +19,7 @@ interface Root {
 /** A program without commands. It throws CommanderError after it has printed help or an error. */
 export function createRoot({ summary, version }: Root, io: CommandIo): Commander {
   const width = (stream: NodeJS.WritableStream): number => (stream as Partial<NodeJS.WriteStream>).columns ?? 80;
-  const hasColours = (stream: NodeJS.WritableStream): boolean =>
+  const hasColors = (stream: NodeJS.WritableStream): boolean =>
     (stream as Partial<NodeJS.WriteStream>).isTTY === true && (io.env.NO_COLOR ?? "") === "";
   const root = new Commander("aviary")
     .description(summary)
@@ -29,8 +29,8 @@ export function createRoot({ summary, version }: Root, io: CommandIo): Commander
       writeErr: (text) => io.stderr.write(text),
       getOutHelpWidth: () => width(io.stdout),
       getErrHelpWidth: () => width(io.stderr),
-      getOutHasColors: () => hasColours(io.stdout),
-      getErrHasColors: () => hasColours(io.stderr),
+      getOutHasColors: () => hasColors(io.stdout),
+      getErrHasColors: () => hasColors(io.stderr),
       outputError: (text, write) => write(oneLine(text)),
     })
     .configureHelp({

@@ -1,4 +1,6 @@
-/** A command line made of declared commands. Everything that it prints goes through `CommandIo`; nothing here ends the process. */
+/**
+ * A command line made of declared commands. Everything that it prints goes through `CommandIo`; nothing here ends the process.
+ */
 import { CommanderError } from "commander";
 import { type Command, type CommandGroup, type CommandIo, EXIT } from "./command.ts";
 import { execute, type Invocation } from "./execute.ts";

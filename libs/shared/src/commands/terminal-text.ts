@@ -13,7 +13,10 @@ export function tableLines(header: readonly string[], rows: readonly (readonly s
   );
 }
 
-/** Breaks a text between words into lines of at most `width` characters; all but the first start with `indent` and have room for 20 more. */
+/**
+ * Breaks a text between words into lines of at most `width` characters; all but the first start with `indent` and have room for
+ * 20 more.
+ */
 export function wrapText(text: string, width: number, indent: string): string[] {
   const lines: string[] = [];
   let line = "";

@@ -19,7 +19,7 @@ const text = z.string().max(200);
 const revision = z.string().min(1).max(128);
 
 export const controlSchema = z.discriminatedUnion("verb", [
-  /** A new revision is about to be analysed. `skill_hash` and `gateway_version` if the announcer has them. */
+  /** A new revision is about to be analyzed. `skill_hash` and `gateway_version` if the announcer has them. */
   z.object({
     ...shared,
     verb: z.literal("announce"),
@@ -54,6 +54,21 @@ export const controlSchema = z.discriminatedUnion("verb", [
     gateway: z.string().max(63).optional(),
     mute: z.boolean(),
     reason: text,
+  }),
+  /**
+   * The configuration that the leading evaluator judges by, for audits. It is also the first message of a log whose gateways have never
+   * reported: time counts from there.
+   */
+  z.object({
+    ...shared,
+    caller: z.literal("evaluator"),
+    verb: z.literal("configure"),
+    /** Identifies the policy, the gateways and the lanes of the canary. */
+    hash: z.string().regex(/^[0-9a-f]{16}$/),
+    /** The first message of the log that this evaluator applied under the configuration. */
+    from_sequence: z.int().min(0),
+    /** The parsed policy. */
+    policy: z.record(z.string(), z.unknown()),
   }),
 ]);
 export type Control = z.infer<typeof controlSchema>;

@@ -16,15 +16,20 @@ export const DEAD_REASONS = [
 ] as const;
 export type DeadReason = (typeof DEAD_REASONS)[number];
 
+/** Longer texts are cut, characters. */
+export const MAX_DEAD_TEXT = 300;
+export const MAX_DEAD_SUBJECT = 320;
+export const MAX_DEAD_EXCERPT = 512;
+
 export const deadLetterSchema = z.object({
   service: z.string().max(40),
   reason: z.enum(DEAD_REASONS),
-  text: z.string().max(300),
-  subject: z.string().max(320),
+  text: z.string().max(MAX_DEAD_TEXT),
+  subject: z.string().max(MAX_DEAD_SUBJECT),
   sequence: z.int().min(0),
   stored_at: isoTimeSchema,
   /** The start of the payload as text, without control characters. */
-  excerpt: z.string().max(512),
+  excerpt: z.string().max(MAX_DEAD_EXCERPT),
   /** How many messages of the same sender and reason were suppressed since the last dead letter. */
   suppressed: z.int().min(0),
 });

@@ -4,7 +4,6 @@
  */
 import { z } from "zod";
 import { areNumbers, EVEN_IF_MALFORMED } from "./even-if-malformed.ts";
-import { referenceProblems } from "./fleet-references.ts";
 import { type CanaryRef, parseCanaryKey, TOKEN_PATTERN } from "./subjects.ts";
 import { duration } from "./units.ts";
 
@@ -59,15 +58,12 @@ const lane = z
     ...EVEN_IF_MALFORMED,
   });
 
-export const fleetFileSchema = z
-  .strictObject({
-    fleets: z.record(token, z.strictObject({ gateways: z.array(gateway).min(1).max(1_000) })),
-    canaries: z.record(canaryName, canary),
-    lanes: z.record(token, lane).default({}),
-  })
-  .superRefine((file, context) => {
-    for (const { path, message } of referenceProblems(file)) context.addIssue({ code: "custom", path, message });
-  }, EVEN_IF_MALFORMED);
+/** The shape of the file; `referenceProblems` checks the references between its keys, in the file as written. */
+export const fleetFileSchema = z.strictObject({
+  fleets: z.record(token, z.strictObject({ gateways: z.array(gateway).min(1).max(1_000) })),
+  canaries: z.record(canaryName, canary),
+  lanes: z.record(token, lane).default({}),
+});
 
 export type FleetFile = z.output<typeof fleetFileSchema>;
 export type GatewayEntry = FleetFile["fleets"][string]["gateways"][number];

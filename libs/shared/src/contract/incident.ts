@@ -34,7 +34,7 @@ export function incident(
   facts: Incident["facts"],
 ): Incident {
   const id = contentId([code, where, scope], 16);
-  const place = where.subject ? `${where.subject.namespace}/${where.subject.name}` : "-";
-  const dedup = [code, place, where.az ?? "-", where.gateway ?? "-", scope].join("|").slice(0, 200);
+  const canaryName = where.subject ? `${where.subject.namespace}/${where.subject.name}` : "-";
+  const dedup = [code, canaryName, where.az ?? "-", where.gateway ?? "-", scope].join("|").slice(0, 200);
   return { id, code, ...where, severity: INCIDENTS[code].severity, at, facts, dedup_key: dedup };
 }

@@ -17,7 +17,7 @@ export const laneRecordSchema = z.object({
   /** ceil(depth / perReplica), at least the lane's minimum. */
   replicas: count,
   max_replicas: count,
-  /** 0 exactly if growth is blocked. */
+  /** 0 if growth is blocked, otherwise 1. */
   allow: z.literal([0, 1]),
   degraded_ticks: count,
   /** When `replicas` last changed; null before the first change. */

@@ -42,6 +42,8 @@ export const policySchema = z
     holdBudget: duration("1s", "7d").prefault("30m"),
     maxPending: duration("1s", "7d").prefault("2h"),
     maxRun: duration("1s", "30d").prefault("24h"),
+    /** Restarts of canary gateways in one run that fail it, unless stable's restart as often. */
+    maxRestarts: z.int().min(1).max(100).default(3),
     stableNeedsPass: z.boolean().default(false),
     doctorBeforeTraffic: z.boolean().default(true),
   })
@@ -65,6 +67,7 @@ export const policySchema = z
     holdBudgetMs: file.holdBudget,
     maxPendingMs: file.maxPending,
     maxRunMs: file.maxRun,
+    maxRestarts: file.maxRestarts,
     stableNeedsPass: file.stableNeedsPass,
     doctorBeforeTraffic: file.doctorBeforeTraffic,
   }));

@@ -21,7 +21,7 @@ export const REASONS = {
     effect: "evidence",
     hard: false,
     meaning:
-      "No run is open: no revision was announced, and the canary slice runs stable's release or one that was already analysed.",
+      "No run is open: no revision was announced, and the canary slice runs stable's release or one that was already analyzed.",
   },
   pending: {
     effect: "evidence",
@@ -38,18 +38,27 @@ export const REASONS = {
     hard: false,
     meaning: "Too few requests for a decision: none in the window, or not enough to rule out a gross fault.",
   },
-  stale: { effect: "hold", hard: true, meaning: "An expected gateway has not sent a signal for two periods and the grace." },
+  stale: {
+    effect: "hold",
+    hard: true,
+    meaning: "A fact about a gateway is unknown: it has sent no signal of that kind for two periods and the grace.",
+  },
   gap: {
     effect: "hold",
     hard: true,
-    meaning: "Signals of an expected gateway are missing: a gap in its sequence, a restarted collector, or a truncated log.",
+    meaning:
+      "A window is incomplete: signals of an expected gateway are missing, its traffic covers too little of the window, or too many requests were left out.",
   },
   late: {
     effect: "hold",
     hard: true,
     meaning: "Signals arrived after their window had closed; they are counted here and not judged.",
   },
-  clock_skew: { effect: "hold", hard: true, meaning: "A gateway's clock is more than five seconds ahead of the broker's." },
+  clock_skew: {
+    effect: "hold",
+    hard: true,
+    meaning: "A gateway's clock is more than five seconds ahead of or behind the broker's, or the broker's clock was set back.",
+  },
   version_skew: { effect: "hold", hard: true, meaning: "Gateways of one slice run different gateway versions." },
   skill_skew: { effect: "hold", hard: true, meaning: "Gateways of one slice have different skill packs." },
   fragment_skew: { effect: "hold", hard: true, meaning: "Gateways of one slice have different configuration fragments." },
@@ -79,7 +88,7 @@ export const REASONS = {
   doctor_error: {
     effect: "fail",
     hard: true,
-    meaning: "Doctor reports an error on a canary gateway that is not in its baseline.",
+    meaning: "Doctor reports an error on a canary gateway that was not accepted before.",
   },
   doctor_unknown: {
     effect: "hold",
@@ -87,9 +96,16 @@ export const REASONS = {
     meaning: "Doctor's report is unreadable, or the policy requires a report for the release and none was received.",
   },
   gateway_down: {
-    effect: "hold",
+    effect: "fail",
     hard: true,
-    meaning: "A gateway does not respond to its probes, or reports that it is not ready.",
+    meaning:
+      "A gateway does not respond to its probes, or reports that it is not ready. A canary slice that is down for a whole window while stable is up fails the run.",
+  },
+  restarting: {
+    effect: "fail",
+    hard: true,
+    meaning:
+      "A canary gateway restarted during the run or is in its warm-up again. More restarts than the policy allows, and than stable has, fail the run.",
   },
   worker_unreachable: { effect: "hold", hard: true, meaning: "A gateway's worker cannot be reached." },
   dep_down: { effect: "hold", hard: true, meaning: "A dependency of a gateway does not respond." },
@@ -183,7 +199,11 @@ export const INCIDENTS = {
   disk_yellow: { severity: "warning", meaning: "A gateway's disk crossed the yellow mark." },
   spool_gap: { severity: "warning", meaning: "A collector's spool was full and dropped its oldest signals." },
   unreadable: { severity: "warning", meaning: "Messages that failed validation were stored as dead letters." },
-  log_gap: { severity: "critical", meaning: "The log no longer contains the position of a checkpoint." },
+  clock_skew: { severity: "warning", meaning: "The clock of a Mac is more than five seconds off, or the broker's was set back." },
+  log_gap: {
+    severity: "critical",
+    meaning: "The log no longer contains the position of a checkpoint, or is another log than the checkpoint's.",
+  },
   promotion_failed: { severity: "critical", meaning: "A promotion failed." },
   rollback_failed: { severity: "critical", meaning: "Restoring the stable release failed." },
 } as const satisfies Record<string, { severity: "warning" | "critical"; meaning: string }>;

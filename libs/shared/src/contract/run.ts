@@ -33,7 +33,7 @@ export interface RunProgress {
   readonly canary_active: boolean;
 }
 
-/** Whether a run has not ended: pending, analysed, or failed and not yet restored. */
+/** Whether a run has not ended: pending, analyzed, or failed and not yet restored. */
 export function isOpenRun(run: RunProgress | null | undefined): boolean {
   if (run == null) return false;
   return (
@@ -143,7 +143,7 @@ export function mayPromote(
     return { allowed: true };
   }
   if (run && (run.state === "warming" || run.state === "active")) {
-    return refuse("run_active", `run ${run.id} is ${run.state}: nothing is promoted while a canary is analysed`);
+    return refuse("run_active", `run ${run.id} is ${run.state}: nothing is promoted while a canary is analyzed`);
   }
   if (run && run.state === "failed" && run.canary_active) {
     if (slice !== "canary") return refuse("not_canary_slice", `run ${run.id} failed: only the canary slice may be restored`);

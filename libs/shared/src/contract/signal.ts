@@ -30,11 +30,31 @@ export type HttpSource = (typeof HTTP_SOURCES)[number];
 /**
  * Requests that finished within `[observed_at - period_ms, observed_at)`. One real source per gateway; synthetic requests are
  * always separate.
+ *
+ * Every line of an access log that concerns this gateway is in exactly one of `requests`, `aborted`, `probes`, `streams` and
+ * `unread`; `errors_5xx` and `errors_4xx` are part of `requests`. Signals of older collectors have `requests` and `errors_5xx`
+ * only: for them the other counts are unknown, not 0.
  */
 export const httpBody = z.object({
   source: z.enum(HTTP_SOURCES),
+  /** User requests that were answered, completely or not. */
   requests: count,
+  /** Status 500 to 599, and answers that were cut off. */
   errors_5xx: count,
+  /** Status 400 to 499, without those in `aborted`. */
+  errors_4xx: count.optional(),
+  /** Requests that ended without an answer because of the client: 499, 408, and those that the proxy dropped (444). */
+  aborted: count.optional(),
+  /** Requests of health checkers and of collectors, by User-Agent. */
+  probes: count.optional(),
+  /** Event streams and upgraded connections, whose duration is no latency. */
+  streams: count.optional(),
+  /**
+   * Lines that were not understood, were lost, or have not been read yet. A line that has not been read yet is counted again,
+   * in its own class, by the signal that reads it.
+   */
+  unread: count.optional(),
+  /** Durations of `requests`. A cut-off answer without a known duration is not among them. */
   latency: latencyWireSchema,
 });
 
@@ -52,8 +72,11 @@ export const healthBody = z.object({
 export const queueBody = z.object({ lane: z.string().min(1).max(63), role: z.enum(["build", "gateway"]), depth: count });
 
 export const diskBody = z.object({
+  /** 0 to 1. Space that the operating system could purge counts as used. */
   used_ratio: share,
   total_bytes: count,
+  /** The part of the used space that macOS frees by itself when it is needed, bytes; absent where it is unknown. */
+  purgeable_bytes: count.optional(),
   tier: z.enum(["1TB", "2TB"]),
   writable: z.boolean(),
 });
@@ -66,7 +89,7 @@ export const doctorBody = z.object({
   checks_run: count,
   errors: z.array(finding).max(20),
   warnings: z.array(finding).max(20),
-  /** Findings of severity error that are not in the baseline of this gateway. */
+  /** Findings of severity error that were not accepted for this gateway before. */
   new_vs_baseline: z.array(finding).max(20),
   /** The run produced no readable report: neither a pass nor a failure. */
   unknown: z.boolean(),

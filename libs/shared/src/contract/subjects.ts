@@ -25,6 +25,7 @@ export const CONTROL_VERBS = [
   "pause",
   "resume",
   "maintenance",
+  "configure",
 ] as const;
 export type ControlVerb = (typeof CONTROL_VERBS)[number];
 

@@ -1,4 +1,4 @@
-/** Durations in YAML (`5m`) and in code (milliseconds). */
+/** Durations in YAML (`5m`) and in code (milliseconds), and counts in messages. */
 import { z } from "zod";
 
 const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
@@ -16,6 +16,9 @@ export function formatDuration(ms: number): string {
   }
   return `${ms}ms`;
 }
+
+/** A count with its noun: `1 signal`, `2 signals`. */
+export const formatCount = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
 /** A YAML duration between two inclusive bounds, parsed as milliseconds. */
 export function duration(min: string, max: string) {

@@ -29,7 +29,7 @@ export function isFromTheFuture(body: { readonly at: string }, storedAtMs: numbe
   return Date.parse(body.at) - storedAtMs > MAX_CLOCK_AHEAD_MS;
 }
 
-/** Whether a controller must not widen: on every fail, and on a hold that a fault caused. */
+/** Whether a controller must not widen: on every failure, and on a hold that a fault caused. */
 export function isDegraded(verdict: Outcome, reasons: readonly { readonly code: ReasonCode }[]): boolean {
   return verdict === "fail" || (verdict === "hold" && reasons.some(({ code }) => degrades(code)));
 }
@@ -113,7 +113,7 @@ export const verdictBodySchema = z.object({
       weight: z.number(),
       canary_active: z.boolean(),
       promotable: z.boolean(),
-      /** Id of the verdict that latched the fail. */
+      /** Id of the verdict that latched the failure. */
       latched_by: z.string().nullable(),
       /** The controller's name for the revision; null if the run was opened by observation. */
       controller_revision: z.string().nullable(),

@@ -1,7 +1,7 @@
 /**
  * A closed window as stored in verdict records: sufficient to judge it again under another policy, without the signals.
  *
- * A window is a half-open range of event time, `[start, end)`, divided into five equal sub-windows (slots). It is summarised in
+ * A window is a half-open range of event time, `[start, end)`, divided into five equal sub-windows (slots). It is summarized in
  * cells, one per slice, AZ and traffic source. A cell has five slots, each with its counts and a sparse latency histogram.
  */
 import { z } from "zod";
@@ -26,6 +26,33 @@ export const windowSummarySchema = z.object({
   expected: count,
 });
 
+/** Why reported requests were left out of a window. */
+export const EXCLUSIONS = [
+  /** Reported during the warm-up of the run, or by a gateway in its warm-up. */
+  "warming",
+  /** Reported by a gateway in maintenance, or while the canary was paused or in maintenance. */
+  "maintenance",
+  /** Stored after their own window had closed; counted in the window that was open then. */
+  "late",
+  /** Reported under a time or a sequence number that cannot be believed. */
+  "lost",
+  /** Reported for a period longer than a window, so that no window can be named. */
+  "unslotted",
+  /** Lines of an access log that the collector could not read. */
+  "unread",
+] as const;
+export type Exclusion = (typeof EXCLUSIONS)[number];
+
+/** The account of one slice's requests in one window, of the traffic that the policy selects: `seen` is `merged` plus `excluded`. */
+export const sliceAccountSchema = z.object({
+  slice: z.enum(["canary", "stable"]),
+  seen: count,
+  merged: count,
+  /** Requests left out, by cause; a cause without requests is absent. */
+  excluded: z.partialRecord(z.enum(EXCLUSIONS), count),
+});
+export type SliceAccount = z.infer<typeof sliceAccountSchema>;
+
 export const windowMetaSchema = z.object({
   start: isoTimeSchema,
   end: isoTimeSchema,
@@ -35,14 +62,21 @@ export const windowMetaSchema = z.object({
 
 export const closedWindowSchema = z.object({
   window: windowMetaSchema,
-  /** False if a gateway was missing, restarted its collector, or has a gap in its sequence within this window: never a pass. */
+  /**
+   * False if a gateway was missing, restarted its collector, has a gap in its sequence or covers too little of the window, or if
+   * too many requests were left out: never a pass.
+   */
   complete: z.boolean(),
+  /** Set if it is incomplete only because the warm-up of the run lies in it. */
+  warm_up: z.literal(true).optional(),
   /** Why it is incomplete, one line per cause, at most 8. */
   gaps: z.array(z.string().max(MAX_REASON_TEXT)).max(8),
   /** Signals for an earlier window that arrived after it had closed. */
   late: count,
   /** Newest depth of the canary's lane in the AZ under test within this window; null if none was reported. */
   queue_depth: count.nullable(),
+  /** Absent in records of versions that did not account for requests. */
+  accounts: z.array(sliceAccountSchema).max(2).optional(),
   cells: z.array(windowSummarySchema).max(256),
 });
 

@@ -12,7 +12,7 @@
  * Finder metadata). A directory with no other content is empty.
  *
  * Rejected, each with its path and a reason: entries that may differ on another machine (names that are not NFC, which some file
- * systems normalise; names with control characters; links that are absolute or leave the tree; devices, sockets and pipes), and
+ * systems normalize; names with control characters; links that are absolute or leave the tree; devices, sockets and pipes), and
  * entries that make lines ambiguous (a link with a space in its path).
  */
 import { createHash } from "node:crypto";
@@ -97,17 +97,17 @@ function lineOf(entry: TreeEntry): string {
   }
 }
 
-type Reason = Omit<TreeRefusal, "path">;
+type RefusalReason = Omit<TreeRefusal, "path">;
 
-function refuse(entry: TreeEntry): Reason | undefined {
+function refuse(entry: TreeEntry): RefusalReason | undefined {
   const name = refuseName(entry.path) ?? (entry.type === "link" ? refuseName(entry.target) : undefined);
   if (name !== undefined) return name;
   if (entry.type === "link") return refuseLink(entry.path, entry.target);
   if (entry.type !== "other") return undefined;
-  return { code: "not_a_file", text: "neither a file nor a directory nor a link; remove the device, socket or pipe" };
+  return { code: "not_a_file", text: "not a file, directory or symbolic link; remove it" };
 }
 
-function refuseName(text: string): Reason | undefined {
+function refuseName(text: string): RefusalReason | undefined {
   if (text.includes("\u{FFFD}")) return { code: "name_unreadable", text: "the name is not valid UTF-8; rename it" };
   if (/[\u{0}-\u{1f}\u{7f}]/u.test(text))
     return { code: "name_control", text: "the name contains a control character; rename it" };
@@ -119,9 +119,9 @@ function refuseName(text: string): Reason | undefined {
  * A target may climb only with leading `..`, because the parent directories of a link are real directories. A `..` after a name
  * could pass through another link and end elsewhere.
  */
-function refuseLink(path: string, target: string): Reason | undefined {
+function refuseLink(path: string, target: string): RefusalReason | undefined {
   if (path.includes(" ")) return { code: "link_spaced", text: "a link must not have a space in its path; rename it" };
-  if (target.startsWith("/")) return { code: "link_absolute", text: `leads to the absolute path ${target}; make it relative` };
+  if (target.startsWith("/")) return { code: "link_absolute", text: `points to the absolute path ${target}; make it relative` };
   const steps = target.split("/").filter((step) => step !== "" && step !== ".");
   const climbs = steps.findIndex((step) => step !== "..");
   const leading = climbs === -1 ? steps.length : climbs;
@@ -129,7 +129,7 @@ function refuseLink(path: string, target: string): Reason | undefined {
   if (leading > depth || steps.slice(leading).includes(".."))
     return {
       code: "link_escapes",
-      text: `leads to ${target}, which may be outside the tree; point it inside without a later ..`,
+      text: `points to ${target}, which may leave the tree; use \`..\` only at the start, and stay inside`,
     };
   return undefined;
 }
@@ -163,7 +163,7 @@ export async function hashTree(root: string, options: HashTreeOptions = {}): Pro
   return result;
 }
 
-/** Adds the entries below `base/relative`; returns the number of entries of that directory that count. */
+/** Adds the entries below `base/relative`; returns how many of its entries are not ignored. */
 async function walk(
   base: string,
   relative: string,

@@ -10,7 +10,7 @@ export function aborted(signal: AbortSignal): Promise<undefined> {
 }
 
 /**
- * The value of the promise, or `undefined` after `ms` milliseconds; the promise is not cancelled. Rejects if the promise rejects
+ * The value of the promise, or `undefined` after `ms` milliseconds; the promise is not canceled. Rejects if the promise rejects
  * within that time.
  */
 export async function within<T>(clock: Clock, ms: number, promise: Promise<T>): Promise<T | undefined> {

@@ -1,6 +1,6 @@
 /**
  * The addresses an outgoing call may reach. Neither a configured URL nor a name server may direct a service to a cloud metadata
- * service, to neighbours on the link, or to listeners on its own machine, unless the operator allows that host.
+ * service, to neighbors on the link, or to listeners on its own machine, unless the operator allows that host.
  * Private networks are allowed, because gateways, Prometheus and webhooks are there. Pure.
  */
 import { BlockList, isIPv4, isIPv6 } from "node:net";
@@ -76,7 +76,7 @@ function embeddedIpv4(address: string): string | undefined {
   return w0 === 0x2002 ? dotted(w1, w2) : undefined;
 }
 
-/** The eight 16-bit words of a valid IPv6 address; the URL parser has already normalised it. */
+/** The eight 16-bit words of a valid IPv6 address; the URL parser has already normalized it. */
 function ipv6Words(address: string): number[] {
   const [head = "", tail] = plainHost(new URL(`http://[${address}]/`).hostname).split("::");
   const words = (text: string): number[] => (text === "" ? [] : text.split(":").map((word) => Number.parseInt(word, 16)));

@@ -2,15 +2,19 @@
 import type { z } from "zod";
 import { HIDDEN, isSecretName, redactText } from "./redact.ts";
 
-export interface Finding {
+export interface ConfigFinding {
   /** Keys from the root of the file to the value. */
   readonly keys: readonly PropertyKey[];
   readonly found: string;
   readonly expected: string;
+  /** A refinement's: the value has the right shape. */
+  readonly isRule?: boolean;
 }
 
 /** `found` of a key that no file sets. */
 export const MISSING = "nothing";
+/** `found` of a mapping, whatever its keys. */
+export const A_MAPPING = "a mapping";
 
 type Issue = z.core.$ZodIssue;
 
@@ -77,11 +81,11 @@ function limit(relation: string, bound: number | bigint, origin: string): string
 }
 
 /** All findings of a failed parse; unknown keys one by one, with the nearest known key. `value` is the parsed value. */
-export function findings(schema: z.core.$ZodType, value: unknown, issues: readonly Issue[]): Finding[] {
+export function findings(schema: z.core.$ZodType, value: unknown, issues: readonly Issue[]): ConfigFinding[] {
   return issues.flatMap((issue) => describe(schema, value, issue));
 }
 
-function describe(schema: z.core.$ZodType, value: unknown, issue: Issue): Finding[] {
+function describe(schema: z.core.$ZodType, value: unknown, issue: Issue): ConfigFinding[] {
   if (issue.code === "unrecognized_keys") {
     const known = knownKeys(schema, issue.path);
     return issue.keys.map((key) => ({
@@ -107,7 +111,8 @@ function describe(schema: z.core.$ZodType, value: unknown, issue: Issue): Findin
     return [{ keys: issue.path, found: showAt(value, issue.path), expected }];
   }
   const found = showAt(value, issue.path);
-  return [{ keys: issue.path, found, expected: `${expectedOf(issue.message)}${fractionHint(issue, found)}` }];
+  const expected = `${expectedOf(issue.message)}${fractionHint(issue, found)}`;
+  return [{ keys: issue.path, found, expected, ...(issue.code === "custom" ? { isRule: true } : {}) }];
 }
 
 /** A number written as `0.5%` is meant as a ratio; `found` is the value as shown. */
@@ -148,7 +153,7 @@ function show(value: unknown): string {
     return JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text);
   }
   if (Array.isArray(value)) return `a list of ${value.length}`;
-  if (typeof value === "object" && value !== null) return "a mapping";
+  if (typeof value === "object" && value !== null) return A_MAPPING;
   return String(value);
 }
 

@@ -9,20 +9,39 @@
 import { readFile } from "node:fs/promises";
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type ParsedNode, parseDocument } from "yaml";
 import type { z } from "zod";
-import { expectation, findings, MISSING } from "./config-issues.ts";
+import { formatCount } from "../contract/units.ts";
+import { A_MAPPING, expectation, findings, MISSING } from "./config-issues.ts";
 import { Terminal } from "./faults.ts";
 import { redactText } from "./redact.ts";
 
-export interface ConfigProblem {
+interface ProblemPlace {
   /** The file as named by the caller, or `environment`. */
   readonly source: string;
   /** 1-based, if the value is in a file. */
   readonly line?: number;
   /** The key, as in `fleets.payments.gateways[0].az`; empty for the whole file. */
   readonly path: string;
+}
+
+/** A value that its key does not accept. */
+export interface ValueProblem extends ProblemPlace {
   readonly found: string;
   readonly expected: string;
+  /** The value has the right shape and breaks a rule, such as "exactly one of two keys". */
+  readonly isRule?: boolean;
 }
+
+/** A file or key that yields no value. */
+export interface SourceProblem extends ProblemPlace {
+  /** What is wrong, such as "invalid YAML: …" or "not found". */
+  readonly reason: string;
+  /** For a file that cannot be read: what kind of file it is, such as "fleet file". */
+  readonly unreadable?: string;
+  /** For a file that cannot be read: how to name another one. */
+  readonly hint?: string;
+}
+
+export type ConfigProblem = ValueProblem | SourceProblem;
 
 /** All problems of one or several files; the message is the complete report. */
 export class ConfigError extends Terminal {
@@ -36,7 +55,7 @@ export class ConfigError extends Terminal {
 
 export type Parsed<T> =
   | { readonly ok: true; readonly value: T }
-  | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
+  | { readonly ok: false; readonly problems: readonly ValueProblem[] };
 
 /** The line of a key path in its file, if it exists. */
 export type LineOf = (keys: readonly PropertyKey[]) => number | undefined;
@@ -52,31 +71,59 @@ export interface YamlFile {
 export const MAX_FILE_BYTES = 1_048_576;
 const MAX_PROBLEMS_SHOWN = 50;
 
-/** One problem in one line: `aviary.yaml:12: lanes.a.min: found -1, expected at least 0`. */
+/** One problem in one line: `aviary.yaml:12: lanes.a.min: found -1, expected at least 0`, or `policy p.yaml not found`. */
 export function formatProblem(problem: ConfigProblem): string {
+  if ("reason" in problem && problem.unreadable !== undefined)
+    return `${problem.unreadable} ${problem.source} ${problem.reason}${problem.hint === undefined ? "" : `; ${problem.hint}`}`;
   const place = problem.line === undefined ? problem.source : `${problem.source}:${problem.line}`;
-  return `${place}: ${problem.path === "" ? "" : `${problem.path}: `}found ${problem.found}, expected ${problem.expected}`;
+  return `${place}: ${problem.path === "" ? "" : `${problem.path}: `}${"reason" in problem ? problem.reason : formatValueProblem(problem)}`;
+}
+
+function formatValueProblem({ found, expected }: ValueProblem): string {
+  return `${found === MISSING ? "missing" : `found ${found}`}, expected ${expected}`;
 }
 
 /** The complete report, one line per problem, at most 50. */
 export function formatProblems(problems: readonly ConfigProblem[]): string {
   const lines = problems.slice(0, MAX_PROBLEMS_SHOWN).map(formatProblem);
-  if (problems.length > MAX_PROBLEMS_SHOWN) lines.push(`and ${problems.length - MAX_PROBLEMS_SHOWN} more problems`);
+  const more = problems.length - MAX_PROBLEMS_SHOWN;
+  if (more > 0) lines.push(`and ${formatCount(more, "more problem")}`);
   return lines.join("\n");
 }
 
-/** Validates a value, and returns all problems or the typed value. */
+/** A problem of the value as written, found apart from the schema; `message` reads like a refinement's. */
+export interface RawProblem {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+}
+
+/**
+ * Validates a value, and returns all problems or the typed value.
+ * @param raw further problems of the value as written: zod drops an entry with an invalid key, so a schema cannot find those inside it
+ */
 export function checkConfig<S extends z.ZodType>(
   source: string,
   value: unknown,
   schema: S,
   lineOf: LineOf = () => undefined,
+  raw: readonly RawProblem[] = [],
 ): Parsed<z.output<S>> {
   const result = schema.safeParse(value, { error: expectation });
-  if (result.success) return { ok: true, value: result.data };
-  const problems = findings(schema, value, result.error.issues).map(({ keys, found, expected }): ConfigProblem => {
+  if (result.success && raw.length === 0) return { ok: true, value: result.data };
+  const issues = [
+    ...(result.error?.issues ?? []),
+    ...raw.map(({ path, message }) => ({ code: "custom" as const, path: [...path], message, input: value })),
+  ];
+  const problems = findings(schema, value, issues).map(({ keys, found, expected, isRule }): ValueProblem => {
     const line = lineOf(keys);
-    return { source, ...(line === undefined ? {} : { line }), path: formatPath(keys), found, expected };
+    return {
+      source,
+      ...(line === undefined ? {} : { line }),
+      path: formatPath(keys),
+      found,
+      expected,
+      ...(isRule ? { isRule } : {}),
+    };
   });
   return { ok: false, problems };
 }
@@ -100,18 +147,26 @@ export async function loadYamlFile<S extends z.ZodType>(path: string, schema: S)
   return parseConfig(file.source, file.value, schema, file.lineOf);
 }
 
-const READABLE = "a readable file";
-
-/** Whether a required key is set nowhere. */
-export const isMissing = ({ found }: ConfigProblem): boolean => found === MISSING;
+/**
+ * Whether another file could solve the problem by setting more keys: a required key is set nowhere, or a mapping lacks one of
+ * them. The entries of a list are in one file.
+ */
+export const isIncomplete = ({ found, path, isRule }: ValueProblem): boolean =>
+  found === MISSING || (isRule === true && found === A_MAPPING && !path.includes("["));
 
 /** Whether the file itself could not be read, so that there is no line. */
-export const isUnreadable = ({ path, line, expected }: ConfigProblem): boolean =>
-  path === "" && line === undefined && expected === READABLE;
+export const isUnreadable = (problem: ConfigProblem): problem is SourceProblem =>
+  "reason" in problem && problem.unreadable !== undefined;
 
-/** Adds to the problem of an unreadable `file` how to name another: its path is most likely wrong. */
-export function withHint(problem: ConfigProblem, file: string, expected: string): ConfigProblem {
-  return problem.source === file && isUnreadable(problem) ? { ...problem, expected } : problem;
+/** Adds to the problem of an unreadable `file` what kind of file it is and how to name another: its path is most likely wrong. */
+export function withHint(problem: ConfigProblem, file: string, kind: string, hint: string): ConfigProblem {
+  return problem.source === file && isUnreadable(problem) ? { ...problem, unreadable: kind, hint } : problem;
+}
+
+/** What the error of a file that cannot be read means, as the end of a sentence that begins with the file. */
+export function readFailure(error: unknown): string {
+  const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
+  return code === "ENOENT" ? "not found" : `cannot be read (${code})`;
 }
 
 /** The problems of the loads that failed. @throws the reason of one that failed otherwise */
@@ -147,11 +202,7 @@ export async function readYamlFile(path: string): Promise<YamlFile> {
   try {
     text = await readFile(path, "utf8");
   } catch (error) {
-    const reason = error instanceof Error && "code" in error ? String(error.code) : "unreadable";
-    throw new ConfigError(
-      [{ source: path, path: "", found: reason === "ENOENT" ? "no such file" : reason, expected: READABLE }],
-      error,
-    );
+    throw new ConfigError([{ source: path, path: "", unreadable: "file", reason: readFailure(error) }], error);
   }
   if (Buffer.byteLength(text) > MAX_FILE_BYTES) {
     throw new ConfigError([
@@ -174,8 +225,7 @@ export function parseYaml(source: string, text: string): YamlFile {
         source,
         line: lines.linePos(error.pos[0]).line,
         path: "",
-        found: `invalid YAML (${redactText(error.message)})`,
-        expected: "valid YAML",
+        reason: `invalid YAML: ${redactText(error.message)}`,
       }),
     );
     throw new ConfigError(problems);
@@ -189,9 +239,9 @@ export function parseYaml(source: string, text: string): YamlFile {
     if (!isCyclic(value)) return { source, value, lineOf };
   } catch (error) {
     const reason = error instanceof Error ? error.message : "unreadable";
-    throw new ConfigError([{ source, path: "", found: `invalid YAML (${redactText(reason)})`, expected: "valid YAML" }], error);
+    throw new ConfigError([{ source, path: "", reason: `invalid YAML: ${redactText(reason)}` }], error);
   }
-  throw new ConfigError([{ source, path: "", found: "an alias that contains itself", expected: "aliases without cycles" }]);
+  throw new ConfigError([{ source, path: "", reason: "invalid YAML: an alias contains itself" }]);
 }
 
 /** Whatever reads the value expects a tree. */

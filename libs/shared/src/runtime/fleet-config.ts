@@ -1,6 +1,7 @@
 /** Reads `aviary.yaml` and the policies it refers to. All problems of all files are in one report. */
 import { dirname, resolve } from "node:path";
 import { type FleetFile, fleetFileSchema } from "../contract/fleet.ts";
+import { referenceProblems } from "../contract/fleet-references.ts";
 import { contentId } from "../contract/ids.ts";
 import { defaultPolicy, type Policy, policySchema } from "../contract/policy.ts";
 import {
@@ -22,13 +23,17 @@ export interface Fleet {
   readonly policyHash: string;
 }
 
+/** How the caller of a service names another fleet file. */
+const FLEET_FILE_HINT = "set AVIARY_FLEET_FILE";
+
 /**
  * Reads the fleet file and every policy it refers to; policy paths are relative to the fleet file.
+ * @param hint how to name another fleet file, if there is none at `path`
  * @throws ConfigError with every problem of every file: unreadable, not YAML, or not matching the schema
  */
-export async function loadFleet(path: string): Promise<Fleet> {
-  const file = await readFleetFile(path);
-  const checked = checkConfig(file.source, file.value, fleetFileSchema, file.lineOf);
+export async function loadFleet(path: string, hint = FLEET_FILE_HINT): Promise<Fleet> {
+  const file = await readFleetFile(path, hint);
+  const checked = checkConfig(file.source, file.value, fleetFileSchema, file.lineOf, referenceProblems(file.value));
   const problems: ConfigProblem[] = checked.ok ? [] : [...checked.problems];
   // Policies are read even if the fleet file has problems, so that one report is complete.
   const wanted = policyPaths(file.value);
@@ -47,14 +52,13 @@ export async function loadFleet(path: string): Promise<Fleet> {
   return { fleet: checked.value, policies, policyHash };
 }
 
-async function readFleetFile(path: string): Promise<YamlFile> {
+async function readFleetFile(path: string, hint: string): Promise<YamlFile> {
   try {
     return await readYamlFile(path);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    const expected = "an existing fleet file: set AVIARY_FLEET_FILE or --fleet";
     throw new ConfigError(
-      error.problems.map((problem) => withHint(problem, path, expected)),
+      error.problems.map((problem) => withHint(problem, path, "fleet file", hint)),
       error,
     );
   }
@@ -68,7 +72,7 @@ function placed(problem: ConfigProblem, file: YamlFile, name: string, keys: read
     source: file.source,
     ...(line === undefined ? {} : { line }),
     path: formatPath(keys),
-    found: `${JSON.stringify(name)} (${problem.found} at ${problem.source})`,
+    found: `${JSON.stringify(name)} (${problem.source} ${problem.reason})`,
     expected: "the path of a policy, relative to the fleet file",
   };
 }

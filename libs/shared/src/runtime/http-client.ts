@@ -1,7 +1,7 @@
 /**
  * The only HTTP client. Every call has a deadline and a size limit, follows no redirect, and reaches only allowed schemes and
  * addresses.
- * A failure is a fault whose code distinguishes what probes must distinguish:
+ * Every failure is a fault with one of these codes:
  *
  *     retryable  refused · timeout · reset · no_such_host · unreachable · network · bad_status (408, 425, 429, 5xx)
  *     terminal   redirect · too_large · not_http · tls · bad_url · scheme_denied · address_denied · bad_request · bad_status (others)
@@ -22,10 +22,20 @@ import {
 } from "node:http";
 import type { Agent as HttpsAgent } from "node:https";
 import { isIP, type LookupFunction } from "node:net";
+import type { PeerCertificate } from "node:tls";
 import { deniedAddress, deniedName, plainHost } from "./address-policy.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Fault, Retryable, retryable, Terminal, terminal } from "./faults.ts";
 import { redactText } from "./redact.ts";
+
+/** PEM texts: authorities to trust instead of the system's, and the client's certificate. */
+export interface HttpClientTls {
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  /** Whether a trusted certificate belongs to the server; by default, whether it contains the host. */
+  readonly checkServerIdentity?: (host: string, certificate: PeerCertificate) => Error | undefined;
+}
 
 export interface HttpClientOptions {
   readonly clock?: Clock;
@@ -37,8 +47,7 @@ export interface HttpClientOptions {
   readonly loopback?: boolean;
   /** Resolves names; the system's resolver by default. */
   readonly lookup?: typeof systemLookup;
-  /** PEM texts: authorities to trust instead of the system's, and the client's certificate. */
-  readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
+  readonly tls?: HttpClientTls;
 }
 
 export interface HttpRequest {
@@ -71,7 +80,7 @@ export interface HttpClient extends Disposable {
 
 const AGENT_LIMITS = { keepAlive: true, maxSockets: 16, maxTotalSockets: 64, maxFreeSockets: 4 } as const;
 const MAX_HEADER_BYTES = 16_384;
-const KEPT_CONNECTION_CLOSED = Symbol("a kept connection was closed");
+const KEPT_CONNECTION_CLOSED = Symbol("stale keep-alive connection");
 
 /** Creates a client with its own connections; disposing it closes them. */
 export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
@@ -98,7 +107,7 @@ export function createHttpClient(options: HttpClientOptions = {}): HttpClient {
     if (!schemes.has(url.protocol)) throw terminal("scheme_denied", `the scheme ${url.protocol} is not allowed`);
     const host = plainHost(url.hostname);
     const denied = allowed.has(host) ? undefined : isIP(host) ? deniedAddress(host, loopback) : deniedName(host);
-    if (denied !== undefined) throw terminal("address_denied", `${host} is ${denied}; list the host to allow it`);
+    if (denied !== undefined) throw terminal("address_denied", `${host} is ${denied}; add the host to allowHosts to allow it`);
     return url;
   };
 
@@ -230,8 +239,8 @@ function refuse(response: IncomingMessage, request: HttpRequest, target: string)
   }
   const accept = request.accept ?? ((code: number) => code >= 200 && code < 300);
   if (!accept(status)) {
-    const passing = status >= 500 || status === 408 || status === 425 || status === 429;
-    return (passing ? retryable : terminal)("bad_status", `${target}: status ${status}`);
+    const isTransient = status >= 500 || status === 408 || status === 425 || status === 429;
+    return (isTransient ? retryable : terminal)("bad_status", `${target}: status ${status}`);
   }
   return request.method !== "HEAD" && Number(response.headers["content-length"]) > request.maxBytes
     ? tooLarge(request, target)
@@ -293,7 +302,11 @@ function guardedLookup(lookup: typeof systemLookup, denied: (address: string) =>
       const bad = addresses.find(({ address }) => denied(address) !== undefined);
       if (bad !== undefined || first === undefined) {
         const reason = bad === undefined ? "no address" : `${bad.address}, ${denied(bad.address)}`;
-        return callback(terminal("address_denied", `${name} resolves to ${reason}; list the host to allow it`), "", 0);
+        return callback(
+          terminal("address_denied", `${name} resolves to ${reason}; add the host to allowHosts to allow it`),
+          "",
+          0,
+        );
       }
       if (options.all === true) callback(null, addresses);
       else callback(null, first.address, first.family);

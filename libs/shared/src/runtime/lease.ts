@@ -16,9 +16,9 @@ export const LEASE_FREE_MS = 4_000;
 export const LEASE_RENEW_MS = 1_000;
 /** A leader that has not renewed for this long must not perform effects: another may have taken over. */
 export const LEASE_TRUST_MS = 3_000;
-const LOOK_EVERY_MS = 200;
+const POLL_INTERVAL_MS = 200;
 /** How long a stopping leader waits for a broker that may be unreachable. */
-const RELEASE_WITHIN_MS = 1_000;
+const RELEASE_TIMEOUT_MS = 1_000;
 
 export interface Lease {
   /** Whether this process may perform effects now. */
@@ -33,8 +33,8 @@ export interface Lease {
  * resumes.
  * @throws Retryable `not_leading`
  */
-export function mustStillLead(allowed: () => boolean, doing: string): void {
-  if (!allowed()) throw retryable("not_leading", `${doing}: lost the lease`);
+export function mustStillLead(mayPerform: () => boolean, doing: string): void {
+  if (!mayPerform()) throw retryable("not_leading", `${doing}: lost the lease`);
 }
 
 export interface LeaseRequest {
@@ -57,14 +57,14 @@ export interface LeaseRequest {
  */
 export async function acquireLease(request: LeaseRequest): Promise<Lease> {
   const { clock, signal } = request;
-  const seen = { revision: -1, unmovedSinceMs: clock.monotonicMs() };
+  const seen = { revision: -1, unchangedSinceMs: clock.monotonicMs() };
   for (;;) {
     signal.throwIfAborted();
     try {
       const lease = await tryToAcquire(request, seen);
       if (lease !== undefined) return lease;
       request.onStandby?.();
-      await clock.sleep(LOOK_EVERY_MS, signal);
+      await clock.sleep(POLL_INTERVAL_MS, signal);
     } catch (error) {
       signal.throwIfAborted();
       if (!isRetryable(error)) throw error;
@@ -75,17 +75,17 @@ export async function acquireLease(request: LeaseRequest): Promise<Lease> {
 
 async function tryToAcquire(
   { bus, key, holder, clock, freeAfterMs = LEASE_FREE_MS }: LeaseRequest,
-  seen: { revision: number; unmovedSinceMs: number },
+  seen: { revision: number; unchangedSinceMs: number },
 ): Promise<Lease | undefined> {
   const bucket = await bus.bucket("lease");
   const entry = await bucket.get(key);
   const revision = entry?.revision ?? 0;
   if (revision !== seen.revision) {
     seen.revision = revision;
-    seen.unmovedSinceMs = clock.monotonicMs();
+    seen.unchangedSinceMs = clock.monotonicMs();
   }
-  const present = entry === undefined ? "" : holderOf(entry.value);
-  const free = present === "" || present === holder || clock.monotonicMs() - seen.unmovedSinceMs >= freeAfterMs;
+  const currentHolder = entry === undefined ? "" : holderOf(entry.value);
+  const free = currentHolder === "" || currentHolder === holder || clock.monotonicMs() - seen.unchangedSinceMs >= freeAfterMs;
   if (!free) return undefined;
   const startedAtMs = clock.monotonicMs();
   const taken = await write(bucket, key, holder, revision, clock);
@@ -128,7 +128,7 @@ function keep(
     const startedAtMs = clock.monotonicMs();
     try {
       const next = await write(bucket, key, holder, revision, clock);
-      if (next === undefined) return lost.abort(new Error("another evaluator holds the lease"));
+      if (next === undefined) return lost.abort(new Error("another process holds the lease"));
       revision = next;
       renewedAtMs = startedAtMs;
     } catch {
@@ -153,9 +153,9 @@ function keep(
     release: async () => {
       stopped = true;
       cancel();
-      const late = new AbortController();
-      await Promise.race([free(), clock.sleep(RELEASE_WITHIN_MS, late.signal).catch(() => undefined)]);
-      late.abort();
+      const timer = new AbortController();
+      await Promise.race([free(), clock.sleep(RELEASE_TIMEOUT_MS, timer.signal).catch(() => undefined)]);
+      timer.abort();
     },
   };
 }

@@ -3,7 +3,7 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import type { NatsOptions } from "../bus/nats.ts";
-import { ConfigError, type ConfigProblem } from "./config.ts";
+import { ConfigError, type ConfigProblem, readFailure, type SourceProblem, type ValueProblem } from "./config.ts";
 import { MISSING } from "./config-issues.ts";
 
 const path = z.string().min(1).optional();
@@ -29,14 +29,13 @@ export type NatsLogin = Pick<NatsOptions, "servers" | "user" | "pass" | "token" 
 type Variable = keyof typeof natsEnv;
 
 /**
- * The connection options of these variables. User and password of a URL become options and are removed from the address, so that no error
- * that contains the address shows them; a user without a password is a token, as in the NATS command line.
+ * The connection options of these variables. User and password of a URL become options and are removed from the address, so
+ * that no error that contains the address shows them; a user without a password is a token, as in the NATS command line.
  * @throws ConfigError with every problem, without a secret
  */
 export async function natsLogin(env: NatsEnv): Promise<NatsLogin> {
   const problems: ConfigProblem[] = [];
-  const report: Report = (variable, found, expected) =>
-    void problems.push({ source: "environment", path: variable, found, expected });
+  const report: Report = (variable, problem) => void problems.push({ source: "environment", path: variable, ...problem });
   const servers = readServers(env.AVIARY_NATS_URL, report);
   const creds = await readCredentials(env.AVIARY_NATS_CREDS_FILE, report);
   const tls = await readTls(env, report);
@@ -52,7 +51,7 @@ export async function natsLogin(env: NatsEnv): Promise<NatsLogin> {
   return pass === "" ? { ...base, token: user } : { ...base, user, pass };
 }
 
-type Report = (variable: Variable, found: string, expected: string) => void;
+type Report = (variable: Variable, problem: Pick<ValueProblem, "found" | "expected"> | Pick<SourceProblem, "reason">) => void;
 
 interface Server {
   readonly url: URL;
@@ -61,12 +60,12 @@ interface Server {
 }
 
 function readServers(text: string, report: Report): Server[] {
-  const problem = (found: string, expected: string) => report("AVIARY_NATS_URL", found, expected);
+  const problem = (found: string, expected: string) => report("AVIARY_NATS_URL", { found, expected });
   const servers = text.split(",").flatMap((address): Server[] => {
     const trimmed = address.trim();
     const url = URL.parse(/^[a-z]+:\/\//.test(trimmed) ? trimmed : `nats://${trimmed}`);
     if (url === null || !/^(nats|tls|ws|wss):$/.test(url.protocol) || url.hostname === "") {
-      problem("an address of another form", "nats://host:port or tls://host:port, several separated by commas");
+      problem("a malformed address", "nats://host:port or tls://host:port, several separated by commas");
       return [];
     }
     const [user, pass] = [decoded(url.username), decoded(url.password)];
@@ -92,22 +91,28 @@ function decoded(text: string): string | undefined {
 async function readCredentials(file: string | undefined, report: Report): Promise<string | undefined> {
   const text = await readVariableFile("AVIARY_NATS_CREDS_FILE", file, report);
   if (text !== undefined && !text.includes("BEGIN NATS USER JWT"))
-    report("AVIARY_NATS_CREDS_FILE", `${file}, which contains no NATS user JWT`, "a NATS credentials file");
+    report("AVIARY_NATS_CREDS_FILE", { found: `${file}, which contains no NATS user JWT`, expected: "a NATS credentials file" });
   return text;
 }
 
-/** The TLS options, or undefined if no variable requests TLS. Unusable files are reported here: the client would retry them indefinitely. */
+/**
+ * The TLS options, or undefined if no variable requests TLS. Unusable files are reported here: the client would retry them
+ * indefinitely.
+ */
 async function readTls(env: NatsEnv, report: Report): Promise<NatsOptions["tls"]> {
   const { AVIARY_NATS_CA_FILE: caFile, AVIARY_NATS_CERT_FILE: certFile, AVIARY_NATS_KEY_FILE: keyFile } = env;
   if (certFile === undefined && keyFile !== undefined)
-    report("AVIARY_NATS_CERT_FILE", MISSING, "the certificate of AVIARY_NATS_KEY_FILE");
+    report("AVIARY_NATS_CERT_FILE", { found: MISSING, expected: "the certificate of AVIARY_NATS_KEY_FILE" });
   if (certFile !== undefined && keyFile === undefined)
-    report("AVIARY_NATS_KEY_FILE", MISSING, "the private key of AVIARY_NATS_CERT_FILE");
+    report("AVIARY_NATS_KEY_FILE", { found: MISSING, expected: "the private key of AVIARY_NATS_CERT_FILE" });
   const ca = await readPem("AVIARY_NATS_CA_FILE", caFile, report, parseCertificates);
   const cert = await readPem("AVIARY_NATS_CERT_FILE", certFile, report, parseCertificates);
   const key = await readPem("AVIARY_NATS_KEY_FILE", keyFile, report, createPrivateKey);
   if (cert !== undefined && key !== undefined && cert.parsed[0]?.checkPrivateKey(key.parsed) === false)
-    report("AVIARY_NATS_KEY_FILE", `${keyFile}, the key of another certificate`, `the private key of ${certFile}`);
+    report("AVIARY_NATS_KEY_FILE", {
+      found: `${keyFile}, the key of another certificate`,
+      expected: `the private key of ${certFile}`,
+    });
   if (ca === undefined && cert === undefined) return undefined;
   return {
     ...(ca === undefined ? {} : { ca: ca.text }),
@@ -129,7 +134,7 @@ async function readPem<T>(
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     const expected = variable === "AVIARY_NATS_KEY_FILE" ? "an unencrypted private key (PEM)" : "certificates (PEM)";
-    report(variable, `${file}, which cannot be parsed (${code ?? message})`, expected);
+    report(variable, { found: `${file}, which cannot be parsed (${code ?? message})`, expected });
     return undefined;
   }
 }
@@ -147,8 +152,7 @@ async function readVariableFile(variable: Variable, file: string | undefined, re
   try {
     return await readFile(file, "utf8");
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    report(variable, `${file} (${code === "ENOENT" ? "no such file" : code})`, "a readable file");
+    report(variable, { reason: `${file} ${readFailure(error)}` });
     return undefined;
   }
 }

@@ -116,11 +116,11 @@ async function runChecks(checks: ReadonlyMap<string, ReadyCheck>, clock: Clock, 
 
 async function runCheck(check: ReadyCheck, clock: Clock, timeoutMs: number): Promise<string | undefined> {
   let cancel = (): void => {};
-  const late = new Promise<string>((resolve) => {
+  const timeout = new Promise<string>((resolve) => {
     cancel = clock.setTimer(timeoutMs, () => resolve(`no result within ${timeoutMs} ms`), { background: true });
   });
   try {
-    return await Promise.race([Promise.resolve().then(check), late]);
+    return await Promise.race([Promise.resolve().then(check), timeout]);
   } catch (error) {
     return reasonOf(error);
   } finally {

@@ -119,8 +119,8 @@ export async function runService(options: ServiceOptions): Promise<void> {
     }
   } catch (error) {
     const aborted = error === stopping.signal.reason || (error instanceof Error && error.name === "AbortError");
-    const cancelledStart = life.phase === "starting" && stopping.signal.aborted && aborted;
-    if (cancelledStart) log.info({ event: "service.start_cancelled" }, `${name} was stopped while starting`);
+    const canceledStart = life.phase === "starting" && stopping.signal.aborted && aborted;
+    if (canceledStart) log.info({ event: "service.start_canceled" }, `${name} was stopped while starting`);
     else if (life.phase === "starting") fail(error, "could not start", "service.start_failed");
     else fail(error, "could not stop cleanly", "service.stop_failed");
   }

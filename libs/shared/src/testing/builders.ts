@@ -2,10 +2,10 @@
 import { type FleetFile, fleetFileSchema } from "../contract/fleet.ts";
 import type { LaneRecord } from "../contract/lane.ts";
 import type { Reason, ReasonCode } from "../contract/reasons.ts";
-import { degrades } from "../contract/reasons.ts";
 import type { Signal } from "../contract/signal.ts";
 import type { SignalKind } from "../contract/subjects.ts";
 import {
+  isDegraded,
   OUTCOME_NUMBER,
   OUTCOME_STATUS,
   type Outcome,
@@ -91,7 +91,7 @@ const figures = (requests: number, errors: number, p99Ms: number): SliceFigures 
 export function aVerdict(change: VerdictChange = {}): VerdictRecord {
   const { verdict = "pass", run, gateway, ...rest } = change;
   const reasons = rest.reasons ?? defaultReasons(verdict);
-  const degraded = verdict === "fail" || (verdict === "hold" && reasons.some((reason) => degrades(reason.code)));
+  const degraded = isDegraded(verdict, reasons);
   const body: Omit<VerdictBody, "id"> = {
     schema: "aviary/verdict.v1",
     at: BUILT_AT,

@@ -19,7 +19,7 @@ export interface BusUnderTest {
 
 /** Registers the suite. `make` is called once; if it returns undefined, the tests are skipped with that reason. */
 export function busContract(name: string, make: () => Promise<BusUnderTest>, skip: string | false = false): void {
-  describe(`${name} fulfils the bus contract`, { skip }, () => {
+  describe(`${name} fulfills the bus contract`, { skip }, () => {
     let held: BusUnderTest | undefined;
     before(async () => {
       held = await make();

@@ -5,7 +5,7 @@
  * sources and keys (signatures are verified), `apt-get download`, and `dpkg-deb -x`. It needs no root, installs nothing and
  * starts nothing.
  *
- *     node libs/shared/src/testing/fetch-servers.ts [nats-server redis-server caddy rsync ...]     prints the path of each, fetching it if necessary
+ *     node libs/shared/src/testing/fetch-servers.ts [nats-server redis-server caddy nginx rsync ...]     prints the path of each, fetching it if necessary
  */
 import { execFileSync } from "node:child_process";
 import {
@@ -25,9 +25,9 @@ import {
 import { delimiter, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
-export type ServerName = "nats-server" | "redis-server" | "caddy" | "rsync";
+export type ServerName = "nats-server" | "redis-server" | "caddy" | "nginx" | "rsync";
 
-export const SERVER_NAMES: readonly ServerName[] = ["nats-server", "redis-server", "caddy", "rsync"];
+export const SERVER_NAMES: readonly ServerName[] = ["nats-server", "redis-server", "caddy", "nginx", "rsync"];
 
 const PROJECT = resolve(fileURLToPath(new URL("../../../..", import.meta.url)));
 const STORE = join(PROJECT, ".aviary", "servers");
@@ -44,6 +44,8 @@ interface Recipe {
   /** Newer Debian suites to prefer, because the machine's own may contain an unsupported version. */
   readonly newerSuites: readonly string[];
   readonly brew: string;
+  /** How the program shows its version; `--version` by default. */
+  readonly versionArgument?: string;
 }
 
 const RECIPES: Readonly<Record<ServerName, Recipe>> = {
@@ -73,6 +75,17 @@ const RECIPES: Readonly<Record<ServerName, Recipe>> = {
     withDependencies: false,
     newerSuites: [],
     brew: "caddy",
+    versionArgument: "version",
+  },
+  nginx: {
+    programs: ["nginx"],
+    variables: ["AVIARY_NGINX_BIN", "NGINX_BIN"],
+    // Ubuntu has the program in a package of its own until 23.04.
+    packages: [["nginx"], ["nginx-core"]],
+    withDependencies: true,
+    newerSuites: [],
+    brew: "nginx",
+    versionArgument: "-v",
   },
   rsync: {
     programs: ["rsync"],
@@ -202,7 +215,7 @@ function adopt(name: ServerName, unpacked: string): string {
   const path = `LD_LIBRARY_PATH="${libraries.join(":")}\${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" `;
   writeFileSync(starter, `#!/bin/sh\n${libraries.length === 0 ? "" : path}exec "${join(home, "root", program)}" "$@"\n`);
   chmodSync(starter, 0o755);
-  run(starter, [name === "caddy" ? "version" : "--version"], home);
+  run(starter, [RECIPES[name].versionArgument ?? "--version"], home);
   return starter;
 }
 

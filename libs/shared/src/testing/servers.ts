@@ -12,7 +12,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { howToInstall, locateServer, serverCandidates } from "./fetch-servers.ts";
 
 /** `nats-2.9` is any server older than 2.10 (as in Debian 12), `nats-current` any server from 2.11 on. */
-export type TestServer = "nats" | "nats-2.9" | "nats-current" | "redis" | "caddy" | "rsync";
+export type TestServer = "nats" | "nats-2.9" | "nats-current" | "redis" | "caddy" | "nginx" | "rsync";
 
 export interface RunningServer {
   readonly port: number;
@@ -38,7 +38,7 @@ const POLL_MS = 25;
 /** The program's path, or undefined if this machine does not have it. */
 export function locateTestServer(name: TestServer): string | undefined {
   if (name === "redis") return locateServer("redis-server");
-  if (name === "caddy" || name === "rsync") return locateServer(name);
+  if (name === "caddy" || name === "nginx" || name === "rsync") return locateServer(name);
   return serverCandidates("nats-server").find((path) => {
     const [major = 0, minor = 0] = natsVersion(path).split(".").map(Number);
     if (name === "nats-2.9") return major === 2 && minor < 10;
@@ -52,7 +52,8 @@ export function locateTestServer(name: TestServer): string | undefined {
  */
 export function missingServer(name: TestServer): string | undefined {
   if (locateTestServer(name) !== undefined) return undefined;
-  const program = name === "redis" ? "redis-server" : name.startsWith("nats") ? "nats-server" : (name as "caddy" | "rsync");
+  const program =
+    name === "redis" ? "redis-server" : name.startsWith("nats") ? "nats-server" : (name as "caddy" | "nginx" | "rsync");
   const version = name === "nats-2.9" ? " older than 2.10" : name === "nats-current" ? " 2.11 or newer" : "";
   const reason = `needs ${program}${version}; ${howToInstall(program)}`;
   if (process.env.CI) throw new Error(reason);
@@ -84,7 +85,10 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** Starts nats-server with JetStream and monitoring: any version, unless one is named or a program given. `config` is appended to its configuration file. */
+/**
+ * Starts nats-server with JetStream and monitoring: any version, unless one is named or a program given. `config` is appended
+ * to its configuration file.
+ */
 export async function startNats(
   options: {
     version?: "nats" | "nats-2.9" | "nats-current";
@@ -167,6 +171,37 @@ export async function startCaddy(options: {
     folder,
     port,
     env,
+    isReady: () => accepts(port),
+  });
+  return Object.assign(server, { url: `http://127.0.0.1:${port}` });
+}
+
+/**
+ * Starts nginx with `http` blocks for its port, in its own folder, as one process.
+ * @param options.http the content of the block `http`
+ */
+export async function startNginx(options: {
+  binary: string;
+  http: (port: number) => string;
+}): Promise<RunningServer & { readonly url: string }> {
+  const folder = makeFolder("nginx");
+  const port = await freePort();
+  const file = join(folder, "nginx.conf");
+  const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(
+    (name) => `${name}_temp_path ${join(folder, name)};`,
+  );
+  const user = process.getuid?.() === 0 ? "user root;\n" : "";
+  writeFileSync(
+    file,
+    `${user}daemon off;\nmaster_process off;\npid ${join(folder, "pid")};\nerror_log stderr notice;\nevents {}\nhttp {\n${temporary.join("\n")}\naccess_log off;\n${options.http(port)}\n}\n`,
+  );
+  const args = ["-p", folder, "-c", file, "-e", "stderr"];
+  const server = await startServer({
+    name: "nginx",
+    binary: options.binary,
+    args,
+    folder,
+    port,
     isReady: () => accepts(port),
   });
   return Object.assign(server, { url: `http://127.0.0.1:${port}` });

@@ -91,7 +91,7 @@ describe("a command", () => {
       assert.ok(stdout.includes(`${line}\n`), `${line}\nin\n${stdout}`);
   });
 
-  it("prints help that fits the terminal, without colours unless it is one", async () => {
+  it("prints help that fits the terminal, without colors unless it is one", async () => {
     for (const columns of [60, 80, 120]) {
       const { stdout } = await run(everyOption, ["--help"], { columns });
       const longest = Math.max(...stdout.split("\n").map((line) => line.length));

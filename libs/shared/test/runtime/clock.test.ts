@@ -10,9 +10,9 @@ describe("the system clock", () => {
     assert.ok(systemClock.monotonicMs() >= monotonic);
   });
 
-  it("fires a timer once, and not after it was cancelled", async () => {
+  it("fires a timer once, and not after it was canceled", async () => {
     const fired: string[] = [];
-    systemClock.setTimer(0, () => fired.push("cancelled"))();
+    systemClock.setTimer(0, () => fired.push("canceled"))();
     await new Promise<void>((resolve) => {
       systemClock.setTimer(-5, () => {
         fired.push("fired");

@@ -25,7 +25,10 @@ const problems = async (): Promise<string[]> => {
     (reason: unknown) => reason,
   );
   assert.ok(error instanceof ConfigError);
-  return error.problems.map(({ source, path, found }) => `${source.slice(directory.length + 1)} ${path} ${found}`);
+  return error.problems.map((problem) => {
+    const what = "reason" in problem ? problem.reason : problem.found;
+    return `${problem.source.slice(directory.length + 1)} ${problem.path} ${what}`;
+  });
 };
 
 beforeEach(async () => {
@@ -82,7 +85,7 @@ describe("a fleet and its policies", () => {
     });
   });
 
-  it("report references and comparisons although other keys have a problem", async () => {
+  it("report bad references and comparisons even if other keys are invalid", async () => {
     const lanes = "lanes: { build: { az: az-a, slice: canary, min: 5, stableMax: 2, tipo: x } }\n";
     const twice = FLEET.replace(
       "{ name: mac-a2, az: az-a, slice: stable }",
@@ -119,7 +122,7 @@ describe("a fleet and its policies", () => {
     );
   });
 
-  it("are not blamed for references when the names themselves are missing", async () => {
+  it("report no dangling references if the section that defines the names is missing", async () => {
     await write("aviary.yaml", FLEET.replace("fleets:", "flets:"));
     const found = await problems();
     assert.ok(
@@ -145,11 +148,23 @@ describe("a fleet and its policies", () => {
     await rm(join(directory, "policies/strict.yaml"));
     const path = join(directory, "policies/strict.yaml");
     assert.deepEqual(await problems(), [
-      `aviary.yaml canaries.prod/payments-gateway.policy "policies/strict.yaml" (no such file at ${path})`,
+      `aviary.yaml canaries.prod/payments-gateway.policy "policies/strict.yaml" (${path} not found)`,
     ]);
     await assert.rejects(load(), /aviary\.yaml:6: /);
     await rm(join(directory, "aviary.yaml"));
-    assert.deepEqual(await problems(), ["aviary.yaml  no such file"]);
+    assert.deepEqual(await problems(), ["aviary.yaml  not found"]);
     await assert.rejects(load(), /AVIARY_FLEET_FILE/);
+  });
+
+  it("report the references of an entry whose own key is invalid", async () => {
+    await write(
+      "aviary.yaml",
+      FLEET.replace("prod/search-gateway: { fleet: payments", "Search: { fleet: paymnts, lanes: [bild]"),
+    );
+    assert.deepEqual(await problems(), [
+      'aviary.yaml canaries.Search the key "Search"',
+      'aviary.yaml canaries.Search.fleet "paymnts"',
+      'aviary.yaml canaries.Search.lanes[0] "bild"',
+    ]);
   });
 });

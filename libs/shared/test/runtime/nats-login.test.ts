@@ -38,7 +38,7 @@ describe("the login to the broker", () => {
     const missing = join(directory, "gone.creds");
     await assert.rejects(natsLogin({ AVIARY_NATS_URL: "nats://broker:4222", AVIARY_NATS_CREDS_FILE: missing }), {
       code: "bad_config",
-      message: `environment: AVIARY_NATS_CREDS_FILE: found ${missing} (no such file), expected a readable file`,
+      message: `environment: AVIARY_NATS_CREDS_FILE: ${missing} not found`,
     });
     const invalid = join(directory, "invalid");
     writeFileSync(invalid, "hunter2");
@@ -50,8 +50,8 @@ describe("the login to the broker", () => {
 
   it("reports a malformed address without showing a secret", async () => {
     for (const [url, expected] of [
-      ["http://u:hunter2@broker", /an address of another form/],
-      ["nats://u:hunter2@", /an address of another form/],
+      ["http://u:hunter2@broker", /a malformed address/],
+      ["nats://u:hunter2@", /a malformed address/],
       ["nats://u:hunter2@a,nats://u:other@b", /different credentials, expected the same credentials for all servers/],
       ["nats://:hunter2@broker", /a password without a user/],
       ["nats://u:hunter2%zz@broker", /invalid percent-encoding, expected % written as %25/],

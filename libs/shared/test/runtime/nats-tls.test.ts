@@ -89,9 +89,9 @@ describe("a broker with TLS", () => {
     writeFileSync(file("corrupt.pem"), "-----BEGIN CERTIFICATE-----\naHVudGVyMg==\n-----END CERTIFICATE-----\n");
     const [ca, cert, key] = ["AVIARY_NATS_CA_FILE", "AVIARY_NATS_CERT_FILE", "AVIARY_NATS_KEY_FILE"] as const;
     for (const [env, expected] of [
-      [{ [cert]: file("client.pem") }, /AVIARY_NATS_KEY_FILE: found nothing, expected the private key of AVIARY_NATS_CERT_FILE/],
-      [{ [key]: file("client.key") }, /AVIARY_NATS_CERT_FILE: found nothing, expected the certificate of AVIARY_NATS_KEY_FILE/],
-      [{ [ca]: file("missing.pem") }, /AVIARY_NATS_CA_FILE: found \S+missing\.pem \(no such file\)/],
+      [{ [cert]: file("client.pem") }, /AVIARY_NATS_KEY_FILE: missing, expected the private key of AVIARY_NATS_CERT_FILE/],
+      [{ [key]: file("client.key") }, /AVIARY_NATS_CERT_FILE: missing, expected the certificate of AVIARY_NATS_KEY_FILE/],
+      [{ [ca]: file("missing.pem") }, /AVIARY_NATS_CA_FILE: \S+missing\.pem not found/],
       [{ [ca]: file("secret.txt") }, /secret\.txt, which cannot be parsed \(no certificate\), expected certificates/],
       [{ [ca]: file("corrupt.pem") }, /corrupt\.pem, which cannot be parsed/],
       [{ [cert]: file("client.pem"), [key]: file("secret.txt") }, /AVIARY_NATS_KEY_FILE: .*cannot be parsed/],

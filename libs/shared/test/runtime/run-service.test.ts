@@ -14,15 +14,15 @@ after(() => {
   for (const child of children) child.kill("SIGKILL");
 });
 
-interface Line {
+interface LogEntry {
   readonly level: string;
   readonly msg: string;
   readonly [field: string]: unknown;
 }
 
 /** Runs a real process and sends it `signals`, each when its `after` text has been logged. */
-async function run(behaviour: string, graceMs: number, signals: readonly { after: string; signal: NodeJS.Signals }[] = []) {
-  const child = spawn(process.execPath, [PROGRAM, behaviour, String(graceMs)], { stdio: ["ignore", "pipe", "inherit"] });
+async function run(behavior: string, graceMs: number, signals: readonly { after: string; signal: NodeJS.Signals }[] = []) {
+  const child = spawn(process.execPath, [PROGRAM, behavior, String(graceMs)], { stdio: ["ignore", "pipe", "inherit"] });
   children.push(child);
   let output = "";
   const left = [...signals];
@@ -40,7 +40,7 @@ async function run(behaviour: string, graceMs: number, signals: readonly { after
   const lines = output
     .split("\n")
     .filter(Boolean)
-    .map((line): Line => JSON.parse(line));
+    .map((line): LogEntry => JSON.parse(line));
   return {
     code,
     killedBy,
@@ -51,7 +51,7 @@ async function run(behaviour: string, graceMs: number, signals: readonly { after
   };
 }
 
-function openKinds(line: Line | undefined): Record<string, number> {
+function openKinds(line: LogEntry | undefined): Record<string, number> {
   return (line?.open ?? {}) as Record<string, number>;
 }
 
@@ -85,7 +85,7 @@ describe("a service process", () => {
       end.fatal.map(({ msg }) => msg),
       [
         'c.yaml:3: window: found "5x", expected a duration',
-        "c.yaml:4: spool: found nothing, expected a size",
+        "c.yaml:4: spool: missing, expected a size",
         "probe could not start: invalid configuration",
       ],
     );
@@ -126,13 +126,13 @@ describe("a service process", () => {
     assert.match(end.fatal[0]?.msg ?? "", /could not stop cleanly/);
   });
 
-  for (const [behaviour, message] of [
+  for (const [behavior, message] of [
     ["unhandled rejection", "probe failed: unhandled rejection"],
     ["uncaught exception", "probe failed: uncaught exception"],
     ["fails in the background", "probe failed"],
   ] as const) {
-    it(`${behaviour}: logged as fatal, disposed, exit code 1`, async () => {
-      const end = await run(behaviour, LONG_GRACE_MS);
+    it(`${behavior}: logged as fatal, disposed, exit code 1`, async () => {
+      const end = await run(behavior, LONG_GRACE_MS);
       assert.deepEqual([end.code, end.killedBy], [1, null]);
       assert.equal(end.fatal[0]?.msg, message);
       assert.equal(end.messages.at(-1), "probe stopped");

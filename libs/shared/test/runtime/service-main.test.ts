@@ -11,8 +11,8 @@ const PROGRAM = fileURLToPath(new URL("./service-main-process.ts", import.meta.u
 /** A hang is reported by its phase instead of by the runner's timeout. */
 const HANG_MS = 20_000;
 
-function start(test: TestContext, env: Readonly<Record<string, string>>, behaviour = "good") {
-  const child = spawn(process.execPath, [PROGRAM, behaviour], {
+function start(test: TestContext, env: Readonly<Record<string, string>>, behavior = "good") {
+  const child = spawn(process.execPath, [PROGRAM, behavior], {
     env: { PATH: process.env.PATH ?? "", AVIARY_NATS_URL: "nats://127.0.0.1:1", AVIARY_OPS_PORT: "0", ...env },
     stdio: ["ignore", "pipe", "inherit"],
   });

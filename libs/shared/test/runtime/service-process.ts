@@ -1,4 +1,4 @@
-/** A service process for run-service.test.ts; its first argument selects a behaviour. */
+/** A service process for run-service.test.ts; its first argument selects a behavior. */
 import { createServer } from "node:net";
 import { ConfigError } from "../../src/runtime/config.ts";
 import { runService, type ServiceContext } from "../../src/runtime/run-service.ts";
@@ -15,7 +15,7 @@ async function listen(): Promise<AsyncDisposable> {
   };
 }
 
-const behaviours: Readonly<Record<string, (context: ServiceContext) => Promise<AsyncDisposable>>> = {
+const behaviors: Readonly<Record<string, (context: ServiceContext) => Promise<AsyncDisposable>>> = {
   good: async ({ log }) => {
     const server = await listen();
     return {
@@ -79,6 +79,6 @@ const behaviours: Readonly<Record<string, (context: ServiceContext) => Promise<A
   },
 };
 
-const start = behaviours[process.argv[2] ?? ""];
-if (start === undefined) throw new Error(`no such behaviour: ${process.argv[2]}`);
+const start = behaviors[process.argv[2] ?? ""];
+if (start === undefined) throw new Error(`no such behavior: ${process.argv[2]}`);
 await runService({ name: "probe", start, graceMs: Number(process.argv[3]) });

@@ -1,111 +1,88 @@
 /**
- * Parses one access log line into a finished request. Three formats:
- * - `caddy`: Caddy's JSON access log (https://caddyserver.com/docs/logging): `ts` is when the request finished, in seconds; `duration` in seconds;
- * - `nginx`: any `log_format` with the required variables (`nginx-format.ts`);
- * - `jsonl`: one JSON object per line with `ts` (ISO 8601, or seconds since the epoch), `status`, `duration_ms`, `user_agent`, and optionally `host`.
- *
- * A 101 response is not counted: the connection becomes a WebSocket, and its "duration" is the session length.
+ * One access log line as a finished request. A reader per format: `caddy-line.ts`, `nginx-line.ts` and `json-line.ts`; what a
+ * request counts as is decided in `request-class.ts`.
  */
-import { type NginxFormat, readLocalTime, readNginxLine } from "./nginx-format.ts";
 
-export const LOG_FORMATS = ["caddy", "nginx", "jsonl"] as const;
-export type LogFormat = (typeof LOG_FORMATS)[number];
+/** How an answer ended. `client`: the client closed the connection first. `cut_off`: it is shorter than announced. */
+export type AnswerEnd = "complete" | "client" | "cut_off";
 
 export interface LoggedRequest {
   /** When it finished, milliseconds since the epoch. */
   readonly finishedAtMs: number;
+  /** 100 to 999; 0 if no answer was sent. */
   readonly status: number;
-  readonly durationMs: number;
-  readonly userAgent: string;
+  /** Undefined where the log does not contain it although the request finished. */
+  readonly durationMs: number | undefined;
+  /** Empty if the client sent none; undefined if the line does not show whether it did. */
+  readonly userAgent: string | undefined;
   readonly host: string | undefined;
+  readonly method: string | undefined;
+  /** The path with its query. */
+  readonly path: string | undefined;
+  /** The answer's Content-Type. */
+  readonly contentType: string | undefined;
+  /** Whether request or answer asks for another protocol on this connection (the header Upgrade). */
+  readonly hasUpgrade: boolean;
+  readonly end: AnswerEnd;
 }
 
-/** `other`: a well-formed line that is not a request, such as Caddy's own messages. `bad`: not a line of this format. */
+/**
+ * `other`: a line that is recognized as something else than a request, such as Caddy's own messages. `unread`: any other line,
+ * with the reason and what to change.
+ */
 export type LogLine =
   | { readonly kind: "request"; readonly request: LoggedRequest }
   | { readonly kind: "other" }
-  | { readonly kind: "bad" };
+  | { readonly kind: "unread"; readonly why: string };
 
-const OTHER: LogLine = { kind: "other" };
-const BAD: LogLine = { kind: "bad" };
+/** Reads one line without its line feed. Never throws. */
+export type LineReader = (line: string) => LogLine;
 
-/** User-Agent prefix of collector requests. */
-const SYNTHETIC_AGENT_PREFIX = "aviary-synthetic/";
-/** User-Agent of every collector request. */
-export const SYNTHETIC_AGENT = `${SYNTHETIC_AGENT_PREFIX}1`;
+export const OTHER: LogLine = { kind: "other" };
+export const unread = (why: string): LogLine => ({ kind: "unread", why });
 
-export function isSynthetic(request: LoggedRequest): boolean {
-  return request.userAgent.startsWith(SYNTHETIC_AGENT_PREFIX);
+/** newsyslog writes this line into a new log file, whatever the format of the log (newsyslog.conf(5), flag B). */
+export function isRotationNote(line: string): boolean {
+  return /^[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S+ newsyslog\[\d+\]: logfile turned over/.test(line);
 }
 
-/** Parses one line without its line feed. */
-export function readAccessLine(line: string, format: LogFormat, nginx: NginxFormat): LogLine {
-  if (format === "nginx") return readNginx(line, nginx);
-  let value: unknown;
+/** A status from a log: 100 to 999, or 0 where the writer has 0 or -1 because nothing was sent. Undefined for anything else. */
+export function readStatus(value: unknown): number | undefined {
+  const status = typeof value === "string" && /^-?\d{1,3}$/.test(value) ? Number(value) : value;
+  if (status === 0 || status === -1) return 0;
+  return typeof status === "number" && Number.isInteger(status) && status >= 100 && status <= 999 ? status : undefined;
+}
+
+/**
+ * Whether an answer is shorter than its Content-Length. Answers to HEAD, and those with status 1xx, 204 and 304, have no body
+ * (https://www.rfc-editor.org/rfc/rfc9110#section-6.4.1).
+ */
+export function isShort(answer: {
+  readonly method: string | undefined;
+  readonly status: number;
+  readonly bodyBytes: number | undefined;
+  readonly contentLength: number | undefined;
+}): boolean {
+  const { method, status, bodyBytes, contentLength } = answer;
+  if (bodyBytes === undefined || contentLength === undefined) return false;
+  if (method === "HEAD" || method === "CONNECT" || status < 200 || status === 204 || status === 304) return false;
+  return bodyBytes < contentLength;
+}
+
+/** A count of bytes from a log; undefined if there is none. */
+export function readBytes(value: unknown): number | undefined {
+  const bytes = typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value;
+  return typeof bytes === "number" && Number.isSafeInteger(bytes) && bytes >= 0 ? bytes : undefined;
+}
+
+export const textOr = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
+
+/** A JSON object; undefined for any other text. */
+export function readJsonObject(line: string): Readonly<Record<string, unknown>> | undefined {
   try {
-    value = JSON.parse(line);
+    const value: unknown = JSON.parse(line);
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
   } catch {
-    return BAD;
+    return undefined;
   }
-  if (typeof value !== "object" || value === null) return BAD;
-  return format === "caddy" ? readCaddy(value as Record<string, unknown>) : readJsonl(value as Record<string, unknown>);
-}
-
-function readCaddy(record: Readonly<Record<string, unknown>>): LogLine {
-  const request = record.request;
-  if (typeof request !== "object" || request === null || record.status === undefined) return OTHER;
-  const { headers, host } = request as { headers?: unknown; host?: unknown };
-  const { duration } = record;
-  // A request aborted by the client has status 0: finished, and not a gateway error.
-  return finished(
-    record.ts,
-    record.status,
-    typeof duration === "number" ? duration * 1_000 : undefined,
-    userAgentOf(headers),
-    host,
-  );
-}
-
-function userAgentOf(headers: unknown): string {
-  if (typeof headers !== "object" || headers === null) return "";
-  const values = (headers as Record<string, unknown>)["User-Agent"];
-  const first = Array.isArray(values) ? values[0] : values;
-  return typeof first === "string" ? first : "";
-}
-
-function readJsonl(record: Readonly<Record<string, unknown>>): LogLine {
-  if (record.status === undefined) return OTHER;
-  const agent = record.user_agent;
-  return finished(record.ts, record.status, record.duration_ms, typeof agent === "string" ? agent : "", record.host);
-}
-
-function readNginx(line: string, format: NginxFormat): LogLine {
-  const values = readNginxLine(format, line);
-  if (values === undefined) return BAD;
-  const local = values.get("time_local");
-  const at = values.get("msec") ?? values.get("time_iso8601") ?? (local === undefined ? undefined : readLocalTime(local));
-  const seconds = Number(values.get("request_time"));
-  const ts = typeof at === "number" ? at / 1_000 : /^[\d.]+$/.test(at ?? "") ? Number(at) : at;
-  return finished(ts, Number(values.get("status")), seconds * 1_000, values.get("http_user_agent") ?? "", values.get("host"));
-}
-
-function finished(ts: unknown, status: unknown, durationMs: unknown, userAgent: string, host: unknown): LogLine {
-  const finishedAtMs = timeOf(ts);
-  if (finishedAtMs === undefined || !Number.isInteger(status) || typeof durationMs !== "number") return BAD;
-  if (!Number.isFinite(durationMs) || durationMs < 0) return BAD;
-  if (status === 101) return OTHER;
-  const request = {
-    finishedAtMs,
-    status: status as number,
-    durationMs,
-    userAgent,
-    host: typeof host === "string" ? host : undefined,
-  };
-  return { kind: "request", request };
-}
-
-/** Seconds since the epoch, or ISO 8601, as milliseconds since the epoch. Numbers above 10^11 are already milliseconds. */
-function timeOf(ts: unknown): number | undefined {
-  const at = typeof ts === "number" ? (ts > 1e11 ? ts : ts * 1_000) : typeof ts === "string" ? Date.parse(ts) : Number.NaN;
-  return Number.isFinite(at) && at > 0 && at < 8.64e15 ? at : undefined;
 }

@@ -46,7 +46,11 @@ export interface Health {
 }
 
 const uptime = z.number().min(0).optional();
-const names = z.array(z.string()).catch([]);
+/** Every entry of a list of names: a text, or an object with an id. One odd entry hides no other. */
+const names = z
+  .array(z.unknown())
+  .catch([])
+  .transform((entries) => entries.map(nameOfEntry));
 const healthz = z.object({ ok: z.literal(true), status: z.literal("live") });
 const startupz = z.discriminatedUnion("status", [
   z.object({ ok: z.literal(true), status: z.literal("started"), version: z.string().optional(), uptimeMs: uptime }),
@@ -54,6 +58,12 @@ const startupz = z.discriminatedUnion("status", [
   z.object({ ok: z.literal(false), status: z.literal("draining"), version: z.string().optional(), uptimeMs: uptime }),
 ]);
 const readyz = z.object({ ready: z.boolean(), failing: names.optional(), suppressed: names.optional(), uptimeMs: uptime });
+
+function nameOfEntry(entry: unknown): string {
+  if (typeof entry === "string") return entry;
+  const { id, name } = (entry ?? {}) as { readonly id?: unknown; readonly name?: unknown };
+  return typeof id === "string" ? id : typeof name === "string" ? name : "unnamed";
+}
 
 type Parsed<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly answer: ProbeResult };
 

@@ -1,37 +1,41 @@
 /** Accumulates finished requests into the body of an http signal. */
-import type { HttpSource, SignalBody } from "@aviary/shared/contract/signal.ts";
+import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
 
-/** A finished request from any source. */
-export interface FinishedRequest {
+/** An answered request from any source. */
+export interface AnsweredRequest {
   readonly status: number;
-  readonly durationMs: number;
+  /** Undefined if it is not known; then the request has no latency. */
+  readonly durationMs: number | undefined;
+  /** Status 500 to 599, or cut off. */
+  readonly isServerError: boolean;
 }
 
 export interface HttpCounts {
   requests: number;
   errors5xx: number;
+  errors4xx: number;
   readonly latency: histogram.Histogram;
 }
 
 export function newCounts(): HttpCounts {
-  return { requests: 0, errors5xx: 0, latency: histogram.create() };
+  return { requests: 0, errors5xx: 0, errors4xx: 0, latency: histogram.create() };
 }
 
-/** Counts one request in place. Only 500 to 599 counts as an error. */
-export function countRequest(counts: HttpCounts, request: FinishedRequest): void {
+/** Counts one request in place. */
+export function countRequest(counts: HttpCounts, { status, durationMs, isServerError }: AnsweredRequest): void {
   counts.requests += 1;
-  if (request.status >= 500 && request.status <= 599) counts.errors5xx += 1;
-  histogram.insert(counts.latency, request.durationMs);
+  if (isServerError) counts.errors5xx += 1;
+  else if (status >= 400 && status <= 499) counts.errors4xx += 1;
+  if (durationMs !== undefined) histogram.insert(counts.latency, durationMs);
 }
 
-export function toHttpBody(source: HttpSource, counts: HttpCounts): SignalBody<"http"> {
-  return { source, requests: counts.requests, errors_5xx: counts.errors5xx, latency: histogram.toWire(counts.latency) };
-}
-
-/** Adds `more` to `counts` in place. */
-export function addCounts(counts: HttpCounts, more: HttpCounts): void {
-  counts.requests += more.requests;
-  counts.errors5xx += more.errors5xx;
-  histogram.merge(counts.latency, more.latency);
+export function toHttpBody(source: SignalBody<"http">["source"], counts: HttpCounts): SignalBody<"http"> {
+  return {
+    source,
+    requests: counts.requests,
+    errors_5xx: counts.errors5xx,
+    errors_4xx: counts.errors4xx,
+    latency: histogram.toWire(counts.latency),
+  };
 }

@@ -1,11 +1,14 @@
 /**
- * Parses nginx log lines by their `log_format`, without regular expressions: the format is split at its variables, and each value ends at
- * the literal text that follows its variable. Linear in the length of any line.
- * With nginx's default escaping a quote inside a value is written `\x22`, so the first closing quote is the right one.
+ * Splits nginx log lines into values by their `log_format`, without regular expressions: the format is split at its variables, and
+ * each value ends at the literal text that follows its variable. Linear in the length of any line.
+ *
+ * A quote inside a value is written `\x22`, or `\"` with `escape=json`, and a control character is escaped too, so the first bare
+ * quote or tab ends a value that clients write. Such a value with another text after it has no certain end, and its format is
+ * rejected.
  *
  * `$upstream_…` variables are lists when a request was passed on: `502, 200` for the servers tried, ` : ` between groups
- * (https://nginx.org/en/docs/http/ngx_http_upstream_module.html#variables). nginx writes such lists for failed upstreams, so a line with
- * one is never skipped.
+ * (https://nginx.org/en/docs/http/ngx_http_upstream_module.html#variables). nginx writes such lists for failed upstreams, so a line
+ * with one is never skipped.
  */
 
 /** Required variables: one of each group, with the value it provides. */
@@ -13,7 +16,7 @@ const NEEDED: readonly (readonly [string, readonly string[]])[] = [
   ["when the request finished", ["msec", "time_iso8601", "time_local"]],
   ["the status", ["status"]],
   ["the duration", ["request_time"]],
-  ["the User-Agent, to separate synthetic requests from users", ["http_user_agent"]],
+  ["the User-Agent, to separate health checks from users", ["http_user_agent"]],
 ];
 
 export interface NginxFormat {
@@ -26,8 +29,9 @@ export interface NginxFormat {
 export const DEFAULT_NGINX_FORMAT =
   '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" $request_time';
 
-/** Splits a format into literals and variables, or returns what is missing. */
-export function readNginxFormat(format: string): NginxFormat | { readonly missing: string } {
+/** Splits a format, as written in nginx.conf between quotes, into literals and variables, or returns what is missing. */
+export function readNginxFormat(text: string): NginxFormat | { readonly missing: string } {
+  const format = text.replace(/\\(["'t\\])/g, (_, escaped: string) => (escaped === "t" ? "\t" : escaped));
   const literals: string[] = [];
   const variables: string[] = [];
   let from = 0;
@@ -44,10 +48,20 @@ export function readNginxFormat(format: string): NginxFormat | { readonly missin
   if (touching !== -1) return { missing: `text between $${variables[touching]} and $${variables[touching + 1]}` };
   const ambiguous = variables.findIndex((name, index) => isList(name) && /^(?:, | : )/.test(literals[index + 1] as string));
   if (ambiguous !== -1) return { missing: `text after $${variables[ambiguous]} that cannot be part of its list` };
+  const open = variables.findIndex((name, index) => isFreeText(name) && !endsFreeText(literals[index + 1] as string));
+  if (open !== -1) return { missing: `quotes around $${variables[open]}: "$${variables[open]}"` };
   return { literals, variables };
 }
 
-const isList = (variable: string): boolean => variable.startsWith("upstream_");
+const isList = (variable: string): boolean => variable.startsWith("upstream_") && !isFreeText(variable);
+
+/** Variables with text from clients or upstreams, in which any printable character may occur. */
+const isFreeText = (variable: string): boolean =>
+  (/^(?:http_|sent_http_|upstream_http_|upstream_cookie_|cookie_)/.test(variable) && !variable.endsWith("_content_length")) ||
+  ["request", "uri", "document_uri", "request_filename", "request_body"].includes(variable);
+
+/** Whether no value can contain the start of this text: a quote, a control character, or the end of the line. */
+const endsFreeText = (literal: string): boolean => literal === "" || literal[0] === '"' || (literal[0] as string) < " ";
 
 /** The values of a line by variable name; undefined when the line does not match the format. */
 export function readNginxLine(format: NginxFormat, line: string): ReadonlyMap<string, string> | undefined {
@@ -59,12 +73,31 @@ export function readNginxLine(format: NginxFormat, line: string): ReadonlyMap<st
   for (let index = 0; index < variables.length; index++) {
     const literal = literals[index + 1] as string;
     const variable = variables[index] as string;
-    const end = literal === "" ? line.length : isList(variable) ? endOfList(line, from, literal) : line.indexOf(literal, from);
+    const end = literal === "" ? line.length : endOf(line, from, variable, literals.slice(index + 1, index + 3));
     if (end === -1) return undefined;
     values.set(variable, line.slice(from, end));
     from = end + literal.length;
   }
   return values;
+}
+
+/** Where a value ends that starts at `from`; -1 if its literal does not follow. */
+function endOf(line: string, from: number, variable: string, [literal = "", next = ""]: readonly string[]): number {
+  if (isList(variable)) return endOfList(line, from, literal);
+  // A user name may contain any text but quotes, so it ends where the last literal before the next quote starts.
+  if (variable === "remote_user" && next.includes('"')) {
+    const until = line.indexOf(next, from);
+    return until === -1 ? -1 : line.lastIndexOf(literal, until - literal.length);
+  }
+  for (let end = line.indexOf(literal, from); ; end = line.indexOf(literal, end + 1))
+    if (end === -1 || literal[0] !== '"' || !isEscaped(line, from, end)) return end;
+}
+
+/** Whether an odd number of backslashes precedes the character, as `escape=json` writes a quote. */
+function isEscaped(line: string, from: number, at: number): boolean {
+  let backslashes = 0;
+  while (at - 1 - backslashes >= from && line[at - 1 - backslashes] === "\\") backslashes += 1;
+  return backslashes % 2 === 1;
 }
 
 /** Where `literal` follows a list; -1 if it does not. `-` stands for no upstream. */
@@ -78,15 +111,4 @@ function endOfList(line: string, from: number, literal: string): number {
     else if (line.startsWith(" : ", end)) at = end + 3;
     else return end;
   }
-}
-
-const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-
-/** `21/Nov/2026:05:28:50 +0100` as milliseconds since the epoch; undefined for any other text. */
-export function readLocalTime(text: string): number | undefined {
-  const match = /^(\d{2})\/([A-Z][a-z]{2})\/(\d{4}):(\d{2}:\d{2}:\d{2}) ([+-]\d{2})(\d{2})$/.exec(text);
-  const month = match === null ? -1 : MONTHS.indexOf(match[2] as string);
-  if (match === null || month === -1) return undefined;
-  const at = Date.parse(`${match[3]}-${String(month + 1).padStart(2, "0")}-${match[1]}T${match[4]}${match[5]}:${match[6]}`);
-  return Number.isNaN(at) ? undefined : at;
 }

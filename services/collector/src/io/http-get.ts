@@ -3,8 +3,8 @@
 import { faultCode } from "@aviary/shared/runtime/faults.ts";
 import type { HttpClient } from "@aviary/shared/runtime/http-client.ts";
 import { parseJsonBytes } from "@aviary/shared/runtime/json.ts";
-import { SYNTHETIC_AGENT } from "../core/access-line.ts";
 import type { ProbeResult } from "../core/health.ts";
+import { SYNTHETIC_AGENT } from "../core/request-class.ts";
 
 export interface GetRequest {
   readonly url: string;

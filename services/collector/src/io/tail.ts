@@ -1,99 +1,86 @@
 /**
- * Follows a log file that another process writes and rotates, in bounded memory.
+ * Follows a log that another process writes and rotates, in bounded memory.
  *
- *     following ──path has another inode──▶ rotated: two more reads of the old file, the new file from the start
- *     following ──file shrank, or the last read bytes changed──▶ truncated: read from the start
+ *     current ──path has another inode──▶ old: read on, while the new file is read from its start
+ *     current ──file shrank, or the last read bytes changed──▶ truncated: read from the start
+ *     old ──quiet for two reads, and a newer file has been written to──▶ closed
+ *     old ──too many, quiet for longest──▶ closed
  *
- * The second truncation check compares the last bytes read. It detects a file that was emptied and has already grown past the read position.
- * When a log is rotated twice between two reads, the lines of the middle file are lost.
+ * A proxy that does not reopen its log keeps writing to the renamed file, which is then read on. If it was renamed before the
+ * collector started, reading fails with `not_reopened`.
+ *
+ * A file that was rotated in and out between two reads is found by its name unless it has been compressed, and so is the copy of a
+ * truncated file (`copytruncate`). What may have been destroyed unseen is reported in `lost`: the end of a truncated file without a copy, and the
+ * unread rest of a file that was closed.
  */
-import { constants } from "node:fs";
-import { type FileHandle, open, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { retryable } from "@aviary/shared/runtime/faults.ts";
+import {
+  closeFinished,
+  filesOf,
+  noticeTruncation,
+  QUIET_READS,
+  readOn,
+  rotate,
+  type TailRead,
+  type TailReport,
+  type TailState,
+} from "./followed-files.ts";
+import { CHUNK_BYTES, identityOf, isMissing, type LogFile, openLogFile, wasTruncated } from "./log-file.ts";
+import { addedBetween, grownBetween, rotatedFiles } from "./rotated-files.ts";
 
 export interface TailOptions {
   readonly path: string;
   /** Longer lines are skipped and counted. */
   readonly maxLineBytes?: number;
-}
-
-/** Statistics of one read. */
-export interface TailReport {
-  readonly bytes: number;
-  /** Bytes left unread because the budget was exhausted. */
-  readonly unreadBytes: number;
-  readonly rotations: number;
-  readonly truncations: number;
-  /** Lines longer than the limit. */
-  readonly oversizedLines: number;
+  /** Whether log rotation, and not the log's writer, wrote this line. */
+  readonly isRotationNote?: (line: string) => boolean;
 }
 
 export interface LogTail extends AsyncDisposable {
   /**
    * Passes every complete line to `onLine`, reading about `budgetBytes` at most.
-   * @throws Retryable `no_such_file`, or `unreadable` with the system error.
+   * @throws Retryable `no_such_file`, `not_a_file`, `not_reopened`, or `unreadable` with the system error
    */
   read(budgetBytes: number, onLine: (line: string) => void, signal: AbortSignal): Promise<TailReport>;
 }
 
-interface FollowedFile {
-  readonly handle: FileHandle;
-  readonly inode: string;
-  position: number;
-  /** The start of a line whose end is not yet written. */
-  partialLine: Buffer;
-  /** Whether the rest of an oversized line is being skipped. */
-  isSkippingLine: boolean;
-  /** The last bytes before `position`, to detect truncation. */
-  fingerprint: Buffer;
-  readsLeft: number;
-}
+/** The size of a line, for an estimate before any was read, bytes. */
+const TYPICAL_LINE_BYTES = 256;
 
-const CHUNK_BYTES = 256 * 1024;
-const FINGERPRINT_BYTES = 64;
-const READS_AFTER_ROTATION = 2;
-const MAX_OLD_FILES = 2;
-const LINE_FEED = 10;
-const EMPTY = Buffer.alloc(0);
-
-type MutableReport = { -readonly [Key in keyof TailReport]: TailReport[Key] };
-type OnLine = (line: string) => void;
-
-interface TailState {
-  readonly path: string;
-  readonly maxLineBytes: number;
-  /** Reused by every read. */
-  readonly chunk: Buffer;
-  /** Rotated files that are still read, oldest first. */
-  old: FollowedFile[];
-  current: FollowedFile | undefined;
-}
-
-/** One call of `read`: its limits, and what it has found so far. */
-interface TailRead {
-  readonly budgetBytes: number;
-  readonly onLine: OnLine;
-  readonly signal: AbortSignal;
-  readonly report: MutableReport;
-}
+const NOTHING = { rotations: 0, truncations: 0, oversizedLines: 0, lost: 0 } as const;
 
 /** Starts at the end of an existing file, because earlier lines predate the collector. */
-export async function openTail({ path, maxLineBytes = 65_536 }: TailOptions): Promise<LogTail> {
-  const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
-  const state: TailState = { path, maxLineBytes, chunk, old: [], current: await follow(path, "end") };
+export async function openTail(options: TailOptions): Promise<LogTail> {
+  const { path, maxLineBytes = 262_144, isRotationNote = () => false } = options;
+  const state: TailState = {
+    path,
+    chunk: Buffer.allocUnsafe(CHUNK_BYTES),
+    old: [],
+    current: await openLogFile(path, "end"),
+    known: await rotatedFiles(path),
+    whileQuiet: [],
+    unreported: NOTHING,
+  };
   return {
     async read(budgetBytes, onLine, signal) {
-      const report = { bytes: 0, unreadBytes: 0, rotations: 0, truncations: 0, oversizedLines: 0 };
+      const { oversizedLines } = state.unreported;
+      const sink = { onLine, maxLineBytes, isRotationNote, lines: 0, lineBytes: 0, oversizedLines };
+      const report = { ...state.unreported, bytes: 0, unreadBytes: 0, unreadLines: 0, isNotReopened: false };
       try {
-        await readAll(state, { budgetBytes, onLine, signal, report });
+        await readAll(state, { budgetBytes, signal, sink, report });
+        state.unreported = NOTHING;
       } catch (error) {
+        const { rotations, truncations, lost } = report;
+        state.unreported = { rotations, truncations, lost, oversizedLines: sink.oversizedLines };
         if (signal.aborted || !isFileError(error)) throw error;
         throw retryable("unreadable", `cannot read ${path}: ${error.message}`, error);
       }
-      return report;
+      const lineBytes = sink.lines === 0 ? TYPICAL_LINE_BYTES : sink.lineBytes / sink.lines;
+      return { ...report, oversizedLines: sink.oversizedLines, unreadLines: Math.ceil(report.unreadBytes / lineBytes) };
     },
     async [Symbol.asyncDispose]() {
-      const open = state.current === undefined ? state.old : [...state.old, state.current];
+      const open = filesOf(state);
       state.old = [];
       state.current = undefined;
       for (const file of open) await file.handle.close();
@@ -102,162 +89,86 @@ export async function openTail({ path, maxLineBytes = 65_536 }: TailOptions): Pr
 }
 
 async function readAll(state: TailState, read: TailRead): Promise<void> {
-  const inode = await inodeOf(state.path);
-  noticeRotation(state, inode, read);
+  const identity = await identityAt(state.path);
+  if (state.current !== undefined && identity !== state.current.identity) await rotate(state, state.current, identity, read);
+  takeBack(state, identity);
   await readOldFiles(state, read);
-  if (inode === undefined) {
-    if (state.old.length > 0) return;
+  if (identity === undefined) {
+    // The proxy may go on with the renamed file, or create the new one in a moment.
+    if (state.old.some((file) => file.quietReads < QUIET_READS)) return countUnread(state, read);
     throw retryable("no_such_file", `${state.path} not found; check the proxy's log settings`);
   }
-  state.current ??= await follow(state.path, "beginning");
+  state.current ??= await openLogFile(state.path, "beginning");
   if (state.current !== undefined) await readCurrent(state, state.current, read);
+  await closeFinished(state, read);
+  await countUnread(state, read);
+  await findOtherWriter(state, read);
 }
 
-function noticeRotation(state: TailState, inode: string | undefined, { report }: TailRead): void {
-  if (state.current === undefined || inode === state.current.inode) return;
-  state.old.push(state.current);
-  state.current = undefined;
-  report.rotations += 1;
+async function countUnread(state: TailState, { report }: TailRead): Promise<void> {
+  for (const file of filesOf(state)) report.unreadBytes += Math.max(0, (await file.handle.stat()).size - file.position);
+}
+
+/** A file that has its old name again is not read twice. */
+function takeBack(state: TailState, identity: string | undefined): void {
+  const index = state.old.findIndex((file) => file.identity === identity);
+  if (index !== -1 && state.current === undefined) [state.current] = state.old.splice(index, 1);
 }
 
 async function readOldFiles(state: TailState, read: TailRead): Promise<void> {
-  const { old } = state;
-  for (const file of [...old]) {
+  for (const file of [...state.old]) {
     try {
       await readOn(state, file, read);
     } catch (error) {
       if (!isFileError(error)) throw error;
       // It is reported once, by this reading, and dropped: an old file that stays unreadable must not hide the current one.
-      old.splice(old.indexOf(file), 1);
+      read.report.lost += 1;
+      state.old.splice(state.old.indexOf(file), 1);
       await file.handle.close().catch(() => undefined);
       throw error;
     }
-    file.readsLeft -= 1;
   }
-  // A file with unread bytes is kept, up to MAX_OLD_FILES.
-  const isFinished = (file: FollowedFile): boolean => file.readsLeft <= 0 && read.report.bytes < read.budgetBytes;
-  while (old[0] !== undefined && (old.length > MAX_OLD_FILES || isFinished(old[0]))) {
-    const file = old[0];
-    old.shift();
-    await retire(file, read.onLine);
-  }
+  const isNewEmpty = state.current !== undefined && !state.current.hasDelivered;
+  read.report.isNotReopened = isNewEmpty && state.old.some((file) => file.quietReads === 0);
 }
 
-async function readCurrent(state: TailState, file: FollowedFile, read: TailRead): Promise<void> {
+async function readCurrent(state: TailState, file: LogFile, read: TailRead): Promise<void> {
   if (await wasTruncated(file)) {
-    read.report.truncations += 1;
-    Object.assign(file, { position: 0, partialLine: EMPTY, isSkippingLine: false, fingerprint: EMPTY });
+    const now = await rotatedFiles(state.path);
+    const added = addedBetween(state.known, now);
+    state.known = now;
+    await noticeTruncation(state, file, added, read);
   }
   await readOn(state, file, read);
-  read.report.unreadBytes = Math.max(0, (await file.handle.stat()).size - file.position);
 }
 
-/** Reads to the end of the file, or until the budget is used. */
-async function readOn({ chunk, maxLineBytes }: TailState, file: FollowedFile, read: TailRead): Promise<void> {
-  const { budgetBytes, report, signal } = read;
-  for (;;) {
-    signal.throwIfAborted();
-    const room = Math.min(CHUNK_BYTES, budgetBytes - report.bytes);
-    if (room <= 0) return;
-    const { bytesRead } = await file.handle.read(chunk, 0, room, file.position);
-    if (bytesRead === 0) return;
-    file.position += bytesRead;
-    report.bytes += bytesRead;
-    const bytes = chunk.subarray(0, bytesRead);
-    const last = bytesRead >= FINGERPRINT_BYTES ? bytes : Buffer.concat([file.fingerprint, bytes]);
-    file.fingerprint = Buffer.from(last.subarray(-FINGERPRINT_BYTES));
-    splitLines(file, bytes, maxLineBytes, read);
+/** Looks for a rotated file that grows while everything that is followed is quiet. */
+async function findOtherWriter(state: TailState, { report }: TailRead): Promise<void> {
+  if (report.bytes > 0) {
+    state.whileQuiet = [];
+    return;
   }
+  const followed = new Set(filesOf(state).map((file) => file.identity));
+  const now = (await rotatedFiles(state.path)).filter((file) => !followed.has(file.identity));
+  const grown = grownBetween(state.whileQuiet, now);
+  state.whileQuiet = now;
+  if (grown !== undefined)
+    throw retryable(
+      "not_reopened",
+      `the proxy writes to ${grown.path} and not to ${state.path}; make it reopen its log after a rotation`,
+    );
 }
 
-/** Emits the complete lines of `bytes`, and keeps the start of the next one. */
-function splitLines(file: FollowedFile, bytes: Buffer, maxLineBytes: number, { onLine, report }: TailRead): void {
-  let from = 0;
-  for (let end = bytes.indexOf(LINE_FEED); end !== -1; end = bytes.indexOf(LINE_FEED, from)) {
-    if (file.isSkippingLine) file.isSkippingLine = false;
-    else if (file.partialLine.length + end - from > maxLineBytes) report.oversizedLines += 1;
-    else emit(joined(file.partialLine, bytes.subarray(from, end)), onLine);
-    file.partialLine = EMPTY;
-    from = end + 1;
-  }
-  if (file.isSkippingLine) return;
-  // Copied, because the chunk buffer is reused.
-  file.partialLine = Buffer.concat([file.partialLine, bytes.subarray(from)]);
-  if (file.partialLine.length <= maxLineBytes) return;
-  report.oversizedLines += 1;
-  file.partialLine = EMPTY;
-  file.isSkippingLine = true;
-}
-
-const joined = (start: Buffer, rest: Buffer): Buffer => (start.length === 0 ? rest : Buffer.concat([start, rest]));
-
-async function retire(file: FollowedFile, onLine: OnLine): Promise<void> {
-  // The writer has closed the file, so a partial line is the last line.
-  if (!file.isSkippingLine) emit(file.partialLine, onLine);
-  await file.handle.close();
-}
-
-function emit(bytes: Buffer, onLine: OnLine): void {
-  const line = bytes.toString("utf8").trimEnd();
-  if (line !== "") onLine(line);
-}
-
-/**
- * Opens the file; undefined when it does not exist. The end may be inside a line, whose remainder is skipped.
- * @throws Retryable `not_a_file` for a directory, a pipe or a device, which is never followed
- */
-async function follow(path: string, from: "beginning" | "end"): Promise<FollowedFile | undefined> {
-  let handle: FileHandle;
+async function identityAt(path: string): Promise<string | undefined> {
   try {
-    handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  } catch (error) {
-    if (isMissing(error) || from === "end") return undefined;
-    throw error;
-  }
-  const stats = await handle.stat({ bigint: true });
-  if (!stats.isFile()) {
-    await handle.close();
-    if (from === "end") return undefined;
-    throw retryable("not_a_file", `${path} is not a regular file; check the proxy's log settings`);
-  }
-  const { dev, ino, size } = stats;
-  const position = from === "end" ? Number(size) : 0;
-  const mark = Buffer.alloc(Math.min(FINGERPRINT_BYTES, position));
-  await handle.read(mark, 0, mark.length, position - mark.length);
-  const insideLine = mark.length > 0 && mark.at(-1) !== LINE_FEED;
-  return {
-    handle,
-    inode: `${dev}:${ino}`,
-    position,
-    partialLine: EMPTY,
-    isSkippingLine: insideLine,
-    fingerprint: mark,
-    readsLeft: READS_AFTER_ROTATION,
-  };
-}
-
-async function inodeOf(path: string): Promise<string | undefined> {
-  try {
-    const { dev, ino } = await stat(path, { bigint: true });
-    return `${dev}:${ino}`;
+    return identityOf(await stat(path, { bigint: true }));
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;
   }
 }
 
-async function wasTruncated(file: FollowedFile): Promise<boolean> {
-  if ((await file.handle.stat()).size < file.position) return true;
-  const now = Buffer.alloc(file.fingerprint.length);
-  const { bytesRead } = await file.handle.read(now, 0, now.length, file.position - now.length);
-  return bytesRead < now.length || !now.equals(file.fingerprint);
-}
-
 /** An error of the file system. */
 function isFileError(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && "syscall" in error;
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "ENOENT";
 }

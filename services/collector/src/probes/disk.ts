@@ -1,11 +1,12 @@
 /**
  * The volume with the gateway's state: used ratio, size tier, and whether it is writable. The gateway's own `/readyz` stays 200 on a full disk.
- * On APFS, purgeable space counts as used.
+ * Purgeable space of APFS counts as used, and is stated beside it where it is known (`io/purgeable.ts`).
  */
 import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import { z } from "zod";
+import { OSASCRIPT, purgeableReader } from "../io/purgeable.ts";
 import { readVolume, type VolumeUse, volumeFromFile } from "../io/volume.ts";
 import { defineProbe, sourceOf, timing } from "../probe.ts";
 
@@ -22,6 +23,8 @@ const config = z.strictObject({
 interface DiskReading {
   readonly use: VolumeUse;
   readonly writable: boolean;
+  /** Undefined if it is unknown. */
+  readonly purgeableBytes: number | undefined;
 }
 
 /** Halfway between the tiers, because real capacities are slightly below the nominal size. */
@@ -35,10 +38,14 @@ export const disk = defineProbe({
   initial: undefined,
   create({ path, statfsFile }, context) {
     const use = statfsFile === undefined ? readVolume : volumeFromFile(statfsFile);
-    return sourceOf(async (): Promise<DiskReading> => {
+    const readPurgeable = purgeableReader({ clock: context.clock, program: OSASCRIPT });
+    return sourceOf(async (_tick, signal): Promise<DiskReading> => {
       // Sequential, so that a hanging volume blocks only one libuv thread.
       const found = await use(path);
-      return { use: found, writable: await canWrite(path, context.gateway.gateway) };
+      const writable = await canWrite(path, context.gateway.gateway);
+      const { availableBytes, purgeableBytes } = found;
+      if (availableBytes === undefined) return { use: found, writable, purgeableBytes };
+      return { use: found, writable, purgeableBytes: await readPurgeable(path, availableBytes, signal) };
     });
   },
   parse(raw: DiskReading, state, _tick, { tier }) {
@@ -48,6 +55,7 @@ export const disk = defineProbe({
       total_bytes: totalBytes,
       tier: tier ?? (totalBytes >= TWO_TB_FROM_BYTES ? "2TB" : "1TB"),
       writable: raw.writable,
+      ...(raw.purgeableBytes === undefined ? {} : { purgeable_bytes: raw.purgeableBytes }),
     };
     return { bodies: [body], state };
   },

@@ -5,7 +5,7 @@
  *   http from Prometheus   an instant query, for gateways that run as pods
  *   queue, JetStream       `num_pending` of a lane's consumer
  *   queue, role gateway    the gateway's lanes through its WebSocket call `diagnostics.lanes`
- *   doctor                 `openclaw doctor --lint --json --only …`, against a baseline
+ *   doctor                 `openclaw doctor --lint --json --only …`, without the errors accepted before
  *   log                    the gateway's own JSONL log, by level and subsystem
  */
 import type { Probe } from "../probe.ts";

@@ -39,7 +39,7 @@ export const gatewayProcess = defineProbe({
   },
 });
 
-/** Null without a valid file, which a stopped gateway often removes. */
+/** Null if the pid file is missing or invalid; a gateway often removes it when it stops. */
 async function readPid(path: string): Promise<number | null> {
   try {
     const pid = Number.parseInt(await readFile(path, "utf8"), 10);

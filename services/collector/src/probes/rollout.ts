@@ -4,7 +4,8 @@
  */
 
 import { open } from "node:fs/promises";
-import { EVEN_IF_MALFORMED, hasFields } from "@aviary/shared/contract/even-if-malformed.ts";
+import { EVEN_IF_MALFORMED } from "@aviary/shared/contract/even-if-malformed.ts";
+import { isMapping } from "@aviary/shared/contract/mapping.ts";
 import { rolloutBody, type SignalBody } from "@aviary/shared/contract/signal.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { z } from "zod";
@@ -17,7 +18,7 @@ const config = z
     file: z.string().min(1).optional(),
     url: z.url({ protocol: /^https?$/, error: "an http:// or https:// URL" }).optional(),
   })
-  .refine((settings) => !hasFields(settings) || (settings.file === undefined) !== (settings.url === undefined), {
+  .refine((settings) => !isMapping(settings) || (settings.file === undefined) !== (settings.url === undefined), {
     error: 'exactly one of "file" and "url"',
     ...EVEN_IF_MALFORMED,
   });

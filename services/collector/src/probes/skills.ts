@@ -1,6 +1,7 @@
 /**
  * Skills of a gateway: the tree hash of the roots that promotions manage, named as promotions publish them (`<target>/current`). Exclude bundled
  * skills, which follow the gateway's version, and workshop skills, which change by design. Files are rehashed on a changed time or size, and hourly.
+ * While a tree cannot be hashed, the gateway's skill hash is unknown: an entry that is rejected must not hide a change beside it.
  */
 import { hashTree, type TreeHashCache } from "@aviary/shared/fs/tree-hash.ts";
 import { z } from "zod";
@@ -24,6 +25,7 @@ export const skills = defineProbe({
   configSchema: config,
   coversPeriod: false,
   initial: initial as SkillState,
+  unknownWhileFailing: { skillHash: null },
   create({ roots }, context) {
     const cache: TreeHashCache = new Map();
     let rehashAtMs = context.clock.monotonicMs() + REHASH_MS;

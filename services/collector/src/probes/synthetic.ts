@@ -59,7 +59,7 @@ function sendSteadily({ url, rate, answerTimeout: timeoutMs }: Config, context: 
       const result = await httpGet(context.http, { url, timeoutMs, signal: stopping.signal });
       const status = statusOf(result);
       if (status === undefined) misdirected += 1;
-      else countRequest(counts, { status, durationMs: clock.monotonicMs() - startedMs });
+      else countRequest(counts, { status, isServerError: status >= 500, durationMs: clock.monotonicMs() - startedMs });
     } catch {
       // Aborted by disposal: not a measurement.
     } finally {

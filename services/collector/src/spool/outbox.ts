@@ -6,9 +6,9 @@
  *               ▼                                                                 │
  *             disk (older, possibly from an earlier process) ─connected: oldest first┘
  *
- * Records on disk are published first, so a live signal waits behind the replay. While the disk fails or hangs, live signals skip it.
- * One loop runs one step at a time. A failed batch resumes at its first unconfirmed record, so order survives a failure.
- * Records stored after that one are published twice under one id, and the broker and the evaluator deduplicate them.
+ * Records on disk are published first, so a live signal waits behind the replay. While the disk fails or hangs, live signals
+ * skip it. One loop runs one step at a time. A failed batch resumes at its first unconfirmed record, so order survives a
+ * failure. Records stored after that one are published twice under one id, and the broker and the evaluator deduplicate them.
  *
  * Limits: `maxInMemory` records in memory, the spool's cap on disk. Beyond either, the oldest record is dropped and counted.
  * A record that the broker refuses permanently is dropped too, because it would block all records behind it.
@@ -49,7 +49,10 @@ export interface OutboxCounts {
 
 export interface Outbox {
   enqueue(record: SpoolRecord): void;
-  /** Resolves when no step can run now: records are stored or spooled, or wait in memory because broker and disk are both unavailable. */
+  /**
+   * Resolves when no step can run now: records are stored or spooled, or wait in memory because broker and disk are both
+   * unavailable.
+   */
   settled(): Promise<void>;
   /** Records in memory. */
   readonly waiting: number;

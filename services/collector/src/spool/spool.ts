@@ -40,7 +40,10 @@ export interface Spool {
   readonly counts: Readonly<SpoolCounts>;
   /** Appends records. @throws Retryable `disk_red` or `disk_unwritable`; some of the records may be on disk nevertheless. */
   append(records: readonly SpoolRecord[]): Promise<void>;
-  /** The unpublished records of the oldest non-empty segment; empty when the spool is empty. @throws Retryable `disk_unreadable`. */
+  /**
+   * The unpublished records of the oldest non-empty segment; empty when the spool is empty. @throws Retryable
+   * `disk_unreadable`.
+   */
   head(): Promise<readonly SpoolRecord[]>;
   /** Removes the first `published` records of the head, and deletes its segment once it is empty. */
   advance(published: number): Promise<void>;
@@ -124,7 +127,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
       if (usedRatio >= redRatio) {
         throw retryable(
           "disk_red",
-          `volume of ${directory} is ${(usedRatio * 100).toFixed(1)}% full; spooling paused, free disk space`,
+          `volume of ${directory} is ${(usedRatio * 100).toFixed(1)}% full; spooling is paused until space is freed`,
         );
       }
       for (let from = 0; from < records.length; ) {

@@ -127,6 +127,30 @@ describe("unexpected responses", () => {
     );
   });
 
+  it("an entry of `failing` that is no text hides no other entry", () => {
+    const failing = [{ id: "channel:telegram", reason: "stale" }, { name: "x" }, 7, null, "gateway-draining"];
+    const { body } = judge({ startupz: { kind: "other", status: 200 }, readyz: json(503, { ready: false, failing }) });
+    assert.deepEqual(body.failing, ["channel:telegram", "x", "unnamed", "unnamed", "gateway-draining"]);
+    assert.equal(body.state, "draining");
+    assert.equal(judge({ readyz: json(503, { ready: false, failing: [] }) }).body.state, "not_ready");
+  });
+
+  it("a refusal, a redirect and an authentication error are named in `failing`", () => {
+    for (const [readyz, text] of [
+      [json(403, { error: { type: "forbidden" } }), "readyz: unexpected JSON with status 403"],
+      [{ kind: "other", status: 403 }, "readyz: status 403 without JSON"],
+      [{ kind: "failed", code: "redirect" }, "readyz: redirect"],
+    ] as const) {
+      const { body } = judge({ readyz });
+      assert.deepEqual([body.state, body.failing], ["not_ready", [text]]);
+    }
+    assert.deepEqual(judge({ readyz: json(503, { ready: false, failing: ["plugin-reload"] }) }).body.failing, ["plugin-reload"]);
+    assert.equal(
+      judge({ startupz: json(200, { ok: true, status: "started" }), readyz: json(200, { ready: true }) }).body.state,
+      "up",
+    );
+  });
+
   it("a gateway without /startupz is classified by the other routes", () => {
     const { body, version } = judge({ startupz: { kind: "other", status: 200 } });
     assert.deepEqual([body.state, body.uptime_ms, version], ["up", 87_739, undefined]);

@@ -1,19 +1,22 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { appendFile, mkdir, rename, rm, truncate, writeFile } from "node:fs/promises";
+import { appendFile, copyFile, mkdir, open, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
+import { atEnd, temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
 import fc from "fast-check";
-import { type LogTail, openTail, type TailReport } from "../../src/io/tail.ts";
-import { atEnd, temporaryDirectory } from "../temporary.ts";
+import { isRotationNote } from "../../src/core/access-line.ts";
+import type { TailReport } from "../../src/io/followed-files.ts";
+import { type LogTail, openTail } from "../../src/io/tail.ts";
 
 const NEVER = new AbortController().signal;
 const BUDGET = 1024 * 1024;
+const NOTE = "Nov 26 00:00:00 mac-a1 newsyslog[2662]: logfile turned over due to size>5120K\n";
 
 async function follow(test: TestContext, content: string | undefined, maxLineBytes?: number) {
   const path = join(await temporaryDirectory(test), "access.log");
   if (content !== undefined) await writeFile(path, content);
-  const tail = await openTail({ path, ...(maxLineBytes === undefined ? {} : { maxLineBytes }) });
+  const tail = await openTail({ path, isRotationNote, ...(maxLineBytes === undefined ? {} : { maxLineBytes }) });
   atEnd(test, () => tail[Symbol.asyncDispose]());
   return { path, tail, read: () => readLines(tail) };
 }
@@ -36,7 +39,7 @@ describe("a tail", () => {
     await appendFile(path, "one\ntw");
     assert.deepEqual((await read()).lines, ["one"]);
     assert.deepEqual((await read()).lines, []);
-    await appendFile(path, "o\n\nthree\r\n");
+    await appendFile(path, "o\n\n\uFEFFthree\r\n");
     assert.deepEqual((await read()).lines, ["two", "three"]);
   });
 
@@ -89,13 +92,85 @@ describe("rotation by rename", () => {
     assert.equal((await read()).rotations, 0);
   });
 
-  it("emits a partial line at the end of the old file", async (test) => {
+  it("emits a partial line at the end of the old file once its writer has left it", async (test) => {
     const { path, read } = await follow(test, "");
     await appendFile(path, "a\nlast");
     await rename(path, `${path}.1`);
     await writeFile(path, "");
-    const lines = [...(await read()).lines, ...(await read()).lines, ...(await read()).lines];
-    assert.deepEqual(lines, ["a", "last"]);
+    for (const expected of [["a"], [], []]) assert.deepEqual((await read()).lines, expected);
+    await appendFile(path, "b\n");
+    assert.deepEqual((await read()).lines, ["b", "last"]);
+  });
+
+  it("reads on in a renamed file whose writer never reopens its log", async (test) => {
+    const { path, read } = await follow(test, "");
+    const writer = await open(path, "a");
+    atEnd(test, () => writer.close());
+    await rename(path, `${path}.0`);
+    await writeFile(path, NOTE);
+    assert.equal((await read()).isNotReopened, false);
+    for (let count = 0; count < 20; count += 1) {
+      // Nights without a request are longer than any grace.
+      for (let night = 0; night < count; night += 1) assert.deepEqual((await read()).lines, []);
+      await writer.write(`${count}\n`);
+      const { lines, isNotReopened } = await read();
+      assert.deepEqual([lines, isNotReopened], [[String(count)], true]);
+    }
+  });
+
+  it("keeps the file that is written to, however often empty files are rotated after it", async (test) => {
+    const { path, read } = await follow(test, "");
+    const writer = await open(path, "a");
+    atEnd(test, () => writer.close());
+    await writer.write("first\n");
+    assert.deepEqual((await read()).lines, ["first"]);
+    for (let count = 0; count < 12; count += 1) {
+      await rename(path, `${path}.${count}`);
+      await writeFile(path, "");
+      await read();
+      await read();
+      await read();
+    }
+    await writer.write("last\n");
+    assert.deepEqual((await read()).lines, ["last"]);
+  });
+
+  it("fails when a file that was renamed before the start is written to instead of the log", async (test) => {
+    const path = join(await temporaryDirectory(test), "access.log");
+    await writeFile(`${path}.0`, "old\n");
+    await writeFile(path, "");
+    const tail = await openTail({ path });
+    atEnd(test, () => tail[Symbol.asyncDispose]());
+    await readLines(tail);
+    await appendFile(`${path}.0`, "new\n");
+    await assert.rejects(readLines(tail), { code: "not_reopened", message: /writes to .*access\.log\.0 and not to/ });
+    await appendFile(path, "reopened\n");
+    assert.deepEqual((await readLines(tail)).lines, ["reopened"]);
+  });
+
+  it("reads on in a file that gets its old name again", async (test) => {
+    const { path, read } = await follow(test, "");
+    await appendFile(path, "a\n");
+    await read();
+    await rename(path, `${path}.1`);
+    assert.deepEqual((await read()).lines, []);
+    await rename(`${path}.1`, path);
+    await appendFile(path, "b\n");
+    assert.deepEqual((await read()).lines, ["b"]);
+    await appendFile(path, "c\n");
+    assert.deepEqual((await read()).lines, ["c"]);
+  });
+
+  it("reads a file that was rotated in and out between two reads", async (test) => {
+    const { path, read } = await follow(test, "");
+    await appendFile(path, "a\n");
+    await rename(path, `${path}.1`);
+    await writeFile(path, "b\n");
+    await rename(`${path}.1`, `${path}.2`);
+    await rename(path, `${path}.1`);
+    await writeFile(path, "c\n");
+    const { lines, rotations } = await read();
+    assert.deepEqual([lines, rotations], [["a", "b", "c"], 1]);
   });
 
   it("tolerates the gap between the rename and the new file", async (test) => {
@@ -167,6 +242,67 @@ describe("truncation", () => {
     const after = await read();
     assert.deepEqual([after.lines, after.truncations], [["bbbb", "bbbb"], 1]);
   });
+
+  it("counts what may have been lost, unless the copy of the file has it", async (test) => {
+    const { path, read } = await follow(test, "");
+    await appendFile(path, "one\n");
+    await read();
+    await appendFile(path, "unseen\n");
+    await truncate(path, 0);
+    await appendFile(path, "two\n");
+    const without = await read();
+    assert.deepEqual([without.lines, without.lost], [["two"], 1]);
+    await appendFile(path, "three\nfour");
+    await copyFile(path, `${path}.1`);
+    await truncate(path, 0);
+    await appendFile(path, "five\n");
+    const withCopy = await read();
+    assert.deepEqual([withCopy.lines, withCopy.lost, withCopy.truncations], [["three", "five"], 0, 1]);
+  });
+
+  for (const [what, size] of [
+    ["small", 1_000],
+    ["larger than the budget", 40 * BUDGET],
+  ] as const)
+    it(`leaves a ${what} hole of NUL bytes when the writer keeps its position, and every line after it is read at once`, async (test) => {
+      const { path, read } = await follow(test, "");
+      const writer = await open(path, "r+");
+      atEnd(test, () => writer.close());
+      let position = 0;
+      const write = async (text: string): Promise<void> => {
+        await writer.write(text, position);
+        position += Buffer.byteLength(text);
+      };
+      position = size;
+      await write("before\n");
+      while ((await read()).unreadBytes > 0);
+      await truncate(path, 0);
+      for (let count = 0; count < 3; count += 1) {
+        await write(`after ${count}\n`);
+        assert.deepEqual((await read()).lines, [`after ${count}`]);
+      }
+    });
+
+  it("is reported by the next read when a read that noticed it fails", async (test) => {
+    const { path, tail, read } = await follow(test, "", 10);
+    await appendFile(path, "one\n");
+    await read();
+    await truncate(path, 0);
+    await appendFile(path, `${"x".repeat(11)}\nok\n`);
+    const deadline = new AbortController();
+    await assert.rejects(
+      tail.read(BUDGET, () => deadline.abort(new Error("too late")), deadline.signal),
+      /too late/,
+    );
+    const { lost, truncations, oversizedLines } = await read();
+    assert.deepEqual({ lost, truncations, oversizedLines }, { lost: 1, truncations: 1, oversizedLines: 1 });
+  });
+
+  it("ends a line at NUL bytes, as a crash leaves them", async (test) => {
+    const { path, read } = await follow(test, "");
+    await appendFile(path, `hal${"\0".repeat(300_000)}whole\n\0\0next\n\0`);
+    assert.deepEqual((await read()).lines, ["hal", "whole", "next"]);
+  });
 });
 
 it("a tail emits every line once and in order across writes, reads and rotations", async (test) => {
@@ -197,6 +333,9 @@ it("a tail emits every line once and in order across writes, reads and rotations
           files.push("");
         }
       }
+      // The writer has gone on to the newest file, so the older ones are complete.
+      await appendFile(path, "\nend\n");
+      files.push(`${files.pop()}\nend\n`);
       for (let n = 0; n < 4; n++) await tail.read(BUDGET, (line) => got.push(line), NEVER);
       await tail[Symbol.asyncDispose]();
       const whole = files.flatMap((text, index) => {

@@ -1,26 +1,23 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createWriteStream } from "node:fs";
-import { appendFile, readFile, rename, stat, writeFile } from "node:fs/promises";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { appendFile, open, rename, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
-import { locateTestServer, requireServer, startCaddy } from "@aviary/shared/testing/servers.ts";
-import { until } from "@aviary/shared/testing/until.ts";
+import type { Logger } from "@aviary/shared/runtime/logger.ts";
+import { atEnd, temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
 import type { ProbeOutcome } from "../../src/probe.ts";
 import { accessLog } from "../../src/probes/access-log.ts";
 import { openProbe, probeContext } from "../probe-context.ts";
-import { atEnd, temporaryDirectory } from "../temporary.ts";
 
 const START = Date.UTC(2026, 10, 21, 10, 0, 0);
 const http = (outcome: ProbeOutcome): SignalBody<"http"> => outcome.bodies[0] as SignalBody<"http">;
 const total = (body: SignalBody<"http">): number => histogram.count(histogram.fromWire(body.latency));
 
 /** A JSONL log and a probe started at `START`. */
-async function setUp(test: TestContext, settings: object = {}) {
+async function setUp(test: TestContext, settings: object = {}, log: Partial<Logger> = {}) {
   const path = join(await temporaryDirectory(test), "access.jsonl");
   await writeFile(path, "");
   const context = probeContext(test);
@@ -28,16 +25,16 @@ async function setUp(test: TestContext, settings: object = {}) {
     test,
     accessLog,
     { path, format: "jsonl", ...settings },
-    { ...context, clock: { ...context.clock, now: () => START } },
+    { ...context, clock: { ...context.clock, now: () => START }, log: { ...context.log, ...log } },
   );
-  const log = (atMs: number, change: object = {}): Promise<void> =>
+  const write = (atMs: number, change: object = {}): Promise<void> =>
     appendFile(
       path,
       `${JSON.stringify({ ts: new Date(START + atMs).toISOString(), status: 200, duration_ms: 10, user_agent: "app/1", ...change })}\n`,
     );
   // The first read waits until the tail is open.
   await probe.read(START);
-  return { path, probe, log, context };
+  return { path, probe, log: write, context };
 }
 
 describe("the access-log probe", () => {
@@ -45,7 +42,8 @@ describe("the access-log probe", () => {
     const { probe, log } = await setUp(test);
     for (const status of [200, 404, 499, 500, 503, 599, 600]) await log(1_000, { status, duration_ms: status });
     const body = http(await probe.read(START + 5_000));
-    assert.deepEqual([body.source, body.requests, body.errors_5xx, total(body)], ["access-log", 7, 3, 7]);
+    assert.deepEqual([body.source, body.requests, body.errors_5xx, total(body)], ["access-log", 6, 3, 6]);
+    assert.deepEqual([body.errors_4xx, body.aborted], [1, 1]);
     assert.equal(http(await probe.read(START + 10_000)).requests, 0);
   });
 
@@ -97,13 +95,125 @@ describe("the access-log probe", () => {
     assert.equal(http(await probe.read(START + 5_000)).requests, 1);
   });
 
-  it("ignores synthetic requests and WebSockets", async (test) => {
-    const { probe, log } = await setUp(test);
-    await log(1, { user_agent: "aviary-synthetic/1", status: 500 });
-    await log(1, { status: 101, duration_ms: 3_600_000 });
+  it("counts every line in one class", async (test) => {
+    const { path, probe, log, context } = await setUp(test);
     await log(1);
-    const body = http(await probe.read(START + 5_000));
-    assert.deepEqual([body.requests, body.errors_5xx], [1, 0]);
+    await log(1, { status: 404 });
+    await log(1, { status: 502 });
+    await log(1, { complete: false });
+    for (const status of [408, 444, 499]) await log(1, { status });
+    await log(1, { user_agent: "aviary-synthetic/1", status: 500 });
+    await log(1, { user_agent: "kube-probe/1.31" });
+    await log(1, { status: 101, duration_ms: 3_600_000 });
+    await log(1, { content_type: "text/event-stream", duration_ms: 10_800_000 });
+    await appendFile(path, "half a li\n");
+    await log(1, { duration_ms: 10_800_000 });
+    await log(-60_000);
+    const { latency: _, ...counts } = http(await probe.read(START + 5_000));
+    assert.deepEqual(counts, {
+      source: "access-log",
+      requests: 4,
+      errors_5xx: 2,
+      errors_4xx: 1,
+      aborted: 3,
+      probes: 2,
+      streams: 2,
+      unread: 2,
+    });
+    assert.equal(context.counted.get("left_out_lines"), 1);
+  });
+
+  it("keeps the p99 of requests below any event stream", async (test) => {
+    const { probe, log } = await setUp(test);
+    for (let count = 0; count < 97; count += 1) await log(1, { duration_ms: 20 });
+    for (let count = 0; count < 3; count += 1) await log(1, { duration_ms: 10_800_000, content_type: "text/event-stream" });
+    const { latency } = http(await probe.read(START + 5_000));
+    assert.ok((histogram.quantile(histogram.fromWire(latency), 0.99) ?? 0) < 21);
+  });
+
+  it("counts the streams of configured paths, and the probes of configured health checkers, apart", async (test) => {
+    const { probe, log } = await setUp(test, { longLivedPaths: ["/v1/events"], healthCheckers: ["Acme-Monitor/"] });
+    await log(1, { uri: "/v1/events?since=7", duration_ms: 10_800_000 });
+    await log(1, { user_agent: "acme-monitor/7" });
+    await log(1, { user_agent: "kube-probe/1.31" });
+    const { streams, probes, requests, unread } = http(await probe.read(START + 5_000));
+    assert.deepEqual({ streams, probes, requests, unread }, { streams: 1, probes: 1, requests: 1, unread: 0 });
+  });
+
+  it("does not believe a request that took at least as long as configured", async (test) => {
+    const { probe, log } = await setUp(test, { longest: "2s" });
+    await log(1, { duration_ms: 1_999 });
+    await log(1, { duration_ms: 2_000 });
+    const { requests, unread } = http(await probe.read(START + 5_000));
+    assert.deepEqual({ requests, unread }, { requests: 1, unread: 1 });
+    await log(6_000, { duration_ms: 41_000_000 });
+    await assert.rejects(probe.read(START + 10_000), { code: "wrong_format", message: /longer than "longest"/ });
+  });
+
+  it("fails while no line shows a User-Agent, and counts those lines as unread once one does", async (test) => {
+    const { probe, log } = await setUp(test);
+    await log(1, { user_agent: undefined });
+    await log(1, { user_agent: undefined });
+    await assert.rejects(probe.read(START + 5_000), { code: "wrong_format", message: /User-Agent/ });
+    await log(6_000);
+    await log(6_000, { user_agent: undefined });
+    const { requests, unread } = http(await probe.read(START + 10_000));
+    assert.deepEqual({ requests, unread }, { requests: 2, unread: 2 });
+  });
+
+  it("counts requests without a User-Agent where clients are known to send none", async (test) => {
+    const { probe, log } = await setUp(test, { requireUserAgent: false });
+    await log(1, { user_agent: undefined });
+    assert.equal(http(await probe.read(START + 5_000)).requests, 1);
+  });
+
+  it("counts lines that are not read yet, and then reads them", async (test) => {
+    const { path, probe } = await setUp(test, { budget: "64KiB" });
+    const line = `${JSON.stringify({ ts: new Date(START + 1).toISOString(), status: 200, duration_ms: 10, user_agent: "app/1" })}\n`;
+    await appendFile(path, line.repeat(2_000));
+    const first = http(await probe.read(START + 5_000));
+    assert.equal(first.requests + (first.unread ?? 0), 2_000);
+    assert.ok(first.requests > 0 && (first.unread ?? 0) > 0);
+    let requests = first.requests;
+    for (let reading = 2; reading <= 4; reading += 1) requests += http(await probe.read(START + 5_000 * reading)).requests;
+    assert.equal(requests, 2_000);
+  });
+
+  it("counts requests after the clock was set back before its start", async (test) => {
+    const { probe, log } = await setUp(test);
+    await log(1_000);
+    assert.equal(http(await probe.read(START + 5_000)).requests, 1);
+    const hourAgo = -3_600_000;
+    await log(hourAgo + 6_000, { status: 502 });
+    assert.equal(http(await probe.read(START + hourAgo + 10_000)).errors_5xx, 1);
+  });
+
+  it("accepts the line that newsyslog writes into a new file", async (test) => {
+    const { path, probe, log } = await setUp(test);
+    await rename(path, `${path}.0`);
+    await appendFile(path, "Nov 26 00:00:00 mac-a1 newsyslog[2662]: logfile turned over due to size>5120K\n");
+    const quiet = http(await probe.read(START + 5_000));
+    assert.deepEqual([quiet.requests, quiet.unread], [0, 0]);
+    await log(6_000, { status: 502 });
+    assert.equal(http(await probe.read(START + 10_000)).errors_5xx, 1);
+  });
+
+  it("counts what a proxy writes to a log that it never reopens, and logs a warning once", async (test) => {
+    const warnings: unknown[] = [];
+    const { path, probe } = await setUp(test, {}, { warn: (fields: unknown) => warnings.push(fields) });
+    const writer = await open(path, "a");
+    atEnd(test, () => writer.close());
+    await rename(path, `${path}.0`);
+    await writeFile(path, "");
+    for (let reading = 1; reading <= 6; reading += 1) {
+      await writer.write(
+        `${JSON.stringify({ ts: new Date(START + 1).toISOString(), status: 503, duration_ms: 10, user_agent: "app/1" })}\n`.repeat(
+          4,
+        ),
+      );
+      assert.equal(http(await probe.read(START + 5_000 * reading)).errors_5xx, 4);
+    }
+    assert.deepEqual(warnings, [{ event: "log.not_reopened", path }]);
   });
 
   it("counts only the configured hosts", async (test) => {
@@ -111,7 +221,8 @@ describe("the access-log probe", () => {
     await log(1, { host: "canary.example" });
     await log(1, { host: "stable.example" });
     await log(1);
-    assert.equal(http(await probe.read(START + 5_000)).requests, 1);
+    const { requests, unread } = http(await probe.read(START + 5_000));
+    assert.deepEqual({ requests, unread }, { requests: 1, unread: 1 }, "a line without a host may be ours");
   });
 
   it("fails on a log of another format", async (test) => {
@@ -119,7 +230,7 @@ describe("the access-log probe", () => {
     await appendFile(path, "10.0.0.7 - - [21/Nov/2026:06:28:50 +0100]\n");
     await assert.rejects(probe.read(START + 5_000), {
       code: "wrong_format",
-      message: /none of 1 new lines .* matches the format jsonl/,
+      message: /none of 1 new lines .* could be read as jsonl: not a JSON object/,
     });
   });
 
@@ -127,7 +238,8 @@ describe("the access-log probe", () => {
     const { path, probe, log, context } = await setUp(test);
     await appendFile(path, "half a li\n");
     await log(1);
-    assert.equal(http(await probe.read(START + 5_000)).requests, 1);
+    const { requests, unread } = http(await probe.read(START + 5_000));
+    assert.deepEqual({ requests, unread }, { requests: 1, unread: 1 });
     assert.equal(context.counted.get("unreadable_lines"), 1);
   });
 
@@ -137,9 +249,10 @@ describe("the access-log probe", () => {
     await rename(path, `${path}.1`);
     assert.equal(http(await probe.read(START + 5_000)).requests, 1);
     await appendFile(`${path}.1`, "");
-    await assert.rejects(probe.read(START + 10_000), { code: "no_such_file" });
-    await log(11_000);
-    assert.equal(http(await probe.read(START + 15_000)).requests, 1);
+    assert.equal(http(await probe.read(START + 10_000)).requests, 0);
+    await assert.rejects(probe.read(START + 15_000), { code: "no_such_file" });
+    await log(16_000);
+    assert.equal(http(await probe.read(START + 20_000)).requests, 1);
   });
 });
 
@@ -174,41 +287,59 @@ it("a burst of 100 MB is counted completely, in bounded steps and memory", async
   assert.ok(largest < 96 * 2 ** 20, `memory grew by ${Math.round(largest / 2 ** 20)} MiB`);
 });
 
-describe("real proxies", () => {
-  it("Caddy: users and errors are counted across a rotation", async (test) => {
-    if (!requireServer(test, "caddy")) return;
-    const directory = await temporaryDirectory(test);
-    const path = join(directory, "access.log");
-    const upstream = createServer((request, response) => void response.writeHead(request.url === "/fail" ? 503 : 200).end("{}"));
-    upstream.listen(0, "127.0.0.1");
-    await once(upstream, "listening");
-    atEnd(test, () => upstream.close());
-    const target = (upstream.address() as AddressInfo).port;
-    const caddy = await startCaddy({
-      binary: locateTestServer("caddy") as string,
-      caddyfile: (port) =>
-        `http://127.0.0.1:${port} {\n  log {\n    output file ${path}\n  }\n  reverse_proxy 127.0.0.1:${target}\n}`,
-    });
-    atEnd(test, () => caddy.stop());
+describe("the configuration of the access-log probe", () => {
+  const problems = (settings: object): string[] => {
+    const result = accessLog.configSchema.safeParse({ path: "/var/log/access.log", ...settings });
+    return result.success ? [] : result.error.issues.map((issue) => issue.message);
+  };
+  const fields = { time: "t", status: "s", duration: "d", userAgent: "ua" };
 
-    const get = async (count: number, uri: string, agent = "app/1"): Promise<void> => {
-      for (let n = 0; n < count; n++) await (await fetch(caddy.url + uri, { headers: { "user-agent": agent } })).text();
-    };
-    const logged = async (lines: number): Promise<void> => {
-      const count = async (): Promise<number> =>
-        (await readFile(path, "utf8").catch(() => "")).split('"handled request"').length - 1;
-      await until(`Caddy has logged ${lines} requests`, async () => (await count()) >= lines);
-    };
-    await get(3, "/before");
-    await logged(3);
-    const probe = openProbe(test, accessLog, { path, format: "caddy" });
-    await probe.read();
-    await get(20, "/");
-    await get(4, "/fail");
-    await get(5, "/", "aviary-synthetic/1");
-    await logged(32);
-    const body = http(await probe.read());
-    assert.deepEqual([body.requests, body.errors_5xx, total(body)], [24, 4, 24]);
-    assert.ok((histogram.quantile(histogram.fromWire(body.latency), 0.5) ?? 0) > 0);
+  it("is rejected where a line could not be read without guessing", () => {
+    for (const [settings, message] of [
+      [{ format: "json", durationUnit: "ms" }, /"fields"/],
+      [{ format: "json", fields }, /"durationUnit"/],
+      [
+        { format: "json", durationUnit: "ms", fields: { ...fields, startTime: "t0" } },
+        /exactly one of "fields.time" and "fields.startTime"/,
+      ],
+      [{ format: "json", durationUnit: "ms", fields: { ...fields, time: undefined } }, /exactly one/],
+      [{ format: "json", durationUnit: "ms", fields, hosts: ["canary.example"] }, /"fields.host"/],
+      [{ format: "nginx", hosts: ["canary.example"] }, /\$host/],
+      [{ format: "nginx", durationUnit: "ms" }, /"durationUnit" with the formats json and caddy only/],
+      [{ format: "caddy", fields }, /"fields" with the format json only/],
+      [{ format: "nginx", logFormat: "$msec $status $request_time $http_user_agent $host" }, /quotes around \$http_user_agent/],
+      [{ format: "json", fields: "t", hosts: 7 }, /"durationUnit"/],
+    ] as const)
+      assert.ok(
+        problems(settings).some((text) => message.test(text)),
+        `${JSON.stringify(settings)}: ${problems(settings).join("; ")}`,
+      );
+    for (const settings of [
+      { format: "caddy", durationUnit: "ms", hosts: ["canary.example"] },
+      { format: "json", durationUnit: "us", fields: { ...fields, host: "h" }, hosts: ["canary.example"] },
+      { format: "traefik" },
+      { format: "nginx" },
+    ])
+      assert.deepEqual(problems(settings), [], JSON.stringify(settings));
+  });
+
+  it("selects Traefik's fields, and the fields of a JSON log", async (test) => {
+    for (const [settings, line] of [
+      [
+        { format: "traefik" },
+        { time: "2026-11-21T10:00:01Z", DownstreamStatus: 502, Duration: 12_000_000, "request_User-Agent": "app/1" },
+      ],
+      [
+        { format: "json", durationUnit: "us", fields: { time: "t", status: "s", duration: "d", userAgent: "ua" } },
+        { t: "2026-11-21T10:00:01Z", s: 502, d: 12_000, ua: "app/1" },
+      ],
+    ] as const) {
+      const { path, probe } = await setUp(test, settings);
+      await appendFile(path, `${JSON.stringify(line)}\n`);
+      const { errors_5xx, latency } = http(await probe.read(START + 5_000));
+      const p50Ms = histogram.quantile(histogram.fromWire(latency), 0.5) ?? 0;
+      assert.equal(errors_5xx, 1);
+      assert.ok(Math.abs(p50Ms - 12) < 0.1, String(p50Ms));
+    }
   });
 });

@@ -4,10 +4,10 @@ import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import { describe, it } from "node:test";
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import { freePort } from "@aviary/shared/testing/servers.ts";
+import { atEnd } from "@aviary/shared/testing/temporary.ts";
 import { deps } from "../../src/probes/deps.ts";
 import { openProbe } from "../probe-context.ts";
 import { serveHttp } from "../serve-http.ts";
-import { atEnd } from "../temporary.ts";
 
 describe("the deps probe", () => {
   it("reports latency per target, and hanging, refusing or failing targets as not ok", async (test) => {

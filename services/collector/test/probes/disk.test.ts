@@ -3,9 +3,9 @@ import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
+import { temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
 import { disk } from "../../src/probes/disk.ts";
 import { openProbe } from "../probe-context.ts";
-import { temporaryDirectory } from "../temporary.ts";
 
 describe("the disk probe", () => {
   const read = async (test: TestContext, settings: object) =>
@@ -44,6 +44,17 @@ describe("the disk probe", () => {
       tier: "2TB",
       writable: false,
     });
+  });
+
+  it("states purgeable space beside the used space, where it is known", async (test) => {
+    const path = await temporaryDirectory(test);
+    const statfsFile = join(path, "statfs.json");
+    const use = { total_bytes: 2e12, used_ratio: 0.86 };
+    await writeFile(statfsFile, JSON.stringify({ ...use, purgeable_bytes: 3e11 }));
+    const { used_ratio, purgeable_bytes } = await read(test, { path, statfsFile });
+    assert.deepEqual([used_ratio, purgeable_bytes], [0.86, 3e11]);
+    await writeFile(statfsFile, JSON.stringify(use));
+    assert.equal("purgeable_bytes" in (await read(test, { path, statfsFile })), false);
   });
 
   it("fails on an invalid statfsFile or a missing path", async (test) => {

@@ -7,10 +7,10 @@ import type { AddressInfo } from "node:net";
 import { describe, it, type TestContext } from "node:test";
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import { freePort } from "@aviary/shared/testing/servers.ts";
+import { atEnd } from "@aviary/shared/testing/temporary.ts";
 import type { ProbeOutcome } from "../../src/probe.ts";
 import { gatewayProbes } from "../../src/probes/gateway-probes.ts";
 import { openProbe, probeContext } from "../probe-context.ts";
-import { atEnd } from "../temporary.ts";
 
 const fixture = (name: string): string => readFileSync(new URL(`../fixtures/openclaw/http/${name}`, import.meta.url), "utf8");
 
@@ -95,7 +95,7 @@ describe("the gateway probe", () => {
     const probe = openProbe(test, gatewayProbes, { url: `http://127.0.0.1:${await freePort()}`, ...QUICK });
     const outcome = await probe.read();
     assert.deepEqual([health(outcome).state, health(outcome).worker_reachable], ["refused", false]);
-    assert.equal(outcome.learned.gatewayVersion, undefined, "the last known version is kept");
+    assert.equal(outcome.learned.gatewayVersion, null, "the version was not observed");
     await assert.rejects(probe.read(), { code: "backing_off" });
   });
 

@@ -5,9 +5,9 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
+import { atEnd, temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
 import { gatewayProcess } from "../../src/probes/process.ts";
 import { openProbe, probeContext } from "../probe-context.ts";
-import { atEnd, temporaryDirectory } from "../temporary.ts";
 
 describe("the process probe", () => {
   it("reports boot id, memory, and restarts by uptime and process id", async (test) => {

@@ -1,6 +1,7 @@
 /** The queue probe on a real Redis, with a plain list and the key layout of BullMQ. */
 import assert from "node:assert/strict";
 import { after, before, describe, it, type TestContext } from "node:test";
+import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import { locateTestServer, missingServer, type RunningServer, startRedis } from "@aviary/shared/testing/servers.ts";
 import { Redis } from "ioredis";
 import { queue } from "../../src/probes/queue.ts";
@@ -32,23 +33,94 @@ describe("the queue probe", { skip: missing ?? false }, () => {
     assert.deepEqual((await probe.read()).bodies, [{ lane: "build-az-a", role: "build", depth: 3 }]);
   });
 
-  it("counts the due jobs of a BullMQ queue, and delayed ones only with countDelayed", async (test) => {
-    await redis.rpush("bull:builds:wait", "1", "2");
-    await redis.rpush("bull:builds:paused", "3");
-    await redis.zadd("bull:builds:prioritized", 1, "4", 2, "5");
-    await redis.zadd("bull:builds:delayed", 1, "6");
-    await redis.rpush("bull:builds:active", "7", "8");
-    await redis.zadd("bull:builds:waiting-children", 1, "9");
-    const probe = open(test, {
-      plain: { redis: server.url, bullmq: { queue: "builds" } },
-      delayed: { redis: server.url, bullmq: { queue: "builds", countDelayed: true }, role: "gateway" },
-      other: { redis: server.url, bullmq: { queue: "builds", prefix: "else" } },
+  /** A queue as BullMQ leaves it, with these keys. */
+  const queueOf = async (name: string, fill: (key: (state: string) => string) => Promise<unknown>): Promise<void> => {
+    await redis.hset(`bull:${name}:meta`, "opts.maxLenEvents", "10000", "version", "bullmq:5.81.5");
+    await fill((state) => `bull:${name}:${state}`);
+  };
+  const depthOf = async (test: TestContext, queueName: string, settings: object = {}): Promise<number> => {
+    const probe = open(test, { lane: { redis: server.url, bullmq: { queue: queueName, ...settings } } });
+    return ((await probe.read()).bodies[0] as SignalBody<"queue">).depth;
+  };
+  const score = (atMs: number, counter: number): number => atMs * 4_096 + counter;
+  const fill = (count: number): string[] => Array.from({ length: count }, (_, index) => String(index));
+
+  it("counts the jobs of a BullMQ queue that a worker can start", async (test) => {
+    await queueOf("builds", async (key) => {
+      await redis.rpush(key("wait"), "1", "2");
+      await redis.zadd(key("prioritized"), 1, "4", 2, "5");
+      await redis.rpush(key("active"), "7", "8");
+      await redis.zadd(key("waiting-children"), 1, "9");
+      await redis.zadd(key("completed"), 1, "10");
     });
-    assert.deepEqual((await probe.read()).bodies, [
-      { lane: "plain", role: "build", depth: 5 },
-      { lane: "delayed", role: "gateway", depth: 6 },
-      { lane: "other", role: "build", depth: 0 },
-    ]);
+    assert.equal(await depthOf(test, "builds"), 4);
+    assert.equal(await depthOf(test, "builds", { countActive: true }), 6);
+  });
+
+  it("counts delayed jobs once they are due, because without a worker they stay delayed", async (test) => {
+    await queueOf("delayed", async (key) => {
+      for (const index of [0, 1, 2]) await redis.zadd(key("delayed"), score(Date.now() - 600_000, index), `due-${index}`);
+      for (const index of [0, 1]) await redis.zadd(key("delayed"), score(Date.now() + 3_600_000, index), `later-${index}`);
+    });
+    assert.equal(await depthOf(test, "delayed"), 3);
+    assert.equal(await depthOf(test, "delayed", { countDelayed: true }), 5);
+  });
+
+  it("counts no job of a paused queue but those at work, wherever the version keeps them", async (test) => {
+    for (const [name, list] of [
+      ["paused5", "paused"],
+      ["paused6", "wait"],
+    ] as const) {
+      await queueOf(name, async (key) => {
+        await redis.hset(key("meta"), "paused", "1");
+        await redis.rpush(key(list), ...fill(40));
+        await redis.zadd(key("delayed"), score(Date.now() - 600_000, 0), "due");
+        await redis.rpush(key("active"), "a");
+      });
+      assert.equal(await depthOf(test, name), 0, name);
+      assert.equal(await depthOf(test, name, { countActive: true }), 1, name);
+      await redis.hdel(`bull:${name}:meta`, "paused");
+    }
+    assert.equal(await depthOf(test, "paused6"), 41);
+  });
+
+  it("does not count the marker that older versions keep among the waiting jobs", async (test) => {
+    await queueOf("marked", (key) => redis.rpush(key("wait"), `0:${Date.now() + 3_600_000}`));
+    assert.equal(await depthOf(test, "marked"), 0);
+    await redis.lpush("bull:marked:wait", "1", "2");
+    assert.equal(await depthOf(test, "marked"), 2);
+  });
+
+  it("counts an empty queue as 0, and fails for a queue that does not exist", async (test) => {
+    await queueOf("empty", async () => {});
+    assert.equal(await depthOf(test, "empty"), 0);
+    for (const settings of [{ queue: "emty" }, { queue: "empty", prefix: "else" }]) {
+      const probe = open(test, { lane: { redis: server.url, bullmq: settings } });
+      await assert.rejects(probe.read(), {
+        code: "no_such_queue",
+        message: /there is no BullMQ queue .*check "queue" and "prefix"/,
+      });
+    }
+  });
+
+  it("reads the other lanes of a server while one lane's keys are wrong, and logs that once", async (test) => {
+    await queueOf("fine", (key) => redis.rpush(key("wait"), "1"));
+    await redis.set("not-a-list", "x");
+    const warnings: unknown[] = [];
+    const context = probeContext(test);
+    const lanes = {
+      missing: { redis: server.url, bullmq: { queue: "missing" } },
+      wrong: { redis: server.url, list: "not-a-list" },
+      fine: { redis: server.url, bullmq: { queue: "fine" }, role: "gateway" },
+    };
+    const probe = open(test, lanes, {
+      ...context,
+      log: { ...context.log, warn: (fields: { lane?: string }) => void warnings.push(fields.lane) } as typeof context.log,
+    });
+    for (let reading = 0; reading < 2; reading += 1)
+      assert.deepEqual((await probe.read()).bodies, [{ lane: "fine", role: "gateway", depth: 1 }]);
+    assert.deepEqual(warnings, ["missing", "wrong"]);
+    assert.equal(context.counted.get("lanes_unread"), 4);
   });
 
   it("names a key of the wrong type", async (test) => {

@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
 import { rollout } from "../../src/probes/rollout.ts";
 import { openProbe } from "../probe-context.ts";
 import { serveHttp } from "../serve-http.ts";
-import { temporaryDirectory } from "../temporary.ts";
 
 describe("the rollout probe", () => {
   const applied = { canary: "prod/payments-gateway", weight: 10, phase: "Progressing" };

@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import { hashTree } from "@aviary/shared/fs/tree-hash.ts";
+import { temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
 import { skills } from "../../src/probes/skills.ts";
 import { openProbe, probeContext } from "../probe-context.ts";
-import { temporaryDirectory } from "../temporary.ts";
 
 describe("the skills probe", () => {
   it("reports the hash that a promotion verified, even through a link, and the changed skills", async (test) => {

@@ -5,11 +5,11 @@ import type { BusStatus, Stored } from "@aviary/shared/bus/bus.ts";
 import { retryable, terminal } from "@aviary/shared/runtime/faults.ts";
 import { silentLogger } from "@aviary/shared/runtime/logger.ts";
 import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
+import { temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
 import { until } from "@aviary/shared/testing/until.ts";
 import { type OutboxOptions, openOutbox } from "../../src/spool/outbox.ts";
 import type { SpoolRecord } from "../../src/spool/record.ts";
 import { openSpool } from "../../src/spool/spool.ts";
-import { temporaryDirectory } from "../temporary.ts";
 
 const record = (n: number): SpoolRecord => ({ subject: "s", id: `boot.${n}`, data: "x" });
 const STORED: Stored = { stream: "INPUTS", sequence: 1, duplicate: false };

@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { appendFile, chmod, readdir, readFile, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
+import { temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
 import fc from "fast-check";
 import { decodeSegment, encodeRecord, SEGMENT_MAGIC, type SpoolRecord } from "../../src/spool/record.ts";
 import { openSpool, type Spool, type SpoolOptions } from "../../src/spool/spool.ts";
-import { temporaryDirectory } from "../temporary.ts";
 
 const record = (n: number, size = 20): SpoolRecord => ({ subject: "s", id: `boot.${n}`, data: String(n).padStart(size, "0") });
 const records = (from: number, to: number, size?: number): SpoolRecord[] =>

@@ -1,4 +1,4 @@
-/** Handles a closed window: judged if a run is active, and kept as history for the next run's reference. */
+/** Applies a closed window: judges it if a run is active, and keeps it as history for the next run's reference. */
 import type { ClosedWindow, WindowSlot, WindowSummary } from "@aviary/shared/contract/window.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
 import { judge } from "./judge/judge.ts";

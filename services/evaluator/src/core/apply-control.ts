@@ -74,6 +74,10 @@ export function applyControl(
     case "maintenance":
       applyMaintenance(state, canary, config, control, atMs);
       return [];
+    case "configure":
+      canary.configHash = control.hash;
+      canary.configuredAtMs = atMs;
+      return [];
   }
 }
 

@@ -1,5 +1,9 @@
 /** Applies one signal to the state: its gateway's facts, open windows, and the depth of a lane. */
-import { type Signal, staleAtMs } from "@aviary/shared/contract/signal.ts";
+import type { Policy } from "@aviary/shared/contract/policy.ts";
+import type { Signal } from "@aviary/shared/contract/signal.ts";
+import { trackReading } from "./clock-offset.ts";
+import { nextDiskMark } from "./disk-marks.ts";
+import { factStaleAtMs, isCurrent } from "./freshness.ts";
 import {
   applyDeps,
   applyDisk,
@@ -7,40 +11,52 @@ import {
   applyHealth,
   applyIdentity,
   type GatewayState,
-  type NewObservation,
   recordObservation,
 } from "./gateway.ts";
 import type { SignalInput } from "./inputs.ts";
+import type { ResolvedConfig } from "./resolved-config.ts";
+import { trackHealth, trackProcess } from "./restarts.ts";
 import { isNewest } from "./sequence.ts";
 import { type CanaryState, isOpen, type State } from "./state.ts";
-import { mergeHttp, recordQueueDepth } from "./window.ts";
+import { mergeReport, recordQueueDepth, type TrafficReport } from "./window.ts";
 
 /** Applies a signal to its gateway and the open windows. Returns whether a fact changed. */
 export function applySignal(state: State, gateway: GatewayState, input: SignalInput, observedAtMs: number): boolean {
   const { signal, storedAtMs } = input;
-  const keys = state.config.canariesOfFleet.get(signal.fleet) ?? [];
+  const keys = state.config.canariesOfFleet.get(signal.fleet) ?? NO_CANARIES;
   let changed = false;
-  // An older signal that was delayed for long looks as if its clock were correct.
-  if (gateway.clockAhead && isNewest(gateway.sequence, signal.collector_boot, signal.seq)) {
-    gateway.clockAhead = false;
-    changed = true;
-  }
+  // An older signal that was delayed for a long time looks as if its clock were correct.
+  if (signal.kind === "health" && isNewest(gateway.sequence, signal.collector_boot, signal.seq))
+    changed = trackReading(gateway.clock, { observedAtMs, storedAtMs, boot: signal.collector_boot });
   const kind = signal.kind === "http" && signal.body.source === "synthetic" ? "synthetic" : signal.kind;
   if (applyIdentity(gateway, signal, observedAtMs)) changed = true;
-  const observation: NewObservation = {
-    kind,
-    observedAtMs,
-    periodMs: signal.period_ms,
-    nowMs: storedAtMs,
-    graceMs: graceOf(state, keys),
-  };
-  const seen = recordObservation(gateway, observation);
+  const policies = policiesOf(state.config, keys);
+  const isContinuous = policies.every((policy) => isCurrent(gateway, kind, policy, observedAtMs));
+  const periodMs = signal.period_ms;
+  const boot = signal.collector_boot;
+  const isSameBoot = gateway.seen.get(kind)?.boot === boot;
+  const isPlanned = gateway.maintenanceUntilMs > storedAtMs;
+  const seen = recordObservation(gateway, { kind, observedAtMs, periodMs, boot, nowMs: storedAtMs, policies });
   if (seen === "fresh") changed = true;
-  const applied = { state, gateway, keys, storedAtMs, observedAtMs, periodMs: signal.period_ms };
+  const applied = { state, gateway, keys, storedAtMs, observedAtMs, periodMs, isContinuous, isSameBoot, isPlanned };
   if (applyCounts(applied, signal)) changed = true;
   if (seen !== "older" && applyFact(applied, signal)) changed = true;
   return changed;
 }
+
+/** The policies of canaries by their list of keys, which is constant while a reducer runs: built once, not per signal. */
+const policiesByKeys = new WeakMap<readonly string[], readonly Policy[]>();
+
+function policiesOf({ canaries }: ResolvedConfig, keys: readonly string[]): readonly Policy[] {
+  let policies = policiesByKeys.get(keys);
+  if (policies === undefined) {
+    policies = keys.map((key) => canaries.get(key)!.policy);
+    policiesByKeys.set(keys, policies);
+  }
+  return policies;
+}
+
+const NO_CANARIES: readonly string[] = [];
 
 /** One signal being applied, and the canaries of its fleet. */
 interface Applied {
@@ -50,39 +66,42 @@ interface Applied {
   readonly storedAtMs: number;
   readonly observedAtMs: number;
   readonly periodMs: number;
+  /** The observation of its kind before it was still current. */
+  readonly isContinuous: boolean;
+  /** That observation came from the same collector boot. */
+  readonly isSameBoot: boolean;
+  /** The gateway is in maintenance. */
+  readonly isPlanned: boolean;
 }
 
 /** Bodies that belong to the time of their observation, whatever arrived before them. Returns whether a fact changed. */
 function applyCounts(applied: Applied, signal: Signal): boolean {
-  const { state, gateway, keys, observedAtMs, periodMs } = applied;
+  const { state, gateway, keys, storedAtMs, observedAtMs, periodMs } = applied;
   if (signal.kind === "queue") return keys.map((key) => applyDepth(applied, key, signal.body)).includes(true);
   if (signal.kind !== "http") return false;
   for (const key of keys) {
     const canary = state.canaries.get(key)!;
-    if (canary.grid !== null && isJudged(canary, gateway, observedAtMs))
-      mergeHttp(canary.grid, gateway, signal.body, observedAtMs, periodMs);
+    if (canary.grid === null) continue;
+    const exclusion = exclusionOf(canary, gateway, { observedAtMs, storedAtMs });
+    mergeReport(canary.grid, gateway, { body: signal.body, observedAtMs, periodMs, exclusion });
   }
   return false;
 }
 
 /** Bodies of which only the newest counts. Returns whether a fact changed. */
 function applyFact(applied: Applied, signal: Signal): boolean {
-  const { state, gateway, keys, storedAtMs, observedAtMs } = applied;
+  const { state, gateway, keys } = applied;
   switch (signal.kind) {
     case "health":
-      return applyHealth(gateway, signal.body);
-    case "disk": {
-      const policy = state.config.canaries.get(keys[0] ?? "")?.policy;
-      const { tier } = state.config.gateways.get(gateway.key)!;
-      return policy !== undefined && applyDisk(gateway, signal.body, tier, policy, storedAtMs);
-    }
+      return [applyHealth(gateway, signal.body), trackHealth(gateway.restarts, signal.body, applied)].includes(true);
+    case "disk":
+      return [applyDisk(gateway, signal.body), ...keys.map((key) => applyDiskMark(applied, key, signal.body))].includes(true);
     case "doctor":
-      return applyDoctor(gateway, signal.body, observedAtMs);
+      return applyDoctor(gateway, signal.body, applied);
     case "deps":
       return applyDeps(gateway, signal.body);
     case "process":
-      gateway.process = signal.body;
-      return false;
+      return trackProcess(gateway.restarts, signal.body, applied);
     case "rollout":
       return applyWeight(state, keys, gateway, signal.body);
     default:
@@ -90,16 +109,37 @@ function applyFact(applied: Applied, signal: Signal): boolean {
   }
 }
 
-function graceOf(state: State, canaryKeys: readonly string[]): number {
-  return state.config.canaries.get(canaryKeys[0] ?? "")?.policy.graceMs ?? 10_000;
+/** Compares a disk with the marks of one canary's policy. Returns whether its level changed. */
+function applyDiskMark(applied: Applied, key: string, { used_ratio }: { readonly used_ratio: number }): boolean {
+  const { state, gateway } = applied;
+  const { disks } = state.canaries.get(key)!;
+  const { tier } = state.config.gateways.get(gateway.key)!;
+  const before = disks.get(gateway.key);
+  const next = nextDiskMark(before, { ...applied, usedRatio: used_ratio }, state.config.canaries.get(key)!.policy.disk[tier]);
+  disks.set(gateway.key, next);
+  return next.level !== before?.level;
 }
 
-/** Traffic during the warm-up of a run, and of a gateway in warm-up after its boot, is marked and not judged. */
-function isJudged(canary: CanaryState, gateway: GatewayState, observedAtMs: number): boolean {
-  if (gateway.slice !== "canary") return true;
-  if (gateway.health !== null && !gateway.health.warm) return false;
-  const { run } = canary;
-  return run === null || !isOpen(run) || run.state === "pending" || run.state === "failed" || observedAtMs >= run.judgeFromMs;
+const AT_WORK = { why: "maintenance", isPlanned: true } as const;
+const RUN_WARMING = { why: "warming", isPlanned: true } as const;
+const GATEWAY_WARMING = { why: "warming", isPlanned: false } as const;
+
+/**
+ * Why the traffic of a gateway is left out. That of a gateway or canary in maintenance, or of a paused run, shows the work and not
+ * the release; that of a canary gateway during a warm-up, its own or the run's, is not judged.
+ */
+function exclusionOf(
+  { run, maintenance }: CanaryState,
+  gateway: GatewayState,
+  { observedAtMs, storedAtMs }: { readonly observedAtMs: number; readonly storedAtMs: number },
+): TrafficReport["exclusion"] {
+  const isAtWork = gateway.maintenanceUntilMs > storedAtMs || (maintenance !== null && maintenance.untilMs > storedAtMs);
+  const isRunOpen = run !== null && isOpen(run);
+  if (isAtWork || (isRunOpen && run.paused !== null)) return AT_WORK;
+  if (gateway.slice !== "canary") return undefined;
+  if (isRunOpen && (run.state === "warming" || run.state === "active") && observedAtMs < run.judgeFromMs) return RUN_WARMING;
+  if (gateway.health !== null && !gateway.health.warm) return GATEWAY_WARMING;
+  return undefined;
 }
 
 /**
@@ -115,7 +155,7 @@ function applyDepth(applied: Applied, key: string, body: { readonly lane: string
   if (known !== undefined && known.observedAtMs > observedAtMs) return false;
   canary.depths.set(body.lane, { observedAtMs, periodMs, depth: body.depth });
   if (body.lane === config.lane && canary.grid !== null) recordQueueDepth(canary.grid, body.depth, observedAtMs);
-  return known === undefined || known.periodMs !== periodMs || storedAtMs >= staleAtMs(known, config.policy.graceMs);
+  return known === undefined || known.periodMs !== periodMs || storedAtMs >= factStaleAtMs("queue", known, config.policy);
 }
 
 /** The weight as applied by the load balancer; a controller's own statement takes precedence. */

@@ -5,21 +5,26 @@
  * Maps, sets, histograms and infinities, which JSON lacks, are written as objects with one tagged key.
  */
 import * as histogram from "@aviary/shared/histogram.ts";
-import type { GatewayState } from "./gateway.ts";
 import { restoreMemory, restoreOutcome, storeMemory, storeOutcome } from "./judge/memory-codec.ts";
 import type { JudgeMemory, JudgeOutcome } from "./judge/outcome.ts";
-import type { ResolvedConfig } from "./resolved-config.ts";
+import type { CanaryConfig, ResolvedConfig } from "./resolved-config.ts";
 import { createCanary, createState, type LaneState, type State, startGrid } from "./state.ts";
-import { restoreCanary, storeCanary } from "./state-codec.ts";
+import { restoreCanary, restoreGateway, type StoredGateway, storeCanary } from "./state-codec.ts";
 
 export const CHECKPOINT_SCHEMA = "aviary/checkpoint.v1";
 
 interface CheckpointFile {
   readonly schema: string;
+  /** Of all canaries together: what versions without `config_hashes` compare. */
   readonly policy_hash: string;
+  /** The configuration that each canary was evaluated under. */
+  readonly config_hashes?: Readonly<Record<string, string>>;
   /** The first sequence not yet applied. */
   readonly replay_from: number;
-  readonly state: Pick<State, "sequence" | "nowMs" | "gateways" | "lanes" | "dead" | "nextDeadlineMs" | "lastCheckpointMs"> & {
+  /** When the log was created; absent in versions that did not know it. */
+  readonly log_created_at_ms?: number | null;
+  readonly state: Pick<State, "sequence" | "nowMs" | "lanes" | "dead" | "nextDeadlineMs" | "lastCheckpointMs"> & {
+    readonly gateways: ReadonlyMap<string, StoredGateway>;
     /** In the form of `state-codec.ts`. */
     readonly canaries: ReadonlyMap<string, object>;
   };
@@ -75,7 +80,9 @@ export function encodeCheckpoint(state: State): string {
   const file: CheckpointFile = {
     schema: CHECKPOINT_SCHEMA,
     policy_hash: state.config.policyHash,
+    config_hashes: Object.fromEntries([...state.config.canaries.values()].map(({ key, configHash }) => [key, configHash])),
     replay_from: sequence + 1,
+    log_created_at_ms: state.logCreatedAtMs,
     state: { sequence, nowMs, gateways, canaries: stored, lanes, dead, nextDeadlineMs, lastCheckpointMs },
   };
   return JSON.stringify(tagged(file));
@@ -83,7 +90,8 @@ export function encodeCheckpoint(state: State): string {
 
 /**
  * Restores a checkpoint under the current configuration. Gateways, canaries and lanes that are no longer in the fleet file are
- * dropped, new ones start empty. If a policy changed, runs and latches stay, and windows and the judge's memory are reset.
+ * dropped, new ones start empty. If the configuration of a canary changed (its policy, its gateways or its lanes), its run and
+ * latch stay, and its windows and the judge's memory are reset; the other canaries continue.
  * @returns undefined if the text is not a checkpoint of this version: the log is then applied from its start
  */
 export function decodeCheckpoint(text: string, config: ResolvedConfig): State | undefined {
@@ -95,32 +103,40 @@ export function decodeCheckpoint(text: string, config: ResolvedConfig): State | 
   }
   if (file?.schema !== CHECKPOINT_SCHEMA) return undefined;
   const state = createState(config);
+  state.logCreatedAtMs = file.log_created_at_ms ?? null;
   state.sequence = file.state.sequence;
   state.nowMs = file.state.nowMs;
   state.lastCheckpointMs = file.state.lastCheckpointMs;
   state.nextDeadlineMs = file.state.nextDeadlineMs;
   for (const [key, count] of file.state.dead) state.dead.set(key, count);
-  const policyChanged = file.policy_hash !== config.policyHash;
   for (const key of state.gateways.keys()) {
-    const known: GatewayState | undefined = file.state.gateways.get(key);
+    const known: StoredGateway | undefined = file.state.gateways.get(key);
     const entry = config.gateways.get(key)!;
-    if (known !== undefined) state.gateways.set(key, { ...known, slice: entry.slice });
+    if (known !== undefined) state.gateways.set(key, { ...restoreGateway(known), slice: entry.slice });
   }
-  for (const [key, canaryConfig] of config.canaries) {
-    const known = file.state.canaries.get(key);
-    const canary = known === undefined ? createCanary(canaryConfig) : restoreCanary(known);
-    state.canaries.set(key, canary);
-    if ((policyChanged || known === undefined) && state.lastCheckpointMs > 0) {
-      startGrid(canary, canaryConfig, state.nowMs);
-      canary.staleCheckMs = state.nowMs + 1;
-      if (canary.run !== null) Object.assign(canary.run, { judged: 0, memory: null, windows: [], outcome: null });
-    }
-  }
+  for (const [key, canaryConfig] of config.canaries) restoreCanaryOf(file, state, canaryConfig, key);
   for (const [name, lane] of config.lanes) {
     const known: LaneState | undefined = file.state.lanes.get(name);
     if (known !== undefined) state.lanes.set(name, known);
     else if (state.lastCheckpointMs > 0) state.lanes.get(name)!.nextTickMs = state.nowMs + lane.pollingInterval;
   }
-  if (policyChanged) state.nextDeadlineMs = state.nowMs;
   return state;
+}
+
+function restoreCanaryOf(file: CheckpointFile, state: State, config: CanaryConfig, key: string): void {
+  const known = file.state.canaries.get(key);
+  const canary = known === undefined ? createCanary(config) : restoreCanary(known);
+  state.canaries.set(key, canary);
+  const isSame = known !== undefined && isSameConfig(file, state.config, config);
+  if (isSame || state.lastCheckpointMs === 0) return;
+  startGrid(canary, config, state.nowMs);
+  canary.disks = new Map();
+  canary.staleCheckMs = state.nowMs + 1;
+  if (canary.run !== null) Object.assign(canary.run, { judged: 0, memory: null, windows: [], outcome: null });
+  state.nextDeadlineMs = state.nowMs;
+}
+
+function isSameConfig(file: CheckpointFile, config: ResolvedConfig, { key, configHash }: CanaryConfig): boolean {
+  if (file.config_hashes === undefined) return file.policy_hash === config.policyHash;
+  return file.config_hashes[key] === configHash;
 }

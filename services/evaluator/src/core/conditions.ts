@@ -1,11 +1,13 @@
 /**
- * The preconditions of a judgement of traffic: fresh signals without gaps, one release per slice, gateways up, disks, Doctor.
+ * The preconditions of a judgment of traffic: fresh signals without gaps, one release per slice, gateways up, disks, Doctor.
  * A condition that is not met is a hold with its reason; a hard signal fails the run immediately.
  */
 import { formatTimeOfDay } from "@aviary/shared/contract/iso-time.ts";
 import { type Reason, reasonText } from "@aviary/shared/contract/reasons.ts";
-import { staleAtMs } from "@aviary/shared/contract/signal.ts";
+import type { Release, Slice } from "@aviary/shared/contract/run.ts";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
+import { factStaleAtMs } from "./freshness.ts";
+import type { GatewayState } from "./gateway.ts";
 import {
   areDepsReachable,
   type CheckResult,
@@ -20,8 +22,10 @@ import {
   isWorkerReachable,
   maintenanceReason,
 } from "./gateway-conditions.ts";
-import { agreedRelease, skewReasons } from "./release.ts";
+import { knownFacts } from "./known-facts.ts";
+import { agreedRelease, type GatewayRelease, skewReasons } from "./release.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
+import { checkOutage, checkRestarts, restartSettlesAtMs } from "./slice-conditions.ts";
 import { type CanaryState, gatewaysOfCanary, isOpen, type Run, type State } from "./state.ts";
 
 export interface Conditions {
@@ -29,10 +33,12 @@ export interface Conditions {
   readonly holds: readonly Reason[];
   /** Reasons to fail an open run immediately. */
   readonly hard: readonly HardReason[];
+  /** The canary or all gateways of its slice are in maintenance, or the run is paused: nothing fails it meanwhile. */
+  readonly isSuspended: boolean;
   readonly warnings: readonly Reason[];
   readonly gateway: VerdictBody["gateway"];
   readonly parityOk: boolean;
-  /** The next instant at which a currently fresh fact becomes stale; Infinity if nothing is fresh. */
+  /** The next instant at which a currently fresh fact becomes stale or a condition ends with time; Infinity if there is none. */
   readonly staleNextMs: number;
 }
 
@@ -42,6 +48,8 @@ export function conditionsOf(state: State, canary: CanaryState, config: CanaryCo
   const gateways = gatewaysOfCanary(state, config).map(
     (gateway): GatewayFacts => ({
       gateway,
+      known: knownFacts(gateway, config.policy, nowMs),
+      diskMark: canary.disks.get(gateway.key),
       config,
       tier: state.config.gateways.get(gateway.key)!.tier,
       nowMs,
@@ -52,24 +60,38 @@ export function conditionsOf(state: State, canary: CanaryState, config: CanaryCo
   const freshness = active.map(freshnessOf);
   const lane = laneDepth(canary, config, nowMs);
   const skews = skewsOf(gateways);
+  const hasUnknownPack = active.some(
+    ({ gateway, known }) => gateway.release.skill_hash !== null && known.release.skill_hash === null,
+  );
+  const slice = { gateways, run, lastWindow: canary.lastWindow };
   const findings: readonly CheckResult[] = [
     ...gateways.flatMap((facts) =>
       isInMaintenance(facts) ? [{ holds: [maintenanceReason(facts)] }] : GATEWAY_CHECKS.map((check) => check(facts)),
     ),
+    checkRestarts(slice),
+    checkOutage(slice),
     { holds: [...lane.holds, ...skews, ...canaryReasons(canary, run)] },
   ];
   const holds = findings.flatMap((finding) => finding.holds ?? []);
   return {
     holds,
     hard: findings.flatMap((finding) => finding.hard ?? []),
+    isSuspended: isSuspended(canary, gateways),
     warnings: findings.flatMap((finding) => finding.warnings ?? []),
-    parityOk: skews.length === 0 && !holds.some((reason) => reason.code === "slice_mismatch"),
-    staleNextMs: Math.min(lane.nextStaleAtMs, ...freshness.map(({ nextStaleAtMs }) => nextStaleAtMs)),
+    parityOk: skews.length === 0 && !hasUnknownPack && !holds.some((reason) => reason.code === "slice_mismatch"),
+    staleNextMs: Math.min(lane.nextStaleAtMs, restartSettlesAtMs(slice), ...freshness.map(({ nextStaleAtMs }) => nextStaleAtMs)),
     gateway: gatewayFigures(gateways, active, {
+      release: agreedRelease(canaryGateways(gateways), config.policy, nowMs),
       fresh: freshness.filter(({ staleKind }) => staleKind === undefined).length,
       queueDepth: lane.depth,
     }),
   };
+}
+
+function isSuspended({ run, maintenance }: CanaryState, gateways: readonly GatewayFacts[]): boolean {
+  if (maintenance !== null || (run !== null && run.paused !== null)) return true;
+  const canary = gateways.filter(({ gateway }) => gateway.slice === "canary");
+  return canary.length > 0 && canary.every(isInMaintenance);
 }
 
 interface LaneDepth {
@@ -84,25 +106,33 @@ function laneDepth(canary: CanaryState, { lane, policy }: CanaryConfig, nowMs: n
   if (lane === undefined) return { depth: null, ...nothing };
   const reported = canary.depths.get(lane);
   const depth = reported?.depth ?? null;
-  const staleAt = reported === undefined ? Number.NEGATIVE_INFINITY : staleAtMs(reported, policy.graceMs);
+  const staleAt = reported === undefined ? Number.NEGATIVE_INFINITY : factStaleAtMs("queue", reported, policy);
   if (nowMs < staleAt) return { depth, holds: [], nextStaleAtMs: staleAt };
   const since = reported === undefined ? "was reported" : `since ${formatTimeOfDay(reported.observedAtMs)}`;
   return { depth, ...nothing, holds: [{ code: "stale", metric: "queue", text: `lane ${lane}: no depth ${since}` }] };
 }
 
 function skewsOf(gateways: readonly GatewayFacts[]): Reason[] {
-  const slice = (name: "canary" | "stable") => gateways.map(({ gateway }) => gateway).filter((gateway) => gateway.slice === name);
+  const slice = (name: Slice) =>
+    gateways
+      .filter(({ gateway }) => gateway.slice === name)
+      .map(({ gateway, known: { release } }): GatewayRelease => ({ gateway, release }));
   return [...skewReasons(slice("canary"), "canary"), ...skewReasons(slice("stable"), "stable")];
 }
 
-/** Conditions of the canary itself: a gap in the log, maintenance, a paused run. */
-function canaryReasons({ logGap, maintenance }: CanaryState, run: Run | null): Reason[] {
+/** Conditions of the canary itself: a gap in the log, a step of the broker's clock, maintenance, a paused run. */
+function canaryReasons({ logGap, brokerStep, maintenance }: CanaryState, run: Run | null): Reason[] {
   const reasons: Reason[] = [];
   if (logGap)
     reasons.push({
       code: "gap",
       text: "the log no longer contains the checkpoint's position; one complete window must close first",
     });
+  if (brokerStep !== null) {
+    const seconds = Math.round(brokerStep.byMs / 1000);
+    const text = `the broker's clock was set back by ${seconds} s at ${formatTimeOfDay(brokerStep.atMs)}; one complete window must close first`;
+    reasons.push({ code: "clock_skew", metric: "broker", value: brokerStep.byMs, unit: "ms", text: reasonText(text) });
+  }
   if (maintenance !== null) {
     const text = `in maintenance until ${formatTimeOfDay(maintenance.untilMs)}: ${maintenance.reason}`;
     reasons.push({ code: "maintenance", text: reasonText(text) });
@@ -112,19 +142,29 @@ function canaryReasons({ logGap, maintenance }: CanaryState, run: Run | null): R
   return reasons;
 }
 
+const canaryGateways = (gateways: readonly GatewayFacts[]): GatewayState[] =>
+  gateways.map(({ gateway }) => gateway).filter(({ slice }) => slice === "canary");
+
+interface FleetFigures {
+  /** The release of the canary slice. */
+  readonly release: Release | null;
+  /** Gateways whose required facts are current. */
+  readonly fresh: number;
+  readonly queueDepth: number | null;
+}
+
 /** The merged gateway figures of a verdict: booleans are true only if they are true for every active gateway. */
 function gatewayFigures(
   gateways: readonly GatewayFacts[],
   active: readonly GatewayFacts[],
-  { fresh, queueDepth }: { readonly fresh: number; readonly queueDepth: number | null },
+  { release, fresh, queueDepth }: FleetFigures,
 ): VerdictBody["gateway"] {
   const some = gateways.length > 0;
-  const processOk = some && active.every(({ gateway }) => isUp(gateway));
-  const workerOk = some && active.every(({ gateway }) => isWorkerReachable(gateway));
-  const depsOk = active.every(({ gateway }) => areDepsReachable(gateway));
-  const diskOk = active.every(({ gateway }) => isDiskOk(gateway));
+  const processOk = some && active.every(isUp);
+  const workerOk = some && active.every(isWorkerReachable);
+  const depsOk = active.every(areDepsReachable);
+  const diskOk = active.every(isDiskOk);
   const doctorOk = active.every(isDoctorOk);
-  const release = agreedRelease(gateways.map(({ gateway }) => gateway).filter(({ slice }) => slice === "canary"));
   const num = (flag: boolean): 0 | 1 => (flag ? 1 : 0);
   return {
     process_ok: processOk,

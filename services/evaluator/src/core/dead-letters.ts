@@ -3,7 +3,7 @@
  * rest is counted and reported with the next one, so that a flood stays small. Senders are those in the fleet file, plus one for
  * all others.
  */
-import type { DeadLetter } from "@aviary/shared/contract/dead.ts";
+import { type DeadLetter, MAX_DEAD_EXCERPT, MAX_DEAD_SUBJECT, MAX_DEAD_TEXT } from "@aviary/shared/contract/dead.ts";
 import { incident } from "@aviary/shared/contract/incident.ts";
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import type { Effect } from "./effects.ts";
@@ -17,7 +17,7 @@ const UNKNOWN_SENDER = "unknown";
 
 /**
  * The possible sender of a message with this subject: a gateway of the fleet file by its key, a fleet by its name for control
- * messages, or a stranger.
+ * messages, or `unknown`.
  */
 function senderOf(state: State, subject: string): string {
   const [, first = "", second, third] = subject.split(".", 4);
@@ -50,11 +50,11 @@ export function deadLetterEffects(state: State, input: UnreadableInput): Effect[
   const letter: DeadLetter = {
     service: "evaluator",
     reason: input.reason,
-    text: input.text.slice(0, 300),
-    subject: input.subject.slice(0, 320),
+    text: input.text.slice(0, MAX_DEAD_TEXT),
+    subject: input.subject.slice(0, MAX_DEAD_SUBJECT),
     sequence: input.sequence,
     stored_at: isoTime(input.storedAtMs),
-    excerpt: input.excerpt.slice(0, 512),
+    excerpt: input.excerpt.slice(0, MAX_DEAD_EXCERPT),
     suppressed: count.suppressed,
   };
   count.suppressed = 0;

@@ -1,24 +1,26 @@
 /**
- * The state of one gateway: the newest signal of each kind, its release, its disk level. Each function applies one body and
- * returns whether a *fact* changed, that is, something a verdict may show.
+ * The state of one gateway: the newest signal of each kind with its age, and its release. Each function applies one body and
+ * returns whether a *fact* changed, that is, something a verdict may show. What depends on a policy is kept by the canaries.
  */
-
-import type { Policy } from "@aviary/shared/contract/policy.ts";
-import { DISK_HYSTERESIS_RATIO } from "@aviary/shared/contract/policy.ts";
 import type { Release, Slice } from "@aviary/shared/contract/run.ts";
 import type { Signal, SignalBody } from "@aviary/shared/contract/signal.ts";
-import { staleAtMs } from "@aviary/shared/contract/signal.ts";
-import type { SignalKind } from "@aviary/shared/contract/subjects.ts";
+import { type ClockTrack, createClockTrack } from "./clock-offset.ts";
+import { type FindingsBegan, nextFindingsBegan } from "./findings.ts";
+import { type AgePolicy, type FactKind, factStaleAtMs } from "./freshness.ts";
 import type { GatewayConfig } from "./resolved-config.ts";
+import { createRestartTrack, type RestartTrack } from "./restarts.ts";
 import { createSequenceTrack, type SequenceTrack } from "./sequence.ts";
 
-export type DiskLevel = "green" | "yellow" | "red";
-
-/** When a kind was last observed, and its period. */
+/** When a kind was last observed, its period, and the collector boot that sent it. */
 export interface Observation {
   observedAtMs: number;
   periodMs: number;
+  /** Null if an earlier version stored it. */
+  boot: string | null;
 }
+
+/** The collector boot that reported a part of the release last. */
+export type ReleaseBoots = Record<keyof Release, string | null>;
 
 export interface GatewayState {
   readonly key: string;
@@ -29,27 +31,26 @@ export interface GatewayState {
   /** The slice claimed by the collector; null before its first signal. */
   claimed: Slice | null;
   release: Release;
+  releaseBoots: ReleaseBoots;
   /** Event time of `release`. */
   releaseSinceMs: number;
   /** Newest observation per kind. Synthetic and real traffic are separate. */
-  readonly seen: Map<SignalKind | "synthetic", Observation>;
+  readonly seen: Map<FactKind, Observation>;
   health: SignalBody<"health"> | null;
   disk: SignalBody<"disk"> | null;
-  diskLevel: DiskLevel;
-  /** Broker time at which the level last rose; a rise during a run fails it. */
-  diskRoseAtMs: number;
   doctor: SignalBody<"doctor"> | null;
   doctorAtMs: number;
+  findingsBegan: FindingsBegan;
   deps: SignalBody<"deps"> | null;
-  process: SignalBody<"process"> | null;
+  readonly restarts: RestartTrack;
   rolloutWeight: number | null;
-  /** A signal from the future was received, and no later one with the correct time. */
-  clockAhead: boolean;
+  readonly clock: ClockTrack;
   maintenanceUntilMs: number;
   maintenanceReason: string;
 }
 
 const UNKNOWN_RELEASE: Release = { gateway_version: null, skill_hash: null, fragment_hash: null };
+export const NO_BOOTS: ReleaseBoots = { gateway_version: null, skill_hash: null, fragment_hash: null };
 
 export function createGateway(config: GatewayConfig): GatewayState {
   return {
@@ -60,73 +61,111 @@ export function createGateway(config: GatewayConfig): GatewayState {
     sequence: createSequenceTrack(),
     claimed: null,
     release: UNKNOWN_RELEASE,
+    releaseBoots: { ...NO_BOOTS },
     releaseSinceMs: 0,
     seen: new Map(),
     health: null,
     disk: null,
-    diskLevel: "green",
-    diskRoseAtMs: 0,
     doctor: null,
     doctorAtMs: 0,
+    findingsBegan: new Map(),
     deps: null,
-    process: null,
+    restarts: createRestartTrack(),
     rolloutWeight: null,
-    clockAhead: false,
+    clock: createClockTrack(),
     maintenanceUntilMs: 0,
     maintenanceReason: "",
   };
 }
 
 export interface NewObservation {
-  readonly kind: SignalKind | "synthetic";
+  readonly kind: FactKind;
   readonly observedAtMs: number;
   readonly periodMs: number;
+  readonly boot: string;
   /** When it was stored. */
   readonly nowMs: number;
-  readonly graceMs: number;
+  /** Policies of the canaries that measure this gateway. */
+  readonly policies: readonly AgePolicy[];
 }
 
 /**
  * Records an observation of a kind.
  * @returns `older` if a newer one was applied already: its body must not overwrite that; `fresh` if the kind was absent, had
- * become stale by `nowMs`, or has another period, which is a change of fact; `same` otherwise
+ * become stale by `nowMs` under any policy, or comes with another period or from another collector boot, which are changes of
+ * fact; `same` otherwise
  */
 export function recordObservation(
   gateway: GatewayState,
-  { kind, observedAtMs, periodMs, nowMs, graceMs }: NewObservation,
+  { kind, observedAtMs, periodMs, boot, nowMs, policies }: NewObservation,
 ): "older" | "fresh" | "same" {
   const seen = gateway.seen.get(kind);
   if (seen === undefined) {
-    gateway.seen.set(kind, { observedAtMs, periodMs });
+    gateway.seen.set(kind, { observedAtMs, periodMs, boot });
     return "fresh";
   }
   if (observedAtMs < seen.observedAtMs) return "older";
-  const wasStale = nowMs >= staleAtMs(seen, graceMs) || seen.periodMs !== periodMs;
+  let wasStale = false;
+  for (const policy of policies) if (nowMs >= factStaleAtMs(kind, seen, policy)) wasStale = true;
+  const isOther = seen.periodMs !== periodMs || seen.boot !== boot;
   seen.observedAtMs = observedAtMs;
   seen.periodMs = periodMs;
-  return wasStale ? "fresh" : "same";
+  seen.boot = boot;
+  return wasStale || isOther ? "fresh" : "same";
 }
+
+const PARTS = ["gateway_version", "skill_hash", "fragment_hash"] as const satisfies readonly (keyof Release)[];
 
 /**
  * Applies the slice and the release of an envelope; call it before `recordObservation`. Every kind carries them: after an outage,
- * kinds arrive out of order, and an older one must not restore an earlier release. A part that the collector does not report yet
- * keeps its last value; an older signal only supplies parts that are unknown so far.
+ * kinds arrive out of order, and an older one must not restore an earlier release.
+ *
+ * A collector that has just started does not report all parts yet, and such a part keeps its last value. One that reported a part
+ * and no longer does cannot read it: the part is unknown. An older signal only supplies parts that were never reported.
  */
 export function applyIdentity(gateway: GatewayState, signal: Signal, observedAtMs: number): boolean {
   const { release, claimed } = gateway;
-  if (claimed === signal.slice && isReleaseOf(signal, release)) return false;
+  const isKnown = claimed === signal.slice && isReleaseOf(signal, release);
+  // The usual case, once per signal: nothing is new, so its order does not matter.
+  if (isKnown && hasReportedAll(gateway, signal)) return false;
   const isNewest = observedAtMs >= newestObservedAtMs(gateway);
+  if (isKnown) {
+    if (isNewest) rememberBoots(gateway, signal);
+    return false;
+  }
   if (isNewest) gateway.claimed = signal.slice;
-  const latest = (reported: string | null, last: string | null) => (isNewest ? (reported ?? last) : (last ?? reported));
-  const version = latest(signal.gateway_version, release.gateway_version);
-  const skills = latest(signal.skill_hash, release.skill_hash);
-  const fragment = latest(signal.fragment_hash, release.fragment_hash);
-  const isSame = version === release.gateway_version && skills === release.skill_hash && fragment === release.fragment_hash;
+  const next = Object.fromEntries(PARTS.map((part) => [part, latestPart(gateway, signal, part, isNewest)])) as unknown as Release;
+  if (isNewest) rememberBoots(gateway, signal);
+  const isSame = PARTS.every((part) => next[part] === release[part]);
   if (!isSame) {
-    gateway.release = { gateway_version: version, skill_hash: skills, fragment_hash: fragment };
+    gateway.release = next;
     gateway.releaseSinceMs = observedAtMs;
   }
   return !isSame || gateway.claimed !== claimed;
+}
+
+function latestPart(
+  { release, releaseBoots }: GatewayState,
+  signal: Signal,
+  part: keyof Release,
+  isNewest: boolean,
+): string | null {
+  const reported = signal[part];
+  if (!isNewest) return releaseBoots[part] === null ? (release[part] ?? reported) : release[part];
+  return reported ?? (releaseBoots[part] === signal.collector_boot ? null : release[part]);
+}
+
+function rememberBoots({ releaseBoots }: GatewayState, signal: Signal): void {
+  for (const part of PARTS) if (signal[part] !== null) releaseBoots[part] = signal.collector_boot;
+}
+
+/** Whether its collector boot has reported every part of the release before. */
+function hasReportedAll({ releaseBoots }: GatewayState, { collector_boot }: Signal): boolean {
+  return (
+    releaseBoots.gateway_version === collector_boot &&
+    releaseBoots.skill_hash === collector_boot &&
+    releaseBoots.fragment_hash === collector_boot
+  );
 }
 
 function isReleaseOf(signal: Signal, release: Release): boolean {
@@ -157,43 +196,23 @@ export function applyHealth(gateway: GatewayState, body: SignalBody<"health">): 
   );
 }
 
-/**
- * The disk level with hysteresis: a mark is crossed at or above it, and cleared two points below it.
- * @param tier from the fleet file, which takes precedence over the tier guessed from the capacity
- */
-export function diskLevel(
-  before: DiskLevel,
-  usedRatio: number,
-  marks: { readonly yellow: number; readonly red: number },
-): DiskLevel {
-  if (usedRatio >= marks.red || (before === "red" && usedRatio >= marks.red - DISK_HYSTERESIS_RATIO)) return "red";
-  if (usedRatio >= marks.yellow || (before !== "green" && usedRatio >= marks.yellow - DISK_HYSTERESIS_RATIO)) return "yellow";
-  return "green";
-}
-
-const LEVELS: readonly DiskLevel[] = ["green", "yellow", "red"];
-
-/** @returns whether a fact changed; `gateway.diskRoseAtMs` distinguishes a rise from a fall */
-export function applyDisk(
-  gateway: GatewayState,
-  body: SignalBody<"disk">,
-  tier: keyof Policy["disk"],
-  policy: Policy,
-  storedAtMs: number,
-): boolean {
+/** @returns whether a fact changed; the levels of a policy's marks are the canaries' (`disk-marks.ts`) */
+export function applyDisk(gateway: GatewayState, body: SignalBody<"disk">): boolean {
   const before = gateway.disk;
-  const level = diskLevel(gateway.diskLevel, body.used_ratio, policy.disk[tier]);
-  const changed = before === null || level !== gateway.diskLevel || before.writable !== body.writable;
-  if (LEVELS.indexOf(level) > LEVELS.indexOf(gateway.diskLevel)) gateway.diskRoseAtMs = storedAtMs;
   gateway.disk = body;
-  gateway.diskLevel = level;
-  return changed;
+  return before === null || before.writable !== body.writable;
 }
 
 const findings = (list: readonly { readonly check_id: string }[]): string => list.map((finding) => finding.check_id).join();
 
-export function applyDoctor(gateway: GatewayState, body: SignalBody<"doctor">, observedAtMs: number): boolean {
+/** @param isContinuous the report before was still current */
+export function applyDoctor(
+  gateway: GatewayState,
+  body: SignalBody<"doctor">,
+  { observedAtMs, isContinuous }: { readonly observedAtMs: number; readonly isContinuous: boolean },
+): boolean {
   const before = gateway.doctor;
+  gateway.findingsBegan = nextFindingsBegan({ before, began: gateway.findingsBegan, isContinuous }, body, observedAtMs);
   gateway.doctor = body;
   gateway.doctorAtMs = observedAtMs;
   return (

@@ -23,7 +23,7 @@ export interface ControlInput {
   readonly control: Control;
 }
 
-/** A message that fails validation: it changes nothing but its own report. */
+/** A message that fails validation: it only produces a dead letter. */
 export interface UnreadableInput {
   readonly kind: "unreadable";
   readonly sequence: number;

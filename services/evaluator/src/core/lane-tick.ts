@@ -2,12 +2,12 @@
 
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import type { LaneRecord } from "@aviary/shared/contract/lane.ts";
-import { staleAtMs } from "@aviary/shared/contract/signal.ts";
 import { canaryKey } from "@aviary/shared/contract/subjects.ts";
 import type { Effect } from "./effects.ts";
+import { factStaleAtMs, isCurrent } from "./freshness.ts";
 import { gatedDepth, type LaneTickFacts } from "./lanes.ts";
-import type { LaneConfig } from "./resolved-config.ts";
-import { gatewaysOfCanary, isOpen, type LaneState, type State } from "./state.ts";
+import type { CanaryConfig, LaneConfig } from "./resolved-config.ts";
+import { type CanaryState, gatewaysOfCanary, isOpen, type LaneState, type State } from "./state.ts";
 
 /**
  * Recomputes one lane.
@@ -47,7 +47,7 @@ function laneFactsOf(state: State, lane: LaneState, config: LaneConfig, atMs: nu
   const gateways = gatewaysOfCanary(state, canaryConfig);
   const { run } = canary;
   const depth = canary.depths.get(lane.name);
-  const known = depth !== undefined && atMs < staleAtMs(depth, canaryConfig.policy.graceMs);
+  const known = depth !== undefined && atMs < factStaleAtMs("queue", depth, canaryConfig.policy);
   return {
     slice: config.slice,
     perReplica: config.perReplica,
@@ -60,21 +60,19 @@ function laneFactsOf(state: State, lane: LaneState, config: LaneConfig, atMs: nu
     failed: run?.latch != null,
     degradedTicks: lane.degradedTicks,
     degradedBy: canary.lastReason ?? "stale",
-    disk: worstDisk(
-      state,
-      gateways.map((gateway) => gateway.key),
-    ),
+    disk: worstDisk(state, canary, canaryConfig, atMs),
     azUnderTest: gateways.some((gateway) => gateway.slice === "canary" && gateway.az === config.az),
   };
 }
 
-function worstDisk(state: State, keys: readonly string[]): LaneTickFacts["disk"] {
+/** The worst level of the fleet's disks; one whose reading is too old is unknown, and an unknown disk cuts nothing. */
+function worstDisk(state: State, { disks }: CanaryState, config: CanaryConfig, atMs: number): LaneTickFacts["disk"] {
   let worst: LaneTickFacts["disk"] = "green";
-  for (const key of keys) {
-    const gateway = state.gateways.get(key)!;
-    if (gateway.diskLevel === "red") return "red";
-    if (gateway.diskLevel === "yellow") {
-      if (state.config.gateways.get(key)!.tier === "2TB") worst = "yellow-2TB";
+  for (const gateway of gatewaysOfCanary(state, config)) {
+    const level = isCurrent(gateway, "disk", config.policy, atMs) ? disks.get(gateway.key)?.level : undefined;
+    if (level === "red") return "red";
+    if (level === "yellow") {
+      if (state.config.gateways.get(gateway.key)!.tier === "2TB") worst = "yellow-2TB";
       else if (worst === "green") worst = "yellow-1TB";
     }
   }

@@ -47,7 +47,7 @@ export interface GatedDepth {
   readonly depth: number;
   readonly replicas: number;
   readonly maxReplicas: number;
-  /** 0 exactly if growth is blocked: no additional replica may start. */
+  /** 0 if growth is blocked, otherwise 1. */
   readonly allow: 0 | 1;
   readonly reasons: readonly Reason[];
 }
@@ -84,7 +84,7 @@ function capDuringRun(lane: LaneTickFacts, cut: (to: number, reason: Reason) => 
   if (lane.runActive) {
     cut(lane.stableMax + 1, {
       code: "warming",
-      text: `a run is open: at most stable max + 1 = ${lane.stableMax + 1} replicas until it passes`,
+      text: `capped at ${lane.stableMax + 1} replicas (stableMax + 1) until the run passes`,
     });
   }
   if (lane.degradedTicks >= 2)

@@ -6,7 +6,7 @@ import { conditionsOf } from "./conditions.ts";
 import type { Effect } from "./effects.ts";
 import { tickLane } from "./lane-tick.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
-import { advance, alreadyAnalysedRelease, moveTo, subjectOf, unannouncedRelease } from "./run.ts";
+import { advance, alreadyAnalyzedRelease, moveTo, subjectOf, unannouncedRelease } from "./run.ts";
 import { type CanaryState, gatewaysOfCanary, type Run, type State, startGrid } from "./state.ts";
 import { type CanaryFacts, type Decision, decide, type HoldBudget, releaseChangedReason } from "./verdict.ts";
 import { verdictRecord } from "./verdict-record.ts";
@@ -59,7 +59,7 @@ function gatherFacts({ state, canary, config, atMs }: Reconciliation): CanaryFac
     config,
     conditions: conditionsOf(state, canary, config, atMs),
     releaseChanged: release === undefined || run === null ? undefined : releaseChangedReason(run, release),
-    alreadyAnalysed: alreadyAnalysedRelease(state, canary, config),
+    alreadyAnalyzed: alreadyAnalyzedRelease(state, canary, config),
     holdBudget: holdBudgetOf(run, config, atMs),
   };
 }
@@ -171,7 +171,7 @@ function emitOnce(canary: CanaryState, found: Incident, effects: Effect[]): void
   effects.push({ kind: "incident", incident: found });
 }
 
-/** Incidents of the current state, apart from the verdict: an unannounced release, a shared incident, full disks. */
+/** Incidents of the current state, apart from the verdict: an unannounced release, a shared incident, wrong clocks, full disks. */
 function incidentsOf(
   { state, canary, config, atMs }: Reconciliation,
   { releaseChanged }: CanaryFacts,
@@ -188,11 +188,17 @@ function incidentsOf(
   if (environment !== undefined)
     incidents.push(incident("environment", isoTime(atMs), run, { subject }, { run, text: environment.text }));
   for (const gateway of gatewaysOfCanary(state, config)) {
-    if (gateway.diskLevel === "green" || gateway.disk === null) continue;
-    const code = gateway.diskLevel === "red" ? "disk_red" : "disk_yellow";
+    const { offsetMs, sinceMs } = gateway.clock;
+    if (offsetMs !== null) {
+      const where = { subject, az: gateway.az, gateway: gateway.name };
+      incidents.push(incident("clock_skew", isoTime(sinceMs), isoTime(sinceMs), where, { offset_ms: offsetMs }));
+    }
+    const mark = canary.disks.get(gateway.key);
+    if (mark === undefined || mark.level === "green" || gateway.disk === null) continue;
+    const code = mark.level === "red" ? "disk_red" : "disk_yellow";
     const where = { subject, az: gateway.az, gateway: gateway.name };
-    const rose = isoTime(gateway.diskRoseAtMs);
-    incidents.push(incident(code, rose, rose, where, { used_ratio: gateway.disk.used_ratio }));
+    const since = isoTime(mark.sinceMs);
+    incidents.push(incident(code, since, since, where, { used_ratio: gateway.disk.used_ratio }));
   }
   return incidents;
 }

@@ -15,13 +15,17 @@
 import { incident } from "@aviary/shared/contract/incident.ts";
 import { isoTime, parseIsoTime } from "@aviary/shared/contract/iso-time.ts";
 import { MAX_CLOCK_AHEAD_MS } from "@aviary/shared/contract/policy.ts";
+import type { Signal } from "@aviary/shared/contract/signal.ts";
 import { canaryKey, controlSubject, signalSubject } from "@aviary/shared/contract/subjects.ts";
 import { applyClosedWindow } from "./apply-closed-window.ts";
 import { applyControl } from "./apply-control.ts";
 import { applySignal } from "./apply-signal.ts";
+import { isSetBack, stepBack } from "./broker-step.ts";
+import { trackAhead } from "./clock-offset.ts";
 import { deadLetterEffects } from "./dead-letters.ts";
 import { canaryDeadlineMs } from "./deadlines.ts";
 import { type Effect, inOrder, NO_EFFECTS } from "./effects.ts";
+import type { GatewayState } from "./gateway.ts";
 import type { ControlInput, Input, SignalInput } from "./inputs.ts";
 import { tickLane } from "./lane-tick.ts";
 import { reconcile, requestCheckpoint } from "./reconcile.ts";
@@ -29,7 +33,7 @@ import { type CanaryConfig, gatewayKey } from "./resolved-config.ts";
 import { subjectOf } from "./run.ts";
 import { dropBefore, recordArrival, recordLostTime } from "./sequence.ts";
 import { type CanaryState, gatewaysOfCanary, type State, startGrid } from "./state.ts";
-import { closeAtMs, closeWindow } from "./window.ts";
+import { closeAtMs, closeWindow, excludeReport } from "./window.ts";
 
 export interface Reduced {
   readonly state: State;
@@ -48,6 +52,7 @@ export function reduce(state: State, input: Input): Reduced {
     return { state, effects: inOrder(effects) };
   }
   if (input.sequence <= state.sequence) return { state, effects: NO_EFFECTS };
+  if (isSetBack(state, input.storedAtMs)) reduceStepBack(state, input.storedAtMs, effects);
   if (input.storedAtMs > state.nextDeadlineMs) fireDeadlines(state, input.storedAtMs, effects);
   if (input.storedAtMs > state.nowMs) state.nowMs = input.storedAtMs;
   if (state.lastCheckpointMs === 0) startSchedules(state);
@@ -114,9 +119,18 @@ function fireDeadlines(state: State, untilMs: number, effects: Effect[]): void {
 
 function closeOldest(state: State, canary: CanaryState, config: CanaryConfig): void {
   const gateways = gatewaysOfCanary(state, config).filter((gateway) => gateway.maintenanceUntilMs <= state.nowMs);
-  const closed = closeWindow(canary.grid!, gateways, canary.run?.weight ?? 0, config.policy.traffic);
+  const { run } = canary;
+  const closed = closeWindow(canary.grid!, {
+    gateways,
+    weight: run?.weight ?? 0,
+    traffic: config.policy.traffic,
+    judgedFromMs: run !== null && (run.state === "warming" || run.state === "active") ? run.judgeFromMs : 0,
+  });
   canary.lastWindow = closed;
-  if (closed.complete) canary.logGap = false;
+  if (closed.complete) {
+    canary.logGap = false;
+    canary.brokerStep = null;
+  }
   applyClosedWindow(canary, config, closed);
   const keepFrom = Date.parse(closed.window.end) - config.policy.windowMs;
   for (const gateway of gatewaysOfCanary(state, config))
@@ -175,6 +189,15 @@ function reduceLogGap(state: State, sequence: number, effects: Effect[]): void {
   updateNextDeadline(state);
 }
 
+function reduceStepBack(state: State, toMs: number, effects: Effect[]): void {
+  stepBack(state, toMs, effects);
+  for (const canary of state.canaries.values()) {
+    const config = state.config.canaries.get(canary.key)!;
+    reconcile({ state, canary, config, atMs: toMs, effects, windowClosed: false });
+  }
+  updateNextDeadline(state);
+}
+
 function reduceSignal(state: State, input: SignalInput, effects: Effect[]): void {
   const { signal, storedAtMs } = input;
   const key = input.gateway ?? gatewayKey(signal.az, signal.fleet, signal.gateway);
@@ -195,7 +218,11 @@ function reduceSignal(state: State, input: SignalInput, effects: Effect[]): void
   const observedAtMs = parseIsoTime(signal.observed_at);
   const ahead = observedAtMs - storedAtMs > MAX_CLOCK_AHEAD_MS;
   const arrival = recordArrival(gateway.sequence, signal.collector_boot, signal.seq, ahead ? storedAtMs : observedAtMs);
-  if (arrival !== "new") return;
+  if (arrival === "duplicate") return;
+  if (arrival === "unknown-boot") {
+    accountForLost(state, gateway, signal);
+    return;
+  }
   if (ahead) {
     recordLostTime(gateway.sequence, {
       afterMs: storedAtMs - signal.period_ms,
@@ -212,14 +239,22 @@ function reduceSignal(state: State, input: SignalInput, effects: Effect[]): void
         excerpt: "",
       }),
     );
-    if (!gateway.clockAhead) {
-      gateway.clockAhead = true;
-      reconcileFleet(state, signal.fleet, storedAtMs, effects);
-    }
+    accountForLost(state, gateway, signal);
+    const isNews = trackAhead(gateway.clock, { observedAtMs, storedAtMs, boot: signal.collector_boot });
+    if (isNews) reconcileFleet(state, signal.fleet, storedAtMs, effects);
     return;
   }
   const changed = applySignal(state, gateway, input, observedAtMs);
   if (changed) reconcileFleet(state, signal.fleet, storedAtMs, effects);
+}
+
+/** Requests whose window cannot be known are left out of every canary's window by name. */
+function accountForLost(state: State, gateway: GatewayState, signal: Signal): void {
+  if (signal.kind !== "http") return;
+  for (const key of state.config.canariesOfFleet.get(signal.fleet) ?? []) {
+    const { grid } = state.canaries.get(key)!;
+    if (grid !== null) excludeReport(grid, gateway, signal.body, "lost");
+  }
 }
 
 function reconcileFleet(state: State, fleet: string, atMs: number, effects: Effect[]): void {

@@ -21,7 +21,7 @@ export interface Rejudged {
 export interface RejudgedRun {
   readonly run: string;
   readonly verdicts: readonly Rejudged[];
-  /** When the run failed, and when it would have failed; null: not at all. */
+  /** When the run failed, and when it would have failed; null if it did not fail. */
   readonly failedAt: string | null;
   readonly wouldFailAt: string | null;
 }

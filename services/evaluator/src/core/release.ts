@@ -1,7 +1,9 @@
 /** Agreement within a slice: whether its gateways run the same release, and which one differs. */
 import { type Reason, type ReasonCode, reasonText } from "@aviary/shared/contract/reasons.ts";
-import type { Release } from "@aviary/shared/contract/run.ts";
+import { type Release, sameRelease } from "@aviary/shared/contract/run.ts";
+import type { AgePolicy } from "./freshness.ts";
 import type { GatewayState } from "./gateway.ts";
+import { knownRelease } from "./known-facts.ts";
 
 const PARTS = [
   { part: "gateway_version", code: "version_skew", noun: "version" },
@@ -20,25 +22,35 @@ export function couldBeSame(a: Release, b: Release): boolean {
   return PARTS.every(({ part }) => a[part] === b[part] || a[part] === null || b[part] === null);
 }
 
-/** The one release of all these gateways; `null` if there are none, they differ, or one has never reported. */
-export function agreedRelease(gateways: readonly GatewayState[]): Release | null {
-  const first = gateways[0];
-  if (first === undefined || first.claimed === null) return null;
+/**
+ * The one release of all these gateways; `null` if there are none, they differ, one has never reported, or a part of one is too
+ * old to be believed.
+ */
+export function agreedRelease(gateways: readonly GatewayState[], policy: AgePolicy, atMs: number): Release | null {
+  let agreed: Release | null = null;
   for (const gateway of gateways) {
-    if (gateway.claimed === null) return null;
-    for (const { part } of PARTS) if (gateway.release[part] !== first.release[part]) return null;
+    const { isOutdated, ...release } = knownRelease(gateway, policy, atMs);
+    if (gateway.claimed === null || isOutdated) return null;
+    if (agreed !== null && !sameRelease(agreed, release)) return null;
+    agreed ??= release;
   }
-  return first.release;
+  return agreed;
+}
+
+/** A gateway and its release as known at one instant. */
+export interface GatewayRelease {
+  readonly gateway: GatewayState;
+  readonly release: Release;
 }
 
 /** One reason per part of the release in which the slice disagrees; it names a gateway of the smallest group. */
-export function skewReasons(gateways: readonly GatewayState[], slice: string): Reason[] {
+export function skewReasons(releases: readonly GatewayRelease[], slice: string): Reason[] {
   const reasons: Reason[] = [];
-  const known = gateways.filter((gateway) => gateway.claimed !== null);
+  const known = releases.filter(({ gateway }) => gateway.claimed !== null);
   for (const { part, code, noun } of PARTS) {
     const groups = new Map<string | null, GatewayState[]>();
-    for (const gateway of known) {
-      const value = gateway.release[part];
+    for (const { gateway, release } of known) {
+      const value = release[part];
       const group = groups.get(value);
       if (group) group.push(gateway);
       else groups.set(value, [gateway]);

@@ -1,6 +1,7 @@
 /** The fleet file and the policies, indexed for lookups. Constant while a reducer runs. */
 import type { CallerClass, FleetFile, GatewayEntry, LaneEntry } from "@aviary/shared/contract/fleet.ts";
-import type { Policy } from "@aviary/shared/contract/policy.ts";
+import { contentId } from "@aviary/shared/contract/ids.ts";
+import { defaultPolicy, type Policy } from "@aviary/shared/contract/policy.ts";
 import { type CanaryRef, canaryKey, parseCanaryKey } from "@aviary/shared/contract/subjects.ts";
 
 export interface CanaryConfig {
@@ -16,6 +17,8 @@ export interface CanaryConfig {
   readonly lane: string | undefined;
   /** Whether a controller (Flagger, Argo Rollouts, Flux) opens runs; otherwise observation does. */
   readonly hasController: boolean;
+  /** Identifies everything of the files that can change a verdict of this canary; 16 hex digits. */
+  readonly configHash: string;
 }
 
 export interface GatewayConfig extends GatewayEntry {
@@ -71,10 +74,12 @@ export function resolveConfig(fleet: FleetFile, policies: ReadonlyMap<string, Po
       const lane = fleet.lanes[laneName];
       if (lane !== undefined) lanes.set(laneName, { ...lane, name: laneName, canary: key });
     }
+    const canaryLanes = Object.fromEntries(entry.lanes.map((laneName) => [laneName, fleet.lanes[laneName]]));
     canaries.set(key, {
       key,
       ref,
       fleet: entry.fleet,
+      configHash: contentId([key, entry, changedSettings(policy), own, canaryLanes]),
       policy,
       gateways: own.map((gateway) => gateway.key),
       hasStable: own.some((gateway) => gateway.slice === "stable"),
@@ -87,4 +92,11 @@ export function resolveConfig(fleet: FleetFile, policies: ReadonlyMap<string, Po
     else canariesOfFleet.set(entry.fleet, [key]);
   }
   return { policyHash, gateways, canaries, lanes, canariesOfFleet };
+}
+
+/** The settings of a policy that are not the default: a version with one more setting leaves the hash of older files as it was. */
+function changedSettings(policy: Policy): Partial<Policy> {
+  const defaults: Readonly<Record<string, unknown>> = defaultPolicy();
+  const isChanged = ([name, value]: [string, unknown]) => JSON.stringify(value) !== JSON.stringify(defaults[name]);
+  return Object.fromEntries(Object.entries(policy).filter(isChanged));
 }

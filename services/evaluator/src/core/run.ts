@@ -6,14 +6,15 @@
 import { contentId } from "@aviary/shared/contract/ids.ts";
 import { type Incident, incident } from "@aviary/shared/contract/incident.ts";
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
-import { type Release, type RunState, sameRelease } from "@aviary/shared/contract/run.ts";
-import { staleAtMs } from "@aviary/shared/contract/signal.ts";
+import { type Release, type RunState, type Slice, sameRelease } from "@aviary/shared/contract/run.ts";
+import { isCurrent } from "./freshness.ts";
 import { referenceFrom } from "./judge/reference.ts";
+import { knownRelease } from "./known-facts.ts";
 import { agreedRelease, couldBeSame } from "./release.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
 import { type CanaryState, gatewaysOfCanary, isOpen, type Opener, type Run, type State, startGrid } from "./state.ts";
 
-/** Number of finished revisions remembered, so that they are not analysed again automatically. */
+/** Number of finished revisions remembered, so that they are not analyzed again automatically. */
 const MAX_FINISHED = 32;
 
 export const subjectOf = (config: CanaryConfig): NonNullable<Incident["subject"]> => ({
@@ -77,18 +78,29 @@ export function openRun(state: State, canary: CanaryState, config: CanaryConfig,
   startGrid(canary, config, atMs);
 }
 
+/**
+ * The release of one slice. The canary slice has none while a part of one gateway is too old to be believed. A silent stable
+ * gateway is left out: otherwise its failure would make a rollback impossible.
+ */
+function sliceRelease(state: State, config: CanaryConfig, slice: Slice): Release | null {
+  const gateways = gatewaysOfCanary(state, config).filter(
+    (gateway) => gateway.slice === slice && (slice === "canary" || !knownRelease(gateway, config.policy, state.nowMs).isOutdated),
+  );
+  return agreedRelease(gateways, config.policy, state.nowMs);
+}
+
 /** The current release of the whole canary slice, or null. */
 export function canaryRelease(state: State, config: CanaryConfig): Release | null {
-  return agreedRelease(gatewaysOfCanary(state, config).filter((gateway) => gateway.slice === "canary"));
+  return sliceRelease(state, config, "canary");
 }
 
 /** The release to roll back to: stable's, or the canary slice's own before the run if there is no stable slice. */
 export function stableRelease(state: State, canary: CanaryState, config: CanaryConfig): Release | null {
   if (!config.hasStable) return canary.rollbackRelease;
-  return agreedRelease(gatewaysOfCanary(state, config).filter((gateway) => gateway.slice === "stable"));
+  return sliceRelease(state, config, "stable");
 }
 
-/** Enters a state; a state that ends the run records its revision, so that it is not analysed again automatically. */
+/** Enters a state; a state that ends the run records its revision, so that it is not analyzed again automatically. */
 export function moveTo(canary: CanaryState, to: RunState, atMs: number): void {
   const { run } = canary;
   if (run === null) return;
@@ -175,14 +187,15 @@ function expire(canary: CanaryState, config: CanaryConfig, why: string, atMs: nu
 }
 
 /**
- * How long the whole canary slice must agree on a new release before observation opens a run: two periods of its health signals.
+ * How long the whole canary slice must agree on a new release before observation opens a run: two periods of its health signals,
+ * each believed up to one window.
  */
 export function observationMs(state: State, config: CanaryConfig): number {
   let periodMs = 0;
   for (const gateway of gatewaysOfCanary(state, config)) {
     if (gateway.slice === "canary") periodMs = Math.max(periodMs, gateway.seen.get("health")?.periodMs ?? 0);
   }
-  return 2 * periodMs;
+  return 2 * Math.min(periodMs, config.policy.windowMs);
 }
 
 /** Watches the canary slice for a release other than stable's, and opens a run if no controller is configured to do so. */
@@ -226,17 +239,14 @@ function observeRelease(
 function canarySliceFresh(state: State, config: CanaryConfig, atMs: number): boolean {
   return gatewaysOfCanary(state, config)
     .filter((gateway) => gateway.slice === "canary")
-    .every((gateway) => {
-      const seen = gateway.seen.get("health");
-      return seen !== undefined && atMs < staleAtMs(seen, config.policy.graceMs);
-    });
+    .every((gateway) => isCurrent(gateway, "health", config.policy, atMs));
 }
 
 /**
- * A release on the canary slice that is not under test because it was analysed before the last run: observation opens no second
+ * A release on the canary slice that is not under test because it was analyzed before the last run: observation opens no second
  * run for it.
  */
-export function alreadyAnalysedRelease(state: State, canary: CanaryState, config: CanaryConfig): Release | undefined {
+export function alreadyAnalyzedRelease(state: State, canary: CanaryState, config: CanaryConfig): Release | undefined {
   if (config.hasController || isOpen(canary.run)) return undefined;
   const release = canaryRelease(state, config);
   if (release === null) return undefined;

@@ -4,10 +4,12 @@
  *
  * A collector numbers its signals from 1 over all kinds during one boot. Messages of one boot may arrive out of order, because
  * the publisher retries. For each boot, the highest number and the gaps below it are kept. A gap that is filled was only late; a
- * gap still open when a window closes makes the window incomplete, if the time between its neighbours overlaps the window.
+ * gap still open when a window closes makes the window incomplete, if the time between its neighbors overlaps the window.
  *
- * Boots contain their start time, so an older boot (its spool, published after the restart) is distinguished from a newer one.
- * Limits: 4 boots per gateway, 64 gaps per boot; beyond them the oldest is dropped and recorded as lost time.
+ * Boots are ordered by the arrival of their first signal, never by the start time in their name, which is the reading of a Mac's
+ * clock. A boot seen for the first time is therefore the newest one. An older boot may still deliver its spool.
+ * Limits: 4 boots per gateway, 64 gaps per boot, whatever opens them; beyond them the oldest is dropped and recorded as lost
+ * time. Of dropped boots, the names of the last 32 are kept, so that their signals do not count twice.
  */
 
 /** Missing numbers `from..to`, somewhere in the event time between `afterMs` and `beforeMs`. */
@@ -34,8 +36,10 @@ export interface LostTime {
 }
 
 export interface SequenceTrack {
-  /** Oldest first. */
+  /** In the order of their first signals. */
   boots: BootTrack[];
+  /** Names of boots that were dropped from `boots`, oldest first. */
+  dropped: string[];
   lost: LostTime[];
 }
 
@@ -44,16 +48,10 @@ export type Arrival = "new" | "duplicate" | "unknown-boot";
 const MAX_BOOTS = 4;
 const MAX_HOLES = 64;
 const MAX_LOST = 64;
+const MAX_DROPPED = 32;
 
 export function createSequenceTrack(): SequenceTrack {
-  return { boots: [], lost: [] };
-}
-
-/** Start time of a collector boot, milliseconds; boots sort by it. */
-export function bootStartMs(boot: string): number {
-  const dash = boot.indexOf("-");
-  const start = Number.parseInt(dash < 0 ? boot : boot.slice(0, dash), 36);
-  return Number.isFinite(start) ? start : 0;
+  return { boots: [], dropped: [], lost: [] };
 }
 
 /** Records that evidence between two event times is missing; drops the oldest record beyond the limit. */
@@ -69,7 +67,8 @@ export function recordLostTime(track: SequenceTrack, lost: LostTime): void {
 
 /**
  * Applies one sequence number.
- * @returns `new` if the signal counts, `duplicate` if it was applied before, `unknown-boot` if its boot is too old to decide
+ * @returns `new` if the signal counts, `duplicate` if it was applied before, `unknown-boot` if its boot was dropped and with it
+ * the record of what was applied
  */
 export function recordArrival(track: SequenceTrack, boot: string, seq: number, observedAtMs: number): Arrival {
   const newest = track.boots[track.boots.length - 1];
@@ -92,17 +91,22 @@ function recordInBoot(entry: BootTrack, track: SequenceTrack, seq: number, obser
     });
     entry.highest = seq;
     if (observedAtMs > entry.highestAtMs) entry.highestAtMs = observedAtMs;
-    if (entry.holes.length > MAX_HOLES) {
-      const oldest = entry.holes.shift()!;
-      recordLostTime(track, { afterMs: oldest.afterMs, beforeMs: oldest.beforeMs, why: "signals missing" });
-    }
+    limitHoles(entry, track);
     return "new";
   }
-  return fillHole(entry, seq) ? "new" : "duplicate";
+  return fillHole(entry, track, seq) ? "new" : "duplicate";
+}
+
+/** Numbers of a dropped gap count as duplicates from here on; its time is lost, so that no window is complete without them. */
+function limitHoles(entry: BootTrack, track: SequenceTrack): void {
+  while (entry.holes.length > MAX_HOLES) {
+    const { afterMs, beforeMs } = entry.holes.shift()!;
+    recordLostTime(track, { afterMs, beforeMs, why: "signals missing" });
+  }
 }
 
 /** A number below the highest fills a gap, or is a duplicate. */
-function fillHole(entry: BootTrack, seq: number): boolean {
+function fillHole(entry: BootTrack, track: SequenceTrack, seq: number): boolean {
   const index = entry.holes.findIndex((hole) => seq >= hole.from && seq <= hole.to);
   if (index < 0) return false;
   const hole = entry.holes[index]!;
@@ -110,35 +114,33 @@ function fillHole(entry: BootTrack, seq: number): boolean {
   if (seq > hole.from) rest.push({ ...hole, to: seq - 1 });
   if (seq < hole.to) rest.push({ ...hole, from: seq + 1 });
   entry.holes.splice(index, 1, ...rest);
+  limitHoles(entry, track);
   return true;
 }
 
 function recordInOtherBoot(track: SequenceTrack, boot: string, seq: number, observedAtMs: number): Arrival {
   const known = track.boots.find((entry) => entry.boot === boot);
   if (known !== undefined) return recordInBoot(known, track, seq, observedAtMs);
-  const start = bootStartMs(boot);
+  if (track.dropped.includes(boot)) {
+    recordLostTime(track, { afterMs: observedAtMs - 1, beforeMs: observedAtMs, why: "signals of a forgotten collector boot" });
+    return "unknown-boot";
+  }
   const newest = track.boots[track.boots.length - 1];
-  const entry: BootTrack = { boot, highest: seq, highestAtMs: observedAtMs, holes: [] };
-  if (newest === undefined) {
-    track.boots.push(entry);
-    return "new";
+  track.boots.push({ boot, highest: seq, highestAtMs: observedAtMs, holes: [] });
+  if (newest !== undefined) recordRestart(track, newest, seq, observedAtMs);
+  if (track.boots.length > MAX_BOOTS) {
+    track.dropped.push(track.boots.shift()!.boot);
+    if (track.dropped.length > MAX_DROPPED) track.dropped.shift();
   }
-  if (start < bootStartMs(newest.boot)) {
-    const older = track.boots[0]!;
-    if (track.boots.length >= MAX_BOOTS || start < bootStartMs(older.boot)) return "unknown-boot";
-    track.boots.splice(track.boots.length - 1, 0, entry);
-    return "new";
-  }
-  // A restart: signals of the old collector until it ended, and before the new one started, are unknown.
-  recordLostTime(track, {
-    afterMs: newest.highestAtMs,
-    beforeMs: Math.max(observedAtMs, newest.highestAtMs + 1),
-    why: "the collector restarted",
-  });
-  if (seq > 1) entry.holes.push({ from: 1, to: seq - 1, afterMs: newest.highestAtMs, beforeMs: observedAtMs });
-  track.boots.push(entry);
-  if (track.boots.length > MAX_BOOTS) track.boots.shift();
   return "new";
+}
+
+/** Signals of the old collector until it ended, and before the new one started, are unknown. */
+function recordRestart(track: SequenceTrack, { highestAtMs }: BootTrack, seq: number, observedAtMs: number): void {
+  const beforeMs = Math.max(observedAtMs, highestAtMs + 1);
+  recordLostTime(track, { afterMs: highestAtMs, beforeMs, why: "the collector restarted" });
+  const entry = track.boots[track.boots.length - 1]!;
+  if (seq > 1) entry.holes.push({ from: 1, to: seq - 1, afterMs: highestAtMs, beforeMs });
 }
 
 /** Whether this is the newest number of the gateway's current collector; a late one is not. */

@@ -7,6 +7,8 @@ import type { Reason, ReasonCode } from "@aviary/shared/contract/reasons.ts";
 import { isOpenRun, type Release, type RunState } from "@aviary/shared/contract/run.ts";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
+import type { BrokerStep } from "./broker-step.ts";
+import type { DiskMark } from "./disk-marks.ts";
 import { createGateway, type GatewayState } from "./gateway.ts";
 import type { JudgeMemory, JudgeOutcome } from "./judge/outcome.ts";
 import type { CanaryConfig, ResolvedConfig } from "./resolved-config.ts";
@@ -19,7 +21,7 @@ export interface Latch {
   verdictId: string | null;
   atMs: number;
   reasons: Reason[];
-  concern: "errors" | "latency" | "queue" | "disk" | "doctor";
+  concern: "errors" | "latency" | "queue" | "disk" | "doctor" | "gateway";
 }
 
 export interface Run {
@@ -63,13 +65,17 @@ export interface Run {
 
 export interface CanaryState {
   readonly key: string;
+  /** The configuration that the log names last; null before it names one. */
+  configHash: string | null;
+  /** When it was stored; 0 before. */
+  configuredAtMs: number;
   run: Run | null;
   /** Windows of the current run, or of the time since the last one. */
   grid: WindowGrid | null;
   lastWindow: ClosedWindow | null;
   /** Healthy windows before the next run, both slices merged over their AZs: the source of a reference. */
   history: ClosedWindow[];
-  /** Finished revisions, which are not analysed again automatically. Newest last. */
+  /** Finished revisions, which are not analyzed again automatically. Newest last. */
   finished: string[];
   /** A release on the whole canary slice that may become a run by observation, and since when. */
   observed: { release: Release; sinceMs: number } | null;
@@ -79,7 +85,11 @@ export interface CanaryState {
   maintenance: { untilMs: number; reason: string; mute: boolean } | null;
   /** Newest depth of each lane: event time, period, depth. */
   depths: Map<string, { observedAtMs: number; periodMs: number; depth: number }>;
+  /** Disk levels against the marks of the canary's policy, by gateway key. */
+  disks: Map<string, DiskMark>;
   logGap: boolean;
+  /** The broker's clock was set back, and no complete window has closed since. */
+  brokerStep: BrokerStep | null;
   /**
    * A gate that was called while no run was open: Flagger calls confirm-rollout before it can identify the new revision by its
    * checksum.
@@ -115,6 +125,8 @@ export interface DeadCount {
 
 export interface State {
   readonly config: ResolvedConfig;
+  /** When the log was created, as the broker reports it; null until an evaluator has read it. Another instant is another log. */
+  logCreatedAtMs: number | null;
   /** Last applied sequence and the latest broker time. */
   sequence: number;
   nowMs: number;
@@ -130,6 +142,8 @@ export interface State {
 export function createCanary(config: CanaryConfig): CanaryState {
   return {
     key: config.key,
+    configHash: null,
+    configuredAtMs: 0,
     run: null,
     grid: null,
     lastWindow: null,
@@ -140,7 +154,9 @@ export function createCanary(config: CanaryConfig): CanaryState {
     everPassed: false,
     maintenance: null,
     depths: new Map(),
+    disks: new Map(),
     logGap: false,
+    brokerStep: null,
     gateBeforeRun: null,
     emittedIncidentIds: [],
     staleCheckMs: Number.POSITIVE_INFINITY,
@@ -157,6 +173,7 @@ export function createCanary(config: CanaryConfig): CanaryState {
 export function createState(config: ResolvedConfig): State {
   const state: State = {
     config,
+    logCreatedAtMs: null,
     sequence: 0,
     nowMs: 0,
     gateways: new Map(),
@@ -178,7 +195,7 @@ export function gatewaysOfCanary(state: State, config: CanaryConfig): GatewaySta
   return config.gateways.flatMap((key) => state.gateways.get(key) ?? []);
 }
 
-/** Whether the canary is frozen: analysed now, or failed and not yet restored. */
+/** Whether the canary is frozen: analyzed now, or failed and not yet restored. */
 export function isCanaryActive(run: Run | null): boolean {
   return run !== null && (run.state === "warming" || run.state === "active" || (run.state === "failed" && !run.restored));
 }

@@ -18,9 +18,9 @@ import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
 import { inForce, type JudgeOutcome } from "./judge/outcome.ts";
 import { rankReasons } from "./reason-ranking.ts";
-import { agreedRelease } from "./release.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
-import { type CanaryState, gatewaysOfCanary, isCanaryActive, isOpen, type Run, type State } from "./state.ts";
+import { stableRelease } from "./run.ts";
+import { type CanaryState, isCanaryActive, isOpen, type Run, type State } from "./state.ts";
 import type { CanaryFacts, Decision } from "./verdict.ts";
 import { noiseFigures, sliceFigures } from "./verdict-figures.ts";
 
@@ -109,9 +109,7 @@ function concern(run: Run | null, name: "disk" | "doctor", ok: boolean): Outcome
 function runFigures(state: State, canary: CanaryState, config: CanaryConfig, decision: Decision): VerdictBody["run"] {
   const { run } = canary;
   if (run === null) return null;
-  const gateways = gatewaysOfCanary(state, config);
-  const stable =
-    agreedRelease(gateways.filter((gateway) => gateway.slice === "stable")) ?? (config.hasStable ? null : canary.rollbackRelease);
+  const stable = stableRelease(state, canary, config);
   return {
     id: run.id,
     state: run.state,
@@ -119,7 +117,7 @@ function runFigures(state: State, canary: CanaryState, config: CanaryConfig, dec
     since: isoTime(run.sinceMs),
     weight: run.weight,
     canary_active: isCanaryActive(run),
-    // Evidence stays; a promotion also needs a canary that nothing speaks against now.
+    // Evidence stays; a promotion also needs no reason that blocks promotion now.
     promotable: run.promotable && !decision.reasons.some(({ code }) => blocksPromotion(code)),
     latched_by: run.latch?.verdictId ?? null,
     controller_revision: run.controllerRevision,

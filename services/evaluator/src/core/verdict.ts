@@ -3,6 +3,7 @@
 import { formatTimeOfDay } from "@aviary/shared/contract/iso-time.ts";
 import { type Reason, reasonText } from "@aviary/shared/contract/reasons.ts";
 import type { Release } from "@aviary/shared/contract/run.ts";
+import { formatCount } from "@aviary/shared/contract/units.ts";
 import type { Outcome } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import type { Conditions } from "./conditions.ts";
@@ -18,8 +19,8 @@ export interface CanaryFacts {
   readonly conditions: Conditions;
   /** Set if the canary slice changed its release during the run without an announcement. */
   readonly releaseChanged: Reason | undefined;
-  /** The canary slice's release, if no run is open because it was already analysed. */
-  readonly alreadyAnalysed: Release | undefined;
+  /** The canary slice's release, if no run is open because it was already analyzed. */
+  readonly alreadyAnalyzed: Release | undefined;
   readonly holdBudget: HoldBudget;
 }
 
@@ -45,7 +46,7 @@ export function decide(facts: CanaryFacts): Decision {
     return { verdict: "fail", reasons: latchedReasons(run, run.latch), warnings: conditions.warnings, failing: undefined };
   if (!isOpen(run) || run === null || run.state === "failed") return noRun(facts);
   if (run.state === "pending") return pending(facts, run);
-  const hard = conditions.hard[0];
+  const hard = conditions.isSuspended ? undefined : conditions.hard[0];
   if (hard !== undefined) return newFailure(facts, hardReasons(conditions), hard.concern);
   if (run.state === "warming") return warming(facts, run);
   return judged(facts, run.outcome === null ? undefined : inForce(run.outcome, config.policy.mode));
@@ -70,7 +71,7 @@ function hold({ conditions }: CanaryFacts, first: readonly Reason[]): Decision {
 }
 
 function noRun(facts: CanaryFacts): Decision {
-  const text = noRunText(facts.canary.run, facts.alreadyAnalysed);
+  const text = noRunText(facts.canary.run, facts.alreadyAnalyzed);
   return hold(facts, [{ code: "no_run", text }, ...hardReasons(facts.conditions)]);
 }
 
@@ -85,15 +86,17 @@ function warming(facts: CanaryFacts, run: Run): Decision {
   return hold(facts, [{ code: "warming", text }]);
 }
 
-/** Combines the judge's outcome for an active run with the conditions. */
+/** Combines the judge's outcome for an active run with the conditions; what would fail a suspended run is a hold. */
 function judged(facts: CanaryFacts, outcome: ModeOutcome | undefined): Decision {
   const { conditions, releaseChanged, holdBudget } = facts;
   const changed = releaseChanged === undefined ? [] : [releaseChanged];
   if (outcome === undefined)
     return hold(facts, [...changed, { code: "low_traffic", text: "the first window of the run has not closed yet" }]);
-  if (outcome.verdict === "fail") return newFailure(facts, outcome.reasons, failedConcern(outcome.concerns));
+  if (outcome.verdict === "fail" && !conditions.isSuspended)
+    return newFailure(facts, outcome.reasons, failedConcern(outcome.concerns));
   const warnings = [...conditions.warnings, ...outcome.warnings];
-  const reasons = [...changed, ...conditions.holds, ...(outcome.verdict === "hold" ? heldReasons(outcome.reasons) : [])];
+  const held = outcome.verdict === "pass" ? [] : heldReasons(outcome.reasons);
+  const reasons = [...changed, ...conditions.holds, ...hardReasons(conditions), ...held];
   if (reasons.length === 0)
     return { verdict: "pass", reasons, warnings: [...warnings, ...lateWarnings(facts.canary.lastWindow)], failing: undefined };
   const expired: Reason[] = holdBudget.expired ? [holdExpiredReason(holdBudget)] : [];
@@ -111,10 +114,10 @@ function heldReasons(reasons: readonly Reason[]): readonly Reason[] {
   return [{ code: "low_traffic", text: "not enough evidence yet; more requests are needed" }];
 }
 
-function noRunText(run: Run | null, alreadyAnalysed: Release | undefined): string {
-  if (alreadyAnalysed !== undefined)
+function noRunText(run: Run | null, alreadyAnalyzed: Release | undefined): string {
+  if (alreadyAnalyzed !== undefined)
     return reasonText(
-      `no run is open: ${releaseText(alreadyAnalysed)} was already analysed; start a new run with \`aviary run start\``,
+      `no run is open: ${releaseText(alreadyAnalyzed)} was already analyzed; start a new run with \`aviary run start\``,
     );
   if (run === null || run.state === "idle") return "no run is open";
   return reasonText(
@@ -142,7 +145,7 @@ function lateWarnings(window: ClosedWindow | null): Reason[] {
       code: "late",
       value: window.late,
       unit: "1",
-      text: `${window.late} signals arrived after their window had closed; they were counted and not judged`,
+      text: `${formatCount(window.late, "signal")} arrived after the window had closed: counted, not judged`,
     },
   ];
 }

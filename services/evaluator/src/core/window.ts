@@ -1,26 +1,35 @@
 /**
  * Windows of event time, open and closed.
  *
- *   a signal arrives ──▶ window of its observed_at, still open? ──▶ merged into the cell of its slice, AZ and source
+ *   a signal arrives ──▶ window of its observed_at, still open? ──▶ merged into the cell of its slice, AZ and source, or left out
  *                                        └── already closed: counted as late in the currently open window, never merged
- *   window end + grace, by the broker's clock ──▶ closed: summarised, checked for completeness, immutable
+ *   window end + grace, by the broker's clock ──▶ closed: summarized, checked for completeness, immutable
  *
  * Window i of a grid is `[origin + i·length, origin + (i+1)·length)`; a grid belongs to one run, or to the time between two runs.
  * Whether a signal is late depends only on its observed_at and its store time, so every replica and every replay agrees.
  *
- * A window is complete if every expected gateway covered it: no gap in its sequence, no restart of its collector, and traffic
- * reported up to two periods before the end of the window.
+ * Every reported request is accounted for, merged or not (`request-account.ts`); `window-completeness.ts` states when a window is
+ * complete.
  */
 
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import { type Policy, SLOTS } from "@aviary/shared/contract/policy.ts";
-import { reasonText } from "@aviary/shared/contract/reasons.ts";
 import type { Slice } from "@aviary/shared/contract/run.ts";
-import { type HttpSource, type SignalBody, staleAtMs } from "@aviary/shared/contract/signal.ts";
-import type { ClosedWindow, WindowSlot, WindowSummary } from "@aviary/shared/contract/window.ts";
+import type { HttpSource, SignalBody } from "@aviary/shared/contract/signal.ts";
+import type { ClosedWindow, Exclusion, WindowSlot, WindowSummary } from "@aviary/shared/contract/window.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
+import { addCovered } from "./covered-time.ts";
 import type { GatewayState } from "./gateway.ts";
-import { missingIn } from "./sequence.ts";
+import {
+  accountOfKind,
+  exclude,
+  type GatewayAccount,
+  type RequestAccount,
+  requestsOfSlice,
+  selectedKinds,
+  sliceAccount,
+} from "./request-account.ts";
+import { completenessOf } from "./window-completeness.ts";
 
 export interface OpenSlot {
   requests: number;
@@ -40,6 +49,9 @@ export interface WindowCell {
 export interface OpenWindow {
   readonly index: number;
   readonly cells: Map<string, WindowCell>;
+  /** By gateway key. */
+  readonly accounts: Map<string, GatewayAccount>;
+  /** Signals, of any source, for an earlier window. */
   late: number;
   queueDepth: number | null;
   queueAtMs: number;
@@ -48,6 +60,8 @@ export interface OpenWindow {
 /** A grid of windows with one origin. */
 export interface WindowGrid {
   readonly originMs: number;
+  /** The event time from which the grid accounts for requests: its origin, unless the broker's clock was set back. */
+  readonly firstMs: number;
   readonly lengthMs: number;
   /** Index of the oldest open window. */
   next: number;
@@ -55,7 +69,12 @@ export interface WindowGrid {
 }
 
 export function createGrid(originMs: number, lengthMs: number): WindowGrid {
-  return { originMs, lengthMs, next: 0, open: new Map() };
+  return { originMs, firstMs: originMs, lengthMs, next: 0, open: new Map() };
+}
+
+/** The grid with its oldest open window started at `startMs`, under the same index; what was measured since is dropped. */
+export function realignGrid({ lengthMs, next }: WindowGrid, startMs: number): WindowGrid {
+  return { originMs: startMs - next * lengthMs, firstMs: startMs, lengthMs, next, open: new Map() };
 }
 
 export const windowStartMs = (frame: WindowGrid, index: number): number => frame.originMs + index * frame.lengthMs;
@@ -66,7 +85,7 @@ export const closeAtMs = (frame: WindowGrid, graceMs: number): number => windowS
 function openWindow(frame: WindowGrid, index: number): OpenWindow {
   let window = frame.open.get(index);
   if (window === undefined) {
-    window = { index, cells: new Map(), late: 0, queueDepth: null, queueAtMs: 0 };
+    window = { index, cells: new Map(), accounts: new Map(), late: 0, queueDepth: null, queueAtMs: 0 };
     frame.open.set(index, window);
   }
   return window;
@@ -97,34 +116,74 @@ function cellOf(window: OpenWindow, gateway: GatewayState, source: HttpSource): 
   return cell;
 }
 
+function accountOf(window: OpenWindow, gateway: GatewayState, source: HttpSource): RequestAccount {
+  let account = window.accounts.get(gateway.key);
+  if (account === undefined) {
+    account = { slice: gateway.slice };
+    window.accounts.set(gateway.key, account);
+  }
+  return accountOfKind(account, source === "synthetic" ? "synthetic" : "http");
+}
+
+/** One http body, and the event time that it covers: the period before `observedAtMs`. */
+export interface TrafficReport {
+  readonly body: SignalBody<"http"> & { readonly unread?: number | undefined };
+  readonly observedAtMs: number;
+  readonly periodMs: number;
+  /** Why its requests must be left out, decided by the state of its gateway and its run; undefined to merge them. */
+  readonly exclusion?: { readonly why: Exclusion; readonly isPlanned: boolean } | undefined;
+}
+
 /**
- * Merges one http body.
- * @param observedAtMs end of the range that the counts cover
- * @returns `merged`, `late` (its window has closed), or `before` (it precedes the origin of the grid)
+ * Merges one report, or accounts for it as left out.
+ * @returns `merged`, `excluded`, `late` (its window has closed), or `before` (it precedes the grid, which does not account for it)
  */
-export function mergeHttp(
+export function mergeReport(
   frame: WindowGrid,
   gateway: GatewayState,
-  body: SignalBody<"http">,
-  observedAtMs: number,
-  periodMs: number,
-): "merged" | "late" | "before" {
+  report: TrafficReport,
+): "merged" | "excluded" | "late" | "before" {
+  const { body, observedAtMs, periodMs, exclusion } = report;
+  if (observedAtMs < frame.firstMs) return "before";
   const since = observedAtMs - frame.originMs;
-  if (since < 0) return "before";
   const index = Math.floor(since / frame.lengthMs);
   if (index < frame.next) {
+    excludeReport(frame, gateway, body, "late");
     openWindow(frame, frame.next).late += 1;
     return "late";
   }
-  const cell = cellOf(openWindow(frame, index), gateway, body.source);
+  const window = openWindow(frame, index);
+  const account = accountOf(window, gateway, body.source);
+  exclude(account, "unread", body.unread ?? 0);
+  const why = periodMs > frame.lengthMs ? "unslotted" : exclusion?.why;
+  if (why !== undefined) {
+    exclude(account, why, body.requests);
+    if (why === "warming" && exclusion?.isPlanned === true) account.plannedWarming += body.requests;
+    return "excluded";
+  }
+  account.merged += body.requests;
+  addCovered(account.covered, observedAtMs, periodMs);
+  const cell = cellOf(window, gateway, body.source);
+  mergeIntoCell(cell, frame, report, since - index * frame.lengthMs);
+  cell.gateways.add(gateway.key);
+  return "merged";
+}
+
+/** @param offsetMs event time since the start of the window */
+function mergeIntoCell(cell: WindowCell, frame: WindowGrid, { body, periodMs }: TrafficReport, offsetMs: number): void {
   const slotMs = frame.lengthMs / SLOTS;
-  const slot = cell.slots[Math.min(SLOTS - 1, Math.floor((since - index * frame.lengthMs) / slotMs))]!;
+  const slot = cell.slots[Math.min(SLOTS - 1, Math.floor(offsetMs / slotMs))]!;
   slot.requests += body.requests;
   slot.errors += body.errors_5xx;
   if (body.latency.counts.length > 0 || body.latency.zero > 0) histogram.mergeWire(slot.latency, body.latency);
   if (periodMs > slotMs) cell.slotted = false;
-  cell.gateways.add(gateway.key);
-  return "merged";
+}
+
+/** Accounts for a report whose own window is closed or unknown, in the oldest open window. */
+export function excludeReport(frame: WindowGrid, gateway: GatewayState, body: TrafficReport["body"], why: Exclusion): void {
+  const account = accountOf(openWindow(frame, frame.next), gateway, body.source);
+  exclude(account, why, body.requests);
+  exclude(account, "unread", body.unread ?? 0);
 }
 
 /** Records a queue depth; the newest of the window is kept. */
@@ -140,26 +199,6 @@ export function recordQueueDepth(frame: WindowGrid, depth: number, observedAtMs:
 
 const MAX_GAPS = 8;
 
-/** Why a window is incomplete, one line per gateway. `traffic` is the traffic judged under the policy. */
-function gapsOf(gateways: readonly GatewayState[], startMs: number, endMs: number, traffic: Policy["traffic"]): string[] {
-  const gaps: string[] = [];
-  for (const gateway of gateways) {
-    const missing = missingIn(gateway.sequence, startMs, endMs);
-    const name = `${gateway.name} (${gateway.az})`;
-    if (missing !== undefined) gaps.push(`${name}: ${missing}`);
-    else if (traffic !== "synthetic" && !covered(gateway, "http", endMs))
-      gaps.push(`${name}: no traffic report up to the end of the window`);
-    else if (traffic !== "real" && !covered(gateway, "synthetic", endMs))
-      gaps.push(`${name}: no synthetic report up to the end of the window`);
-  }
-  return gaps;
-}
-
-function covered(gateway: GatewayState, kind: "http" | "synthetic", endMs: number): boolean {
-  const seen = gateway.seen.get(kind);
-  return seen !== undefined && staleAtMs(seen, 0) >= endMs;
-}
-
 function closedSlots(cell: WindowCell): WindowSlot[] {
   return cell.slots.map((slot) => ({
     requests: slot.requests,
@@ -168,24 +207,43 @@ function closedSlots(cell: WindowCell): WindowSlot[] {
   }));
 }
 
-/**
- * Closes the oldest open window and advances the grid.
- * @param gateways the canary's expected gateways, in file order, without those in maintenance
- * @param weight   the canary's weight at the close, percent
- */
-export function closeWindow(
-  frame: WindowGrid,
-  gateways: readonly GatewayState[],
-  weight: number,
-  traffic: Policy["traffic"],
-): ClosedWindow {
+/** What closing a window requires of its canary. */
+export interface WindowClose {
+  /** The canary's expected gateways, in file order, without those in maintenance. */
+  readonly gateways: readonly GatewayState[];
+  /** The canary's weight at the close, percent. */
+  readonly weight: number;
+  readonly traffic: Policy["traffic"];
+  /** Traffic of the canary slice is judged from here on: the end of the run's warm-up. */
+  readonly judgedFromMs: number;
+}
+
+/** Closes the oldest open window and advances the grid. */
+export function closeWindow(frame: WindowGrid, { gateways, weight, traffic, judgedFromMs }: WindowClose): ClosedWindow {
   const index = frame.next;
   const window = openWindow(frame, index);
   const startMs = windowStartMs(frame, index);
   const endMs = startMs + frame.lengthMs;
   frame.open.delete(index);
   frame.next = index + 1;
-  const cells: WindowSummary[] = [...window.cells.values()]
+  const kinds = selectedKinds(traffic);
+  const { accounts } = window;
+  const { gaps, isWarmUp } = completenessOf({ gateways, accounts, kinds, startMs, endMs, judgedFromMs });
+  const slices = (["canary", "stable"] as const).filter((slice) => [...accounts.values()].some((own) => own.slice === slice));
+  return {
+    window: { start: isoTime(startMs), end: isoTime(endMs), index, weight },
+    complete: gaps.length === 0,
+    ...(isWarmUp ? { warm_up: true } : {}),
+    gaps: gaps.slice(0, MAX_GAPS),
+    late: window.late,
+    queue_depth: window.queueDepth,
+    accounts: slices.map((slice) => sliceAccount(slice, requestsOfSlice(accounts.values(), slice, kinds))),
+    cells: closedCells(window, gateways),
+  };
+}
+
+function closedCells({ cells }: OpenWindow, gateways: readonly GatewayState[]): WindowSummary[] {
+  return [...cells.values()]
     .sort((a, b) => compare(a.slice, b.slice) || compare(a.az, b.az) || compare(a.source, b.source))
     .map((cell) => ({
       slice: cell.slice,
@@ -196,15 +254,6 @@ export function closeWindow(
       gateways: cell.gateways.size,
       expected: gateways.filter((gateway) => gateway.slice === cell.slice && gateway.az === cell.az).length,
     }));
-  const gaps = gapsOf(gateways, startMs, endMs, traffic);
-  return {
-    window: { start: isoTime(startMs), end: isoTime(endMs), index, weight },
-    complete: gaps.length === 0,
-    gaps: gaps.slice(0, MAX_GAPS).map(reasonText),
-    late: window.late,
-    queue_depth: window.queueDepth,
-    cells,
-  };
 }
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -20,11 +20,11 @@ const compress = promisify(gzip);
 
 /**
  * Saves a serialized checkpoint.
- * @param allowed checked right before the write
+ * @param mayPerform checked right before the write
  * @returns its size, bytes after compression
- * @throws Terminal `checkpoint_too_large`. Retryable `not_leading` if it is no longer allowed
+ * @throws Terminal `checkpoint_too_large`. Retryable `not_leading` if it may no longer be performed
  */
-export async function saveCheckpoint(bus: Bus, text: string, allowed: () => boolean): Promise<number> {
+export async function saveCheckpoint(bus: Bus, text: string, mayPerform: () => boolean): Promise<number> {
   const packed = await compress(text);
   if (packed.length > MAX_CHECKPOINT_BYTES) {
     throw terminal(
@@ -33,7 +33,7 @@ export async function saveCheckpoint(bus: Bus, text: string, allowed: () => bool
     );
   }
   const bucket = await bus.bucket("checkpoint");
-  mustStillLead(allowed, "saving a checkpoint");
+  mustStillLead(mayPerform, "saving a checkpoint");
   await bucket.put(KEY, packed);
   return packed.length;
 }
@@ -50,7 +50,7 @@ export async function loadCheckpoint(bus: Bus, config: ResolvedConfig, log: Logg
       log.info({ event: "checkpoint.restored", sequence: state.sequence, bytes }, "restored the state from the checkpoint");
       return state;
     }
-    log.warn({ event: "checkpoint.unreadable", bytes }, "the checkpoint is of another version; replaying the log");
+    log.warn({ event: "checkpoint.unreadable", bytes }, "the checkpoint was written by another version; replaying the log");
   } catch (error) {
     log.warn({ event: "checkpoint.unreadable", bytes, err: error }, "the checkpoint is unreadable; replaying the log");
   }

@@ -26,6 +26,8 @@ export interface DeadlineWatchOptions {
   readonly log: Logger;
   readonly state: State;
   readonly apply: (input: Input) => void;
+  /** The log is another one than the state is of. */
+  readonly onLogReplaced: () => void;
   readonly signal: AbortSignal;
 }
 
@@ -125,8 +127,13 @@ async function fireIfDue(watch: Watch): Promise<boolean> {
   for (let reread = 0; reread < MAX_REREADS && brokerMs === state.nextDeadlineMs; reread += 1)
     brokerMs = await brokerClock.read();
   if (brokerMs <= state.nextDeadlineMs) return true;
-  const { lastSequence, messages } = await bus.streamState("INPUTS");
+  const { createdAtMs, lastSequence, messages } = await bus.streamState("INPUTS");
   if (isOver(watch)) return true;
+  if (state.logCreatedAtMs !== null && createdAtMs !== state.logCreatedAtMs) {
+    watch.isStopped = true;
+    watch.onLogReplaced();
+    return true;
+  }
   if (messages > 0 && state.sequence < lastSequence) {
     watch.lagging = { atMs: brokerMs, sequence: lastSequence };
     return false;

@@ -17,15 +17,15 @@ export const MAX_DEMAND = 100_000;
 /**
  * Adjusts the durable of a lane to `depth` pending messages, at most `MAX_DEMAND`. The consumer's actual state is read first and
  * again after each change, which repairs the partial change of an evaluator that crashed.
- * @param allowed checked before every change
+ * @param mayPerform checked before every change
  * @returns the resulting pending count
- * @throws Retryable `not_leading` if it is no longer allowed
+ * @throws Retryable `not_leading` if it may no longer be performed
  */
-export async function setDemand(bus: Bus, lane: string, depth: number, allowed: () => boolean): Promise<number> {
+export async function setDemand(bus: Bus, lane: string, depth: number, mayPerform: () => boolean): Promise<number> {
   const wanted = Math.min(depth, MAX_DEMAND);
   let pending = await pendingOf(bus, lane);
   for (let idle = 0; pending !== wanted && idle < MAX_IDLE_ROUNDS; ) {
-    mustStillLead(allowed, `setting the demand of lane ${lane}`);
+    mustStillLead(mayPerform, `setting the demand of lane ${lane}`);
     if (pending < wanted) await raise(bus, lane, Math.min(wanted - pending, PUBLISH_AT_ONCE));
     else await lower(bus, lane, Math.min(pending - wanted, TAKE_AT_ONCE));
     const now = await pendingOf(bus, lane);

@@ -18,9 +18,9 @@ const MAX_REMEMBERED = 20_000;
 export type ReadInput = (message: StoredMessage) => Input;
 
 type SignalSender = Extract<InputSubject, { family: "signal" }> & { readonly key: string };
-type Sender = SignalSender | Extract<InputSubject, { family: "control" }>;
+type InputSender = SignalSender | Extract<InputSubject, { family: "control" }>;
 
-function readSender(subject: string): Sender | null {
+function readSender(subject: string): InputSender | null {
   const parsed = parseInputSubject(subject);
   if (parsed === undefined) return null;
   return parsed.family === "control" ? parsed : { ...parsed, key: gatewayKey(parsed.az, parsed.fleet, parsed.gateway) };
@@ -28,8 +28,8 @@ function readSender(subject: string): Sender | null {
 
 /** A reader with its own subject cache. */
 export function createInputReader(): ReadInput {
-  const remembered = new Map<string, Sender | null>();
-  const senderOf = (subject: string): Sender | null => {
+  const remembered = new Map<string, InputSender | null>();
+  const senderOf = (subject: string): InputSender | null => {
     let sender = remembered.get(subject);
     if (sender === undefined) {
       if (remembered.size >= MAX_REMEMBERED) remembered.clear();

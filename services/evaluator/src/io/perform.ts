@@ -27,7 +27,7 @@ export interface Batch {
  * everything before the newest verdict is done; effects at its very instant may be done, and are repeated under the same ids.
  */
 export interface PublishedVerdicts {
-  /** Broker time of the newest one over all canaries. */
+  /** Broker time of the newest one across all canaries. */
   readonly newestAtMs: number;
   /** The newest one per canary key: it is not published again even if the broker has dropped its id. */
   readonly byCanary: ReadonlyMap<string, { readonly id: string; readonly atMs: number }>;
@@ -38,11 +38,11 @@ export interface PerformerOptions {
   readonly clock: Clock;
   readonly log: Logger;
   /** Whether effects may be performed now; otherwise the queue waits. */
-  readonly allowed: () => boolean;
+  readonly mayPerform: () => boolean;
   readonly published: PublishedVerdicts;
   /**
-   * Serializes the current state; undefined if it must not be stored. Called only while nothing is pending, so that every effect of the
-   * state is performed.
+   * Serializes the current state; undefined if it must not be stored. Called only while nothing is pending, so that every
+   * effect of the state is performed.
    */
   readonly takeCheckpoint: () => string | undefined;
   readonly onPerformed: (kind: Effect["kind"]) => void;
@@ -105,7 +105,7 @@ export function createPerformer(options: PerformerOptions): Performer {
   };
 }
 
-/** Performs all effects of a batch but its checkpoint, and returns whether it requests one. */
+/** Performs all effects of a batch except its checkpoint, and returns whether it requests one. */
 async function performBatch(options: PerformerOptions, batch: Batch): Promise<boolean> {
   let requestsCheckpoint = false;
   for (const effect of batch.effects) {
@@ -122,7 +122,7 @@ async function performCheckpoint(options: PerformerOptions): Promise<void> {
   const text = options.takeCheckpoint();
   if (text === undefined) return;
   await retry(options, "checkpoint", async () => {
-    const bytes = await saveCheckpoint(options.bus, text, options.allowed);
+    const bytes = await saveCheckpoint(options.bus, text, options.mayPerform);
     options.log.debug({ event: "checkpoint.saved", bytes }, "saved the checkpoint");
   });
   options.onPerformed("checkpoint");
@@ -131,7 +131,7 @@ async function performCheckpoint(options: PerformerOptions): Promise<void> {
 /** Whether an earlier leader has performed the effect. */
 function isPerformed(published: PublishedVerdicts, batch: Batch, effect: Effect): boolean {
   if (batch.atMs < published.newestAtMs) return true;
-  // A batch may contain verdicts of many deadlines if no message arrived for long.
+  // After a long silence, a batch may contain verdicts of many deadlines.
   if (effect.kind !== "verdict") return false;
   const { id, at, subject } = effect.record.body;
   const last = published.byCanary.get(canaryKey(subject));
@@ -141,7 +141,7 @@ function isPerformed(published: PublishedVerdicts, batch: Batch, effect: Effect)
 /** Retries until it succeeds. Waiting for the broker or the lease does not count as an attempt. */
 async function retry(options: PerformerOptions, kind: Effect["kind"], work: () => Promise<unknown>): Promise<void> {
   for (let attempt = 1; ; attempt++) {
-    while (!options.allowed() || options.bus.status !== "connected") await options.clock.sleep(WAIT_MS, options.signal);
+    while (!options.mayPerform() || options.bus.status !== "connected") await options.clock.sleep(WAIT_MS, options.signal);
     try {
       await work();
       return;
@@ -180,17 +180,17 @@ async function perform(options: PerformerOptions, effect: Exclude<Effect, { kind
     }
     case "lane": {
       const bucket = await bus.bucket("lane");
-      mustStillLead(options.allowed, `writing the record of lane ${effect.record.lane}`);
+      mustStillLead(options.mayPerform, `writing the record of lane ${effect.record.lane}`);
       await bucket.put(effect.record.lane, JSON.stringify(effect.record));
       return;
     }
     case "demand":
-      await setDemand(bus, effect.lane, effect.depth, options.allowed);
+      await setDemand(bus, effect.lane, effect.depth, options.mayPerform);
       return;
   }
 }
 
-/** Here and not where the message is read: the limit on dead letters also limits the lines. */
+/** Logged here, not on read, so that the dead-letter limit also bounds the log. */
 function logRejected(log: Logger, { subject, sequence, reason, text, suppressed }: DeadLetter): void {
   log.warn({ event: "input.rejected", subject, sequence, reason, suppressed }, `input rejected: ${text}`);
 }

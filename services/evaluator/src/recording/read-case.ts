@@ -14,7 +14,7 @@ export async function readCaseState(folder: string, config: ResolvedConfig): Pro
   const text = await readIfExists(path);
   if (text === undefined) return undefined;
   const state = decodeCheckpoint(text, config);
-  if (state === undefined) throw terminal("bad_recording", `${path}: the state of another version; record the case again`);
+  if (state === undefined) throw terminal("bad_recording", `${path} was written by another version; record the case again`);
   return state;
 }
 

@@ -20,7 +20,10 @@ export interface Replay {
   readonly messageCount: number;
 }
 
-/** Collects the verdicts of the messages that are applied. @param initial the state before the first message; default the beginning of a log */
+/**
+ * Collects the verdicts of the messages that are applied. @param initial the state before the first message; default the
+ * beginning of a log
+ */
 export function createReplay(config: ResolvedConfig, initial: State = createState(config)): Replay {
   const parseInput = createInputReader();
   const verdicts: VerdictRecord[] = [];

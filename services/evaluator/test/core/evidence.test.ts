@@ -31,7 +31,7 @@ test("a healthy canary passes", () => {
   assert.equal(body(measured()).verdict, "pass", timeline(reduceFleet(measured()).verdicts).join("\n"));
 });
 
-test("a gateway that stops reporting is a hold within two periods and the grace, with its name", () => {
+test("a gateway that stops reporting puts the verdict on hold within two periods plus the grace, and is named", () => {
   const fleet = measured();
   const before = fleet.now();
   fleet.gateway("stable-c").silent = true;
@@ -50,7 +50,7 @@ test("a gateway that stops reporting is a hold within two periods and the grace,
   assert.equal(body(fleet).gateway.fresh, 5);
 });
 
-test("a gateway that has never reported is a hold not_reporting, apart from one that has stopped", () => {
+test("a gateway that has never reported puts the verdict on hold with `not_reporting`, unlike one that has stopped", () => {
   const fleet = measured({}, ["stable-c"]);
   const reasons = body(fleet).reasons.filter((reason) => reason.gateway === "stable-c");
   assert.deepEqual(
@@ -83,7 +83,7 @@ test("a gap in a gateway's sequence makes the window a hold; a gap that is fille
   );
 });
 
-test("a collector restart makes its window a hold, and the next window counts again", () => {
+test("a collector restart puts its window on hold, and the next window counts again", () => {
   const fleet = measured();
   Object.assign(fleet.gateway("canary-a"), { boot: 2, seq: 0 });
   fleet.advance(35);

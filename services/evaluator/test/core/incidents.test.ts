@@ -41,7 +41,7 @@ test("a shared incident and an unannounced release are reported once per run, re
   assert.equal(incidents(changed, "release_changed").length, 1);
 });
 
-test("an exhausted hold budget is reported once and stays a hold; a fail is reported once", () => {
+test("an exhausted hold budget is reported once and stays a hold; a failure is reported once", () => {
   const held = createSimulatedFleet({ policy: { holdBudget: "2m" } });
   held.advance(30);
   held.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });

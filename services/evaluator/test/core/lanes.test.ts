@@ -25,7 +25,7 @@ test("each fact caps a lane of depth 100 as documented", () => {
     ["a pending run caps nothing", {}, { depth: 100, replicas: 13, allow: 1 }],
     ["growth starts at the ninth job", { depthTrue: 9, replicasNow: 1 }, { depth: 9, replicas: 2, allow: 1 }],
     ["eight jobs are one replica", { depthTrue: 8, replicasNow: 1 }, { depth: 8, replicas: 1, allow: 1 }],
-    ["depth 0 sleeps", { depthTrue: 0 }, { depth: 0, replicas: 0, allow: 1 }],
+    ["depth 0 scales to zero", { depthTrue: 0 }, { depth: 0, replicas: 0, allow: 1 }],
     ["an active run may take stable max + 1", { runActive: true }, { depth: 24, replicas: 3, allow: 0 }],
     [
       "an active run below its cap may grow",
@@ -34,7 +34,7 @@ test("each fact caps a lane of depth 100 as documented", () => {
     ],
     ["one degraded tick caps nothing", { degradedTicks: 1 }, { depth: 100, replicas: 13, allow: 1 }],
     ["two degraded ticks freeze", { degradedTicks: 2 }, { depth: 16, replicas: 2, allow: 0 }],
-    ["frozen still shrinks", { degradedTicks: 2, depthTrue: 3 }, { depth: 3, replicas: 1, allow: 0 }],
+    ["a frozen lane may still shrink", { degradedTicks: 2, depthTrue: 3 }, { depth: 3, replicas: 1, allow: 0 }],
     ["yellow on 1TB blocks growth", { disk: "yellow-1TB" }, { depth: 16, replicas: 2, allow: 0 }],
     ["yellow on 2TB leaves the stable lane only", { disk: "yellow-2TB" }, { depth: 0, replicas: 0, allow: 0 }],
     [
@@ -42,17 +42,33 @@ test("each fact caps a lane of depth 100 as documented", () => {
       { disk: "yellow-2TB", slice: "stable", min: 1 },
       { depth: 16, replicas: 2, allow: 0 },
     ],
-    ["red is the minimum", { disk: "red", slice: "stable", min: 1 }, { depth: 8, replicas: 1, allow: 0 }],
-    ["a fail puts the canary lane to 0", { failed: true }, { depth: 0, replicas: 0, allow: 0 }],
-    ["a fail freezes a stable lane", { failed: true, slice: "stable", min: 1 }, { depth: 16, replicas: 2, allow: 0 }],
+    ["a red disk scales to the minimum", { disk: "red", slice: "stable", min: 1 }, { depth: 8, replicas: 1, allow: 0 }],
+    ["a failure scales the canary lane to 0", { failed: true }, { depth: 0, replicas: 0, allow: 0 }],
+    ["a failure freezes a stable lane", { failed: true, slice: "stable", min: 1 }, { depth: 16, replicas: 2, allow: 0 }],
     ["a lane outside the AZ under test is scaled to its minimum", { azUnderTest: false }, { depth: 0, replicas: 0, allow: 0 }],
     ["an unknown depth keeps the current replicas", { depthTrue: null }, { depth: 16, replicas: 2, allow: 0 }],
-    ["no run caps nothing", { runOpen: false }, { depth: 100, replicas: 13, allow: 1 }],
-    ["no run caps nothing while degraded", { runOpen: false, degradedTicks: 9 }, { depth: 100, replicas: 13, allow: 1 }],
-    ["no run caps nothing on a yellow disk", { runOpen: false, disk: "yellow-2TB" }, { depth: 100, replicas: 13, allow: 1 }],
-    ["a failed run that is over caps nothing", { runOpen: false, failed: true }, { depth: 100, replicas: 13, allow: 1 }],
-    ["no run keeps the replicas of an unknown depth", { runOpen: false, depthTrue: null }, { depth: 16, replicas: 2, allow: 1 }],
-    ["a red disk is the minimum without a run", { runOpen: false, disk: "red", min: 1 }, { depth: 8, replicas: 1, allow: 0 }],
+    ["without a run nothing is capped", { runOpen: false }, { depth: 100, replicas: 13, allow: 1 }],
+    [
+      "without a run nothing is capped while degraded",
+      { runOpen: false, degradedTicks: 9 },
+      { depth: 100, replicas: 13, allow: 1 },
+    ],
+    [
+      "without a run nothing is capped on a yellow disk",
+      { runOpen: false, disk: "yellow-2TB" },
+      { depth: 100, replicas: 13, allow: 1 },
+    ],
+    ["a restored failure caps nothing", { runOpen: false, failed: true }, { depth: 100, replicas: 13, allow: 1 }],
+    [
+      "without a run an unknown depth keeps the current replicas",
+      { runOpen: false, depthTrue: null },
+      { depth: 16, replicas: 2, allow: 1 },
+    ],
+    [
+      "a red disk scales to the minimum without a run",
+      { runOpen: false, disk: "red", min: 1 },
+      { depth: 8, replicas: 1, allow: 0 },
+    ],
   ];
   for (const [name, facts, expected] of table) {
     const { depth, replicas, allow } = gatedDepth({ ...quiet, ...facts });
@@ -89,7 +105,7 @@ test("the gated depth never exceeds the true one, replicas follow KEDA's arithme
   );
 });
 
-test("a fail is reported to people before its lane changes: incident, verdict, lane, demand, in this order", () => {
+test("a failure is reported to people before its lane changes: incident, verdict, lane, demand, in this order", () => {
   const fleet = createSimulatedFleet();
   fleet.queue.depth = 20;
   fleet.advance(30);
@@ -108,7 +124,7 @@ test("a fail is reported to people before its lane changes: incident, verdict, l
   assert.ok(record?.kind === "lane" && record.record.depth === 0 && record.record.allow === 0);
 });
 
-test("a lane follows the end of a failed run, not its latch, and grows although a gateway is silent", () => {
+test("a lane follows the end of a failed run, not its latch, and may grow while a gateway is silent", () => {
   const fleet = createSimulatedFleet();
   fleet.queue.depth = 40;
   const lane = () => {

@@ -58,7 +58,7 @@ test("a Flagger canary goes from announced to passed, after which stable may be 
   fleet.advance(60);
   fleet.publishControl({ verb: "announce", caller: "flagger", revision: "v2" });
   fleet.advance(10);
-  assert.equal(last(fleet).run?.state, "passed", "a revision that passed is not analysed again automatically");
+  assert.equal(last(fleet).run?.state, "passed", "a revision that passed is not analyzed again automatically");
 });
 
 test("5xx on the canary fails in the second window, is latched, ends when restored, and a new revision passes", () => {
@@ -84,7 +84,7 @@ test("5xx on the canary fails in the second window, is latched, ends when restor
   for (const gateway of fleet.slice("canary")) gateway.errors = 0;
   fleet.advance(120);
   const latched = last(fleet);
-  assert.equal(latched.verdict, "fail", "a fail is latched");
+  assert.equal(latched.verdict, "fail", "a failure is latched");
   assert.deepEqual(latched.reasons.slice(0, failed.reasons.length), failed.reasons, "the original cause stays first");
   const note = latched.reasons.at(-1);
   assert.equal(note?.code, "latched");
@@ -141,7 +141,7 @@ test("without a controller, a release that returns after its run is reported, an
   give(NEW_PACK);
   assert.match(
     last(fleet).reasons.find(({ code }) => code === "no_run")?.text ?? "",
-    /was already analysed; start a new run with `aviary run start`/,
+    /was already analyzed; start a new run with `aviary run start`/,
   );
   give(STABLE_PACK);
   assert.match(
@@ -214,7 +214,7 @@ test("a run that ends before a window closes judges nothing: never a pass, and t
   }
 });
 
-test("an operator can abort, clear, pause and put into maintenance", () => {
+test("an operator can abort, clear and pause a run and put its canary into maintenance", () => {
   const fleet = createSimulatedFleet();
   fleet.advance(30);
   announceAndWarm(fleet);
@@ -261,7 +261,7 @@ test("every verdict of a varied day is valid, with an id from its content", () =
   }
 });
 
-test("a promotable run is not promotable while something speaks against its canary", () => {
+test("a run that has earned promotion is not promotable while a blocking reason is present", () => {
   const fleet = createSimulatedFleet();
   fleet.advance(60);
   announceAndWarm(fleet);

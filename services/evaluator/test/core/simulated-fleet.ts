@@ -43,6 +43,16 @@ export interface GatewayPlan {
   claims: "canary" | "stable";
   doctorErrors: string[];
   sendsDoctor: boolean;
+  /** As the gateway reports it; constant unless a test changes it. */
+  uptimeMs: number;
+  /** Up for longer than its warm-up. */
+  warm: boolean;
+  /** Sends http signals. */
+  reportsTraffic: boolean;
+  /** Its skills probe works. */
+  readsSkills: boolean;
+  /** Lines per report that its collector could not read. */
+  unread: number;
 }
 
 export interface FleetOptions {
@@ -78,6 +88,11 @@ export function createSimulatedFleet(options: FleetOptions = {}) {
       claims: slice,
       doctorErrors: [],
       sendsDoctor: false,
+      uptimeMs: 600_000,
+      warm: true,
+      reportsTraffic: true,
+      readsSkills: true,
+      unread: 0,
     })),
   );
   const fleet = fleetFileSchema.parse({
@@ -143,22 +158,17 @@ export function createSimulatedFleet(options: FleetOptions = {}) {
         state: gateway.health,
         failing: [],
         suppressed: [],
-        uptime_ms: 600_000,
-        warm: true,
+        uptime_ms: gateway.uptimeMs,
+        warm: gateway.warm,
         worker_reachable: gateway.health === "up",
       },
       5_000,
     );
-    const latency = histogram.create();
-    if (gateway.requests > 0) histogram.insert(latency, gateway.latencyMs, gateway.requests);
-    send(
-      gateway,
-      "http",
-      { source: "access-log", requests: gateway.requests, errors_5xx: gateway.errors, latency: histogram.toWire(latency) },
-      5_000,
-    );
+    if (gateway.reportsTraffic) send(gateway, "http", trafficOf(gateway), 5_000);
     if (tick % 2 === 0)
       send(gateway, "disk", { used_ratio: gateway.diskUsedRatio, total_bytes: 2e12, tier: "2TB", writable: true }, 10_000);
+    if (gateway.readsSkills && gateway.pack !== null && tick % 2 === 0)
+      send(gateway, "skills", { pack_hash: gateway.pack, count: 3, changed: [] }, 10_000);
     if (gateway.sendsDoctor && tick % 6 === 0) {
       const findings = gateway.doctorErrors.map((check_id) => ({ check_id, severity: "error", message: "broken" }));
       send(
@@ -193,6 +203,13 @@ export function createSimulatedFleet(options: FleetOptions = {}) {
       }
     },
   };
+}
+
+function trafficOf({ requests, errors, latencyMs, unread }: GatewayPlan): SignalBody<"http"> {
+  const latency = histogram.create();
+  if (requests > 0) histogram.insert(latency, latencyMs, requests);
+  const counts = { source: "access-log", requests, errors_5xx: errors, latency: histogram.toWire(latency) } as const;
+  return unread > 0 ? { ...counts, ...{ unread } } : counts;
 }
 
 export type SimulatedFleet = ReturnType<typeof createSimulatedFleet>;

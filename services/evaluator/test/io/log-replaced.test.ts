@@ -44,9 +44,9 @@ test("a log that ends before the checkpoint is applied from its first message, a
     onFatal: (error) => assert.fail(error as Error),
   });
   const applied = fleet.log.length - from;
-  await until("the whole new log is applied", () => {
+  await until("the whole new log is applied, and the evaluator's own configuration", () => {
     clock.advance(20);
-    return metrics.expose().includes(`aviary_evaluator_log_sequence ${applied}\n`);
+    return metrics.expose().includes(`aviary_evaluator_log_sequence ${applied + 1}\n`);
   });
   await until("a verdict is published", async () => {
     clock.advance(20);

@@ -20,7 +20,7 @@ function performerOn(bus: Bus, change: Partial<PerformerOptions> = {}) {
     bus,
     clock: manualClock(AT_MS),
     log: silentLogger,
-    allowed: () => true,
+    mayPerform: () => true,
     published: NOTHING_PUBLISHED,
     takeCheckpoint: () => {
       seen.taken += 1;

@@ -34,7 +34,7 @@ export const GATES = [
 ] as const;
 export type Gate = (typeof GATES)[number];
 
-/** Gates where a hold is free: a call to one of these proves that the controller honours holds. */
+/** Gates where a hold is free: a call to one of these proves that the controller honors holds. */
 export const CONFIRM_GATES: ReadonlySet<Gate> = new Set(["confirm-rollout", "confirm-traffic-increase", "confirm-promotion"]);
 
 /** The inputs of the table. */

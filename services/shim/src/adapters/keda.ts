@@ -37,7 +37,7 @@ function scaleOf(lane: string, canary: string | undefined, answer: VerdictAnswer
   return unavailable === undefined ? { ...record, reasons } : { ...record, allow: 0, reasons: [unavailable, ...reasons] };
 }
 
-/** A latched fail is served without a reason for being stale; only an evaluator that is down makes one stale for long. */
+/** A latched failure is served without a reason for being stale; only an evaluator that is down makes one stale permanently. */
 function unavailableCode({ body, stale }: VerdictAnswer): ReasonCode | undefined {
   if (!stale) return undefined;
   return body.reasons.some(({ code }) => code === "not_ready") ? "not_ready" : "evaluator_down";

@@ -1,7 +1,7 @@
 /**
- * Server-sent events: the state of every canary, then every change. One event is one canary in the API's form. A browser that reconnects
- * receives the full state again, so no event is stored. A stream ends within a second when its token is revoked, expires or sees other
- * canaries.
+ * Server-sent events: the state of every canary, then every change. One event is one canary in the API's form. A browser that
+ * reconnects receives the full state again, so no event is stored. A stream ends within a second when its token is revoked,
+ * expires or sees other canaries.
  */
 import type { ServerResponse } from "node:http";
 import { LIMITS } from "../limits.ts";

@@ -19,7 +19,7 @@ const answerSchema = verdictBodySchema.extend({
   stale: z
     .literal(true)
     .optional()
-    .describe("there is no fresh verdict; the first reason is evaluator_down or not_ready, unless a fail is latched"),
+    .describe("there is no fresh verdict; the first reason is evaluator_down or not_ready, unless a failure is latched"),
   flagger: z.string().optional().describe("the canary's name, on routes for Flagger"),
   rollout: z.string().optional().describe("the canary's name, on routes for Argo Rollouts"),
   keda: z.string().optional().describe("the lane's name, on routes for KEDA"),

@@ -1,7 +1,7 @@
 /**
- * Caches the last accepted credential per connection for a second, so that requests on a kept-alive connection skip hashing and comparing
- * every token. The next credential is compared with the cached one in constant time.
- * A revoked or expired token is therefore rejected within a second.
+ * Caches the last accepted credential per connection for a second, so that requests on a kept-alive connection skip hashing and
+ * comparing every token. The next credential is compared with the cached one in constant time. A revoked or expired token is
+ * therefore rejected within a second.
  */
 import { timingSafeEqual } from "node:crypto";
 import type { IncomingMessage } from "node:http";
@@ -49,7 +49,10 @@ export function cacheByConnection(
   };
 }
 
-/** `headers` keeps only the first of several Authorization values; the slower `headersDistinct` is read only when that one is rejected. */
+/**
+ * `headers` keeps only the first of several Authorization values; the slower `headersDistinct` is read only when that one is
+ * rejected.
+ */
 function authenticate(authenticator: Authenticator, request: IncomingMessage): Caller | AuthRefusal {
   const first = authenticator.authenticate(request as TokenRequest);
   if (!isRefusal(first)) return first;

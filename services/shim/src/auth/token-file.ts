@@ -5,7 +5,8 @@
  *       ▲ └──the file changes and is invalid, or is removed──▶ stale: keeps the old entries, logs the problem once, reports it to readiness
  *       └──────────────────── the file changes and is valid ─┘
  *
- * The file's mtime, size and inode are polled every 2 s. That bounds how long a token stays accepted after its removal from the file.
+ * The file's mtime, size and inode are polled every 2 s. That bounds how long a token stays accepted after its removal from the
+ * file.
  */
 import { stat } from "node:fs/promises";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
@@ -52,7 +53,9 @@ export interface TokenFile extends Disposable {
   /** Authenticates a request as of now. */
   authenticate(request: TokenRequest): Caller | AuthRefusal;
   uses(): readonly TokenUse[];
-  /** The problem of the current file while older entries stay in use; undefined when the file is valid. Fits a readiness check. */
+  /**
+   * The problem of the current file while older entries stay in use; undefined when the file is valid. Fits a readiness check.
+   */
   problem(): string | undefined;
   /** Polls the file now; resolves once a change is applied or rejected. Never rejects. */
   refresh(): Promise<void>;
@@ -124,9 +127,8 @@ type EntryCheck = Omit<TokenFileCheck, "source" | "entries">;
 async function readEntries(path: string, check: EntryCheck): Promise<readonly TokenEntry[]> {
   const file = await readYamlFile(path).catch((error: unknown) => {
     if (!(error instanceof ConfigError)) throw error;
-    const expected = "an existing token file: set AVIARY_TOKENS_FILE";
     throw new ConfigError(
-      error.problems.map((problem) => withHint(problem, path, expected)),
+      error.problems.map((problem) => withHint(problem, path, "token file", "set AVIARY_TOKENS_FILE")),
       error,
     );
   });
@@ -141,7 +143,10 @@ function withLine(problem: ConfigProblem, { lineOf }: YamlFile): ConfigProblem {
   return line === undefined ? problem : { ...problem, line };
 }
 
-/** A signature that changes when the file is replaced or rewritten. A mounted secret is replaced behind a symlink, which changes the inode. */
+/**
+ * A signature that changes when the file is replaced or rewritten. A mounted secret is replaced behind a symlink, which changes
+ * the inode.
+ */
 async function signatureOf(path: string): Promise<string> {
   try {
     const { mtimeMs, size, ino } = await stat(path);

@@ -4,7 +4,8 @@
  * The new token is added under the same id, and the previous entry gets `notAfter`. Both are accepted until then.
  * The overlap must cover a controller's next checks and the time that a cluster needs to propagate a changed secret.
  * Each id has at most one previous token.
- * To revoke immediately, remove the entry or set `notAfter` in the past. A `notAfter` in the near future could be a mistake and is rejected.
+ * To revoke immediately, remove the entry or set `notAfter` in the past. A `notAfter` in the near future could be a mistake and
+ * is rejected.
  */
 import type { FleetFile } from "@aviary/shared/contract/fleet.ts";
 import type { ConfigProblem } from "@aviary/shared/runtime/config.ts";

@@ -1,8 +1,8 @@
 /**
  * Authentication by token: identifies the caller and its class.
  *
- * The token file contains SHA-256 hashes only. Every candidate is hashed and compared with every entry by `timingSafeEqual`, without an early
- * exit: a valid, invalid and expired token take the same time. A refusal never echoes the credentials.
+ * The token file contains SHA-256 hashes only. Every candidate is hashed and compared with every entry by `timingSafeEqual`,
+ * without an early exit: a valid, invalid and expired token take the same time. A refusal never echoes the credentials.
  * Rotation: `token-rotation.ts`.
  */
 import { hash, randomBytes, timingSafeEqual } from "node:crypto";
@@ -56,8 +56,9 @@ export interface AuthRefusal {
 }
 
 /**
- * The parts of a request that can carry a token. With `node:http`, pass `headersDistinct`: `headers` drops every `authorization` value but the first,
- * and Flagger sends the stale one first when a MetricTemplate has both headers and a token.
+ * The parts of a request that can carry a token. With `node:http`, pass `headersDistinct`: `headers` drops every
+ * `authorization` value but the first, and Flagger sends the stale one first when a MetricTemplate has both headers and a
+ * token.
  */
 export interface TokenRequest {
   readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
@@ -93,7 +94,7 @@ export function hashToken(token: string): string {
   return hash("sha256", token, "hex");
 }
 
-/** Generates a token of 256 random bits. The prefix `avy_` makes it recognisable for redaction and secret scanners. */
+/** Generates a token of 256 random bits. The prefix `avy_` makes it recognizable for redaction and secret scanners. */
 export function generateToken(): { readonly token: string; readonly sha256: string } {
   const token = `avy_${randomBytes(32).toString("base64url")}`;
   return { token, sha256: hashToken(token) };
@@ -195,7 +196,10 @@ interface Candidates {
   readonly wereSent: boolean;
 }
 
-/** Collects the tokens of a request: every Authorization value, X-API-Key, the `api_key` query. On the hot path, hence plain loops. */
+/**
+ * Collects the tokens of a request: every Authorization value, X-API-Key, the `api_key` query. On the hot path, hence plain
+ * loops.
+ */
 function candidatesOf(request: TokenRequest): Candidates {
   const tokens: string[] = [];
   let sent = 0;
@@ -239,7 +243,8 @@ function addAuthorization(tokens: string[], value: string): void {
     addToken(tokens, match[2]);
     return;
   }
-  // Flagger's webhooks carry a secret only in the URL's userinfo, which Go sends as Basic: as the password, or alone as the user name.
+  // Flagger's webhooks carry a secret only in the URL's userinfo, which Go sends as Basic: as the password, or alone as the
+  // user name.
   const pair = Buffer.from(match[2].slice(0, 2 * MAX_TOKEN_CHARS), "base64").toString("utf8");
   const colon = pair.indexOf(":");
   if (colon >= 0) addToken(tokens, pair.slice(colon + 1));

@@ -1,4 +1,7 @@
-/** The dashboard: plain HTML and a small script over the event stream. No framework and no external resources; all text is set with textContent. */
+/**
+ * The dashboard: plain HTML and a small script over the event stream. No framework and no external resources; all text is set
+ * with textContent.
+ */
 import { isRestoredRun } from "@aviary/shared/contract/run.ts";
 import type { Reply } from "../response/reply.ts";
 

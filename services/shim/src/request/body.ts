@@ -32,8 +32,8 @@ export function readBody(request: IncomingMessage, maxBytes: number = LIMITS.bod
 }
 
 /**
- * Discards the rest of a request that has been answered. Closing immediately would reset the connection while the client still sends, and
- * the client would lose the response. A client that exceeds the limit is disconnected.
+ * Discards the rest of a request that has been answered. Closing immediately would reset the connection while the client still
+ * sends, and the client would lose the response. A client that exceeds the limit is disconnected.
  */
 export function discardBody(request: IncomingMessage): void {
   let bytes = 0;

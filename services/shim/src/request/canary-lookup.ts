@@ -54,15 +54,24 @@ export function mergeIdentity(first: CanaryIdentity, second: CanaryIdentity): Ca
   };
 }
 
-/** Whether a canary is served on a host: on every host by default, else on its `hosts` only. */
-export function isServedOn(entry: Pick<CanaryEntry, "hosts">, host: string): boolean {
-  if (entry.hosts.length === 0) return true;
-  const bare = host.replace(/:\d+$/, "");
-  return entry.hosts.some((allowed) => allowed === host || allowed === bare);
+function splitHost(host: string): { readonly name: string; readonly port: string } {
+  const [, name = "", port = ""] = /^(.*?)\.?(:\d+)?$/.exec(host) ?? [];
+  return { name, port };
 }
 
 /**
- * Finds the canary. Without a name: the only one that the host serves and the caller may read. Without a namespace: the only one of that name.
+ * Whether a canary is served on a host: on every host by default, else on its `hosts` only.
+ * @param host lower case, with or without a port and the final dot of a fully qualified name
+ */
+export function isServedOn(entry: Pick<CanaryEntry, "hosts">, host: string): boolean {
+  if (entry.hosts.length === 0) return true;
+  const asked = splitHost(host);
+  return entry.hosts.map(splitHost).some(({ name, port }) => name === asked.name && (port === "" || port === asked.port));
+}
+
+/**
+ * Finds the canary. Without a name: the only one that the host serves and the caller may read. Without a namespace: the only
+ * one of that name.
  * @param visible canaries that the caller may read
  */
 export function findCanary(visible: readonly Canary[], { namespace, name }: CanaryIdentity, host: string): CanaryLookup {

@@ -67,7 +67,10 @@ const shortNames: Cut = (body) => ({
   run: body.run === null ? null : { ...body.run, controller_revision: body.run.controller_revision?.slice(0, 8) ?? null },
 });
 
-/** Cuts in order: first what no program reads, then the later reasons. The first reason that is a cause always stays, uncut if possible. */
+/**
+ * Cuts in order: first what no program reads, then the later reasons. The first reason that is a cause always stays, uncut if
+ * possible.
+ */
 const CUTS: readonly Cut[] = [
   roundFigures,
   withoutHashes,
@@ -89,7 +92,8 @@ function cutText(text: string, chars: number): string {
 
 /**
  * Serializes a body without its closing brace, with `reserved` bytes left for the parts of a request.
- * The limit is 2 KiB because Argo Rollouts stores every measurement in etcd. `/api/v1/canaries/<namespace>/<name>` serves the uncut body.
+ * The limit is 2 KiB because Argo Rollouts stores every measurement in etcd. `/api/v1/canaries/<namespace>/<name>` serves the
+ * uncut body.
  */
 export function openJson(body: VerdictBody, stale: boolean, reserved: number): OpenJson {
   let cut = body;
@@ -162,7 +166,8 @@ function requestText({ key, label, index, caller, conflict }: RequestParts, scal
 }
 
 /**
- * The index of a measurement: `floor((now − since) / interval) + 1`, 0 without a run. Derived, so all replicas and repeated calls agree.
+ * The index of a measurement: `floor((now − since) / interval) + 1`, 0 without a run. Derived, so all replicas and repeated
+ * calls agree.
  */
 export function measurementIndex(sinceMs: number | undefined, nowMs: number, intervalMs: number): number {
   return sinceMs === undefined ? 0 : Math.max(0, Math.floor((nowMs - sinceMs) / intervalMs)) + 1;

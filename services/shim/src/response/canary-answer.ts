@@ -61,7 +61,10 @@ export function namedRevision(canary: Canary, revision: string | undefined, cont
   return namedByCaller(revision, context.view.record(canary.key)?.body.run ?? null);
 }
 
-/** Announces, in the background, a revision that a controller's measurement names for the first time. Operators announce nothing. */
+/**
+ * Announces, in the background, a revision that a controller's measurement names for the first time. Operators announce
+ * nothing.
+ */
 export function announceRevision(caller: Caller, canary: Canary, named: NamedRevision, context: ShimContext): void {
   if (caller.class === "operator") return;
   const run = context.view.record(canary.key)?.body.run ?? null;
@@ -69,7 +72,9 @@ export function announceRevision(caller: Caller, canary: Canary, named: NamedRev
   if (drafts.length > 0) void context.controlWriter.store(canary, drafts);
 }
 
-/** The polling interval of a caller class. An operator gets the interval of the route's controller, so both see the same index. */
+/**
+ * The polling interval of a caller class. An operator gets the interval of the route's controller, so both see the same index.
+ */
 export function pollingIntervalMs(canary: Canary, caller: CallerClass, origin: CallOrigin): number {
   const controller = caller === "operator" ? origin.dialect : caller;
   return canary.entry.callers[controller]?.interval ?? DEFAULT_INTERVAL_MS;

@@ -6,7 +6,7 @@
  *     evaluator_down   the lease is stale, or the last verdict has expired
  *     not_ready        the shim has not caught up yet, or a running evaluator has not published a first verdict
  *
- * A fail is latched and stays a fail, whatever is down.
+ * A failure stays latched even while the evaluator is down.
  */
 
 import { contentId } from "@aviary/shared/contract/ids.ts";
@@ -127,8 +127,8 @@ function withoutOutcome(body: VerdictBody): Omit<VerdictBody, keyof OutcomeField
 }
 
 /**
- * The answer for a revision that has no verdict yet. The stored verdict is about another revision, so neither its pass nor its fail applies.
- * Reasons that apply to any revision (a full disk, a gateway that is down) stay.
+ * The answer for a revision that has no verdict yet. The stored verdict is about another revision, so neither its pass nor its
+ * fail applies. Reasons that apply to any revision (a full disk, a gateway that is down) stay.
  */
 export function unseenRevisionAnswer(answer: VerdictAnswer, revision: string | undefined): VerdictAnswer {
   const { body } = answer;
@@ -237,9 +237,9 @@ const CONCERN_CODES: Readonly<Partial<Record<ReasonCode, keyof VerdictBody["conc
 const REFLECTED_IN_CONCERNS: ReadonlySet<ReasonCode> = new Set(["low_traffic", "environment", "late", "hold_expired", "latched"]);
 
 /**
- * The outcome of one concern. If the concern that latched a fail has recovered, every concern fails: the record no longer identifies it.
- * A concern fails only if the verdict does. A reason against the canary as a whole (stale signals, no open run, a gateway that is down)
- * prevents a pass in every concern.
+ * The outcome of one concern. If the concern that latched a failure has recovered, every concern fails: the record no longer
+ * identifies it. A concern fails only if the verdict does. A reason against the canary as a whole (stale signals, no open run,
+ * a gateway that is down) prevents a pass in every concern.
  */
 function concernOutcome({ verdict, concerns, reasons }: VerdictBody, concern: AnalysisConcern): Outcome {
   if (verdict === "fail") return Object.values(concerns).includes("fail") ? concerns[concern] : "fail";

@@ -1,4 +1,4 @@
-/** `aviary fleet …`: every command changes control files, so it works whether or not the fleet is running. */
+/** `aviary fleet …`: every command changes desired-state files, so it works whether or not the fleet is running. */
 import { resolve } from "node:path";
 import { type CommandIo, EXIT } from "@aviary/shared/commands/command.ts";
 import { tableLines } from "@aviary/shared/commands/terminal-text.ts";
@@ -56,7 +56,7 @@ export async function setCanaryWeight({ args: { percent }, options, io }: Weight
 
 export async function showStatus({ options, output, io }: FleetCall): Promise<number> {
   const plan = planOf(options.directory);
-  const control = readDesiredFleet(plan);
+  const desired = readDesiredFleet(plan);
   const { weight } = readDesiredRollout(plan);
   const gateways = await Promise.all(
     plan.gateways.map(async ({ name, az, slice, port }) => {
@@ -66,7 +66,7 @@ export async function showStatus({ options, output, io }: FleetCall): Promise<nu
     }),
   );
   if (output === "json") {
-    io.stdout.write(`${JSON.stringify({ weight, lane_depth: control.laneDepth, gateways })}\n`);
+    io.stdout.write(`${JSON.stringify({ weight, lane_depth: desired.laneDepth, gateways })}\n`);
     return EXIT.success;
   }
   const ports = new Map(plan.gateways.map(({ name, port }) => [name, String(port)]));

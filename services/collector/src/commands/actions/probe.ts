@@ -3,7 +3,7 @@ import { EXIT } from "@aviary/shared/commands/command.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { ConfigError } from "@aviary/shared/runtime/config.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
-import { createHttpClient } from "@aviary/shared/runtime/http-client.ts";
+import { createHttpClient, type HttpClientTls } from "@aviary/shared/runtime/http-client.ts";
 import { silentLogger } from "@aviary/shared/runtime/logger.ts";
 import { loadCollectorConfig } from "../../config.ts";
 import { NO_FACTS, type ProbeOutcome } from "../../probe.ts";
@@ -24,7 +24,7 @@ export async function runProbe(call: ProbeCall): Promise<number> {
 }
 
 async function readOnce({ args, options, io, resources }: ProbeCall): Promise<ProbeOutcome> {
-  const config = await loadCollectorConfig(options.config);
+  const config = await loadCollectorConfig(options.config, "set AVIARY_COLLECTOR_FILE or --config");
   const probe = PROBES.find((candidate) => candidate.name === args.probe);
   const settings = config.probes[args.probe];
   if (probe === undefined || settings === undefined)
@@ -35,6 +35,7 @@ async function readOnce({ args, options, io, resources }: ProbeCall): Promise<Pr
     clock: systemClock,
     random: Math.random,
     http,
+    openHttp: (tls: HttpClientTls) => createHttpClient({ loopback: true, allow: config.allowHosts, tls }),
     log: silentLogger,
     facts: () => NO_FACTS,
     count: () => {},

@@ -4,11 +4,12 @@ import { openBus } from "@aviary/shared/commands/open-bus.ts";
 import { columnsOf, wrapText } from "@aviary/shared/commands/terminal-text.ts";
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import { REASONS } from "@aviary/shared/contract/reasons.ts";
+import { formatCount } from "@aviary/shared/contract/units.ts";
 import type { VerdictBody, VerdictRecord } from "@aviary/shared/contract/verdict.ts";
-import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
+import type { ClosedWindow, SliceAccount } from "@aviary/shared/contract/window.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { JUDGED_WINDOWS } from "../../core/apply-closed-window.ts";
-import { explainJudgement } from "../../core/judge/explain.ts";
+import { explainJudgment } from "../../core/judge/explain.ts";
 import { grouped, milliseconds, percent } from "../../core/judge/format.ts";
 import { judge } from "../../core/judge/judge.ts";
 import type { JudgeMemory } from "../../core/judge/outcome.ts";
@@ -40,14 +41,14 @@ function wrapped(line: string, columns: number): string[] {
 
 /** The explanation as lines. @param records all records of the run, oldest first */
 export function explanation(record: VerdictRecord, records: readonly VerdictRecord[], config: ResolvedConfig): string[] {
-  return [...reasonLines(record.body), "", ...factLines(record), "", ...judgementLines(record, records, config)];
+  return [...reasonLines(record.body), "", ...factLines(record), "", ...judgmentLines(record, records, config)];
 }
 
 function reasonLines(body: VerdictBody): string[] {
   const lines = [verdictLine(body), ""];
   if (body.reasons.length === 0) lines.push("Healthy: no reasons.");
   for (const reason of body.reasons) lines.push(`${reason.code}: ${reason.text}`, `    ${REASONS[reason.code].meaning}`);
-  if (body.reasons_more) lines.push(`and ${body.reasons_more} more reasons`);
+  if (body.reasons_more) lines.push(`and ${formatCount(body.reasons_more, "more reason")}`);
   for (const warning of body.warnings) lines.push(`(warning) ${warning.code}: ${warning.text}`);
   return lines;
 }
@@ -72,17 +73,25 @@ function factLines({ body, evidence: { closed } }: VerdictRecord): string[] {
   lines.push(
     `window ${index}: ${start} to ${end}, weight ${weight}%, ${closed.complete ? "complete" : "incomplete"}, ${closed.late} late signals`,
     ...closed.gaps.map((gap) => `    ${gap}`),
+    ...(closed.accounts ?? []).map((account) => `    ${accountText(account)}`),
     `    canary: ${sliceText(canary)}; stable: ${stable === null ? "none" : sliceText(stable)}`,
   );
   return lines;
 }
 
-function judgementLines(record: VerdictRecord, records: readonly VerdictRecord[], config: ResolvedConfig): string[] {
+/** `canary: 1,800 requests reported, 1,500 merged, 300 left out (warming 300)` */
+function accountText({ slice, seen, merged, excluded }: SliceAccount): string {
+  const causes = Object.entries(excluded).map(([why, count]) => `${why} ${grouped(count)}`);
+  const leftOut = causes.length === 0 ? "none left out" : `${grouped(seen - merged)} left out (${causes.join(", ")})`;
+  return `${slice}: ${grouped(seen)} requests reported, ${grouped(merged)} merged, ${leftOut}`;
+}
+
+function judgmentLines(record: VerdictRecord, records: readonly VerdictRecord[], config: ResolvedConfig): string[] {
   const { body, evidence } = record;
   if (evidence.closed === null) return ["No traffic was judged: no window had closed."];
   if (body.run === null) return ["No traffic was judged: no run was open."];
   const today = config.canaries.get(`${body.subject.namespace}/${body.subject.name}`)?.policy;
-  if (today === undefined) return ["Cannot explain the judgement: this canary is no longer in the fleet file."];
+  if (today === undefined) return ["Cannot explain the judgment: this canary is no longer in the fleet file."];
   const windows = judgedWindows(record, records);
   if (windows.length === 0) return ["No traffic was judged: no window has closed since the run became active."];
   const { lines, isExact } = recompute(record, records, windows, policyOfThen(today, body));
@@ -91,7 +100,7 @@ function judgementLines(record: VerdictRecord, records: readonly VerdictRecord[]
   return [...(isExact ? [] : [caution, ""]), ...lines];
 }
 
-/** Judges the windows of the run again, in their order, and explains the last judgement. */
+/** Judges the windows of the run again, in their order, and explains the last judgment. */
 function recompute(
   { body, evidence }: VerdictRecord,
   records: readonly VerdictRecord[],
@@ -107,7 +116,7 @@ function recompute(
   const first = records.find((candidate) => candidate.body.run?.id === body.run?.id);
   const isComplete = first !== undefined && Date.parse(first.body.at) <= Date.parse(body.run?.since ?? "") + policy.windowMs;
   const isSame = body.judge.luck === null || body.judge.luck === judge(...judged).pValue;
-  return { lines: explainJudgement(...judged), isExact: isComplete && isSame };
+  return { lines: explainJudgment(...judged), isExact: isComplete && isSame };
 }
 
 function sliceText({ requests, errors_5xx, "5xx_rate": rate, p99_ms }: VerdictBody["canary"]): string {

@@ -39,7 +39,7 @@ export async function record({ options: { since: sinceMs, out, note, fleet }, io
   return EXIT.success;
 }
 
-interface Segment {
+interface RecordedSegment {
   /** The encoded state before the first message; undefined when the segment begins with the log. */
   readonly state: string | undefined;
   readonly lines: readonly string[];
@@ -47,7 +47,7 @@ interface Segment {
 }
 
 /** Replays the whole log and keeps what follows `fromMs`. @throws Terminal when that is nothing, or too much for one case */
-async function readSegment(bus: Bus, config: ResolvedConfig, fromMs: number): Promise<Segment> {
+async function readSegment(bus: Bus, config: ResolvedConfig, fromMs: number): Promise<RecordedSegment> {
   const replay = createReplay(config);
   const lines: string[] = [];
   let state: string | undefined;
@@ -77,7 +77,7 @@ async function readSegment(bus: Bus, config: ResolvedConfig, fromMs: number): Pr
   return { state, lines, verdicts: replay.verdicts.slice(verdictsBefore) };
 }
 
-async function writeSegment(out: string, { state, lines, verdicts }: Segment): Promise<void> {
+async function writeSegment(out: string, { state, lines, verdicts }: RecordedSegment): Promise<void> {
   if (state !== undefined) await writeFile(join(out, CASE_FILES.state), state);
   await writeFile(join(out, `${CASE_FILES.input}.gz`), gzipSync(`${lines.join("\n")}\n`));
   await writeFile(join(out, CASE_FILES.expected), verdicts.map((verdict) => `${expectedLine(verdict)}\n`).join(""));
@@ -92,7 +92,10 @@ async function requireNewFolder(out: string): Promise<void> {
   if (names.length > 0) throw terminal("usage", `--out ${out}: the folder is not empty; name a new one`);
 }
 
-/** The policies that a fleet file names, as relative paths. @throws Terminal `usage` for one outside the folder of the fleet file */
+/**
+ * The policies that a fleet file names, as relative paths. @throws Terminal `usage` for one outside the folder of the fleet
+ * file
+ */
 async function policyFiles(fleetPath: string): Promise<string[]> {
   const { value } = await readYamlFile(fleetPath);
   const canaries = (value as { canaries?: Record<string, { policy?: unknown }> } | null)?.canaries ?? {};

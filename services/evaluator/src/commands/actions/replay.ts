@@ -1,4 +1,7 @@
-/** `aviary replay`: replays recorded messages and prints their verdicts; `--check` also replays them under disturbances and compares. */
+/**
+ * `aviary replay`: replays recorded messages and prints their verdicts; `--check` also replays them under disturbances and
+ * compares.
+ */
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { StoredMessage } from "@aviary/shared/bus/bus.ts";

@@ -106,7 +106,8 @@ export function rebuiltMemory(
   for (let k = Math.max(0, known.length - judged); k < known.length; k++) {
     const upTo = windows.slice(0, k + 1);
     const applied = applyWindow(memory, upTo, policy, reference);
-    const complete = upTo.at(-1)!.complete && applied.tally.unreadable === null;
+    const { complete: isComplete, warm_up } = upTo.at(-1)!;
+    const complete = (isComplete || warm_up === true) && applied.tally.unreadable === null;
     const literal = literalRule(windowFiguresOf(applied.counted), complete, memory.literal, policy).counts;
     memory = memoryAfter(applied, literal, policy);
   }

@@ -1,5 +1,5 @@
 /**
- * The regularised incomplete beta function I_x(a, b) for real a, b > 0, to about 1e-12 relative, also far out in its tails.
+ * The regularized incomplete beta function I_x(a, b) for real a, b > 0, to about 1e-12 relative, also far out in its tails.
  *
  * Sources: continued fraction NIST DLMF 8.17.22 (https://dlmf.nist.gov/8.17.E22), evaluated by the modified Lentz method
  * (Thompson and Barnett 1986; DLMF 3.10(iii)); symmetry I_x(a, b) = 1 - I_{1-x}(b, a), DLMF 8.17.4; the factor
@@ -25,7 +25,7 @@ export function incompleteBeta(x: number, y: number, a: number, b: number): numb
 }
 
 /** The mean of I_x(a, b) and I_x(a + 1, b), at the cost of one evaluation. Parameters and range as above. */
-export function neighbourMean(x: number, y: number, a: number, b: number): number {
+export function neighborMean(x: number, y: number, a: number, b: number): number {
   return lessStep(x, y, a, b, 1 / 2);
 }
 

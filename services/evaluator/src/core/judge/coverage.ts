@@ -39,6 +39,8 @@ function holdReason(window: ClosedWindow, { tally }: AppliedWindow, { canary }: 
     return { code: "gap", text: fitClauses(`This window is unreadable and was rejected: ${tally.unreadable}`) };
   }
   if (!window.complete) {
+    if (window.warm_up === true)
+      return { code: "warming", text: "The warm-up of the run lies in this window; the next window is judged as a whole." };
     const [first = "signals are missing", ...more] = window.gaps;
     return {
       code: "gap",

@@ -1,4 +1,4 @@
-/** Every number behind one judgement, in the order of the rule: the four keys of each window range, then the evidence. */
+/** Every number behind one judgment, in the order of the rule: the four keys of each window range, then the evidence. */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
@@ -26,8 +26,8 @@ import type { Threshold } from "./stable-band.ts";
 import { type MetricResult, type TwoKeyInput, testMetric } from "./two-key.ts";
 import { alphaLevel, cleanRequestsNeeded, evidenceOf, type MetricRule, type TestedRange, testKeys } from "./window-ranges.ts";
 
-/** Explains the judgement of the last of `windows` by the two-key rule, line by line. The arguments are those of `judge`. */
-export function explainJudgement(windows: readonly ClosedWindow[], policy: Policy, run: JudgedRun): string[] {
+/** Explains the judgment of the last of `windows` by the two-key rule, line by line. The arguments are those of `judge`. */
+export function explainJudgment(windows: readonly ClosedWindow[], policy: Policy, run: JudgedRun): string[] {
   const { input, figures } = judgeWindows(windows, policy, run);
   if (figures.canary.requests === 0)
     return ["The canary had no requests in this window: there is nothing to judge, which is a hold."];
@@ -111,7 +111,7 @@ function explainRange(range: WindowRange, whole: boolean, { rule, label }: Metri
   return [
     head,
     `    rate key         satisfied: reaches ${percent(ceiling)}`,
-    `    significance key ${satisfied(significanceKey(range, pValue, level))}: ${pText(pValue)}; a fail requires ${pText(level, "≤")}${few}${bursts >= 2 ? `; counted as bursts of ${Math.round(bursts)}` : ""}`,
+    `    significance key ${satisfied(significanceKey(range, pValue, level))}: ${pText(pValue)}; a failure requires ${pText(level, "≤")}${few}${bursts >= 2 ? `; counted as bursts of ${Math.round(bursts)}` : ""}`,
     `    persistence key  ${satisfied(persists)}: ${persistenceText(range, bursts, rule)}`,
     `    environment key  ${satisfied(environmentKey(range, metric, ceiling))}: ${environmentText(range, metric, ceiling)}`,
     `    ${CONCLUSIONS[kind](rule.suspicionFactor)}`,
@@ -135,7 +135,7 @@ function persistenceText(range: WindowRange, bursts: number, { noise, meanVarian
   if (rest.requests <= 0) return "no requests are left without the worst window";
   const left = `without its worst window ${grouped(rest.bad)} of ${grouped(rest.requests)} (${percent(rest.bad / rest.requests)})`;
   const pValue = rest.bad > 0 ? `, ${pText(pValueOf(rest, noise, bursts, meanVariance))}` : "";
-  return `${left}${pValue}; a fail requires ${percent(PERSISTENT_SHARE * ceiling)} and ${pText(ALPHA_REST, "≤")}`;
+  return `${left}${pValue}; a failure requires ${percent(PERSISTENT_SHARE * ceiling)} and ${pText(ALPHA_REST, "≤")}`;
 }
 
 function environmentText(range: WindowRange, metric: Metric, ceiling: number): string {
@@ -146,7 +146,7 @@ function environmentText(range: WindowRange, metric: Metric, ceiling: number): s
   const { times, pValue, level } = required;
   const rate = times === 1 ? "stable's rate" : "twice stable's rate";
   if (pValue === 1) return `${expected}; no more than at ${rate}`;
-  return `${expected}; at ${rate} ${pText(pValue)}, a fail requires ${pText(level, "≤")}`;
+  return `${expected}; at ${rate} ${pText(pValue)}, a failure requires ${pText(level, "≤")}`;
 }
 
 function ruledOut(yes: boolean, times: number, { rule, scope }: MetricResult): string {

@@ -1,4 +1,4 @@
-/** Formats numbers and clauses for reason texts. A reason has at most 160 characters: clauses that do not fit are omitted. */
+/** Formats numbers and clauses for reason texts. A reason has at most MAX_REASON_TEXT characters: clauses that do not fit are omitted. */
 import { MAX_REASON_TEXT } from "@aviary/shared/contract/reasons.ts";
 
 /** The first clause, and as many of the others as fit, in order, with a full stop. */

@@ -30,7 +30,9 @@ export function judge(windows: readonly ClosedWindow[], policy: Policy, run: Jud
   const { recent, last, before, applied, figures, input } = judgeWindows(windows, policy, run);
   const coverage = coverageOf(last, applied, figures, run.hasStable);
   const queue = queueRule(recent, policy);
-  const literal = literalRule(figures, last.complete && applied.tally.unreadable === null, before.literal, policy);
+  // A warm-up leaves out requests by plan: those that count are as good as any.
+  const counts = last.complete || last.warm_up === true;
+  const literal = literalRule(figures, counts && applied.tally.unreadable === null, before.literal, policy);
   const twoKey = figures.canary.requests > 0 ? twoKeyRule(input) : nothingToJudge(input);
   return {
     literal: modeOutcome(literal, azSpikeWarnings(input.scopes, policy), true, coverage, queue),

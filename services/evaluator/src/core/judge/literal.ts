@@ -88,7 +88,10 @@ function compareWithLimit(
 /** @param failed the number of consecutive windows that failed the run; 0 for a hold */
 function overReason(metric: Metric, { canary, stable }: WindowFigures, policy: Policy, failed: number): Reason {
   const { max5xxRate, maxP99Ms, maxP99RegressionRatio } = policy.thresholds;
-  const rule = failed > 0 ? `; ${failed} consecutive windows over, two fail` : "; one window over: two consecutive windows fail";
+  const rule =
+    failed === 0
+      ? "; a second consecutive window fails the run"
+      : `; ${failed === WINDOWS_TO_FAIL ? "second consecutive window" : `${failed} consecutive windows`} over the limit: the run fails`;
   if (metric === "errors") {
     const rate = canary.errors / canary.requests;
     const facts = `${grouped(canary.errors)} of ${grouped(canary.requests)} requests failed in this window (${percent(rate)}, ceiling ${percent(max5xxRate)})`;

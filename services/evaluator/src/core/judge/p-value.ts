@@ -2,7 +2,7 @@
  * Tails of the negative binomial distribution with mean `mu` and variance mu + c mu^2: how probable a number of bad requests is
  * for a service with a given mean. `c` is the relative variance that noise adds to pure counting; it must be greater than 0.
  */
-import { incompleteBeta, neighbourMean } from "./beta.ts";
+import { incompleteBeta, neighborMean } from "./beta.ts";
 
 /** Pure counting (Poisson) is the limit c -> 0; below this value no threshold here distinguishes the two. */
 const MIN_RELATIVE_VARIANCE = 1e-12;
@@ -31,5 +31,5 @@ export function midPValue(x: number, mu: number, c: number): number {
   if (!(mu > 0)) return 0;
   const relative = Math.max(c, MIN_RELATIVE_VARIANCE);
   const spread = mu * relative;
-  return neighbourMean(spread / (1 + spread), 1 / (1 + spread), x, 1 / relative);
+  return neighborMean(spread / (1 + spread), 1 / (1 + spread), x, 1 / relative);
 }

@@ -1,6 +1,6 @@
 /**
  * The queue rule, the same in both modes. A canary lane deeper than its ceiling is a hold; if it also grew while the canary's
- * weight rose, it is a fail. Growth below the ceiling is a warning.
+ * weight rose, it is a failure. Growth below the ceiling is a warning.
  *
  * "While the weight rose" is the window range that starts just before the last rise of the weight and ends now, extended into the
  * past until it has three windows with a known depth; the weight must be higher at its end than at its start.

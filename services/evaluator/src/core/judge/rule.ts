@@ -19,7 +19,7 @@ export const ALPHA_HOLD = 0.05;
 export const PERSISTENT_SHARE = 0.8;
 /** A single window fails only from this many times the ceiling. */
 export const SINGLE_WINDOW_FACTOR = 8;
-/** The minimum number of bad requests for a fail. */
+/** The minimum number of bad requests for a failure. */
 export const MIN_BAD = 3;
 /** Window ranges are the last 1 to 12 windows, and the whole run. */
 export const MAX_RANGE_WINDOWS = 12;

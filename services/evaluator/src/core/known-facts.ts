@@ -1,0 +1,46 @@
+/** What is known of a gateway at one instant: the newest report of each kind, as long as it is current. Null is unknown. */
+import type { Release } from "@aviary/shared/contract/run.ts";
+import type { SignalBody } from "@aviary/shared/contract/signal.ts";
+import { type AgePolicy, isCurrent } from "./freshness.ts";
+import type { GatewayState } from "./gateway.ts";
+
+export interface KnownFacts {
+  readonly health: SignalBody<"health"> | null;
+  readonly disk: SignalBody<"disk"> | null;
+  readonly doctor: SignalBody<"doctor"> | null;
+  readonly deps: SignalBody<"deps"> | null;
+  readonly release: KnownRelease;
+}
+
+export interface KnownRelease extends Release {
+  /** A part was reported, and its report is too old to be believed. */
+  readonly isOutdated: boolean;
+}
+
+export function knownFacts(gateway: GatewayState, policy: AgePolicy, atMs: number): KnownFacts {
+  const ifCurrent = <T>(kind: "health" | "disk" | "doctor" | "deps", body: T | null): T | null =>
+    body !== null && isCurrent(gateway, kind, policy, atMs) ? body : null;
+  return {
+    health: ifCurrent("health", gateway.health),
+    disk: ifCurrent("disk", gateway.disk),
+    doctor: ifCurrent("doctor", gateway.doctor),
+    deps: ifCurrent("deps", gateway.deps),
+    release: knownRelease(gateway, policy, atMs),
+  };
+}
+
+/**
+ * The release of a gateway. Every signal repeats its parts, so their age is that of the kind that reads them: `skills` the hash of
+ * the pack, `health` the version. The fragment hash is the collector's own and as old as its last sign of life, `health` as well.
+ */
+export function knownRelease(gateway: GatewayState, policy: AgePolicy, atMs: number): KnownRelease {
+  const { gateway_version, skill_hash, fragment_hash } = gateway.release;
+  const isAlive = isCurrent(gateway, "health", policy, atMs);
+  const hasSkills = isCurrent(gateway, "skills", policy, atMs);
+  return {
+    gateway_version: isAlive ? gateway_version : null,
+    skill_hash: hasSkills ? skill_hash : null,
+    fragment_hash: isAlive ? fragment_hash : null,
+    isOutdated: (!isAlive && (gateway_version !== null || fragment_hash !== null)) || (!hasSkills && skill_hash !== null),
+  };
+}

@@ -1,0 +1,74 @@
+/**
+ * Keeps the leader's configuration of each canary in the log: it is written when the log names another one, and again every day, because
+ * the log forgets. A log thus has a first message, from which deadlines count, even if no gateway ever reports.
+ */
+import type { Bus } from "@aviary/shared/bus/bus.ts";
+import { controlMessage } from "@aviary/shared/contract/control.ts";
+import { isoTime } from "@aviary/shared/contract/iso-time.ts";
+import { controlSubject } from "@aviary/shared/contract/subjects.ts";
+import type { Clock } from "@aviary/shared/runtime/clock.ts";
+import type { Logger } from "@aviary/shared/runtime/logger.ts";
+import type { CanaryConfig, ResolvedConfig } from "../core/resolved-config.ts";
+import type { State } from "../core/state.ts";
+
+export interface ConfigurationRecord {
+  readonly bus: Bus;
+  readonly config: ResolvedConfig;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Caught up with the log. */
+  readonly state: State;
+  /** The first message that this leader applied. */
+  readonly fromSequence: number;
+  /** Whether this process still leads: another leader's record is not overwritten. */
+  readonly isLeading: () => boolean;
+  /** Ends the loop. */
+  readonly signal: AbortSignal;
+}
+
+/** How often the log is compared with the files, and a failed write is retried. */
+const COMPARE_EVERY_MS = 10_000;
+/** The log keeps three days. */
+const REPEAT_AFTER_MS = 24 * 3_600_000;
+
+/** Runs until the signal aborts; never rejects. A record that cannot be stored is logged once per cause, and stops nothing. */
+export async function keepConfiguration(record: ConfigurationRecord): Promise<void> {
+  const { log, clock, signal } = record;
+  let lastMessage: string | undefined;
+  while (!signal.aborted) {
+    try {
+      await recordChanges(record);
+      lastMessage = undefined;
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      if (message !== lastMessage && !signal.aborted)
+        log.warn({ event: "configuration.not_recorded", err: error }, "could not record the configuration in the log; retrying");
+      lastMessage = message;
+    }
+    await clock.sleep(COMPARE_EVERY_MS, signal).catch(() => undefined);
+  }
+}
+
+/** Publishes one `configure` message per canary whose record is missing, another one, or old. */
+async function recordChanges(record: ConfigurationRecord): Promise<void> {
+  for (const canary of record.config.canaries.values()) {
+    if (record.signal.aborted || !record.isLeading()) return;
+    const { configHash, configuredAtMs } = record.state.canaries.get(canary.key)!;
+    const isCurrent = configHash === canary.configHash && record.state.nowMs - configuredAtMs < REPEAT_AFTER_MS;
+    if (!isCurrent) await publishRecord(record, canary);
+  }
+}
+
+async function publishRecord({ bus, clock, fromSequence }: ConfigurationRecord, canary: CanaryConfig): Promise<void> {
+  const { configHash: hash, policy, ref, fleet } = canary;
+  const content = {
+    ...({ verb: "configure", caller: "evaluator" } as const),
+    hash,
+    from_sequence: fromSequence,
+    policy: { ...policy },
+  };
+  // Every write is intended: the broker must not take it for a repetition of an earlier one.
+  const at = isoTime(clock.now());
+  const message = controlMessage(ref, content, at, at);
+  await bus.publish({ subject: controlSubject(fleet, ref, content.verb), data: JSON.stringify(message), id: message.id });
+}
