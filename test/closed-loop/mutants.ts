@@ -97,9 +97,7 @@ export const SPECIFICATION_MUTANTS: readonly SpecificationMutant[] = [
   },
   {
     name: "no-environment-key",
-    replacements: [
-      { file: "core/judge/keys.ts", from: "return required === null || required.pValue <= required.level;", to: "return true;" },
-    ],
+    replacements: [{ file: "core/judge/window-ranges.ts", from: '? "fail" : "environment"', to: '? "fail" : "fail"' }],
     theme: "incident",
     caughtBy: "healthy-rolled-back",
   },

@@ -188,7 +188,9 @@ function driveObservation(world: World, advisor: Advisor, onStep: OnStep): Drive
     // A run that was opened before the deployment is about an earlier release.
     if (run?.since !== undefined && Date.parse(run.since) < START_MS + deployedAtMs) return;
     if (verdict === "fail") return end("rolled-back");
-    if (run?.state !== undefined) return run.state === "passed" ? end("promoted") : undefined;
+    if (run?.state === "passed") return end("promoted");
+    if (run?.state === "aborted" || run?.state === "expired") return end("rolled-back");
+    if (run?.state !== undefined) return;
     passingSinceMs = verdict === "pass" ? (passingSinceMs ?? world.nowMs()) : undefined;
     if (passingSinceMs !== undefined && world.nowMs() - passingSinceMs >= PASS_AFTER_WINDOWS * plan.windowMs) end("promoted");
   };

@@ -182,7 +182,7 @@ function starvedLane({ plan, record }: FinishedWorld): Violation[] {
   return [];
 }
 
-/** Every rollout ends: the last release of a world is promoted or rolled back by its end, if its traffic allows a decision. */
+/** Every rollout ends: a bad release that is the last of its world is rolled back by its end, if its traffic allows a decision. */
 function stuck(world: FinishedWorld): Violation[] {
   const { plan, record } = world;
   const release = plan.releases.at(-1)!;
@@ -190,7 +190,7 @@ function stuck(world: FinishedWorld): Violation[] {
     return [];
   const sinceMs = Math.max(peaceMs(world), release.atMs);
   const dueMs = servedAtMs(world, sinceMs, HEALTHY_REQUESTS) + HEALTHY_WITHIN_WINDOWS * plan.windowMs;
-  if (isHealthy(release) || dueMs > plan.endMs) return [];
+  if (!isBad(release) || dueMs > plan.endMs) return [];
   const last = record.steps.findLast((step) => step.release === release);
   const text = `${release.name} (${release.fault}, ${release.size}) was neither promoted nor rolled back by the end; its last step: ${last?.what ?? "none"} at ${minutes(last?.atMs ?? 0)}`;
   return [{ law: "stuck", atMs: plan.endMs, text }];
