@@ -1,4 +1,4 @@
-/** The controllers' models, each against the behaviour that upstream's code defines. */
+/** The controllers' models, each against the behavior that upstream's code defines. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { createRollouts, type Measurement, type RolloutsStep } from "./argo-rollouts.ts";
@@ -6,7 +6,7 @@ import { createFlagger, type FlaggerStep } from "./flagger.ts";
 import { createKeda } from "./keda.ts";
 import { entriesFor, readRunbook } from "./runbook.ts";
 
-/** Argo Rollouts on a clock of its own; `measured` answers one measurement after another, the last one for ever. */
+/** Argo Rollouts on a clock of its own; `measured` answers one measurement after another, the last one repeatedly. */
 async function rollOut(measured: readonly Measurement[], measurements: number) {
   const steps: RolloutsStep[] = [];
   const asked: { atMs: number; isLast: boolean }[] = [];

@@ -115,7 +115,7 @@ function unproven({ plan, record }: FinishedWorld, release: ReleasePlan): Violat
   });
 }
 
-/** A rollout does not advance while a canary Mac has been silent for long. */
+/** A rollout does not advance while a canary Mac is silent. */
 function advancedBlind({ plan, record }: FinishedWorld): Violation[] {
   const isCanary = (name: string): boolean => plan.macs.some((mac) => mac.name === name && mac.slice === "canary");
   return plan.troubles.flatMap((trouble): Violation[] => {

@@ -30,14 +30,14 @@ export interface ReleasePlan {
 }
 
 /** What a Mac does to its users at one instant, without the environment. */
-export interface Behaviour {
+export interface Behavior {
   /** Probability that a request fails. */
   readonly errorRate: number;
   /** Factor on every latency. */
   readonly slowFactor: number;
 }
 
-/** A Mac that runs a release, as far as the release's behaviour depends on it. */
+/** A Mac that runs a release, as far as the release's behavior depends on it. */
 export interface Installation {
   readonly az: string;
   /** Since the release was installed. */
@@ -94,12 +94,12 @@ const CRASH_STARTING_MS = 25_000;
 /** A full disk makes every request fail. */
 const FULL_DISK_FAILS = 0.5;
 
-/** The true behaviour of a Mac with this release; `baseRate` is that of a healthy one. */
-export function behaviourOf(release: ReleasePlan | undefined, mac: Installation, baseRate: number): Behaviour {
-  const healthy: Behaviour = { errorRate: baseRate, slowFactor: 1 };
+/** The true behavior of a Mac with this release; `baseRate` is that of a healthy one. */
+export function behaviorOf(release: ReleasePlan | undefined, mac: Installation, baseRate: number): Behavior {
+  const healthy: Behavior = { errorRate: baseRate, slowFactor: 1 };
   if (release === undefined) return healthy;
   const { size, onsetMs } = release;
-  const failing: Behaviour = { errorRate: Math.max(baseRate, size), slowFactor: 1 };
+  const failing: Behavior = { errorRate: Math.max(baseRate, size), slowFactor: 1 };
   switch (release.fault) {
     case "none":
       return healthy;

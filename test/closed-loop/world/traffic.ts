@@ -4,7 +4,7 @@ import { binomial } from "../../../tools/judge-report/distributions.ts";
 import { type DrawnLatencies, drawLatencies, SLOW_MS, slowerThan } from "./latencies.ts";
 import { isUp, type Mac, uptimeMs } from "./mac.ts";
 import type { WorldPlan } from "./plan.ts";
-import { type Behaviour, behaviourOf } from "./releases.ts";
+import { type Behavior, behaviorOf } from "./releases.ts";
 import type { TrafficSample } from "./samples.ts";
 
 export const MAX_P99_MS = 220;
@@ -30,7 +30,7 @@ export interface MacTraffic {
   readonly latencies: DrawnLatencies;
 }
 
-/** Points in a period at which a Mac's behaviour is averaged. */
+/** Points in a period at which a Mac's behavior is averaged. */
 const POINTS = 4;
 
 /** The traffic of every Mac in one period. Equal seeds and shares give equal numbers under every advisor. */
@@ -56,10 +56,10 @@ interface Draw {
 
 function drawMac(plan: WorldPlan, mac: Mac, n: number, { period, random, isOut }: Draw): MacTraffic {
   const { environment, endMs, forMs } = period;
-  const behaviour = averageBehaviour(plan, mac, period);
-  const failing = isOut ? 1 : Math.min(1, behaviour.errorRate + environment.errorRate);
+  const behavior = averageBehavior(plan, mac, period);
+  const failing = isOut ? 1 : Math.min(1, behavior.errorRate + environment.errorRate);
   const errors = binomial(random, n, failing);
-  const latencies = drawLatencies(random, n, behaviour.slowFactor * environment.slowFactor, MAX_P99_MS);
+  const latencies = drawLatencies(random, n, behavior.slowFactor * environment.slowFactor, MAX_P99_MS);
   const sample: TrafficSample = {
     atMs: endMs,
     forMs,
@@ -69,22 +69,22 @@ function drawMac(plan: WorldPlan, mac: Mac, n: number, { period, random, isOut }
     errors,
     slow: latencies.slow,
     overCeiling: latencies.overCeiling,
-    errorRate: behaviour.errorRate,
-    slowShare: slowerThan(SLOW_MS, behaviour.slowFactor),
+    errorRate: behavior.errorRate,
+    slowShare: slowerThan(SLOW_MS, behavior.slowFactor),
     backgroundRate: isOut ? 1 : plan.baseRate + environment.errorRate,
     isTroubled: isOut || environment.errorRate > 0 || environment.slowFactor !== 1,
   };
   return { mac, sample, latencies };
 }
 
-function averageBehaviour(plan: WorldPlan, mac: Mac, { endMs, forMs }: Period): Behaviour {
+function averageBehavior(plan: WorldPlan, mac: Mac, { endMs, forMs }: Period): Behavior {
   let errorRate = 0;
   let slowFactor = 1;
   for (let point = 0; point < POINTS; point++) {
     const atMs = endMs - forMs + ((point + 0.5) * forMs) / POINTS;
     const ageMs = Math.max(0, atMs - mac.installedAtMs);
     const installation = { az: mac.plan.az, ageMs, uptimeMs: Math.max(0, uptimeMs(mac, atMs)), diskMs: atMs - mac.diskSinceMs };
-    const at = behaviourOf(mac.release, installation, plan.baseRate);
+    const at = behaviorOf(mac.release, installation, plan.baseRate);
     errorRate += at.errorRate / POINTS;
     slowFactor = at.slowFactor;
   }
