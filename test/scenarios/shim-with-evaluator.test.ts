@@ -17,8 +17,8 @@ import {
 import { passTick, startLiveEvaluator } from "../../services/evaluator/test/live-fleet.ts";
 import { createTokenStore, hashToken } from "../../services/shim/src/auth/tokens.ts";
 import { startShim } from "../../services/shim/src/service.ts";
-import { createFlagger, type Flagger, type Phase } from "../../services/shim/test/flagger-model.ts";
 import { TOKENS } from "../../services/shim/test/harness.ts";
+import { createFlagger, type Flagger, type Phase } from "../closed-loop/actors/flagger.ts";
 
 const INTERVAL_S = 10;
 
@@ -35,11 +35,22 @@ async function startAll(metadata: boolean) {
   const shim = await startShim({ bus, fleet: aFleet(), tokens, port: 0, clock, logger: silentLogger });
   await until("the shim has read everything", () => shim.notReady() === undefined);
   const flagger = createFlagger({
-    url: shim.url,
     ...CANARY,
-    metadata,
-    stepWeight: 20,
-    maxWeight: 40,
+    metadata: (revision) => (metadata ? { version: revision } : {}),
+    // Userinfo of the webhook's URL becomes Basic.
+    post: async (path, body) => {
+      const headers = { "content-type": "application/json", authorization: `Basic ${btoa(`flagger:${TOKENS.flagger}`)}` };
+      const response = await fetch(shim.url + path, { method: "POST", headers, body });
+      return { status: response.status, body: await response.text() };
+    },
+    measure: async () => {
+      const query = encodeURIComponent(`aviary_verdict{namespace="${CANARY.namespace}",canary="${CANARY.name}"}`);
+      const headers = { authorization: `Bearer ${TOKENS.flagger}` };
+      const response = await fetch(`${shim.url}/flagger/api/v1/query?query=${query}`, { headers });
+      const { data } = (await response.json()) as { data: { result: { value: [number, string] }[] } };
+      return Number(data.result.at(-1)?.value[1]);
+    },
+    steps: [20, 40],
     threshold: 2,
     now: clock.now,
   });

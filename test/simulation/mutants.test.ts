@@ -2,44 +2,18 @@
  * Every defect of `mutants.ts`, written into a copy of the product, is detected by the simulation, and by the expected checker.
  */
 import assert from "node:assert/strict";
-import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { rmSync } from "node:fs";
 import { describe, it } from "node:test";
-import { fileURLToPath } from "node:url";
-import { MUTANTS, type Mutant } from "./mutants.ts";
+import { MUTANTS } from "./mutants.ts";
+import { writeMutatedCopy } from "./mutated-copy.ts";
 import { runSeeds } from "./pool.ts";
-import { sourceOf } from "./product.ts";
 
-/** Inside the project, so that packages are found, and in an ignored directory. */
-const COPIES = fileURLToPath(new URL("../../.aviary/mutants", import.meta.url));
 const WITHIN = 1_000;
-
-/** A copy of the product with the defect. */
-function write(mutant: Mutant): string {
-  const root = join(COPIES, mutant.name);
-  rmSync(root, { recursive: true, force: true });
-  cpSync(sourceOf(mutant.service ?? "evaluator"), root, { recursive: true });
-  const path = join(root, mutant.file);
-  const text = readFileSync(path, "utf8");
-  const words = mutant.from.trim().split(/\s+/);
-  const pattern = new RegExp(words.map((word) => word.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("\\s+"), "g");
-  const matches = [...text.matchAll(pattern)].length;
-  assert.equal(
-    matches,
-    1,
-    `${mutant.file} contains the text of ${mutant.name} ${matches} times instead of once: update the mutant`,
-  );
-  writeFileSync(
-    path,
-    text.replace(pattern, () => mutant.to),
-  );
-  return root;
-}
 
 describe("every injected defect is detected", { concurrency: 2 }, () => {
   for (const mutant of MUTANTS) {
     it(`${mutant.name} (invariant ${mutant.caughtBy})`, async (t) => {
-      const root = write(mutant);
+      const root = writeMutatedCopy(mutant);
       const { failures, ran } = await runSeeds({
         from: 0,
         seeds: WITHIN,

@@ -2,14 +2,9 @@
  * Plausible defects of the product: each is one replacement in one file, and must be detected by the simulation. `caughtBy` is
  * the invariant whose checker is expected to detect it.
  */
-export interface Mutant {
-  readonly name: string;
-  /** Below services/<service>/src; the evaluator's by default. */
-  readonly service?: "collector" | "shim";
-  readonly file: string;
-  /** Must occur exactly once; line breaks are ignored. */
-  readonly from: string;
-  readonly to: string;
+import type { Defect } from "./mutated-copy.ts";
+
+export interface Mutant extends Defect {
   readonly caughtBy: string;
 }
 

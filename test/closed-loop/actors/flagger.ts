@@ -1,8 +1,8 @@
 /**
- * A model of Flagger 1.44 (pkg/controller/scheduler.go and scheduler_hooks.go) for one weighted canary: the requests of one
- * analysis interval in order, and how it reacts to their responses. The caller controls time: `tick` is one analysis interval.
+ * Flagger 1.44 (pkg/controller/scheduler.go and scheduler_hooks.go) for one weighted canary: the requests of one analysis interval
+ * in order, and its reaction to their responses. The caller controls time and transport: `tick` is one analysis interval, and a
+ * controller that is down does not tick. Its state survives a restart, because Kubernetes stores it.
  */
-import { TOKENS } from "./harness.ts";
 
 export type Phase =
   | "Initialized"
@@ -14,17 +14,38 @@ export type Phase =
   | "Succeeded"
   | "Failed";
 
+/** A response; undefined without one in time, which Flagger treats as a refusal. */
+export interface Response {
+  readonly status: number;
+  readonly body: string;
+}
+
 export interface FlaggerOptions {
-  readonly url: string;
   readonly namespace: string;
   readonly name: string;
-  /** Whether the hooks carry the revision in their metadata. */
-  readonly metadata: boolean;
-  readonly stepWeight: number;
-  readonly maxWeight: number;
+  /** Sends one webhook. */
+  readonly post: (path: string, body: string) => Promise<Response | undefined>;
+  /** Evaluates the MetricTemplate; NaN without a value. */
+  readonly measure: () => Promise<number>;
+  /** What the hooks carry about a revision. */
+  readonly metadata: (revision: string) => Readonly<Record<string, string>>;
+  /** Weights in percent, ascending. */
+  readonly steps: readonly number[];
+  /** Failed checks after which it rolls back. */
   readonly threshold: number;
   /** Time of events, milliseconds since the epoch. */
   readonly now: () => number;
+  /** Whether the next event message is lost. */
+  readonly losesEvent?: () => boolean;
+  /** Called when the balancer's weight changes, and when a rollout starts or ends. */
+  readonly onStep?: (step: FlaggerStep) => void;
+}
+
+export interface FlaggerStep {
+  /** Promoted: the primary gets the new spec, which cannot be taken back. Finished: all traffic is on the primary. */
+  readonly what: "started" | "widened" | "promoted" | "finished" | "rolled-back" | "superseded";
+  readonly revision: string;
+  readonly weight: number;
 }
 
 export interface Flagger {
@@ -39,13 +60,16 @@ export interface Flagger {
 }
 
 export function createFlagger(options: FlaggerOptions): Flagger {
-  const { url, namespace, name, stepWeight, maxWeight, threshold } = options;
+  const { namespace, name, steps, threshold } = options;
+  const maxWeight = steps.at(-1)!;
   const state = { phase: "Initialized" as Phase, weight: 0, failedChecks: 0, spec: "v1", applied: "v1" };
   const history: string[] = [];
   let eventTime = 0;
 
+  const step = (what: FlaggerStep["what"], revision = state.applied): void =>
+    options.onStep?.({ what, revision, weight: state.weight });
   const post = async (path: string, phase: Phase, more: Record<string, string>): Promise<number> => {
-    const metadata = { ...(options.metadata ? { version: state.spec } : {}), ...more };
+    const metadata = { ...options.metadata(state.spec), ...more };
     const body = {
       name,
       namespace,
@@ -53,37 +77,27 @@ export function createFlagger(options: FlaggerOptions): Flagger {
       checksum: `sum-of-${state.applied}`,
       ...(Object.keys(metadata).length > 0 ? { metadata } : {}),
     };
-    const response = await fetch(url + path, {
-      method: "POST",
-      // Userinfo of the webhook's URL becomes Basic.
-      headers: { "content-type": "application/json", authorization: `Basic ${btoa(`flagger:${TOKENS.flagger}`)}` },
-      body: JSON.stringify(body),
-    });
-    const text = (await response.text()).trim();
-    history.push(`${path} ${response.status} ${text}`);
-    return response.status;
+    const response = await options.post(path, JSON.stringify(body));
+    history.push(`${path} ${response === undefined ? "no response" : `${response.status} ${response.body.trim()}`}`);
+    return response?.status ?? Number.POSITIVE_INFINITY;
   };
   const hook = async (gate: string, phase: Phase = state.phase): Promise<boolean> =>
     (await post(`/flagger/gate/${gate}`, phase, {})) <= 202;
   const event = async (message: string, phase: Phase = state.phase): Promise<void> => {
     eventTime = Math.max(eventTime + 1, options.now());
+    if (options.losesEvent?.()) return;
     await post("/flagger/events", phase, { eventMessage: message, eventType: "Normal", timestamp: String(eventTime) });
   };
   const metricPasses = async (): Promise<boolean> => {
-    const query = encodeURIComponent(`aviary_verdict{namespace="${namespace}",canary="${name}"}`);
-    const response = await fetch(`${url}/flagger/api/v1/query?query=${query}`, {
-      headers: { authorization: `Bearer ${TOKENS.flagger}` },
-    });
-    const { data } = (await response.json()) as { data: { result: { value: [number, string] }[] } };
-    const value = Number(data.result.at(-1)?.value[1]);
+    const value = await options.measure();
     history.push(`metric ${value}`);
     return value >= 0.5;
   };
   const rollback = async (): Promise<void> => {
     state.weight = 0;
+    step("rolled-back");
     await event(`Canary failed! Scaling down ${name}.${namespace}`, "Failed");
     state.phase = "Failed";
-    state.applied = state.spec;
     state.failedChecks = 0;
     await hook("post-rollout", "Failed");
   };
@@ -96,36 +110,46 @@ export function createFlagger(options: FlaggerOptions): Flagger {
     await event("Confirm-rollout check go passed");
     await event(`New revision detected! Scaling up ${name}.${namespace}`, "Progressing");
     Object.assign(state, { phase: "Progressing", applied: state.spec, weight: 0, failedChecks: 0 });
+    step("started");
+  };
+  /** A new revision during an analysis starts again at weight 0, without confirm-rollout. */
+  const restart = async (): Promise<void> => {
+    step("superseded");
+    await event(`New revision detected! Restarting analysis for ${name}.${namespace}`);
+    Object.assign(state, { phase: "Progressing", applied: state.spec, weight: 0, failedChecks: 0 });
+    step("started");
   };
   const failCheck = (): void => {
     state.failedChecks += 1;
   };
 
-  const analyze = async (): Promise<void> => {
-    if (state.phase === "Progressing" || state.phase === "WaitingPromotion") {
-      if (await hook("rollback")) {
-        await event(`Rolling back ${name}.${namespace} manual webhook invoked`);
-        return rollback();
-      }
-      if (state.failedChecks >= threshold) return rollback();
-    }
+  const finish = async (): Promise<void> => {
     if (state.phase === "Promoting") {
       await event("Routing all traffic to primary");
       Object.assign(state, { phase: "Finalising", weight: 0 });
+      step("finished");
       return;
     }
-    if (state.phase === "Finalising") {
-      state.phase = "Succeeded";
-      await hook("post-rollout", "Succeeded");
-      return event(`Promotion completed! Scaling down ${name}.${namespace}`);
+    state.phase = "Succeeded";
+    await hook("post-rollout", "Succeeded");
+    await event(`Promotion completed! Scaling down ${name}.${namespace}`);
+  };
+  const analyze = async (): Promise<void> => {
+    if (state.phase === "Promoting" || state.phase === "Finalising") return finish();
+    if (state.spec !== state.applied) return restart();
+    if (await hook("rollback")) {
+      await event(`Rolling back ${name}.${namespace} manual webhook invoked`);
+      return rollback();
     }
+    if (state.failedChecks >= threshold) return rollback();
     if (state.weight === 0) {
       await event(`Starting canary analysis for ${name}.${namespace}`);
       if (!(await hook("pre-rollout"))) return failCheck();
     } else if (!(await hook("rollout")) || !(await metricPasses())) return failCheck();
     if (state.phase === "Progressing" && state.weight < maxWeight && !(await hook("confirm-traffic-increase"))) return;
     if (state.weight < maxWeight) {
-      state.weight += stepWeight;
+      state.weight = steps.find((weight) => weight > state.weight)!;
+      step("widened");
       return event(`Advance ${name}.${namespace} canary weight ${state.weight}`);
     }
     if (!(await hook("confirm-promotion"))) {
@@ -134,6 +158,7 @@ export function createFlagger(options: FlaggerOptions): Flagger {
     }
     await event(`Copying ${name}.${namespace} template spec to ${name}-primary.${namespace}`);
     state.phase = "Promoting";
+    step("promoted");
   };
 
   return {

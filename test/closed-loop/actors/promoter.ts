@@ -1,0 +1,50 @@
+/**
+ * The pipeline that installs packs: the new one on the canary Macs, one after another; stable's again after a failure; the new one
+ * on the stable Macs after a success. It asks before each Mac and tries again until it may.
+ */
+import type { Slice } from "@aviary/shared/contract/run.ts";
+import type { Advisor } from "../advisors/advisor.ts";
+import { install, type Mac } from "../world/mac.ts";
+import type { ReleasePlan } from "../world/releases.ts";
+import type { World } from "../world/world.ts";
+
+export interface Promoter {
+  /** The release of a slice from now on. Installing it takes as long as it takes to be allowed. */
+  want(slice: Slice, release: ReleasePlan | undefined): void;
+  readonly stable: ReleasePlan | undefined;
+}
+
+export function createPromoter(world: World, advisor: Pick<Advisor, "mayInstall">): Promoter {
+  const { kernel, plan, record } = world;
+  const wanted: Record<Slice, ReleasePlan | undefined> = { canary: undefined, stable: undefined };
+  /** One Mac takes this long; a refusal is tried again after it. */
+  const stepMs = plan.windowMs / 10;
+  let isWorking = false;
+
+  const nextMac = (): Mac | undefined => world.macs.find((mac) => mac.release !== wanted[mac.plan.slice]);
+  const work = (): void => {
+    const pending = world.macs.filter((mac) => mac.release !== wanted[mac.plan.slice]);
+    isWorking = pending.length > 0;
+    if (!isWorking) return;
+    const allowed = pending.find((mac) => advisor.mayInstall(mac.plan.slice, wanted[mac.plan.slice]));
+    if (allowed !== undefined) {
+      const release = wanted[allowed.plan.slice];
+      install(allowed, release, kernel.nowMs);
+      record.installations.push({ atMs: kernel.nowMs, slice: allowed.plan.slice, release });
+      world.narrate(`promoter ${release?.name ?? "v1"} is installed on ${allowed.plan.name}`);
+    }
+    kernel.after(stepMs, undefined, work);
+  };
+
+  return {
+    get stable() {
+      return wanted.stable;
+    },
+    want(slice, release) {
+      wanted[slice] = release;
+      if (isWorking || nextMac() === undefined) return;
+      isWorking = true;
+      kernel.after(stepMs, undefined, work);
+    },
+  };
+}

@@ -1,0 +1,115 @@
+/** What a world cost its users and its people: the same figures for every advisor. */
+import type { FinishedWorld } from "../run-world.ts";
+import { neededReplicas, PER_REPLICA } from "../world/lane.ts";
+import { SLOW_MS, slowerThan } from "../world/latencies.ts";
+import { isBad, isHealthy, type ReleasePlan } from "../world/releases.ts";
+import { badBecauseOfRelease, knowledgeOf } from "./knowledge.ts";
+
+export interface Damage {
+  readonly worlds: number;
+  /** Releases by their truth. */
+  readonly bad: number;
+  readonly healthy: number;
+  /**
+   * Requests of the canary slice that were bad because of their release: all of them, and those after a perfect judge would have
+   * known. What a promoted release does on stable is counted by its promotion.
+   */
+  readonly badOnTrial: number;
+  readonly badOnTrialAfterKnown: number;
+  /** Weight increases of bad releases after a perfect judge would have known. */
+  readonly badWidened: number;
+  readonly badPromoted: number;
+  readonly badPromotedAfterKnown: number;
+  /** Increases and promotions of bad releases after the window in which a perfect judge knew could be read. */
+  readonly badAdvancedAfterReadable: number;
+  readonly healthyPromoted: number;
+  readonly healthyRolledBack: number;
+  /** Minutes that healthy releases waited longer than their controller takes by itself. */
+  readonly healthyHeldMin: number;
+  /** Replica minutes that a lane had too few, and more than it needed. */
+  readonly laneStarvedMin: number;
+  readonly laneOverMin: number;
+}
+
+export const NO_DAMAGE: Damage = {
+  worlds: 0,
+  bad: 0,
+  healthy: 0,
+  badOnTrial: 0,
+  badOnTrialAfterKnown: 0,
+  badWidened: 0,
+  badPromoted: 0,
+  badPromotedAfterKnown: 0,
+  badAdvancedAfterReadable: 0,
+  healthyPromoted: 0,
+  healthyRolledBack: 0,
+  healthyHeldMin: 0,
+  laneStarvedMin: 0,
+  laneOverMin: 0,
+};
+
+export function addDamage(a: Damage, b: Damage): Damage {
+  const sum = Object.keys(NO_DAMAGE).map((key) => [key, a[key as keyof Damage] + b[key as keyof Damage]]);
+  return Object.fromEntries(sum) as unknown as Damage;
+}
+
+/** The damage of one finished world. */
+export function damageOf(world: FinishedWorld): Damage {
+  const { plan, record } = world;
+  const perRelease = plan.releases.map((release) => releaseDamage(world, release));
+  let laneStarvedMin = 0;
+  let laneOverMin = 0;
+  record.lane.forEach((view, index) => {
+    const minutes = (view.atMs - (record.lane[index - 1]?.atMs ?? view.atMs)) / 60_000;
+    laneStarvedMin += Math.max(0, neededReplicas(view.jobs) - view.replicas) * minutes;
+    laneOverMin += Math.max(0, view.replicas - Math.max(1, Math.ceil(view.jobs / PER_REPLICA))) * minutes;
+  });
+  return perRelease.reduce(addDamage, { ...NO_DAMAGE, worlds: 1, laneStarvedMin, laneOverMin });
+}
+
+/** A window can be read this long after its end. */
+const READ_AFTER_MS = 10_000;
+
+function releaseDamage(world: FinishedWorld, release: ReleasePlan): Damage {
+  const { plan, record } = world;
+  const { knownAtMs } = knowledgeOf(record.traffic, release, plan.windowMs);
+  const baseSlowShare = slowerThan(SLOW_MS, 1);
+  const steps = record.steps.filter((step) => step.release === release);
+  const trialEndMs = steps.find(({ what }) => what === "promoted")?.atMs ?? Number.POSITIVE_INFINITY;
+  const bad = isBad(release) ? 1 : 0;
+  const healthy = isHealthy(release) ? 1 : 0;
+  let badOnTrial = 0;
+  let badOnTrialAfterKnown = 0;
+  for (const sample of record.traffic) {
+    if (sample.release !== release || sample.slice !== "canary" || sample.atMs > trialEndMs) continue;
+    const here = badBecauseOfRelease(sample, plan.baseRate, baseSlowShare);
+    badOnTrial += here;
+    if (sample.atMs > knownAtMs) badOnTrialAfterKnown += here;
+  }
+  const has = (what: string): number => (steps.some((step) => step.what === what) ? 1 : 0);
+  const readableMs = knownAtMs + plan.windowMs + READ_AFTER_MS;
+  return {
+    ...NO_DAMAGE,
+    bad,
+    healthy,
+    badOnTrial: bad * badOnTrial,
+    badOnTrialAfterKnown: bad * badOnTrialAfterKnown,
+    badWidened: bad * steps.filter(({ what, atMs }) => what === "widened" && atMs > knownAtMs).length,
+    badPromoted: bad * has("promoted"),
+    badPromotedAfterKnown: bad * steps.filter(({ what, atMs }) => what === "promoted" && atMs > knownAtMs).length,
+    badAdvancedAfterReadable:
+      bad * steps.filter(({ what, atMs }) => (what === "promoted" || what === "widened") && atMs > readableMs).length,
+    healthyPromoted: healthy * has("promoted"),
+    healthyRolledBack: healthy * has("rolled-back"),
+    healthyHeldMin: healthy * heldMin(world, release),
+  };
+}
+
+/** Minutes from the deployment to the end of the rollout, beyond what the controller's own steps take; 0 if it was rolled back. */
+function heldMin({ plan, record }: FinishedWorld, release: ReleasePlan): number {
+  const steps = record.steps.filter((step) => step.release === release);
+  if (steps.some(({ what }) => what === "rolled-back")) return 0;
+  const end = steps.find(({ what }) => what === "promoted" || what === "superseded");
+  const ownMs = plan.controller === "none" ? 12 * plan.windowMs : (plan.steps.length + 3) * plan.intervalMs;
+  return Math.max(0, (end?.atMs ?? plan.endMs) - release.atMs - ownMs) / 60_000;
+}

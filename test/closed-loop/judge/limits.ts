@@ -1,0 +1,41 @@
+/**
+ * Limits on Aviary's damage, for what no single world can prove. Measured in the first worlds of each theme, with room for other
+ * histories; lower a limit when its figure falls.
+ */
+import type { Theme } from "../world/themes.ts";
+import type { Damage } from "./damage.ts";
+
+export type LimitName = "bad-advanced" | "bad-requests-after-known" | "healthy-rolled-back" | "lane-starved-minutes";
+
+interface Limit {
+  readonly theme: Theme;
+  readonly name: LimitName;
+  readonly figure: (damage: Damage) => number;
+  readonly most: number;
+}
+
+/** The worlds that the limits are about: the first ones of each theme. */
+export const LIMITED_WORLDS: Readonly<Record<Theme, number>> = { any: 80, incident: 40, late: 40, low: 10 };
+
+const rolledBack = ({ healthy, healthyRolledBack }: Damage): number => healthyRolledBack / healthy;
+
+const advanced = ({ bad, badAdvancedAfterReadable }: Damage): number => badAdvancedAfterReadable / bad;
+
+const LIMITS: readonly Limit[] = [
+  { theme: "any", name: "bad-advanced", figure: advanced, most: 0.03 },
+  { theme: "any", name: "bad-requests-after-known", figure: (damage) => damage.badOnTrialAfterKnown / damage.bad, most: 600 },
+  { theme: "any", name: "healthy-rolled-back", figure: rolledBack, most: 0.25 },
+  { theme: "any", name: "lane-starved-minutes", figure: ({ worlds, laneStarvedMin }) => laneStarvedMin / worlds, most: 20 },
+  { theme: "incident", name: "healthy-rolled-back", figure: rolledBack, most: 0.1 },
+  { theme: "late", name: "bad-advanced", figure: advanced, most: 0.05 },
+];
+
+/** The limits that the damage of a theme's worlds exceeds, each as a sentence. */
+export function exceededLimits(theme: Theme, damage: Damage): { readonly name: LimitName; readonly text: string }[] {
+  return LIMITS.filter((limit) => limit.theme === theme && !(limit.figure(damage) <= limit.most)).map(
+    ({ name, figure, most }) => ({
+      name,
+      text: `${name} is ${figure(damage).toFixed(3)}, at most ${most} is allowed (theme ${theme})`,
+    }),
+  );
+}

@@ -1,0 +1,82 @@
+/** One world with one advisor, from its plan to its record. */
+import { createKernel, START_MS } from "../simulation/kernel.ts";
+import type { Product } from "../simulation/product.ts";
+import { createKeda } from "./actors/keda.ts";
+import { startOnCall } from "./actors/on-call.ts";
+import { createPromoter } from "./actors/promoter.ts";
+import { startRollout } from "./actors/rollout.ts";
+import type { Advisor, AdvisorName } from "./advisors/advisor.ts";
+import { POLLING_MS, startAviary } from "./advisors/aviary.ts";
+import { CONTROLLER_OF, PLAIN_RULES, plainAdvisor } from "./advisors/plain.ts";
+import { MAX_REPLICAS, PER_REPLICA } from "./world/lane.ts";
+import { isUp, LANE, usedRatio } from "./world/mac.ts";
+import type { WorldPlan } from "./world/plan.ts";
+import type { WorldRecord } from "./world/samples.ts";
+import { createWorld, every, type World } from "./world/world.ts";
+
+export interface FinishedWorld {
+  /** As it was run: a controller's own thresholds bring their controller. */
+  readonly plan: WorldPlan;
+  readonly advisor: AdvisorName;
+  readonly record: WorldRecord;
+}
+
+/** Runs one world to its end. */
+export async function runWorld(product: Product, drawn: WorldPlan, name: AdvisorName): Promise<FinishedWorld> {
+  const controller = drawn.controller === "none" ? "none" : (CONTROLLER_OF[name] ?? drawn.controller);
+  const plan: WorldPlan = { ...drawn, controller };
+  const kernel = createKernel();
+  const world = createWorld(plan, kernel, product);
+  const advisor =
+    name === "aviary" || name === "literal"
+      ? await startAviary({ product, world }, name === "literal" ? "literal" : "two-key")
+      : plainAdvisor(world, PLAIN_RULES[name](world));
+  const promoter = createPromoter(world, advisor);
+  const rollout = startRollout(world, advisor, promoter);
+  startLane(world, advisor);
+  announceMaintenance(world, advisor);
+  startOnCall({ world, advisor, current: rollout.current, resumeRollout: rollout.resume });
+  await kernel.runUntil(plan.endMs);
+  await advisor.close();
+  return { plan, advisor: name, record: world.record };
+}
+
+/** From here on a disk limits the lane to its minimum: the lowest red mark of the tiers. */
+const RED_DISK = 0.88;
+
+/** KEDA scales the lane, and every polling interval is recorded. */
+function startLane(world: World, advisor: Advisor): void {
+  const { lane, record, plan } = world;
+  const keda = createKeda({
+    read: () => advisor.ask("keda", "/keda/metrics", `lane=${LANE}`, ""),
+    perReplica: PER_REPLICA,
+    maxReplicas: MAX_REPLICAS,
+    now: world.nowMs,
+  });
+  const step = async (): Promise<void> => {
+    await keda.tick();
+    lane.replicas = keda.replicas;
+    const reporter = world.macs.at(-1)!;
+    const isDiskRed = world.macs.some((mac) => usedRatio(mac, world.nowMs()) >= RED_DISK);
+    record.lane.push({
+      atMs: world.nowMs(),
+      jobs: lane.jobs,
+      replicas: lane.replicas,
+      demandSinceMs: lane.demandSinceMs,
+      isReported: reporter.collectorUp && !reporter.isCut && isUp(reporter, world.nowMs()) && !isDiskRed,
+      runOpen: advisor.runOpen(),
+    });
+  };
+  // KEDA's clock has nothing to do with the Macs'.
+  every(world, POLLING_MS, () => void step(), 3_300 + (plan.seed % 7) * 1_000);
+}
+
+/** Work on a Mac is announced with the command of the runbook before it begins. */
+function announceMaintenance(world: World, advisor: Advisor): void {
+  world.onTrouble((trouble) => {
+    if (trouble.kind !== "maintenance") return;
+    const until = new Date(START_MS + trouble.atMs + trouble.forMs).toISOString();
+    const work = { gateway: trouble.mac, until, mute: false, reason: "disk swap" };
+    advisor.operate({ verb: "maintenance", caller: "operator", on: true, ...work });
+  });
+}
