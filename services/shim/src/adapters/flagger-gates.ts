@@ -106,7 +106,7 @@ function openRunAnswer(gate: Gate, facts: GateFacts, run: OpenRunFacts, why: str
   switch (gate) {
     case "pre-rollout":
     case "rollout":
-      return allow(verdict === "pass" ? "pass" : `hold: ${why}`);
+      return verdict === "pass" ? allow("pass") : allow(`hold: ${why}`);
     case "confirm-rollout":
       return verdict === "pass" ? allow("pass") : preconditions(reasons, run.mac_release_ok);
     case "confirm-promotion":
