@@ -131,7 +131,8 @@ function writeCommandLineDefaults(plan: FleetPlan, tokens: LocalTokens): void {
     AVIARY_URL: `http://${plan.host}:${plan.shimPort}`,
     AVIARY_TOKEN: tokens.operator,
     AVIARY_FLEET_FILE: plan.fleetFile,
-    ...(plan.natsPort === undefined ? {} : { AVIARY_NATS_URL: `nats://${plan.host}:${plan.natsPort}` }),
+    // Null: there is no broker, and no other one must be used instead.
+    AVIARY_NATS_URL: plan.natsPort === undefined ? null : `nats://${plan.host}:${plan.natsPort}`,
   };
   writeFileAtomically(join(PROJECT, CLI_FILE), `${JSON.stringify(defaults, null, 2)}\n`, 0o600);
 }

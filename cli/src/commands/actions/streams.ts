@@ -39,7 +39,7 @@ async function requiredStreams({ options, io }: StreamsCall): Promise<Topology> 
   // A lane that no canary names has no consumer.
   const lanes = Object.values(fleet.canaries).flatMap((canary) => canary.lanes.filter((lane) => fleet.lanes[lane] !== undefined));
   // JetStream reserves the byte limits, which a laptop's disk may not have: `npm start` sets the variable.
-  const isLocal = options.local || io.env.AVIARY_LOCAL_STREAMS !== undefined;
+  const isLocal = options.local || (io.env.AVIARY_LOCAL_STREAMS ?? "") !== "";
   return topology({
     replicas: Number(options.replicas),
     lanes: [...new Set(lanes)],
