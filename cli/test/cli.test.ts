@@ -60,6 +60,22 @@ test("an unknown command or option exits with 2 and suggests the nearest name", 
   }
 });
 
+test("help of an unknown command is a usage error", () => {
+  for (const words of [
+    ["help", "nope"],
+    ["nope", "--help"],
+    ["run", "promote", "--help"],
+    ["help", "run", "promote"],
+    ["run", "promote", "-h"],
+  ]) {
+    const { status, stdout, stderr } = aviary(...words);
+    assert.equal(status, 2, words.join(" "));
+    assert.equal(stdout, "");
+    assert.match(stderr, /^unknown command "(nope|promote)"/);
+  }
+  for (const words of [["help"], ["help", "run"], ["run", "--help"]]) assert.equal(aviary(...words).status, 0, words.join(" "));
+});
+
 test("the same local fleet is found from every directory", () => {
   const statusIn = (cwd: string) => {
     const { status, stdout, stderr } = spawnSync(process.execPath, [BIN, "fleet", "status"], { cwd, encoding: "utf8" });

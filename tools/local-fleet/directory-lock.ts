@@ -35,7 +35,8 @@ export function emptyDirectory(directory: string): void {
   }
 }
 
-function isAlive(pid: number): boolean {
+/** Whether a process with this id exists; false for what is not a process id. */
+export function isAlive(pid: number): boolean {
   if (!Number.isInteger(pid) || pid < 1) return false;
   try {
     process.kill(pid, 0);
