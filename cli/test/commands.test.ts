@@ -153,6 +153,11 @@ test("a control message of an unknown canary, or without its reason, is rejected
     ["run pause", ["payments", "--reason", "x"], /canary payments: expected <namespace>\/<name>/],
     ["run maintenance", ["prod/payments-gateway"], /--reason is required/],
     [
+      "run clear",
+      ["prod/payments-gateway", "--reason", "x".repeat(300)],
+      /^--reason x{60}…: expected at most 200 characters, found 300\n/,
+    ],
+    [
       "run start",
       ["prod/payments-gateway", "--revision", "x".repeat(300), "--fleet", FLEET_FILE],
       /start: invalid revision: expected at most 128 characters/,

@@ -84,6 +84,9 @@ async function parsed(
   try {
     return await spec.parse(text);
   } catch (error) {
-    throw terminal("usage", `${name} ${text}: ${(error as Error).message}`, error);
+    throw terminal("usage", `${name} ${shortened(text)}: ${(error as Error).message}`, error);
   }
 }
+
+const MAX_SHOWN_CHARS = 60;
+const shortened = (text: string): string => (text.length > MAX_SHOWN_CHARS ? `${text.slice(0, MAX_SHOWN_CHARS)}…` : text);
