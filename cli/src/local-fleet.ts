@@ -5,10 +5,10 @@
  * An empty variable counts as absent.
  */
 import { readFile } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
+import { checkoutDirectory, SETTINGS_FILE } from "@aviary/example-fleet/layout.ts";
 import type { LocalFleetSettings } from "@aviary/shared/commands/command.ts";
 
-const SETTINGS_FILE = fileURLToPath(new URL("../../.aviary/cli.json", import.meta.url));
 const VARIABLES = ["AVIARY_URL", "AVIARY_TOKEN", "AVIARY_NATS_URL", "AVIARY_FLEET_FILE"] as const;
 /** The variables that select a fleet; a token or a fleet file may be overridden for the same fleet. */
 const ADDRESSES = ["AVIARY_URL", "AVIARY_NATS_URL"] as const;
@@ -24,8 +24,8 @@ export interface CompletedEnvironment {
  * The environment, completed from the local fleet's settings unless it names an address itself.
  * @throws Error if the settings exist and cannot be read
  */
-export async function withLocalFleet(env: NodeJS.ProcessEnv, path: string = SETTINGS_FILE): Promise<CompletedEnvironment> {
-  if (ADDRESSES.some((name) => isSet(env[name]))) return { env };
+export async function withLocalFleet(env: NodeJS.ProcessEnv, path = settingsPath()): Promise<CompletedEnvironment> {
+  if (path === undefined || ADDRESSES.some((name) => isSet(env[name]))) return { env };
   const settings = await readSettings(path);
   if (settings === undefined) return { env };
   const variables: NodeJS.ProcessEnv = {};
@@ -37,6 +37,11 @@ export async function withLocalFleet(env: NodeJS.ProcessEnv, path: string = SETT
   const hasBroker = variables.AVIARY_NATS_URL !== undefined;
   if (hasBroker) variables[LOCAL_STREAMS] = "1";
   return { env: { ...env, ...variables }, localFleet: { variables, hasBroker } };
+}
+
+function settingsPath(): string | undefined {
+  const checkout = checkoutDirectory();
+  return checkout === undefined ? undefined : join(checkout, SETTINGS_FILE);
 }
 
 const isSet = (value: string | undefined): boolean => (value ?? "") !== "";

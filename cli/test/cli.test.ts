@@ -183,5 +183,6 @@ test("the settings of a fleet without a broker never fall back to the default ad
     await assert.rejects(openBus({ ...terminal.io, ...environment }), /^Terminal: the embedded fleet has no broker; start one/);
   }
   const { io } = testTerminal({ AVIARY_URL: "https://canary.gw.example", AVIARY_NATS_URL: "" });
-  await assert.rejects(openBus(io), /AVIARY_URL selects a fleet and AVIARY_NATS_URL is not set/);
+  await assert.rejects(openBus(io), /set AVIARY_NATS_URL .*, the broker of the fleet that AVIARY_URL selects/);
+  await assert.rejects(openBus(testTerminal().io), /^Terminal: set AVIARY_NATS_URL/, "whatever listens at the default address");
 });

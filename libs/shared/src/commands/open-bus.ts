@@ -18,8 +18,8 @@ export async function openBus(io: CommandIo): Promise<NatsBus> {
 }
 
 /**
- * The default address is only used where nothing selects a fleet: any broker may listen there, such as one behind a forwarded port.
- * @throws Terminal `no_broker` where the fleet is selected and its broker is not
+ * The services' default address is not used: any broker may listen there, such as one behind a forwarded port.
+ * @throws Terminal `no_broker` where no broker is named
  */
 function requireBroker({ env, localFleet }: CommandIo): void {
   if ((env.AVIARY_NATS_URL ?? "") !== "") return;
@@ -28,9 +28,9 @@ function requireBroker({ env, localFleet }: CommandIo): void {
       "no_broker",
       "the embedded fleet has no broker; start one with `npm start` without --embedded, or set AVIARY_NATS_URL to reach another fleet",
     );
-  if ((env.AVIARY_URL ?? "") !== "")
-    throw terminal(
-      "no_broker",
-      "AVIARY_URL selects a fleet and AVIARY_NATS_URL is not set; set AVIARY_NATS_URL to the broker of the same fleet",
-    );
+  const fleet = (env.AVIARY_URL ?? "") === "" ? "" : ", the broker of the fleet that AVIARY_URL selects";
+  throw terminal(
+    "no_broker",
+    `set AVIARY_NATS_URL (for example nats://127.0.0.1:4222)${fleet}, or start the local fleet with \`npm start\``,
+  );
 }
