@@ -4,6 +4,7 @@ import { basename, dirname } from "node:path";
 import { checkCollector } from "@aviary/collector/commands/check-collector.ts";
 import { type CommandIo, EXIT } from "@aviary/shared/commands/command.ts";
 import { problemsOf } from "@aviary/shared/commands/config-report.ts";
+import { wrapText } from "@aviary/shared/commands/terminal-text.ts";
 import { isMapping } from "@aviary/shared/contract/mapping.ts";
 import { policySchema } from "@aviary/shared/contract/policy.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
@@ -27,11 +28,11 @@ export async function checkConfigFiles({ args, options, output, io }: CheckConfi
   if (files.length === 0) throw terminal("usage", "no aviary.yaml, collector.yaml or tokens.yaml here: name the files to check");
   const reports: Report[] = [];
   for (const { file, kind } of files) reports.push(await checkFile(file, kind));
-  const { paint } = styleFor(io.stdout);
+  const style = styleFor(io.stdout);
   io.stdout.write(
     output === "json"
       ? `${JSON.stringify({ files: reports })}\n`
-      : reports.flatMap((report) => reportLines(report, paint).map((line) => `${line}\n`)).join(""),
+      : reports.flatMap((report) => reportLines(report, style).map((line) => `${line}\n`)).join(""),
   );
   return reports.every((report) => report.ok) ? EXIT.success : EXIT.failure;
 }
@@ -112,9 +113,13 @@ async function detectKind(file: string): Promise<Detected> {
   return { kind: keys.map((key) => KIND_OF_KEY.get(key)).find((kind) => kind !== undefined) ?? usual ?? "policy" };
 }
 
-function reportLines({ file, kind, problems }: Report, paint: Style["paint"]): string[] {
+function reportLines({ file, kind, problems }: Report, { paint, columns }: Style): string[] {
   const title = `Checking ${file}${kind === null ? "" : ` (${kind})`}`;
   if (problems.length === 0) return [title, `  ${paint("green", "SUCCESS")}`];
   const count = `${problems.length} problem${problems.length === 1 ? "" : "s"}`;
-  return [title, `  ${paint("red", "FAILED")}: ${count}`, ...problems.map((problem) => `    ${formatProblem(problem)}`)];
+  return [
+    title,
+    `  ${paint("red", "FAILED")}: ${count}`,
+    ...problems.flatMap((problem) => wrapText(`    ${formatProblem(problem)}`, columns, " ".repeat(6))),
+  ];
 }

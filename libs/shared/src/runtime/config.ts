@@ -170,11 +170,7 @@ export async function readYamlFile(path: string): Promise<YamlFile> {
   try {
     text = await readFile(path, "utf8");
   } catch (error) {
-    const reason = error instanceof Error && "code" in error ? String(error.code) : "unreadable";
-    throw new ConfigError(
-      [{ source: path, path: "", found: reason === "ENOENT" ? "no such file" : reason, expected: READABLE }],
-      error,
-    );
+    throw new ConfigError([{ source: path, path: "", found: unreadableText(error), expected: READABLE }], error);
   }
   if (Buffer.byteLength(text) > MAX_FILE_BYTES) {
     throw new ConfigError([
@@ -183,6 +179,20 @@ export async function readYamlFile(path: string): Promise<YamlFile> {
   }
   return parseYaml(path, text);
 }
+
+/** What was found in place of a readable file, in words. */
+export function unreadableText(error: unknown): string {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  return UNREADABLE[code] ?? (error instanceof Error ? error.message : "an unreadable file");
+}
+
+const UNREADABLE: Readonly<Record<string, string>> = {
+  ENOENT: "no such file",
+  EISDIR: "a folder",
+  ENOTDIR: "a path through a file",
+  EACCES: "a file that may not be read",
+  EPERM: "a file that may not be read",
+};
 
 /**
  * Parses YAML text. Duplicate keys are errors, and aliases that expand the file more than a hundredfold are rejected.

@@ -3,7 +3,7 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import type { NatsOptions } from "../bus/nats.ts";
-import { ConfigError, type ConfigProblem } from "./config.ts";
+import { ConfigError, type ConfigProblem, unreadableText } from "./config.ts";
 import { MISSING } from "./config-issues.ts";
 
 const path = z.string().min(1).optional();
@@ -147,8 +147,7 @@ async function readVariableFile(variable: Variable, file: string | undefined, re
   try {
     return await readFile(file, "utf8");
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    report(variable, `${file} (${code === "ENOENT" ? "no such file" : code})`, "a readable file");
+    report(variable, `${file} (${unreadableText(error)})`, "a readable file");
     return undefined;
   }
 }
