@@ -98,7 +98,7 @@ function gatewaysText({ gateway: { fresh, expected } }: VerdictBody): string {
 
 function laneText({ lane, record }: CanaryView["lanes"][number], { gateway }: VerdictBody): string {
   if (record === null) return `lane ${lane}: not known yet`;
-  // A record writes 0 for a depth that nobody has reported; the verdict's is null then.
+  // The record of a lane whose depth was never reported contains 0; the verdict's depth is null then.
   const isKnown = record.depth_true > 0 || gateway.queue_depth !== null;
   const jobs = isKnown ? `${record.depth_true} ${record.depth_true === 1 ? "job" : "jobs"}` : "an unknown number of jobs";
   const growth = record.allow === 0 ? ", growth barred" : "";

@@ -73,6 +73,16 @@ test("every kind of file is detected from its keys, and every problem of every f
     );
 });
 
+test("problems fit the terminal", async (t) => {
+  const directory = await directoryOf(t, { "p.yaml": "windw: 10s\nmode: never\n" });
+  const terminal = testTerminal();
+  Object.assign(terminal.io.stdout, { isTTY: true, columns: 80 });
+  assert.equal(await runCommand(checkConfigCommand, [join(directory, "p.yaml")], { ...terminal.io, env: { NO_COLOR: "1" } }), 1);
+  const lines = terminal.stdout().trimEnd().split("\n").slice(2);
+  assert.ok(lines.length > 2, "two problems on more than two lines");
+  for (const line of lines) assert.ok(line.length <= 80 || !line.trim().includes(" "), line);
+});
+
 test("-o json reports the same problems as values", async (t) => {
   const directory = await directoryOf(t, { "p.yaml": "windw: 10s\n", "broken.yaml": "a: [\n" });
   const files = [join(directory, "p.yaml"), join(directory, "broken.yaml"), join(directory, "absent.yaml")];

@@ -110,7 +110,7 @@ async function begin(servers: ServerPrograms | string, directory: string, fresh:
   if (typeof servers === "string") {
     const { startEmbedded } = await import("./embedded.ts");
     const fleet = await startEmbedded(options);
-    const lacks = `One process with an in-memory bus (${servers.split("\n", 1)[0]}): no build lane, and every start begins from scratch.`;
+    const lacks = `One process with an in-memory bus (${servers.split("\n", 1)[0]}): no build lane, and data in memory only.`;
     return { ...fleet, servers: "all in one process", lacks };
   }
   const parts = "Starting NATS, Redis, six gateways, their proxy, six collectors, the evaluator and the shim …";
