@@ -10,6 +10,7 @@ import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { build, type Plugin } from "esbuild";
+import { OLDEST } from "./fetch-node.mjs";
 
 const PROJECT = fileURLToPath(new URL("..", import.meta.url));
 
@@ -50,6 +51,22 @@ const partOfZod: Plugin = {
   },
 };
 
+/**
+ * An older Node would fail on the first missing function. Some packages are CommonJS and require built-in modules, which an ES module
+ * cannot do.
+ */
+const BANNER = `
+import { createRequire as aviaryRequire } from "node:module";
+{
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  if (major < ${OLDEST[0]} || (major === ${OLDEST[0]} && minor < ${OLDEST[1]})) {
+    console.error(\`Aviary needs Node ${OLDEST.join(".")} or newer; this is \${process.versions.node} (\${process.execPath})\`);
+    process.exit(1);
+  }
+}
+const require = aviaryRequire(import.meta.url);
+`.trim();
+
 /** Every service of this checkout that can be bundled. */
 export function bundleNames(): string[] {
   return Object.keys(ENTRIES).filter((name) => existsSync(join(PROJECT, ENTRIES[name] ?? "")));
@@ -67,10 +84,7 @@ export async function bundle(names: readonly string[], out: string): Promise<{ n
     platform: "node",
     format: "esm",
     target: "node22",
-    // Some packages are CommonJS and require built-in modules, which an ES module cannot do.
-    banner: {
-      js: 'import { createRequire as aviaryRequire } from "node:module"; const require = aviaryRequire(import.meta.url);',
-    },
+    banner: { js: BANNER },
     legalComments: "linked",
     plugins: [requireBuiltIns, partOfZod],
     // Names are kept for stack traces; comments are removed, because one character beyond Latin-1 doubles the memory of the whole

@@ -14,7 +14,7 @@ import { fileURLToPath } from "node:url";
 const PROJECT = dirname(dirname(fileURLToPath(import.meta.url)));
 const HOME = join(PROJECT, ".aviary", "node");
 /** The first version that runs TypeScript without a flag. */
-const OLDEST = [22, 18];
+export const OLDEST = [22, 18];
 const WANTED_MAJOR = 24;
 
 /** npm packages that contain a Node for one platform. */

@@ -28,7 +28,11 @@ async function main(words: readonly string[]): Promise<number> {
   const summary = "One merged verdict for every canary that runs on Macs.";
   const program = { summary, version: manifest.version, groups: GROUPS, sections: SECTIONS, notes: NOTES };
   const { stdout, stderr } = process;
-  return await runProgram(program, words, { stdout, stderr, env: await withLocalFleet(process.env), signal: interruption() });
+  const environment = await withLocalFleet(process.env).catch((error: Error) => error.message);
+  if (typeof environment !== "string")
+    return await runProgram(program, words, { stdout, stderr, ...environment, signal: interruption() });
+  stderr.write(`${environment}\n`);
+  return EXIT.failure;
 }
 
 /** Aborts on Ctrl-C or termination; ends the process when clean-up takes too long. */

@@ -29,7 +29,7 @@ const MAX_ERROR_CHARS = 300;
 
 /** The shim's address and the operator's token. @throws Terminal `not_configured` that names the variable to set */
 export function shimOf({ env: { AVIARY_URL: url, AVIARY_TOKEN: token } }: CommandIo): ShimClient {
-  if (url === undefined || token === undefined) {
+  if (!url || !token) {
     throw terminal(
       "not_configured",
       "set AVIARY_URL (the shim, for example http://127.0.0.1:8080) and AVIARY_TOKEN (an operator's token), or start the local fleet with `npm start`",

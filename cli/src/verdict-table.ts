@@ -63,8 +63,8 @@ export function canaryLines(canary: CanaryView, style: Style, isWide = false): s
   const details = [
     ...canary.warnings.map((warning) => `${`(${warning.code})`.padEnd(16)} ${warning.text}`),
     ...(canary.window === null ? [] : [trafficText(canary)]),
-    `${canary.gateway.fresh} of ${canary.gateway.expected} gateways fresh; ${judgeText(canary)}`,
-    ...canary.lanes.map(laneText),
+    `${gatewaysText(canary)}; ${judgeText(canary)}`,
+    ...canary.lanes.map((lane) => laneText(lane, canary)),
     ...(isWide ? idLines(canary) : []),
   ];
   const wrapped = details.flatMap((line) => wrapText(`${INDENT}${line}`, style.columns, `${INDENT}  `));
@@ -92,10 +92,18 @@ function judgeText({ judge }: VerdictBody): string {
   return `threshold rule ${judge.literal}, two-key ${judge.two_key}; policy mode ${judge.mode}`;
 }
 
-function laneText({ lane, record }: CanaryView["lanes"][number]): string {
+/** An answer without a stored verdict contains no gateways, and a fleet has at least one. */
+function gatewaysText({ gateway: { fresh, expected } }: VerdictBody): string {
+  return expected === 0 ? "gateways unknown" : `${fresh} of ${expected} gateways fresh`;
+}
+
+function laneText({ lane, record }: CanaryView["lanes"][number], { gateway }: VerdictBody): string {
   if (record === null) return `lane ${lane}: not known yet`;
+  // The record of a lane whose depth was never reported contains 0; the verdict's depth is null then.
+  const isKnown = record.depth_true > 0 || gateway.queue_depth !== null;
+  const jobs = isKnown ? `${record.depth_true} ${record.depth_true === 1 ? "job" : "jobs"}` : "an unknown number of jobs";
   const growth = record.allow === 0 ? ", growth blocked" : "";
-  return `lane ${lane}: ${record.depth} of ${record.depth_true} jobs shown to KEDA, ${record.replicas} replicas (at most ${record.max_replicas})${growth}`;
+  return `lane ${lane}: ${record.depth} of ${jobs} shown to KEDA, ${record.replicas} ${record.replicas === 1 ? "replica" : "replicas"} (at most ${record.max_replicas})${growth}`;
 }
 
 function idLines({ id, run }: VerdictBody): string[] {

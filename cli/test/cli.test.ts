@@ -8,9 +8,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { openBus } from "@aviary/shared/commands/open-bus.ts";
 import manifest from "../package.json" with { type: "json" };
 import { COMMANDS, GROUPS } from "../src/commands.ts";
 import { withLocalFleet } from "../src/local-fleet.ts";
+import { testTerminal } from "./terminal.ts";
 
 const BIN = fileURLToPath(new URL("../bin/aviary.mjs", import.meta.url));
 const PROJECT = fileURLToPath(new URL("../../", import.meta.url));
@@ -56,6 +58,22 @@ test("an unknown command or option exits with 2 and suggests the nearest name", 
     const { status, stdout, stderr } = aviary(...words);
     assert.deepEqual({ status, stdout, stderr }, { status: 2, stdout: "", stderr: expected });
   }
+});
+
+test("help of an unknown command is a usage error", () => {
+  for (const words of [
+    ["help", "nope"],
+    ["nope", "--help"],
+    ["run", "promote", "--help"],
+    ["help", "run", "promote"],
+    ["run", "promote", "-h"],
+  ]) {
+    const { status, stdout, stderr } = aviary(...words);
+    assert.equal(status, 2, words.join(" "));
+    assert.equal(stdout, "");
+    assert.match(stderr, /^unknown command "(nope|promote)"/);
+  }
+  for (const words of [["help"], ["help", "run"], ["run", "--help"]]) assert.equal(aviary(...words).status, 0, words.join(" "));
 });
 
 test("the same local fleet is found from every directory", () => {
@@ -140,9 +158,31 @@ test("the settings of the local fleet are used as a whole or not at all", async 
   const file = join(directory, "cli.json");
   const fleet = { AVIARY_URL: "http://127.0.0.1:1", AVIARY_TOKEN: "local", AVIARY_NATS_URL: "nats://127.0.0.1:2" };
   await writeFile(file, JSON.stringify(fleet));
-  assert.deepEqual(await withLocalFleet({}, file), { ...fleet, AVIARY_LOCAL_STREAMS: "1" });
-  assert.equal((await withLocalFleet({ AVIARY_TOKEN: "mine" }, file)).AVIARY_TOKEN, "mine");
+  const variables = { ...fleet, AVIARY_LOCAL_STREAMS: "1" };
+  const whole = { env: variables, localFleet: { variables, hasBroker: true } };
+  assert.deepEqual(await withLocalFleet({}, file), whole);
+  assert.deepEqual((await withLocalFleet({ AVIARY_URL: "", AVIARY_NATS_URL: "" }, file)).env, variables, "empty is absent");
+  assert.equal((await withLocalFleet({ AVIARY_TOKEN: "mine" }, file)).env.AVIARY_TOKEN, "mine");
   for (const env of [{ AVIARY_URL: "https://canary.gw.example" }, { AVIARY_NATS_URL: "nats://nats.example" }])
-    assert.deepEqual(await withLocalFleet(env, file), env, "a command would reach two fleets");
-  assert.deepEqual(await withLocalFleet({}, join(directory, "none.json")), {});
+    assert.deepEqual(await withLocalFleet(env, file), { env }, "a command would reach two fleets");
+  assert.deepEqual(await withLocalFleet({}, join(directory, "none.json")), { env: {} });
+  await writeFile(file, "{");
+  await assert.rejects(withLocalFleet({}, file), /cli\.json, the settings of the local fleet, is not JSON; delete it/);
+});
+
+test("the settings of a fleet without a broker never fall back to the default address", async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), "aviary-cli-"));
+  t.after(() => rm(directory, { recursive: true }));
+  const file = join(directory, "cli.json");
+  const shim = { AVIARY_URL: "http://127.0.0.1:1", AVIARY_TOKEN: "local" };
+  for (const settings of [{ ...shim, AVIARY_NATS_URL: null }, shim]) {
+    await writeFile(file, JSON.stringify(settings));
+    const environment = await withLocalFleet({}, file);
+    assert.deepEqual(environment, { env: shim, localFleet: { variables: shim, hasBroker: false } });
+    const terminal = testTerminal(environment.env);
+    await assert.rejects(openBus({ ...terminal.io, ...environment }), /^Terminal: the embedded fleet has no broker; start one/);
+  }
+  const { io } = testTerminal({ AVIARY_URL: "https://canary.gw.example", AVIARY_NATS_URL: "" });
+  await assert.rejects(openBus(io), /set AVIARY_NATS_URL .*, the broker of the fleet that AVIARY_URL selects/);
+  await assert.rejects(openBus(testTerminal().io), /^Terminal: set AVIARY_NATS_URL/, "whatever listens at the default address");
 });

@@ -7,7 +7,8 @@ import { fileURLToPath } from "node:url";
 import { LOCAL_MAX_BYTES } from "@aviary/shared/bus/streams.ts";
 import type { Command } from "@aviary/shared/commands/command.ts";
 import { runCommand } from "@aviary/shared/commands/program.ts";
-import { aReason, aVerdict, type VerdictChange } from "@aviary/shared/testing/builders.ts";
+import { aLaneRecord, aReason, aVerdict, type VerdictChange } from "@aviary/shared/testing/builders.ts";
+import { requireServer, startNats } from "@aviary/shared/testing/servers.ts";
 import { COMMANDS } from "../src/commands.ts";
 import type { CanaryView, Overview } from "../src/shim-client.ts";
 import { canaryLines, overviewText, type Style } from "../src/verdict-table.ts";
@@ -114,6 +115,32 @@ test("the line of a failed run shows whether the canary slice still runs its rel
   assert.match(lineOf({ verdict: "fail", run: { canary_active: false } }), /failed and restored, weight/);
 });
 
+test("gateways and depths that were never reported are shown as unknown, not as zero", () => {
+  const record = aLaneRecord({ depth: 0, depth_true: 0, replicas: 1, max_replicas: 3 });
+  const textOf = (gateway: Partial<CanaryView["gateway"]>): string =>
+    canaryLines({ ...viewOf({ verdict: "hold", gateway }), lanes: [{ lane: "build", record }] }, plain).join("\n");
+  const unknown = textOf({ expected: 0, fresh: 0, queue_depth: null });
+  assert.match(unknown, /gateways unknown/);
+  assert.match(unknown, /lane build: 0 of an unknown number of jobs shown to KEDA, 1 replica \(at most 3\)/);
+  const known = textOf({ expected: 4, fresh: 0, queue_depth: 0 });
+  assert.match(known, /0 of 4 gateways fresh/);
+  assert.match(known, /lane build: 0 of 0 jobs shown/);
+});
+
+test("streams apply names the stream that a small broker cannot store, and what to do", async (t) => {
+  if (!requireServer(t, "nats")) return;
+  const small = await startNats({ storeLimit: "1GB" });
+  t.after(() => small.stop());
+  const terminal = testTerminal({ AVIARY_NATS_URL: small.url });
+  assert.equal(await runCommand(commandOf("streams apply"), ["--fleet", FLEET_FILE], terminal.io), 1);
+  assert.match(
+    terminal.stderr(),
+    /^applying stream INPUTS \(8 ?GiB\) to the broker: .*storage.*; give JetStream more storage .*`aviary streams apply --local`\n$/,
+  );
+  assert.equal(await runCommand(commandOf("streams apply"), ["--fleet", FLEET_FILE, "--local"], terminal.io), 0);
+  assert.match(terminal.stdout(), /^stream INPUTS: created$/m);
+});
+
 test("streams print uses the small byte limits of a local fleet, and rejects replica counts that no cluster has", async () => {
   const print = commandOf("streams print");
   const limitOf = async (env: NodeJS.ProcessEnv): Promise<number> => {
@@ -152,6 +179,11 @@ test("a control message of an unknown canary, or without its reason, is rejected
     ["run pause", ["prod/payments-gateway", "--reason", " "], /--reason is empty/],
     ["run pause", ["payments", "--reason", "x"], /canary payments: expected <namespace>\/<name>/],
     ["run maintenance", ["prod/payments-gateway"], /--reason is required/],
+    [
+      "run clear",
+      ["prod/payments-gateway", "--reason", "x".repeat(300)],
+      /^--reason x{60}…: expected at most 200 characters, found 300\n/,
+    ],
     [
       "run start",
       ["prod/payments-gateway", "--revision", "x".repeat(300), "--fleet", FLEET_FILE],

@@ -31,6 +31,7 @@ test("commands, options and known values are suggested where they belong", async
     "--skill-hash",
     "--gateway-version",
     "--fleet",
+    "--output",
     "--help",
   ]);
   assert.deepEqual(await valuesFor("status", "-o", ""), ["table", "wide", "json"]);

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import type { LocalFleetSettings } from "@aviary/shared/commands/command.ts";
 import { runCommand } from "@aviary/shared/commands/program.ts";
 import { checkConfigCommand } from "../src/commands/config-check.ts";
 import { testTerminal } from "./terminal.ts";
@@ -11,9 +12,10 @@ import { testTerminal } from "./terminal.ts";
 const EXAMPLES = fileURLToPath(new URL("../../examples/fleet/config/", import.meta.url));
 const HASH = "0".repeat(64);
 
-async function check(words: readonly string[], env: NodeJS.ProcessEnv = {}) {
-  const terminal = testTerminal(env);
-  const code = await runCommand(checkConfigCommand, words, terminal.io);
+async function check(words: readonly string[], env: NodeJS.ProcessEnv = {}, localFleet?: LocalFleetSettings) {
+  const terminal = testTerminal({ ...env, ...localFleet?.variables });
+  const io = { ...terminal.io, ...(localFleet === undefined ? {} : { localFleet }) };
+  const code = await runCommand(checkConfigCommand, words, io);
   return { code, stdout: terminal.stdout(), stderr: terminal.stderr() };
 }
 
@@ -71,6 +73,16 @@ test("every kind of file is detected from its keys, and every problem of every f
     );
 });
 
+test("problems fit the terminal", async (t) => {
+  const directory = await directoryOf(t, { "p.yaml": "windw: 10s\nmode: never\n" });
+  const terminal = testTerminal();
+  Object.assign(terminal.io.stdout, { isTTY: true, columns: 80 });
+  assert.equal(await runCommand(checkConfigCommand, [join(directory, "p.yaml")], { ...terminal.io, env: { NO_COLOR: "1" } }), 1);
+  const lines = terminal.stdout().trimEnd().split("\n").slice(2);
+  assert.ok(lines.length > 2, "two problems on more than two lines");
+  for (const line of lines) assert.ok(line.length <= 80 || !line.trim().includes(" "), line);
+});
+
 test("-o json reports the same problems as values", async (t) => {
   const directory = await directoryOf(t, { "p.yaml": "windw: 10s\n", "broken.yaml": "a: [\n" });
   const files = [join(directory, "p.yaml"), join(directory, "broken.yaml"), join(directory, "absent.yaml")];
@@ -95,10 +107,38 @@ test("-o json reports the same problems as values", async (t) => {
 test("--kind overrides the detection", async (t) => {
   const directory = await directoryOf(t, { "empty.yaml": "" });
   const file = join(directory, "empty.yaml");
-  assert.equal((await check([file])).code, 0, "an empty policy has only defaults");
+  assert.equal((await check(["--kind", "policy", file])).code, 0, "an empty policy has only defaults");
   const { code, stdout } = await check(["--kind", "fleet", file]);
   assert.equal(code, 1);
   assert.match(stdout, /\(fleet\)\n {2}FAILED/);
+});
+
+test("a file without content is no policy: it is rejected unless its kind is given", async (t) => {
+  const directory = await directoryOf(t, {
+    "empty.yaml": "",
+    "comment.yaml": "# later\n",
+    "braces.yaml": "{}\n",
+    "text.yaml": "hello world\n",
+    "number.yaml": "42\n",
+    "aviary.yaml": "",
+  });
+  const reports = async (name: string) => {
+    const { code, stdout } = await check(["-o", "json", join(directory, name)]);
+    return { code, file: (JSON.parse(stdout) as { files: { kind: string | null; problems: { found: string }[] }[] }).files[0] };
+  };
+  for (const name of ["empty.yaml", "comment.yaml", "braces.yaml", "text.yaml", "number.yaml", "aviary.yaml"]) {
+    const { code, file } = await reports(name);
+    assert.equal(code, 1, name);
+    assert.equal(file?.kind, name === "aviary.yaml" ? "fleet" : null, name);
+    assert.match(file?.problems[0]?.found ?? "", /^(an empty file|neither keys nor a list)$/, name);
+  }
+});
+
+test("without files the fleet file of a local fleet is not checked in place of the one here", async () => {
+  const localFleet = { variables: { AVIARY_FLEET_FILE: join(EXAMPLES, "aviary.yaml") }, hasBroker: true };
+  const { code, stdout, stderr } = await check([], {}, localFleet);
+  assert.equal(code, 2, stdout);
+  assert.match(stderr, /^no aviary\.yaml, collector\.yaml or tokens\.yaml here/);
 });
 
 test("without files the variables of the services name them", async (t) => {

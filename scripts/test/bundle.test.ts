@@ -41,6 +41,28 @@ describe("bundles", () => {
     });
   }
 
+  it("reports a Node that is too old before it runs anything", () => {
+    for (const [version, isSupported] of [
+      ["20.20.2", false],
+      ["22.17.1", false],
+      ["22.18.0", true],
+      ["24.0.0", true],
+    ] as const) {
+      const versions = `Object.defineProperty(process, "versions", { value: { ...process.versions, node: "${version}" } })`;
+      const words = ["--import", `data:text/javascript,${encodeURIComponent(versions)}`, join(out, "aviary.mjs"), "--version"];
+      const { status, stderr } = spawnSync(process.execPath, words, { cwd: out, encoding: "utf8", timeout: 60_000 });
+      assert.equal(status, isSupported ? 0 : 1, `${version}: ${stderr}`);
+      if (!isSupported) assert.match(stderr, new RegExp(`^Aviary needs Node 22\\.18 or newer; this is ${version} `));
+    }
+  });
+
+  it("has no local fleet of its own: outside a checkout its directory must be named", () => {
+    const words = [join(out, "aviary.mjs"), "fleet", "status"];
+    const { status, stderr } = spawnSync(process.execPath, words, { cwd: out, encoding: "utf8", timeout: 60_000 });
+    assert.equal(status, 1);
+    assert.equal(stderr, "this program is outside a checkout of Aviary: name the local fleet with --directory <folder>\n");
+  });
+
   it("rejects unknown names", async () => {
     await assert.rejects(bundle(["nothing"], out), /cannot bundle nothing; known are collector/);
   });

@@ -13,6 +13,7 @@ import { type Relay, startRelay } from "../../examples/fleet/src/relay.ts";
 import { COLLECTOR_NODE_FLAGS } from "../../scripts/node-flags.ts";
 import { writeCollectorFiles } from "./collector-files.ts";
 import { emptyDirectory } from "./directory-lock.ts";
+import { waitForGuards } from "./orphan-reaper.ts";
 import { choosePorts } from "./ports.ts";
 import { accepts, answers, applyLocalStreams, natsSpec, redisSpec, type ServerPrograms } from "./servers.ts";
 import { type ChildSpec, createSupervisor, type Supervisor } from "./supervisor.ts";
@@ -56,6 +57,9 @@ export interface LocalFleet {
 /** Starts everything, or stops what was started and throws the reason. */
 export async function startFleet(options: LocalFleetOptions): Promise<LocalFleet> {
   const { directory, servers, print } = options;
+  const groupsFile = join(directory, "groups");
+  // Before the directory is emptied and ports are chosen: what a killed starter left behind still uses both.
+  await waitForGuards(groupsFile);
   if (options.fresh) emptyDirectory(directory);
   const plan = await makePlan({
     directory,
@@ -73,7 +77,7 @@ export async function startFleet(options: LocalFleetOptions): Promise<LocalFleet
   if (first) resetFleet(plan, options.weight);
   for (const gateway of plan.gateways) writeCollectorFiles(plan, gateway);
 
-  const supervisor = createSupervisor({ groupsFile: join(directory, "groups"), print });
+  const supervisor = createSupervisor({ groupsFile, print });
   const relays = new Map<string, Relay>();
   let stopWatching = (): void => {};
   let ended: Promise<void> | undefined;

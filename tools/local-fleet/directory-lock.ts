@@ -9,7 +9,7 @@ const LOCK_FILE = "starter.pid";
  * holds it
  */
 export function lockDirectory(directory: string): () => void {
-  mkdirSync(directory, { recursive: true });
+  createDirectory(directory);
   const file = join(directory, LOCK_FILE);
   for (;;) {
     try {
@@ -18,12 +18,39 @@ export function lockDirectory(directory: string): () => void {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
     }
-    const owner = Number.parseInt(readFileSync(file, "utf8"), 10);
+    const owner = ownerOf(directory);
     if (isAlive(owner))
       throw new Error(
         `a local fleet is already running here (process ${owner}): stop it with Ctrl-C, or delete ${file} if that process is not Aviary`,
       );
     rmSync(file, { force: true });
+  }
+}
+
+/** Whether a running process holds the directory. */
+export function isLocked(directory: string): boolean {
+  return isAlive(ownerOf(directory));
+}
+
+/** The process id in the lock; NaN if there is no lock. */
+function ownerOf(directory: string): number {
+  try {
+    return Number.parseInt(readFileSync(join(directory, LOCK_FILE), "utf8"), 10);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ENOTDIR") return Number.NaN;
+    throw error;
+  }
+}
+
+function createDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true });
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const isFile = code === "EEXIST" || code === "ENOTDIR";
+    const why = isFile ? "a file exists at this path; name a folder with --directory" : message;
+    throw new Error(`cannot create the folder ${directory}: ${why}`, { cause: error });
   }
 }
 
@@ -35,7 +62,8 @@ export function emptyDirectory(directory: string): void {
   }
 }
 
-function isAlive(pid: number): boolean {
+/** Whether a process with this id exists; false for what is not a process id. */
+export function isAlive(pid: number): boolean {
   if (!Number.isInteger(pid) || pid < 1) return false;
   try {
     process.kill(pid, 0);

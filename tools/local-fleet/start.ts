@@ -9,12 +9,11 @@
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { release, stableVersion } from "../../examples/fleet/src/faults.ts";
-import { CURRENT_FILE, type FleetPlan, writeFileAtomically } from "../../examples/fleet/src/layout.ts";
+import { recordFleet } from "./command-line-settings.ts";
 import { PROJECT, startFleet } from "./compose.ts";
 import { lockDirectory } from "./directory-lock.ts";
 import { findServers, type ServerPrograms, versionOf } from "./servers.ts";
 import { dim, welcome, wrapped } from "./terminal-output.ts";
-import type { LocalTokens } from "./tokens.ts";
 import { watchVerdict } from "./watch-verdict.ts";
 
 /** The release that the first run tests. */
@@ -31,7 +30,7 @@ Starts a whole local fleet and prints its dashboard, until Ctrl-C.
   --fresh              remove what earlier starts left in the directory, then start
   --embedded           run everything in one process, without NATS and Redis
   --smoke              run one whole story as a test, printing one JSON line per step
-  --directory <path>   keep the fleet's data there (default .aviary/run, .aviary/embedded or .aviary/smoke)
+  --directory <folder> keep the fleet's data there (default .aviary/run, .aviary/embedded or .aviary/smoke)
   --help, -h           print this
 `;
 
@@ -64,7 +63,8 @@ async function main(): Promise<void> {
   }
   const startedAt = performance.now();
   const servers = values.embedded ? "--embedded" : findServers(print);
-  const directory = resolve(values.directory ?? join(PROJECT, ".aviary", typeof servers === "string" ? "embedded" : "run"));
+  const isEmbedded = typeof servers === "string";
+  const directory = resolve(values.directory ?? join(PROJECT, ".aviary", isEmbedded ? "embedded" : "run"));
   process.once("exit", lockDirectory(directory));
   const stopping = new AbortController();
   const life = endOnSignals(stopping);
@@ -72,7 +72,7 @@ async function main(): Promise<void> {
   life.stop = fleet.stop;
   if (stopping.signal.aborted) return life.end(0);
 
-  writeCommandLineDefaults(fleet.plan, fleet.tokens);
+  process.once("exit", recordFleet(PROJECT, fleet.plan, fleet.tokens));
   if (fleet.first) release(fleet.plan, "canary", FIRST_CANARY);
   const token = fleet.tokens.operator;
   const now = fleet.first
@@ -86,6 +86,7 @@ async function main(): Promise<void> {
       servers: fleet.servers,
       tookMs,
       now,
+      isKept: !isEmbedded,
       ...(fleet.lacks === undefined ? {} : { lacks: fleet.lacks }),
     }),
   );
@@ -101,13 +102,15 @@ async function begin(servers: ServerPrograms | string, directory: string, fresh:
     seed: 1,
     requestsPerSecond: REQUESTS_PER_SECOND,
     weight: WEIGHT,
-    print: (line: string) => print(dim(`  ${line}`)),
+    print: (line: string) => {
+      for (const part of wrapped(line, 2)) print(dim(part));
+    },
     signal,
   };
   if (typeof servers === "string") {
     const { startEmbedded } = await import("./embedded.ts");
     const fleet = await startEmbedded(options);
-    const lacks = `One process with an in-memory bus (${servers.split("\n", 1)[0]}): no build lane, and nothing survives a restart.`;
+    const lacks = `One process with an in-memory bus (${servers.split("\n", 1)[0]}): no build lane, and data in memory only.`;
     return { ...fleet, servers: "all in one process", lacks };
   }
   const parts = "Starting NATS, Redis, six gateways, their proxy, six collectors, the evaluator and the shim …";
@@ -119,21 +122,6 @@ async function begin(servers: ServerPrograms | string, directory: string, fresh:
     servers.caddy === undefined ? "built-in proxy" : versionOf(servers.caddy),
   ];
   return { ...fleet, servers: names.join(", "), lacks: undefined };
-}
-
-/** Where the command line finds this fleet without environment variables. */
-const CLI_FILE = ".aviary/cli.json";
-
-/** Records the fleet's location, so that `aviary` needs no variables. */
-function writeCommandLineDefaults(plan: FleetPlan, tokens: LocalTokens): void {
-  writeFileAtomically(join(PROJECT, CURRENT_FILE), `${plan.directory}\n`);
-  const defaults = {
-    AVIARY_URL: `http://${plan.host}:${plan.shimPort}`,
-    AVIARY_TOKEN: tokens.operator,
-    AVIARY_FLEET_FILE: plan.fleetFile,
-    ...(plan.natsPort === undefined ? {} : { AVIARY_NATS_URL: `nats://${plan.host}:${plan.natsPort}` }),
-  };
-  writeFileAtomically(join(PROJECT, CLI_FILE), `${JSON.stringify(defaults, null, 2)}\n`, 0o600);
 }
 
 /** Ctrl-C, a closed terminal, or a defect: everything that was started stops first. A second Ctrl-C does not wait. */

@@ -40,6 +40,7 @@ export interface Supervisor {
 }
 
 export interface SupervisorOptions {
+  /** The beginning of the path of the guard's file (`orphan-reaper.ts`). */
   readonly groupsFile: string;
   /** Receives one line for the terminal. */
   readonly print: (line: string) => void;

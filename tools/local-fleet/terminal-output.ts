@@ -32,10 +32,12 @@ export interface Welcome {
   readonly lacks?: string;
   /** The current activity, in one sentence. */
   readonly now: string;
+  /** Whether the next start resumes with the data of this one. */
+  readonly isKept: boolean;
 }
 
 /** URLs, the token, and what to try next. */
-export function welcome({ plan, token, servers, tookMs, lacks, now }: Welcome): string {
+export function welcome({ plan, token, servers, tookMs, lacks, now, isKept }: Welcome): string {
   const shim = `http://${plan.host}:${plan.shimPort}`;
   const file = relative(process.cwd(), tokenFile(plan, "operator"));
   const zones = new Set(plan.gateways.map((gateway) => gateway.az)).size;
@@ -71,7 +73,7 @@ export function welcome({ plan, token, servers, tookMs, lacks, now }: Welcome): 
     command("npx aviary fleet restore", "roll back; the failed run ends"),
     command("npx aviary fleet release 2026.9.8", "install a new release; a new run opens"),
     "",
-    `  ${dim("Ctrl-C stops everything; the next start resumes here.")}`,
+    `  ${dim(`Ctrl-C stops everything; the next start ${isKept ? "resumes here" : "begins from scratch"}.`)}`,
     "",
   ].join("\n");
 }

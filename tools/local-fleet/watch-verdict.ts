@@ -19,7 +19,10 @@ async function readVerdict(plan: FleetPlan, token: string): Promise<VerdictBody>
 /** Time, verdict and run state; below them the first reason. */
 function verdictLines(body: VerdictBody): string {
   const reason = body.reasons[0];
-  const run = body.run === null ? "no run" : `run ${body.run.revision} ${runState(body.run)}, weight ${body.run.weight}%`;
+  const run =
+    body.run === null
+      ? "no run"
+      : `run ${body.run.controller_revision ?? body.run.revision} ${runState(body.run)}, weight ${body.run.weight}%`;
   const first = `  ${dim(body.at.slice(11, 19))}  ${PAINT[body.verdict](body.verdict.padEnd(4))}  ${run}`;
   if (reason === undefined) return first;
   return [first, ...wrapped(`${reason.code}: ${reason.text}`, 18).map(dim)].join("\n");

@@ -16,15 +16,20 @@ const args = { canary: { ...canarySettings, presence: "required", parse: parseCa
 const showArgs = { canary: { ...canarySettings, presence: "optional", parse: parseCanary } } as const;
 
 const MAX_REASON_CHARS = 200;
-const reasonSettings = {
-  description: `Why, at most ${MAX_REASON_CHARS} characters; shown with the verdict`,
-  example: '"disk swap"',
-};
-const cutReason = (reason: string): string => reason.slice(0, MAX_REASON_CHARS);
-const reasonOptions = {
-  reason: { ...text("text", { ...reasonSettings, required: true }), parse: cutReason },
-  fleet: fleetOption,
-};
+const SHOWN = "shown with the verdict";
+const RECORDED = "recorded in the event log";
+
+/** `--reason` of one verb. @param use where people find it */
+function reasonSettings(use: string, example: string) {
+  return { description: `Why, at most ${MAX_REASON_CHARS} characters; ${use}`, example } as const;
+}
+
+/** @throws TypeError that states the limit */
+function parseReason(reason: string): string {
+  if (reason.length > MAX_REASON_CHARS)
+    throw new TypeError(`expected at most ${MAX_REASON_CHARS} characters, found ${reason.length}`);
+  return reason;
+}
 
 const startOptions = {
   revision: text("name", { description: "The revision that the run analyzes", example: "v2", required: true }),
@@ -35,8 +40,8 @@ const startOptions = {
 
 const maintenanceOptions = {
   reason: {
-    ...text("text", { ...reasonSettings, description: `${reasonSettings.description}; required unless --off` }),
-    parse: cutReason,
+    ...text("text", reasonSettings(`${SHOWN}; required unless --off`, '"disk swap"')),
+    parse: parseReason,
   },
   gateway: text("name", { description: "Only this gateway, not the whole canary", example: "mac-a1" }),
   for: duration({ description: "End the maintenance after this time (default: until --off)", example: "2h" }),
@@ -50,6 +55,9 @@ export type ControlCall = CommandCall<{ fleet: typeof fleetOption }, typeof args
 export type MaintenanceCall = CommandCall<typeof maintenanceOptions, typeof args>;
 
 const control = () => import("./actions/control.ts");
+const CONTROL_FORMATS = ["table", "json"] as const;
+const EFFECT_DETAILS =
+  "Waits up to 10 s for a verdict that shows the effect, and prints the state before and after. Exits with 1 when nothing changed.";
 
 export const showCommand = defineCommand({
   name: "run show",
@@ -65,8 +73,10 @@ export const showCommand = defineCommand({
 export const startCommand = defineCommand({
   name: "run start",
   summary: "Start a run manually",
+  details: EFFECT_DETAILS,
   args,
   options: startOptions,
+  formats: CONTROL_FORMATS,
   examples: ["aviary run start prod/payments-gateway --revision v2"],
   run: async (call) => {
     const { revision, skillHash, gatewayVersion } = call.options;
@@ -107,14 +117,22 @@ export const endCommand = defineCommand({
     await (await control()).publishControl(call, { verb: "end", caller: "operator", result: call.args.result }),
 });
 
+interface ReasonedVerb {
+  readonly verb: "abort" | "clear" | "pause" | "resume";
+  readonly summary: string;
+  readonly reason: ReturnType<typeof reasonSettings>;
+}
+
 /** A control message that contains only a reason. */
-const reasonedCommand = (verb: "abort" | "clear" | "pause" | "resume", summary: string) =>
+const reasonedCommand = ({ verb, summary, reason }: ReasonedVerb) =>
   defineCommand({
     name: `run ${verb}`,
     summary,
+    details: EFFECT_DETAILS,
     args,
-    options: reasonOptions,
-    examples: [`aviary run ${verb} prod/payments-gateway --reason "…"`],
+    options: { reason: { ...text("text", { ...reason, required: true }), parse: parseReason }, fleet: fleetOption },
+    formats: CONTROL_FORMATS,
+    examples: [`aviary run ${verb} prod/payments-gateway --reason ${reason.example}`],
     run: async (call) => await (await control()).publishControl(call, { verb, caller: "operator", reason: call.options.reason }),
   });
 
@@ -122,15 +140,33 @@ export const RUN_COMMANDS = [
   showCommand,
   startCommand,
   endCommand,
-  reasonedCommand("abort", "End a run without a result"),
-  reasonedCommand("clear", "Clear a latched failure"),
-  reasonedCommand("pause", "Hold a run until `run resume`"),
-  reasonedCommand("resume", "End a pause"),
+  reasonedCommand({
+    verb: "abort",
+    summary: "End a run without a result",
+    reason: reasonSettings(RECORDED, '"wrong image"'),
+  }),
+  reasonedCommand({
+    verb: "clear",
+    summary: "Clear a latched failure",
+    reason: reasonSettings(SHOWN, '"caused by a load test"'),
+  }),
+  reasonedCommand({
+    verb: "pause",
+    summary: "Hold a run until `run resume`",
+    reason: reasonSettings(SHOWN, '"latency under investigation"'),
+  }),
+  reasonedCommand({
+    verb: "resume",
+    summary: "End a pause",
+    reason: reasonSettings(RECORDED, '"latency explained"'),
+  }),
   defineCommand({
     name: "run maintenance",
     summary: "Hold a canary, or exclude one of its gateways, during maintenance",
+    details: `--off without --gateway ends the maintenance of the canary; each gateway's own lasts until its own --off. ${EFFECT_DETAILS}`,
     args,
     options: maintenanceOptions,
+    formats: CONTROL_FORMATS,
     examples: [
       'aviary run maintenance prod/payments-gateway --for 2h --reason "upgrade"',
       "aviary run maintenance prod/payments-gateway --off",

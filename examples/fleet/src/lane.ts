@@ -22,7 +22,7 @@ const MAX_DEPTH = 10_000;
 export async function startLane(plan: FleetPlan): Promise<{ depth(): Promise<number>; stop(): Promise<void> }> {
   if (plan.redisPort === undefined) throw new Error("the build lane needs Redis: start the local fleet without --embedded");
   const redis = new Redis({ host: plan.host, port: plan.redisPort, lazyConnect: true, maxRetriesPerRequest: null });
-  redis.on("error", (error) => process.stderr.write(`redis: ${error.message}\n`));
+  redis.on("error", (error) => process.stderr.write(`redis at ${plan.host}:${plan.redisPort}: ${error.message}\n`));
   await redis.connect();
   const random = seededRandom(seedOf("lane", plan.seed));
   const key = laneKey(plan.lane);

@@ -2,7 +2,7 @@
  * What the parts of one local fleet share: gateways, ports and file paths.
  * `npm start` writes it once as `fleet.json` in the run directory, and every part and command reads it from there.
  */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -91,17 +91,29 @@ export function writeJson(path: string, value: unknown): void {
   writeFileAtomically(path, `${JSON.stringify(value, null, 2)}\n`);
 }
 
+/** The connection settings of the running local fleet, for the command line. */
+export const SETTINGS_FILE = ".aviary/cli.json";
+
 /** Holds the run directory of the most recently started fleet. */
 export const CURRENT_FILE = ".aviary/current";
 
-/** The checkout that contains this file: commands find its fleet from every working directory. */
-const PROJECT = fileURLToPath(new URL("../../../", import.meta.url));
+/** The checkout that contains this program; undefined for a bundle outside one. */
+export function checkoutDirectory(): string | undefined {
+  const directory = fileURLToPath(new URL("../../../", import.meta.url));
+  return existsSync(join(directory, "examples/fleet/src/layout.ts")) ? directory : undefined;
+}
 
-/** The run directory of the fleet most recently started from this project, or the default one. */
-export function currentDirectory(project: string = PROJECT): string {
+/**
+ * The run directory of the fleet most recently started from this project, or the default one: the same from every working directory.
+ * @throws Error that names `--directory` outside a project
+ */
+export function currentDirectory(project: string | undefined = checkoutDirectory()): string {
+  if (project === undefined)
+    throw new Error("this program is outside a checkout of Aviary: name the local fleet with --directory <folder>");
   try {
     return readFileSync(join(project, CURRENT_FILE), "utf8").trim();
-  } catch {
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
     return join(project, ".aviary", "run");
   }
 }

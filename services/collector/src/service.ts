@@ -20,7 +20,7 @@ import { PROBES } from "./probes/list.ts";
 import { type RunnerOptions, type StopRunner, startRunner } from "./runner.ts";
 import { type Outbox, openOutbox } from "./spool/outbox.ts";
 import type { SignalPublisher } from "./spool/publish-batch.ts";
-import { openSpool } from "./spool/spool.ts";
+import { openSpool, type SegmentDamage } from "./spool/spool.ts";
 
 export interface CollectorOptions {
   readonly config: CollectorConfig;
@@ -94,12 +94,15 @@ function outboxOf({ config, bus, clock, logger, dataDir, random = Math.random }:
   const { az, fleet, gateway } = config.gateway;
   const { maxBytes, redRatio } = config.spool;
   const directory = dataDir && join(dataDir, "spool", `${az}.${fleet}.${gateway}`);
+  const log = logger.child("outbox");
+  const onDamage = (damage: SegmentDamage): void =>
+    log.warn({ event: "spool.damaged", ...damage }, "damaged spool segment; the records before the damage are published");
   return openOutbox({
     bus,
     clock,
     random,
-    log: logger.child("outbox"),
-    openSpool: directory ? () => openSpool({ directory, maxBytes, redRatio, readVolume }) : undefined,
+    log,
+    openSpool: directory ? () => openSpool({ directory, maxBytes, redRatio, readVolume, onDamage }) : undefined,
   });
 }
 

@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import type { Command } from "@aviary/shared/commands/command.ts";
 import { runCommand } from "@aviary/shared/commands/program.ts";
 import { temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
+import { diffPolicyCommand } from "../src/commands/diff-policy.ts";
 import { explainCommand } from "../src/commands/explain.ts";
 import { recordCommand } from "../src/commands/record.ts";
 import { replayCommand } from "../src/commands/replay.ts";
@@ -33,6 +34,14 @@ test("explain rejects what cannot be the id of a verdict", async () => {
   const { code, stderr } = await run(explainCommand, ["29507", "--fleet", FLEET_FILE]);
   assert.equal(code, 2);
   assert.match(stderr, /^verdict 29507: expected 6 to 16 hex digits\n/);
+});
+
+test("diff-policy rejects a policy with another window than every canary's, before the broker is contacted", async (t) => {
+  const policy = join(await temporaryDirectory(t), "policy.yaml");
+  await writeFile(policy, "window: 7m\n");
+  const { code, stderr } = await run(diffPolicyCommand, ["--policy", policy, "--fleet", FLEET_FILE]);
+  assert.equal(code, 2);
+  assert.match(stderr, /^the policy's window is 7m and the recorded windows are \S+; recorded windows cannot be judged/);
 });
 
 test("record never overwrites a file or a folder that is not empty", async (t) => {

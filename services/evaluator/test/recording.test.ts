@@ -8,7 +8,7 @@ import type { StoredMessage } from "@aviary/shared/bus/bus.ts";
 import { runCommand } from "@aviary/shared/commands/program.ts";
 import { policySchema } from "@aviary/shared/contract/policy.ts";
 import { controlSubject, signalMessageId, signalSubject } from "@aviary/shared/contract/subjects.ts";
-import { differences } from "../src/commands/actions/diff-policy.ts";
+import { differences, otherWindow } from "../src/commands/actions/diff-policy.ts";
 import { replayCommand } from "../src/commands/replay.ts";
 import type { Input } from "../src/core/inputs.ts";
 import { rejudge } from "../src/core/rejudge-verdicts.ts";
@@ -215,4 +215,54 @@ test("nothing is judged again after a failed run was restored: the canary runs s
     "the verdict that failed the run, and none of its repetitions",
   );
   assert.ok(verdicts.filter(({ body }) => body.verdict === "fail").length > 3);
+});
+
+test("a run that ended or was cleared has no differences under its own policy", () => {
+  const policy = policySchema.parse({ ...TEST_POLICY, mode: "literal" });
+  const failing = (then: (fleet: ReturnType<typeof failingFleet>) => void) => {
+    const fleet = failingFleet("literal");
+    then(fleet);
+    fleet.advance(120);
+    return fleet;
+  };
+  const healthy = (then: (fleet: ReturnType<typeof failingFleet>) => void, revision: string | undefined = "v2") => {
+    const fleet = createSimulatedFleet({ policy: { mode: "literal" } });
+    fleet.advance(60);
+    if (revision !== undefined) fleet.publishControl({ verb: "announce", caller: "rollouts", revision });
+    fleet.advance(150);
+    then(fleet);
+    fleet.advance(120);
+    return fleet;
+  };
+  const endings = {
+    cleared: failing((fleet) => fleet.publishControl({ verb: "clear", caller: "operator", reason: "x" })),
+    "cleared and started again": failing((fleet) => {
+      fleet.publishControl({ verb: "clear", caller: "operator", reason: "x" });
+      fleet.publishControl({ verb: "start", caller: "operator", revision: "v2" });
+    }),
+    "replaced after a failure": failing((fleet) =>
+      fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v3" }),
+    ),
+    aborted: healthy((fleet) => fleet.publishControl({ verb: "abort", caller: "operator", reason: "x" })),
+    succeeded: healthy((fleet) => fleet.publishControl({ verb: "end", caller: "rollouts", result: "succeeded", revision: "v2" })),
+    replaced: healthy((fleet) => fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v3" })),
+    paused: healthy((fleet) => fleet.publishControl({ verb: "pause", caller: "operator", reason: "x" })),
+  };
+  for (const [ending, fleet] of Object.entries(endings)) {
+    const runs = rejudge(reduceFleet(fleet).verdicts, policy);
+    assert.ok(runs.length > 0, ending);
+    const text = differences("prod/payments-gateway", runs, false);
+    assert.equal(
+      text.match(/, 0 would differ; (no rollback|rolled back at \S+) either way$/gm)?.length,
+      runs.length,
+      `${ending}:\n${text}`,
+    );
+  }
+});
+
+test("recorded windows are never judged under a policy with another window", () => {
+  const { verdicts } = reduceFleet(failingFleet("literal"));
+  const windowMs = policySchema.parse(TEST_POLICY).windowMs;
+  assert.equal(otherWindow(verdicts, policySchema.parse(TEST_POLICY)), undefined);
+  assert.equal(otherWindow(verdicts, policySchema.parse({ ...TEST_POLICY, window: "2m" })), windowMs);
 });

@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
+import { currentDirectory, type FleetPlan, SETTINGS_FILE } from "../../../examples/fleet/src/layout.ts";
+import { recordFleet } from "../command-line-settings.ts";
 import { emptyDirectory, lockDirectory } from "../directory-lock.ts";
+import type { LocalTokens } from "../tokens.ts";
 
 const START = fileURLToPath(new URL("../start.ts", import.meta.url));
 
@@ -28,6 +31,14 @@ describe("the lock of a fleet's directory", () => {
     mkdirSync(directory);
     writeFileSync(join(directory, "starter.pid"), `${pid}\n`);
     lockDirectory(directory)();
+  });
+
+  it("names a folder: a file at its path is reported with the option", () => {
+    mkdirSync(join(directory, ".."), { recursive: true });
+    writeFileSync(directory, "");
+    for (const path of [directory, join(directory, "below")])
+      assert.throws(() => lockDirectory(path), /^Error: cannot create the folder \S+: a file exists at this path; name a folder/);
+    rmSync(directory);
   });
 
   it("survives a fresh start, which removes everything else", () => {
@@ -65,5 +76,59 @@ describe("the flags of npm start", () => {
     const { status, stderr } = spawnSync(process.execPath, [START, "--frsh"], { encoding: "utf8", timeout: 60_000 });
     assert.equal(status, 2);
     assert.match(stderr, /--frsh/);
+  });
+});
+
+describe("the settings of the command line", () => {
+  let project = "";
+  beforeEach(() => {
+    project = mkdtempSync(join(tmpdir(), "aviary-settings-"));
+  });
+  afterEach(() => rmSync(project, { recursive: true, force: true }));
+
+  const start = (name: string, natsPort?: number) => {
+    const directory = join(project, name);
+    const unlock = lockDirectory(directory);
+    const plan = { directory, host: "127.0.0.1", shimPort: 1, fleetFile: `${name}.yaml`, natsPort } as unknown as FleetPlan;
+    const withdraw = recordFleet(project, plan, { operator: name } as unknown as LocalTokens);
+    return {
+      stop() {
+        withdraw();
+        unlock();
+      },
+    };
+  };
+  const owner = (): string | undefined => {
+    const file = join(project, SETTINGS_FILE);
+    return existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as { AVIARY_TOKEN: string }).AVIARY_TOKEN : undefined;
+  };
+
+  it("are those of the fleet started last, and after it of the one before it while that runs", () => {
+    const first = start("first", 4_222);
+    const second = start("second", 4_223);
+    assert.equal(owner(), "second");
+    assert.equal(currentDirectory(project), join(project, "second"));
+    second.stop();
+    assert.equal(owner(), "first");
+    assert.equal(currentDirectory(project), join(project, "first"));
+    first.stop();
+    assert.equal(owner(), undefined, "a stopped fleet is not reached");
+    assert.equal(currentDirectory(project), join(project, "first"), "its files can be changed for the next start");
+  });
+
+  it("are left to a later fleet by an earlier one that stops first", () => {
+    const first = start("first");
+    const second = start("second");
+    first.stop();
+    assert.equal(owner(), "second");
+    second.stop();
+    assert.equal(owner(), undefined);
+  });
+
+  it("state that an embedded fleet has no broker", () => {
+    start("embedded").stop();
+    const fleet = start("embedded");
+    assert.equal(JSON.parse(readFileSync(join(project, SETTINGS_FILE), "utf8")).AVIARY_NATS_URL, null);
+    fleet.stop();
   });
 });

@@ -1,13 +1,14 @@
 /** Children are started, restarted when they exit, and stopped, even if their starter is killed. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { until } from "@aviary/shared/testing/until.ts";
 import { openLogFile } from "../log-file.ts";
+import { waitForGuards } from "../orphan-reaper.ts";
 import { choosePorts } from "../ports.ts";
 import { type ChildSpec, createSupervisor, type Supervisor } from "../supervisor.ts";
 
@@ -117,22 +118,60 @@ describe("supervisor", () => {
   });
 
   it("leaves nothing behind when the starter is killed", async () => {
-    const pidFile = join(directory, "pid");
-    const program = `
-      import { createSupervisor } from ${JSON.stringify(SUPERVISOR)};
-      import { writeFileSync } from "node:fs";
-      const supervisor = createSupervisor({ groupsFile: ${JSON.stringify(join(directory, "groups"))}, print: () => {} });
-      await supervisor.start({ name: "part", command: "/bin/sh", args: ["-c", "sleep 600 & wait"], logFile: ${JSON.stringify(join(directory, "part.log"))}, ready: async () => true, phase: 0 });
-      writeFileSync(${JSON.stringify(pidFile)}, String(supervisor.pid("part")));
-      await new Promise(() => setInterval(() => {}, 1000));`;
-    const starter = spawn(process.execPath, ["--input-type=module", "-e", program], { stdio: "inherit" });
-    await until("the part runs", () => existsSync(pidFile) && readFileSync(pidFile, "utf8") !== "");
-    const pid = Number(readFileSync(pidFile, "utf8"));
-    assert.ok(isAlive(pid));
-    starter.kill("SIGKILL");
-    await until("the part is gone", () => !isAlive(pid));
+    const starter = await startStarter("part", ":", "sleep 600 & wait");
+    assert.ok(isAlive(starter.part));
+    starter.kill();
+    await until("the part is gone", () => !isAlive(starter.part));
+  });
+
+  it("starts again right after its starter was killed, and the old guard stops only what the old starter had started", async () => {
+    // Ignores SIGTERM, so that the old guard is still at work when the next start comes.
+    const starter = await startStarter("slow", "trap '' TERM", "while :; do sleep 0.2; done");
+    starter.kill();
+    const supervisor = supervise();
+    await supervisor.start(shell("next", "sleep 600"));
+    const next = supervisor.pid("next") ?? 0;
+    assert.ok(isAlive(starter.part), "the old guard has not finished");
+    await until("the old guard has finished", () => groupFiles().length === 1);
+    assert.ok(!isAlive(starter.part));
+    assert.ok(isAlive(next), "the old guard has killed a part of the new start");
+    assert.ok(supervisor.isRunning("next"));
+  });
+
+  it("can be awaited: the next start begins when the old guard has finished", async () => {
+    const starter = await startStarter("slow", "trap 'sleep 0.5; exit 0' TERM", "while :; do sleep 0.1; done");
+    starter.kill();
+    await waitForGuards(join(directory, "groups"));
+    assert.ok(!isAlive(starter.part));
+    assert.deepEqual(groupFiles(), []);
+    // The guard of a machine that was restarted: its process is gone, and its groups may be anyone's.
+    const { pid } = spawnSync(process.execPath, ["--version"]);
+    writeFileSync(join(directory, "groups.0123"), `${pid}\n${process.pid}\n`);
+    await waitForGuards(join(directory, "groups"));
+    assert.deepEqual(groupFiles(), []);
   });
 });
+
+const groupFiles = (): string[] => readdirSync(directory).filter((name) => name.startsWith("groups."));
+
+/** A starter with one part, in a process of its own. @param first what the part runs before it is ready */
+async function startStarter(name: string, first: string, script: string): Promise<{ readonly part: number; kill(): void }> {
+  const pidFile = join(directory, `${name}.pid`);
+  const started = join(directory, `${name}.started`);
+  const program = `
+    import { createSupervisor } from ${JSON.stringify(SUPERVISOR)};
+    import { existsSync, writeFileSync } from "node:fs";
+    const supervisor = createSupervisor({ groupsFile: ${JSON.stringify(join(directory, "groups"))}, print: () => {} });
+    await supervisor.start({
+      name: ${JSON.stringify(name)}, command: "/bin/sh", args: ["-c", ${JSON.stringify(`${first}; touch ${started}; ${script}`)}],
+      logFile: ${JSON.stringify(join(directory, `${name}.log`))}, ready: async () => existsSync(${JSON.stringify(started)}), phase: 0,
+    });
+    writeFileSync(${JSON.stringify(pidFile)}, String(supervisor.pid(${JSON.stringify(name)})));
+    await new Promise(() => setInterval(() => {}, 1000));`;
+  const starter = spawn(process.execPath, ["--input-type=module", "-e", program], { stdio: "inherit" });
+  await until("the part runs", () => existsSync(pidFile) && readFileSync(pidFile, "utf8") !== "");
+  return { part: Number(readFileSync(pidFile, "utf8")), kill: () => void starter.kill("SIGKILL") };
+}
 
 describe("log file", () => {
   it("never exceeds its limit by more than one write, and keeps the previous one", () => {

@@ -2,8 +2,10 @@
 import { existsSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { checkCollector } from "@aviary/collector/commands/check-collector.ts";
-import { EXIT } from "@aviary/shared/commands/command.ts";
+import { type CommandIo, EXIT } from "@aviary/shared/commands/command.ts";
 import { problemsOf } from "@aviary/shared/commands/config-report.ts";
+import { wrapText } from "@aviary/shared/commands/terminal-text.ts";
+import { isMapping } from "@aviary/shared/contract/mapping.ts";
 import { policySchema } from "@aviary/shared/contract/policy.ts";
 import { formatCount } from "@aviary/shared/contract/units.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
@@ -23,31 +25,43 @@ interface Report {
 }
 
 export async function checkConfigFiles({ args, options, output, io }: CheckConfigCall): Promise<number> {
-  const files = args.files.length > 0 ? args.files : defaultFiles(io.env);
+  const files = args.files.length > 0 ? args.files.map((file) => ({ file, kind: options.kind })) : defaultFiles(io, options.kind);
   if (files.length === 0) throw terminal("usage", "no aviary.yaml, collector.yaml or tokens.yaml here: name the files to check");
   const reports: Report[] = [];
-  for (const file of files) reports.push(await checkFile(file, options.kind));
-  const { paint } = styleFor(io.stdout);
+  for (const { file, kind } of files) reports.push(await checkFile(file, kind));
+  const style = styleFor(io.stdout);
   io.stdout.write(
     output === "json"
       ? `${JSON.stringify({ files: reports })}\n`
-      : reports.flatMap((report) => reportLines(report, paint).map((line) => `${line}\n`)).join(""),
+      : reports.flatMap((report) => reportLines(report, style).map((line) => `${line}\n`)).join(""),
   );
   return reports.every((report) => report.ok) ? EXIT.success : EXIT.failure;
 }
 
-function defaultFiles(env: NodeJS.ProcessEnv): string[] {
-  const candidates = [
-    [env.AVIARY_FLEET_FILE, "aviary.yaml"],
-    [env.AVIARY_COLLECTOR_FILE, "collector.yaml"],
-    [env.AVIARY_TOKENS_FILE, "tokens.yaml"],
-  ] as const;
-  return candidates.flatMap(([named, usual]) => named || (existsSync(usual) ? usual : []));
+interface NamedFile {
+  readonly file: string;
+  /** Undefined: detected from the file. */
+  readonly kind: FileKind | undefined;
 }
 
-async function checkFile(file: string, given: FileKind | undefined): Promise<Report> {
-  const detected = given === undefined ? await detectKind(file) : { kind: given };
-  if ("problems" in detected) return { file, kind: null, ok: false, problems: detected.problems };
+/** The files that the services would read here. Those of a local fleet are elsewhere, so its settings name none. */
+function defaultFiles({ env, localFleet }: CommandIo, given: FileKind | undefined): NamedFile[] {
+  const candidates = [
+    ["AVIARY_FLEET_FILE", "aviary.yaml", "fleet"],
+    ["AVIARY_COLLECTOR_FILE", "collector.yaml", "collector"],
+    ["AVIARY_TOKENS_FILE", "tokens.yaml", "tokens"],
+  ] as const;
+  return candidates.flatMap(([variable, usual, usualKind]): NamedFile[] => {
+    const named = localFleet?.variables[variable] === undefined ? env[variable] : undefined;
+    if (!named && !existsSync(usual)) return [];
+    return [{ file: named || usual, kind: given ?? usualKind }];
+  });
+}
+
+async function checkFile(file: string, named: FileKind | undefined): Promise<Report> {
+  const detected = named === undefined ? await detectKind(file) : { kind: named };
+  if (detected.kind === null || detected.problems !== undefined)
+    return { file, kind: detected.kind, ok: false, problems: detected.problems };
   const problems = await CHECKS[detected.kind](file);
   return { file, kind: detected.kind, ok: problems.length === 0, problems };
 }
@@ -59,32 +73,54 @@ const CHECKS: Readonly<Record<FileKind, (file: string) => Promise<readonly Confi
   tokens: (file) => checkTokens(file, systemClock.now()),
 };
 
-/** Keys at the root of a file that only one kind has; a file with none of them is a policy. */
+/** Keys at the root of a file that only one kind has. */
 const KIND_OF_KEY: ReadonlyMap<string, FileKind> = new Map([
   ...["fleets", "canaries", "lanes"].map((key) => [key, "fleet"] as const),
   ...["az", "fleet", "gateway", "slice", "probes", "spool", "allowHosts"].map((key) => [key, "collector"] as const),
 ]);
 
-async function detectKind(file: string): Promise<{ kind: FileKind } | { problems: readonly ConfigProblem[] }> {
+/** Usual names, for files whose keys do not show their kind. */
+const KIND_OF_NAME: ReadonlyMap<string, FileKind> = new Map([
+  ["aviary.yaml", "fleet"],
+  ["collector.yaml", "collector"],
+  ["tokens.yaml", "tokens"],
+]);
+
+type Detected =
+  | { readonly kind: FileKind; readonly problems?: undefined }
+  | { readonly kind: FileKind | null; readonly problems: readonly ConfigProblem[] };
+
+/** The kind of a file; a mapping whose keys and name belong to no other kind is a policy. */
+async function detectKind(file: string): Promise<Detected> {
   let value: unknown;
   const problems = await problemsOf(
     readYamlFile(file).then((read) => {
       value = read.value;
     }),
   );
-  if (problems.length > 0) return { problems };
+  if (problems.length > 0) return { kind: null, problems };
   if (basename(dirname(file)) === "conf.d") {
     const reason = "a fragment is checked with its collector.yaml; check that file instead";
-    return { problems: [{ source: file, path: "", reason }] };
+    return { kind: null, problems: [{ source: file, path: "", reason }] };
   }
   if (Array.isArray(value)) return { kind: "tokens" };
-  const keys = typeof value === "object" && value !== null ? Object.keys(value) : [];
-  return { kind: keys.map((key) => KIND_OF_KEY.get(key)).find((kind) => kind !== undefined) ?? "policy" };
+  const usual = KIND_OF_NAME.get(basename(file));
+  const keys = isMapping(value) ? Object.keys(value) : [];
+  if (keys.length === 0) {
+    const found = isMapping(value) ? "an empty file" : "neither keys nor a list";
+    const expected = "the keys of a fleet file, a policy or a collector file, or a list of tokens (--kind sets the kind)";
+    return { kind: usual ?? null, problems: [{ source: file, path: "", found, expected }] };
+  }
+  return { kind: keys.map((key) => KIND_OF_KEY.get(key)).find((kind) => kind !== undefined) ?? usual ?? "policy" };
 }
 
-function reportLines({ file, kind, problems }: Report, paint: Style["paint"]): string[] {
+function reportLines({ file, kind, problems }: Report, { paint, columns }: Style): string[] {
   const title = `Checking ${file}${kind === null ? "" : ` (${kind})`}`;
   if (problems.length === 0) return [title, `  ${paint("green", "SUCCESS")}`];
   const count = formatCount(problems.length, "problem");
-  return [title, `  ${paint("red", "FAILED")}: ${count}`, ...problems.map((problem) => `    ${formatProblem(problem)}`)];
+  return [
+    title,
+    `  ${paint("red", "FAILED")}: ${count}`,
+    ...problems.flatMap((problem) => wrapText(`    ${formatProblem(problem)}`, columns, " ".repeat(6))),
+  ];
 }

@@ -1,22 +1,26 @@
-/** Publishes an operator's control message to the event log, after checking its names against the fleet file. */
+/** Publishes an operator's control message to the event log, after checking its names against the fleet file, and prints its effect. */
+import { hostname, userInfo } from "node:os";
 import { EXIT } from "@aviary/shared/commands/command.ts";
 import { openBus } from "@aviary/shared/commands/open-bus.ts";
 import { FLEET_OPTION_HINT } from "@aviary/shared/commands/options.ts";
 import { type ControlContent, controlMessage, controlSchema } from "@aviary/shared/contract/control.ts";
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
-import { canaryKey, controlSubject } from "@aviary/shared/contract/subjects.ts";
+import { canaryKey } from "@aviary/shared/contract/subjects.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { checkConfig } from "@aviary/shared/runtime/config.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { loadFleet } from "@aviary/shared/runtime/fleet-config.ts";
+import { type AppliedControl, applyControl } from "../../await-effect.ts";
+import { stillInMaintenance, transitionText, unchangedReason } from "../../control-effect.ts";
 import type { ControlCall } from "../run.ts";
 
 /** The message id contains the time, so that an operator can send the same command twice. */
-export async function publishControl({ args: { canary }, options, io, resources }: ControlCall, content: ControlContent) {
-  const key = canaryKey(canary);
+export async function publishControl(call: ControlCall, content: ControlContent): Promise<number> {
+  const { args, options, io, resources } = call;
+  const key = canaryKey(args.canary);
   const fleet = await fleetOf(options.fleet, key, content);
   const at = isoTime(systemClock.now());
-  const message = controlMessage(canary, content, at, at);
+  const message = controlMessage(args.canary, { ...content, by: operatorName() }, at, at);
   // What the evaluator would reject is not published.
   const checked = checkConfig(content.verb, message, controlSchema);
   if (!checked.ok) {
@@ -24,15 +28,33 @@ export async function publishControl({ args: { canary }, options, io, resources 
     throw terminal("usage", texts.join("; "));
   }
   const bus = resources.add(await openBus(io));
-  const stored = await bus.publish({
-    subject: controlSubject(fleet, canary, content.verb),
-    id: message.id,
-    data: JSON.stringify(message),
-  });
-  io.stdout.write(
-    `${content.verb} of ${key} stored as message ${stored.sequence}; run \`aviary run show ${key}\` to see its effect\n`,
-  );
-  return EXIT.success;
+  const applied = await applyControl(bus, { fleet, canary: args.canary, message, content }, systemClock);
+  report(call, content, applied);
+  return applied.effect.changed ? EXIT.success : EXIT.failure;
+}
+
+/** Who runs this command, for audits: `ada@laptop`. */
+function operatorName(): string {
+  return `${userInfo().username}@${hostname()}`.slice(0, 128);
+}
+
+/** Prints the state before and after, or why nothing changed. */
+function report({ args, output, io }: ControlCall, content: ControlContent, { stored, effect, hasLeader }: AppliedControl): void {
+  const why = effect.changed
+    ? null
+    : hasLeader
+      ? unchangedReason(content, effect)
+      : "no evaluator leads; the message takes effect once one does";
+  if (output === "json") {
+    io.stdout.write(`${JSON.stringify({ message: stored.sequence, ...effect, unchanged_because: why })}\n`);
+    return;
+  }
+  const subject = `${content.verb} of ${canaryKey(args.canary)} (message ${stored.sequence})`;
+  if (why === null) io.stdout.write(`${subject}: ${transitionText(effect)}\n`);
+  else io.stderr.write(`${subject}: nothing changed in the verdict: ${why}\n`);
+  const gateways = stillInMaintenance(content, effect);
+  if (gateways.length > 0)
+    io.stderr.write(`still in maintenance: ${gateways.join(", ")}; end it for each with --gateway <name> --off\n`);
 }
 
 /** The fleet of a canary. @throws Terminal that lists the known names, when the canary or the gateway is unknown */

@@ -2,12 +2,15 @@
 import type { StoredMessage } from "@aviary/shared/bus/bus.ts";
 import { EXIT } from "@aviary/shared/commands/command.ts";
 import { openBus } from "@aviary/shared/commands/open-bus.ts";
+import { columnsOf, wrapText } from "@aviary/shared/commands/terminal-text.ts";
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import { parseSignal, type Signal, type SignalBody } from "@aviary/shared/contract/signal.ts";
 import { parseInputSubject } from "@aviary/shared/contract/subjects.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import type { SignalsTailCall } from "../signals-tail.ts";
 
+/** Below the beginning of a signal's line, after its time. */
+const TIME_INDENT = " ".repeat(14);
 const SILENCE_MS = 10_000;
 
 export async function signalsTail({ options, output, io, resources }: SignalsTailCall): Promise<number> {
@@ -16,6 +19,8 @@ export async function signalsTail({ options, output, io, resources }: SignalsTai
     io.stderr.write(`no matching signal for ${SILENCE_MS / 1_000} s; still waiting\n`),
   );
   resources.add({ [Symbol.dispose]: cancelNotice });
+  // JSON is for programs, which read one signal per line.
+  const columns = output === "json" ? Number.POSITIVE_INFINITY : columnsOf(io.stdout);
   const follower = await bus.follow({
     stream: "INPUTS",
     from: "new",
@@ -23,7 +28,7 @@ export async function signalsTail({ options, output, io, resources }: SignalsTai
       const line = lineOf(message, options, output === "json");
       if (line === undefined) return;
       cancelNotice();
-      io.stdout.write(`${line}\n`);
+      io.stdout.write(`${wrapText(line, columns, TIME_INDENT).join("\n")}\n`);
     },
   });
   resources.add({ [Symbol.asyncDispose]: () => follower.stop() });
@@ -77,6 +82,6 @@ function bodySummary(signal: Signal): string {
     case "deps":
       return signal.body.map((dependency) => `${dependency.name} ${dependency.ok ? "up" : "DOWN"}`).join(", ");
     default:
-      return JSON.stringify(signal.body).slice(0, 120);
+      return JSON.stringify(signal.body).replaceAll(',"', ', "').slice(0, 120);
   }
 }

@@ -1,5 +1,5 @@
 /** `aviary streams print|diff|apply`. */
-import { LOCAL_MAX_BYTES, type Topology, topology } from "@aviary/shared/bus/streams.ts";
+import { type Difference, LOCAL_MAX_BYTES, type Topology, topology } from "@aviary/shared/bus/streams.ts";
 import { applyStreams, verifyStreams } from "@aviary/shared/bus/streams-apply.ts";
 import { EXIT } from "@aviary/shared/commands/command.ts";
 import { openBus } from "@aviary/shared/commands/open-bus.ts";
@@ -30,16 +30,19 @@ export async function applyRequiredStreams(call: StreamsCall): Promise<number> {
   const changes = await applyStreams(bus.connection, required);
   if (output === "json") io.stdout.write(`${JSON.stringify(changes)}\n`);
   else if (changes.length === 0) io.stdout.write("no changes\n");
-  else for (const { text } of changes) io.stdout.write(`${text}: done\n`);
+  else for (const change of changes) io.stdout.write(`${appliedText(change)}\n`);
   return EXIT.success;
 }
+
+const appliedText = ({ object, text, remedy }: Difference): string =>
+  remedy === "create" ? `${object}: created` : `${text.replace(", must be ", ", now ")}: updated`;
 
 async function requiredStreams({ options, io }: StreamsCall): Promise<Topology> {
   const { fleet } = await loadFleet(options.fleet, FLEET_OPTION_HINT);
   // A lane that no canary names has no consumer.
   const lanes = Object.values(fleet.canaries).flatMap((canary) => canary.lanes.filter((lane) => fleet.lanes[lane] !== undefined));
   // JetStream reserves the byte limits, which a laptop's disk may not have: `npm start` sets the variable.
-  const isLocal = options.local || io.env.AVIARY_LOCAL_STREAMS !== undefined;
+  const isLocal = options.local || (io.env.AVIARY_LOCAL_STREAMS ?? "") !== "";
   return topology({
     replicas: Number(options.replicas),
     lanes: [...new Set(lanes)],

@@ -3,9 +3,9 @@
  * watches.
  */
 import { type CommandCall, defineCommand } from "@aviary/shared/commands/command.ts";
-import { file, oneOf, text } from "@aviary/shared/commands/options.ts";
+import { folder, oneOf, text } from "@aviary/shared/commands/options.ts";
 
-const directory = file({
+const directory = folder({
   description: "The directory of the local fleet; without it the one started last",
   example: ".aviary/run",
 });

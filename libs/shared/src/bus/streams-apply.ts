@@ -4,6 +4,7 @@ import {
   type ConsumerInfo,
   DeliverPolicy,
   DiscardPolicy,
+  JetStreamApiError,
   type JetStreamManager,
   jetstreamManager,
   RetentionPolicy,
@@ -12,6 +13,7 @@ import {
 } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
 import { millis, type NatsConnection, nanos } from "@nats-io/nats-core";
+import { formatBytes } from "../runtime/bytes.ts";
 import { terminal } from "../runtime/faults.ts";
 import { busFault } from "./nats-fault.ts";
 import {
@@ -64,26 +66,39 @@ export async function applyStreams(connection: NatsConnection, wanted: Topology)
   const differences = await verifyStreams(connection, wanted);
   const stuck = differences.filter((difference) => difference.remedy === "recreate");
   if (stuck.length > 0) throw terminal("streams_differ", stuck.map((difference) => difference.text).join("\n"));
+  let applying = "the streams";
   try {
     const manager = await jetstreamManager(connection, { checkAPI: false });
     const todo = new Map(differences.map((difference) => [difference.object, difference.remedy]));
     for (const stream of wanted.streams) {
+      applying = `stream ${stream.name} (${formatBytes(stream.maxBytes)})`;
       const remedy = todo.get(`stream ${stream.name}`);
       if (remedy === "create") await manager.streams.add({ name: stream.name, ...streamConfig(stream) });
       else if (remedy === "update") await manager.streams.update(stream.name, streamConfig(stream));
     }
-    for (const bucket of wanted.buckets) await applyBucket(connection, manager, bucket, todo.get(`bucket ${bucket.name}`));
+    for (const bucket of wanted.buckets) {
+      applying = `bucket ${bucket.name} (${formatBytes(bucket.maxBytes)})`;
+      await applyBucket(connection, manager, bucket, todo.get(`bucket ${bucket.name}`));
+    }
     for (const durable of wanted.durables) {
-      const remedy = todo.get(`durable ${durable.stream}/${durable.name}`);
+      applying = `durable ${durable.stream}/${durable.name}`;
+      const remedy = todo.get(applying);
       if (remedy === "create")
         await manager.consumers.add(durable.stream, { durable_name: durable.name, ...DURABLE_FIXED, ...durableConfig(durable) });
       else if (remedy === "update") await manager.consumers.update(durable.stream, durable.name, durableConfig(durable));
     }
   } catch (error) {
-    throw busFault(error, "applying the streams to the broker");
+    const doing = `applying ${applying} to the broker`;
+    if (!isStorageFull(error)) throw busFault(error, doing);
+    const advice = "give JetStream more storage (max_file), or use the smaller limits of `aviary streams apply --local`";
+    throw terminal("broker_storage_full", `${doing}: ${(error as Error).message}; ${advice}`, error);
   }
   return differences;
 }
+
+/** JSStorageResourcesExceededErr and its siblings: https://github.com/nats-io/nats-server/blob/main/server/errors.json */
+const STORAGE_CODES: ReadonlySet<number> = new Set([10_023, 10_028, 10_047]);
+const isStorageFull = (error: unknown): boolean => error instanceof JetStreamApiError && STORAGE_CODES.has(error.code);
 
 async function applyBucket(
   connection: NatsConnection,

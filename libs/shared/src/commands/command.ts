@@ -11,11 +11,22 @@ import type { ArgumentSpec, OptionSpec, ValueOf } from "./options.ts";
 /** The exit codes of every command; help lists them. */
 export const EXIT = { success: 0, failure: 1, usage: 2, interrupted: 130 } as const;
 
+/** The part of the environment that comes from the local fleet of `npm start`. */
+export interface LocalFleetSettings {
+  /** The variables that it sets. */
+  readonly variables: Readonly<NodeJS.ProcessEnv>;
+  /** False for an embedded fleet, whose bus is in the memory of its process. */
+  readonly hasBroker: boolean;
+}
+
 /** The process around a command, replaceable in tests. */
 export interface CommandIo {
   stdout: NodeJS.WritableStream;
   stderr: NodeJS.WritableStream;
+  /** Includes the variables of `localFleet`. */
   env: NodeJS.ProcessEnv;
+  /** Absent where no local fleet was started, or the environment names another one. */
+  localFleet?: LocalFleetSettings;
   /** Aborts on Ctrl-C. */
   signal: AbortSignal;
 }

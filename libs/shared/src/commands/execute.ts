@@ -49,7 +49,7 @@ async function untilAborted(work: Promise<number>, signal: AbortSignal): Promise
 async function valuesOf({ command, choices, words, flags }: Invocation, io: CommandIo) {
   const options: Record<string, unknown> = {};
   for (const [key, spec] of Object.entries(command.options ?? {})) {
-    const given = flags[key] ?? (spec.variable === undefined ? undefined : io.env[spec.variable]) ?? spec.default;
+    const given = flags[key] ?? variableOf(spec.variable, io) ?? spec.default;
     if (spec.required && String(given).trim() === "") throw terminal("usage", `${flagName(key)} is empty: ${spec.description}`);
     options[key] = spec.placeholder === undefined ? given === true : await parsed(flagName(key), given, spec, choices.get(key));
   }
@@ -63,6 +63,11 @@ async function valuesOf({ command, choices, words, flags }: Invocation, io: Comm
   const format = flags.output ?? command.formats?.[0] ?? "table";
   const output = await parsed("--output", format, { parse: (text) => text }, choices.get("output"));
   return { options, args, output: output as OutputFormat };
+}
+
+/** The value of an environment variable; an empty one counts as absent, as it does for the services. */
+function variableOf(name: string | undefined, { env }: CommandIo): string | undefined {
+  return name === undefined || env[name] === "" ? undefined : env[name];
 }
 
 /** @throws Terminal `usage` that names the option and its value */
@@ -79,6 +84,9 @@ async function parsed(
   try {
     return await spec.parse(text);
   } catch (error) {
-    throw terminal("usage", `${name} ${text}: ${(error as Error).message}`, error);
+    throw terminal("usage", `${name} ${shortened(text)}: ${(error as Error).message}`, error);
   }
 }
+
+const MAX_SHOWN_CHARS = 60;
+const shortened = (text: string): string => (text.length > MAX_SHOWN_CHARS ? `${text.slice(0, MAX_SHOWN_CHARS)}…` : text);

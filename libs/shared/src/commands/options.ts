@@ -63,6 +63,11 @@ export function file<const S extends OptionSettings>(settings: S): OptionSpec<Pr
   return { placeholder: "file", completesFiles: true, ...settings, parse: unchanged } as OptionSpec<Presence<string, S>>;
 }
 
+/** `--option <folder>`; completes file names. */
+export function folder<const S extends OptionSettings>(settings: S): OptionSpec<Presence<string, S>> {
+  return { placeholder: "folder", completesFiles: true, ...settings, parse: unchanged } as OptionSpec<Presence<string, S>>;
+}
+
 /** `--option <placeholder>`, one of the known values. */
 export function oneOf<const Known extends readonly string[], const S extends OptionSettings>(
   placeholder: string,

@@ -42,8 +42,10 @@ export async function runProgram(program: Program, words: readonly string[], io:
     root.outputHelp();
     return EXIT.usage;
   }
+  const unknown = unknownWord(commands, words);
   try {
-    root.parse([...words], { from: "user" });
+    // With `--help` after it, commander would print the help of the words before the unknown one.
+    root.parse(unknown === undefined ? [...words] : words.slice(0, unknown + 1), { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     return error.exitCode === 0 ? EXIT.success : EXIT.usage;
@@ -61,6 +63,18 @@ export async function runCommand(command: Command, words: readonly string[], io:
 /** The command whose whole name begins these words. */
 export function findCommand(commands: readonly Command[], words: readonly string[]): Command | undefined {
   return commands.find(({ name }) => name.split(" ").every((part, index) => words[index] === part));
+}
+
+/** The index of the first word that belongs to no command; undefined where the words select a command or begin the name of one. */
+function unknownWord(commands: readonly Command[], words: readonly string[]): number | undefined {
+  let names = commands.map(({ name }) => name.split(" "));
+  for (const [index, word] of words.entries()) {
+    if (word.startsWith("-") || (index === 0 && word === "help")) return undefined;
+    names = names.filter((name) => name[index] === word);
+    if (names.length === 0) return index;
+    if (names.some((name) => name.length === index + 1)) return undefined;
+  }
+  return undefined;
 }
 
 /** The known values of every option and argument of a command. */

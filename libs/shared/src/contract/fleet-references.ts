@@ -15,7 +15,12 @@ const MAX_NAMES_SHOWN = 12;
 export function referenceProblems(file: unknown): ReferenceProblem[] {
   if (!isMapping(file)) return [];
   const { fleets, canaries, lanes } = file;
-  return [...duplicateGateways(fleets), ...unknownFleets(canaries, fleets), ...laneProblems(canaries, lanes ?? {})];
+  return [
+    ...duplicateGateways(fleets),
+    ...unknownFleets(canaries, fleets),
+    ...laneProblems(canaries, lanes ?? {}),
+    ...laneAzProblems(file),
+  ];
 }
 
 function duplicateGateways(fleets: unknown): ReferenceProblem[] {
@@ -59,6 +64,28 @@ function laneProblems(canaries: unknown, lanes: unknown): ReferenceProblem[] {
         problems.push({ path, message: `expected a lane of its own: ${lane} already belongs to ${owner}` });
       return problems;
     }),
+  );
+}
+
+/** A lane is in an AZ of its canary's fleet: no collector elsewhere reads its depth. A lane that no canary names may be in any. */
+function laneAzProblems({ fleets, canaries, lanes }: Mapping): ReferenceProblem[] {
+  const azsByFleet = new Map(entriesOf(fleets).map(([name, fleet]) => [name, azsOf(fleet)]));
+  const everywhere = [...azsByFleet.values()].flat();
+  return entriesOf(lanes).flatMap(([name, lane]): ReferenceProblem[] => {
+    if (!isMapping(lane) || typeof lane.az !== "string") return [];
+    const owner = entriesOf(canaries).find(([, canary]) => listOf(canary, "lanes").includes(name))?.[1];
+    const fleet = isMapping(owner) && typeof owner.fleet === "string" ? owner.fleet : undefined;
+    const azs = fleet === undefined ? everywhere : (azsByFleet.get(fleet) ?? []);
+    // Without a gateway that problem has its own message.
+    if (azs.length === 0 || azs.includes(lane.az)) return [];
+    const names = [...new Set(azs)].slice(0, MAX_NAMES_SHOWN).join(", ");
+    return [{ path: ["lanes", name, "az"], message: `expected an AZ in which the fleet has a gateway: ${names}` }];
+  });
+}
+
+function azsOf(fleet: unknown): string[] {
+  return listOf(fleet, "gateways").flatMap((gateway) =>
+    isMapping(gateway) && typeof gateway.az === "string" ? [gateway.az] : [],
   );
 }
 

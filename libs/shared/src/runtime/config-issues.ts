@@ -71,11 +71,12 @@ const FORMAT_NAMES: Readonly<Record<string, string>> = {
 };
 
 function limit(relation: string, bound: number | bigint, origin: string): string {
+  const isOne = Number(bound) === 1;
   const unit =
     origin === "string"
-      ? " characters"
+      ? ` ${isOne ? "character" : "characters"}`
       : origin === "array" || origin === "set" || origin === "map" || origin === "object"
-        ? " entries"
+        ? ` ${isOne ? "entry" : "entries"}`
         : "";
   return `${relation} ${bound}${unit}`;
 }

@@ -166,8 +166,16 @@ export function withHint(problem: ConfigProblem, file: string, kind: string, hin
 /** What the error of a file that cannot be read means, as the end of a sentence that begins with the file. */
 export function readFailure(error: unknown): string {
   const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
-  return code === "ENOENT" ? "not found" : `cannot be read (${code})`;
+  return UNREADABLE[code] ?? `cannot be read (${code})`;
 }
+
+const UNREADABLE: Readonly<Record<string, string>> = {
+  ENOENT: "not found",
+  EISDIR: "is a folder",
+  ENOTDIR: "is a path through a file",
+  EACCES: "may not be read",
+  EPERM: "may not be read",
+};
 
 /** The problems of the loads that failed. @throws the reason of one that failed otherwise */
 export function problemsIn(results: readonly PromiseSettledResult<unknown>[]): ConfigProblem[] {

@@ -96,6 +96,8 @@ export async function startNats(
     storeDir?: string;
     port?: number;
     config?: string;
+    /** JetStream's storage on disk. */
+    storeLimit?: string;
   } = {},
 ): Promise<RunningNats> {
   const folder = makeFolder("nats");
@@ -106,7 +108,7 @@ export async function startNats(
   const config = join(folder, "nats.conf");
   writeFileSync(
     config,
-    `host: 127.0.0.1\nport: ${port}\nhttp: "127.0.0.1:${monitorPort}"\nserver_name: test\njetstream { store_dir: ${JSON.stringify(storeDir)}, max_mem: 256MB, max_file: 8GB }\n${options.config ?? ""}\n`,
+    `host: 127.0.0.1\nport: ${port}\nhttp: "127.0.0.1:${monitorPort}"\nserver_name: test\njetstream { store_dir: ${JSON.stringify(storeDir)}, max_mem: 256MB, max_file: ${options.storeLimit ?? "8GB"} }\n${options.config ?? ""}\n`,
   );
   const isReady = async (): Promise<boolean> => (await fetch(`${monitorUrl}/healthz`, { signal: AbortSignal.timeout(1000) })).ok;
   const server = await startServer({

@@ -55,6 +55,8 @@ describe("a command", () => {
       options: { since: 90_000, fleetFile: "g.yaml", size: "small", reason: "x", dryRun: false },
       output: "table",
     });
+    const empty = await run(everyOption, ["a", "--reason", "x"], { env: { FLEET: "" } });
+    assert.deepEqual(Object.keys(JSON.parse(empty.stdout).options), ["since", "reason", "dryRun"], "an empty variable is absent");
   });
 
   it("is not run for a usage error, which is one line, a pointer to help and exit code 2", async () => {

@@ -85,6 +85,17 @@ describe("a fleet and its policies", () => {
     });
   });
 
+  it("report a lane in an AZ without a gateway", async () => {
+    const lane = (az: string) => `lanes: { build: { az: ${az}, slice: canary, stableMax: 2 } }\n`;
+    const named = FLEET.replace("fleet: payments,", "fleet: payments, lanes: [build],");
+    for (const fleet of [named, FLEET]) {
+      await write("aviary.yaml", fleet + lane("az-z"));
+      await assert.rejects(load(), /lanes\.build\.az: found "az-z", expected an AZ in which the fleet has a gateway: az-a/);
+      await write("aviary.yaml", fleet + lane("az-a"));
+      await load();
+    }
+  });
+
   it("report bad references and comparisons even if other keys are invalid", async () => {
     const lanes = "lanes: { build: { az: az-a, slice: canary, min: 5, stableMax: 2, tipo: x } }\n";
     const twice = FLEET.replace(

@@ -11,7 +11,7 @@
  * One owner, one call at a time. A disk error is a retryable fault, and the caller keeps the records.
  */
 import { appendFile, mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { retryable } from "@aviary/shared/runtime/faults.ts";
 import type { ReadVolume } from "../io/volume.ts";
 import { type DecodedSegment, decodeSegment, encodeRecord, SEGMENT_MAGIC, type SpoolRecord } from "./record.ts";
@@ -24,6 +24,16 @@ export interface SpoolOptions {
   readonly redRatio: number;
   readonly readVolume: ReadVolume;
   readonly segmentBytes?: number;
+  /** Called once per segment that ends in a torn or corrupt record, when it is read. */
+  readonly onDamage?: (damage: SegmentDamage) => void;
+}
+
+export interface SegmentDamage {
+  readonly path: string;
+  /** Complete records before the damage; they are published. */
+  readonly records: number;
+  /** Bytes from the damage to the end of the segment; they are lost. */
+  readonly damagedBytes: number;
 }
 
 export interface SpoolCounts {
@@ -100,7 +110,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     // Not appendable until the write completes: a failed write may leave a torn record.
     open = undefined;
     try {
-      if (isNew) await mkdir(directory, { recursive: true });
+      if (isNew) await createDirectory(directory);
       await appendFile(segment.path, isNew ? Buffer.concat([SEGMENT_MAGIC, bytes]) : bytes);
     } finally {
       const size = await stat(segment.path).then(
@@ -147,7 +157,10 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
         if (segment === open) open = undefined;
         if (headRecords === undefined) {
           const { records, damagedBytes } = await readSegment(segment);
-          if (damagedBytes > 0) counts.damaged += 1;
+          if (damagedBytes > 0) {
+            counts.damaged += 1;
+            options.onDamage?.({ path: segment.path, records: records.length, damagedBytes });
+          }
           headRecords = records;
         }
         if (headRecords.length > 0) return headRecords;
@@ -165,12 +178,29 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
 
 async function findSegments(directory: string): Promise<Segment[]> {
   return onDisk("open", async () => {
-    await mkdir(directory, { recursive: true });
+    await createDirectory(directory);
     const names = (await readdir(directory)).filter((name) => NAME.test(name)).sort();
     return Promise.all(
       names.map(async (name) => ({ path: join(directory, name), bytes: (await stat(join(directory, name))).size })),
     );
   });
+}
+
+/**
+ * Creates a directory and its parents. Node's recursive `mkdir` reports a read-only volume as ENOENT, and does not return where a
+ * parent can never exist (below /proc). @throws the error of the first directory that cannot be created
+ */
+async function createDirectory(directory: string): Promise<void> {
+  try {
+    await mkdir(directory);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST" && (await stat(directory)).isDirectory()) return;
+    const parent = dirname(directory);
+    if (code !== "ENOENT" || parent === directory) throw error;
+    await createDirectory(parent);
+    await mkdir(directory);
+  }
 }
 
 const EMPTY_SEGMENT = { records: [], damagedBytes: 0 } satisfies DecodedSegment;

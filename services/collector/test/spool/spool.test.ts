@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { appendFile, chmod, readdir, readFile, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import { temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
 import fc from "fast-check";
 import { decodeSegment, encodeRecord, SEGMENT_MAGIC, type SpoolRecord } from "../../src/spool/record.ts";
-import { openSpool, type Spool, type SpoolOptions } from "../../src/spool/spool.ts";
+import { openSpool, type SegmentDamage, type Spool, type SpoolOptions } from "../../src/spool/spool.ts";
 
 const record = (n: number, size = 20): SpoolRecord => ({ subject: "s", id: `boot.${n}`, data: String(n).padStart(size, "0") });
 const records = (from: number, to: number, size?: number): SpoolRecord[] =>
@@ -92,6 +93,32 @@ describe("the spool", () => {
     await next.append(records(5, 7));
     assert.deepEqual(await drain(next), [0, 1, 2, 3, 5, 6]);
     assert.equal(next.counts.damaged, 1);
+  });
+
+  it("reports damage with the segment and what it kept and lost", async (test) => {
+    const { spool, directory } = await open(test);
+    await spool.append(records(0, 5));
+    const [name] = await readdir(directory);
+    await appendFile(join(directory, name!), Buffer.from([0xde, 0xad, 0xbe, 0xef, 1, 2, 3, 4, 5, 6, 7]));
+    const damages: SegmentDamage[] = [];
+    const { spool: next } = await open(test, { directory, onDamage: (damage) => void damages.push(damage) });
+    assert.deepEqual(await drain(next), [0, 1, 2, 3, 4]);
+    assert.deepEqual(damages, [{ path: join(directory, name!), records: 5, damagedBytes: 11 }]);
+  });
+
+  it("reports the directory that cannot be created, and why", async (test) => {
+    const directory = await temporaryDirectory(test);
+    await writeFile(join(directory, "file"), "");
+    await assert.rejects(open(test, { directory: join(directory, "file", "spool") }), {
+      code: "disk_unwritable",
+      message: /^cannot open the spool: ENOTDIR: .*file\/spool'$/,
+    });
+    // Node's recursive mkdir would not return.
+    if (existsSync("/proc/self"))
+      await assert.rejects(open(test, { directory: "/proc/aviary/spool" }), { message: /ENOENT: .* mkdir '\/proc\/aviary'$/ });
+    const { spool } = await open(test, { directory: join(directory, "a", "b", "c") });
+    await spool.append(records(0, 1));
+    assert.deepEqual(await drain(spool), [0]);
   });
 
   it("skips empty and foreign segments, and does not touch other files", async (test) => {

@@ -12,7 +12,7 @@ export type DiffPolicyCall = CommandCall<typeof options>;
 export const diffPolicyCommand = defineCommand({
   name: "diff-policy",
   summary: "Show which recorded verdicts another policy would change",
-  details: "`-o json` prints one line per run. The policy's `window` cannot differ from the recorded one.",
+  details: "`-o json` prints one line per run. A policy whose `window` differs from the recorded one is rejected.",
   options,
   formats: ["table", "json"],
   examples: ["aviary diff-policy --policy policies/stricter.yaml --since 7d"],

@@ -1,9 +1,9 @@
 import { type CommandCall, defineCommand } from "@aviary/shared/commands/command.ts";
-import { duration, file, fleetOption, text } from "@aviary/shared/commands/options.ts";
+import { duration, fleetOption, folder, text } from "@aviary/shared/commands/options.ts";
 
 const options = {
   since: duration({ description: "Start of the segment, as a time before now", example: "2h", required: true }),
-  out: file({
+  out: folder({
     description: "The case folder to create; must not exist or be empty",
     example: "cases/2026-11-21",
     required: true,

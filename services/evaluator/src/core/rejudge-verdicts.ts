@@ -5,7 +5,7 @@
  */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reason, ReasonCode } from "@aviary/shared/contract/reasons.ts";
-import type { Outcome, VerdictBody, VerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import type { Outcome, RunView, VerdictBody, VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import { JUDGED_WINDOWS } from "./apply-closed-window.ts";
 import { judge } from "./judge/judge.ts";
@@ -79,8 +79,7 @@ function rejudgeRun(run: string, records: readonly VerdictRecord[], policy: Poli
   const verdicts: Rejudged[] = [];
   for (const record of records) {
     const { body, evidence } = record;
-    // A failed run that was restored contains nothing of the release under test: there is nothing to compare.
-    if (body.run!.latched_by !== null && !body.run!.canary_active) break;
+    if (isOver(body.run!)) break;
     const closed = evidence.closed;
     const judgedThen = wasJudged(body);
     if (judgedThen && closed !== null && closed.window.index > lastIndex && latched === undefined) {
@@ -107,6 +106,15 @@ function rejudgeRun(run: string, records: readonly VerdictRecord[], policy: Poli
     verdicts.push({ record, ...result });
   }
   return { run, verdicts, failedAt: records.find((record) => record.body.verdict === "fail")?.body.at ?? null, wouldFailAt };
+}
+
+/**
+ * Whether a run is judged no more: it ended, was cleared, or failed and was restored, so its canary slice no longer runs the release
+ * under test. Later verdicts state that no run is open, under every policy.
+ */
+function isOver({ state, latched_by, canary_active }: RunView): boolean {
+  if (state === "failed") return latched_by !== null && !canary_active;
+  return state !== "pending" && state !== "warming" && state !== "active";
 }
 
 function combined(

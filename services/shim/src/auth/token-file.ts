@@ -77,6 +77,11 @@ export function followTokenFile(options: TokenFileOptions): TokenFile {
   const { path } = options.content;
   let { signature, entries } = options.content;
   const store = createTokenStore(entries);
+  const warnIfEmpty = (): void => {
+    if (entries.length > 0) return;
+    log.warn({ event: "tokens.none", path }, "the token file lists no token; every request is rejected until it does");
+  };
+  warnIfEmpty();
   let problem: string | undefined;
   let pending: Promise<void> | undefined;
   let disposed = false;
@@ -91,6 +96,7 @@ export function followTokenFile(options: TokenFileOptions): TokenFile {
       store.replace(entries);
       problem = undefined;
       log.info({ event: "tokens.reloaded", path, entries: entries.length }, "token file reloaded");
+      warnIfEmpty();
     } catch (error) {
       problem = error instanceof Error ? error.message : "unreadable";
       log.error({ event: "tokens.invalid", path, err: error }, "invalid token file; keeping previous tokens");

@@ -56,7 +56,7 @@ function render(canary) {
   fact(facts, "requests, canary / stable", canary.canary.requests + " / " + (canary.stable ? canary.stable.requests : "–"));
   fact(facts, "5xx, canary / stable", percent(canary.canary["5xx_rate"]) + " / " + (canary.stable ? percent(canary.stable["5xx_rate"]) : "–"));
   fact(facts, "p99, canary / stable", number(canary.canary.p99_ms, " ms") + " / " + (canary.stable ? number(canary.stable.p99_ms, " ms") : "–"));
-  fact(facts, "gateways reporting", canary.gateway.fresh + " of " + canary.gateway.expected);
+  fact(facts, "gateways reporting", canary.gateway.expected === 0 ? "unknown" : canary.gateway.fresh + " of " + canary.gateway.expected);
   fact(facts, "gateway version", canary.gateway.gateway_version || "–");
   fact(facts, "skill pack", canary.gateway.skill_hash ? canary.gateway.skill_hash.slice(0, 12) : "mixed or unknown");
   fact(facts, "threshold / two-key rule", canary.judge.literal + " / " + canary.judge.two_key);

@@ -66,6 +66,17 @@ describe("a token file that changes", () => {
     assert.deepEqual([accepts(file, "old"), accepts(file, "new")], [false, true]);
   });
 
+  it("that lists no token is applied, with a warning", async () => {
+    await put(line("old"));
+    const file = await open();
+    const warnings = (): number => lines.filter((entry) => entry.includes('"event":"tokens.none"')).length;
+    assert.equal(warnings(), 0);
+    await put("[]\n");
+    await tick(file);
+    assert.equal(accepts(file, "old"), false);
+    assert.equal(warnings(), 1, lines.join(""));
+  });
+
   it("rejects no request during a rotation", async () => {
     await put(line("old"));
     const file = await open();

@@ -176,7 +176,7 @@ describe("the token file", () => {
     assert.deepEqual(result.ok ? [] : result.problems.map(formatProblem), [
       'tokens.yaml: [0].sha256: found "AB", expected 64 lower-case hex digits',
       'tokens.yaml: [0].caller: found "argo", expected one of "flagger", "rollouts", "keda", "flux", "operator"',
-      "tokens.yaml: [0].namespaces: found a list of 0, expected at least 1 entries",
+      "tokens.yaml: [0].namespaces: found a list of 0, expected at least 1 entry",
       'tokens.yaml: [0].notAfter: found "tomorrow", expected a time such as 2026-11-01T08:00:00Z',
       'tokens.yaml: [0].notafter: found the unknown key "notafter", expected the known key "notAfter"',
     ]);

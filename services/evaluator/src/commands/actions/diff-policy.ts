@@ -1,10 +1,13 @@
 /** `aviary diff-policy`: judges the recorded windows again under another policy. */
 import { EXIT } from "@aviary/shared/commands/command.ts";
 import { openBus } from "@aviary/shared/commands/open-bus.ts";
-import { policySchema } from "@aviary/shared/contract/policy.ts";
+import { type Policy, policySchema } from "@aviary/shared/contract/policy.ts";
 import { canaryKey, verdictSubject } from "@aviary/shared/contract/subjects.ts";
+import { formatDuration } from "@aviary/shared/contract/units.ts";
+import type { VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { loadYamlFile } from "@aviary/shared/runtime/config.ts";
+import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { type RejudgedRun, rejudge } from "../../core/rejudge-verdicts.ts";
 import type { DiffPolicyCall } from "../diff-policy.ts";
 import { openConfig } from "../open-config.ts";
@@ -13,20 +16,44 @@ import { readVerdicts } from "../read-verdicts.ts";
 export async function diffPolicy({ options, output, io, resources }: DiffPolicyCall): Promise<number> {
   const policy = await loadYamlFile(options.policy, policySchema);
   const config = await openConfig(options.fleet);
+  const canaries = [...config.canaries.values()];
+  requireWindow(policy, new Set(canaries.map(({ policy: { windowMs } }) => windowMs)));
   const fromMs = systemClock.now() - options.since;
   const bus = resources.add(await openBus(io));
-  for (const { ref, policy: current } of config.canaries.values()) {
+  let code: number = EXIT.success;
+  for (const { ref, policy: current } of canaries) {
     const key = canaryKey(ref);
-    if (policy.windowMs !== current.windowMs)
-      io.stderr.write(`${key}: cannot change \`window\`: recorded windows are ${current.windowMs / 1_000} s\n`);
     // A run is judged from its start, which may precede the range by as long as its policy allows a run to last.
     const longestRunMs = Math.max(current.maxPendingMs, current.maxRunMs);
     const records = await readVerdicts(bus, { time: fromMs - longestRunMs }, [verdictSubject(ref)]);
+    const otherMs = otherWindow(records, policy);
+    if (otherMs !== undefined) {
+      io.stderr.write(`${key}: not compared: ${windowText(policy, [otherMs])}\n`);
+      code = EXIT.usage;
+      continue;
+    }
     const runs = rejudge(records, policy).flatMap((run) => since(run, fromMs));
     io.stdout.write(differences(key, runs, output === "json"));
   }
-  return EXIT.success;
+  return code;
 }
+
+/** @throws Terminal `usage` if no canary has windows of the policy's length */
+function requireWindow(policy: Policy, windows: ReadonlySet<number>): void {
+  if (windows.size > 0 && !windows.has(policy.windowMs)) throw terminal("usage", windowText(policy, [...windows]));
+}
+
+/** The length of the first recorded window that the policy does not have; undefined if all have its length. */
+export function otherWindow(records: readonly VerdictRecord[], { windowMs }: Policy): number | undefined {
+  return records
+    .flatMap(({ evidence: { closed } }) =>
+      closed === null ? [] : Date.parse(closed.window.end) - Date.parse(closed.window.start),
+    )
+    .find((recordedMs) => recordedMs !== windowMs);
+}
+
+const windowText = (policy: Policy, recordedMs: readonly number[]): string =>
+  `the policy's window is ${formatDuration(policy.windowMs)} and the recorded windows are ${recordedMs.map(formatDuration).join(", ")}; recorded windows cannot be judged at another length`;
 
 /** The run with its verdicts since `fromMs`; empty when it has none. */
 function since(run: RejudgedRun, fromMs: number): RejudgedRun[] {

@@ -87,7 +87,11 @@ async function writeSegment(out: string, { state, lines, verdicts }: RecordedSeg
 async function requireNewFolder(out: string): Promise<void> {
   const names = await readdir(out).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return [];
-    throw terminal("usage", `--out ${out}: ${error.code === "ENOTDIR" ? "a file exists at this path" : error.message}`, error);
+    throw terminal(
+      "usage",
+      `--out ${out}: ${error.code === "ENOTDIR" ? "a file exists at this path; name a folder" : error.message}`,
+      error,
+    );
   });
   if (names.length > 0) throw terminal("usage", `--out ${out}: the folder is not empty; name a new one`);
 }

@@ -52,7 +52,7 @@ async function replayRecording(path: string, call: ReplayCall): Promise<number> 
   return isStable && isExpected ? EXIT.success : EXIT.failure;
 }
 
-const defaultFleetFile = ({ env }: CommandIo): string => env.AVIARY_FLEET_FILE ?? "aviary.yaml";
+const defaultFleetFile = ({ env }: CommandIo): string => env.AVIARY_FLEET_FILE || "aviary.yaml";
 
 type Apply = (replayed: Replay, message: StoredMessage, index: number) => void;
 
