@@ -35,8 +35,8 @@ export const SPECIFICATION_MUTANTS: readonly SpecificationMutant[] = [
     replacements: [
       {
         ...GATES,
-        from: "if (run?.promotable && !reasons.some(({ code }) => blocksPromotion(code)))",
-        to: "if (run?.promotable)",
+        from: "if (promotable && !reasons.some(({ code }) => blocksPromotion(code)))",
+        to: "if (promotable)",
       },
       {
         file: "core/verdict-record.ts",
@@ -49,7 +49,7 @@ export const SPECIFICATION_MUTANTS: readonly SpecificationMutant[] = [
   },
   {
     name: "widening-on-hold",
-    replacements: [{ ...GATES, from: "return facts.run?.weight === 0 ?", to: "return facts.run !== undefined ?" }],
+    replacements: [{ ...GATES, from: "if (run.weight !== 0 || run.granted)", to: "if (run.weight === -1)" }],
     theme: "low",
     caughtBy: "unproven-widened",
   },
@@ -58,8 +58,8 @@ export const SPECIFICATION_MUTANTS: readonly SpecificationMutant[] = [
     replacements: [
       {
         ...GATES,
-        from: 'if (gate === "pre-rollout" || gate === "rollout") return allow(',
-        to: 'if (gate === "pre-rollout" || gate === "rollout") return facts.verdict === "hold" ? deny(why) : allow(',
+        from: 'return verdict === "pass" ? allow("pass") : allow(`hold: ${why}`);',
+        to: 'return verdict === "pass" ? allow("pass") : deny(`hold: ${why}`);',
       },
     ],
     theme: "incident",
@@ -70,8 +70,8 @@ export const SPECIFICATION_MUTANTS: readonly SpecificationMutant[] = [
     replacements: [
       {
         file: "core/verdict.ts",
-        from: "if (run?.latch) return {",
-        to: "if (run?.latch && run.latch.verdictId === null) return {",
+        from: "if (run?.latch)",
+        to: "if (run?.latch && run.latch.verdictId === null)",
       },
     ],
     theme: "any",
@@ -88,8 +88,8 @@ export const SPECIFICATION_MUTANTS: readonly SpecificationMutant[] = [
     replacements: [
       {
         file: "core/run.ts",
-        from: "if (release !== null && stable !== null && sameRelease(release, stable)) {",
-        to: "if (atMs < 0) {",
+        from: "if (!isBack && !isGone) return;",
+        to: "if (atMs > 0) return;",
       },
     ],
     theme: "any",

@@ -19,6 +19,7 @@ export const SHORT_POLICY: PolicyFile = {
   window: "2500ms",
   grace: "1s",
   warmup: "500ms",
+  settleRelease: "0s",
   thresholds: { max5xxRate: 0.02, maxP99: "5s", maxP99RegressionRatio: 20, maxQueueDepth: 30 },
   doctorBeforeTraffic: false,
 };

@@ -182,6 +182,8 @@ function policyOf(random: RandomChoices, isCalm: boolean): PolicyFile {
     passAfterWindows: random.integer(2, 5),
     holdBudget: `${random.integer(6, 14)}s`,
     maxPending: `${random.integer(10, 18)}s`,
+    settleRelease: `${random.integer(0, 4)}s`,
+    callerLease: `${random.integer(8, 20)}s`,
     maxRun: `${random.integer(isCalm ? 45 : 30, 50)}s`,
     stableNeedsPass: random.chance(0.3),
     doctorBeforeTraffic: !isCalm && random.chance(0.1),

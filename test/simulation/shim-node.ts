@@ -57,7 +57,8 @@ export function startShimNode(options: ShimNodeOptions): ShimNode {
   let context: ShimContext | undefined;
   product.followView({ bus, fleet, policies, clock, logger: silentLogger }).then((view) => {
     const controlWriter = product.createControlWriter(bus, clock, silentLogger);
-    context = { bus, fleet, view, controlWriter, roles: product.createCallerRoles(), clock, logger: silentLogger };
+    const startedAtMs = clock.monotonicMs();
+    context = { bus, fleet, view, controlWriter, roles: product.createCallerRoles(), clock, startedAtMs, logger: silentLogger };
   }, options.onFatal);
 
   const ask: ShimNode["ask"] = async (caller, path, query, body) => {

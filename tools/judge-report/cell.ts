@@ -30,11 +30,19 @@ export interface RateCell {
 export type Cell = RateCell | LatencyCell;
 
 /** The names of fields in the text that seeds are made of: with others, every figure of docs/judge.md would be another draw. */
-const SEED_NAMES: Readonly<Record<string, string>> = { requests: "n", overdispersion: "rho", burstFactor: "phi" };
+const SEED_NAMES: Readonly<Record<string, string>> = {
+  requests: "n",
+  overdispersion: "rho",
+  burstFactor: "phi",
+  knowledge: "knows",
+};
 
 /** The JSON text of a cell, of which its seed is made. */
 export function seedText(cell: Cell): string {
-  return JSON.stringify(cell).replace(/"(requests|overdispersion|burstFactor)":/g, (_, name: string) => `"${SEED_NAMES[name]}":`);
+  return JSON.stringify(cell).replace(
+    /"(requests|overdispersion|burstFactor|knowledge)":/g,
+    (_, name: string) => `"${SEED_NAMES[name]}":`,
+  );
 }
 
 /** Sums over runs; results of parts of a cell can be added. */
@@ -48,19 +56,34 @@ export interface CellResult {
   /** Runs that were promotable in their last window, and those promotable in any window. */
   promotedLast: number;
   promotedEver: number;
+  /** Runs that passed within four windows after the end of their incident; 0 in cells without promotion. */
+  recovered: number;
 }
+
+/** Windows after an incident within which a healthy canary must pass again. */
+const RECOVERY_WINDOWS = 4;
 
 /** Simulates the runs `from` to `to - 1` of a cell. Every run has its own seed. */
 export function simulate(cell: Cell, from: number, to: number): CellResult {
-  const result: CellResult = { runs: to - from, failed: {}, windows: 0, suspicious: 0, promotedLast: 0, promotedEver: 0 };
+  const result: CellResult = {
+    runs: to - from,
+    failed: {},
+    windows: 0,
+    suspicious: 0,
+    promotedLast: 0,
+    promotedEver: 0,
+    recovered: 0,
+  };
   const seed = seedOf(seedText(cell));
   const windows = cell.scenario.windows ?? WINDOWS;
+  const recoverFrom = recoveryOf(cell);
   for (let number = from; number < to; number++) {
     const random = seededRandom(seed, number);
     const run = cell.kind === "latency" ? latencyRun(cell, random) : rateRun(cell, random);
     let left = run.judges;
     let failed = false;
     let promoted = false;
+    let recovered = false;
     for (let t = 0; t < windows && left > 0; t++) {
       for (const judge of run.next()) {
         left--;
@@ -72,11 +95,19 @@ export function simulate(cell: Cell, from: number, to: number): CellResult {
       result.windows++;
       if (run.result.suspicious) result.suspicious++;
       promoted ||= run.result.promote;
+      recovered ||= run.result.pass && t >= recoverFrom && t < recoverFrom + RECOVERY_WINDOWS;
     }
     if (promoted) result.promotedEver++;
+    if (recovered) result.recovered++;
     if (!failed && run.result.promote) result.promotedLast++;
   }
   return result;
+}
+
+/** The first window after an incident at a known position; after the end of the run if there is none. */
+function recoveryOf({ kind, scenario }: Cell): number {
+  if (kind !== "rates" || scenario.incident?.at === undefined) return Number.POSITIVE_INFINITY;
+  return scenario.incident.at + scenario.incident.windows;
 }
 
 export function added(p: CellResult, q: CellResult): CellResult {
@@ -91,6 +122,7 @@ export function added(p: CellResult, q: CellResult): CellResult {
     suspicious: p.suspicious + q.suspicious,
     promotedLast: p.promotedLast + q.promotedLast,
     promotedEver: p.promotedEver + q.promotedEver,
+    recovered: p.recovered + q.recovered,
   };
 }
 
@@ -103,10 +135,10 @@ export function failedShare(result: CellResult, judge: JudgeName = "two-key", by
 function rateRun(cell: RateCell, random: Random): JudgedWindows {
   const { scenario, ceiling = DEFAULT_CEILING } = cell;
   const { reference, next } = simulateRun(scenario, random);
-  const noise = noiseOf(scenario.knows, reference, ceiling);
-  const ours = errorRun(ceiling, noise, scenario.azs?.rates.length ?? 1, EVIDENCE_FACTOR[cell.evidence ?? "normal"]);
+  const noise = noiseOf(scenario.knowledge, reference, ceiling, scenario.azs?.rates.length ?? 1);
+  const ours = errorRun(ceiling, noise, EVIDENCE_FACTOR[cell.evidence ?? "normal"]);
   const watching = new Map<OtherJudge, Watcher>(cell.others?.map((name) => [name, watcherOf(name, ceiling)]));
-  const result = { suspicious: false, promote: false };
+  const result = { suspicious: false, promote: false, pass: false };
   let failed = false;
   return {
     result,
@@ -118,7 +150,9 @@ function rateRun(cell: RateCell, random: Random): JudgedWindows {
         const { kind } = ours.judge(window);
         failed = kind === "fail";
         result.suspicious = kind === "suspicious";
-        result.promote = cell.promotion === true && kind === "clear" && mayPromote(ours.evidence());
+        const evidence = cell.promotion === true && kind === "clear" ? ours.evidence() : null;
+        result.pass = evidence?.step === true;
+        result.promote = evidence !== null && mayPromote(evidence);
         if (failed) fails.push("two-key");
       }
       for (const [name, watcher] of watching) {

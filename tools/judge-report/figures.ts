@@ -1,12 +1,12 @@
 /** The charts of docs/judge.md. */
 import type { Cell, CellResult, RateCell } from "./cell.ts";
 import { failedShare } from "./cell.ts";
+import { fault, LAWS, latencies } from "./checks.ts";
 import type { JudgeName } from "./judged-windows.ts";
 import { WINDOWS } from "./scenario.ts";
 import type { Axis, ChartSeries, Mark } from "./svg.ts";
 import { dotChart, lineChart } from "./svg.ts";
-import { FALSE_FAIL_SIZES, faulty, healthyAlone, healthyBeside, JUDGES, TROUBLE } from "./tables.ts";
-import { fault, LAWS, latencies } from "./targets.ts";
+import { CHANGING_CONDITIONS, FALSE_FAIL_SIZES, faulty, healthyAlone, healthyBeside, JUDGES } from "./tables.ts";
 
 /** A palette that is safe for color blindness (Okabe and Ito 2008). */
 const LOOKS: Readonly<Record<JudgeName, { readonly name: string; readonly color: string }>> = {
@@ -198,8 +198,8 @@ const troubles: Figure = {
   file: "trouble.svg",
   title: "Healthy hours that fail under changing conditions",
   async draw(resultOf) {
-    const groups = Object.entries(TROUBLE).map(([title, cells]) => ({ title, rows: Object.keys(cells) }));
-    const cells = Object.values(TROUBLE).flatMap((group) => Object.values(group));
+    const groups = Object.entries(CHANGING_CONDITIONS).map(([title, cells]) => ({ title, rows: Object.keys(cells) }));
+    const cells = Object.values(CHANGING_CONDITIONS).flatMap((group) => Object.values(group));
     const series = await dotsOf(JUDGES, cells, resultOf);
     return dotChart({
       title: "A healthy canary under changing conditions",

@@ -20,7 +20,9 @@ export interface Slowdown {
 }
 
 /** All relevant percentiles are above this share of a healthy slice's requests; everything below is one bucket. */
-const BELOW = 0.95;
+const BELOW = 0.85;
+/** Requests above this percentile are the slow ones, whose share may vary between windows. */
+const SLOW_FROM = 0.95;
 /** The rest of the slow end is one bucket. */
 const REST = 1e-7;
 const MEDIAN_MS = 40;
@@ -28,9 +30,16 @@ const MEDIAN_MS = 40;
 export interface Table {
   /** The first bucket that is drawn separately. */
   readonly cut: number;
-  /** Probability of `cut` and everything above. */
+  /** The buckets from `cut` to the slow ones, and those of the slow ones. */
+  readonly middle: Segment;
+  readonly slow: Segment;
+}
+
+/** Consecutive buckets. */
+interface Segment {
+  /** Probability of all of them. */
   readonly mass: number;
-  /** Probability of each bucket from `cut` on, and of it and all above; relative to `mass`. */
+  /** Probability of each bucket, and of it and all above; relative to `mass`. */
   readonly share: Float64Array;
   readonly andAbove: Float64Array;
   /** Walker's alias table. */
@@ -62,23 +71,36 @@ export function tableOf(law: Law, { factor, share }: Slowdown = { factor: 1, sha
 }
 
 function makeTable(law: Law, slower: (ms: number) => number): Table {
+  const cut = percentileBucket(law, BELOW);
+  const slowCut = percentileBucket(law, SLOW_FROM);
+  const above: number[] = [];
+  for (let at = cut; ; at++) {
+    const beyond = lowerEdge(at, DEFAULT_SCALE) >= MAX_VALUE_MS ? 0 : slower(lowerEdge(at, DEFAULT_SCALE));
+    if (at > slowCut && beyond <= REST) break;
+    above.push(beyond);
+  }
+  const slowAt = slowCut - cut;
+  return { cut, middle: segment(above.slice(0, slowAt), above[slowAt]!), slow: segment(above.slice(slowAt), 0) };
+}
+
+/** The bucket of a percentile of the distribution without slowdown. */
+function percentileBucket(law: Law, percentile: number): number {
   let low = 1e-2;
   let high = MAX_VALUE_MS;
   while (high / low > 1.0001) {
     const middle = Math.sqrt(low * high);
-    if (slowerThan(law, middle) > 1 - BELOW) low = middle;
+    if (slowerThan(law, middle) > 1 - percentile) low = middle;
     else high = middle;
   }
-  const cut = bucketOf(low, DEFAULT_SCALE);
-  const mass = slower(lowerEdge(cut, DEFAULT_SCALE));
-  const above = [mass];
-  while (above.at(-1)! > REST && lowerEdge(cut + above.length, DEFAULT_SCALE) < MAX_VALUE_MS) {
-    above.push(slower(lowerEdge(cut + above.length, DEFAULT_SCALE)));
-  }
-  above.pop();
-  const andAbove = Float64Array.from(above, (p) => p / mass);
+  return bucketOf(low, DEFAULT_SCALE);
+}
+
+/** @param above probability of each bucket and all above @param beyond that of the first bucket after them */
+function segment(above: readonly number[], beyond: number): Segment {
+  const mass = above[0]! - beyond;
+  const andAbove = Float64Array.from(above, (p) => (p - beyond) / mass);
   const share = andAbove.map((p, k) => p - (andAbove[k + 1] ?? 0));
-  return { cut, mass, share, andAbove, ...aliasTable(share) };
+  return { mass, share, andAbove, ...aliasTable(share) };
 }
 
 /** Walker 1977, in Vose's construction. */
@@ -104,10 +126,16 @@ function aliasTable(share: Float64Array): { keep: Float64Array; alias: Int32Arra
  * Counts per bucket, from the cut on, of `n` requests; the others are below.
  * @param times factor on the share of slow requests in this window: 1, or a random one
  */
-export function drawSlow(random: Random, table: Table, n: number, times: number): number[] {
-  const { share, andAbove, keep, alias } = table;
+export function drawSlow(random: Random, { middle, slow }: Table, n: number, times: number): number[] {
+  const slowShare = Math.min(1, slow.mass * times);
+  const slowCount = binomial(random, n, slowShare);
+  const middleCount = binomial(random, n - slowCount, Math.min(1, middle.mass / (1 - slow.mass)));
+  return [...drawSegment(random, middle, middleCount), ...drawSegment(random, slow, slowCount)];
+}
+
+function drawSegment(random: Random, { share, andAbove, keep, alias }: Segment, requests: number): number[] {
   const counts = new Array<number>(share.length).fill(0);
-  let left = binomial(random, n, Math.min(1, table.mass * times));
+  let left = requests;
   // One by one for few requests, bucket by bucket for many.
   if (left < 6 * share.length) {
     for (; left > 0; left--) {

@@ -7,11 +7,12 @@
  */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
+import { type Check, measureCheck } from "./checks.ts";
 import { writeDocument } from "./document.ts";
 import { startPool } from "./pool.ts";
 import { costOfWindow, edgeNumbers, STATE, withoutEachKey } from "./sound.ts";
 import { TABLE_RUNS } from "./tables.ts";
-import { CHECKS, type Check, measureCheck } from "./targets.ts";
+import { CHECKS } from "./targets.ts";
 
 /** Upper bound for the whole run, even on a loaded machine. */
 const LIMIT_MS = 60 * 60_000;
@@ -36,8 +37,8 @@ const share = Number(values.share);
 const only = values.only?.split(",");
 
 if (!(share > 0 && share <= 1)) fail(`--share: expected a ratio above 0 and at most 1, found ${values.share}`);
-const unknown = only?.filter((target) => !/^T([1-9]|1[0-2])$/.test(target)) ?? [];
-if (unknown.length > 0) fail(`--only: expected targets from T1 to T12, found ${unknown.join(", ")}`);
+const unknown = only?.filter((target) => !/^T([1-9]|1[0-7])$/.test(target)) ?? [];
+if (unknown.length > 0) fail(`--only: expected targets from T1 to T17, found ${unknown.join(", ")}`);
 
 setTimeout(() => fail(`not done within ${LIMIT_MS / 60_000} minutes`), LIMIT_MS).unref();
 const startedMs = performance.now();
@@ -102,9 +103,9 @@ function* soundness(): Generator<Line> {
     target: "T12",
     what: "memory per run, scope and metric",
     measured: `${STATE.windows} windows, ${STATE.numbers} numbers`,
-    bound: "12 windows, 16 numbers",
+    bound: "12 windows, 17 numbers",
     where: "",
-    met: STATE.windows <= 12 && STATE.numbers <= 16,
+    met: STATE.windows <= 12 && STATE.numbers <= 17,
   };
   const windows = Math.round(100_000 * share);
   const wrong = edgeNumbers(windows);

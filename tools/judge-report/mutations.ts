@@ -22,7 +22,6 @@ const CHANGES: Readonly<Record<Mutation, Readonly<Record<string, string>>>> = {
   "environment key": { environmentKey: "return true;" },
   overdispersion: {
     pValueOf: "noise = { ...noise, overdispersion: 0 };",
-    persistenceKey: "noise = { ...noise, overdispersion: 0 };",
   },
   "burst factor": { burstFactor: "return 1;" },
 };

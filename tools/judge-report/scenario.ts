@@ -14,12 +14,15 @@ export interface Scenario {
   readonly stable?: Stable;
   /** For this many seconds of one window the canary fails at this rate: at any time, or within one sub-window. */
   readonly spike?: { readonly rate: number; readonly seconds: number; readonly withinSlot?: boolean };
-  /** For several consecutive windows both slices fail at this rate, differing by up to this share. */
-  readonly incident?: { readonly rate: number; readonly windows: number; readonly unequal: number };
+  /**
+   * For several consecutive windows both slices fail at this rate, differing by up to this share: from window `at` on, counted from
+   * 0, or at a random position.
+   */
+  readonly incident?: { readonly rate: number; readonly windows: number; readonly unequal: number; readonly at?: number };
   /** AZs of equal traffic; `rates` replaces `rate` in each, and `stableRates` stable's. One AZ by default. */
   readonly azs?: { readonly rates: readonly number[]; readonly stableRates: readonly number[] };
   /** The judge's knowledge before the run. */
-  readonly knows: Knowledge;
+  readonly knowledge: Knowledge;
 }
 
 /** Requests per window on the canary. */
@@ -28,6 +31,8 @@ export type Traffic =
   /** Up to six times `requests` and back within the hour, at a random phase. */
   | { readonly kind: "daily"; readonly requests: number }
   | { readonly kind: "alternating"; readonly low: number; readonly high: number }
+  /** None in the first windows of the run, then steady. */
+  | { readonly kind: "idle"; readonly windows: number; readonly requests: number }
   /** Irregular counts around `requests` (lognormal, coefficient of variation 90%): a small load balancer. */
   | { readonly kind: "irregular"; readonly requests: number }
   /** The canary's share of `requests` rises through 5%, 10%, 20%, 40%, 60% and 80%, two windows each; stable has the rest. */
@@ -51,8 +56,11 @@ export type Knowledge =
   | "nothing"
   /** The figures themselves. */
   | { readonly overdispersion: number; readonly burstFactor: number }
-  /** A reference of this many healthy windows, each with `times` the canary's requests, at the given healthy rate. */
-  | { readonly windows: number; readonly times: number; readonly rate: number };
+  /**
+   * A reference of this many healthy windows, each with `times` the canary's requests, at the given healthy rate; one of them, at
+   * a random position, fails at the rate `incident`.
+   */
+  | { readonly windows: number; readonly times: number; readonly rate: number; readonly incident?: number };
 
 export const WINDOWS = 12;
 export const WINDOW_SECONDS = 300;

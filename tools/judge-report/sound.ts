@@ -7,10 +7,11 @@ import { defaultNoise } from "../../services/evaluator/src/core/judge/noise.ts";
 import { MAX_RANGE_WINDOWS } from "../../services/evaluator/src/core/judge/rule.ts";
 import type { Cell } from "./cell.ts";
 import { failedShare } from "./cell.ts";
+import type { Check } from "./checks.ts";
 import type { Mutation } from "./mutations.ts";
 import { MUTATIONS } from "./mutations.ts";
 import { startPool } from "./pool.ts";
-import { CHECKS, type Check } from "./targets.ts";
+import { CHECKS } from "./targets.ts";
 import { scopeRun } from "./two-key.ts";
 
 /** The cell in which a removed key is detected, and its target. */
@@ -70,7 +71,7 @@ function anyCounts(random: Random): Counts {
   const stableN = anyCount(random, 2 ** 31);
   const stable =
     stableN === 0
-      ? { stableBad: 0, stableVariance: 0, comparedBad: 0, comparedRequests: 0 }
+      ? { stableBad: 0, stableVariance: 0, comparedBad: 0, comparedRequests: 0, stableRequests: 0 }
       : expected(n, x, stableN, anyCount(random, stableN));
   const slotted = random() < 0.8;
   return {
@@ -88,9 +89,15 @@ function expected(
   x: number,
   stableN: number,
   stableX: number,
-): Pick<Counts, "stableBad" | "stableVariance" | "comparedBad" | "comparedRequests"> {
+): Pick<Counts, "stableBad" | "stableVariance" | "comparedBad" | "comparedRequests" | "stableRequests"> {
   const share = n / stableN;
-  return { stableBad: share * stableX, stableVariance: share * share * stableX, comparedBad: x, comparedRequests: n };
+  return {
+    stableBad: share * stableX,
+    stableVariance: share * share * stableX,
+    comparedBad: x,
+    comparedRequests: n,
+    stableRequests: stableN,
+  };
 }
 
 /** Judges this many windows of counts from 0 to 2^31. @returns results that are not probabilities @throws the judge's error */
@@ -133,6 +140,7 @@ export function costOfWindow(): { readonly healthy: number; readonly worst: numb
       stableVariance: 0.25,
       comparedBad: x,
       comparedRequests: 1_000,
+      stableRequests: 9_000,
     };
     const times: number[] = [];
     for (let round = 0; round < 20; round++) {

@@ -1,9 +1,9 @@
 /** The tables of docs/judge.md: their cells and their layout. */
 import type { Cell, CellResult, RateCell } from "./cell.ts";
 import { failedShare } from "./cell.ts";
+import { fault, HEALTHY_RATE, LAWS, latencies, rates, reference, STABLE } from "./checks.ts";
 import type { JudgeName, OtherJudge } from "./judged-windows.ts";
 import type { Knowledge, Scenario, Traffic } from "./scenario.ts";
-import { fault, HEALTHY_RATE, LAWS, latencies, rates, reference, STABLE } from "./targets.ts";
 
 /** One figure: the simulated cell, and the value read from its result. */
 export interface Entry {
@@ -21,8 +21,8 @@ export interface Table {
 
 /** Runs per cell in tables and charts. */
 export const TABLE_RUNS = 4_000;
-const EVERYBODY: readonly OtherJudge[] = ["literal", "flagger", "argo", "mann-whitney"];
-export const JUDGES: readonly JudgeName[] = ["two-key", ...EVERYBODY];
+const ALL_OTHERS: readonly OtherJudge[] = ["literal", "flagger", "argo", "mann-whitney"];
+export const JUDGES: readonly JudgeName[] = ["two-key", ...ALL_OTHERS];
 const steady = (n: number): Traffic => ({ kind: "steady", requests: n });
 
 /** The share that a judge failed by window `by`, or in the whole run. */
@@ -31,9 +31,12 @@ export function entry(cell: Cell, judge: JudgeName = "two-key", by?: number): En
 }
 
 /** All judges on the same runs: stable with nine times the canary's traffic, equally healthy, and known for four hours. */
-function everybody(scenario: Omit<Scenario, "knows" | "stable"> & { readonly knows?: Knowledge }, stableRate: number): RateCell {
-  const knows = scenario.knows ?? reference(stableRate);
-  return rates({ ...scenario, stable: { times: 9, rate: stableRate }, knows }, { others: EVERYBODY });
+function underAllRules(
+  scenario: Omit<Scenario, "knowledge" | "stable"> & { readonly knowledge?: Knowledge },
+  stableRate: number,
+): RateCell {
+  const knowledge = scenario.knowledge ?? reference(stableRate);
+  return rates({ ...scenario, stable: { times: 9, rate: stableRate }, knowledge }, { others: ALL_OTHERS });
 }
 
 export const FALSE_FAIL_SIZES = [20, 50, 100, 200, 300, 600, 1_000, 2_000, 5_000, 20_000] as const;
@@ -41,7 +44,7 @@ export const FALSE_FAIL_SIZES = [20, 50, 100, 200, 300, 600, 1_000, 2_000, 5_000
 /** A healthy canary at 0.3%, alone: the input of a rule without stable. */
 export function healthyAlone(n: number, overdispersion: number): RateCell {
   return rates(
-    { traffic: steady(n), rate: [HEALTHY_RATE], overdispersion, knows: "nothing" },
+    { traffic: steady(n), rate: [HEALTHY_RATE], overdispersion, knowledge: "nothing" },
     { others: ["literal", "flagger", "argo"] },
   );
 }
@@ -49,7 +52,7 @@ export function healthyAlone(n: number, overdispersion: number): RateCell {
 /** The same next to a stable slice. */
 export function healthyBeside(n: number, overdispersion: number): RateCell {
   const stable = { times: 9, rate: HEALTHY_RATE };
-  const scenario = { traffic: steady(n), rate: [HEALTHY_RATE], overdispersion, stable, knows: reference(HEALTHY_RATE) };
+  const scenario = { traffic: steady(n), rate: [HEALTHY_RATE], overdispersion, stable, knowledge: reference(HEALTHY_RATE) };
   return rates(scenario, { others: ["mann-whitney"] });
 }
 
@@ -61,7 +64,7 @@ const falseFails: Table = {
     const both = (cell: (n: number, overdispersion: number) => RateCell, judge: JudgeName) =>
       [0, 0.001].map((overdispersion) => entry(cell(n, overdispersion), judge));
     return {
-      name: counted(n),
+      name: formatCount(n),
       columns: [
         both(healthyAlone, "literal"),
         both(healthyAlone, "flagger"),
@@ -75,7 +78,7 @@ const falseFails: Table = {
 };
 
 export function faulty(n: number, rate: number): RateCell {
-  return { ...fault(n, [rate]), others: EVERYBODY };
+  return { ...fault(n, [rate]), others: ALL_OTHERS };
 }
 
 const FAULTS: readonly (readonly [rate: number, n: number, by: number])[] = [
@@ -109,7 +112,7 @@ const faultyCanary: Table = {
     const both = (cell: RateCell, judge: JudgeName) => [entry(cell, judge), entry(cell, judge, by)];
     const cell = faulty(n, rate);
     return {
-      name: `${percentOf(rate)}, ${counted(n)} (${by})`,
+      name: `${percentOf(rate)}, ${formatCount(n)} (${by})`,
       columns: [
         both(cell, "literal"),
         both(cell, "flagger"),
@@ -123,54 +126,67 @@ const faultyCanary: Table = {
 };
 
 /** The effect of traffic and environment on a healthy canary: rows of the table and of the chart. */
-export const TROUBLE: Readonly<Record<string, Readonly<Record<string, RateCell>>>> = {
+export const CHANGING_CONDITIONS: Readonly<Record<string, Readonly<Record<string, RateCell>>>> = {
   "Traffic changes (0.3%)": {
-    "daily, 50 to 300 per window": everybody({ traffic: { kind: "daily", requests: 50 }, rate: [HEALTHY_RATE] }, HEALTHY_RATE),
-    "weight 5 to 80% of 1,000": everybody(
-      { traffic: { kind: "ramp", requests: 1_000 }, rate: [HEALTHY_RATE], knows: { windows: 48, times: 1, rate: HEALTHY_RATE } },
+    "daily, 50 to 300 per window": underAllRules(
+      { traffic: { kind: "daily", requests: 50 }, rate: [HEALTHY_RATE] },
       HEALTHY_RATE,
     ),
-    "irregular around 60": everybody({ traffic: { kind: "irregular", requests: 60 }, rate: [HEALTHY_RATE] }, HEALTHY_RATE),
-    "20 and 20,000 alternating": everybody(
+    "weight 5 to 80% of 1,000": underAllRules(
+      {
+        traffic: { kind: "ramp", requests: 1_000 },
+        rate: [HEALTHY_RATE],
+        knowledge: { windows: 48, times: 1, rate: HEALTHY_RATE },
+      },
+      HEALTHY_RATE,
+    ),
+    "irregular around 60": underAllRules({ traffic: { kind: "irregular", requests: 60 }, rate: [HEALTHY_RATE] }, HEALTHY_RATE),
+    "20 and 20,000 alternating": underAllRules(
       { traffic: { kind: "alternating", low: 20, high: 20_000 }, rate: [HEALTHY_RATE] },
       HEALTHY_RATE,
     ),
   },
   "Noise (0.3%)": {
-    "rates vary, n = 1,000": everybody({ traffic: steady(1_000), rate: [HEALTHY_RATE], overdispersion: 0.001 }, HEALTHY_RATE),
-    "rates vary, n = 20,000": everybody({ traffic: steady(20_000), rate: [HEALTHY_RATE], overdispersion: 0.001 }, HEALTHY_RATE),
-    "failures in threes, n = 300": everybody(
+    "rates vary, n = 1,000": underAllRules({ traffic: steady(1_000), rate: [HEALTHY_RATE], overdispersion: 0.001 }, HEALTHY_RATE),
+    "rates vary, n = 20,000": underAllRules(
+      { traffic: steady(20_000), rate: [HEALTHY_RATE], overdispersion: 0.001 },
+      HEALTHY_RATE,
+    ),
+    "failures in threes, n = 300": underAllRules(
       { traffic: steady(300), rate: [HEALTHY_RATE], burst: { size: 3, seconds: 30 } },
       HEALTHY_RATE,
     ),
-    "failures in tens, n = 1,000": everybody(
+    "failures in tens, n = 1,000": underAllRules(
       { traffic: steady(1_000), rate: [HEALTHY_RATE], burst: { size: 10, seconds: 30 } },
       HEALTHY_RATE,
     ),
   },
   "Events (0.1% otherwise)": {
-    "one window of 2%, n = 300": everybody({ traffic: steady(300), rate: [0.001], spike: { rate: 0.02, seconds: 300 } }, 0.001),
-    "one window of 2%, n = 5,000": everybody(
+    "one window of 2%, n = 300": underAllRules(
+      { traffic: steady(300), rate: [0.001], spike: { rate: 0.02, seconds: 300 } },
+      0.001,
+    ),
+    "one window of 2%, n = 5,000": underAllRules(
       { traffic: steady(5_000), rate: [0.001], spike: { rate: 0.02, seconds: 300 } },
       0.001,
     ),
-    "everything fails for 40 s, n = 50": everybody(
+    "everything fails for 40 s, n = 50": underAllRules(
       { traffic: steady(50), rate: [0.001], spike: { rate: 1, seconds: 40 } },
       0.001,
     ),
-    "everything fails for 40 s, n = 300": everybody(
+    "everything fails for 40 s, n = 300": underAllRules(
       { traffic: steady(300), rate: [0.001], spike: { rate: 1, seconds: 40 } },
       0.001,
     ),
   },
   "Incidents on both slices (0.3% otherwise)": {
-    "5% for 3 windows, n = 50": everybody(incident(50, 0.05, 3), HEALTHY_RATE),
-    "5% for 3 windows, n = 1,000": everybody(incident(1_000, 0.05, 3), HEALTHY_RATE),
-    "20% for 1 window, n = 300": everybody(incident(300, 0.2, 1), HEALTHY_RATE),
+    "5% for 3 windows, n = 50": underAllRules(incident(50, 0.05, 3), HEALTHY_RATE),
+    "5% for 3 windows, n = 1,000": underAllRules(incident(1_000, 0.05, 3), HEALTHY_RATE),
+    "20% for 1 window, n = 300": underAllRules(incident(300, 0.2, 1), HEALTHY_RATE),
   },
   "Three AZs that differ (0.1%, 0.3%, 0.5%)": {
-    "n = 300": everybody({ traffic: steady(300), rate: [], azs: azRates([0.001, 0.003, 0.005]) }, HEALTHY_RATE),
-    "n = 3,000": everybody({ traffic: steady(3_000), rate: [], azs: azRates([0.001, 0.003, 0.005]) }, HEALTHY_RATE),
+    "n = 300": underAllRules({ traffic: steady(300), rate: [], azs: azRates([0.001, 0.003, 0.005]) }, HEALTHY_RATE),
+    "n = 3,000": underAllRules({ traffic: steady(3_000), rate: [], azs: azRates([0.001, 0.003, 0.005]) }, HEALTHY_RATE),
   },
 };
 
@@ -190,7 +206,7 @@ const trouble: Table = {
   title: "A healthy canary under changing conditions",
   text: "Hours that fail although the canary is healthy, in percent. Stable has nine times the canary's traffic and the same rates.",
   head: ["", ...JUDGE_HEAD],
-  rows: Object.entries(TROUBLE).flatMap(([group, cells]) =>
+  rows: Object.entries(CHANGING_CONDITIONS).flatMap(([group, cells]) =>
     Object.entries(cells).map(([name, cell]) => ({ name: `${group.replace(/ \(.*/, "")}: ${name}`, columns: allJudges(cell) })),
   ),
 };
@@ -210,26 +226,26 @@ const hidden: Table = {
         [0.01, 1_000],
       ] as const
     ).map(([rate, n]) => ({
-      name: `${percentOf(rate)} from window 7 on, n = ${counted(n)}`,
-      columns: allJudges(everybody({ traffic: steady(n), rate: late(rate) }, STABLE.rate)),
+      name: `${percentOf(rate)} from window 7 on, n = ${formatCount(n)}`,
+      columns: allJudges(underAllRules({ traffic: steady(n), rate: late(rate) }, STABLE.rate)),
     })),
     {
       name: "2% from window 5 of a ramp from 5% to 80% of 1,000",
       columns: allJudges(
-        everybody(
+        underAllRules(
           {
             traffic: { kind: "ramp", requests: 1_000 },
             rate: [0.001, 0.001, 0.001, 0.001, 0.02],
-            knows: { windows: 48, times: 1, rate: STABLE.rate },
+            knowledge: { windows: 48, times: 1, rate: STABLE.rate },
           },
           STABLE.rate,
         ),
       ),
     },
     ...[300, 1_000].map((n) => ({
-      name: `2% in one AZ of three, n = ${counted(n)} in total`,
+      name: `2% in one AZ of three, n = ${formatCount(n)} in total`,
       columns: allJudges(
-        everybody({ traffic: steady(n), rate: [], azs: azRates([0.001, 0.001, 0.001], [0.02, 0.001, 0.001]) }, STABLE.rate),
+        underAllRules({ traffic: steady(n), rate: [], azs: azRates([0.001, 0.001, 0.001], [0.02, 0.001, 0.001]) }, STABLE.rate),
       ),
     })),
   ],
@@ -274,13 +290,13 @@ const PROMOTION_SIZES = [50, 100, 300, 1_000, 5_000] as const;
 
 function promotionCell(rate: number, n: number): RateCell {
   const stable = { times: 9, rate: Math.min(rate, HEALTHY_RATE) };
-  return rates({ traffic: steady(n), rate: [rate], stable, knows: reference(stable.rate) }, { promotion: true });
+  return rates({ traffic: steady(n), rate: [rate], stable, knowledge: reference(stable.rate) }, { promotion: true });
 }
 
 const promotions: Table = {
   title: "Hold and promote",
   text: "Suspicious windows, in percent of all; and runs after an hour: failed / promotable / neither. Stable has the canary's rate, at most 0.3%.",
-  head: ["canary", ...PROMOTION_SIZES.map((n) => `n = ${counted(n)}`)],
+  head: ["canary", ...PROMOTION_SIZES.map((n) => `n = ${formatCount(n)}`)],
   rows: [0.001, 0.002, 0.003, 0.005, 0.01].map((rate) => ({
     name: percentOf(rate),
     columns: PROMOTION_SIZES.map((n) => {
@@ -303,12 +319,12 @@ const strictness: Table = {
     [
       [
         "healthy at 0.3%, n = 300, an hour",
-        { traffic: steady(300), rate: [HEALTHY_RATE], knows: reference(HEALTHY_RATE) },
+        { traffic: steady(300), rate: [HEALTHY_RATE], knowledge: reference(HEALTHY_RATE) },
         undefined,
       ],
       [
         "the same, a day",
-        { traffic: steady(300), rate: [HEALTHY_RATE], windows: 288, knows: reference(HEALTHY_RATE) },
+        { traffic: steady(300), rate: [HEALTHY_RATE], windows: 288, knowledge: reference(HEALTHY_RATE) },
         undefined,
       ],
       ["5%, n = 50, by window 4", fault(50, [0.05]).scenario, 4],
@@ -354,6 +370,6 @@ function percentOf(rate: number): string {
   return `${Number((100 * rate).toFixed(3))}%`;
 }
 
-function counted(n: number): string {
+function formatCount(n: number): string {
   return n.toLocaleString("en-US");
 }

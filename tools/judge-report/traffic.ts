@@ -20,7 +20,8 @@ export interface AzCounts {
 export type SimulatedWindow = readonly AzCounts[];
 
 export interface SimulatedRun {
-  readonly reference: readonly SliceCounts[];
+  /** Stable before the run: windows, AZ by AZ. */
+  readonly reference: readonly (readonly SliceCounts[])[];
   /** The next window. */
   next(): SimulatedWindow;
 }
@@ -31,10 +32,10 @@ const SLOT_SECONDS = WINDOW_SECONDS / SLOTS;
 const IRREGULAR = Math.sqrt(Math.log1p(0.9 ** 2));
 
 export function simulateRun(scenario: Scenario, random: Random): SimulatedRun {
-  const { azs, incident, knows, overdispersion = 0, spike, stable, windows = WINDOWS } = scenario;
+  const { azs, incident, knowledge, overdispersion = 0, spike, stable, windows = WINDOWS } = scenario;
   const phase = random();
   const spikeAt = Math.floor(random() * windows);
-  const incidentAt = incident === undefined ? -1 : Math.floor(random() * (windows - incident.windows + 1));
+  const incidentAt = incident === undefined ? -1 : (incident.at ?? Math.floor(random() * (windows - incident.windows + 1)));
   const unequal = incident === undefined ? 1 : 1 + incident.unequal * (2 * random() - 1);
   let t = 0;
 
@@ -44,12 +45,16 @@ export function simulateRun(scenario: Scenario, random: Random): SimulatedRun {
     return { requests: n, failures: failures(random, n, betaRate(random, rate, overdispersion), scenario.burst) };
   };
 
-  const reference: SliceCounts[] = [];
-  if (typeof knows === "object" && "windows" in knows) {
-    for (let k = knows.windows; k > 0; k--) {
+  const reference: (readonly SliceCounts[])[] = [];
+  const referenceRates = azs?.stableRates;
+  if (typeof knowledge === "object" && "windows" in knowledge) {
+    const badAt = knowledge.incident === undefined ? 0 : 1 + Math.floor(random() * knowledge.windows);
+    for (let k = knowledge.windows; k > 0; k--) {
       const requests =
         scenario.traffic.kind === "ramp" ? scenario.traffic.requests : requestsOf(scenario.traffic, -k, phase, random);
-      reference.push(slice(Math.round(knows.times * requests), knows.rate));
+      const rates = referenceRates ?? [knowledge.rate];
+      const each = Math.round((knowledge.times * requests) / rates.length);
+      reference.push(rates.map((rate) => slice(each, k === badAt ? knowledge.incident! : rate)));
     }
   }
 
@@ -83,6 +88,8 @@ function requestsOf(traffic: Traffic, t: number, phase: number, random: Random):
       return Math.round(traffic.requests * (3.5 - 2.5 * Math.cos(2 * Math.PI * (phase + t / WINDOWS))));
     case "alternating":
       return (t & 1) === 0 ? traffic.low : traffic.high;
+    case "idle":
+      return t >= 0 && t < traffic.windows ? 0 : traffic.requests;
     case "irregular":
       return Math.round(traffic.requests * Math.exp(IRREGULAR * normal(random) - IRREGULAR ** 2 / 2));
     case "ramp":

@@ -80,6 +80,33 @@ export const startCommand = defineCommand({
   },
 });
 
+const RESULTS = ["succeeded", "failed"] as const;
+type Result = (typeof RESULTS)[number];
+const endArgs = {
+  ...args,
+  result: {
+    description: "How it ended: succeeded or failed",
+    presence: "required",
+    parse: (word: string): Result => {
+      const result = RESULTS.find((known) => known === word);
+      if (result === undefined) throw new TypeError("expected succeeded or failed");
+      return result;
+    },
+  },
+} as const;
+
+/** Stands in for a controller that never reports the end. */
+export const endCommand = defineCommand({
+  name: "run end",
+  summary: "Report the end of a run whose controller does not",
+  details: "A success counts only if the run was promotable, or its promotion was granted.",
+  args: endArgs,
+  options: { fleet: fleetOption },
+  examples: ["aviary run end prod/payments-gateway failed"],
+  run: async (call) =>
+    await (await control()).publishControl(call, { verb: "end", caller: "operator", result: call.args.result }),
+});
+
 /** A control message that contains only a reason. */
 const reasonedCommand = (verb: "abort" | "clear" | "pause" | "resume", summary: string) =>
   defineCommand({
@@ -94,6 +121,7 @@ const reasonedCommand = (verb: "abort" | "clear" | "pause" | "resume", summary: 
 export const RUN_COMMANDS = [
   showCommand,
   startCommand,
+  endCommand,
   reasonedCommand("abort", "End a run without a result"),
   reasonedCommand("clear", "Clear a latched failure"),
   reasonedCommand("pause", "Hold a run until `run resume`"),

@@ -44,7 +44,10 @@ test("slow requests are explained with the threshold, its inputs and the figures
   }, 70);
   assert.match(text, /canary: 600 requests reported, 600 merged, none left out/);
   assert.match(text, /canary: 600 requests, 0 failed \(0%\), p99 60\.\d ms; stable: 600 requests, 0 failed \(0%\), p99 40 ms/);
-  assert.match(text, /threshold +1\.15 x stable's p99 of 40 ms over 9 windows; of its 5,400 requests 0 were slower/);
+  assert.match(
+    text,
+    /threshold +45\.9 ms: stable's p99 over 9 windows, and its margin; of stable's 5,400 requests 0 were slower than 45\.9 ms/,
+  );
   assert.match(
     text,
     /persistence key +satisfied: without its worst window 200 of 4,000 \(5%\), p(?:≈1\/[\d,]+|<1e-12); a failure requires 0\.8%/,

@@ -148,6 +148,36 @@ test("records judged again under their own policy give the same verdicts; under 
   assert.ok(lenient?.verdicts.some(({ record, verdict }) => record.body.verdict === "fail" && verdict === "pass"));
 });
 
+test("records are judged again by the version of the rule that they name, and by version 2 if they name none", () => {
+  const fleet = createSimulatedFleet({ policy: { mode: "two-key" } });
+  fleet.advance(60);
+  fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
+  fleet.advance(200);
+  const { verdicts } = reduceFleet(fleet);
+  assert.ok(verdicts.some(({ body }) => body.judge.rule === 3));
+  // Every request of the canary is answered with 4xx, which only version 3 judges.
+  const stormy = verdicts.map((record) => {
+    const { closed } = record.evidence;
+    const cells = (closed?.cells ?? []).map((cell) => ({
+      ...cell,
+      slots: cell.slots.map((slot) => ({ ...slot, errors_4xx: cell.slice === "canary" ? slot.requests : 0 })),
+    }));
+    return { ...record, evidence: { ...record.evidence, closed: closed === null ? null : { ...closed, cells } } };
+  });
+  const codes = (records: typeof stormy) =>
+    new Set(
+      rejudge(records, policySchema.parse(TEST_POLICY)).flatMap((run) =>
+        run.verdicts.flatMap(({ reasons }) => reasons.map(({ code }) => code)),
+      ),
+    );
+  const unnamed = stormy.map((record) => {
+    const { rule: _, ...judge } = record.body.judge;
+    return { ...record, body: { ...record.body, judge } };
+  });
+  assert.ok(codes(stormy).has("over_4xx"));
+  assert.ok(!codes(unnamed).has("over_4xx"));
+});
+
 test("a policy comparison lists each verdict that changes and when each rollback would have started", () => {
   const { verdicts } = reduceFleet(failingFleet("literal"));
   const failedAt = verdicts.find(({ body }) => body.verdict === "fail")!.body.at;

@@ -81,7 +81,7 @@ test("on a live bus, the evaluator publishes what a reduction of the same log yi
 test("a fleet that has never reported yields a current `not_reporting` hold with the gateway count, with the shipped policy", async () => {
   const clock = manualClock(START_MS);
   const bus = createMemoryBus({ clock });
-  const fleet = createSimulatedFleet({ policy: {} });
+  const fleet = createSimulatedFleet({ policy: "shipped" });
   const evaluator = startLiveEvaluator({ bus, clock, config: fleet.config, holder: "one" });
   const latest = async () => (await verdictsOf(bus)).at(-1)?.body;
   await until("a verdict is published", async () => {

@@ -4,7 +4,7 @@
  */
 
 import type { Bus } from "@aviary/shared/bus/bus.ts";
-import { controlMessage } from "@aviary/shared/contract/control.ts";
+import { type Control, controlMessage } from "@aviary/shared/contract/control.ts";
 import type { Incident } from "@aviary/shared/contract/incident.ts";
 import { controlSubject, incidentSubject } from "@aviary/shared/contract/subjects.ts";
 import { within } from "@aviary/shared/runtime/abort.ts";
@@ -21,10 +21,15 @@ const MAX_CACHED_IDS = 8_192;
 export type StoreResult = "stored" | "over_limit" | "not_stored";
 
 export interface ControlWriter {
-  /** Stores the drafts in order and stops at the first failure. Never rejects; each write waits for at most the store timeout. */
+  /**
+   * Stores the drafts in order. What the broker does not store is kept, up to a limit, and stored in order once it responds again; only
+   * gate calls are not, because their callers repeat them. Never rejects; each write waits for at most the store timeout.
+   */
   store(canary: Canary, drafts: readonly ControlDraft[]): Promise<StoreResult>;
   /** Stores an incident in the background; a duplicate within ten minutes is dropped. */
   storeIncident(incident: Incident): void;
+  /** Drops what is kept. */
+  stop(): void;
   readonly counts: { stored: number; failed: number; refused: number };
 }
 
@@ -63,29 +68,72 @@ export function createControlWriter(bus: Bus, clock: Clock, logger: Logger): Con
     return (await within(clock, LIMITS.storeMs, stored)) ?? false;
   };
 
+  /** Messages that the broker did not store, oldest first. */
+  const kept: KeptMessage[] = [];
+  let cancelRetry: (() => void) | undefined;
+
+  const keep = (message: KeptMessage): void => {
+    if (kept.length >= LIMITS.keptMessages) {
+      const { canary, control } = kept.shift()!;
+      logger.error(
+        { event: "control_message.dropped", canary: canary.key, verb: control.verb },
+        "too many unstored control messages",
+      );
+    }
+    kept.push(message);
+    retryLater();
+  };
+  const retryLater = (): void => {
+    cancelRetry ??= clock.setTimer(LIMITS.retryStoreMs, () => void retry(), { background: true });
+  };
+  const retry = async (): Promise<void> => {
+    for (let first = kept[0]; first !== undefined; first = kept[0]) {
+      if (!(await send(first))) break;
+      if (kept[0] === first) kept.shift();
+    }
+    cancelRetry = undefined;
+    if (kept.length > 0) retryLater();
+  };
+  const send = async ({ canary, control }: KeptMessage): Promise<boolean> => {
+    const subject = controlSubject(canary.entry.fleet, canary.ref, control.verb);
+    if (!(await publish(subject, control.id, JSON.stringify(control)))) return false;
+    const { verb, caller, id } = control;
+    logger.info({ event: "control_message.accepted", canary: canary.key, verb, caller, id }, "control message stored");
+    return true;
+  };
+
   return {
     counts,
     async store(canary, drafts) {
       const at = new Date(clock.now()).toISOString();
+      let isLate = false;
       for (const { content, discriminator } of drafts) {
-        const message = controlMessage(canary.ref, content, at, discriminator);
-        if (isStored(message.id)) continue;
+        const control = controlMessage(canary.ref, content, at, discriminator);
+        if (isStored(control.id) || kept.some((message) => message.control.id === control.id)) continue;
         if (!limits.take(canary.key, clock.monotonicMs())) {
           counts.refused += 1;
           const fields = { canary: canary.key, verb: content.verb, caller: content.caller };
           logger.warn({ event: "control_message.over_limit", ...fields }, "too many control messages for one canary; dropped");
           return "over_limit";
         }
-        const subject = controlSubject(canary.entry.fleet, canary.ref, content.verb);
-        if (!(await publish(subject, message.id, JSON.stringify(message)))) return "not_stored";
-        const fields = { canary: canary.key, verb: content.verb, caller: content.caller, id: message.id };
-        logger.info({ event: "control_message.accepted", ...fields }, "control message stored");
+        // What is kept for the canary was reported earlier, and is stored first.
+        isLate ||= kept.some((message) => message.canary.key === canary.key);
+        if (!isLate && (await send({ canary, control }))) continue;
+        isLate = true;
+        // The caller of a gate was refused and asks again; everything else is not repeated.
+        if (control.verb !== "gate") keep({ canary, control });
       }
-      return "stored";
+      return isLate ? "not_stored" : "stored";
     },
     storeIncident(incident) {
       const subject = incidentSubject(incident.subject, incident.code);
       void publish(subject, incident.id, JSON.stringify(incident));
     },
+    stop: () => cancelRetry?.(),
   };
+}
+
+interface KeptMessage {
+  readonly canary: Canary;
+  readonly control: Control;
 }

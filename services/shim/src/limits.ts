@@ -33,6 +33,9 @@ export const LIMITS = {
   heartbeatMs: 15_000,
   /** How long a webhook waits for its control message to be stored. */
   storeMs: 4_000,
+  /** Control messages kept while the broker does not store them; beyond that the oldest is dropped, with an error in the log. */
+  keptMessages: 256,
+  retryStoreMs: 1_000,
   /** Writes that wait for the bus; further ones fail. */
   unstored: 256,
   /** Control messages per canary: a burst, refilled at `controlPerSecond`. Flagger sends a handful per minute. */

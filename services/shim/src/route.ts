@@ -17,6 +17,8 @@ export interface ShimContext {
   readonly controlWriter: ControlWriter;
   readonly roles: CallerRoles;
   readonly clock: Clock;
+  /** When the shim started, by its monotonic clock. */
+  readonly startedAtMs: number;
   readonly logger: Logger;
 }
 

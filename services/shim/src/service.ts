@@ -55,7 +55,8 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
   const logger = options.logger.child("shim");
   const view = await followView({ bus, fleet, policies: options.policies ?? new Map(), clock, logger });
   const controlWriter = createControlWriter(bus, clock, logger);
-  const context: ShimContext = { bus, fleet, view, controlWriter, roles: createCallerRoles(), clock, logger };
+  const startedAtMs = clock.monotonicMs();
+  const context: ShimContext = { bus, fleet, view, controlWriter, roles: createCallerRoles(), clock, startedAtMs, logger };
   const streams = createStreams(context);
   const authFailures = createAuthFailures(context, clock, logger);
   const dispatcher = createDispatcher(routesOf(streams), context, tokens, authFailures);
@@ -65,6 +66,7 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
     await listen(server, { host, port: options.port, who: "the shim", variables: "AVIARY_SHIM_HOST and AVIARY_SHIM_PORT" });
   } catch (error) {
     streams[Symbol.dispose]();
+    controlWriter.stop();
     await view[Symbol.asyncDispose]();
     throw error;
   }
@@ -86,6 +88,7 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
       server.closeIdleConnections();
       const cancel = clock.setTimer(2_000, () => server.closeAllConnections(), { background: true });
       await closed.finally(cancel);
+      controlWriter.stop();
       await view[Symbol.asyncDispose]();
     },
   };

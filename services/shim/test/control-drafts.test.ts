@@ -1,16 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { aRun } from "@aviary/shared/testing/builders.ts";
-import {
-  announceDrafts,
-  eventDrafts,
-  type GateCall,
-  gateDrafts,
-  type KnownRun,
-  namedAtGate,
-  namedByCaller,
-} from "../src/adapters/control-drafts.ts";
+import { announceDrafts, eventDrafts, type GateCall, gateDrafts, namedAtGate } from "../src/adapters/control-drafts.ts";
 import { type FlaggerCall, readEventMessage, readFlaggerCall } from "../src/adapters/flagger-payload.ts";
+import { NO_RUNS, type StoredRuns, standingOf } from "../src/response/standing.ts";
 import { flaggerBody } from "./harness.ts";
 
 const HASH = "d".repeat(64);
@@ -24,17 +17,19 @@ const event = (message: string, change: Record<string, unknown> = {}): FlaggerCa
     ...change,
     metadata: { eventMessage: message, eventType: "Normal", timestamp: "1795240267599", ...(change.metadata ?? {}) },
   });
-const run = (change: Parameters<typeof aRun>[0] = {}): KnownRun => aRun(change);
+const run = (change: Parameters<typeof aRun>[0] = {}): StoredRuns => ({ run: aRun(change), revisions: [] });
+const FLAGGER = { class: "flagger", id: "flagger-1", interval: 7 } as const;
+const from = { caller: "flagger", by: "flagger-1" };
 const verbs = (drafts: readonly { content: { verb: string } }[]): string[] => drafts.map(({ content }) => content.verb);
 
-const postRolloutDrafts = (phase: string, known: KnownRun) =>
+const postRolloutDrafts = (phase: string, runs: StoredRuns) =>
   gateDrafts({
     call: call({ phase }),
     gate: "post-rollout",
     allowed: true,
-    named: { revision: undefined, unseen: false },
-    run: known,
-    caller: "flagger",
+    named: { revision: undefined },
+    runs,
+    sender: FLAGGER,
   });
 
 describe("a Flagger webhook's body", () => {
@@ -80,97 +75,139 @@ describe("an event's message", () => {
 describe("the revision that a gate call is about", () => {
   it("is the metadata's at every gate", () => {
     const named = namedAtGate(call({ metadata: { version: "v3" } }), "confirm-rollout", run({ controller_revision: "v2" }));
-    assert.deepEqual(named, { revision: "v3", unseen: true });
-    assert.deepEqual(namedByCaller("v2", run({ controller_revision: "v2" })), { revision: "v2", unseen: false });
+    assert.deepEqual(named, { revision: "v3" });
   });
 
   it("is the checksum from pre-rollout on, never at confirm-rollout, where it is still the previous one's", () => {
-    assert.deepEqual(namedAtGate(call(), "confirm-rollout", null), { revision: undefined, unseen: false });
-    assert.deepEqual(namedAtGate(call(), "pre-rollout", null), { revision: "checksum:555b75665", unseen: true });
+    assert.deepEqual(namedAtGate(call(), "confirm-rollout", NO_RUNS), { revision: undefined });
+    assert.deepEqual(namedAtGate(call(), "pre-rollout", NO_RUNS), { revision: "checksum:555b75665" });
     const same = run({ controller_revision: "checksum:555b75665" });
-    assert.deepEqual(namedAtGate(call(), "rollout", same), { revision: "checksum:555b75665", unseen: false });
-    assert.equal(namedAtGate(call({ checksum: "786bdf775f" }), "rollout", same).unseen, true);
+    assert.deepEqual(namedAtGate(call(), "rollout", same), { revision: "checksum:555b75665" });
+    const other = namedAtGate(call({ checksum: "786bdf775f" }), "rollout", same);
+    assert.equal(standingOf(other, same).kind, "new");
   });
 
   it("is not the checksum while an open run is identified by a name: only some hooks may carry the metadata", () => {
     for (const state of ["pending", "active", "failed", "aborted"] as const) {
       const named = namedAtGate(call(), "rollout", run({ state, controller_revision: "v2", canary_active: state !== "aborted" }));
-      assert.deepEqual(named, { revision: undefined, unseen: false }, state);
+      assert.deepEqual(named, { revision: undefined }, state);
     }
     const over = run({ state: "passed", controller_revision: "v2", canary_active: false });
-    assert.equal(namedAtGate(call(), "pre-rollout", over).unseen, true);
+    assert.equal(standingOf(namedAtGate(call(), "pre-rollout", over), over).kind, "new");
   });
 
   it("is a newer one at confirm-rollout after a run identified by its checksum: a failed run must not block it", () => {
     const failed = run({ state: "failed", controller_revision: "checksum:555b75665" });
-    assert.deepEqual(namedAtGate(call({ phase: "Failed" }), "confirm-rollout", failed), { revision: undefined, unseen: true });
+    const named = namedAtGate(call({ phase: "Failed" }), "confirm-rollout", failed);
+    assert.deepEqual(standingOf(named, failed), { kind: "new", revision: undefined });
   });
 });
 
 describe("control drafts", () => {
-  it("an announcement carries the revision's details, and is drafted once", () => {
-    const named = namedByCaller("v3", null);
-    const [draft] = announceDrafts(named, { revision: "v3", skillHash: HASH, gatewayVersion: "2026.9.6" }, null, "flagger");
-    assert.deepEqual(draft?.content, {
+  const draft = (runs: StoredRuns, revision: string, details = {}) =>
+    announceDrafts(standingOf({ revision }, runs), details, runs, FLAGGER);
+
+  it("an announcement carries the revision's details", () => {
+    const [announced] = draft(NO_RUNS, "v3", { skillHash: HASH, gatewayVersion: "2026.9.6", gate: "confirm-rollout" });
+    assert.deepEqual(announced?.content, {
       verb: "announce",
-      caller: "flagger",
+      ...from,
       revision: "v3",
       skill_hash: HASH,
       gateway_version: "2026.9.6",
+      gate: "confirm-rollout",
     });
-    assert.deepEqual(
-      announceDrafts(namedByCaller("v2", run({ controller_revision: "v2" })), { revision: "v2" }, null, "flagger"),
-      [],
+  });
+
+  it("a gate names the revision of the open run once; a measurement does so once per interval, which shows that it is alive", () => {
+    const known = run({ controller_revision: "v2" });
+    assert.deepEqual(draft(known, "v2", { gate: "rollout" }), []);
+    const [first] = draft(known, "v2");
+    assert.deepEqual(first, draft(known, "v2")[0]);
+    assert.notEqual(
+      first?.discriminator,
+      announceDrafts(standingOf({ revision: "v2" }, known), {}, known, { ...FLAGGER, interval: 8 })[0]?.discriminator,
     );
   });
 
-  it("only the first confirm gate of a run, and gates that are allowed while it is pending, are drafted", () => {
-    const seen = { revision: "v2", unseen: false };
-    const contentOf = (gate: GateCall["gate"], allowed: boolean, known: KnownRun) =>
-      gateDrafts({ call: call(), gate, allowed, named: seen, run: known, caller: "flagger" }).map(({ content }) => content);
-    assert.deepEqual(contentOf("confirm-traffic-increase", false, run()), [
-      { verb: "gate", caller: "flagger", gate: "confirm-traffic-increase", allowed: false, revision: "v2" },
-    ]);
-    assert.deepEqual(contentOf("confirm-traffic-increase", false, run({ gated: true })), []);
-    assert.deepEqual(contentOf("rollout", true, run({ gated: true })), []);
-    assert.deepEqual(contentOf("rollback", true, run()), []);
-    const pending = run({ state: "pending", gated: true });
-    assert.equal(contentOf("confirm-rollout", true, pending).length, 1);
-    assert.equal(contentOf("pre-rollout", true, pending).length, 1);
-    assert.equal(contentOf("confirm-rollout", false, pending).length, 0);
+  it("a revision that was analyzed before is named again at Flagger's first gates and by measurements only", () => {
+    const over = run({ state: "passed", canary_active: false, controller_revision: "v2" });
+    for (const gate of ["confirm-rollout", "pre-rollout"] as const) assert.equal(draft(over, "v2", { gate }).length, 1, gate);
+    for (const gate of ["rollout", "confirm-traffic-increase", "confirm-promotion"] as const)
+      assert.deepEqual(draft(over, "v2", { gate }), [], gate);
+    assert.equal(draft(over, "v2").length, 1);
   });
 
-  it("post-rollout ends an open run with Flagger's own result, and only then", () => {
-    const contentOf = (phase: string, known: KnownRun) => postRolloutDrafts(phase, known).map(({ content }) => content);
-    assert.deepEqual(contentOf("Succeeded", run()), [{ verb: "end", caller: "flagger", result: "succeeded" }]);
-    assert.deepEqual(contentOf("Failed", run({ state: "failed" })), [{ verb: "end", caller: "flagger", result: "failed" }]);
+  it("a gate call is drafted when it reveals a weight of 0, a gate or a grant; otherwise it only shows that the caller is alive", () => {
+    const contentOf = (gate: GateCall["gate"], allowed: boolean, runs: StoredRuns) =>
+      gateDrafts({ call: call(), gate, allowed, named: { revision: "v2" }, runs, sender: FLAGGER }).map(({ content }) => content);
+    const known = (change: Parameters<typeof aRun>[0]) => run({ controller_revision: "v2", ...change });
+    const gate = (name: string, allowed: boolean) => [{ verb: "gate", gate: name, allowed, ...from, revision: "v2" }];
+    const alive = [{ verb: "phase", phase: "Progressing", ...from, revision: "v2" }];
+    assert.deepEqual(contentOf("confirm-traffic-increase", false, known({})), gate("confirm-traffic-increase", false));
+    assert.deepEqual(contentOf("confirm-traffic-increase", false, known({ gated: true })), alive);
+    assert.deepEqual(contentOf("confirm-traffic-increase", true, known({ gated: true })), gate("confirm-traffic-increase", true));
+    assert.deepEqual(contentOf("confirm-traffic-increase", true, known({ gated: true, granted: true })), alive);
+    assert.deepEqual(contentOf("pre-rollout", true, known({ weight: null })), gate("pre-rollout", true));
+    assert.deepEqual(contentOf("pre-rollout", true, known({ weight: 0, granted: true })), gate("pre-rollout", true));
+    assert.deepEqual(contentOf("pre-rollout", true, known({ weight: 0 })), alive);
+    assert.deepEqual(contentOf("confirm-promotion", true, known({})), gate("confirm-promotion", true));
+    assert.deepEqual(contentOf("confirm-promotion", false, known({})), alive);
+    assert.deepEqual(contentOf("rollback", false, known({})), alive);
+  });
+
+  it("post-rollout ends an open run with Flagger's own result, and reports the end of a closed one once", () => {
+    const contentOf = (phase: string, runs: StoredRuns) => postRolloutDrafts(phase, runs).map(({ content }) => content);
+    assert.deepEqual(contentOf("Succeeded", run()), [{ verb: "end", ...from, result: "succeeded" }]);
+    assert.deepEqual(contentOf("Failed", run({ state: "failed" })), [{ verb: "end", ...from, result: "failed" }]);
     assert.deepEqual(contentOf("Finalising", run()), []);
-    assert.deepEqual(contentOf("Succeeded", run({ state: "passed", canary_active: false })), []);
+    const over = { state: "passed", canary_active: false, controller_revision: "v2" } as const;
+    const entry = { name: "v2", attempt: 1, state: "passed", at: "2026-11-21T10:00:00.000Z" } as const;
+    const withEnd = (end_reported: boolean): StoredRuns => ({ run: aRun(over), revisions: [{ ...entry, end_reported }] });
+    assert.deepEqual(contentOf("Succeeded", withEnd(true)), []);
+    assert.equal(contentOf("Succeeded", withEnd(false)).length, 1);
   });
 
   it("the event and the post-rollout hook of one end are one message", () => {
     const [fromHook] = postRolloutDrafts("Succeeded", run());
-    const [fromEvent] = eventDrafts(event("Promotion completed! Scaling down gw.prod", { phase: "Succeeded" }), run(), "flagger");
+    const [fromEvent] = eventDrafts(event("Promotion completed! Scaling down gw.prod", { phase: "Succeeded" }), run(), FLAGGER);
     assert.deepEqual(fromHook, fromEvent);
+  });
+
+  it("an end names its revision, by metadata or by the checksum of a run that is named so", () => {
+    const ended = event("Canary failed! Scaling down gw.prod", { phase: "Failed" });
+    const byChecksum = run({ controller_revision: "checksum:786bdf775f" });
+    assert.deepEqual(eventDrafts(ended, byChecksum, FLAGGER)[0]?.content, {
+      verb: "end",
+      ...from,
+      result: "failed",
+      revision: "checksum:555b75665",
+    });
+    const byName = event("Canary failed! Scaling down gw.prod", { phase: "Failed", metadata: { version: "v1" } });
+    assert.deepEqual(eventDrafts(byName, run({ controller_revision: "v2" }), FLAGGER)[0]?.content, {
+      verb: "end",
+      ...from,
+      result: "failed",
+      revision: "v1",
+    });
   });
 
   it("an event about the next revision never ends the run: its phase is still the last one's", () => {
     const named = { phase: "Succeeded", metadata: { version: "v3" } };
     assert.deepEqual(
-      eventDrafts(event("Confirm-rollout check go passed", named), run({ controller_revision: "v3" }), "flagger"),
+      eventDrafts(event("Confirm-rollout check go passed", named), run({ controller_revision: "v3" }), FLAGGER),
       [],
     );
   });
 
-  it("an event during an analysis reports weight and phase, and announces the revision of its metadata", () => {
-    const drafts = eventDrafts(event("Advance gw.prod canary weight 20", { metadata: { version: "v3" } }), null, "flagger");
-    assert.deepEqual(verbs(drafts), ["announce", "weight", "phase"]);
+  it("an event during an analysis reports weight and phase, and announces nothing", () => {
+    const drafts = eventDrafts(event("Advance gw.prod canary weight 20", { metadata: { version: "v3" } }), NO_RUNS, FLAGGER);
+    assert.deepEqual(verbs(drafts), ["weight", "phase"]);
     const again = eventDrafts(
       event("Advance gw.prod canary weight 20", { metadata: { version: "v3" } }),
       run({ controller_revision: "v3" }),
-      "flagger",
+      FLAGGER,
     );
-    assert.deepEqual(verbs(again), ["weight", "phase"]);
-    assert.equal(again[0]?.discriminator, drafts[1]?.discriminator, "two deliveries of one event are one weight");
+    assert.equal(again[0]?.discriminator, drafts[0]?.discriminator, "two deliveries of one event are one weight");
   });
 });

@@ -329,18 +329,15 @@ describe("Flagger's gates and events", () => {
     await done();
   });
 
-  it("confirm-rollout announces the revision of its metadata and reports the gate call, once each", async () => {
+  it("confirm-rollout announces the revision of its metadata, once, with the token that named it", async () => {
     const hash = "d".repeat(64);
     for (let count = 0; count < 3; count += 1) {
       assert.equal((await gate("confirm-rollout", { metadata: { version: "v3", skill_hash: hash } })).status, 200);
     }
     const stored = await harness.stored("INPUTS");
     assert.deepEqual(
-      stored.map(({ value }) => [value.verb, value.revision, value.skill_hash, value.allowed]),
-      [
-        ["announce", "v3", hash, undefined],
-        ["gate", "v3", undefined, true],
-      ],
+      stored.map(({ value }) => [value.verb, value.revision, value.skill_hash, value.gate, value.by]),
+      [["announce", "v3", hash, "confirm-rollout", "flagger"]],
     );
     await done();
   });
@@ -405,7 +402,7 @@ describe("Flagger's gates and events", () => {
     await done();
   });
 
-  it("an event that cannot be stored is 503, and gates that depend on no announcement still follow the table", async () => {
+  it("an event that cannot be stored is 503, a grant that cannot be stored is 403, and other gates still follow the table", async () => {
     await done();
     const refusing = new Error("no broker");
     harness = await startHarness({
@@ -420,7 +417,11 @@ describe("Flagger's gates and events", () => {
       "a refusal here would count as a failed check",
     );
     assert.equal((await gate("confirm-rollout", { metadata: { version: "v3" } })).status, 403);
-    assert.equal((await gate("confirm-traffic-increase", { metadata: { version: "v2" } })).status, 200);
+    assert.equal(
+      (await gate("confirm-traffic-increase", { metadata: { version: "v2" } })).status,
+      403,
+      "the grant is unknown to the evaluator",
+    );
     await done();
   });
 
@@ -487,6 +488,12 @@ describe("an evaluator that has just started", () => {
     }
     const { scale } = (await harness.get("/keda/metrics")).body as { scale?: { allow: number; reasons: string[] } };
     assert.deepEqual([scale?.allow, scale?.reasons], [0, ["not_ready"]]);
+    // A 0 would count as a failed check of a healthy canary.
+    const early = await harness.get(`/flagger/api/v1/query?query=${QUERY}`, "flagger");
+    assert.deepEqual([early.status, early.body.errorType], [503, "unavailable"]);
+    harness.clock.advance(LIMITS.readyAnywayMs);
+    await harness.renewLease();
+    await until("the lease is read", async () => (await harness.get("/rollouts/analysis")).body.verdict === "hold");
     assert.equal(await sample(`/flagger/api/v1/query?query=${QUERY}`, "flagger"), "0");
     for (const gate of ["confirm-rollout", "confirm-traffic-increase", "confirm-promotion", "rollback"]) {
       const { status, text } = await harness.post(`/flagger/gate/${gate}`, flaggerBody());

@@ -18,9 +18,10 @@ import {
   absentAnswer,
   concernAnswer,
   currentAnswer,
+  earlierRevisionAnswer,
+  newRevisionAnswer,
   type Unavailable,
   unavailability,
-  unseenRevisionAnswer,
   type VerdictFreshness,
 } from "../src/response/verdict-answer.ts";
 
@@ -111,13 +112,31 @@ describe("a revision without a verdict", () => {
   it("gets neither the pass nor the fail of another revision, but the reasons that apply to any revision", () => {
     for (const verdict of OUTCOMES) {
       const reasons = verdict === "pass" ? [] : [aReason("latched"), aReason("over_5xx"), aReason("disk_red")];
-      const { body } = unseenRevisionAnswer({ ...currentAnswer(aVerdict({ verdict, reasons }).body, undefined) }, "v3");
+      const { body } = newRevisionAnswer(currentAnswer(aVerdict({ verdict, reasons }).body, undefined), "v3");
       assert.equal(body.verdict, "hold");
       assert.equal(body.run, null);
       const codes = body.reasons.map(({ code }) => code);
       assert.deepEqual(codes, verdict === "pass" ? ["pending"] : ["disk_red", "pending"]);
       assert.equal(body.degraded, verdict !== "pass");
     }
+  });
+});
+
+describe("a revision that was analyzed before the present run", () => {
+  const entry = { name: "v1", attempt: 1, at: "2026-11-21T09:00:00.000Z", end_reported: true } as const;
+  const pass = currentAnswer(aVerdict({ verdict: "pass" }).body, undefined);
+
+  it("fails if it failed, and is a hold superseded while another run is open, and no_run after it", () => {
+    const open = pass.body.run;
+    const failed = earlierRevisionAnswer(pass, { entry: { ...entry, state: "failed" }, open }).body;
+    assert.deepEqual(
+      [failed.verdict, failed.verdict_num, failed.degraded, failed.run, failed.reasons[0]?.code],
+      ["fail", 0, true, null, "latched"],
+    );
+    const older = earlierRevisionAnswer(pass, { entry: { ...entry, state: "superseded" }, open }).body;
+    assert.deepEqual([older.verdict, older.run, older.reasons[0]?.code], ["hold", null, "superseded"]);
+    const over = earlierRevisionAnswer(pass, { entry: { ...entry, state: "passed" }, open: null }).body;
+    assert.deepEqual([over.verdict, over.degraded, over.reasons[0]?.code], ["hold", false, "no_run"]);
   });
 });
 

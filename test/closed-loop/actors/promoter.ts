@@ -26,7 +26,7 @@ export function createPromoter(world: World, advisor: Pick<Advisor, "mayInstall"
     const pending = world.macs.filter((mac) => mac.release !== wanted[mac.plan.slice]);
     isWorking = pending.length > 0;
     if (!isWorking) return;
-    const allowed = pending.find((mac) => advisor.mayInstall(mac.plan.slice, wanted[mac.plan.slice]));
+    const allowed = pending.find((mac) => advisor.mayInstall(mac, wanted[mac.plan.slice]));
     if (allowed !== undefined) {
       const release = wanted[allowed.plan.slice];
       install(allowed, release, kernel.nowMs);

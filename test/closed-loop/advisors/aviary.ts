@@ -6,7 +6,8 @@ import { type FleetFile, fleetFileSchema } from "@aviary/shared/contract/fleet.t
 import type { LaneRecord } from "@aviary/shared/contract/lane.ts";
 import { EVALUATOR_LEASE_KEY } from "@aviary/shared/contract/lease.ts";
 import { type Policy, policySchema } from "@aviary/shared/contract/policy.ts";
-import { isOpenRun, mayPromote } from "@aviary/shared/contract/run.ts";
+import { mayPromote, type PromotionFacts } from "@aviary/shared/contract/promotion.ts";
+import { isOpenRun } from "@aviary/shared/contract/run.ts";
 import { controlSubject, parseInputSubject, verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import { retryable } from "@aviary/shared/runtime/faults.ts";
@@ -52,6 +53,7 @@ export async function startAviary({ product, world }: AdvisorContext, mode: Poli
   const [lanes, leases] = [await broker.bucket("lane"), await broker.bucket("lease")];
   const readInput = product.createInputReader();
   let body: VerdictBody | undefined;
+  let promotion: PromotionFacts | null = null;
   let lane: LaneRecord | undefined;
   let lastNarrated = "";
   let brokerUp = true;
@@ -68,7 +70,7 @@ export async function startAviary({ product, world }: AdvisorContext, mode: Poli
   };
   const perform = (effect: Effect): void => {
     if (effect.kind === "verdict") {
-      body = effect.record.body;
+      ({ body, promotion } = effect.record);
       narrateVerdict(body);
       // The shim reads the body alone.
       const record = { ...effect.record, evidence: { closed: null, reference: null } };
@@ -161,7 +163,18 @@ export async function startAviary({ product, world }: AdvisorContext, mode: Poli
       }
       return shim?.ask(caller, path, query, text);
     },
-    mayInstall: (slice, release) => mayPromote(body, slice, packOf(release), lane, START_MS + kernel.nowMs).allowed,
+    mayInstall(mac, release) {
+      const { az, name: gateway, slice } = mac.plan;
+      const atMs = START_MS + kernel.nowMs;
+      return mayPromote({
+        verdict: body === undefined ? undefined : { run: body.run, valid_until: body.valid_until, promotion },
+        target: { az, gateway, slice, installed: packOf(mac.release) },
+        hash: packOf(release),
+        lanes: lane === undefined ? [] : [{ ...lane, cooldownMs: fleet.lanes[LANE]!.cooldown }],
+        requestedAtMs: atMs,
+        atMs,
+      }).allowed;
+    },
     runOpen: () => isOpenRun(body?.run),
     status: () => body,
     operate(content) {

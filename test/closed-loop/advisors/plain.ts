@@ -88,7 +88,7 @@ export function plainAdvisor(world: World, rule: Rule): Advisor {
       if (path === "/keda/metrics") return { status: 200, body: JSON.stringify({ scale: { depth: world.lane.jobs, allow: 1 } }) };
       return { status: 200, body: JSON.stringify({ verdict: outcome, run: { promotable: outcome === "pass" } }) };
     },
-    mayInstall: (slice, release) => slice === "canary" || release === undefined || promoted().has(release),
+    mayInstall: (mac, release) => mac.plan.slice === "canary" || release === undefined || promoted().has(release),
     runOpen: () => false,
     status: () => undefined,
     operate: () => undefined,

@@ -28,6 +28,8 @@ export interface PublishedBody {
   readonly verdict: "pass" | "hold" | "fail";
   readonly valid_until: string;
   readonly reasons: readonly { readonly code: string; readonly text: string }[];
+  /** While a fail is latched: what is wrong with the canary now. */
+  readonly current?: readonly { readonly code: string }[];
   readonly canary: Figures;
   readonly stable: Figures | null;
   readonly window: { readonly start: string; readonly end: string; readonly index: number } | null;
@@ -35,7 +37,9 @@ export interface PublishedBody {
     readonly id: string;
     readonly state: string;
     readonly since: string;
-    readonly weight: number;
+    readonly weight: number | null;
+    readonly granted: boolean;
+    readonly attempt: number;
     readonly canary_active: boolean;
     readonly promotable: boolean;
     readonly gated: boolean;

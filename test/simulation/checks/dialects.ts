@@ -50,36 +50,50 @@ function unlike(sample: Sample, answer: ServedAnswer, byId: ReadonlyMap<string, 
       return `verdict ${answer.id} has another run than the shim's answer`;
   }
   for (const [dialect, value] of Object.entries(sample.prometheus)) {
-    const counted = dialect !== "flagger" || answer.run?.gated === true;
+    const isOpen =
+      answer.run !== null && (["pending", "warming", "active"].includes(answer.run.state) || answer.run.canary_active);
+    const counted = dialect !== "flagger" || (isOpen && answer.run?.gated === true);
+    // A shim that has just started has no number for Flagger yet.
+    if (dialect === "flagger" && value === "" && answer.reasons.some(({ code }) => code === "not_ready")) continue;
     const wanted = answer.verdict === "pass" ? "1" : answer.verdict === "hold" && counted ? "0.5" : "0";
     if (value !== wanted) return `the verdict is ${answer.verdict}, and the query of ${dialect} returns ${value || "nothing"}`;
   }
   return undefined;
 }
 
+/** An operator's abort is final for controllers; a controller's is the end that it reports itself. */
+const isAbortedByOperator = (sample: Sample, state: string | undefined): boolean =>
+  state === "aborted" && sample.gates["confirm-rollout"]?.text.includes("operator") === true;
+
 /** The table of the gates, restated; and what holds for any table. */
 function wrongGate(sample: Sample, answer: ServedAnswer, stored: PublishedVerdict | undefined): string | undefined {
   const allowed = (gate: string): boolean => sample.gates[gate]?.allowed === true;
-  const confirms = ["confirm-rollout", "confirm-traffic-increase", "confirm-promotion"].filter(allowed);
-  if (allowed("rollback") && confirms.length > 0) return `the rollback gate returns 200, and so does ${confirms[0]}`;
-  const { verdict, run } = answer;
-  // The gates use every reason of the stored verdict; the JSON answer omits some if it would be too long.
-  const isHard = [...answer.reasons, ...(stored?.body.reasons ?? [])].some(({ code }) => REASONS[code as ReasonCode].hard);
-  const isReady = !isHard && run?.mac_release_ok !== false;
+  const widening = ["confirm-traffic-increase", "confirm-promotion"].filter(allowed);
+  if (allowed("rollback") && widening.length > 0) return `the rollback gate returns 200, and so does ${widening[0]}`;
+  const { verdict } = answer;
+  // The gates use every reason and fact of the stored verdict; the JSON answer omits some if it would be too long.
+  const run = answer.run === null ? null : { ...(stored?.body.run ?? answer.run), promotable: answer.run.promotable };
+  const codesOf = (reasons: readonly { readonly code: string }[] | undefined) => (reasons ?? []).map(({ code }) => code);
+  const isOpen = run !== null && (["pending", "warming", "active"].includes(run.state) || run.canary_active);
+  const present = [...codesOf(answer.reasons), ...codesOf(stored?.body.reasons)];
+  const current = isOpen || stored?.body.current === undefined ? present : codesOf(stored.body.current);
+  const isHard = current.some((code) => REASONS[code as ReasonCode].hard);
+  const isFailing = isOpen && verdict === "fail";
   // Nothing that was not read allows anything, and neither does what an operator aborted.
-  const isClosed = run?.state === "aborted" || answer.reasons.some(({ code }) => code === "not_ready");
-  const early = verdict === "pass" || (verdict === "hold" && isReady && !isClosed);
-  const isOpenRun = run !== null && (["pending", "warming", "active"].includes(run.state) || run.canary_active);
-  const present = [...answer.reasons, ...(stored?.body.reasons ?? [])].map(({ code }) => code);
+  const isUnread = present.includes("not_ready");
+  const early = isOpen
+    ? !isFailing && (verdict === "pass" || (!isHard && run.mac_release_ok))
+    : !isHard && !isAbortedByOperator(sample, run?.state);
   const isPromotable =
     run?.promotable === true && present.every((code) => ["low_traffic", "late", "hold_expired"].includes(code));
+  const isAtZero = run?.weight === 0 && !run.granted;
   const wanted: Record<string, boolean> = {
-    "confirm-rollout": early,
-    "confirm-traffic-increase": isOpenRun && (verdict === "pass" || (run.weight === 0 && early)),
-    "confirm-promotion": verdict !== "fail" && isOpenRun && isPromotable,
-    "pre-rollout": verdict !== "fail" && !isClosed,
-    rollout: verdict !== "fail" && !isClosed,
-    rollback: verdict === "fail",
+    "confirm-rollout": !isUnread && early,
+    "confirm-traffic-increase": !isUnread && isOpen && !isFailing && (verdict === "pass" || (isAtZero && early)),
+    "confirm-promotion": !isUnread && isOpen && !isFailing && isPromotable,
+    "pre-rollout": !isUnread && (isOpen ? !isFailing : !["failed", "aborted"].includes(run?.state ?? "")),
+    rollout: !isUnread && (isOpen ? !isFailing : !["failed", "aborted"].includes(run?.state ?? "")),
+    rollback: !isUnread && (isFailing || run?.state === "failed"),
     "post-rollout": true,
   };
   for (const [gate, open] of Object.entries(wanted)) {

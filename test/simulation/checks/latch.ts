@@ -1,12 +1,14 @@
 /** Invariants 9 and 13: a failed run stays failed, and every run ends. */
 import { START_MS } from "../kernel.ts";
-import type { InvariantCheck } from "./check.ts";
+import type { Case, InvariantCheck } from "./check.ts";
 import { seconds } from "./check.ts";
 
 export const failsLatch: InvariantCheck = ({ finished, verdicts }) => {
   const clears = finished.history.stored.filter(({ subject }) => subject.endsWith(".clear")).map(({ atMs }) => atMs);
   const failed = new Map<string, { readonly atMs: number; readonly revision: string | null }>();
-  let newest: { readonly run: string; readonly revision: string | null } | undefined;
+  let newest:
+    | { readonly run: string; readonly revision: string | null; readonly frozen: boolean; readonly attempt: number }
+    | undefined;
   for (const { body } of verdicts) {
     const { run } = body;
     const atMs = Date.parse(body.at);
@@ -19,38 +21,40 @@ export const failsLatch: InvariantCheck = ({ finished, verdicts }) => {
       const what = `run ${run.id} failed at ${seconds(before.atMs - START_MS)} and is ${body.verdict} at ${seconds(atMs - START_MS)}, without a clear`;
       return { invariant: "9", what, atMs: atMs - START_MS };
     }
-    const previous = newest !== undefined && newest.run !== run.id ? newest : undefined;
-    if (
-      previous !== undefined &&
-      failed.has(previous.run) &&
-      previous.revision !== null &&
-      previous.revision === run.controller_revision
-    ) {
-      const what = `revision ${previous.revision} failed, and a new run of the same revision begins`;
-      return { invariant: "9", what, atMs: atMs - START_MS };
+    const previous = newest !== undefined && newest.run !== run.id && failed.has(newest.run) ? newest : undefined;
+    if (previous !== undefined && previous.revision !== null && previous.revision === run.controller_revision) {
+      const wasCleared = clears.some((clear) => clear >= failed.get(previous.run)!.atMs && clear <= atMs);
+      const isNext = run.attempt === previous.attempt + 1;
+      if (!isNext || (previous.frozen && !wasCleared && !isOperators(finished, atMs))) {
+        const what = `revision ${previous.revision} failed and is not restored, and attempt ${run.attempt} of it begins after attempt ${previous.attempt}`;
+        return { invariant: "9", what, atMs: atMs - START_MS };
+      }
     }
     if (body.verdict === "fail" && run.promotable)
       return { invariant: "9", what: `${body.id} fails and is promotable`, atMs: atMs - START_MS };
     if (body.verdict === "fail" && before === undefined) failed.set(run.id, { atMs, revision: run.controller_revision });
-    newest = { run: run.id, revision: run.controller_revision };
+    newest = { run: run.id, revision: run.controller_revision, frozen: run.canary_active, attempt: run.attempt };
   }
   return undefined;
 };
 
-const OVER = new Set(["passed", "failed", "aborted", "superseded", "expired", "idle"]);
+/** Whether an operator had started a run by then, which may replace a failed one. */
+const isOperators = ({ history }: Case["finished"], atMs: number): boolean =>
+  history.stored.some(({ subject, atMs: storedAtMs }) => subject.endsWith(".start") && storedAtMs <= atMs);
+
+const OVER = new Set(["passed", "aborted", "superseded", "expired", "unjudged", "idle"]);
 
 export const runsEnd: InvariantCheck = ({ finished, verdicts }) => {
   const { policy, endMs, history, plan } = finished;
-  const limits = { pending: policy.maxPendingMs, warming: policy.warmupMs, active: policy.maxRunMs, failed: policy.maxRunMs };
+  // A caller that still asks keeps its pending run; a failed run stays, and is reported at its limit.
+  const limits = { pending: policy.maxRunMs, warming: policy.maxRunMs, active: policy.maxRunMs };
   const slackMs = 3_000;
   for (const { body } of verdicts) {
     const { run } = body;
     if (run === null) continue;
     const limit = limits[run.state as keyof typeof limits];
     const ageMs = Date.parse(body.at) - Date.parse(run.since);
-    const isOver = run.state === "failed" && !run.canary_active;
-    const most = run.state === "warming" ? policy.maxPendingMs + limit! : limit;
-    if (most !== undefined && !isOver && ageMs > most + slackMs) {
+    if (limit !== undefined && ageMs > limit + slackMs) {
       const atMs = Date.parse(body.at) - START_MS;
       return { invariant: "13", what: `run ${run.id} is ${run.state} ${seconds(ageMs)} after it was opened`, atMs };
     }
@@ -61,7 +65,16 @@ export const runsEnd: InvariantCheck = ({ finished, verdicts }) => {
   if (quietMs > policy.windowMs + policy.graceMs + 6_000)
     return { invariant: "13", what: `no verdict for ${seconds(quietMs)}, while an evaluator runs`, atMs: endMs };
   const { run } = last.body;
-  if (run !== null && (!OVER.has(run.state) || run.canary_active)) {
+  if (run?.state === "failed") {
+    const ageMs = Date.parse(last.body.at) - Date.parse(run.since);
+    const isReported = history.stored.some(({ subject }) => subject.endsWith(".not_restored"));
+    if (run.canary_active && ageMs > policy.maxRunMs + slackMs && !isReported)
+      return {
+        invariant: "13",
+        what: `run ${run.id} failed, is not restored after ${seconds(ageMs)}, and is not reported`,
+        atMs: endMs,
+      };
+  } else if (run !== null && (!OVER.has(run.state) || run.canary_active)) {
     return { invariant: "13", what: `run ${run.id} is still ${run.state} at the end`, atMs: endMs };
   }
   const reachedGoal = history.counts.get("controller succeeded") === 1 && run?.state === "passed";

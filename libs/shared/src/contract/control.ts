@@ -14,6 +14,8 @@ const shared = {
   caller: z.enum(CALLER_CLASSES),
   /** When the caller sent it, by the clock of the shim or CLI: for people. The reducer uses the broker's store time. */
   at: isoTimeSchema,
+  /** Who sent it: a token's id, or user and host of a command line. For audits. */
+  by: z.string().max(128).optional(),
 };
 const text = z.string().max(200);
 const revision = z.string().min(1).max(128);
@@ -26,6 +28,8 @@ export const controlSchema = z.discriminatedUnion("verb", [
     revision,
     skill_hash: hash64.optional(),
     gateway_version: z.string().max(64).optional(),
+    /** The gate whose call named the revision; absent if a measurement or an event source named it. */
+    gate: z.string().max(64).optional(),
   }),
   /** An operator opens a run manually. */
   z.object({
@@ -83,7 +87,9 @@ export const parseControl = (value: unknown): z.ZodSafeParseResult<Control> => c
  * run id, an event's own time); retries of one message must pass the same value.
  */
 export function controlMessage(canary: CanaryRef, content: ControlContent, at: string, discriminator: string): Control {
-  const id = `${content.verb}-${contentId([canary.namespace, canary.name, content, discriminator], 32)}`;
+  // Two replicas that a controller calls with two tokens write one message.
+  const { by: _sender, ...identifying } = content;
+  const id = `${content.verb}-${contentId([canary.namespace, canary.name, identifying, discriminator], 32)}`;
   return { v: 1, id, at, ...content } as Control;
 }
 

@@ -10,6 +10,11 @@ import { duration } from "./units.ts";
 export const CALLER_CLASSES = ["flagger", "rollouts", "keda", "flux", "operator"] as const;
 export type CallerClass = (typeof CALLER_CLASSES)[number];
 
+/** The classes that analyze revisions: they open, advance and end runs. */
+export const JUDGING_CLASSES = ["flagger", "rollouts"] as const satisfies readonly CallerClass[];
+export type JudgingClass = (typeof JUDGING_CLASSES)[number];
+export const isJudgingClass = (caller: string): caller is JudgingClass => (JUDGING_CLASSES as readonly string[]).includes(caller);
+
 const token = z.string().regex(TOKEN_PATTERN, "expected lower-case letters, digits and dashes, at most 63 characters");
 const canaryName = z.string().refine((key) => parseCanaryKey(key) !== undefined, {
   error: "expected <namespace>/<name> as in Kubernetes: lower-case letters, digits, dashes and dots, at most 63 characters each",
@@ -24,15 +29,25 @@ const gateway = z.strictObject({
 });
 
 const callerSettings = z.strictObject({ interval: duration("1s", "1h").prefault("60s") });
+const flaggerSettings = callerSettings.extend({
+  /** Flagger calls the gate confirm-traffic-increase of this canary: a hold is then no failed check, because the gate enforces it. */
+  gates: z.boolean().default(false),
+  /** How Flagger shifts traffic. With `ab`, pre-rollout already sends users to the canary. */
+  strategy: z.enum(["weighted", "blue-green", "ab"]).default("weighted"),
+});
 
 const canary = z.strictObject({
   fleet: token,
   policy: z.string().min(1),
   hosts: z.array(host).max(32).default([]),
   lanes: z.array(token).max(32).default([]),
+  /** The class that announces revisions and shifts traffic. Without it, the first judging class that names a run takes its seat. */
+  judge: z.enum(JUDGING_CLASSES).optional(),
+  /** The weights of the rollout, percent; the first one is what a granted increase means at least. */
+  steps: z.array(z.number().gt(0).max(100)).max(64).default([]),
   callers: z
     .strictObject({
-      flagger: callerSettings.optional(),
+      flagger: flaggerSettings.optional(),
       rollouts: callerSettings.optional(),
       keda: callerSettings.optional(),
       flux: callerSettings.optional(),

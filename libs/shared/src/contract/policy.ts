@@ -19,8 +19,32 @@ const thresholds = z.strictObject({
   maxP99: duration("1ms", "10m").prefault("220ms"),
   /** Canary p99 over stable p99; 1.15 is a regression of 15%. */
   maxP99RegressionRatio: ratio(1.01, 100).default(1.15),
+  /** A p99 regression below this difference is none, whatever its ratio: 2.0 ms against 1.6 ms. */
+  minLatencyDelta: duration("0ms", "10m").prefault("5ms"),
   maxQueueDepth: z.int().min(1).max(1_000_000).default(12),
 });
+
+interface Durations {
+  readonly window: number;
+  readonly grace: number;
+  readonly warmup: number;
+  readonly maxRun: number;
+  readonly promoteAfterPassWindows: number;
+  readonly passAfterWindows: number;
+}
+
+/** Limits under which no run can pass, however healthy its canary. */
+function unreachablePasses(file: Durations): { path: string[]; message: string }[] {
+  const problems: { path: string[]; message: string }[] = [];
+  const shortestMs = file.warmup + (file.promoteAfterPassWindows + 1) * file.window + file.grace;
+  if (file.maxRun < shortestMs) {
+    const message = `expected at least the warm-up, promoteAfterPassWindows + 1 windows and the grace (${shortestMs / 1_000} s): no run could pass`;
+    problems.push({ path: ["maxRun"], message });
+  }
+  if (file.passAfterWindows < file.promoteAfterPassWindows)
+    problems.push({ path: ["passAfterWindows"], message: "expected at least promoteAfterPassWindows" });
+  return problems;
+}
 
 export const policySchema = z
   .strictObject({
@@ -36,16 +60,27 @@ export const policySchema = z
       .prefault({}),
     evidence: z.enum(["strict", "normal", "eager"]).default("normal"),
     traffic: z.enum(["real", "synthetic", "both"]).default("real"),
+    /** What a canary with far more 4xx responses than stable is. */
+    over4xx: z.enum(["hold", "fail"]).default("hold"),
     macRelease: z.enum(["optional", "required"]).default("optional"),
     promoteAfterPassWindows: z.int().min(1).max(1_000).default(2),
     passAfterWindows: z.int().min(1).max(10_000).default(12),
     holdBudget: duration("1s", "7d").prefault("30m"),
     maxPending: duration("1s", "7d").prefault("2h"),
+    /** How long a canary slice that still runs stable's release may take to change once traffic is shifted; then it is judged as it is. */
+    settleRelease: duration("0s", "1d").prefault("10m"),
+    /** How long the judging caller may be silent during a run; `auto`: 10 of its intervals, and at least 10m. */
+    callerLease: z.union([z.literal("auto"), duration("1s", "7d")]).prefault("auto"),
     maxRun: duration("1s", "30d").prefault("24h"),
     /** Restarts of canary gateways in one run that fail it, unless stable's restart as often. */
     maxRestarts: z.int().min(1).max(100).default(3),
-    stableNeedsPass: z.boolean().default(false),
-    doctorBeforeTraffic: z.boolean().default(true),
+    /** Stable may get only a release that passed, its own, or a first one. */
+    stableNeedsPass: z.boolean().default(true),
+    /** Hold until a Doctor report for the release was received; `auto`: from gateways whose collector sends such reports. */
+    doctorBeforeTraffic: z.union([z.literal("auto"), z.boolean()]).default("auto"),
+  })
+  .superRefine((file, context) => {
+    for (const problem of unreachablePasses(file)) context.addIssue({ code: "custom", ...problem });
   })
   .transform((file) => ({
     mode: file.mode,
@@ -56,16 +91,20 @@ export const policySchema = z
       max5xxRate: file.thresholds.max5xxRate,
       maxP99Ms: file.thresholds.maxP99,
       maxP99RegressionRatio: file.thresholds.maxP99RegressionRatio,
+      minLatencyDeltaMs: file.thresholds.minLatencyDelta,
       maxQueueDepth: file.thresholds.maxQueueDepth,
     },
     disk: file.disk,
     evidence: file.evidence,
     traffic: file.traffic,
+    over4xx: file.over4xx,
     macRelease: file.macRelease,
     promoteAfterPassWindows: file.promoteAfterPassWindows,
     passAfterWindows: file.passAfterWindows,
     holdBudgetMs: file.holdBudget,
     maxPendingMs: file.maxPending,
+    settleReleaseMs: file.settleRelease,
+    callerLeaseMs: file.callerLease === "auto" ? null : file.callerLease,
     maxRunMs: file.maxRun,
     maxRestarts: file.maxRestarts,
     stableNeedsPass: file.stableNeedsPass,
@@ -85,6 +124,23 @@ export const SLOTS = 5;
 export const MAX_CLOCK_AHEAD_MS = 5_000;
 /** A disk mark clears this far below it, so that a disk at the edge does not flap (a ratio of the capacity). */
 export const DISK_HYSTERESIS_RATIO = 0.02;
+
+/** Keys that later versions added. */
+const ADDED = ["over4xx"] as const;
+const ADDED_THRESHOLDS = ["minLatencyDeltaMs"] as const;
+
+/**
+ * The part of a policy that its hash covers: keys that a later version added count only with another value than their default, so
+ * that an upgrade changes no hash.
+ */
+export function hashedPolicy(policy: Policy): object {
+  const defaults = defaultPolicy();
+  const hashed: Partial<Policy> = { ...policy };
+  for (const key of ADDED) if (hashed[key] === defaults[key]) delete hashed[key];
+  const thresholds: Partial<Policy["thresholds"]> = { ...policy.thresholds };
+  for (const key of ADDED_THRESHOLDS) if (thresholds[key] === defaults.thresholds[key]) delete thresholds[key];
+  return { ...hashed, thresholds };
+}
 
 /** The policy of an empty file. */
 export const defaultPolicy = (): Policy => policySchema.parse({});

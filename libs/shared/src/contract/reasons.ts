@@ -80,6 +80,17 @@ export const REASONS = {
     hard: false,
     meaning: "The 99th percentile of latency regressed against stable by more than the limit.",
   },
+  over_4xx: {
+    effect: "fail",
+    hard: false,
+    meaning:
+      "The canary answers with 4xx far more often than stable: a hold, or a failure if the policy requests that (`over4xx: fail`).",
+  },
+  traffic_missing: {
+    effect: "hold",
+    hard: false,
+    meaning: "The canary has less than half of the requests that its weight entitles it to.",
+  },
   queue_high: { effect: "hold", hard: false, meaning: "The canary lane's queue is deeper than its ceiling." },
   queue_growth: { effect: "fail", hard: false, meaning: "The queue grows steadily while the canary's weight rises." },
   disk_yellow: { effect: "fail", hard: true, meaning: "A gateway's disk crossed the yellow mark of its tier." },
@@ -124,6 +135,21 @@ export const REASONS = {
     effect: "fail",
     hard: true,
     meaning: "The run failed earlier; the failure is latched until the revision changes or an operator clears it.",
+  },
+  caller_gone: {
+    effect: "hold",
+    hard: true,
+    meaning: "The controller that judges the open run has been silent for longer than its lease.",
+  },
+  superseded: {
+    effect: "answer",
+    hard: true,
+    meaning: "The request names an older revision than that of the open run.",
+  },
+  restoring: {
+    effect: "answer",
+    hard: true,
+    meaning: "The named revision failed, and its run is not over: the canary slice is not back on stable's release.",
   },
   not_reporting: {
     effect: "hold",
@@ -188,6 +214,26 @@ export const INCIDENTS = {
   run_expired: {
     severity: "warning",
     meaning: "A run expired: it was pending or open for too long.",
+  },
+  run_unjudged: {
+    severity: "warning",
+    meaning: "A controller reported success of a run that had not earned a promotion; stable stays closed for its release.",
+  },
+  not_restored: {
+    severity: "critical",
+    meaning: "A failed run is older than the longest run, and its canary slice is not back on stable's release.",
+  },
+  caller_gone: {
+    severity: "warning",
+    meaning: "The controller that judges an open run has been silent for longer than its lease.",
+  },
+  left_over_caller: {
+    severity: "warning",
+    meaning: "A controller still names an older revision than that of the open run, such as an analysis that was left over.",
+  },
+  end_ignored: {
+    severity: "warning",
+    meaning: "A controller reported the end of another revision than that of the present run.",
   },
   caller_conflict: { severity: "warning", meaning: "Two judging caller classes queried one canary within a minute." },
   auth_failed: {

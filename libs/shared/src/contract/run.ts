@@ -24,6 +24,7 @@ export const RUN_STATES = [
   "aborted",
   "superseded",
   "expired",
+  "unjudged",
 ] as const;
 export type RunState = (typeof RUN_STATES)[number];
 
@@ -57,106 +58,4 @@ export interface Release {
 
 export function sameRelease(a: Release, b: Release): boolean {
   return a.gateway_version === b.gateway_version && a.skill_hash === b.skill_hash && a.fragment_hash === b.fragment_hash;
-}
-
-export interface Allowed {
-  readonly allowed: true;
-}
-export type RefusalCode =
-  | "not_canary_slice"
-  | "not_announced_hash"
-  | "run_active"
-  | "not_stable_hash"
-  | "needs_pass"
-  | "lane_scaling"
-  | "verdict_stale"
-  | "maintenance";
-export interface Refusal {
-  readonly allowed: false;
-  readonly code: RefusalCode;
-  readonly text: string;
-}
-
-/** A lane whose replicas changed more recently than this is scaling, and nothing is promoted meanwhile. Milliseconds. */
-export const LANE_COOLDOWN_MS = 120_000;
-
-const refuse = (code: RefusalCode, text: string): Refusal => ({ allowed: false, code, text });
-
-/** The part of a verdict body that the rule reads; a `VerdictBody` is one. */
-export interface PromotionFacts {
-  readonly run: {
-    readonly id: string;
-    readonly state: RunState;
-    readonly canary_active: boolean;
-    readonly announced_hash: string | null;
-    readonly stable_hash: string | null;
-  } | null;
-  readonly reasons: readonly { readonly code: string }[];
-  readonly stable_may_promote: boolean;
-  readonly valid_until: string;
-}
-
-/** The part of a lane record that the rule reads; a `LaneRecord` is one. */
-export interface LaneFacts {
-  readonly lane: string;
-  readonly replicas: number;
-  readonly changed_at: string | null;
-}
-
-/**
- * Whether an artifact with this hash may be installed on a gateway of this slice now. The one rule for promoter, shim and CLI.
- *
- * @param verdict the canary's latest verdict; `undefined` if none was ever published, which allows what no run forbids
- * @param slice   slice of the target gateway
- * @param hash    skill hash of the artifact, 64 hex digits
- * @param lane    latest record of the canary's lane, if it has one
- * @param atMs    now, milliseconds since the epoch
- */
-export function mayPromote(
-  verdict: PromotionFacts | undefined,
-  slice: Slice,
-  hash: string,
-  lane: LaneFacts | undefined,
-  atMs: number,
-): Allowed | Refusal {
-  const run = verdict?.run ?? undefined;
-  if (verdict && run && isOpenRun(run) && atMs > Date.parse(verdict.valid_until)) {
-    return refuse(
-      "verdict_stale",
-      `the last verdict was valid until ${verdict.valid_until} and run ${run.id} has not ended: wait for a current verdict`,
-    );
-  }
-  if (verdict?.reasons.some((reason) => reason.code === "maintenance")) {
-    return refuse("maintenance", "the canary is in maintenance: end it with `aviary run maintenance --off` first");
-  }
-  if (slice === "canary" && lane?.changed_at && atMs - Date.parse(lane.changed_at) < LANE_COOLDOWN_MS) {
-    return refuse(
-      "lane_scaling",
-      `lane ${lane.lane} changed to ${lane.replicas} replicas at ${lane.changed_at}: wait one cooldown (${LANE_COOLDOWN_MS / 1000} s)`,
-    );
-  }
-  if (run && run.state === "pending") {
-    if (slice !== "canary") return refuse("not_canary_slice", `run ${run.id} is pending: only the canary slice may be written`);
-    if (run.announced_hash !== null && run.announced_hash !== hash) {
-      return refuse("not_announced_hash", `run ${run.id} announced ${run.announced_hash.slice(0, 12)}, not ${hash.slice(0, 12)}`);
-    }
-    return { allowed: true };
-  }
-  if (run && (run.state === "warming" || run.state === "active")) {
-    return refuse("run_active", `run ${run.id} is ${run.state}: nothing is promoted while a canary is analyzed`);
-  }
-  if (run && run.state === "failed" && run.canary_active) {
-    if (slice !== "canary") return refuse("not_canary_slice", `run ${run.id} failed: only the canary slice may be restored`);
-    if (run.stable_hash !== hash) {
-      return refuse(
-        "not_stable_hash",
-        `run ${run.id} failed: only stable's pack ${run.stable_hash?.slice(0, 12) ?? "(unknown)"} may be restored`,
-      );
-    }
-    return { allowed: true };
-  }
-  if (slice === "stable" && verdict && !verdict.stable_may_promote) {
-    return refuse("needs_pass", "the policy requires a passed run before stable is promoted (stableNeedsPass)");
-  }
-  return { allowed: true };
 }

@@ -1,7 +1,9 @@
 /** The verdict: the one result that every controller receives in its own dialect, with its reasons and its evidence. */
 import { z } from "zod";
+import { JUDGING_CLASSES } from "./fleet.ts";
 import { contentId } from "./ids.ts";
 import { MAX_CLOCK_AHEAD_MS, type Policy } from "./policy.ts";
+import { promotionFactsSchema } from "./promotion.ts";
 import { degrades, type ReasonCode, reasonSchema } from "./reasons.ts";
 import { RUN_STATES } from "./run.ts";
 import { count, hash64, isoTimeSchema } from "./signal.ts";
@@ -91,16 +93,22 @@ export const verdictBodySchema = z.object({
     consecutive_pass: count,
     evidence: z.enum(["strict", "normal", "eager"]),
     traffic: z.enum(["real", "synthetic", "both"]),
+    /** The version of the two-key rule; absent in records of version 2, and before a window was judged. */
+    rule: z.literal([2, 3]).optional(),
     luck: z.number().nullable(),
     noise: z.object({ rho: z.number(), phi: z.number(), reference_windows: count }).nullable(),
   }),
   reasons: z.array(reasonSchema).max(5),
   reasons_more: count.optional(),
+  /** While a fail is latched: what is wrong with the canary now. */
+  current: z.array(reasonSchema).max(5).optional(),
   warnings: z.array(reasonSchema).max(5),
   thresholds: z.object({
     max_5xx_rate: z.number(),
     max_p99_ms: z.number(),
     max_p99_regression_ratio: z.number(),
+    /** Absent in records of version 2 of the rule, which had none. */
+    min_latency_delta_ms: z.number().optional(),
     max_queue_depth: z.number(),
   }),
   window: windowMetaSchema.nullable(),
@@ -110,15 +118,28 @@ export const verdictBodySchema = z.object({
       state: z.enum(RUN_STATES),
       revision: z.string(),
       since: isoTimeSchema,
-      weight: z.number(),
+      /** Traffic share of the canary, percent; null if unknown, which is not 0. The larger of `weight_claims`. */
+      weight: z.number().nullable(),
+      /** What the controller and the load balancer report; null if one of them has reported nothing. */
+      weight_claims: z.object({ controller: z.number().nullable(), balancer: z.number().nullable() }).optional(),
       canary_active: z.boolean(),
       promotable: z.boolean(),
       /** Id of the verdict that latched the failure. */
       latched_by: z.string().nullable(),
       /** The controller's name for the revision; null if the run was opened by observation. */
       controller_revision: z.string().nullable(),
-      /** A Flagger confirm gate was called during this run, so a hold can be returned without counting as a success. */
+      /** The caller class that judges this run; null until one has named it. */
+      seat: z.enum(JUDGING_CLASSES).nullable().default(null),
+      /** The number of this analysis of the revision, from 1. */
+      attempt: z.int().min(1).default(1),
+      /** The gate confirm-traffic-increase was called during this run, so a hold can be returned without counting as a success. */
       gated: z.boolean(),
+      /** An increase of the weight was granted and not withdrawn. */
+      granted: z.boolean().default(false),
+      /** The gate confirm-promotion was granted during this run. */
+      promotion_granted: z.boolean().default(false),
+      /** An operator's word that the previous attempt's failure was wrong. */
+      cleared: z.object({ by: z.string(), reason: z.string(), at: isoTimeSchema }).nullable().default(null),
       /** The canary slice runs the release under test, or the policy does not require it. */
       mac_release_ok: z.boolean(),
       /** The skill pack under test (announced or pinned) and stable's: what the promoter may install where. */
@@ -131,6 +152,9 @@ export const verdictBodySchema = z.object({
   valid_until: isoTimeSchema,
 });
 
+/** A weight for people. */
+export const formatWeight = (weight: number | null): string => (weight === null ? "unknown" : `${weight}%`);
+
 export type VerdictBody = z.infer<typeof verdictBodySchema>;
 export type RunView = NonNullable<VerdictBody["run"]>;
 
@@ -141,10 +165,34 @@ export const referenceSchema = z.object({
   figures: z.record(z.string(), z.number()),
 });
 
+/** One analysis of a revision, newest attempt per revision. */
+export const revisionSchema = z.object({
+  /** The controller's name for the revision. */
+  name: z.string().max(128),
+  attempt: z.int().min(1),
+  state: z.enum(RUN_STATES),
+  /** When it entered the state. */
+  at: isoTimeSchema,
+  /** The controller has reported the end of this attempt. */
+  end_reported: z.boolean(),
+});
+export type RevisionEntry = z.infer<typeof revisionSchema>;
+/** Number of revisions in a record. */
+export const MAX_REVISIONS = 32;
+
 export const verdictRecordSchema = z.object({
   body: verdictBodySchema,
+  /** The last revisions that controllers named, oldest first. */
+  revisions: z.array(revisionSchema).max(MAX_REVISIONS).default([]),
+  /** What decides which artifacts may be installed now; null in records of earlier versions. */
+  promotion: promotionFactsSchema.nullable().default(null),
   /** The judge's input: the window that this verdict closed or was last based on; null before the first window has closed. */
-  evidence: z.object({ closed: closedWindowSchema.nullable(), reference: referenceSchema.nullable() }),
+  evidence: z.object({
+    closed: closedWindowSchema.nullable(),
+    reference: referenceSchema.nullable(),
+    /** Indexes of the last windows that are in no sum of the run, because stable accounts for them; absent if there are none. */
+    left_out: z.array(count).max(12).optional(),
+  }),
 });
 export type VerdictRecord = z.infer<typeof verdictRecordSchema>;
 export type Reference = z.infer<typeof referenceSchema>;

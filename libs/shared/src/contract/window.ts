@@ -9,7 +9,13 @@ import { latencySparseSchema } from "../histogram.ts";
 import { MAX_REASON_TEXT } from "./reasons.ts";
 import { count, HTTP_SOURCES, isoTimeSchema, tokenText } from "./signal.ts";
 
-export const slotSchema = z.object({ requests: count, errors_5xx: count, latency: latencySparseSchema });
+export const slotSchema = z.object({
+  requests: count,
+  errors_5xx: count,
+  /** Absent if a collector did not count them. */
+  errors_4xx: count.optional(),
+  latency: latencySparseSchema,
+});
 
 export const windowSummarySchema = z.object({
   slice: z.enum(["canary", "stable"]),
@@ -57,7 +63,8 @@ export const windowMetaSchema = z.object({
   start: isoTimeSchema,
   end: isoTimeSchema,
   index: count,
-  weight: z.number().min(0).max(100),
+  /** The canary's weight at the close, percent; null if unknown. */
+  weight: z.number().min(0).max(100).nullable(),
 });
 
 export const closedWindowSchema = z.object({

@@ -3,7 +3,7 @@ import { dirname, resolve } from "node:path";
 import { type FleetFile, fleetFileSchema } from "../contract/fleet.ts";
 import { referenceProblems } from "../contract/fleet-references.ts";
 import { contentId } from "../contract/ids.ts";
-import { defaultPolicy, type Policy, policySchema } from "../contract/policy.ts";
+import { defaultPolicy, hashedPolicy, type Policy, policySchema } from "../contract/policy.ts";
 import {
   ConfigError,
   type ConfigProblem,
@@ -48,7 +48,8 @@ export async function loadFleet(path: string, hint = FLEET_FILE_HINT): Promise<F
   const policies = new Map<string, Policy>();
   for (const [key, { policy }] of Object.entries(checked.value.canaries))
     policies.set(key, byPath.get(policy) ?? defaultPolicy());
-  const policyHash = contentId([checked.value, Object.fromEntries(policies)], 64);
+  const hashed = Array.from(policies, ([key, policy]) => [key, hashedPolicy(policy)]);
+  const policyHash = contentId([checked.value, Object.fromEntries(hashed)], 64);
   return { fleet: checked.value, policies, policyHash };
 }
 

@@ -9,6 +9,7 @@ import {
   OUTCOME_NUMBER,
   OUTCOME_STATUS,
   type Outcome,
+  type RevisionEntry,
   type RunView,
   type SliceFigures,
   type VerdictBody,
@@ -62,7 +63,12 @@ export function aRun(change: Partial<RunView> = {}): RunView {
     promotable: false,
     latched_by: null,
     controller_revision: null,
+    seat: null,
+    attempt: 1,
     gated: false,
+    granted: false,
+    promotion_granted: false,
+    cleared: null,
     mac_release_ok: true,
     announced_hash: null,
     stable_hash: "b".repeat(64),
@@ -73,6 +79,7 @@ export function aRun(change: Partial<RunView> = {}): RunView {
 export interface VerdictChange extends Partial<Omit<VerdictBody, "run" | "verdict" | "gateway">> {
   readonly verdict?: Outcome;
   readonly run?: Partial<RunView> | null;
+  readonly revisions?: readonly RevisionEntry[];
   readonly gateway?: Partial<VerdictBody["gateway"]>;
 }
 
@@ -89,7 +96,7 @@ const figures = (requests: number, errors: number, p99Ms: number): SliceFigures 
  * reasons are computed.
  */
 export function aVerdict(change: VerdictChange = {}): VerdictRecord {
-  const { verdict = "pass", run, gateway, ...rest } = change;
+  const { verdict = "pass", run, gateway, revisions, ...rest } = change;
   const reasons = rest.reasons ?? defaultReasons(verdict);
   const degraded = isDegraded(verdict, reasons);
   const body: Omit<VerdictBody, "id"> = {
@@ -149,7 +156,12 @@ export function aVerdict(change: VerdictChange = {}): VerdictRecord {
     reasons,
     run: run === null ? null : aRun(verdict === "fail" ? { state: "failed", ...run } : run),
   };
-  return { body: { ...body, id: rest.id ?? verdictId(body) }, evidence: { closed: null, reference: null } };
+  return {
+    body: { ...body, id: rest.id ?? verdictId(body) },
+    revisions: [...(revisions ?? [])],
+    promotion: null,
+    evidence: { closed: null, reference: null },
+  };
 }
 
 function defaultReasons(verdict: Outcome): Reason[] {

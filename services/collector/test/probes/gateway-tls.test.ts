@@ -97,7 +97,7 @@ async function startGateway(test: TestContext, directory: string, name: string) 
 
 describe("a gateway with its own certificate", () => {
   const stateOf = async (test: TestContext, settings: object): Promise<SignalBody<"health">> =>
-    (await openProbe(test, gatewayProbes, settings).read()).bodies[0] as SignalBody<"health">;
+    (await openProbe(test, gatewayProbes, { answerTimeout: "10s", ...settings }).read()).bodies[0] as SignalBody<"health">;
 
   it("is up if the file contains that certificate, and not trusted otherwise", async (test) => {
     const directory = await temporaryDirectory(test);
@@ -171,7 +171,7 @@ describe("a gateway with its own certificate", () => {
     const caFile = join(directory, "trusted.pem");
     await copyFile(join(directory, "old.pem"), caFile);
     const { server, url } = await startGateway(test, directory, "old");
-    const probe = openProbe(test, gatewayProbes, { url, caFile, period: "100ms" });
+    const probe = openProbe(test, gatewayProbes, { url, caFile, period: "100ms", answerTimeout: "10s" });
     const state = async () => ((await probe.read()).bodies[0] as SignalBody<"health">).state;
     assert.equal(await state(), "up");
     server.setSecureContext({

@@ -1,152 +1,175 @@
-/** Applies control messages of controllers and operators to a canary's run. */
+/**
+ * Applies control messages to a canary's run.
+ *
+ * Revision, weight, phase, gates and end are the judging caller's to report (`callers.ts`): from any other class they change nothing and
+ * raise an incident. Operators may do everything.
+ */
 import type { Control } from "@aviary/shared/contract/control.ts";
 import type { Incident } from "@aviary/shared/contract/incident.ts";
+import { applyAnnouncement } from "./apply-announcement.ts";
+import { attemptOf, updateAttempt } from "./attempts.ts";
+import { judgingCaller, maySpeak } from "./callers.ts";
+import { type ControlStep, controlIncident, recordCall } from "./control-step.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
 import { moveTo, openRun, startWarming } from "./run.ts";
-import { type CanaryState, gatewaysOfCanary, isOpen, type Run, type State, startGrid } from "./state.ts";
+import { gatewaysOfCanary, isOpen, type Run, startGrid } from "./state.ts";
+
+type Verb<V extends Control["verb"]> = Extract<Control, { verb: V }>;
 
 /** Applies one control message. Returns the incidents. */
-export function applyControl(
-  state: State,
-  canary: CanaryState,
-  config: CanaryConfig,
-  control: Control,
-  atMs: number,
-): Incident[] {
-  const { run } = canary;
+export function applyControl(step: ControlStep): Incident[] {
+  const { control } = step;
   switch (control.verb) {
     case "announce":
-    case "start":
-      return announce(state, canary, config, control, atMs);
     case "weight":
-      if (run && isOpen(run) && isForRun(run, control.revision)) {
-        run.weight = control.weight;
-        if (run.state === "pending" && control.weight > 0 && config.policy.macRelease === "optional")
-          startWarming(state, canary, config, atMs);
-      }
-      return [];
     case "phase":
-      if (run && isOpen(run) && isForRun(run, control.revision)) {
-        run.phase = control.phase;
-        if (
-          run.state === "pending" &&
-          run.confirmed &&
-          control.phase === "Progressing" &&
-          config.policy.macRelease === "optional"
-        )
-          startWarming(state, canary, config, atMs);
-      }
-      return [];
     case "gate":
-      if (run && isOpen(run) && isForRun(run, control.revision)) applyGate(state, canary, config, control, atMs);
-      else
-        canary.gateBeforeRun = {
-          gated: control.gate.startsWith("confirm-"),
-          confirmed: control.gate === "confirm-rollout" && control.allowed,
-        };
-      return [];
     case "end":
-      if (run && isOpen(run) && isForRun(run, control.revision)) {
-        if (run.state !== "failed") moveTo(canary, control.result === "succeeded" ? "passed" : "aborted", atMs);
-        else run.restored = true;
-        startGrid(canary, config, atMs);
-      }
-      return [];
-    case "abort":
-      if (run && isOpen(run) && run.state !== "failed") {
-        moveTo(canary, "aborted", atMs);
-        startGrid(canary, config, atMs);
-      }
-      return [];
-    case "clear":
-      if (run?.latch) {
-        run.latch = null;
-        moveTo(canary, "aborted", atMs);
-        startGrid(canary, config, atMs);
-      }
-      return [];
-    case "pause":
-      if (run && isOpen(run)) run.paused = control.reason;
-      return [];
-    case "resume":
-      if (run) run.paused = null;
-      return [];
-    case "maintenance":
-      applyMaintenance(state, canary, config, control, atMs);
-      return [];
+      return applyReport(step, control);
+    case "start":
+      return applyAnnouncement({ ...step, control });
     case "configure":
-      canary.configHash = control.hash;
-      canary.configuredAtMs = atMs;
+      step.canary.configHash = control.hash;
+      step.canary.configuredAtMs = step.atMs;
+      return [];
+    default:
+      applyOperatorVerb(step, control);
       return [];
   }
 }
 
-/** A message with a revision concerns the run of that revision only: a late hook of an old run changes nothing. */
+/** What controllers report. */
+function applyReport(step: ControlStep, control: Verb<"announce" | "weight" | "phase" | "gate" | "end">): Incident[] {
+  const { canary, config, atMs } = step;
+  const { caller } = control;
+  if (control.verb === "announce" && caller === "flux") return applyAnnouncement({ ...step, control });
+  if (!maySpeak(caller, canary.run, config)) {
+    const judge = judgingCaller(canary.run, config) ?? "none";
+    return [controlIncident(step, "caller_conflict", `${judge}|${caller}`, { judge, caller, verb: control.verb })];
+  }
+  if (control.verb === "announce") return applyAnnouncement({ ...step, control });
+  const run = isOpen(canary.run) ? canary.run : null;
+  if (run === null || !isForRun(run, control.revision)) return control.verb === "end" ? endOfAnother(step, control) : [];
+  recordCall(run, caller, atMs);
+  switch (control.verb) {
+    case "weight":
+      applyWeight(run, control.weight, atMs);
+      return [];
+    case "phase":
+      run.phase = control.phase;
+      return [];
+    case "gate":
+      applyGate(run, config, control, atMs);
+      return [];
+    case "end":
+      return applyEnd(step, run, control);
+  }
+}
+
+/** A message that names nothing is about the present run; a late one about another revision changes nothing. */
 function isForRun(run: Run, revision: string | undefined): boolean {
   return revision === undefined || run.controllerRevision === null || revision === run.controllerRevision;
 }
 
-function announce(
-  state: State,
-  canary: CanaryState,
-  config: CanaryConfig,
-  control: Extract<Control, { verb: "announce" | "start" }>,
-  atMs: number,
-): Incident[] {
-  const { run } = canary;
-  if (run && isOpen(run) && run.controllerRevision === control.revision) {
-    run.announcedHash ??= control.skill_hash ?? null;
-    run.announcedVersion ??= control.gateway_version ?? null;
-    return [];
-  }
-  if (control.verb === "announce") {
-    if (run?.controllerRevision === control.revision) return [];
-  }
-  openRun(
-    state,
-    canary,
-    config,
-    {
-      openedBy: control.verb === "start" || control.caller === "operator" ? "operator" : "controller",
-      controllerRevision: control.revision,
-      release: { gateway_version: control.gateway_version ?? null, skill_hash: control.skill_hash ?? null, fragment_hash: null },
-      announcedHash: control.skill_hash ?? null,
-      announcedVersion: control.gateway_version ?? null,
-    },
-    atMs,
-  );
-  // An operator's start, and an analysis that is already measuring (Argo Rollouts), imply that traffic is about to be shifted.
-  const goesOn = control.verb === "start" || control.caller === "rollouts";
-  if (goesOn && config.policy.macRelease === "optional") startWarming(state, canary, config, atMs);
-  return [];
+/** The weight that the controller reports. */
+function applyWeight(run: Run, weight: number, atMs: number): void {
+  run.weight = weight;
+  if (weight > 0 && run.shiftedSinceMs === 0) run.shiftedSinceMs = atMs;
 }
 
-function applyGate(
-  state: State,
-  canary: CanaryState,
-  config: CanaryConfig,
-  control: Extract<Control, { verb: "gate" }>,
-  atMs: number,
-): void {
-  const run = canary.run!;
-  if (control.gate.startsWith("confirm-")) run.gated = true;
-  if (control.gate === "confirm-rollout") {
-    if (control.allowed) run.confirmed = true;
-  } else if (run.state === "pending" && run.confirmed && config.policy.macRelease === "optional") {
-    startWarming(state, canary, config, atMs);
+/**
+ * Flagger calls pre-rollout at weight 0 only, so that call is a statement about the weight and withdraws a grant. A granted increase
+ * is traffic from then on, however long its event takes.
+ */
+function applyGate(run: Run, config: CanaryConfig, { gate, allowed }: Verb<"gate">, atMs: number): void {
+  if (gate === "pre-rollout") Object.assign(run, { weight: 0, granted: false });
+  if (gate === "confirm-promotion" && allowed) run.promotionGranted = true;
+  if (gate !== "confirm-traffic-increase") return;
+  run.gated = true;
+  if (!allowed) return;
+  run.granted = true;
+  applyWeight(run, Math.max(run.weight ?? 0, config.firstStep), atMs);
+}
+
+/** The end of the open run. A failed run stays failed, and frozen, until its canary slice is restored. */
+function applyEnd(step: ControlStep, run: Run, { caller, result }: Verb<"end">): Incident[] {
+  const { canary, config, atMs } = step;
+  run.endReported = true;
+  run.endedBy ??= caller === "operator" ? "operator" : "controller";
+  if (run.state === "failed") {
+    updateAttempt(canary, run);
+    return [];
   }
+  // A success needs evidence, at the latest when the promotion was granted.
+  const isEarned = run.judged > 0 && (canary.lastPromotable || run.promotionGranted);
+  moveTo(canary, result === "failed" ? "aborted" : isEarned ? "passed" : "unjudged", atMs);
+  startGrid(canary, config, atMs);
+  if (run.state !== "unjudged") return [];
+  return [controlIncident(step, "run_unjudged", run.id, { run: run.id, judged_windows: run.judged, caller })];
+}
+
+/** An end that is not about the open run: it closes an earlier attempt, or is reported. */
+function endOfAnother(step: ControlStep, { caller, result, revision }: Verb<"end">): Incident[] {
+  const { canary } = step;
+  const { run } = canary;
+  const name = revision ?? run?.controllerRevision ?? undefined;
+  const entry = name === undefined ? undefined : attemptOf(canary, name);
+  if (entry !== undefined) entry.endReported = true;
+  if (run !== null && run.controllerRevision === name && !isOpen(run)) run.endReported = true;
+  if (!isOpen(run)) return [];
+  const facts = { run: run?.id ?? "-", revision: revision ?? "-", result, caller };
+  return [controlIncident(step, "end_ignored", `${run?.id}|${revision}`, facts)];
+}
+
+type OperatorVerb = Verb<"abort" | "clear" | "pause" | "resume" | "maintenance">;
+
+function applyOperatorVerb(step: ControlStep, control: OperatorVerb): void {
+  const { canary, config, atMs } = step;
+  const { run } = canary;
+  switch (control.verb) {
+    case "abort":
+      if (run === null || !isOpen(run) || run.state === "failed") return;
+      run.endedBy = control.caller === "operator" ? "operator" : "controller";
+      moveTo(canary, "aborted", atMs);
+      startGrid(canary, config, atMs);
+      return;
+    case "clear":
+      clearFailure(step, control);
+      return;
+    case "pause":
+      if (run && isOpen(run)) run.paused = control.reason;
+      return;
+    case "resume":
+      if (run) run.paused = null;
+      return;
+    case "maintenance":
+      applyMaintenance(step, control);
+      return;
+  }
+}
+
+/**
+ * An operator's word that the failure was wrong: the same revision gets a new run, which warms up at once if its release is still on the
+ * canary slice.
+ */
+function clearFailure({ state, canary, config, atMs }: ControlStep, control: Verb<"clear">): void {
+  const failed = canary.run;
+  if (failed === null || failed.latch === null) return;
+  const { controllerRevision, pinned, announcedHash, announcedVersion, seat, restored, weight } = failed;
+  const release = pinned ?? { gateway_version: announcedVersion, skill_hash: announcedHash, fragment_hash: null };
+  canary.failedRelease = null;
+  const cleared = { by: control.by ?? control.caller, reason: control.reason, atMs };
+  const opening = { openedBy: failed.openedBy, controllerRevision, release, announcedHash, announcedVersion };
+  openRun(state, canary, config, { ...opening, seat: seat ?? undefined, cleared }, atMs);
+  if (restored) return;
+  Object.assign(canary.run!, { weight, shiftedSinceMs: failed.shiftedSinceMs, gated: failed.gated, granted: failed.granted });
+  startWarming(state, canary, config, atMs);
 }
 
 /** Maintenance without an end lasts this long, so that it ends without intervention. */
 const DEFAULT_MAINTENANCE_MS = 4 * 3_600_000;
 
-function applyMaintenance(
-  state: State,
-  canary: CanaryState,
-  config: CanaryConfig,
-  control: Extract<Control, { verb: "maintenance" }>,
-  atMs: number,
-): void {
+function applyMaintenance({ state, canary, config, atMs }: ControlStep, control: Verb<"maintenance">): void {
   const untilMs = control.on ? (control.until === undefined ? atMs + DEFAULT_MAINTENANCE_MS : Date.parse(control.until)) : 0;
   if (control.gateway === undefined) {
     canary.maintenance = control.on ? { untilMs, reason: control.reason, mute: control.mute } : null;
@@ -156,5 +179,6 @@ function applyMaintenance(
     if (gateway.name !== control.gateway) continue;
     gateway.maintenanceUntilMs = untilMs;
     gateway.maintenanceReason = control.reason;
+    gateway.maintenanceMuted = control.on && control.mute;
   }
 }

@@ -90,7 +90,7 @@ function applyCounts(applied: Applied, signal: Signal): boolean {
 
 /** Bodies of which only the newest counts. Returns whether a fact changed. */
 function applyFact(applied: Applied, signal: Signal): boolean {
-  const { state, gateway, keys } = applied;
+  const { gateway, keys } = applied;
   switch (signal.kind) {
     case "health":
       return [applyHealth(gateway, signal.body), trackHealth(gateway.restarts, signal.body, applied)].includes(true);
@@ -103,7 +103,7 @@ function applyFact(applied: Applied, signal: Signal): boolean {
     case "process":
       return trackProcess(gateway.restarts, signal.body, applied);
     case "rollout":
-      return applyWeight(state, keys, gateway, signal.body);
+      return applyWeight(applied, signal.body);
     default:
       return false;
   }
@@ -158,21 +158,18 @@ function applyDepth(applied: Applied, key: string, body: { readonly lane: string
   return known === undefined || known.periodMs !== periodMs || storedAtMs >= factStaleAtMs("queue", known, config.policy);
 }
 
-/** The weight as applied by the load balancer; a controller's own statement takes precedence. */
-function applyWeight(
-  state: State,
-  keys: readonly string[],
-  gateway: GatewayState,
-  body: { readonly canary: string; readonly weight: number },
-): boolean {
+/** The weight as applied by the load balancer, beside what the controller reports. */
+function applyWeight(applied: Applied, body: { readonly canary: string; readonly weight: number }): boolean {
+  const { state, keys, gateway } = applied;
   gateway.rolloutWeight = body.weight;
   let changed = false;
   for (const key of keys) {
     const canary = state.canaries.get(key)!;
     const { run } = canary;
-    if (run === null || run.openedBy === "controller" || !isOpen(run) || run.weight === body.weight) continue;
+    if (run === null || !isOpen(run) || run.balancerWeight === body.weight) continue;
     if (body.canary !== key && body.canary !== state.config.canaries.get(key)!.ref.name) continue;
-    run.weight = body.weight;
+    run.balancerWeight = body.weight;
+    if (body.weight > 0 && run.shiftedSinceMs === 0) run.shiftedSinceMs = applied.storedAtMs;
     changed = true;
   }
   return changed;

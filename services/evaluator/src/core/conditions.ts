@@ -6,6 +6,7 @@ import { formatTimeOfDay } from "@aviary/shared/contract/iso-time.ts";
 import { type Reason, reasonText } from "@aviary/shared/contract/reasons.ts";
 import type { Release, Slice } from "@aviary/shared/contract/run.ts";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
+import { callerGoneAtMs } from "./callers.ts";
 import { factStaleAtMs } from "./freshness.ts";
 import type { GatewayState } from "./gateway.ts";
 import {
@@ -70,7 +71,7 @@ export function conditionsOf(state: State, canary: CanaryState, config: CanaryCo
     ),
     checkRestarts(slice),
     checkOutage(slice),
-    { holds: [...lane.holds, ...skews, ...canaryReasons(canary, run)] },
+    { holds: [...lane.holds, ...skews, ...canaryReasons(canary, run, config, nowMs)] },
   ];
   const holds = findings.flatMap((finding) => finding.holds ?? []);
   return {
@@ -120,8 +121,9 @@ function skewsOf(gateways: readonly GatewayFacts[]): Reason[] {
   return [...skewReasons(slice("canary"), "canary"), ...skewReasons(slice("stable"), "stable")];
 }
 
-/** Conditions of the canary itself: a gap in the log, a step of the broker's clock, maintenance, a paused run. */
-function canaryReasons({ logGap, brokerStep, maintenance }: CanaryState, run: Run | null): Reason[] {
+/** Conditions of the canary itself: a gap in the log, a step of the broker's clock, maintenance, a paused run, a silent caller. */
+function canaryReasons(canary: CanaryState, run: Run | null, config: CanaryConfig, nowMs: number): Reason[] {
+  const { logGap, brokerStep, maintenance } = canary;
   const reasons: Reason[] = [];
   if (logGap)
     reasons.push({
@@ -139,6 +141,10 @@ function canaryReasons({ logGap, brokerStep, maintenance }: CanaryState, run: Ru
   }
   if (run !== null && run.paused !== null)
     reasons.push({ code: "maintenance", text: reasonText(`the run is paused: ${run.paused}`) });
+  if (run !== null && run.state !== "failed" && nowMs >= callerGoneAtMs(run, config)) {
+    const text = `${run.seat} has been silent since ${formatTimeOfDay(run.lastCallMs)}; its next call clears this, or end the run with \`aviary run end\``;
+    reasons.push({ code: "caller_gone", text: reasonText(text) });
+  }
   return reasons;
 }
 

@@ -3,9 +3,10 @@
  * deadline up to T.
  */
 
+import { callerGoneAtMs } from "./callers.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
 import { observationMs } from "./run.ts";
-import type { CanaryState, State } from "./state.ts";
+import { type CanaryState, isOpen, type State } from "./state.ts";
 import { closeAtMs } from "./window.ts";
 
 /** The earliest deadline of one canary, broker time; Infinity before the first message of the log. */
@@ -24,10 +25,13 @@ export function canaryDeadlineMs(state: State, canary: CanaryState, config: Cana
     if (until > 0) consider(until);
   }
   if (run === null) return next;
-  if (run.state === "pending") consider(run.sinceMs + policy.maxPendingMs);
+  if (run.state === "pending") {
+    consider(run.lastCallMs + policy.maxPendingMs);
+    if (run.shiftedSinceMs > 0) consider(run.shiftedSinceMs + policy.settleReleaseMs);
+  }
   if (run.state === "warming") consider(run.judgeFromMs);
-  if (run.state === "warming" || run.state === "active" || (run.state === "failed" && !run.restored))
-    consider(run.sinceMs + policy.maxRunMs);
+  if (isOpen(run)) consider(run.sinceMs + policy.maxRunMs);
+  if (isOpen(run) && run.state !== "failed") consider(callerGoneAtMs(run, config));
   if (run.state === "active" && run.heldSinceMs > 0 && !run.holdExpired) consider(run.heldSinceMs + policy.holdBudgetMs);
   return next;
 }

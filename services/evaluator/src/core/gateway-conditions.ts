@@ -229,7 +229,9 @@ function checkDisk({ gateway, known: { disk }, diskMark, config, tier, runSinceM
 
 /** Whether the policy requires a Doctor report from this gateway now. */
 function requiresDoctor({ gateway, config, runSinceMs }: GatewayFacts): boolean {
-  return gateway.slice === "canary" && runSinceMs !== undefined && config.policy.doctorBeforeTraffic;
+  if (gateway.slice !== "canary" || runSinceMs === undefined) return false;
+  const { doctorBeforeTraffic } = config.policy;
+  return doctorBeforeTraffic === "auto" ? isExpected(gateway, "doctor") : doctorBeforeTraffic;
 }
 
 /** Whether Doctor's report is readable and without new errors, or neither required nor expected. */

@@ -47,6 +47,8 @@ export interface GatewayState {
   readonly clock: ClockTrack;
   maintenanceUntilMs: number;
   maintenanceReason: string;
+  /** Its messages are expected: nothing is promoted to it meanwhile. */
+  maintenanceMuted: boolean;
 }
 
 const UNKNOWN_RELEASE: Release = { gateway_version: null, skill_hash: null, fragment_hash: null };
@@ -75,6 +77,7 @@ export function createGateway(config: GatewayConfig): GatewayState {
     clock: createClockTrack(),
     maintenanceUntilMs: 0,
     maintenanceReason: "",
+    maintenanceMuted: false,
   };
 }
 

@@ -33,7 +33,6 @@ export function requestCheckpoint(state: State, atMs: number, effects: Effect[])
 /** Advances the canary's run, decides, and publishes a verdict if its content changed. */
 export function reconcile(step: Reconciliation): void {
   const { canary, atMs } = step;
-  const before = { id: canary.run?.id, state: canary.run?.state };
   canary.reconciledAtMs = atMs;
   advanceRun(step);
   const facts = gatherFacts(step);
@@ -43,12 +42,14 @@ export function reconcile(step: Reconciliation): void {
   else failRun(step, decision);
   for (const found of incidentsOf(step, facts, decision)) emitOnce(canary, found, step.effects);
   if (!publish(step, facts, decision)) return;
-  const runChanged = before.id !== canary.run?.id || before.state !== canary.run?.state;
+  const runState = canary.run === null ? "" : `${canary.run.id} ${canary.run.state}`;
+  const runChanged = runState !== canary.lastRunState;
+  canary.lastRunState = runState;
   if (step.windowClosed || runChanged) requestCheckpoint(step.state, atMs, step.effects);
 }
 
 function advanceRun({ state, canary, config, atMs, effects }: Reconciliation): void {
-  for (const found of advance(state, canary, config, atMs)) effects.push({ kind: "incident", incident: found });
+  for (const found of advance(state, canary, config, atMs)) emitOnce(canary, found, effects);
 }
 
 function gatherFacts({ state, canary, config, atMs }: Reconciliation): CanaryFacts {
@@ -107,7 +108,8 @@ function countPass({ canary, config, atMs }: Reconciliation, run: Run, verdict: 
   run.consecutivePass = verdict === "pass" ? run.consecutivePass + 1 : 0;
   const rule = run.outcome === null ? undefined : policy.mode === "literal" ? run.outcome.literal : run.outcome.twoKey;
   if (verdict === "pass" && rule?.promotable && run.consecutivePass >= policy.promoteAfterPassWindows) run.promotable = true;
-  const endsByItself = !config.hasController && run.openedBy !== "controller";
+  // Argo Rollouts may never report the end.
+  const endsByItself = run.seat === "rollouts" || (run.seat === null && !config.hasController);
   if (!endsByItself || !run.promotable || run.consecutivePass < policy.passAfterWindows) return false;
   moveTo(canary, "passed", atMs);
   startGrid(canary, config, atMs);
@@ -144,6 +146,7 @@ function publish(
   canary.lastVerdictId = record.body.id;
   canary.lastOutcome = record.body.verdict;
   canary.lastDegraded = record.body.degraded;
+  canary.lastPromotable = record.body.run?.promotable === true;
   canary.lastReason = record.body.reasons[0]?.code ?? null;
   if (canary.run?.latch && canary.run.latch.verdictId === null) canary.run.latch.verdictId = record.body.id;
   effects.push({ kind: "verdict", record });
@@ -152,13 +155,34 @@ function publish(
 }
 
 /** What makes two verdicts different enough to publish the second: outcome, reasons, warnings and run. */
-function fingerprintOf(run: Run | null, { verdict, reasons, warnings }: Decision): string {
+function fingerprintOf(run: Run | null, { verdict, reasons, warnings, current = [] }: Decision): string {
   return JSON.stringify([
     verdict,
     reasons.filter(({ code }) => code !== "latched").map(({ code, gateway, metric }) => [code, gateway, metric]),
     warnings.map(({ code, gateway }) => [code, gateway]),
-    run === null ? null : [run.id, run.state, run.promotable, run.weight, run.gated, run.restored, run.latch !== null],
+    current.map(({ code, gateway, metric }) => [code, gateway, metric]),
+    run === null ? null : runFingerprint(run),
   ]);
+}
+
+/** What the record contains of a run, apart from counts. */
+function runFingerprint(run: Run): unknown[] {
+  const { id, state, promotable, controllerRevision, seat, gated, granted, promotionGranted, restored, endReported } = run;
+  const weights = [run.weight, run.balancerWeight];
+  return [
+    id,
+    state,
+    promotable,
+    controllerRevision,
+    seat,
+    gated,
+    granted,
+    promotionGranted,
+    restored,
+    endReported,
+    weights,
+    run.latch !== null,
+  ];
 }
 
 /** Number of emitted incidents that are remembered, newest last. */
@@ -187,6 +211,8 @@ function incidentsOf(
   const environment = decision.reasons.find((reason) => reason.code === "environment");
   if (environment !== undefined)
     incidents.push(incident("environment", isoTime(atMs), run, { subject }, { run, text: environment.text }));
+  const gone = decision.reasons.find((reason) => reason.code === "caller_gone");
+  if (gone !== undefined) incidents.push(incident("caller_gone", isoTime(atMs), run, { subject }, { run, text: gone.text }));
   for (const gateway of gatewaysOfCanary(state, config)) {
     const { offsetMs, sinceMs } = gateway.clock;
     if (offsetMs !== null) {

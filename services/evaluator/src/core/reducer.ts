@@ -30,9 +30,9 @@ import type { ControlInput, Input, SignalInput } from "./inputs.ts";
 import { tickLane } from "./lane-tick.ts";
 import { reconcile, requestCheckpoint } from "./reconcile.ts";
 import { type CanaryConfig, gatewayKey } from "./resolved-config.ts";
-import { subjectOf } from "./run.ts";
+import { isCanaryHealthy, subjectOf } from "./run.ts";
 import { dropBefore, recordArrival, recordLostTime } from "./sequence.ts";
-import { type CanaryState, gatewaysOfCanary, type State, startGrid } from "./state.ts";
+import { type CanaryState, gatewaysOfCanary, type State, startGrid, weightOf } from "./state.ts";
 import { closeAtMs, closeWindow, excludeReport } from "./window.ts";
 
 export interface Reduced {
@@ -122,7 +122,7 @@ function closeOldest(state: State, canary: CanaryState, config: CanaryConfig): v
   const { run } = canary;
   const closed = closeWindow(canary.grid!, {
     gateways,
-    weight: run?.weight ?? 0,
+    weight: run === null ? null : weightOf(run),
     traffic: config.policy.traffic,
     judgedFromMs: run !== null && (run.state === "warming" || run.state === "active") ? run.judgeFromMs : 0,
   });
@@ -131,7 +131,7 @@ function closeOldest(state: State, canary: CanaryState, config: CanaryConfig): v
     canary.logGap = false;
     canary.brokerStep = null;
   }
-  applyClosedWindow(canary, config, closed);
+  applyClosedWindow(canary, config, closed, isCanaryHealthy(state, canary, config));
   const keepFrom = Date.parse(closed.window.end) - config.policy.windowMs;
   for (const gateway of gatewaysOfCanary(state, config))
     dropBefore(gateway.sequence, oldestOpenMs(state, config.fleet, keepFrom));
@@ -164,7 +164,7 @@ function reduceControl(state: State, input: ControlInput, effects: Effect[]): vo
     );
     return;
   }
-  for (const found of applyControl(state, canary, config, input.control, input.storedAtMs))
+  for (const found of applyControl({ state, canary, config, control: input.control, atMs: input.storedAtMs }))
     effects.push({ kind: "incident", incident: found });
   reconcile({ state, canary, config, atMs: input.storedAtMs, effects, windowClosed: false });
   updateNextDeadline(state);

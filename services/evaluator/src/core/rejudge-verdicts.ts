@@ -10,6 +10,7 @@ import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import { JUDGED_WINDOWS } from "./apply-closed-window.ts";
 import { judge } from "./judge/judge.ts";
 import { inForce, type JudgeMemory } from "./judge/outcome.ts";
+import { UNNAMED_RULE } from "./judge/rule-version.ts";
 
 export interface Rejudged {
   readonly record: VerdictRecord;
@@ -31,6 +32,8 @@ const JUDGED_CODES: ReadonlySet<ReasonCode> = new Set([
   "over_5xx",
   "over_p99",
   "p99_regression",
+  "over_4xx",
+  "traffic_missing",
   "queue_high",
   "queue_growth",
   "low_traffic",
@@ -84,7 +87,13 @@ function rejudgeRun(run: string, records: readonly VerdictRecord[], policy: Poli
       lastIndex = closed.window.index;
       windows.push(closed);
       if (windows.length > JUDGED_WINDOWS) windows.shift();
-      const outcome = judge(windows, policy, { judged, memory, reference: evidence.reference, hasStable: body.stable !== null });
+      const outcome = judge(windows, policy, {
+        judged,
+        memory,
+        reference: evidence.reference,
+        hasStable: body.stable !== null,
+        rule: body.judge.rule ?? UNNAMED_RULE,
+      });
       memory = outcome.memory;
       judged += 1;
       base = inForce(outcome, policy.mode);

@@ -1,7 +1,7 @@
 /** The fleet file and the policies, indexed for lookups. Constant while a reducer runs. */
-import type { CallerClass, FleetFile, GatewayEntry, LaneEntry } from "@aviary/shared/contract/fleet.ts";
+import type { CanaryEntry, FleetFile, GatewayEntry, JudgingClass, LaneEntry } from "@aviary/shared/contract/fleet.ts";
 import { contentId } from "@aviary/shared/contract/ids.ts";
-import { defaultPolicy, type Policy } from "@aviary/shared/contract/policy.ts";
+import { defaultPolicy, hashedPolicy, type Policy } from "@aviary/shared/contract/policy.ts";
 import { type CanaryRef, canaryKey, parseCanaryKey } from "@aviary/shared/contract/subjects.ts";
 
 export interface CanaryConfig {
@@ -17,6 +17,12 @@ export interface CanaryConfig {
   readonly lane: string | undefined;
   /** Whether a controller (Flagger, Argo Rollouts, Flux) opens runs; otherwise observation does. */
   readonly hasController: boolean;
+  /** The configured judging caller; undefined if the first one that names a run judges it. */
+  readonly judge: JudgingClass | undefined;
+  /** The measurement interval of each judging class. */
+  readonly intervalMs: Readonly<Record<JudgingClass, number>>;
+  /** The least weight that a granted increase means, percent. */
+  readonly firstStep: number;
   /** Identifies everything of the files that can change a verdict of this canary; 16 hex digits. */
   readonly configHash: string;
 }
@@ -46,7 +52,10 @@ export function gatewayKey(az: string, fleet: string, gateway: string): string {
   return `${az}.${fleet}.${gateway}`;
 }
 
-const CONTROLLERS: readonly CallerClass[] = ["flagger", "rollouts", "flux"];
+const CONTROLLERS = ["flagger", "rollouts", "flux"] as const;
+const DEFAULT_INTERVAL_MS = 60_000;
+/** A granted increase of unknown size: any traffic is more than none. */
+const UNKNOWN_STEP = 1;
 
 /**
  * Indexes a validated fleet file.
@@ -79,13 +88,19 @@ export function resolveConfig(fleet: FleetFile, policies: ReadonlyMap<string, Po
       key,
       ref,
       fleet: entry.fleet,
-      configHash: contentId([key, entry, changedSettings(policy), own, canaryLanes]),
+      configHash: contentId([key, changedEntry(entry), changedSettings(policy), own, canaryLanes]),
       policy,
       gateways: own.map((gateway) => gateway.key),
       hasStable: own.some((gateway) => gateway.slice === "stable"),
       lanes: entry.lanes,
       lane: entry.lanes.find((laneName) => fleet.lanes[laneName]?.slice === "canary") ?? entry.lanes[0],
-      hasController: CONTROLLERS.some((caller) => entry.callers[caller as keyof typeof entry.callers] !== undefined),
+      hasController: entry.judge !== undefined || CONTROLLERS.some((caller) => entry.callers[caller] !== undefined),
+      judge: entry.judge,
+      intervalMs: {
+        flagger: entry.callers.flagger?.interval ?? DEFAULT_INTERVAL_MS,
+        rollouts: entry.callers.rollouts?.interval ?? DEFAULT_INTERVAL_MS,
+      },
+      firstStep: entry.steps[0] ?? UNKNOWN_STEP,
     });
     const sameFleet = canariesOfFleet.get(entry.fleet);
     if (sameFleet) sameFleet.push(key);
@@ -94,9 +109,18 @@ export function resolveConfig(fleet: FleetFile, policies: ReadonlyMap<string, Po
   return { policyHash, gateways, canaries, lanes, canariesOfFleet };
 }
 
+/** A canary's entry without settings that later versions added, where they have their default. */
+function changedEntry({ steps, callers, ...entry }: CanaryEntry): object {
+  const { flagger, ...others } = callers;
+  if (flagger === undefined) return { ...entry, ...(steps.length === 0 ? {} : { steps }), callers };
+  const { gates, strategy, ...settings } = flagger;
+  const added = { ...(gates ? { gates } : {}), ...(strategy === "weighted" ? {} : { strategy }) };
+  return { ...entry, ...(steps.length === 0 ? {} : { steps }), callers: { ...others, flagger: { ...settings, ...added } } };
+}
+
 /** The settings of a policy that are not the default: a version with one more setting leaves the hash of older files as it was. */
 function changedSettings(policy: Policy): Partial<Policy> {
-  const defaults: Readonly<Record<string, unknown>> = defaultPolicy();
+  const defaults = hashedPolicy(defaultPolicy()) as Readonly<Record<string, unknown>>;
   const isChanged = ([name, value]: [string, unknown]) => JSON.stringify(value) !== JSON.stringify(defaults[name]);
-  return Object.fromEntries(Object.entries(policy).filter(isChanged));
+  return Object.fromEntries(Object.entries(hashedPolicy(policy)).filter(isChanged));
 }

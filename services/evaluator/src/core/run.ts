@@ -3,12 +3,15 @@
  * caused by the change. `atMs` is the broker time of the input or deadline that caused it.
  */
 
+import type { JudgingClass } from "@aviary/shared/contract/fleet.ts";
 import { contentId } from "@aviary/shared/contract/ids.ts";
 import { type Incident, incident } from "@aviary/shared/contract/incident.ts";
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import { type Release, type RunState, type Slice, sameRelease } from "@aviary/shared/contract/run.ts";
+import { attemptOf, recordAttempt, updateAttempt } from "./attempts.ts";
+import { callerGoneAtMs } from "./callers.ts";
 import { isCurrent } from "./freshness.ts";
-import { referenceFrom } from "./judge/reference.ts";
+import { referenceFrom } from "./judge/learn-reference.ts";
 import { knownRelease } from "./known-facts.ts";
 import { agreedRelease, couldBeSame } from "./release.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
@@ -34,18 +37,31 @@ interface Opening {
   readonly release: Release;
   readonly announcedHash: string | null;
   readonly announcedVersion: string | null;
+  /** The judging class that opens it, if one does. */
+  readonly seat?: JudgingClass | undefined;
+  readonly cleared?: Run["cleared"];
 }
 
-/** Opens a run: ends the previous one, starts a new window grid, freezes the reference. */
+/** Opens a run: ends the previous one, starts a new window grid, freezes the reference. A failed run that it replaces stays failed. */
 export function openRun(state: State, canary: CanaryState, config: CanaryConfig, opening: Opening, atMs: number): void {
-  if (isOpen(canary.run)) moveTo(canary, "superseded", atMs);
-  const revision = revisionOf(opening.release, opening.controllerRevision);
+  const replaced = canary.run;
+  if (isOpen(replaced) && replaced?.state !== "failed") moveTo(canary, "superseded", atMs);
+  const { controllerRevision } = opening;
+  const revision = revisionOf(opening.release, controllerRevision);
   const releaseBefore = canaryRelease(state, config);
+  const previous = controllerRevision === null ? undefined : attemptOf(canary, controllerRevision);
+  const attempt = (previous?.attempt ?? 0) + 1;
+  // A new attempt of what failed needs it on the Macs again.
+  if (previous?.state === "failed") canary.failedRelease = null;
   canary.run = {
     id: `${revision}-${state.sequence}`,
     revision,
-    controllerRevision: opening.controllerRevision,
+    controllerRevision,
     openedBy: opening.openedBy,
+    attempt,
+    seat: opening.seat ?? null,
+    lastCallMs: atMs,
+    cleared: opening.cleared ?? null,
     sinceMs: atMs,
     state: "pending",
     stateSinceMs: atMs,
@@ -54,10 +70,16 @@ export function openRun(state: State, canary: CanaryState, config: CanaryConfig,
     announcedVersion: opening.announcedVersion,
     pinned: null,
     releaseBefore,
-    weight: 0,
+    failedBefore: replaced?.latch == null || opening.cleared != null ? null : replaced.pinned,
+    weight: null,
+    balancerWeight: null,
+    shiftedSinceMs: 0,
     phase: null,
-    gated: opening.openedBy === "controller" && canary.gateBeforeRun?.gated === true,
-    confirmed: opening.openedBy === "controller" && canary.gateBeforeRun?.confirmed === true,
+    gated: false,
+    granted: false,
+    promotionGranted: false,
+    endReported: false,
+    endedBy: null,
     paused: null,
     latch: null,
     restored: false,
@@ -72,7 +94,7 @@ export function openRun(state: State, canary: CanaryState, config: CanaryConfig,
     windows: [],
     outcome: null,
   };
-  canary.gateBeforeRun = null;
+  if (controllerRevision !== null) recordAttempt(canary, controllerRevision, attempt, atMs);
   canary.observed = null;
   canary.lastWindow = null;
   startGrid(canary, config, atMs);
@@ -94,25 +116,39 @@ export function canaryRelease(state: State, config: CanaryConfig): Release | nul
   return sliceRelease(state, config, "canary");
 }
 
+/**
+ * Whether the canary slice's traffic is healthy traffic: no run is open, and the slice runs stable's release. Without a stable
+ * slice its own past is the only reference there is.
+ */
+export function isCanaryHealthy(state: State, canary: CanaryState, config: CanaryConfig): boolean {
+  if (isOpen(canary.run)) return false;
+  const [release, stable] = [canaryRelease(state, config), stableRelease(state, canary, config)];
+  return !config.hasStable || (release !== null && stable !== null && sameRelease(release, stable));
+}
+
 /** The release to roll back to: stable's, or the canary slice's own before the run if there is no stable slice. */
 export function stableRelease(state: State, canary: CanaryState, config: CanaryConfig): Release | null {
   if (!config.hasStable) return canary.rollbackRelease;
   return sliceRelease(state, config, "stable");
 }
 
-/** Enters a state; a state that ends the run records its revision, so that it is not analyzed again automatically. */
+/** Enters a state; a state that ends the run records its revision, so that observation does not analyze it again. */
 export function moveTo(canary: CanaryState, to: RunState, atMs: number): void {
   const { run } = canary;
   if (run === null) return;
   run.state = to;
   run.stateSinceMs = atMs;
   run.heldSinceMs = 0;
-  if (to === "passed" || to === "failed" || to === "aborted" || to === "expired") {
+  if (to === "passed" || to === "failed" || to === "aborted" || to === "expired" || to === "unjudged") {
     remember(canary, run.revision);
     if (run.controllerRevision !== null) remember(canary, run.controllerRevision);
     if (run.pinned !== null) remember(canary, revisionOf(run.pinned, null));
   }
-  if (to === "passed") canary.everPassed = true;
+  if (to === "passed") canary.passedRelease = run.pinned;
+  if (to === "failed") canary.failedRelease = run.pinned;
+  if (to === "passed" && canary.failedRelease !== null && run.pinned !== null && sameRelease(canary.failedRelease, run.pinned))
+    canary.failedRelease = null;
+  updateAttempt(canary, run);
 }
 
 function remember(canary: CanaryState, revision: string): void {
@@ -128,53 +164,109 @@ export function startWarming(state: State, canary: CanaryState, config: CanaryCo
 
 /**
  * Changes of the run that no message requests: pending to warming when the Macs run the release, warming to active, an observed
- * release superseded, restored after a failure, expiry. Called whenever a fact changed or a deadline fired.
+ * release superseded, restored after a failure, expiry, the silence of its caller. Called whenever a fact changed or a deadline fired.
  */
 export function advance(state: State, canary: CanaryState, config: CanaryConfig, atMs: number): Incident[] {
-  const incidents: Incident[] = [];
   if (canary.maintenance !== null && canary.maintenance.untilMs <= atMs) canary.maintenance = null;
-  const release = canaryRelease(state, config);
-  const stable = stableRelease(state, canary, config);
-  observeRelease(state, canary, config, { canary: release, stable }, atMs);
+  const slices: Slices = { canary: canaryRelease(state, config), stable: stableRelease(state, canary, config) };
+  observeRelease(state, canary, config, slices, atMs);
   const { run } = canary;
-  if (run === null) return incidents;
-
-  if (run.state === "pending") {
-    const arrived =
-      release !== null && (run.announcedHash === null ? isNew(run, release, stable) : release.skill_hash === run.announcedHash);
-    if (arrived) startWarming(state, canary, config, atMs);
-    else if (atMs >= run.sinceMs + config.policy.maxPendingMs)
-      incidents.push(expire(canary, config, "pending for too long", atMs));
-  }
-  if (run.state === "warming" || run.state === "active") {
-    // Parts that were unknown when the release was pinned are completed, which is not a change.
-    if (release !== null && (run.pinned === null || couldBeSame(run.pinned, release))) run.pinned = release;
-    // The announced pack arrives while traffic already shifts: it was announced, so it becomes the pinned release.
-    if (
-      run.pinned !== null &&
-      release !== null &&
-      run.announcedHash !== null &&
-      release.skill_hash === run.announcedHash &&
-      !sameRelease(run.pinned, release)
-    ) {
-      run.pinned = release;
-    }
-    if (run.state === "warming" && atMs >= run.judgeFromMs) moveTo(canary, "active", atMs);
-    if (atMs >= run.sinceMs + config.policy.maxRunMs) incidents.push(expire(canary, config, "open for too long", atMs));
-  }
-  if (run.state === "failed" && !run.restored) {
-    if (release !== null && stable !== null && sameRelease(release, stable)) {
-      run.restored = true;
-      startGrid(canary, config, atMs);
-    } else if (atMs >= run.sinceMs + config.policy.maxRunMs)
-      incidents.push(expire(canary, config, "failed and not restored", atMs));
-  }
-  return incidents;
+  if (run === null) return [];
+  const step: Advance = { state, canary, run, slices, config, atMs };
+  if (run.state === "pending" && isReadyToWarm(step)) startWarming(state, canary, config, atMs);
+  if (run.state === "warming" || run.state === "active") advanceAnalysis(step);
+  if (run.state === "failed" && !run.restored) restoreFailed(step);
+  return applyLimits(step);
 }
 
-/** New to the canary slice: neither stable's release nor the slice's own when the run opened. */
+interface Advance {
+  readonly state: State;
+  readonly canary: CanaryState;
+  readonly run: Run;
+  readonly slices: Slices;
+  readonly config: CanaryConfig;
+  readonly atMs: number;
+}
+
+/** What each slice runs now; null if its gateways disagree or are unknown. */
+interface Slices {
+  readonly canary: Release | null;
+  readonly stable: Release | null;
+}
+
+/**
+ * Whether the warm-up of a pending run starts: its release is on the canary slice, or the controller shifts traffic and the Macs had
+ * time to change.
+ */
+function isReadyToWarm({ run, slices, config: { policy }, atMs }: Advance): boolean {
+  const release = slices.canary;
+  if (release === null) return false;
+  if (run.announcedHash === null ? isNew(run, release, slices.stable) : release.skill_hash === run.announcedHash) return true;
+  if (policy.macRelease === "required" || run.shiftedSinceMs === 0) return false;
+  return atMs >= run.shiftedSinceMs + policy.settleReleaseMs;
+}
+
+function advanceAnalysis({ canary, run, slices, config, atMs }: Advance): void {
+  const release = slices.canary;
+  if (run.openedBy === "observation" && release !== null && slices.stable !== null && sameRelease(release, slices.stable)) {
+    moveTo(canary, "superseded", atMs);
+    startGrid(canary, config, atMs);
+    return;
+  }
+  if (release !== null && (run.pinned === null || couldBeSame(run.pinned, release) || isAnnounced(run, release)))
+    // Parts that were unknown are completed, and an announced pack may arrive while traffic already shifts: neither is a change.
+    run.pinned = release;
+  if (run.state === "warming" && atMs >= run.judgeFromMs) moveTo(canary, "active", atMs);
+}
+
+const isAnnounced = (run: Run, release: Release): boolean =>
+  run.announcedHash !== null && release.skill_hash === run.announcedHash;
+
+function restoreFailed({ state, canary, run, slices, config, atMs }: Advance): void {
+  const isBack = slices.canary !== null && slices.stable !== null && sameRelease(slices.canary, slices.stable);
+  const isGone = run.endReported && canaryGateways(state, config).every(({ maintenanceUntilMs }) => maintenanceUntilMs > atMs);
+  if (!isBack && !isGone) return;
+  run.restored = true;
+  startGrid(canary, config, atMs);
+}
+
+/** Phases in which Flagger promotes: the decision is made. */
+const PROMOTING: ReadonlySet<string> = new Set(["Promoting", "Finalising"]);
+
+/** Ends a run that is older than a limit, or whose caller is gone. A failed run never expires. */
+function applyLimits({ canary, run, slices, config, atMs }: Advance): Incident[] {
+  const { policy } = config;
+  if (run.state === "failed" && !run.restored)
+    return atMs >= run.sinceMs + policy.maxRunMs ? [notRestored(run, config, atMs)] : [];
+  if (run.state !== "pending" && run.state !== "warming" && run.state !== "active") return [];
+  if (atMs >= run.sinceMs + policy.maxRunMs) return [expire(canary, config, "open for too long", atMs)];
+  if (run.state === "pending" && atMs >= run.lastCallMs + policy.maxPendingMs)
+    return [expire(canary, config, "pending for too long", atMs)];
+  if (atMs < callerGoneAtMs(run, config)) return [];
+  if (run.judged > 0 && (run.promotionGranted || PROMOTING.has(run.phase ?? ""))) {
+    moveTo(canary, "passed", atMs);
+    startGrid(canary, config, atMs);
+    return [];
+  }
+  const { pinned } = run;
+  const { canary: release, stable } = slices;
+  const isUndone =
+    pinned !== null && release !== null && stable !== null && !sameRelease(pinned, stable) && sameRelease(release, stable);
+  return isUndone ? [expire(canary, config, "its caller is gone and its release was removed", atMs)] : [];
+}
+
+function notRestored(run: Run, config: CanaryConfig, atMs: number): Incident {
+  const facts = { run: run.id, failed_at: isoTime(run.latch?.atMs ?? run.stateSinceMs) };
+  return incident("not_restored", isoTime(atMs), run.id, { subject: subjectOf(config) }, facts);
+}
+
+/**
+ * New to the canary slice: neither stable's release, nor the slice's own when the run opened, nor that of the failed run which this one
+ * replaced.
+ */
 function isNew(run: Run, release: Release, stable: Release | null): boolean {
   if (stable !== null && couldBeSame(release, stable)) return false;
+  if (run.failedBefore !== null && couldBeSame(release, run.failedBefore)) return false;
   return run.releaseBefore === null || stable !== null || !couldBeSame(release, run.releaseBefore);
 }
 
@@ -203,7 +295,7 @@ function observeRelease(
   state: State,
   canary: CanaryState,
   config: CanaryConfig,
-  { canary: release, stable }: { readonly canary: Release | null; readonly stable: Release | null },
+  { canary: release, stable }: Slices,
   atMs: number,
 ): void {
   const { run } = canary;
@@ -236,10 +328,11 @@ function observeRelease(
   startWarming(state, canary, config, atMs);
 }
 
+const canaryGateways = (state: State, config: CanaryConfig) =>
+  gatewaysOfCanary(state, config).filter(({ slice }) => slice === "canary");
+
 function canarySliceFresh(state: State, config: CanaryConfig, atMs: number): boolean {
-  return gatewaysOfCanary(state, config)
-    .filter((gateway) => gateway.slice === "canary")
-    .every((gateway) => isCurrent(gateway, "health", config.policy, atMs));
+  return canaryGateways(state, config).every((gateway) => isCurrent(gateway, "health", config.policy, atMs));
 }
 
 /**

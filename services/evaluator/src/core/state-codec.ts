@@ -12,7 +12,6 @@ import type { OpenWindow, WindowGrid } from "./window.ts";
 const CANARY: Readonly<Partial<Record<keyof CanaryState, string>>> = {
   grid: "frame",
   rollbackRelease: "baseline",
-  gateBeforeRun: "askedBefore",
   emittedIncidentIds: "told",
   lastFingerprint: "lastSaid",
   reconciledAtMs: "settledAtMs",
@@ -29,7 +28,31 @@ const sinceFirstVersion = (): Partial<CanaryState> => ({
   configuredAtMs: 0,
   disks: new Map(),
   brokerStep: null,
+  revisions: [],
+  lastRunState: "",
+  lastPromotable: false,
+  passedRelease: null,
+  failedRelease: null,
 });
+
+/** Fields that runs in them lack. A weight of 0 stood for an unknown one as well. */
+function completeRun(stored: Run): Run {
+  const judging = stored.openedBy === "controller" || stored.openedBy === "operator";
+  return {
+    ...{
+      attempt: 1,
+      seat: null,
+      lastCallMs: stored.sinceMs,
+      cleared: null,
+      balancerWeight: null,
+      shiftedSinceMs: 0,
+      failedBefore: null,
+    },
+    ...{ granted: (stored.weight ?? 0) > 0, promotionGranted: false, endReported: false, endedBy: null },
+    ...stored,
+    weight: judging && stored.weight === 0 && !("granted" in stored) ? null : stored.weight,
+  };
+}
 
 type Names = Readonly<Record<string, string | undefined>>;
 
@@ -44,7 +67,7 @@ export function storeCanary(canary: CanaryState): object {
 /** The state of a canary from its stored form. */
 export function restoreCanary(stored: object): CanaryState {
   const canary = { ...sinceFirstVersion(), ...renamed(stored, FROM_STORED.canary) } as CanaryState;
-  if (canary.run !== null) canary.run = renamed(canary.run, FROM_STORED.run) as Run;
+  if (canary.run !== null) canary.run = completeRun(renamed(canary.run, FROM_STORED.run) as Run);
   if (canary.grid !== null) canary.grid = restoreGrid(canary.grid);
   return canary;
 }

@@ -2,6 +2,7 @@
  * The state of the reducer: plain data (maps, numbers, histograms), so that a checkpoint can contain all of it. `reduce` owns a
  * state and modifies it in place; no other code may.
  */
+import type { JudgingClass } from "@aviary/shared/contract/fleet.ts";
 import type { LaneRecord } from "@aviary/shared/contract/lane.ts";
 import type { Reason, ReasonCode } from "@aviary/shared/contract/reasons.ts";
 import { isOpenRun, type Release, type RunState } from "@aviary/shared/contract/run.ts";
@@ -14,7 +15,11 @@ import type { JudgeMemory, JudgeOutcome } from "./judge/outcome.ts";
 import type { CanaryConfig, ResolvedConfig } from "./resolved-config.ts";
 import { createGrid, type WindowGrid } from "./window.ts";
 
-export type Opener = "controller" | "observation" | "operator";
+/** Who opened a run; an announcer (Flux) opens one that the judging caller adopts. */
+export type Opener = "controller" | "observation" | "operator" | "announcer";
+
+/** Who ended a run before its time, or reported its end. */
+export type Ender = "controller" | "operator" | null;
 
 export interface Latch {
   /** The verdict that latched the failure. Null inside that verdict itself. */
@@ -27,8 +32,17 @@ export interface Latch {
 export interface Run {
   readonly id: string;
   readonly revision: string;
-  readonly controllerRevision: string | null;
+  /** The controller's name for the revision; null in a run that observation opened. */
+  controllerRevision: string | null;
   readonly openedBy: Opener;
+  /** The number of this analysis of the revision, from 1. */
+  readonly attempt: number;
+  /** The class that judges this run; null until one has named it. */
+  seat: JudgingClass | null;
+  /** Newest message of the judging caller about this run; the run's start before one. */
+  lastCallMs: number;
+  /** An operator's word that the previous attempt's failure was wrong. */
+  readonly cleared: { readonly by: string; readonly reason: string; readonly atMs: number } | null;
   /** Store time of the message that opened the run: the origin of its windows. */
   readonly sinceMs: number;
   state: RunState;
@@ -42,13 +56,27 @@ export interface Run {
   pinned: Release | null;
   /** The canary slice's release when the run opened. */
   releaseBefore: Release | null;
-  weight: number;
+  /** The release of the failed run that this one replaced: its presence on the slice proves nothing. */
+  readonly failedBefore: Release | null;
+  /** Traffic share of the canary by the controller's reports, percent; null if unknown, which is not 0. */
+  weight: number | null;
+  /** The same by the load balancer's reports. */
+  balancerWeight: number | null;
+  /** Since when the controller is known to shift traffic; 0 if it is not. */
+  shiftedSinceMs: number;
   phase: string | null;
+  /** The gate confirm-traffic-increase was called. */
   gated: boolean;
-  confirmed: boolean;
+  /** An increase was granted and not withdrawn. */
+  granted: boolean;
+  /** confirm-promotion was granted. */
+  promotionGranted: boolean;
+  /** The judging caller reported the end of this run. */
+  endReported: boolean;
+  endedBy: Ender;
   paused: string | null;
   latch: Latch | null;
-  /** A failed run is restored: its canary slice is back on stable's release, or its controller reported the end. */
+  /** A failed run is over: its canary slice is back on stable's release, or gone. */
   restored: boolean;
   promotable: boolean;
   consecutivePass: number;
@@ -63,6 +91,19 @@ export interface Run {
   outcome: JudgeOutcome | null;
 }
 
+/** One attempt to analyze a revision. */
+export interface Attempt {
+  readonly name: string;
+  readonly attempt: number;
+  state: RunState;
+  /** When it entered the state. */
+  atMs: number;
+  endReported: boolean;
+  endedBy: Ender;
+  /** When the judging caller last named the revision. */
+  namedMs: number;
+}
+
 export interface CanaryState {
   readonly key: string;
   /** The configuration that the log names last; null before it names one. */
@@ -75,13 +116,20 @@ export interface CanaryState {
   lastWindow: ClosedWindow | null;
   /** Healthy windows before the next run, both slices merged over their AZs: the source of a reference. */
   history: ClosedWindow[];
-  /** Finished revisions, which are not analyzed again automatically. Newest last. */
+  /** Finished revision ids, which observation does not analyze again. Newest last. */
   finished: string[];
+  /** The newest attempt of each revision that a controller or operator named, oldest first. */
+  revisions: Attempt[];
+  /** Whether the last published verdict is promotable. */
+  lastPromotable: boolean;
+  /** The release of the last run that passed. */
+  passedRelease: Release | null;
+  /** The release of the newest run that failed; null once it passed or was cleared. */
+  failedRelease: Release | null;
   /** A release on the whole canary slice that may become a run by observation, and since when. */
   observed: { release: Release; sinceMs: number } | null;
   /** The newest release of the whole canary slice outside a run: the one to roll back to if there is no stable slice. */
   rollbackRelease: Release | null;
-  everPassed: boolean;
   maintenance: { untilMs: number; reason: string; mute: boolean } | null;
   /** Newest depth of each lane: event time, period, depth. */
   depths: Map<string, { observedAtMs: number; periodMs: number; depth: number }>;
@@ -90,11 +138,6 @@ export interface CanaryState {
   logGap: boolean;
   /** The broker's clock was set back, and no complete window has closed since. */
   brokerStep: BrokerStep | null;
-  /**
-   * A gate that was called while no run was open: Flagger calls confirm-rollout before it can identify the new revision by its
-   * checksum.
-   */
-  gateBeforeRun: { gated: boolean; confirmed: boolean } | null;
   /** Ids of the most recently emitted incidents, newest last: each is emitted once. */
   emittedIncidentIds: string[];
   /** Lower bound of the next instant at which a fact may become stale. */
@@ -102,6 +145,8 @@ export interface CanaryState {
   /** Fingerprint of the last published verdict: a new one is published when this changes. */
   lastFingerprint: string;
   lastVerdictId: string | null;
+  /** Id and state of the run of the last published verdict; empty without one. */
+  lastRunState: string;
   /** When the canary was last reconciled: every deadline up to then was handled. */
   reconciledAtMs: number;
   lastOutcome: "pass" | "hold" | "fail";
@@ -149,19 +194,22 @@ export function createCanary(config: CanaryConfig): CanaryState {
     lastWindow: null,
     history: [],
     finished: [],
+    revisions: [],
+    lastPromotable: false,
+    passedRelease: null,
+    failedRelease: null,
     observed: null,
     rollbackRelease: null,
-    everPassed: false,
     maintenance: null,
     depths: new Map(),
     disks: new Map(),
     logGap: false,
     brokerStep: null,
-    gateBeforeRun: null,
     emittedIncidentIds: [],
     staleCheckMs: Number.POSITIVE_INFINITY,
     lastFingerprint: "",
     lastVerdictId: null,
+    lastRunState: "",
     reconciledAtMs: 0,
     lastOutcome: "hold",
     lastDegraded: false,
@@ -208,4 +256,10 @@ export function isOpen(run: Run | null): boolean {
 /** Starts a new window grid at `originMs`. */
 export function startGrid(canary: CanaryState, config: CanaryConfig, originMs: number): void {
   canary.grid = createGrid(originMs, config.policy.windowMs);
+}
+
+/** The canary's weight: the larger of what the controller and the load balancer report; null if neither is known. */
+export function weightOf({ weight, balancerWeight }: Pick<Run, "weight" | "balancerWeight">): number | null {
+  if (weight === null || balancerWeight === null) return weight ?? balancerWeight;
+  return Math.max(weight, balancerWeight);
 }

@@ -1,6 +1,7 @@
 /** Builds the verdict record from a decision and the facts behind it. */
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import type { Policy } from "@aviary/shared/contract/policy.ts";
+import type { PromotionFacts } from "@aviary/shared/contract/promotion.ts";
 import { blocksPromotion } from "@aviary/shared/contract/reasons.ts";
 import {
   isDegraded,
@@ -20,7 +21,7 @@ import { inForce, type JudgeOutcome } from "./judge/outcome.ts";
 import { rankReasons } from "./reason-ranking.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
 import { stableRelease } from "./run.ts";
-import { type CanaryState, isCanaryActive, isOpen, type Run, type State } from "./state.ts";
+import { type CanaryState, gatewaysOfCanary, isCanaryActive, isOpen, type Run, type State, weightOf } from "./state.ts";
 import type { CanaryFacts, Decision } from "./verdict.ts";
 import { noiseFigures, sliceFigures } from "./verdict-figures.ts";
 
@@ -28,9 +29,19 @@ import { noiseFigures, sliceFigures } from "./verdict-figures.ts";
 export function verdictRecord(state: State, facts: CanaryFacts, decision: Decision, atMs: number): VerdictRecord {
   const { canary } = facts;
   const body = verdictBody(state, facts, decision, atMs);
+  const indexes = applicableOutcome(canary.run)?.leftOut ?? [];
+  const leftOut = indexes.length > 0 ? { left_out: [...indexes] } : {};
   return withinSizeLimit({
     body: { ...body, id: verdictId(body) },
-    evidence: { closed: canary.lastWindow, reference: canary.run?.reference ?? null },
+    promotion: promotionFacts(state, facts),
+    revisions: canary.revisions.map(({ name, attempt, state, atMs, endReported }) => ({
+      name,
+      attempt,
+      state,
+      at: isoTime(atMs),
+      end_reported: endReported,
+    })),
+    evidence: { closed: canary.lastWindow, reference: canary.run?.reference ?? null, ...leftOut },
   });
 }
 
@@ -57,16 +68,18 @@ function verdictBody(state: State, facts: CanaryFacts, decision: Decision, atMs:
     judge: judgeFigures(run, outcome, policy),
     reasons: reasons.slice(0, MAX_REASONS),
     ...(reasons.length > MAX_REASONS ? { reasons_more: reasons.length - MAX_REASONS } : {}),
+    ...(decision.current === undefined ? {} : { current: rankReasons(decision.current, "hold").slice(0, MAX_REASONS) }),
     warnings: rankReasons(decision.warnings, decision.verdict).slice(0, MAX_REASONS),
     thresholds: {
       max_5xx_rate: policy.thresholds.max5xxRate,
       max_p99_ms: policy.thresholds.maxP99Ms,
       max_p99_regression_ratio: policy.thresholds.maxP99RegressionRatio,
+      min_latency_delta_ms: policy.thresholds.minLatencyDeltaMs,
       max_queue_depth: policy.thresholds.maxQueueDepth,
     },
     window: lastWindow?.window ?? null,
     run: runFigures(state, canary, config, decision),
-    stable_may_promote: !policy.stableNeedsPass || canary.everPassed,
+    stable_may_promote: !policy.stableNeedsPass || canary.passedRelease !== null,
     valid_until: isoTime(validUntilMs(atMs, policy)),
   };
 }
@@ -96,6 +109,7 @@ function judgeFigures(run: Run | null, outcome: JudgeOutcome | null, policy: Pol
     consecutive_pass: run?.consecutivePass ?? 0,
     evidence: policy.evidence,
     traffic: policy.traffic,
+    ...(outcome === null ? {} : { rule: outcome.rule }),
     luck: outcome?.pValue ?? null,
     noise: outcome === null || outcome.noise === null ? null : noiseFigures(outcome.noise),
   };
@@ -115,16 +129,43 @@ function runFigures(state: State, canary: CanaryState, config: CanaryConfig, dec
     state: run.state,
     revision: run.revision,
     since: isoTime(run.sinceMs),
-    weight: run.weight,
+    weight: weightOf(run),
+    weight_claims: { controller: run.weight, balancer: run.balancerWeight },
     canary_active: isCanaryActive(run),
     // Evidence stays; a promotion also needs no reason that blocks promotion now.
     promotable: run.promotable && !decision.reasons.some(({ code }) => blocksPromotion(code)),
     latched_by: run.latch?.verdictId ?? null,
     controller_revision: run.controllerRevision,
+    seat: run.seat,
+    attempt: run.attempt,
     gated: run.gated,
+    granted: run.granted,
+    promotion_granted: run.promotionGranted,
+    cleared: run.cleared === null ? null : { by: run.cleared.by, reason: run.cleared.reason, at: isoTime(run.cleared.atMs) },
     mac_release_ok: config.policy.macRelease === "optional" || run.state !== "pending",
     announced_hash: run.announcedHash ?? run.pinned?.skill_hash ?? null,
     stable_hash: stable?.skill_hash ?? null,
+  };
+}
+
+/** The facts for `mayPromote`, apart from reasons, which are cut. */
+function promotionFacts(state: State, { canary, config }: CanaryFacts): PromotionFacts {
+  const { run, passedRelease, maintenance } = canary;
+  const stable = stableRelease(state, canary, config) ?? passedRelease ?? run?.releaseBefore ?? null;
+  const isMuted = maintenance?.mute === true;
+  return {
+    stable: stable?.skill_hash ?? null,
+    passed: passedRelease?.skill_hash ?? null,
+    failed: canary.failedRelease?.skill_hash ?? null,
+    announced: run?.announcedHash ?? null,
+    pinned: run?.pinned?.skill_hash ?? null,
+    stable_needs_pass: config.policy.stableNeedsPass,
+    muted: [
+      ...(isMuted ? ["*"] : []),
+      ...gatewaysOfCanary(state, config)
+        .filter(({ maintenanceUntilMs, maintenanceMuted }) => maintenanceMuted && maintenanceUntilMs > state.nowMs)
+        .map(({ az, name }) => `${az}/${name}`),
+    ],
   };
 }
 

@@ -34,6 +34,8 @@ export interface Decision {
   readonly verdict: Outcome;
   readonly reasons: readonly Reason[];
   readonly warnings: readonly Reason[];
+  /** While a fail is latched: what is wrong with the canary now. */
+  readonly current?: readonly Reason[];
   /** The concern that fails the run, if this decision fails it. */
   readonly failing: Latch["concern"] | undefined;
 }
@@ -43,7 +45,13 @@ export function decide(facts: CanaryFacts): Decision {
   const { conditions, config } = facts;
   const { run } = facts.canary;
   if (run?.latch)
-    return { verdict: "fail", reasons: latchedReasons(run, run.latch), warnings: conditions.warnings, failing: undefined };
+    return {
+      verdict: "fail",
+      reasons: latchedReasons(run, run.latch),
+      current: [...hardReasons(conditions), ...conditions.holds],
+      warnings: conditions.warnings,
+      failing: undefined,
+    };
   if (!isOpen(run) || run === null || run.state === "failed") return noRun(facts);
   if (run.state === "pending") return pending(facts, run);
   const hard = conditions.isSuspended ? undefined : conditions.hard[0];

@@ -34,6 +34,8 @@ import { completenessOf } from "./window-completeness.ts";
 export interface OpenSlot {
   requests: number;
   errors: number;
+  /** Null if a signal did not count them. */
+  errors4xx: number | null;
   latency: histogram.Histogram;
 }
 
@@ -109,7 +111,7 @@ function cellOf(window: OpenWindow, gateway: GatewayState, source: HttpSource): 
   let cell = window.cells.get(key);
   if (cell === undefined) {
     const slots: OpenSlot[] = [];
-    for (let slot = 0; slot < SLOTS; slot++) slots.push({ requests: 0, errors: 0, latency: histogram.create() });
+    for (let slot = 0; slot < SLOTS; slot++) slots.push({ requests: 0, errors: 0, errors4xx: 0, latency: histogram.create() });
     cell = { slice: gateway.slice, az: gateway.az, source, slots, slotted: true, gateways: new Set() };
     window.cells.set(key, cell);
   }
@@ -127,7 +129,7 @@ function accountOf(window: OpenWindow, gateway: GatewayState, source: HttpSource
 
 /** One http body, and the event time that it covers: the period before `observedAtMs`. */
 export interface TrafficReport {
-  readonly body: SignalBody<"http"> & { readonly unread?: number | undefined };
+  readonly body: SignalBody<"http">;
   readonly observedAtMs: number;
   readonly periodMs: number;
   /** Why its requests must be left out, decided by the state of its gateway and its run; undefined to merge them. */
@@ -175,6 +177,7 @@ function mergeIntoCell(cell: WindowCell, frame: WindowGrid, { body, periodMs }: 
   const slot = cell.slots[Math.min(SLOTS - 1, Math.floor(offsetMs / slotMs))]!;
   slot.requests += body.requests;
   slot.errors += body.errors_5xx;
+  slot.errors4xx = slot.errors4xx === null || body.errors_4xx === undefined ? null : slot.errors4xx + body.errors_4xx;
   if (body.latency.counts.length > 0 || body.latency.zero > 0) histogram.mergeWire(slot.latency, body.latency);
   if (periodMs > slotMs) cell.slotted = false;
 }
@@ -203,6 +206,8 @@ function closedSlots(cell: WindowCell): WindowSlot[] {
   return cell.slots.map((slot) => ({
     requests: slot.requests,
     errors_5xx: slot.errors,
+    // A slot of an older checkpoint has no count either.
+    ...(slot.errors4xx == null ? {} : { errors_4xx: slot.errors4xx }),
     latency: histogram.toSparse(slot.latency),
   }));
 }
@@ -211,8 +216,8 @@ function closedSlots(cell: WindowCell): WindowSlot[] {
 export interface WindowClose {
   /** The canary's expected gateways, in file order, without those in maintenance. */
   readonly gateways: readonly GatewayState[];
-  /** The canary's weight at the close, percent. */
-  readonly weight: number;
+  /** The canary's weight at the close, percent; null if unknown. */
+  readonly weight: number | null;
   readonly traffic: Policy["traffic"];
   /** Traffic of the canary slice is judged from here on: the end of the run's warm-up. */
   readonly judgedFromMs: number;

@@ -1,10 +1,11 @@
 /** Verdicts as lines of text. */
-import type { Outcome, VerdictBody } from "@aviary/shared/contract/verdict.ts";
+import { formatWeight, type Outcome, type VerdictBody } from "@aviary/shared/contract/verdict.ts";
 
 /** `10:14:02  FAIL  prod/payments-gateway  window 7, weight 10%  over_5xx: 72 of 1,800 …  9c41…` */
 export function verdictLine(body: VerdictBody): string {
   const canary = `${body.subject.namespace}/${body.subject.name}`;
-  const window = body.window === null ? "no window yet" : `window ${body.window.index}, weight ${body.window.weight}%`;
+  const window =
+    body.window === null ? "no window yet" : `window ${body.window.index}, weight ${formatWeight(body.window.weight)}`;
   const reason = body.reasons[0];
   const reasonText = reason === undefined ? "healthy: no reasons" : `${reason.code}: ${reason.text}`;
   return `${body.at.slice(11, 19)}  ${body.verdict.toUpperCase()}  ${canary}  ${window}  ${reasonText}  ${body.id}`;

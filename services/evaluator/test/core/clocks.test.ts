@@ -131,3 +131,22 @@ test("a step of the broker's clock yields the same bytes after a crash at any me
   const whole = JSON.stringify(effectsOf(-1));
   for (let cut = from - 5; cut < to + 40; cut += 3) assert.equal(JSON.stringify(effectsOf(cut)), whole, `cut at ${cut}`);
 });
+
+test("messages of a log that replaced another one may precede the state, which is a gap and no step of the broker's clock", () => {
+  const fleet = measured();
+  const { state } = reduceLog(fleet.config, fleet.log, fleet.now() + 60_000);
+  const from = fleet.log.length;
+  fleet.advance(60);
+  state.sequence = -1;
+  const gap = { kind: "log-gap", sequence: 0, storedAtMs: state.nowMs } as const;
+  const replaced = fleet.log.slice(from).map((input, index) => ({ ...input, sequence: index + 1 }) as Input);
+  const { effects, verdicts } = reduceLog(fleet.config, [gap, ...replaced], fleet.now() + 2_100, state);
+  const codes = effects.flatMap((effect) => (effect.kind === "incident" ? [effect.incident.code] : []));
+  assert.deepEqual(codes, ["log_gap"]);
+  assert.ok(
+    verdicts.some(({ body }) => body.reasons.some(({ code }) => code === "gap")),
+    timeline(verdicts).join("\n"),
+  );
+  assert.ok(verdicts.every(({ body }) => body.reasons.every(({ metric }) => metric !== "broker")));
+  assert.ok(state.nextDeadlineMs <= fleet.now() + 30_000, "the state follows the new log");
+});

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { sha256Hex } from "@aviary/shared/contract/ids.ts";
-import { mayPromote } from "@aviary/shared/contract/run.ts";
+import { mayPromote } from "@aviary/shared/contract/promotion.ts";
+import type { Slice } from "@aviary/shared/contract/run.ts";
 import { parseVerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import { createSimulatedFleet, NEW_PACK, reduceFleet, type SimulatedFleet, STABLE_PACK, timeline } from "./simulated-fleet.ts";
 
@@ -9,6 +10,15 @@ const last = (fleet: SimulatedFleet) => {
   const { verdicts } = reduceFleet(fleet);
   return verdicts[verdicts.length - 1]!.body;
 };
+
+/** Whether the pack may be installed on a gateway of the slice that runs the other pack. */
+function promotion(fleet: SimulatedFleet, slice: Slice, hash: string, installed = hash === NEW_PACK ? STABLE_PACK : NEW_PACK) {
+  const { verdicts } = reduceFleet(fleet);
+  const { body, promotion: facts } = verdicts[verdicts.length - 1]!;
+  const target = { az: "az-a", gateway: `${slice}-a`, slice, installed };
+  const verdict = { run: body.run, valid_until: body.valid_until, promotion: facts };
+  return mayPromote({ verdict, target, hash, lanes: [], requestedAtMs: fleet.now(), atMs: fleet.now() });
+}
 
 function announceAndWarm(fleet: SimulatedFleet, revision = "v2", pack = NEW_PACK): void {
   fleet.publishControl({ verb: "announce", caller: "flagger", revision, skill_hash: pack });
@@ -31,14 +41,14 @@ test("a Flagger canary goes from announced to passed, after which stable may be 
   fleet.publishControl({ verb: "announce", caller: "flagger", revision: "v2", skill_hash: NEW_PACK });
   fleet.advance(5);
   assert.equal(last(fleet).run?.state, "pending");
-  assert.deepEqual(mayPromote(last(fleet), "canary", NEW_PACK, undefined, fleet.now()), { allowed: true });
-  assert.equal(mayPromote(last(fleet), "canary", STABLE_PACK, undefined, fleet.now()).allowed, false);
-  assert.equal(mayPromote(last(fleet), "stable", NEW_PACK, undefined, fleet.now()).allowed, false);
+  assert.deepEqual(promotion(fleet, "canary", NEW_PACK), { allowed: true });
+  assert.deepEqual(promotion(fleet, "canary", STABLE_PACK), { allowed: true });
+  assert.equal(promotion(fleet, "stable", NEW_PACK).allowed, false);
 
   for (const gateway of fleet.slice("canary")) gateway.pack = NEW_PACK;
   fleet.advance(5);
   assert.equal(last(fleet).run?.state, "warming");
-  assert.equal(mayPromote(last(fleet), "canary", NEW_PACK, undefined, fleet.now()).allowed, false);
+  assert.equal(promotion(fleet, "canary", NEW_PACK, NEW_PACK).allowed, false);
   fleet.publishControl({ verb: "weight", caller: "flagger", weight: 10, revision: "v2" });
   fleet.advance(120);
   const passing = last(fleet);
@@ -53,7 +63,7 @@ test("a Flagger canary goes from announced to passed, after which stable may be 
   fleet.advance(5);
   const passed = last(fleet);
   assert.equal(passed.run?.state, "passed");
-  assert.deepEqual(mayPromote(passed, "stable", NEW_PACK, undefined, fleet.now()), { allowed: true });
+  assert.deepEqual(promotion(fleet, "stable", NEW_PACK), { allowed: true });
   for (const gateway of fleet.slice("stable")) gateway.pack = NEW_PACK;
   fleet.advance(60);
   fleet.publishControl({ verb: "announce", caller: "flagger", revision: "v2" });
@@ -89,8 +99,8 @@ test("5xx on the canary fails in the second window, is latched, ends when restor
   const note = latched.reasons.at(-1);
   assert.equal(note?.code, "latched");
   assert.match(note?.text ?? "", /^failed at \d\d:\d\d:\d\dZ \(verdict [0-9a-f]{16}; reasons as of that time\); latched until/);
-  assert.deepEqual(mayPromote(last(fleet), "canary", STABLE_PACK, undefined, fleet.now()), { allowed: true });
-  assert.equal(mayPromote(last(fleet), "canary", NEW_PACK, undefined, fleet.now()).allowed, false);
+  assert.deepEqual(promotion(fleet, "canary", STABLE_PACK), { allowed: true });
+  assert.equal(promotion(fleet, "canary", NEW_PACK).allowed, false);
 
   for (const gateway of fleet.slice("canary")) Object.assign(gateway, { version: "2026.9.6", pack: STABLE_PACK });
   fleet.advance(30);
@@ -164,7 +174,7 @@ test("an Argo Rollouts analysis starts at its first request", () => {
   assert.equal(last(fleet).verdict, "pass", timeline(reduceFleet(fleet).verdicts).join("\n"));
 });
 
-test("no state waits for an operator: pending, active and failed runs expire, with an incident", () => {
+test("no state waits for an operator: a pending and an active run expire, a failed one is reported and stays failed", () => {
   for (const until of ["pending", "active", "failed"] as const) {
     const fleet = createSimulatedFleet({ policy: { maxPending: "5m", maxRun: "10m" } });
     fleet.advance(30);
@@ -174,16 +184,18 @@ test("no state waits for an operator: pending, active and failed runs expire, wi
     fleet.advance(660);
     const { verdicts, effects } = reduceFleet(fleet);
     const body = verdicts[verdicts.length - 1]!.body;
-    assert.equal(body.run?.state, "expired", `${until}: ${timeline(verdicts).slice(-3).join(" | ")}`);
-    assert.equal(body.run?.canary_active, false);
+    const count = (code: string) =>
+      effects.filter((effect) => effect.kind === "incident" && effect.incident.code === code).length;
+    assert.equal(body.run?.state, until === "failed" ? "failed" : "expired", timeline(verdicts).slice(-3).join(" | "));
+    assert.equal(body.run?.canary_active, until === "failed");
     assert.equal(body.verdict, until === "failed" ? "fail" : "hold");
-    assert.equal(effects.filter((effect) => effect.kind === "incident" && effect.incident.code === "run_expired").length, 1);
+    assert.deepEqual([count("run_expired"), count("not_restored")], until === "failed" ? [0, 1] : [1, 0]);
   }
 });
 
 test("a run that ends before a window closes judges nothing: never a pass, and the next run is not affected", () => {
   const ends = {
-    passed: { verb: "end", caller: "rollouts", result: "succeeded", revision: "v2" },
+    unjudged: { verb: "end", caller: "rollouts", result: "succeeded", revision: "v2" },
     aborted: { verb: "abort", caller: "operator", reason: "never mind" },
     superseded: { verb: "announce", caller: "rollouts", revision: "v3" },
   } as const;
@@ -233,14 +245,15 @@ test("an operator can abort, clear and pause a run and put its canary into maint
   assert.equal(last(fleet).verdict, "fail");
   fleet.publishControl({ verb: "clear", caller: "operator", reason: "a test of the load generator" });
   fleet.advance(5);
-  assert.equal(last(fleet).run?.state, "aborted");
+  const { state, attempt, cleared } = last(fleet).run!;
+  assert.deepEqual([state, attempt, cleared?.reason], ["warming", 2, "a test of the load generator"]);
   assert.equal(last(fleet).verdict, "hold");
   assert.equal(last(fleet).concerns.errors, "hold", "a cleared failure is not a verdict any more");
   assert.equal(last(fleet).judge.two_key, "hold");
   fleet.publishControl({ verb: "maintenance", caller: "operator", on: true, mute: true, reason: "new disks" });
   fleet.advance(5);
   assert.ok(last(fleet).reasons.some((reason) => reason.code === "maintenance"));
-  assert.equal(mayPromote(last(fleet), "stable", STABLE_PACK, undefined, fleet.now()).allowed, false);
+  assert.equal(promotion(fleet, "stable", STABLE_PACK).allowed, false);
 });
 
 test("every verdict of a varied day is valid, with an id from its content", () => {

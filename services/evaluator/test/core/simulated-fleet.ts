@@ -56,7 +56,8 @@ export interface GatewayPlan {
 }
 
 export interface FleetOptions {
-  readonly policy?: PolicyFile;
+  /** Changes of the test policy, or the policy of an empty file. */
+  readonly policy?: PolicyFile | "shipped";
   readonly controller?: boolean;
   readonly azs?: readonly string[];
   readonly stable?: boolean;
@@ -64,7 +65,14 @@ export interface FleetOptions {
 }
 
 /** Two of each slice's periods in a 30 s window, to keep tests short: window 30 s, grace 2 s, warm-up 10 s. */
-export const TEST_POLICY: PolicyFile = { mode: "literal", window: "30s", grace: "2s", warmup: "10s", doctorBeforeTraffic: false };
+export const TEST_POLICY: PolicyFile = {
+  mode: "literal",
+  window: "30s",
+  grace: "2s",
+  warmup: "10s",
+  settleRelease: "0s",
+  doctorBeforeTraffic: false,
+};
 
 export function createSimulatedFleet(options: FleetOptions = {}) {
   const azs = options.azs ?? ["az-a", "az-b", "az-c"];
@@ -109,7 +117,7 @@ export function createSimulatedFleet(options: FleetOptions = {}) {
   });
   const config: ResolvedConfig = resolveConfig(
     fleet,
-    new Map([[CANARY_KEY, policySchema.parse({ ...TEST_POLICY, ...options.policy })]]),
+    new Map([[CANARY_KEY, policySchema.parse(options.policy === "shipped" ? {} : { ...TEST_POLICY, ...options.policy })]]),
     "policy-1",
   );
   const log: Input[] = [];
@@ -209,7 +217,7 @@ function trafficOf({ requests, errors, latencyMs, unread }: GatewayPlan): Signal
   const latency = histogram.create();
   if (requests > 0) histogram.insert(latency, latencyMs, requests);
   const counts = { source: "access-log", requests, errors_5xx: errors, latency: histogram.toWire(latency) } as const;
-  return unread > 0 ? { ...counts, ...{ unread } } : counts;
+  return unread > 0 ? { ...counts, unread } : counts;
 }
 
 export type SimulatedFleet = ReturnType<typeof createSimulatedFleet>;

@@ -1,6 +1,6 @@
 /**
  * Derives control messages from a caller's request. Pure. Ids derive from content: a hook that is retried, or sent to two replicas, is one
- * message. A call without new information yields none.
+ * message. A call without new information yields none, except one message per interval that shows that the caller is alive.
  *
  * A revision is named by the webhook's metadata (`revision` or `version`), or from pre-rollout on by Flagger's checksum. At confirm-rollout
  * the checksum is still the previous revision's. A name takes precedence over a checksum, because only some hooks may carry the metadata.
@@ -8,8 +8,8 @@
 import type { ControlContent } from "@aviary/shared/contract/control.ts";
 import type { CallerClass } from "@aviary/shared/contract/fleet.ts";
 import { isOpenRun } from "@aviary/shared/contract/run.ts";
-import type { RunView } from "@aviary/shared/contract/verdict.ts";
-import { CONFIRM_GATES, type Gate } from "./flagger-gates.ts";
+import { type NamedRevision, type Standing, type StoredRuns, standingOf } from "../response/standing.ts";
+import type { Gate } from "./flagger-gates.ts";
 import { type EventMeaning, type FlaggerCall, RUNNING_PHASES, readEventMessage } from "./flagger-payload.ts";
 
 /** A control message without an id; `discriminator` separates equal content that is intended twice. */
@@ -18,67 +18,74 @@ export interface ControlDraft {
   readonly discriminator: string;
 }
 
-/** The fields of a run that decide whether a call carries new information. */
-export type KnownRun = Pick<RunView, "id" | "state" | "canary_active" | "controller_revision" | "gated"> | null;
-
-/** The revision that a request names, and whether the stored verdict is about it. */
-export interface NamedRevision {
-  /** Undefined if the request names none. */
-  readonly revision: string | undefined;
-  /** True if the stored verdict is about another revision, or about none. */
-  readonly unseen: boolean;
+/** Who calls, and in which of its intervals. */
+export interface Sender {
+  readonly class: CallerClass;
+  /** The token's id. */
+  readonly id: string;
+  /** The ordinal of the caller's interval: what it repeats within one is one message. */
+  readonly interval: number;
 }
 
 const CHECKSUM = "checksum:";
-const NOTHING_NAMED: NamedRevision = { revision: undefined, unseen: false };
-
-const runKey = (run: KnownRun): string => run?.id ?? "none";
-
-/** A revision that the caller names explicitly: Argo's `revision`, Flagger's metadata. */
-export function namedByCaller(revision: string | undefined, run: KnownRun): NamedRevision {
-  return revision === undefined ? NOTHING_NAMED : { revision, unseen: run?.controller_revision !== revision };
-}
+const checksumName = (call: FlaggerCall): string => `${CHECKSUM}${call.checksum.slice(0, 64)}`;
+const runKey = ({ run }: StoredRuns): string => run?.id ?? "none";
+const named = (revision: string | undefined) => (revision === undefined ? {} : { revision });
 
 /** Phases without an analysis: a call in one of them is about the next revision. */
 const BETWEEN_ANALYSES: ReadonlySet<string> = new Set(["Initialized", "Waiting", "Succeeded", "Failed"]);
 
 /** The revision that a gate call is about. */
-export function namedAtGate(call: FlaggerCall, gate: Gate, run: KnownRun): NamedRevision {
-  if (call.revision !== undefined) return namedByCaller(call.revision, run);
+export function namedAtGate(call: FlaggerCall, gate: Gate, { run }: StoredRuns): NamedRevision {
+  if (call.revision !== undefined) return { revision: call.revision };
   const last = run?.controller_revision ?? null;
-  if (BETWEEN_ANALYSES.has(call.phase) && last?.startsWith(CHECKSUM) === true && gate !== "post-rollout") {
-    // A run identified by a checksum was opened after confirm-rollout, so this call is about a newer revision with an unknown checksum.
-    return { revision: undefined, unseen: true };
+  if (gate === "post-rollout")
+    return last?.startsWith(CHECKSUM) === true ? { revision: checksumName(call) } : { revision: undefined };
+  if (BETWEEN_ANALYSES.has(call.phase) && last?.startsWith(CHECKSUM) === true) {
+    // A run named by a checksum was opened after confirm-rollout, so this call is about a newer revision with an unknown checksum.
+    return { revision: undefined, isAnotherOne: true };
   }
-  if (gate === "confirm-rollout" || gate === "post-rollout" || call.checksum === "") return NOTHING_NAMED;
-  const revision = `${CHECKSUM}${call.checksum.slice(0, 64)}`;
-  if (run === null || last === null || last.startsWith(CHECKSUM)) return namedByCaller(revision, run);
-  const takenByName = isOpenRun(run) || run.state === "aborted";
-  return takenByName ? NOTHING_NAMED : { revision, unseen: true };
+  if (gate === "confirm-rollout" || call.checksum === "") return { revision: undefined };
+  if (run === null || last === null || last.startsWith(CHECKSUM)) return { revision: checksumName(call) };
+  const isTakenByName = isOpenRun(run) || run.state === "aborted";
+  return isTakenByName ? { revision: undefined } : { revision: checksumName(call) };
 }
 
-interface ReleaseDetails {
-  readonly revision: string | undefined;
+export interface ReleaseDetails {
   readonly skillHash?: string | undefined;
   readonly gatewayVersion?: string | undefined;
+  /** The gate whose call names the revision. */
+  readonly gate?: Gate | undefined;
 }
 
-/** Drafts the announcement of a revision without a verdict. */
-export function announceDrafts(
-  named: NamedRevision,
-  details: ReleaseDetails,
-  run: KnownRun,
-  caller: CallerClass,
-): ControlDraft[] {
-  if (!named.unseen || named.revision === undefined) return [];
-  const content: ControlContent = {
-    verb: "announce",
-    caller,
-    revision: named.revision,
-    ...(details.skillHash === undefined ? {} : { skill_hash: details.skillHash }),
-    ...(details.gatewayVersion === undefined ? {} : { gateway_version: details.gatewayVersion }),
+/** Gates that Flagger calls at weight 0 only: they can start another attempt. */
+const FIRST_GATES: ReadonlySet<string> = new Set(["confirm-rollout", "pre-rollout"]);
+
+/** Drafts the announcement of a revision that has no open run, or that its caller still names. */
+export function announceDrafts(standing: Standing, details: ReleaseDetails, runs: StoredRuns, sender: Sender): ControlDraft[] {
+  const { skillHash, gatewayVersion, gate } = details;
+  const announce = (revision: string, discriminator: string): ControlDraft[] => {
+    const release = {
+      ...(skillHash === undefined ? {} : { skill_hash: skillHash }),
+      ...(gatewayVersion === undefined ? {} : { gateway_version: gatewayVersion }),
+      ...(gate === undefined ? {} : { gate }),
+    };
+    return [{ content: { verb: "announce", caller: sender.class, by: sender.id, revision, ...release }, discriminator }];
   };
-  return [{ content, discriminator: runKey(run) }];
+  switch (standing.kind) {
+    case "new":
+      return standing.revision === undefined ? [] : announce(standing.revision, runKey(runs));
+    case "open":
+      // A measurement names its revision in every interval: that is how its caller is known to be alive.
+      if (gate !== undefined || standing.run.controller_revision === null) return [];
+      return announce(standing.run.controller_revision, `${runKey(runs)}/${sender.interval}`);
+    case "over":
+    case "earlier": {
+      const name = standing.kind === "over" ? standing.run.controller_revision : standing.entry.name;
+      if (name === null || (gate !== undefined && !FIRST_GATES.has(gate))) return [];
+      return announce(name, `${runKey(runs)}/${sender.interval}`);
+    }
+  }
 }
 
 /** One call of a gate, and what was decided. */
@@ -87,46 +94,66 @@ export interface GateCall {
   readonly gate: Gate;
   readonly allowed: boolean;
   readonly named: NamedRevision;
-  readonly run: KnownRun;
-  readonly caller: CallerClass;
+  readonly runs: StoredRuns;
+  readonly sender: Sender;
 }
 
-/** Drafts what a gate call reveals besides the revision: that the gate was called, and the end of the run. */
-export function gateDrafts({ call, gate, allowed, named, run, caller }: GateCall): ControlDraft[] {
-  const revision = named.revision === undefined ? {} : { revision: named.revision };
+/**
+ * Drafts what a gate call reveals besides the revision: that the weight is 0, that an increase or the promotion is granted, the end of the
+ * run, and that the caller is alive.
+ */
+export function gateDrafts({ call, gate, allowed, named: about, runs, sender }: GateCall): ControlDraft[] {
   if (gate === "post-rollout") {
     const result = call.phase === "Succeeded" ? "succeeded" : call.phase === "Failed" ? "failed" : undefined;
-    return result === undefined ? [] : endDrafts(result, run, caller);
+    return result === undefined ? [] : endDrafts(result, about.revision, runs, sender);
   }
-  if (gate === "rollback") return [];
-  const about = named.unseen ? null : run;
-  const firstConfirm = CONFIRM_GATES.has(gate) && !(about?.gated ?? false);
-  // In `pending`, an allowed gate signals the run that the controller proceeds.
-  const goesOn = allowed && (about === null || about.state === "pending");
-  if (!firstConfirm && !goesOn) return [];
-  const discriminator = `${runKey(run)}/${named.revision ?? ""}`;
-  return [{ content: { verb: "gate", caller, gate, allowed, ...revision }, discriminator }];
+  const standing = standingOf(about, runs);
+  const run = standing.kind === "open" ? standing.run : null;
+  const isNews =
+    run === null
+      ? gate === "pre-rollout" || gate === "confirm-traffic-increase"
+      : (gate === "pre-rollout" && (run.weight !== 0 || run.granted)) ||
+        (gate === "confirm-traffic-increase" && (!run.gated || (allowed && !run.granted))) ||
+        (gate === "confirm-promotion" && allowed && !run.promotion_granted);
+  const discriminator = `${runKey(runs)}/${sender.interval}`;
+  const from = { caller: sender.class, by: sender.id, ...named(about.revision) };
+  if (isNews) return [{ content: { verb: "gate", gate, allowed, ...from }, discriminator }];
+  if (run === null || !RUNNING_PHASES.has(call.phase)) return [];
+  return [{ content: { verb: "phase", phase: call.phase, ...from }, discriminator }];
 }
 
-/** Drafts what an event reveals: weight, phase, the end of the run. */
-export function eventDrafts(call: FlaggerCall, run: KnownRun, caller: CallerClass): ControlDraft[] {
-  const running = RUNNING_PHASES.has(call.phase);
-  const named = running ? namedByCaller(call.revision, run) : NOTHING_NAMED;
-  const revision = named.revision === undefined ? {} : { revision: named.revision };
-  const drafts = announceDrafts(named, call, run, caller);
+/** Drafts what an event reveals: weight, phase, the end of the run. An event opens no run. */
+export function eventDrafts(call: FlaggerCall, runs: StoredRuns, sender: Sender): ControlDraft[] {
+  const from = { caller: sender.class, by: sender.id };
+  const isRunning = RUNNING_PHASES.has(call.phase);
   const meaning: EventMeaning | undefined = call.event && readEventMessage(call.event.message);
+  if (meaning?.kind === "end") return endDrafts(meaning.result, endedRevision(call, runs), runs, sender);
+  const about = isRunning ? named(call.revision) : {};
+  const drafts: ControlDraft[] = [];
   if (meaning?.kind === "weight") {
     // The event's timestamp separates two equal weights and deduplicates two deliveries.
-    const discriminator = call.event?.timestamp || runKey(run);
-    drafts.push({ content: { verb: "weight", caller, weight: meaning.weight, ...revision }, discriminator });
+    const discriminator = call.event?.timestamp || runKey(runs);
+    drafts.push({ content: { verb: "weight", weight: meaning.weight, ...from, ...about }, discriminator });
   }
-  if (meaning?.kind === "end") return [...drafts, ...endDrafts(meaning.result, run, caller)];
-  if (running) drafts.push({ content: { verb: "phase", caller, phase: call.phase, ...revision }, discriminator: runKey(run) });
+  if (isRunning) drafts.push({ content: { verb: "phase", phase: call.phase, ...from, ...about }, discriminator: runKey(runs) });
   return drafts;
 }
 
-function endDrafts(result: "succeeded" | "failed", run: KnownRun, caller: CallerClass): ControlDraft[] {
-  // A closed run cannot end again. Without a known verdict the message is stored: the evaluator may know more.
-  if (run !== null && !isOpenRun(run)) return [];
-  return [{ content: { verb: "end", caller, result }, discriminator: runKey(run) }];
+function endedRevision(call: FlaggerCall, { run }: StoredRuns): string | undefined {
+  if (call.revision !== undefined) return call.revision;
+  return run?.controller_revision?.startsWith(CHECKSUM) === true && call.checksum !== "" ? checksumName(call) : undefined;
+}
+
+/** An end is reported once per attempt. Without a known verdict the message is stored: the evaluator may know more. */
+function endDrafts(
+  result: "succeeded" | "failed",
+  revision: string | undefined,
+  runs: StoredRuns,
+  sender: Sender,
+): ControlDraft[] {
+  const name = revision ?? runs.run?.controller_revision;
+  const entry = runs.revisions.findLast((each) => each.name === name);
+  if (runs.run !== null && !isOpenRun(runs.run) && entry?.end_reported !== false) return [];
+  const content: ControlContent = { verb: "end", caller: sender.class, by: sender.id, result, ...named(revision) };
+  return [{ content, discriminator: runKey(runs) }];
 }

@@ -1,26 +1,28 @@
 /**
  * The answers to Flagger's gate webhooks: one table, as one pure function.
  *
- *                                              pass   hold                          fail   no open run         unknown canary, or
- *                                                                                                               verdicts not read yet
- *   confirm-rollout                            200    403 only for a hard reason,   403    as hold             403
- *                                                     or a release that the
- *                                                     policy requires on the Macs
- *   confirm-traffic-increase at weight 0       200    as confirm-rollout            403    403                 403
- *   confirm-traffic-increase                   200    403                           403    403                 403
- *   confirm-promotion                          200 if promotable, else 403   (same) 403    403                 403
- *   pre-rollout, rollout                       200    200                           403    200; 403 if aborted 403
- *   rollback (200 means: roll back)            403    403                           200    403                 403
- *   post-rollout                               200    200                           200    200                 200
+ *                                              pass   hold                          fail   no open run for      unknown canary, or
+ *                                                                                          the revision         verdicts not read yet
+ *   confirm-rollout                            200    403 only for a hard reason,   403    as hold; 403 if it   403
+ *                                                     or a release that the                failed and is not
+ *                                                     policy requires on the Macs          restored, or if an
+ *                                                                                          operator aborted it
+ *   confirm-traffic-increase, weight known     200    as confirm-rollout            403    403                  403
+ *     to be 0 and nothing granted
+ *   confirm-traffic-increase otherwise         200    403                           403    403                  403
+ *   confirm-promotion                          200 if promotable, else 403   (same) 403    403                  403
+ *   pre-rollout, rollout                       200    200                           403    200; 403 if it       403
+ *                                                                                          failed or was aborted
+ *   rollback (200 means: roll back)            403    403                           200    200 if it failed     403
+ *   post-rollout                               200    200                           200    200                  200
  *
- * At weight 0 no canary traffic can exist, so the first row requires preconditions and no evidence. A refused pre-rollout or rollout hook
- * counts as a failed check, so a hold allows them and stops at the confirm gates, where waiting is free.
- * A revision without a verdict is "no run", and its traffic is not widened: its weight is unknown.
- * Whatever widens needs an open run: one that expired, passed or was aborted allows nothing. Refusals are 403, never 409 or 5xx: Flagger retries a 5xx
- * and discards its text.
+ * While the weight is known to be 0 no canary traffic exists, so the first row requires preconditions and no evidence. An unknown weight is
+ * not 0. A refused pre-rollout or rollout hook counts as a failed check, so a hold allows them and stops at the confirm gates, where
+ * waiting is free. With the strategy `ab`, pre-rollout already sends users to the canary and follows the row of confirm-rollout.
+ * Whatever widens needs an open run of the named revision. Refusals are 403, never 409 or 5xx: Flagger retries a 5xx and discards its text.
  */
 import { blocksPromotion, REASONS, type Reason } from "@aviary/shared/contract/reasons.ts";
-import { isOpenRun, type RunState } from "@aviary/shared/contract/run.ts";
+import type { RunState } from "@aviary/shared/contract/run.ts";
 import type { Outcome } from "@aviary/shared/contract/verdict.ts";
 
 export const GATES = [
@@ -37,21 +39,39 @@ export type Gate = (typeof GATES)[number];
 /** Gates where a hold is free: a call to one of these proves that the controller honors holds. */
 export const CONFIRM_GATES: ReadonlySet<Gate> = new Set(["confirm-rollout", "confirm-traffic-increase", "confirm-promotion"]);
 
+/** The open run that a call is about. */
+export interface OpenRunFacts {
+  /** Percent; null if unknown. */
+  readonly weight: number | null;
+  /** An increase was granted in this run. */
+  readonly granted: boolean;
+  readonly promotable: boolean;
+  /** The Macs run the release under test, or the policy does not require it. */
+  readonly mac_release_ok: boolean;
+}
+
+/** A revision without an open run. */
+export interface ClosedRunFacts {
+  /** How its newest attempt ended; null if it was never analyzed. */
+  readonly state: RunState | null;
+  /** A failed attempt whose canary slice is not back on stable's release. */
+  readonly isRestoring: boolean;
+  readonly abortedByOperator: boolean;
+  /** The policy requires its release on the Macs before traffic is shifted, and the call names it. */
+  readonly needsMacRelease: boolean;
+}
+
 /** The inputs of the table. */
 export interface GateFacts {
   /** False for a canary that is not configured or not served on this host. */
   readonly known: boolean;
-  /** True if the caller names a revision without a verdict, whose weight is unknown. */
-  readonly unseen?: boolean;
+  /** The outcome for the open run; a revision without one has none. */
   readonly verdict: Outcome;
+  /** What is wrong with the canary now, the most important first. */
   readonly reasons: readonly Pick<Reason, "code" | "text">[];
-  readonly run: {
-    readonly state: RunState;
-    readonly canary_active: boolean;
-    readonly weight: number;
-    readonly promotable: boolean;
-    readonly mac_release_ok: boolean;
-  } | null;
+  readonly run: OpenRunFacts | ClosedRunFacts;
+  /** Flagger's strategy for this canary. */
+  readonly strategy: "weighted" | "blue-green" | "ab";
 }
 
 export interface GateAnswer {
@@ -65,38 +85,72 @@ const MAX_TEXT = 200;
 const allow = (text: string): GateAnswer => ({ allowed: true, text: oneLine(text) });
 const deny = (text: string): GateAnswer => ({ allowed: false, text: oneLine(text) });
 
+const isOpen = (run: GateFacts["run"]): run is OpenRunFacts => "weight" in run;
+
 /** The table above. */
 export function gateAnswer(gate: Gate, facts: GateFacts): GateAnswer {
-  const why = facts.reasons[0]?.text ?? facts.verdict;
+  const { known, reasons, run, strategy } = facts;
+  const why = reasons[0]?.text ?? facts.verdict;
   if (gate === "post-rollout") return allow("ok");
-  if (!facts.known) return deny(gate === "rollback" ? `no rollback: ${why}` : why);
-  if (gate === "rollback") {
-    return facts.verdict === "fail" ? allow(`roll back: ${why}`) : deny(`no rollback: the verdict is ${facts.verdict}`);
-  }
-  if (facts.verdict === "fail") return deny(`fail: ${why}`);
-  if (facts.reasons.some(({ code }) => code === "not_ready")) return deny(`hold: ${why}`);
-  if (facts.run?.state === "aborted") return deny("the run was aborted: start a new run, or roll back in the controller");
-  if (gate === "pre-rollout" || gate === "rollout") return allow(facts.verdict === "pass" ? "pass" : `${facts.verdict}: ${why}`);
-  if (gate === "confirm-rollout") return facts.verdict === "pass" ? allow("pass") : preconditions(facts);
-
-  // Everything from here on widens.
-  if (facts.unseen === true) return deny(`hold: ${why}`);
-  if (!isOpenRun(facts.run)) return deny(facts.reasons[0]?.code === "no_run" ? why : `no run is open: ${why}`);
-  if (gate === "confirm-promotion") return confirmPromotion(facts, why);
-  if (facts.verdict === "pass") return allow("pass");
-  return facts.run?.weight === 0 ? preconditions(facts) : deny(`hold: ${why}`);
+  if (!known || reasons.some(({ code }) => code === "not_ready")) return deny(gate === "rollback" ? `no rollback: ${why}` : why);
+  // With A/B testing the first hook already sends the matched users.
+  const row = gate === "pre-rollout" && strategy === "ab" ? "confirm-rollout" : gate;
+  return isOpen(run) ? openRunAnswer(row, facts, run, why) : closedRunAnswer(row, facts, run, why);
 }
 
-function confirmPromotion({ run, verdict, reasons }: GateFacts, why: string): GateAnswer {
-  if (run?.promotable && !reasons.some(({ code }) => blocksPromotion(code))) return allow("promotable");
+function openRunAnswer(gate: Gate, facts: GateFacts, run: OpenRunFacts, why: string): GateAnswer {
+  const { verdict, reasons } = facts;
+  if (gate === "rollback")
+    return verdict === "fail" ? allow(`roll back: ${why}`) : deny(`no rollback: the verdict is ${verdict}`);
+  if (verdict === "fail") return deny(`fail: ${why}`);
+  switch (gate) {
+    case "pre-rollout":
+    case "rollout":
+      return verdict === "pass" ? allow("pass") : allow(`hold: ${why}`);
+    case "confirm-rollout":
+      return verdict === "pass" ? allow("pass") : preconditions(reasons, run.mac_release_ok);
+    case "confirm-promotion":
+      return confirmPromotion(facts, run, why);
+    default:
+      if (verdict === "pass") return allow("pass");
+      if (run.weight !== 0 || run.granted)
+        return deny(run.weight === null ? `hold: the weight is unknown, and ${why}` : `hold: ${why}`);
+      return preconditions(reasons, run.mac_release_ok);
+  }
+}
+
+function closedRunAnswer(gate: Gate, { reasons }: GateFacts, run: ClosedRunFacts, why: string): GateAnswer {
+  const { state } = run;
+  switch (gate) {
+    case "rollback":
+      return state === "failed" ? allow(`roll back: ${why}`) : deny("no rollback: no run of this revision is open");
+    case "confirm-rollout":
+      if (run.isRestoring) return deny("restoring: this revision failed, and the canary slice is not back on stable's release");
+      if (run.abortedByOperator) return deny("an operator aborted this revision: start a new run with `aviary run start`");
+      return preconditions(reasons, !run.needsMacRelease);
+    case "pre-rollout":
+    case "rollout":
+      if (state === "failed") return deny("this revision failed");
+      if (state === "aborted") return deny("the run of this revision was aborted");
+      return allow("no run of this revision is open; nothing is widened");
+    default:
+      return deny(
+        reasons[0] === undefined || reasons[0].code === "no_run"
+          ? "no run of this revision is open"
+          : `no run of this revision is open: ${why}`,
+      );
+  }
+}
+
+function confirmPromotion({ verdict, reasons }: GateFacts, { promotable }: OpenRunFacts, why: string): GateAnswer {
+  if (promotable && !reasons.some(({ code }) => blocksPromotion(code))) return allow("promotable");
   return deny(verdict === "pass" ? "pass, but not promotable yet: more pass windows are needed" : `not promotable: ${why}`);
 }
 
-function preconditions({ reasons, run }: GateFacts): GateAnswer {
+function preconditions(reasons: GateFacts["reasons"], isMacReleaseOk: boolean): GateAnswer {
   const hard = reasons.find((reason) => REASONS[reason.code].hard);
   if (hard !== undefined) return deny(`${hard.code}: ${hard.text}`);
-  if (run?.mac_release_ok === false)
-    return deny("the canary gateways do not run the release under test yet (macRelease: required)");
+  if (!isMacReleaseOk) return deny("the canary gateways do not run the release under test yet (macRelease: required)");
   return allow("preconditions met");
 }
 

@@ -2,16 +2,19 @@
  * The dialect of Flagger: its webhooks (gates and events), and the verdict for operators and for its Prometheus provider. The
  * control messages of a webhook are stored on the bus before the response is sent.
  */
+import { isOpenRun } from "@aviary/shared/contract/run.ts";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import type { Caller } from "../auth/tokens.ts";
 import { parseJson } from "../request/body.ts";
 import type { CanaryLookup } from "../request/canary-lookup.ts";
-import { answerFor, type CallOrigin, locateCanary } from "../response/canary-answer.ts";
+import { answerFor, type CallOrigin, claimRole, locateCanary, senderOf, storedRuns } from "../response/canary-answer.ts";
 import { problem, type Reply, text } from "../response/reply.ts";
+import { endedAs, maySpeak, type Standing, type StoredRuns, standingOf, wasAbortedByOperator } from "../response/standing.ts";
+import type { VerdictAnswer } from "../response/verdict-answer.ts";
 import type { Call, Forbidden, HandlerResult, Route, ShimContext } from "../route.ts";
 import type { Canary } from "../view.ts";
-import { announceDrafts, eventDrafts, type GateCall, gateDrafts, type KnownRun, namedAtGate } from "./control-drafts.ts";
+import { announceDrafts, eventDrafts, type GateCall, gateDrafts, namedAtGate } from "./control-drafts.ts";
 import { CONFIRM_GATES, GATES, type Gate, type GateAnswer, type GateFacts, gateAnswer } from "./flagger-gates.ts";
 import { type FlaggerCall, readFlaggerCall } from "./flagger-payload.ts";
 import { prometheusRoute } from "./prometheus.ts";
@@ -35,50 +38,78 @@ function readRequest(call: Call, context: ShimContext): FlaggerRequest | Reply |
   return "forbidden" in found ? found : { flagger, found };
 }
 
-const factsOf = (body: VerdictBody, known: boolean, unseen: boolean): GateFacts => ({
-  known,
-  unseen,
-  verdict: body.verdict,
-  reasons: body.reasons,
-  run: body.run,
-});
+/** The facts of the gate table for one call. */
+export function gateFacts(answer: VerdictAnswer, standing: Standing, runs: StoredRuns, canary: Canary | undefined): GateFacts {
+  const { body, known } = answer;
+  const strategy = canary?.entry.callers.flagger?.strategy ?? "weighted";
+  const verdict = body.verdict;
+  // The run of the answer: a stale one is not promotable.
+  if (standing.kind === "open" && body.run !== null) return { known, verdict, reasons: body.reasons, run: body.run, strategy };
+  const state = endedAs(standing) ?? null;
+  const run = {
+    state,
+    isRestoring: standing.kind === "over" && standing.run.state === "failed" && standing.run.canary_active,
+    abortedByOperator: wasAbortedByOperator(standing, runs),
+    needsMacRelease: standing.kind === "new" && standing.revision !== undefined && canary?.policy?.macRelease === "required",
+  };
+  return { known, verdict, reasons: body.current ?? body.reasons, run, strategy };
+}
 
-/** Gates that must not open on a revision whose announcement is not stored. */
-const NEEDS_ANNOUNCEMENT: ReadonlySet<Gate> = CONFIRM_GATES;
+/** Gates that must not open unless what the call reveals is stored: the evaluator would not know of the traffic. */
+const NEEDS_STORING: ReadonlySet<Gate> = CONFIRM_GATES;
 
 function handleGate(gate: Gate) {
   return async (call: Call, context: ShimContext): Promise<HandlerResult> => {
     const request = readRequest(call, context);
     if (!("found" in request)) return request;
     const { flagger, found } = request;
-    const run = runOf(found, context);
-    const named = namedAtGate(flagger, gate, run);
-    const { answer } = answerFor(found, () => named, context);
-    const decided = gateAnswer(gate, factsOf(answer.body, answer.known, named.unseen));
-    // Only Flagger's own call proves that its gates are configured: an operator's call stores nothing.
-    const isFlagger = found.canary !== undefined && call.caller.class === "flagger";
+    const runs = storedRuns(found.canary, context);
+    const named = namedAtGate(flagger, gate, runs);
+    const { answer } = answerFor(found, named, context);
+    const isForeign = found.canary !== undefined && isForeignCaller(call, found.canary, runs, context);
+    const facts = gateFacts(answer, standingOf(named, runs), runs, found.canary);
+    const decided = isForeign && WIDENING.has(gate) ? FOREIGN_ANSWER : gateAnswer(gate, facts);
     const isStored =
-      !isFlagger ||
-      (await storeGateCall(
-        found.canary,
-        { call: flagger, gate, named, run, allowed: decided.allowed, caller: "flagger" },
-        context,
-      ));
-    const final = isStored
-      ? decided
-      : { allowed: false, text: "the revision could not be announced: the broker did not respond" };
+      found.canary === undefined ||
+      (await storeGateCall(found.canary, call, { call: flagger, gate, named, runs, allowed: decided.allowed }, context));
+    const final = isStored ? decided : { allowed: false, text: "the call could not be stored: the broker did not respond" };
     logGate({ gate, caller: call.caller, flagger, verdict: answer.body, answer: final }, context.logger);
     return text(final.allowed ? 200 : 403, final.text);
   };
 }
 
-/** Stores what a gate call announces; false when an announcement that the gate depends on was not stored. */
-async function storeGateCall(canary: Canary, gateCall: GateCall, context: ShimContext): Promise<boolean> {
-  const { call, gate, named, run, caller } = gateCall;
-  const announced = announceDrafts(named, call, run, caller);
-  const drafts = [...announced, ...gateDrafts(gateCall)];
+/** Gates behind which traffic or a release widens. */
+const WIDENING: ReadonlySet<Gate> = new Set(["confirm-traffic-increase", "confirm-promotion"]);
+const FOREIGN_ANSWER: GateAnswer = { allowed: false, text: "caller_conflict: another controller judges this canary" };
+
+/** Whether another controller class judges this canary: the evaluator would not learn what this caller widens. */
+function isForeignCaller({ caller }: Call, canary: Canary, { run }: StoredRuns, context: ShimContext): boolean {
+  const conflict = claimRole(caller, canary, origin, context);
+  if (caller.class === "operator") return false;
+  const judge = canary.entry.judge ?? (isOpenRun(run) ? run?.seat : null);
+  return judge == null ? conflict : judge !== caller.class;
+}
+
+/**
+ * Stores what a gate call reveals; false if the gate depends on it and it was not stored. Only the judging caller's own call counts: an
+ * operator's, or another controller's, stores nothing.
+ */
+async function storeGateCall(
+  canary: Canary,
+  { caller }: Call,
+  gateCall: Omit<GateCall, "sender">,
+  context: ShimContext,
+): Promise<boolean> {
+  const { call, gate, named, runs } = gateCall;
+  if (!maySpeak(caller.class, canary.entry.judge, runs.run)) return true;
+  const sender = senderOf(caller, canary, context);
+  const announced =
+    gate === "post-rollout" || gate === "rollback"
+      ? []
+      : announceDrafts(standingOf(named, runs), { ...call, gate }, runs, sender);
+  const drafts = [...announced, ...gateDrafts({ ...gateCall, sender })];
   const stored = await context.controlWriter.store(canary, drafts);
-  return stored === "stored" || announced.length === 0 || !NEEDS_ANNOUNCEMENT.has(gate);
+  return stored === "stored" || !NEEDS_STORING.has(gate) || (announced.length === 0 && !gateCall.allowed);
 }
 
 interface AnsweredGate {
@@ -106,19 +137,21 @@ function logGate({ gate, caller, flagger, verdict, answer }: AnsweredGate, logge
   logger.info({ event: "gate.answered", ...fields }, `gate ${gate} ${answer.allowed ? "allowed" : "denied"}`);
 }
 
-function runOf({ canary }: CanaryLookup, context: ShimContext): KnownRun {
-  return canary === undefined ? null : (context.view.record(canary.key)?.body.run ?? null);
-}
-
 async function handleEvents(call: Call, context: ShimContext): Promise<HandlerResult> {
   const request = readRequest(call, context);
   if (!("found" in request)) return request;
   const { flagger, found } = request;
   // Flagger's global event webhook reports every canary in the cluster, configured here or not.
   if (found.canary === undefined) return text(200, `ignored: ${found.text}`);
-  const stored = await context.controlWriter.store(found.canary, eventDrafts(flagger, runOf(found, context), call.caller.class));
+  const runs = storedRuns(found.canary, context);
+  if (call.caller.class !== "operator" && !maySpeak(call.caller.class, found.canary.entry.judge, runs.run))
+    return text(200, "ignored: another controller judges this canary");
+  const drafts = eventDrafts(flagger, runs, senderOf(call.caller, found.canary, context));
+  const stored = await context.controlWriter.store(found.canary, drafts);
   if (stored === "over_limit") return text(403, "too many events for one canary");
-  return stored === "stored" ? text(200, "stored") : text(503, "not stored: the broker did not respond");
+  return stored === "stored"
+    ? text(200, "stored")
+    : text(503, "not stored yet: the broker did not respond; the event is kept and stored later");
 }
 
 export const FLAGGER_ROUTES: readonly Route[] = [

@@ -54,7 +54,7 @@ function handleLane(call: Call, context: ShimContext): HandlerResult {
   if ("forbidden" in found) return found;
   const isKnownLane = requested === undefined || owner !== undefined;
   const lookup = isKnownLane ? found : { namespace: "", name: "", text: `no canary has a lane ${requested}` };
-  const prepared = answerFor(lookup, () => ({ revision: undefined, unseen: false }), context);
+  const prepared = answerFor(lookup, { revision: undefined }, context);
   const { canary } = lookup;
   const lane = requested ?? canary?.entry.lanes[0] ?? "";
   const scale = scaleOf(lane, canary?.key, prepared.answer, context);

@@ -3,20 +3,41 @@
  * 1 pass, 0.5 hold, 0 fail.
  *
  * Flagger counts 0.5 as a success (`thresholdRange.min: 0.5`), because its confirm gates enforce a hold without a penalty.
- * A run without a gate call has no such guard: there a hold is 0, and the rollout fails closed.
+ * A run without a gate call has no such guard: there a hold is 0, and the rollout fails closed. A shim that has just started returns 503
+ * instead, for a few seconds: a 0 would count as a failed check of a healthy canary.
  */
+import type { CanaryEntry } from "@aviary/shared/contract/fleet.ts";
+import { isOpenRun } from "@aviary/shared/contract/run.ts";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
+import { LIMITS } from "../limits.ts";
 import { readIdentity } from "../request/canary-lookup.ts";
 import { answerFor, type CallOrigin, claimRole, locateCanary } from "../response/canary-answer.ts";
 import { jsonText, problem } from "../response/reply.ts";
 import type { Call, HandlerResult, Route, ShimContext } from "../route.ts";
 import { isTime, readQuery, SERIES, vectorJson } from "./prometheus-query.ts";
 
+/**
+ * Whether Flagger's next widening is guarded by a gate: this run has seen one, or the fleet file declares it. With blue/green and A/B
+ * testing no weight is increased between measurements, and the other gates guard the promotion.
+ */
+function isGuarded({ run }: Pick<VerdictBody, "run">, { callers: { flagger } }: Pick<CanaryEntry, "callers">): boolean {
+  return isOpenRun(run) && (run?.gated === true || isDeclaredGuarded({ callers: { flagger } }));
+}
+
+const isDeclaredGuarded = ({ callers: { flagger } }: Pick<CanaryEntry, "callers">): boolean =>
+  flagger !== undefined && (flagger.gates || flagger.strategy !== "weighted");
+
+const isStartingUp = ({ clock, startedAtMs }: ShimContext): boolean => clock.monotonicMs() - startedAtMs < LIMITS.readyAnywayMs;
+
 /** The sample of a verdict in one dialect. */
-export function sampleOf(body: Pick<VerdictBody, "verdict" | "run">, dialect: CallOrigin["dialect"]): "1" | "0.5" | "0" {
+export function sampleOf(
+  body: Pick<VerdictBody, "verdict" | "run">,
+  dialect: CallOrigin["dialect"],
+  entry: Pick<CanaryEntry, "callers">,
+): "1" | "0.5" | "0" {
   if (body.verdict === "pass") return "1";
   if (body.verdict === "fail") return "0";
-  return dialect !== "flagger" || body.run?.gated === true ? "0.5" : "0";
+  return dialect !== "flagger" || isGuarded(body, entry) ? "0.5" : "0";
 }
 
 /** The query parameters: from the form if there is one, else from the URL. */
@@ -45,12 +66,23 @@ function handleQuery(origin: CallOrigin) {
     const found = locateCanary(call, identity, context);
     if ("forbidden" in found) return found;
     if (found.canary === undefined) return problem(400, "bad_data", found.text);
-    const { body } = answerFor(found, () => ({ revision: undefined, unseen: false }), context).answer;
+    const { body } = answerFor(found, { revision: undefined }, context).answer;
+    const isUnread = body.reasons.some(({ code }) => code === "not_ready");
+    const isGuardedAnyway = isDeclaredGuarded(found.canary.entry);
+    if (isUnread && origin.dialect === "flagger" && isStartingUp(context) && !isGuardedAnyway)
+      return problem(503, "unavailable", "the shim has just started and has not read the verdicts yet");
     const warnings = [...body.reasons, ...body.warnings].map(({ code, text }) => `${code}: ${text}`);
     if (claimRole(call.caller, found.canary, origin, context))
       warnings.push("caller_conflict: another controller class also queries this canary");
     const metric = { __name__: SERIES, namespace: found.canary.ref.namespace, canary: found.canary.ref.name };
-    return jsonText(vectorJson(metric, sampleOf(body, origin.dialect), seconds, warnings));
+    return jsonText(
+      vectorJson(
+        metric,
+        isUnread && isGuardedAnyway ? "0.5" : sampleOf(body, origin.dialect, found.canary.entry),
+        seconds,
+        warnings,
+      ),
+    );
   };
 }
 

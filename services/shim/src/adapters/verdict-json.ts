@@ -9,7 +9,6 @@ import {
   claimRole,
   locateCanary,
   measurementIndexOf,
-  namedRevision,
 } from "../response/canary-answer.ts";
 import { jsonBytes } from "../response/reply.ts";
 import type { AnalysisConcern } from "../response/verdict-answer.ts";
@@ -33,14 +32,14 @@ function handleMeasurement(origin: CallOrigin, concern?: AnalysisConcern) {
     const identity = identityOf(call);
     const found = locateCanary(call, identity, context);
     if ("forbidden" in found) return found;
-    const prepared = answerFor(found, (canary) => namedRevision(canary, identity.revision, context), context);
+    const prepared = answerFor(found, identity, context);
     const shown = concern === undefined ? prepared : prepared.concern(concern);
     const { canary } = found;
     if (canary === undefined) {
       const parts = { key: KEYS[origin.dialect], label: found.name, index: 0, caller: call.caller.class, conflict: false };
       return jsonBytes(closeJson(shown.open(REQUEST_BYTES), parts));
     }
-    announceRevision(call.caller, canary, namedRevision(canary, identity.revision, context), context);
+    announceRevision(call, canary, identity, context);
     return jsonBytes(
       closeJson(shown.open(REQUEST_BYTES), {
         key: KEYS[origin.dialect],

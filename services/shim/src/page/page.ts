@@ -51,7 +51,7 @@ function render(canary) {
   const run = canary.run;
   fact(facts, "run", run ? (restored ? "failed, restored" : run.state) + (run.promotable ? ", promotable" : "") : "none");
   fact(facts, "revision", run ? (run.controller_revision || run.revision) : "–");
-  fact(facts, "weight", run ? run.weight + "%" : "–");
+  fact(facts, "weight", run ? (run.weight === null ? "unknown" : run.weight + "%") : "–");
   fact(facts, "window", canary.window ? "#" + canary.window.index + ", to " + time(canary.window.end) : "–");
   fact(facts, "requests, canary / stable", canary.canary.requests + " / " + (canary.stable ? canary.stable.requests : "–"));
   fact(facts, "5xx, canary / stable", percent(canary.canary["5xx_rate"]) + " / " + (canary.stable ? percent(canary.stable["5xx_rate"]) : "–"));

@@ -31,6 +31,13 @@ const shortTexts =
     reasons: body.reasons.map((reason) => ({ ...reason, text: cutText(reason.text, chars) })),
     warnings: body.warnings.map((warning) => ({ ...warning, text: cutText(warning.text, chars) })),
   });
+const withoutCurrent: Cut = ({ current, ...body }) => body;
+/** What the gates and audits read, from the stored record. */
+const withoutAudit: Cut = (body) => {
+  if (body.run === null) return body;
+  const { weight_claims, granted, promotion_granted, cleared, ...run } = body.run;
+  return { ...body, run: run as VerdictBody["run"] };
+};
 /** Only the promoter reads the hashes, and it reads the stream. */
 const withoutHashes: Cut = (body) => ({
   ...body,
@@ -71,9 +78,13 @@ const shortNames: Cut = (body) => ({
  * Cuts in order: first what no program reads, then the later reasons. The first reason that is a cause always stays, uncut if
  * possible.
  */
+const withoutSkillHash: Cut = (body) => ({ ...body, gateway: { ...body.gateway, skill_hash: null, gateway_version: null } });
+
 const CUTS: readonly Cut[] = [
   roundFigures,
   withoutHashes,
+  withoutAudit,
+  withoutCurrent,
   keepWarnings(2),
   keepReasons(3),
   withoutNoise,
@@ -84,6 +95,8 @@ const CUTS: readonly Cut[] = [
   shortTexts(100),
   shortTexts(40),
   shortNames,
+  shortTexts(20),
+  withoutSkillHash,
 ];
 
 function cutText(text: string, chars: number): string {

@@ -1,7 +1,7 @@
 /** Resolves a request to its canary and its answer: visibility, revision, measurement index, caller role. */
 import type { CallerClass } from "@aviary/shared/contract/fleet.ts";
 import { incident } from "@aviary/shared/contract/incident.ts";
-import { announceDrafts, type NamedRevision, namedByCaller } from "../adapters/control-drafts.ts";
+import { announceDrafts, type Sender } from "../adapters/control-drafts.ts";
 import type { CallerRole } from "../auth/caller-roles.ts";
 import type { Caller } from "../auth/tokens.ts";
 import { mayAccess } from "../auth/tokens.ts";
@@ -11,7 +11,8 @@ import type { Call, Forbidden, ShimContext } from "../route.ts";
 import type { Canary } from "../view.ts";
 import { measurementIndex } from "./answer-json.ts";
 import { type PreparedAnswer, prepare } from "./prepared-answer.ts";
-import { absentAnswer, unseenRevisionAnswer } from "./verdict-answer.ts";
+import { maySpeak, type NamedRevision, NO_RUNS, type StoredRuns, standingOf } from "./standing.ts";
+import { absentAnswer, earlierRevisionAnswer, newRevisionAnswer } from "./verdict-answer.ts";
 
 /** The controller that a route is for, and the role that a call claims. */
 export interface CallOrigin {
@@ -45,36 +46,50 @@ export function locateCanary(
   return findCanary(visibleTo(caller, context), identity, hostOf(request));
 }
 
-/** The answer for a lookup. `named` resolves the revision that the request names, if any. */
-export function answerFor(found: CanaryLookup, named: (canary: Canary) => NamedRevision, context: ShimContext): PreparedAnswer {
+/** The runs of the stored verdict of a canary. */
+export function storedRuns(canary: Canary | undefined, context: ShimContext): StoredRuns {
+  const record = canary === undefined ? undefined : context.view.record(canary.key);
+  return record === undefined ? NO_RUNS : { run: record.body.run, revisions: record.revisions };
+}
+
+/** The answer for a lookup; `named` is the revision that the request names, if any. */
+export function answerFor(found: CanaryLookup, named: NamedRevision, context: ShimContext): PreparedAnswer {
   if (found.canary === undefined) {
     const { namespace, name, text } = found;
     return prepare(absentAnswer({ namespace, name, fleet: "", code: "unknown_canary", text, nowMs: context.clock.now() }));
   }
   const prepared = context.view.prepared(found.canary);
-  const { revision, unseen } = named(found.canary);
-  return unseen ? prepare(unseenRevisionAnswer(prepared.answer, revision)) : prepared;
-}
-
-/** The revision that a measurement names, compared with the last known run. */
-export function namedRevision(canary: Canary, revision: string | undefined, context: ShimContext): NamedRevision {
-  return namedByCaller(revision, context.view.record(canary.key)?.body.run ?? null);
+  if (named.revision === undefined && named.isAnotherOne !== true) return prepared;
+  const standing = standingOf(named, storedRuns(found.canary, context));
+  switch (standing.kind) {
+    case "open":
+    case "over":
+      return prepared;
+    case "earlier":
+      return prepare(earlierRevisionAnswer(prepared.answer, standing));
+    case "new":
+      return prepare(newRevisionAnswer(prepared.answer, standing.revision));
+  }
 }
 
 /**
- * Announces, in the background, a revision that a controller's measurement names for the first time. Operators announce
- * nothing.
+ * Stores, in the background, that a controller's measurement names a revision: for the first time, again, or still. Only the judging
+ * caller's word counts; operators announce nothing.
  */
-export function announceRevision(caller: Caller, canary: Canary, named: NamedRevision, context: ShimContext): void {
-  if (caller.class === "operator") return;
-  const run = context.view.record(canary.key)?.body.run ?? null;
-  const drafts = announceDrafts(named, { revision: named.revision }, run, caller.class);
+export function announceRevision(call: Call, canary: Canary, named: NamedRevision, context: ShimContext): void {
+  const runs = storedRuns(canary, context);
+  if (named.revision === undefined || !maySpeak(call.caller.class, canary.entry.judge, runs.run)) return;
+  const drafts = announceDrafts(standingOf(named, runs), {}, runs, senderOf(call.caller, canary, context));
   if (drafts.length > 0) void context.controlWriter.store(canary, drafts);
 }
 
-/**
- * The polling interval of a caller class. An operator gets the interval of the route's controller, so both see the same index.
- */
+/** The sender of control messages. */
+export function senderOf(caller: Caller, canary: Canary, { clock }: ShimContext): Sender {
+  const intervalMs = canary.entry.callers[caller.class as "flagger"]?.interval ?? DEFAULT_INTERVAL_MS;
+  return { class: caller.class, id: caller.id, interval: Math.floor(clock.now() / intervalMs) };
+}
+
+/** The polling interval of a caller class. An operator gets the interval of the route's controller, so both see the same index. */
 export function pollingIntervalMs(canary: Canary, caller: CallerClass, origin: CallOrigin): number {
   const controller = caller === "operator" ? origin.dialect : caller;
   return canary.entry.callers[controller]?.interval ?? DEFAULT_INTERVAL_MS;

@@ -19,6 +19,8 @@ import {
   OUTCOME_NUMBER,
   OUTCOME_STATUS,
   type Outcome,
+  type RevisionEntry,
+  type RunView,
   type VerdictBody,
 } from "@aviary/shared/contract/verdict.ts";
 
@@ -126,18 +128,45 @@ function withoutOutcome(body: VerdictBody): Omit<VerdictBody, keyof OutcomeField
   return rest;
 }
 
-/**
- * The answer for a revision that has no verdict yet. The stored verdict is about another revision, so neither its pass nor its
- * fail applies. Reasons that apply to any revision (a full disk, a gateway that is down) stay.
- */
-export function unseenRevisionAnswer(answer: VerdictAnswer, revision: string | undefined): VerdictAnswer {
+/** Reasons of now that apply to any revision: a full disk, a gateway that is down. */
+function applicableReasons({ current, reasons }: VerdictBody): Reason[] {
+  return (current ?? reasons).filter(({ code }) => REASONS[code].hard && code !== "latched");
+}
+
+/** The stored facts of the canary with another outcome: no run of the named revision is open. */
+function withoutRun(answer: VerdictAnswer, outcome: "hold" | "fail", first: Reason): VerdictAnswer {
   const { body } = answer;
-  const applicable = body.reasons.filter((reason) => REASONS[reason.code].hard && reason.code !== "latched");
+  const applicable = applicableReasons(body);
+  const reasons = (outcome === "fail" ? [first, ...applicable] : [...applicable, first]).slice(0, MAX_REASONS);
+  const { current, ...held } = withoutOutcome(heldBody(body, first));
+  return { ...answer, body: { ...outcomeOf(outcome, reasons), ...held, reasons, run: null } };
+}
+
+/**
+ * The answer for a revision that was never analyzed. The stored verdict is about another revision, so neither its pass nor its fail
+ * applies.
+ */
+export function newRevisionAnswer(answer: VerdictAnswer, revision: string | undefined): VerdictAnswer {
   const named = revision === undefined ? "another revision" : `revision ${revision.slice(0, 60)}`;
-  const pending: Reason = { code: "pending", text: `${named} is announced and has no verdict yet` };
-  const reasons = [...applicable, pending].slice(0, MAX_REASONS);
-  const held = withoutOutcome(heldBody(body, pending));
-  return { ...answer, body: { ...outcomeOf("hold", reasons), ...held, reasons, run: null } };
+  return withoutRun(answer, "hold", { code: "pending", text: `${named} is announced and has no verdict yet` });
+}
+
+/** The answer for a revision that was analyzed before the present run: a fail if it failed, else a hold. */
+export function earlierRevisionAnswer(answer: VerdictAnswer, { entry, open }: EarlierRevision): VerdictAnswer {
+  const name = `revision ${entry.name.slice(0, 60)}`;
+  if (entry.state === "failed") {
+    const text = `${name} failed at ${entry.at}; it stays failed until a new attempt of it is opened`;
+    return withoutRun(answer, "fail", { code: "latched", text: reasonText(text) });
+  }
+  if (open === null)
+    return withoutRun(answer, "hold", { code: "no_run", text: reasonText(`${name}: its run is ${entry.state}`) });
+  const text = `${name} is older than the revision of the open run, ${open.controller_revision ?? open.revision}`;
+  return withoutRun(answer, "hold", { code: "superseded", text: reasonText(text) });
+}
+
+interface EarlierRevision {
+  readonly entry: RevisionEntry;
+  readonly open: RunView | null;
 }
 
 /** The parts of an answer without a stored verdict. */

@@ -5,7 +5,7 @@ import { columnsOf, wrapText } from "@aviary/shared/commands/terminal-text.ts";
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import { REASONS } from "@aviary/shared/contract/reasons.ts";
 import { formatCount } from "@aviary/shared/contract/units.ts";
-import type { VerdictBody, VerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import { formatWeight, type VerdictBody, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow, SliceAccount } from "@aviary/shared/contract/window.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
 import { JUDGED_WINDOWS } from "../../core/apply-closed-window.ts";
@@ -13,6 +13,7 @@ import { explainJudgment } from "../../core/judge/explain.ts";
 import { grouped, milliseconds, percent } from "../../core/judge/format.ts";
 import { judge } from "../../core/judge/judge.ts";
 import type { JudgeMemory } from "../../core/judge/outcome.ts";
+import { UNNAMED_RULE } from "../../core/judge/rule-version.ts";
 import { wasJudged } from "../../core/rejudge-verdicts.ts";
 import type { ResolvedConfig } from "../../core/resolved-config.ts";
 import { verdictLine } from "../../recording/verdict-lines.ts";
@@ -61,7 +62,7 @@ function factLines({ body, evidence: { closed } }: VerdictRecord): string[] {
   ];
   if (run !== null)
     lines.push(
-      `run ${run.id}: ${run.state}, weight ${run.weight}%, consecutive passing windows: ${outcome.consecutive_pass}, ${run.promotable ? "promotable" : "not promotable"}`,
+      `run ${run.id}: ${run.state}, weight ${formatWeight(run.weight)}, consecutive passing windows: ${outcome.consecutive_pass}, ${run.promotable ? "promotable" : "not promotable"}`,
     );
   if (gateway.queue_depth !== null)
     lines.push(`queue: ${grouped(gateway.queue_depth)} jobs waiting, at most ${grouped(thresholds.max_queue_depth)} allowed`);
@@ -71,7 +72,7 @@ function factLines({ body, evidence: { closed } }: VerdictRecord): string[] {
   if (closed === null) return lines;
   const { index, start, end, weight } = closed.window;
   lines.push(
-    `window ${index}: ${start} to ${end}, weight ${weight}%, ${closed.complete ? "complete" : "incomplete"}, ${closed.late} late signals`,
+    `window ${index}: ${start} to ${end}, weight ${formatWeight(weight)}, ${closed.complete ? "complete" : "incomplete"}, ${closed.late} late signals`,
     ...closed.gaps.map((gap) => `    ${gap}`),
     ...(closed.accounts ?? []).map((account) => `    ${accountText(account)}`),
     `    canary: ${sliceText(canary)}; stable: ${stable === null ? "none" : sliceText(stable)}`,
@@ -108,7 +109,13 @@ function recompute(
   policy: Policy,
 ): { lines: string[]; isExact: boolean } {
   let memory: JudgeMemory | null = null;
-  const run = (judged: number) => ({ judged, memory, reference: evidence.reference, hasStable: body.stable !== null });
+  const run = (judged: number) => ({
+    judged,
+    memory,
+    reference: evidence.reference,
+    hasStable: body.stable !== null,
+    rule: body.judge.rule ?? UNNAMED_RULE,
+  });
   const upTo = (count: number): ClosedWindow[] => windows.slice(Math.max(0, count - JUDGED_WINDOWS), count);
   for (let count = 1; count < windows.length; count++) memory = judge(upTo(count), policy, run(count - 1)).memory;
   const judged = [upTo(windows.length), policy, run(windows.length - 1)] as const;
@@ -135,6 +142,7 @@ function policyOfThen(today: Policy, { judge: { evidence, traffic, mode }, thres
       max5xxRate: thresholds.max_5xx_rate,
       maxP99Ms: thresholds.max_p99_ms,
       maxP99RegressionRatio: thresholds.max_p99_regression_ratio,
+      minLatencyDeltaMs: thresholds.min_latency_delta_ms ?? 0,
       maxQueueDepth: thresholds.max_queue_depth,
     },
   };

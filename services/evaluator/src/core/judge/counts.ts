@@ -23,6 +23,10 @@ export interface Counts {
   readonly comparedBad: number;
   /** Requests of that part (ne). */
   readonly comparedRequests: number;
+  /** Stable's requests that it is compared with (ns). */
+  readonly stableRequests: number;
+  /** Set if stable accounts for the window: it adds nothing to any sum. */
+  readonly leftOut?: true;
 }
 
 export const NOTHING: Counts = {
@@ -35,6 +39,7 @@ export const NOTHING: Counts = {
   stableVariance: 0,
   comparedBad: 0,
   comparedRequests: 0,
+  stableRequests: 0,
 };
 
 /** A window range, summed. */
@@ -55,6 +60,9 @@ export interface WindowRange {
   readonly stableVariance: number;
   readonly comparedBad: number;
   readonly comparedRequests: number;
+  readonly stableRequests: number;
+  /** The windows with requests. */
+  readonly activeWindows: number;
   /** Its worst window: the one with the most bad requests above the ceiling. */
   readonly worstRequests: number;
   readonly worstBad: number;
@@ -74,6 +82,8 @@ export const EMPTY: WindowRange = {
   stableVariance: 0,
   comparedBad: 0,
   comparedRequests: 0,
+  stableRequests: 0,
+  activeWindows: 0,
   worstRequests: 0,
   worstBad: 0,
   worstHealthyBad: 0,
@@ -81,27 +91,41 @@ export const EMPTY: WindowRange = {
 
 /** The window range with one more window, older or newer. @param ceiling allowed share of bad requests */
 export function withWindow(sum: WindowRange, w: Counts, ceiling: number): WindowRange {
+  return withWindows(sum, [w], ceiling);
+}
+
+/** The window range with several more windows, in this order. */
+export function withWindows(sum: WindowRange, windows: readonly Counts[], ceiling: number): WindowRange {
+  const total = { ...sum };
+  // In place: a new object per window takes most of the time of a sum.
+  for (const window of windows) addWindow(total, window, ceiling);
+  return total;
+}
+
+function addWindow(sum: { -readonly [key in keyof WindowRange]: number }, w: Counts, ceiling: number): void {
+  sum.windows += 1;
+  if (w.leftOut === true) return;
   const m = w.requestSquares > 0 ? (w.requests * w.requests) / w.requestSquares : 1;
-  const slotted = m > 1;
-  const worse =
-    w.requests > 0 && (sum.worstRequests === 0 || w.bad - ceiling * w.requests > sum.worstBad - ceiling * sum.worstRequests);
-  return {
-    windows: sum.windows + 1,
-    requests: sum.requests + w.requests,
-    bad: sum.bad + w.bad,
-    healthyBad: sum.healthyBad + w.healthyBad,
-    requestSquares: sum.requestSquares + w.requests * w.requests,
-    burstObserved: sum.burstObserved + (slotted ? w.badSquares - (w.bad * w.bad) / m : 0),
-    burstExpected: sum.burstExpected + (slotted ? w.bad * (1 - 1 / m) : 0),
-    burstVariance: sum.burstVariance + (slotted ? ((2 * w.bad * (w.bad - 1)) / m) * (1 - 1 / m) : 0),
-    stableBad: sum.stableBad + w.stableBad,
-    stableVariance: sum.stableVariance + w.stableVariance,
-    comparedBad: sum.comparedBad + w.comparedBad,
-    comparedRequests: sum.comparedRequests + w.comparedRequests,
-    worstRequests: worse ? w.requests : sum.worstRequests,
-    worstBad: worse ? w.bad : sum.worstBad,
-    worstHealthyBad: worse ? w.healthyBad : sum.worstHealthyBad,
-  };
+  if (w.requests > 0 && (sum.worstRequests === 0 || w.bad - ceiling * w.requests > sum.worstBad - ceiling * sum.worstRequests)) {
+    sum.worstRequests = w.requests;
+    sum.worstBad = w.bad;
+    sum.worstHealthyBad = w.healthyBad;
+  }
+  sum.requests += w.requests;
+  sum.bad += w.bad;
+  sum.healthyBad += w.healthyBad;
+  sum.requestSquares += w.requests * w.requests;
+  if (m > 1) {
+    sum.burstObserved += w.badSquares - (w.bad * w.bad) / m;
+    sum.burstExpected += w.bad * (1 - 1 / m);
+    sum.burstVariance += ((2 * w.bad * (w.bad - 1)) / m) * (1 - 1 / m);
+  }
+  sum.stableBad += w.stableBad;
+  sum.stableVariance += w.stableVariance;
+  sum.comparedBad += w.comparedBad;
+  sum.comparedRequests += w.comparedRequests;
+  sum.stableRequests += w.stableRequests;
+  sum.activeWindows += w.requests > 0 ? 1 : 0;
 }
 
 /** The window range without its worst window, as required by the persistence key. */

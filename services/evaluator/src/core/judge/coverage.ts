@@ -22,8 +22,8 @@ const ALL_WEIGHT = 100;
 export function coverageOf(window: ClosedWindow, applied: AppliedWindow, figures: WindowFigures, hasStable: boolean): Coverage {
   const { canary, stable } = figures;
   const whole = holdReason(window, applied, figures);
-  const stableExpected = hasStable && !(window.window.weight >= ALL_WEIGHT);
-  const comparable = applied.measurements.get(WHOLE)!.threshold !== null;
+  const stableExpected = hasStable && !((window.window.weight ?? 0) >= ALL_WEIGHT);
+  const comparable = applied.measurements.get(WHOLE)!.limits.regression !== null;
   const latency = whole === null && canary.requests > 0 ? latencyReason(canary.p99Ms, !comparable && stableExpected) : null;
   const found = [whole, latency].filter((reason) => reason !== null);
   return {

@@ -6,29 +6,18 @@ import type { WindowRange } from "./counts.ts";
 import { EMPTY, withoutWorst, withWindow } from "./counts.ts";
 import { grouped, milliseconds, percent, pText, rangeText } from "./format.ts";
 import { judgeWindows } from "./judge.ts";
-import { comparison, environmentKey, persistenceKey, pValueOf, rateKey, significanceKey } from "./keys.ts";
+import { comparison, environmentKey, persistenceKey, pValueOf, rateKey, restLevel, significanceKey } from "./keys.ts";
 import type { JudgedRun } from "./outcome.ts";
-import {
-  ALPHA_HOLD,
-  ALPHA_REST,
-  HEALTHY_SHARE,
-  METRICS,
-  type Metric,
-  MIN_BAD,
-  PERSISTENT_SHARE,
-  PROMOTE,
-  STEP,
-  WHOLE,
-} from "./rule.ts";
-import { healthyShare } from "./scope-measurement.ts";
+import { figureName, referenceSliceRatio } from "./reference.ts";
+import { healthyShare, TAILS, type TailName, type Threshold } from "./regression-limits.ts";
+import { ALPHA_HOLD, HEALTHY_SHARE, METRICS, type Metric, MIN_BAD, PERSISTENT_SHARE, PROMOTE, STEP, WHOLE } from "./rule.ts";
 import { aloneText } from "./sentences.ts";
-import type { Threshold } from "./stable-band.ts";
 import { type MetricResult, type TwoKeyInput, testMetric } from "./two-key.ts";
 import { alphaLevel, cleanRequestsNeeded, evidenceOf, type MetricRule, type TestedRange, testKeys } from "./window-ranges.ts";
 
 /** Explains the judgment of the last of `windows` by the two-key rule, line by line. The arguments are those of `judge`. */
 export function explainJudgment(windows: readonly ClosedWindow[], policy: Policy, run: JudgedRun): string[] {
-  const { input, figures } = judgeWindows(windows, policy, run);
+  const { input, figures } = judgeWindows(windows, policy, run).judged;
   if (figures.canary.requests === 0)
     return ["The canary had no requests in this window: there is nothing to judge, which is a hold."];
   const lines: string[] = [];
@@ -44,13 +33,13 @@ export function explainJudgment(windows: readonly ClosedWindow[], policy: Policy
   return lines;
 }
 
-function explainMetric(result: MetricResult, metric: Metric, { windowNumber, policy, reference }: TwoKeyInput): string[] {
-  const { rule, label, scope } = result;
-  const lines = [...headLines(result, metric, policy, reference)];
+function explainMetric(result: MetricResult, metric: Metric, { windowNumber, reference }: TwoKeyInput): string[] {
+  const { evidenceRule, label, scope } = result;
+  const lines = [...headLines(result, metric, reference)];
   for (const { range, whole } of explainedRanges(result, windowNumber))
     lines.push(...explainRange(range, whole, result, windowNumber));
   if (label.az !== null) return lines;
-  const evidence = evidenceOf(scope.series[metric], rule);
+  const evidence = evidenceOf(scope.series[metric], evidenceRule);
   lines.push(
     `  evidence          ${ruledOut(evidence.step, STEP, result)}`,
     `  for promotion     ${ruledOut(evidence.promote, PROMOTE, result)}${evidence.worse ? "; but significantly worse than stable" : ""}`,
@@ -59,32 +48,45 @@ function explainMetric(result: MetricResult, metric: Metric, { windowNumber, pol
 }
 
 /** The ceiling, the threshold of a regression, and the noise. */
-function headLines({ rule, label, scope }: MetricResult, metric: Metric, policy: Policy, reference: Reference | null): string[] {
+function headLines({ rule, label, scope }: MetricResult, metric: Metric, reference: Reference | null): string[] {
   const where = label.az === null ? "" : ` in ${label.az}`;
-  const { threshold } = scope.measurement;
-  const regression = metric === "regression" && threshold !== null;
-  const healthy = regression ? healthyShare(threshold) : HEALTHY_SHARE * rule.ceiling;
-  const learned = label.referenceWindows > 0 ? learnedFrom(label.referenceWindows, reference) : "assumed, without a reference";
+  const tail = rule.metric === "regression" || rule.metric === "body" ? rule.metric : null;
+  const threshold = tail === null ? null : scope.measurement.limits[tail];
+  const healthy = tail === null || threshold === null ? HEALTHY_SHARE * rule.ceiling : healthyShare(tail, threshold);
+  const name = label.az ?? WHOLE;
+  const leftOut = reference?.figures[figureName(name, rule.metric, "left_out")] ?? 0;
+  const learned =
+    label.referenceWindows > 0 ? learnedFrom(label.referenceWindows, leftOut, reference) : "assumed, without a reference";
   const { overdispersion, burstFactor } = rule.noise;
   const lines = [
     `${titleOf(metric, label.limitMs)}${where}: ${percent(rule.ceiling)} is the ceiling, a healthy canary is assumed to have at most ${percent(healthy)}`,
-    ...(regression ? [`  threshold         ${thresholdText(threshold, policy)}`] : []),
+    ...(tail === null || threshold === null ? [] : [`  threshold         ${thresholdText(tail, threshold)}`]),
     `  noise             overdispersion rho ${shortNumber(overdispersion)}, burst factor phi ${shortNumber(burstFactor)} (${learned})`,
   ];
+  if (tail !== null) {
+    const ratio = referenceSliceRatio(reference, name, tail);
+    if (ratio > 1)
+      lines.push(
+        `                    the canary's gateways were ${Number(ratio.toPrecision(3))} x slower than stable's before the run`,
+      );
+  }
+  const outside = scope.series[rule.metric].recent.filter(({ leftOut: isOut }) => isOut === true).length;
+  if (outside > 0) lines.push(`  left out          ${outside} of the last windows: stable accounts for them`);
   if (rule.meanVariance > 0)
     lines.push(`                    stable's own share has a relative error of ${percent(Math.sqrt(rule.meanVariance))}`);
   return lines;
 }
 
-function learnedFrom(windows: number, reference: Reference | null): string {
+function learnedFrom(windows: number, leftOut: number, reference: Reference | null): string {
   const of = reference?.from === "same-gateways" ? "the same gateways before the run" : "stable";
-  return `estimated from ${windows} windows of ${of}`;
+  const without = leftOut > 0 ? `, without ${leftOut === 1 ? "one bad window" : `${leftOut} bad windows`}` : "";
+  return `estimated from ${windows} windows of ${of}${without}`;
 }
 
-function thresholdText({ limitMs, timed, above, windows }: Threshold, { thresholds }: Policy): string {
-  const ratio = thresholds.maxP99RegressionRatio;
+function thresholdText(tail: TailName, { limitMs, stableLimitMs, timed, above, windows }: Threshold): string {
   const over = windows === 1 ? "one window" : `${windows} windows`;
-  return `${ratio} x stable's p99 of ${milliseconds(limitMs / ratio)} over ${over}; of its ${grouped(timed)} requests ${grouped(above)} were slower (${percent(above / timed)})`;
+  const quantile = `p${Math.round(100 * TAILS[tail].quantile)}`;
+  return `${milliseconds(limitMs)}: stable's ${quantile} over ${over}, and its margin; of stable's ${grouped(timed)} requests ${grouped(above)} were slower than ${milliseconds(stableLimitMs)} (${percent(above / timed)})`;
 }
 
 /** The last window, the deciding window range, and the whole run; each once. */
@@ -97,23 +99,29 @@ function explainedRanges({ finding, scope, rule }: MetricResult, windowNumber: n
   return [{ range: last, whole: windowNumber === 1 }, ...middle, ...(windowNumber > 1 ? [{ range: run, whole: true }] : [])];
 }
 
-function explainRange(range: WindowRange, whole: boolean, { rule, label }: MetricResult, windowNumber: number): string[] {
-  const { noise, meanVariance, ceiling, metric } = rule;
+function explainRange(
+  range: WindowRange,
+  whole: boolean,
+  { rule, label, scope, finding }: MetricResult,
+  windowNumber: number,
+): string[] {
+  const { ceiling } = rule;
   const title = rangeText(range.windows, whole);
   if (range.requests === 0) return [`  ${title}: no requests`];
   const bad = label.limitMs === null ? "failed" : `took over ${milliseconds(label.limitMs)}`;
   const head = `  ${title}: ${grouped(range.bad)} of ${grouped(range.requests)} requests ${bad} (${percent(range.bad / range.requests)})`;
   if (!rateKey(range, ceiling)) return [head, `    rate key         not satisfied: below ${percent(ceiling)}`];
-  const level = alphaLevel(rule, windowNumber, whole);
-  const { pValue, bursts, kind } = testKeys(range, whole, level, rule);
+  const level = alphaLevel(range, whole, scope.series[rule.metric], windowNumber, rule);
+  const isDecided = finding.decided?.whole === whole && finding.decided.range.windows === range.windows;
+  const { pValue, bursts, kind } = isDecided ? finding.decided : testKeys(range, whole, level, rule, false);
   const few = range.bad < MIN_BAD ? `; fewer than ${MIN_BAD} bad requests never fail` : "";
-  const persists = persistenceKey(range, noise, bursts, meanVariance, ceiling);
+  const persists = persistenceKey(range, bursts, rule);
   return [
     head,
     `    rate key         satisfied: reaches ${percent(ceiling)}`,
     `    significance key ${satisfied(significanceKey(range, pValue, level))}: ${pText(pValue)}; a failure requires ${pText(level, "≤")}${few}${bursts >= 2 ? `; counted as bursts of ${Math.round(bursts)}` : ""}`,
     `    persistence key  ${satisfied(persists)}: ${persistenceText(range, bursts, rule)}`,
-    `    environment key  ${satisfied(environmentKey(range, metric, ceiling))}: ${environmentText(range, metric, ceiling)}`,
+    `    environment key  ${satisfied(environmentKey(range, rule))}: ${environmentText(range, rule)}`,
     `    ${CONCLUSIONS[kind](rule.suspicionFactor)}`,
   ];
 }
@@ -129,19 +137,20 @@ const CONCLUSIONS: Readonly<Record<TestedRange["kind"], (suspicion: number) => s
   quiet: () => "not all keys are satisfied: this range is no evidence against the canary",
 };
 
-function persistenceText(range: WindowRange, bursts: number, { noise, meanVariance, ceiling }: MetricRule): string {
+function persistenceText(range: WindowRange, bursts: number, rule: MetricRule): string {
+  const { ceiling } = rule;
   if (range.windows === 1) return aloneText(ceiling);
   const rest = withoutWorst(range);
   if (rest.requests <= 0) return "no requests are left without the worst window";
   const left = `without its worst window ${grouped(rest.bad)} of ${grouped(rest.requests)} (${percent(rest.bad / rest.requests)})`;
-  const pValue = rest.bad > 0 ? `, ${pText(pValueOf(rest, noise, bursts, meanVariance))}` : "";
-  return `${left}${pValue}; a failure requires ${percent(PERSISTENT_SHARE * ceiling)} and ${pText(ALPHA_REST, "≤")}`;
+  const pValue = rest.bad > 0 ? `, ${pText(pValueOf(rest, bursts, rule))}` : "";
+  return `${left}${pValue}; a failure requires ${percent(PERSISTENT_SHARE * ceiling)} and ${pText(restLevel(range, bursts, rule), "≤")}`;
 }
 
-function environmentText(range: WindowRange, metric: Metric, ceiling: number): string {
+function environmentText(range: WindowRange, rule: MetricRule): string {
   if (range.comparedRequests <= 0) return "no stable traffic to compare with";
   const expected = `at stable's rate (${percent(range.stableBad / range.comparedRequests)}) ${shortNumber(range.stableBad)} of ${grouped(range.comparedRequests)} expected, observed ${grouped(range.comparedBad)}`;
-  const required = comparison(range, metric, ceiling);
+  const required = comparison(range, rule);
   if (required === null) return `${expected}; stable is too far below the ceiling to account for it`;
   const { times, pValue, level } = required;
   const rate = times === 1 ? "stable's rate" : "twice stable's rate";
@@ -149,7 +158,7 @@ function environmentText(range: WindowRange, metric: Metric, ceiling: number): s
   return `${expected}; at ${rate} ${pText(pValue)}, a failure requires ${pText(level, "≤")}`;
 }
 
-function ruledOut(yes: boolean, times: number, { rule, scope }: MetricResult): string {
+function ruledOut(yes: boolean, times: number, { evidenceRule: rule, scope }: MetricResult): string {
   const share = percent(times * rule.ceiling);
   if (yes) return `${share} (${times} x the ceiling) is ruled out at 95% confidence`;
   const { run } = scope.series[rule.metric];

@@ -33,7 +33,7 @@ export function limitBucket(limitMs: number): (scale: number) => number {
   return (scale) => (known[scale] ??= firstAbove(limitMs, scale));
 }
 
-/** How many observations of all these were slower than a limit, at bucket resolution. */
+/** Counts observations slower than the limit across all parts, at bucket resolution. */
 export function countSlower(parts: readonly HistogramPart[], limit: (scale: number) => number): number {
   let sum = 0;
   for (const { scale, pairs, last } of parts) {
@@ -128,25 +128,28 @@ export function aboveIn({ above, low }: LatencyTail, index: number): number {
   return at < above.length ? above[at]! : 0;
 }
 
-/** Rank of the 99th percentile, counted from the slowest observation, 1 to `total`. */
-function rankFromTop(total: number): number {
-  // As in histogram.quantile: 0.99 * total may be a few bits above the intended integer.
-  return total - Math.ceil(0.99 * total * (1 - 2 ** -51)) + 1;
+/** Rank of a quantile, counted from the slowest observation, 1 to `total`. */
+function rankFromTop(total: number, quantile: number): number {
+  // As in histogram.quantile: quantile * total may be a few bits above the intended integer.
+  return total - Math.ceil(quantile * total * (1 - 2 ** -51)) + 1;
 }
 
 /**
- * Index of the bucket with the 99th percentile of all of these together; the tails have the same band.
+ * Index of the bucket with a quantile of all of these together; the tails have the same band.
  * @returns low - 1 if it is below the band (or in `zero`), `high` also if it is beyond; null without observations
  */
+export function quantileIndex(tails: readonly LatencyTail[], quantile: number): number | null {
+  const total = tails.reduce((sum, tail) => sum + tail.total, 0);
+  return total === 0 ? null : rankIndex(tails, rankFromTop(total, quantile));
+}
+
 export function p99Index(tails: readonly LatencyTail[]): number | null {
-  let total = 0;
-  let longest = 0;
-  for (const tail of tails) {
-    total += tail.total;
-    longest = Math.max(longest, tail.above.length);
-  }
-  if (total === 0) return null;
-  const rank = rankFromTop(total);
+  return quantileIndex(tails, 0.99);
+}
+
+/** Index of the bucket with an observation. @param rank counted from the slowest one, 1 to the number of observations */
+export function rankIndex(tails: readonly LatencyTail[], rank: number): number {
+  const longest = Math.max(...tails.map(({ above }) => above.length));
   // It is in the last bucket that, together with all slower ones, contains as many observations as its rank.
   let below = tails[0]!.low - 1;
   let beyond = below + 1 + longest;

@@ -9,6 +9,7 @@ import type { Outcome } from "@aviary/shared/contract/verdict.ts";
 import { fitClauses, grouped, milliseconds, percent, roundedFigure } from "./format.ts";
 import type { GradedReason } from "./graded-reasons.ts";
 import { bucketMs, p99Index, p99Of } from "./latency.ts";
+import { limitMsOf, marginOf } from "./regression-limits.ts";
 import type { Metric } from "./rule.ts";
 import { compareRate, METRIC_CODE, METRICS } from "./rule.ts";
 import type { CountedAz } from "./scope-measurement.ts";
@@ -43,12 +44,22 @@ export function windowFiguresOf(azs: readonly CountedAz[]): WindowFigures {
   return { canary: sliceFigures(azs, "judged"), stable: sliceFigures(azs, "compared") };
 }
 
-/** @param complete whether the window may count */
-export function literalRule(figures: WindowFigures, complete: boolean, before: LiteralCounts, policy: Policy): LiteralResult {
+/**
+ * @param complete whether the window may count
+ * @param skipped metrics that are not judged
+ */
+export function literalRule(
+  figures: WindowFigures,
+  complete: boolean,
+  before: LiteralCounts,
+  policy: Policy,
+  skipped: readonly Metric[] = [],
+): LiteralResult {
   const counts = { ...before };
   const outcomes: Record<Metric, Outcome> = { errors: "pass", ceiling: "pass", regression: "pass" };
   const reasons: GradedReason[] = [];
   for (const metric of METRICS) {
+    if (skipped.includes(metric)) continue;
     const seen = compareWithLimit(metric, figures, policy);
     if (seen === "shared") {
       outcomes[metric] = "hold";
@@ -70,7 +81,7 @@ function compareWithLimit(
   { canary, stable }: WindowFigures,
   policy: Policy,
 ): "over" | "under" | "shared" | "unknown" {
-  const { max5xxRate, maxP99Ms, maxP99RegressionRatio } = policy.thresholds;
+  const { max5xxRate, maxP99Ms } = policy.thresholds;
   if (metric === "errors") {
     if (canary.requests === 0) return "unknown";
     if (compareRate(canary.errors, canary.requests, max5xxRate) <= 0) return "under";
@@ -82,7 +93,7 @@ function compareWithLimit(
     return stable.p99Ms !== null && stable.p99Ms > maxP99Ms ? "shared" : "over";
   }
   if (stable.p99Ms === null) return "unknown";
-  return canary.p99Ms > maxP99RegressionRatio * stable.p99Ms ? "over" : "under";
+  return canary.p99Ms > limitMsOf(stable.p99Ms, marginOf(policy)) ? "over" : "under";
 }
 
 /** @param failed the number of consecutive windows that failed the run; 0 for a hold */

@@ -5,11 +5,12 @@
  */
 import type { Counts, WindowRange } from "./counts.ts";
 import type { JudgedNoise, JudgeMemory, JudgeMemoryValue, JudgeOutcome } from "./outcome.ts";
+import { UNNAMED_RULE } from "./rule-version.ts";
 import type { RunMemory } from "./run-memory.ts";
 
 type Names<T> = Readonly<Record<keyof T, string>>;
 
-const COUNTS: Names<Counts> = {
+const COUNTS: Names<Required<Counts>> = {
   requests: "n",
   bad: "x",
   badSquares: "s2",
@@ -19,6 +20,8 @@ const COUNTS: Names<Counts> = {
   stableVariance: "v",
   comparedBad: "xe",
   comparedRequests: "ne",
+  stableRequests: "ns",
+  leftOut: "out",
 };
 
 const RANGE: Names<WindowRange> = {
@@ -34,6 +37,8 @@ const RANGE: Names<WindowRange> = {
   stableVariance: "v",
   comparedBad: "xe",
   comparedRequests: "ne",
+  stableRequests: "ns",
+  activeWindows: "active",
   worstRequests: "worstN",
   worstBad: "worstX",
   worstHealthyBad: "worstMu",
@@ -75,28 +80,34 @@ export const restoreMemory = (stored: JudgeMemory): JudgeMemory =>
   fromStored.memory({ ...stored, views: mapCounts(stored.views, fromStored) });
 
 /** The outcome as a checkpoint stores it. */
-export function storeOutcome({ literal, twoKey, consecutiveOver, pValue, noise, memory }: JudgeOutcome): object {
+export function storeOutcome({ literal, twoKey, consecutiveOver, pValue, noise, rule, leftOut, memory }: JudgeOutcome): object {
   const storedNoise = noise === null ? null : toStored.noise({ ...noise });
-  return { literal, twoKey, consecutiveOver, luck: pValue, noise: storedNoise, memory: storeMemory(memory) };
+  const named = rule === UNNAMED_RULE ? {} : { rule, left_out: leftOut };
+  return { literal, twoKey, consecutiveOver, luck: pValue, noise: storedNoise, ...named, memory: storeMemory(memory) };
 }
+
+type StoredOutcome = JudgeOutcome & { luck: number | null; left_out?: number[] };
 
 /** The outcome from its stored form, in which the memory is already restored. */
 export function restoreOutcome(stored: object): JudgeOutcome {
-  const { luck, noise, literal, twoKey, consecutiveOver, memory } = stored as JudgeOutcome & { luck: number | null };
+  const { luck, noise, rule = UNNAMED_RULE, left_out: leftOut = [], ...outcome } = stored as StoredOutcome;
+  const { literal, twoKey, consecutiveOver, memory } = outcome;
   const restoredNoise = noise === null ? null : (fromStored.noise({ ...noise }) as unknown as JudgedNoise);
-  return { literal, twoKey, consecutiveOver, pValue: luck, noise: restoredNoise, memory };
+  return { literal, twoKey, consecutiveOver, pValue: luck, noise: restoredNoise, rule, leftOut, memory };
 }
 
-/** Applies the renames to `<scope>.<metric>.{recent[], run}`; all other parts are shared. */
+/** Applies the renames to `<scope>.<metric>.{recent[], older}`; all other parts are shared. */
 function mapCounts(
   scopes: JudgeMemoryValue | undefined,
   rename: { readonly counts: Rename; readonly range: Rename },
 ): JudgeMemoryValue {
   if (!isFields(scopes)) return scopes ?? null;
   const series = (value: JudgeMemoryValue): JudgeMemoryValue => {
-    if (!isFields(value) || !Array.isArray(value.recent) || !isFields(value.run)) return value;
+    if (!isFields(value) || !Array.isArray(value.recent)) return value;
     const recent = value.recent.map((counts: JudgeMemoryValue) => (isFields(counts) ? rename.counts(counts) : counts));
-    return { ...value, recent, run: rename.range(value.run) };
+    // Version 3 of the memory kept the sums of the whole run, later ones those of the windows before `recent`.
+    const sums = Object.entries(value).filter(([name, part]) => name !== "recent" && isFields(part));
+    return { ...value, recent, ...Object.fromEntries(sums.map(([name, part]) => [name, rename.range(part as Fields)])) };
   };
   return mapFields(scopes, (scope) => (isFields(scope) ? mapFields(scope, series) : scope));
 }

@@ -5,6 +5,7 @@
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import type { Outcome, Reference } from "@aviary/shared/contract/verdict.ts";
 import type { Noise } from "./noise.ts";
+import type { RuleVersion } from "./rule-version.ts";
 
 /** The judge's memory of a run between windows: JSON, so that a checkpoint can contain it. Opaque outside the judge. */
 export type JudgeMemory = { readonly [key: string]: JudgeMemoryValue };
@@ -26,6 +27,8 @@ export interface JudgedRun {
   readonly reference: Reference | null;
   /** Whether the fleet has a stable slice. */
   readonly hasStable: boolean;
+  /** The version of the rule; the current one if absent. */
+  readonly rule?: RuleVersion;
 }
 
 export interface ModeOutcome {
@@ -53,6 +56,10 @@ export interface JudgeOutcome {
   /** The smallest p-value over all window ranges and metrics; null if none could be computed. */
   readonly pValue: number | null;
   readonly noise: JudgedNoise | null;
+  /** The version of the rule that decided. */
+  readonly rule: RuleVersion;
+  /** Indexes of the last windows that left the sums of the run because stable accounts for them, oldest first. */
+  readonly leftOut: readonly number[];
   readonly memory: JudgeMemory;
 }
 

@@ -70,19 +70,22 @@ interface Growth {
   readonly to: number;
 }
 
+/** Whether the weight rose; an unknown one proves no rise. */
+const rises = (from: number | null, to: number | null): boolean => from !== null && to !== null && from < to;
+
 function growthWhileRising(windows: readonly ClosedWindow[]): Growth | null {
   const weights = windows.map((window) => window.window.weight);
   const end = windows.length - 1;
-  let start = weights.findLastIndex((weight, k) => k < end && weight < weights[k + 1]!);
+  let start = weights.findLastIndex((weight, k) => k < end && rises(weight, weights[k + 1]!));
   if (start < 0) return null;
   const known = (from: number) => windows.slice(from).filter((window) => window.queue_depth !== null).length;
   while (start > 0 && known(start) < MIN_WINDOWS) start--;
-  if (known(start) < MIN_WINDOWS || weights[end]! <= weights[start]!) return null;
+  if (known(start) < MIN_WINDOWS || !rises(weights[start]!, weights[end]!)) return null;
   const points = windows
     .slice(start)
     .flatMap(({ window, queue_depth }) => (queue_depth === null ? [] : [{ at: window.index, queue_depth }]));
   const slope = theilSen(points.map(({ at, queue_depth }) => [at, queue_depth] as const));
-  return slope > 0 ? { slope, windows: end - start + 1, from: weights[start]!, to: weights[end]! } : null;
+  return slope > 0 ? { slope, windows: end - start + 1, from: weights[start] ?? 0, to: weights[end] ?? 0 } : null;
 }
 
 /**

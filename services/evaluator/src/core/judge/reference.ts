@@ -1,48 +1,32 @@
 /**
- * The judge's reference: estimated from healthy traffic before a run and frozen at its start. It is stored in the verdict record as
- * plain numbers: `errors.rho`, `errors.phi`, ... for the whole slice, `<az>/errors.rho`, ... for each AZ.
+ * Reads the judge's reference: what `learn-reference.ts` estimated from healthy traffic before a run, frozen at its start. It is
+ * stored in the verdict record as plain numbers: `errors.rho`, `errors.phi`, ... for the whole slice, `<az>/errors.rho`, ... for
+ * each AZ.
  */
-import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reference } from "@aviary/shared/contract/verdict.ts";
-import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
-import { ALL_BUCKETS, coarserBand, commonScale } from "./latency.ts";
+import type { QuantileCounts } from "./drift.ts";
 import type { Noise } from "./noise.ts";
-import { defaultNoise, learnNoise } from "./noise.ts";
-import type { Metric } from "./rule.ts";
-import { ceilingOf, MAX_RANGE_WINDOWS, METRICS, WHOLE } from "./rule.ts";
-import { countAz, measureScope } from "./scope-measurement.ts";
-import { stableBandFrom, type Threshold, thresholdOf } from "./stable-band.ts";
-import type { AzTally, SliceName, WindowTally } from "./window-tally.ts";
-import { tallyWindow } from "./window-tally.ts";
+import { defaultNoise } from "./noise.ts";
+import type { Margin, TailName, Threshold } from "./regression-limits.ts";
+import { TAIL_NAMES, TAILS } from "./regression-limits.ts";
+import type { SeriesName } from "./rule.ts";
+import { WHOLE } from "./rule.ts";
 
-/** The maximum number of windows in a reference: four hours of five minutes. */
-export const REFERENCE_WINDOWS = 48;
-
-/**
- * Learns the noise of each metric from closed windows, oldest first; of more than 48 the last 48 are used.
- * @param slice `stable`, or `canary` for the same gateways before the run (a fleet without a stable slice)
- * @returns `from: "none"` if fewer than two windows had traffic: the judge then assumes its defaults
- */
-export function referenceFrom(windows: readonly ClosedWindow[], policy: Policy, slice: SliceName): Reference {
-  const tallies = windows.slice(-REFERENCE_WINDOWS).map((window) => tallyWindow(window, policy.traffic, slice));
-  const names = new Set(tallies.flatMap(({ azs }) => azs.filter(({ judged }) => judged.requests > 0).map(({ az }) => az)));
-  const used = tallies.filter(({ azs }) => azs.some(({ judged }) => judged.requests > 0)).length;
-  if (used < 2) return { windows: used, from: "none", figures: {} };
-  const figures: Record<string, number> = {};
-  for (const name of [WHOLE, ...[...names].sort()]) Object.assign(figures, learnFigures(tallies, name, policy));
-  return { windows: used, from: slice === "stable" ? "stable" : "same-gateways", figures };
+/** The name of a figure. */
+export function figureName(scope: string, series: SeriesName, figure: string): string {
+  return scope === WHOLE ? `${series}.${figure}` : `${scope}/${series}.${figure}`;
 }
 
 /** The noise for a scope: that of its own AZ, otherwise that of the whole slice, otherwise the default. */
 export function referenceNoise(
   reference: Reference | null,
   scope: string,
-  metric: Metric,
+  series: SeriesName,
   ceiling: number,
 ): { readonly noise: Noise; readonly windows: number } {
   for (const name of [scope, WHOLE]) {
-    const overdispersion = reference?.figures[figureName(name, metric, "rho")];
-    const burstFactor = reference?.figures[figureName(name, metric, "phi")];
+    const overdispersion = reference?.figures[figureName(name, series, "rho")];
+    const burstFactor = reference?.figures[figureName(name, series, "phi")];
     if (reference !== null && isUsable(overdispersion, 0) && isUsable(burstFactor, 1))
       return { noise: { overdispersion, burstFactor }, windows: reference.windows };
   }
@@ -50,66 +34,71 @@ export function referenceNoise(
 }
 
 /**
- * Stable's regression threshold before the run; null if the reference has none for this scope, was estimated from the canary's own
- * gateways, or under another ratio.
+ * The regression threshold of one tail before the run; null if the reference has none for this scope, was estimated from the
+ * canary's own gateways, or under another margin.
  */
-export function referenceThreshold(reference: Reference | null, scope: string, ratio: number): Threshold | null {
+export function referenceThreshold(
+  reference: Reference | null,
+  scope: string,
+  tail: TailName,
+  { ratio, minDeltaMs }: Margin,
+): Threshold | null {
   if (reference === null || reference.from !== "stable") return null;
-  const figure = (name: string) => reference.figures[figureName(scope, "regression", name)];
+  const figure = (name: string) => reference.figures[figureName(scope, tail, name)];
   const [limitMs, timed, above, windows] = [figure("limit_ms"), figure("timed"), figure("above"), figure("windows")];
-  if (figure("ratio") !== ratio || !isUsable(limitMs, 0) || !isUsable(timed, 1) || !isUsable(above, 0) || !isUsable(windows, 1))
-    return null;
-  return { limitMs, timed, above, windows };
+  if (figure("ratio") !== ratio || (figure("min_delta_ms") ?? 0) !== minDeltaMs) return null;
+  if (!isUsable(limitMs, 0) || !isUsable(timed, 1) || !isUsable(above, 0) || !isUsable(windows, 1)) return null;
+  const sliceRatio = referenceSliceRatio(reference, scope, tail);
+  return { limitMs: sliceRatio * limitMs, stableLimitMs: limitMs / TAILS[tail].slack, timed, above, windows };
 }
 
-/** Every threshold of the reference that a scope may use, milliseconds. */
-export function referenceLimitsMs(reference: Reference | null): number[] {
+/** Stable's quantile before the run, milliseconds, and its requests around it; null for a reference of version 2. */
+export function referenceQuantile(
+  reference: Reference | null,
+  scope: string,
+  tail: TailName,
+): { readonly quantileMs: number; readonly counts: QuantileCounts } | null {
+  const figure = (name: string) => reference?.figures[figureName(scope, tail, name)];
+  const [quantileMs, timed, windows] = [figure("quantile_ms"), figure("timed"), figure("windows")];
+  const [above, from] = [figure("above_quantile"), figure("from_quantile")];
+  if (!isUsable(quantileMs, 0) || !isUsable(timed, 1) || !isUsable(windows, 1)) return null;
+  if (!isUsable(above, 0) || !isUsable(from, 0)) return null;
+  return { quantileMs, counts: { timed, windows, above, from } };
+}
+
+/** Every quantile of the reference, milliseconds. */
+export function referenceQuantilesMs(reference: Reference | null): number[] {
   return Object.entries(reference?.figures ?? {}).flatMap(([name, figure]) =>
-    name.endsWith("regression.limit_ms") && isUsable(figure, 0) ? figure : [],
+    name.endsWith(".quantile_ms") && isUsable(figure, 0) ? figure : [],
   );
+}
+
+/** From this share of stable's windows on, being over a ceiling is stable's normal state, and no evidence about a canary. */
+const MOSTLY = 0.5;
+
+/** Whether stable by itself is over `maxP99`: its p99 was over it in most windows before the run. */
+export function isStableOverCeiling(reference: Reference | null): boolean {
+  const share = reference?.from === "stable" ? reference.figures[figureName(WHOLE, "ceiling", "over_share")] : undefined;
+  return isUsable(share, 0) && share > MOSTLY;
+}
+
+/** How much slower than stable's the canary's gateways were before the run, at least 1: of this AZ, otherwise of the slice. */
+export function referenceSliceRatio(reference: Reference | null, scope: string, tail: TailName): number {
+  for (const name of [scope, WHOLE]) {
+    const ratio = reference?.figures[figureName(name, tail, "slice_ratio")];
+    if (isUsable(ratio, 1)) return ratio;
+  }
+  return 1;
+}
+
+/** Every limit of the reference that stable's latencies may be counted against, milliseconds. */
+export function referenceLimitsMs(reference: Reference | null): number[] {
+  return Object.entries(reference?.figures ?? {}).flatMap(([name, figure]) => {
+    const tail = TAIL_NAMES.find((one) => name.endsWith(`${one}.limit_ms`));
+    return tail !== undefined && isUsable(figure, 0) ? figure / TAILS[tail].slack : [];
+  });
 }
 
 function isUsable(value: number | undefined, least: number): value is number {
   return value !== undefined && Number.isFinite(value) && value >= least;
-}
-
-/**
- * The figures of one scope. The regression is counted against the threshold of the newest 12 windows, as at the start of the run.
- */
-function learnFigures(tallies: readonly WindowTally[], name: string, policy: Policy): Record<string, number> {
-  const scopes = tallies.map(({ azs }) => azs.filter(({ az }) => name === WHOLE || az === name));
-  const latest = stableBandFrom(scopes.slice(-MAX_RANGE_WINDOWS).map((azs, index) => ({ index, azs: azs.map(swapped) })));
-  const ratio = policy.thresholds.maxP99RegressionRatio;
-  const threshold = thresholdOf(latest, latest.byAz.keys(), ratio, Math.min(scopes.length, MAX_RANGE_WINDOWS));
-  const parts = scopes.flat().flatMap(({ judged, compared }) => [...judged.latency, ...compared.latency]);
-  const band = coarserBand(ALL_BUCKETS, commonScale(parts));
-  const counted = scopes.map((azs) => {
-    const countedAzs = azs.map((az) => countAz(az, band, policy));
-    return measureScope(countedAzs, countedAzs, threshold, policy);
-  });
-  const figures: Record<string, number> = {};
-  if (threshold !== null) {
-    figures[figureName(name, "regression", "ratio")] = ratio;
-    figures[figureName(name, "regression", "limit_ms")] = threshold.limitMs;
-    figures[figureName(name, "regression", "timed")] = threshold.timed;
-    figures[figureName(name, "regression", "above")] = threshold.above;
-    figures[figureName(name, "regression", "windows")] = threshold.windows;
-  }
-  for (const metric of METRICS) {
-    const windows = counted.map(({ counts }) => counts[metric]).filter(({ requests }) => requests > 0);
-    if (windows.length < 2) continue;
-    const { overdispersion, burstFactor } = learnNoise(windows, ceilingOf(metric, policy));
-    figures[figureName(name, metric, "rho")] = overdispersion;
-    figures[figureName(name, metric, "phi")] = burstFactor;
-  }
-  return figures;
-}
-
-/** A threshold is computed from the slice that is compared with; here it is the slice itself. */
-function swapped({ az, judged, compared }: AzTally): AzTally {
-  return { az, judged: compared, compared: judged };
-}
-
-function figureName(scope: string, metric: Metric, figure: string): string {
-  return scope === WHOLE ? `${metric}.${figure}` : `${scope}/${metric}.${figure}`;
 }

@@ -11,8 +11,15 @@ export const HEALTHY_SHARE = 0.6;
 /** The significance levels of the whole run, and of any other window range. */
 export const ALPHA_RUN = 1 / 800;
 export const ALPHA_PART = 1 / 4000;
+/** The level of window ranges from this number of windows on that expect at most so many bad requests of a healthy service. */
+export const ALPHA_FEW = 1 / 1200;
+export const FEW_MIN_WINDOWS = 3;
+export const FEW_MAX_BAD = 3;
 /** The significance level of the remainder without the worst window. */
 export const ALPHA_REST = 0.1;
+/** The same if the worst window is an outlier: its bad requests have at most this p-value at the rate of the remainder. */
+export const ALPHA_REST_OF_OUTLIER = 0.005;
+export const ALPHA_OUTLIER = 1e-4;
 /** At or below this p-value a window range is suspicious: a hold. */
 export const ALPHA_HOLD = 0.05;
 /** The remainder without the worst window must still have this share of the ceiling. */
@@ -34,8 +41,8 @@ export const EVIDENCE_ERROR = 0.05;
 export const ALPHA_WORSE = 0.001;
 /** Share of requests that may be slower than a 99th percentile. */
 export const SLOW_SHARE = 0.01;
-/** A regression never assumes that less than this share of healthy requests is slower than the threshold. */
-export const SLOW_FLOOR = 0.005;
+/** Share of requests that may be slower than a 90th percentile. */
+export const BODY_SHARE = 0.1;
 /** AZs that are judged separately; beyond this number, by name, the rest is one AZ. */
 export const MAX_AZ_SCOPES = 16;
 
@@ -46,15 +53,21 @@ export const WHOLE = "";
 export const METRICS = ["errors", "ceiling", "regression"] as const;
 export type Metric = (typeof METRICS)[number];
 
-export const METRIC_CODE: Readonly<Record<Metric, ReasonCode>> = {
+/** What is counted by window: the metrics, and the second witness of a regression (requests slower than stable's p90). */
+export const SERIES = [...METRICS, "body"] as const;
+export type SeriesName = (typeof SERIES)[number];
+
+export const METRIC_CODE: Readonly<Record<SeriesName, ReasonCode>> = {
   errors: "over_5xx",
   ceiling: "over_p99",
   regression: "p99_regression",
+  body: "p99_regression",
 };
 
-/** The allowed share of bad requests of a metric, a ratio. */
-export function ceilingOf(metric: Metric, policy: Policy): number {
-  return metric === "errors" ? policy.thresholds.max5xxRate : SLOW_SHARE;
+/** The allowed share of bad requests, a ratio. */
+export function ceilingOf(series: SeriesName, policy: Policy): number {
+  if (series === "body") return BODY_SHARE;
+  return series === "errors" ? policy.thresholds.max5xxRate : SLOW_SHARE;
 }
 
 /** The factor that `evidence` applies to the significance levels. */

@@ -6,18 +6,18 @@ import type { LiteralCounts } from "./literal.ts";
 import { NO_COUNTS } from "./literal.ts";
 import type { JudgeMemory } from "./outcome.ts";
 import type { StableBandMemory } from "./stable-band.ts";
-import type { ScopeSeries } from "./traffic-scope.ts";
+import type { KeptScope } from "./traffic-scope.ts";
 
 /** Plain JSON data, stored by `memory-codec.ts`. Any change of the stored form requires a new version. */
 export interface RunMemory {
   readonly version: typeof VERSION;
   /** By name, sorted. */
-  readonly scopes: { readonly [name: string]: ScopeSeries };
+  readonly scopes: { readonly [name: string]: KeptScope };
   readonly stableBand: StableBandMemory | null;
   readonly literal: LiteralCounts;
 }
 
-const VERSION = 3;
+const VERSION = 4;
 
 export const EMPTY_MEMORY: RunMemory = { version: VERSION, scopes: {}, stableBand: null, literal: NO_COUNTS };
 

@@ -5,16 +5,16 @@ import type { Counts } from "./counts.ts";
 import { NOTHING } from "./counts.ts";
 import type { BucketBand, LatencyTail } from "./latency.ts";
 import { aboveIn, countSlower, limitBucket, tailOf } from "./latency.ts";
-import type { Metric } from "./rule.ts";
-import { HEALTHY_SHARE, SLOW_FLOOR, SLOW_SHARE } from "./rule.ts";
-import type { Threshold } from "./stable-band.ts";
+import type { TailName, Thresholds } from "./regression-limits.ts";
+import { healthyShare } from "./regression-limits.ts";
+import type { SeriesName } from "./rule.ts";
+import { HEALTHY_SHARE, SLOW_SHARE } from "./rule.ts";
 import type { AzTally } from "./window-tally.ts";
 
 /** One scope of one window. */
 export interface ScopeMeasurement {
-  readonly counts: Readonly<Record<Metric, Counts>>;
-  /** Null without latencies of stable. */
-  readonly threshold: Threshold | null;
+  readonly counts: Readonly<Record<SeriesName, Counts>>;
+  readonly limits: Thresholds;
 }
 
 /** One metric in one AZ: requests and bad ones, by sub-window of the judged slice, and of the slice it is compared with. */
@@ -38,38 +38,36 @@ export interface CountedAz {
 /** @param band contains the ceiling and the regression thresholds that the AZ is measured with */
 export function countAz(az: AzTally, band: BucketBand, { thresholds }: Policy): CountedAz {
   const slow = { judged: tailOf(az.judged.latency, band), compared: tailOf(az.compared.latency, band) };
-  return { az, slow, errors: errorsIn(az), ceiling: slowIn({ az, slow }, limitBucket(thresholds.maxP99Ms)) };
+  const ceiling = limitBucket(thresholds.maxP99Ms);
+  return { az, slow, errors: errorsIn(az), ceiling: slowIn({ az, slow }, ceiling, ceiling) };
 }
 
 /**
  * @param judged the AZs of the scope
  * @param all every AZ of the window: stable in other AZs substitutes for an AZ without stable traffic
- * @param threshold the regression threshold of the scope; null if it has none, and no regression is counted
+ * @param limits the regression thresholds of the scope; without one, its tail is not counted
  */
 export function measureScope(
   judged: readonly CountedAz[],
   all: readonly CountedAz[],
-  threshold: Threshold | null,
+  limits: Thresholds,
   { thresholds }: Policy,
 ): ScopeMeasurement {
-  const regression = () => {
+  const slowerThanStable = (tail: TailName) => {
+    const threshold = limits[tail];
     if (threshold === null) return NOTHING;
-    const limit = limitBucket(threshold.limitMs);
-    return countsOf(judged, all, healthyShare(threshold), (az) => slowIn(az, limit));
+    const slow = [limitBucket(threshold.limitMs), limitBucket(threshold.stableLimitMs)] as const;
+    return countsOf(judged, all, healthyShare(tail, threshold), (az) => slowIn(az, ...slow));
   };
   return {
     counts: {
       errors: countsOf(judged, all, HEALTHY_SHARE * thresholds.max5xxRate, ({ errors }) => errors),
       ceiling: countsOf(judged, all, HEALTHY_SHARE * SLOW_SHARE, ({ ceiling }) => ceiling),
-      regression: regression(),
+      regression: slowerThanStable("regression"),
+      body: slowerThanStable("body"),
     },
-    threshold,
+    limits,
   };
-}
-
-/** Share of a healthy canary's requests that are slower than the threshold: stable's share, or the assumed minimum. */
-export function healthyShare({ above, timed }: Threshold): number {
-  return Math.max(SLOW_FLOOR, above / timed);
 }
 
 function errorsIn({ judged, compared }: AzTally): AzCounts {
@@ -82,12 +80,14 @@ function errorsIn({ judged, compared }: AzTally): AzCounts {
   };
 }
 
-function slowIn({ az, slow }: Pick<CountedAz, "az" | "slow">, limit: (scale: number) => number): AzCounts {
+type LimitBucket = (scale: number) => number;
+
+function slowIn({ az, slow }: Pick<CountedAz, "az" | "slow">, limit: LimitBucket, stableLimit: LimitBucket): AzCounts {
   return {
     slotRequests: az.judged.slots.map(({ timed }) => timed),
     slotBad: az.judged.slots.map(({ latency }) => countSlower(latency, limit)),
     stableRequests: az.compared.timed,
-    stableBad: aboveIn(slow.compared, limit(slow.compared.scale)),
+    stableBad: aboveIn(slow.compared, stableLimit(slow.compared.scale)),
     slotted: az.judged.slotted,
   };
 }
@@ -100,7 +100,7 @@ function countsOf(
 ): Counts {
   const slotRequests = new Array<number>(SLOTS).fill(0);
   const slotBad = new Array<number>(SLOTS).fill(0);
-  const compared = { stableBad: 0, stableVariance: 0, comparedBad: 0, comparedRequests: 0 };
+  const compared = { stableBad: 0, stableVariance: 0, comparedBad: 0, comparedRequests: 0, stableRequests: 0 };
   let slotted = true;
   for (const az of judged) {
     const counts = countsIn(az);
@@ -132,7 +132,7 @@ function countsOf(
  * that traffic shares may shift.
  */
 function compareWithStable(
-  sum: { stableBad: number; stableVariance: number; comparedBad: number; comparedRequests: number },
+  sum: { -readonly [key in "stableBad" | "stableVariance" | "comparedBad" | "comparedRequests" | "stableRequests"]: number },
   requests: number,
   bad: number,
   azs: readonly AzCounts[],
@@ -149,4 +149,5 @@ function compareWithStable(
   sum.stableVariance += share * share * allBad;
   sum.comparedBad += bad;
   sum.comparedRequests += requests;
+  sum.stableRequests += allRequests;
 }

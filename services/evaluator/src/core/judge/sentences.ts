@@ -3,7 +3,7 @@
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import { fitClauses, grouped, milliseconds, percent, pText, rangeText, roundedFigure } from "./format.ts";
-import type { Metric } from "./rule.ts";
+import type { SeriesName } from "./rule.ts";
 import { ceilingOf, compareRate, METRIC_CODE, PROMOTE, SINGLE_WINDOW_FACTOR, STEP } from "./rule.ts";
 import type { JudgedScope } from "./traffic-scope.ts";
 import type { MetricFinding, MetricRule, TestedRange } from "./window-ranges.ts";
@@ -103,11 +103,20 @@ export function worseWarning(run: TestedRange["range"], rule: MetricRule): Reaso
   return { code: METRIC_CODE[rule.metric], ...measured(rule.metric, run.bad / run.requests, rule.ceiling), text };
 }
 
+/** Stable is over the ceiling by itself: an environment that never ends would be no verdict. */
+export function raiseCeilingWarning({ thresholds }: Policy, windows: number): Reason {
+  const text = fitClauses(
+    `Raise maxP99 (${milliseconds(thresholds.maxP99Ms)}): stable is over it by itself, in most of ${windows} windows before the run`,
+    "; p99 is only compared with stable's",
+  );
+  return { code: "over_p99", metric: "p99_ms", limit: thresholds.maxP99Ms, unit: "ms", text };
+}
+
 /** A window over its limit that the rule does not act on. */
 export interface OverLimit {
   readonly requests: number;
   readonly bad: number;
-  readonly metric: Metric;
+  readonly metric: SeriesName;
   readonly ceiling: number;
   readonly label: ScopeLabel;
   /** Why the rule does not act on it. */
@@ -146,11 +155,10 @@ function countedText({ range, whole }: TestedRange, rule: MetricRule, label: Sco
   return `${prefix(label)}${grouped(range.bad)} of ${grouped(range.requests)} requests ${badText(rule.metric, label)} in ${rangeText(range.windows, whole)} (${share}`;
 }
 
-function badText(metric: Metric, { limitMs }: ScopeLabel): string {
+function badText(metric: SeriesName, { limitMs }: ScopeLabel): string {
   if (metric === "errors" || limitMs === null) return "failed";
-  return metric === "ceiling"
-    ? `took over ${milliseconds(limitMs)}`
-    : `took over ${milliseconds(limitMs)} (stable's p99 and its margin)`;
+  if (metric === "ceiling") return `took over ${milliseconds(limitMs)}`;
+  return `took over ${milliseconds(limitMs)} (stable's ${metric === "body" ? "p90" : "p99"} and its margin)`;
 }
 
 function prefix({ az }: ScopeLabel): string {
@@ -170,12 +178,17 @@ function figuresOf({ range }: TestedRange, rule: MetricRule, label: ScopeLabel):
   return { ...azField(label), ...measured(rule.metric, range.bad / range.requests, rule.ceiling) };
 }
 
-const MEASURE: Readonly<Record<Metric, string>> = {
+const MEASURE: Readonly<Record<SeriesName, string>> = {
   errors: "5xx_rate",
   ceiling: "slow_ratio",
   regression: "slower_than_stable_ratio",
+  body: "slower_than_stable_p90_ratio",
 };
 
-function measured(metric: Metric, value: number, limit: number): { metric: string; value: number; limit: number; unit: string } {
+function measured(
+  metric: SeriesName,
+  value: number,
+  limit: number,
+): { metric: string; value: number; limit: number; unit: string } {
   return { metric: MEASURE[metric], value: roundedFigure(value), limit, unit: "1" };
 }

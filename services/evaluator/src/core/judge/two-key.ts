@@ -4,16 +4,19 @@
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import type { Outcome, Reference } from "@aviary/shared/contract/verdict.ts";
+import type { Counts } from "./counts.ts";
 import type { GradedReason } from "./graded-reasons.ts";
+import { markShared } from "./left-out-windows.ts";
 import type { Noise } from "./noise.ts";
-import { referenceNoise } from "./reference.ts";
-import type { Metric } from "./rule.ts";
+import { isStableOverCeiling, referenceNoise } from "./reference.ts";
+import type { Threshold } from "./regression-limits.ts";
+import type { Metric, SeriesName } from "./rule.ts";
 import { ceilingOf, compareRate, EVIDENCE_FACTOR, METRICS, WHOLE } from "./rule.ts";
+import type { RuleVersion } from "./rule-version.ts";
 import type { ScopeLabel } from "./sentences.ts";
-import { evidenceReason, findingReason, overWarning, promotionWarning, worseWarning } from "./sentences.ts";
-import type { Threshold } from "./stable-band.ts";
+import { evidenceReason, findingReason, overWarning, promotionWarning, raiseCeilingWarning, worseWarning } from "./sentences.ts";
 import type { JudgedScope } from "./traffic-scope.ts";
-import type { Evidence, MetricFinding, MetricRule } from "./window-ranges.ts";
+import type { Evidence, Gate, MetricFinding, MetricRule } from "./window-ranges.ts";
 import { evidenceOf, pValueOfRun, testRanges } from "./window-ranges.ts";
 
 export interface TwoKeyInput {
@@ -23,6 +26,7 @@ export interface TwoKeyInput {
   readonly windowNumber: number;
   readonly policy: Policy;
   readonly reference: Reference | null;
+  readonly version: RuleVersion;
 }
 
 export interface TwoKeyResult {
@@ -36,13 +40,21 @@ export interface TwoKeyResult {
   readonly pValue: number | null;
   /** The noise of the 5xx rate. */
   readonly noise: Noise;
+  /** By scope: the recent windows of the metrics in which stable accounts for some, which are marked. */
+  readonly marked: ReadonlyMap<string, MarkedSeries>;
 }
+
+/** The recent windows of the series in which some are left out. */
+type MarkedSeries = Partial<Record<SeriesName, readonly Counts[]>>;
 
 const RANK = { fail: 3, environment: 2, suspicious: 1, clear: 0 } as const;
 
 /** One metric of one scope, with its rule and the finding. */
 export interface MetricResult {
+  /** The rule of the finding. */
   readonly rule: MetricRule;
+  /** The rule of the metric itself, for evidence. */
+  readonly evidenceRule: MetricRule;
   readonly label: ScopeLabel;
   readonly finding: MetricFinding;
   readonly scope: JudgedScope;
@@ -53,21 +65,30 @@ export function twoKeyRule(input: TwoKeyInput): TwoKeyResult {
   const ranked: RankedReason[] = [];
   const warnings: Reason[] = [];
   const pValues: number[] = [];
+  const marked = new Map<string, MarkedSeries>();
   let promoteEvidence = true;
   let errorsPValue: number | null = null;
   for (const metric of METRICS) {
+    if (metric === "ceiling" && isUnusableCeiling(input)) {
+      warnings.push(raiseCeilingWarning(input.policy, input.reference!.windows));
+      continue;
+    }
     const whole = testMetric(input, metric, input.scopes[0]!);
     // Without stable's latencies there is no regression to judge; the caller decides whether that is a hold.
     if (whole === null) continue;
     const azs = input.scopes.length > 2 ? input.scopes.slice(1).flatMap((scope) => testMetric(input, metric, scope) ?? []) : [];
+    for (const result of [whole, ...azs]) {
+      const known = marked.get(result.scope.name) ?? {};
+      marked.set(result.scope.name, { ...known, ...markedWindows(result, metric) });
+    }
     const series = whole.scope.series[metric];
-    const evidence = evidenceOf(series, whole.rule);
+    const evidence = evidenceOf(series, whole.evidenceRule);
     outcomes[metric] = outcomeOf([whole, ...azs], evidence);
     ranked.push(...rankedReasons(whole, azs, evidence));
     warnings.push(...warningsOf(metric, whole, azs, evidence));
     if (!evidence.promote || (metric === "errors" && evidence.worse)) promoteEvidence = false;
     pValues.push(...[whole, ...azs].flatMap(({ finding }) => finding.pValue ?? []));
-    if (metric === "errors") errorsPValue = pValueOfRun(series, whole.rule);
+    if (metric === "errors") errorsPValue = pValueOfRun(series, whole.evidenceRule);
   }
   ranked.sort((p, q) => q.rank - p.rank);
   return {
@@ -77,7 +98,24 @@ export function twoKeyRule(input: TwoKeyInput): TwoKeyResult {
     promoteEvidence,
     pValue: pValues.length > 0 ? Math.min(...pValues) : errorsPValue,
     noise: referenceNoise(input.reference, WHOLE, "errors", ceilingOf("errors", input.policy)).noise,
+    marked,
   };
+}
+
+/** A ceiling that stable is over by itself is not judged, as long as the canary is compared with stable. */
+export function isUnusableCeiling({ version, reference, scopes }: TwoKeyInput): boolean {
+  return version >= 3 && isStableOverCeiling(reference) && scopes[0]!.measurement.limits.regression !== null;
+}
+
+/** A failed run stays failed: its windows stay as they are. */
+function markedWindows({ finding, scope, rule }: MetricResult, metric: Metric): MarkedSeries {
+  if (finding.kind === "fail" || finding.explained === 0 || rule.version < 3) return {};
+  const own = markShared(scope.series[metric].recent, finding.explained, rule);
+  if (metric !== "regression") return { [metric]: own };
+  const body = scope.series.body.recent.map(
+    (window, k): Counts => (own[k]?.leftOut === true ? { ...window, leftOut: true } : window),
+  );
+  return { regression: own, body };
 }
 
 /** The worst finding decides; a clear one is a pass only with enough evidence. */
@@ -106,7 +144,7 @@ function rankedReasons(whole: MetricResult, azs: readonly MetricResult[], eviden
 export function nothingToJudge({ reference, policy }: TwoKeyInput): TwoKeyResult {
   const { noise } = referenceNoise(reference, WHOLE, "errors", ceilingOf("errors", policy));
   const outcomes = { errors: "hold", ceiling: "hold", regression: "hold" } as const;
-  return { outcomes, reasons: [], warnings: [], promoteEvidence: false, pValue: null, noise };
+  return { outcomes, reasons: [], warnings: [], promoteEvidence: false, pValue: null, noise, marked: new Map() };
 }
 
 /** The whole canary, unless it is clear, and the worst AZ if it is no better than the whole. */
@@ -120,23 +158,35 @@ function reportedResults(whole: MetricResult, azs: readonly MetricResult[]): Met
 
 /** @returns null for the regression of a scope without stable's latencies */
 export function testMetric(input: TwoKeyInput, metric: Metric, scope: JudgedScope): MetricResult | null {
-  const { policy, reference, windowNumber } = input;
-  const { threshold } = scope.measurement;
-  if (metric === "regression" && threshold === null) return null;
-  const ceiling = ceilingOf(metric, policy);
-  const { noise, windows } = referenceNoise(reference, scope.name, metric, ceiling);
+  const own = testSeries(input, metric, scope);
+  if (own === null || metric !== "regression" || input.version < 3) return own;
+  const gate = { series: scope.series.regression, ceiling: own.rule.ceiling };
+  const body = testSeries(input, "body", scope, gate);
+  if (body?.finding.kind !== "fail") return own;
+  const isOwn = own.finding.kind === "fail" && own.finding.decided!.pValue <= body.finding.decided!.pValue;
+  return isOwn ? own : { ...body, evidenceRule: own.rule };
+}
+
+/** @param gate another series that must reach its ceiling in the same window range */
+function testSeries(input: TwoKeyInput, name: SeriesName, scope: JudgedScope, gate?: Gate): MetricResult | null {
+  const { policy, reference, windowNumber, version } = input;
+  const threshold = name === "regression" || name === "body" ? scope.measurement.limits[name] : undefined;
+  if (threshold === null) return null;
+  const ceiling = ceilingOf(name, policy);
+  const { noise, windows } = referenceNoise(reference, scope.name, name, ceiling);
   const share = scope.name === WHOLE ? 1 : 1 / (input.scopes.length - 1);
   const rule: MetricRule = {
-    metric,
+    version,
+    metric: name,
     ceiling,
     levelFactor: EVIDENCE_FACTOR[policy.evidence] * share,
     suspicionFactor: share,
     noise,
-    meanVariance: metric === "regression" && threshold !== null ? relativeVariance(threshold, noise) : 0,
+    meanVariance: threshold === undefined ? 0 : relativeVariance(threshold, noise),
   };
-  const limits = { errors: null, ceiling: policy.thresholds.maxP99Ms, regression: threshold?.limitMs ?? null };
-  const label: ScopeLabel = { az: scope.name === WHOLE ? null : scope.name, limitMs: limits[metric], referenceWindows: windows };
-  return { rule, label, scope, finding: testRanges(scope.series[metric], windowNumber, rule) };
+  const limitMs = threshold?.limitMs ?? (name === "ceiling" ? policy.thresholds.maxP99Ms : null);
+  const label: ScopeLabel = { az: scope.name === WHOLE ? null : scope.name, limitMs, referenceWindows: windows };
+  return { rule, evidenceRule: rule, label, scope, finding: testRanges(scope.series[name], windowNumber, rule, gate) };
 }
 
 /** Relative variance of stable's own share of requests above the threshold. */

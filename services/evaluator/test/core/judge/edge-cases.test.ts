@@ -9,6 +9,7 @@ import type { ClosedWindow, WindowSummary } from "@aviary/shared/contract/window
 import { ConfigError, loadYamlFile } from "@aviary/shared/runtime/config.ts";
 import { judge } from "../../../src/core/judge/judge.ts";
 import type { JudgeOutcome } from "../../../src/core/judge/outcome.ts";
+import type { KeptSeries } from "../../../src/core/judge/traffic-scope.ts";
 import { canary, cell, closed, evenly, judgeRun, noise, oneBucket, POLICY, stable } from "./windows.ts";
 
 const verdicts = (outcomes: readonly JudgeOutcome[]) => outcomes.map(({ twoKey }) => twoKey.verdict).join(" ");
@@ -216,8 +217,10 @@ describe("memory", () => {
           hasStable: true,
         });
       assert.deepEqual(learned(12), kept[11]);
-      const requests = ({ memory }: JudgeOutcome) =>
-        (memory.scopes as { "": { errors: { run: { requests: number } } } })[""].errors.run.requests;
+      const requests = ({ memory }: JudgeOutcome) => {
+        const { recent, older } = (memory.scopes as unknown as { "": { errors: KeptSeries } })[""].errors;
+        return recent.reduce((sum, window) => sum + window.requests, older.requests);
+      };
       assert.deepEqual([requests(kept[13]!), requests(learned(14))], [14 * 300, 12 * 300]);
       assert.equal(learned(14).twoKey.verdict, kept[13]!.twoKey.verdict);
     }

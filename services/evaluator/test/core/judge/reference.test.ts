@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { referenceSchema } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow, WindowSummary } from "@aviary/shared/contract/window.ts";
-import { referenceFrom } from "../../../src/core/judge/reference.ts";
+import { referenceFrom } from "../../../src/core/judge/learn-reference.ts";
 import { canary, cell, closed, evenly, judgeRun, POLICY, stable } from "./windows.ts";
 
 /** Healthy windows of 9,000 requests whose errors, and squares of errors by slot, are these. */

@@ -6,6 +6,8 @@ import type { ClosedWindow, WindowSummary } from "@aviary/shared/contract/window
 import * as histogram from "@aviary/shared/histogram.ts";
 import { judge } from "../../../src/core/judge/judge.ts";
 import type { JudgeMemory, JudgeOutcome } from "../../../src/core/judge/outcome.ts";
+import type { RuleVersion } from "../../../src/core/judge/rule-version.ts";
+import { CURRENT_RULE } from "../../../src/core/judge/rule-version.ts";
 
 export const POLICY: Policy = defaultPolicy();
 
@@ -79,6 +81,7 @@ export interface RunPlan {
   readonly policy?: Policy;
   readonly reference?: Reference | null;
   readonly hasStable?: boolean;
+  readonly rule?: RuleVersion;
 }
 
 /** Judges a run window by window, as the evaluator does; the memory passes through JSON each time. */
@@ -86,7 +89,13 @@ export function judgeRun(windows: readonly ClosedWindow[], plan: RunPlan = {}): 
   const outcomes: JudgeOutcome[] = [];
   let memory: JudgeMemory | null = null;
   for (let t = 1; t <= windows.length; t++) {
-    const run = { judged: t - 1, memory, reference: plan.reference ?? null, hasStable: plan.hasStable ?? true };
+    const run = {
+      judged: t - 1,
+      memory,
+      reference: plan.reference ?? null,
+      hasStable: plan.hasStable ?? true,
+      rule: plan.rule ?? CURRENT_RULE,
+    };
     const outcome = judge(windows.slice(Math.max(0, t - 12), t), plan.policy ?? POLICY, run);
     memory = JSON.parse(JSON.stringify(outcome.memory)) as JudgeMemory;
     outcomes.push(outcome);

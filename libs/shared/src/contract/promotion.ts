@@ -1,0 +1,185 @@
+/**
+ * Whether an artifact may be installed on a gateway now: the one rule of promoter, shim and CLI. Pure.
+ *
+ *                    canary slice                              stable slice
+ *   no open run      any artifact, unless it failed last       stable's own; any on a gateway that has none;
+ *                                                              with stableNeedsPass the one that passed last, otherwise any
+ *   pending          the announced one, or stable's            the one that passed last
+ *   warming, active  the pinned one, where something else runs  stable's own, where something else runs
+ *   failed           stable's only                             none
+ *
+ * It reads structured facts, never a list of reasons, which is cut. Everything is refused while a lane of the canary scales, while the
+ * verdict of an open run is not current, and on a gateway in muted maintenance; restoring a failed canary is not refused for lanes or an
+ * old verdict.
+ */
+import { z } from "zod";
+import { isOpenRun, type RunState, type Slice } from "./run.ts";
+import { hash64 } from "./signal.ts";
+
+/** What a verdict record contains for this rule. Hashes of skill packs; null: unknown, or none. */
+export const promotionFactsSchema = z.object({
+  /** What all stable gateways run; else what passed last; else what the canary slice ran when the run opened. */
+  stable: hash64.nullable(),
+  /** The pack of the last run that passed. */
+  passed: hash64.nullable(),
+  /** The pack of the newest failed run. */
+  failed: hash64.nullable(),
+  /** The pack that the pending run announced. */
+  announced: hash64.nullable(),
+  /** The pack that the open run pinned. */
+  pinned: hash64.nullable(),
+  /** Whether the policy opens stable only to what passed. */
+  stable_needs_pass: z.boolean(),
+  /** Gateways in muted maintenance, `<az>/<name>`; `*` if the whole canary is. */
+  muted: z.array(z.string().max(128)).max(1_000),
+});
+export type PromotionFacts = z.infer<typeof promotionFactsSchema>;
+
+/** The part of a verdict that the rule reads. */
+export interface PromotionVerdict {
+  readonly run: { readonly id: string; readonly state: RunState; readonly canary_active: boolean } | null;
+  readonly valid_until: string;
+  readonly promotion: PromotionFacts | null;
+}
+
+/** The gateway that an artifact is for. */
+export interface PromotionTarget {
+  readonly az: string;
+  readonly gateway: string;
+  readonly slice: Slice;
+  /** What it has now; null: nothing. */
+  readonly installed: string | null;
+}
+
+/** The part of a lane record that the rule reads, and the lane's cooldown. */
+export interface ScalingLane {
+  readonly lane: string;
+  readonly replicas: number;
+  readonly changed_at: string | null;
+  readonly cooldownMs: number;
+}
+
+export interface PromotionRequest {
+  /** The canary's latest verdict; undefined if none was ever published. */
+  readonly verdict: PromotionVerdict | undefined;
+  readonly target: PromotionTarget;
+  /** Skill hash of the artifact, 64 hex digits. */
+  readonly hash: string;
+  /** All lanes of the canary. */
+  readonly lanes: readonly ScalingLane[];
+  /** When the promotion was first requested, milliseconds since the epoch: it waits for lanes for at most three cooldowns. */
+  readonly requestedAtMs: number;
+  readonly atMs: number;
+  /** An operator's named exception from `needs_pass`, for the audit. */
+  readonly override?: { readonly by: string; readonly reason: string };
+}
+
+export interface Allowed {
+  readonly allowed: true;
+}
+export type RefusalCode =
+  | "no_verdict"
+  | "verdict_stale"
+  | "maintenance"
+  | "lane_scaling"
+  | "failed_release"
+  | "not_announced"
+  | "not_stable"
+  | "not_pinned"
+  | "run_active"
+  | "needs_pass"
+  | "not_canary_slice";
+export interface Refusal {
+  readonly allowed: false;
+  readonly code: RefusalCode;
+  readonly text: string;
+}
+
+const ALLOWED: Allowed = { allowed: true };
+const refuse = (code: RefusalCode, text: string): Refusal => ({ allowed: false, code, text });
+const short = (hash: string | null): string => hash?.slice(0, 12) ?? "unknown";
+
+/** A promotion waits for lanes for at most this many of their cooldowns. */
+const MAX_COOLDOWNS = 3;
+
+/** Decides. The first rule that refuses is the answer. */
+export function mayPromote(request: PromotionRequest): Allowed | Refusal {
+  const { verdict, target, hash } = request;
+  if (verdict === undefined || verdict.promotion === null)
+    return refuse("no_verdict", "no verdict with the facts for a promotion was published for this canary yet");
+  const { run, promotion: facts } = verdict;
+  if (facts.muted.includes("*") || facts.muted.includes(`${target.az}/${target.gateway}`))
+    return refuse("maintenance", `${target.gateway} is in muted maintenance: end it with \`aviary run maintenance --off\` first`);
+  if (run?.state === "failed" && run.canary_active) return restoring(run.id, facts, target, hash);
+  if (isOpenRun(run) && request.atMs > Date.parse(verdict.valid_until))
+    return refuse(
+      "verdict_stale",
+      `the last verdict was valid until ${verdict.valid_until} and run ${run?.id} has not ended: wait for a current verdict`,
+    );
+  const scaling = scalingLane(request);
+  if (scaling !== undefined) return scaling;
+  if (run === null || !isOpenRun(run)) return withoutRun(facts, request);
+  return run.state === "pending" ? pending(run.id, facts, target, hash) : measured(run.id, run.state, facts, target, hash);
+}
+
+function restoring(id: string, { stable }: PromotionFacts, { slice }: PromotionTarget, hash: string): Allowed | Refusal {
+  if (slice !== "canary") return refuse("not_canary_slice", `run ${id} failed: only the canary slice may be restored`);
+  if (stable === null || hash !== stable)
+    return refuse("not_stable", `run ${id} failed: only stable's pack ${short(stable)} may be installed, not ${short(hash)}`);
+  return ALLOWED;
+}
+
+function scalingLane({ lanes, requestedAtMs, atMs }: PromotionRequest): Refusal | undefined {
+  for (const { lane, replicas, changed_at, cooldownMs } of lanes) {
+    const isScaling = changed_at !== null && atMs - Date.parse(changed_at) < cooldownMs;
+    if (isScaling && atMs - requestedAtMs < MAX_COOLDOWNS * cooldownMs)
+      return refuse(
+        "lane_scaling",
+        `lane ${lane} changed to ${replicas} replicas at ${changed_at}: wait one cooldown (${cooldownMs / 1_000} s)`,
+      );
+  }
+  return undefined;
+}
+
+function withoutRun(facts: PromotionFacts, { target, hash, override }: PromotionRequest): Allowed | Refusal {
+  if (target.slice === "canary") {
+    if (hash === facts.failed && hash !== facts.stable)
+      return refuse("failed_release", `pack ${short(hash)} failed: announce it again to analyze it once more`);
+    return ALLOWED;
+  }
+  if (hash === facts.stable || target.installed === null || !facts.stable_needs_pass || hash === facts.passed) return ALLOWED;
+  if (override !== undefined) return ALLOWED;
+  return refuse(
+    "needs_pass",
+    `stable may get only the pack that passed last, ${short(facts.passed)} (stableNeedsPass), not ${short(hash)}`,
+  );
+}
+
+function pending(id: string, facts: PromotionFacts, { slice }: PromotionTarget, hash: string): Allowed | Refusal {
+  if (slice === "stable") {
+    if (facts.passed !== null && hash === facts.passed) return ALLOWED;
+    return refuse("needs_pass", `run ${id} is pending: stable may get only the pack that passed last, ${short(facts.passed)}`);
+  }
+  if (hash === facts.stable) return ALLOWED;
+  if (facts.announced === null) {
+    if (hash === facts.failed) return refuse("failed_release", `pack ${short(hash)} failed, and run ${id} did not announce it`);
+    return ALLOWED;
+  }
+  if (hash === facts.announced) return ALLOWED;
+  return refuse("not_announced", `run ${id} announced ${short(facts.announced)}, not ${short(hash)}`);
+}
+
+function measured(
+  id: string,
+  state: RunState,
+  facts: PromotionFacts,
+  { slice, installed }: PromotionTarget,
+  hash: string,
+): Allowed | Refusal {
+  const wanted = slice === "canary" ? facts.pinned : facts.stable;
+  if (installed === wanted || wanted === null)
+    return refuse("run_active", `run ${id} is ${state}: nothing is promoted while a canary is analyzed`);
+  if (hash === wanted) return ALLOWED;
+  const code = slice === "canary" ? "not_pinned" : "not_stable";
+  return refuse(code, `run ${id} is ${state}: only ${short(wanted)} may be installed on this gateway, not ${short(hash)}`);
+}

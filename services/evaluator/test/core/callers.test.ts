@@ -1,0 +1,296 @@
+/** Who may change a run, and when a revision is analyzed again. */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { ControlContent } from "@aviary/shared/contract/control.ts";
+import { createSimulatedFleet, NEW_PACK, reduceFleet, type SimulatedFleet, STABLE_PACK, timeline } from "./simulated-fleet.ts";
+
+const FLAGGER_CALLS = { verb: "announce", caller: "flagger" } as const;
+
+function now(fleet: SimulatedFleet) {
+  const { verdicts, effects } = reduceFleet(fleet);
+  const record = verdicts[verdicts.length - 1]!;
+  const incidents = effects.flatMap((effect) => (effect.kind === "incident" ? [effect.incident.code] : []));
+  return { ...record, run: record.body.run!, incidents, story: timeline(verdicts).join("\n") };
+}
+
+/** A fleet whose canary slice runs the new pack, with a run of v2 that Flagger opened and gave traffic. */
+function withRun(policy = {}): SimulatedFleet {
+  const fleet = createSimulatedFleet({ policy });
+  fleet.advance(60);
+  fleet.publishControl({ ...FLAGGER_CALLS, revision: "v2", gate: "confirm-rollout" });
+  setPack(fleet, NEW_PACK);
+  fleet.publishControl({ verb: "gate", caller: "flagger", gate: "pre-rollout", allowed: true, revision: "v2" });
+  fleet.publishControl({ verb: "weight", caller: "flagger", weight: 10, revision: "v2" });
+  fleet.advance(60);
+  assert.equal(now(fleet).run.state, "active", now(fleet).story);
+  return fleet;
+}
+
+function setPack(fleet: SimulatedFleet, pack: string): void {
+  for (const gateway of fleet.slice("canary")) gateway.pack = pack;
+  fleet.advance(10);
+}
+
+function fail(fleet: SimulatedFleet): void {
+  for (const gateway of fleet.slice("canary")) gateway.errors = 50;
+  fleet.advance(95);
+  for (const gateway of fleet.slice("canary")) gateway.errors = 0;
+  assert.equal(now(fleet).body.verdict, "fail", now(fleet).story);
+}
+
+describe("a message of a caller that does not judge the run", () => {
+  const MESSAGES: readonly ControlContent[] = [
+    { verb: "announce", caller: "rollouts", revision: "v3" },
+    { verb: "announce", caller: "keda", revision: "v3" },
+    { verb: "weight", caller: "rollouts", weight: 90 },
+    { verb: "gate", caller: "keda", gate: "confirm-promotion", allowed: true },
+    { verb: "end", caller: "rollouts", result: "succeeded" },
+    { verb: "phase", caller: "rollouts", phase: "Promoting" },
+  ];
+  for (const message of MESSAGES) {
+    it(`${message.verb} of ${message.caller} changes nothing and raises one incident`, () => {
+      const fleet = withRun();
+      const before = now(fleet).run;
+      fleet.publishControl(message);
+      fleet.publishControl({ ...message });
+      fleet.advance(1);
+      const { run, incidents } = now(fleet);
+      assert.deepEqual(run, before);
+      assert.deepEqual(
+        incidents.filter((code) => code === "caller_conflict"),
+        ["caller_conflict", "caller_conflict"],
+      );
+    });
+  }
+
+  it("neither ends a latched failure nor its freeze", () => {
+    const fleet = withRun();
+    fail(fleet);
+    for (const message of MESSAGES) fleet.publishControl(message);
+    fleet.advance(10);
+    const { body, run } = now(fleet);
+    assert.deepEqual([body.verdict, run.state, run.canary_active, run.controller_revision], ["fail", "failed", true, "v2"]);
+  });
+});
+
+describe("the seat of a run", () => {
+  it("belongs to the first judging class that names it, ends with the run, and is in the record", () => {
+    const fleet = withRun();
+    assert.equal(now(fleet).run.seat, "flagger");
+    fleet.publishControl({ verb: "end", caller: "flagger", result: "failed", revision: "v2" });
+    fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v3" });
+    fleet.advance(1);
+    const { run } = now(fleet);
+    assert.deepEqual([run.controller_revision, run.seat, run.attempt], ["v3", "rollouts", 1]);
+  });
+
+  it("of a run that Flux opened goes to the judging caller, whose name it adopts; Flux interrupts no run", () => {
+    const fleet = createSimulatedFleet();
+    fleet.advance(30);
+    fleet.publishControl({ verb: "announce", caller: "flux", revision: "main@sha1:1" });
+    fleet.advance(1);
+    const opened = now(fleet).run;
+    assert.deepEqual([opened.state, opened.seat], ["pending", null]);
+    fleet.publishControl({ ...FLAGGER_CALLS, revision: "v2", gate: "confirm-rollout" });
+    fleet.advance(1);
+    const adopted = now(fleet).run;
+    assert.deepEqual([adopted.id, adopted.controller_revision, adopted.seat], [opened.id, "v2", "flagger"]);
+    fleet.publishControl({ verb: "announce", caller: "flux", revision: "main@sha1:2" });
+    fleet.advance(1);
+    assert.equal(now(fleet).run.id, opened.id);
+  });
+});
+
+describe("a revision that is named again", () => {
+  const ended = (result: "succeeded" | "failed"): SimulatedFleet => {
+    const fleet = withRun();
+    fleet.publishControl({ verb: "end", caller: "flagger", result, revision: "v2" });
+    fleet.advance(1);
+    return fleet;
+  };
+
+  it("by Flagger's first gate after its end was reported is the next attempt; by a later gate it is not", () => {
+    const fleet = ended("failed");
+    fleet.publishControl({ ...FLAGGER_CALLS, revision: "v2", gate: "rollout" });
+    fleet.advance(1);
+    assert.deepEqual([now(fleet).run.state, now(fleet).run.attempt], ["aborted", 1]);
+    fleet.publishControl({ ...FLAGGER_CALLS, revision: "v2", gate: "confirm-rollout" });
+    fleet.advance(1);
+    assert.deepEqual([now(fleet).run.state, now(fleet).run.attempt], ["warming", 2]);
+    assert.deepEqual(
+      now(fleet).revisions.map(({ name, attempt }) => [name, attempt]),
+      [["v2", 2]],
+    );
+  });
+
+  it("after a failure waits until the run is over, and then is the next attempt with its own evidence", () => {
+    const fleet = withRun();
+    fail(fleet);
+    fleet.publishControl({ verb: "end", caller: "flagger", result: "failed", revision: "v2" });
+    fleet.advance(5);
+    assert.equal(now(fleet).run.canary_active, true, "the Macs still run the failed pack");
+    fleet.publishControl({ ...FLAGGER_CALLS, revision: "v2", gate: "confirm-rollout" });
+    fleet.advance(5);
+    assert.equal(now(fleet).body.verdict, "fail");
+    setPack(fleet, STABLE_PACK);
+    assert.equal(now(fleet).run.canary_active, false);
+    fleet.publishControl({ ...FLAGGER_CALLS, revision: "v2", gate: "pre-rollout" });
+    fleet.advance(5);
+    const { run, body } = now(fleet);
+    assert.deepEqual([run.attempt, run.promotable, body.verdict, run.latched_by], [2, false, "hold", null]);
+  });
+
+  it("by an analysis that was left over changes nothing and is reported", () => {
+    const fleet = createSimulatedFleet();
+    fleet.advance(30);
+    const measure = (revision: string) => fleet.publishControl({ verb: "announce", caller: "rollouts", revision });
+    measure("v1");
+    fleet.advance(30);
+    measure("v2");
+    for (let minute = 0; minute < 5; minute++) {
+      fleet.advance(60);
+      measure("v1");
+      measure("v2");
+    }
+    fleet.advance(1);
+    const { run, incidents, revisions } = now(fleet);
+    assert.deepEqual([run.controller_revision, run.attempt], ["v2", 1]);
+    assert.ok(incidents.includes("left_over_caller"));
+    assert.deepEqual(
+      revisions.map(({ name, state }) => [name, state]),
+      [
+        ["v1", "superseded"],
+        ["v2", run.state],
+      ],
+    );
+  });
+
+  it("by an analysis after a pause of two intervals is the next attempt", () => {
+    const fleet = createSimulatedFleet();
+    fleet.advance(30);
+    fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v1" });
+    fleet.advance(10);
+    fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
+    fleet.advance(200);
+    fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v1" });
+    fleet.advance(1);
+    assert.deepEqual([now(fleet).run.controller_revision, now(fleet).run.attempt], ["v1", 2]);
+  });
+
+  it("after an operator's abort is opened by an operator only", () => {
+    const fleet = withRun();
+    fleet.publishControl({ verb: "abort", caller: "operator", reason: "wrong build" });
+    fleet.publishControl({ verb: "end", caller: "flagger", result: "failed", revision: "v2" });
+    fleet.publishControl({ ...FLAGGER_CALLS, revision: "v2", gate: "confirm-rollout" });
+    fleet.advance(1);
+    assert.deepEqual([now(fleet).run.state, now(fleet).run.attempt], ["aborted", 1]);
+    fleet.publishControl({ verb: "start", caller: "operator", revision: "v2" });
+    fleet.advance(1);
+    assert.equal(now(fleet).run.attempt, 2);
+  });
+});
+
+describe("the weight", () => {
+  it("is unknown, not 0, until it is reported; a pre-rollout call is a report of 0", () => {
+    const fleet = createSimulatedFleet();
+    fleet.advance(30);
+    fleet.publishControl({ ...FLAGGER_CALLS, revision: "v2", gate: "confirm-rollout" });
+    fleet.advance(1);
+    assert.equal(now(fleet).run.weight, null);
+    fleet.publishControl({ verb: "gate", caller: "flagger", gate: "pre-rollout", allowed: true, revision: "v2" });
+    fleet.advance(1);
+    assert.equal(now(fleet).run.weight, 0);
+  });
+
+  it("is above 0 as soon as an increase is granted, and 0 again when pre-rollout withdraws the grant", () => {
+    const fleet = createSimulatedFleet();
+    fleet.advance(30);
+    fleet.publishControl({ ...FLAGGER_CALLS, revision: "v2", gate: "confirm-rollout" });
+    const gate = (name: string) =>
+      fleet.publishControl({ verb: "gate", caller: "flagger", gate: name, allowed: true, revision: "v2" });
+    gate("pre-rollout");
+    gate("confirm-traffic-increase");
+    fleet.advance(1);
+    assert.deepEqual([now(fleet).run.granted, now(fleet).run.weight], [true, 1]);
+    gate("pre-rollout");
+    fleet.advance(1);
+    assert.deepEqual([now(fleet).run.granted, now(fleet).run.weight], [false, 0]);
+  });
+});
+
+describe("a controller's end", () => {
+  it("of another revision than the open run's changes nothing and is reported", () => {
+    const fleet = withRun();
+    fleet.publishControl({ verb: "end", caller: "flagger", result: "succeeded", revision: "v1" });
+    fleet.advance(1);
+    assert.equal(now(fleet).run.state, "active");
+    assert.ok(now(fleet).incidents.includes("end_ignored"));
+  });
+
+  it("is a pass only if the run was promotable, or its promotion was granted", () => {
+    const early = withRun({ promoteAfterPassWindows: 12 });
+    early.publishControl({ verb: "end", caller: "flagger", result: "succeeded", revision: "v2" });
+    early.advance(1);
+    assert.equal(now(early).run.state, "unjudged");
+    assert.ok(now(early).incidents.includes("run_unjudged"));
+    assert.equal(now(early).body.stable_may_promote, false);
+    const earned = withRun();
+    earned.advance(120);
+    assert.equal(now(earned).run.promotable, true, now(earned).story);
+    earned.publishControl({ verb: "gate", caller: "flagger", gate: "confirm-promotion", allowed: true, revision: "v2" });
+    for (const gateway of earned.slice("canary")) gateway.health = "timeout";
+    earned.advance(10);
+    earned.publishControl({ verb: "end", caller: "flagger", result: "succeeded", revision: "v2" });
+    earned.advance(1);
+    assert.equal(now(earned).run.state, "passed");
+    assert.equal(now(earned).body.stable_may_promote, true);
+  });
+});
+
+describe("a silent judging caller", () => {
+  it("is a hold with an incident after its lease, and its next call clears it", () => {
+    const fleet = withRun({ callerLease: "2m" });
+    fleet.advance(180);
+    const gone = now(fleet);
+    assert.deepEqual([gone.body.verdict, gone.body.reasons[0]?.code], ["hold", "caller_gone"], gone.story);
+    assert.equal(gone.incidents.filter((code) => code === "caller_gone").length, 1);
+    fleet.publishControl({ verb: "phase", caller: "flagger", phase: "Progressing", revision: "v2" });
+    fleet.advance(1);
+    assert.equal(now(fleet).body.verdict, "pass", now(fleet).story);
+  });
+
+  it("ends the run as passed if its promotion was granted, and as expired if its release was removed", () => {
+    const promoted = withRun({ callerLease: "2m" });
+    promoted.publishControl({ verb: "gate", caller: "flagger", gate: "confirm-promotion", allowed: true, revision: "v2" });
+    promoted.advance(150);
+    assert.equal(now(promoted).run.state, "passed", now(promoted).story);
+    const removed = withRun({ callerLease: "2m" });
+    setPack(removed, STABLE_PACK);
+    removed.advance(150);
+    assert.equal(now(removed).run.state, "expired", now(removed).story);
+  });
+});
+
+describe("the release under test", () => {
+  it("of a new revision is not the failed one that the Macs still run", () => {
+    const fleet = withRun({ settleRelease: "10m" });
+    fail(fleet);
+    fleet.publishControl({ ...FLAGGER_CALLS, revision: "v3", gate: "confirm-rollout" });
+    fleet.advance(30);
+    assert.deepEqual([now(fleet).run.controller_revision, now(fleet).run.state], ["v3", "pending"], now(fleet).story);
+    setPack(fleet, "c".repeat(64));
+    assert.equal(now(fleet).run.state, "warming");
+  });
+
+  it("is awaited for settleRelease once traffic shifts, and then judged as it is", () => {
+    const fleet = createSimulatedFleet({ policy: { settleRelease: "5m" } });
+    fleet.advance(30);
+    fleet.publishControl({ ...FLAGGER_CALLS, revision: "v2", gate: "confirm-rollout" });
+    fleet.publishControl({ verb: "phase", caller: "flagger", phase: "Progressing", revision: "v2" });
+    fleet.publishControl({ verb: "weight", caller: "flagger", weight: 10, revision: "v2" });
+    fleet.advance(240);
+    assert.equal(now(fleet).run.state, "pending", "a phase pins nothing");
+    fleet.advance(62);
+    assert.equal(now(fleet).run.state, "warming");
+  });
+});

@@ -1,0 +1,74 @@
+/**
+ * How a request relates to the runs of a stored verdict: which revision it names, and whether the open run is about that one. Pure.
+ *
+ * A request that names nothing is about the present run, which is the newest. A revision without an open run gets nothing from the run of
+ * another revision: neither its pass, nor its fail, nor its weight.
+ */
+import type { CallerClass, JudgingClass } from "@aviary/shared/contract/fleet.ts";
+import { isOpenRun, type RunState } from "@aviary/shared/contract/run.ts";
+import type { RevisionEntry, RunView } from "@aviary/shared/contract/verdict.ts";
+
+/** What a stored verdict contains of its runs. */
+export interface StoredRuns {
+  readonly run: RunView | null;
+  /** The newest attempt of each revision, oldest first. */
+  readonly revisions: readonly RevisionEntry[];
+}
+
+export const NO_RUNS: StoredRuns = { run: null, revisions: [] };
+
+/** The revision that a request names. */
+export interface NamedRevision {
+  /** Undefined if the request names none. */
+  readonly revision: string | undefined;
+  /** The request is about a revision whose name it does not contain: Flagger's checksum at confirm-rollout is still the previous one's. */
+  readonly isAnotherOne?: boolean;
+}
+
+export type Standing =
+  /** The present run is open, and the request is about it. */
+  | { readonly kind: "open"; readonly run: RunView }
+  /** The present run is over, and the request is about it. */
+  | { readonly kind: "over"; readonly run: RunView }
+  /** The revision was analyzed before the present run. */
+  | { readonly kind: "earlier"; readonly entry: RevisionEntry; readonly open: RunView | null }
+  /** The revision was never analyzed; `revision` is undefined if the request does not name it. */
+  | { readonly kind: "new"; readonly revision: string | undefined };
+
+/** Relates a request to the stored runs. */
+export function standingOf({ revision, isAnotherOne }: NamedRevision, { run, revisions }: StoredRuns): Standing {
+  const isPresent = revision === undefined ? isAnotherOne !== true : run?.controller_revision === revision;
+  if (isPresent && run !== null) return { kind: isOpenRun(run) ? "open" : "over", run };
+  const entry = revision === undefined ? undefined : revisions.findLast(({ name }) => name === revision);
+  if (entry !== undefined) return { kind: "earlier", entry, open: isOpenRun(run) ? run : null };
+  return { kind: "new", revision };
+}
+
+/** How the newest attempt of the revision ended; null if it was never analyzed, undefined while its run is open. */
+export function endedAs(standing: Standing): RunState | null | undefined {
+  switch (standing.kind) {
+    case "open":
+      return undefined;
+    case "over":
+      return standing.run.state;
+    case "earlier":
+      return standing.entry.state;
+    case "new":
+      return null;
+  }
+}
+
+/** Whether an operator aborted the newest attempt: a controller's abort is the end that it reports itself. */
+export function wasAbortedByOperator(standing: Standing, { revisions }: StoredRuns): boolean {
+  if (endedAs(standing) !== "aborted") return false;
+  const name =
+    standing.kind === "over" ? standing.run.controller_revision : standing.kind === "earlier" ? standing.entry.name : null;
+  return revisions.findLast((entry) => entry.name === name)?.end_reported !== true;
+}
+
+/** Whether a caller's messages about runs are applied: the configured judge, else the holder of the open run's seat. */
+export function maySpeak(caller: CallerClass, judge: JudgingClass | undefined, run: RunView | null): boolean {
+  if (caller !== "flagger" && caller !== "rollouts") return false;
+  const seat = judge ?? (isOpenRun(run) ? run?.seat : null) ?? null;
+  return seat === null || seat === caller;
+}
