@@ -18,7 +18,8 @@ const share = (part: number, whole: number): string => (whole === 0 ? "–" : `$
 
 const COLUMNS: readonly Column[] = [
   { title: "bad promoted", value: ({ bad, badPromoted }) => share(badPromoted, bad) },
-  { title: "of them after known", value: ({ bad, badPromotedAfterKnown }) => share(badPromotedAfterKnown, bad) },
+  { title: "never served", value: ({ bad, badPromotedUnserved }) => share(badPromotedUnserved, bad) },
+  { title: "after known", value: ({ bad, badPromotedAfterKnown }) => share(badPromotedAfterKnown, bad) },
   { title: "widened after known, per bad", value: ({ bad, badWidened }) => per(badWidened, bad) },
   { title: "bad requests per bad", value: ({ bad, badOnTrial }) => per(badOnTrial, bad) },
   { title: "after known, per bad", value: ({ bad, badOnTrialAfterKnown }) => per(badOnTrialAfterKnown, bad) },

@@ -20,6 +20,8 @@ export interface Damage {
   readonly badWidened: number;
   readonly badPromoted: number;
   readonly badPromotedAfterKnown: number;
+  /** Promoted before a canary Mac had served a request with it. */
+  readonly badPromotedUnserved: number;
   /** Increases and promotions of bad releases after the window in which a perfect judge knew could be read. */
   readonly badAdvancedAfterReadable: number;
   readonly healthyPromoted: number;
@@ -40,6 +42,7 @@ export const NO_DAMAGE: Damage = {
   badWidened: 0,
   badPromoted: 0,
   badPromotedAfterKnown: 0,
+  badPromotedUnserved: 0,
   badAdvancedAfterReadable: 0,
   healthyPromoted: 0,
   healthyRolledBack: 0,
@@ -78,10 +81,12 @@ function releaseDamage(world: FinishedWorld, release: ReleasePlan): Damage {
   const trialEndMs = steps.find(({ what }) => what === "promoted")?.atMs ?? Number.POSITIVE_INFINITY;
   const bad = isBad(release) ? 1 : 0;
   const healthy = isHealthy(release) ? 1 : 0;
+  let isServed = false;
   let badOnTrial = 0;
   let badOnTrialAfterKnown = 0;
   for (const sample of record.traffic) {
     if (sample.release !== release || sample.slice !== "canary" || sample.atMs > trialEndMs) continue;
+    isServed ||= sample.requests > 0;
     const here = badBecauseOfRelease(sample, plan.baseRate, baseSlowShare);
     badOnTrial += here;
     if (sample.atMs > knownAtMs) badOnTrialAfterKnown += here;
@@ -97,6 +102,7 @@ function releaseDamage(world: FinishedWorld, release: ReleasePlan): Damage {
     badWidened: bad * steps.filter(({ what, atMs }) => what === "widened" && atMs > knownAtMs).length,
     badPromoted: bad * has("promoted"),
     badPromotedAfterKnown: bad * steps.filter(({ what, atMs }) => what === "promoted" && atMs > knownAtMs).length,
+    badPromotedUnserved: bad * has("promoted") * (isServed ? 0 : 1),
     badAdvancedAfterReadable:
       bad * steps.filter(({ what, atMs }) => (what === "promoted" || what === "widened") && atMs > readableMs).length,
     healthyPromoted: healthy * has("promoted"),

@@ -3,7 +3,7 @@ import type { Law } from "./laws.ts";
 
 export const EXCLUDED_LAWS: Partial<Readonly<Record<Law, string>>> = {
   "unserved-promoted":
-    "a phase event pins the release before the Macs run it, so the pipeline may not install it while it is judged",
-  "healthy-late": "a run that was aborted or that lost a race with the pipeline holds the following revisions too",
-  stuck: "as healthy-late: the same states have no way out for a bad release either",
+    "a run that a measurement or a weight opens is pinned to what the Macs run then, and the pipeline is refused while it is judged",
+  "healthy-late": "after an operator aborts a run, Argo Rollouts is answered with a hold that never ends",
+  stuck: "as healthy-late: the same state has no way out for a bad release either",
 };
