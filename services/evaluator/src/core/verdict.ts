@@ -128,9 +128,12 @@ function noRunText(run: Run | null, alreadyAnalyzed: Release | undefined): strin
       `no run is open: ${releaseText(alreadyAnalyzed)} was already analyzed; start a new run with \`aviary run start\``,
     );
   if (run === null || run.state === "idle") return "no run is open";
-  return reasonText(
-    `no run is open: the last one (${run.controllerRevision ?? run.revision}) ${run.state === "passed" ? "passed" : `is ${run.state}`}`,
-  );
+  const name = run.controllerRevision ?? run.revision;
+  if (run.state === "aborted" && run.endedBy === "operator")
+    return reasonText(
+      `an operator aborted ${name}: end the rollout in its controller, or analyze it again with \`aviary run start\``,
+    );
+  return reasonText(`no run is open: the last one (${name}) ${run.state === "passed" ? "passed" : `is ${run.state}`}`);
 }
 
 /** Why the run failed, with the reasons as of that time. */
