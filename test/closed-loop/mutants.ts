@@ -58,8 +58,8 @@ export const SPECIFICATION_MUTANTS: readonly SpecificationMutant[] = [
     replacements: [
       {
         ...GATES,
-        from: 'return verdict === "pass" ? allow("pass") : allow(`hold: ${why}`);',
-        to: 'return verdict === "pass" ? allow("pass") : deny(`hold: ${why}`);',
+        from: '"pass" ? allow("pass") : allow(',
+        to: '"pass" ? allow("pass") : deny(',
       },
     ],
     theme: "incident",
