@@ -22,12 +22,12 @@ const rolledBack = ({ healthy, healthyRolledBack }: Damage): number => healthyRo
 const advanced = ({ bad, badAdvancedAfterReadable }: Damage): number => badAdvancedAfterReadable / bad;
 
 const LIMITS: readonly Limit[] = [
-  { theme: "any", name: "bad-advanced", figure: advanced, most: 0.03 },
-  { theme: "any", name: "bad-requests-after-known", figure: (damage) => damage.badOnTrialAfterKnown / damage.bad, most: 600 },
-  { theme: "any", name: "healthy-rolled-back", figure: rolledBack, most: 0.25 },
-  { theme: "any", name: "lane-starved-minutes", figure: ({ worlds, laneStarvedMin }) => laneStarvedMin / worlds, most: 20 },
-  { theme: "incident", name: "healthy-rolled-back", figure: rolledBack, most: 0.1 },
-  { theme: "late", name: "bad-advanced", figure: advanced, most: 0.05 },
+  { theme: "any", name: "bad-advanced", figure: advanced, most: 0.02 },
+  { theme: "any", name: "bad-requests-after-known", figure: (damage) => damage.badOnTrialAfterKnown / damage.bad, most: 250 },
+  { theme: "any", name: "healthy-rolled-back", figure: rolledBack, most: 0.15 },
+  { theme: "any", name: "lane-starved-minutes", figure: ({ worlds, laneStarvedMin }) => laneStarvedMin / worlds, most: 18 },
+  { theme: "incident", name: "healthy-rolled-back", figure: rolledBack, most: 0.05 },
+  { theme: "late", name: "bad-advanced", figure: advanced, most: 0.03 },
 ];
 
 /** The limits that the damage of a theme's worlds exceeds, each as a sentence. */
