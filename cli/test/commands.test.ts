@@ -38,7 +38,7 @@ async function serve(t: TestContext, listener: RequestListener): Promise<string>
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-test("watch prints a canary when its verdict or the kinds of its reasons change, and not for new figures", async (t) => {
+test("watch prints a canary when its verdict or reason codes change, but not when only figures change", async (t) => {
   const over = aReason("over_5xx", { text: "2 of 50 requests failed." });
   const verdicts = [
     viewOf({ verdict: "hold", reasons: [over], id: "1" }),
@@ -86,7 +86,7 @@ test("-o wide adds ids and scopes to what the table shows", () => {
   assert.match(added, /az-b mac-b1/);
 });
 
-test("verdicts fit the terminal, with the text of a reason below its beginning", () => {
+test("verdicts fit the terminal; continuation lines of a reason are indented under its text", () => {
   const text = "72 of 1,800 requests failed in the last window (4%, limit 0.5%); the same is expected of a healthy canary once.";
   const view = viewOf({ verdict: "fail", reasons: [aReason("over_5xx", { text })] });
   for (const columns of [80, 120]) {
@@ -99,7 +99,7 @@ test("verdicts fit the terminal, with the text of a reason below its beginning",
   }
 });
 
-test("a refusal of the shim is reported in the shim's words, with the variable of the token", async (t) => {
+test("a rejection by the shim is reported with the shim's message and the token variable to check", async (t) => {
   const url = await serve(t, (_, response) => {
     response.statusCode = 401;
     response.end(JSON.stringify({ status: "error", errorType: "unauthorized", error: "a valid token is needed" }));
@@ -127,7 +127,7 @@ test("gateways and depths that were never reported are shown as unknown, not as 
   assert.match(known, /lane build: 0 of 0 jobs shown/);
 });
 
-test("streams apply names the stream that a small broker cannot store, and what to do", async (t) => {
+test("streams apply names the stream that does not fit the broker's storage, and what to do", async (t) => {
   if (!requireServer(t, "nats")) return;
   const small = await startNats({ storeLimit: "1GB" });
   t.after(() => small.stop());
@@ -141,7 +141,7 @@ test("streams apply names the stream that a small broker cannot store, and what 
   assert.match(terminal.stdout(), /^stream INPUTS: created$/m);
 });
 
-test("streams print uses the small byte limits of a local fleet, and rejects replica counts that no cluster has", async () => {
+test("streams print uses the small byte limits of a local fleet, and rejects replica counts other than 1, 3 and 5", async () => {
   const print = commandOf("streams print");
   const limitOf = async (env: NodeJS.ProcessEnv): Promise<number> => {
     const terminal = testTerminal(env);
@@ -156,20 +156,20 @@ test("streams print uses the small byte limits of a local fleet, and rejects rep
   assert.match(wrong.stderr(), /^--replicas two: expected one of 1, 3, 5\n/);
 });
 
-test("streams print requires the consumers of the lanes that a canary names", async () => {
+test("streams print includes a consumer for each lane that a canary names", async () => {
   const terminal = testTerminal();
   assert.equal(await runCommand(commandOf("streams print"), ["--fleet", FLEET_FILE], terminal.io), 0);
   assert.match(terminal.stdout(), /build-az-a/);
 });
 
-test("maintenance of an unknown gateway is rejected with the known ones", async () => {
+test("maintenance of an unknown gateway is rejected, and the error lists the known ones", async () => {
   const terminal = testTerminal();
   const words = ["prod/payments-gateway", "--gateway", "mac-z9", "--reason", "disk swap", "--fleet", FLEET_FILE];
   assert.equal(await runCommand(commandOf("run maintenance"), words, terminal.io), 1);
   assert.match(terminal.stderr(), /unknown gateway mac-z9 in \S+; known gateways of payments: mac-a1, mac-a2, mac-b1/);
 });
 
-test("a control message of an unknown canary, or without its reason, is rejected before the broker is contacted", async () => {
+test("a control message for an unknown canary, or without a reason, is rejected before the broker is contacted", async () => {
   const unknown = testTerminal();
   const words = ["prod/nosuch", "--reason", "x", "--fleet", FLEET_FILE];
   assert.equal(await runCommand(commandOf("run pause"), words, unknown.io), 1);

@@ -113,7 +113,7 @@ test("--kind overrides the detection", async (t) => {
   assert.match(stdout, /\(fleet\)\n {2}FAILED/);
 });
 
-test("a file without content is no policy: it is rejected unless its kind is given", async (t) => {
+test("a file without keys is not taken for a policy: it is rejected unless its kind is given", async (t) => {
   const directory = await directoryOf(t, {
     "empty.yaml": "",
     "comment.yaml": "# later\n",
@@ -134,21 +134,21 @@ test("a file without content is no policy: it is rejected unless its kind is giv
   }
 });
 
-test("without files the fleet file of a local fleet is not checked in place of the one here", async () => {
+test("without arguments, a running local fleet's file is not checked in place of one in the current directory", async () => {
   const localFleet = { variables: { AVIARY_FLEET_FILE: join(EXAMPLES, "aviary.yaml") }, hasBroker: true };
   const { code, stdout, stderr } = await check([], {}, localFleet);
   assert.equal(code, 2, stdout);
   assert.match(stderr, /^no aviary\.yaml, collector\.yaml or tokens\.yaml here/);
 });
 
-test("without files the variables of the services name them", async (t) => {
+test("without arguments, the files named by the services' environment variables are checked", async (t) => {
   const directory = await directoryOf(t, { "mine.yaml": "- {}\n" });
   const { code, stdout } = await check([], { AVIARY_TOKENS_FILE: join(directory, "mine.yaml") });
   assert.equal(code, 1);
   assert.match(stdout, /mine\.yaml \(tokens\)\n {2}FAILED: 3 problems/);
 });
 
-test("a fragment is rejected with the file that it belongs to", async (t) => {
+test("a fragment is rejected, and the error names the collector.yaml to check instead", async (t) => {
   const directory = await directoryOf(t, { "conf.d/shared.yaml": "probes: {}\n" });
   const { code, stdout } = await check([join(directory, "conf.d", "shared.yaml")]);
   assert.equal(code, 1);

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 
 export const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 
-/** Not part of the project: installed, generated, or written by a run. */
+/** Directories outside the project: installed, generated, or written by a run. */
 const SKIPPED = new Set(["node_modules", ".git", ".aviary", ".turbo", "dist"]);
 
 /** All files below `under` (a directory relative to the root), sorted; empty if the directory does not exist. */

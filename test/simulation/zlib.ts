@@ -1,4 +1,4 @@
-/** Replaces `node:zlib` where checkpoints are written: keeps the bytes unchanged, without threads. */
+/** Stub of `node:zlib` for the checkpoint code: does not compress and uses no threads. */
 
 const gzipSync = (text: string): Buffer => Buffer.from(text);
 const gunzipSync = (packed: Uint8Array): Buffer => Buffer.from(packed);

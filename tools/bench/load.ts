@@ -42,7 +42,7 @@ async function open(port: number, path: string, token: string): Promise<Connecti
     if (head < 0) return;
     const text = received.toString("latin1", 0, head);
     const length = Number(/content-length: (\d+)/i.exec(text)?.[1]);
-    if (!text.startsWith("HTTP/1.1 200 ") || Number.isNaN(length)) throw new Error(`the server answered:\n${text}`);
+    if (!text.startsWith("HTTP/1.1 200 ") || Number.isNaN(length)) throw new Error(`unexpected response:\n${text}`);
     if (received.length < head + 4 + length) return;
     received = Buffer.alloc(0);
     const done = waiting;

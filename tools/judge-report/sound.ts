@@ -28,7 +28,7 @@ export interface Caught {
   readonly mutation: Mutation;
   readonly target: string;
   readonly cell: string;
-  /** Share of runs that fail without the key, and the share allowed by the target. */
+  /** Share of runs that fail under the mutation, and the share allowed by the target. */
   readonly value: number;
   readonly bound: number;
 }

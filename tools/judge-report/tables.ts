@@ -204,7 +204,7 @@ const JUDGE_HEAD = ["two-key", "literal", "2nd failed window", "4th failed windo
 
 const trouble: Table = {
   title: "A healthy canary under changing conditions",
-  text: "Hours that fail although the canary is healthy, in percent. Stable has nine times the canary's traffic and the same rates.",
+  text: "False fails: percent of healthy hours that fail. Stable has nine times the canary's traffic and the same rates.",
   head: ["", ...JUDGE_HEAD],
   rows: Object.entries(CHANGING_CONDITIONS).flatMap(([group, cells]) =>
     Object.entries(cells).map(([name, cell]) => ({ name: `${group.replace(/ \(.*/, "")}: ${name}`, columns: allJudges(cell) })),
@@ -215,7 +215,7 @@ const late = (rate: number) => [...new Array<number>(6).fill(STABLE.rate), rate]
 
 const hidden: Table = {
   title: "Masked faults",
-  text: "Hours with such a fault that fail, in percent.",
+  text: "Percent of hours with this fault that fail.",
   head: ["", ...JUDGE_HEAD],
   rows: [
     ...(

@@ -54,7 +54,7 @@ function createDirectory(directory: string): void {
   }
 }
 
-/** Removes everything in the directory except its lock, so that a second start stays locked out meanwhile. */
+/** Removes everything in the directory except its lock, so that no second fleet can start meanwhile. */
 export function emptyDirectory(directory: string): void {
   mkdirSync(directory, { recursive: true });
   for (const name of readdirSync(directory)) {
@@ -62,7 +62,7 @@ export function emptyDirectory(directory: string): void {
   }
 }
 
-/** Whether a process with this id exists; false for what is not a process id. */
+/** Whether a process with this id exists; false for an invalid process id. */
 export function isAlive(pid: number): boolean {
   if (!Number.isInteger(pid) || pid < 1) return false;
   try {

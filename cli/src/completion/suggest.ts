@@ -1,4 +1,4 @@
-/** What may follow the words of a command line, from the declarations of the commands. */
+/** Completion candidates for a command line, derived from the command declarations. */
 import type { Command, CommandGroup } from "@aviary/shared/commands/command.ts";
 import { flagName, type OptionSpec } from "@aviary/shared/commands/options.ts";
 import { findCommand, loadChoices } from "@aviary/shared/commands/program.ts";

@@ -14,7 +14,7 @@ export interface AccessRecord {
   readonly user_agent: string;
   /** The answer's Content-Type; empty if it has none. */
   readonly content_type: string;
-  /** False: the gateway broke its answer off. */
+  /** False if the gateway cut its response off. */
   readonly complete: boolean;
 }
 

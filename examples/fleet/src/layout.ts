@@ -108,8 +108,7 @@ export function checkoutDirectory(): string | undefined {
  * @throws Error that names `--directory` outside a project
  */
 export function currentDirectory(project: string | undefined = checkoutDirectory()): string {
-  if (project === undefined)
-    throw new Error("this program is outside a checkout of Aviary: name the local fleet with --directory <folder>");
+  if (project === undefined) throw new Error("not inside an Aviary checkout; select the local fleet with --directory <folder>");
   try {
     return readFileSync(join(project, CURRENT_FILE), "utf8").trim();
   } catch (error) {
@@ -129,7 +128,9 @@ export function readPlan(directory: string): FleetPlan {
   }
   const plan = JSON.parse(text) as FleetPlan;
   if (plan.v !== 1)
-    throw new Error(`${paths.plan(directory)} has version ${String(plan.v)}, expected 1: delete the directory and start again`);
+    throw new Error(
+      `${paths.plan(directory)} has version ${String(plan.v)}, expected 1: delete the directory and run npm start again`,
+    );
   return plan;
 }
 

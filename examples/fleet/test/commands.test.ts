@@ -56,7 +56,7 @@ describe("aviary fleet", () => {
     using plan = await fleet();
     await type(plan, "fleet release 2026.9.9");
     assert.equal(readDesiredGateway(plan, "mac-c1").version, "2026.9.9");
-    assert.match((await type(plan, "fleet restore")).out, /back at 2026\.9\.6/);
+    assert.match((await type(plan, "fleet restore")).out, /back on 2026\.9\.6/);
     assert.equal(readDesiredGateway(plan, "mac-c1").version, "2026.9.6");
     await type(plan, "fleet release 2026.9.9");
     await type(plan, "fleet promote");

@@ -1,10 +1,10 @@
-/** All limits of the shim, and the token buckets that enforce the rates. */
+/** Limits of the shim, and the token buckets that enforce the rates. */
 
 export const LIMITS = {
   /** Longest request body that is accepted. */
   bodyBytes: 64 * 1024,
   /**
-   * Bytes of a rejected body that are discarded so that the client can read the response; after them the connection is closed.
+   * How much of a rejected body is read and discarded so that the client can read the response; beyond that the connection is closed.
    */
   discardedBytes: 4 * 1024 * 1024,
   /** Deepest nesting of a JSON body. */
@@ -14,7 +14,7 @@ export const LIMITS = {
    * and a token.
    */
   headerBytes: 64 * 1024,
-  /** A client that has not sent its headers, or its whole request, by then is disconnected. */
+  /** Deadlines for receiving the headers and the whole request; a slower client is disconnected. */
   headersMs: 10_000,
   requestMs: 15_000,
   /** Idle keep-alive connections are closed after this time, which exceeds the usual interval of every controller. */
@@ -36,7 +36,7 @@ export const LIMITS = {
   /** Control messages kept while the broker does not store them; beyond that the oldest is dropped, with an error in the log. */
   keptMessages: 256,
   retryStoreMs: 1_000,
-  /** Writes that wait for the bus; further ones fail. */
+  /** Writes in flight to the bus; further ones fail immediately. */
   unstored: 256,
   /** Control messages per canary: a burst, refilled at `controlPerSecond`. Flagger sends a handful per minute. */
   controlBurst: 120,

@@ -59,7 +59,7 @@ describe("the API", () => {
     assert.deepEqual(body.evaluator, { lease_age_ms: 0, bus: "connected", server: "memory" });
   });
 
-  it("serves one canary uncut, with the meanings of its reasons", async () => {
+  it("serves one canary in full, with the meanings of its reasons", async () => {
     const reasons = [aReason("queue_high"), aReason("skill_skew")];
     const record = aVerdict({ verdict: "hold", reasons, run: { announced_hash: "a".repeat(64) } });
     await harness.publish(record);

@@ -1,4 +1,4 @@
-/** A shim over a memory bus and a clock that stands still, and the requests that real controllers send. */
+/** A shim over a memory bus and a manual clock, and the requests that real controllers send. */
 
 import type { Bus } from "@aviary/shared/bus/bus.ts";
 import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
@@ -56,7 +56,7 @@ export interface ShimHarness extends AsyncDisposable {
   /** Publishes verdicts and waits until the shim has them. */
   publish(...records: VerdictRecord[]): Promise<void>;
   putLane(record: LaneRecord): Promise<void>;
-  /** Moves the evaluator's lease, as its leader does. */
+  /** Renews the evaluator's lease, as the leader does. */
   renewLease(): Promise<void>;
   get(path: string, token?: TokenName | null, init?: RequestInit): Promise<Answered>;
   post(path: string, body: unknown, token?: TokenName | null): Promise<Answered>;

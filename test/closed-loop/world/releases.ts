@@ -91,7 +91,7 @@ function sizeOf(random: RandomChoices, fault: Fault): number {
 /** Length of one life of a crash-looping gateway, and how long it takes to start, milliseconds. */
 export const CRASH_LOOP_MS = 80_000;
 const CRASH_STARTING_MS = 25_000;
-/** A full disk makes every request fail. */
+/** A full disk makes half of the requests fail. */
 const FULL_DISK_FAILS = 0.5;
 
 /** The true behavior of a Mac with this release; `baseRate` is that of a healthy one. */

@@ -1,4 +1,4 @@
-/** `aviary signals tail`: signals as the broker stores them, one line each. */
+/** `aviary signals tail`: prints signals as the broker stores them; with `-o json`, one per line. */
 import type { StoredMessage } from "@aviary/shared/bus/bus.ts";
 import { EXIT } from "@aviary/shared/commands/command.ts";
 import { openBus } from "@aviary/shared/commands/open-bus.ts";
@@ -9,7 +9,7 @@ import { parseInputSubject } from "@aviary/shared/contract/subjects.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import type { SignalsTailCall } from "../signals-tail.ts";
 
-/** Below the beginning of a signal's line, after its time. */
+/** Indent of continuation lines: aligns them with the text after the time. */
 const TIME_INDENT = " ".repeat(14);
 const SILENCE_MS = 10_000;
 
@@ -36,7 +36,7 @@ export async function signalsTail({ options, output, io, resources }: SignalsTai
   return EXIT.success;
 }
 
-/** The line of a signal; undefined for other messages and for signals that the options exclude. */
+/** Formats one signal; undefined for other messages and for signals that the options filter out. */
 function lineOf(message: StoredMessage, options: SignalsTailCall["options"], isJson: boolean): string | undefined {
   const subject = parseInputSubject(message.subject);
   if (subject?.family !== "signal") return undefined;

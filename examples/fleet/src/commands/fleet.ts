@@ -6,12 +6,12 @@ import { type CommandCall, defineCommand } from "@aviary/shared/commands/command
 import { folder, oneOf, text } from "@aviary/shared/commands/options.ts";
 
 const directory = folder({
-  description: "The directory of the local fleet; without it the one started last",
+  description: "The directory of the local fleet (default: the one started last)",
   example: ".aviary/run",
 });
 const options = { directory };
 const faultOptions = {
-  az: text("name", { description: "Only gateways in this zone", example: "az-b" }),
+  az: text("name", { description: "Only gateways in this AZ", example: "az-b" }),
   slice: oneOf("slice", ["canary", "stable"], { description: "Only gateways of this slice" }),
   gateway: text("name", { description: "Only this gateway", example: "mac-b1" }),
   directory,

@@ -47,7 +47,7 @@ function unknownFleets(canaries: unknown, fleets: unknown): ReferenceProblem[] {
   });
 }
 
-/** A lane exists, and belongs to one canary. */
+/** Lanes that a canary names must exist, and belong to one canary only. */
 function laneProblems(canaries: unknown, lanes: unknown): ReferenceProblem[] {
   if (!isMapping(lanes)) return [];
   const owners = new Map<string, string>();
@@ -61,7 +61,7 @@ function laneProblems(canaries: unknown, lanes: unknown): ReferenceProblem[] {
       if (!Object.hasOwn(lanes, lane))
         problems.push({ path, message: `expected the name of a lane of this file: ${namesOf(lanes)}` });
       if (owner !== undefined)
-        problems.push({ path, message: `expected a lane of its own: ${lane} already belongs to ${owner}` });
+        problems.push({ path, message: `expected a lane that no other canary uses: ${lane} belongs to ${owner}` });
       return problems;
     }),
   );
@@ -76,7 +76,7 @@ function laneAzProblems({ fleets, canaries, lanes }: Mapping): ReferenceProblem[
     const owner = entriesOf(canaries).find(([, canary]) => listOf(canary, "lanes").includes(name))?.[1];
     const fleet = isMapping(owner) && typeof owner.fleet === "string" ? owner.fleet : undefined;
     const azs = fleet === undefined ? everywhere : (azsByFleet.get(fleet) ?? []);
-    // Without a gateway that problem has its own message.
+    // A fleet without gateways is reported elsewhere.
     if (azs.length === 0 || azs.includes(lane.az)) return [];
     const names = [...new Set(azs)].slice(0, MAX_NAMES_SHOWN).join(", ");
     return [{ path: ["lanes", name, "az"], message: `expected an AZ in which the fleet has a gateway: ${names}` }];
@@ -99,7 +99,7 @@ function listOf(value: unknown, key: string): readonly unknown[] {
 /** The keys of a mapping for an error message, at most a dozen. */
 function namesOf(mapping: Mapping): string {
   const names = Object.keys(mapping);
-  if (names.length === 0) return "there is none";
+  if (names.length === 0) return "the file defines none";
   const more = names.length - MAX_NAMES_SHOWN;
   return `${names.slice(0, MAX_NAMES_SHOWN).join(", ")}${more > 0 ? `, and ${more} more` : ""}`;
 }

@@ -40,7 +40,7 @@ export function canonicalJson(value: unknown): string {
     }
     return `{${parts.join(",")}}`;
   }
-  throw new TypeError(`canonicalJson: a ${typeof value} has no JSON form`);
+  throw new TypeError(`canonicalJson: cannot serialize a ${typeof value}`);
 }
 
 /** The first `digits` hex digits of the SHA-256 of the canonical form: 16 for verdicts and incidents, 12 for revisions. */

@@ -69,7 +69,7 @@ export const policySchema = z
     maxPending: duration("1s", "7d").prefault("2h"),
     /** How long a canary slice that still runs stable's release may take to change once traffic is shifted; then it is judged as it is. */
     settleRelease: duration("0s", "1d").prefault("10m"),
-    /** How long the judging caller may be silent during a run; `auto`: 10 of its intervals, and at least 10m. */
+    /** How long the judging caller may be silent during a run; `auto`: 10 intervals, at least 10m; the whole run for Argo Rollouts. */
     callerLease: z.union([z.literal("auto"), duration("1s", "7d")]).prefault("auto"),
     maxRun: duration("1s", "30d").prefault("24h"),
     /** Restarts of canary gateways in one run that fail it, unless stable's restart as often. */

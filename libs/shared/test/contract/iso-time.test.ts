@@ -3,7 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { isoTime, parseIsoTime } from "../../src/contract/iso-time.ts";
 
-test("a time is parsed as by Date.parse, whichever day was parsed before", () => {
+test("parseIsoTime inverts isoTime, whichever day was cached", () => {
   const instants = fc.array(fc.integer({ min: Date.UTC(1971, 0), max: Date.UTC(2999, 0) }), { minLength: 1, maxLength: 8 });
   fc.assert(
     fc.property(instants, (list) => {
@@ -12,7 +12,7 @@ test("a time is parsed as by Date.parse, whichever day was parsed before", () =>
   );
 });
 
-test("texts of the right form that are not times are parsed as by Date.parse", () => {
+test("a well-formed text is parsed as by Date.parse, whether or not it is a valid time", () => {
   const pad = (width: number, max: number) => fc.integer({ min: 0, max }).map((value) => String(value).padStart(width, "0"));
   const text = fc
     .tuple(pad(4, 9999), pad(2, 19), pad(2, 39), pad(2, 29), pad(2, 69), pad(2, 69), pad(3, 999))

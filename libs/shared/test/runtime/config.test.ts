@@ -90,7 +90,7 @@ describe("an invalid configuration", () => {
     ]);
   });
 
-  it("suggests the nearest known key for every unknown key, at any depth", () => {
+  it("suggests the nearest known key for an unknown key, or lists the known keys, at any depth", () => {
     const text = "windwo: 5m\nwindow: 5m\nlanes:\n  build-a: { az: az-a, per_replica: 8, perReplica: 8, zebra: 1 }\n";
     assert.deepEqual(report(text), [
       'c.yaml:4: lanes.build-a.per_replica: found the unknown key "per_replica", expected the known key "perReplica"',
@@ -99,7 +99,7 @@ describe("an invalid configuration", () => {
     ]);
   });
 
-  it("locates a missing key at its mapping, and a wrong key at itself", () => {
+  it("reports a missing key at the line of its mapping, and an invalid key at its own line", () => {
     assert.deepEqual(report("lanes:\n  B1:\n    az: az-a\n    perReplica: 1\n"), [
       'c.yaml:1: window: missing, expected a duration such as "5m" or "250ms"',
       'c.yaml:2: lanes.B1: found the key "B1", expected text that matches /^[a-z-]+$/',
@@ -154,7 +154,7 @@ describe("an invalid configuration", () => {
     );
   });
 
-  it("throws nothing but the report, for any value", () => {
+  it("never throws, and reports at least one problem, for any invalid value", () => {
     fc.assert(
       fc.property(fc.anything(), (value) => {
         const result = checkConfig("any", value, schema);
@@ -179,7 +179,7 @@ describe("YAML", () => {
     assert.throws(() => parseYaml("c.yaml", bomb.join("\n")), /c\.yaml: invalid YAML/);
   });
 
-  it("parses `no`, dates and long numbers as in YAML 1.2", () => {
+  it("keeps `no` and dates as text, as in YAML 1.2", () => {
     assert.deepEqual(parseYaml("c.yaml", "a: no\nb: 2026-11-01\n").value, { a: "no", b: "2026-11-01" });
   });
 
@@ -245,7 +245,7 @@ describe("names and sizes", () => {
     assert.equal(nearestName("color", known), undefined);
   });
 
-  it("the edit distance is a metric", () => {
+  it("the edit distance is symmetric, zero only for equal words, and bounded by the lengths", () => {
     const word = fc.string({ maxLength: 8, unit: fc.constantFrom("a", "b", "c") });
     fc.assert(
       fc.property(word, word, (a, b) => {
@@ -259,7 +259,7 @@ describe("names and sizes", () => {
     assert.equal(editDistance("windwo", "window"), 1);
   });
 
-  it("sizes are parsed as they are formatted", () => {
+  it("parseBytes inverts formatBytes and rejects malformed sizes", () => {
     fc.assert(fc.property(fc.nat(), (size) => assert.equal(parseBytes(formatBytes(size)), size)));
     for (const bad of ["64MB", "64 MiB", "1.5GiB", "-1B", "", "9999999999999TiB", "MiB"])
       assert.equal(parseBytes(bad), undefined, bad);

@@ -71,7 +71,7 @@ describe("withRetries (three attempts with jitter at most)", () => {
     );
   });
 
-  it("every wait is between zero and its ceiling", async () => {
+  it("waits between zero and the capped, doubled base", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), { minLength: 9, maxLength: 9 }),
@@ -91,7 +91,7 @@ describe("withRetries (three attempts with jitter at most)", () => {
     );
   });
 
-  it("an abort during a wait ends the loop with its reason and leaves no timer", async () => {
+  it("rejects with the abort reason when aborted during a wait, and leaves no timer", async () => {
     const clock = manualClock();
     const stop = new AbortController();
     let calls = 0;
@@ -119,11 +119,11 @@ describe("withRetries (three attempts with jitter at most)", () => {
 describe("back-off of an upstream (exponential with a hard ceiling)", () => {
   const limits = { baseMs: 1_000, ceilingMs: 60_000 };
 
-  it("an upstream that has not failed may be called", () => {
+  it("allows a call to an upstream that has not failed", () => {
     assert.equal(mayCall(noBackoff, 0), true);
   });
 
-  it("waits between half and all of the doubled time, never more than the ceiling", () => {
+  it("waits between half and all of the doubled delay, never more than the ceiling", () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 0, max: 5_000 }),

@@ -1,4 +1,4 @@
-/** A service process for service-main.test.ts; its argument selects what its start does. */
+/** A service process for service-main.test.ts; its argument selects how its start fails. */
 import { ConfigError } from "../../src/runtime/config.ts";
 import { serviceEnv } from "../../src/runtime/service-env.ts";
 import { serviceMain } from "../../src/runtime/service-main.ts";

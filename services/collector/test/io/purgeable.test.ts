@@ -8,7 +8,7 @@ import { purgeableReader } from "../../src/io/purgeable.ts";
 
 const NEVER = new AbortController().signal;
 
-/** A program in place of osascript, which exists on a Mac only: prints `output`, and records its arguments. */
+/** A fake osascript, because the real one exists only on macOS: prints `output`, and records its arguments. */
 async function setUp(test: TestContext, output: string, exit = 0) {
   const directory = await temporaryDirectory(test);
   const program = join(directory, "osascript");
@@ -36,7 +36,7 @@ describe("purgeable space", () => {
     assert.equal(await calls(), "-l JavaScript /Users/openclaw\n".repeat(2));
   });
 
-  it("is unknown, and not 0, where the program fails, states nothing, or does not exist", async (test) => {
+  it("is unknown, not 0, if the program fails, prints no positive number, or does not exist", async (test) => {
     for (const [output, exit] of [
       ["", 0],
       ["0", 0],

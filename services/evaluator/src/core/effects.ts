@@ -12,7 +12,7 @@ export type Effect =
   | { readonly kind: "incident"; readonly incident: Incident }
   | { readonly kind: "verdict"; readonly record: VerdictRecord }
   | { readonly kind: "lane"; readonly record: LaneRecord }
-  /** The durable of this lane must have this many pending messages. */
+  /** The durable consumer of this lane must have this many pending messages. */
   | { readonly kind: "demand"; readonly lane: string; readonly depth: number }
   /** Save the state after this step. */
   | { readonly kind: "checkpoint" };

@@ -47,7 +47,7 @@ export interface GatewayState {
   readonly clock: ClockTrack;
   maintenanceUntilMs: number;
   maintenanceReason: string;
-  /** Its messages are expected: nothing is promoted to it meanwhile. */
+  /** Nothing is promoted to it during the maintenance. */
   maintenanceMuted: boolean;
 }
 
@@ -94,7 +94,7 @@ export interface NewObservation {
 
 /**
  * Records an observation of a kind.
- * @returns `older` if a newer one was applied already: its body must not overwrite that; `fresh` if the kind was absent, had
+ * @returns `older` if a newer observation was already applied, so this body must be discarded; `fresh` if the kind was absent, had
  * become stale by `nowMs` under any policy, or comes with another period or from another collector boot, which are changes of
  * fact; `same` otherwise
  */

@@ -21,9 +21,9 @@ export interface CanaryConfig {
   readonly judge: JudgingClass | undefined;
   /** The measurement interval of each judging class. */
   readonly intervalMs: Readonly<Record<JudgingClass, number>>;
-  /** The least weight that a granted increase means, percent. */
+  /** The minimum weight assumed after a granted increase, in percent: the first of `steps`. */
   readonly firstStep: number;
-  /** Identifies everything of the files that can change a verdict of this canary; 16 hex digits. */
+  /** Identifies everything in the files that can change a verdict of this canary; 16 hex digits. */
   readonly configHash: string;
 }
 
@@ -60,7 +60,7 @@ const UNKNOWN_STEP = 1;
 /**
  * Indexes a validated fleet file.
  * @param policies one per canary key of the file
- * @throws RangeError if a canary has no policy: the loader reports that with its place, so here it is a programming error
+ * @throws RangeError if a canary has no policy: the loader has already reported it with its line, so here it is a programming error
  */
 export function resolveConfig(fleet: FleetFile, policies: ReadonlyMap<string, Policy>, policyHash: string): ResolvedConfig {
   const gateways = new Map<string, GatewayConfig>();
@@ -88,7 +88,7 @@ export function resolveConfig(fleet: FleetFile, policies: ReadonlyMap<string, Po
       key,
       ref,
       fleet: entry.fleet,
-      configHash: contentId([key, changedEntry(entry), changedSettings(policy), own, canaryLanes]),
+      configHash: contentId([key, entryForHash(entry), settingsForHash(policy), own, canaryLanes]),
       policy,
       gateways: own.map((gateway) => gateway.key),
       hasStable: own.some((gateway) => gateway.slice === "stable"),
@@ -110,7 +110,7 @@ export function resolveConfig(fleet: FleetFile, policies: ReadonlyMap<string, Po
 }
 
 /** A canary's entry without settings that later versions added, where they have their default. */
-function changedEntry({ steps, callers, ...entry }: CanaryEntry): object {
+function entryForHash({ steps, callers, ...entry }: CanaryEntry): object {
   const { flagger, ...others } = callers;
   if (flagger === undefined) return { ...entry, ...(steps.length === 0 ? {} : { steps }), callers };
   const { gates, strategy, ...settings } = flagger;
@@ -119,7 +119,7 @@ function changedEntry({ steps, callers, ...entry }: CanaryEntry): object {
 }
 
 /** The settings of a policy that are not the default: a version with one more setting leaves the hash of older files as it was. */
-function changedSettings(policy: Policy): Partial<Policy> {
+function settingsForHash(policy: Policy): Partial<Policy> {
   const defaults = hashedPolicy(defaultPolicy()) as Readonly<Record<string, unknown>>;
   const isChanged = ([name, value]: [string, unknown]) => JSON.stringify(value) !== JSON.stringify(defaults[name]);
   return Object.fromEntries(Object.entries(hashedPolicy(policy)).filter(isChanged));

@@ -84,7 +84,7 @@ function verdictBody(state: State, facts: CanaryFacts, decision: Decision, atMs:
   };
 }
 
-/** The judge's outcome; that of a run that ended without a failure no longer applies. */
+/** The judge's outcome while the run is open or its failure is latched; otherwise null. */
 function applicableOutcome(run: Run | null): JudgeOutcome | null {
   return run !== null && (isOpen(run) || run.latch !== null) ? run.outcome : null;
 }
@@ -132,7 +132,7 @@ function runFigures(state: State, canary: CanaryState, config: CanaryConfig, dec
     weight: weightOf(run),
     weight_claims: { controller: run.weight, balancer: run.balancerWeight },
     canary_active: isCanaryActive(run),
-    // Evidence stays; a promotion also needs no reason that blocks promotion now.
+    // The evidence is not revoked; promotion also requires that no current reason blocks it.
     promotable: run.promotable && !decision.reasons.some(({ code }) => blocksPromotion(code)),
     latched_by: run.latch?.verdictId ?? null,
     controller_revision: run.controllerRevision,
@@ -148,7 +148,7 @@ function runFigures(state: State, canary: CanaryState, config: CanaryConfig, dec
   };
 }
 
-/** The facts for `mayPromote`, apart from reasons, which are cut. */
+/** The facts for `mayPromote`, stored separately because `reasons` is truncated. */
 function promotionFacts(state: State, { canary, config }: CanaryFacts): PromotionFacts {
   const { run, passedRelease, maintenance } = canary;
   const stable = stableRelease(state, canary, config) ?? passedRelease ?? run?.releaseBefore ?? null;

@@ -45,7 +45,7 @@ test("a collector that no longer reports a part of the release makes it unknown 
   assert.equal(last(fleet).gateway.skill_hash, null, "the same boot cannot read it any more");
 });
 
-test("a dependency probe that stops is a warning, and none once the collector was started without it", () => {
+test("a dependency probe that stops raises a warning, which ends when the collector restarts without the probe", () => {
   const fleet = measured();
   const canary = fleet.gateway("canary-a");
   fleet.send(canary, "deps", [{ name: "registry", ok: true, latency_ms: 3 }], DEPS_PERIOD_MS);
@@ -62,7 +62,7 @@ test("a dependency probe that stops is a warning, and none once the collector wa
   assert.equal(restarted.gateway.deps_ok, true);
 });
 
-test("a dependency that was down when its probe stopped is not down indefinitely", () => {
+test("a dependency that was down when its probe stopped does not stay down indefinitely", () => {
   const fleet = measured();
   fleet.send(fleet.gateway("canary-a"), "deps", [{ name: "registry", ok: false, latency_ms: null }], DEPS_PERIOD_MS);
   fleet.advance(5);
@@ -71,7 +71,7 @@ test("a dependency that was down when its probe stopped is not down indefinitely
   assert.deepEqual([last(fleet).verdict, staleOf(last(fleet).warnings)], ["pass", ["canary-a deps"]]);
 });
 
-test("a Doctor report that the policy requires is a hold stale once it is too old", () => {
+test("a required Doctor report that is too old causes a `stale` hold", () => {
   const fleet = createSimulatedFleet({ policy: { doctorBeforeTraffic: true } });
   for (const gateway of fleet.slice("canary")) gateway.sendsDoctor = true;
   fleet.advance(30);

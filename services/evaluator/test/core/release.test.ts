@@ -26,7 +26,7 @@ test("a part that was unknown when the release was pinned is completed later, wh
   assert.equal(changed.reasons[0]?.code, "release_changed", "a change of a known part is a change");
 });
 
-test("an incompletely known release starts no run", () => {
+test("no run starts while the release is incompletely known; an announced run stays pending", () => {
   for (const controller of [true, false]) {
     const fleet = createSimulatedFleet({ controller });
     for (const gateway of fleet.slice("canary")) forget(gateway);

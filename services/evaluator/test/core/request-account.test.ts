@@ -49,7 +49,7 @@ test("every reported request is merged or left out by name, and complete windows
   assert.deepEqual([...named].sort(), ["maintenance", "unread", "warming"]);
 });
 
-test("a gateway that restarts every 40 s and never warms up does not pass, and its requests are named", () => {
+test("a gateway that never warms up does not pass, and its requests are excluded as `warming`", () => {
   for (const mode of ["literal", "two-key"] as const) {
     const fleet = measured({ mode });
     fleet.gateway("canary-b").errors = 80;
@@ -81,7 +81,7 @@ test("a window in which two gateways report no traffic for four of five minutes 
   assert.match(closed.gaps.join("\n"), /canary-b \(az-b\): its traffic reports cover 20% of the window/);
 });
 
-test("the warm-up of a run makes its first window a hold warming that is not degraded, and the next window passes", () => {
+test("the warm-up of a run makes its first window a `warming` hold that is not degraded, and the next window passes", () => {
   const fleet = measured();
   fleet.advance(70);
   const closed = reduceFleet(fleet).verdicts.filter(({ body }) => body.window !== null && body.run?.state === "active");
@@ -97,7 +97,7 @@ test("the warm-up of a run makes its first window a hold warming that is not deg
   assert.deepEqual(accounts!.find(({ slice }) => slice === "canary")!.excluded, { warming: 600 });
 });
 
-test("a gateway that warms up of its own during the run's warm-up is not excused by it", () => {
+test("a gateway that restarts during the run's warm-up is not excused by it", () => {
   const fleet = measured();
   fleet.gateway("canary-a").warm = false;
   fleet.advance(35);
@@ -105,7 +105,7 @@ test("a gateway that warms up of its own during the run's warm-up is not excused
   assert.deepEqual([complete, warm_up], [false, undefined]);
 });
 
-test("requests for a window that has closed are late, and those under a wrong time are lost", () => {
+test("requests for a window that has closed are late, and those with an implausible timestamp are lost", () => {
   const fleet = measured();
   fleet.advance(65);
   fleet.gateway("canary-a").clockOffsetMs = -40_000;
@@ -141,7 +141,7 @@ test("a report that covers more than a window is not merged into one", () => {
   assert.ok(PERIOD_MS < 45_000);
 });
 
-test("an uplink that delays every signal never yields a complete window, because the end of each comes too late", () => {
+test("an uplink that delays every signal never yields a complete window, because the last signals of each window arrive after the grace", () => {
   const fleet = measured({ mode: "two-key" });
   const from = fleet.log.length;
   fleet.advance(300);

@@ -1,7 +1,7 @@
 /**
  * Derives the body that one caller gets from a stored verdict. Pure: the time and the age of the evaluator's lease are arguments.
  *
- * The rule that everything rests on: no fresh verdict is a hold. Such an answer has `stale: true` and one of two codes:
+ * Invariant: without a fresh verdict the answer is a hold, with `stale: true` and one of two codes:
  *
  *     evaluator_down   the lease is stale, or the last verdict has expired
  *     not_ready        the shim has not caught up yet, or a running evaluator has not published a first verdict
@@ -54,7 +54,7 @@ export function unavailability({ validUntilMs, nowMs, leaseAgeMs, isCaughtUp }: 
   const cause =
     validUntilMs === undefined ? missingCause(leaseAgeMs) : (expiryCause(validUntilMs, nowMs) ?? leaseCause(leaseAgeMs));
   if (cause === undefined && validUntilMs !== undefined) return undefined;
-  // What is missing or expired may be replaced by what the shim has not read yet.
+  // The shim may not have read a newer verdict yet.
   if (!isCaughtUp) return { code: "not_ready", text: "the shim has not read the stored verdicts yet" };
   if (cause !== undefined) return { code: "evaluator_down", text: cause };
   return { code: "not_ready", text: "the evaluator has not published a verdict for this canary yet" };
@@ -128,7 +128,7 @@ function withoutOutcome(body: VerdictBody): Omit<VerdictBody, keyof OutcomeField
   return rest;
 }
 
-/** Reasons of now that apply to any revision: a full disk, a gateway that is down. */
+/** Current reasons that apply to any revision: a full disk, a gateway that is down. */
 function applicableReasons({ current, reasons }: VerdictBody): Reason[] {
   return (current ?? reasons).filter(({ code }) => REASONS[code].hard && code !== "latched");
 }
@@ -159,7 +159,7 @@ export function earlierRevisionAnswer(answer: VerdictAnswer, { entry, open }: Ea
     return withoutRun(answer, "fail", { code: "latched", text: reasonText(text) });
   }
   if (open === null)
-    return withoutRun(answer, "hold", { code: "no_run", text: reasonText(`${name}: its run is ${entry.state}`) });
+    return withoutRun(answer, "hold", { code: "no_run", text: reasonText(`the run of ${name} ended: ${entry.state}`) });
   const text = `${name} is older than the revision of the open run, ${open.controller_revision ?? open.revision}`;
   return withoutRun(answer, "hold", { code: "superseded", text: reasonText(text) });
 }

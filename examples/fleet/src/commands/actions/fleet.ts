@@ -1,4 +1,4 @@
-/** `aviary fleet …`: every command changes desired-state files, so it works whether or not the fleet is running. */
+/** `aviary fleet …`: commands read and write desired-state files, so they work whether or not the fleet is running. */
 import { resolve } from "node:path";
 import { type CommandIo, EXIT } from "@aviary/shared/commands/command.ts";
 import { tableLines } from "@aviary/shared/commands/terminal-text.ts";
@@ -36,7 +36,7 @@ export async function installOnCanary({ args: { version }, options, io }: Releas
 export async function restoreCanary({ options, io }: FleetCall): Promise<number> {
   const plan = planOf(options.directory);
   release(plan, "canary", stableVersion(plan));
-  return await report(plan, `the canary slice is back at ${stableVersion(plan)}`, io);
+  return await report(plan, `the canary slice is back on ${stableVersion(plan)}`, io);
 }
 
 export async function promoteCanary({ options, io }: FleetCall): Promise<number> {
@@ -104,7 +104,7 @@ function faultsOf(plan: FleetPlan, gateway: string, az: string): string[] {
 
 const weightText = (percent: number): string => `the canary slice receives ${percent}% of the requests`;
 
-/** Prints what changed, with a warning where no gateway is running to apply it. */
+/** Prints what changed, and warns if no gateway is running to apply it. */
 async function report(plan: FleetPlan, text: string, io: CommandIo): Promise<number> {
   io.stdout.write(`${text}\n`);
   const listening = await Promise.all(plan.gateways.map(({ port }) => isListening(plan.host, port)));
