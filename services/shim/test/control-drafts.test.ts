@@ -162,7 +162,7 @@ describe("control drafts", () => {
     assert.deepEqual(contentOf("Failed", run({ state: "failed" })), [{ verb: "end", ...from, result: "failed" }]);
     assert.deepEqual(contentOf("Finalising", run()), []);
     const over = { state: "passed", canary_active: false, controller_revision: "v2" } as const;
-    const entry = { name: "v2", attempt: 1, state: "passed", at: "2026-11-21T10:00:00.000Z" } as const;
+    const entry = { name: "v2", attempt: 1, state: "passed", at: "2026-11-21T10:00:00.000Z", ended_by: null } as const;
     const withEnd = (end_reported: boolean): StoredRuns => ({ run: aRun(over), revisions: [{ ...entry, end_reported }] });
     assert.deepEqual(contentOf("Succeeded", withEnd(true)), []);
     assert.equal(contentOf("Succeeded", withEnd(false)).length, 1);

@@ -179,7 +179,14 @@ function answerOf(gate: Gate, given: Situation) {
   const now = code === undefined ? [] : [aReason(code)];
   const reasons = isFail ? [aReason("over_5xx"), aReason("latched")] : now;
   const at = "2026-11-21T09:00:00.000Z";
-  const entry = (name: string, state: RunState): RevisionEntry => ({ name, attempt: 1, state, at, end_reported: false });
+  const entry = (name: string, state: RunState): RevisionEntry => ({
+    name,
+    attempt: 1,
+    state,
+    at,
+    end_reported: false,
+    ended_by: null,
+  });
   const { state, frozen: canary_active, weight, granted, promotable } = given;
   const record = aVerdict({
     verdict,

@@ -97,7 +97,11 @@ describe("freshness", () => {
   it("keeps a latched failure, whatever is down", () => {
     const { body } = aVerdict({ verdict: "fail" });
     const answer = currentAnswer(body, GONE);
-    assert.deepEqual(answer, { body, stale: true, known: true });
+    assert.equal(answer.body, body);
+    assert.deepEqual([answer.stale, answer.known], [true, true]);
+    // Another revision is not answered from it: what makes it old applies to that one too.
+    const other = newRevisionAnswer(answer, "v3").body;
+    assert.deepEqual([other.verdict, other.reasons[0]?.code], ["hold", "evaluator_down"]);
   });
 
   it("keeps at most five reasons and counts the rest", () => {
@@ -123,7 +127,7 @@ describe("a revision without a verdict", () => {
 });
 
 describe("a revision that was analyzed before the present run", () => {
-  const entry = { name: "v1", attempt: 1, at: "2026-11-21T09:00:00.000Z", end_reported: true } as const;
+  const entry = { name: "v1", attempt: 1, at: "2026-11-21T09:00:00.000Z", end_reported: true, ended_by: null } as const;
   const pass = currentAnswer(aVerdict({ verdict: "pass" }).body, undefined);
 
   it("fails if it failed, and is a hold superseded while another run is open, and no_run after it", () => {

@@ -6,7 +6,7 @@
  *                                                              with stableNeedsPass the one that passed last, otherwise any
  *   pending          the announced one, or stable's            the one that passed last
  *   warming, active  the pinned one, where something else runs  stable's own, where something else runs
- *   failed           stable's only                             none
+ *   failed           stable's only                             stable's own, where something else runs
  *
  * It reads structured facts, never a list of reasons, which is cut. Everything is refused while a lane of the canary scales, while the
  * verdict of an open run is not current, and on a gateway in muted maintenance; restoring a failed canary is not refused for lanes or an
@@ -18,7 +18,7 @@ import { hash64 } from "./signal.ts";
 
 /** What a verdict record contains for this rule. Hashes of skill packs; null: unknown, or none. */
 export const promotionFactsSchema = z.object({
-  /** What all stable gateways run; else what passed last; else what the canary slice ran when the run opened. */
+  /** What all stable gateways run, or agreed on last; else what passed last. */
   stable: hash64.nullable(),
   /** The pack of the last run that passed. */
   passed: hash64.nullable(),
@@ -122,8 +122,10 @@ export function mayPromote(request: PromotionRequest): Allowed | Refusal {
   return run.state === "pending" ? pending(run.id, facts, target, hash) : measured(run.id, run.state, facts, target, hash);
 }
 
-function restoring(id: string, { stable }: PromotionFacts, { slice }: PromotionTarget, hash: string): Allowed | Refusal {
-  if (slice !== "canary") return refuse("not_canary_slice", `run ${id} failed: only the canary slice may be restored`);
+function restoring(id: string, { stable }: PromotionFacts, target: PromotionTarget, hash: string): Allowed | Refusal {
+  // A stable gateway that lost its pack keeps the slice from agreeing, and the canary from being restored.
+  if (target.slice === "stable" && stable !== null && hash === stable && target.installed !== stable) return ALLOWED;
+  if (target.slice !== "canary") return refuse("not_canary_slice", `run ${id} failed: only the canary slice may be restored`);
   if (stable === null || hash !== stable)
     return refuse("not_stable", `run ${id} failed: only stable's pack ${short(stable)} may be installed, not ${short(hash)}`);
   return ALLOWED;

@@ -175,6 +175,8 @@ export const revisionSchema = z.object({
   at: isoTimeSchema,
   /** The controller has reported the end of this attempt. */
   end_reported: z.boolean(),
+  /** Who ended it; null if its own rules did. */
+  ended_by: z.enum(["controller", "operator"]).nullable().default(null),
 });
 export type RevisionEntry = z.infer<typeof revisionSchema>;
 /** Number of revisions in a record. */

@@ -142,7 +142,6 @@ const REFUSED: readonly (Row & { readonly code: RefusalCode })[] = [
   {
     when: "a failed run is not restored and the target is stable",
     verdict: verdict("failed"),
-    hash: STABLE,
     slice: "stable",
     code: "not_canary_slice",
   },
@@ -203,6 +202,13 @@ const ALLOWED: readonly Row[] = [
   },
   { when: "the lane's cooldown has passed", lanes: [lane(COOLDOWN_MS)], slice: "canary" },
   { when: "it has waited for lanes for three cooldowns", lanes: [lane(0)], requestedAtMs: T0 - 3 * COOLDOWN_MS, slice: "canary" },
+  {
+    when: "a stable gateway that lost stable's pack keeps a failed run from being restored",
+    verdict: verdict("failed"),
+    hash: STABLE,
+    installed: OTHER,
+    slice: "stable",
+  },
   { when: "another gateway is in muted maintenance", verdict: verdict("over", { muted: ["az-a/mac-2"] }), slice: "canary" },
 ];
 

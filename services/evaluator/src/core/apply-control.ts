@@ -10,15 +10,20 @@ import { applyAnnouncement } from "./apply-announcement.ts";
 import { attemptOf, updateAttempt } from "./attempts.ts";
 import { judgingCaller, maySpeak } from "./callers.ts";
 import { type ControlStep, controlIncident, recordCall } from "./control-step.ts";
-import type { CanaryConfig } from "./resolved-config.ts";
-import { moveTo, openRun, startWarming } from "./run.ts";
+import { moveTo, openRun, restartEvidence, startWarming } from "./run.ts";
 import { gatewaysOfCanary, isOpen, type Run, startGrid } from "./state.ts";
 
 type Verb<V extends Control["verb"]> = Extract<Control, { verb: V }>;
 
+const OPERATOR_VERBS: ReadonlySet<Control["verb"]> = new Set(["start", "abort", "clear", "pause", "resume", "maintenance"]);
+
 /** Applies one control message. Returns the incidents. */
 export function applyControl(step: ControlStep): Incident[] {
   const { control } = step;
+  if (OPERATOR_VERBS.has(control.verb) && control.caller !== "operator")
+    return [
+      controlIncident(step, "caller_conflict", `operator|${control.caller}`, { caller: control.caller, verb: control.verb }),
+    ];
   switch (control.verb) {
     case "announce":
     case "weight":
@@ -59,7 +64,7 @@ function applyReport(step: ControlStep, control: Verb<"announce" | "weight" | "p
       run.phase = control.phase;
       return [];
     case "gate":
-      applyGate(run, config, control, atMs);
+      applyGate(step, run, control);
       return [];
     case "end":
       return applyEnd(step, run, control);
@@ -68,21 +73,28 @@ function applyReport(step: ControlStep, control: Verb<"announce" | "weight" | "p
 
 /** A message that names nothing is about the present run; a late one about another revision changes nothing. */
 function isForRun(run: Run, revision: string | undefined): boolean {
-  return revision === undefined || run.controllerRevision === null || revision === run.controllerRevision;
+  return revision === undefined || revision === run.controllerRevision;
 }
 
 /** The weight that the controller reports. */
 function applyWeight(run: Run, weight: number, atMs: number): void {
   run.weight = weight;
   if (weight > 0 && run.shiftedSinceMs === 0) run.shiftedSinceMs = atMs;
+  if (weight === 0 && run.state === "pending") run.shiftedSinceMs = 0;
 }
 
 /**
  * Flagger calls pre-rollout at weight 0 only, so that call is a statement about the weight and withdraws a grant. A granted increase
  * is traffic from then on, however long its event takes.
  */
-function applyGate(run: Run, config: CanaryConfig, { gate, allowed }: Verb<"gate">, atMs: number): void {
-  if (gate === "pre-rollout") Object.assign(run, { weight: 0, granted: false });
+function applyGate({ canary, config, atMs }: ControlStep, run: Run, { gate, allowed }: Verb<"gate">): void {
+  if (gate === "pre-rollout") {
+    const isRestart = (run.weight ?? 0) > 0 && (run.state === "warming" || run.state === "active");
+    Object.assign(run, { weight: 0, granted: false });
+    if (run.state === "pending") run.shiftedSinceMs = 0;
+    // Flagger starts its analysis from weight 0 again, for another specification under the same name.
+    if (isRestart) restartEvidence(canary, config, atMs);
+  }
   if (gate === "confirm-promotion" && allowed) run.promotionGranted = true;
   if (gate !== "confirm-traffic-increase") return;
   run.gated = true;

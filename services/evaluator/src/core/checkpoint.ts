@@ -132,7 +132,11 @@ function restoreCanaryOf(file: CheckpointFile, state: State, config: CanaryConfi
   startGrid(canary, config, state.nowMs);
   canary.disks = new Map();
   canary.staleCheckMs = state.nowMs + 1;
-  if (canary.run !== null) Object.assign(canary.run, { judged: 0, memory: null, windows: [], outcome: null });
+  canary.lastPromotable = false;
+  if (canary.run !== null) {
+    Object.assign(canary.run, { judged: 0, memory: null, windows: [], outcome: null });
+    Object.assign(canary.run, { promotable: false, promotionGranted: false, consecutivePass: 0 });
+  }
   state.nextDeadlineMs = state.nowMs;
 }
 

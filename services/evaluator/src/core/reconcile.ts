@@ -138,7 +138,7 @@ function publish(
   facts: CanaryFacts,
   decision: Decision,
 ): boolean {
-  const fingerprint = fingerprintOf(canary.run, decision);
+  const fingerprint = fingerprintOf(canary, decision);
   const changed = fingerprint !== canary.lastFingerprint;
   if (!windowClosed && !changed) return false;
   const record = verdictRecord(state, facts, decision, atMs);
@@ -155,12 +155,13 @@ function publish(
 }
 
 /** What makes two verdicts different enough to publish the second: outcome, reasons, warnings and run. */
-function fingerprintOf(run: Run | null, { verdict, reasons, warnings, current = [] }: Decision): string {
+function fingerprintOf({ run, revisions }: CanaryState, { verdict, reasons, warnings, current = [] }: Decision): string {
   return JSON.stringify([
     verdict,
     reasons.filter(({ code }) => code !== "latched").map(({ code, gateway, metric }) => [code, gateway, metric]),
     warnings.map(({ code, gateway }) => [code, gateway]),
     current.map(({ code, gateway, metric }) => [code, gateway, metric]),
+    revisions.map(({ name, attempt, state, endReported }) => [name, attempt, state, endReported]),
     run === null ? null : runFingerprint(run),
   ]);
 }

@@ -51,8 +51,6 @@ export function openRun(state: State, canary: CanaryState, config: CanaryConfig,
   const releaseBefore = canaryRelease(state, config);
   const previous = controllerRevision === null ? undefined : attemptOf(canary, controllerRevision);
   const attempt = (previous?.attempt ?? 0) + 1;
-  // A new attempt of what failed needs it on the Macs again.
-  if (previous?.state === "failed") canary.failedRelease = null;
   canary.run = {
     id: `${revision}-${state.sequence}`,
     revision,
@@ -70,7 +68,8 @@ export function openRun(state: State, canary: CanaryState, config: CanaryConfig,
     announcedVersion: opening.announcedVersion,
     pinned: null,
     releaseBefore,
-    failedBefore: replaced?.latch == null || opening.cleared != null ? null : replaced.pinned,
+    failedBefore: opening.cleared == null ? suspectRelease(replaced, releaseBefore) : null,
+    retriesFailed: previous?.state === "failed",
     weight: null,
     balancerWeight: null,
     shiftedSinceMs: 0,
@@ -109,6 +108,24 @@ function sliceRelease(state: State, config: CanaryConfig, slice: Slice): Release
     (gateway) => gateway.slice === slice && (slice === "canary" || !knownRelease(gateway, config.policy, state.nowMs).isOutdated),
   );
   return agreedRelease(gateways, config.policy, state.nowMs);
+}
+
+/** The failed release that the Macs may still run when a run is replaced; null if it was restored, or nothing failed. */
+function suspectRelease(replaced: Run | null, releaseBefore: Release | null): Release | null {
+  if (replaced === null || replaced.restored) return null;
+  if (replaced.latch !== null) return replaced.pinned;
+  const { pinned, failedBefore } = replaced;
+  const isStillThere =
+    pinned === null && failedBefore !== null && releaseBefore !== null && couldBeSame(releaseBefore, failedBefore);
+  return isStillThere ? failedBefore : null;
+}
+
+/**
+ * What a failed canary is restored to, and stable is repaired with: stable's release, or the last one that its gateways agreed on, or the
+ * last one that passed. Never the release under test.
+ */
+export function restoreTarget(state: State, canary: CanaryState, config: CanaryConfig): Release | null {
+  return stableRelease(state, canary, config) ?? canary.lastStable ?? canary.passedRelease;
 }
 
 /** The current release of the whole canary slice, or null. */
@@ -169,9 +186,11 @@ export function startWarming(state: State, canary: CanaryState, config: CanaryCo
 export function advance(state: State, canary: CanaryState, config: CanaryConfig, atMs: number): Incident[] {
   if (canary.maintenance !== null && canary.maintenance.untilMs <= atMs) canary.maintenance = null;
   const slices: Slices = { canary: canaryRelease(state, config), stable: stableRelease(state, canary, config) };
+  if (config.hasStable && slices.stable !== null) canary.lastStable = slices.stable;
   observeRelease(state, canary, config, slices, atMs);
   const { run } = canary;
   if (run === null) return [];
+  if (!config.hasStable && run.state === "passed" && run.pinned !== null) canary.rollbackRelease = run.pinned;
   const step: Advance = { state, canary, run, slices, config, atMs };
   if (run.state === "pending" && isReadyToWarm(step)) startWarming(state, canary, config, atMs);
   if (run.state === "warming" || run.state === "active") advanceAnalysis(step);
@@ -213,17 +232,35 @@ function advanceAnalysis({ canary, run, slices, config, atMs }: Advance): void {
     startGrid(canary, config, atMs);
     return;
   }
-  if (release !== null && (run.pinned === null || couldBeSame(run.pinned, release) || isAnnounced(run, release)))
-    // Parts that were unknown are completed, and an announced pack may arrive while traffic already shifts: neither is a change.
+  if (release !== null && run.pinned !== null && !couldBeSame(run.pinned, release) && isAnnounced(run, release)) {
+    // The announced pack arrives while traffic already shifts: what was measured before was another release.
     run.pinned = release;
+    restartEvidence(canary, config, atMs);
+    return;
+  }
+  // Parts that were unknown when the release was pinned are completed, which is not a change.
+  if (release !== null && (run.pinned === null || couldBeSame(run.pinned, release))) run.pinned = release;
   if (run.state === "warming" && atMs >= run.judgeFromMs) moveTo(canary, "active", atMs);
+}
+
+/** Nothing that was measured so far counts for the run: it warms up again. */
+export function restartEvidence(canary: CanaryState, config: CanaryConfig, atMs: number): void {
+  const run = canary.run!;
+  Object.assign(run, { promotable: false, promotionGranted: false, consecutivePass: 0, judged: 0, memory: null, windows: [] });
+  Object.assign(run, { outcome: null, holdExpired: false });
+  canary.lastWindow = null;
+  canary.lastPromotable = false;
+  moveTo(canary, "warming", atMs);
+  run.judgeFromMs = atMs + config.policy.warmupMs;
+  startGrid(canary, config, atMs);
 }
 
 const isAnnounced = (run: Run, release: Release): boolean =>
   run.announcedHash !== null && release.skill_hash === run.announcedHash;
 
 function restoreFailed({ state, canary, run, slices, config, atMs }: Advance): void {
-  const isBack = slices.canary !== null && slices.stable !== null && sameRelease(slices.canary, slices.stable);
+  const target = restoreTarget(state, canary, config);
+  const isBack = slices.canary !== null && target !== null && sameRelease(slices.canary, target);
   const isGone = run.endReported && canaryGateways(state, config).every(({ maintenanceUntilMs }) => maintenanceUntilMs > atMs);
   if (!isBack && !isGone) return;
   run.restored = true;
@@ -243,7 +280,7 @@ function applyLimits({ canary, run, slices, config, atMs }: Advance): Incident[]
   if (run.state === "pending" && atMs >= run.lastCallMs + policy.maxPendingMs)
     return [expire(canary, config, "pending for too long", atMs)];
   if (atMs < callerGoneAtMs(run, config)) return [];
-  if (run.judged > 0 && (run.promotionGranted || PROMOTING.has(run.phase ?? ""))) {
+  if (run.judged > 0 && (run.promotionGranted || (canary.lastPromotable && PROMOTING.has(run.phase ?? "")))) {
     moveTo(canary, "passed", atMs);
     startGrid(canary, config, atMs);
     return [];

@@ -31,6 +31,7 @@ const sinceFirstVersion = (): Partial<CanaryState> => ({
   revisions: [],
   lastRunState: "",
   lastPromotable: false,
+  lastStable: null,
   passedRelease: null,
   failedRelease: null,
 });
@@ -47,6 +48,7 @@ function completeRun(stored: Run): Run {
       balancerWeight: null,
       shiftedSinceMs: 0,
       failedBefore: null,
+      retriesFailed: false,
     },
     ...{ granted: (stored.weight ?? 0) > 0, promotionGranted: false, endReported: false, endedBy: null },
     ...stored,

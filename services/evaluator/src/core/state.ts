@@ -58,6 +58,8 @@ export interface Run {
   releaseBefore: Release | null;
   /** The release of the failed run that this one replaced: its presence on the slice proves nothing. */
   readonly failedBefore: Release | null;
+  /** This is another attempt of a revision that failed. */
+  readonly retriesFailed: boolean;
   /** Traffic share of the canary by the controller's reports, percent; null if unknown, which is not 0. */
   weight: number | null;
   /** The same by the load balancer's reports. */
@@ -122,6 +124,8 @@ export interface CanaryState {
   revisions: Attempt[];
   /** Whether the last published verdict is promotable. */
   lastPromotable: boolean;
+  /** The last release that all stable gateways agreed on. */
+  lastStable: Release | null;
   /** The release of the last run that passed. */
   passedRelease: Release | null;
   /** The release of the newest run that failed; null once it passed or was cleared. */
@@ -196,6 +200,7 @@ export function createCanary(config: CanaryConfig): CanaryState {
     finished: [],
     revisions: [],
     lastPromotable: false,
+    lastStable: null,
     passedRelease: null,
     failedRelease: null,
     observed: null,

@@ -20,7 +20,7 @@ import * as histogram from "@aviary/shared/histogram.ts";
 import { inForce, type JudgeOutcome } from "./judge/outcome.ts";
 import { rankReasons } from "./reason-ranking.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
-import { stableRelease } from "./run.ts";
+import { restoreTarget, stableRelease } from "./run.ts";
 import { type CanaryState, gatewaysOfCanary, isCanaryActive, isOpen, type Run, type State, weightOf } from "./state.ts";
 import type { CanaryFacts, Decision } from "./verdict.ts";
 import { noiseFigures, sliceFigures } from "./verdict-figures.ts";
@@ -34,12 +34,13 @@ export function verdictRecord(state: State, facts: CanaryFacts, decision: Decisi
   return withinSizeLimit({
     body: { ...body, id: verdictId(body) },
     promotion: promotionFacts(state, facts),
-    revisions: canary.revisions.map(({ name, attempt, state, atMs, endReported }) => ({
+    revisions: canary.revisions.map(({ name, attempt, state, atMs, endReported, endedBy }) => ({
       name,
       attempt,
       state,
       at: isoTime(atMs),
       end_reported: endReported,
+      ended_by: endedBy,
     })),
     evidence: { closed: canary.lastWindow, reference: canary.run?.reference ?? null, ...leftOut },
   });
@@ -151,12 +152,12 @@ function runFigures(state: State, canary: CanaryState, config: CanaryConfig, dec
 /** The facts for `mayPromote`, stored separately because `reasons` is truncated. */
 function promotionFacts(state: State, { canary, config }: CanaryFacts): PromotionFacts {
   const { run, passedRelease, maintenance } = canary;
-  const stable = stableRelease(state, canary, config) ?? passedRelease ?? run?.releaseBefore ?? null;
+  const stable = restoreTarget(state, canary, config);
   const isMuted = maintenance?.mute === true;
   return {
     stable: stable?.skill_hash ?? null,
     passed: passedRelease?.skill_hash ?? null,
-    failed: canary.failedRelease?.skill_hash ?? null,
+    failed: isOpen(run) && run?.retriesFailed ? null : (canary.failedRelease?.skill_hash ?? null),
     announced: run?.announcedHash ?? null,
     pinned: run?.pinned?.skill_hash ?? null,
     stable_needs_pass: config.policy.stableNeedsPass,

@@ -2,7 +2,16 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { ControlContent } from "@aviary/shared/contract/control.ts";
-import { createSimulatedFleet, NEW_PACK, reduceFleet, type SimulatedFleet, STABLE_PACK, timeline } from "./simulated-fleet.ts";
+import { decodeCheckpoint, encodeCheckpoint } from "../../src/core/checkpoint.ts";
+import {
+  CANARY_KEY,
+  createSimulatedFleet,
+  NEW_PACK,
+  reduceFleet,
+  type SimulatedFleet,
+  STABLE_PACK,
+  timeline,
+} from "./simulated-fleet.ts";
 
 const FLAGGER_CALLS = { verb: "announce", caller: "flagger" } as const;
 
@@ -293,4 +302,94 @@ describe("the release under test", () => {
     fleet.advance(62);
     assert.equal(now(fleet).run.state, "warming");
   });
+});
+
+describe("evidence", () => {
+  it("of another pack does not count once the announced one arrives: the run warms up again", () => {
+    const fleet = createSimulatedFleet();
+    fleet.advance(60);
+    fleet.publishControl({ ...FLAGGER_CALLS, revision: "v2", gate: "confirm-rollout", skill_hash: NEW_PACK });
+    fleet.publishControl({ verb: "weight", caller: "flagger", weight: 10, revision: "v2" });
+    fleet.advance(150);
+    assert.equal(now(fleet).run.promotable, true, now(fleet).story);
+    setPack(fleet, NEW_PACK);
+    const { run, body } = now(fleet);
+    assert.deepEqual([run.state, run.promotable, body.verdict], ["warming", false, "hold"]);
+    for (const gateway of fleet.slice("canary")) gateway.errors = 60;
+    fleet.advance(5);
+    fleet.publishControl({ verb: "end", caller: "flagger", result: "succeeded", revision: "v2" });
+    fleet.advance(1);
+    assert.equal(now(fleet).run.state, "unjudged", now(fleet).story);
+  });
+
+  it("does not count after Flagger has restarted its analysis from weight 0 under the same name", () => {
+    const fleet = withRun();
+    fleet.advance(120);
+    assert.equal(now(fleet).run.promotable, true);
+    fleet.publishControl({ verb: "gate", caller: "flagger", gate: "pre-rollout", allowed: true, revision: "v2" });
+    fleet.advance(1);
+    const { run } = now(fleet);
+    assert.deepEqual([run.state, run.weight, run.promotable], ["warming", 0, false]);
+  });
+
+  it("does not count under another policy, across a restart", () => {
+    const fleet = withRun();
+    fleet.advance(120);
+    const { state } = reduceFleet(fleet);
+    assert.equal(state.canaries.get(CANARY_KEY)!.run!.promotable, true);
+    const stricter = createSimulatedFleet({ policy: { thresholds: { maxP99: "20ms" } } }).config;
+    const restored = decodeCheckpoint(encodeCheckpoint(state), stricter)!.canaries.get(CANARY_KEY)!;
+    const { promotable, consecutivePass, judged } = restored.run!;
+    assert.deepEqual([promotable, consecutivePass, judged, restored.lastPromotable], [false, 0, 0, false]);
+  });
+});
+
+describe("a failed pack", () => {
+  it("is not the release of any later revision while the Macs still run it", () => {
+    const fleet = withRun({ settleRelease: "10m", macRelease: "required" });
+    fail(fleet);
+    for (const revision of ["v3", "v4", "v5"]) {
+      fleet.publishControl({ ...FLAGGER_CALLS, revision, gate: "confirm-rollout" });
+      fleet.advance(30);
+      const { run } = now(fleet);
+      assert.deepEqual([run.controller_revision, run.state, run.mac_release_ok], [revision, "pending", false], now(fleet).story);
+    }
+  });
+
+  it("is the release of its own next attempt once it was restored and installed again", () => {
+    const fleet = withRun({ settleRelease: "10m", macRelease: "required" });
+    fail(fleet);
+    fleet.publishControl({ verb: "end", caller: "flagger", result: "failed", revision: "v2" });
+    setPack(fleet, STABLE_PACK);
+    fleet.publishControl({ ...FLAGGER_CALLS, revision: "v2", gate: "confirm-rollout" });
+    fleet.advance(5);
+    assert.equal(now(fleet).promotion?.failed, null, "the promoter may install it");
+    setPack(fleet, NEW_PACK);
+    assert.deepEqual([now(fleet).run.attempt, now(fleet).run.state], [2, "warming"], now(fleet).story);
+  });
+
+  it("is never what the canary is restored to, although a stable gateway differs", () => {
+    const fleet = withRun();
+    fleet.gateway("stable-a").pack = "d".repeat(64);
+    fail(fleet);
+    assert.equal(now(fleet).promotion?.stable, STABLE_PACK, "the last pack that the slice agreed on");
+    setPack(fleet, STABLE_PACK);
+    assert.equal(now(fleet).run.canary_active, false);
+  });
+});
+
+describe("an operator's verb", () => {
+  for (const caller of ["flagger", "rollouts", "keda", "flux"] as const) {
+    it(`of ${caller} changes nothing and raises an incident`, () => {
+      const fleet = withRun();
+      fail(fleet);
+      const before = now(fleet).run;
+      fleet.publishControl({ verb: "clear", caller, reason: "x" });
+      fleet.publishControl({ verb: "start", caller, revision: "v9" });
+      fleet.publishControl({ verb: "pause", caller, reason: "x" });
+      fleet.advance(1);
+      assert.deepEqual(now(fleet).run, before);
+      assert.ok(now(fleet).incidents.includes("caller_conflict"));
+    });
+  }
 });

@@ -115,7 +115,8 @@ export function gateDrafts({ call, gate, allowed, named: about, runs, sender }: 
       : (gate === "pre-rollout" && (run.weight !== 0 || run.granted)) ||
         (gate === "confirm-traffic-increase" && (!run.gated || (allowed && !run.granted))) ||
         (gate === "confirm-promotion" && allowed && !run.promotion_granted);
-  const discriminator = `${runKey(runs)}/${sender.interval}`;
+  // What was undone may be repeated within the interval: it is another message.
+  const discriminator = `${runKey(runs)}/${sender.interval}/${run?.granted ?? "-"}/${run?.weight ?? "-"}`;
   const from = { caller: sender.class, by: sender.id, ...named(about.revision) };
   if (isNews) return [{ content: { verb: "gate", gate, allowed, ...from }, discriminator }];
   if (run === null || !RUNNING_PHASES.has(call.phase)) return [];
@@ -128,7 +129,8 @@ export function eventDrafts(call: FlaggerCall, runs: StoredRuns, sender: Sender)
   const isRunning = RUNNING_PHASES.has(call.phase);
   const meaning: EventMeaning | undefined = call.event && readEventMessage(call.event.message);
   if (meaning?.kind === "end") return endDrafts(meaning.result, endedRevision(call, runs), runs, sender);
-  const about = isRunning ? named(call.revision) : {};
+  const known = runs.run !== null && isOpenRun(runs.run) ? (runs.run.controller_revision ?? undefined) : undefined;
+  const about = isRunning ? named(call.revision ?? known) : {};
   const drafts: ControlDraft[] = [];
   if (meaning?.kind === "weight") {
     // The event's timestamp separates two equal weights and deduplicates two deliveries.
@@ -154,6 +156,7 @@ function endDrafts(
   const name = revision ?? runs.run?.controller_revision;
   const entry = runs.revisions.findLast((each) => each.name === name);
   if (runs.run !== null && !isOpenRun(runs.run) && entry?.end_reported !== false) return [];
-  const content: ControlContent = { verb: "end", caller: sender.class, by: sender.id, result, ...named(revision) };
+  // A message that is stored late must not end the next run.
+  const content: ControlContent = { verb: "end", caller: sender.class, by: sender.id, result, ...named(name ?? undefined) };
   return [{ content, discriminator: runKey(runs) }];
 }

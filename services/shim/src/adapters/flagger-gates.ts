@@ -95,7 +95,10 @@ export function gateAnswer(gate: Gate, facts: GateFacts): GateAnswer {
   if (!known || reasons.some(({ code }) => code === "not_ready")) return deny(gate === "rollback" ? `no rollback: ${why}` : why);
   // With A/B testing the first hook already sends the matched users.
   const row = gate === "pre-rollout" && strategy === "ab" ? "confirm-rollout" : gate;
-  return isOpen(run) ? openRunAnswer(row, facts, run, why) : closedRunAnswer(row, facts, run, why);
+  if (isOpen(run)) return openRunAnswer(row, facts, run, why);
+  // Whatever row it follows, this hook comes after confirm-rollout has opened another attempt.
+  const isPast = gate === "pre-rollout" && (run.state === "failed" || run.state === "aborted");
+  return closedRunAnswer(isPast ? gate : row, facts, run, why);
 }
 
 function openRunAnswer(gate: Gate, facts: GateFacts, run: OpenRunFacts, why: string): GateAnswer {

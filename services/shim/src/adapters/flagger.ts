@@ -2,6 +2,7 @@
  * The dialect of Flagger: its webhooks (gates and events), and the verdict for operators and for its Prometheus provider. The
  * control messages of a webhook are stored on the bus before the response is sent.
  */
+import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import { isOpenRun } from "@aviary/shared/contract/run.ts";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
@@ -11,7 +12,7 @@ import type { CanaryLookup } from "../request/canary-lookup.ts";
 import { answerFor, type CallOrigin, claimRole, locateCanary, senderOf, storedRuns } from "../response/canary-answer.ts";
 import { problem, type Reply, text } from "../response/reply.ts";
 import { endedAs, maySpeak, type Standing, type StoredRuns, standingOf, wasAbortedByOperator } from "../response/standing.ts";
-import type { VerdictAnswer } from "../response/verdict-answer.ts";
+import { applicableReasons, type VerdictAnswer } from "../response/verdict-answer.ts";
 import type { Call, Forbidden, HandlerResult, Route, ShimContext } from "../route.ts";
 import type { Canary } from "../view.ts";
 import { announceDrafts, eventDrafts, type GateCall, gateDrafts, namedAtGate } from "./control-drafts.ts";
@@ -52,7 +53,14 @@ export function gateFacts(answer: VerdictAnswer, standing: Standing, runs: Store
     abortedByOperator: wasAbortedByOperator(standing, runs),
     needsMacRelease: standing.kind === "new" && standing.revision !== undefined && canary?.policy?.macRelease === "required",
   };
-  return { known, verdict, reasons: body.current ?? body.reasons, run, strategy };
+  return { known, verdict, reasons: closedReasons(answer, standing), run, strategy };
+}
+
+/** What is wrong for a revision without an open run: the stored reasons are about the present one. */
+function closedReasons(answer: VerdictAnswer, standing: Standing): readonly Reason[] {
+  if (standing.kind !== "over") return applicableReasons(answer);
+  const now = answer.body.current ?? answer.body.reasons;
+  return answer.unavailable === undefined ? now : [answer.unavailable, ...now];
 }
 
 /** Gates that must not open unless what the call reveals is stored: the evaluator would not know of the traffic. */
@@ -66,9 +74,10 @@ function handleGate(gate: Gate) {
     const runs = storedRuns(found.canary, context);
     const named = namedAtGate(flagger, gate, runs);
     const { answer } = answerFor(found, named, context);
+    const widens = WIDENING.has(gate) || (gate === "pre-rollout" && found.canary?.entry.callers.flagger?.strategy === "ab");
     const isForeign = found.canary !== undefined && isForeignCaller(call, found.canary, runs, context);
     const facts = gateFacts(answer, standingOf(named, runs), runs, found.canary);
-    const decided = isForeign && WIDENING.has(gate) ? FOREIGN_ANSWER : gateAnswer(gate, facts);
+    const decided = isForeign && widens ? FOREIGN_ANSWER : gateAnswer(gate, facts);
     const isStored =
       found.canary === undefined ||
       (await storeGateCall(found.canary, call, { call: flagger, gate, named, runs, allowed: decided.allowed }, context));
@@ -109,7 +118,8 @@ async function storeGateCall(
       : announceDrafts(standingOf(named, runs), { ...call, gate }, runs, sender);
   const drafts = [...announced, ...gateDrafts({ ...gateCall, sender })];
   const stored = await context.controlWriter.store(canary, drafts);
-  return stored === "stored" || !NEEDS_STORING.has(gate) || (announced.length === 0 && !gateCall.allowed);
+  const needsStoring = NEEDS_STORING.has(gate) || (gate === "pre-rollout" && canary.entry.callers.flagger?.strategy === "ab");
+  return stored === "stored" || !needsStoring || (announced.length === 0 && !gateCall.allowed);
 }
 
 interface AnsweredGate {

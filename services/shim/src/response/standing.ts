@@ -58,12 +58,12 @@ export function endedAs(standing: Standing): RunState | null | undefined {
   }
 }
 
-/** Whether an operator aborted the newest attempt: a controller's abort is the end that it reports itself. */
+/** Whether an operator aborted the newest attempt. */
 export function wasAbortedByOperator(standing: Standing, { revisions }: StoredRuns): boolean {
   if (endedAs(standing) !== "aborted") return false;
   const name =
     standing.kind === "over" ? standing.run.controller_revision : standing.kind === "earlier" ? standing.entry.name : null;
-  return revisions.findLast((entry) => entry.name === name)?.end_reported !== true;
+  return revisions.findLast((entry) => entry.name === name)?.ended_by !== "controller";
 }
 
 /** Whether a caller's messages about runs are applied: the configured judge, else the holder of the open run's seat. */

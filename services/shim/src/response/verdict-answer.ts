@@ -28,6 +28,8 @@ import {
 export interface VerdictAnswer {
   readonly body: VerdictBody;
   readonly stale: boolean;
+  /** Why the stored verdict is not current, where the body does not contain it: a latched failure stays as it is. */
+  readonly unavailable?: Reason;
   /** False for a canary that is not configured or not served on this host. */
   readonly known: boolean;
 }
@@ -82,8 +84,9 @@ function leaseCause(leaseAgeMs: number): string | undefined {
 /** The stored verdict as of now: unchanged while fresh or failed, else a hold. */
 export function currentAnswer(body: VerdictBody, cause: Unavailable | undefined): VerdictAnswer {
   if (cause === undefined) return { body, stale: false, known: true };
-  if (body.verdict === "fail") return { body, stale: true, known: true };
-  const held = heldBody(body, { code: cause.code, text: reasonText(`${cause.text}: hold until a fresh one is published`) });
+  const reason: Reason = { code: cause.code, text: reasonText(`${cause.text}: hold until a fresh one is published`) };
+  if (body.verdict === "fail") return { body, stale: true, known: true, unavailable: reason };
+  const held = heldBody(body, reason);
   return { body: held, stale: true, known: true };
 }
 
@@ -129,14 +132,18 @@ function withoutOutcome(body: VerdictBody): Omit<VerdictBody, keyof OutcomeField
 }
 
 /** Current reasons that apply to any revision: a full disk, a gateway that is down. */
-function applicableReasons({ current, reasons }: VerdictBody): Reason[] {
-  return (current ?? reasons).filter(({ code }) => REASONS[code].hard && code !== "latched");
+export function applicableReasons({ body: { current, reasons }, unavailable }: VerdictAnswer): Reason[] {
+  const now = (current ?? reasons).filter(({ code }) => REASONS[code].hard && !OF_ONE_RUN.has(code));
+  return unavailable === undefined ? now : [unavailable, ...now];
 }
+
+/** Reasons about a run, which apply to no other revision. */
+const OF_ONE_RUN: ReadonlySet<ReasonCode> = new Set(["latched", "caller_gone", "release_changed", "restarting"]);
 
 /** The stored facts of the canary with another outcome: no run of the named revision is open. */
 function withoutRun(answer: VerdictAnswer, outcome: "hold" | "fail", first: Reason): VerdictAnswer {
   const { body } = answer;
-  const applicable = applicableReasons(body);
+  const applicable = applicableReasons(answer);
   const reasons = (outcome === "fail" ? [first, ...applicable] : [...applicable, first]).slice(0, MAX_REASONS);
   const { current, ...held } = withoutOutcome(heldBody(body, first));
   return { ...answer, body: { ...outcomeOf(outcome, reasons), ...held, reasons, run: null } };
