@@ -45,7 +45,7 @@ const maintenanceOptions = {
   },
   gateway: text("name", { description: "Only this gateway, not the whole canary", example: "mac-a1" }),
   for: duration({ description: "End the maintenance after this time (default: until --off)", example: "2h" }),
-  mute: flag("Write no incidents during the maintenance"),
+  mute: flag("Refuse promotions during the maintenance, and mark its notifications as expected"),
   off: flag("End the maintenance"),
   fleet: fleetOption,
 };
