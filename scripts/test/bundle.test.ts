@@ -60,7 +60,7 @@ describe("bundles", () => {
     const words = [join(out, "aviary.mjs"), "fleet", "status"];
     const { status, stderr } = spawnSync(process.execPath, words, { cwd: out, encoding: "utf8", timeout: 60_000 });
     assert.equal(status, 1);
-    assert.equal(stderr, "this program is outside a checkout of Aviary: name the local fleet with --directory <folder>\n");
+    assert.equal(stderr, "not inside an Aviary checkout; select the local fleet with --directory <folder>\n");
   });
 
   it("rejects unknown names", async () => {

@@ -128,11 +128,20 @@ function recordInOtherBoot(track: SequenceTrack, boot: string, seq: number, obse
   const newest = track.boots[track.boots.length - 1];
   track.boots.push({ boot, highest: seq, highestAtMs: observedAtMs, holes: [] });
   if (newest !== undefined) recordRestart(track, newest, seq, observedAtMs);
+  else if (seq > 1) expectEarlier(track, seq, observedAtMs);
   if (track.boots.length > MAX_BOOTS) {
     track.dropped.push(track.boots.shift()!.boot);
     if (track.dropped.length > MAX_DROPPED) track.dropped.shift();
   }
   return "new";
+}
+
+/**
+ * The first contact with a gateway: earlier signals may still be on their way, out of order, or may be older than the log. They are
+ * accepted if they arrive, and missing from no window if they do not.
+ */
+function expectEarlier(track: SequenceTrack, seq: number, observedAtMs: number): void {
+  track.boots[0]!.holes.push({ from: 1, to: seq - 1, afterMs: Number.POSITIVE_INFINITY, beforeMs: observedAtMs });
 }
 
 /** Signals of the old collector until it ended, and before the new one started, are unknown. */
