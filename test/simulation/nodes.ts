@@ -25,7 +25,7 @@ export interface Node {
   readonly name: string;
   readonly life: Life | undefined;
   start(): void;
-  /** Crashes now, and is restarted after `downMs`, if that is finite. */
+  /** Crashes now, and is restarted after `downMs`; if that is infinite, it stays off. */
   kill(downMs: number, why: string): void;
   /** Stops gracefully, and is restarted `downMs` after that. */
   restart(downMs: number): void;
@@ -63,6 +63,7 @@ export function createNode(
   let atLastWrite = (): void => {};
   let cutNumber = 0;
   let healed = false;
+  let isOff = false;
 
   const trace = (text: string): void => {
     history.trace?.push(`${(kernel.nowMs / 1000).toFixed(3).padStart(8)} ${name} ${text}`);
@@ -78,7 +79,7 @@ export function createNode(
       return life;
     },
     start() {
-      if (life !== undefined) return;
+      if (life !== undefined || isOff) return;
       lives += 1;
       const born: Life = {
         node: name,
@@ -115,6 +116,8 @@ export function createNode(
       service = run({ life: born, clock: clockOf(kernel, born), bus, fall });
     },
     kill(downMs, why) {
+      // A restart that is already due does not switch it on again.
+      if (!Number.isFinite(downMs)) isOff = true;
       if (life === undefined) return;
       trace(why);
       count(history, `${name.split("-")[0]} died`);

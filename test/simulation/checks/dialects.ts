@@ -76,7 +76,9 @@ function wrongGate(sample: Sample, answer: ServedAnswer, stored: PublishedVerdic
   const codesOf = (reasons: readonly { readonly code: string }[] | undefined) => (reasons ?? []).map(({ code }) => code);
   const isOpen = run !== null && (["pending", "warming", "active"].includes(run.state) || run.canary_active);
   const present = [...codesOf(answer.reasons), ...codesOf(stored?.body.reasons)];
-  const current = isOpen || stored?.body.current === undefined ? present : codesOf(stored.body.current);
+  // An answer whose verdict is no longer valid adds that to what the evaluator published.
+  const expired = answer.stale === true ? ["evaluator_down"] : [];
+  const current = isOpen || stored?.body.current === undefined ? present : [...codesOf(stored.body.current), ...expired];
   const isHard = current.some((code) => REASONS[code as ReasonCode].hard);
   const isFailing = isOpen && verdict === "fail";
   // Nothing that was not read allows anything, and neither does what an operator aborted.

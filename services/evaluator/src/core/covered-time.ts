@@ -56,8 +56,9 @@ function insertRange(ranges: TimeRange[], range: TimeRange): void {
 /**
  * The share of `[startMs, endMs)` that is covered, a ratio. What happens after the last signal of a window is reported by the
  * first signal of the next one, so up to one period, the shortest, at the end of the window counts as covered.
+ * @param cadenceMs the gateway's own period; all reports of a window may be longer, because failed ones preceded them
  */
-export function coveredRatio({ ranges, shortestMs }: CoveredTime, startMs: number, endMs: number): number {
+export function coveredRatio({ ranges, shortestMs }: CoveredTime, startMs: number, endMs: number, cadenceMs: number): number {
   if (endMs <= startMs) return 1;
   let sumMs = 0;
   let lastMs = Number.NEGATIVE_INFINITY;
@@ -68,5 +69,5 @@ export function coveredRatio({ ranges, shortestMs }: CoveredTime, startMs: numbe
     lastMs = Math.min(toMs, endMs);
   }
   if (sumMs === 0) return 0;
-  return (sumMs + Math.min(shortestMs, endMs - lastMs)) / (endMs - startMs);
+  return (sumMs + Math.min(shortestMs, cadenceMs, endMs - lastMs)) / (endMs - startMs);
 }

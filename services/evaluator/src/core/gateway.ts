@@ -15,6 +15,11 @@ import { createSequenceTrack, type SequenceTrack } from "./sequence.ts";
 export interface Observation {
   observedAtMs: number;
   periodMs: number;
+  /**
+   * The shorter of the last two periods: a report after a failure covers more than the probe's own period, which it must not
+   * stretch.
+   */
+  cadenceMs: number;
   /** Null if an earlier version stored it. */
   boot: string | null;
 }
@@ -104,7 +109,7 @@ export function recordObservation(
 ): "older" | "fresh" | "same" {
   const seen = gateway.seen.get(kind);
   if (seen === undefined) {
-    gateway.seen.set(kind, { observedAtMs, periodMs, boot });
+    gateway.seen.set(kind, { observedAtMs, periodMs, cadenceMs: periodMs, boot });
     return "fresh";
   }
   if (observedAtMs < seen.observedAtMs) return "older";
@@ -112,6 +117,7 @@ export function recordObservation(
   for (const policy of policies) if (nowMs >= factStaleAtMs(kind, seen, policy)) wasStale = true;
   const isOther = seen.periodMs !== periodMs || seen.boot !== boot;
   seen.observedAtMs = observedAtMs;
+  seen.cadenceMs = Math.min(seen.periodMs, periodMs);
   seen.periodMs = periodMs;
   seen.boot = boot;
   return wasStale || isOther ? "fresh" : "same";

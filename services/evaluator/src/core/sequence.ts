@@ -49,6 +49,8 @@ const MAX_BOOTS = 4;
 const MAX_HOLES = 64;
 const MAX_LOST = 64;
 const MAX_DROPPED = 32;
+/** Later than any window; finite, so that every encoding of a checkpoint can carry it. */
+const IN_NO_WINDOW_MS = Number.MAX_SAFE_INTEGER;
 
 export function createSequenceTrack(): SequenceTrack {
   return { boots: [], dropped: [], lost: [] };
@@ -141,7 +143,7 @@ function recordInOtherBoot(track: SequenceTrack, boot: string, seq: number, obse
  * accepted if they arrive, and missing from no window if they do not.
  */
 function expectEarlier(track: SequenceTrack, seq: number, observedAtMs: number): void {
-  track.boots[0]!.holes.push({ from: 1, to: seq - 1, afterMs: Number.POSITIVE_INFINITY, beforeMs: observedAtMs });
+  track.boots[0]!.holes.push({ from: 1, to: seq - 1, afterMs: IN_NO_WINDOW_MS, beforeMs: observedAtMs });
 }
 
 /** Signals of the old collector until it ended, and before the new one started, are unknown. */

@@ -84,7 +84,10 @@ export type StoredGateway = Omit<GatewayState, "sequence" | LaterField> & {
 
 /** The state of a gateway from its stored form. */
 export function restoreGateway(stored: StoredGateway): GatewayState {
-  for (const seen of stored.seen.values()) seen.boot ??= null;
+  for (const seen of stored.seen.values()) {
+    seen.boot ??= null;
+    seen.cadenceMs ??= seen.periodMs;
+  }
   const later = {
     releaseBoots: { ...NO_BOOTS },
     findingsBegan: new Map(),

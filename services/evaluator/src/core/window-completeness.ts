@@ -66,7 +66,8 @@ function gatewayGap(
   const fromMs = skipsWarmUp && gateway.slice === "canary" ? Math.max(startMs, judgedFromMs) : startMs;
   for (const kind of kinds) {
     const account = accounts.get(gateway.key)?.[kind];
-    const ratio = account === undefined ? 0 : coveredRatio(account.covered, fromMs, endMs);
+    const ratio =
+      account === undefined ? 0 : coveredRatio(account.covered, fromMs, endMs, gateway.seen.get(kind)?.cadenceMs ?? 0);
     if (ratio < REQUIRED_COVERAGE) return [`${name}: ${coverageText(kind, ratio, account)}`];
   }
   return [];

@@ -30,6 +30,18 @@ test("a gateway whose clock was wrong when its collector booted is measured agai
   }
 });
 
+test("signals sent before the first one that arrived count when they arrive, and are missing from no window until then", () => {
+  const track = createSequenceTrack();
+  assert.equal(recordArrival(track, "a", 3, 3_000), "new");
+  assert.equal(missingIn(track, 0, 10_000), undefined);
+  const restored = JSON.parse(JSON.stringify(track)) as typeof track;
+  assert.equal(missingIn(restored, 0, 10_000), undefined, "also from a checkpoint");
+  assert.equal(recordArrival(track, "a", 1, 1_000), "new");
+  assert.equal(recordArrival(track, "a", 1, 1_000), "duplicate");
+  assert.equal(recordArrival(track, "a", 2, 2_000), "new");
+  assert.ok(isNewest(track, "a", 3));
+});
+
 test("signals of a boot that was forgotten do not count twice, and their time is lost", () => {
   const track = createSequenceTrack();
   for (const boot of ["a", "b", "c", "d", "e"]) recordArrival(track, boot, 1, 1_000);
