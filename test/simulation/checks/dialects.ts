@@ -65,6 +65,9 @@ function unlike(sample: Sample, answer: ServedAnswer, byId: ReadonlyMap<string, 
 const isAbortedByOperator = (sample: Sample, state: string | undefined): boolean =>
   state === "aborted" && sample.gates["confirm-rollout"]?.text.includes("operator") === true;
 
+/** A latched failure hides in the JSON answer that the shim has not caught up; its gates name it. */
+const isNotCaughtUp = (sample: Sample): boolean => sample.gates["rollback"]?.text.includes("has not read the stored") === true;
+
 /** The table of the gates, restated; and what holds for any table. */
 function wrongGate(sample: Sample, answer: ServedAnswer, stored: PublishedVerdict | undefined): string | undefined {
   const allowed = (gate: string): boolean => sample.gates[gate]?.allowed === true;
@@ -82,7 +85,7 @@ function wrongGate(sample: Sample, answer: ServedAnswer, stored: PublishedVerdic
   const isHard = current.some((code) => REASONS[code as ReasonCode].hard);
   const isFailing = isOpen && verdict === "fail";
   // Nothing that was not read allows anything, and neither does what an operator aborted.
-  const isUnread = present.includes("not_ready");
+  const isUnread = present.includes("not_ready") || (answer.stale === true && isNotCaughtUp(sample));
   const early = isOpen
     ? !isFailing && (verdict === "pass" || (!isHard && run.mac_release_ok))
     : !isHard && !isAbortedByOperator(sample, run?.state);
