@@ -66,7 +66,7 @@ const isAbortedByOperator = (sample: Sample, state: string | undefined): boolean
   state === "aborted" && sample.gates["confirm-rollout"]?.text.includes("operator") === true;
 
 /** A latched failure hides in the JSON answer that the shim has not caught up; its gates name it. */
-const isNotCaughtUp = (sample: Sample): boolean => sample.gates["rollback"]?.text.includes("has not read the stored") === true;
+const isNotCaughtUp = (sample: Sample): boolean => sample.gates.rollback?.text.includes("has not read the stored") === true;
 
 /** The table of the gates, restated; and what holds for any table. */
 function wrongGate(sample: Sample, answer: ServedAnswer, stored: PublishedVerdict | undefined): string | undefined {
