@@ -18,6 +18,9 @@ function assertStaleSince(answer: ShimAnswer, sinceMs: number): void {
   if (answer.answeredAtMs < sinceMs) assert.equal(answer.body.stale, undefined, "marked stale too early");
 }
 
+/** A shim that has just connected marks what it serves until it has caught up and read the lease. */
+const isFresh = ({ body }: ShimAnswer): boolean => body.stale === undefined;
+
 test("a failure survives a killed evaluator", async (t) => {
   const fleet = await startTestFleet(t, { parts: ["evaluator", "shim", ...COLLECTORS] });
   if (fleet === undefined) return;
@@ -29,8 +32,11 @@ test("a failure survives a killed evaluator", async (t) => {
   await fleet.openRun("v2");
   const failed = await verdictWhere(fleet.bus, "the run fails", ({ body }) => body.verdict === "fail");
   traffic.fail("canary", 0);
+  await until("the shim serves it", async () => {
+    const answer = await client.get();
+    return answer.body.verdict === "fail" && isFresh(answer);
+  });
   await fleet.kill("evaluator");
-  await until("the shim has read it", async () => (await client.get()).body.verdict === "fail");
   await until(
     "it is marked stale",
     async () => {
@@ -58,7 +64,10 @@ test("a verdict that is still valid is not served once no evaluator leads", asyn
   const client = shimClient(fleet);
   t.after(() => client.close());
   await fleet.openRun("v2");
-  await until("the shim serves the run", async () => (await client.get()).body.run !== null, { pollMs: 50 });
+  await until("the shim serves the run", async () => {
+    const answer = await client.get();
+    return answer.body.run !== null && isFresh(answer);
+  });
   await fleet.kill("evaluator");
   const lease = await (await fleet.bus.bucket("lease")).get("evaluator");
   assert.ok(lease);
