@@ -18,67 +18,31 @@ const ANSWERS: Readonly<Record<string, object>> = {
   "/readyz": { ready: true, failing: [], suppressed: [], uptimeMs: 900_000 },
 };
 
+/** Arguments of `openssl req` for a new key and the common name that OpenClaw uses. */
+const newKey = (name: string): string[] => [
+  ...["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
+  ...["-subj", "/CN=openclaw-gateway", "-keyout", `${name}.key`],
+];
+
+function openssl(directory: string, ...args: string[]): void {
+  execFileSync("openssl", args, { cwd: directory, stdio: "pipe" });
+}
+
 /** Makes `<name>.pem` and `<name>.key`, self-signed and with a common name only, as OpenClaw does. */
 function makeCertificate(directory: string, name: string, ...more: string[]): void {
-  execFileSync(
-    "openssl",
-    [
-      "req",
-      "-x509",
-      "-newkey",
-      "ec",
-      "-pkeyopt",
-      "ec_paramgen_curve:P-256",
-      "-nodes",
-      "-subj",
-      "/CN=openclaw-gateway",
-      "-keyout",
-      `${name}.key`,
-      "-out",
-      `${name}.pem`,
-      ...more,
-    ],
-    { cwd: directory, stdio: "pipe" },
-  );
+  openssl(directory, "req", "-x509", ...newKey(name), "-out", `${name}.pem`, ...more);
 }
 
 /** Only `openssl ca` makes a certificate of the past, in every version. */
 async function makeExpiredCertificate(directory: string, name: string): Promise<void> {
-  const run = (...args: string[]) => execFileSync("openssl", args, { cwd: directory, stdio: "pipe" });
   const section = "database = index.txt\nserial = serial\nnew_certs_dir = .\ndefault_md = sha256\npolicy = names\n";
   await writeFile(join(directory, "ca.cnf"), `[ca]\ndefault_ca = test\n[test]\n${section}[names]\ncommonName = supplied\n`);
   await writeFile(join(directory, "index.txt"), "");
   await writeFile(join(directory, "serial"), "01\n");
-  run(
-    "req",
-    "-newkey",
-    "ec",
-    "-pkeyopt",
-    "ec_paramgen_curve:P-256",
-    "-nodes",
-    "-subj",
-    "/CN=openclaw-gateway",
-    "-keyout",
-    `${name}.key`,
-    "-out",
-    `${name}.csr`,
-  );
+  openssl(directory, "req", ...newKey(name), "-out", `${name}.csr`);
+  const signing = ["-batch", "-notext", "-config", "ca.cnf", "-selfsign", "-keyfile", `${name}.key`];
   const dates = ["-startdate", "20200101000000Z", "-enddate", "20200102000000Z"];
-  run(
-    "ca",
-    "-batch",
-    "-notext",
-    "-config",
-    "ca.cnf",
-    "-selfsign",
-    "-keyfile",
-    `${name}.key`,
-    ...dates,
-    "-in",
-    `${name}.csr`,
-    "-out",
-    `${name}.pem`,
-  );
+  openssl(directory, "ca", ...signing, ...dates, "-in", `${name}.csr`, "-out", `${name}.pem`);
 }
 
 async function startGateway(test: TestContext, directory: string, name: string) {

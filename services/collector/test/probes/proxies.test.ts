@@ -139,6 +139,21 @@ async function checkEverything(test: TestContext, url: string, path: string, set
   assertCounted((await probe.read()).bodies[0] as SignalBody<"http">, performance.now() - startedMs);
 }
 
+/** Starts Caddy in front of a gateway, with `block` in the block of its access log, which is empty; undefined without caddy. */
+async function startLoggingCaddy(test: TestContext, block: string): Promise<{ url: string; path: string } | undefined> {
+  if (!requireServer(test, "caddy")) return undefined;
+  const path = join(await temporaryDirectory(test), "access.log");
+  await writeFile(path, "");
+  const target = await startGateway(test);
+  const caddy = await startCaddy({
+    binary: locateTestServer("caddy") as string,
+    caddyfile: (port) =>
+      `http://127.0.0.1:${port} {\n  log {\n    output file ${path}\n    ${block}\n  }\n  reverse_proxy 127.0.0.1:${target}\n}`,
+  });
+  atEnd(test, () => caddy.stop());
+  return { url: caddy.url, path };
+}
+
 describe("Caddy", () => {
   for (const [encoder, settings] of [
     ["", {}],
@@ -147,54 +162,34 @@ describe("Caddy", () => {
     ["format json {\n duration_format nano\n time_format unix_nano\n }", { durationUnit: "ns" }],
   ] as const)
     it(`has every kind of request in its log with ${encoder === "" ? "the default encoder" : encoder.split("\n")[1]?.trim()}`, async (test) => {
-      if (!requireServer(test, "caddy")) return;
-      const path = join(await temporaryDirectory(test), "access.log");
-      await writeFile(path, "");
-      const target = await startGateway(test);
-      const caddy = await startCaddy({
-        binary: locateTestServer("caddy") as string,
-        caddyfile: (port) =>
-          `http://127.0.0.1:${port} {\n  log {\n    output file ${path}\n    ${encoder}\n  }\n  reverse_proxy 127.0.0.1:${target}\n}`,
-      });
-      atEnd(test, () => caddy.stop());
-      await checkEverything(test, caddy.url, path, { format: "caddy", ...settings });
+      const caddy = await startLoggingCaddy(test, encoder);
+      if (caddy === undefined) return;
+      await checkEverything(test, caddy.url, caddy.path, { format: "caddy", ...settings });
     });
 
-  it("whose encoder has another unit than the configuration is rejected", async (test) => {
-    if (!requireServer(test, "caddy")) return;
-    const path = join(await temporaryDirectory(test), "access.log");
-    const target = await startGateway(test);
-    const caddy = await startCaddy({
-      binary: locateTestServer("caddy") as string,
-      caddyfile: (port) =>
-        `http://127.0.0.1:${port} {\n  log {\n    output file ${path}\n    format json {\n      duration_format nano\n    }\n  }\n  reverse_proxy 127.0.0.1:${target}\n}`,
+  for (const [what, block, agent, message] of [
+    [
+      "whose encoder has another unit than the configuration is rejected",
+      "format json {\n duration_format nano\n }",
+      "app/1",
+      /durationUnit/,
+    ],
+    [
+      "whose log filter deletes the User-Agent is rejected, because health checks would be counted as users",
+      "format filter {\n wrap json\n fields {\n request>headers>User-Agent delete\n }\n }",
+      "aviary-synthetic/1",
+      /User-Agent/,
+    ],
+  ] as const)
+    it(what, async (test) => {
+      const caddy = await startLoggingCaddy(test, block);
+      if (caddy === undefined) return;
+      const probe = openAccessLog(test, { path: caddy.path, format: "caddy" });
+      await probe.read();
+      await send(`${caddy.url}/ok`, { agent });
+      await untilLogged(caddy.path, 1);
+      await assert.rejects(probe.read(), { code: "wrong_format", message });
     });
-    atEnd(test, () => caddy.stop());
-    await writeFile(path, "");
-    const probe = openAccessLog(test, { path, format: "caddy" });
-    await probe.read();
-    await send(`${caddy.url}/ok`);
-    await untilLogged(path, 1);
-    await assert.rejects(probe.read(), { code: "wrong_format", message: /durationUnit/ });
-  });
-
-  it("whose log filter deletes the User-Agent is rejected, because health checks would be counted as users", async (test) => {
-    if (!requireServer(test, "caddy")) return;
-    const path = join(await temporaryDirectory(test), "access.log");
-    const target = await startGateway(test);
-    const caddy = await startCaddy({
-      binary: locateTestServer("caddy") as string,
-      caddyfile: (port) =>
-        `http://127.0.0.1:${port} {\n  log {\n    output file ${path}\n    format filter {\n      wrap json\n      fields {\n        request>headers>User-Agent delete\n      }\n    }\n  }\n  reverse_proxy 127.0.0.1:${target}\n}`,
-    });
-    atEnd(test, () => caddy.stop());
-    await writeFile(path, "");
-    const probe = openAccessLog(test, { path, format: "caddy" });
-    await probe.read();
-    await send(`${caddy.url}/ok`, { agent: "aviary-synthetic/1" });
-    await untilLogged(path, 1);
-    await assert.rejects(probe.read(), { code: "wrong_format", message: /User-Agent/ });
-  });
 });
 
 describe("nginx", () => {

@@ -3,28 +3,28 @@ import { test } from "node:test";
 import { fleetFileSchema } from "@aviary/shared/contract/fleet.ts";
 import { type PolicyFile, policySchema } from "@aviary/shared/contract/policy.ts";
 import { resolveConfig } from "../../src/core/resolved-config.ts";
-import { createSimulatedFleet, reduceFleet, reduceLog, type SimulatedFleet, TEST_POLICY, timeline } from "./simulated-fleet.ts";
+import {
+  createMeasuredFleet,
+  createSimulatedFleet,
+  newestBody,
+  reduceFleet,
+  reduceLog,
+  type SimulatedFleet,
+  TEST_POLICY,
+  timeline,
+} from "./simulated-fleet.ts";
 
 const DEPS_PERIOD_MS = 10_000;
 
-function measured(policy: PolicyFile = {}): SimulatedFleet {
-  const fleet = createSimulatedFleet({ policy });
-  fleet.advance(30);
-  fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
-  fleet.advance(95);
-  return fleet;
-}
-
-const last = (fleet: SimulatedFleet) => reduceFleet(fleet).verdicts.at(-1)!.body;
 const staleOf = (reasons: readonly { code: string; metric?: string | undefined; gateway?: string | undefined }[]) =>
   reasons.flatMap(({ code, gateway, metric }) => (code === "stale" ? [`${gateway} ${metric}`] : []));
 
 test("a skills probe that fails makes the pack unknown, although every other signal repeats its hash", () => {
-  const fleet = measured();
-  assert.equal(last(fleet).gateway.skill_hash, fleet.gateway("canary-a").pack);
+  const fleet = createMeasuredFleet();
+  assert.equal(newestBody(fleet).gateway.skill_hash, fleet.gateway("canary-a").pack);
   fleet.gateway("canary-a").readsSkills = false;
   fleet.advance(60);
-  const body = last(fleet);
+  const body = newestBody(fleet);
   assert.equal(body.verdict, "hold");
   assert.deepEqual(staleOf(body.reasons), ["canary-a skills"]);
   assert.equal(body.gateway.skill_hash, null);
@@ -32,43 +32,43 @@ test("a skills probe that fails makes the pack unknown, although every other sig
 });
 
 test("a collector that no longer reports a part of the release makes it unknown at once; one that has just started does not", () => {
-  const fleet = measured();
+  const fleet = createMeasuredFleet();
   const canary = fleet.gateway("canary-a");
   const pack = canary.pack;
   Object.assign(canary, { boot: 2, seq: 0, pack: null });
   fleet.advance(5);
-  assert.equal(last(fleet).gateway.skill_hash, pack, "a new boot has not read it yet");
+  assert.equal(newestBody(fleet).gateway.skill_hash, pack, "a new boot has not read it yet");
   canary.pack = pack;
   fleet.advance(5);
   Object.assign(canary, { pack: null });
   fleet.advance(5);
-  assert.equal(last(fleet).gateway.skill_hash, null, "the same boot cannot read it any more");
+  assert.equal(newestBody(fleet).gateway.skill_hash, null, "the same boot cannot read it any more");
 });
 
 test("a dependency probe that stops raises a warning, which ends when the collector restarts without the probe", () => {
-  const fleet = measured();
+  const fleet = createMeasuredFleet();
   const canary = fleet.gateway("canary-a");
   fleet.send(canary, "deps", [{ name: "registry", ok: true, latency_ms: 3 }], DEPS_PERIOD_MS);
   fleet.advance(15);
-  assert.deepEqual([last(fleet).verdict, last(fleet).gateway.deps_ok], ["pass", true]);
+  assert.deepEqual([newestBody(fleet).verdict, newestBody(fleet).gateway.deps_ok], ["pass", true]);
   fleet.advance(30);
-  const stopped = last(fleet);
+  const stopped = newestBody(fleet);
   assert.deepEqual([stopped.verdict, staleOf(stopped.warnings)], ["pass", ["canary-a deps"]]);
   assert.equal(stopped.gateway.deps_ok, false, "unknown is not reachable");
   Object.assign(canary, { boot: 2, seq: 0 });
   fleet.advance(95);
-  const restarted = last(fleet);
+  const restarted = newestBody(fleet);
   assert.deepEqual([restarted.verdict, staleOf(restarted.warnings)], ["pass", []]);
   assert.equal(restarted.gateway.deps_ok, true);
 });
 
 test("a dependency that was down when its probe stopped does not stay down indefinitely", () => {
-  const fleet = measured();
+  const fleet = createMeasuredFleet();
   fleet.send(fleet.gateway("canary-a"), "deps", [{ name: "registry", ok: false, latency_ms: null }], DEPS_PERIOD_MS);
   fleet.advance(5);
-  assert.equal(last(fleet).reasons[0]?.code, "dep_down");
+  assert.equal(newestBody(fleet).reasons[0]?.code, "dep_down");
   fleet.advance(60);
-  assert.deepEqual([last(fleet).verdict, staleOf(last(fleet).warnings)], ["pass", ["canary-a deps"]]);
+  assert.deepEqual([newestBody(fleet).verdict, staleOf(newestBody(fleet).warnings)], ["pass", ["canary-a deps"]]);
 });
 
 test("a required Doctor report that is too old causes a `stale` hold", () => {
@@ -77,22 +77,22 @@ test("a required Doctor report that is too old causes a `stale` hold", () => {
   fleet.advance(30);
   fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
   fleet.advance(95);
-  assert.equal(last(fleet).verdict, "pass", timeline(reduceFleet(fleet).verdicts).join("\n"));
+  assert.equal(newestBody(fleet).verdict, "pass", timeline(reduceFleet(fleet).verdicts).join("\n"));
   fleet.gateway("canary-b").sendsDoctor = false;
   fleet.advance(35);
-  assert.equal(last(fleet).verdict, "pass", "two periods have not passed");
+  assert.equal(newestBody(fleet).verdict, "pass", "two periods have not passed");
   fleet.advance(60);
-  assert.deepEqual(staleOf(last(fleet).reasons), ["canary-b doctor"]);
-  assert.equal(last(fleet).gateway.doctor_ok, false);
+  assert.deepEqual(staleOf(newestBody(fleet).reasons), ["canary-b doctor"]);
+  assert.equal(newestBody(fleet).gateway.doctor_ok, false);
 });
 
 test("a claimed period longer than the window does not keep a fact fresh", () => {
-  const fleet = measured();
+  const fleet = createMeasuredFleet();
   const canary = fleet.gateway("canary-a");
   fleet.send(canary, "health", healthy, 86_400_000);
   canary.silent = true;
   fleet.advance(2 * 30 + 10);
-  assert.ok(staleOf(last(fleet).reasons).includes("canary-a health"), JSON.stringify(last(fleet).reasons));
+  assert.ok(staleOf(newestBody(fleet).reasons).includes("canary-a health"), JSON.stringify(newestBody(fleet).reasons));
 });
 
 const healthy = {
@@ -156,11 +156,11 @@ test("a Doctor finding that a canary gateway had before the run is a hold, and o
   fleet.advance(120);
   fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
   fleet.advance(95);
-  const before = last(fleet);
+  const before = newestBody(fleet);
   assert.deepEqual([before.verdict, before.reasons.map(({ code }) => code)], ["hold", ["doctor_error"]]);
   fleet.gateway("canary-a").doctorErrors = ["gateway.port", "state.integrity"];
   fleet.advance(35);
-  const after = last(fleet);
+  const after = newestBody(fleet);
   assert.equal(after.verdict, "fail");
   assert.match(after.reasons[0]!.text, /state\.integrity/);
 });
@@ -177,8 +177,8 @@ test("a Doctor finding in the first report of a gateway, or in the first after a
     fleet.advance(30);
     Object.assign(canary, { sendsDoctor: true, doctorErrors: ["gateway.port"] });
     fleet.advance(60);
-    assert.equal(last(fleet).verdict, "hold", timeline(reduceFleet(fleet).verdicts).join("\n"));
-    assert.ok(last(fleet).reasons.some(({ code }) => code === "doctor_error"));
+    assert.equal(newestBody(fleet).verdict, "hold", timeline(reduceFleet(fleet).verdicts).join("\n"));
+    assert.ok(newestBody(fleet).reasons.some(({ code }) => code === "doctor_error"));
   }
 });
 
@@ -190,9 +190,9 @@ test("a disk that is yellow in the first reading of a gateway within a run does 
   fleet.advance(60);
   fleet.gateway("stable-c").silent = false;
   fleet.advance(60);
-  assert.equal(last(fleet).verdict, "hold", timeline(reduceFleet(fleet).verdicts).join("\n"));
-  assert.ok(last(fleet).reasons.some(({ code, gateway }) => code === "disk_yellow" && gateway === "stable-c"));
+  assert.equal(newestBody(fleet).verdict, "hold", timeline(reduceFleet(fleet).verdicts).join("\n"));
+  assert.ok(newestBody(fleet).reasons.some(({ code, gateway }) => code === "disk_yellow" && gateway === "stable-c"));
   fleet.gateway("stable-c").diskUsedRatio = 0.95;
   fleet.advance(15);
-  assert.equal(last(fleet).verdict, "fail", "it rose to red in the run");
+  assert.equal(newestBody(fleet).verdict, "fail", "it rose to red in the run");
 });

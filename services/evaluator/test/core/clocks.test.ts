@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { PolicyFile } from "@aviary/shared/contract/policy.ts";
 import type { Input } from "../../src/core/inputs.ts";
 import { reduce } from "../../src/core/reducer.ts";
 import { createState } from "../../src/core/state.ts";
 import {
-  createSimulatedFleet,
+  createMeasuredFleet,
+  newestBody,
   reduceFleet,
   reduceLog,
   restoredFromCheckpoint,
@@ -15,16 +15,6 @@ import {
 
 const HOUR_MS = 3_600_000;
 
-function measured(policy: PolicyFile = {}): SimulatedFleet {
-  const fleet = createSimulatedFleet({ policy });
-  fleet.advance(30);
-  fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
-  fleet.advance(95);
-  return fleet;
-}
-
-const last = (fleet: SimulatedFleet) => reduceFleet(fleet).verdicts.at(-1)!.body;
-
 function skewIncidents(fleet: SimulatedFleet, log: readonly Input[] = fleet.log) {
   return reduceLog(fleet.config, log, fleet.now() + 100).effects.flatMap((effect) =>
     effect.kind === "incident" && effect.incident.code === "clock_skew" ? [effect.incident] : [],
@@ -33,10 +23,10 @@ function skewIncidents(fleet: SimulatedFleet, log: readonly Input[] = fleet.log)
 
 test("a clock that is behind or ahead is a hold that states the offset, and one incident, until it is right again", () => {
   for (const offsetMs of [-30_000, -HOUR_MS, 8_000, HOUR_MS]) {
-    const fleet = measured();
+    const fleet = createMeasuredFleet();
     fleet.gateway("canary-a").clockOffsetMs = offsetMs;
     fleet.advance(60);
-    const body = last(fleet);
+    const body = newestBody(fleet);
     const [first] = body.reasons;
     assert.equal(body.verdict, "hold");
     assert.deepEqual([first!.code, first!.gateway, first!.unit], ["clock_skew", "canary-a", "ms"], JSON.stringify(body.reasons));
@@ -49,12 +39,12 @@ test("a clock that is behind or ahead is a hold that states the offset, and one 
     );
     fleet.gateway("canary-a").clockOffsetMs = 0;
     fleet.advance(95);
-    assert.equal(last(fleet).verdict, "pass", timeline(reduceFleet(fleet).verdicts).join("\n"));
+    assert.equal(newestBody(fleet).verdict, "pass", timeline(reduceFleet(fleet).verdicts).join("\n"));
   }
 });
 
 test("a spool that is published after an outage does not look like a wrong clock", () => {
-  const fleet = measured();
+  const fleet = createMeasuredFleet();
   const from = fleet.log.length;
   fleet.advance(120);
   const held = (input: Input) => input.kind === "signal" && input.signal.gateway === "canary-a";
@@ -80,7 +70,7 @@ function withStep(log: readonly Input[], from: number, to: number, byMs: number)
 }
 
 test("a broker's clock that is set forward and back again is a named hold for at most one window", () => {
-  const fleet = measured();
+  const fleet = createMeasuredFleet();
   const from = fleet.log.length;
   fleet.advance(5);
   const to = fleet.log.length;
@@ -102,7 +92,7 @@ test("a broker's clock that is set forward and back again is a named hold for at
 });
 
 test("a canary that turns bad after the broker's clock was set back fails as soon as without it", () => {
-  const fleet = measured();
+  const fleet = createMeasuredFleet();
   const from = fleet.log.length;
   fleet.advance(5);
   const to = fleet.log.length;
@@ -113,7 +103,7 @@ test("a canary that turns bad after the broker's clock was set back fails as soo
 });
 
 test("a step of the broker's clock yields the same bytes after a crash at any message", () => {
-  const fleet = measured();
+  const fleet = createMeasuredFleet();
   const from = fleet.log.length;
   fleet.advance(5);
   const to = fleet.log.length;
@@ -133,7 +123,7 @@ test("a step of the broker's clock yields the same bytes after a crash at any me
 });
 
 test("messages of a log that replaced another one may precede the state, which is a gap and no step of the broker's clock", () => {
-  const fleet = measured();
+  const fleet = createMeasuredFleet();
   const { state } = reduceLog(fleet.config, fleet.log, fleet.now() + 60_000);
   const from = fleet.log.length;
   fleet.advance(60);

@@ -4,35 +4,28 @@ import { REASON_CODES } from "@aviary/shared/contract/reasons.ts";
 import fc from "fast-check";
 import type { Input } from "../../src/core/inputs.ts";
 import {
+  createMeasuredFleet,
   createSimulatedFleet,
   type GatewayPlan,
+  newestBody,
   reduceFleet,
   reduceLog,
   type SimulatedFleet,
   timeline,
 } from "./simulated-fleet.ts";
 
-function measured(policy = {}, neverReporting: readonly string[] = []): SimulatedFleet {
-  const fleet = createSimulatedFleet({ policy });
-  for (const name of neverReporting) fleet.gateway(name).silent = true;
-  fleet.advance(30);
-  fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
-  fleet.advance(95);
-  return fleet;
-}
-
-const body = (fleet: SimulatedFleet) => {
-  const { verdicts } = reduceFleet(fleet);
-  return verdicts[verdicts.length - 1]!.body;
-};
-const codes = (fleet: SimulatedFleet): string[] => body(fleet).reasons.map((reason) => reason.code);
+const codes = (fleet: SimulatedFleet): string[] => newestBody(fleet).reasons.map((reason) => reason.code);
 
 test("a healthy canary passes", () => {
-  assert.equal(body(measured()).verdict, "pass", timeline(reduceFleet(measured()).verdicts).join("\n"));
+  assert.equal(
+    newestBody(createMeasuredFleet()).verdict,
+    "pass",
+    timeline(reduceFleet(createMeasuredFleet()).verdicts).join("\n"),
+  );
 });
 
 test("a gateway that stops reporting puts the verdict on hold within two periods plus the grace, and is named", () => {
-  const fleet = measured();
+  const fleet = createMeasuredFleet();
   const before = fleet.now();
   fleet.gateway("stable-c").silent = true;
   fleet.advance(20);
@@ -47,21 +40,25 @@ test("a gateway that stops reporting puts the verdict on hold within two periods
   assert.equal(first.body.degraded, true);
   assert.equal(first.body.reasons[0]!.gateway, "stable-c");
   assert.ok(Date.parse(first.body.at) <= before + 2 * 5_000 + 2_000, "decided at the deadline");
-  assert.equal(body(fleet).gateway.fresh, 5);
+  assert.equal(newestBody(fleet).gateway.fresh, 5);
 });
 
 test("a gateway that has never reported puts the verdict on hold with `not_reporting`, unlike one that has stopped", () => {
-  const fleet = measured({}, ["stable-c"]);
-  const reasons = body(fleet).reasons.filter((reason) => reason.gateway === "stable-c");
+  const fleet = createSimulatedFleet();
+  fleet.gateway("stable-c").silent = true;
+  fleet.advance(30);
+  fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
+  fleet.advance(95);
+  const reasons = newestBody(fleet).reasons.filter((reason) => reason.gateway === "stable-c");
   assert.deepEqual(
     reasons.map(({ code, text }) => [code, text]),
     [["not_reporting", "stable-c (az-c) has never reported"]],
   );
-  assert.equal(body(fleet).degraded, true);
+  assert.equal(newestBody(fleet).degraded, true);
 });
 
 test("a gap in a gateway's sequence makes the window a hold; a gap that is filled in time does not", () => {
-  const fleet = measured();
+  const fleet = createMeasuredFleet();
   fleet.advance(5);
   const lostAt = fleet.log.length - 8;
   const lost = fleet.log[lostAt]!;
@@ -84,7 +81,7 @@ test("a gap in a gateway's sequence makes the window a hold; a gap that is fille
 });
 
 test("a collector restart puts its window on hold, and the next window counts again", () => {
-  const fleet = measured();
+  const fleet = createMeasuredFleet();
   Object.assign(fleet.gateway("canary-a"), { boot: 2, seq: 0 });
   fleet.advance(35);
   assert.ok(
@@ -93,11 +90,11 @@ test("a collector restart puts its window on hold, and the next window counts ag
     ),
   );
   fleet.advance(65);
-  assert.equal(body(fleet).verdict, "pass", timeline(reduceFleet(fleet).verdicts).join("\n"));
+  assert.equal(newestBody(fleet).verdict, "pass", timeline(reduceFleet(fleet).verdicts).join("\n"));
 });
 
 test("signals that arrive after their window closed are counted in the next record and never merged", () => {
-  const fleet = measured();
+  const fleet = createMeasuredFleet();
   const canary = fleet.gateway("canary-b");
   const held: Input[] = [];
   const start = fleet.log.length;
@@ -140,10 +137,10 @@ test("each unmet condition is a hold with its own code", () => {
     ["low_traffic", (fleet) => setAll(fleet.gateways, { requests: 0 })],
   ];
   for (const [code, spoil] of cases) {
-    const fleet = measured();
+    const fleet = createMeasuredFleet();
     spoil(fleet);
     fleet.advance(70);
-    const verdict = body(fleet);
+    const verdict = newestBody(fleet);
     assert.equal(verdict.verdict, "hold", `${code}: ${timeline(reduceFleet(fleet).verdicts).slice(-4).join(" | ")}`);
     assert.ok(codes(fleet).includes(code), `${code}: ${codes(fleet).join(" ")}`);
     assert.equal(verdict.degraded, code !== "low_traffic", code);
@@ -151,23 +148,23 @@ test("each unmet condition is a hold with its own code", () => {
 });
 
 test("the reasons of a hold list faults before suspicious traffic, and a wrong clock before the staleness it causes", () => {
-  const down = measured();
+  const down = createMeasuredFleet();
   setAll([down.gateway("canary-a")], { health: "timeout", errors: 2 });
   down.advance(40);
   const verdict = codes(down);
-  assert.equal(body(down).verdict, "hold");
+  assert.equal(newestBody(down).verdict, "hold");
   assert.ok(verdict.includes("over_5xx"), verdict.join(" "));
   assert.equal(verdict[0], "gateway_down", verdict.join(" "));
 
-  const ahead = measured();
+  const ahead = createMeasuredFleet();
   setAll([ahead.gateway("canary-a")], { clockOffsetMs: 60_000 });
   ahead.advance(70);
   assert.deepEqual(codes(ahead).slice(0, 2), ["clock_skew", "stale"]);
-  assert.match(body(ahead).reasons[1]!.text, /has sent no usable health signal since/);
+  assert.match(newestBody(ahead).reasons[1]!.text, /has sent no usable health signal since/);
 });
 
 test("a delayed signal does not prove that the clock is correct again", () => {
-  const fleet = measured();
+  const fleet = createMeasuredFleet();
   fleet.advance(5);
   const isOfCanaryA = (input: Input) => input.kind === "signal" && input.signal.gateway === "canary-a";
   const heldUpAt = fleet.log.findLastIndex(isOfCanaryA);
@@ -187,26 +184,26 @@ test("a delayed signal does not prove that the clock is correct again", () => {
 });
 
 test("a disk mark crossed during a run fails it at once, one crossed before is a hold, and a mark clears two points below it", () => {
-  const crossed = measured();
+  const crossed = createMeasuredFleet();
   crossed.gateway("stable-a").diskUsedRatio = 0.78;
   crossed.advance(10);
-  assert.equal(body(crossed).verdict, "fail");
+  assert.equal(newestBody(crossed).verdict, "fail");
   assert.equal(codes(crossed)[0], "disk_yellow");
-  assert.equal(body(crossed).concerns.disk, "fail");
+  assert.equal(newestBody(crossed).concerns.disk, "fail");
 
   const before = createSimulatedFleet();
   before.gateway("stable-a").diskUsedRatio = 0.8;
   before.advance(30);
   before.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
   before.advance(95);
-  assert.equal(body(before).verdict, "hold");
+  assert.equal(newestBody(before).verdict, "hold");
   assert.ok(codes(before).includes("disk_yellow"));
   before.gateway("stable-a").diskUsedRatio = 0.77;
   before.advance(20);
   assert.ok(codes(before).includes("disk_yellow"), "one point below the mark is not clear");
   before.gateway("stable-a").diskUsedRatio = 0.75;
   before.advance(20);
-  assert.equal(body(before).verdict, "pass", timeline(reduceFleet(before).verdicts).slice(-5).join(" | "));
+  assert.equal(newestBody(before).verdict, "pass", timeline(reduceFleet(before).verdicts).slice(-5).join(" | "));
 });
 
 test("a new Doctor error fails the run on a canary gateway and is a hold on a stable one; a missing report is a hold if the policy requires it", () => {
@@ -217,7 +214,7 @@ test("a new Doctor error fails the run on a canary gateway and is a hold on a st
   fails.advance(60);
   fails.gateway("canary-a").doctorErrors = ["core/doctor/state-integrity"];
   fails.advance(35);
-  assert.equal(body(fails).verdict, "fail");
+  assert.equal(newestBody(fails).verdict, "fail");
   assert.equal(codes(fails)[0], "doctor_error");
 
   const holds = createSimulatedFleet();
@@ -226,9 +223,9 @@ test("a new Doctor error fails the run on a canary gateway and is a hold on a st
   holds.advance(30);
   holds.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
   holds.advance(95);
-  assert.equal(body(holds).verdict, "hold");
+  assert.equal(newestBody(holds).verdict, "hold");
 
-  const asks = measured({ doctorBeforeTraffic: true });
+  const asks = createMeasuredFleet({ policy: { doctorBeforeTraffic: true } });
   assert.ok(codes(asks).includes("doctor_unknown"));
 });
 
@@ -305,7 +302,7 @@ test("no sequence of messages yields a pass without fresh evidence free of gaps"
 });
 
 test("a delayed signal of another kind does not restore an earlier release", () => {
-  const fleet = measured();
+  const fleet = createMeasuredFleet();
   fleet.gateway("canary-a").sendsDoctor = true;
   fleet.advance(30);
   const isDelayed = (input: Input) =>

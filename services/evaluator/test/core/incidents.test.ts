@@ -1,22 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createSimulatedFleet, reduceFleet, type SimulatedFleet } from "./simulated-fleet.ts";
+import { createMeasuredFleet, createSimulatedFleet, reduceFleet, type SimulatedFleet } from "./simulated-fleet.ts";
 
 const incidents = (fleet: SimulatedFleet, code: string) =>
   reduceFleet(fleet).effects.flatMap((effect) =>
     effect.kind === "incident" && effect.incident.code === code ? [effect.incident] : [],
   );
 
-function measured(): SimulatedFleet {
-  const fleet = createSimulatedFleet();
-  fleet.advance(30);
-  fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
-  fleet.advance(95);
-  return fleet;
-}
-
 test("a disk that crosses a mark is reported once, with its gateway, and again when it crosses it again", () => {
-  const fleet = measured();
+  const fleet = createMeasuredFleet();
   fleet.gateway("stable-b").diskUsedRatio = 0.8;
   fleet.advance(60);
   const [first, ...more] = incidents(fleet, "disk_yellow");
@@ -31,11 +23,11 @@ test("a disk that crosses a mark is reported once, with its gateway, and again w
 });
 
 test("a shared incident and an unannounced release are reported once per run, regardless of their duration", () => {
-  const shared = measured();
+  const shared = createMeasuredFleet();
   for (const gateway of shared.gateways) gateway.errors = 20;
   shared.advance(200);
   assert.equal(incidents(shared, "environment").length, 1);
-  const changed = measured();
+  const changed = createMeasuredFleet();
   for (const gateway of changed.slice("canary")) gateway.version = "2026.9.9";
   changed.advance(200);
   assert.equal(incidents(changed, "release_changed").length, 1);
@@ -51,7 +43,7 @@ test("an exhausted hold budget is reported once and stays a hold; a failure is r
   const last = reduceFleet(held).verdicts.at(-1)!.body;
   assert.equal(last.verdict, "hold", "time alone fails nothing");
   assert.ok(last.reasons.some((reason) => reason.code === "hold_expired"));
-  const failed = measured();
+  const failed = createMeasuredFleet();
   for (const gateway of failed.slice("canary")) gateway.errors = 90;
   failed.advance(300);
   assert.equal(incidents(failed, "verdict_failed").length, 1);

@@ -1,26 +1,17 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import type { PolicyFile } from "@aviary/shared/contract/policy.ts";
 import { createRestartTrack, restartsSince, trackHealth, trackProcess } from "../../src/core/restarts.ts";
 import {
-  createSimulatedFleet,
+  createMeasuredFleet,
   type GatewayPlan,
   NEW_PACK,
+  newestBody,
   reduceFleet,
   type SimulatedFleet,
   timeline,
 } from "./simulated-fleet.ts";
 
-function measured(policy: PolicyFile = {}, options: { stable?: boolean } = {}): SimulatedFleet {
-  const fleet = createSimulatedFleet({ policy, ...options });
-  fleet.advance(30);
-  fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
-  fleet.advance(95);
-  return fleet;
-}
-
-const last = (fleet: SimulatedFleet) => reduceFleet(fleet).verdicts.at(-1)!.body;
-const codes = (fleet: SimulatedFleet): string[] => last(fleet).reasons.map(({ code }) => code);
+const codes = (fleet: SimulatedFleet): string[] => newestBody(fleet).reasons.map(({ code }) => code);
 const story = (fleet: SimulatedFleet): string => timeline(reduceFleet(fleet).verdicts).join("\n");
 
 /** Restarts gateways: their uptime starts again, and they are in their warm-up for the next `seconds`. */
@@ -63,72 +54,72 @@ describe("the restarts of a gateway", () => {
 });
 
 test("a canary gateway that restarts in a run is a hold restarting with its name, until one window has passed", () => {
-  const fleet = measured();
+  const fleet = createMeasuredFleet();
   restart(fleet, [fleet.gateway("canary-a")]);
-  const { verdict, reasons } = last(fleet);
+  const { verdict, reasons } = newestBody(fleet);
   assert.deepEqual([verdict, reasons[0]!.code, reasons[0]!.gateway, reasons[0]!.value], ["hold", "restarting", "canary-a", 1]);
   fleet.advance(95);
-  assert.equal(last(fleet).verdict, "pass", story(fleet));
+  assert.equal(newestBody(fleet).verdict, "pass", story(fleet));
 });
 
 test("a canary that crash-loops fails with the window of its third restart while stable does not restart", () => {
   for (const mode of ["literal", "two-key"] as const) {
-    const fleet = measured({ mode });
+    const fleet = createMeasuredFleet({ policy: { mode } });
     for (let crash = 1; crash <= 3; crash++) {
-      assert.notEqual(last(fleet).verdict, "fail", `before restart ${crash}`);
+      assert.notEqual(newestBody(fleet).verdict, "fail", `before restart ${crash}`);
       restart(fleet, [fleet.gateway("canary-b")], 35);
     }
     fleet.advance(30);
-    const body = last(fleet);
+    const body = newestBody(fleet);
     assert.equal(body.verdict, "fail", story(fleet));
     assert.deepEqual([body.reasons[0]!.code, body.reasons[0]!.gateway, body.reasons[0]!.value], ["restarting", "canary-b", 3]);
   }
 });
 
 test("restarts that stable's gateways share, that are part of maintenance, or that install a release do not fail a run", () => {
-  const shared = measured();
+  const shared = createMeasuredFleet();
   for (let crash = 1; crash <= 4; crash++) restart(shared, shared.gateways);
   assert.ok(codes(shared).includes("restarting"));
   shared.advance(20);
-  assert.equal(last(shared).verdict, "hold", story(shared));
+  assert.equal(newestBody(shared).verdict, "hold", story(shared));
 
-  const planned = measured();
+  const planned = createMeasuredFleet();
   planned.publishControl({ verb: "maintenance", caller: "operator", on: true, mute: true, gateway: "canary-a", reason: "disk" });
   for (let crash = 1; crash <= 4; crash++) restart(planned, [planned.gateway("canary-a")]);
   planned.advance(60);
-  assert.equal(last(planned).verdict, "hold");
+  assert.equal(newestBody(planned).verdict, "hold");
 
-  const installed = measured();
+  const installed = createMeasuredFleet();
   for (const gateway of installed.slice("canary")) {
     gateway.pack = NEW_PACK;
     restart(installed, [gateway], 5);
   }
   installed.advance(60);
-  assert.notEqual(last(installed).verdict, "fail", story(installed));
+  assert.notEqual(newestBody(installed).verdict, "fail", story(installed));
 });
 
 test("a canary slice that is down for a whole window while stable is up fails, and with stable it does not", () => {
-  const alone = measured();
+  const alone = createMeasuredFleet();
   for (const gateway of alone.slice("canary")) Object.assign(gateway, { health: "refused", requests: 0 });
   alone.advance(25);
-  assert.equal(last(alone).verdict, "hold", "no whole window yet");
+  assert.equal(newestBody(alone).verdict, "hold", "no whole window yet");
   alone.advance(45);
-  assert.deepEqual([last(alone).verdict, codes(alone)[0]], ["fail", "gateway_down"], story(alone));
+  assert.deepEqual([newestBody(alone).verdict, codes(alone)[0]], ["fail", "gateway_down"], story(alone));
 
-  const together = measured();
+  const together = createMeasuredFleet();
   for (const gateway of together.gateways) Object.assign(gateway, { health: "refused", requests: 0 });
   together.advance(100);
-  assert.equal(last(together).verdict, "hold");
+  assert.equal(newestBody(together).verdict, "hold");
 
-  const silent = measured();
+  const silent = createMeasuredFleet();
   for (const gateway of silent.slice("canary")) gateway.silent = true;
   silent.advance(100);
-  assert.equal(last(silent).verdict, "hold", "silence does not prove that a gateway is down");
+  assert.equal(newestBody(silent).verdict, "hold", "silence does not prove that a gateway is down");
 
-  const one = measured();
+  const one = createMeasuredFleet();
   Object.assign(one.gateway("canary-a"), { health: "refused", requests: 0 });
   one.advance(100);
-  assert.equal(last(one).verdict, "hold");
+  assert.equal(newestBody(one).verdict, "hold");
 });
 
 test("nothing fails a run while it is paused or its canary gateways are in maintenance", () => {
@@ -141,24 +132,24 @@ test("nothing fails a run while it is paused or its canary gateways are in maint
     },
   ];
   for (const start of suspend) {
-    const fleet = measured();
+    const fleet = createMeasuredFleet();
     start(fleet);
     for (const gateway of fleet.slice("canary")) Object.assign(gateway, { errors: 50, diskUsedRatio: 0.95 });
     fleet.advance(40);
     for (let crash = 1; crash <= 4; crash++) restart(fleet, fleet.slice("canary"));
     fleet.advance(60);
-    assert.equal(last(fleet).verdict, "hold", story(fleet));
+    assert.equal(newestBody(fleet).verdict, "hold", story(fleet));
     assert.ok(codes(fleet).includes("maintenance"));
   }
 });
 
 test("evidence from before a pause still fails the run when it is resumed", () => {
-  const fleet = measured();
+  const fleet = createMeasuredFleet();
   fleet.gateway("canary-a").diskUsedRatio = 0.8;
   fleet.publishControl({ verb: "pause", caller: "operator", reason: "looking" });
   fleet.advance(40);
-  assert.equal(last(fleet).verdict, "hold");
+  assert.equal(newestBody(fleet).verdict, "hold");
   fleet.publishControl({ verb: "resume", caller: "operator", reason: "looked" });
   fleet.advance(5);
-  assert.deepEqual([last(fleet).verdict, codes(fleet)[0]], ["fail", "disk_yellow"], story(fleet));
+  assert.deepEqual([newestBody(fleet).verdict, codes(fleet)[0]], ["fail", "disk_yellow"], story(fleet));
 });

@@ -8,7 +8,7 @@ import { sha256Hex } from "@aviary/shared/contract/ids.ts";
 import { type PolicyFile, policySchema } from "@aviary/shared/contract/policy.ts";
 import type { Signal, SignalBody } from "@aviary/shared/contract/signal.ts";
 import type { SignalKind } from "@aviary/shared/contract/subjects.ts";
-import type { VerdictRecord } from "@aviary/shared/contract/verdict.ts";
+import type { VerdictBody, VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "../../src/core/checkpoint.ts";
 import type { Effect } from "../../src/core/effects.ts";
@@ -222,6 +222,15 @@ function trafficOf({ requests, errors, latencyMs, unread }: GatewayPlan): Signal
 
 export type SimulatedFleet = ReturnType<typeof createSimulatedFleet>;
 
+/** A fleet that has reported for 30 s, then v2 was announced and measured for 95 s. */
+export function createMeasuredFleet(options: FleetOptions = {}): SimulatedFleet {
+  const fleet = createSimulatedFleet(options);
+  fleet.advance(30);
+  fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
+  fleet.advance(95);
+  return fleet;
+}
+
 export interface Reduction {
   readonly state: State;
   readonly effects: Effect[];
@@ -250,6 +259,9 @@ export function reduceLog(
 export function reduceFleet(fleet: SimulatedFleet): Reduction {
   return reduceLog(fleet.config, fleet.log, fleet.now() + 100);
 }
+
+/** The newest verdict of a fleet. */
+export const newestBody = (fleet: SimulatedFleet): VerdictBody => reduceFleet(fleet).verdicts.at(-1)!.body;
 
 /** The same state after a round trip through a checkpoint. */
 export function restoredFromCheckpoint(config: ResolvedConfig, state: State): State {
