@@ -4,6 +4,7 @@
  */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
+import { runCommand, wholeNumber } from "../simulation/command-line.ts";
 import { ADVISORS, type AdvisorName } from "./advisors/advisor.ts";
 import { runWorlds } from "./pool.ts";
 import { countedViolations, damageTable, lawTable, storyOf } from "./report.ts";
@@ -12,12 +13,6 @@ import { THEMES, type Theme } from "./world/themes.ts";
 const USAGE =
   "npm run closed-loop -- [--worlds <number, 500>] [--from <first seed, 0>] [--threads <number, one per core>] [--advisors <names, all>] [--theme <any, incident, late or low>]";
 const MOST_STORIES = 2;
-
-function wholeNumber(name: string, text: string | undefined, otherwise: number): number {
-  if (text === undefined) return otherwise;
-  if (!/^\d{1,9}$/.test(text)) throw new RangeError(`--${name} ${text}: expected a whole number\n${USAGE}`);
-  return Number(text);
-}
 
 function advisorNames(text: string | undefined): AdvisorName[] {
   const names = text?.split(",") ?? ADVISORS;
@@ -37,9 +32,9 @@ async function main(): Promise<number> {
   const option = { type: "string" } as const;
   const options = { worlds: option, from: option, threads: option, advisors: option, theme: option };
   const { values } = parseArgs({ options });
-  const worlds = wholeNumber("worlds", values.worlds, 500);
-  const from = wholeNumber("from", values.from, 0);
-  const threads = Math.max(1, wholeNumber("threads", values.threads, availableParallelism()));
+  const worlds = wholeNumber("worlds", values.worlds, 500, USAGE);
+  const from = wholeNumber("from", values.from, 0, USAGE);
+  const threads = Math.max(1, wholeNumber("threads", values.threads, availableParallelism(), USAGE));
   const advisors = advisorNames(values.advisors);
   const theme = themeName(values.theme);
   if (worlds === 1) {
@@ -59,10 +54,4 @@ async function main(): Promise<number> {
   return failing.length === 0 ? 0 : 1;
 }
 
-try {
-  process.exitCode = await main();
-} catch (error) {
-  const isUsage = error instanceof RangeError || (error as NodeJS.ErrnoException).code?.startsWith("ERR_PARSE_ARGS");
-  console.error(isUsage ? (error as Error).message : error);
-  process.exitCode = isUsage ? 2 : 1;
-}
+await runCommand(main);

@@ -1,6 +1,6 @@
 /** Runs many worlds in several threads; the assignment of worlds to threads has no effect. */
-import { Worker } from "node:worker_threads";
 import type { Service } from "../simulation/product.ts";
+import { runThreads } from "../simulation/threads.ts";
 import type { AdvisorName } from "./advisors/advisor.ts";
 import type { ThreadData, WorldResult } from "./worker.ts";
 import type { Theme } from "./world/themes.ts";
@@ -24,30 +24,17 @@ export async function runWorlds(options: PoolOptions): Promise<WorldResult[]> {
   const results: WorldResult[] = [];
   let next = from;
   let done = 0;
-  const runThread = (): Promise<void> =>
-    new Promise((resolve, reject) => {
-      const worker = new Worker(new URL("worker.ts", import.meta.url), {
-        workerData: { copies: options.copies ?? {}, advisors, theme: options.theme ?? "any" } satisfies ThreadData,
-        // All objects of a world are short-lived.
-        resourceLimits: { maxYoungGenerationSizeMb: 64 },
-      });
-      let mine: number | undefined;
-      worker.on("message", (found: readonly WorldResult[]) => {
-        results.push(...found);
-        if (mine !== undefined) options.onProgress?.(++done);
-        const isOver = next >= from + worlds || options.until?.(results) === true;
-        if (isOver) {
-          worker.terminate().then(() => resolve(), reject);
-          return;
-        }
-        mine = next++;
-        worker.postMessage(mine);
-      });
-      worker.on("error", (error) => {
-        const where = mine === undefined ? "while it was loading" : `in world ${mine}`;
-        reject(new Error(`a thread of the closed loop crashed ${where}: ${(error as Error).stack}`));
-      });
-    });
-  await Promise.all(Array.from({ length: Math.min(options.threads, worlds) }, runThread));
+  await runThreads<number, readonly WorldResult[]>({
+    script: new URL("worker.ts", import.meta.url),
+    workerData: { copies: options.copies ?? {}, advisors, theme: options.theme ?? "any" } satisfies ThreadData,
+    threads: Math.min(options.threads, worlds),
+    nextJob: () => (next >= from + worlds || options.until?.(results) === true ? undefined : next++),
+    onResult: (found) => {
+      results.push(...found);
+      options.onProgress?.(++done);
+    },
+    subject: "the closed loop",
+    place: (seed) => `in world ${seed}`,
+  });
   return results.sort((a, b) => a.seed - b.seed || advisors.indexOf(a.advisor) - advisors.indexOf(b.advisor));
 }

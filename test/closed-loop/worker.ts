@@ -1,6 +1,7 @@
 /** A thread that runs worlds: each seed with each advisor. */
 import { parentPort, workerData } from "node:worker_threads";
 import { loadProduct, type Service } from "../simulation/product.ts";
+import { READY } from "../simulation/threads.ts";
 import type { AdvisorName } from "./advisors/advisor.ts";
 import { type Damage, damageOf } from "./judge/damage.ts";
 import { type Violation, violationsOf } from "./judge/laws.ts";
@@ -42,5 +43,5 @@ if (parentPort !== null) {
     }
     port.postMessage(results);
   });
-  port.postMessage([]);
+  port.postMessage(READY);
 }

@@ -4,6 +4,7 @@
  */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
+import { runCommand, wholeNumber } from "./command-line.ts";
 import { runSeeds } from "./pool.ts";
 import { loadProduct } from "./product.ts";
 import { explainFailure, runSeed } from "./seed.ts";
@@ -11,19 +12,13 @@ import { explainFailure, runSeed } from "./seed.ts";
 const USAGE = "npm run sim -- [--seeds <number, 1000>] [--from <first seed, 0>] [--threads <number, one per core>]";
 const MOST_EXPLAINED = 5;
 
-function wholeNumber(name: string, text: string | undefined, otherwise: number): number {
-  if (text === undefined) return otherwise;
-  if (!/^\d{1,9}$/.test(text)) throw new RangeError(`--${name} ${text}: expected a whole number\n${USAGE}`);
-  return Number(text);
-}
-
 async function main(): Promise<number> {
   const { values } = parseArgs({
     options: { seeds: { type: "string" }, from: { type: "string" }, threads: { type: "string" } },
   });
-  const seeds = wholeNumber("seeds", values.seeds, 1_000);
-  const from = wholeNumber("from", values.from, 0);
-  const threads = Math.max(1, wholeNumber("threads", values.threads, availableParallelism()));
+  const seeds = wholeNumber("seeds", values.seeds, 1_000, USAGE);
+  const from = wholeNumber("from", values.from, 0, USAGE);
+  const threads = Math.max(1, wholeNumber("threads", values.threads, availableParallelism(), USAGE));
   if (seeds === 1) return one(from);
   const startedAt = performance.now();
   let reported = 0;
@@ -62,10 +57,4 @@ async function one(seed: number): Promise<number> {
   return findings.length === 0 ? 0 : 1;
 }
 
-try {
-  process.exitCode = await main();
-} catch (error) {
-  const isUsage = error instanceof RangeError || (error as NodeJS.ErrnoException).code?.startsWith("ERR_PARSE_ARGS");
-  console.error(isUsage ? (error as Error).message : error);
-  process.exitCode = isUsage ? 2 : 1;
-}
+await runCommand(main);

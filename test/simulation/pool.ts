@@ -1,7 +1,7 @@
 /** Runs many seeds in several threads. The assignment of seeds to threads has no effect, because a seed is independent. */
-import { Worker } from "node:worker_threads";
 import type { Service } from "./product.ts";
 import type { Failure } from "./seed.ts";
+import { runThreads } from "./threads.ts";
 import type { Stretch, StretchResult, ThreadData } from "./worker.ts";
 
 export interface PoolOptions {
@@ -39,33 +39,19 @@ export async function runSeeds(options: PoolOptions): Promise<PoolResult> {
     next += count;
     return { from: next - count, count };
   };
-  const runThread = (): Promise<void> =>
-    new Promise((resolve, reject) => {
-      const worker = new Worker(new URL("worker.ts", import.meta.url), {
-        workerData: { copies: options.copies ?? {} } satisfies ThreadData,
-        // All objects of a world are short-lived.
-        resourceLimits: { maxYoungGenerationSizeMb: 64 },
-      });
-      let mine: Stretch | undefined;
-      const goOn = (): void => {
-        mine = stretch();
-        if (mine === undefined) worker.terminate().then(() => resolve(), reject);
-        else worker.postMessage(mine);
-      };
-      worker.on("message", (message: "ready" | StretchResult) => {
-        if (message !== "ready") {
-          failures.push(...message.failures);
-          for (const [what, number] of message.counts) counts.set(what, (counts.get(what) ?? 0) + number);
-          ran += mine?.count ?? 0;
-          options.onProgress?.(ran);
-        }
-        goOn();
-      });
-      worker.on("error", (error) => {
-        const where = mine === undefined ? "while it was loading" : `in seeds ${mine.from} to ${mine.from + mine.count - 1}`;
-        reject(new Error(`a thread of the simulation crashed ${where}: ${(error as Error).stack}`));
-      });
-    });
-  await Promise.all(Array.from({ length: Math.min(options.threads, Math.ceil(seeds / STRETCH)) }, runThread));
+  await runThreads<Stretch, StretchResult>({
+    script: new URL("worker.ts", import.meta.url),
+    workerData: { copies: options.copies ?? {} } satisfies ThreadData,
+    threads: Math.min(options.threads, Math.ceil(seeds / STRETCH)),
+    nextJob: stretch,
+    onResult: (result, { count }) => {
+      failures.push(...result.failures);
+      for (const [what, number] of result.counts) counts.set(what, (counts.get(what) ?? 0) + number);
+      ran += count;
+      options.onProgress?.(ran);
+    },
+    subject: "the simulation",
+    place: ({ from: first, count }) => `in seeds ${first} to ${first + count - 1}`,
+  });
   return { failures: failures.sort((a, b) => a.seed - b.seed), counts, ran };
 }

@@ -2,6 +2,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { loadProduct, type Service } from "./product.ts";
 import { type Failure, runSeed } from "./seed.ts";
+import { READY } from "./threads.ts";
 
 /** A thread's start parameters. */
 export interface ThreadData {
@@ -40,5 +41,5 @@ if (parentPort !== null) {
     }
     port.postMessage({ failures, counts: [...counts] } satisfies StretchResult);
   });
-  port.postMessage("ready");
+  port.postMessage(READY);
 }
