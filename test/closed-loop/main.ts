@@ -7,7 +7,7 @@ import { parseArgs } from "node:util";
 import { runCommand, wholeNumber } from "../simulation/command-line.ts";
 import { ADVISORS, type AdvisorName } from "./advisors/advisor.ts";
 import { runWorlds } from "./pool.ts";
-import { countedViolations, damageTable, lawTable, storyOf } from "./report.ts";
+import { damageTable, failingWorlds, lawTable, storyOf } from "./report.ts";
 import { THEMES, type Theme } from "./world/themes.ts";
 
 const USAGE =
@@ -48,7 +48,7 @@ async function main(): Promise<number> {
   console.log(`${worlds} worlds with ${advisors.length} advisors in ${tookS.toFixed(0)} s, ${threads} threads.\n`);
   console.log(`${damageTable(results)}\n`);
   for (const line of lawTable(results)) console.log(line);
-  const failing = results.filter((result) => countedViolations(result).length > 0);
+  const failing = failingWorlds(results);
   for (const { seed } of failing.slice(0, MOST_STORIES)) console.log(`\n${await storyOf(seed, "aviary", theme)}`);
   console.log(failing.length === 0 ? "No law is violated." : `${failing.length} of ${worlds} worlds violate a law.`);
   return failing.length === 0 ? 0 : 1;

@@ -15,7 +15,6 @@ export interface PoolOptions {
   readonly copies?: Partial<Record<Service, string>>;
   /** Starts no further world once this holds for the results so far. */
   readonly until?: (results: readonly WorldResult[]) => boolean;
-  readonly onProgress?: (done: number) => void;
 }
 
 /** Results by seed, and within a seed in the order of the advisors. */
@@ -23,16 +22,12 @@ export async function runWorlds(options: PoolOptions): Promise<WorldResult[]> {
   const { from, worlds, advisors } = options;
   const results: WorldResult[] = [];
   let next = from;
-  let done = 0;
   await runThreads<number, readonly WorldResult[]>({
     script: new URL("worker.ts", import.meta.url),
     workerData: { copies: options.copies ?? {}, advisors, theme: options.theme ?? "any" } satisfies ThreadData,
     threads: Math.min(options.threads, worlds),
     nextJob: () => (next >= from + worlds || options.until?.(results) === true ? undefined : next++),
-    onResult: (found) => {
-      results.push(...found);
-      options.onProgress?.(++done);
-    },
+    onResult: (found) => void results.push(...found),
     subject: "the closed loop",
     place: (seed) => `in world ${seed}`,
   });

@@ -3,7 +3,7 @@ import { loadProduct } from "../simulation/product.ts";
 import type { AdvisorName } from "./advisors/advisor.ts";
 import { addDamage, type Damage, NO_DAMAGE } from "./judge/damage.ts";
 import { EXCLUDED_LAWS } from "./judge/excluded-laws.ts";
-import { type Violation, violationsOf } from "./judge/laws.ts";
+import { violationsOf } from "./judge/laws.ts";
 import { runWorld } from "./run-world.ts";
 import type { WorldResult } from "./worker.ts";
 import { type Theme, themedPlanOf } from "./world/themes.ts";
@@ -44,9 +44,11 @@ export function damageTable(results: readonly WorldResult[]): string {
   return [header, header.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 }
 
-/** Violations that count: of Aviary, and of a law that is not excluded. */
-export function countedViolations({ advisor, violations }: WorldResult): Violation[] {
-  return advisor === "aviary" ? violations.filter(({ law }) => EXCLUDED_LAWS[law] === undefined) : [];
+/** The worlds in which Aviary violates a law that is not excluded. */
+export function failingWorlds(results: readonly WorldResult[]): WorldResult[] {
+  return results.filter(
+    ({ advisor, violations }) => advisor === "aviary" && violations.some(({ law }) => EXCLUDED_LAWS[law] === undefined),
+  );
 }
 
 /** Number of worlds and the first seeds, by law. */

@@ -37,12 +37,11 @@ const SEED_NAMES: Readonly<Record<string, string>> = {
   knowledge: "knows",
 };
 
+const SEED_NAME = new RegExp(`"(${Object.keys(SEED_NAMES).join("|")})":`, "g");
+
 /** The JSON text of a cell, of which its seed is made. */
 export function seedText(cell: Cell): string {
-  return JSON.stringify(cell).replace(
-    /"(requests|overdispersion|burstFactor|knowledge)":/g,
-    (_, name: string) => `"${SEED_NAMES[name]}":`,
-  );
+  return JSON.stringify(cell).replace(SEED_NAME, (_, name: string) => `"${SEED_NAMES[name]}":`);
 }
 
 /** Sums over runs; results of parts of a cell can be added. */

@@ -47,6 +47,9 @@ export function fault(n: number, rate: readonly number[], knowledge: Knowledge =
   return rates({ traffic: steady(n), rate, stable: STABLE, knowledge });
 }
 
+/** The rate of each window of a run with a fault from window 7 on. */
+export const late = (rate: number): number[] => [...new Array<number>(6).fill(STABLE.rate), rate];
+
 export const lognormal = (sigma: number): Law => ({ kind: "lognormal", sigma });
 export const LAWS: Readonly<Record<string, Law>> = {
   "lognormal 0.4": lognormal(0.4),

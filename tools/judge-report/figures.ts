@@ -1,12 +1,12 @@
 /** The charts of docs/judge.md. */
 import type { Cell, CellResult, RateCell } from "./cell.ts";
 import { failedShare } from "./cell.ts";
-import { fault, LAWS, latencies } from "./checks.ts";
+import { fault, LAWS, latencies, SIZES } from "./checks.ts";
 import type { JudgeName } from "./judged-windows.ts";
 import { WINDOWS } from "./scenario.ts";
 import type { Axis, ChartSeries, Mark } from "./svg.ts";
 import { dotChart, lineChart } from "./svg.ts";
-import { CHANGING_CONDITIONS, FALSE_FAIL_SIZES, faulty, healthyAlone, healthyBeside, JUDGES } from "./tables.ts";
+import { CHANGING_CONDITIONS, faulty, healthyAlone, healthyBeside, JUDGES } from "./tables.ts";
 
 /** A palette that is safe for color blindness (Okabe and Ito 2008). */
 const LOOKS: Readonly<Record<JudgeName, { readonly name: string; readonly color: string }>> = {
@@ -72,7 +72,7 @@ const falseFails: Figure = {
   async draw(resultOf) {
     const panel = async (title: string, overdispersion: number) => {
       const line = async (judge: JudgeName, cell: (n: number, overdispersion: number) => RateCell, without = false) =>
-        lineOf(judge, await pointsOf(FALSE_FAIL_SIZES, (n) => cell(n, overdispersion), resultOf, judge), without);
+        lineOf(judge, await pointsOf(SIZES, (n) => cell(n, overdispersion), resultOf, judge), without);
       const series = await Promise.all([
         line("two-key", healthyBeside),
         line("two-key", healthyAlone, true),

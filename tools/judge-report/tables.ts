@@ -1,9 +1,9 @@
 /** The tables of docs/judge.md: their cells and their layout. */
 import type { Cell, CellResult, RateCell } from "./cell.ts";
 import { failedShare } from "./cell.ts";
-import { fault, HEALTHY_RATE, LAWS, latencies, rates, reference, STABLE } from "./checks.ts";
+import { fault, HEALTHY_RATE, LAWS, late, latencies, rates, reference, SIZES, STABLE, steady } from "./checks.ts";
 import type { JudgeName, OtherJudge } from "./judged-windows.ts";
-import type { Knowledge, Scenario, Traffic } from "./scenario.ts";
+import type { Knowledge, Scenario } from "./scenario.ts";
 
 /** One figure: the simulated cell, and the value read from its result. */
 export interface Entry {
@@ -23,7 +23,6 @@ export interface Table {
 export const TABLE_RUNS = 4_000;
 const ALL_OTHERS: readonly OtherJudge[] = ["literal", "flagger", "argo", "mann-whitney"];
 export const JUDGES: readonly JudgeName[] = ["two-key", ...ALL_OTHERS];
-const steady = (n: number): Traffic => ({ kind: "steady", requests: n });
 
 /** The share that a judge failed by window `by`, or in the whole run. */
 export function entry(cell: Cell, judge: JudgeName = "two-key", by?: number): Entry {
@@ -38,8 +37,6 @@ function underAllRules(
   const knowledge = scenario.knowledge ?? reference(stableRate);
   return rates({ ...scenario, stable: { times: 9, rate: stableRate }, knowledge }, { others: ALL_OTHERS });
 }
-
-export const FALSE_FAIL_SIZES = [20, 50, 100, 200, 300, 600, 1_000, 2_000, 5_000, 20_000] as const;
 
 /** A healthy canary at 0.3%, alone: the input of a rule without stable. */
 export function healthyAlone(n: number, overdispersion: number): RateCell {
@@ -60,7 +57,7 @@ const falseFails: Table = {
   title: "A healthy canary at 0.3%",
   text: "Healthy hours that fail, in percent: steady rates / rates that vary between windows (rho 0.001). n is the number of requests per window.",
   head: ["n", "literal", "2nd failed window", "4th failed window", "Mann-Whitney", "two-key, no reference", "two-key"],
-  rows: FALSE_FAIL_SIZES.map((n) => {
+  rows: SIZES.map((n) => {
     const both = (cell: (n: number, overdispersion: number) => RateCell, judge: JudgeName) =>
       [0, 0.001].map((overdispersion) => entry(cell(n, overdispersion), judge));
     return {
@@ -210,8 +207,6 @@ const trouble: Table = {
     Object.entries(cells).map(([name, cell]) => ({ name: `${group.replace(/ \(.*/, "")}: ${name}`, columns: allJudges(cell) })),
   ),
 };
-
-const late = (rate: number) => [...new Array<number>(6).fill(STABLE.rate), rate];
 
 const hidden: Table = {
   title: "Masked faults",

@@ -10,6 +10,7 @@ import {
   fault,
   HEALTHY_RATE,
   LAWS,
+  late,
   latencies,
   lognormal,
   prefixed,
@@ -198,7 +199,7 @@ function detectedLate(n: number, rate: number, within: number, atLeast: number):
   return {
     target: "T5",
     what: `fault of ${100 * rate}% from window 7 on: detected within ${within} windows`,
-    cells: { [`n=${n}`]: fault(n, [0.001, 0.001, 0.001, 0.001, 0.001, 0.001, rate]) },
+    cells: { [`n=${n}`]: fault(n, late(rate)) },
     measure: failed(6 + within),
     bound: { atLeast },
     runs: RUNS,

@@ -5,7 +5,7 @@
 import { badWindows } from "../../services/evaluator/src/core/judge/bad-windows.ts";
 import type { Counts } from "../../services/evaluator/src/core/judge/counts.ts";
 import { EMPTY, NOTHING } from "../../services/evaluator/src/core/judge/counts.ts";
-import { markShared } from "../../services/evaluator/src/core/judge/left-out-windows.ts";
+import { markLike, markShared } from "../../services/evaluator/src/core/judge/left-out-windows.ts";
 import type { Noise } from "../../services/evaluator/src/core/judge/noise.ts";
 import { defaultNoise, learnNoise } from "../../services/evaluator/src/core/judge/noise.ts";
 import type { SeriesName } from "../../services/evaluator/src/core/judge/rule.ts";
@@ -63,9 +63,7 @@ export function scopeRun(metric: SeriesName, ceiling: number, noise: Noise, evid
       if (kind !== "fail") series = { ...series, recent: markShared(series.recent, explained, rule) };
     },
     leaveOutLike({ series: { recent } }) {
-      const marked = (window: Counts, k: number) =>
-        recent[k]?.leftOut === true ? { ...window, leftOut: true as const } : window;
-      series = { ...series, recent: series.recent.map(marked) };
+      series = { ...series, recent: markLike(series.recent, recent) };
     },
     evidence: () => evidenceOf(series, rule),
     get series() {

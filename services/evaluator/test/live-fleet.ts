@@ -7,30 +7,19 @@ import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
 import type { ManualClock } from "@aviary/shared/testing/manual-clock.ts";
 import { nextTurn, passTime } from "@aviary/shared/testing/pass-time.ts";
 import type { Input } from "../src/core/inputs.ts";
-import type { ResolvedConfig } from "../src/core/resolved-config.ts";
-import { type Evaluator, startEvaluator } from "../src/service.ts";
+import { type Evaluator, type EvaluatorOptions, startEvaluator } from "../src/service.ts";
 import { CANARY, type SimulatedFleet } from "./core/simulated-fleet.ts";
 
-export interface LiveEvaluator {
-  readonly bus: Bus;
-  readonly clock: ManualClock;
-  readonly config: ResolvedConfig;
-  readonly holder: string;
-  /** Fails the test by default. */
-  readonly onFatal?: (error: unknown) => void;
-}
+type LiveOptions = Pick<EvaluatorOptions, "bus" | "clock" | "config" | "holder"> & Partial<EvaluatorOptions>;
 
-/** Starts an evaluator, without a log. */
-export function startLiveEvaluator({ bus, clock, config, holder, onFatal }: LiveEvaluator): Evaluator {
+/** Starts an evaluator; unless stated otherwise without a log, and a fatal error fails the test. */
+export function startLiveEvaluator(options: LiveOptions): Evaluator {
   return startEvaluator({
-    bus,
-    config,
-    clock,
     log: silentLogger,
     metrics: createRegistry(),
-    holder,
     signal: new AbortController().signal,
-    onFatal: onFatal ?? ((error) => assert.fail(error as Error)),
+    onFatal: (error) => assert.fail(error as Error),
+    ...options,
   });
 }
 

@@ -3,13 +3,12 @@ import { after, describe, it } from "node:test";
 import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
 import { EVALUATOR_LEASE_KEY } from "@aviary/shared/contract/lease.ts";
 import { createLogger } from "@aviary/shared/runtime/logger.ts";
-import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
 import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
 import { until } from "@aviary/shared/testing/until.ts";
 import { encodeCheckpoint } from "../src/core/checkpoint.ts";
 import { saveCheckpoint } from "../src/io/checkpoint.ts";
-import { startEvaluator } from "../src/service.ts";
 import { createSimulatedFleet, reduceFleet } from "./core/simulated-fleet.ts";
+import { startLiveEvaluator } from "./live-fleet.ts";
 
 interface LogEntry {
   readonly event?: string;
@@ -28,16 +27,7 @@ function createTestEvaluator() {
   const log = createLogger({ service: "evaluator", level: "debug", write: (line) => void lines.push(JSON.parse(line)) });
   after(() => bus[Symbol.asyncDispose]());
   const start = (): void => {
-    const evaluator = startEvaluator({
-      bus,
-      config: fleet.config,
-      clock,
-      log,
-      metrics: createRegistry(),
-      holder: "replica-1",
-      signal: new AbortController().signal,
-      onFatal: (error) => assert.fail(error as Error),
-    });
+    const evaluator = startLiveEvaluator({ bus, config: fleet.config, clock, log, holder: "replica-1" });
     after(() => evaluator[Symbol.asyncDispose]());
   };
   const logged = async (event: string): Promise<LogEntry> => {

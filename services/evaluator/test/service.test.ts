@@ -9,7 +9,6 @@ import { controlSubject, deadSubject, signalSubject, verdictSubject } from "@avi
 import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import type { Terminal } from "@aviary/shared/runtime/faults.ts";
 import { silentLogger } from "@aviary/shared/runtime/logger.ts";
-import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
 import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
 import { nextTurn, passTime } from "@aviary/shared/testing/pass-time.ts";
 import { until } from "@aviary/shared/testing/until.ts";
@@ -18,7 +17,6 @@ import { resolveConfig } from "../src/core/resolved-config.ts";
 import { createState } from "../src/core/state.ts";
 import { keepConfiguration } from "../src/io/configuration.ts";
 import { createInputReader } from "../src/io/inputs.ts";
-import { startEvaluator } from "../src/service.ts";
 import { CANARY, CANARY_KEY, createSimulatedFleet, reduceLog, START_MS, TEST_POLICY } from "./core/simulated-fleet.ts";
 import { passTick, publishInput, startLiveEvaluator } from "./live-fleet.ts";
 
@@ -370,16 +368,7 @@ test("invalid messages become dead letters with their reason, and the reducer co
   const fleet = createSimulatedFleet({ azs: ["az-a"] });
   fleet.advance(5);
   const stopped = new AbortController();
-  const evaluator = startEvaluator({
-    bus,
-    config: fleet.config,
-    clock,
-    log: silentLogger,
-    metrics: createRegistry(),
-    holder: "one",
-    signal: stopped.signal,
-    onFatal: (error) => assert.fail(error as Error),
-  });
+  const evaluator = startLiveEvaluator({ bus, config: fleet.config, clock, holder: "one", signal: stopped.signal });
   const first = fleet.log.find((input) => input.kind === "signal" && input.signal.kind === "http");
   assert.ok(first?.kind === "signal" && first.signal.kind === "http");
   const good = first.signal;

@@ -10,7 +10,7 @@ import { CONFIRM_GATES, GATES, type Gate, type GateFacts, gateAnswer } from "../
 import { standingOf } from "../src/response/standing.ts";
 import { currentAnswer } from "../src/response/verdict-answer.ts";
 
-const openRun = { weight: 10, granted: true, promotable: false, mac_release_ok: true };
+const openRun = { weight: 10 as number | null, granted: true, promotable: false, mac_release_ok: true };
 const closedRun = { state: null, isRestoring: false, abortedByOperator: false, needsMacRelease: false };
 
 interface Change {
@@ -29,7 +29,7 @@ const factsWith = (
   run,
   strategy,
 });
-const open = (verdict: Outcome, run: Partial<typeof openRun> | { weight: null } = {}, code?: ReasonCode, change: Change = {}) =>
+const open = (verdict: Outcome, run: Partial<typeof openRun> = {}, code?: ReasonCode, change: Change = {}) =>
   factsWith(verdict, { ...openRun, ...run }, { ...(code === undefined ? {} : { code }), ...change });
 const closed = (
   run: Partial<Omit<typeof closedRun, "state">> & { state?: RunState | null },
@@ -61,7 +61,7 @@ const TABLE: Readonly<Record<string, readonly [GateFacts, readonly Gate[]]>> = {
     ["confirm-rollout", "pre-rollout", "rollout", "post-rollout"],
   ],
   "hold, soft, weight unknown": [
-    open("hold", { weight: null, granted: false } as never, "warming"),
+    open("hold", { weight: null, granted: false }, "warming"),
     ["confirm-rollout", "pre-rollout", "rollout", "post-rollout"],
   ],
   "hold, hard": [open("hold", {}, "skill_skew"), ["pre-rollout", "rollout", "post-rollout"]],

@@ -101,6 +101,10 @@ export function createFlagger(options: FlaggerOptions): Flagger {
     state.failedChecks = 0;
     await hook("post-rollout", "Failed");
   };
+  const begin = (): void => {
+    Object.assign(state, { phase: "Progressing", applied: state.spec, weight: 0, failedChecks: 0 });
+    step("started");
+  };
   const start = async (): Promise<void> => {
     if (!(await hook("confirm-rollout"))) {
       state.phase = "Waiting";
@@ -109,15 +113,13 @@ export function createFlagger(options: FlaggerOptions): Flagger {
     }
     await event("Confirm-rollout check go passed");
     await event(`New revision detected! Scaling up ${name}.${namespace}`, "Progressing");
-    Object.assign(state, { phase: "Progressing", applied: state.spec, weight: 0, failedChecks: 0 });
-    step("started");
+    begin();
   };
   /** A new revision during an analysis starts again at weight 0, without confirm-rollout. */
   const restart = async (): Promise<void> => {
     step("superseded");
     await event(`New revision detected! Restarting analysis for ${name}.${namespace}`);
-    Object.assign(state, { phase: "Progressing", applied: state.spec, weight: 0, failedChecks: 0 });
-    step("started");
+    begin();
   };
   const failCheck = (): void => {
     state.failedChecks += 1;

@@ -21,9 +21,9 @@ export function createPromoter(world: World, advisor: Pick<Advisor, "mayInstall"
   const stepMs = plan.windowMs / 10;
   let isWorking = false;
 
-  const nextMac = (): Mac | undefined => world.macs.find((mac) => mac.release !== wanted[mac.plan.slice]);
+  const pendingMacs = (): Mac[] => world.macs.filter((mac) => mac.release !== wanted[mac.plan.slice]);
   const work = (): void => {
-    const pending = world.macs.filter((mac) => mac.release !== wanted[mac.plan.slice]);
+    const pending = pendingMacs();
     isWorking = pending.length > 0;
     if (!isWorking) return;
     const allowed = pending.find((mac) => advisor.mayInstall(mac, wanted[mac.plan.slice]));
@@ -42,7 +42,7 @@ export function createPromoter(world: World, advisor: Pick<Advisor, "mayInstall"
     },
     want(slice, release) {
       wanted[slice] = release;
-      if (isWorking || nextMac() === undefined) return;
+      if (isWorking || pendingMacs().length === 0) return;
       isWorking = true;
       kernel.after(stepMs, undefined, work);
     },

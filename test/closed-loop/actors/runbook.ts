@@ -32,7 +32,7 @@ export interface Sight {
 /** The entries whose symptom names what the engineer sees: a reason code, or the state of the run. */
 export function entriesFor(entries: readonly Entry[], { verdict, state, codes }: Sight): Entry[] {
   const names = new Set([...codes, ...(verdict === "fail" ? [state] : [])]);
-  if (codes.includes("hold_expired")) names.add("hold").add("hold_expired");
+  if (codes.includes("hold_expired")) names.add("hold");
   return entries.filter(({ symptom }) => {
     const marked = [...symptom.matchAll(/`([a-z0-9_]+)`/g)].map(([, code]) => code!);
     const specific = marked.filter((code) => code !== "hold" && code !== "fail");

@@ -22,16 +22,7 @@ export interface Advisor {
   close(): Promise<void>;
 }
 
-export type AdvisorName =
-  | "aviary"
-  | "literal"
-  | "flagger-thresholds"
-  | "argo-thresholds"
-  | "always-yes"
-  | "always-hold"
-  | "oracle";
-
-export const ADVISORS: readonly AdvisorName[] = [
+export const ADVISORS = [
   "aviary",
   "literal",
   "flagger-thresholds",
@@ -39,7 +30,8 @@ export const ADVISORS: readonly AdvisorName[] = [
   "always-yes",
   "always-hold",
   "oracle",
-];
+] as const;
+export type AdvisorName = (typeof ADVISORS)[number];
 
 export interface AdvisorContext {
   readonly product: Product;

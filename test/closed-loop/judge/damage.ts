@@ -1,6 +1,6 @@
 /** What a world cost its users and its people: the same figures for every advisor. */
 import type { FinishedWorld } from "../run-world.ts";
-import { neededReplicas, PER_REPLICA } from "../world/lane.ts";
+import { neededReplicas } from "../world/lane.ts";
 import { SLOW_MS, slowerThan } from "../world/latencies.ts";
 import { isBad, isHealthy, type ReleasePlan } from "../world/releases.ts";
 import { badBecauseOfRelease, knowledgeOf } from "./knowledge.ts";
@@ -64,8 +64,9 @@ export function damageOf(world: FinishedWorld): Damage {
   let laneOverMin = 0;
   record.lane.forEach((view, index) => {
     const minutes = (view.atMs - (record.lane[index - 1]?.atMs ?? view.atMs)) / 60_000;
-    laneStarvedMin += Math.max(0, neededReplicas(view.jobs) - view.replicas) * minutes;
-    laneOverMin += Math.max(0, view.replicas - Math.max(1, Math.ceil(view.jobs / PER_REPLICA))) * minutes;
+    const needed = neededReplicas(view.jobs);
+    laneStarvedMin += Math.max(0, needed - view.replicas) * minutes;
+    laneOverMin += Math.max(0, view.replicas - Math.max(1, needed)) * minutes;
   });
   return perRelease.reduce(addDamage, { ...NO_DAMAGE, worlds: 1, laneStarvedMin, laneOverMin });
 }

@@ -23,12 +23,9 @@ function traffic(release: ReleasePlan, windows: number, requests: number): Traff
     release,
     requests,
     errors: Math.round(requests * errorRate),
-    slow: 0,
     overCeiling: 0,
     errorRate,
     slowShare: 0.004,
-    backgroundRate: 0.0005,
-    isTroubled: false,
   }));
 }
 

@@ -156,15 +156,16 @@ function healthyRelease(world: FinishedWorld, release: ReleasePlan, index: numbe
   if (steps.some(({ what }) => what === "promoted" || what === "rolled-back")) return [];
   const untilMs = plan.releases[index + 1]?.atMs ?? plan.endMs;
   const sinceMs = Math.max(peaceMs(world), release.atMs + Math.max(0, release.installAfterMs));
-  const dueMs = servedAtMs(world, sinceMs, HEALTHY_REQUESTS) + HEALTHY_WITHIN_WINDOWS * plan.windowMs;
+  const dueMs = dueAfterMs(world, sinceMs);
   if (dueMs >= untilMs) return [];
   const text = `${release.name} is healthy and was not promoted by ${minutes(dueMs)}, ${minutes(dueMs - sinceMs)} after the last trouble; its last step: ${steps.at(-1)?.what ?? "none"}`;
   return [{ law: "healthy-late", atMs: dueMs, text }];
 }
 
-/** When the first step's traffic since an instant amounts to this many requests: a rollout that is kept at weight 0 is late too. */
-function servedAtMs({ plan }: FinishedWorld, sinceMs: number, requests: number): number {
-  return sinceMs + (requests * 100 * plan.windowMs) / (plan.requestsPerWindow * plan.steps[0]!);
+/** When a rollout is late. The first step's traffic counts, so one that is kept at weight 0 is late too. */
+function dueAfterMs({ plan }: FinishedWorld, sinceMs: number): number {
+  const servedMs = sinceMs + (HEALTHY_REQUESTS * 100 * plan.windowMs) / (plan.requestsPerWindow * plan.steps[0]!);
+  return servedMs + HEALTHY_WITHIN_WINDOWS * plan.windowMs;
 }
 
 /** No lane has fewer replicas than its demand needs while no run is open. KEDA tolerates a tenth. */
@@ -189,7 +190,7 @@ function stuck(world: FinishedWorld): Violation[] {
   if (record.steps.some((step) => step.release === release && (step.what === "promoted" || step.what === "rolled-back")))
     return [];
   const sinceMs = Math.max(peaceMs(world), release.atMs);
-  const dueMs = servedAtMs(world, sinceMs, HEALTHY_REQUESTS) + HEALTHY_WITHIN_WINDOWS * plan.windowMs;
+  const dueMs = dueAfterMs(world, sinceMs);
   if (!isBad(release) || dueMs > plan.endMs) return [];
   const last = record.steps.findLast((step) => step.release === release);
   const text = `${release.name} (${release.fault}, ${release.size}) was neither promoted nor rolled back by the end; its last step: ${last?.what ?? "none"} at ${minutes(last?.atMs ?? 0)}`;

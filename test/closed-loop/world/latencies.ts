@@ -47,8 +47,6 @@ export function slowerThan(ms: number, factor: number): number {
 
 export interface DrawnLatencies {
   readonly wire: histogram.LatencyWire;
-  /** Requests slower than `SLOW_MS`. */
-  readonly slow: number;
   /** Requests slower than the policy's ceiling. */
   readonly overCeiling: number;
 }
@@ -59,12 +57,10 @@ const latencies = histogram.create();
 /** Draws the latencies of `n` requests. */
 export function drawLatencies(random: Random, n: number, factor: number, ceilingMs: number): DrawnLatencies {
   histogram.clear(latencies);
-  let slow = 0;
   let overCeiling = 0;
   const add = (z: number, count: number): void => {
     const ms = latencyAt(z, factor);
     histogram.insert(latencies, ms, count);
-    if (ms > SLOW_MS) slow += count;
     if (ms > ceilingMs) overCeiling += count;
   };
   let left = binomial(random, n, EDGES[0]![1]);
@@ -85,5 +81,5 @@ export function drawLatencies(random: Random, n: number, factor: number, ceiling
     left -= here;
     above = next?.[1] ?? 0;
   }
-  return { wire: histogram.toWire(latencies), slow, overCeiling };
+  return { wire: histogram.toWire(latencies), overCeiling };
 }

@@ -11,15 +11,10 @@ export interface TrafficSample {
   readonly release: ReleasePlan | undefined;
   readonly requests: number;
   readonly errors: number;
-  readonly slow: number;
   readonly overCeiling: number;
   /** True rates because of the release, without the environment. */
   readonly errorRate: number;
   readonly slowShare: number;
-  /** The rate of a healthy Mac at this time, the environment included. */
-  readonly backgroundRate: number;
-  /** Whether the environment was troubled. */
-  readonly isTroubled: boolean;
 }
 
 /** A step of a rollout. */

@@ -67,12 +67,9 @@ function drawMac(plan: WorldPlan, mac: Mac, n: number, { period, random, isOut }
     release: mac.release,
     requests: n,
     errors,
-    slow: latencies.slow,
     overCeiling: latencies.overCeiling,
     errorRate: behavior.errorRate,
     slowShare: slowerThan(SLOW_MS, behavior.slowFactor),
-    backgroundRate: isOut ? 1 : plan.baseRate + environment.errorRate,
-    isTroubled: isOut || environment.errorRate > 0 || environment.slowFactor !== 1,
   };
   return { mac, sample, latencies };
 }

@@ -14,7 +14,7 @@ export interface Arrived extends Emitted {
   readonly sequence: number;
 }
 
-const TOO_FAR_AHEAD_MS = 5_000;
+export const TOO_FAR_AHEAD_MS = 5_000;
 const YELLOW = 0.78;
 /** A pass needs 90%; this leaves room for tenths of a second that a signal covers in part. */
 const LEAST_KNOWN = 0.85;

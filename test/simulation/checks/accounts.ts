@@ -3,7 +3,7 @@
  * its cells, and a complete window leaves out at most 5%.
  */
 import { START_MS } from "../kernel.ts";
-import { type Arrived, arrivedSignals } from "./absence.ts";
+import { type Arrived, arrivedSignals, TOO_FAR_AHEAD_MS } from "./absence.ts";
 import { type InvariantCheck, type PublishedVerdict, seconds } from "./check.ts";
 
 interface Account {
@@ -19,8 +19,6 @@ interface Closed {
   readonly accounts: readonly Account[];
   readonly cells: readonly { readonly slice: string; readonly slots: readonly { readonly requests: number }[] }[];
 }
-
-const TOO_FAR_AHEAD_MS = 5_000;
 
 export const everyRequestIsAccountedFor: InvariantCheck = (checked) => {
   const { plan, policy } = checked.finished;

@@ -50,9 +50,7 @@ function unlike(sample: Sample, answer: ServedAnswer, byId: ReadonlyMap<string, 
       return `verdict ${answer.id} has another run than the shim's answer`;
   }
   for (const [dialect, value] of Object.entries(sample.prometheus)) {
-    const isOpen =
-      answer.run !== null && (["pending", "warming", "active"].includes(answer.run.state) || answer.run.canary_active);
-    const counted = dialect !== "flagger" || (isOpen && answer.run?.gated === true);
+    const counted = dialect !== "flagger" || (isOpenRun(answer.run) && answer.run?.gated === true);
     // A shim that has just started has no number for Flagger yet.
     if (dialect === "flagger" && value === "" && answer.reasons.some(({ code }) => code === "not_ready")) continue;
     const wanted = answer.verdict === "pass" ? "1" : answer.verdict === "hold" && counted ? "0.5" : "0";
@@ -60,6 +58,9 @@ function unlike(sample: Sample, answer: ServedAnswer, byId: ReadonlyMap<string, 
   }
   return undefined;
 }
+
+const isOpenRun = (run: PublishedBody["run"]): boolean =>
+  run !== null && (["pending", "warming", "active"].includes(run.state) || run.canary_active);
 
 /** An operator's abort is final for controllers; a controller's is the end that it reports itself. */
 const isAbortedByOperator = (sample: Sample, state: string | undefined): boolean =>
@@ -77,7 +78,7 @@ function wrongGate(sample: Sample, answer: ServedAnswer, stored: PublishedVerdic
   // The gates use every reason and fact of the stored verdict; the JSON answer omits some if it would be too long.
   const run = answer.run === null ? null : { ...(stored?.body.run ?? answer.run), promotable: answer.run.promotable };
   const codesOf = (reasons: readonly { readonly code: string }[] | undefined) => (reasons ?? []).map(({ code }) => code);
-  const isOpen = run !== null && (["pending", "warming", "active"].includes(run.state) || run.canary_active);
+  const isOpen = isOpenRun(run);
   const present = [...codesOf(answer.reasons), ...codesOf(stored?.body.reasons)];
   // An answer whose verdict is no longer valid adds that to what the evaluator published.
   const expired = answer.stale === true ? ["evaluator_down"] : [];
@@ -87,17 +88,18 @@ function wrongGate(sample: Sample, answer: ServedAnswer, stored: PublishedVerdic
   // Nothing that was not read allows anything, and neither does what an operator aborted.
   const isUnread = present.includes("not_ready") || (answer.stale === true && isNotCaughtUp(sample));
   const early = isOpen
-    ? !isFailing && (verdict === "pass" || (!isHard && run.mac_release_ok))
+    ? !isFailing && (verdict === "pass" || (!isHard && run?.mac_release_ok === true))
     : !isHard && !isAbortedByOperator(sample, run?.state);
   const isPromotable =
     run?.promotable === true && present.every((code) => ["low_traffic", "late", "hold_expired"].includes(code));
   const isAtZero = run?.weight === 0 && !run.granted;
+  const proceeds = !isUnread && (isOpen ? !isFailing : !["failed", "aborted"].includes(run?.state ?? ""));
   const wanted: Record<string, boolean> = {
     "confirm-rollout": !isUnread && early,
     "confirm-traffic-increase": !isUnread && isOpen && !isFailing && (verdict === "pass" || (isAtZero && early)),
     "confirm-promotion": !isUnread && isOpen && !isFailing && isPromotable,
-    "pre-rollout": !isUnread && (isOpen ? !isFailing : !["failed", "aborted"].includes(run?.state ?? "")),
-    rollout: !isUnread && (isOpen ? !isFailing : !["failed", "aborted"].includes(run?.state ?? "")),
+    "pre-rollout": proceeds,
+    rollout: proceeds,
     rollback: !isUnread && (isFailing || run?.state === "failed"),
     "post-rollout": true,
   };

@@ -5,7 +5,7 @@ import { seconds } from "./check.ts";
 
 export const failsLatch: InvariantCheck = ({ finished, verdicts }) => {
   const clears = finished.history.stored.filter(({ subject }) => subject.endsWith(".clear")).map(({ atMs }) => atMs);
-  const failed = new Map<string, { readonly atMs: number; readonly revision: string | null }>();
+  const failed = new Map<string, number>();
   let newest:
     | { readonly run: string; readonly revision: string | null; readonly frozen: boolean; readonly attempt: number }
     | undefined;
@@ -15,15 +15,15 @@ export const failsLatch: InvariantCheck = ({ finished, verdicts }) => {
     if (body.verdict === "fail" && run === null)
       return { invariant: "9", what: `${body.id} fails no run`, atMs: atMs - START_MS };
     if (run === null) continue;
-    const before = failed.get(run.id);
-    const isCleared = before !== undefined && clears.some((clear) => clear >= before.atMs && clear <= atMs);
-    if (before !== undefined && body.verdict !== "fail" && !isCleared) {
-      const what = `run ${run.id} failed at ${seconds(before.atMs - START_MS)} and is ${body.verdict} at ${seconds(atMs - START_MS)}, without a clear`;
+    const failedAtMs = failed.get(run.id);
+    const isCleared = failedAtMs !== undefined && clears.some((clear) => clear >= failedAtMs && clear <= atMs);
+    if (failedAtMs !== undefined && body.verdict !== "fail" && !isCleared) {
+      const what = `run ${run.id} failed at ${seconds(failedAtMs - START_MS)} and is ${body.verdict} at ${seconds(atMs - START_MS)}, without a clear`;
       return { invariant: "9", what, atMs: atMs - START_MS };
     }
     const previous = newest !== undefined && newest.run !== run.id && failed.has(newest.run) ? newest : undefined;
     if (previous !== undefined && previous.revision !== null && previous.revision === run.controller_revision) {
-      const wasCleared = clears.some((clear) => clear >= failed.get(previous.run)!.atMs && clear <= atMs);
+      const wasCleared = clears.some((clear) => clear >= failed.get(previous.run)! && clear <= atMs);
       const isNext = run.attempt === previous.attempt + 1;
       if (!isNext || (previous.frozen && !wasCleared && !isOperators(finished, atMs))) {
         const what = `revision ${previous.revision} failed and is not restored, and attempt ${run.attempt} of it begins after attempt ${previous.attempt}`;
@@ -32,7 +32,7 @@ export const failsLatch: InvariantCheck = ({ finished, verdicts }) => {
     }
     if (body.verdict === "fail" && run.promotable)
       return { invariant: "9", what: `${body.id} fails and is promotable`, atMs: atMs - START_MS };
-    if (body.verdict === "fail" && before === undefined) failed.set(run.id, { atMs, revision: run.controller_revision });
+    if (body.verdict === "fail" && failedAtMs === undefined) failed.set(run.id, atMs);
     newest = { run: run.id, revision: run.controller_revision, frozen: run.canary_active, attempt: run.attempt };
   }
   return undefined;

@@ -7,7 +7,7 @@ import { estimateOf } from "@aviary/shared/histogram-buckets.ts";
 import { type Random, seededRandom } from "../../../libs/shared/src/testing/random.ts";
 import { referenceFrom } from "../../../services/evaluator/src/core/judge/learn-reference.ts";
 import { cell, closed, judgeRun, POLICY } from "../../../services/evaluator/test/core/judge/windows.ts";
-import { LAWS, reference, STABLE } from "../checks.ts";
+import { LAWS, reference, STABLE, steady } from "../checks.ts";
 import type { SimulatedLatencies, SlowCounts } from "../latency-run.ts";
 import { regressionRun, simulateLatencies } from "../latency-run.ts";
 import { literalWatcher } from "../other-rules.ts";
@@ -17,7 +17,6 @@ import { simulateRun } from "../traffic.ts";
 import type { RuleResult } from "../two-key.ts";
 import { errorRun, noiseOf } from "../two-key.ts";
 
-const steady = (n: number) => ({ kind: "steady", requests: n }) as const;
 const KNOWN: Knowledge = reference(STABLE.rate);
 
 /** Scenarios with different decisions: every kind of traffic, noise, fault and knowledge, with few runs each. */

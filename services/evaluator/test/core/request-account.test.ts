@@ -126,13 +126,8 @@ test("a report that covers more than a window is not merged into one", () => {
   const canary = fleet.gateway("canary-a");
   canary.reportsTraffic = false;
   fleet.advance(10);
-  const body = {
-    source: "access-log",
-    requests: 900,
-    errors_5xx: 9,
-    latency: { scale: 6, zero: 0, offset: 0, counts: [] },
-  } as const;
-  fleet.send(canary, "http", { ...body, latency: { ...body.latency, counts: [] } }, 45_000);
+  const latency = { scale: 6, zero: 0, offset: 0, counts: [] };
+  fleet.send(canary, "http", { source: "access-log", requests: 900, errors_5xx: 9, latency }, 45_000);
   canary.reportsTraffic = true;
   fleet.advance(30);
   const closed = windowsOf(fleet).get(1)!;

@@ -4,12 +4,15 @@ import { sha256Hex } from "@aviary/shared/contract/ids.ts";
 import { mayPromote } from "@aviary/shared/contract/promotion.ts";
 import type { Slice } from "@aviary/shared/contract/run.ts";
 import { parseVerdictRecord } from "@aviary/shared/contract/verdict.ts";
-import { createSimulatedFleet, NEW_PACK, reduceFleet, type SimulatedFleet, STABLE_PACK, timeline } from "./simulated-fleet.ts";
-
-const last = (fleet: SimulatedFleet) => {
-  const { verdicts } = reduceFleet(fleet);
-  return verdicts[verdicts.length - 1]!.body;
-};
+import {
+  createSimulatedFleet,
+  NEW_PACK,
+  newestBody,
+  reduceFleet,
+  type SimulatedFleet,
+  STABLE_PACK,
+  timeline,
+} from "./simulated-fleet.ts";
 
 /** Whether the pack may be installed on a gateway of the slice that runs the other pack. */
 function promotion(fleet: SimulatedFleet, slice: Slice, hash: string, installed = hash === NEW_PACK ? STABLE_PACK : NEW_PACK) {
@@ -33,25 +36,25 @@ test("a Flagger canary goes from announced to passed, after which stable may be 
   const fleet = createSimulatedFleet({ policy: { stableNeedsPass: true } });
   fleet.advance(60);
   assert.deepEqual(
-    last(fleet).reasons.map((reason) => reason.code),
+    newestBody(fleet).reasons.map((reason) => reason.code),
     ["no_run"],
   );
-  assert.equal(last(fleet).degraded, false);
+  assert.equal(newestBody(fleet).degraded, false);
 
   fleet.publishControl({ verb: "announce", caller: "flagger", revision: "v2", skill_hash: NEW_PACK });
   fleet.advance(5);
-  assert.equal(last(fleet).run?.state, "pending");
+  assert.equal(newestBody(fleet).run?.state, "pending");
   assert.deepEqual(promotion(fleet, "canary", NEW_PACK), { allowed: true });
   assert.deepEqual(promotion(fleet, "canary", STABLE_PACK), { allowed: true });
   assert.equal(promotion(fleet, "stable", NEW_PACK).allowed, false);
 
   for (const gateway of fleet.slice("canary")) gateway.pack = NEW_PACK;
   fleet.advance(5);
-  assert.equal(last(fleet).run?.state, "warming");
+  assert.equal(newestBody(fleet).run?.state, "warming");
   assert.equal(promotion(fleet, "canary", NEW_PACK, NEW_PACK).allowed, false);
   fleet.publishControl({ verb: "weight", caller: "flagger", weight: 10, revision: "v2" });
   fleet.advance(120);
-  const passing = last(fleet);
+  const passing = newestBody(fleet);
   assert.equal(passing.verdict, "pass", timeline(reduceFleet(fleet).verdicts).join("\n"));
   assert.equal(passing.run?.state, "active");
   assert.equal(passing.run?.promotable, true);
@@ -61,14 +64,14 @@ test("a Flagger canary goes from announced to passed, after which stable may be 
 
   fleet.publishControl({ verb: "end", caller: "flagger", result: "succeeded", revision: "v2" });
   fleet.advance(5);
-  const passed = last(fleet);
+  const passed = newestBody(fleet);
   assert.equal(passed.run?.state, "passed");
   assert.deepEqual(promotion(fleet, "stable", NEW_PACK), { allowed: true });
   for (const gateway of fleet.slice("stable")) gateway.pack = NEW_PACK;
   fleet.advance(60);
   fleet.publishControl({ verb: "announce", caller: "flagger", revision: "v2" });
   fleet.advance(10);
-  assert.equal(last(fleet).run?.state, "passed", "a revision that passed is not analyzed again automatically");
+  assert.equal(newestBody(fleet).run?.state, "passed", "a revision that passed is not analyzed again automatically");
 });
 
 test("5xx on the canary fails in the second window, is latched, ends when restored, and a new revision passes", () => {
@@ -76,10 +79,10 @@ test("5xx on the canary fails in the second window, is latched, ends when restor
   fleet.advance(30);
   announceAndWarm(fleet);
   fleet.advance(90);
-  assert.equal(last(fleet).verdict, "pass", timeline(reduceFleet(fleet).verdicts).join("\n"));
+  assert.equal(newestBody(fleet).verdict, "pass", timeline(reduceFleet(fleet).verdicts).join("\n"));
   for (const gateway of fleet.slice("canary")) gateway.errors = 5;
   fleet.advance(95);
-  const failed = last(fleet);
+  const failed = newestBody(fleet);
   assert.equal(failed.verdict, "fail", timeline(reduceFleet(fleet).verdicts).join("\n"));
   assert.equal(failed.run?.state, "failed");
   assert.equal(failed.degraded, true);
@@ -93,7 +96,7 @@ test("5xx on the canary fails in the second window, is latched, ends when restor
 
   for (const gateway of fleet.slice("canary")) gateway.errors = 0;
   fleet.advance(120);
-  const latched = last(fleet);
+  const latched = newestBody(fleet);
   assert.equal(latched.verdict, "fail", "a failure is latched");
   assert.deepEqual(latched.reasons.slice(0, failed.reasons.length), failed.reasons, "the original cause stays first");
   const note = latched.reasons.at(-1);
@@ -104,19 +107,19 @@ test("5xx on the canary fails in the second window, is latched, ends when restor
 
   for (const gateway of fleet.slice("canary")) Object.assign(gateway, { version: "2026.9.6", pack: STABLE_PACK });
   fleet.advance(30);
-  assert.equal(last(fleet).run?.canary_active, false);
-  assert.equal(last(fleet).verdict, "fail", "a restored canary stays failed");
+  assert.equal(newestBody(fleet).run?.canary_active, false);
+  assert.equal(newestBody(fleet).verdict, "fail", "a restored canary stays failed");
   assert.match(
-    last(fleet).reasons.at(-1)?.text ?? "",
+    newestBody(fleet).reasons.at(-1)?.text ?? "",
     /the run ended; the failure stays latched until a new revision or `aviary run clear`$/,
   );
   fleet.publishControl({ verb: "announce", caller: "flagger", revision: "v2" });
   fleet.advance(5);
-  assert.equal(last(fleet).verdict, "fail", "the same revision starts nothing");
+  assert.equal(newestBody(fleet).verdict, "fail", "the same revision starts nothing");
 
   announceAndWarm(fleet, "v3", NEW_PACK);
   fleet.advance(120);
-  assert.equal(last(fleet).verdict, "pass", timeline(reduceFleet(fleet).verdicts).join("\n"));
+  assert.equal(newestBody(fleet).verdict, "pass", timeline(reduceFleet(fleet).verdicts).join("\n"));
 });
 
 test("without a controller, a release on the whole canary slice opens a run, passes by its windows, and stable follows", () => {
@@ -124,17 +127,17 @@ test("without a controller, a release on the whole canary slice opens a run, pas
   fleet.advance(60);
   fleet.gateway("canary-b").pack = NEW_PACK;
   fleet.advance(30);
-  assert.equal(last(fleet).run, null, "one odd gateway is skew, not a run");
-  const skew = last(fleet).reasons.find((reason) => reason.code === "skill_skew");
+  assert.equal(newestBody(fleet).run, null, "one odd gateway is skew, not a run");
+  const skew = newestBody(fleet).reasons.find((reason) => reason.code === "skill_skew");
   assert.equal(skew?.az, "az-b");
   for (const gateway of fleet.slice("canary")) gateway.pack = NEW_PACK;
   fleet.advance(30);
-  assert.equal(last(fleet).run?.canary_active, true);
+  assert.equal(newestBody(fleet).run?.canary_active, true);
   fleet.advance(180);
-  assert.equal(last(fleet).run?.state, "passed", timeline(reduceFleet(fleet).verdicts).join("\n"));
+  assert.equal(newestBody(fleet).run?.state, "passed", timeline(reduceFleet(fleet).verdicts).join("\n"));
   for (const gateway of fleet.slice("stable")) gateway.pack = NEW_PACK;
   fleet.advance(60);
-  assert.equal(last(fleet).run?.state, "passed");
+  assert.equal(newestBody(fleet).run?.state, "passed");
 });
 
 test("without a controller, a release that returns after its run is reported, and opens a second run only on request", () => {
@@ -145,23 +148,23 @@ test("without a controller, a release that returns after its run is reported, an
     fleet.advance(240);
   };
   give(NEW_PACK);
-  assert.equal(last(fleet).run?.state, "passed", timeline(reduceFleet(fleet).verdicts).join("\n"));
-  assert.match(last(fleet).reasons.find(({ code }) => code === "no_run")?.text ?? "", /the last one \(\w+\) passed/);
+  assert.equal(newestBody(fleet).run?.state, "passed", timeline(reduceFleet(fleet).verdicts).join("\n"));
+  assert.match(newestBody(fleet).reasons.find(({ code }) => code === "no_run")?.text ?? "", /the last one \(\w+\) passed/);
   give(sha256Hex("third pack"));
   give(NEW_PACK);
   assert.match(
-    last(fleet).reasons.find(({ code }) => code === "no_run")?.text ?? "",
+    newestBody(fleet).reasons.find(({ code }) => code === "no_run")?.text ?? "",
     /was already analyzed; start a new run with `aviary run start`/,
   );
   give(STABLE_PACK);
   assert.match(
-    last(fleet).reasons.find(({ code }) => code === "no_run")?.text ?? "",
+    newestBody(fleet).reasons.find(({ code }) => code === "no_run")?.text ?? "",
     /the last one/,
     "stable's release needs no run",
   );
   fleet.publishControl({ verb: "start", caller: "operator", revision: "again" });
   give(NEW_PACK);
-  assert.equal(last(fleet).run?.controller_revision, "again");
+  assert.equal(newestBody(fleet).run?.controller_revision, "again");
 });
 
 test("an Argo Rollouts analysis starts at its first request", () => {
@@ -169,9 +172,9 @@ test("an Argo Rollouts analysis starts at its first request", () => {
   fleet.advance(30);
   fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "6d5f" });
   fleet.advance(5);
-  assert.equal(last(fleet).run?.state, "warming");
+  assert.equal(newestBody(fleet).run?.state, "warming");
   fleet.advance(120);
-  assert.equal(last(fleet).verdict, "pass", timeline(reduceFleet(fleet).verdicts).join("\n"));
+  assert.equal(newestBody(fleet).verdict, "pass", timeline(reduceFleet(fleet).verdicts).join("\n"));
 });
 
 test("no state waits for an operator: a pending and an active run expire, a failed one is reported and stays failed", () => {
@@ -207,7 +210,7 @@ test("a run that ends before a window closes judges nothing: never a pass, and t
     fleet.publishControl(ending);
     if (state !== "superseded") {
       fleet.advance(10);
-      assert.equal(last(fleet).run?.state, state);
+      assert.equal(newestBody(fleet).run?.state, state);
       fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v3" });
     }
     fleet.advance(120);
@@ -222,7 +225,7 @@ test("a run that ends before a window closes judges nothing: never a pass, and t
       );
     const judged = of("v3").filter(({ body }) => body.window !== null);
     assert.equal(judged[0]?.body.window?.index, 0, "its windows are counted from its own start");
-    assert.equal(last(fleet).verdict, "pass", timeline(verdicts).join("\n"));
+    assert.equal(newestBody(fleet).verdict, "pass", timeline(verdicts).join("\n"));
   }
 });
 
@@ -234,25 +237,25 @@ test("an operator can abort, clear and pause a run and put its canary into maint
   fleet.publishControl({ verb: "pause", caller: "operator", reason: "looking at it" });
   fleet.advance(5);
   assert.deepEqual(
-    last(fleet).reasons.map((reason) => reason.code),
+    newestBody(fleet).reasons.map((reason) => reason.code),
     ["maintenance"],
   );
   fleet.publishControl({ verb: "resume", caller: "operator", reason: "seen" });
   fleet.advance(5);
-  assert.equal(last(fleet).verdict, "pass");
+  assert.equal(newestBody(fleet).verdict, "pass");
   for (const gateway of fleet.slice("canary")) gateway.errors = 50;
   fleet.advance(90);
-  assert.equal(last(fleet).verdict, "fail");
+  assert.equal(newestBody(fleet).verdict, "fail");
   fleet.publishControl({ verb: "clear", caller: "operator", reason: "a test of the load generator" });
   fleet.advance(5);
-  const { state, attempt, cleared } = last(fleet).run!;
+  const { state, attempt, cleared } = newestBody(fleet).run!;
   assert.deepEqual([state, attempt, cleared?.reason], ["warming", 2, "a test of the load generator"]);
-  assert.equal(last(fleet).verdict, "hold");
-  assert.equal(last(fleet).concerns.errors, "hold", "a cleared failure is not a verdict any more");
-  assert.equal(last(fleet).judge.two_key, "hold");
+  assert.equal(newestBody(fleet).verdict, "hold");
+  assert.equal(newestBody(fleet).concerns.errors, "hold", "a cleared failure is not a verdict any more");
+  assert.equal(newestBody(fleet).judge.two_key, "hold");
   fleet.publishControl({ verb: "maintenance", caller: "operator", on: true, mute: true, reason: "new disks" });
   fleet.advance(5);
-  assert.ok(last(fleet).reasons.some((reason) => reason.code === "maintenance"));
+  assert.ok(newestBody(fleet).reasons.some((reason) => reason.code === "maintenance"));
   assert.equal(promotion(fleet, "stable", STABLE_PACK).allowed, false);
 });
 
@@ -279,14 +282,14 @@ test("a run that has earned promotion is not promotable while a blocking reason 
   fleet.advance(60);
   announceAndWarm(fleet);
   fleet.advance(120);
-  assert.equal(last(fleet).run?.promotable, true, timeline(reduceFleet(fleet).verdicts).join("\n"));
+  assert.equal(newestBody(fleet).run?.promotable, true, timeline(reduceFleet(fleet).verdicts).join("\n"));
 
   for (const gateway of fleet.slice("canary")) gateway.health = "timeout";
   fleet.advance(5);
-  assert.equal(last(fleet).verdict, "hold");
-  assert.equal(last(fleet).run?.promotable, false, "every canary Mac is down");
+  assert.equal(newestBody(fleet).verdict, "hold");
+  assert.equal(newestBody(fleet).run?.promotable, false, "every canary Mac is down");
 
   for (const gateway of fleet.slice("canary")) gateway.health = "up";
   fleet.advance(5);
-  assert.equal(last(fleet).run?.promotable, true, "the evidence is still there");
+  assert.equal(newestBody(fleet).run?.promotable, true, "the evidence is still there");
 });

@@ -9,12 +9,10 @@ import { parseIncident } from "@aviary/shared/contract/incident.ts";
 import { controlSubject, verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import { parseVerdictRecord, type VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
-import { silentLogger } from "@aviary/shared/runtime/logger.ts";
-import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
 import { missingServer, startNats } from "@aviary/shared/testing/servers.ts";
 import { until } from "@aviary/shared/testing/until.ts";
-import { type Evaluator, startEvaluator } from "../../src/service.ts";
 import { CANARY, createSimulatedFleet } from "../core/simulated-fleet.ts";
+import { startLiveEvaluator } from "../live-fleet.ts";
 
 const TOPOLOGY = topology({ maxBytes: LOCAL_MAX_BYTES, lanes: ["build-az-a"] });
 const { config } = createSimulatedFleet({ azs: ["az-a"] });
@@ -46,18 +44,7 @@ async function incidentCodes(bus: NatsBus): Promise<string[]> {
   return codes;
 }
 
-function start(bus: NatsBus, holder: string): Evaluator {
-  return startEvaluator({
-    bus,
-    config,
-    clock: systemClock,
-    log: silentLogger,
-    metrics: createRegistry(),
-    holder,
-    signal: new AbortController().signal,
-    onFatal: (error) => assert.fail(error as Error),
-  });
-}
+const start = (bus: NatsBus, holder: string) => startLiveEvaluator({ bus, config, clock: systemClock, holder });
 
 /** The log is another one, begins with an operator's abort, and is longer than the one before. */
 async function recreateLog(bus: NatsBus): Promise<void> {

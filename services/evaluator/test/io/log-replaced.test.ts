@@ -1,16 +1,15 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
-import { signalMessageId, signalSubject, verdictSubject } from "@aviary/shared/contract/subjects.ts";
+import { verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import { parseVerdictRecord } from "@aviary/shared/contract/verdict.ts";
-import { silentLogger } from "@aviary/shared/runtime/logger.ts";
 import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
 import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
 import { until } from "@aviary/shared/testing/until.ts";
 import { encodeCheckpoint } from "../../src/core/checkpoint.ts";
 import { saveCheckpoint } from "../../src/io/checkpoint.ts";
-import { startEvaluator } from "../../src/service.ts";
 import { CANARY, createSimulatedFleet, reduceLog } from "../core/simulated-fleet.ts";
+import { publishInput, startLiveEvaluator } from "../live-fleet.ts";
 
 test("a log that ends before the checkpoint is applied from its first message, and the gap is a hold", async () => {
   const fleet = createSimulatedFleet({ azs: ["az-a"] });
@@ -25,24 +24,10 @@ test("a log that ends before the checkpoint is applied from its first message, a
   fleet.advance(5);
   for (const input of fleet.log.slice(from)) {
     assert.ok(input.kind === "signal");
-    const { signal } = input;
-    await bus.publish({
-      subject: signalSubject(signal, signal.kind),
-      data: JSON.stringify(signal),
-      id: signalMessageId(signal, signal.collector_boot, signal.seq),
-    });
+    await publishInput(bus, input);
   }
   const metrics = createRegistry();
-  const evaluator = startEvaluator({
-    bus,
-    config: fleet.config,
-    clock,
-    log: silentLogger,
-    metrics,
-    holder: "one",
-    signal: new AbortController().signal,
-    onFatal: (error) => assert.fail(error as Error),
-  });
+  const evaluator = startLiveEvaluator({ bus, config: fleet.config, clock, metrics, holder: "one" });
   const applied = fleet.log.length - from;
   await until("the whole new log is applied, and the evaluator's own configuration", () => {
     clock.advance(20);

@@ -26,3 +26,8 @@ export function markShared(windows: readonly Counts[], count: number, rule: KeyR
     k < from || window.leftOut === true || !isSharedWindow(window, rule) ? window : { ...window, leftOut: true },
   );
 }
+
+/** The windows, marked where those of another series of the same scope are. */
+export function markLike(windows: readonly Counts[], other: readonly Counts[]): readonly Counts[] {
+  return windows.map((window, k) => (other[k]?.leftOut === true ? { ...window, leftOut: true } : window));
+}

@@ -6,7 +6,7 @@ import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import type { Outcome, Reference } from "@aviary/shared/contract/verdict.ts";
 import type { Counts } from "./counts.ts";
 import type { GradedReason } from "./graded-reasons.ts";
-import { markShared } from "./left-out-windows.ts";
+import { markLike, markShared } from "./left-out-windows.ts";
 import type { Noise } from "./noise.ts";
 import { isStableOverCeiling, referenceNoise } from "./reference.ts";
 import type { Threshold } from "./regression-limits.ts";
@@ -112,10 +112,7 @@ function markedWindows({ finding, scope, rule }: MetricResult, metric: Metric): 
   if (finding.kind === "fail" || finding.explained === 0 || rule.version < 3) return {};
   const own = markShared(scope.series[metric].recent, finding.explained, rule);
   if (metric !== "regression") return { [metric]: own };
-  const body = scope.series.body.recent.map(
-    (window, k): Counts => (own[k]?.leftOut === true ? { ...window, leftOut: true } : window),
-  );
-  return { regression: own, body };
+  return { regression: own, body: markLike(scope.series.body.recent, own) };
 }
 
 /** The worst finding decides; a clear one is a pass only with enough evidence. */
