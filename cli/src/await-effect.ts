@@ -1,6 +1,6 @@
 /** Publishes a control message and follows the canary's verdicts until one shows its effect. */
 import type { Bus, Stored, StoredMessage } from "@aviary/shared/bus/bus.ts";
-import type { Control, ControlContent } from "@aviary/shared/contract/control.ts";
+import type { Control } from "@aviary/shared/contract/control.ts";
 import { EVALUATOR_LEASE_KEY } from "@aviary/shared/contract/lease.ts";
 import { type CanaryRef, controlSubject, verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import { parseVerdictRecord } from "@aviary/shared/contract/verdict.ts";
@@ -15,7 +15,6 @@ export interface ControlRequest {
   readonly fleet: string;
   readonly canary: CanaryRef;
   readonly message: Control;
-  readonly content: ControlContent;
 }
 
 export interface AppliedControl {
@@ -27,10 +26,10 @@ export interface AppliedControl {
 
 /** @throws a fault of the bus; no effect within ten seconds is a result */
 export async function applyControl(bus: Bus, request: ControlRequest, clock: Clock): Promise<AppliedControl> {
-  const { fleet, canary, message, content } = request;
+  const { fleet, canary, message } = request;
   const verdicts = verdictSubject(canary);
   const last = await bus.last("VERDICTS", verdicts);
-  const subject = controlSubject(fleet, canary, content.verb);
+  const subject = controlSubject(fleet, canary, message.verb);
   const stored = await bus.publish({ subject, id: message.id, data: JSON.stringify(message) });
   const storedAtMs = await storeTimeOf(bus, subject, stored);
   const leaseBefore = await leaseRevision(bus);
@@ -50,7 +49,7 @@ export async function applyControl(bus: Bus, request: ControlRequest, clock: Clo
         return;
       }
       after = summary;
-      if (showsEffect(content, before, summary)) done.resolve(true);
+      if (showsEffect(message, before, summary)) done.resolve(true);
     },
     onEnd: (error) => done.reject(error ?? terminal("bus_closed", "the bus was closed")),
   });

@@ -13,8 +13,7 @@ export interface RunSummary {
     readonly revision: string;
     readonly state: RunState;
     readonly canary_active: boolean;
-    /** Absent in verdicts of evaluators that do not number attempts. */
-    readonly attempt?: number;
+    readonly attempt: number;
   } | null;
   /** The maintenance of the canary (`gateway` is null) and of its gateways, and a pause of the run. */
   readonly held: readonly { readonly gateway: string | null; readonly text: string }[];
@@ -42,9 +41,8 @@ export function summaryOf(body: VerdictBody): RunSummary {
 }
 
 function runSummaryOf(run: RunView): RunSummary["run"] {
-  const { id, state, canary_active } = run;
-  const attempt = "attempt" in run && typeof run.attempt === "number" ? { attempt: run.attempt } : {};
-  return { id, revision: run.controller_revision ?? run.revision, state, canary_active, ...attempt };
+  const { id, state, canary_active, attempt } = run;
+  return { id, revision: run.controller_revision ?? run.revision, state, canary_active, attempt };
 }
 
 /** Whether `after` shows what the message requests and `before` does not: a run that moves on meanwhile is no effect of a pause. */
@@ -75,7 +73,7 @@ function stateText(summary: RunSummary | null): string {
   if (summary === null) return "no verdict";
   const { run, held } = summary;
   const state = run === null ? "no run" : isRestoredRun(run) ? "failed and restored" : run.state;
-  const attempt = run?.attempt === undefined || run.attempt === 1 ? "" : `, attempt ${run.attempt}`;
+  const attempt = run === null || run.attempt === 1 ? "" : `, attempt ${run.attempt}`;
   return `${state}${attempt}${held.map(({ text }) => `, ${text}`).join("")}`;
 }
 

@@ -101,9 +101,9 @@ function laneText({ lane, record }: CanaryView["lanes"][number], { gateway }: Ve
   if (record === null) return `lane ${lane}: not known yet`;
   // The record of a lane whose depth was never reported contains 0; the verdict's depth is null then.
   const isKnown = record.depth_true > 0 || gateway.queue_depth !== null;
-  const jobs = isKnown ? `${record.depth_true} ${record.depth_true === 1 ? "job" : "jobs"}` : "an unknown number of jobs";
+  const jobs = isKnown ? formatCount(record.depth_true, "job") : "an unknown number of jobs";
   const growth = record.allow === 0 ? ", growth blocked" : "";
-  return `lane ${lane}: ${record.depth} of ${jobs} shown to KEDA, ${record.replicas} ${record.replicas === 1 ? "replica" : "replicas"} (at most ${record.max_replicas})${growth}`;
+  return `lane ${lane}: ${record.depth} of ${jobs} shown to KEDA, ${formatCount(record.replicas, "replica")} (at most ${record.max_replicas})${growth}`;
 }
 
 function idLines({ id, run }: VerdictBody): string[] {

@@ -18,7 +18,6 @@ import {
   problemsIn,
   readFailure,
   readYamlFile,
-  withHint,
   type YamlFile,
 } from "@aviary/shared/runtime/config.ts";
 import { serviceEnv } from "@aviary/shared/runtime/service-env.ts";
@@ -93,12 +92,13 @@ export async function loadCollectorConfig(file: string, hint = "set AVIARY_COLLE
   const directory = join(dirname(file), "conf.d");
   const [names] = await Promise.allSettled([fragmentNames(directory)]);
   const fragments = names.status === "fulfilled" ? names.value.map((name) => join(directory, name)) : [];
-  const paths = [file, ...fragments];
-  const results = await Promise.allSettled(paths.map((path) => readYamlFile(path)));
-  const unreadable = problemsIn([names, ...results]);
+  const results = await Promise.allSettled([
+    readYamlFile(file, { kind: "collector file", hint }),
+    ...fragments.map((path) => readYamlFile(path)),
+  ]);
   return fromFiles(
     results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : [])),
-    unreadable.map((problem) => withHint(problem, file, "collector file", hint)),
+    problemsIn([names, ...results]),
   );
 }
 

@@ -44,14 +44,16 @@ interface NamedFile {
   readonly kind: FileKind | undefined;
 }
 
+/** The files of the services: variable, usual name and kind. */
+const USUAL_FILES = [
+  ["AVIARY_FLEET_FILE", "aviary.yaml", "fleet"],
+  ["AVIARY_COLLECTOR_FILE", "collector.yaml", "collector"],
+  ["AVIARY_TOKENS_FILE", "tokens.yaml", "tokens"],
+] as const;
+
 /** The files that the services would read here. Those of a local fleet are elsewhere, so its settings name none. */
 function defaultFiles({ env, localFleet }: CommandIo, given: FileKind | undefined): NamedFile[] {
-  const candidates = [
-    ["AVIARY_FLEET_FILE", "aviary.yaml", "fleet"],
-    ["AVIARY_COLLECTOR_FILE", "collector.yaml", "collector"],
-    ["AVIARY_TOKENS_FILE", "tokens.yaml", "tokens"],
-  ] as const;
-  return candidates.flatMap(([variable, usual, usualKind]): NamedFile[] => {
+  return USUAL_FILES.flatMap(([variable, usual, usualKind]): NamedFile[] => {
     const named = localFleet?.variables[variable] === undefined ? env[variable] : undefined;
     if (!named && !existsSync(usual)) return [];
     return [{ file: named || usual, kind: given ?? usualKind }];
@@ -80,11 +82,7 @@ const KIND_OF_KEY: ReadonlyMap<string, FileKind> = new Map([
 ]);
 
 /** Usual names, for files whose keys do not show their kind. */
-const KIND_OF_NAME: ReadonlyMap<string, FileKind> = new Map([
-  ["aviary.yaml", "fleet"],
-  ["collector.yaml", "collector"],
-  ["tokens.yaml", "tokens"],
-]);
+const KIND_OF_NAME: ReadonlyMap<string, FileKind> = new Map(USUAL_FILES.map(([, name, kind]) => [name, kind]));
 
 type Detected =
   | { readonly kind: FileKind; readonly problems?: undefined }

@@ -28,7 +28,7 @@ export async function publishControl(call: ControlCall, content: ControlContent)
     throw terminal("usage", texts.join("; "));
   }
   const bus = resources.add(await openBus(io));
-  const applied = await applyControl(bus, { fleet, canary: args.canary, message, content }, systemClock);
+  const applied = await applyControl(bus, { fleet, canary: args.canary, message }, systemClock);
   report(call, content, applied);
   return applied.effect.changed ? EXIT.success : EXIT.failure;
 }

@@ -158,11 +158,6 @@ export const isIncomplete = ({ found, path, isRule }: ValueProblem): boolean =>
 export const isUnreadable = (problem: ConfigProblem): problem is SourceProblem =>
   "reason" in problem && problem.unreadable !== undefined;
 
-/** Adds to the problem of an unreadable `file` what kind of file it is and how to name another: its path is most likely wrong. */
-export function withHint(problem: ConfigProblem, file: string, kind: string, hint: string): ConfigProblem {
-  return problem.source === file && isUnreadable(problem) ? { ...problem, unreadable: kind, hint } : problem;
-}
-
 /** What the error of a file that cannot be read means, as the end of a sentence that begins with the file. */
 export function readFailure(error: unknown): string {
   const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
@@ -201,16 +196,22 @@ export async function loadAll<T extends readonly unknown[]>(
   return results.map((result) => (result as PromiseFulfilledResult<unknown>).value) as unknown as T;
 }
 
+/** For the problem of a file that cannot be read: what kind it is and how to name another, because its path is most likely wrong. */
+export interface FileDescription {
+  readonly kind?: string;
+  readonly hint?: string;
+}
+
 /**
  * Reads a YAML file without validation.
  * @throws ConfigError if it cannot be read, is larger than 1 MiB, or is not YAML
  */
-export async function readYamlFile(path: string): Promise<YamlFile> {
+export async function readYamlFile(path: string, { kind = "file", ...hint }: FileDescription = {}): Promise<YamlFile> {
   let text: string;
   try {
     text = await readFile(path, "utf8");
   } catch (error) {
-    throw new ConfigError([{ source: path, path: "", unreadable: "file", reason: readFailure(error) }], error);
+    throw new ConfigError([{ source: path, path: "", unreadable: kind, reason: readFailure(error), ...hint }], error);
   }
   if (Buffer.byteLength(text) > MAX_FILE_BYTES) {
     throw new ConfigError([

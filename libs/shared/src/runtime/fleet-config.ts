@@ -4,16 +4,7 @@ import { type FleetFile, fleetFileSchema } from "../contract/fleet.ts";
 import { referenceProblems } from "../contract/fleet-references.ts";
 import { contentId } from "../contract/ids.ts";
 import { defaultPolicy, hashedPolicy, type Policy, policySchema } from "../contract/policy.ts";
-import {
-  ConfigError,
-  type ConfigProblem,
-  checkConfig,
-  formatPath,
-  isUnreadable,
-  readYamlFile,
-  withHint,
-  type YamlFile,
-} from "./config.ts";
+import { ConfigError, type ConfigProblem, checkConfig, formatPath, isUnreadable, readYamlFile, type YamlFile } from "./config.ts";
 
 export interface Fleet {
   readonly fleet: FleetFile;
@@ -32,7 +23,7 @@ const FLEET_FILE_HINT = "set AVIARY_FLEET_FILE";
  * @throws ConfigError with every problem of every file: unreadable, not YAML, or not matching the schema
  */
 export async function loadFleet(path: string, hint = FLEET_FILE_HINT): Promise<Fleet> {
-  const file = await readFleetFile(path, hint);
+  const file = await readYamlFile(path, { kind: "fleet file", hint });
   const checked = checkConfig(file.source, file.value, fleetFileSchema, file.lineOf, referenceProblems(file.value));
   const problems: ConfigProblem[] = checked.ok ? [] : [...checked.problems];
   // Policies are read even if the fleet file has problems, so that one report is complete.
@@ -51,18 +42,6 @@ export async function loadFleet(path: string, hint = FLEET_FILE_HINT): Promise<F
   const hashed = Array.from(policies, ([key, policy]) => [key, hashedPolicy(policy)]);
   const policyHash = contentId([checked.value, Object.fromEntries(hashed)], 64);
   return { fleet: checked.value, policies, policyHash };
-}
-
-async function readFleetFile(path: string, hint: string): Promise<YamlFile> {
-  try {
-    return await readYamlFile(path);
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    throw new ConfigError(
-      error.problems.map((problem) => withHint(problem, path, "fleet file", hint)),
-      error,
-    );
-  }
 }
 
 /** Reports an unreadable policy at the line that refers to it. */

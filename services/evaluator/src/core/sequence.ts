@@ -11,6 +11,7 @@
  * Limits: 4 boots per gateway, 64 gaps per boot, whatever opens them; beyond them the oldest is dropped and recorded as lost
  * time. Of dropped boots, the names of the last 32 are kept, so that their signals do not count twice.
  */
+import { formatCount } from "@aviary/shared/contract/units.ts";
 
 /** Missing numbers `from..to`, somewhere in the event time between `afterMs` and `beforeMs`. */
 export interface Hole {
@@ -166,7 +167,7 @@ export function missingIn(track: SequenceTrack, startMs: number, endMs: number):
     for (const hole of boot.holes) {
       if (hole.afterMs < endMs && hole.beforeMs >= startMs) {
         const missing = hole.to - hole.from + 1;
-        return `${missing} ${missing === 1 ? "signal" : "signals"} missing (number ${hole.from}${hole.to > hole.from ? `-${hole.to}` : ""})`;
+        return `${formatCount(missing, "signal")} missing (number ${hole.from}${hole.to > hole.from ? `-${hole.to}` : ""})`;
       }
     }
   }

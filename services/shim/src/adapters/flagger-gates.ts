@@ -39,6 +39,11 @@ export type Gate = (typeof GATES)[number];
 /** Gates where a hold is free: a call to one of these proves that the controller honors holds. */
 export const CONFIRM_GATES: ReadonlySet<Gate> = new Set(["confirm-rollout", "confirm-traffic-increase", "confirm-promotion"]);
 
+export type Strategy = "weighted" | "blue-green" | "ab";
+
+/** With A/B testing the first hook already sends the matched users. */
+export const sendsUsers = (gate: Gate, strategy: Strategy): boolean => gate === "pre-rollout" && strategy === "ab";
+
 /** The open run that a call is about. */
 export interface OpenRunFacts {
   /** Percent; null if unknown. */
@@ -71,7 +76,7 @@ export interface GateFacts {
   readonly reasons: readonly Pick<Reason, "code" | "text">[];
   readonly run: OpenRunFacts | ClosedRunFacts;
   /** Flagger's strategy for this canary. */
-  readonly strategy: "weighted" | "blue-green" | "ab";
+  readonly strategy: Strategy;
 }
 
 export interface GateAnswer {
@@ -93,8 +98,7 @@ export function gateAnswer(gate: Gate, facts: GateFacts): GateAnswer {
   const why = reasons[0]?.text ?? facts.verdict;
   if (gate === "post-rollout") return allow("ok");
   if (!known || reasons.some(({ code }) => code === "not_ready")) return deny(gate === "rollback" ? `no rollback: ${why}` : why);
-  // With A/B testing the first hook already sends the matched users.
-  const row = gate === "pre-rollout" && strategy === "ab" ? "confirm-rollout" : gate;
+  const row = sendsUsers(gate, strategy) ? "confirm-rollout" : gate;
   if (isOpen(run)) return openRunAnswer(row, facts, run, why);
   // Whatever row it follows, this hook comes after confirm-rollout has opened another attempt.
   const isPast = gate === "pre-rollout" && (run.state === "failed" || run.state === "aborted");

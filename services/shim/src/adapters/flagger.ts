@@ -2,8 +2,6 @@
  * The dialect of Flagger: its webhooks (gates and events), and the verdict for operators and for its Prometheus provider. The
  * control messages of a webhook are stored on the bus before the response is sent.
  */
-import type { Reason } from "@aviary/shared/contract/reasons.ts";
-import { isOpenRun } from "@aviary/shared/contract/run.ts";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import type { Caller } from "../auth/tokens.ts";
@@ -11,12 +9,29 @@ import { parseJson } from "../request/body.ts";
 import type { CanaryLookup } from "../request/canary-lookup.ts";
 import { answerFor, type CallOrigin, claimRole, locateCanary, senderOf, storedRuns } from "../response/canary-answer.ts";
 import { problem, type Reply, text } from "../response/reply.ts";
-import { endedAs, maySpeak, type Standing, type StoredRuns, standingOf, wasAbortedByOperator } from "../response/standing.ts";
-import { applicableReasons, type VerdictAnswer } from "../response/verdict-answer.ts";
+import {
+  endedAs,
+  judgingCaller,
+  maySpeak,
+  type Standing,
+  type StoredRuns,
+  standingOf,
+  wasAbortedByOperator,
+} from "../response/standing.ts";
+import { applicableReasons, currentReasons, type VerdictAnswer } from "../response/verdict-answer.ts";
 import type { Call, Forbidden, HandlerResult, Route, ShimContext } from "../route.ts";
 import type { Canary } from "../view.ts";
 import { announceDrafts, eventDrafts, type GateCall, gateDrafts, namedAtGate } from "./control-drafts.ts";
-import { CONFIRM_GATES, GATES, type Gate, type GateAnswer, type GateFacts, gateAnswer } from "./flagger-gates.ts";
+import {
+  CONFIRM_GATES,
+  GATES,
+  type Gate,
+  type GateAnswer,
+  type GateFacts,
+  gateAnswer,
+  type Strategy,
+  sendsUsers,
+} from "./flagger-gates.ts";
 import { type FlaggerCall, readFlaggerCall } from "./flagger-payload.ts";
 import { prometheusRoute } from "./prometheus.ts";
 import { verdictRoute } from "./verdict-json.ts";
@@ -39,32 +54,25 @@ function readRequest(call: Call, context: ShimContext): FlaggerRequest | Reply |
   return "forbidden" in found ? found : { flagger, found };
 }
 
+const strategyOf = (canary: Canary | undefined): Strategy => canary?.entry.callers.flagger?.strategy ?? "weighted";
+
 /** The facts of the gate table for one call. */
 export function gateFacts(answer: VerdictAnswer, standing: Standing, runs: StoredRuns, canary: Canary | undefined): GateFacts {
   const { body, known } = answer;
-  const strategy = canary?.entry.callers.flagger?.strategy ?? "weighted";
+  const strategy = strategyOf(canary);
   const verdict = body.verdict;
   // The run of the answer: a stale one is not promotable.
   if (standing.kind === "open" && body.run !== null) return { known, verdict, reasons: body.reasons, run: body.run, strategy };
-  const state = endedAs(standing) ?? null;
   const run = {
-    state,
+    state: endedAs(standing),
     isRestoring: standing.kind === "over" && standing.run.state === "failed" && standing.run.canary_active,
     abortedByOperator: wasAbortedByOperator(standing, runs),
     needsMacRelease: standing.kind === "new" && standing.revision !== undefined && canary?.policy?.macRelease === "required",
   };
-  return { known, verdict, reasons: closedReasons(answer, standing), run, strategy };
+  // For another revision than the present one: its stored reasons do not apply.
+  const reasons = standing.kind === "over" ? currentReasons(answer) : applicableReasons(answer);
+  return { known, verdict, reasons, run, strategy };
 }
-
-/** What is wrong for a revision without an open run: the stored reasons are about the present one. */
-function closedReasons(answer: VerdictAnswer, standing: Standing): readonly Reason[] {
-  if (standing.kind !== "over") return applicableReasons(answer);
-  const now = answer.body.current ?? answer.body.reasons;
-  return answer.unavailable === undefined ? now : [answer.unavailable, ...now];
-}
-
-/** Gates that must not open unless what the call reveals is stored: the evaluator would not know of the traffic. */
-const NEEDS_STORING: ReadonlySet<Gate> = CONFIRM_GATES;
 
 function handleGate(gate: Gate) {
   return async (call: Call, context: ShimContext): Promise<HandlerResult> => {
@@ -74,7 +82,7 @@ function handleGate(gate: Gate) {
     const runs = storedRuns(found.canary, context);
     const named = namedAtGate(flagger, gate, runs);
     const { answer } = answerFor(found, named, context);
-    const widens = WIDENING.has(gate) || (gate === "pre-rollout" && found.canary?.entry.callers.flagger?.strategy === "ab");
+    const widens = WIDENING.has(gate) || sendsUsers(gate, strategyOf(found.canary));
     const isForeign = found.canary !== undefined && isForeignCaller(call, found.canary, runs, context);
     const facts = gateFacts(answer, standingOf(named, runs), runs, found.canary);
     const decided = isForeign && widens ? FOREIGN_ANSWER : gateAnswer(gate, facts);
@@ -95,8 +103,8 @@ const FOREIGN_ANSWER: GateAnswer = { allowed: false, text: "caller_conflict: ano
 function isForeignCaller({ caller }: Call, canary: Canary, { run }: StoredRuns, context: ShimContext): boolean {
   const conflict = claimRole(caller, canary, origin, context);
   if (caller.class === "operator") return false;
-  const judge = canary.entry.judge ?? (isOpenRun(run) ? run?.seat : null);
-  return judge == null ? conflict : judge !== caller.class;
+  const judge = judgingCaller(canary.entry.judge, run);
+  return judge === null ? conflict : judge !== caller.class;
 }
 
 /**
@@ -111,14 +119,15 @@ async function storeGateCall(
 ): Promise<boolean> {
   const { call, gate, named, runs } = gateCall;
   if (!maySpeak(caller.class, canary.entry.judge, runs.run)) return true;
-  const sender = senderOf(caller, canary, context);
+  const sender = senderOf(caller, canary, origin, context);
   const announced =
     gate === "post-rollout" || gate === "rollback"
       ? []
       : announceDrafts(standingOf(named, runs), { ...call, gate }, runs, sender);
   const drafts = [...announced, ...gateDrafts({ ...gateCall, sender })];
   const stored = await context.controlWriter.store(canary, drafts);
-  const needsStoring = NEEDS_STORING.has(gate) || (gate === "pre-rollout" && canary.entry.callers.flagger?.strategy === "ab");
+  // The evaluator would not know of the traffic.
+  const needsStoring = CONFIRM_GATES.has(gate) || sendsUsers(gate, strategyOf(canary));
   return stored === "stored" || !needsStoring || (announced.length === 0 && !gateCall.allowed);
 }
 
@@ -156,7 +165,7 @@ async function handleEvents(call: Call, context: ShimContext): Promise<HandlerRe
   const runs = storedRuns(found.canary, context);
   if (call.caller.class !== "operator" && !maySpeak(call.caller.class, found.canary.entry.judge, runs.run))
     return text(200, "ignored: another controller judges this canary");
-  const drafts = eventDrafts(flagger, runs, senderOf(call.caller, found.canary, context));
+  const drafts = eventDrafts(flagger, runs, senderOf(call.caller, found.canary, origin, context));
   const stored = await context.controlWriter.store(found.canary, drafts);
   if (stored === "over_limit") return text(403, "too many events for one canary");
   return stored === "stored"

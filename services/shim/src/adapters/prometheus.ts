@@ -20,21 +20,17 @@ import { isTime, readQuery, SERIES, vectorJson } from "./prometheus-query.ts";
  * Whether Flagger's next widening is guarded by a gate: this run has seen one, or the fleet file declares it. With blue/green and A/B
  * testing no weight is increased between measurements, and the other gates guard the promotion.
  */
-function isGuarded({ run }: Pick<VerdictBody, "run">, { callers: { flagger } }: Pick<CanaryEntry, "callers">): boolean {
-  return isOpenRun(run) && (run?.gated === true || isDeclaredGuarded({ callers: { flagger } }));
+function isGuarded({ run }: VerdictBody, entry: CanaryEntry): boolean {
+  return isOpenRun(run) && (run?.gated === true || isDeclaredGuarded(entry));
 }
 
-const isDeclaredGuarded = ({ callers: { flagger } }: Pick<CanaryEntry, "callers">): boolean =>
+const isDeclaredGuarded = ({ callers: { flagger } }: CanaryEntry): boolean =>
   flagger !== undefined && (flagger.gates || flagger.strategy !== "weighted");
 
 const isStartingUp = ({ clock, startedAtMs }: ShimContext): boolean => clock.monotonicMs() - startedAtMs < LIMITS.readyAnywayMs;
 
 /** The sample of a verdict in one dialect. */
-export function sampleOf(
-  body: Pick<VerdictBody, "verdict" | "run">,
-  dialect: CallOrigin["dialect"],
-  entry: Pick<CanaryEntry, "callers">,
-): "1" | "0.5" | "0" {
+function sampleOf(body: VerdictBody, dialect: CallOrigin["dialect"], entry: CanaryEntry): "1" | "0.5" | "0" {
   if (body.verdict === "pass") return "1";
   if (body.verdict === "fail") return "0";
   return dialect !== "flagger" || isGuarded(body, entry) ? "0.5" : "0";

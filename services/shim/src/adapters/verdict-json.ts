@@ -39,7 +39,7 @@ function handleMeasurement(origin: CallOrigin, concern?: AnalysisConcern) {
       const parts = { key: KEYS[origin.dialect], label: found.name, index: 0, caller: call.caller.class, conflict: false };
       return jsonBytes(closeJson(shown.open(REQUEST_BYTES), parts));
     }
-    announceRevision(call, canary, identity, context);
+    announceRevision(call, canary, identity, origin, context);
     return jsonBytes(
       closeJson(shown.open(REQUEST_BYTES), {
         key: KEYS[origin.dialect],

@@ -10,14 +10,7 @@
  */
 import { stat } from "node:fs/promises";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
-import {
-  ConfigError,
-  type ConfigProblem,
-  parseConfig,
-  readYamlFile,
-  withHint,
-  type YamlFile,
-} from "@aviary/shared/runtime/config.ts";
+import { ConfigError, type ConfigProblem, parseConfig, readYamlFile, type YamlFile } from "@aviary/shared/runtime/config.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import { checkTokenFile, type TokenFileCheck } from "./token-rotation.ts";
 import {
@@ -131,13 +124,7 @@ export function followTokenFile(options: TokenFileOptions): TokenFile {
 type EntryCheck = Omit<TokenFileCheck, "source" | "entries">;
 
 async function readEntries(path: string, check: EntryCheck): Promise<readonly TokenEntry[]> {
-  const file = await readYamlFile(path).catch((error: unknown) => {
-    if (!(error instanceof ConfigError)) throw error;
-    throw new ConfigError(
-      error.problems.map((problem) => withHint(problem, path, "token file", "set AVIARY_TOKENS_FILE")),
-      error,
-    );
-  });
+  const file = await readYamlFile(path, { kind: "token file", hint: "set AVIARY_TOKENS_FILE" });
   const entries = parseConfig(file.source, file.value, tokenFileSchema, file.lineOf);
   const problems = checkTokenFile({ source: path, entries, ...check });
   if (problems.length > 0) throw new ConfigError(problems.map((problem) => withLine(problem, file)));

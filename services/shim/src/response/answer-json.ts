@@ -74,12 +74,12 @@ const shortNames: Cut = (body) => ({
   run: body.run === null ? null : { ...body.run, controller_revision: body.run.controller_revision?.slice(0, 8) ?? null },
 });
 
+const withoutSkillHash: Cut = (body) => ({ ...body, gateway: { ...body.gateway, skill_hash: null, gateway_version: null } });
+
 /**
  * Cuts in order: first what no program reads, then the later reasons. The first reason that is a cause always stays, uncut if
  * possible.
  */
-const withoutSkillHash: Cut = (body) => ({ ...body, gateway: { ...body.gateway, skill_hash: null, gateway_version: null } });
-
 const CUTS: readonly Cut[] = [
   roundFigures,
   withoutHashes,

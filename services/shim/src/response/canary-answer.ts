@@ -76,16 +76,22 @@ export function answerFor(found: CanaryLookup, named: NamedRevision, context: Sh
  * Stores, in the background, that a controller's measurement names a revision: for the first time, again, or still. Only the judging
  * caller's word counts; operators announce nothing.
  */
-export function announceRevision(call: Call, canary: Canary, named: NamedRevision, context: ShimContext): void {
+export function announceRevision(
+  { caller }: Call,
+  canary: Canary,
+  named: NamedRevision,
+  origin: CallOrigin,
+  context: ShimContext,
+): void {
   const runs = storedRuns(canary, context);
-  if (named.revision === undefined || !maySpeak(call.caller.class, canary.entry.judge, runs.run)) return;
-  const drafts = announceDrafts(standingOf(named, runs), {}, runs, senderOf(call.caller, canary, context));
+  if (named.revision === undefined || !maySpeak(caller.class, canary.entry.judge, runs.run)) return;
+  const drafts = announceDrafts(standingOf(named, runs), {}, runs, senderOf(caller, canary, origin, context));
   if (drafts.length > 0) void context.controlWriter.store(canary, drafts);
 }
 
 /** The sender of control messages. */
-export function senderOf(caller: Caller, canary: Canary, { clock }: ShimContext): Sender {
-  const intervalMs = canary.entry.callers[caller.class as "flagger"]?.interval ?? DEFAULT_INTERVAL_MS;
+export function senderOf(caller: Caller, canary: Canary, origin: CallOrigin, { clock }: ShimContext): Sender {
+  const intervalMs = pollingIntervalMs(canary, caller.class, origin);
   return { class: caller.class, id: caller.id, interval: Math.floor(clock.now() / intervalMs) };
 }
 

@@ -4,7 +4,7 @@
  * A request that names nothing is about the present run, which is the newest. A revision without an open run gets nothing from the run of
  * another revision: neither its pass, nor its fail, nor its weight.
  */
-import type { CallerClass, JudgingClass } from "@aviary/shared/contract/fleet.ts";
+import { type CallerClass, isJudgingClass, type JudgingClass } from "@aviary/shared/contract/fleet.ts";
 import { isOpenRun, type RunState } from "@aviary/shared/contract/run.ts";
 import type { RevisionEntry, RunView } from "@aviary/shared/contract/verdict.ts";
 
@@ -44,15 +44,14 @@ export function standingOf({ revision, isAnotherOne }: NamedRevision, { run, rev
   return { kind: "new", revision };
 }
 
-/** How the newest attempt of the revision ended; null if it was never analyzed, undefined while its run is open. */
-export function endedAs(standing: Standing): RunState | null | undefined {
+/** How the newest attempt of the revision ended; null if it was never analyzed, or while its run is open. */
+export function endedAs(standing: Standing): RunState | null {
   switch (standing.kind) {
-    case "open":
-      return undefined;
     case "over":
       return standing.run.state;
     case "earlier":
       return standing.entry.state;
+    case "open":
     case "new":
       return null;
   }
@@ -66,9 +65,14 @@ export function wasAbortedByOperator(standing: Standing, { revisions }: StoredRu
   return revisions.findLast((entry) => entry.name === name)?.ended_by !== "controller";
 }
 
-/** Whether a caller's messages about runs are applied: the configured judge, else the holder of the open run's seat. */
+/** The class that judges now: the configured one, else the holder of the open run's seat; null if neither. */
+export function judgingCaller(judge: JudgingClass | undefined, run: RunView | null): JudgingClass | null {
+  return judge ?? (isOpenRun(run) ? (run?.seat ?? null) : null);
+}
+
+/** Whether a caller's messages about runs are applied. */
 export function maySpeak(caller: CallerClass, judge: JudgingClass | undefined, run: RunView | null): boolean {
-  if (caller !== "flagger" && caller !== "rollouts") return false;
-  const seat = judge ?? (isOpenRun(run) ? run?.seat : null) ?? null;
+  if (!isJudgingClass(caller)) return false;
+  const seat = judgingCaller(judge, run);
   return seat === null || seat === caller;
 }

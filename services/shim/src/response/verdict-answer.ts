@@ -19,10 +19,9 @@ import {
   OUTCOME_NUMBER,
   OUTCOME_STATUS,
   type Outcome,
-  type RevisionEntry,
-  type RunView,
   type VerdictBody,
 } from "@aviary/shared/contract/verdict.ts";
+import type { Standing } from "./standing.ts";
 
 /** A verdict body as it is served: the stored one, or its replacement. */
 export interface VerdictAnswer {
@@ -131,10 +130,15 @@ function withoutOutcome(body: VerdictBody): Omit<VerdictBody, keyof OutcomeField
   return rest;
 }
 
-/** Current reasons that apply to any revision: a full disk, a gateway that is down. */
-export function applicableReasons({ body: { current, reasons }, unavailable }: VerdictAnswer): Reason[] {
-  const now = (current ?? reasons).filter(({ code }) => REASONS[code].hard && !OF_ONE_RUN.has(code));
+/** What is wrong with the canary now. */
+export function currentReasons({ body: { current, reasons }, unavailable }: VerdictAnswer): readonly Reason[] {
+  const now = current ?? reasons;
   return unavailable === undefined ? now : [unavailable, ...now];
+}
+
+/** Current reasons that apply to any revision: a full disk, a gateway that is down. */
+export function applicableReasons(answer: VerdictAnswer): Reason[] {
+  return currentReasons(answer).filter(({ code }) => REASONS[code].hard && !OF_ONE_RUN.has(code));
 }
 
 /** Reasons about a run, which apply to no other revision. */
@@ -159,7 +163,10 @@ export function newRevisionAnswer(answer: VerdictAnswer, revision: string | unde
 }
 
 /** The answer for a revision that was analyzed before the present run: a fail if it failed, else a hold. */
-export function earlierRevisionAnswer(answer: VerdictAnswer, { entry, open }: EarlierRevision): VerdictAnswer {
+export function earlierRevisionAnswer(
+  answer: VerdictAnswer,
+  { entry, open }: Omit<Extract<Standing, { kind: "earlier" }>, "kind">,
+): VerdictAnswer {
   const name = `revision ${entry.name.slice(0, 60)}`;
   if (entry.state === "failed") {
     const text = `${name} failed at ${entry.at}; it stays failed until a new attempt of it is opened`;
@@ -169,11 +176,6 @@ export function earlierRevisionAnswer(answer: VerdictAnswer, { entry, open }: Ea
     return withoutRun(answer, "hold", { code: "no_run", text: reasonText(`the run of ${name} ended: ${entry.state}`) });
   const text = `${name} is older than the revision of the open run, ${open.controller_revision ?? open.revision}`;
   return withoutRun(answer, "hold", { code: "superseded", text: reasonText(text) });
-}
-
-interface EarlierRevision {
-  readonly entry: RevisionEntry;
-  readonly open: RunView | null;
 }
 
 /** The parts of an answer without a stored verdict. */
