@@ -2,6 +2,7 @@
  * One access log line as a finished request. A reader per format: `caddy-line.ts`, `nginx-line.ts` and `json-line.ts`; what a
  * request counts as is decided in `request-class.ts`.
  */
+import { isMapping, type Mapping } from "@aviary/shared/contract/mapping.ts";
 
 /** How an answer ended. `client`: the client closed the connection first. `cut_off`: it is shorter than announced. */
 export type AnswerEnd = "complete" | "client" | "cut_off";
@@ -78,10 +79,10 @@ export function readBytes(value: unknown): number | undefined {
 export const textOr = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
 
 /** A JSON object; undefined for any other text. */
-export function readJsonObject(line: string): Readonly<Record<string, unknown>> | undefined {
+export function readJsonObject(line: string): Mapping | undefined {
   try {
     const value: unknown = JSON.parse(line);
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined;
+    return isMapping(value) ? value : undefined;
   } catch {
     return undefined;
   }

@@ -3,7 +3,7 @@
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /** `21/Nov/2026:05:28:50 +0100` as milliseconds since the epoch; undefined for any other text. */
-export function readLocalTime(text: string): number | undefined {
+function readLocalTime(text: string): number | undefined {
   const match = /^(\d{2})\/([A-Z][a-z]{2})\/(\d{4}):(\d{2}:\d{2}:\d{2}) ([+-]\d{2})(\d{2})$/.exec(text);
   const month = match === null ? -1 : MONTHS.indexOf(match[2] as string);
   if (match === null || month === -1) return undefined;
@@ -48,14 +48,11 @@ export function readDuration(value: unknown, unit: DurationUnit): number | undef
 }
 
 const GO_UNITS: Readonly<Record<string, number>> = {
+  ...UNITS,
   h: 3_600_000,
   m: 60_000,
-  s: 1_000,
-  ms: 1,
-  us: 1e-3,
-  µs: 1e-3,
-  μs: 1e-3,
-  ns: 1e-6,
+  µs: UNITS.us,
+  μs: UNITS.us,
 };
 
 /** A duration as Go prints it, such as `1m2.5s` or `340.25µs`, as milliseconds; undefined for any other text. */

@@ -73,7 +73,7 @@ export function readNginxLine(format: NginxFormat, line: string): ReadonlyMap<st
   for (let index = 0; index < variables.length; index++) {
     const literal = literals[index + 1] as string;
     const variable = variables[index] as string;
-    const end = literal === "" ? line.length : endOf(line, from, variable, literals.slice(index + 1, index + 3));
+    const end = literal === "" ? line.length : endOf(line, from, variable, literal, literals[index + 2] ?? "");
     if (end === -1) return undefined;
     values.set(variable, line.slice(from, end));
     from = end + literal.length;
@@ -82,7 +82,7 @@ export function readNginxLine(format: NginxFormat, line: string): ReadonlyMap<st
 }
 
 /** Where a value ends that starts at `from`; -1 if its literal does not follow. */
-function endOf(line: string, from: number, variable: string, [literal = "", next = ""]: readonly string[]): number {
+function endOf(line: string, from: number, variable: string, literal: string, next: string): number {
   if (isList(variable)) return endOfList(line, from, literal);
   // A user name may contain any text but quotes, so it ends where the last literal before the next quote starts.
   if (variable === "remote_user" && next.includes('"')) {

@@ -68,11 +68,9 @@ export const filesOf = (state: TailState): LogFile[] => (state.current === undef
 /** Makes the current file an old one, and follows files that were rotated in and out since the last read. */
 export async function rotate(state: TailState, file: LogFile, newIdentity: string | undefined, read: TailRead): Promise<void> {
   read.report.rotations += 1;
-  const now = await rotatedFiles(state.path);
-  const added = addedBetween(state.known, now).filter(({ identity }) => identity !== file.identity && identity !== newIdentity);
-  state.known = now;
+  const added = (await newlyRotated(state)).filter(({ identity }) => identity !== file.identity && identity !== newIdentity);
   // It may have been truncated before it was renamed.
-  const copy = await noticeTruncation(state, file, added, read);
+  const copy = (await wasTruncated(file)) ? await startAgain(state, file, added, read) : undefined;
   state.old.push(file);
   state.current = undefined;
   for (const { path } of added.filter((one) => one !== copy)) {
@@ -81,18 +79,25 @@ export async function rotate(state: TailState, file: LogFile, newIdentity: strin
   }
 }
 
+/** The rotated files that are new since the start, or since the last call. */
+export async function newlyRotated(state: TailState): Promise<readonly RotatedFile[]> {
+  const now = await rotatedFiles(state.path);
+  const added = addedBetween(state.known, now);
+  state.known = now;
+  return added;
+}
+
 /**
  * Rewinds a file that was truncated; the rest of its text is read from the copy that was made before, if one of the added files is
  * that copy.
  * @returns the copy
  */
-export async function noticeTruncation(
+export async function startAgain(
   state: TailState,
   file: LogFile,
   added: readonly RotatedFile[],
   read: TailRead,
 ): Promise<RotatedFile | undefined> {
-  if (!(await wasTruncated(file))) return undefined;
   read.report.truncations += 1;
   const found = await openCopy(file, added);
   rewind(file);

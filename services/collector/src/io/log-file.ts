@@ -7,6 +7,7 @@
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { retryable } from "@aviary/shared/runtime/faults.ts";
+import { isRotationNote } from "../core/access-line.ts";
 
 export interface LogFile {
   readonly handle: FileHandle;
@@ -29,8 +30,6 @@ export interface LogFile {
 export interface LineSink {
   readonly onLine: (line: string) => void;
   readonly maxLineBytes: number;
-  /** Whether log rotation, and not the writer, wrote the line. */
-  readonly isRotationNote: (line: string) => boolean;
   lines: number;
   lineBytes: number;
   /** Lines longer than the limit. */
@@ -88,17 +87,18 @@ export function identityOf({ dev, ino }: { readonly dev: bigint | number; readon
  * changed. The second check detects a file that has already grown past the position.
  */
 export async function wasTruncated(file: LogFile): Promise<boolean> {
-  if ((await file.handle.stat()).size < file.position) return true;
-  const now = Buffer.alloc(file.fingerprint.length);
-  const { bytesRead } = await file.handle.read(now, 0, now.length, file.position - now.length);
-  return bytesRead < now.length || !now.equals(file.fingerprint);
+  return (await file.handle.stat()).size < file.position || !(await hasMark(file.handle, file));
 }
 
 /** Whether `copy` has the same bytes before the read position of `file`, as a copy made before a truncation has. */
 export async function isCopyOf(copy: LogFile, file: LogFile): Promise<boolean> {
-  const mark = Buffer.alloc(file.fingerprint.length);
-  const { bytesRead } = await copy.handle.read(mark, 0, mark.length, file.position - mark.length);
-  return mark.length > 0 && bytesRead === mark.length && mark.equals(file.fingerprint);
+  return file.fingerprint.length > 0 && (await hasMark(copy.handle, file));
+}
+
+async function hasMark(handle: FileHandle, { fingerprint, position }: LogFile): Promise<boolean> {
+  const found = Buffer.alloc(fingerprint.length);
+  const { bytesRead } = await handle.read(found, 0, found.length, position - found.length);
+  return bytesRead === found.length && found.equals(fingerprint);
 }
 
 /** Continues in `copy` where reading of `file` was. */
@@ -179,7 +179,7 @@ function endLine(file: LogFile, rest: Buffer, sink: LineSink): void {
       .replace(/^\uFEFF/, "")
       .trimEnd();
     if (text === "") return;
-    file.hasDelivered ||= !sink.isRotationNote(text);
+    file.hasDelivered ||= !isRotationNote(text);
     sink.lines += 1;
     sink.lineBytes += line.length + 1;
     sink.onLine(text);

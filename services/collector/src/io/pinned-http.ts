@@ -4,6 +4,7 @@
  * A certificate in the file that belongs to the server itself is pinned: it may lack the server's address, because no other server
  * has its key. A certificate that an authority in the file signed must contain the address, as usual. An expired one is rejected.
  */
+import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
 import type { HttpClient, HttpClientTls } from "@aviary/shared/runtime/http-client.ts";
@@ -45,7 +46,6 @@ export function openPinnedHttp(caFile: string, open: (tls: HttpClientTls) => Htt
 function fingerprintsIn(pem: string, caFile: string): ReadonlySet<string> {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
   if (blocks.length === 0) throw terminal("ca_file", `${caFile} contains no certificate in PEM form`);
-  const { X509Certificate } = process.getBuiltinModule("node:crypto");
   try {
     return new Set(blocks.map((block) => new X509Certificate(block).fingerprint256));
   } catch (error) {

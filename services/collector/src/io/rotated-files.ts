@@ -15,7 +15,7 @@ export interface RotatedFile {
  * Whether a name is that of a rotated, uncompressed file of this log: `access.log.0`, `access.log-20261126`, or Caddy's
  * `access-2026-11-26T07-51-34.228.log`.
  */
-export function isRotatedName(log: string, name: string): boolean {
+function isRotatedName(log: string, name: string): boolean {
   if (name.startsWith(log)) return /^[.-]\d[\dT:._-]*$/.test(name.slice(log.length));
   const extension = extname(log);
   const stem = log.slice(0, log.length - extension.length);

@@ -18,23 +18,22 @@ import { retryable } from "@aviary/shared/runtime/faults.ts";
 import {
   closeFinished,
   filesOf,
-  noticeTruncation,
+  newlyRotated,
   QUIET_READS,
   readOn,
   rotate,
+  startAgain,
   type TailRead,
   type TailReport,
   type TailState,
 } from "./followed-files.ts";
 import { CHUNK_BYTES, identityOf, isMissing, type LogFile, openLogFile, wasTruncated } from "./log-file.ts";
-import { addedBetween, grownBetween, rotatedFiles } from "./rotated-files.ts";
+import { grownBetween, rotatedFiles } from "./rotated-files.ts";
 
 export interface TailOptions {
   readonly path: string;
   /** Longer lines are skipped and counted. */
   readonly maxLineBytes?: number;
-  /** Whether log rotation, and not the log's writer, wrote this line. */
-  readonly isRotationNote?: (line: string) => boolean;
 }
 
 export interface LogTail extends AsyncDisposable {
@@ -52,7 +51,7 @@ const NOTHING = { rotations: 0, truncations: 0, oversizedLines: 0, lost: 0 } as 
 
 /** Starts at the end of an existing file, because earlier lines predate the collector. */
 export async function openTail(options: TailOptions): Promise<LogTail> {
-  const { path, maxLineBytes = 262_144, isRotationNote = () => false } = options;
+  const { path, maxLineBytes = 262_144 } = options;
   const state: TailState = {
     path,
     chunk: Buffer.allocUnsafe(CHUNK_BYTES),
@@ -65,7 +64,7 @@ export async function openTail(options: TailOptions): Promise<LogTail> {
   return {
     async read(budgetBytes, onLine, signal) {
       const { oversizedLines } = state.unreported;
-      const sink = { onLine, maxLineBytes, isRotationNote, lines: 0, lineBytes: 0, oversizedLines };
+      const sink = { onLine, maxLineBytes, lines: 0, lineBytes: 0, oversizedLines };
       const report = { ...state.unreported, bytes: 0, unreadBytes: 0, unreadLines: 0, isNotReopened: false };
       try {
         await readAll(state, { budgetBytes, signal, sink, report });
@@ -133,12 +132,7 @@ async function readOldFiles(state: TailState, read: TailRead): Promise<void> {
 }
 
 async function readCurrent(state: TailState, file: LogFile, read: TailRead): Promise<void> {
-  if (await wasTruncated(file)) {
-    const now = await rotatedFiles(state.path);
-    const added = addedBetween(state.known, now);
-    state.known = now;
-    await noticeTruncation(state, file, added, read);
-  }
+  if (await wasTruncated(file)) await startAgain(state, file, await newlyRotated(state), read);
   await readOn(state, file, read);
 }
 

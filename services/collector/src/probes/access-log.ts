@@ -13,11 +13,11 @@ import { duration } from "@aviary/shared/contract/units.ts";
 import { bytes } from "@aviary/shared/runtime/bytes.ts";
 import { retryable } from "@aviary/shared/runtime/faults.ts";
 import { z } from "zod";
-import { isRotationNote, type LineReader } from "../core/access-line.ts";
+import type { LineReader } from "../core/access-line.ts";
 import { createTally, type ReadingSummary } from "../core/access-tally.ts";
 import { caddyReader } from "../core/caddy-line.ts";
-import { JSONL_FIELDS, jsonReader, TRAEFIK_FIELDS } from "../core/json-line.ts";
-import { DURATION_UNITS } from "../core/log-time.ts";
+import { JSONL_FIELDS, type JsonFields, jsonReader, TRAEFIK_FIELDS } from "../core/json-line.ts";
+import { DURATION_UNITS, type DurationUnit } from "../core/log-time.ts";
 import { DEFAULT_NGINX_FORMAT, type NginxFormat, readNginxFormat } from "../core/nginx-format.ts";
 import { nginxReader } from "../core/nginx-line.ts";
 import { HEALTH_CHECKERS } from "../core/request-class.ts";
@@ -94,8 +94,8 @@ type Config = z.output<typeof config>;
 /** What the settings of one format lack, or set for another. `entry` may have any shape. */
 function contradictions(entry: unknown): string[] {
   if (!isMapping(entry)) return [];
-  const { format, fields: given, durationUnit, hosts, logFormat } = entry as Readonly<Record<string, unknown>>;
-  const names = isMapping(given) ? (given as Readonly<Record<string, unknown>>) : undefined;
+  const { format, fields: given, durationUnit, hosts, logFormat } = entry;
+  const names = isMapping(given) ? given : undefined;
   const problems: string[] = [];
   if (format === "json" && given === undefined) problems.push('"fields", for the format json');
   if (format === "json" && durationUnit === undefined) problems.push('"durationUnit", for the format json');
@@ -132,7 +132,7 @@ function readLog(settings: Config, context: ProbeContext): Source<SignalBody<"ht
     requireUserAgent: settings.requireUserAgent,
     startedAtMs: context.clock.now(),
   });
-  const opening = openTail({ path, isRotationNote });
+  const opening = openTail({ path });
   // The first read reports the failure; without a handler it would be an unhandled rejection.
   opening.catch(() => {});
   let wasNotReopened = false;
@@ -187,6 +187,6 @@ function readerOf({ format, logFormat, durationUnit, fields: names }: Config): L
     case "jsonl":
       return jsonReader(JSONL_FIELDS, "ms");
     case "json":
-      return jsonReader(names ?? JSONL_FIELDS, durationUnit ?? "ms");
+      return jsonReader(names as JsonFields, durationUnit as DurationUnit);
   }
 }

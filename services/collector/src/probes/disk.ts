@@ -43,9 +43,10 @@ export const disk = defineProbe({
       // Sequential, so that a hanging volume blocks only one libuv thread.
       const found = await use(path);
       const writable = await canWrite(path, context.gateway.gateway);
-      const { availableBytes, purgeableBytes } = found;
-      if (availableBytes === undefined) return { use: found, writable, purgeableBytes };
-      return { use: found, writable, purgeableBytes: await readPurgeable(path, availableBytes, signal) };
+      const { availableBytes } = found;
+      const purgeableBytes =
+        availableBytes === undefined ? found.purgeableBytes : await readPurgeable(path, availableBytes, signal);
+      return { use: found, writable, purgeableBytes };
     });
   },
   parse(raw: DiskReading, state, _tick, { tier }) {

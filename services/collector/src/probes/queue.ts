@@ -70,15 +70,14 @@ function readLanes({ lanes, period: pauseMs }: Config, context: ProbeContext): S
 
   return {
     async read(_tick, signal) {
-      const read: LaneReading[] = [];
-      for (const results of await Promise.all(
+      const results = await Promise.all(
         servers.map(({ upstream, replies, lanes: mine }) =>
           upstream
             .call(signal, () => readServer(mine, replies, signal))
-            .catch((error: unknown) => mine.map(({ name }) => ({ name, error }))),
+            .catch((error: unknown): LaneReading[] => mine.map(({ name }) => ({ name, error }))),
         ),
-      ))
-        read.push(...results);
+      );
+      const read = results.flat();
       const failed = read.filter((lane): lane is FailedLane => "error" in lane);
       if (failed.length === read.length) throw failed[0]?.error;
       context.count("lanes_unread", failed.length);

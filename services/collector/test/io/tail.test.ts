@@ -5,7 +5,6 @@ import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import { atEnd, temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
 import fc from "fast-check";
-import { isRotationNote } from "../../src/core/access-line.ts";
 import type { TailReport } from "../../src/io/followed-files.ts";
 import { type LogTail, openTail } from "../../src/io/tail.ts";
 
@@ -16,7 +15,7 @@ const NOTE = "Nov 26 00:00:00 mac-a1 newsyslog[2662]: logfile turned over due to
 async function follow(test: TestContext, content: string | undefined, maxLineBytes?: number) {
   const path = join(await temporaryDirectory(test), "access.log");
   if (content !== undefined) await writeFile(path, content);
-  const tail = await openTail({ path, isRotationNote, ...(maxLineBytes === undefined ? {} : { maxLineBytes }) });
+  const tail = await openTail({ path, ...(maxLineBytes === undefined ? {} : { maxLineBytes }) });
   atEnd(test, () => tail[Symbol.asyncDispose]());
   return { path, tail, read: () => readLines(tail) };
 }

@@ -16,6 +16,10 @@ const START = Date.UTC(2026, 10, 21, 10, 0, 0);
 const http = (outcome: ProbeOutcome): SignalBody<"http"> => outcome.bodies[0] as SignalBody<"http">;
 const total = (body: SignalBody<"http">): number => histogram.count(histogram.fromWire(body.latency));
 
+/** A line of a request that finished at `atMs` after `START`. */
+const lineAt = (atMs: number, change: object = {}): string =>
+  `${JSON.stringify({ ts: new Date(START + atMs).toISOString(), status: 200, duration_ms: 10, user_agent: "app/1", ...change })}\n`;
+
 /** A JSONL log and a probe started at `START`. */
 async function setUp(test: TestContext, settings: object = {}, log: Partial<Logger> = {}) {
   const path = join(await temporaryDirectory(test), "access.jsonl");
@@ -27,11 +31,7 @@ async function setUp(test: TestContext, settings: object = {}, log: Partial<Logg
     { path, format: "jsonl", ...settings },
     { ...context, clock: { ...context.clock, now: () => START }, log: { ...context.log, ...log } },
   );
-  const write = (atMs: number, change: object = {}): Promise<void> =>
-    appendFile(
-      path,
-      `${JSON.stringify({ ts: new Date(START + atMs).toISOString(), status: 200, duration_ms: 10, user_agent: "app/1", ...change })}\n`,
-    );
+  const write = (atMs: number, change: object = {}): Promise<void> => appendFile(path, lineAt(atMs, change));
   // The first read waits until the tail is open.
   await probe.read(START);
   return { path, probe, log: write, context };
@@ -169,8 +169,7 @@ describe("the access-log probe", () => {
 
   it("counts lines that are not read yet, and then reads them", async (test) => {
     const { path, probe } = await setUp(test, { budget: "64KiB" });
-    const line = `${JSON.stringify({ ts: new Date(START + 1).toISOString(), status: 200, duration_ms: 10, user_agent: "app/1" })}\n`;
-    await appendFile(path, line.repeat(2_000));
+    await appendFile(path, lineAt(1).repeat(2_000));
     const first = http(await probe.read(START + 5_000));
     assert.equal(first.requests + (first.unread ?? 0), 2_000);
     assert.ok(first.requests > 0 && (first.unread ?? 0) > 0);
@@ -206,11 +205,7 @@ describe("the access-log probe", () => {
     await rename(path, `${path}.0`);
     await writeFile(path, "");
     for (let reading = 1; reading <= 6; reading += 1) {
-      await writer.write(
-        `${JSON.stringify({ ts: new Date(START + 1).toISOString(), status: 503, duration_ms: 10, user_agent: "app/1" })}\n`.repeat(
-          4,
-        ),
-      );
+      await writer.write(lineAt(1, { status: 503 }).repeat(4));
       assert.equal(http(await probe.read(START + 5_000 * reading)).errors_5xx, 4);
     }
     assert.deepEqual(warnings, [{ event: "log.not_reopened", path }]);

@@ -1,16 +1,14 @@
 /** The gateway probe against an HTTP server that replays recorded responses, hangs, starts, drains and stops. */
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createServer, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { describe, it, type TestContext } from "node:test";
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import { freePort } from "@aviary/shared/testing/servers.ts";
-import { atEnd } from "@aviary/shared/testing/temporary.ts";
 import type { ProbeOutcome } from "../../src/probe.ts";
 import { gatewayProbes } from "../../src/probes/gateway-probes.ts";
 import { openProbe, probeContext } from "../probe-context.ts";
+import { listen } from "../serve-http.ts";
 
 const fixture = (name: string): string => readFileSync(new URL(`../fixtures/openclaw/http/${name}`, import.meta.url), "utf8");
 
@@ -37,13 +35,7 @@ async function startGateway(
     requests.push(`${request.url} ${Object.keys(request.headers).sort().join()} ${request.headers["user-agent"]}`);
     now(request.url ?? "", response);
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  atEnd(test, () => {
-    server.closeAllConnections();
-    server.close();
-  });
-  const { port } = server.address() as AddressInfo;
+  const port = await listen(test, server);
   const become = (next: Respond): void => {
     now = next;
   };

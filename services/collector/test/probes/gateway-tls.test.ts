@@ -1,16 +1,15 @@
 /** The gateway probe against gateways with TLS, whose certificates are made by openssl. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { once } from "node:events";
 import { copyFile, readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:https";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
-import { atEnd, temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
+import { temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
 import { gatewayProbes } from "../../src/probes/gateway-probes.ts";
 import { openProbe } from "../probe-context.ts";
+import { listen } from "../serve-http.ts";
 
 const ANSWERS: Readonly<Record<string, object>> = {
   "/healthz": { ok: true, status: "live" },
@@ -18,10 +17,10 @@ const ANSWERS: Readonly<Record<string, object>> = {
   "/readyz": { ready: true, failing: [], suppressed: [], uptimeMs: 900_000 },
 };
 
-/** Arguments of `openssl req` for a new key and the common name that OpenClaw uses. */
-const newKey = (name: string): string[] => [
+/** Arguments of `openssl req` for a new key; the common name is by default the one that OpenClaw uses. */
+const newKey = (name: string, commonName = "openclaw-gateway"): string[] => [
   ...["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
-  ...["-subj", "/CN=openclaw-gateway", "-keyout", `${name}.key`],
+  ...["-subj", `/CN=${commonName}`, "-keyout", `${name}.key`],
 ];
 
 function openssl(directory: string, ...args: string[]): void {
@@ -50,13 +49,7 @@ async function startGateway(test: TestContext, directory: string, name: string) 
   const server = createServer({ key: await read(`${name}.key`), cert: await read(`${name}.pem`) }, (request, response) => {
     response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(ANSWERS[request.url ?? ""] ?? {}));
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  atEnd(test, () => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return { server, url: `https://127.0.0.1:${(server.address() as AddressInfo).port}` };
+  return { server, url: `https://127.0.0.1:${await listen(test, server)}` };
 }
 
 describe("a gateway with its own certificate", () => {
@@ -87,41 +80,15 @@ describe("a gateway with its own certificate", () => {
   it("is not trusted for its authority alone when the certificate names another host", async (test) => {
     const directory = await temporaryDirectory(test);
     makeCertificate(directory, "authority");
-    const run = (...args: string[]) => execFileSync("openssl", args, { cwd: directory, stdio: "pipe" });
     for (const [name, host] of [
       ["right", "IP:127.0.0.1"],
       ["wrong", "DNS:elsewhere.example"],
     ] as const) {
-      run(
-        "req",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-subj",
-        `/CN=${name}`,
-        "-keyout",
-        `${name}.key`,
-        "-out",
-        `${name}.csr`,
-      );
+      openssl(directory, "req", ...newKey(name, name), "-out", `${name}.csr`);
       await writeFile(join(directory, `${name}.ext`), `subjectAltName=${host}\n`);
-      run(
-        "x509",
-        "-req",
-        "-in",
-        `${name}.csr`,
-        "-CA",
-        "authority.pem",
-        "-CAkey",
-        "authority.key",
-        "-CAcreateserial",
-        "-extfile",
-        `${name}.ext`,
-        "-out",
-        `${name}.pem`,
-      );
+      const authority = ["-CA", "authority.pem", "-CAkey", "authority.key", "-CAcreateserial"];
+      const files = ["-in", `${name}.csr`, "-extfile", `${name}.ext`, "-out", `${name}.pem`];
+      openssl(directory, "x509", "-req", ...authority, ...files);
       const { url } = await startGateway(test, directory, name);
       const { state } = await stateOf(test, { url, caFile: join(directory, "authority.pem") });
       assert.equal(state, name === "right" ? "up" : "not_ready");

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { EventEmitter, once } from "node:events";
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
-import { type AddressInfo, connect } from "node:net";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
@@ -14,6 +14,7 @@ import { atEnd, temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
 import { until } from "@aviary/shared/testing/until.ts";
 import { accessLog } from "../../src/probes/access-log.ts";
 import { openProbe, probeContext } from "../probe-context.ts";
+import { listen } from "../serve-http.ts";
 
 /** The format that docs/configuration.md recommends. */
 const NGINX_FORMAT =
@@ -52,13 +53,7 @@ async function startGateway(test: TestContext): Promise<number> {
     );
     setTimeout(() => socket.end(), 400);
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  atEnd(test, () => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return (server.address() as AddressInfo).port;
+  return await listen(test, server);
 }
 
 /** Sends one request on a connection of its own, and reads the answer as far as it comes. */
