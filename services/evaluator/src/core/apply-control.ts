@@ -90,8 +90,8 @@ function applyWeight(run: Run, weight: number, atMs: number): void {
 function applyGate({ canary, config, atMs }: ControlStep, run: Run, { gate, allowed }: Verb<"gate">): void {
   if (gate === "pre-rollout") {
     const isRestart = (run.weight ?? 0) > 0 && (run.state === "warming" || run.state === "active");
-    Object.assign(run, { weight: 0, granted: false });
-    if (run.state === "pending") run.shiftedSinceMs = 0;
+    applyWeight(run, 0, atMs);
+    run.granted = false;
     // Flagger starts its analysis from weight 0 again, for another specification under the same name.
     if (isRestart) restartEvidence(canary, config, atMs);
   }
@@ -141,7 +141,7 @@ function applyOperatorVerb(step: ControlStep, control: OperatorVerb): void {
   switch (control.verb) {
     case "abort":
       if (run === null || !isOpen(run) || run.state === "failed") return;
-      run.endedBy = control.caller === "operator" ? "operator" : "controller";
+      run.endedBy = "operator";
       moveTo(canary, "aborted", atMs);
       startGrid(canary, config, atMs);
       return;

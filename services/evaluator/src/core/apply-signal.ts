@@ -1,5 +1,4 @@
 /** Applies one signal to the state: its gateway's facts, open windows, and the depth of a lane. */
-import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Signal } from "@aviary/shared/contract/signal.ts";
 import { trackReading } from "./clock-offset.ts";
 import { nextDiskMark } from "./disk-marks.ts";
@@ -14,7 +13,6 @@ import {
   recordObservation,
 } from "./gateway.ts";
 import type { SignalInput } from "./inputs.ts";
-import type { ResolvedConfig } from "./resolved-config.ts";
 import { trackHealth, trackProcess } from "./restarts.ts";
 import { isNewest } from "./sequence.ts";
 import { type CanaryState, isOpen, type State } from "./state.ts";
@@ -23,14 +21,14 @@ import { mergeReport, recordQueueDepth, type TrafficReport } from "./window.ts";
 /** Applies a signal to its gateway and the open windows. Returns whether a fact changed. */
 export function applySignal(state: State, gateway: GatewayState, input: SignalInput, observedAtMs: number): boolean {
   const { signal, storedAtMs } = input;
-  const keys = state.config.canariesOfFleet.get(signal.fleet) ?? NO_CANARIES;
+  const keys = state.config.canariesOfFleet.get(signal.fleet) ?? [];
   let changed = false;
   // An older signal that was delayed for a long time looks as if its clock were correct.
   if (signal.kind === "health" && isNewest(gateway.sequence, signal.collector_boot, signal.seq))
     changed = trackReading(gateway.clock, { observedAtMs, storedAtMs, boot: signal.collector_boot });
   const kind = signal.kind === "http" && signal.body.source === "synthetic" ? "synthetic" : signal.kind;
   if (applyIdentity(gateway, signal, observedAtMs)) changed = true;
-  const policies = policiesOf(state.config, keys);
+  const policies = state.config.policiesOfFleet.get(signal.fleet) ?? [];
   const isContinuous = policies.every((policy) => isCurrent(gateway, kind, policy, observedAtMs));
   const periodMs = signal.period_ms;
   const boot = signal.collector_boot;
@@ -43,20 +41,6 @@ export function applySignal(state: State, gateway: GatewayState, input: SignalIn
   if (seen !== "older" && applyFact(applied, signal)) changed = true;
   return changed;
 }
-
-/** The policies of canaries by their list of keys, which is constant while a reducer runs: built once, not per signal. */
-const policiesByKeys = new WeakMap<readonly string[], readonly Policy[]>();
-
-function policiesOf({ canaries }: ResolvedConfig, keys: readonly string[]): readonly Policy[] {
-  let policies = policiesByKeys.get(keys);
-  if (policies === undefined) {
-    policies = keys.map((key) => canaries.get(key)!.policy);
-    policiesByKeys.set(keys, policies);
-  }
-  return policies;
-}
-
-const NO_CANARIES: readonly string[] = [];
 
 /** One signal being applied, and the canaries of its fleet. */
 interface Applied {
@@ -76,13 +60,13 @@ interface Applied {
 
 /** Bodies that belong to the time of their observation, whatever arrived before them. Returns whether a fact changed. */
 function applyCounts(applied: Applied, signal: Signal): boolean {
-  const { state, gateway, keys, storedAtMs, observedAtMs, periodMs } = applied;
+  const { state, gateway, keys, observedAtMs, periodMs } = applied;
   if (signal.kind === "queue") return keys.map((key) => applyDepth(applied, key, signal.body)).includes(true);
   if (signal.kind !== "http") return false;
   for (const key of keys) {
     const canary = state.canaries.get(key)!;
     if (canary.grid === null) continue;
-    const exclusion = exclusionOf(canary, gateway, { observedAtMs, storedAtMs });
+    const exclusion = exclusionOf(canary, applied);
     mergeReport(canary.grid, gateway, { body: signal.body, observedAtMs, periodMs, exclusion });
   }
   return false;
@@ -130,10 +114,9 @@ const GATEWAY_WARMING = { why: "warming", isPlanned: false } as const;
  */
 function exclusionOf(
   { run, maintenance }: CanaryState,
-  gateway: GatewayState,
-  { observedAtMs, storedAtMs }: { readonly observedAtMs: number; readonly storedAtMs: number },
+  { gateway, observedAtMs, storedAtMs, isPlanned }: Applied,
 ): TrafficReport["exclusion"] {
-  const isAtWork = gateway.maintenanceUntilMs > storedAtMs || (maintenance !== null && maintenance.untilMs > storedAtMs);
+  const isAtWork = isPlanned || (maintenance !== null && maintenance.untilMs > storedAtMs);
   const isRunOpen = run !== null && isOpen(run);
   if (isAtWork || (isRunOpen && run.paused !== null)) return AT_WORK;
   if (gateway.slice !== "canary") return undefined;

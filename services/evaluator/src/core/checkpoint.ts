@@ -8,6 +8,7 @@ import * as histogram from "@aviary/shared/histogram.ts";
 import { restoreMemory, restoreOutcome, storeMemory, storeOutcome } from "./judge/memory-codec.ts";
 import type { JudgeMemory, JudgeOutcome } from "./judge/outcome.ts";
 import type { CanaryConfig, ResolvedConfig } from "./resolved-config.ts";
+import { dropEvidence } from "./run.ts";
 import { createCanary, createState, type LaneState, type State, startGrid } from "./state.ts";
 import { restoreCanary, restoreGateway, type StoredGateway, storeCanary } from "./state-codec.ts";
 
@@ -132,11 +133,7 @@ function restoreCanaryOf(file: CheckpointFile, state: State, config: CanaryConfi
   startGrid(canary, config, state.nowMs);
   canary.disks = new Map();
   canary.staleCheckMs = state.nowMs + 1;
-  canary.lastPromotable = false;
-  if (canary.run !== null) {
-    Object.assign(canary.run, { judged: 0, memory: null, windows: [], outcome: null });
-    Object.assign(canary.run, { promotable: false, promotionGranted: false, consecutivePass: 0 });
-  }
+  dropEvidence(canary);
   state.nextDeadlineMs = state.nowMs;
 }
 

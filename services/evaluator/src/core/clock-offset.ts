@@ -15,7 +15,7 @@ export interface ClockTrack {
   /** Broker time since which it is off. */
   sinceMs: number;
   /** The last health signal: its event and store time, and its collector boot. */
-  last: { readonly observedAtMs: number; readonly storedAtMs: number; readonly boot: string } | null;
+  last: ClockReading | null;
   /** Consecutive old signals that were stored at the pace at which they were observed. */
   atPace: number;
 }

@@ -8,7 +8,6 @@ import type { Release, Slice } from "@aviary/shared/contract/run.ts";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import { callerGoneAtMs } from "./callers.ts";
 import { factStaleAtMs } from "./freshness.ts";
-import type { GatewayState } from "./gateway.ts";
 import {
   areDepsReachable,
   type CheckResult,
@@ -82,7 +81,7 @@ export function conditionsOf(state: State, canary: CanaryState, config: CanaryCo
     parityOk: skews.length === 0 && !hasUnknownPack && !holds.some((reason) => reason.code === "slice_mismatch"),
     staleNextMs: Math.min(lane.nextStaleAtMs, restartSettlesAtMs(slice), ...freshness.map(({ nextStaleAtMs }) => nextStaleAtMs)),
     gateway: gatewayFigures(gateways, active, {
-      release: agreedRelease(canaryGateways(gateways), config.policy, nowMs),
+      release: agreedRelease(releasesOf(gateways, "canary")),
       fresh: freshness.filter(({ staleKind }) => staleKind === undefined).length,
       queueDepth: lane.depth,
     }),
@@ -114,12 +113,11 @@ function laneDepth(canary: CanaryState, { lane, policy }: CanaryConfig, nowMs: n
 }
 
 function skewsOf(gateways: readonly GatewayFacts[]): Reason[] {
-  const slice = (name: Slice) =>
-    gateways
-      .filter(({ gateway }) => gateway.slice === name)
-      .map(({ gateway, known: { release } }): GatewayRelease => ({ gateway, release }));
-  return [...skewReasons(slice("canary"), "canary"), ...skewReasons(slice("stable"), "stable")];
+  return (["canary", "stable"] as const).flatMap((slice) => skewReasons(releasesOf(gateways, slice), slice));
 }
+
+const releasesOf = (gateways: readonly GatewayFacts[], slice: Slice): GatewayRelease[] =>
+  gateways.filter(({ gateway }) => gateway.slice === slice).map(({ gateway, known: { release } }) => ({ gateway, release }));
 
 /** Conditions of the canary itself: a gap in the log, a step of the broker's clock, maintenance, a paused run, a silent caller. */
 function canaryReasons(canary: CanaryState, run: Run | null, config: CanaryConfig, nowMs: number): Reason[] {
@@ -147,9 +145,6 @@ function canaryReasons(canary: CanaryState, run: Run | null, config: CanaryConfi
   }
   return reasons;
 }
-
-const canaryGateways = (gateways: readonly GatewayFacts[]): GatewayState[] =>
-  gateways.map(({ gateway }) => gateway).filter(({ slice }) => slice === "canary");
 
 interface FleetFigures {
   /** The release of the canary slice. */

@@ -9,6 +9,7 @@ import { type FactKind, factStaleAtMs } from "./freshness.ts";
 import type { GatewayState } from "./gateway.ts";
 import { percent } from "./judge/format.ts";
 import type { KnownFacts } from "./known-facts.ts";
+import { selectedKinds } from "./request-account.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
 import type { Latch } from "./state.ts";
 
@@ -40,7 +41,7 @@ export interface CheckResult {
   readonly warnings?: readonly Reason[];
 }
 
-const NO_FINDINGS: CheckResult = {};
+export const NO_FINDINGS: CheckResult = {};
 
 const rounded = (ratio: number): number => Math.round(ratio * 10_000) / 10_000;
 
@@ -66,8 +67,7 @@ type RequiredKind = "health" | "disk" | "skills" | "http" | "synthetic" | "docto
 function requiredKinds(facts: GatewayFacts): RequiredKind[] {
   const { traffic } = facts.config.policy;
   const kinds: RequiredKind[] = ["health", "disk", "skills"];
-  if (traffic !== "synthetic") kinds.push("http");
-  if (traffic !== "real") kinds.push("synthetic");
+  kinds.push(...selectedKinds(traffic));
   // Before its first report, a required Doctor is a reason of its own.
   if (requiresDoctor(facts) && facts.gateway.doctor !== null) kinds.push("doctor");
   return kinds;

@@ -2,7 +2,7 @@
  * The state of one gateway: the newest signal of each kind with its age, and its release. Each function applies one body and
  * returns whether a *fact* changed, that is, something a verdict may show. What depends on a policy is kept by the canaries.
  */
-import type { Release, Slice } from "@aviary/shared/contract/run.ts";
+import { type Release, type Slice, sameRelease } from "@aviary/shared/contract/run.ts";
 import type { Signal, SignalBody } from "@aviary/shared/contract/signal.ts";
 import { type ClockTrack, createClockTrack } from "./clock-offset.ts";
 import { type FindingsBegan, nextFindingsBegan } from "./findings.ts";
@@ -134,7 +134,7 @@ const PARTS = ["gateway_version", "skill_hash", "fragment_hash"] as const satisf
  */
 export function applyIdentity(gateway: GatewayState, signal: Signal, observedAtMs: number): boolean {
   const { release, claimed } = gateway;
-  const isKnown = claimed === signal.slice && isReleaseOf(signal, release);
+  const isKnown = claimed === signal.slice && sameRelease(signal, release);
   // The usual case, once per signal: nothing is new, so its order does not matter.
   if (isKnown && hasReportedAll(gateway, signal)) return false;
   const isNewest = observedAtMs >= newestObservedAtMs(gateway);
@@ -145,7 +145,7 @@ export function applyIdentity(gateway: GatewayState, signal: Signal, observedAtM
   if (isNewest) gateway.claimed = signal.slice;
   const next = Object.fromEntries(PARTS.map((part) => [part, latestPart(gateway, signal, part, isNewest)])) as unknown as Release;
   if (isNewest) rememberBoots(gateway, signal);
-  const isSame = PARTS.every((part) => next[part] === release[part]);
+  const isSame = sameRelease(next, release);
   if (!isSame) {
     gateway.release = next;
     gateway.releaseSinceMs = observedAtMs;
@@ -174,14 +174,6 @@ function hasReportedAll({ releaseBoots }: GatewayState, { collector_boot }: Sign
     releaseBoots.gateway_version === collector_boot &&
     releaseBoots.skill_hash === collector_boot &&
     releaseBoots.fragment_hash === collector_boot
-  );
-}
-
-function isReleaseOf(signal: Signal, release: Release): boolean {
-  return (
-    signal.gateway_version === release.gateway_version &&
-    signal.skill_hash === release.skill_hash &&
-    signal.fragment_hash === release.fragment_hash
   );
 }
 

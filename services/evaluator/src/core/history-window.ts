@@ -19,12 +19,13 @@ const MIN_HISTORY_SCALE = 3;
 /** @param keepsCanary whether the canary slice is healthy traffic; while it is under test, it is no reference */
 export function historyWindow(closed: ClosedWindow, keepsCanary: boolean): ClosedWindow {
   const cells = closed.cells.filter(({ slice }) => keepsCanary || slice !== "canary");
-  return { ...closed, cells: withinLimit(cells.map((cell) => slowTail(cell, cells))) };
+  const bySlice = Map.groupBy(cells, ({ slice, source }) => `${slice}|${source}`);
+  const ofSlice = new Map(Array.from(bySlice, ([key, own]) => [key, percentileOf(own)]));
+  return { ...closed, cells: withinLimit(cells.map((cell) => slowTail(cell, ofSlice.get(`${cell.slice}|${cell.source}`)!))) };
 }
 
-function slowTail(cell: WindowSummary, all: readonly WindowSummary[]): WindowSummary {
-  const slice = all.filter(({ slice, source }) => slice === cell.slice && source === cell.source);
-  const fromMs = Math.min(percentileOf([cell]), percentileOf(slice));
+function slowTail(cell: WindowSummary, slicePercentileMs: number): WindowSummary {
+  const fromMs = Math.min(percentileOf([cell]), slicePercentileMs);
   return withLatencies(cell, (latency) => withoutFast(latency, fromMs));
 }
 
@@ -54,7 +55,7 @@ function withoutFast(latency: histogram.LatencySparse, fromMs: number): histogra
 function withinLimit(cells: readonly WindowSummary[]): WindowSummary[] {
   let fitted = [...cells];
   for (let scale = histogram.DEFAULT_SCALE - 1; scale >= MIN_HISTORY_SCALE && bucketsOf(fitted) > MAX_HISTORY_BUCKETS; scale--)
-    fitted = fitted.map((cell) => withLatencies(cell, (latency) => coarser(latency, scale)));
+    fitted = fitted.map((cell) => coarserCell(cell, scale));
   return fitted;
 }
 
@@ -62,6 +63,11 @@ function bucketsOf(cells: readonly WindowSummary[]): number {
   let buckets = 0;
   for (const { slots } of cells) for (const { latency } of slots) buckets += latency.pairs.length / 2;
   return buckets;
+}
+
+/** The same cell with histograms of at most this scale. */
+export function coarserCell(cell: WindowSummary, scale: number): WindowSummary {
+  return withLatencies(cell, (latency) => coarser(latency, scale));
 }
 
 function coarser(latency: histogram.LatencySparse, scale: number): histogram.LatencySparse {

@@ -5,6 +5,7 @@
  */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reason, ReasonCode } from "@aviary/shared/contract/reasons.ts";
+import { isOpenRun } from "@aviary/shared/contract/run.ts";
 import type { Outcome, RunView, VerdictBody, VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import { JUDGED_WINDOWS } from "./apply-closed-window.ts";
@@ -114,7 +115,7 @@ function rejudgeRun(run: string, records: readonly VerdictRecord[], policy: Poli
  */
 function isOver({ state, latched_by, canary_active }: RunView): boolean {
   if (state === "failed") return latched_by !== null && !canary_active;
-  return state !== "pending" && state !== "warming" && state !== "active";
+  return !isOpenRun({ state, canary_active });
 }
 
 function combined(

@@ -1,9 +1,8 @@
 /** Agreement within a slice: whether its gateways run the same release, and which one differs. */
 import { type Reason, type ReasonCode, reasonText } from "@aviary/shared/contract/reasons.ts";
 import { type Release, sameRelease } from "@aviary/shared/contract/run.ts";
-import type { AgePolicy } from "./freshness.ts";
 import type { GatewayState } from "./gateway.ts";
-import { knownRelease } from "./known-facts.ts";
+import type { KnownRelease } from "./known-facts.ts";
 
 const PARTS = [
   { part: "gateway_version", code: "version_skew", noun: "version" },
@@ -26,10 +25,10 @@ export function couldBeSame(a: Release, b: Release): boolean {
  * The one release of all these gateways; `null` if there are none, they differ, one has never reported, or a part of one is too
  * old to be believed.
  */
-export function agreedRelease(gateways: readonly GatewayState[], policy: AgePolicy, atMs: number): Release | null {
+export function agreedRelease(releases: readonly GatewayRelease[]): Release | null {
   let agreed: Release | null = null;
-  for (const gateway of gateways) {
-    const { isOutdated, ...release } = knownRelease(gateway, policy, atMs);
+  for (const { gateway, release: known } of releases) {
+    const { isOutdated, ...release } = known;
     if (gateway.claimed === null || isOutdated) return null;
     if (agreed !== null && !sameRelease(agreed, release)) return null;
     agreed ??= release;
@@ -40,7 +39,7 @@ export function agreedRelease(gateways: readonly GatewayState[], policy: AgePoli
 /** A gateway and its release as known at one instant. */
 export interface GatewayRelease {
   readonly gateway: GatewayState;
-  readonly release: Release;
+  readonly release: KnownRelease;
 }
 
 /** One reason per part of the release in which the slice disagrees; it names a gateway of the smallest group. */

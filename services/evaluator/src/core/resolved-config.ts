@@ -45,6 +45,8 @@ export interface ResolvedConfig {
   readonly lanes: ReadonlyMap<string, LaneConfig>;
   /** Canary keys of each fleet. */
   readonly canariesOfFleet: ReadonlyMap<string, readonly string[]>;
+  /** Their policies, in the same order. */
+  readonly policiesOfFleet: ReadonlyMap<string, readonly Policy[]>;
 }
 
 /** `<az>.<fleet>.<gateway>`: the middle of the gateway's signal subjects. */
@@ -106,7 +108,10 @@ export function resolveConfig(fleet: FleetFile, policies: ReadonlyMap<string, Po
     if (sameFleet) sameFleet.push(key);
     else canariesOfFleet.set(entry.fleet, [key]);
   }
-  return { policyHash, gateways, canaries, lanes, canariesOfFleet };
+  const policiesOfFleet = new Map(
+    Array.from(canariesOfFleet, ([fleetName, keys]) => [fleetName, keys.map((key) => canaries.get(key)!.policy)]),
+  );
+  return { policyHash, gateways, canaries, lanes, canariesOfFleet, policiesOfFleet };
 }
 
 /** A canary's entry without settings that later versions added, where they have their default. */

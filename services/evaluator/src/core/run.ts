@@ -104,10 +104,10 @@ export function openRun(state: State, canary: CanaryState, config: CanaryConfig,
  * gateway is left out: otherwise its failure would make a rollback impossible.
  */
 function sliceRelease(state: State, config: CanaryConfig, slice: Slice): Release | null {
-  const gateways = gatewaysOfCanary(state, config).filter(
-    (gateway) => gateway.slice === slice && (slice === "canary" || !knownRelease(gateway, config.policy, state.nowMs).isOutdated),
-  );
-  return agreedRelease(gateways, config.policy, state.nowMs);
+  const releases = gatewaysOfCanary(state, config)
+    .filter((gateway) => gateway.slice === slice)
+    .map((gateway) => ({ gateway, release: knownRelease(gateway, config.policy, state.nowMs) }));
+  return agreedRelease(releases.filter(({ release }) => slice === "canary" || !release.isOutdated));
 }
 
 /** The failed release that the Macs may still run when a run is replaced; null if it was restored, or nothing failed. */
@@ -243,13 +243,20 @@ function advanceAnalysis({ canary, run, slices, config, atMs }: Advance): void {
   if (run.state === "warming" && atMs >= run.judgeFromMs) moveTo(canary, "active", atMs);
 }
 
+/** Forgets what was measured and judged so far. */
+export function dropEvidence(canary: CanaryState): void {
+  canary.lastPromotable = false;
+  if (canary.run === null) return;
+  Object.assign(canary.run, { judged: 0, memory: null, windows: [], outcome: null });
+  Object.assign(canary.run, { promotable: false, promotionGranted: false, consecutivePass: 0 });
+}
+
 /** Nothing that was measured so far counts for the run: it warms up again. */
 export function restartEvidence(canary: CanaryState, config: CanaryConfig, atMs: number): void {
   const run = canary.run!;
-  Object.assign(run, { promotable: false, promotionGranted: false, consecutivePass: 0, judged: 0, memory: null, windows: [] });
-  Object.assign(run, { outcome: null, holdExpired: false });
+  dropEvidence(canary);
+  run.holdExpired = false;
   canary.lastWindow = null;
-  canary.lastPromotable = false;
   moveTo(canary, "warming", atMs);
   run.judgeFromMs = atMs + config.policy.warmupMs;
   startGrid(canary, config, atMs);
@@ -275,7 +282,7 @@ function applyLimits({ canary, run, slices, config, atMs }: Advance): Incident[]
   const { policy } = config;
   if (run.state === "failed" && !run.restored)
     return atMs >= run.sinceMs + policy.maxRunMs ? [notRestored(run, config, atMs)] : [];
-  if (run.state !== "pending" && run.state !== "warming" && run.state !== "active") return [];
+  if (!isOpen(run)) return [];
   if (atMs >= run.sinceMs + policy.maxRunMs) return [expire(canary, config, "open for too long", atMs)];
   if (run.state === "pending" && atMs >= run.lastCallMs + policy.maxPendingMs)
     return [expire(canary, config, "pending for too long", atMs)];

@@ -5,11 +5,9 @@
 import { formatTimeOfDay } from "@aviary/shared/contract/iso-time.ts";
 import { reasonText } from "@aviary/shared/contract/reasons.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
-import { type CheckResult, type GatewayFacts, isInMaintenance, isUp, reasonOf } from "./gateway-conditions.ts";
+import { type CheckResult, type GatewayFacts, isInMaintenance, isUp, NO_FINDINGS, reasonOf } from "./gateway-conditions.ts";
 import { lastRestartMs, restartsSince } from "./restarts.ts";
 import type { Run } from "./state.ts";
-
-const NO_FINDINGS: CheckResult = {};
 
 export interface SliceFacts {
   /** All gateways of the canary, in file order. */

@@ -17,6 +17,7 @@ import {
 } from "@aviary/shared/contract/verdict.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
+import { coarserCell } from "./history-window.ts";
 import { inForce, type JudgeOutcome } from "./judge/outcome.ts";
 import { rankReasons } from "./reason-ranking.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
@@ -184,15 +185,5 @@ function withinSizeLimit(record: VerdictRecord): VerdictRecord {
 }
 
 function coarserWindow(window: ClosedWindow, scale: number): ClosedWindow {
-  return {
-    ...window,
-    cells: window.cells.map((cell) => ({
-      ...cell,
-      slots: cell.slots.map((slot) => {
-        const latency = histogram.fromSparse(slot.latency);
-        if (latency.scale > scale) histogram.downscale(latency, scale);
-        return { ...slot, latency: histogram.toSparse(latency) };
-      }),
-    })),
-  };
+  return { ...window, cells: window.cells.map((cell) => coarserCell(cell, scale)) };
 }

@@ -3,7 +3,7 @@
  * promoted. The share that clients cause by themselves is stable's, so there is no fixed ceiling: the canary must have four times
  * stable's share, and satisfy the four keys with it.
  */
-import type { Policy } from "@aviary/shared/contract/policy.ts";
+import { type Policy, SLOTS } from "@aviary/shared/contract/policy.ts";
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import type { ClosedWindow, WindowSummary } from "@aviary/shared/contract/window.ts";
 import type { Counts } from "./counts.ts";
@@ -15,6 +15,7 @@ import { NO_OBJECTION } from "./marginal-result.ts";
 import { defaultNoise } from "./noise.ts";
 import { EVIDENCE_FACTOR } from "./rule.ts";
 import { CURRENT_RULE } from "./rule-version.ts";
+import { countsOf } from "./scope-measurement.ts";
 import type { MetricRule } from "./window-ranges.ts";
 import { testRanges } from "./window-ranges.ts";
 import { selectsSource } from "./window-tally.ts";
@@ -42,7 +43,7 @@ export function clientErrorRule(windows: readonly ClosedWindow[], policy: Policy
     levelFactor: EVIDENCE_FACTOR[policy.evidence],
     suspicionFactor: 1,
   };
-  const recent = slices.map((one) => (one === null ? NOTHING : countsOf(one, ceiling / TIMES_STABLE)));
+  const recent = slices.map((one) => (one === null ? NOTHING : shareCounts(one, ceiling / TIMES_STABLE)));
   const run = recent.reduce((sum, window) => withWindow(sum, window, ceiling), EMPTY);
   // A hold is about now: a storm that is over, and a window without counts, is none.
   if (!rateKey(recent.at(-1)!, ceiling)) return NO_OBJECTION;
@@ -80,7 +81,7 @@ function slicesOf({ cells }: ClosedWindow, traffic: Policy["traffic"]): SliceSha
     of.reduce((total, { slots }) => total + (slots[slot]?.[key] ?? 0), 0);
   const slice = (name: "canary" | "stable") => {
     const own = selected.filter((cell) => cell.slice === name);
-    return [0, 1, 2, 3, 4].map((slot) => [sum(own, slot, "requests"), sum(own, slot, "errors_4xx")] as const);
+    return Array.from({ length: SLOTS }, (_, slot) => [sum(own, slot, "requests"), sum(own, slot, "errors_4xx")] as const);
   };
   const stable = slice("stable");
   const total = (k: 0 | 1) => stable.reduce((all, slot) => all + slot[k], 0);
@@ -88,18 +89,12 @@ function slicesOf({ cells }: ClosedWindow, traffic: Policy["traffic"]): SliceSha
 }
 
 /** @param healthyShare stable's share of 4xx responses */
-function countsOf({ canary, stable }: SliceShares, healthyShare: number): Counts {
-  let [requests, bad, badSquares, requestSquares] = [0, 0, 0, 0];
-  for (const [n, x] of canary.slots) {
-    requests += n;
-    bad += x;
-    badSquares += x * x;
-    requestSquares += n * n;
-  }
-  if (requests === 0) return NOTHING;
-  const own = { requests, bad, badSquares, requestSquares, healthyBad: healthyShare * requests };
-  if (stable.n === 0) return { ...NOTHING, ...own };
-  const share = requests / stable.n;
-  const compared = { comparedBad: bad, comparedRequests: requests, stableRequests: stable.n };
-  return { ...own, ...compared, stableBad: share * stable.x, stableVariance: share * share * stable.x };
+function shareCounts(slices: SliceShares, healthyShare: number): Counts {
+  return countsOf([slices], [slices], healthyShare, ({ canary, stable }) => ({
+    slotRequests: canary.slots.map(([requests]) => requests),
+    slotBad: canary.slots.map(([, errors]) => errors),
+    stableRequests: stable.n,
+    stableBad: stable.x,
+    slotted: true,
+  }));
 }

@@ -9,7 +9,7 @@ import { judgeWindows } from "./judge.ts";
 import { comparison, environmentKey, persistenceKey, pValueOf, rateKey, restLevel, significanceKey } from "./keys.ts";
 import type { JudgedRun } from "./outcome.ts";
 import { figureName, referenceSliceRatio } from "./reference.ts";
-import { healthyShare, TAILS, type TailName, type Threshold } from "./regression-limits.ts";
+import { healthyShare, isTail, TAILS, type TailName, type Threshold } from "./regression-limits.ts";
 import { ALPHA_HOLD, HEALTHY_SHARE, METRICS, type Metric, MIN_BAD, PERSISTENT_SHARE, PROMOTE, STEP, WHOLE } from "./rule.ts";
 import { aloneText } from "./sentences.ts";
 import { type MetricResult, type TwoKeyInput, testMetric } from "./two-key.ts";
@@ -50,7 +50,7 @@ function explainMetric(result: MetricResult, metric: Metric, { windowNumber, ref
 /** The ceiling, the threshold of a regression, and the noise. */
 function headLines({ rule, label, scope }: MetricResult, metric: Metric, reference: Reference | null): string[] {
   const where = label.az === null ? "" : ` in ${label.az}`;
-  const tail = rule.metric === "regression" || rule.metric === "body" ? rule.metric : null;
+  const tail = isTail(rule.metric) ? rule.metric : null;
   const threshold = tail === null ? null : scope.measurement.limits[tail];
   const healthy = tail === null || threshold === null ? HEALTHY_SHARE * rule.ceiling : healthyShare(tail, threshold);
   const name = label.az ?? WHOLE;

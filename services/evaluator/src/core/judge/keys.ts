@@ -8,6 +8,7 @@ import { isConsistentWithStable } from "./equal-rates.ts";
 import type { Noise } from "./noise.ts";
 import { BURST_PRIOR } from "./noise.ts";
 import { midPValue, upperTail } from "./p-value.ts";
+import { isTail } from "./regression-limits.ts";
 import type { SeriesName } from "./rule.ts";
 import {
   ALPHA_OUTLIER,
@@ -111,7 +112,7 @@ export interface Comparison {
  */
 export function comparison(range: WindowRange, { metric, ceiling }: KeyRule): Comparison | null {
   const { stableBad, stableVariance, comparedBad, comparedRequests } = range;
-  const isRegression = metric === "regression" || metric === "body";
+  const isRegression = isTail(metric);
   if (stableBad <= 0) return null;
   const relativeVariance = stableVariance / (stableBad * stableBad);
   // Up to the mean there is no excess; with a relative variance of at most 1 the probability is over a third.

@@ -9,7 +9,7 @@ import { ALL_BUCKETS, bucketMs, coarserBand, commonScale, quantileIndex } from "
 import { learnNoise } from "./noise.ts";
 import { figureName } from "./reference.ts";
 import type { TailName, Threshold, Thresholds } from "./regression-limits.ts";
-import { marginOf, NO_THRESHOLDS, TAIL_NAMES, TAILS } from "./regression-limits.ts";
+import { isTail, marginOf, NO_THRESHOLDS, TAIL_NAMES, TAILS } from "./regression-limits.ts";
 import type { SeriesName } from "./rule.ts";
 import { ceilingOf, MAX_RANGE_WINDOWS, SERIES, WHOLE } from "./rule.ts";
 import { countAz, measureScope } from "./scope-measurement.ts";
@@ -17,7 +17,7 @@ import { sliceRatioOf } from "./slice-ratio.ts";
 import type { StableBand } from "./stable-band.ts";
 import { quantileCounts, stableBandFrom, thresholdOf } from "./stable-band.ts";
 import type { AzTally, SliceName, WindowTally } from "./window-tally.ts";
-import { tallyWindow } from "./window-tally.ts";
+import { otherSlice, tallyWindow } from "./window-tally.ts";
 
 /** The maximum number of windows in a reference: four hours of five minutes. */
 export const REFERENCE_WINDOWS = 48;
@@ -48,17 +48,18 @@ function learnFigures(tallies: readonly WindowTally[], name: string, policy: Pol
   const windows = tallies.map(({ azs }): ScopeWindow => azs.filter(({ az }) => name === WHOLE || az === name));
   const slow = slowWindows(windows, policy);
   const calm = windows.filter((_, k) => !slow.has(k));
-  const thresholds = { regression: thresholdIn(calm, "regression", policy), body: thresholdIn(calm, "body", policy) };
+  const band = newestBand(calm);
+  const thresholds = { regression: thresholdIn(band, "regression", policy), body: thresholdIn(band, "body", policy) };
   const figures: Record<string, number> = {};
   const add = (series: SeriesName, named: Record<string, number>) => {
     for (const [figure, value] of Object.entries(named)) figures[figureName(name, series, figure)] = value;
   };
-  for (const tail of TAIL_NAMES) add(tail, tailFigures(calm, tail, policy));
+  for (const tail of TAIL_NAMES) add(tail, tailFigures(band, tail, thresholds[tail], policy));
   const measured = countsOf(windows, thresholds, policy);
   for (const series of SERIES) {
     const counts = measured.map((one) => one[series]);
     const ceiling = ceilingOf(series, policy);
-    const bad = series === "regression" || series === "body" ? slow : badWindows(counts, ceiling);
+    const bad = isTail(series) ? slow : badWindows(counts, ceiling);
     const kept = counts.filter(({ requests }, k) => requests > 0 && !bad.has(k));
     if (kept.length < 2) continue;
     const { overdispersion, burstFactor } = learnNoise(kept, ceiling);
@@ -74,9 +75,7 @@ function learnFigures(tallies: readonly WindowTally[], name: string, policy: Pol
   return figures;
 }
 
-function tailFigures(calm: readonly ScopeWindow[], tail: TailName, policy: Policy): Record<string, number> {
-  const band = newestBand(calm);
-  const threshold = thresholdOf(band, band.byAz.keys(), tail, marginOf(policy));
+function tailFigures(band: StableBand, tail: TailName, threshold: Threshold | null, policy: Policy): Record<string, number> {
   const at = quantileIndex([...band.byAz.values()], TAILS[tail].quantile);
   if (threshold === null || at === null) return {};
   const quantileMs = bucketMs(at, band.scale);
@@ -111,9 +110,8 @@ function newestBand(windows: readonly ScopeWindow[]): StableBand {
   return stableBandFrom(windows.slice(-MAX_RANGE_WINDOWS).map((azs, index) => ({ index, azs: otherSlice(azs) })));
 }
 
-function thresholdIn(windows: readonly ScopeWindow[], tail: TailName, policy: Policy): Threshold | null {
-  const newest = newestBand(windows);
-  return thresholdOf(newest, newest.byAz.keys(), tail, marginOf(policy));
+function thresholdIn(band: StableBand, tail: TailName, policy: Policy): Threshold | null {
+  return thresholdOf(band, band.byAz.keys(), tail, marginOf(policy));
 }
 
 /**
@@ -121,7 +119,7 @@ function thresholdIn(windows: readonly ScopeWindow[], tail: TailName, policy: Po
  * move.
  */
 function slowWindows(windows: readonly ScopeWindow[], policy: Policy): ReadonlySet<number> {
-  const single = windows.flatMap((azs) => thresholdIn([azs], "regression", policy) ?? []);
+  const single = windows.flatMap((azs) => thresholdIn(newestBand([azs]), "regression", policy) ?? []);
   const regression = single.toSorted((p, q) => p.limitMs - q.limitMs)[(single.length - 1) >> 1];
   if (regression === undefined) return new Set();
   const counts = countsOf(windows, { ...NO_THRESHOLDS, regression }, policy).map((one) => one.regression);
@@ -133,9 +131,4 @@ function calmInBoth(windows: readonly ScopeWindow[], ...slow: readonly ReadonlyS
   const hasBoth = (azs: ScopeWindow) =>
     azs.some(({ judged }) => judged.timed > 0) && azs.some(({ compared }) => compared.timed > 0);
   return windows.filter((azs, k) => hasBoth(azs) && !slow.some((positions) => positions.has(k)));
-}
-
-/** A threshold is computed from the slice that is compared with; here it is the slice itself. */
-function otherSlice(azs: ScopeWindow): ScopeWindow {
-  return azs.map(({ az, judged, compared }) => ({ az, judged: compared, compared: judged }));
 }

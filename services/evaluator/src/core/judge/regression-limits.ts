@@ -3,6 +3,7 @@
  * more requests are slower than of stable. Two quantiles are compared, because the slowest 1% alone is a poor witness of a shift.
  */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
+import type { SeriesName } from "./rule.ts";
 
 /** The series that are counted against a quantile of stable. */
 export const TAILS = {
@@ -16,6 +17,9 @@ export const TAILS = {
 } as const;
 export type TailName = keyof typeof TAILS;
 export const TAIL_NAMES: readonly TailName[] = ["regression", "body"];
+
+/** Whether a series is counted against a quantile of stable. */
+export const isTail = (series: SeriesName): series is TailName => series in TAILS;
 
 /** How much slower than stable a canary may be. */
 export interface Margin {

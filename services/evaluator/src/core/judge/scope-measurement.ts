@@ -92,11 +92,12 @@ function slowIn({ az, slow }: Pick<CountedAz, "az" | "slow">, limit: LimitBucket
   };
 }
 
-function countsOf(
-  judged: readonly CountedAz[],
-  all: readonly CountedAz[],
+/** Sums parts of a scope, each compared with its own stable part, or with all of them if it has none. */
+export function countsOf<Part>(
+  judged: readonly Part[],
+  all: readonly Part[],
   healthyShare: number,
-  countsIn: (az: CountedAz) => AzCounts,
+  countsIn: (part: Part) => AzCounts,
 ): Counts {
   const slotRequests = new Array<number>(SLOTS).fill(0);
   const slotBad = new Array<number>(SLOTS).fill(0);

@@ -8,6 +8,7 @@ import type { TailName } from "./regression-limits.ts";
 import { TAILS } from "./regression-limits.ts";
 import { stableBandFrom } from "./stable-band.ts";
 import type { AzTally } from "./window-tally.ts";
+import { otherSlice } from "./window-tally.ts";
 
 /**
  * The 95% lower confidence bound of the canary's quantile over stable's, at least 1: equal gateways get no allowance.
@@ -16,12 +17,7 @@ import type { AzTally } from "./window-tally.ts";
 export function sliceRatioOf(windows: readonly (readonly AzTally[])[], tail: TailName): number {
   if (windows.length === 0) return 1;
   const canary = stableBandFrom(windows.map((azs, index) => ({ index, azs })));
-  const stable = stableBandFrom(
-    windows.map((azs, index) => ({
-      index,
-      azs: azs.map(({ az, judged, compared }) => ({ az, judged: compared, compared: judged })),
-    })),
-  );
+  const stable = stableBandFrom(windows.map((azs, index) => ({ index, azs: otherSlice(azs) })));
   const { quantile } = TAILS[tail];
   // As during the run, an AZ is not compared with others if it has a stable slice of its own.
   const near = [...canary.byAz.keys()].flatMap((az) => stable.byAz.get(az) ?? []);

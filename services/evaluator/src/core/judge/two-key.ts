@@ -10,6 +10,7 @@ import { markLike, markShared } from "./left-out-windows.ts";
 import type { Noise } from "./noise.ts";
 import { isStableOverCeiling, referenceNoise } from "./reference.ts";
 import type { Threshold } from "./regression-limits.ts";
+import { isTail } from "./regression-limits.ts";
 import type { Metric, SeriesName } from "./rule.ts";
 import { ceilingOf, compareRate, EVIDENCE_FACTOR, METRICS, WHOLE } from "./rule.ts";
 import type { RuleVersion } from "./rule-version.ts";
@@ -167,7 +168,7 @@ export function testMetric(input: TwoKeyInput, metric: Metric, scope: JudgedScop
 /** @param gate another series that must reach its ceiling in the same window range */
 function testSeries(input: TwoKeyInput, name: SeriesName, scope: JudgedScope, gate?: Gate): MetricResult | null {
   const { policy, reference, windowNumber, version } = input;
-  const threshold = name === "regression" || name === "body" ? scope.measurement.limits[name] : undefined;
+  const threshold = isTail(name) ? scope.measurement.limits[name] : undefined;
   if (threshold === null) return null;
   const ceiling = ceilingOf(name, policy);
   const { noise, windows } = referenceNoise(reference, scope.name, name, ceiling);

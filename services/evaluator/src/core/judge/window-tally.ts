@@ -38,6 +38,11 @@ export interface AzTally {
   readonly compared: SliceTally;
 }
 
+/** The same AZs with the roles of their slices exchanged. */
+export function otherSlice(azs: readonly AzTally[]): readonly AzTally[] {
+  return azs.map(({ az, judged, compared }) => ({ az, judged: compared, compared: judged }));
+}
+
 export interface WindowTally {
   /** By name; beyond the first 16 the rest is one AZ called `others`. */
   readonly azs: readonly AzTally[];
