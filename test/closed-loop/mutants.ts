@@ -87,7 +87,7 @@ export const SPECIFICATION_MUTANTS: readonly SpecificationMutant[] = [
     name: "failed-run-never-over",
     replacements: [
       {
-        file: "core/run.ts",
+        file: "core/advance-run.ts",
         from: "if (!isBack && !isGone) return;",
         to: "if (atMs > 0) return;",
       },

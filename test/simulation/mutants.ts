@@ -148,14 +148,14 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: "pending-without-end",
-    file: "core/run.ts",
+    file: "core/advance-run.ts",
     from: "if (atMs >= run.sinceMs + policy.maxRunMs) return [expire(",
     to: 'if (run.state !== "pending" && atMs >= run.sinceMs + policy.maxRunMs) return [expire(',
     caughtBy: "13",
   },
   {
     name: "failed-without-report",
-    file: "core/run.ts",
+    file: "core/advance-run.ts",
     from: "return atMs >= run.sinceMs + policy.maxRunMs ? [notRestored(",
     to: "return atMs < 0 ? [notRestored(",
     caughtBy: "13",

@@ -4,8 +4,8 @@
  */
 
 import { callerGoneAtMs } from "./callers.ts";
+import { observationMs } from "./observe-release.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
-import { observationMs } from "./run.ts";
 import { type CanaryState, isOpen, type State } from "./state.ts";
 import { closeAtMs } from "./window.ts";
 

@@ -2,11 +2,14 @@
 import { type Incident, incident } from "@aviary/shared/contract/incident.ts";
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import type { Outcome } from "@aviary/shared/contract/verdict.ts";
+import { advance } from "./advance-run.ts";
 import { conditionsOf } from "./conditions.ts";
 import type { Effect } from "./effects.ts";
 import { tickLane } from "./lane-tick.ts";
+import { alreadyAnalyzedRelease } from "./observe-release.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
-import { advance, alreadyAnalyzedRelease, moveTo, subjectOf, unannouncedRelease } from "./run.ts";
+import { moveTo, subjectOf } from "./run.ts";
+import { unannouncedRelease } from "./slice-releases.ts";
 import { type CanaryState, gatewaysOfCanary, type Run, type State, startGrid } from "./state.ts";
 import { type CanaryFacts, type Decision, decide, type HoldBudget, releaseChangedReason } from "./verdict.ts";
 import { verdictRecord } from "./verdict-record.ts";

@@ -30,8 +30,9 @@ import type { ControlInput, Input, SignalInput } from "./inputs.ts";
 import { tickLane } from "./lane-tick.ts";
 import { reconcile, requestCheckpoint } from "./reconcile.ts";
 import { type CanaryConfig, gatewayKey } from "./resolved-config.ts";
-import { isCanaryHealthy, subjectOf } from "./run.ts";
+import { subjectOf } from "./run.ts";
 import { dropBefore, recordArrival, recordLostTime } from "./sequence.ts";
+import { isCanaryHealthy } from "./slice-releases.ts";
 import { type CanaryState, gatewaysOfCanary, type State, startGrid, weightOf } from "./state.ts";
 import { closeAtMs, closeWindow, excludeReport } from "./window.ts";
 

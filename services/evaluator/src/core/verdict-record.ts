@@ -21,7 +21,7 @@ import { coarserCell } from "./history-window.ts";
 import { inForce, type JudgeOutcome } from "./judge/outcome.ts";
 import { rankReasons } from "./reason-ranking.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
-import { restoreTarget, stableRelease } from "./run.ts";
+import { restoreTarget, stableRelease } from "./slice-releases.ts";
 import { type CanaryState, gatewaysOfCanary, isCanaryActive, isOpen, type Run, type State, weightOf } from "./state.ts";
 import type { CanaryFacts, Decision } from "./verdict.ts";
 import { noiseFigures, sliceFigures } from "./verdict-figures.ts";

@@ -15,7 +15,7 @@ export interface SliceTally {
   errors: number;
   /** Observed latencies; a source may have fewer of them than requests. */
   timed: number;
-  /** Requests, errors and latencies by sub-window, for the judged slice; empty for the other. */
+  /** Requests, errors and latencies by sub-window. */
   readonly slots: readonly SlotTally[];
   /** The histograms with the latencies, one per sub-window and source. */
   readonly latency: HistogramPart[];
@@ -70,7 +70,7 @@ export function tallyWindow(window: ClosedWindow, traffic: Policy["traffic"], ju
   const byAz = new Map<string, AzTally>();
   for (const cell of cells) {
     const name = named.has(cell.az) ? cell.az : OTHERS;
-    const az = byAz.get(name) ?? { az: name, judged: emptyTally(SLOTS), compared: emptyTally(0) };
+    const az = byAz.get(name) ?? { az: name, judged: emptyTally(), compared: emptyTally() };
     byAz.set(name, az);
     const problem = addCell(cell.slice === judged ? az.judged : az.compared, cell);
     if (problem !== null) return { azs: [], unreadable: `${cell.slice} ${cell.az} ${cell.source}: ${problem}` };
@@ -78,9 +78,9 @@ export function tallyWindow(window: ClosedWindow, traffic: Policy["traffic"], ju
   return { azs: [...byAz.values()].sort((p, q) => (p.az < q.az ? -1 : 1)), unreadable: null };
 }
 
-function emptyTally(slotCount: number): SliceTally {
+function emptyTally(): SliceTally {
   const slots: SlotTally[] = [];
-  for (let k = 0; k < slotCount; k++) slots.push({ requests: 0, errors: 0, timed: 0, latency: [] });
+  for (let k = 0; k < SLOTS; k++) slots.push({ requests: 0, errors: 0, timed: 0, latency: [] });
   return { requests: 0, errors: 0, timed: 0, slots, latency: [], slotted: true };
 }
 
@@ -92,8 +92,7 @@ function addCell(tally: SliceTally, cell: WindowSummary): string | null {
     const problem = countProblem(slot);
     if (problem !== null) return problem;
     count(tally, slot);
-    const bySlot = tally.slots[k];
-    if (bySlot !== undefined) count(bySlot, slot);
+    count(tally.slots[k]!, slot);
     if (!cell.slotted && slot.requests > 0) tally.slotted = false;
   }
   return null;

@@ -105,6 +105,16 @@ describe("gateways that are slower by themselves", () => {
     const spell = history(1).map((one, k) => (k === 15 ? window(k, slice("canary", 1_000, 3), slice("stable", 9_000)) : one));
     assert.equal(referenceFrom(spell, POLICY, "stable").figures["regression.slice_ratio"], undefined);
   });
+
+  it("are allowed only what they were slower in calm windows, whatever their spells", () => {
+    const spell = (factor: number) =>
+      Array.from({ length: 48 }, (_, k) =>
+        window(k, slice("canary", 1_000, k === 20 || k === 21 ? 8 : factor), slice("stable", 9_000)),
+      );
+    const ratio = (factor: number) => referenceFrom(spell(factor), POLICY, "stable").figures["regression.slice_ratio"];
+    assert.equal(ratio(1), undefined);
+    assert.ok(Math.abs(ratio(1.2)! - 1.2) < 0.015, `${ratio(1.2)}: one bucket is 1.1%`);
+  });
 });
 
 describe("the second witness of a regression", () => {
