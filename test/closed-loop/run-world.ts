@@ -35,7 +35,7 @@ export async function runWorld(product: Product, drawn: WorldPlan, name: Advisor
   const rollout = startRollout(world, advisor, promoter);
   startLane(world, advisor);
   announceMaintenance(world, advisor);
-  startOnCall({ world, advisor, current: rollout.current, resumeRollout: rollout.resume });
+  startOnCall({ world, advisor, current: rollout.current, resumeRollout: rollout.resume, endRollout: rollout.end });
   await kernel.runUntil(plan.endMs);
   await advisor.close();
   return { plan, advisor: name, record: world.record };

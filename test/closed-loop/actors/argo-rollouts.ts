@@ -28,6 +28,8 @@ export interface Rollouts {
   deploy(revision: string): void;
   /** People resume a rollout that an inconclusive analysis has paused. */
   resume(): void;
+  /** People abort the rollout; false if none is under way. */
+  abort(): boolean;
   /** Another analysis of this revision is still running, as after a lost termination. */
   leaveOver(revision: string, measurements: number): void;
 }
@@ -108,6 +110,12 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
       if (!isPaused || revision === undefined) return;
       isPaused = false;
       analyze(Math.max(0, steps.indexOf(weight)));
+    },
+    abort() {
+      if (revision === undefined) return false;
+      isPaused = false;
+      finish("rolled-back");
+      return true;
     },
     leaveOver(old, measurements) {
       const again = async (left: number): Promise<void> => {
