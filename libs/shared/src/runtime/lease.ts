@@ -55,7 +55,7 @@ export interface LeaseRequest {
 
 /** Who holds a lease, and by which configuration it works. */
 export interface LeaseOwner {
-  /** Empty if nobody holds it. */
+  /** Empty while the lease is free. */
   readonly holder: string;
   /** Undefined if the owner states none. */
   readonly config: string | undefined;
@@ -95,7 +95,7 @@ async function tryToAcquire(
     seen.revision = revision;
     seen.unchangedSinceMs = clock.monotonicMs();
   }
-  const owner = entry === undefined ? NOBODY : ownerOf(entry.value);
+  const owner = entry === undefined ? NO_OWNER : ownerOf(entry.value);
   const free = owner.holder === "" || owner.holder === holder || clock.monotonicMs() - seen.unchangedSinceMs >= freeAfterMs;
   if (!free) return { owner };
   const startedAtMs = clock.monotonicMs();
@@ -104,14 +104,14 @@ async function tryToAcquire(
   return taken === undefined ? { owner } : { lease: keep(claim, { revision: taken, atMs: startedAtMs }) };
 }
 
-const NOBODY: LeaseOwner = { holder: "", config: undefined };
+const NO_OWNER: LeaseOwner = { holder: "", config: undefined };
 
 function ownerOf(value: Uint8Array): LeaseOwner {
   try {
     const { holder, config } = JSON.parse(Buffer.from(value).toString()) as { holder?: unknown; config?: unknown };
     return { holder: String(holder ?? ""), config: typeof config === "string" ? config : undefined };
   } catch {
-    return NOBODY;
+    return NO_OWNER;
   }
 }
 
@@ -161,7 +161,7 @@ function keep(claim: Claim, first: { readonly revision: number; readonly atMs: n
   const free = async (): Promise<void> => {
     await renewing;
     // An empty owner lets the next process take over without waiting.
-    if (!lost.signal.aborted) await write({ ...claim, owner: NOBODY }, revision).catch(() => undefined);
+    if (!lost.signal.aborted) await write({ ...claim, owner: NO_OWNER }, revision).catch(() => undefined);
   };
   renewLater();
   return {

@@ -38,7 +38,7 @@ export function tickLane(state: State, lane: LaneState, atMs: number, tick: bool
   if (same && !tick) return;
   lane.record = record;
   effects.push({ kind: "lane", record });
-  // Also when nothing changed: a tick repairs the queue that an earlier change left short, or that somebody else has changed.
+  // Also when nothing changed: a tick repairs the queue that an earlier change left short, or that another client of the broker has changed.
   effects.push({ kind: "demand", lane: lane.name, depth: record.depth });
 }
 
