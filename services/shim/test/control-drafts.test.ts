@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import { aRun } from "@aviary/shared/testing/builders.ts";
 import { announceDrafts, eventDrafts, type GateCall, gateDrafts, namedAtGate } from "../src/adapters/control-drafts.ts";
 import { type FlaggerCall, readEventMessage, readFlaggerCall } from "../src/adapters/flagger-payload.ts";
-import { NO_RUNS, type StoredRuns, standingOf } from "../src/response/standing.ts";
+import { NO_RUNS, requestSubject, type StoredRuns, standingOf } from "../src/response/standing.ts";
 import { flaggerBody } from "./harness.ts";
 
 const HASH = "d".repeat(64);
@@ -27,8 +27,7 @@ const postRolloutDrafts = (phase: string, runs: StoredRuns) =>
     call: call({ phase }),
     gate: "post-rollout",
     allowed: true,
-    named: { revision: undefined },
-    runs,
+    subject: requestSubject({ revision: undefined }, runs),
     sender: FLAGGER,
   });
 
@@ -140,7 +139,9 @@ describe("control drafts", () => {
 
   it("a gate call is drafted when it reveals a weight of 0, a gate or a grant; otherwise it only shows that the caller is alive", () => {
     const contentOf = (gate: GateCall["gate"], allowed: boolean, runs: StoredRuns) =>
-      gateDrafts({ call: call(), gate, allowed, named: { revision: "v2" }, runs, sender: FLAGGER }).map(({ content }) => content);
+      gateDrafts({ call: call(), gate, allowed, subject: requestSubject({ revision: "v2" }, runs), sender: FLAGGER }).map(
+        ({ content }) => content,
+      );
     const known = (change: Parameters<typeof aRun>[0]) => run({ controller_revision: "v2", ...change });
     const gate = (name: string, allowed: boolean) => [{ verb: "gate", gate: name, allowed, ...from, revision: "v2" }];
     const alive = [{ verb: "phase", phase: "Progressing", ...from, revision: "v2" }];

@@ -5,7 +5,7 @@ import type { Incident } from "@aviary/shared/contract/incident.ts";
 import { attemptOf, opensAgain, recordAttempt } from "./attempts.ts";
 import { type ControlStep, controlIncident, recordCall } from "./control-step.ts";
 import { openRun } from "./run.ts";
-import { isOpen, type Opener, type Run } from "./state.ts";
+import { isOpen, type Opener, type Run, recordShift } from "./state.ts";
 
 type Announcement = Extract<Control, { verb: "announce" | "start" }>;
 
@@ -46,7 +46,7 @@ function completeAnnouncement({ canary, control, atMs }: ControlStep<Announcemen
   recordCall(run, control.caller, atMs);
   run.announcedHash ??= control.skill_hash ?? null;
   run.announcedVersion ??= control.gateway_version ?? null;
-  if (control.caller === "rollouts") shift(run, atMs);
+  if (control.caller === "rollouts") recordShift(run, atMs);
   const entry = attemptOf(canary, control.revision);
   if (entry !== undefined) entry.namedMs = atMs;
 }
@@ -66,9 +66,5 @@ function open({ state, canary, config, control, atMs }: ControlStep<Announcement
   const controllerRevision = control.revision;
   openRun(state, canary, config, { openedBy, controllerRevision, release, announcedHash, announcedVersion, seat }, atMs);
   // An operator's start, and an analysis that is already measuring (Argo Rollouts), imply that traffic is shifted.
-  if (control.verb === "start" || control.caller === "rollouts") shift(canary.run!, atMs);
-}
-
-function shift(run: Run, atMs: number): void {
-  if (run.shiftedSinceMs === 0) run.shiftedSinceMs = atMs;
+  if (control.verb === "start" || control.caller === "rollouts") recordShift(canary.run!, atMs);
 }

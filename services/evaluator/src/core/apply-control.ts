@@ -11,7 +11,7 @@ import { attemptOf, updateAttempt } from "./attempts.ts";
 import { judgingCaller, maySpeak } from "./callers.ts";
 import { type ControlStep, controlIncident, recordCall } from "./control-step.ts";
 import { moveTo, openRun, restartEvidence, startWarming } from "./run.ts";
-import { gatewaysOfCanary, isOpen, type Run, startGrid } from "./state.ts";
+import { gatewaysOfCanary, isOpen, type Run, recordShift, startGrid } from "./state.ts";
 
 type Verb<V extends Control["verb"]> = Extract<Control, { verb: V }>;
 
@@ -79,7 +79,7 @@ function isForRun(run: Run, revision: string | undefined): boolean {
 /** The weight that the controller reports. */
 function applyWeight(run: Run, weight: number, atMs: number): void {
   run.weight = weight;
-  if (weight > 0 && run.shiftedSinceMs === 0) run.shiftedSinceMs = atMs;
+  if (weight > 0) recordShift(run, atMs);
   if (weight === 0 && run.state === "pending") run.shiftedSinceMs = 0;
 }
 

@@ -149,7 +149,6 @@ function publish(
   // What changed is beyond the limits of the record's lists: the broker would discard it as a duplicate.
   if (record.body.id === canary.lastVerdictId) return false;
   canary.lastVerdictId = record.body.id;
-  canary.lastOutcome = record.body.verdict;
   canary.lastDegraded = record.body.degraded;
   canary.lastPromotable = record.body.run?.promotable === true;
   canary.lastReason = record.body.reasons[0]?.code ?? null;

@@ -66,6 +66,9 @@ export function storeCanary(canary: CanaryState): object {
   return renamed({ ...canary, run: canary.run === null ? null : renamed(canary.run, RUN) }, CANARY);
 }
 
+/** Fields that earlier versions stored and no version reads. */
+const REMOVED: ReadonlySet<string> = new Set(["lastOutcome", "rolloutWeight"]);
+
 /** The state of a canary from its stored form. */
 export function restoreCanary(stored: object): CanaryState {
   const canary = { ...sinceFirstVersion(), ...renamed(stored, FROM_STORED.canary) } as CanaryState;
@@ -94,7 +97,7 @@ export function restoreGateway(stored: StoredGateway): GatewayState {
     restarts: createRestartTrack(),
     clock: createClockTrack(),
   };
-  return { ...later, ...stored, sequence: { ...createSequenceTrack(), ...stored.sequence } };
+  return { ...later, ...(renamed(stored, {}) as StoredGateway), sequence: { ...createSequenceTrack(), ...stored.sequence } };
 }
 
 function restoreGrid(stored: Omit<WindowGrid, "firstMs"> & Partial<Pick<WindowGrid, "firstMs">>): WindowGrid {
@@ -107,7 +110,8 @@ function withAccounts(window: Omit<OpenWindow, "accounts"> & Partial<Pick<OpenWi
   return { ...window, accounts: window.accounts ?? new Map() };
 }
 
-/** A copy of an object with other field names, in the same order. */
+/** A copy of an object with other field names, in the same order, and without removed fields. */
 function renamed(fields: object, names: Names): object {
-  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [names[name] ?? name, value]));
+  const kept = Object.entries(fields).filter(([name]) => !REMOVED.has(name));
+  return Object.fromEntries(kept.map(([name, value]) => [names[name] ?? name, value]));
 }

@@ -8,7 +8,7 @@
 import type { ControlContent } from "@aviary/shared/contract/control.ts";
 import type { CallerClass } from "@aviary/shared/contract/fleet.ts";
 import { isOpenRun } from "@aviary/shared/contract/run.ts";
-import { type NamedRevision, type Standing, type StoredRuns, standingOf } from "../response/standing.ts";
+import type { NamedRevision, RequestSubject, Standing, StoredRuns } from "../response/standing.ts";
 import type { Gate } from "./flagger-gates.ts";
 import { type EventMeaning, type FlaggerCall, RUNNING_PHASES, readEventMessage } from "./flagger-payload.ts";
 
@@ -93,8 +93,7 @@ export interface GateCall {
   readonly call: FlaggerCall;
   readonly gate: Gate;
   readonly allowed: boolean;
-  readonly named: NamedRevision;
-  readonly runs: StoredRuns;
+  readonly subject: RequestSubject;
   readonly sender: Sender;
 }
 
@@ -102,12 +101,11 @@ export interface GateCall {
  * Drafts what a gate call reveals besides the revision: that the weight is 0, that an increase or the promotion is granted, the end of the
  * run, and that the caller is alive.
  */
-export function gateDrafts({ call, gate, allowed, named: about, runs, sender }: GateCall): ControlDraft[] {
+export function gateDrafts({ call, gate, allowed, subject: { named: about, runs, standing }, sender }: GateCall): ControlDraft[] {
   if (gate === "post-rollout") {
     const result = call.phase === "Succeeded" ? "succeeded" : call.phase === "Failed" ? "failed" : undefined;
     return result === undefined ? [] : endDrafts(result, about.revision, runs, sender);
   }
-  const standing = standingOf(about, runs);
   const run = standing.kind === "open" ? standing.run : null;
   const isNews =
     run === null

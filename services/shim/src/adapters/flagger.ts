@@ -13,9 +13,9 @@ import {
   endedAs,
   judgingCaller,
   maySpeak,
-  type Standing,
+  type RequestSubject,
+  requestSubject,
   type StoredRuns,
-  standingOf,
   wasAbortedByOperator,
 } from "../response/standing.ts";
 import { applicableReasons, currentReasons, type VerdictAnswer } from "../response/verdict-answer.ts";
@@ -57,7 +57,7 @@ function readRequest(call: Call, context: ShimContext): FlaggerRequest | Reply |
 const strategyOf = (canary: Canary | undefined): Strategy => canary?.entry.callers.flagger?.strategy ?? "weighted";
 
 /** The facts of the gate table for one call. */
-export function gateFacts(answer: VerdictAnswer, standing: Standing, runs: StoredRuns, canary: Canary | undefined): GateFacts {
+export function gateFacts(answer: VerdictAnswer, { standing, runs }: RequestSubject, canary: Canary | undefined): GateFacts {
   const { body, known } = answer;
   const strategy = strategyOf(canary);
   const verdict = body.verdict;
@@ -80,15 +80,15 @@ function handleGate(gate: Gate) {
     if (!("found" in request)) return request;
     const { flagger, found } = request;
     const runs = storedRuns(found.canary, context);
-    const named = namedAtGate(flagger, gate, runs);
-    const { answer } = answerFor(found, named, context);
+    const subject = requestSubject(namedAtGate(flagger, gate, runs), runs);
+    const { answer } = answerFor(found, subject, context);
     const widens = WIDENING.has(gate) || sendsUsers(gate, strategyOf(found.canary));
     const isForeign = found.canary !== undefined && isForeignCaller(call, found.canary, runs, context);
-    const facts = gateFacts(answer, standingOf(named, runs), runs, found.canary);
+    const facts = gateFacts(answer, subject, found.canary);
     const decided = isForeign && widens ? FOREIGN_ANSWER : gateAnswer(gate, facts);
     const isStored =
       found.canary === undefined ||
-      (await storeGateCall(found.canary, call, { call: flagger, gate, named, runs, allowed: decided.allowed }, context));
+      (await storeGateCall(found.canary, call, { call: flagger, gate, subject, allowed: decided.allowed }, context));
     const final = isStored ? decided : { allowed: false, text: "the call could not be stored: the broker did not respond" };
     logGate({ gate, caller: call.caller, flagger, verdict: answer.body, answer: final }, context.logger);
     return text(final.allowed ? 200 : 403, final.text);
@@ -117,13 +117,12 @@ async function storeGateCall(
   gateCall: Omit<GateCall, "sender">,
   context: ShimContext,
 ): Promise<boolean> {
-  const { call, gate, named, runs } = gateCall;
+  const { call, gate, subject } = gateCall;
+  const { standing, runs } = subject;
   if (!maySpeak(caller.class, canary.entry.judge, runs.run)) return true;
   const sender = senderOf(caller, canary, origin, context);
   const announced =
-    gate === "post-rollout" || gate === "rollback"
-      ? []
-      : announceDrafts(standingOf(named, runs), { ...call, gate }, runs, sender);
+    gate === "post-rollout" || gate === "rollback" ? [] : announceDrafts(standing, { ...call, gate }, runs, sender);
   const drafts = [...announced, ...gateDrafts({ ...gateCall, sender })];
   const stored = await context.controlWriter.store(canary, drafts);
   // The evaluator would not know of the traffic.

@@ -9,8 +9,10 @@ import {
   claimRole,
   locateCanary,
   measurementIndexOf,
+  storedRuns,
 } from "../response/canary-answer.ts";
 import { jsonBytes } from "../response/reply.ts";
+import { requestSubject } from "../response/standing.ts";
 import type { AnalysisConcern } from "../response/verdict-answer.ts";
 import type { Call, HandlerResult, Route, ShimContext } from "../route.ts";
 
@@ -32,14 +34,15 @@ function handleMeasurement(origin: CallOrigin, concern?: AnalysisConcern) {
     const identity = identityOf(call);
     const found = locateCanary(call, identity, context);
     if ("forbidden" in found) return found;
-    const prepared = answerFor(found, identity, context);
+    const subject = requestSubject(identity, storedRuns(found.canary, context));
+    const prepared = answerFor(found, subject, context);
     const shown = concern === undefined ? prepared : prepared.concern(concern);
     const { canary } = found;
     if (canary === undefined) {
       const parts = { key: KEYS[origin.dialect], label: found.name, index: 0, caller: call.caller.class, conflict: false };
       return jsonBytes(closeJson(shown.open(REQUEST_BYTES), parts));
     }
-    announceRevision(call, canary, identity, origin, context);
+    announceRevision(call, canary, subject, origin, context);
     return jsonBytes(
       closeJson(shown.open(REQUEST_BYTES), {
         key: KEYS[origin.dialect],

@@ -44,6 +44,17 @@ export function standingOf({ revision, isAnotherOne }: NamedRevision, { run, rev
   return { kind: "new", revision };
 }
 
+/** What a request is about: the revision that it names, the stored runs, and how they relate. */
+export interface RequestSubject {
+  readonly named: NamedRevision;
+  readonly runs: StoredRuns;
+  readonly standing: Standing;
+}
+
+export function requestSubject(named: NamedRevision, runs: StoredRuns): RequestSubject {
+  return { named, runs, standing: standingOf(named, runs) };
+}
+
 /** How the newest attempt of the revision ended; null if it was never analyzed, or while its run is open. */
 export function endedAs(standing: Standing): RunState | null {
   switch (standing.kind) {
