@@ -65,7 +65,7 @@ export function openRun(state: State, canary: CanaryState, config: CanaryConfig,
     announcedVersion: opening.announcedVersion,
     pinned: null,
     releaseBefore,
-    failedBefore: opening.cleared == null ? suspectRelease(replaced, releaseBefore) : null,
+    replacedRelease: opening.cleared == null ? suspectRelease(replaced, releaseBefore, opening.openedBy) : null,
     retriesFailed: previous?.state === "failed",
     weight: null,
     balancerWeight: null,
@@ -96,14 +96,18 @@ export function openRun(state: State, canary: CanaryState, config: CanaryConfig,
   startGrid(canary, config, atMs);
 }
 
-/** The failed release that the Macs may still run when a run is replaced; null if it was restored, or nothing failed. */
-function suspectRelease(replaced: Run | null, releaseBefore: Release | null): Release | null {
+/**
+ * The release that the Macs may still run when a run is replaced, and that is not the new run's: one that failed and was not restored, or
+ * that of the previous revision, if an announcer names the next one before the Macs change. Null if there is none.
+ */
+function suspectRelease(replaced: Run | null, releaseBefore: Release | null, openedBy: Opener): Release | null {
   if (replaced === null || replaced.restored) return null;
   if (replaced.latch !== null) return replaced.pinned;
-  const { pinned, failedBefore } = replaced;
+  const { pinned, replacedRelease } = replaced;
+  if (openedBy === "announcer" && pinned !== null) return pinned;
   const isStillThere =
-    pinned === null && failedBefore !== null && releaseBefore !== null && couldBeSame(releaseBefore, failedBefore);
-  return isStillThere ? failedBefore : null;
+    pinned === null && replacedRelease !== null && releaseBefore !== null && couldBeSame(releaseBefore, replacedRelease);
+  return isStillThere ? replacedRelease : null;
 }
 
 /** Enters a state; a state that ends the run records its revision, so that observation does not analyze it again. */

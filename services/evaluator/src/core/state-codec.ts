@@ -20,6 +20,7 @@ const CANARY: Readonly<Partial<Record<keyof CanaryState, string>>> = {
 const RUN: Readonly<Partial<Record<keyof Run, string>>> = {
   releaseBefore: "before",
   restored: "over",
+  replacedRelease: "failedBefore",
 };
 
 /** Fields that checkpoints of the first version lack. */
@@ -47,7 +48,7 @@ function completeRun(stored: Run): Run {
       cleared: null,
       balancerWeight: null,
       shiftedSinceMs: 0,
-      failedBefore: null,
+      replacedRelease: null,
       retriesFailed: false,
     },
     ...{ granted: (stored.weight ?? 0) > 0, promotionGranted: false, endReported: false, endedBy: null },
