@@ -144,8 +144,8 @@ function endedRevision(call: FlaggerCall, { run }: StoredRuns): string | undefin
   return run?.controller_revision?.startsWith(CHECKSUM) === true && call.checksum !== "" ? checksumName(call) : undefined;
 }
 
-/** An end is reported once per attempt. Without a known verdict the message is stored: the evaluator may know more. */
-function endDrafts(
+/** Drafts the end of a revision. It is reported once per attempt. Without a known verdict the message is stored: the evaluator may know more. */
+export function endDrafts(
   result: "succeeded" | "failed",
   revision: string | undefined,
   runs: StoredRuns,

@@ -34,6 +34,7 @@ import {
 } from "./flagger-gates.ts";
 import { type FlaggerCall, readFlaggerCall } from "./flagger-payload.ts";
 import { prometheusRoute } from "./prometheus.ts";
+import { storeReport } from "./stored-report.ts";
 import { verdictRoute } from "./verdict-json.ts";
 
 const CALLERS = ["flagger", "operator"] as const;
@@ -159,17 +160,7 @@ async function handleEvents(call: Call, context: ShimContext): Promise<HandlerRe
   const request = readRequest(call, context);
   if (!("found" in request)) return request;
   const { flagger, found } = request;
-  // Flagger's global event webhook reports every canary in the cluster, configured here or not.
-  if (found.canary === undefined) return text(200, `ignored: ${found.text}`);
-  const runs = storedRuns(found.canary, context);
-  if (call.caller.class !== "operator" && !maySpeak(call.caller.class, found.canary.entry.judge, runs.run))
-    return text(200, "ignored: another controller judges this canary");
-  const drafts = eventDrafts(flagger, runs, senderOf(call.caller, found.canary, origin, context));
-  const stored = await context.controlWriter.store(found.canary, drafts);
-  if (stored === "over_limit") return text(403, "too many events for one canary");
-  return stored === "stored"
-    ? text(200, "stored")
-    : text(503, "not stored yet: the broker did not respond; the event is kept and stored later");
+  return storeReport({ call, found, origin, draftsOf: (runs, sender) => eventDrafts(flagger, runs, sender) }, context);
 }
 
 export const FLAGGER_ROUTES: readonly Route[] = [
@@ -188,7 +179,7 @@ export const FLAGGER_ROUTES: readonly Route[] = [
     methods: ["POST"],
     callers: CALLERS,
     summary: "Flagger's event webhook: weight, phase, end of a run",
-    responseKind: "gate",
+    responseKind: "report",
     handle: handleEvents,
   },
   verdictRoute({ path: "/flagger/metrics", summary: "The verdict, for operators who use Flagger", origin }),

@@ -4,10 +4,10 @@ import { identityOfQuery, mergeIdentity, readIdentity } from "../request/canary-
 import { closeJson, REQUEST_BYTES } from "../response/answer-json.ts";
 import {
   announceRevision,
-  answerFor,
   type CallOrigin,
   claimRole,
   locateCanary,
+  measurementAnswer,
   measurementIndexOf,
   storedRuns,
 } from "../response/canary-answer.ts";
@@ -35,7 +35,7 @@ function handleMeasurement(origin: CallOrigin, concern?: AnalysisConcern) {
     const found = locateCanary(call, identity, context);
     if ("forbidden" in found) return found;
     const subject = requestSubject(identity, storedRuns(found.canary, context));
-    const prepared = answerFor(found, subject, context);
+    const prepared = measurementAnswer(call, found, subject, context);
     const shown = concern === undefined ? prepared : prepared.concern(concern);
     const { canary } = found;
     if (canary === undefined) {

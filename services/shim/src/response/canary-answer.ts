@@ -11,7 +11,7 @@ import type { Call, Forbidden, ShimContext } from "../route.ts";
 import type { Canary } from "../view.ts";
 import { measurementIndex } from "./answer-json.ts";
 import { type PreparedAnswer, prepare } from "./prepared-answer.ts";
-import { maySpeak, NO_RUNS, type RequestSubject, type StoredRuns } from "./standing.ts";
+import { isRetry, maySpeak, NO_RUNS, type RequestSubject, type StoredRuns } from "./standing.ts";
 import { absentAnswer, earlierRevisionAnswer, newRevisionAnswer } from "./verdict-answer.ts";
 
 /** The controller that a route is for, and the role that a call claims. */
@@ -72,6 +72,20 @@ export function answerFor(found: CanaryLookup, { named, standing }: RequestSubje
     case "new":
       return prepare(newRevisionAnswer(prepared.answer, standing.revision));
   }
+}
+
+/** The answer to a measurement: as `answerFor`, but a retry of Argo Rollouts waits for its next attempt. */
+export function measurementAnswer(
+  { caller }: Call,
+  found: CanaryLookup,
+  subject: RequestSubject,
+  context: ShimContext,
+): PreparedAnswer {
+  const { named, runs } = subject;
+  const isJudging = found.canary !== undefined && maySpeak(caller.class, found.canary.entry.judge, runs.run);
+  if (caller.class !== "rollouts" || !isJudging || named.revision === undefined || !isRetry(subject))
+    return answerFor(found, subject, context);
+  return prepare(newRevisionAnswer(presentAnswer(found, context).answer, named.revision));
 }
 
 /**

@@ -68,6 +68,17 @@ export function endedAs(standing: Standing): RunState | null {
   }
 }
 
+/**
+ * Whether a measurement can be the start of the next attempt of a failed revision: no run is open, and the end of the failed one was
+ * reported. The evaluator opens the attempt after a pause; the failure is then not the answer, or every retry would fail at once.
+ */
+export function isRetry({ standing, runs: { revisions } }: RequestSubject): boolean {
+  if (endedAs(standing) !== "failed" || (standing.kind === "earlier" && standing.open !== null)) return false;
+  const name =
+    standing.kind === "over" ? standing.run.controller_revision : standing.kind === "earlier" ? standing.entry.name : null;
+  return name !== null && revisions.findLast((entry) => entry.name === name)?.end_reported === true;
+}
+
 /** Whether an operator aborted the newest attempt. */
 export function wasAbortedByOperator(standing: Standing, { revisions }: StoredRuns): boolean {
   if (endedAs(standing) !== "aborted") return false;
