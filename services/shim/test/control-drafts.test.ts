@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { aRun } from "@aviary/shared/testing/builders.ts";
-import { announceDrafts, eventDrafts, type GateCall, gateDrafts, namedAtGate } from "../src/adapters/control-drafts.ts";
+import {
+  announceDrafts,
+  eventDrafts,
+  type GateCall,
+  gateDrafts,
+  lostEndDrafts,
+  namedAtGate,
+} from "../src/adapters/control-drafts.ts";
 import { type FlaggerCall, readEventMessage, readFlaggerCall } from "../src/adapters/flagger-payload.ts";
 import { NO_RUNS, requestSubject, type StoredRuns, standingOf } from "../src/response/standing.ts";
 import { flaggerBody } from "./harness.ts";
@@ -99,6 +106,52 @@ describe("the revision that a gate call is about", () => {
     const failed = run({ state: "failed", controller_revision: "checksum:555b75665" });
     const named = namedAtGate(call({ phase: "Failed" }), "confirm-rollout", failed);
     assert.deepEqual(standingOf(named, failed), { kind: "new", revision: undefined });
+  });
+});
+
+describe("confirm-rollout without a name, while an earlier run is open", () => {
+  const FLUX = { controller_revision: "main@1", state: "active", seat: "flagger", canary_active: true } as const;
+  const claims = (controller: number | null) => ({ controller, balancer: null });
+  const shifted = run({ ...FLUX, gated: true, weight: 30, weight_claims: claims(30) });
+  const waiting = (phase: string) => call({ phase });
+  const lost = (phase: string, runs: StoredRuns, gate: GateCall["gate"] = "confirm-rollout") =>
+    lostEndDrafts(waiting(phase), gate, runs, FLAGGER).map(({ content }) => content);
+  const end = (result: string) => [{ verb: "end", ...from, result, revision: "main@1" }];
+
+  it("is about another revision once Flagger shifted traffic in that run, and about the run itself before", () => {
+    for (const phase of ["Succeeded", "Failed", "Waiting"])
+      assert.deepEqual(
+        namedAtGate(waiting(phase), "confirm-rollout", shifted),
+        { revision: undefined, isAnotherOne: true },
+        phase,
+      );
+    const announced = run({ ...FLUX, state: "pending", canary_active: false, gated: false, granted: false, weight: null });
+    assert.deepEqual(namedAtGate(waiting("Succeeded"), "confirm-rollout", announced), { revision: undefined });
+    assert.deepEqual(lost("Succeeded", announced), []);
+  });
+
+  it("shows the end of that run, whose report was lost, with the result that Flagger's phase states", () => {
+    assert.deepEqual(lost("Succeeded", shifted), end("succeeded"));
+    assert.deepEqual(lost("Failed", shifted), end("failed"));
+    assert.deepEqual(lost("Waiting", shifted), end("failed"), "an unknown result is no success");
+    assert.deepEqual(lost("Waiting", run({ ...FLUX, promotion_granted: true })), end("succeeded"));
+  });
+
+  it("shows no end at another gate, during an analysis, of a failed run, or of another controller's", () => {
+    assert.deepEqual(lost("Failed", shifted, "pre-rollout"), []);
+    assert.deepEqual(lost("Progressing", shifted), []);
+    assert.deepEqual(lost("Failed", run({ ...FLUX, gated: true, state: "failed" })), []);
+    assert.deepEqual(lost("Failed", run({ ...FLUX, gated: true, seat: "rollouts" })), []);
+    assert.deepEqual(lost("Failed", run({ ...FLUX, gated: true, state: "passed", canary_active: false })), []);
+  });
+
+  it("is followed by a pre-rollout call that names its checksum, but not past an operator's abort", () => {
+    const over = (ended_by: "controller" | "operator"): StoredRuns => ({
+      run: aRun({ ...FLUX, state: "aborted", canary_active: false }),
+      revisions: [{ name: "main@1", attempt: 1, state: "aborted", at: "2026-11-21T10:00:00.000Z", end_reported: true, ended_by }],
+    });
+    assert.deepEqual(namedAtGate(call(), "pre-rollout", over("controller")), { revision: "checksum:555b75665" });
+    assert.deepEqual(namedAtGate(call(), "pre-rollout", over("operator")), { revision: undefined });
   });
 });
 

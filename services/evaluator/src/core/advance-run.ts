@@ -114,8 +114,8 @@ function notRestored(run: Run, config: CanaryConfig, atMs: number): Incident {
 }
 
 /**
- * New to the canary slice: neither stable's release, nor the slice's own when the run opened, nor that of the failed run which this one
- * replaced.
+ * New to the canary slice: neither stable's release, nor the slice's own when the run opened, nor that of the run which this one
+ * replaced. The Macs get the release of a revision after its controller has named it; pinning the old one would refuse the new one.
  */
 function isNew(run: Run, release: Release, stable: Release | null): boolean {
   if (stable !== null && couldBeSame(release, stable)) return false;

@@ -65,7 +65,7 @@ export function openRun(state: State, canary: CanaryState, config: CanaryConfig,
     announcedVersion: opening.announcedVersion,
     pinned: null,
     releaseBefore,
-    replacedRelease: opening.cleared == null ? suspectRelease(replaced, releaseBefore, opening.openedBy) : null,
+    replacedRelease: opening.cleared == null ? suspectRelease(replaced, releaseBefore, opening) : null,
     retriesFailed: previous?.state === "failed",
     weight: null,
     balancerWeight: null,
@@ -98,13 +98,15 @@ export function openRun(state: State, canary: CanaryState, config: CanaryConfig,
 
 /**
  * The release that the Macs may still run when a run is replaced, and that is not the new run's: one that failed and was not restored, or
- * that of the previous revision, if an announcer names the next one before the Macs change. Null if there is none.
+ * that of another revision. Null if there is none.
  */
-function suspectRelease(replaced: Run | null, releaseBefore: Release | null, openedBy: Opener): Release | null {
+function suspectRelease(replaced: Run | null, releaseBefore: Release | null, opening: Opening): Release | null {
   if (replaced === null || replaced.restored) return null;
   if (replaced.latch !== null) return replaced.pinned;
   const { pinned, replacedRelease } = replaced;
-  if (openedBy === "announcer" && pinned !== null) return pinned;
+  // An operator may start another analysis of what the Macs run, and observation opens a run because of it.
+  const isNamedAhead = opening.openedBy === "controller" || opening.openedBy === "announcer";
+  if (pinned !== null && isNamedAhead && opening.controllerRevision !== replaced.controllerRevision) return pinned;
   const isStillThere =
     pinned === null && replacedRelease !== null && releaseBefore !== null && couldBeSame(releaseBefore, replacedRelease);
   return isStillThere ? replacedRelease : null;

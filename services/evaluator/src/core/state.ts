@@ -56,7 +56,7 @@ export interface Run {
   pinned: Release | null;
   /** The canary slice's release when the run opened. */
   releaseBefore: Release | null;
-  /** The release of the previous run, if that one failed or an announcer opened this one: its presence on the slice proves nothing. */
+  /** The release of the previous run, if that one failed or was about another revision: its presence on the slice proves nothing. */
   readonly replacedRelease: Release | null;
   /** This is another attempt of a revision that failed. */
   readonly retriesFailed: boolean;

@@ -36,19 +36,40 @@ const named = (revision: string | undefined) => (revision === undefined ? {} : {
 const BETWEEN_ANALYSES: ReadonlySet<string> = new Set(["Initialized", "Waiting", "Succeeded", "Failed"]);
 
 /** The revision that a gate call is about. */
-export function namedAtGate(call: FlaggerCall, gate: Gate, { run }: StoredRuns): NamedRevision {
+export function namedAtGate(call: FlaggerCall, gate: Gate, { run, revisions }: StoredRuns): NamedRevision {
   if (call.revision !== undefined) return { revision: call.revision };
   const last = run?.controller_revision ?? null;
   if (gate === "post-rollout")
     return last?.startsWith(CHECKSUM) === true ? { revision: checksumName(call) } : { revision: undefined };
-  if (BETWEEN_ANALYSES.has(call.phase) && last?.startsWith(CHECKSUM) === true) {
-    // A run named by a checksum was opened after confirm-rollout, so this call is about a newer revision with an unknown checksum.
+  if (BETWEEN_ANALYSES.has(call.phase) && (last?.startsWith(CHECKSUM) === true || hasBegun(run))) {
+    // A run named by a checksum was opened after confirm-rollout, and one that was shifting traffic is over for Flagger: this call is
+    // about a newer revision with an unknown checksum.
     return { revision: undefined, isAnotherOne: true };
   }
   if (gate === "confirm-rollout" || call.checksum === "") return { revision: undefined };
   if (run === null || last === null || last.startsWith(CHECKSUM)) return { revision: checksumName(call) };
-  const isTakenByName = isOpenRun(run) || run.state === "aborted";
+  const isTakenByName = isOpenRun(run) || (run.state === "aborted" && !endedByController(last, revisions));
   return isTakenByName ? { revision: undefined } : { revision: checksumName(call) };
+}
+
+const endedByController = (name: string, revisions: StoredRuns["revisions"]): boolean =>
+  revisions.findLast((entry) => entry.name === name)?.ended_by === "controller";
+
+/** Whether Flagger has shifted traffic in this run, which is still analyzed: it asks confirm-rollout again only after its end. */
+function hasBegun(run: StoredRuns["run"]): run is NonNullable<StoredRuns["run"]> {
+  if (run === null || run.seat !== "flagger" || !isOpenRun(run) || run.state === "failed") return false;
+  return run.gated || run.granted || run.promotion_granted || (run.weight_claims?.controller ?? 0) > 0;
+}
+
+/**
+ * Drafts the end of a run whose report was lost: confirm-rollout shows it, because Flagger asks it only between two analyses, and its
+ * phase is then the result of the last one. While Flagger waits, the result is unknown: no success without a granted promotion.
+ */
+export function lostEndDrafts(call: FlaggerCall, gate: Gate, runs: StoredRuns, sender: Sender): ControlDraft[] {
+  const { run } = runs;
+  if (gate !== "confirm-rollout" || !BETWEEN_ANALYSES.has(call.phase) || !hasBegun(run)) return [];
+  const isSuccess = call.phase === "Succeeded" || (call.phase !== "Failed" && run.promotion_granted);
+  return endDrafts(isSuccess ? "succeeded" : "failed", run.controller_revision ?? undefined, runs, sender);
 }
 
 export interface ReleaseDetails {

@@ -21,7 +21,7 @@ import {
 import { applicableReasons, currentReasons, type VerdictAnswer } from "../response/verdict-answer.ts";
 import type { Call, Forbidden, HandlerResult, Route, ShimContext } from "../route.ts";
 import type { Canary } from "../view.ts";
-import { announceDrafts, eventDrafts, type GateCall, gateDrafts, namedAtGate } from "./control-drafts.ts";
+import { announceDrafts, eventDrafts, type GateCall, gateDrafts, lostEndDrafts, namedAtGate } from "./control-drafts.ts";
 import {
   CONFIRM_GATES,
   GATES,
@@ -124,7 +124,7 @@ async function storeGateCall(
   const sender = senderOf(caller, canary, origin, context);
   const announced =
     gate === "post-rollout" || gate === "rollback" ? [] : announceDrafts(standing, { ...call, gate }, runs, sender);
-  const drafts = [...announced, ...gateDrafts({ ...gateCall, sender })];
+  const drafts = [...lostEndDrafts(call, gate, runs, sender), ...announced, ...gateDrafts({ ...gateCall, sender })];
   const stored = await context.controlWriter.store(canary, drafts);
   // The evaluator would not know of the traffic.
   const needsStoring = CONFIRM_GATES.has(gate) || sendsUsers(gate, strategyOf(canary));
