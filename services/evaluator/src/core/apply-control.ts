@@ -89,7 +89,9 @@ function applyWeight(run: Run, weight: number, atMs: number): void {
  */
 function applyGate({ canary, config, atMs }: ControlStep, run: Run, { gate, allowed }: Verb<"gate">): void {
   if (gate === "pre-rollout") {
-    const isRestart = (run.weight ?? 0) > 0 && (run.state === "warming" || run.state === "active");
+    // The event of a restart may have reported the weight of 0 already; the grant still stands.
+    const wasShifting = run.granted || (run.weight ?? 0) > 0;
+    const isRestart = wasShifting && (run.state === "warming" || run.state === "active");
     applyWeight(run, 0, atMs);
     run.granted = false;
     // Flagger starts its analysis from weight 0 again, for another specification under the same name.

@@ -357,6 +357,23 @@ describe("evidence", () => {
     assert.deepEqual([run.state, run.weight, run.promotable], ["warming", 0, false]);
   });
 
+  it("does not count after such a restart whose event reported the weight of 0 before", () => {
+    const fleet = withRun();
+    const gate = (name: string) =>
+      fleet.publishControl({ verb: "gate", caller: "flagger", gate: name, allowed: true, revision: "v2" });
+    gate("confirm-traffic-increase");
+    fleet.advance(120);
+    assert.equal(now(fleet).run.promotable, true);
+    fleet.publishControl({ verb: "weight", caller: "flagger", weight: 0, revision: "v2" });
+    gate("pre-rollout");
+    fleet.advance(1);
+    assert.deepEqual([now(fleet).run.state, now(fleet).run.promotable], ["warming", false]);
+    fleet.advance(10);
+    gate("pre-rollout");
+    fleet.advance(1);
+    assert.equal(now(fleet).run.state, "active", "it restarts once, however often the gate is called");
+  });
+
   it("does not count under another policy, across a restart", () => {
     const fleet = withRun();
     fleet.advance(120);
