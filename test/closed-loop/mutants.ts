@@ -88,7 +88,7 @@ export const SPECIFICATION_MUTANTS: readonly SpecificationMutant[] = [
     replacements: [
       {
         file: "core/advance-run.ts",
-        from: "if (run.earlierRelease !== null && couldBeSame(release, run.earlierRelease)) return false;",
+        from: "if (run.replacedRelease !== null && couldBeSame(release, run.replacedRelease)) return false;",
         to: "",
       },
     ],

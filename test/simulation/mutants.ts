@@ -120,8 +120,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a-dialect-with-a-memory",
     service: "shim",
     file: "adapters/prometheus.ts",
-    from: "const { body } = answerFor(found, { revision: undefined }, context).answer;",
-    to: "const { body } = ((origin as { kept?: ReturnType<typeof answerFor> }).kept ??= answerFor(found, { revision: undefined }, context)).answer;",
+    from: "const { body } = presentAnswer(found, context).answer;",
+    to: "const { body } = ((origin as { kept?: ReturnType<typeof presentAnswer> }).kept ??= presentAnswer(found, context)).answer;",
     caughtBy: "11",
   },
   {

@@ -60,6 +60,6 @@ export interface Route {
   /** One line for the API description. */
   readonly summary: string;
   /** The kind of response, for the API description. */
-  readonly responseKind: "verdict" | "prometheus" | "gate" | "json" | "stream" | "page";
+  readonly responseKind: "verdict" | "prometheus" | "gate" | "report" | "json" | "stream" | "page";
   readonly handle: (call: Call, context: ShimContext) => HandlerResult | Promise<HandlerResult>;
 }

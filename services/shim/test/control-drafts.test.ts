@@ -1,9 +1,16 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { aRun } from "@aviary/shared/testing/builders.ts";
-import { announceDrafts, eventDrafts, type GateCall, gateDrafts, namedAtGate } from "../src/adapters/control-drafts.ts";
+import {
+  announceDrafts,
+  eventDrafts,
+  type GateCall,
+  gateDrafts,
+  lostEndDrafts,
+  namedAtGate,
+} from "../src/adapters/control-drafts.ts";
 import { type FlaggerCall, readEventMessage, readFlaggerCall } from "../src/adapters/flagger-payload.ts";
-import { NO_RUNS, type StoredRuns, standingOf } from "../src/response/standing.ts";
+import { NO_RUNS, requestSubject, type StoredRuns, standingOf } from "../src/response/standing.ts";
 import { flaggerBody } from "./harness.ts";
 
 const HASH = "d".repeat(64);
@@ -27,8 +34,7 @@ const postRolloutDrafts = (phase: string, runs: StoredRuns) =>
     call: call({ phase }),
     gate: "post-rollout",
     allowed: true,
-    named: { revision: undefined },
-    runs,
+    subject: requestSubject({ revision: undefined }, runs),
     sender: FLAGGER,
   });
 
@@ -103,6 +109,52 @@ describe("the revision that a gate call is about", () => {
   });
 });
 
+describe("confirm-rollout without a name, while an earlier run is open", () => {
+  const FLUX = { controller_revision: "main@1", state: "active", seat: "flagger", canary_active: true } as const;
+  const claims = (controller: number | null) => ({ controller, balancer: null });
+  const shifted = run({ ...FLUX, gated: true, weight: 30, weight_claims: claims(30) });
+  const waiting = (phase: string) => call({ phase });
+  const lost = (phase: string, runs: StoredRuns, gate: GateCall["gate"] = "confirm-rollout") =>
+    lostEndDrafts(waiting(phase), gate, runs, FLAGGER).map(({ content }) => content);
+  const end = (result: string) => [{ verb: "end", ...from, result, revision: "main@1" }];
+
+  it("is about another revision once Flagger shifted traffic in that run, and about the run itself before", () => {
+    for (const phase of ["Succeeded", "Failed", "Waiting"])
+      assert.deepEqual(
+        namedAtGate(waiting(phase), "confirm-rollout", shifted),
+        { revision: undefined, isAnotherOne: true },
+        phase,
+      );
+    const announced = run({ ...FLUX, state: "pending", canary_active: false, gated: false, granted: false, weight: null });
+    assert.deepEqual(namedAtGate(waiting("Succeeded"), "confirm-rollout", announced), { revision: undefined });
+    assert.deepEqual(lost("Succeeded", announced), []);
+  });
+
+  it("shows the end of that run, whose report was lost, with the result that Flagger's phase states", () => {
+    assert.deepEqual(lost("Succeeded", shifted), end("succeeded"));
+    assert.deepEqual(lost("Failed", shifted), end("failed"));
+    assert.deepEqual(lost("Waiting", shifted), end("failed"), "an unknown result is no success");
+    assert.deepEqual(lost("Waiting", run({ ...FLUX, promotion_granted: true })), end("succeeded"));
+  });
+
+  it("shows no end at another gate, during an analysis, of a failed run, or of another controller's", () => {
+    assert.deepEqual(lost("Failed", shifted, "pre-rollout"), []);
+    assert.deepEqual(lost("Progressing", shifted), []);
+    assert.deepEqual(lost("Failed", run({ ...FLUX, gated: true, state: "failed" })), []);
+    assert.deepEqual(lost("Failed", run({ ...FLUX, gated: true, seat: "rollouts" })), []);
+    assert.deepEqual(lost("Failed", run({ ...FLUX, gated: true, state: "passed", canary_active: false })), []);
+  });
+
+  it("is followed by a pre-rollout call that names its checksum, but not past an operator's abort", () => {
+    const over = (ended_by: "controller" | "operator"): StoredRuns => ({
+      run: aRun({ ...FLUX, state: "aborted", canary_active: false }),
+      revisions: [{ name: "main@1", attempt: 1, state: "aborted", at: "2026-11-21T10:00:00.000Z", end_reported: true, ended_by }],
+    });
+    assert.deepEqual(namedAtGate(call(), "pre-rollout", over("controller")), { revision: "checksum:555b75665" });
+    assert.deepEqual(namedAtGate(call(), "pre-rollout", over("operator")), { revision: undefined });
+  });
+});
+
 describe("control drafts", () => {
   const draft = (runs: StoredRuns, revision: string, details = {}) =>
     announceDrafts(standingOf({ revision }, runs), details, runs, FLAGGER);
@@ -140,7 +192,9 @@ describe("control drafts", () => {
 
   it("a gate call is drafted when it reveals a weight of 0, a gate or a grant; otherwise it only shows that the caller is alive", () => {
     const contentOf = (gate: GateCall["gate"], allowed: boolean, runs: StoredRuns) =>
-      gateDrafts({ call: call(), gate, allowed, named: { revision: "v2" }, runs, sender: FLAGGER }).map(({ content }) => content);
+      gateDrafts({ call: call(), gate, allowed, subject: requestSubject({ revision: "v2" }, runs), sender: FLAGGER }).map(
+        ({ content }) => content,
+      );
     const known = (change: Parameters<typeof aRun>[0]) => run({ controller_revision: "v2", ...change });
     const gate = (name: string, allowed: boolean) => [{ verb: "gate", gate: name, allowed, ...from, revision: "v2" }];
     const alive = [{ verb: "phase", phase: "Progressing", ...from, revision: "v2" }];

@@ -7,7 +7,7 @@ import { aReason, aVerdict } from "@aviary/shared/testing/builders.ts";
 import fc from "fast-check";
 import { gateFacts } from "../src/adapters/flagger.ts";
 import { CONFIRM_GATES, GATES, type Gate, type GateFacts, gateAnswer } from "../src/adapters/flagger-gates.ts";
-import { standingOf } from "../src/response/standing.ts";
+import { requestSubject } from "../src/response/standing.ts";
 import { currentAnswer } from "../src/response/verdict-answer.ts";
 
 const openRun = { weight: 10 as number | null, granted: true, promotable: false, mac_release_ok: true };
@@ -196,8 +196,8 @@ function answerOf(gate: Gate, given: Situation) {
     revisions: [entry("v1", given.older), entry("v2", state)],
   });
   const runs = { run: record.body.run, revisions: record.revisions };
-  const standing = standingOf({ revision: NAME_OF[given.naming] }, runs);
-  return gateAnswer(gate, gateFacts(currentAnswer(record.body, undefined), standing, runs, undefined));
+  const subject = requestSubject({ revision: NAME_OF[given.naming] }, runs);
+  return gateAnswer(gate, gateFacts(currentAnswer(record.body, undefined), subject, undefined));
 }
 
 describe("over every combination of run state, name, weight, grant and reason", () => {
@@ -214,6 +214,13 @@ describe("over every combination of run state, name, weight, grant and reason", 
       assert.ok(count > 2_000);
     });
   }
+});
+
+describe("a failed revision whose canary slice is not restored", () => {
+  it("is refused at confirm-rollout with the reason restoring", () => {
+    const { text } = gateAnswer("confirm-rollout", closed({ state: "failed", isRestoring: true }));
+    assert.match(text, /^restoring: this revision failed/);
+  });
 });
 
 const anyRun: fc.Arbitrary<GateFacts["run"]> = fc.oneof(

@@ -1,18 +1,19 @@
 /**
  * A run: one analysis of one revision.
  *
- *   idle ──announced──▶ pending ──▶ warming ──warm-up──▶ active ──▶ passed | failed | aborted | superseded | expired
+ *   idle ──announced──▶ pending ──▶ warming ──warm-up──▶ active ──▶ passed | failed | aborted | superseded | expired | unjudged
  *     └── canary slice agrees on a release ≠ stable's for two periods ──▶ warming
  *
  * pending     a revision was announced; its release is not on the canary slice and no traffic was shifted. Ends in warming or
  * expired.
  * warming     the release is pinned; traffic is measured and not judged. Ends in active when the warm-up has passed.
- * active      windows are judged. Ends in passed, failed, aborted, superseded or expired.
- * failed      latched. The canary counts as active until its slice is back on stable's release, an operator clears it,
- *             a new revision opens a run, or the run's time limit has passed.
+ * active      windows are judged. Its controller reports the end: passed if the run was promotable, else unjudged, or aborted. It passes
+ *             by its windows if no controller judges it, or Argo Rollouts no longer measures it. Otherwise it fails or expires.
+ * failed      latched. The canary counts as active until its slice is back on stable's release, an operator clears it, or a new
+ *             revision opens a run. It never expires: an incident is raised when the run's time limit has passed.
  * the others  ended; nothing is frozen.
  *
- * Every state but the last ones ends without intervention: pending expires, warming is timed, active and failed expire.
+ * Every other state ends without intervention: pending expires, warming is timed, active passes, fails or expires.
  */
 export const RUN_STATES = [
   "idle",

@@ -2,7 +2,7 @@
 import { type Incident, incident } from "@aviary/shared/contract/incident.ts";
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import { type Release, sameRelease } from "@aviary/shared/contract/run.ts";
-import { callerGoneAtMs } from "./callers.ts";
+import { callerGoneAtMs, followsMacs } from "./callers.ts";
 import { observeRelease } from "./observe-release.ts";
 import { couldBeSame } from "./release.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
@@ -52,7 +52,7 @@ function isReadyToWarm({ run, slices, config: { policy }, atMs }: Advance): bool
 
 function advanceAnalysis({ canary, run, slices, config, atMs }: Advance): void {
   const release = slices.canary;
-  if (run.openedBy === "observation" && release !== null && slices.stable !== null && sameRelease(release, slices.stable)) {
+  if (followsMacs(run, config) && (run.openedBy === "observation" ? isBackAtStable(slices) : isUndone(run, slices))) {
     moveTo(canary, "superseded", atMs);
     startGrid(canary, config, atMs);
     return;
@@ -67,6 +67,13 @@ function advanceAnalysis({ canary, run, slices, config, atMs }: Advance): void {
   if (release !== null && (run.pinned === null || couldBeSame(run.pinned, release))) run.pinned = release;
   if (run.state === "warming" && atMs >= run.judgeFromMs) moveTo(canary, "active", atMs);
 }
+
+const isBackAtStable = ({ canary: release, stable }: Slices): boolean =>
+  release !== null && stable !== null && sameRelease(release, stable);
+
+/** Whether the release under test was removed from the canary slice again. */
+const isUndone = ({ pinned }: Run, slices: Slices): boolean =>
+  pinned !== null && slices.stable !== null && !sameRelease(pinned, slices.stable) && isBackAtStable(slices);
 
 const isAnnounced = (run: Run, release: Release): boolean =>
   run.announcedHash !== null && release.skill_hash === run.announcedHash;
@@ -98,11 +105,7 @@ function applyLimits({ canary, run, slices, config, atMs }: Advance): Incident[]
     startGrid(canary, config, atMs);
     return [];
   }
-  const { pinned } = run;
-  const { canary: release, stable } = slices;
-  const isUndone =
-    pinned !== null && release !== null && stable !== null && !sameRelease(pinned, stable) && sameRelease(release, stable);
-  return isUndone ? [expire(canary, config, "its caller is gone and its release was removed", atMs)] : [];
+  return isUndone(run, slices) ? [expire(canary, config, "its caller is gone and its release was removed", atMs)] : [];
 }
 
 function notRestored(run: Run, config: CanaryConfig, atMs: number): Incident {
@@ -112,11 +115,11 @@ function notRestored(run: Run, config: CanaryConfig, atMs: number): Incident {
 
 /**
  * New to the canary slice: neither stable's release, nor the slice's own when the run opened, nor that of the run which this one
- * replaced, if it failed or was another revision's.
+ * replaced. The Macs get the release of a revision after its controller has named it; pinning the old one would refuse the new one.
  */
 function isNew(run: Run, release: Release, stable: Release | null): boolean {
   if (stable !== null && couldBeSame(release, stable)) return false;
-  if (run.earlierRelease !== null && couldBeSame(release, run.earlierRelease)) return false;
+  if (run.replacedRelease !== null && couldBeSame(release, run.replacedRelease)) return false;
   return run.releaseBefore === null || stable !== null || !couldBeSame(release, run.releaseBefore);
 }
 

@@ -11,7 +11,7 @@ import { attemptOf, updateAttempt } from "./attempts.ts";
 import { judgingCaller, maySpeak } from "./callers.ts";
 import { type ControlStep, controlIncident, recordCall } from "./control-step.ts";
 import { moveTo, openRun, restartEvidence, startWarming } from "./run.ts";
-import { gatewaysOfCanary, isOpen, type Run, startGrid } from "./state.ts";
+import { gatewaysOfCanary, isOpen, type Run, recordShift, startGrid } from "./state.ts";
 
 type Verb<V extends Control["verb"]> = Extract<Control, { verb: V }>;
 
@@ -79,7 +79,7 @@ function isForRun(run: Run, revision: string | undefined): boolean {
 /** The weight that the controller reports. */
 function applyWeight(run: Run, weight: number, atMs: number): void {
   run.weight = weight;
-  if (weight > 0 && run.shiftedSinceMs === 0) run.shiftedSinceMs = atMs;
+  if (weight > 0) recordShift(run, atMs);
   if (weight === 0 && run.state === "pending") run.shiftedSinceMs = 0;
 }
 
@@ -89,7 +89,9 @@ function applyWeight(run: Run, weight: number, atMs: number): void {
  */
 function applyGate({ canary, config, atMs }: ControlStep, run: Run, { gate, allowed }: Verb<"gate">): void {
   if (gate === "pre-rollout") {
-    const isRestart = (run.weight ?? 0) > 0 && (run.state === "warming" || run.state === "active");
+    // The event of a restart may have reported the weight of 0 already; the grant still stands.
+    const wasShifting = run.granted || (run.weight ?? 0) > 0;
+    const isRestart = wasShifting && (run.state === "warming" || run.state === "active");
     applyWeight(run, 0, atMs);
     run.granted = false;
     // Flagger starts its analysis from weight 0 again, for another specification under the same name.

@@ -15,7 +15,7 @@ import {
 import type { SignalInput } from "./inputs.ts";
 import { trackHealth, trackProcess } from "./restarts.ts";
 import { isNewest } from "./sequence.ts";
-import { type CanaryState, isOpen, type State } from "./state.ts";
+import { type CanaryState, isOpen, recordShift, type State } from "./state.ts";
 import { mergeReport, recordQueueDepth, type TrafficReport } from "./window.ts";
 
 /** Applies a signal to its gateway and the open windows. Returns whether a fact changed. */
@@ -143,8 +143,7 @@ function applyDepth(applied: Applied, key: string, body: { readonly lane: string
 
 /** The weight as applied by the load balancer, beside what the controller reports. */
 function applyWeight(applied: Applied, body: { readonly canary: string; readonly weight: number }): boolean {
-  const { state, keys, gateway } = applied;
-  gateway.rolloutWeight = body.weight;
+  const { state, keys } = applied;
   let changed = false;
   for (const key of keys) {
     const canary = state.canaries.get(key)!;
@@ -152,7 +151,7 @@ function applyWeight(applied: Applied, body: { readonly canary: string; readonly
     if (run === null || !isOpen(run) || run.balancerWeight === body.weight) continue;
     if (body.canary !== key && body.canary !== state.config.canaries.get(key)!.ref.name) continue;
     run.balancerWeight = body.weight;
-    if (body.weight > 0 && run.shiftedSinceMs === 0) run.shiftedSinceMs = applied.storedAtMs;
+    if (body.weight > 0) recordShift(run, applied.storedAtMs);
     changed = true;
   }
   return changed;

@@ -8,11 +8,13 @@
  *                   named
  *   Argo Rollouts   a measurement after a pause of two intervals; after a failed or aborted attempt its end must be reported too
  *   after expiry    the next call of either
+ *   Flux            when another revision was named since; it repeats itself, and calls nothing
  *   operators       `aviary run start`, always; an attempt that an operator aborted is opened again by no controller
  */
 import type { JudgingClass } from "@aviary/shared/contract/fleet.ts";
 import type { RunState } from "@aviary/shared/contract/run.ts";
 import { MAX_REVISIONS } from "@aviary/shared/contract/verdict.ts";
+import { isPause } from "./callers.ts";
 import type { Attempt, CanaryState, Run } from "./state.ts";
 
 /** The newest attempt of a revision. */
@@ -38,11 +40,11 @@ export function updateAttempt(canary: CanaryState, run: Run): void {
 
 /** How a call names a revision. */
 export interface Naming {
-  readonly caller: JudgingClass;
+  readonly caller: JudgingClass | "flux";
   /** The gate, if a gate call names it. */
   readonly gate: string | undefined;
   readonly atMs: number;
-  /** The caller's measurement interval. */
+  /** The measurement interval of a judging caller. */
   readonly intervalMs: number;
 }
 
@@ -54,12 +56,15 @@ const CLOSED: ReadonlySet<RunState> = new Set(["passed", "failed", "superseded",
 export function opensAgain(canary: CanaryState, entry: Attempt, naming: Naming): boolean {
   if (!CLOSED.has(entry.state)) return false;
   if (entry.state === "aborted" && entry.endedBy === "operator") return false;
+  const otherNamed = canary.revisions.at(-1) !== entry;
+  if (naming.caller === "flux") return otherNamed;
   if (entry.state === "expired") return true;
   const wasReported = entry.endReported || entry.endedBy === "controller";
   if (naming.caller === "flagger") {
-    const otherNamed = canary.revisions.at(-1) !== entry;
     return naming.gate !== undefined && FIRST_GATES.has(naming.gate) && (wasReported || otherNamed);
   }
-  const paused = naming.atMs - entry.namedMs > 2 * naming.intervalMs;
-  return paused && (wasReported || (entry.state !== "failed" && entry.state !== "aborted"));
+  return (
+    isPause(entry.namedMs, naming.atMs, naming.intervalMs) &&
+    (wasReported || (entry.state !== "failed" && entry.state !== "aborted"))
+  );
 }

@@ -17,6 +17,31 @@ export function maySpeak(caller: CallerClass, run: Run | null, config: CanaryCon
   return judge === null || judge === caller;
 }
 
+/**
+ * Whether no controller takes part in the run, so that it follows the releases on the Macs: observation opened it, or Flux, which only
+ * announces, in a canary without a judging caller.
+ */
+export function followsMacs({ openedBy, seat }: Run, config: CanaryConfig): boolean {
+  return openedBy === "observation" || (openedBy === "announcer" && seat === null && !config.hasJudge);
+}
+
+/**
+ * Whether the run ends as passed after enough passes in a row, because nothing else ends it: no judging caller takes part, or Argo Rollouts
+ * no longer measures it. While Argo Rollouts measures, a run that ended would answer a healthy rollout with holds.
+ */
+export function endsByPasses(run: Run, { hasJudge, intervalMs }: CanaryConfig, atMs: number): boolean {
+  if (run.seat === "rollouts") return isPause(run.lastCallMs, atMs, intervalMs.rollouts);
+  return run.seat === null && !hasJudge;
+}
+
+/** More time between two calls of a caller than one that still measures lets pass. */
+const PAUSE_INTERVALS = 2;
+
+/** Whether the caller has paused: no call for more than two of its intervals. */
+export function isPause(lastCallMs: number, atMs: number, intervalMs: number): boolean {
+  return atMs - lastCallMs > PAUSE_INTERVALS * intervalMs;
+}
+
 const LEASE_INTERVALS = 10;
 const MIN_LEASE_MS = 10 * 60_000;
 

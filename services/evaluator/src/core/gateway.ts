@@ -48,7 +48,6 @@ export interface GatewayState {
   findingsBegan: FindingsBegan;
   deps: SignalBody<"deps"> | null;
   readonly restarts: RestartTrack;
-  rolloutWeight: number | null;
   readonly clock: ClockTrack;
   maintenanceUntilMs: number;
   maintenanceReason: string;
@@ -78,7 +77,6 @@ export function createGateway(config: GatewayConfig): GatewayState {
     findingsBegan: new Map(),
     deps: null,
     restarts: createRestartTrack(),
-    rolloutWeight: null,
     clock: createClockTrack(),
     maintenanceUntilMs: 0,
     maintenanceReason: "",

@@ -1,6 +1,7 @@
-/** Observation: a canary without a controller, whose run opens when its slice agrees on a new release. */
+/** Observation: a canary without a judging caller, whose run opens when its slice agrees on a new release. */
 import type { Release } from "@aviary/shared/contract/run.ts";
 import { sameRelease } from "@aviary/shared/contract/run.ts";
+import { followsMacs } from "./callers.ts";
 import { isCurrent } from "./freshness.ts";
 import { couldBeSame } from "./release.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
@@ -8,7 +9,7 @@ import { openRun, revisionOf, startWarming } from "./run.ts";
 import { canaryGateways, canaryRelease, type Slices, stableRelease } from "./slice-releases.ts";
 import { type CanaryState, gatewaysOfCanary, isOpen, type State } from "./state.ts";
 
-/** Watches the canary slice for a release other than stable's, and opens a run if no controller is configured to do so. */
+/** Watches the canary slice for a release other than stable's, and opens a run if no judging caller is configured to do so. */
 export function observeRelease(
   state: State,
   canary: CanaryState,
@@ -25,9 +26,9 @@ export function observeRelease(
   if (!isOpen(run) && (sameAsStable || (!config.hasStable && canary.rollbackRelease === null))) canary.rollbackRelease = release;
   const comparable = stable !== null && !couldBeSame(release, stable);
   const underTest =
-    run !== null && isOpen(run) && (run.openedBy !== "observation" || (run.pinned !== null && sameRelease(run.pinned, release)));
+    run !== null && isOpen(run) && (!followsMacs(run, config) || isSame(run.pinned ?? run.releaseBefore, release));
   const done = canary.finished.includes(revisionOf(release, null));
-  if (config.hasController || !comparable || underTest || done || !canarySliceFresh(state, config, atMs)) {
+  if (config.hasJudge || !comparable || underTest || done || !canarySliceFresh(state, config, atMs)) {
     canary.observed = null;
     return;
   }
@@ -45,6 +46,8 @@ export function observeRelease(
   );
   startWarming(state, canary, config, atMs);
 }
+
+const isSame = (known: Release | null, release: Release): boolean => known !== null && sameRelease(known, release);
 
 /**
  * How long the whole canary slice must agree on a new release before observation opens a run: two periods of its health signals,
@@ -67,7 +70,7 @@ function canarySliceFresh(state: State, config: CanaryConfig, atMs: number): boo
  * run for it.
  */
 export function alreadyAnalyzedRelease(state: State, canary: CanaryState, config: CanaryConfig): Release | undefined {
-  if (config.hasController || isOpen(canary.run)) return undefined;
+  if (config.hasJudge || isOpen(canary.run)) return undefined;
   const release = canaryRelease(state, config);
   if (release === null) return undefined;
   const stable = stableRelease(state, canary, config);

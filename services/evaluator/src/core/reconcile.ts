@@ -3,6 +3,7 @@ import { type Incident, incident } from "@aviary/shared/contract/incident.ts";
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import type { Outcome } from "@aviary/shared/contract/verdict.ts";
 import { advance } from "./advance-run.ts";
+import { endsByPasses } from "./callers.ts";
 import { conditionsOf } from "./conditions.ts";
 import type { Effect } from "./effects.ts";
 import { tickLane } from "./lane-tick.ts";
@@ -111,9 +112,7 @@ function countPass({ canary, config, atMs }: Reconciliation, run: Run, verdict: 
   run.consecutivePass = verdict === "pass" ? run.consecutivePass + 1 : 0;
   const rule = run.outcome === null ? undefined : policy.mode === "literal" ? run.outcome.literal : run.outcome.twoKey;
   if (verdict === "pass" && rule?.promotable && run.consecutivePass >= policy.promoteAfterPassWindows) run.promotable = true;
-  // Argo Rollouts may never report the end.
-  const endsByItself = run.seat === "rollouts" || (run.seat === null && !config.hasController);
-  if (!endsByItself || !run.promotable || run.consecutivePass < policy.passAfterWindows) return false;
+  if (!run.promotable || run.consecutivePass < policy.passAfterWindows || !endsByPasses(run, config, atMs)) return false;
   moveTo(canary, "passed", atMs);
   startGrid(canary, config, atMs);
   return true;
@@ -149,7 +148,6 @@ function publish(
   // What changed is beyond the limits of the record's lists: the broker would discard it as a duplicate.
   if (record.body.id === canary.lastVerdictId) return false;
   canary.lastVerdictId = record.body.id;
-  canary.lastOutcome = record.body.verdict;
   canary.lastDegraded = record.body.degraded;
   canary.lastPromotable = record.body.run?.promotable === true;
   canary.lastReason = record.body.reasons[0]?.code ?? null;

@@ -1,5 +1,12 @@
 /** The fleet file and the policies, indexed for lookups. Constant while a reducer runs. */
-import type { CanaryEntry, FleetFile, GatewayEntry, JudgingClass, LaneEntry } from "@aviary/shared/contract/fleet.ts";
+import {
+  type CanaryEntry,
+  type FleetFile,
+  type GatewayEntry,
+  JUDGING_CLASSES,
+  type JudgingClass,
+  type LaneEntry,
+} from "@aviary/shared/contract/fleet.ts";
 import { contentId } from "@aviary/shared/contract/ids.ts";
 import { defaultPolicy, hashedPolicy, type Policy } from "@aviary/shared/contract/policy.ts";
 import { type CanaryRef, canaryKey, parseCanaryKey } from "@aviary/shared/contract/subjects.ts";
@@ -15,8 +22,8 @@ export interface CanaryConfig {
   readonly lanes: readonly string[];
   /** The lane whose depth the verdict contains: the first canary lane, otherwise the first. */
   readonly lane: string | undefined;
-  /** Whether a controller (Flagger, Argo Rollouts, Flux) opens runs; otherwise observation does. */
-  readonly hasController: boolean;
+  /** Whether a judging caller is configured (Flagger, Argo Rollouts); otherwise observation opens runs, and passes end them. */
+  readonly hasJudge: boolean;
   /** The configured judging caller; undefined if the first one that names a run judges it. */
   readonly judge: JudgingClass | undefined;
   /** The measurement interval of each judging class. */
@@ -54,7 +61,6 @@ export function gatewayKey(az: string, fleet: string, gateway: string): string {
   return `${az}.${fleet}.${gateway}`;
 }
 
-const CONTROLLERS = ["flagger", "rollouts", "flux"] as const;
 const DEFAULT_INTERVAL_MS = 60_000;
 /** A granted increase of unknown size: any traffic is more than none. */
 const UNKNOWN_STEP = 1;
@@ -96,7 +102,7 @@ export function resolveConfig(fleet: FleetFile, policies: ReadonlyMap<string, Po
       hasStable: own.some((gateway) => gateway.slice === "stable"),
       lanes: entry.lanes,
       lane: entry.lanes.find((laneName) => fleet.lanes[laneName]?.slice === "canary") ?? entry.lanes[0],
-      hasController: entry.judge !== undefined || CONTROLLERS.some((caller) => entry.callers[caller] !== undefined),
+      hasJudge: entry.judge !== undefined || JUDGING_CLASSES.some((caller) => entry.callers[caller] !== undefined),
       judge: entry.judge,
       intervalMs: {
         flagger: entry.callers.flagger?.interval ?? DEFAULT_INTERVAL_MS,

@@ -65,7 +65,7 @@ export function openRun(state: State, canary: CanaryState, config: CanaryConfig,
     announcedVersion: opening.announcedVersion,
     pinned: null,
     releaseBefore,
-    earlierRelease: opening.cleared == null ? earlierRelease(replaced, controllerRevision, releaseBefore) : null,
+    replacedRelease: opening.cleared == null ? suspectRelease(replaced, releaseBefore, opening) : null,
     retriesFailed: previous?.state === "failed",
     weight: null,
     balancerWeight: null,
@@ -97,16 +97,21 @@ export function openRun(state: State, canary: CanaryState, config: CanaryConfig,
 }
 
 /**
- * The release that the Macs may still run when a run replaces another, and that is not the new revision's: it failed, or it was another
- * revision's. Null if a failed one was restored, or the replaced run had none.
+ * The release that the Macs may still run when a run is replaced, and that is not the new run's: one that failed and was not restored, or
+ * that of another revision. Null if there is none.
  */
-function earlierRelease(replaced: Run | null, revision: string | null, releaseBefore: Release | null): Release | null {
+function suspectRelease(replaced: Run | null, releaseBefore: Release | null, opening: Opening): Release | null {
   if (replaced === null || replaced.restored) return null;
-  const { pinned, controllerRevision } = replaced;
-  const isAnother = revision !== null && controllerRevision !== null && revision !== controllerRevision;
-  if (pinned !== null) return replaced.latch !== null || isAnother ? pinned : null;
-  const earlier = replaced.earlierRelease;
-  return earlier !== null && releaseBefore !== null && couldBeSame(releaseBefore, earlier) ? earlier : null;
+  if (replaced.latch !== null) return replaced.pinned;
+  const { pinned, replacedRelease, controllerRevision } = replaced;
+  // An operator may start another analysis of what the Macs run, and observation opens a run because of it.
+  const isNamedAhead = opening.openedBy === "controller" || opening.openedBy === "announcer";
+  // A run without a name may have been about the very release that is named now.
+  const isAnother = controllerRevision !== null && opening.controllerRevision !== controllerRevision;
+  if (pinned !== null && isNamedAhead && isAnother) return pinned;
+  const isStillThere =
+    pinned === null && replacedRelease !== null && releaseBefore !== null && couldBeSame(releaseBefore, replacedRelease);
+  return isStillThere ? replacedRelease : null;
 }
 
 /** Enters a state; a state that ends the run records its revision, so that observation does not analyze it again. */

@@ -19,8 +19,8 @@ const CANARY: Readonly<Partial<Record<keyof CanaryState, string>>> = {
 
 const RUN: Readonly<Partial<Record<keyof Run, string>>> = {
   releaseBefore: "before",
-  earlierRelease: "failedBefore",
   restored: "over",
+  replacedRelease: "failedBefore",
 };
 
 /** Fields that checkpoints of the first version lack. */
@@ -48,7 +48,7 @@ function completeRun(stored: Run): Run {
       cleared: null,
       balancerWeight: null,
       shiftedSinceMs: 0,
-      earlierRelease: null,
+      replacedRelease: null,
       retriesFailed: false,
     },
     ...{ granted: (stored.weight ?? 0) > 0, promotionGranted: false, endReported: false, endedBy: null },
@@ -66,6 +66,9 @@ const FROM_STORED = { canary: inverted(CANARY), run: inverted(RUN) };
 export function storeCanary(canary: CanaryState): object {
   return renamed({ ...canary, run: canary.run === null ? null : renamed(canary.run, RUN) }, CANARY);
 }
+
+/** Fields that earlier versions stored and no version reads. */
+const REMOVED: ReadonlySet<string> = new Set(["lastOutcome", "rolloutWeight"]);
 
 /** The state of a canary from its stored form. */
 export function restoreCanary(stored: object): CanaryState {
@@ -95,7 +98,7 @@ export function restoreGateway(stored: StoredGateway): GatewayState {
     restarts: createRestartTrack(),
     clock: createClockTrack(),
   };
-  return { ...later, ...stored, sequence: { ...createSequenceTrack(), ...stored.sequence } };
+  return { ...later, ...(renamed(stored, {}) as StoredGateway), sequence: { ...createSequenceTrack(), ...stored.sequence } };
 }
 
 function restoreGrid(stored: Omit<WindowGrid, "firstMs"> & Partial<Pick<WindowGrid, "firstMs">>): WindowGrid {
@@ -108,7 +111,8 @@ function withAccounts(window: Omit<OpenWindow, "accounts"> & Partial<Pick<OpenWi
   return { ...window, accounts: window.accounts ?? new Map() };
 }
 
-/** A copy of an object with other field names, in the same order. */
+/** A copy of an object with other field names, in the same order, and without removed fields. */
 function renamed(fields: object, names: Names): object {
-  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [names[name] ?? name, value]));
+  const kept = Object.entries(fields).filter(([name]) => !REMOVED.has(name));
+  return Object.fromEntries(kept.map(([name, value]) => [names[name] ?? name, value]));
 }

@@ -56,8 +56,8 @@ export interface Run {
   pinned: Release | null;
   /** The canary slice's release when the run opened. */
   releaseBefore: Release | null;
-  /** The release of the run that this one replaced, if it failed or was another revision's: its presence on the slice proves nothing. */
-  readonly earlierRelease: Release | null;
+  /** The release of the previous run, if that one failed or was about another revision: its presence on the slice proves nothing. */
+  readonly replacedRelease: Release | null;
   /** This is another attempt of a revision that failed. */
   readonly retriesFailed: boolean;
   /** Traffic share of the canary by the controller's reports, percent; null if unknown, which is not 0. */
@@ -153,7 +153,6 @@ export interface CanaryState {
   lastRunState: string;
   /** When the canary was last reconciled: every deadline up to then was handled. */
   reconciledAtMs: number;
-  lastOutcome: "pass" | "hold" | "fail";
   lastDegraded: boolean;
   lastReason: ReasonCode | null;
 }
@@ -216,7 +215,6 @@ export function createCanary(config: CanaryConfig): CanaryState {
     lastVerdictId: null,
     lastRunState: "",
     reconciledAtMs: 0,
-    lastOutcome: "hold",
     lastDegraded: false,
     lastReason: null,
   };
@@ -261,6 +259,11 @@ export function isOpen(run: Run | null): boolean {
 /** Starts a new window grid at `originMs`. */
 export function startGrid(canary: CanaryState, config: CanaryConfig, originMs: number): void {
   canary.grid = createGrid(originMs, config.policy.windowMs);
+}
+
+/** The controller or the load balancer shifts traffic; the first report of it counts. */
+export function recordShift(run: Run, atMs: number): void {
+  if (run.shiftedSinceMs === 0) run.shiftedSinceMs = atMs;
 }
 
 /** The canary's weight: the larger of what the controller and the load balancer report; null if neither is known. */

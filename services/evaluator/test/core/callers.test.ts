@@ -281,6 +281,31 @@ describe("a silent judging caller", () => {
 });
 
 describe("the release under test", () => {
+  it("of a new revision is not that of the previous one, which the Macs still run", () => {
+    for (const isOver of [false, true]) {
+      const fleet = withRun({ settleRelease: "10m" });
+      if (isOver) fleet.publishControl({ verb: "end", caller: "flagger", result: "failed", revision: "v2" });
+      fleet.publishControl({ ...FLAGGER_CALLS, revision: "v3", gate: "confirm-rollout" });
+      fleet.publishControl({ verb: "weight", caller: "flagger", weight: 10, revision: "v3" });
+      fleet.advance(30);
+      assert.equal(now(fleet).run.state, "pending", now(fleet).story);
+      setPack(fleet, "c".repeat(64));
+      assert.equal(now(fleet).run.state, "warming", now(fleet).story);
+      fleet.advance(60);
+      assert.equal(now(fleet).body.verdict, "pass", now(fleet).story);
+    }
+  });
+
+  it("of a new revision is the previous one's if the Macs do not change for settleRelease", () => {
+    const fleet = withRun({ settleRelease: "3m" });
+    fleet.publishControl({ ...FLAGGER_CALLS, revision: "v3", gate: "confirm-rollout" });
+    fleet.publishControl({ verb: "weight", caller: "flagger", weight: 10, revision: "v3" });
+    fleet.advance(170);
+    assert.equal(now(fleet).run.state, "pending");
+    fleet.advance(15);
+    assert.equal(now(fleet).run.state, "warming", now(fleet).story);
+  });
+
   it("of a new revision is not the failed one that the Macs still run", () => {
     const fleet = withRun({ settleRelease: "10m" });
     fail(fleet);
@@ -343,6 +368,23 @@ describe("evidence", () => {
     fleet.advance(1);
     const { run } = now(fleet);
     assert.deepEqual([run.state, run.weight, run.promotable], ["warming", 0, false]);
+  });
+
+  it("does not count after such a restart whose event reported the weight of 0 before", () => {
+    const fleet = withRun();
+    const gate = (name: string) =>
+      fleet.publishControl({ verb: "gate", caller: "flagger", gate: name, allowed: true, revision: "v2" });
+    gate("confirm-traffic-increase");
+    fleet.advance(120);
+    assert.equal(now(fleet).run.promotable, true);
+    fleet.publishControl({ verb: "weight", caller: "flagger", weight: 0, revision: "v2" });
+    gate("pre-rollout");
+    fleet.advance(1);
+    assert.deepEqual([now(fleet).run.state, now(fleet).run.promotable], ["warming", false]);
+    fleet.advance(10);
+    gate("pre-rollout");
+    fleet.advance(1);
+    assert.equal(now(fleet).run.state, "active", "it restarts once, however often the gate is called");
   });
 
   it("does not count under another policy, across a restart", () => {

@@ -27,7 +27,7 @@ test("a part that was unknown when the release was pinned is completed later, wh
 });
 
 test("no run starts while the release is incompletely known; an announced run stays pending", () => {
-  for (const controller of [true, false]) {
+  for (const controller of ["flagger", false] as const) {
     const fleet = createSimulatedFleet({ controller });
     for (const gateway of fleet.slice("canary")) forget(gateway);
     fleet.advance(10);

@@ -58,7 +58,8 @@ export interface GatewayPlan {
 export interface FleetOptions {
   /** Changes of the test policy, or the policy of an empty file. */
   readonly policy?: PolicyFile | "shipped";
-  readonly controller?: boolean;
+  /** The configured controller: Flagger by default. */
+  readonly controller?: "flagger" | "rollouts" | "flux" | false;
   readonly azs?: readonly string[];
   readonly stable?: boolean;
   readonly lane?: boolean;
@@ -110,7 +111,7 @@ export function createSimulatedFleet(options: FleetOptions = {}) {
         fleet: "payments",
         policy: "default.yaml",
         lanes: options.lane === false ? [] : ["build-az-a"],
-        callers: options.controller === false ? {} : { flagger: { interval: "60s" } },
+        callers: options.controller === false ? {} : { [options.controller ?? "flagger"]: { interval: "60s" } },
       },
     },
     lanes: options.lane === false ? {} : { "build-az-a": { az: "az-a", slice: "canary", stableMax: 2, pollingInterval: "10s" } },

@@ -63,9 +63,10 @@ describe("a checkpoint of an earlier version", () => {
     assert.deepEqual([restored.run.weight, restored.run.attempt, restored.run.seat], [null, 1, null]);
   });
 
-  it("is stored again with every field and value it had, under the same names", () => {
+  it("is stored again with every field and value it had, under the same names, without those that were removed", () => {
     const again = JSON.parse(encodeCheckpoint(decodeCheckpoint(stored, config)!));
-    assert.deepEqual(missingFrom(again, JSON.parse(stored), "$"), []);
+    const missing = missingFrom(again, JSON.parse(stored), "$").map((path) => path.split(".").at(-1));
+    assert.deepEqual([...new Set(missing)], ["rolloutWeight", "lastOutcome"]);
     assert.deepEqual(missingFrom({ a: [{ b: 1 }] }, { a: [{ b: 2, c: 3 }] }, "$"), ["$.a.0.b", "$.a.0.c"]);
   });
 

@@ -8,7 +8,7 @@
 import type { ControlContent } from "@aviary/shared/contract/control.ts";
 import type { CallerClass } from "@aviary/shared/contract/fleet.ts";
 import { isOpenRun } from "@aviary/shared/contract/run.ts";
-import { type NamedRevision, type Standing, type StoredRuns, standingOf } from "../response/standing.ts";
+import type { NamedRevision, RequestSubject, Standing, StoredRuns } from "../response/standing.ts";
 import type { Gate } from "./flagger-gates.ts";
 import { type EventMeaning, type FlaggerCall, RUNNING_PHASES, readEventMessage } from "./flagger-payload.ts";
 
@@ -36,19 +36,40 @@ const named = (revision: string | undefined) => (revision === undefined ? {} : {
 const BETWEEN_ANALYSES: ReadonlySet<string> = new Set(["Initialized", "Waiting", "Succeeded", "Failed"]);
 
 /** The revision that a gate call is about. */
-export function namedAtGate(call: FlaggerCall, gate: Gate, { run }: StoredRuns): NamedRevision {
+export function namedAtGate(call: FlaggerCall, gate: Gate, { run, revisions }: StoredRuns): NamedRevision {
   if (call.revision !== undefined) return { revision: call.revision };
   const last = run?.controller_revision ?? null;
   if (gate === "post-rollout")
     return last?.startsWith(CHECKSUM) === true ? { revision: checksumName(call) } : { revision: undefined };
-  if (BETWEEN_ANALYSES.has(call.phase) && last?.startsWith(CHECKSUM) === true) {
-    // A run named by a checksum was opened after confirm-rollout, so this call is about a newer revision with an unknown checksum.
+  if (BETWEEN_ANALYSES.has(call.phase) && (last?.startsWith(CHECKSUM) === true || hasBegun(run))) {
+    // A run named by a checksum was opened after confirm-rollout, and one that was shifting traffic is over for Flagger: this call is
+    // about a newer revision with an unknown checksum.
     return { revision: undefined, isAnotherOne: true };
   }
   if (gate === "confirm-rollout" || call.checksum === "") return { revision: undefined };
   if (run === null || last === null || last.startsWith(CHECKSUM)) return { revision: checksumName(call) };
-  const isTakenByName = isOpenRun(run) || run.state === "aborted";
+  const isTakenByName = isOpenRun(run) || (run.state === "aborted" && !endedByController(last, revisions));
   return isTakenByName ? { revision: undefined } : { revision: checksumName(call) };
+}
+
+const endedByController = (name: string, revisions: StoredRuns["revisions"]): boolean =>
+  revisions.findLast((entry) => entry.name === name)?.ended_by === "controller";
+
+/** Whether Flagger has shifted traffic in this run, which is still analyzed: it asks confirm-rollout again only after its end. */
+function hasBegun(run: StoredRuns["run"]): run is NonNullable<StoredRuns["run"]> {
+  if (run === null || run.seat !== "flagger" || !isOpenRun(run) || run.state === "failed") return false;
+  return run.gated || run.granted || run.promotion_granted || (run.weight_claims?.controller ?? 0) > 0;
+}
+
+/**
+ * Drafts the end of a run whose report was lost: confirm-rollout shows it, because Flagger asks it only between two analyses, and its
+ * phase is then the result of the last one. While Flagger waits, the result is unknown: no success without a granted promotion.
+ */
+export function lostEndDrafts(call: FlaggerCall, gate: Gate, runs: StoredRuns, sender: Sender): ControlDraft[] {
+  const { run } = runs;
+  if (gate !== "confirm-rollout" || !BETWEEN_ANALYSES.has(call.phase) || !hasBegun(run)) return [];
+  const isSuccess = call.phase === "Succeeded" || (call.phase !== "Failed" && run.promotion_granted);
+  return endDrafts(isSuccess ? "succeeded" : "failed", run.controller_revision ?? undefined, runs, sender);
 }
 
 export interface ReleaseDetails {
@@ -93,8 +114,7 @@ export interface GateCall {
   readonly call: FlaggerCall;
   readonly gate: Gate;
   readonly allowed: boolean;
-  readonly named: NamedRevision;
-  readonly runs: StoredRuns;
+  readonly subject: RequestSubject;
   readonly sender: Sender;
 }
 
@@ -102,12 +122,11 @@ export interface GateCall {
  * Drafts what a gate call reveals besides the revision: that the weight is 0, that an increase or the promotion is granted, the end of the
  * run, and that the caller is alive.
  */
-export function gateDrafts({ call, gate, allowed, named: about, runs, sender }: GateCall): ControlDraft[] {
+export function gateDrafts({ call, gate, allowed, subject: { named: about, runs, standing }, sender }: GateCall): ControlDraft[] {
   if (gate === "post-rollout") {
     const result = call.phase === "Succeeded" ? "succeeded" : call.phase === "Failed" ? "failed" : undefined;
     return result === undefined ? [] : endDrafts(result, about.revision, runs, sender);
   }
-  const standing = standingOf(about, runs);
   const run = standing.kind === "open" ? standing.run : null;
   const isNews =
     run === null
@@ -146,8 +165,8 @@ function endedRevision(call: FlaggerCall, { run }: StoredRuns): string | undefin
   return run?.controller_revision?.startsWith(CHECKSUM) === true && call.checksum !== "" ? checksumName(call) : undefined;
 }
 
-/** An end is reported once per attempt. Without a known verdict the message is stored: the evaluator may know more. */
-function endDrafts(
+/** Drafts the end of a revision. It is reported once per attempt. Without a known verdict the message is stored: the evaluator may know more. */
+export function endDrafts(
   result: "succeeded" | "failed",
   revision: string | undefined,
   runs: StoredRuns,

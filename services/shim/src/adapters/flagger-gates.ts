@@ -90,6 +90,12 @@ const MAX_TEXT = 200;
 const allow = (text: string): GateAnswer => ({ allowed: true, text: oneLine(text) });
 const deny = (text: string): GateAnswer => ({ allowed: false, text: oneLine(text) });
 
+const refuse = ({ code, text }: Pick<Reason, "code" | "text">): GateAnswer => deny(`${code}: ${text}`);
+const RESTORING = {
+  code: "restoring",
+  text: "this revision failed, and the canary slice is not back on stable's release",
+} as const;
+
 const isOpen = (run: GateFacts["run"]): run is OpenRunFacts => "weight" in run;
 
 /** The table above. */
@@ -132,7 +138,7 @@ function closedRunAnswer(gate: Gate, { reasons }: GateFacts, run: ClosedRunFacts
     case "rollback":
       return state === "failed" ? allow(`roll back: ${why}`) : deny("no rollback: no run of this revision is open");
     case "confirm-rollout":
-      if (run.isRestoring) return deny("restoring: this revision failed, and the canary slice is not back on stable's release");
+      if (run.isRestoring) return refuse(RESTORING);
       if (run.abortedByOperator) return deny("an operator aborted this revision: start a new run with `aviary run start`");
       return preconditions(reasons, !run.needsMacRelease);
     case "pre-rollout":
@@ -156,7 +162,7 @@ function confirmPromotion({ verdict, reasons }: GateFacts, { promotable }: OpenR
 
 function preconditions(reasons: GateFacts["reasons"], isMacReleaseOk: boolean): GateAnswer {
   const hard = reasons.find((reason) => REASONS[reason.code].hard);
-  if (hard !== undefined) return deny(`${hard.code}: ${hard.text}`);
+  if (hard !== undefined) return refuse(hard);
   if (!isMacReleaseOk) return deny("the canary gateways do not run the release under test yet (macRelease: required)");
   return allow("preconditions met");
 }

@@ -13,15 +13,15 @@ import {
   endedAs,
   judgingCaller,
   maySpeak,
-  type Standing,
+  type RequestSubject,
+  requestSubject,
   type StoredRuns,
-  standingOf,
   wasAbortedByOperator,
 } from "../response/standing.ts";
 import { applicableReasons, currentReasons, type VerdictAnswer } from "../response/verdict-answer.ts";
 import type { Call, Forbidden, HandlerResult, Route, ShimContext } from "../route.ts";
 import type { Canary } from "../view.ts";
-import { announceDrafts, eventDrafts, type GateCall, gateDrafts, namedAtGate } from "./control-drafts.ts";
+import { announceDrafts, eventDrafts, type GateCall, gateDrafts, lostEndDrafts, namedAtGate } from "./control-drafts.ts";
 import {
   CONFIRM_GATES,
   GATES,
@@ -34,6 +34,7 @@ import {
 } from "./flagger-gates.ts";
 import { type FlaggerCall, readFlaggerCall } from "./flagger-payload.ts";
 import { prometheusRoute } from "./prometheus.ts";
+import { storeReport } from "./stored-report.ts";
 import { verdictRoute } from "./verdict-json.ts";
 
 const CALLERS = ["flagger", "operator"] as const;
@@ -57,7 +58,7 @@ function readRequest(call: Call, context: ShimContext): FlaggerRequest | Reply |
 const strategyOf = (canary: Canary | undefined): Strategy => canary?.entry.callers.flagger?.strategy ?? "weighted";
 
 /** The facts of the gate table for one call. */
-export function gateFacts(answer: VerdictAnswer, standing: Standing, runs: StoredRuns, canary: Canary | undefined): GateFacts {
+export function gateFacts(answer: VerdictAnswer, { standing, runs }: RequestSubject, canary: Canary | undefined): GateFacts {
   const { body, known } = answer;
   const strategy = strategyOf(canary);
   const verdict = body.verdict;
@@ -80,15 +81,15 @@ function handleGate(gate: Gate) {
     if (!("found" in request)) return request;
     const { flagger, found } = request;
     const runs = storedRuns(found.canary, context);
-    const named = namedAtGate(flagger, gate, runs);
-    const { answer } = answerFor(found, named, context);
+    const subject = requestSubject(namedAtGate(flagger, gate, runs), runs);
+    const { answer } = answerFor(found, subject, context);
     const widens = WIDENING.has(gate) || sendsUsers(gate, strategyOf(found.canary));
     const isForeign = found.canary !== undefined && isForeignCaller(call, found.canary, runs, context);
-    const facts = gateFacts(answer, standingOf(named, runs), runs, found.canary);
+    const facts = gateFacts(answer, subject, found.canary);
     const decided = isForeign && widens ? FOREIGN_ANSWER : gateAnswer(gate, facts);
     const isStored =
       found.canary === undefined ||
-      (await storeGateCall(found.canary, call, { call: flagger, gate, named, runs, allowed: decided.allowed }, context));
+      (await storeGateCall(found.canary, call, { call: flagger, gate, subject, allowed: decided.allowed }, context));
     const final = isStored ? decided : { allowed: false, text: "the call could not be stored: the broker did not respond" };
     logGate({ gate, caller: call.caller, flagger, verdict: answer.body, answer: final }, context.logger);
     return text(final.allowed ? 200 : 403, final.text);
@@ -117,14 +118,13 @@ async function storeGateCall(
   gateCall: Omit<GateCall, "sender">,
   context: ShimContext,
 ): Promise<boolean> {
-  const { call, gate, named, runs } = gateCall;
+  const { call, gate, subject } = gateCall;
+  const { standing, runs } = subject;
   if (!maySpeak(caller.class, canary.entry.judge, runs.run)) return true;
   const sender = senderOf(caller, canary, origin, context);
   const announced =
-    gate === "post-rollout" || gate === "rollback"
-      ? []
-      : announceDrafts(standingOf(named, runs), { ...call, gate }, runs, sender);
-  const drafts = [...announced, ...gateDrafts({ ...gateCall, sender })];
+    gate === "post-rollout" || gate === "rollback" ? [] : announceDrafts(standing, { ...call, gate }, runs, sender);
+  const drafts = [...lostEndDrafts(call, gate, runs, sender), ...announced, ...gateDrafts({ ...gateCall, sender })];
   const stored = await context.controlWriter.store(canary, drafts);
   // The evaluator would not know of the traffic.
   const needsStoring = CONFIRM_GATES.has(gate) || sendsUsers(gate, strategyOf(canary));
@@ -160,17 +160,7 @@ async function handleEvents(call: Call, context: ShimContext): Promise<HandlerRe
   const request = readRequest(call, context);
   if (!("found" in request)) return request;
   const { flagger, found } = request;
-  // Flagger's global event webhook reports every canary in the cluster, configured here or not.
-  if (found.canary === undefined) return text(200, `ignored: ${found.text}`);
-  const runs = storedRuns(found.canary, context);
-  if (call.caller.class !== "operator" && !maySpeak(call.caller.class, found.canary.entry.judge, runs.run))
-    return text(200, "ignored: another controller judges this canary");
-  const drafts = eventDrafts(flagger, runs, senderOf(call.caller, found.canary, origin, context));
-  const stored = await context.controlWriter.store(found.canary, drafts);
-  if (stored === "over_limit") return text(403, "too many events for one canary");
-  return stored === "stored"
-    ? text(200, "stored")
-    : text(503, "not stored yet: the broker did not respond; the event is kept and stored later");
+  return storeReport({ call, found, origin, draftsOf: (runs, sender) => eventDrafts(flagger, runs, sender) }, context);
 }
 
 export const FLAGGER_ROUTES: readonly Route[] = [
@@ -189,7 +179,7 @@ export const FLAGGER_ROUTES: readonly Route[] = [
     methods: ["POST"],
     callers: CALLERS,
     summary: "Flagger's event webhook: weight, phase, end of a run",
-    responseKind: "gate",
+    responseKind: "report",
     handle: handleEvents,
   },
   verdictRoute({ path: "/flagger/metrics", summary: "The verdict, for operators who use Flagger", origin }),

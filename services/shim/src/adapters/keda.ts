@@ -2,7 +2,7 @@
 import { LEASE_STALE_MS } from "@aviary/shared/contract/lease.ts";
 import type { ReasonCode } from "@aviary/shared/contract/reasons.ts";
 import { closeJson, REQUEST_BYTES_WITH_LANE, type Scale } from "../response/answer-json.ts";
-import { answerFor, type CallOrigin, claimRole, locateCanary, measurementIndexOf } from "../response/canary-answer.ts";
+import { type CallOrigin, claimRole, locateCanary, measurementIndexOf, presentAnswer } from "../response/canary-answer.ts";
 import { jsonBytes } from "../response/reply.ts";
 import type { VerdictAnswer } from "../response/verdict-answer.ts";
 import type { Call, HandlerResult, Route, ShimContext } from "../route.ts";
@@ -62,7 +62,7 @@ function handleLane(call: Call, context: ShimContext): HandlerResult {
   if ("forbidden" in found) return found;
   const isKnownLane = requested === undefined || owner !== undefined;
   const lookup = isKnownLane ? found : { namespace: "", name: "", text: `no canary has a lane ${requested}` };
-  const prepared = answerFor(lookup, { revision: undefined }, context);
+  const prepared = presentAnswer(lookup, context);
   const { canary } = lookup;
   const lane = requested ?? canary?.entry.lanes[0] ?? "";
   const scale = scaleOf(lane, canary?.key, prepared.answer, context);

@@ -11,7 +11,7 @@ import { isOpenRun } from "@aviary/shared/contract/run.ts";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import { LIMITS } from "../limits.ts";
 import { readIdentity } from "../request/canary-lookup.ts";
-import { answerFor, type CallOrigin, claimRole, locateCanary } from "../response/canary-answer.ts";
+import { type CallOrigin, claimRole, locateCanary, presentAnswer } from "../response/canary-answer.ts";
 import { jsonText, problem } from "../response/reply.ts";
 import type { Call, HandlerResult, Route, ShimContext } from "../route.ts";
 import { isTime, readQuery, SERIES, vectorJson } from "./prometheus-query.ts";
@@ -62,7 +62,7 @@ function handleQuery(origin: CallOrigin) {
     const found = locateCanary(call, identity, context);
     if ("forbidden" in found) return found;
     if (found.canary === undefined) return problem(400, "bad_data", found.text);
-    const { body } = answerFor(found, { revision: undefined }, context).answer;
+    const { body } = presentAnswer(found, context).answer;
     const isUnread = body.reasons.some(({ code }) => code === "not_ready");
     const isGuardedAnyway = isDeclaredGuarded(found.canary.entry);
     if (isUnread && origin.dialect === "flagger" && isStartingUp(context) && !isGuardedAnyway)

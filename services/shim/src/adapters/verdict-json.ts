@@ -4,13 +4,15 @@ import { identityOfQuery, mergeIdentity, readIdentity } from "../request/canary-
 import { closeJson, REQUEST_BYTES } from "../response/answer-json.ts";
 import {
   announceRevision,
-  answerFor,
   type CallOrigin,
   claimRole,
   locateCanary,
+  measurementAnswer,
   measurementIndexOf,
+  storedRuns,
 } from "../response/canary-answer.ts";
 import { jsonBytes } from "../response/reply.ts";
+import { requestSubject } from "../response/standing.ts";
 import type { AnalysisConcern } from "../response/verdict-answer.ts";
 import type { Call, HandlerResult, Route, ShimContext } from "../route.ts";
 
@@ -32,14 +34,15 @@ function handleMeasurement(origin: CallOrigin, concern?: AnalysisConcern) {
     const identity = identityOf(call);
     const found = locateCanary(call, identity, context);
     if ("forbidden" in found) return found;
-    const prepared = answerFor(found, identity, context);
+    const subject = requestSubject(identity, storedRuns(found.canary, context));
+    const prepared = measurementAnswer(call, found, subject, context);
     const shown = concern === undefined ? prepared : prepared.concern(concern);
     const { canary } = found;
     if (canary === undefined) {
       const parts = { key: KEYS[origin.dialect], label: found.name, index: 0, caller: call.caller.class, conflict: false };
       return jsonBytes(closeJson(shown.open(REQUEST_BYTES), parts));
     }
-    announceRevision(call, canary, identity, origin, context);
+    announceRevision(call, canary, subject, origin, context);
     return jsonBytes(
       closeJson(shown.open(REQUEST_BYTES), {
         key: KEYS[origin.dialect],

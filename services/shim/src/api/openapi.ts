@@ -133,8 +133,16 @@ const ANSWERS: Readonly<
     ],
   },
   gate: {
-    ok: body("proceed (for the rollback gate: roll back); for events: stored", "text/plain"),
+    ok: body("proceed (for the rollback gate: roll back)", "text/plain"),
     more: { 400: failure("not a webhook body"), 403: body("wait, or refused; one line states why", "text/plain") },
+  },
+  report: {
+    ok: body("stored, or ignored because of the canary or its judging caller", "text/plain"),
+    more: {
+      400: failure("unreadable body"),
+      403: body("too many reports, or a token of another class", "text/plain"),
+      503: body("not stored yet: it is kept and stored later", "text/plain"),
+    },
   },
   json: { ok: body("as described in the summary", "application/json"), more: { 404: failure("no such canary") } },
   stream: { ok: body("server-sent events", "text/event-stream") },

@@ -11,7 +11,7 @@ import type { Call, Forbidden, ShimContext } from "../route.ts";
 import type { Canary } from "../view.ts";
 import { measurementIndex } from "./answer-json.ts";
 import { type PreparedAnswer, prepare } from "./prepared-answer.ts";
-import { maySpeak, type NamedRevision, NO_RUNS, type StoredRuns, standingOf } from "./standing.ts";
+import { isRetry, maySpeak, NO_RUNS, type RequestSubject, type StoredRuns } from "./standing.ts";
 import { absentAnswer, earlierRevisionAnswer, newRevisionAnswer } from "./verdict-answer.ts";
 
 /** The controller that a route is for, and the role that a call claims. */
@@ -52,15 +52,17 @@ export function storedRuns(canary: Canary | undefined, context: ShimContext): St
   return record === undefined ? NO_RUNS : { run: record.body.run, revisions: record.revisions };
 }
 
-/** The answer for a lookup; `named` is the revision that the request names, if any. */
-export function answerFor(found: CanaryLookup, named: NamedRevision, context: ShimContext): PreparedAnswer {
-  if (found.canary === undefined) {
-    const { namespace, name, text } = found;
-    return prepare(absentAnswer({ namespace, name, fleet: "", code: "unknown_canary", text, nowMs: context.clock.now() }));
-  }
-  const prepared = context.view.prepared(found.canary);
-  if (named.revision === undefined && named.isAnotherOne !== true) return prepared;
-  const standing = standingOf(named, storedRuns(found.canary, context));
+/** The answer to a request that names no revision. */
+export function presentAnswer(found: CanaryLookup, context: ShimContext): PreparedAnswer {
+  if (found.canary !== undefined) return context.view.prepared(found.canary);
+  const { namespace, name, text } = found;
+  return prepare(absentAnswer({ namespace, name, fleet: "", code: "unknown_canary", text, nowMs: context.clock.now() }));
+}
+
+/** The answer to a request that may name a revision. */
+export function answerFor(found: CanaryLookup, { named, standing }: RequestSubject, context: ShimContext): PreparedAnswer {
+  const prepared = presentAnswer(found, context);
+  if (found.canary === undefined || (named.revision === undefined && named.isAnotherOne !== true)) return prepared;
   switch (standing.kind) {
     case "open":
     case "over":
@@ -72,6 +74,20 @@ export function answerFor(found: CanaryLookup, named: NamedRevision, context: Sh
   }
 }
 
+/** The answer to a measurement: as `answerFor`, but a retry of Argo Rollouts waits for its next attempt. */
+export function measurementAnswer(
+  { caller }: Call,
+  found: CanaryLookup,
+  subject: RequestSubject,
+  context: ShimContext,
+): PreparedAnswer {
+  const { named, runs } = subject;
+  const isJudging = found.canary !== undefined && maySpeak(caller.class, found.canary.entry.judge, runs.run);
+  if (caller.class !== "rollouts" || !isJudging || named.revision === undefined || !isRetry(subject))
+    return answerFor(found, subject, context);
+  return prepare(newRevisionAnswer(presentAnswer(found, context).answer, named.revision));
+}
+
 /**
  * Stores, in the background, that a controller's measurement names a revision: for the first time, again, or still. Only the judging
  * caller's word counts; operators announce nothing.
@@ -79,13 +95,12 @@ export function answerFor(found: CanaryLookup, named: NamedRevision, context: Sh
 export function announceRevision(
   { caller }: Call,
   canary: Canary,
-  named: NamedRevision,
+  { named, runs, standing }: RequestSubject,
   origin: CallOrigin,
   context: ShimContext,
 ): void {
-  const runs = storedRuns(canary, context);
   if (named.revision === undefined || !maySpeak(caller.class, canary.entry.judge, runs.run)) return;
-  const drafts = announceDrafts(standingOf(named, runs), {}, runs, senderOf(caller, canary, origin, context));
+  const drafts = announceDrafts(standing, {}, runs, senderOf(caller, canary, origin, context));
   if (drafts.length > 0) void context.controlWriter.store(canary, drafts);
 }
 

@@ -44,6 +44,17 @@ export function standingOf({ revision, isAnotherOne }: NamedRevision, { run, rev
   return { kind: "new", revision };
 }
 
+/** What a request is about: the revision that it names, the stored runs, and how they relate. */
+export interface RequestSubject {
+  readonly named: NamedRevision;
+  readonly runs: StoredRuns;
+  readonly standing: Standing;
+}
+
+export function requestSubject(named: NamedRevision, runs: StoredRuns): RequestSubject {
+  return { named, runs, standing: standingOf(named, runs) };
+}
+
 /** How the newest attempt of the revision ended; null if it was never analyzed, or while its run is open. */
 export function endedAs(standing: Standing): RunState | null {
   switch (standing.kind) {
@@ -55,6 +66,17 @@ export function endedAs(standing: Standing): RunState | null {
     case "new":
       return null;
   }
+}
+
+/**
+ * Whether a measurement can be the start of the next attempt of a failed revision: no run is open, and the end of the failed one was
+ * reported. The evaluator opens the attempt after a pause; the failure is then not the answer, or every retry would fail at once.
+ */
+export function isRetry({ standing, runs: { revisions } }: RequestSubject): boolean {
+  if (endedAs(standing) !== "failed" || (standing.kind === "earlier" && standing.open !== null)) return false;
+  const name =
+    standing.kind === "over" ? standing.run.controller_revision : standing.kind === "earlier" ? standing.entry.name : null;
+  return name !== null && revisions.findLast((entry) => entry.name === name)?.end_reported === true;
 }
 
 /** Whether an operator aborted the newest attempt. */

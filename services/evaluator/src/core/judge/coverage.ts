@@ -16,8 +16,8 @@ export interface Coverage {
   readonly warnings: readonly Reason[];
 }
 
-/** With all traffic on the canary, stable has none. */
-const ALL_WEIGHT = 100;
+/** The weight of all traffic, percent: with it on the canary, stable has none. */
+export const ALL_WEIGHT = 100;
 
 export function coverageOf(window: ClosedWindow, applied: AppliedWindow, figures: WindowFigures, hasStable: boolean): Coverage {
   const { canary, stable } = figures;

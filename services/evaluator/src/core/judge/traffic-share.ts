@@ -5,6 +5,7 @@
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import type { Reason } from "@aviary/shared/contract/reasons.ts";
 import type { ClosedWindow } from "@aviary/shared/contract/window.ts";
+import { ALL_WEIGHT } from "./coverage.ts";
 import { fitClauses, grouped, percent, roundedFigure } from "./format.ts";
 import type { WindowFigures } from "./literal.ts";
 import type { MarginalResult } from "./marginal-result.ts";
@@ -16,7 +17,6 @@ const MIN_PART = 0.5;
 const ALPHA_MISSING = 0.001;
 /** Intra-class correlation of the split: balancers split by connection or session, not by request. */
 const SPLIT_OVERDISPERSION = 0.01;
-const ALL_WEIGHT = 100;
 
 /**
  * @param windows oldest first; the last one is judged. The weight of a window is that at its end, so the smaller one of the last
