@@ -10,6 +10,7 @@ import { entriesFor, readRunbook } from "./runbook.ts";
 async function rollOut(measured: readonly Measurement[], measurements: number) {
   const steps: RolloutsStep[] = [];
   const asked: { atMs: number; isLast: boolean }[] = [];
+  const reports: string[] = [];
   const timers: { atMs: number; fn: () => void }[] = [];
   let nowMs = 0;
   const rollouts = createRollouts({
@@ -22,6 +23,7 @@ async function rollOut(measured: readonly Measurement[], measurements: number) {
     after: (ms, fn) => void timers.push({ atMs: nowMs + ms, fn }),
     isUp: () => true,
     onStep: (step) => steps.push(step),
+    notify: (revision, phase) => reports.push(`${revision} ${phase}`),
   });
   rollouts.deploy("v2");
   for (let count = 0; count < measurements && timers.length > 0; count++) {
@@ -30,13 +32,14 @@ async function rollOut(measured: readonly Measurement[], measurements: number) {
     next.fn();
     await new Promise(setImmediate);
   }
-  return { rollouts, steps: steps.map(({ what, weight }) => `${what} ${weight}`), asked };
+  return { rollouts, steps: steps.map(({ what, weight }) => `${what} ${weight}`), asked, reports };
 }
 
 describe("Argo Rollouts", () => {
   it("widens after a successful analysis, and promotes after the last one", async () => {
-    const { steps, asked } = await rollOut(["Successful"], 9);
+    const { steps, asked, reports } = await rollOut(["Successful"], 9);
     assert.deepEqual(steps, ["started 10", "widened 50", "promoted 0"]);
+    assert.deepEqual(reports, ["v2 Completed"]);
     assert.deepEqual(
       asked.map(({ isLast }) => isLast),
       [false, true],
@@ -44,8 +47,9 @@ describe("Argo Rollouts", () => {
   });
 
   it("aborts at the first failure", async () => {
-    const { steps } = await rollOut(["Inconclusive", "Failed"], 9);
+    const { steps, reports } = await rollOut(["Inconclusive", "Failed"], 9);
     assert.deepEqual(steps, ["started 10", "rolled-back 0"]);
+    assert.deepEqual(reports, ["v2 Aborted"]);
   });
 
   it("pauses after 31 inconclusive measurements, and measures again once resumed", async () => {

@@ -1,6 +1,6 @@
 /**
  * Argo Rollouts 1.9 (analysis/analysis.go, utils/analysis, rollout/canary.go) for one canary whose every setWeight is followed by an
- * analysis step with the web provider. A failed or erroneous run aborts, an inconclusive one pauses until people resume it. An
+ * analysis step with the web provider, and whose ends a notification reports. A failed or erroneous run aborts, an inconclusive one pauses until people resume it. An
  * Error is retried after ten seconds, whatever the interval. The caller controls time and transport.
  */
 
@@ -15,6 +15,8 @@ export interface RolloutsOptions {
   /** While it is down nothing is measured. */
   readonly isUp: () => boolean;
   readonly onStep: (step: RolloutsStep) => void;
+  /** Sends the notification of an end, if one is configured. */
+  readonly notify: (revision: string, phase: "Completed" | "Aborted") => void;
 }
 
 export interface RolloutsStep {
@@ -63,6 +65,7 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
     revision = undefined;
     run = undefined;
     step(what, ended, 0);
+    options.notify(ended, what === "promoted" ? "Completed" : "Aborted");
   };
   const analyze = (index: number): void => {
     const started: AnalysisRun = { revision: revision!, step: index, inconclusive: 0, errors: 0 };

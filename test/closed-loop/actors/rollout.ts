@@ -130,6 +130,7 @@ function driveFlagger(world: World, advisor: Advisor, onStep: OnStep): Driver {
 
 function driveRollouts(world: World, advisor: Advisor, onStep: OnStep): Driver {
   const { plan, kernel } = world;
+  const random = seededRandom(plan.seed, 22);
   let previous: string | undefined;
   const measure = async (revision: string, isLast: boolean): Promise<Measurement> => {
     const query = `namespace=${CANARY.namespace}&rollout=${CANARY.name}&revision=${revision}`;
@@ -147,6 +148,11 @@ function driveRollouts(world: World, advisor: Advisor, onStep: OnStep): Driver {
     after: (ms, fn) => void kernel.after(ms, undefined, fn),
     isUp: () => world.controllerUp,
     onStep,
+    notify: (revision, phase) => {
+      if (random() < plan.lostEvents) return;
+      const body = JSON.stringify({ namespace: CANARY.namespace, rollout: CANARY.name, revision, phase });
+      void advisor.ask("rollouts", "/rollouts/events", "", body);
+    },
   });
   world.onTrouble(({ kind }) => {
     if (kind === "left-over-analysis" && previous !== undefined) rollouts.leaveOver(previous, LEFT_OVER_MEASUREMENTS);

@@ -42,7 +42,7 @@ export interface WorldPlan {
   readonly namesRevision: boolean;
   /** How a revision is announced before the controller sees it. */
   readonly announcer: "none" | "pipeline" | "flux";
-  /** Share of the controller's event messages that are lost. */
+  /** Share of the controller's event messages that are lost. Argo Rollouts sends none where no notification is configured: 1. */
   readonly lostEvents: number;
   readonly releases: readonly ReleasePlan[];
   readonly troubles: readonly Trouble[];
@@ -110,7 +110,7 @@ export function planOf(seed: number): WorldPlan {
           ]),
     namesRevision,
     announcer: namesRevision && controller !== "none" ? random.pick(["none", "none", "none", "pipeline", "flux"]) : "none",
-    lostEvents: random.chance(0.25) ? random.pick([0.1, 0.5]) : 0,
+    lostEvents: random.chance(0.25) ? random.pick([0.1, 0.5, ...(controller === "rollouts" ? [1, 1] : [])]) : 0,
     releases,
     troubles,
     demand: [...drawDemand(random, windowMs, troubledMs), { atMs: troubledMs, jobs: random.pick([0, 8]) }],
