@@ -47,7 +47,7 @@ export const REASONS = {
     effect: "hold",
     hard: true,
     meaning:
-      "A window is incomplete: signals of an expected gateway are missing, its traffic covers too little of the window, or too many requests were left out.",
+      "A window is incomplete: signals of an expected gateway are missing, its traffic covers too little of the window, or too many requests were excluded.",
   },
   late: {
     effect: "hold",
