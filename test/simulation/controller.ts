@@ -1,6 +1,6 @@
 /**
- * The controllers. Flagger: gates, queries and events in its own order, every two seconds; a failed call is a refusal. Argo
- * Rollouts: one measurement after another. Both wait, and both give up eventually.
+ * The controllers. Flagger calls gates, queries and events in its own order every two seconds; a failed call counts as a
+ * rejection. Argo Rollouts takes one measurement after another. Both wait, and both eventually give up.
  */
 import type { CallerClass } from "@aviary/shared/contract/fleet.ts";
 import type { History } from "./history.ts";
@@ -16,16 +16,16 @@ export interface ControllerEnvironment {
   /** Calls the shim; undefined without a response in time. */
   ask(caller: CallerClass, path: string, query: string, body: string): Promise<ShimResponse | undefined>;
   log(text: string): void;
-  /** The controller has started a revision, or has finished with it. */
+  /** Called when the controller has started or finished a revision. */
   onOutcome(revision: RevisionPlan, outcome: "succeeded" | "failed"): void;
 }
 
 const INTERVAL_MS = 2_000;
 const WEIGHTS = [10, 30, 50];
-/** Failed checks that make Flagger roll back. */
+/** The number of failed checks after which Flagger rolls back. */
 const THRESHOLD = 5;
 
-/** Runs as long as the simulation. */
+/** Runs until the simulation ends. */
 export async function runFlagger(environment: ControllerEnvironment, revisions: readonly RevisionPlan[]): Promise<void> {
   for (let index = 0; index < revisions.length; index++) {
     const revision = revisions[index]!;
@@ -36,7 +36,7 @@ export async function runFlagger(environment: ControllerEnvironment, revisions: 
   }
 }
 
-/** One revision, from confirm-rollout to its end; undefined if the next revision arrived in between. */
+/** Rolls out one revision, from confirm-rollout to its end; undefined if the next revision arrived meanwhile. */
 async function analyze(
   environment: ControllerEnvironment,
   revision: RevisionPlan,
@@ -114,7 +114,7 @@ async function analyze(
   return undefined;
 }
 
-/** Measurements until one fails, enough passed, or the next revision arrives. */
+/** Measures until one measurement fails, enough have passed, or the next revision arrives. */
 export async function runRollouts(environment: ControllerEnvironment, revisions: readonly RevisionPlan[]): Promise<void> {
   for (let index = 0; index < revisions.length; index++) {
     const revision = revisions[index]!;

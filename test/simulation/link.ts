@@ -8,7 +8,7 @@ export interface LinkPlan {
   readonly slowMs: number;
   /** Probability that a write arrives twice. */
   readonly duplicate: number;
-  /** Probability that the broker has dropped the id of a signal that arrives twice, as it does after its duplicate window. */
+  /** Probability that the broker no longer has the id of a duplicate signal, as after its duplicate window. */
   readonly forget: number;
 }
 

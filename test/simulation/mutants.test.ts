@@ -1,5 +1,5 @@
 /**
- * Every defect of `mutants.ts`, written into a copy of the product, is detected by the simulation, and by the expected checker.
+ * Every defect of `mutants.ts`, injected into a copy of the product, is detected by the expected checker of the simulation.
  */
 import assert from "node:assert/strict";
 import { rmSync } from "node:fs";

@@ -77,7 +77,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
   /** One request and its response. `work` happens at the broker, at most once per attempt. */
   function exchange<T>(kind: "read" | "write", what: string, work: () => Promise<T>): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    // Work of an exited process has no effect.
+    // The work of a process that has exited has no effect.
     if (!life.alive) return promise;
     const untilMs = kernel.nowMs + (kind === "write" ? WRITE_FOR_MS : READ_FOR_MS);
     let answered = false;
@@ -114,7 +114,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
         return;
       }
       if (kind === "read" && random.chance(0.5)) {
-        // As of now, or as of the response's arrival: either is possible, and one event is cheaper than two.
+        // The value as of now; a real broker could also read it later, but one event is cheaper than two.
         void work().then(
           (value) => answer(() => resolve(value)),
           (error: unknown) => answer(() => reject(error)),

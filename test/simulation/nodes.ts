@@ -25,16 +25,16 @@ export interface Node {
   readonly name: string;
   readonly life: Life | undefined;
   start(): void;
-  /** Crashes now, and is restarted after `downMs`; if that is infinite, it stays off. */
+  /** Crashes now and is restarted after `downMs`; never, if that is infinite. */
   kill(downMs: number, why: string): void;
-  /** Stops gracefully, and is restarted `downMs` after that. */
+  /** Stops gracefully and is restarted `downMs` later. */
   restart(downMs: number): void;
   pause(forMs: number): void;
   cut(forMs: number, isSilent: boolean): void;
   stepClock(byMs: number): void;
-  /** Calls back at the instant at which the broker stores the n-th write of this process from now on. */
+  /** Calls back when the broker stores the n-th write of this process from now on. */
   onWrite(nth: number, fn: () => void): void;
-  /** Restored: running, or about to restart from a graceful stop, and connected; the clock is unchanged. */
+  /** Restores the node: running or about to restart after a graceful stop, and connected. Its clock is unchanged. */
   heal(): void;
 }
 
@@ -111,16 +111,16 @@ export function createNode(
       const fall = (error: unknown): void => {
         if (!born.alive) return;
         history.fatals.push({ atMs: kernel.nowMs, node: name, error });
-        node.kill(RESTART_AFTER_FALL_MS, `falls: ${(error as Error).message}`);
+        node.kill(RESTART_AFTER_FALL_MS, `exits with an error: ${(error as Error).message}`);
       };
       service = run({ life: born, clock: clockOf(kernel, born), bus, fall });
     },
     kill(downMs, why) {
-      // A restart that is already due does not switch it on again.
+      // A restart that is already scheduled must not turn it on again.
       if (!Number.isFinite(downMs)) isOff = true;
       if (life === undefined) return;
       trace(why);
-      count(history, `${name.split("-")[0]} died`);
+      count(history, `${name.split("-")[0]} crashed`);
       history.deaths.push({ atMs: kernel.nowMs, node: name });
       const dying = life;
       life = undefined;

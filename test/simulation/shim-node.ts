@@ -11,7 +11,7 @@ import type { Product } from "./product.ts";
 
 export const CANARY = { namespace: "prod", name: "payments-gateway" };
 export const CANARY_KEY = "prod/payments-gateway";
-/** Listed again: a gate that is missing in the product must be detected. */
+/** Listed independently of the product, so that a gate missing there is detected. */
 export const GATES = [
   "confirm-rollout",
   "pre-rollout",
@@ -28,9 +28,9 @@ export interface ShimResponse {
 }
 
 export interface ShimNode {
-  /** Calls one route; undefined while the shim does not listen yet. */
+  /** Calls one route; undefined until the shim is listening. */
   ask(caller: CallerClass, path: string, query: string, body: string): Promise<ShimResponse | undefined>;
-  /** All its answers about the canary now; undefined while it does not listen yet. */
+  /** All its answers about the canary now; undefined until it is listening. */
   sample(): Promise<Sample | undefined>;
   close(): Promise<void>;
 }
@@ -45,7 +45,7 @@ export interface ShimNodeOptions {
   readonly policies: ReadonlyMap<string, Policy>;
   readonly lane: string | undefined;
   readonly history: History;
-  /** It could not start; its supervisor starts another one. */
+  /** It failed to start; its supervisor starts another one. */
   readonly onFatal: (error: unknown) => void;
 }
 
