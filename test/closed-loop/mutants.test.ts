@@ -1,4 +1,4 @@
-/** Every defect of `mutants.ts`, written into a copy of the product, is detected: by its law in some world, or by its limit. */
+/** Every defect of `mutants.ts`, injected into a copy of the product, is detected by its law in some world, or by its limit. */
 import assert from "node:assert/strict";
 import { rmSync } from "node:fs";
 import { describe, it } from "node:test";
@@ -10,12 +10,12 @@ import { runWorlds } from "./pool.ts";
 import { totalsOf } from "./report.ts";
 import type { WorldResult } from "./worker.ts";
 
-it("no defect is attributed to a law that the product does not keep yet", () => {
+it("no defect is attributed to an excluded law", () => {
   const excluded = SPECIFICATION_MUTANTS.filter(({ caughtBy }) => caughtBy in EXCLUDED_LAWS);
   assert.deepEqual(excluded, []);
 });
 
-describe("every defect of the specification is detected", { concurrency: 2 }, () => {
+describe("every injected defect is detected by its law or its limit", { concurrency: 2 }, () => {
   for (const { name, replacements, theme, caughtBy } of SPECIFICATION_MUTANTS) {
     it(`${name} (${caughtBy})`, async (t) => {
       const copies = Object.fromEntries(

@@ -1,7 +1,7 @@
 /**
- * Argo Rollouts 1.9 (analysis/analysis.go, utils/analysis, rollout/canary.go) for one canary whose every setWeight is followed by an
- * analysis step with the web provider. A failed or erroneous run aborts, an inconclusive one pauses until people resume it. An
- * Error is retried after ten seconds, whatever the interval. The caller controls time and transport.
+ * Argo Rollouts 1.9 (analysis/analysis.go, utils/analysis, rollout/canary.go) for one canary, where every setWeight is followed
+ * by an analysis step with the web provider. A failed or erroneous run aborts; an inconclusive one pauses until a person resumes
+ * it. An Error is retried after ten seconds, regardless of the interval. The caller controls time and transport.
  */
 
 export type Measurement = "Successful" | "Failed" | "Inconclusive" | "Error";
@@ -12,7 +12,7 @@ export interface RolloutsOptions {
   readonly steps: readonly number[];
   readonly intervalMs: number;
   readonly after: (ms: number, fn: () => void) => void;
-  /** While it is down nothing is measured. */
+  /** Nothing is measured while the controller is down. */
   readonly isUp: () => boolean;
   readonly onStep: (step: RolloutsStep) => void;
 }
@@ -26,10 +26,10 @@ export interface RolloutsStep {
 export interface Rollouts {
   readonly isPaused: boolean;
   deploy(revision: string): void;
-  /** People resume a rollout that an inconclusive analysis has paused. */
+  /** Resumes a rollout that an inconclusive analysis has paused. */
   resume(): void;
-  /** Another analysis of this revision is still running, as after a lost termination. */
-  leaveOver(revision: string, measurements: number): void;
+  /** Continues an old analysis of this revision for some measurements, as after a lost termination. */
+  continueOldAnalysis(revision: string, measurements: number): void;
 }
 
 /** The limits of the published template. */
@@ -109,7 +109,7 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
       isPaused = false;
       analyze(Math.max(0, steps.indexOf(weight)));
     },
-    leaveOver(old, measurements) {
+    continueOldAnalysis(old, measurements) {
       const again = async (left: number): Promise<void> => {
         if (left === 0) return;
         await measure(old, false);

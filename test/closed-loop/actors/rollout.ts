@@ -13,7 +13,7 @@ import type { Promoter } from "./promoter.ts";
 
 /** A release process, with or without a controller. */
 export interface Rollout {
-  /** The release that is rolled out, or was rolled out last. */
+  /** The release that is being rolled out or was last rolled out. */
   current(): ReleasePlan | undefined;
   /** Resumes a rollout that its controller has paused; false if it is not paused. */
   resume(): boolean;
@@ -26,11 +26,11 @@ interface Driver {
 
 type OnStep = (step: { readonly what: Step["what"]; readonly revision: string; readonly weight: number }) => void;
 
-/** Failed checks after which Flagger rolls back, as published. */
+/** The number of failed checks after which Flagger rolls back, as documented. */
 const THRESHOLD = 2;
 const LEFT_OVER_MEASUREMENTS = 8;
 
-/** Starts the controller of a world, and deploys its releases when they are due. */
+/** Starts the controller of a world and schedules the deployment of its releases. */
 export function startRollout(world: World, advisor: Advisor, promoter: Promoter): Rollout {
   const { plan, kernel, record } = world;
   let current: ReleasePlan | undefined;
@@ -58,7 +58,7 @@ export function startRollout(world: World, advisor: Advisor, promoter: Promoter)
         promoter.want("canary", release);
     });
   }
-  world.onTrouble(({ kind, forMs }) => {
+  world.onFault(({ kind, forMs }) => {
     if (kind !== "eager-pipeline" || current === undefined) return;
     const before = promoter.stable;
     const wanted = current;
@@ -72,7 +72,7 @@ export function startRollout(world: World, advisor: Advisor, promoter: Promoter)
   return { current: () => current, resume: () => driver.resume() };
 }
 
-/** A revision is announced before the controller sees it: by Flux, or by a pipeline through the command line. */
+/** Announces a revision before the controller sees it, by Flux or by a pipeline through the command line. */
 function announce({ plan, kernel }: World, advisor: Advisor, release: ReleasePlan): void {
   if (plan.announcer === "none") return;
   const named = { revision: release.name, skill_hash: packOf(release) };
@@ -134,7 +134,7 @@ function driveRollouts(world: World, advisor: Advisor, onStep: OnStep): Driver {
     if (answer?.status !== 200) return "Error";
     const { verdict, run } = JSON.parse(answer.body) as { verdict: string; run: { promotable: boolean } | null };
     if (verdict === "fail") return "Failed";
-    // The last analysis asks for the evidence of a promotion, the others for that of a step.
+    // The last analysis requires the evidence for a promotion, the others the evidence for a step.
     return verdict === "pass" && (!isLast || run?.promotable === true) ? "Successful" : "Inconclusive";
   };
   const rollouts = createRollouts({
@@ -145,8 +145,8 @@ function driveRollouts(world: World, advisor: Advisor, onStep: OnStep): Driver {
     isUp: () => world.controllerUp,
     onStep,
   });
-  world.onTrouble(({ kind }) => {
-    if (kind === "left-over-analysis" && previous !== undefined) rollouts.leaveOver(previous, LEFT_OVER_MEASUREMENTS);
+  world.onFault(({ kind }) => {
+    if (kind === "left-over-analysis" && previous !== undefined) rollouts.continueOldAnalysis(previous, LEFT_OVER_MEASUREMENTS);
   });
   let latest: string | undefined;
   return {
@@ -163,10 +163,10 @@ function driveRollouts(world: World, advisor: Advisor, onStep: OnStep): Driver {
   };
 }
 
-/** An advisor without runs has passed a release after this many windows of passes. */
+/** Windows of passes after which an advisor without runs has passed a release. */
 const PASS_AFTER_WINDOWS = 12;
 
-/** No controller: the canary slice has a constant share, and the pipeline acts on the verdict itself. */
+/** Without a controller, the canary slice has a constant share, and the pipeline acts on the verdict itself. */
 function driveObservation(world: World, advisor: Advisor, onStep: OnStep): Driver {
   const { plan } = world;
   let release: ReleasePlan | undefined;
@@ -185,7 +185,7 @@ function driveObservation(world: World, advisor: Advisor, onStep: OnStep): Drive
       verdict: string;
       run: { state?: string; since?: string } | null;
     };
-    // A run that was opened before the deployment is about an earlier release.
+    // A run opened before the deployment is of an earlier release.
     if (run?.since !== undefined && Date.parse(run.since) < START_MS + deployedAtMs) return;
     if (verdict === "fail") return end("rolled-back");
     if (run?.state === "passed") return end("promoted");

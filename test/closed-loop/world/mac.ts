@@ -1,4 +1,4 @@
-/** One Mac: the gateway with its release, and the collector that reports on it. What it reports may differ from what is true. */
+/** One Mac: the gateway with its release, and the collector that reports on it. Its reports may differ from the truth. */
 import { contentId } from "@aviary/shared/contract/ids.ts";
 import type { Signal, SignalBody } from "@aviary/shared/contract/signal.ts";
 import type { SignalKind } from "@aviary/shared/contract/subjects.ts";
@@ -12,13 +12,13 @@ export const LANE = "build-az-a";
 export interface Mac {
   readonly plan: MacPlan;
   readonly index: number;
-  /** Undefined: the release before the first one of the plan. */
+  /** Undefined for the release that precedes the plan's first. */
   release: ReleasePlan | undefined;
   installedAtMs: number;
   bootedAtMs: number;
-  /** Restarts of the gateway process since the Mac was set up, besides those of a crash loop. */
+  /** Restarts of the gateway process, apart from those of a crash loop. */
   restarts: number;
-  /** The gateway serves nothing until then. */
+  /** The gateway is down until this time. */
   downUntilMs: number;
   clockOffsetMs: number;
   isCut: boolean;
@@ -27,9 +27,9 @@ export interface Mac {
   seq: number;
   readonly missingProbes: Set<SignalKind>;
   logRotated: boolean;
-  /** Share of the disk filled by others. */
+  /** Share of the disk that other files fill. */
   foreignDisk: number;
-  /** Since when the release has been filling the disk: its installation, or the last time that space was freed. */
+  /** When the release began to fill the disk: at its installation, or when space was last freed. */
   diskSinceMs: number;
   doctorAtMs: number;
   spool: Signal[];
@@ -58,7 +58,7 @@ export function createMac(plan: MacPlan, index: number): Mac {
   };
 }
 
-/** The pack's hash of a release; the release before the plan's first one is `v1`. */
+/** The pack hash of a release; the release that precedes the plan's first is `v1`. */
 export function packOf(release: ReleasePlan | undefined): string {
   const name = release?.name ?? "v1";
   let pack = packs.get(name);
@@ -70,7 +70,7 @@ export function packOf(release: ReleasePlan | undefined): string {
 }
 const packs = new Map<string, string>();
 
-/** The gateway process started this long ago; a crash loop restarts it again and again. */
+/** The uptime of the gateway process; a crash loop resets it periodically. */
 export function uptimeMs(mac: Mac, nowMs: number): number {
   const sinceBoot = nowMs - mac.bootedAtMs;
   return mac.release?.fault === "crash-loop" ? Math.min(sinceBoot, (nowMs - mac.installedAtMs) % CRASH_LOOP_MS) : sinceBoot;
@@ -83,7 +83,7 @@ export function usedRatio(mac: Mac, nowMs: number): number {
 
 export const isUp = (mac: Mac, nowMs: number): boolean => nowMs >= mac.downUntilMs;
 
-/** A new collector process; its boot is named after the Mac's own clock. */
+/** Starts a new collector process, whose boot id contains the Mac's own clock. */
 export function startCollector(mac: Mac, wallMs: number): void {
   mac.collectorUp = true;
   mac.collectorBoot = `${Math.floor(wallMs).toString(36)}-${contentId([mac.plan.name, wallMs, mac.seq])}`;
@@ -100,11 +100,11 @@ export function install(mac: Mac, release: ReleasePlan | undefined, nowMs: numbe
   mac.doctorAtMs = Number.NEGATIVE_INFINITY;
 }
 
-/** Traffic of one period as the access log has it. */
+/** Traffic of one period as recorded in the access log. */
 export interface Counted {
   readonly requests: number;
   readonly errors: number;
-  /** Lines that the collector knows to have lost. */
+  /** Lines that the collector counts as lost. */
   readonly unread: number;
   readonly latency: SignalBody<"http">["latency"];
 }
@@ -117,7 +117,7 @@ export interface Collection {
   readonly wallMs: number;
   readonly periodMs: number;
   readonly counted: Counted;
-  /** Whether this is a tick of the slower probes, which have twice the period. */
+  /** Whether the slower probes, whose period is twice as long, run at this tick. */
   readonly isSlowTick: boolean;
   /** Jobs in the queue, on the Mac that reports the lane. */
   readonly jobs: number | undefined;
@@ -129,7 +129,7 @@ const DOCTOR_PERIOD_MS = 1_800_000;
 const FRAGMENT = "f".repeat(64);
 const TOTAL_BYTES = 2_000_000_000_000;
 
-/** What the collector reports at the end of one period, in the order of its sequence. */
+/** The signals of one period, in order of sequence. */
 export function collect(mac: Mac, at: Collection): Signal[] {
   if (!mac.collectorUp) return [];
   const signals: Signal[] = [];
