@@ -107,13 +107,13 @@ test("-o json reports the same problems as values", async (t) => {
 test("--kind overrides the detection", async (t) => {
   const directory = await directoryOf(t, { "empty.yaml": "" });
   const file = join(directory, "empty.yaml");
-  assert.equal((await check(["--kind", "policy", file])).code, 0, "an empty policy has only defaults");
+  assert.equal((await check(["--kind", "policy", file])).code, 0, "an empty policy is valid and has only defaults");
   const { code, stdout } = await check(["--kind", "fleet", file]);
   assert.equal(code, 1);
   assert.match(stdout, /\(fleet\)\n {2}FAILED/);
 });
 
-test("a file without keys is not taken for a policy: it is rejected unless its kind is given", async (t) => {
+test("a file without keys is rejected unless its kind is given, never treated as a policy", async (t) => {
   const directory = await directoryOf(t, {
     "empty.yaml": "",
     "comment.yaml": "# later\n",

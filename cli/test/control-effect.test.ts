@@ -50,7 +50,7 @@ test("a cleared failure is shown with the attempt that it opens", () => {
   assert.equal(transitionText({ before: failed, after, changed: true }), "failed → warming, attempt 2");
 });
 
-test("a command without effect explains itself from the verdict", () => {
+test("a command without effect states the reason from the verdict", () => {
   const cases: [ControlContent, RunSummary | null, RegExp][] = [
     [reasoned("clear"), active, /^no failure is latched: the run is active$/],
     [reasoned("clear"), summary({ run: null }), /^no failure is latched: no run is open$/],
@@ -69,7 +69,7 @@ test("a command without effect explains itself from the verdict", () => {
   for (const [content, now, expected] of cases) assert.match(unchangedReason(content, unchanged(now)), expected);
 });
 
-test("the end of a canary's maintenance names the gateways whose own maintenance lasts", () => {
+test("the end of a canary's maintenance lists the gateways that are still in maintenance", () => {
   const held = summary({ verdict: "hold", reasons: [aReason("maintenance", { gateway: "mac-a1" })] });
   assert.deepEqual(stillInMaintenance(maintenance(false), unchanged(held)), ["mac-a1"]);
   assert.deepEqual(stillInMaintenance(maintenance(false, "mac-a1"), unchanged(held)), []);

@@ -21,14 +21,14 @@ export interface ChildSpec {
   readonly logFile: string;
   /** Resolves to true once the child serves; polled. */
   readonly ready: () => Promise<boolean>;
-  /** Later phases stop first: users and services before the servers they use. */
+  /** Later phases stop first, so users and services stop before the servers they use. */
   readonly phase: number;
 }
 
 export interface Supervisor {
   /** Starts a child and waits until it is ready. @throws Error with the end of its log */
   start(spec: ChildSpec): Promise<void>;
-  /** Stops a child and keeps it stopped. No effect on an unknown child. `kill` kills it without warning. */
+  /** Stops a child and keeps it stopped; no effect if the child is unknown. `kill` kills it without warning. */
   stop(name: string, how?: "ask" | "kill"): Promise<void>;
   isRunning(name: string): boolean;
   /** Whether it is running, or about to be restarted. */
@@ -91,7 +91,7 @@ export function createSupervisor({ groupsFile, print, stopWithinMs = STOP_WITHIN
       const over = (how: string): void => {
         if (child.process !== running) return;
         child.process = undefined;
-        // Its descendants would hold its ports.
+        // Its descendants would keep its ports in use.
         signalGroup(running, "SIGKILL");
         log.write(`--- ${new Date().toISOString()} ${how}\n`);
         log.close();
@@ -150,7 +150,7 @@ export function createSupervisor({ groupsFile, print, stopWithinMs = STOP_WITHIN
         spec,
         process: undefined,
         exited: Promise.resolve(),
-        // Only a child that was ready once is restarted: one that cannot start is misconfigured.
+        // Only a child that was ready once is restarted, because one that cannot start is misconfigured.
         wanted: false,
         deaths: 0,
         startedAt: 0,

@@ -54,7 +54,7 @@ test("slow requests are explained with the threshold, its inputs and the figures
   );
 });
 
-test("where stable is affected too, the explanation states its rate and the comparison", () => {
+test("if stable is affected too, the explanation states its rate and the comparison", () => {
   const { record, text } = explained((fleet) => {
     for (const gateway of fleet.gateways) gateway.errors = 10;
   }, 70);

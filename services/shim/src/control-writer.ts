@@ -22,13 +22,14 @@ export type StoreResult = "stored" | "over_limit" | "not_stored";
 
 export interface ControlWriter {
   /**
-   * Stores the drafts in order. What the broker does not store is kept, up to a limit, and stored in order once it responds again; only
-   * gate calls are not, because their callers repeat them. Never rejects; each write waits for at most the store timeout.
+   * Stores the drafts in order. Drafts that the broker does not store are kept, up to a limit, and stored in order once it responds
+   * again. Gate calls are not kept, because their callers repeat them. Never rejects; each write waits for at most the store
+   * timeout.
    */
   store(canary: Canary, drafts: readonly ControlDraft[]): Promise<StoreResult>;
   /** Stores an incident in the background; a duplicate within ten minutes is dropped. */
   storeIncident(incident: Incident): void;
-  /** Drops what is kept. */
+  /** Drops all kept messages. */
   stop(): void;
   readonly counts: { stored: number; failed: number; refused: number };
 }
@@ -116,11 +117,11 @@ export function createControlWriter(bus: Bus, clock: Clock, logger: Logger): Con
           logger.warn({ event: "control_message.over_limit", ...fields }, "too many control messages for one canary; dropped");
           return "over_limit";
         }
-        // What is kept for the canary was reported earlier, and is stored first.
+        // Messages kept for the canary were reported earlier and must be stored first.
         isLate ||= kept.some((message) => message.canary.key === canary.key);
         if (!isLate && (await send({ canary, control }))) continue;
         isLate = true;
-        // The caller of a gate was refused and asks again; everything else is not repeated.
+        // The caller of a gate was rejected and calls again; other calls are not repeated.
         if (control.verb !== "gate") keep({ canary, control });
       }
       return isLate ? "not_stored" : "stored";

@@ -1,13 +1,14 @@
 /** Limits of the shim, and the token buckets that enforce the rates. */
 
 export const LIMITS = {
-  /** Longest request body that is accepted. */
+  /** Maximum size of a request body. */
   bodyBytes: 64 * 1024,
   /**
-   * How much of a rejected body is read and discarded so that the client can read the response; beyond that the connection is closed.
+   * How much of a rejected body is read and discarded so that the client can read the response; beyond that the connection is
+   * closed.
    */
   discardedBytes: 4 * 1024 * 1024,
-  /** Deepest nesting of a JSON body. */
+  /** Maximum nesting of a JSON body. */
   jsonDepth: 8,
   /**
    * Request line and headers together. Flagger adds one more Authorization header per check when a template has both `headers`
@@ -22,7 +23,7 @@ export const LIMITS = {
   /** Open connections in total and per source address: one slow source cannot exhaust the total. */
   connections: 4_096,
   connectionsPerSource: 1_024,
-  /** A new shim is unready until it has read the verdicts, for at most this long: after that a hold is better than no answer. */
+  /** A new shim is not ready until it has read the verdicts, for at most this long. After that, a hold is better than no answer. */
   readyAnywayMs: 10_000,
   /** Delay before a subscription that failed or ended is retried. */
   resubscribeMs: 1_000,

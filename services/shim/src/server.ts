@@ -14,7 +14,7 @@ export interface ServerTimeouts {
 
 export interface ServerCounts {
   readonly requests: number;
-  /** Open now. */
+  /** Number of open connections. */
   readonly connections: number;
   readonly refusedConnections: number;
 }
@@ -52,8 +52,8 @@ export function createShimServer(
 }
 
 /**
- * One source may hold a quarter of all connections, so that a slow or leaking one leaves room for the others. Returns the time
- * each was opened.
+ * One source may hold at most a quarter of all connections, so that a slow or leaking one leaves room for others. Returns the
+ * opening time of each connection.
  */
 function limitSources(
   server: Server,
@@ -83,7 +83,7 @@ function limitSources(
   return openedAtMs;
 }
 
-/** A connection that a client opened in advance and has not used: node:http reports it as a request timeout. */
+/** A connection that a client opened in advance and has not used; node:http reports it as a request timeout. */
 function isUnused(error: NodeJS.ErrnoException, socket: Socket): boolean {
   return error.code === "ERR_HTTP_REQUEST_TIMEOUT" && socket.bytesRead === 0;
 }

@@ -77,7 +77,8 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
   return {
     url,
     port,
-    // An unreachable broker does not make a shim unready: it serves holds, and with every replica unready no request is answered.
+    // An unreachable broker does not make a shim unready. It serves holds, and if every replica were unready, no request would be
+    // answered.
     notReady: () => {
       const waitedMs = clock.monotonicMs() - listensSinceMs;
       return view.isCaughtUp || waitedMs >= LIMITS.readyAnywayMs ? undefined : "the stored verdicts have not been read yet";
@@ -110,7 +111,7 @@ function registerMetrics(registry: Registry, { counts, controlWriter, authFailur
   read(
     "counter",
     "connections_refused_total",
-    "Connections refused because their source had too many open.",
+    "Connections rejected because their source had too many open.",
     () => counts.refusedConnections,
   );
   read(

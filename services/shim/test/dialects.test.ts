@@ -1,4 +1,4 @@
-/** Conformance over real HTTP: how Flagger, Argo Rollouts and KEDA interpret a response. */
+/** Conformance over real HTTP with the way in which Flagger, Argo Rollouts and KEDA interpret a response. */
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { aFleet, aLaneRecord, aReason, aVerdict } from "@aviary/shared/testing/builders.ts";
@@ -67,7 +67,7 @@ describe("every answer", () => {
     }
   });
 
-  it("is JSON with 404 for paths that do not exist, whatever they look like", async () => {
+  it("is JSON with 404 for any path that does not exist", async () => {
     for (const path of [
       "/nope",
       "/rollouts/analysis/",
@@ -253,7 +253,7 @@ describe("KEDA", () => {
     assert.deepEqual([status, body.verdict, scale.allow, scale.depth], [200, "hold", 0, null]);
   });
 
-  it("sends the token as X-API-Key, in the query, as Basic or as Bearer", async () => {
+  it("may send the token as X-API-Key, in the query, as Basic or as Bearer", async () => {
     const url = "/keda/metrics?lane=build-az-a";
     const headers = (value: Record<string, string>) => harness.get(url, null, { headers: value });
     assert.equal((await headers({ "x-api-key": TOKENS.keda })).status, 200);
@@ -287,7 +287,7 @@ describe("Flagger's gates and events", () => {
     harness.post(`/flagger/gate/${name}`, flaggerBody(change), token);
   const done = async (): Promise<void> => harness[Symbol.asyncDispose]();
 
-  it("deny with 403 and allow with 200, each with one line of text", async () => {
+  it("reject with 403 and allow with 200, each with one line of text", async () => {
     await harness.publish(aVerdict({ verdict: "hold", reasons: [aReason("skill_skew")], run: { controller_revision: "v2" } }));
     for (const name of GATES) {
       const { status, text, headers } = await gate(name, { metadata: { version: "v2" } });
@@ -342,7 +342,7 @@ describe("Flagger's gates and events", () => {
     await done();
   });
 
-  it("a gate's answer is logged at info with the caller, the revision and the verdict that it rests on", async () => {
+  it("a gate's answer is logged at info with the caller, the revision and the verdict that it is based on", async () => {
     await harness.publish(aVerdict({ verdict: "hold", reasons: [aReason("skill_skew")], run: { controller_revision: "v2" } }));
     const { status, text } = await gate("confirm-rollout", { metadata: { version: "v2" } });
     assert.equal(status, 403);
@@ -414,7 +414,7 @@ describe("Flagger's gates and events", () => {
     assert.equal(
       (await gate("pre-rollout", { metadata: { version: "v3" } })).status,
       200,
-      "a refusal here would count as a failed check",
+      "a rejection here would count as a failed check",
     );
     assert.equal((await gate("confirm-rollout", { metadata: { version: "v3" } })).status, 403);
     assert.equal(

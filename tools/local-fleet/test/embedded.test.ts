@@ -80,7 +80,7 @@ describe("embedded fleet", () => {
 });
 
 describe("one fleet per directory", () => {
-  it("refuses a second one while the first runs, and takes over from one that has exited", () => {
+  it("rejects a second fleet while the first runs, and takes over from one that has exited", () => {
     const directory = mkdtempSync(join(tmpdir(), "aviary-lock-"));
     try {
       const release = lockDirectory(directory);

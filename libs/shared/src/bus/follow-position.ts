@@ -1,13 +1,13 @@
-/** Where a follower is in its stream, and the consumer that continues from there. */
+/** The position of a follower in its stream, and the consumer that continues from there. */
 import { AckPolicy, type ConsumerConfig, DeliverPolicy } from "@nats-io/jetstream";
 import { nanos } from "@nats-io/nats-core";
 import type { FollowOptions } from "./bus.ts";
 
 export interface Position {
-  /** The highest sequence received; before that, the one before the first that is wanted. */
+  /** The highest sequence received; initially, the one before the first requested sequence. */
   lastSequence: number;
   receivedAny: boolean;
-  /** Whether the end of the stream at the start is known: what "new" refers to, also after a restart. */
+  /** Whether the end of the stream at the start is known. "New" is relative to it, also after a restart. */
   isLocated: boolean;
 }
 

@@ -147,7 +147,7 @@ function publish(publishing: Publishing, message: Outgoing, token: string): Prom
   const { closed, limits, waiting, inFlight, clock } = publishing;
   if (closed !== undefined) return Promise.reject(closed);
   if (waiting.size >= limits.maxWaiting) {
-    const text = `${limits.maxWaiting} messages are already waiting; slow down or retry later`;
+    const text = `${limits.maxWaiting} messages are already waiting; publish more slowly, or retry later`;
     return Promise.reject(retryable("publish_overload", text));
   }
   return new Promise((resolve, reject) => {

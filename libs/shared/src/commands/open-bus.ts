@@ -18,7 +18,7 @@ export async function openBus(io: CommandIo): Promise<NatsBus> {
 }
 
 /**
- * The services' default address is not used: any broker may listen there, such as one behind a forwarded port.
+ * The services' default address is not used, because any broker may listen there, such as one behind a forwarded port.
  * @throws Terminal `no_broker` where no broker is named
  */
 function requireBroker({ env, localFleet }: CommandIo): void {

@@ -1,14 +1,14 @@
-/** Options and arguments of commands: what they accept, and what help and completion show about them. */
+/** Options and arguments of commands: the values they accept, and their help and completion. */
 
 /** Known values; a function where the list belongs to a module that is costly to load. */
 export type Choices = readonly string[] | (() => Promise<readonly string[]>);
 
 interface Settings {
-  /** What it is for: imperative or a noun phrase, without a full stop. */
+  /** Its purpose: imperative or a noun phrase, without a full stop. */
   readonly description: string;
   /** One valid value. */
   readonly example?: string;
-  /** The units that a value may or must have. */
+  /** The units that a value can have. */
   readonly unit?: string;
 }
 
@@ -103,7 +103,7 @@ export const fleetOption = file({
   default: "aviary.yaml",
 });
 
-/** How to name another fleet file, where `fleetOption` is an option. */
+/** How to select another fleet file, for commands with `fleetOption`. */
 export const FLEET_OPTION_HINT = "set AVIARY_FLEET_FILE or --fleet";
 
 /** `skillHash` as typed: `--skill-hash`. */

@@ -1,5 +1,5 @@
 /**
- * Whether an artifact may be installed on a gateway now: the one rule of promoter, shim and CLI. Pure.
+ * Whether an artifact may be installed on a gateway now; promoter, shim and CLI share this rule. Pure.
  *
  *                    canary slice                              stable slice
  *   no open run      any artifact, unless it failed last       stable's own; any on a gateway that has none;
@@ -8,17 +8,17 @@
  *   warming, active  the pinned one, where something else runs  stable's own, where something else runs
  *   failed           stable's only                             stable's own, where something else runs
  *
- * It reads structured facts, never a list of reasons, which is cut. Everything is refused while a lane of the canary scales, while the
- * verdict of an open run is not current, and on a gateway in muted maintenance; restoring a failed canary is not refused for lanes or an
- * old verdict.
+ * It reads structured facts, never the list of reasons, which may be truncated. Every promotion is rejected while a lane of the
+ * canary scales, while the verdict of an open run is not current, and on a gateway in muted maintenance. Restoring a failed canary
+ * is allowed in spite of lanes and of an old verdict.
  */
 import { z } from "zod";
 import { isOpenRun, type RunState, type Slice } from "./run.ts";
 import { hash64 } from "./signal.ts";
 
-/** What a verdict record contains for this rule. Hashes of skill packs; null: unknown, or none. */
+/** The part of a verdict record made for this rule: hashes of skill packs; null if unknown or absent. */
 export const promotionFactsSchema = z.object({
-  /** What all stable gateways run, or agreed on last; else what passed last. */
+  /** The pack that all stable gateways run or last agreed on; otherwise the one that passed last. */
   stable: hash64.nullable(),
   /** The pack of the last run that passed. */
   passed: hash64.nullable(),
@@ -28,7 +28,7 @@ export const promotionFactsSchema = z.object({
   announced: hash64.nullable(),
   /** The pack that the open run pinned. */
   pinned: hash64.nullable(),
-  /** Whether the policy opens stable only to what passed. */
+  /** Whether the policy allows only packs that passed on stable. */
   stable_needs_pass: z.boolean(),
   /** Gateways in muted maintenance, `<az>/<name>`; `*` if the whole canary is. */
   muted: z.array(z.string().max(128)).max(1_000),
@@ -47,7 +47,7 @@ export interface PromotionTarget {
   readonly az: string;
   readonly gateway: string;
   readonly slice: Slice;
-  /** What it has now; null: nothing. */
+  /** The pack it has now; null if none. */
   readonly installed: string | null;
 }
 
@@ -67,10 +67,10 @@ export interface PromotionRequest {
   readonly hash: string;
   /** All lanes of the canary. */
   readonly lanes: readonly ScalingLane[];
-  /** When the promotion was first requested, milliseconds since the epoch: it waits for lanes for at most three cooldowns. */
+  /** When the promotion was first requested, milliseconds since the epoch. It waits for lanes for at most three cooldowns. */
   readonly requestedAtMs: number;
   readonly atMs: number;
-  /** An operator's named exception from `needs_pass`, for the audit. */
+  /** An operator's exception from `needs_pass`, with name and reason for the audit. */
   readonly override?: { readonly by: string; readonly reason: string };
 }
 
@@ -102,11 +102,11 @@ const short = (hash: string | null): string => hash?.slice(0, 12) ?? "unknown";
 /** A promotion waits for lanes for at most this many of their cooldowns. */
 const MAX_COOLDOWNS = 3;
 
-/** Decides. The first rule that refuses is the answer. */
+/** Applies the rules in order; the first rejection is the answer. */
 export function mayPromote(request: PromotionRequest): Allowed | Refusal {
   const { verdict, target, hash } = request;
   if (verdict === undefined || verdict.promotion === null)
-    return refuse("no_verdict", "no verdict with the facts for a promotion was published for this canary yet");
+    return refuse("no_verdict", "no verdict with promotion facts has been published for this canary yet");
   const { run, promotion: facts } = verdict;
   if (facts.muted.includes("*") || facts.muted.includes(`${target.az}/${target.gateway}`))
     return refuse("maintenance", `${target.gateway} is in muted maintenance: end it with \`aviary run maintenance --off\` first`);
@@ -114,7 +114,7 @@ export function mayPromote(request: PromotionRequest): Allowed | Refusal {
   if (isOpenRun(run) && request.atMs > Date.parse(verdict.valid_until))
     return refuse(
       "verdict_stale",
-      `the last verdict was valid until ${verdict.valid_until} and run ${run?.id} has not ended: wait for a current verdict`,
+      `the last verdict expired at ${verdict.valid_until} and run ${run?.id} has not ended: wait for a current verdict`,
     );
   const scaling = scalingLane(request);
   if (scaling !== undefined) return scaling;
@@ -123,7 +123,7 @@ export function mayPromote(request: PromotionRequest): Allowed | Refusal {
 }
 
 function restoring(id: string, { stable }: PromotionFacts, target: PromotionTarget, hash: string): Allowed | Refusal {
-  // A stable gateway that lost its pack keeps the slice from agreeing, and the canary from being restored.
+  // A stable gateway without its pack prevents the slice from agreeing and the canary from being restored.
   if (target.slice === "stable" && stable !== null && hash === stable && target.installed !== stable) return ALLOWED;
   if (target.slice !== "canary") return refuse("not_canary_slice", `run ${id} failed: only the canary slice may be restored`);
   if (stable === null || hash !== stable)
@@ -146,7 +146,7 @@ function scalingLane({ lanes, requestedAtMs, atMs }: PromotionRequest): Refusal 
 function withoutRun(facts: PromotionFacts, { target, hash, override }: PromotionRequest): Allowed | Refusal {
   if (target.slice === "canary") {
     if (hash === facts.failed && hash !== facts.stable)
-      return refuse("failed_release", `pack ${short(hash)} failed: announce it again to analyze it once more`);
+      return refuse("failed_release", `pack ${short(hash)} failed: announce it again to have it analyzed again`);
     return ALLOWED;
   }
   if (hash === facts.stable || target.installed === null || !facts.stable_needs_pass || hash === facts.passed) return ALLOWED;

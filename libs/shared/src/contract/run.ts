@@ -10,7 +10,7 @@
  * active      windows are judged. Ends in passed, failed, aborted, superseded or expired.
  * failed      latched. The canary counts as active until its slice is back on stable's release, an operator clears it,
  *             a new revision opens a run, or the run's time limit has passed.
- * the others  ended; nothing is frozen.
+ * others      ended; nothing is frozen.
  *
  * Every state but the last ones ends without intervention: pending expires, warming is timed, active and failed expire.
  */
@@ -28,7 +28,7 @@ export const RUN_STATES = [
 ] as const;
 export type RunState = (typeof RUN_STATES)[number];
 
-/** The part of a run from which its progress is read; a `RunView` has it. */
+/** The fields of a run that determine its progress, as in a `RunView`. */
 export interface RunProgress {
   readonly state: RunState;
   readonly canary_active: boolean;

@@ -163,7 +163,7 @@ export async function hashTree(root: string, options: HashTreeOptions = {}): Pro
   return result;
 }
 
-/** Adds the entries below `base/relative`; returns how many of its entries are not ignored. */
+/** Adds the entries below `base/relative`; returns the number of entries that are not excluded. */
 async function walk(
   base: string,
   relative: string,
@@ -188,7 +188,7 @@ async function walk(
 }
 
 async function readEntry(base: string, path: string, seen: Set<string>, options: HashTreeOptions): Promise<TreeEntry> {
-  // Such a name is rejected anyway, and the file may not be accessible under it.
+  // Such a name is rejected anyway, and the file may be inaccessible under it.
   if (refuseName(path) !== undefined) return { type: "other", path };
   const full = join(base, path);
   const stats = await lstat(full);

@@ -77,7 +77,7 @@ describe("the memory bus", () => {
     assert.equal(state.firstSequence, 100 - state.messages + 1);
   });
 
-  test("keeps the last message of each of many subjects under frequent changes", async () => {
+  test("keeps the last message of every subject while many subjects change often", async () => {
     const bus = createMemoryBus();
     const bucket = await bus.bucket("lane");
     await bucket.put("still", "1");

@@ -1,4 +1,4 @@
-/** How followers, durables and buckets survive a server crash and restart, and how differences of streams are reported. */
+/** Followers, durables and buckets survive a server crash and restart, and differences of streams are reported. */
 import assert from "node:assert/strict";
 import { describe, type TestContext, test } from "node:test";
 import { jetstreamManager } from "@nats-io/jetstream";

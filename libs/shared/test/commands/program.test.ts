@@ -75,7 +75,7 @@ describe("a command", () => {
     }
   });
 
-  it("explains every option in its help: type, choices, unit, example, variable and default", async () => {
+  it("documents every option in its help: type, choices, unit, example, variable and default", async () => {
     const { code, stdout } = await run(everyOption, ["--help"], { columns: 120 });
     assert.equal(code, 0);
     for (const line of [

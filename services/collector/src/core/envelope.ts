@@ -25,7 +25,7 @@ export function collectorBoot(startedAtMs: number, randomHex: string): string {
   return `${Math.floor(startedAtMs).toString(36)}-${randomHex}`;
 }
 
-/** What one signal adds to its sender. */
+/** The part of a signal that is not its sender. */
 export interface SignalContent<K extends SignalKind> {
   readonly release: ObservedRelease;
   /** Counts from 1 across all kinds of one boot. */

@@ -1,7 +1,7 @@
 /**
  * Queue between the probes and the broker. Accepts signals without blocking a probe and publishes them in `seq` order.
  *
- *     take ─▶ memory (newest) ─connected, disk empty─────────────────────────▶ broker
+ *     add  ─▶ memory (newest) ─connected, disk empty─────────────────────────▶ broker
  *               │ disconnected, or too many behind a replay                        ▲
  *               ▼                                                                 │
  *             disk (older, possibly from an earlier process) ─connected: oldest first┘
@@ -11,7 +11,7 @@
  * failure. Records stored after that one are published twice under one id, and the broker and the evaluator deduplicate them.
  *
  * Limits: `maxInMemory` records in memory, the spool's cap on disk. Beyond either, the oldest record is dropped and counted.
- * A record that the broker refuses permanently is dropped too, because it would block all records behind it.
+ * A record that the broker rejects permanently is dropped too, because it would block all records behind it.
  */
 
 import { within } from "@aviary/shared/runtime/abort.ts";
@@ -43,7 +43,7 @@ export interface OutboxCounts {
   replayed: number;
   /** Dropped because memory was full. */
   overflowed: number;
-  /** Permanently refused by the broker. */
+  /** Permanently rejected by the broker. */
   refused: number;
 }
 
@@ -206,7 +206,7 @@ async function publish(state: OutboxState, records: readonly SpoolRecord[]): Pro
     closing: closing.promise,
     onFailure: (kind, error) => {
       if (kind === "retryable") logFailure(state, "outbox.publish_failed", error, "publish failed; retrying");
-      else logFailure(state, "outbox.signal_refused", error, "broker refused a signal permanently; dropped");
+      else logFailure(state, "outbox.signal_refused", error, "broker rejected a signal permanently; dropped");
     },
   });
   counts.refused += batch.refused;

@@ -10,7 +10,7 @@ export type SignalPublisher = Pick<Bus, "status" | "onStatus" | "publish">;
 type PublishResult = "stored" | "refused" | undefined;
 
 export interface BatchResult {
-  /** Records from the start of the batch that need no further attempt: stored, or permanently refused. */
+  /** Records from the start of the batch that need no further attempt: stored, or permanently rejected. */
   readonly done: number;
   readonly stored: number;
   readonly refused: number;

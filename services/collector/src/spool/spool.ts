@@ -48,7 +48,7 @@ export interface Spool {
   readonly isEmpty: boolean;
   readonly bytes: number;
   readonly counts: Readonly<SpoolCounts>;
-  /** Appends records. @throws Retryable `disk_red` or `disk_unwritable`; some of the records may be on disk nevertheless. */
+  /** Appends records. @throws Retryable `disk_red` or `disk_unwritable`; some of the records may still have been written. */
   append(records: readonly SpoolRecord[]): Promise<void>;
   /**
    * The unpublished records of the oldest non-empty segment; empty when the spool is empty. @throws Retryable

@@ -108,7 +108,7 @@ describe("an outbox with a connected broker", () => {
     assert.deepEqual([...broker.stored].sort(), ids(0, 40).sort());
   });
 
-  it("drops only the permanently refused record", async (test) => {
+  it("drops only the permanently rejected record", async (test) => {
     const { broker, outbox, take } = await setUp(test);
     broker.outcome = (id) => (id === "boot.1" ? "refuse" : "store");
     take(0, 4);

@@ -16,7 +16,7 @@ const options = {
     example: "6h",
   }),
   fleet: file({
-    description: "The fleet file; without it the case folder's own, else AVIARY_FLEET_FILE, else aviary.yaml",
+    description: "The fleet file; by default the case folder's, else AVIARY_FLEET_FILE, else aviary.yaml",
   }),
   check: flag("Replay again with duplicates, restarts and clock ticks, and compare; exits with 1 on a difference"),
 };
@@ -26,7 +26,7 @@ export type ReplayCall = CommandCall<typeof options, typeof args>;
 export const replayCommand = defineCommand({
   name: "replay",
   summary: "Replay recorded signals and print the verdicts",
-  details: "The same messages give the same verdicts, byte for byte. Name a recording or give --since.",
+  details: "The same messages yield the same verdicts, byte for byte. Name a recording or use --since.",
   args,
   options,
   formats: ["table", "json"],

@@ -1,4 +1,4 @@
-/** Applies the name of a revision: it opens a run, adopts one, advances the present one, or is left over from an earlier one. */
+/** Applies the name of a revision. It opens a run, adopts one, advances the current one, or is left over from an earlier one. */
 import type { Control } from "@aviary/shared/contract/control.ts";
 import { isJudgingClass } from "@aviary/shared/contract/fleet.ts";
 import type { Incident } from "@aviary/shared/contract/incident.ts";
@@ -23,7 +23,7 @@ export function applyAnnouncement(step: ControlStep<Announcement>): Incident[] {
   }
   const known = attemptOf(canary, name);
   if (!isJudgingClass(control.caller)) {
-    // An announcer repeats itself, and interrupts no run.
+    // An announcer repeats its messages and must not interrupt a run.
     if (!isOpen(run) && known === undefined) open(step, "announcer");
     return [];
   }
@@ -41,7 +41,7 @@ export function applyAnnouncement(step: ControlStep<Announcement>): Incident[] {
   return [];
 }
 
-/** The caller names the open run again: it is alive, and may know more about the release. */
+/** The caller names the open run again. It is alive, and may supply further parts of the release. */
 function completeAnnouncement({ canary, control, atMs }: ControlStep<Announcement>, run: Run): void {
   recordCall(run, control.caller, atMs);
   run.announcedHash ??= control.skill_hash ?? null;

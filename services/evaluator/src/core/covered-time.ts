@@ -1,6 +1,6 @@
 /**
  * The event time that the signals of one gateway cover: disjoint ranges in order. Each signal covers the period before its
- * `observed_at`; ranges of event time without a signal are holes, whatever the newest signal shows.
+ * `observed_at`; ranges of event time without a signal are holes, regardless of the newest signal.
  */
 
 /** A range of event time `[fromMs, toMs)`. */

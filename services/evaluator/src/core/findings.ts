@@ -1,4 +1,4 @@
-/** Since when Doctor's findings exist: a finding that a gateway had before a run does not fail the run. */
+/** When Doctor's findings began: a finding that a gateway had before a run does not fail the run. */
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 
 /**

@@ -22,7 +22,7 @@ export interface HardReason {
 /** The facts a check may use. */
 export interface GatewayFacts {
   readonly gateway: GatewayState;
-  /** What is known of it at `nowMs`. */
+  /** The known facts at `nowMs`. */
   readonly known: KnownFacts;
   /** Its disk level under the canary's policy; undefined before its first reading. */
   readonly diskMark: DiskMark | undefined;
@@ -34,7 +34,7 @@ export interface GatewayFacts {
   readonly runSinceMs: number | undefined;
 }
 
-/** What one check found. */
+/** The result of one check. */
 export interface CheckResult {
   readonly holds?: readonly Reason[];
   readonly hard?: readonly HardReason[];

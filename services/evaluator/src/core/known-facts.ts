@@ -1,4 +1,4 @@
-/** What is known of a gateway at one instant: the newest report of each kind, as long as it is current. Null is unknown. */
+/** The known facts about a gateway at one instant: the newest report of each kind, while it is current. Null means unknown. */
 import type { Release } from "@aviary/shared/contract/run.ts";
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import { type AgePolicy, isCurrent } from "./freshness.ts";
@@ -13,7 +13,7 @@ export interface KnownFacts {
 }
 
 export interface KnownRelease extends Release {
-  /** A part was reported, and its report is too old to be believed. */
+  /** Whether a part was reported and its report is stale. */
   readonly isOutdated: boolean;
 }
 

@@ -26,9 +26,9 @@ export function createRestartTrack(): RestartTrack {
 /** One signal and its relation to the one before of its kind. */
 export interface TrackedSignal {
   readonly observedAtMs: number;
-  /** The signal before was still current. */
+  /** Whether the previous signal was still current. */
   readonly isContinuous: boolean;
-  /** The gateway is in maintenance: a restart is part of the work. */
+  /** Whether the gateway is in maintenance, when a restart is part of the work. */
   readonly isPlanned: boolean;
 }
 
@@ -52,7 +52,7 @@ export function trackProcess(
   { restarts }: SignalBody<"process">,
   signal: TrackedSignal & { readonly isSameBoot: boolean },
 ): boolean {
-  // The first report is the baseline; that of another collector counts from the start of that collector.
+  // The first report is the starting point; that of another collector counts from the start of that collector.
   const before = track.processRestarts ?? restarts;
   const more = signal.isSameBoot || track.processRestarts === null ? restarts - before : restarts;
   track.processRestarts = restarts;

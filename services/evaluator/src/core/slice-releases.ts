@@ -1,4 +1,4 @@
-/** What each slice runs now, and what a canary goes back to. */
+/** The release of each slice, and the release that a canary is restored to. */
 import type { Release, Slice } from "@aviary/shared/contract/run.ts";
 import { sameRelease } from "@aviary/shared/contract/run.ts";
 import { knownRelease } from "./known-facts.ts";
@@ -38,8 +38,8 @@ function sliceRelease(state: State, config: CanaryConfig, slice: Slice): Release
 }
 
 /**
- * What a failed canary is restored to, and stable is repaired with: stable's release, or the last one that its gateways agreed on, or the
- * last one that passed. Never the release under test.
+ * The release with which a failed canary is restored and stable is repaired: stable's, or the last one that its gateways agreed on,
+ * or the last one that passed. It is never the release under test.
  */
 export function restoreTarget(state: State, canary: CanaryState, config: CanaryConfig): Release | null {
   return stableRelease(state, canary, config) ?? canary.lastStable ?? canary.passedRelease;

@@ -31,14 +31,14 @@ export interface WindowEvidence {
   readonly kinds: readonly TrafficKind[];
   readonly startMs: number;
   readonly endMs: number;
-  /** Traffic of the canary slice is judged from here on: the end of the run's warm-up. */
+  /** The end of the run's warm-up, from which traffic of the canary slice is judged. */
   readonly judgedFromMs: number;
 }
 
 export interface Completeness {
   /** Why the window is incomplete, one line per cause; empty if it is complete. */
   readonly gaps: readonly string[];
-  /** It is incomplete, and the warm-up of the run is the only cause. */
+  /** Whether it is incomplete only because of the run's warm-up. */
   readonly isWarmUp: boolean;
 }
 

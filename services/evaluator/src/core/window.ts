@@ -212,14 +212,14 @@ function closedSlots(cell: WindowCell): WindowSlot[] {
   }));
 }
 
-/** What closing a window requires of its canary. */
+/** The facts about its canary that closing a window requires. */
 export interface WindowClose {
   /** The canary's expected gateways, in file order, without those in maintenance. */
   readonly gateways: readonly GatewayState[];
   /** The canary's weight at the close, percent; null if unknown. */
   readonly weight: number | null;
   readonly traffic: Policy["traffic"];
-  /** Traffic of the canary slice is judged from here on: the end of the run's warm-up. */
+  /** The end of the run's warm-up, from which traffic of the canary slice is judged. */
   readonly judgedFromMs: number;
 }
 

@@ -1,4 +1,6 @@
-/** The dialect of Argo Rollouts: the verdict for its web provider, as a whole or by one concern, and for its Prometheus provider. */
+/**
+ * The dialect of Argo Rollouts: the verdict for its web provider, as a whole or by one concern, and for its Prometheus provider.
+ */
 import type { CallOrigin } from "../response/canary-answer.ts";
 import { ANALYSIS_CONCERNS } from "../response/verdict-answer.ts";
 import type { Route } from "../route.ts";
@@ -12,7 +14,7 @@ export const ROLLOUTS_ROUTES: readonly Route[] = [
   ...ANALYSIS_CONCERNS.map((concern) =>
     verdictRoute({
       path: `/rollouts/analysis/${concern}`,
-      summary: `The verdict judged by ${concern} alone`,
+      summary: `The verdict as judged by ${concern} alone`,
       origin,
       concern,
     }),

@@ -1,9 +1,11 @@
 /**
- * Derives control messages from a caller's request. Pure. Ids derive from content: a hook that is retried, or sent to two replicas, is one
- * message. A call without new information yields none, except one message per interval that shows that the caller is alive.
+ * Derives control messages from a caller's request. Pure. Ids derive from content, so a hook that is retried, or sent to two
+ * replicas, is one message. A call without new information yields no message, except one per interval that shows that the caller is
+ * alive.
  *
- * A revision is named by the webhook's metadata (`revision` or `version`), or from pre-rollout on by Flagger's checksum. At confirm-rollout
- * the checksum is still the previous revision's. A name takes precedence over a checksum, because only some hooks may carry the metadata.
+ * A revision is named by the webhook's metadata (`revision` or `version`), or by Flagger's checksum from pre-rollout on. At
+ * confirm-rollout the checksum is still the previous revision's. A name takes precedence over a checksum, because only some hooks
+ * may have the metadata.
  */
 import type { ControlContent } from "@aviary/shared/contract/control.ts";
 import type { CallerClass } from "@aviary/shared/contract/fleet.ts";
@@ -12,18 +14,18 @@ import { type NamedRevision, type Standing, type StoredRuns, standingOf } from "
 import type { Gate } from "./flagger-gates.ts";
 import { type EventMeaning, type FlaggerCall, RUNNING_PHASES, readEventMessage } from "./flagger-payload.ts";
 
-/** A control message without an id; `discriminator` separates equal content that is intended twice. */
+/** A control message without an id. `discriminator` separates two intended messages with equal content. */
 export interface ControlDraft {
   readonly content: ControlContent;
   readonly discriminator: string;
 }
 
-/** Who calls, and in which of its intervals. */
+/** The caller, and the ordinal of its interval. */
 export interface Sender {
   readonly class: CallerClass;
   /** The token's id. */
   readonly id: string;
-  /** The ordinal of the caller's interval: what it repeats within one is one message. */
+  /** The ordinal of the caller's interval; repetitions within an interval are one message. */
   readonly interval: number;
 }
 
@@ -32,7 +34,7 @@ const checksumName = (call: FlaggerCall): string => `${CHECKSUM}${call.checksum.
 const runKey = ({ run }: StoredRuns): string => run?.id ?? "none";
 const named = (revision: string | undefined) => (revision === undefined ? {} : { revision });
 
-/** Phases without an analysis: a call in one of them is about the next revision. */
+/** Phases without an analysis. A call in one of them is about the next revision. */
 const BETWEEN_ANALYSES: ReadonlySet<string> = new Set(["Initialized", "Waiting", "Succeeded", "Failed"]);
 
 /** The revision that a gate call is about. */
@@ -58,10 +60,10 @@ export interface ReleaseDetails {
   readonly gate?: Gate | undefined;
 }
 
-/** Gates that Flagger calls at weight 0 only: they can start another attempt. */
+/** Gates that Flagger calls at weight 0 only. They can start another attempt. */
 const FIRST_GATES: ReadonlySet<string> = new Set(["confirm-rollout", "pre-rollout"]);
 
-/** Drafts the announcement of a revision that has no open run, or that its caller still names. */
+/** Drafts the announcement of a revision without an open run, or of one that its caller keeps naming. */
 export function announceDrafts(standing: Standing, details: ReleaseDetails, runs: StoredRuns, sender: Sender): ControlDraft[] {
   const { skillHash, gatewayVersion, gate } = details;
   const announce = (revision: string, discriminator: string): ControlDraft[] => {
@@ -76,7 +78,7 @@ export function announceDrafts(standing: Standing, details: ReleaseDetails, runs
     case "new":
       return standing.revision === undefined ? [] : announce(standing.revision, runKey(runs));
     case "open":
-      // A measurement names its revision in every interval: that is how its caller is known to be alive.
+      // A measurement names its revision in every interval, which shows that its caller is alive.
       if (gate !== undefined || standing.run.controller_revision === null) return [];
       return announce(standing.run.controller_revision, `${runKey(runs)}/${sender.interval}`);
     case "over":
@@ -88,7 +90,7 @@ export function announceDrafts(standing: Standing, details: ReleaseDetails, runs
   }
 }
 
-/** One call of a gate, and what was decided. */
+/** One call of a gate, and the decision. */
 export interface GateCall {
   readonly call: FlaggerCall;
   readonly gate: Gate;
@@ -99,8 +101,8 @@ export interface GateCall {
 }
 
 /**
- * Drafts what a gate call reveals besides the revision: that the weight is 0, that an increase or the promotion is granted, the end of the
- * run, and that the caller is alive.
+ * Drafts the other information in a gate call: a weight of 0, a granted increase or promotion, the end of the run, and that the
+ * caller is alive.
  */
 export function gateDrafts({ call, gate, allowed, named: about, runs, sender }: GateCall): ControlDraft[] {
   if (gate === "post-rollout") {
@@ -115,7 +117,7 @@ export function gateDrafts({ call, gate, allowed, named: about, runs, sender }: 
       : (gate === "pre-rollout" && (run.weight !== 0 || run.granted)) ||
         (gate === "confirm-traffic-increase" && (!run.gated || (allowed && !run.granted))) ||
         (gate === "confirm-promotion" && allowed && !run.promotion_granted);
-  // What was undone may be repeated within the interval: it is another message.
+  // A fact that was undone may recur within the interval, as another message.
   const discriminator = `${runKey(runs)}/${sender.interval}/${run?.granted ?? "-"}/${run?.weight ?? "-"}`;
   const from = { caller: sender.class, by: sender.id, ...named(about.revision) };
   if (isNews) return [{ content: { verb: "gate", gate, allowed, ...from }, discriminator }];
@@ -123,7 +125,7 @@ export function gateDrafts({ call, gate, allowed, named: about, runs, sender }: 
   return [{ content: { verb: "phase", phase: call.phase, ...from }, discriminator }];
 }
 
-/** Drafts what an event reveals: weight, phase, the end of the run. An event opens no run. */
+/** Drafts the information in an event: weight, phase, and the end of the run. An event opens no run. */
 export function eventDrafts(call: FlaggerCall, runs: StoredRuns, sender: Sender): ControlDraft[] {
   const from = { caller: sender.class, by: sender.id };
   const isRunning = RUNNING_PHASES.has(call.phase);
@@ -146,7 +148,10 @@ function endedRevision(call: FlaggerCall, { run }: StoredRuns): string | undefin
   return run?.controller_revision?.startsWith(CHECKSUM) === true && call.checksum !== "" ? checksumName(call) : undefined;
 }
 
-/** An end is reported once per attempt. Without a known verdict the message is stored: the evaluator may know more. */
+/**
+ * An end is reported once per attempt. Without a verdict the message is stored anyway, because the evaluator may have a newer
+ * state.
+ */
 function endDrafts(
   result: "succeeded" | "failed",
   revision: string | undefined,

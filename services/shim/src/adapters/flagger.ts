@@ -56,12 +56,12 @@ function readRequest(call: Call, context: ShimContext): FlaggerRequest | Reply |
 
 const strategyOf = (canary: Canary | undefined): Strategy => canary?.entry.callers.flagger?.strategy ?? "weighted";
 
-/** The facts of the gate table for one call. */
+/** The inputs of the gate table for one call. */
 export function gateFacts(answer: VerdictAnswer, standing: Standing, runs: StoredRuns, canary: Canary | undefined): GateFacts {
   const { body, known } = answer;
   const strategy = strategyOf(canary);
   const verdict = body.verdict;
-  // The run of the answer: a stale one is not promotable.
+  // The run as served: a stale run is not promotable.
   if (standing.kind === "open" && body.run !== null) return { known, verdict, reasons: body.reasons, run: body.run, strategy };
   const run = {
     state: endedAs(standing),
@@ -69,7 +69,7 @@ export function gateFacts(answer: VerdictAnswer, standing: Standing, runs: Store
     abortedByOperator: wasAbortedByOperator(standing, runs),
     needsMacRelease: standing.kind === "new" && standing.revision !== undefined && canary?.policy?.macRelease === "required",
   };
-  // For another revision than the present one: its stored reasons do not apply.
+  // For a revision other than the current one, whose stored reasons do not apply.
   const reasons = standing.kind === "over" ? currentReasons(answer) : applicableReasons(answer);
   return { known, verdict, reasons, run, strategy };
 }
@@ -99,7 +99,7 @@ function handleGate(gate: Gate) {
 const WIDENING: ReadonlySet<Gate> = new Set(["confirm-traffic-increase", "confirm-promotion"]);
 const FOREIGN_ANSWER: GateAnswer = { allowed: false, text: "caller_conflict: another controller judges this canary" };
 
-/** Whether another controller class judges this canary: the evaluator would not learn what this caller widens. */
+/** Whether another controller class judges this canary, so that the evaluator would ignore what this caller widens. */
 function isForeignCaller({ caller }: Call, canary: Canary, { run }: StoredRuns, context: ShimContext): boolean {
   const conflict = claimRole(caller, canary, origin, context);
   if (caller.class === "operator") return false;
@@ -108,8 +108,8 @@ function isForeignCaller({ caller }: Call, canary: Canary, { run }: StoredRuns, 
 }
 
 /**
- * Stores what a gate call reveals; false if the gate depends on it and it was not stored. Only the judging caller's own call counts: an
- * operator's, or another controller's, stores nothing.
+ * Stores the information in a gate call; returns false if the gate depends on it and it was not stored. Only the judging caller's
+ * calls count: those of an operator or another controller store nothing.
  */
 async function storeGateCall(
   canary: Canary,
@@ -126,7 +126,7 @@ async function storeGateCall(
       : announceDrafts(standingOf(named, runs), { ...call, gate }, runs, sender);
   const drafts = [...announced, ...gateDrafts({ ...gateCall, sender })];
   const stored = await context.controlWriter.store(canary, drafts);
-  // The evaluator would not know of the traffic.
+  // The evaluator would be unaware of the traffic.
   const needsStoring = CONFIRM_GATES.has(gate) || sendsUsers(gate, strategyOf(canary));
   return stored === "stored" || !needsStoring || (announced.length === 0 && !gateCall.allowed);
 }
@@ -170,7 +170,7 @@ async function handleEvents(call: Call, context: ShimContext): Promise<HandlerRe
   if (stored === "over_limit") return text(403, "too many events for one canary");
   return stored === "stored"
     ? text(200, "stored")
-    : text(503, "not stored yet: the broker did not respond; the event is kept and stored later");
+    : text(503, "not stored yet: the broker did not respond. The event is kept and will be stored later.");
 }
 
 export const FLAGGER_ROUTES: readonly Route[] = [

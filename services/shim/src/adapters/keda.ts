@@ -1,4 +1,6 @@
-/** The dialect of KEDA: a lane's gated depth with the verdict for its metrics-api scaler, and the verdict for its Prometheus scaler. */
+/**
+ * The dialect of KEDA: a lane's gated depth with the verdict for its metrics-api scaler, and the verdict for its Prometheus scaler.
+ */
 import type { ReasonCode } from "@aviary/shared/contract/reasons.ts";
 import { closeJson, REQUEST_BYTES_WITH_LANE, type Scale } from "../response/answer-json.ts";
 import { answerFor, type CallOrigin, claimRole, locateCanary, measurementIndexOf } from "../response/canary-answer.ts";
@@ -11,7 +13,8 @@ import { identityOf } from "./verdict-json.ts";
 const origin: CallOrigin = { dialect: "keda", role: "scale" };
 
 /**
- * The lane as KEDA reads it. Without a fresh verdict the lane may not grow; its depth stays the last one, which keeps the replicas.
+ * The lane as KEDA reads it. Without a fresh verdict the lane must not grow; the depth stays the last one, which keeps the
+ * replicas.
  * @param canary the key of the lane's canary, if it has one
  */
 function scaleOf(lane: string, canary: string | undefined, answer: VerdictAnswer, context: ShimContext): Scale {
@@ -29,7 +32,7 @@ function scaleOf(lane: string, canary: string | undefined, answer: VerdictAnswer
       changed_at: null,
       allow: 0,
       degraded_ticks: 0,
-      // A running evaluator publishes every lane: without a record it has just started.
+      // A running evaluator publishes every lane, so without a record it has just started.
       reasons: [canary === undefined ? "unknown_canary" : (unavailable ?? "not_ready")],
     };
   }
@@ -37,13 +40,13 @@ function scaleOf(lane: string, canary: string | undefined, answer: VerdictAnswer
   return unavailable === undefined ? { ...record, reasons } : { ...record, allow: 0, reasons: [unavailable, ...reasons] };
 }
 
-/** A latched failure is served without a reason for being stale; only an evaluator that is down makes one stale permanently. */
+/** A latched failure is served without a reason for its staleness; only an evaluator that is down makes it permanently stale. */
 function unavailableCode({ body, stale }: VerdictAnswer): ReasonCode | undefined {
   if (!stale) return undefined;
   return body.reasons.some(({ code }) => code === "not_ready") ? "not_ready" : "evaluator_down";
 }
 
-/** Serves a lane: the one that the query names, or the first of the canary. */
+/** Serves the lane that the query names, or the canary's first lane. */
 function handleLane(call: Call, context: ShimContext): HandlerResult {
   const requested = call.query.get("lane")?.slice(0, 63) ?? undefined;
   const owner = [...context.view.canaries.values()].find(

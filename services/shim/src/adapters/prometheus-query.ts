@@ -38,7 +38,7 @@ export function readQuery(source: string): Query {
   return { kind: "verdict", namespace: labels.namespace, canary: labels.canary };
 }
 
-/** Whether Prometheus accepts a time: Unix seconds or RFC 3339. The value is ignored: the answer is as of now. */
+/** Whether Prometheus would accept a time, in Unix seconds or RFC 3339. The value is ignored: the answer is as of now. */
 export function isTime(text: string): boolean {
   if (/^\d{1,12}(?:\.\d{1,9})?(?:e[+]?\d{1,2})?$/.test(text)) return true;
   return (
@@ -47,7 +47,8 @@ export function isTime(text: string): boolean {
 }
 
 /**
- * One series with one sample. The sample is a string, because a number makes KEDA's operator exit; a `value` shorter than two entries makes Flagger exit.
+ * One series with one sample. The sample is a string, because a number makes KEDA's operator exit; a `value` shorter than two
+ * entries makes Flagger exit.
  * @param seconds Unix time of the sample
  * @param warnings shown by Argo Rollouts in the measurement's metadata
  */

@@ -3,8 +3,8 @@
  * 1 pass, 0.5 hold, 0 fail.
  *
  * Flagger counts 0.5 as a success (`thresholdRange.min: 0.5`), because its confirm gates enforce a hold without a penalty.
- * A run without a gate call has no such guard: there a hold is 0, and the rollout fails closed. A shim that has just started returns 503
- * instead, for a few seconds: a 0 would count as a failed check of a healthy canary.
+ * A run without a gate call has no such guard; there a hold is 0, and the rollout fails closed. A newly started shim returns 503
+ * instead for a few seconds, because a 0 would count as a failed check of a healthy canary.
  */
 import type { CanaryEntry } from "@aviary/shared/contract/fleet.ts";
 import { isOpenRun } from "@aviary/shared/contract/run.ts";
@@ -17,8 +17,8 @@ import type { Call, HandlerResult, Route, ShimContext } from "../route.ts";
 import { isTime, readQuery, SERIES, vectorJson } from "./prometheus-query.ts";
 
 /**
- * Whether Flagger's next widening is guarded by a gate: this run has seen one, or the fleet file declares it. With blue/green and A/B
- * testing no weight is increased between measurements, and the other gates guard the promotion.
+ * Whether a gate guards Flagger's next increase: this run had a gate call, or the fleet file declares gates. With blue/green and
+ * A/B testing no weight is increased between measurements, and the other gates guard the promotion.
  */
 function isGuarded({ run }: VerdictBody, entry: CanaryEntry): boolean {
   return isOpenRun(run) && (run?.gated === true || isDeclaredGuarded(entry));

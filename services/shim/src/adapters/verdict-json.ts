@@ -1,4 +1,4 @@
-/** The verdict as JSON, which the dialects share. Always 200 for an authenticated caller. */
+/** The verdict as JSON, shared by the dialects. Always 200 for an authenticated caller. */
 import { parseJson } from "../request/body.ts";
 import { identityOfQuery, mergeIdentity, readIdentity } from "../request/canary-lookup.ts";
 import { closeJson, REQUEST_BYTES } from "../response/answer-json.ts";

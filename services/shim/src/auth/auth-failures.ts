@@ -14,7 +14,7 @@ import { type CanaryIdentity, findCanary } from "../request/canary-lookup.ts";
 import { type CallOrigin, measurementIndexOf } from "../response/canary-answer.ts";
 import type { ShimContext } from "../route.ts";
 
-/** A rejected request, as far as it is known. */
+/** A rejected request, with the facts that are known. */
 export interface RejectedRequest {
   readonly source: string;
   readonly path: string;
@@ -134,7 +134,7 @@ function loggable({ token, ...facts }: RejectionFacts) {
   return { ...facts, token_id: token };
 }
 
-/** Controllers always send their token, so on a controller's route missing credentials are a failure. */
+/** Controllers always send their token, so missing credentials on a controller's route are a failure. */
 function isChallenge({ reason, path }: RejectedRequest): boolean {
   return reason === "missing_credentials" && !/^\/(flagger|rollouts|keda)(\/|$)/.test(path);
 }

@@ -2,7 +2,7 @@
  * Authentication by token: identifies the caller and its class.
  *
  * The token file contains SHA-256 hashes only. Every candidate is hashed and compared with every entry by `timingSafeEqual`,
- * without an early exit: a valid, invalid and expired token take the same time. A refusal never echoes the credentials.
+ * without an early exit, so valid, invalid and expired tokens take the same time. A rejection never echoes the credentials.
  * Rotation: `token-rotation.ts`.
  */
 import { hash, randomBytes, timingSafeEqual } from "node:crypto";
@@ -20,7 +20,7 @@ export const tokenEntrySchema = z.strictObject({
     .min(1)
     .max(64)
     .optional(),
-  /** From this time on the token is refused. */
+  /** The token is rejected from this time on. */
   notAfter: z.iso
     .datetime({ offset: true })
     .transform((text) => Date.parse(text))
@@ -32,11 +32,11 @@ export const tokenFileSchema = z.array(tokenEntrySchema).max(64);
 export type TokenEntry = z.output<typeof tokenEntrySchema>;
 
 export interface Caller {
-  /** The first 8 hex digits of the token's hash: what logs may show. */
+  /** The first 8 hex digits of the token's hash, which logs may show. */
   readonly tokenId: string;
   readonly id: string;
   readonly class: CallerClass;
-  /** null: all. */
+  /** Null for all. */
   readonly namespaces: readonly string[] | null;
 }
 
@@ -47,11 +47,11 @@ export type AuthRefusalCode =
   | "expired_token"
   | "token_in_query";
 
-/** Why a request is refused, for logs and incidents. The response must be the same for every code. */
+/** Why a request is rejected, for logs and incidents. The response must be the same for every code. */
 export interface AuthRefusal {
   readonly refused: AuthRefusalCode;
   readonly text: string;
-  /** Only for a token of the file. */
+  /** Only for a token in the file. */
   readonly tokenId?: string;
 }
 
@@ -74,12 +74,12 @@ export interface TokenUse {
   readonly lastSeenAtMs: number | null;
 }
 
-/** Candidates per request; of more, the last ones count. */
+/** Maximum number of candidates per request; the last ones count. */
 const MAX_CANDIDATES = 64;
 const MAX_TOKEN_CHARS = 512;
 const MAX_QUERY_CHARS = 8_192;
 
-/** Whether a result of `authenticate` is a refusal. */
+/** Whether a result of `authenticate` is a rejection. */
 export function isRefusal(answer: Caller | AuthRefusal): answer is AuthRefusal {
   return "refused" in answer;
 }
@@ -120,7 +120,7 @@ interface PreparedEntry {
   readonly notAfter: number;
 }
 
-/** Makes a store of the given entries. */
+/** Creates a store of the given entries. */
 export function createTokenStore(entries: readonly TokenEntry[]): TokenStore {
   let known: readonly PreparedEntry[] = entries.map(prepare);
   const lastSeenAtMs = new Map<string, number>();

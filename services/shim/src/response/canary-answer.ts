@@ -14,7 +14,7 @@ import { type PreparedAnswer, prepare } from "./prepared-answer.ts";
 import { maySpeak, type NamedRevision, NO_RUNS, type StoredRuns, standingOf } from "./standing.ts";
 import { absentAnswer, earlierRevisionAnswer, newRevisionAnswer } from "./verdict-answer.ts";
 
-/** The controller that a route is for, and the role that a call claims. */
+/** The controller that a route serves, and the role that a call claims. */
 export interface CallOrigin {
   readonly dialect: "flagger" | "rollouts" | "keda";
   readonly role: CallerRole;
@@ -29,7 +29,7 @@ export function visibleTo(caller: Caller, context: ShimContext): readonly Canary
   return caller.namespaces === null ? all : all.filter(({ ref }) => mayAccess(caller, ref.namespace));
 }
 
-/** Finds the canary of a request, or reports that the caller may not read it. */
+/** Finds the canary of a request, or reports that the caller has no access to it. */
 export function locateCanary(
   { caller, request }: Call,
   identity: CanaryIdentity,
@@ -73,8 +73,8 @@ export function answerFor(found: CanaryLookup, named: NamedRevision, context: Sh
 }
 
 /**
- * Stores, in the background, that a controller's measurement names a revision: for the first time, again, or still. Only the judging
- * caller's word counts; operators announce nothing.
+ * Stores, in the background, that a controller's measurement names a revision. Only the judging caller's measurements count;
+ * operators announce nothing.
  */
 export function announceRevision(
   { caller }: Call,

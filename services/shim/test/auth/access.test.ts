@@ -1,4 +1,4 @@
-/** Authentication and authorization over HTTP, and how rejected requests are recorded. */
+/** Authentication and authorization over HTTP, and the records of rejected requests. */
 import assert from "node:assert/strict";
 import { afterEach, describe, it } from "node:test";
 import { aFleet, aVerdict } from "@aviary/shared/testing/builders.ts";
@@ -78,8 +78,8 @@ describe("credentials", () => {
   });
 });
 
-describe("a refusal", () => {
-  it("is logged with namespace, name and measurement, and is one incident", async () => {
+describe("a rejected request", () => {
+  it("is logged with namespace, name and measurement, and raises one incident", async () => {
     harness = await startHarness({ verdicts: [aVerdict()] });
     await harness.get("/rollouts/analysis?namespace=prod&rollout=payments-gateway", null);
     const answer = await harness.get("/flagger/gate/rollback", null, { method: "POST", body: JSON.stringify(flaggerBody()) });
@@ -99,7 +99,7 @@ describe("a refusal", () => {
     );
   });
 
-  it("without credentials on the dashboard or the API is a browser's challenge: logged at info, and no incident", async () => {
+  it("without credentials on the dashboard or the API is a challenge: it is logged at info and raises no incident", async () => {
     harness = await startHarness({ verdicts: [aVerdict()] });
     assert.equal((await harness.get("/", null)).status, 401);
     assert.equal((await harness.get("/api/v1/canaries", null)).status, 401);
@@ -118,7 +118,7 @@ describe("a refusal", () => {
     assert.deepEqual(reasons, ["unknown_token"]);
   });
 
-  it("is recorded however many challenges its source has caused before", async () => {
+  it("is recorded regardless of how many challenges its source has caused before", async () => {
     harness = await startHarness({ verdicts: [aVerdict()] });
     const pageLoads = LIMITS.refusalBurst + 5;
     for (let load = 0; load < pageLoads; load += 1) await harness.get("/", null);
@@ -133,7 +133,7 @@ describe("a refusal", () => {
     assert.equal(challenges().at(-1)?.suppressed, 5);
   });
 
-  it("without credentials is an incident on every controller's route, and on no other", async () => {
+  it("without credentials raises an incident on every controller's route, and on no other", async () => {
     harness = await startHarness({ verdicts: [aVerdict()] });
     const other = ["/", "/api/v1/canaries", "/api/v1/stream", "/openapi.json", "/schemas/verdict.json"];
     for (const path of other) assert.equal((await harness.get(path, null)).status, 401, path);
@@ -150,7 +150,7 @@ describe("a refusal", () => {
     );
   });
 
-  it("for an expired token names the token's id and hash digits, also on the dashboard, and is an incident", async () => {
+  it("with an expired token is logged with the token's id and hash digits, and raises an incident, even on the dashboard", async () => {
     harness = await startHarness({ verdicts: [aVerdict()] });
     harness.clock.advance(EXPIRES_AFTER_MS - 1);
     assert.equal((await harness.get("/", "expiring")).status, 200, "accepted until its end");
@@ -166,7 +166,7 @@ describe("a refusal", () => {
     await until("the incident is stored", async () => (await harness.stored("INCIDENTS")).length === 1);
   });
 
-  it("with 403 is never a challenge: a valid token without the permission is a warning and an incident on every route", async () => {
+  it("with a valid token but without the permission is never a challenge: it causes a warning and an incident on every route", async () => {
     harness = await startHarness({ verdicts: [aVerdict()] });
     const answer = await harness.post("/flagger/gate/rollback", flaggerBody(), "rollouts");
     assert.deepEqual([answer.status, answer.body.errorType], [403, "forbidden"]);
@@ -183,7 +183,7 @@ describe("a refusal", () => {
     await until("both incidents are stored", async () => (await harness.stored("INCIDENTS")).length === 2);
   });
 
-  it("never contains the credentials", async () => {
+  it("is recorded without its credentials", async () => {
     harness = await startHarness({ verdicts: [aVerdict()] });
     await harness.get("/flagger/metrics?api_key=avy_secret-in-the-query", null, {
       headers: { authorization: "Bearer avy_secret-in-a-header" },
@@ -193,7 +193,7 @@ describe("a refusal", () => {
     assert.equal(JSON.stringify([harness.log, await harness.stored("INCIDENTS")]).includes("secret-in"), false);
   });
 
-  it("repeated a thousand times by one source causes a few lines and one incident, and every request gets its 401", async () => {
+  it("repeated a thousand times by one source causes a few log lines and one incident, and a 401 for each", async () => {
     harness = await startHarness({ verdicts: [aVerdict()] });
     for (let round = 0; round < 20; round += 1) {
       const answers = await Promise.all(Array.from({ length: 50 }, () => harness.get("/flagger/metrics", null)));

@@ -47,7 +47,7 @@ async function open(): Promise<TokenFile> {
 const accepts = (file: TokenFile, token: string): boolean =>
   !isRefusal(file.authenticate({ headers: { authorization: `Bearer ${token}` } }));
 
-/** One look at the file, as the timer would start it. */
+/** One poll of the file, as the timer would start it. */
 async function tick(file: TokenFile): Promise<void> {
   clock.advance(2_000);
   await file.refresh();

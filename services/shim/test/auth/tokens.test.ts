@@ -34,7 +34,7 @@ const store = createTokenStore([
   entry("gone", { id: "gone", notAfter: NOW }),
 ]);
 
-/** The id of the caller, or the code of the refusal. */
+/** The id of the caller, or the code of the rejection. */
 function who(answer: Caller | AuthRefusal): string {
   return isRefusal(answer) ? answer.refused : answer.id;
 }
@@ -78,7 +78,7 @@ describe("authenticate", () => {
     assert.equal(who(store.authenticate({ headers: { authorization: [...many, `Bearer ${current}`] } }, NOW)), "flagger-prod");
   });
 
-  it("refuses everything else with the code of its cause", () => {
+  it("rejects everything else with the code of its cause", () => {
     const cases: readonly [string, Parameters<typeof store.authenticate>[0]][] = [
       ["missing_credentials", { headers: {} }],
       ["missing_credentials", { headers: {}, url: "/keda/metrics?lane=a" }],
@@ -109,7 +109,7 @@ describe("authenticate", () => {
     });
   });
 
-  it("a refusal never echoes the credentials", () => {
+  it("a rejection never echoes the credentials", () => {
     const text = fc.string({ minLength: 6, maxLength: 60 });
     fc.assert(
       fc.property(text, fc.constantFrom("Bearer ", "Basic ", ""), fc.boolean(), (secret, scheme, inQuery) => {
@@ -205,11 +205,11 @@ describe("rotation with an overlap", () => {
     assert.deepEqual(check([entry("a", { notAfter: NOW + 6 * MINUTE }), entry("b")], before), []);
   });
 
-  it("an overlap below the minimum is refused, with the earliest time that would do", () => {
+  it("an overlap below the minimum is rejected with the earliest acceptable time", () => {
     assert.deepEqual(check([entry("a", { notAfter: NOW + 6 * MINUTE - 1 }), entry("b")], [entry("a")]), [
       "t: [0].notAfter: found an overlap of 360 s, expected 2026-11-01T00:06:00.000Z or later; to revoke immediately, remove the entry",
     ]);
-    // Cutting a running overlap short is the same mistake.
+    // Shortening a running overlap is the same mistake.
     assert.equal(
       check([entry("a", { notAfter: NOW + MINUTE }), entry("b")], [entry("a", { notAfter: NOW + DAY }), entry("b")]).length,
       1,
