@@ -146,10 +146,10 @@ test("an invalid shim address is reported with its variable", () => {
 });
 
 test("an unreachable shim is reported in one line on stderr with exit code 1", () => {
-  const refused = aviary("status");
-  assert.equal(refused.status, 1);
-  assert.match(refused.stderr, /127\.0\.0\.1:1.*AVIARY_URL is the address of the shim/);
-  assert.equal(refused.stderr.trim().split("\n").length, 1);
+  const rejected = aviary("status");
+  assert.equal(rejected.status, 1);
+  assert.match(rejected.stderr, /127\.0\.0\.1:1.*AVIARY_URL is the address of the shim/);
+  assert.equal(rejected.stderr.trim().split("\n").length, 1);
 });
 
 test("the settings of the local fleet are applied completely or not at all", async (t) => {

@@ -64,7 +64,7 @@ test("a command without effect states the reason from the verdict", () => {
     [maintenance(false, "mac-a1"), active, /^mac-a1 is not in maintenance$/],
     [maintenance(true), active, /^the verdict shows no effect$/],
     [reasoned("resume"), summary({ verdict: "hold", reasons_more: 2 }), /more reasons than it lists/],
-    [reasoned("pause"), null, /^no verdict of this canary has been published$/],
+    [reasoned("pause"), null, /^no verdict for this canary has been published$/],
   ];
   for (const [content, now, expected] of cases) assert.match(unchangedReason(content, unchanged(now)), expected);
 });

@@ -55,7 +55,7 @@ export const WORD_RULES: readonly WordRule[] = [
   },
   { avoid: /\bstrangers?\b/i, write: "unknown sender, unauthenticated caller", sample: "a message of a stranger" },
   { avoid: /\bexactly if\b/i, write: "if and only if", sample: "0 exactly if growth is blocked" },
-  { avoid: /\bfor long\b/i, write: "for a long time, or how long", sample: "no message arrived for long" },
+  { avoid: /\bfor long\b(?!-)/i, write: "for a long time, or how long", sample: "no message arrived for long" },
   { avoid: /\b(?:one|two|three) of a thousand\b/i, write: "one in a thousand", sample: "in one of a thousand runs" },
   { avoid: /\bthe house\b/i, write: "the repository", sample: "the house rules" },
 ];

@@ -144,7 +144,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
 
   async function store(message: Outgoing): Promise<Stored> {
     const stored = await broker.publish(message);
-    if (stored.duplicate) count(history, "duplicate refused");
+    if (stored.duplicate) count(history, "duplicate dropped");
     else if (stored.stream !== "DEMAND") {
       history.order += 1;
       history.stored.push({

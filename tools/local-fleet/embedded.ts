@@ -27,7 +27,7 @@ import { followTokenFile, readTokenFile } from "../../services/shim/src/auth/tok
 import { startShim } from "../../services/shim/src/service.ts";
 import { writeCollectorFiles } from "./collector-files.ts";
 import type { LocalFleet, LocalFleetOptions } from "./compose.ts";
-import { openLogFile } from "./log-file.ts";
+import { openBoundedLog } from "./log-file.ts";
 import { choosePorts } from "./ports.ts";
 import { prepareTokens } from "./tokens.ts";
 
@@ -44,7 +44,7 @@ export async function startEmbedded(options: Omit<LocalFleetOptions, "servers">)
   const tokens = prepareTokens(plan);
   resetFleet(plan, options.weight);
 
-  const log = openLogFile(paths.log(plan, "embedded"));
+  const log = openBoundedLog(paths.log(plan, "embedded"));
   const logger = createLogger({ service: "embedded", pretty: false, write: (line) => log.write(line) });
   const stops: Stop[] = [() => log.close()];
   let ended: Promise<void> | undefined;

@@ -10,7 +10,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { lastLines, openLogFile } from "./log-file.ts";
+import { lastLines, openBoundedLog } from "./log-file.ts";
 import { startGuard } from "./orphan-reaper.ts";
 
 export interface ChildSpec {
@@ -76,7 +76,7 @@ export function createSupervisor({ groupsFile, print, stopWithinMs = STOP_WITHIN
 
   const launch = (child: Child): void => {
     const { spec } = child;
-    const log = openLogFile(spec.logFile);
+    const log = openBoundedLog(spec.logFile);
     log.write(`--- ${new Date().toISOString()} ${spec.command} ${spec.args.join(" ")}\n`);
     const running = spawn(spec.command, spec.args, {
       stdio: ["ignore", "pipe", "pipe"],

@@ -1,6 +1,6 @@
 /** `aviary run …`: shows the run of a canary, and publishes an operator's control messages. */
 import { type CommandCall, defineCommand } from "@aviary/shared/commands/command.ts";
-import { duration, flag, fleetOption, text } from "@aviary/shared/commands/options.ts";
+import { durationOption, flag, fleetOption, text } from "@aviary/shared/commands/options.ts";
 import { type CanaryRef, parseCanaryKey } from "@aviary/shared/contract/subjects.ts";
 
 const canarySettings = { description: "The canary, as <namespace>/<name>", example: "prod/payments-gateway" } as const;
@@ -44,7 +44,7 @@ const maintenanceOptions = {
     parse: parseReason,
   },
   gateway: text("name", { description: "Only this gateway, not the whole canary", example: "mac-a1" }),
-  for: duration({ description: "End the maintenance after this time (default: until --off)", example: "2h" }),
+  for: durationOption({ description: "End the maintenance after this time (default: until --off)", example: "2h" }),
   mute: flag("Reject promotions during the maintenance, and mark its notifications as expected"),
   off: flag("End the maintenance"),
   fleet: fleetOption,

@@ -91,7 +91,7 @@ export function caddyConfig(plan: FleetPlan, weight: number, weighted: boolean):
  * Starts Caddy and follows the rollout file. Undefined if no Caddy is found. `onExit` is called when Caddy exits
  * unexpectedly.
  */
-export async function startCaddy(plan: FleetPlan, onExit: () => void): Promise<RunningProxy | undefined> {
+export async function startCaddyProxy(plan: FleetPlan, onExit: () => void): Promise<RunningProxy | undefined> {
   const binary = findCaddy();
   if (binary === undefined) return undefined;
   for (const gateway of plan.gateways) {

@@ -281,7 +281,7 @@ describe("wire and sparse forms", () => {
 
   const wire = { scale: 6, zero: 0, offset: 0, counts: [1] };
   const sparse = { scale: 6, zero: 2, total: 6, last: 8, pairs: [5, 1, 3, 3] };
-  const refused: Record<string, { wire?: object; sparse?: object; reason?: RegExp }> = {
+  const rejected: Record<string, { wire?: object; sparse?: object; reason?: RegExp }> = {
     "a fraction of a request": { wire: { counts: [0.5] } },
     "a negative count": { wire: { counts: [-1] } },
     "a count beyond 2^53 - 1": { wire: { zero: 2 ** 53 } },
@@ -310,7 +310,7 @@ describe("wire and sparse forms", () => {
     "no total": { sparse: { total: undefined } },
     "no last bucket": { sparse: { last: undefined } },
   };
-  for (const [what, change] of Object.entries(refused)) {
+  for (const [what, change] of Object.entries(rejected)) {
     it(`rejects ${what}`, () => {
       assert.ok(outer.safeParse({ wire, sparse }).success);
       const answer = outer.safeParse({ wire: { ...wire, ...change.wire }, sparse: { ...sparse, ...change.sparse } });

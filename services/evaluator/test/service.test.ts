@@ -154,9 +154,9 @@ test("a leader records a configuration that differs from the log's, with its val
 test("a configuration that the broker does not store yet does not prevent leading, and is stored once that is possible", async () => {
   const clock = manualClock(START_MS);
   const memory = createMemoryBus({ clock });
-  const broker = { refuses: true };
+  const broker = { rejects: true };
   const publish: Bus["publish"] = (message) =>
-    broker.refuses && message.subject.endsWith(".configure")
+    broker.rejects && message.subject.endsWith(".configure")
       ? Promise.reject(new Error("no permission"))
       : memory.publish(message);
   const bus: Bus = Object.assign(Object.create(memory), { publish });
@@ -167,7 +167,7 @@ test("a configuration that the broker does not store yet does not prevent leadin
   assert.equal(evaluator.notReady(), undefined);
   assert.ok((await verdictsOf(memory)).length > 0);
   assert.deepEqual(found, []);
-  broker.refuses = false;
+  broker.rejects = false;
   await passTime(clock, 15_000, 500);
   assert.equal(found.length, 1);
   await evaluator[Symbol.asyncDispose]();

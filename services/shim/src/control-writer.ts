@@ -31,13 +31,13 @@ export interface ControlWriter {
   storeIncident(incident: Incident): void;
   /** Drops all kept messages. */
   stop(): void;
-  readonly counts: { stored: number; failed: number; refused: number };
+  readonly counts: { stored: number; failed: number; overLimit: number };
 }
 
 export function createControlWriter(bus: Bus, clock: Clock, logger: Logger): ControlWriter {
   const storedAtMs = new Map<string, number>();
   const limits = createBuckets(LIMITS.controlBurst, LIMITS.controlPerSecond, 4_096);
-  const counts = { stored: 0, failed: 0, refused: 0 };
+  const counts = { stored: 0, failed: 0, overLimit: 0 };
   let pending = 0;
 
   const isStored = (id: string): boolean => {
@@ -52,7 +52,7 @@ export function createControlWriter(bus: Bus, clock: Clock, logger: Logger): Con
 
   const publish = async (subject: string, id: string, data: string): Promise<boolean> => {
     if (isStored(id)) return true;
-    if (pending >= LIMITS.unstored) return false;
+    if (pending >= LIMITS.pendingWrites) return false;
     pending += 1;
     const stored = bus.publish({ subject, id, data }).then(
       () => true,
@@ -112,7 +112,7 @@ export function createControlWriter(bus: Bus, clock: Clock, logger: Logger): Con
         const control = controlMessage(canary.ref, content, at, discriminator);
         if (isStored(control.id) || kept.some((message) => message.control.id === control.id)) continue;
         if (!limits.take(canary.key, clock.monotonicMs())) {
-          counts.refused += 1;
+          counts.overLimit += 1;
           const fields = { canary: canary.key, verb: content.verb, caller: content.caller };
           logger.warn({ event: "control_message.over_limit", ...fields }, "too many control messages for one canary; dropped");
           return "over_limit";

@@ -24,11 +24,11 @@ export const LIMITS = {
   connections: 4_096,
   connectionsPerSource: 1_024,
   /** A new shim is not ready until it has read the verdicts, for at most this long. After that, a hold is better than no answer. */
-  readyAnywayMs: 10_000,
+  catchUpLimitMs: 10_000,
   /** Delay before a subscription that failed or ended is retried. */
   resubscribeMs: 1_000,
   /** Open event streams (browsers, `aviary watch`). */
-  streams: 128,
+  eventStreams: 128,
   /** A stream client with more unread bytes than this is disconnected. */
   streamBufferBytes: 1024 * 1024,
   heartbeatMs: 15_000,
@@ -38,17 +38,17 @@ export const LIMITS = {
   keptMessages: 256,
   retryStoreMs: 1_000,
   /** Writes in flight to the bus; further ones fail immediately. */
-  unstored: 256,
+  pendingWrites: 256,
   /** Control messages per canary: a burst, refilled at `controlPerSecond`. Flagger sends a handful per minute. */
   controlBurst: 120,
   controlPerSecond: 2,
   /** Log lines per source of rejected requests; further rejections are only counted. */
-  refusalBurst: 10,
-  refusalPerSecond: 0.2,
+  rejectionLogBurst: 10,
+  rejectionLogsPerSecond: 0.2,
   /** Sources with a bucket; beyond that the oldest is dropped. */
   sources: 4_096,
   /** Bytes of a rejected request's body that are read to name the canary in the log. */
-  refusedBodyBytes: 8 * 1024,
+  rejectedBodyBytes: 8 * 1024,
   /** Limits of the history route: entries per response, time per read, concurrent reads. */
   historyEntries: 500,
   historyMs: 5_000,

@@ -16,7 +16,7 @@ export interface ServerCounts {
   readonly requests: number;
   /** Number of open connections. */
   readonly connections: number;
-  readonly refusedConnections: number;
+  readonly rejectedConnections: number;
 }
 
 /** Creates a server that does not listen yet; its counts change while it runs. */
@@ -25,7 +25,7 @@ export function createShimServer(
   clock: Clock,
   timeouts: ServerTimeouts,
 ): { readonly server: Server; readonly counts: ServerCounts } {
-  const counts = { requests: 0, connections: 0, refusedConnections: 0 };
+  const counts = { requests: 0, connections: 0, rejectedConnections: 0 };
   const server = createServer(
     {
       maxHeaderSize: LIMITS.headerBytes,
@@ -57,7 +57,7 @@ export function createShimServer(
  */
 function limitSources(
   server: Server,
-  counts: { connections: number; refusedConnections: number },
+  counts: { connections: number; rejectedConnections: number },
   clock: Clock,
 ): WeakMap<Socket, number> {
   const open = new Map<string, number>();
@@ -66,7 +66,7 @@ function limitSources(
     const source = socket.remoteAddress ?? "";
     const openCount = (open.get(source) ?? 0) + 1;
     if (openCount > LIMITS.connectionsPerSource) {
-      counts.refusedConnections += 1;
+      counts.rejectedConnections += 1;
       socket.destroy();
       return;
     }

@@ -81,7 +81,7 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
     // answered.
     notReady: () => {
       const waitedMs = clock.monotonicMs() - listensSinceMs;
-      return view.isCaughtUp || waitedMs >= LIMITS.readyAnywayMs ? undefined : "the stored verdicts have not been read yet";
+      return view.isCaughtUp || waitedMs >= LIMITS.catchUpLimitMs ? undefined : "the stored verdicts have not been read yet";
     },
     async [Symbol.asyncDispose]() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
@@ -97,7 +97,7 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
 
 interface MetricSources {
   readonly counts: ServerCounts;
-  readonly controlWriter: { readonly counts: { readonly stored: number; readonly failed: number; readonly refused: number } };
+  readonly controlWriter: { readonly counts: { readonly stored: number; readonly failed: number; readonly overLimit: number } };
   readonly authFailures: AuthFailures;
   readonly streams: Streams;
   readonly view: View;
@@ -112,7 +112,7 @@ function registerMetrics(registry: Registry, { counts, controlWriter, authFailur
     "counter",
     "connections_refused_total",
     "Connections rejected because their source had too many open.",
-    () => counts.refusedConnections,
+    () => counts.rejectedConnections,
   );
   read(
     "counter",
@@ -131,7 +131,7 @@ function registerMetrics(registry: Registry, { counts, controlWriter, authFailur
     "counter",
     "messages_over_limit_total",
     "Control messages dropped because their canary exceeded its rate limit.",
-    () => controlWriter.counts.refused,
+    () => controlWriter.counts.overLimit,
   );
   read("gauge", "streams", "Open event streams.", () => streams.size);
   read("counter", "unreadable_total", "Verdicts and lane records that could not be read.", () => view.unreadable);

@@ -133,7 +133,7 @@ describe("the event stream", () => {
   });
 
   it("rejects a client beyond the limit with 503, and accepts one after another has disconnected", async () => {
-    const streams = await Promise.all(Array.from({ length: LIMITS.streams }, () => openStream()));
+    const streams = await Promise.all(Array.from({ length: LIMITS.eventStreams }, () => openStream()));
     const rejected = await harness.get("/api/v1/stream");
     assert.equal(rejected.status, 503);
     assert.equal(rejected.headers.get("retry-after"), null);

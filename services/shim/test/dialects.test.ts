@@ -404,10 +404,10 @@ describe("Flagger's gates and events", () => {
 
   it("an event that cannot be stored is 503, a grant that cannot be stored is 403, and other gates still follow the table", async () => {
     await done();
-    const refusing = new Error("no broker");
+    const failing = new Error("no broker");
     harness = await startHarness({
       verdicts: [aVerdict({ run: { controller_revision: "v2" } })],
-      bus: (bus) => Object.assign(Object.create(bus), { publish: () => Promise.reject(refusing) }),
+      bus: (bus) => Object.assign(Object.create(bus), { publish: () => Promise.reject(failing) }),
     });
     const event = flaggerBody({ metadata: { eventMessage: "Advance x.y canary weight 20", timestamp: "1" } });
     assert.equal((await harness.post("/flagger/events", event)).status, 503);
@@ -491,7 +491,7 @@ describe("an evaluator that has just started", () => {
     // A 0 would count as a failed check of a healthy canary.
     const early = await harness.get(`/flagger/api/v1/query?query=${QUERY}`, "flagger");
     assert.deepEqual([early.status, early.body.errorType], [503, "unavailable"]);
-    harness.clock.advance(LIMITS.readyAnywayMs);
+    harness.clock.advance(LIMITS.catchUpLimitMs);
     await harness.renewLease();
     await until("the lease is read", async () => (await harness.get("/rollouts/analysis")).body.verdict === "hold");
     assert.equal(await sample(`/flagger/api/v1/query?query=${QUERY}`, "flagger"), "0");

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { until } from "@aviary/shared/testing/until.ts";
-import { openLogFile } from "../log-file.ts";
+import { openBoundedLog } from "../log-file.ts";
 import { waitForGuards } from "../orphan-reaper.ts";
 import { choosePorts } from "../ports.ts";
 import { type ChildSpec, createSupervisor, type Supervisor } from "../supervisor.ts";
@@ -176,7 +176,7 @@ async function startStarter(name: string, first: string, script: string): Promis
 describe("log file", () => {
   it("never exceeds its limit by more than one write, and keeps the previous one", () => {
     const path = join(directory, "a.log");
-    const log = openLogFile(path, 100);
+    const log = openBoundedLog(path, 100);
     for (let index = 0; index < 20; index += 1) log.write(`${String(index).padStart(2)} ${"x".repeat(36)}\n`);
     log.close();
     log.write("late");

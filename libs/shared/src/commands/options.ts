@@ -78,7 +78,7 @@ export function oneOf<const Known extends readonly string[], const S extends Opt
 }
 
 /** `--option <duration>` such as `30m`, as milliseconds. */
-export function duration<const S extends OptionSettings>(settings: S): OptionSpec<Presence<number, S>> {
+export function durationOption<const S extends OptionSettings>(settings: S): OptionSpec<Presence<number, S>> {
   return { placeholder: "duration", unit: "ms, s, m, h or d", ...settings, parse: parseDurationText } as OptionSpec<
     Presence<number, S>
   >;

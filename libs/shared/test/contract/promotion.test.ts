@@ -4,9 +4,9 @@ import { describe, it } from "node:test";
 import {
   mayPromote,
   type PromotionFacts,
+  type PromotionRejectionCode,
   type PromotionRequest,
   type PromotionVerdict,
-  type RefusalCode,
   type ScalingLane,
 } from "../../src/contract/promotion.ts";
 import type { RunState } from "../../src/contract/run.ts";
@@ -53,7 +53,7 @@ function decide({ slice, installed = STABLE, when: _, ...row }: Row) {
   return mayPromote({ verdict: verdict("over"), hash: NEW, lanes: [], requestedAtMs: T0, atMs: T0, ...row, target });
 }
 
-const REFUSED: readonly (Row & { readonly code: RefusalCode })[] = [
+const REJECTED: readonly (Row & { readonly code: PromotionRejectionCode })[] = [
   { when: "no verdict was published", verdict: undefined, slice: "canary", code: "no_verdict" },
   { when: "the verdict has no facts", verdict: { ...verdict("over"), promotion: null }, slice: "canary", code: "no_verdict" },
   {
@@ -218,8 +218,8 @@ const ALLOWED: readonly Row[] = [
 ];
 
 describe("mayPromote", () => {
-  for (const row of REFUSED) {
-    it(`refuses ${row.slice} with ${row.code} if ${row.when}`, () => {
+  for (const row of REJECTED) {
+    it(`rejects ${row.slice} with ${row.code} if ${row.when}`, () => {
       const decision = decide(row);
       assert.ok(!decision.allowed, "allowed");
       assert.equal(decision.code, row.code);
@@ -235,7 +235,7 @@ describe("mayPromote", () => {
 
   it("has a row for every rejection", () => {
     // The record has every code as a key, or the type check fails.
-    const codes: Record<RefusalCode, true> = {
+    const codes: Record<PromotionRejectionCode, true> = {
       no_verdict: true,
       verdict_stale: true,
       maintenance: true,
@@ -248,6 +248,6 @@ describe("mayPromote", () => {
       needs_pass: true,
       not_canary_slice: true,
     };
-    assert.deepEqual([...new Set(REFUSED.map(({ code }) => code))].sort(), Object.keys(codes).sort());
+    assert.deepEqual([...new Set(REJECTED.map(({ code }) => code))].sort(), Object.keys(codes).sort());
   });
 });

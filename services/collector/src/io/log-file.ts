@@ -68,7 +68,7 @@ export async function openLogFile(path: string, from: "beginning" | "end"): Prom
   const last = mark.at(-1);
   return {
     handle,
-    identity: identityOf(stats),
+    identity: fileIdentity(stats),
     position,
     hasDelivered: false,
     quietReads: 0,
@@ -78,7 +78,7 @@ export async function openLogFile(path: string, from: "beginning" | "end"): Prom
   };
 }
 
-export function identityOf({ dev, ino }: { readonly dev: bigint | number; readonly ino: bigint | number }): string {
+export function fileIdentity({ dev, ino }: { readonly dev: bigint | number; readonly ino: bigint | number }): string {
   return `${dev}:${ino}`;
 }
 

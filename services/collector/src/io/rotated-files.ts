@@ -1,7 +1,7 @@
 /** Rotated siblings of a log, found by the names that newsyslog, logrotate and Caddy give them. */
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, extname, join } from "node:path";
-import { identityOf, isMissing } from "./log-file.ts";
+import { fileIdentity, isMissing } from "./log-file.ts";
 
 export interface RotatedFile {
   readonly path: string;
@@ -40,7 +40,7 @@ export async function rotatedFiles(path: string): Promise<readonly RotatedFile[]
       throw error;
     });
     if (stats?.isFile())
-      found.push({ path: file, identity: identityOf(stats), createdAtNs: stats.birthtimeNs, size: Number(stats.size) });
+      found.push({ path: file, identity: fileIdentity(stats), createdAtNs: stats.birthtimeNs, size: Number(stats.size) });
   }
   return found;
 }

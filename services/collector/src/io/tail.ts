@@ -27,7 +27,7 @@ import {
   type TailReport,
   type TailState,
 } from "./followed-files.ts";
-import { CHUNK_BYTES, identityOf, isMissing, type LogFile, openLogFile, wasTruncated } from "./log-file.ts";
+import { CHUNK_BYTES, fileIdentity, isMissing, type LogFile, openLogFile, wasTruncated } from "./log-file.ts";
 import { grownBetween, rotatedFiles } from "./rotated-files.ts";
 
 export interface TailOptions {
@@ -155,7 +155,7 @@ async function findOtherWriter(state: TailState, { report }: TailRead): Promise<
 
 async function identityAt(path: string): Promise<string | undefined> {
   try {
-    return identityOf(await stat(path, { bigint: true }));
+    return fileIdentity(await stat(path, { bigint: true }));
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;

@@ -44,7 +44,7 @@ export interface OutboxCounts {
   /** Dropped because memory was full. */
   overflowed: number;
   /** Permanently rejected by the broker. */
-  refused: number;
+  rejected: number;
 }
 
 export interface Outbox {
@@ -124,7 +124,7 @@ function initialState(options: OutboxOptions): OutboxState {
     ...options,
     maxInMemory: options.maxInMemory ?? DEFAULT_MAX_IN_MEMORY,
     window: options.window ?? DEFAULT_WINDOW,
-    counts: { published: 0, spooled: 0, replayed: 0, overflowed: 0, refused: 0 },
+    counts: { published: 0, spooled: 0, replayed: 0, overflowed: 0, rejected: 0 },
     disk: openDiskGate(),
     closing: Promise.withResolvers<void>(),
     loggedAtMs: new Map(),
@@ -209,7 +209,7 @@ async function publish(state: OutboxState, records: readonly SpoolRecord[]): Pro
       else logFailure(state, "outbox.signal_refused", error, "broker rejected a signal permanently; dropped");
     },
   });
-  counts.refused += batch.refused;
+  counts.rejected += batch.rejected;
   counts.published += batch.stored;
   const isComplete = batch.done === records.length;
   state.backoff = isComplete ? noBackoff : afterFailure(state.backoff, clock.monotonicMs(), PUBLISH_RETRY, state.random);

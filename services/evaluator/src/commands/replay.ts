@@ -1,5 +1,5 @@
 import { type CommandCall, defineCommand } from "@aviary/shared/commands/command.ts";
-import { duration, file, flag } from "@aviary/shared/commands/options.ts";
+import { durationOption, file, flag } from "@aviary/shared/commands/options.ts";
 
 const args = {
   recording: {
@@ -11,7 +11,7 @@ const args = {
   },
 } as const;
 const options = {
-  since: duration({
+  since: durationOption({
     description: "Replay the event log instead, and print its verdicts since this time before now",
     example: "6h",
   }),

@@ -21,7 +21,7 @@ export interface ControlDraft {
 }
 
 /** The caller, and the ordinal of its interval. */
-export interface Sender {
+export interface ControlSender {
   readonly class: CallerClass;
   /** The token's id. */
   readonly id: string;
@@ -64,7 +64,12 @@ export interface ReleaseDetails {
 const FIRST_GATES: ReadonlySet<string> = new Set(["confirm-rollout", "pre-rollout"]);
 
 /** Drafts the announcement of a revision without an open run, or of one that its caller keeps naming. */
-export function announceDrafts(standing: Standing, details: ReleaseDetails, runs: StoredRuns, sender: Sender): ControlDraft[] {
+export function announceDrafts(
+  standing: Standing,
+  details: ReleaseDetails,
+  runs: StoredRuns,
+  sender: ControlSender,
+): ControlDraft[] {
   const { skillHash, gatewayVersion, gate } = details;
   const announce = (revision: string, discriminator: string): ControlDraft[] => {
     const release = {
@@ -97,7 +102,7 @@ export interface GateCall {
   readonly allowed: boolean;
   readonly named: NamedRevision;
   readonly runs: StoredRuns;
-  readonly sender: Sender;
+  readonly sender: ControlSender;
 }
 
 /**
@@ -126,7 +131,7 @@ export function gateDrafts({ call, gate, allowed, named: about, runs, sender }: 
 }
 
 /** Drafts the information in an event: weight, phase, and the end of the run. An event opens no run. */
-export function eventDrafts(call: FlaggerCall, runs: StoredRuns, sender: Sender): ControlDraft[] {
+export function eventDrafts(call: FlaggerCall, runs: StoredRuns, sender: ControlSender): ControlDraft[] {
   const from = { caller: sender.class, by: sender.id };
   const isRunning = RUNNING_PHASES.has(call.phase);
   const meaning: EventMeaning | undefined = call.event && readEventMessage(call.event.message);
@@ -156,7 +161,7 @@ function endDrafts(
   result: "succeeded" | "failed",
   revision: string | undefined,
   runs: StoredRuns,
-  sender: Sender,
+  sender: ControlSender,
 ): ControlDraft[] {
   const name = revision ?? runs.run?.controller_revision;
   const entry = runs.revisions.findLast((each) => each.name === name);

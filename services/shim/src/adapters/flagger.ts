@@ -8,11 +8,11 @@ import type { Caller } from "../auth/tokens.ts";
 import { parseJson } from "../request/body.ts";
 import type { CanaryLookup } from "../request/canary-lookup.ts";
 import { answerFor, type CallOrigin, claimRole, locateCanary, senderOf, storedRuns } from "../response/canary-answer.ts";
-import { problem, type Reply, text } from "../response/reply.ts";
+import { plainText, problem, type Reply } from "../response/reply.ts";
 import {
   endedAs,
-  judgingCaller,
-  maySpeak,
+  judgingClass,
+  mayChangeRun,
   type Standing,
   type StoredRuns,
   standingOf,
@@ -91,7 +91,7 @@ function handleGate(gate: Gate) {
       (await storeGateCall(found.canary, call, { call: flagger, gate, named, runs, allowed: decided.allowed }, context));
     const final = isStored ? decided : { allowed: false, text: "the call could not be stored: the broker did not respond" };
     logGate({ gate, caller: call.caller, flagger, verdict: answer.body, answer: final }, context.logger);
-    return text(final.allowed ? 200 : 403, final.text);
+    return plainText(final.allowed ? 200 : 403, final.text);
   };
 }
 
@@ -103,7 +103,7 @@ const FOREIGN_ANSWER: GateAnswer = { allowed: false, text: "caller_conflict: ano
 function isForeignCaller({ caller }: Call, canary: Canary, { run }: StoredRuns, context: ShimContext): boolean {
   const conflict = claimRole(caller, canary, origin, context);
   if (caller.class === "operator") return false;
-  const judge = judgingCaller(canary.entry.judge, run);
+  const judge = judgingClass(canary.entry.judge, run);
   return judge === null ? conflict : judge !== caller.class;
 }
 
@@ -118,7 +118,7 @@ async function storeGateCall(
   context: ShimContext,
 ): Promise<boolean> {
   const { call, gate, named, runs } = gateCall;
-  if (!maySpeak(caller.class, canary.entry.judge, runs.run)) return true;
+  if (!mayChangeRun(caller.class, canary.entry.judge, runs.run)) return true;
   const sender = senderOf(caller, canary, origin, context);
   const announced =
     gate === "post-rollout" || gate === "rollback"
@@ -161,16 +161,16 @@ async function handleEvents(call: Call, context: ShimContext): Promise<HandlerRe
   if (!("found" in request)) return request;
   const { flagger, found } = request;
   // Flagger's global event webhook reports every canary in the cluster, configured here or not.
-  if (found.canary === undefined) return text(200, `ignored: ${found.text}`);
+  if (found.canary === undefined) return plainText(200, `ignored: ${found.text}`);
   const runs = storedRuns(found.canary, context);
-  if (call.caller.class !== "operator" && !maySpeak(call.caller.class, found.canary.entry.judge, runs.run))
-    return text(200, "ignored: another controller judges this canary");
+  if (call.caller.class !== "operator" && !mayChangeRun(call.caller.class, found.canary.entry.judge, runs.run))
+    return plainText(200, "ignored: another controller judges this canary");
   const drafts = eventDrafts(flagger, runs, senderOf(call.caller, found.canary, origin, context));
   const stored = await context.controlWriter.store(found.canary, drafts);
-  if (stored === "over_limit") return text(403, "too many events for one canary");
+  if (stored === "over_limit") return plainText(403, "too many events for one canary");
   return stored === "stored"
-    ? text(200, "stored")
-    : text(503, "not stored yet: the broker did not respond. The event is kept and will be stored later.");
+    ? plainText(200, "stored")
+    : plainText(503, "not stored yet: the broker did not respond. The event is kept and will be stored later.");
 }
 
 export const FLAGGER_ROUTES: readonly Route[] = [

@@ -8,7 +8,7 @@ import { jsonBytes } from "../response/reply.ts";
 import type { VerdictAnswer } from "../response/verdict-answer.ts";
 import type { Call, HandlerResult, Route, ShimContext } from "../route.ts";
 import { prometheusRoute } from "./prometheus.ts";
-import { identityOf } from "./verdict-json.ts";
+import { identityOfRequest } from "./verdict-json.ts";
 
 const origin: CallOrigin = { dialect: "keda", role: "scale" };
 
@@ -52,7 +52,7 @@ function handleLane(call: Call, context: ShimContext): HandlerResult {
   const owner = [...context.view.canaries.values()].find(
     ({ entry }) => requested !== undefined && entry.lanes.includes(requested),
   );
-  const identity = owner === undefined ? identityOf(call) : { ...owner.ref, revision: undefined };
+  const identity = owner === undefined ? identityOfRequest(call) : { ...owner.ref, revision: undefined };
   const found = locateCanary(call, identity, context);
   if ("forbidden" in found) return found;
   const isKnownLane = requested === undefined || owner !== undefined;

@@ -14,7 +14,7 @@ import { readIdentity } from "../request/canary-lookup.ts";
 import { answerFor, type CallOrigin, claimRole, locateCanary } from "../response/canary-answer.ts";
 import { jsonText, problem } from "../response/reply.ts";
 import type { Call, HandlerResult, Route, ShimContext } from "../route.ts";
-import { isTime, readQuery, SERIES, vectorJson } from "./prometheus-query.ts";
+import { isTime, readQuery, VERDICT_SERIES, vectorJson } from "./prometheus-query.ts";
 
 /**
  * Whether a gate guards Flagger's next increase: this run had a gate call, or the fleet file declares gates. With blue/green and
@@ -27,7 +27,7 @@ function isGuarded({ run }: VerdictBody, entry: CanaryEntry): boolean {
 const isDeclaredGuarded = ({ callers: { flagger } }: CanaryEntry): boolean =>
   flagger !== undefined && (flagger.gates || flagger.strategy !== "weighted");
 
-const isStartingUp = ({ clock, startedAtMs }: ShimContext): boolean => clock.monotonicMs() - startedAtMs < LIMITS.readyAnywayMs;
+const isStartingUp = ({ clock, startedAtMs }: ShimContext): boolean => clock.monotonicMs() - startedAtMs < LIMITS.catchUpLimitMs;
 
 /** The sample of a verdict in one dialect. */
 function sampleOf(body: VerdictBody, dialect: CallOrigin["dialect"], entry: CanaryEntry): "1" | "0.5" | "0" {
@@ -70,7 +70,7 @@ function handleQuery(origin: CallOrigin) {
     const warnings = [...body.reasons, ...body.warnings].map(({ code, text }) => `${code}: ${text}`);
     if (claimRole(call.caller, found.canary, origin, context))
       warnings.push("caller_conflict: another controller class also queries this canary");
-    const metric = { __name__: SERIES, namespace: found.canary.ref.namespace, canary: found.canary.ref.name };
+    const metric = { __name__: VERDICT_SERIES, namespace: found.canary.ref.namespace, canary: found.canary.ref.name };
     return jsonText(
       vectorJson(
         metric,

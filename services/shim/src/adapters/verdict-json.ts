@@ -17,7 +17,7 @@ import type { Call, HandlerResult, Route, ShimContext } from "../route.ts";
 const KEYS = { flagger: "flagger", rollouts: "rollout", keda: "keda" } as const;
 
 /** The canary that a request names, in its body or its query. */
-export function identityOf(call: Call) {
+export function identityOfRequest(call: Call) {
   const fromQuery = identityOfQuery(call.query);
   const parsed = call.body === "" ? undefined : parseJson(call.body);
   if (typeof parsed !== "object" || parsed === null) return fromQuery;
@@ -29,7 +29,7 @@ export function identityOf(call: Call) {
 
 function handleMeasurement(origin: CallOrigin, concern?: AnalysisConcern) {
   return (call: Call, context: ShimContext): HandlerResult => {
-    const identity = identityOf(call);
+    const identity = identityOfRequest(call);
     const found = locateCanary(call, identity, context);
     if ("forbidden" in found) return found;
     const prepared = answerFor(found, identity, context);

@@ -83,7 +83,8 @@ export function createStreams(context: ShimContext): Streams {
       return clients.size;
     },
     open(call) {
-      if (clients.size >= LIMITS.streams) return problem(503, "busy", `the limit of ${LIMITS.streams} open streams is reached`);
+      if (clients.size >= LIMITS.eventStreams)
+        return problem(503, "busy", `the limit of ${LIMITS.eventStreams} open streams is reached`);
       const visible = visibleTo(call.caller, context);
       const client: Client = {
         response: call.response,

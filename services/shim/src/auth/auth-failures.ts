@@ -80,7 +80,7 @@ export function createAuthFailures(context: ShimContext, clock: Clock, logger: L
 
 /** Limits the log lines per source; returns the number suppressed since the last line, or `undefined` for a line to suppress. */
 function createLineLimit(clock: Clock): { take(source: string): { readonly suppressed: number } | undefined } {
-  const lines = createBuckets(LIMITS.refusalBurst, LIMITS.refusalPerSecond, LIMITS.sources);
+  const lines = createBuckets(LIMITS.rejectionLogBurst, LIMITS.rejectionLogsPerSecond, LIMITS.sources);
   const suppressedBySource = new Map<string, number>();
   return {
     take(source) {

@@ -14,7 +14,7 @@ import { ConfigError, type ConfigProblem, parseConfig, readYamlFile, type YamlFi
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import { checkTokenFile, type TokenFileCheck } from "./token-rotation.ts";
 import {
-  type AuthRefusal,
+  type AuthRejection,
   type Caller,
   createTokenStore,
   type TokenEntry,
@@ -44,7 +44,7 @@ export interface TokenFileOptions {
 
 export interface TokenFile extends Disposable {
   /** Authenticates a request as of now. */
-  authenticate(request: TokenRequest): Caller | AuthRefusal;
+  authenticate(request: TokenRequest): Caller | AuthRejection;
   uses(): readonly TokenUse[];
   /**
    * The problem of the current file while older entries stay in use; undefined when the file is valid. Fits a readiness check.

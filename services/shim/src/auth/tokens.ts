@@ -40,7 +40,7 @@ export interface Caller {
   readonly namespaces: readonly string[] | null;
 }
 
-export type AuthRefusalCode =
+export type AuthRejectionCode =
   | "missing_credentials"
   | "malformed_credentials"
   | "unknown_token"
@@ -48,8 +48,8 @@ export type AuthRefusalCode =
   | "token_in_query";
 
 /** Why a request is rejected, for logs and incidents. The response must be the same for every code. */
-export interface AuthRefusal {
-  readonly refused: AuthRefusalCode;
+export interface AuthRejection {
+  readonly rejected: AuthRejectionCode;
   readonly text: string;
   /** Only for a token in the file. */
   readonly tokenId?: string;
@@ -80,8 +80,8 @@ const MAX_TOKEN_CHARS = 512;
 const MAX_QUERY_CHARS = 8_192;
 
 /** Whether a result of `authenticate` is a rejection. */
-export function isRefusal(answer: Caller | AuthRefusal): answer is AuthRefusal {
-  return "refused" in answer;
+export function isRejection(answer: Caller | AuthRejection): answer is AuthRejection {
+  return "rejected" in answer;
 }
 
 /** Whether a caller may read a namespace. */
@@ -103,7 +103,7 @@ export function generateToken(): { readonly token: string; readonly sha256: stri
 /** The entries of a token file, prepared for comparison. */
 export interface TokenStore {
   /** Authenticates a request at `nowMs` (milliseconds since the epoch). */
-  authenticate(request: TokenRequest, nowMs: number): Caller | AuthRefusal;
+  authenticate(request: TokenRequest, nowMs: number): Caller | AuthRejection;
   /** All entries with their last use, which a rotation checks before it removes the previous token. */
   uses(): readonly TokenUse[];
   /** Replaces the entries and keeps their last use. Validates nothing: see `checkTokenFile` in `token-rotation.ts`. */
@@ -128,7 +128,7 @@ export function createTokenStore(entries: readonly TokenEntry[]): TokenStore {
     authenticate: (request, nowMs) => {
       const found = candidatesOf(request);
       const answer = compare(known, found, nowMs);
-      if (!isRefusal(answer)) lastSeenAtMs.set(answer.tokenId, nowMs);
+      if (!isRejection(answer)) lastSeenAtMs.set(answer.tokenId, nowMs);
       return answer;
     },
     uses: () =>
@@ -157,7 +157,7 @@ function prepare(entry: TokenEntry): PreparedEntry {
   return { caller, digest: Buffer.from(entry.sha256, "latin1"), notAfter: entry.notAfter ?? Number.POSITIVE_INFINITY };
 }
 
-function compare(known: readonly PreparedEntry[], candidates: Candidates, nowMs: number): Caller | AuthRefusal {
+function compare(known: readonly PreparedEntry[], candidates: Candidates, nowMs: number): Caller | AuthRejection {
   let accepted: PreparedEntry | undefined;
   let expired: PreparedEntry | undefined;
   let misplaced: PreparedEntry | undefined;
@@ -175,19 +175,19 @@ function compare(known: readonly PreparedEntry[], candidates: Candidates, nowMs:
   }
   if (accepted !== undefined) return accepted.caller;
   if (expired !== undefined) {
-    return { refused: "expired_token", text: `the token ${expired.caller.id} has expired`, tokenId: expired.caller.tokenId };
+    return { rejected: "expired_token", text: `the token ${expired.caller.id} has expired`, tokenId: expired.caller.tokenId };
   }
   if (misplaced !== undefined) {
     return {
-      refused: "token_in_query",
+      rejected: "token_in_query",
       text: "only a KEDA token may be sent in the query; use a header",
       tokenId: misplaced.caller.tokenId,
     };
   }
-  if (candidates.list.length > 0) return { refused: "unknown_token", text: "unknown token" };
+  if (candidates.list.length > 0) return { rejected: "unknown_token", text: "unknown token" };
   if (candidates.wereSent)
-    return { refused: "malformed_credentials", text: "the credentials are neither Bearer, Basic nor an API key" };
-  return { refused: "missing_credentials", text: "no credentials" };
+    return { rejected: "malformed_credentials", text: "the credentials are neither Bearer, Basic nor an API key" };
+  return { rejected: "missing_credentials", text: "no credentials" };
 }
 
 interface Candidates {

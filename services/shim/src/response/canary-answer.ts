@@ -1,7 +1,7 @@
 /** Resolves a request to its canary and its answer: visibility, revision, measurement index, caller role. */
 import type { CallerClass } from "@aviary/shared/contract/fleet.ts";
 import { incident } from "@aviary/shared/contract/incident.ts";
-import { announceDrafts, type Sender } from "../adapters/control-drafts.ts";
+import { announceDrafts, type ControlSender } from "../adapters/control-drafts.ts";
 import type { CallerRole } from "../auth/caller-roles.ts";
 import type { Caller } from "../auth/tokens.ts";
 import { mayAccess } from "../auth/tokens.ts";
@@ -11,7 +11,7 @@ import type { Call, Forbidden, ShimContext } from "../route.ts";
 import type { Canary } from "../view.ts";
 import { measurementIndex } from "./answer-json.ts";
 import { type PreparedAnswer, prepare } from "./prepared-answer.ts";
-import { maySpeak, type NamedRevision, NO_RUNS, type StoredRuns, standingOf } from "./standing.ts";
+import { mayChangeRun, type NamedRevision, NO_RUNS, type StoredRuns, standingOf } from "./standing.ts";
 import { absentAnswer, earlierRevisionAnswer, newRevisionAnswer } from "./verdict-answer.ts";
 
 /** The controller that a route serves, and the role that a call claims. */
@@ -84,13 +84,13 @@ export function announceRevision(
   context: ShimContext,
 ): void {
   const runs = storedRuns(canary, context);
-  if (named.revision === undefined || !maySpeak(caller.class, canary.entry.judge, runs.run)) return;
+  if (named.revision === undefined || !mayChangeRun(caller.class, canary.entry.judge, runs.run)) return;
   const drafts = announceDrafts(standingOf(named, runs), {}, runs, senderOf(caller, canary, origin, context));
   if (drafts.length > 0) void context.controlWriter.store(canary, drafts);
 }
 
 /** The sender of control messages. */
-export function senderOf(caller: Caller, canary: Canary, origin: CallOrigin, { clock }: ShimContext): Sender {
+export function senderOf(caller: Caller, canary: Canary, origin: CallOrigin, { clock }: ShimContext): ControlSender {
   const intervalMs = pollingIntervalMs(canary, caller.class, origin);
   return { class: caller.class, id: caller.id, interval: Math.floor(clock.now() / intervalMs) };
 }

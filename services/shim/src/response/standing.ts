@@ -70,13 +70,13 @@ export function wasAbortedByOperator(standing: Standing, { revisions }: StoredRu
 }
 
 /** The class that judges now: the configured one, else the holder of the open run's seat; null if neither. */
-export function judgingCaller(judge: JudgingClass | undefined, run: RunView | null): JudgingClass | null {
+export function judgingClass(judge: JudgingClass | undefined, run: RunView | null): JudgingClass | null {
   return judge ?? (isOpenRun(run) ? (run?.seat ?? null) : null);
 }
 
 /** Whether a caller's messages about runs are applied. */
-export function maySpeak(caller: CallerClass, judge: JudgingClass | undefined, run: RunView | null): boolean {
+export function mayChangeRun(caller: CallerClass, judge: JudgingClass | undefined, run: RunView | null): boolean {
   if (!isJudgingClass(caller)) return false;
-  const seat = judgingCaller(judge, run);
+  const seat = judgingClass(judge, run);
   return seat === null || seat === caller;
 }

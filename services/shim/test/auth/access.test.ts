@@ -9,7 +9,7 @@ import { EXPIRES_AFTER_MS, flaggerBody, type ShimHarness, startHarness, TOKENS }
 
 let harness: ShimHarness;
 afterEach(() => harness[Symbol.asyncDispose]());
-const refusals = () => harness.log.filter(({ event }) => event === "auth.refused");
+const rejections = () => harness.log.filter(({ event }) => event === "auth.refused");
 const challenges = () => harness.log.filter(({ event }) => event === "auth.challenged");
 
 describe("credentials", () => {
@@ -84,8 +84,8 @@ describe("a rejected request", () => {
     await harness.get("/rollouts/analysis?namespace=prod&rollout=payments-gateway", null);
     const answer = await harness.get("/flagger/gate/rollback", null, { method: "POST", body: JSON.stringify(flaggerBody()) });
     assert.equal(answer.status, 401);
-    await until("both are logged", () => refusals().length === 2);
-    for (const line of refusals()) {
+    await until("both are logged", () => rejections().length === 2);
+    for (const line of rejections()) {
       assert.deepEqual([line.namespace, line.name, line.measurement_index], ["prod", "payments-gateway", 6]);
     }
     await until("the incident is stored", async () => (await harness.stored("INCIDENTS")).length > 0);
@@ -104,7 +104,7 @@ describe("a rejected request", () => {
     assert.equal((await harness.get("/", null)).status, 401);
     assert.equal((await harness.get("/api/v1/canaries", null)).status, 401);
     await harness.get("/api/v1/canaries", null, { headers: { authorization: "Bearer not-a-token" } });
-    await until("the refusal is logged", () => refusals().length === 1);
+    await until("the rejection is logged", () => rejections().length === 1);
     assert.deepEqual(
       challenges().map(({ level, reason }) => [level, reason]),
       [
@@ -112,7 +112,7 @@ describe("a rejected request", () => {
         ["info", "missing_credentials"],
       ],
     );
-    assert.deepEqual([refusals()[0]?.level, refusals()[0]?.reason], ["warn", "unknown_token"]);
+    assert.deepEqual([rejections()[0]?.level, rejections()[0]?.reason], ["warn", "unknown_token"]);
     await until("the incident is stored", async () => (await harness.stored("INCIDENTS")).length > 0);
     const reasons = (await harness.stored("INCIDENTS")).map(({ value }) => (value.facts as { reason: string }).reason);
     assert.deepEqual(reasons, ["unknown_token"]);
@@ -120,13 +120,13 @@ describe("a rejected request", () => {
 
   it("is recorded regardless of how many challenges its source has caused before", async () => {
     harness = await startHarness({ verdicts: [aVerdict()] });
-    const pageLoads = LIMITS.refusalBurst + 5;
+    const pageLoads = LIMITS.rejectionLogBurst + 5;
     for (let load = 0; load < pageLoads; load += 1) await harness.get("/", null);
-    assert.equal(challenges().length, LIMITS.refusalBurst, "further challenges are only counted");
+    assert.equal(challenges().length, LIMITS.rejectionLogBurst, "further challenges are only counted");
     await harness.get("/", null, { headers: { authorization: "Bearer not-a-token" } });
-    await until("the refusal is logged", () => refusals().length === 1);
-    assert.deepEqual([refusals()[0]?.level, refusals()[0]?.reason], ["warn", "unknown_token"]);
-    assert.equal(refusals()[0]?.suppressed, undefined, "suppressed challenges are not counted as refusals");
+    await until("the rejection is logged", () => rejections().length === 1);
+    assert.deepEqual([rejections()[0]?.level, rejections()[0]?.reason], ["warn", "unknown_token"]);
+    assert.equal(rejections()[0]?.suppressed, undefined, "suppressed challenges are not counted as rejections");
     await until("the incident is stored", async () => (await harness.stored("INCIDENTS")).length === 1);
     harness.clock.advance(60_000);
     await harness.get("/", null);
@@ -139,13 +139,13 @@ describe("a rejected request", () => {
     for (const path of other) assert.equal((await harness.get(path, null)).status, 401, path);
     const controller = ["/flagger/metrics", "/rollouts/analysis", "/keda/metrics"];
     for (const path of controller) assert.equal((await harness.get(path, null)).status, 401, path);
-    await until("all are logged", () => refusals().length + challenges().length === other.length + controller.length);
+    await until("all are logged", () => rejections().length + challenges().length === other.length + controller.length);
     assert.deepEqual(
       challenges().map(({ path }) => path),
       other,
     );
     assert.deepEqual(
-      refusals().map(({ path }) => path),
+      rejections().map(({ path }) => path),
       controller,
     );
   });
@@ -159,7 +159,7 @@ describe("a rejected request", () => {
     const answer = await harness.get("/", "expiring");
     assert.deepEqual([answer.status, answer.body.errorType], [401, "unauthorized"]);
     assert.equal(answer.text.includes("expired"), false, "the response does not reveal the cause");
-    const [line] = refusals();
+    const [line] = rejections();
     assert.deepEqual([line?.level, line?.reason], ["warn", "expired_token"]);
     assert.equal(line?.token_id, hashToken(TOKENS.expiring).slice(0, 8));
     assert.match(String(line?.msg), /the token expiring has expired/);
@@ -173,7 +173,7 @@ describe("a rejected request", () => {
     const other = await harness.get("/rollouts/analysis?namespace=stage&rollout=gw", "prod-only");
     assert.equal(other.status, 403);
     assert.deepEqual(
-      refusals().map(({ level, reason }) => [level, reason]),
+      rejections().map(({ level, reason }) => [level, reason]),
       [
         ["warn", "forbidden"],
         ["warn", "forbidden"],
@@ -188,7 +188,7 @@ describe("a rejected request", () => {
     await harness.get("/flagger/metrics?api_key=avy_secret-in-the-query", null, {
       headers: { authorization: "Bearer avy_secret-in-a-header" },
     });
-    await until("it is logged", () => refusals().length === 1);
+    await until("it is logged", () => rejections().length === 1);
     await until("the incident is stored", async () => (await harness.stored("INCIDENTS")).length === 1);
     assert.equal(JSON.stringify([harness.log, await harness.stored("INCIDENTS")]).includes("secret-in"), false);
   });
@@ -199,11 +199,11 @@ describe("a rejected request", () => {
       const answers = await Promise.all(Array.from({ length: 50 }, () => harness.get("/flagger/metrics", null)));
       assert.ok(answers.every(({ status }) => status === 401));
     }
-    assert.equal(refusals().length, LIMITS.refusalBurst);
+    assert.equal(rejections().length, LIMITS.rejectionLogBurst);
     assert.equal((await harness.stored("INCIDENTS")).length, 1);
     harness.clock.advance(60_000);
     await harness.get("/flagger/metrics", null);
-    assert.equal(refusals().at(-1)?.suppressed, 990);
+    assert.equal(rejections().at(-1)?.suppressed, 990);
   });
 });
 

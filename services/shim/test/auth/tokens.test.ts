@@ -5,12 +5,12 @@ import { redactText } from "@aviary/shared/runtime/redact.ts";
 import fc from "fast-check";
 import { checkTokenFile, minimumOverlapMs, rotationOverlapMs } from "../../src/auth/token-rotation.ts";
 import {
-  type AuthRefusal,
+  type AuthRejection,
   type Caller,
   createTokenStore,
   generateToken,
   hashToken,
-  isRefusal,
+  isRejection,
   mayAccess,
   type TokenEntry,
   tokenFileSchema,
@@ -35,8 +35,8 @@ const store = createTokenStore([
 ]);
 
 /** The id of the caller, or the code of the rejection. */
-function who(answer: Caller | AuthRefusal): string {
-  return isRefusal(answer) ? answer.refused : answer.id;
+function who(answer: Caller | AuthRejection): string {
+  return isRejection(answer) ? answer.rejected : answer.id;
 }
 const basic = (pair: string): string => `Basic ${Buffer.from(pair).toString("base64")}`;
 
@@ -49,7 +49,7 @@ describe("authenticate", () => {
       namespaces: ["prod", "stage"],
     });
     const caller = store.authenticate({ headers: { authorization: `Bearer ${previous}` } }, NOW);
-    assert.ok(!isRefusal(caller) && caller.namespaces === null && mayAccess(caller, "anything"));
+    assert.ok(!isRejection(caller) && caller.namespaces === null && mayAccess(caller, "anything"));
   });
 
   it("accepts a token from every place where a controller can send it", () => {
@@ -101,9 +101,9 @@ describe("authenticate", () => {
   it("the previous token is accepted until its end and not at it", () => {
     const request = { headers: { authorization: `Bearer ${previous}` } };
     assert.equal(who(store.authenticate(request, NOW + 7 * DAY - 1)), "flagger-prod");
-    const refusal = store.authenticate(request, NOW + 7 * DAY);
-    assert.deepEqual(refusal, {
-      refused: "expired_token",
+    const rejection = store.authenticate(request, NOW + 7 * DAY);
+    assert.deepEqual(rejection, {
+      rejected: "expired_token",
       text: "the token flagger-prod has expired",
       tokenId: hashToken(previous).slice(0, 8),
     });
@@ -115,7 +115,7 @@ describe("authenticate", () => {
       fc.property(text, fc.constantFrom("Bearer ", "Basic ", ""), fc.boolean(), (secret, scheme, inQuery) => {
         const headers = inQuery ? {} : { authorization: `${scheme}${secret}`, "x-api-key": secret };
         const answer = store.authenticate({ headers, url: inQuery ? `/x?api_key=${encodeURIComponent(secret)}` : "/x" }, NOW);
-        assert.ok(isRefusal(answer));
+        assert.ok(isRejection(answer));
         // Words of the fixed texts cannot be distinguished from an echo.
         if (!/^[a-z ;]+$/i.test(secret)) assert.ok(!answer.text.includes(secret));
       }),
