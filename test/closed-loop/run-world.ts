@@ -15,7 +15,7 @@ import type { WorldRecord } from "./world/samples.ts";
 import { createWorld, every, type World } from "./world/world.ts";
 
 export interface FinishedWorld {
-  /** The plan as run: a rule with a controller of its own replaces the plan's. */
+  /** The plan as run: a rule that has its own controller replaces the plan's. */
   readonly plan: WorldPlan;
   readonly advisor: AdvisorName;
   readonly record: WorldRecord;

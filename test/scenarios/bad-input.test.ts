@@ -12,7 +12,7 @@ import { startTestFleet, type TestFleet } from "../fleet/test-fleet.ts";
 const BOOT = `${Date.now().toString(36)}-00000000000000ff`;
 let seq = 0;
 
-/** A valid signal, except for what `change` changes; every call has the next number. */
+/** A valid signal except for `change`; every call uses the next sequence number. */
 function signal(gateway: string, change: Record<string, unknown> = {}, body: Record<string, unknown> = {}): string {
   seq += 1;
   const latency = { scale: 6, zero: 0, offset: 340, counts: [100] };
@@ -113,7 +113,7 @@ test("invalid input on the real log", async (t) => {
   const wanted = new Map<number, string>();
   const publish = async (subject: string, data: string | Uint8Array): Promise<number> =>
     (await bus.publish({ subject, data })).sequence;
-  // One gateway each, because dead letters per sender and minute are limited.
+  // One gateway for each, because dead letters are limited per sender and minute.
   for (const [index, [reason, what, payload]] of BAD_SIGNALS.entries()) {
     const gateway = `mac-${index}`;
     wanted.set(await publish(`signals.az-a.payments.${gateway}.http`, payload(gateway)), `${reason}: ${what}`);

@@ -1,4 +1,4 @@
-/** Operators' commands on a real broker and evaluator: each reports what it changed, or that nothing changed and why. */
+/** Operators' commands on a real broker and evaluator. Each reports its effect, or why nothing changed. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { runCommand } from "@aviary/shared/commands/program.ts";

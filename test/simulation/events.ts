@@ -66,7 +66,7 @@ function install(stage: Stage, revision: RevisionPlan, atMs: number): void {
 }
 
 /**
- * Acts as the promoter: promotes to stable after a success, and rolls the canary back after a failure if the plan asks for it.
+ * Acts as the promoter: promotes to stable after a success, and rolls the canary back after a failure if the plan requires it.
  */
 export function afterOutcome(stage: Stage, revision: RevisionPlan, outcome: "succeeded" | "failed"): void {
   trace(stage, `the controller finished ${revision.name}: ${outcome}`);

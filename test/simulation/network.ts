@@ -4,7 +4,7 @@
  *   write ─▶ lost? ── sent again under the same id after 2 s, for 15 s; then a retryable fault      (as the pipelined publisher
  *   does)
  *   read  ─▶ lost? ── a retryable fault after 5 s
- *   cut   ─▶ known: the client detects the disconnect, and writes wait for the connection; silent: it believes it is connected
+ *   cut   ─▶ known: the client detects the disconnect, and writes wait for the connection; silent: it still reports a connection
  *   follow ─▶ in order, none lost, no duplicates, delayed; across disconnects
  *
  * A request in flight when its sender crashes still arrives; retries of a crashed node do not.

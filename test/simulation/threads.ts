@@ -1,7 +1,7 @@
 /** Threads of one worker script; each gets its next job after posting the result of its previous one. */
 import { Worker } from "node:worker_threads";
 
-/** What a worker script posts once it has loaded, before its first job. */
+/** The message that a worker script posts once it has loaded, before its first job. */
 export const READY = "ready";
 
 export interface ThreadsOptions<Job, Result> {

@@ -19,7 +19,7 @@ const MAX_REASON_CHARS = 200;
 const SHOWN = "shown with the verdict";
 const RECORDED = "recorded in the event log";
 
-/** The option `--reason` of one verb. @param use where the reason is shown */
+/** The option `--reason` of one verb. @param use the place in which the reason is shown */
 function reasonSettings(use: string, example: string) {
   return { description: `Why, at most ${MAX_REASON_CHARS} characters; ${use}`, example } as const;
 }

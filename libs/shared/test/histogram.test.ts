@@ -305,7 +305,7 @@ describe("wire and sparse forms", () => {
     },
     "an index below the range of its scale": { sparse: { pairs: [-641, 1, 649, 3] }, reason: /buckets -641 to 8/ },
     "a last bucket that is not the last": { sparse: { last: 9 }, reason: /last is 9, but the pairs end at bucket 8/ },
-    "a last bucket where there is none": { sparse: { pairs: [], total: 2 }, reason: /last is 8, but the pairs end at bucket 0/ },
+    "a last bucket without any buckets": { sparse: { pairs: [], total: 2 }, reason: /last is 8, but the pairs end at bucket 0/ },
     "a total that is too small": { sparse: { total: 4 }, reason: /total is 4, but zero and the pairs add up to 6/ },
     "no total": { sparse: { total: undefined } },
     "no last bucket": { sparse: { last: undefined } },

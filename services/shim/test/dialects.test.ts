@@ -97,7 +97,7 @@ describe("every answer", () => {
     assert.deepEqual(rollouts.body.measurement, { index: 6, caller: "rollouts" });
     const flagger = await harness.get("/flagger/metrics?canary=prod/payments-gateway", "operator");
     assert.equal(flagger.body.flagger, "payments-gateway");
-    assert.deepEqual(flagger.body.measurement, { index: 6, caller: "operator" }, "an operator sees the controller's index");
+    assert.deepEqual(flagger.body.measurement, { index: 6, caller: "operator" }, "an operator gets the controller's index");
     const keda = await harness.get("/keda/metrics?lane=build-az-a", "keda");
     assert.deepEqual([keda.body.keda, keda.body.measurement], ["build-az-a", { index: 11, caller: "keda" }]);
   });

@@ -110,7 +110,7 @@ describe("the gate table", () => {
 });
 
 /** The revision that a call names, in words. */
-const NAMINGS = ["nothing", "the present revision", "an older revision", "a new revision"] as const;
+const NAMINGS = ["nothing", "the current revision", "an older revision", "a new revision"] as const;
 /** Reasons by their meaning for a gate: none, only missing evidence, measured traffic, or a hard fault. */
 const REASON_CLASSES = { none: undefined, evidence: "low_traffic", measured: "over_5xx", broken: "gateway_down" } as const;
 
@@ -120,7 +120,7 @@ const REASON_CLASSES = { none: undefined, evidence: "low_traffic", measured: "ov
  */
 function expectedOf(gate: Gate, given: Situation): boolean {
   const isOpenRun = ["pending", "warming", "active"].includes(given.state) || (given.state === "failed" && given.frozen);
-  const isAbout = given.naming === "nothing" || given.naming === "the present revision";
+  const isAbout = given.naming === "nothing" || given.naming === "the current revision";
   const isOwn = isAbout && isOpenRun;
   const ended = isAbout ? (isOpenRun ? undefined : given.state) : given.naming === "an older revision" ? given.older : "never";
   const failsNow = isOwn && given.state === "failed";
@@ -169,7 +169,7 @@ function* situations(): Generator<Situation> {
                   yield { state, frozen, naming, older, weight, granted, promotable, reason };
 }
 
-const NAME_OF = { nothing: undefined, "the present revision": "v2", "an older revision": "v1", "a new revision": "v3" } as const;
+const NAME_OF = { nothing: undefined, "the current revision": "v2", "an older revision": "v1", "a new revision": "v3" } as const;
 
 /** The stored record of a situation, and the answer of the table to it. */
 function answerOf(gate: Gate, given: Situation) {

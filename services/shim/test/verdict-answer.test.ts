@@ -126,7 +126,7 @@ describe("a revision without a verdict", () => {
   });
 });
 
-describe("a revision that was analyzed before the present run", () => {
+describe("a revision that was analyzed before the current run", () => {
   const entry = { name: "v1", attempt: 1, at: "2026-11-21T09:00:00.000Z", end_reported: true, ended_by: null } as const;
   const pass = currentAnswer(aVerdict({ verdict: "pass" }).body, undefined);
 

@@ -27,7 +27,7 @@ export interface FlaggerOptions {
   readonly post: (path: string, body: string) => Promise<Response | undefined>;
   /** Evaluates the MetricTemplate; NaN if there is no value. */
   readonly measure: () => Promise<number>;
-  /** What the hooks contain about a revision. */
+  /** The metadata of a revision in the hooks. */
   readonly metadata: (revision: string) => Readonly<Record<string, string>>;
   /** Weights in percent, ascending. */
   readonly steps: readonly number[];

@@ -72,7 +72,7 @@ export function startRollout(world: World, advisor: Advisor, promoter: Promoter)
   return { current: () => current, resume: () => driver.resume() };
 }
 
-/** Announces a revision before the controller sees it, by Flux or by a pipeline through the command line. */
+/** Announces a revision before the controller processes it, by Flux or by a pipeline through the command line. */
 function announce({ plan, kernel }: World, advisor: Advisor, release: ReleasePlan): void {
   if (plan.announcer === "none") return;
   const named = { revision: release.name, skill_hash: packOf(release) };

@@ -22,14 +22,14 @@ export function readRunbook(text: string = readFileSync(RUNBOOK, "utf8")): Entry
     });
 }
 
-/** What the engineer sees. */
+/** The symptom that the engineer observes. */
 export interface Sight {
   readonly verdict: string;
   readonly state: string;
   readonly codes: readonly string[];
 }
 
-/** The entries whose symptom matches what the engineer sees: a reason code, or the state of the run. */
+/** The entries that match the observed symptom: a reason code, or the state of the run. */
 export function entriesFor(entries: readonly Entry[], { verdict, state, codes }: Sight): Entry[] {
   const names = new Set([...codes, ...(verdict === "fail" ? [state] : [])]);
   if (codes.includes("hold_expired")) names.add("hold");

@@ -21,7 +21,7 @@ export interface Knowledge {
   readonly provenAtMs: number;
 }
 
-/** Expected bad requests of a sample because of its release; 0 where it is not bad. */
+/** Expected bad requests of a sample because of its release; 0 if it is not bad. */
 function expectedBad(sample: TrafficSample): number {
   const failing = sample.errorRate >= BAD_TIMES * CEILING ? sample.errorRate : 0;
   const slow = sample.slowShare >= BAD_TIMES * SLOW_CEILING ? sample.slowShare : 0;

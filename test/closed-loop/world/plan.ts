@@ -36,11 +36,11 @@ export interface WorldPlan {
   /** True error rate and median latency of a healthy Mac. */
   readonly baseRate: number;
   readonly controller: ControllerKind;
-  /** Weights in percent, in order; the canary slice's constant share where there is no controller. */
+  /** Weights in percent, in order; without a controller, the canary slice's constant share. */
   readonly steps: readonly number[];
   /** Whether the controller's hooks contain revision and pack. Otherwise only Flagger's checksum identifies the revision. */
   readonly namesRevision: boolean;
-  /** How a revision is announced before the controller sees it. */
+  /** How a revision is announced before the controller processes it. */
   readonly announcer: "none" | "pipeline" | "flux";
   /** Share of the controller's event messages that are lost. */
   readonly lostEvents: number;

@@ -126,7 +126,7 @@ export function createWorld(plan: WorldPlan, kernel: Kernel, product: Product): 
         unread: up ? sample.requests - Math.floor(sample.requests * kept) : 0,
         latency: up ? latencies.wire : { scale: 6, zero: 0, offset: 0, counts: [] },
       };
-      // The last stable Mac reports the queue and, where no controller does, the balancer's weight.
+      // The last stable Mac reports the queue and, if no controller does, the balancer's weight.
       const isReporter = mac === macs.at(-1);
       const signals = collect(mac, {
         product,

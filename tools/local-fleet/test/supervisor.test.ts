@@ -125,7 +125,7 @@ describe("supervisor", () => {
   });
 
   it("starts again right after its starter was killed, and the old guard stops only what the old starter had started", async () => {
-    // Ignores SIGTERM, so that the old guard is still at work when the next start comes.
+    // Ignores SIGTERM, so that the old guard is still busy at the next start.
     const starter = await startStarter("slow", "trap '' TERM", "while :; do sleep 0.2; done");
     starter.kill();
     const supervisor = supervise();

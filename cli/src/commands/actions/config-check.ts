@@ -41,7 +41,7 @@ export async function checkConfigFiles({ args, options, output, io }: CheckConfi
 
 interface NamedFile {
   readonly file: string;
-  /** Undefined if it is to be detected from the file. */
+  /** Undefined to detect it from the file. */
   readonly kind: FileKind | undefined;
 }
 

@@ -43,7 +43,7 @@ export function consumerConfig(request: ConsumerRequest): Partial<ConsumerConfig
   };
 }
 
-/** Where a new consumer starts: as requested, or after the last message received. */
+/** The start of a new consumer: as requested, or after the last message received. */
 function startOf({ from, subjects, serverFilters, position, isCaughtUp }: ConsumerRequest): Partial<ConsumerConfig> {
   // Until the initial state is complete, "last per subject" is requested again as such; messages already received are skipped.
   if (from === "last-per-subject" && !isCaughtUp) {

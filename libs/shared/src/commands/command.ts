@@ -1,5 +1,5 @@
 /**
- * What a subcommand of `aviary` declares. Parsing, help, completion, exit codes and clean-up follow from the declaration
+ * The declaration of a subcommand of `aviary`, from which parsing, help, completion, exit codes and clean-up follow
  * (`program.ts`).
  *
  * Declarations are loaded on every invocation, so they must stay cheap to import: `run` imports the implementation when it is

@@ -1,6 +1,6 @@
 /** Options and arguments of commands: the values they accept, and their help and completion. */
 
-/** Known values; a function where the list belongs to a module that is costly to load. */
+/** Known values, or a function if the list belongs to a module that is costly to load. */
 export type Choices = readonly string[] | (() => Promise<readonly string[]>);
 
 interface Settings {
@@ -15,7 +15,7 @@ interface Settings {
 export interface OptionSettings extends Settings {
   readonly default?: string;
   readonly required?: true;
-  /** The environment variable that is read where the option is absent. */
+  /** The environment variable that is read if the option is absent. */
   readonly variable?: string;
 }
 

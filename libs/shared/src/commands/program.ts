@@ -65,7 +65,7 @@ export function findCommand(commands: readonly Command[], words: readonly string
   return commands.find(({ name }) => name.split(" ").every((part, index) => words[index] === part));
 }
 
-/** The index of the first word that belongs to no command; undefined where the words select a command or begin the name of one. */
+/** The index of the first word that belongs to no command; undefined if the words select a command or begin the name of one. */
 function unknownWord(commands: readonly Command[], words: readonly string[]): number | undefined {
   let names = commands.map(({ name }) => name.split(" "));
   for (const [index, word] of words.entries()) {

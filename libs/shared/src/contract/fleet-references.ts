@@ -79,7 +79,7 @@ function laneAzProblems({ fleets, canaries, lanes }: Mapping): ReferenceProblem[
     const owner = entriesOf(canaries).find(([, canary]) => listOf(canary, "lanes").includes(name))?.[1];
     const fleet = isMapping(owner) && typeof owner.fleet === "string" ? owner.fleet : undefined;
     const azs = fleet === undefined ? everywhere : (azsByFleet.get(fleet) ?? []);
-    // A fleet without gateways is a problem of its own.
+    // A fleet without gateways is reported separately.
     if (azs.length === 0 || azs.includes(lane.az)) return [];
     const names = [...new Set(azs)].slice(0, MAX_NAMES_SHOWN).join(", ");
     return [{ path: ["lanes", name, "az"], message: `expected an AZ in which the fleet has a gateway: ${names}` }];

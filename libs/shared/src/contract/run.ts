@@ -49,7 +49,7 @@ export function isRestoredRun(run: RunProgress | null): boolean {
 
 export type Slice = "canary" | "stable";
 
-/** What a gateway runs. `null` means unknown. */
+/** The release of a gateway. `null` means unknown. */
 export interface Release {
   readonly gateway_version: string | null;
   readonly skill_hash: string | null;

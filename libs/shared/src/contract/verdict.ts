@@ -158,7 +158,7 @@ export const formatWeight = (weight: number | null): string => (weight === null 
 export type VerdictBody = z.infer<typeof verdictBodySchema>;
 export type RunView = NonNullable<VerdictBody["run"]>;
 
-/** The judge's reference: learned before the run and frozen at its start. */
+/** The judge's reference, estimated before the run and frozen at its start. */
 export const referenceSchema = z.object({
   windows: count,
   from: z.enum(["stable", "same-gateways", "none"]),
@@ -171,7 +171,7 @@ export const revisionSchema = z.object({
   name: z.string().max(128),
   attempt: z.int().min(1),
   state: z.enum(RUN_STATES),
-  /** When it entered the state. */
+  /** The time at which it entered the state. */
   at: isoTimeSchema,
   /** Whether the controller has reported the end of this attempt. */
   end_reported: z.boolean(),

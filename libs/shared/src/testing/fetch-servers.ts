@@ -80,7 +80,7 @@ const RECIPES: Readonly<Record<ServerName, Recipe>> = {
   nginx: {
     programs: ["nginx"],
     variables: ["AVIARY_NGINX_BIN", "NGINX_BIN"],
-    // Ubuntu has the program in a package of its own until 23.04.
+    // Until 23.04, Ubuntu has the program in a separate package.
     packages: [["nginx"], ["nginx-core"]],
     withDependencies: true,
     newerSuites: [],

@@ -233,7 +233,7 @@ test("no server at all is a retryable fault", async () => {
   );
 });
 
-/** What the scaler reads: `num_pending + num_ack_pending` of the named consumer in `/jsz`. */
+/** The value that the scaler reads: `num_pending + num_ack_pending` of the named consumer in `/jsz`. */
 async function kedaLag(server: RunningNats, consumer: string): Promise<number> {
   const answer = await fetch(`${server.monitorUrl}/jsz?acc=$G&consumers=true&config=true`);
   const body = (await answer.json()) as {

@@ -22,7 +22,7 @@ export interface LoggedRequest {
   readonly path: string | undefined;
   /** The answer's Content-Type. */
   readonly contentType: string | undefined;
-  /** Whether request or answer asks for another protocol on this connection (the header Upgrade). */
+  /** Whether the request or the answer requests another protocol on this connection (the header Upgrade). */
   readonly hasUpgrade: boolean;
   readonly end: AnswerEnd;
 }

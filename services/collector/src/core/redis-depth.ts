@@ -37,7 +37,7 @@ export function listPlan(key: string): DepthPlan {
 /**
  * A BullMQ queue: jobs that a worker can start now, `<prefix>:<queue>:<state>` (https://docs.bullmq.io/guide/architecture).
  *
- * - `wait` is a list. Before version 5 it may contain a marker `0:<time>` at either end, which is no job.
+ * - `wait` is a list. Before version 5 it may contain a marker `0:<time>` at either end, which is not a job.
  * - `prioritized` is a sorted set.
  * - `delayed` is a sorted set by `time × 4096 + counter`. Jobs stay in it when they are due until a worker moves them, so without
  *   workers they would never count.

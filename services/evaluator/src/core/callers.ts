@@ -29,7 +29,7 @@ export function callerLeaseMs(seat: JudgingClass, { policy, intervalMs }: Canary
   return seat === "rollouts" ? policy.maxRunMs : Math.max(LEASE_INTERVALS * intervalMs[seat], MIN_LEASE_MS);
 }
 
-/** When the open run's caller is gone, if it stays silent; Infinity if no caller has named the run. */
+/** When the open run's caller counts as gone if it stays silent; Infinity if no caller has named the run. */
 export function callerGoneAtMs(run: Run, config: CanaryConfig): number {
   return run.seat === null ? Number.POSITIVE_INFINITY : run.lastCallMs + callerLeaseMs(run.seat, config);
 }

@@ -138,7 +138,7 @@ export function startWarming(state: State, canary: CanaryState, config: CanaryCo
   run.judgeFromMs = atMs + config.policy.warmupMs;
 }
 
-/** Forgets what was measured and judged so far. */
+/** Drops all measurements and judgments so far. */
 export function dropEvidence(canary: CanaryState): void {
   canary.lastPromotable = false;
   if (canary.run === null) return;

@@ -27,7 +27,7 @@ export function stableRelease(state: State, canary: CanaryState, config: CanaryC
 }
 
 /**
- * The release of one slice. The canary slice has none while a part of one gateway is too old to be believed. A silent stable
+ * The release of one slice. The canary slice has none while a part of one gateway is stale. A silent stable
  * gateway is left out: otherwise its failure would make a rollback impossible.
  */
 function sliceRelease(state: State, config: CanaryConfig, slice: Slice): Release | null {

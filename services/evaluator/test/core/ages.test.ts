@@ -42,7 +42,7 @@ test("a collector that no longer reports a part of the release makes it unknown 
   fleet.advance(5);
   Object.assign(canary, { pack: null });
   fleet.advance(5);
-  assert.equal(newestBody(fleet).gateway.skill_hash, null, "the same boot cannot read it any more");
+  assert.equal(newestBody(fleet).gateway.skill_hash, null, "the same boot can no longer read it");
 });
 
 test("a dependency probe that stops raises a warning, which ends when the collector restarts without the probe", () => {

@@ -356,7 +356,7 @@ describe("a failed pack", () => {
     }
   });
 
-  it("is the release of its own next attempt once it was restored and installed again", () => {
+  it("is the release of its next attempt once it was restored and installed again", () => {
     const fleet = withRun({ settleRelease: "10m", macRelease: "required" });
     fail(fleet);
     fleet.publishControl({ verb: "end", caller: "flagger", result: "failed", revision: "v2" });

@@ -42,7 +42,7 @@ test("signals sent before the first to arrive count when they arrive, and are mi
   assert.ok(isNewest(track, "a", 3));
 });
 
-test("signals of a boot that was forgotten do not count twice, and their time is lost", () => {
+test("signals of a dropped boot do not count twice, and their time is lost", () => {
   const track = createSequenceTrack();
   for (const boot of ["a", "b", "c", "d", "e"]) recordArrival(track, boot, 1, 1_000);
   assert.equal(recordArrival(track, "a", 1, 50_000), "unknown-boot");

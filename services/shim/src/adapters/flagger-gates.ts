@@ -1,5 +1,5 @@
 /**
- * The answers to Flagger's gate webhooks: one table, as one pure function.
+ * The answers to Flagger's gate webhooks, as one table and one pure function.
  *
  *                                              pass   hold                          fail   no open run for      unknown canary, or
  *                                                                                          the revision         verdicts not read yet

@@ -36,7 +36,7 @@ function sampleOf(body: VerdictBody, dialect: CallOrigin["dialect"], entry: Cana
   return dialect !== "flagger" || isGuarded(body, entry) ? "0.5" : "0";
 }
 
-/** The query parameters: from the form if there is one, else from the URL. */
+/** The query parameters, from the form if there is one, otherwise from the URL. */
 function parametersOf(call: Call): URLSearchParams {
   return call.body === "" ? call.query : new URLSearchParams(call.body);
 }

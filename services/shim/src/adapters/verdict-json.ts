@@ -56,7 +56,7 @@ export interface VerdictRoute {
   readonly path: string;
   readonly summary: string;
   readonly origin: CallOrigin;
-  /** Judged by this concern alone. */
+  /** Judged by this concern only. */
   readonly concern?: AnalysisConcern;
 }
 

@@ -129,7 +129,7 @@ function factsOf(rejected: RejectedRequest, canary: ReturnType<typeof canaryOf>,
   };
 }
 
-/** The facts for a log line: the logger redacts a field named `token`, and hash digits are no secret. */
+/** The facts for a log line: the logger redacts a field named `token`, and hash digits are not secret. */
 function loggable({ token, ...facts }: RejectionFacts) {
   return { ...facts, token_id: token };
 }

@@ -243,7 +243,7 @@ function addAuthorization(tokens: string[], value: string): void {
     addToken(tokens, match[2]);
     return;
   }
-  // Flagger's webhooks carry a secret only in the URL's userinfo, which Go sends as Basic: as the password, or alone as the
+  // Flagger's webhooks carry a secret only in the URL's userinfo, which Go sends as Basic: as the password, or by itself as the
   // user name.
   const pair = Buffer.from(match[2].slice(0, 2 * MAX_TOKEN_CHARS), "base64").toString("utf8");
   const colon = pair.indexOf(":");

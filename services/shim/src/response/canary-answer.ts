@@ -95,7 +95,7 @@ export function senderOf(caller: Caller, canary: Canary, origin: CallOrigin, { c
   return { class: caller.class, id: caller.id, interval: Math.floor(clock.now() / intervalMs) };
 }
 
-/** The polling interval of a caller class. An operator gets the interval of the route's controller, so both see the same index. */
+/** The polling interval of a caller class. An operator gets the interval of the route's controller, so both get the same index. */
 export function pollingIntervalMs(canary: Canary, caller: CallerClass, origin: CallOrigin): number {
   const controller = caller === "operator" ? origin.dialect : caller;
   return canary.entry.callers[controller]?.interval ?? DEFAULT_INTERVAL_MS;

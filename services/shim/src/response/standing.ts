@@ -69,7 +69,7 @@ export function wasAbortedByOperator(standing: Standing, { revisions }: StoredRu
   return revisions.findLast((entry) => entry.name === name)?.ended_by !== "controller";
 }
 
-/** The class that judges now: the configured one, else the holder of the open run's seat; null if neither. */
+/** The class that judges now: the configured one, otherwise the holder of the open run's seat; null if there is neither. */
 export function judgingClass(judge: JudgingClass | undefined, run: RunView | null): JudgingClass | null {
   return judge ?? (isOpenRun(run) ? (run?.seat ?? null) : null);
 }

@@ -162,7 +162,7 @@ export function newRevisionAnswer(answer: VerdictAnswer, revision: string | unde
   return withoutRun(answer, "hold", { code: "pending", text: `${named} is announced but has no verdict yet` });
 }
 
-/** The answer for a revision that was analyzed before the present run: a fail if it failed, else a hold. */
+/** The answer for a revision that was analyzed before the current run: a fail if it failed, otherwise a hold. */
 export function earlierRevisionAnswer(
   answer: VerdictAnswer,
   { entry, open }: Omit<Extract<Standing, { kind: "earlier" }>, "kind">,
@@ -285,7 +285,7 @@ function concernOutcome({ verdict, concerns, reasons }: VerdictBody, concern: An
   return concerns[concern] === "pass" && !isHeldAsWhole ? "pass" : "hold";
 }
 
-/** The verdict judged by one concern alone: its outcome, and the reasons that belong to it or to no concern. */
+/** The verdict as judged by one concern only: its outcome, and the reasons that belong to it or to no concern. */
 export function concernAnswer(answer: VerdictAnswer, concern: AnalysisConcern): VerdictAnswer {
   const { body } = answer;
   const verdict = concernOutcome(body, concern);

@@ -52,7 +52,7 @@ describe("authenticate", () => {
     assert.ok(!isRejection(caller) && caller.namespaces === null && mayAccess(caller, "anything"));
   });
 
-  it("accepts a token from every place where a controller can send it", () => {
+  it("accepts a token from every place in which a controller can send it", () => {
     const ways: Record<string, Parameters<typeof store.authenticate>[0]> = {
       bearer: { headers: { authorization: `Bearer ${current}` } },
       "bearer, lower case": { headers: { authorization: `bearer  ${current} ` } },
