@@ -1,7 +1,7 @@
 /**
  * Follows a log that another process writes and rotates, in bounded memory.
  *
- *     current ──path has another inode──▶ old: read on, while the new file is read from its start
+ *     current ──path has another inode──▶ old: still read, while the new file is read from its start
  *     current ──file shrank, or the last read bytes changed──▶ truncated: read from the start
  *     old ──quiet for two reads, and a newer file has been written to──▶ closed
  *     old ──too many, quiet for longest──▶ closed
