@@ -48,7 +48,7 @@ const RED_DISK = 0.88;
 function startLane(world: World, advisor: Advisor): void {
   const { lane, record, plan } = world;
   const keda = createKeda({
-    read: () => advisor.ask("keda", "/keda/metrics", `lane=${LANE}`, ""),
+    read: () => advisor.request("keda", "/keda/metrics", `lane=${LANE}`, ""),
     perReplica: PER_REPLICA,
     maxReplicas: MAX_REPLICAS,
     now: world.nowMs,

@@ -80,7 +80,7 @@ export async function storedSignals(bus: Bus): Promise<StoredSignal[]> {
 }
 
 /**
- * The verdicts that a reduction of the whole log yields, without an evaluator, a checkpoint, or any clock but the broker's. These
+ * The verdicts that a reduction of the whole log yields, without an evaluator or a checkpoint, by the broker's clock only. These
  * must have been published by now. The log must not be written to meanwhile.
  */
 export async function replayedVerdicts(bus: Bus, fleetFile: string): Promise<VerdictRecord[]> {

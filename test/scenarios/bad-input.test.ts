@@ -119,7 +119,7 @@ test("invalid input on the real log", async (t) => {
     wanted.set(await publish(`signals.az-a.payments.${gateway}.http`, payload(gateway)), `${reason}: ${what}`);
   }
   for (const [reason, subject, data] of BAD_SUBJECTS) wanted.set(await publish(subject, data), `${reason}: ${subject}`);
-  // Late, repeated, or with a number far ahead: these are valid, but not evidence for the present.
+  // Signals that are late, repeated, or have a sequence number far ahead. They are valid but not evidence of the current state.
   const late = "signals.az-a.payments.mac-late.http";
   await publish(late, signal("mac-late", { observed_at: "1970-01-01T00:00:00.000Z" }));
   const twice = signal("mac-late");

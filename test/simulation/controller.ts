@@ -14,7 +14,7 @@ export interface ControllerEnvironment {
   nowMs(): number;
   sleep(ms: number): Promise<void>;
   /** Calls the shim; undefined without a response in time. */
-  ask(caller: CallerClass, path: string, query: string, body: string): Promise<ShimResponse | undefined>;
+  request(caller: CallerClass, path: string, query: string, body: string): Promise<ShimResponse | undefined>;
   log(text: string): void;
   /** Called when the controller has started or finished a revision. */
   onOutcome(revision: RevisionPlan, outcome: "succeeded" | "failed"): void;
@@ -47,7 +47,7 @@ async function analyze(
   const hook = (phase: string, more: object = {}): string =>
     JSON.stringify({ ...CANARY, phase, checksum: `sum-${revision.name}`, metadata: { ...metadata, ...more } });
   const gate = async (name: string, phase: string): Promise<boolean> => {
-    const answer = await environment.ask("flagger", `/flagger/gate/${name}`, "", hook(phase));
+    const answer = await environment.request("flagger", `/flagger/gate/${name}`, "", hook(phase));
     environment.log(
       `flagger  gate ${name} (${revision.name}): ${answer === undefined ? "no response" : `${answer.status} ${answer.body.trim()}`}`,
     );
@@ -55,7 +55,7 @@ async function analyze(
   };
   const event = async (phase: string, eventMessage: string): Promise<void> => {
     const more = { eventMessage, eventType: "Normal", timestamp: String(environment.nowMs()) };
-    const answer = await environment.ask("flagger", "/flagger/events", "", hook(phase, more));
+    const answer = await environment.request("flagger", "/flagger/events", "", hook(phase, more));
     environment.log(`flagger  event ${eventMessage}: ${answer?.status ?? "no response"}`);
   };
   const rollBack = async (): Promise<"failed"> => {
@@ -65,7 +65,7 @@ async function analyze(
   };
   const measure = async (): Promise<boolean> => {
     const query = `query=${encodeURIComponent(`aviary_verdict{namespace="${CANARY.namespace}",canary="${CANARY.name}"}`)}`;
-    const answer = await environment.ask("flagger", "/flagger/api/v1/query", query, "");
+    const answer = await environment.request("flagger", "/flagger/api/v1/query", query, "");
     const value = /"value":\[\d+,"([^"]*)"\]/.exec(answer?.body ?? "")?.[1];
     environment.log(`flagger  measured ${value ?? "nothing"}`);
     return Number(value ?? 0) >= 0.5;
@@ -123,7 +123,7 @@ export async function runRollouts(environment: ControllerEnvironment, revisions:
     let passed = 0;
     for (; environment.nowMs() < next; await environment.sleep(INTERVAL_MS)) {
       const query = `namespace=${CANARY.namespace}&rollout=${CANARY.name}&revision=${revision.name}`;
-      const answer = await environment.ask("rollouts", "/rollouts/analysis", query, "");
+      const answer = await environment.request("rollouts", "/rollouts/analysis", query, "");
       const verdict = /"verdict":"(pass|hold|fail)"/.exec(answer?.body ?? "")?.[1];
       environment.log(`rollouts measured ${verdict ?? "nothing"} of ${revision.name}`);
       if (verdict === "fail") {

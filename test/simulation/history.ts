@@ -69,7 +69,7 @@ export interface History {
   /** Evaluators that exited with an error, and why. */
   readonly fatals: { readonly atMs: number; readonly node: string; readonly error: unknown }[];
   /** Ends of processes, graceful or not; milliseconds since the start. */
-  readonly deaths: { readonly atMs: number; readonly node: string }[];
+  readonly exits: { readonly atMs: number; readonly node: string }[];
   /** A readable trace; recorded only on request. */
   readonly trace: string[] | undefined;
   /** Event counts, which show that the simulation exercised anything at all. */
@@ -87,7 +87,7 @@ export function createHistory(traced: boolean): History {
     emitted: new Map(),
     samples: [],
     fatals: [],
-    deaths: [],
+    exits: [],
     trace: traced ? [] : undefined,
     counts: new Map(),
     order: 0,

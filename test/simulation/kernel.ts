@@ -28,7 +28,7 @@ export interface Life {
    * process.
    */
   readonly wallOffsetMs: () => number;
-  readonly onDeath: (() => void)[];
+  readonly onExit: (() => void)[];
 }
 
 interface Event {

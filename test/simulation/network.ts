@@ -53,7 +53,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
     });
   };
   link.onChange.add(onLinkChange);
-  life.onDeath.push(() => link.onChange.delete(onLinkChange));
+  life.onExit.push(() => link.onChange.delete(onLinkChange));
 
   const delayMs = (): number =>
     random.chance(link.plan.slow) ? random.integer(50, Math.max(50, link.plan.slowMs)) : random.integer(1, 12);
@@ -71,7 +71,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
       kernel.after(random.integer(0, 30), life, fn);
     };
     link.onChange.add(look);
-    life.onDeath.push(() => link.onChange.delete(look));
+    life.onExit.push(() => link.onChange.delete(look));
   }
 
   /** One request and its response. `work` happens at the broker, at most once per attempt. */
@@ -219,7 +219,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
         const watch = await exchange("read", `watching ${name}`, () =>
           bucket.watch((key: string, entry: BucketEntry | undefined) => line.push(() => onEntry(key, entry))),
         );
-        life.onDeath.push(() => void watch.stop());
+        life.onExit.push(() => void watch.stop());
         return {
           ready: line.behind(watch.ready),
           stop: () => {
@@ -250,7 +250,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
       const follower = await exchange("read", `following ${request.stream}`, () =>
         broker.follow({ ...request, onMessage: (message) => line.push(() => request.onMessage(message)) }),
       );
-      life.onDeath.push(() => void follower.stop());
+      life.onExit.push(() => void follower.stop());
       const caughtUp = line.behind(follower.caughtUp);
       caughtUp.catch(() => undefined);
       return {

@@ -18,7 +18,7 @@ export interface NodeContext {
   readonly clock: ReturnType<typeof clockOf>;
   readonly bus: ReturnType<typeof createNodeBus>;
   /** The process crashes; its supervisor starts another a second later. */
-  readonly fall: (error: unknown) => void;
+  readonly failWith: (error: unknown) => void;
 }
 
 export interface Node {
@@ -45,7 +45,7 @@ export interface NodesOptions {
   readonly history: History;
 }
 
-const RESTART_AFTER_FALL_MS = 1_000;
+const RESTART_AFTER_ERROR_MS = 1_000;
 const GRACEFUL_MS = 5_000;
 
 export function createNode(
@@ -81,7 +81,7 @@ export function createNode(
     start() {
       if (life !== undefined || isOff) return;
       lives += 1;
-      const born: Life = {
+      const started: Life = {
         node: name,
         number: lives,
         bornMs: kernel.nowMs,
@@ -89,31 +89,31 @@ export function createNode(
         paused: false,
         held: [],
         wallOffsetMs: () => wallOffsetMs,
-        onDeath: [],
+        onExit: [],
       };
-      life = born;
+      life = started;
       trace("starts");
       const bus = createNodeBus({
         kernel,
         broker,
         link,
-        life: born,
+        life: started,
         random,
         history,
         onWritten: () => {
-          if (!born.alive) return;
+          if (!started.alive) return;
           writesLeft -= 1;
           if (writesLeft > 0) return;
           writesLeft = Number.POSITIVE_INFINITY;
           atLastWrite();
         },
       });
-      const fall = (error: unknown): void => {
-        if (!born.alive) return;
+      const failWith = (error: unknown): void => {
+        if (!started.alive) return;
         history.fatals.push({ atMs: kernel.nowMs, node: name, error });
-        node.kill(RESTART_AFTER_FALL_MS, `exits with an error: ${(error as Error).message}`);
+        node.kill(RESTART_AFTER_ERROR_MS, `exits with an error: ${(error as Error).message}`);
       };
-      service = run({ life: born, clock: clockOf(kernel, born), bus, fall });
+      service = run({ life: started, clock: clockOf(kernel, started), bus, failWith });
     },
     kill(downMs, why) {
       // A restart that is already scheduled must not turn it on again.
@@ -121,14 +121,14 @@ export function createNode(
       if (life === undefined) return;
       trace(why);
       count(history, `${name.split("-")[0]} crashed`);
-      history.deaths.push({ atMs: kernel.nowMs, node: name });
-      const dying = life;
+      history.exits.push({ atMs: kernel.nowMs, node: name });
+      const exited = life;
       life = undefined;
       service = undefined;
       writesLeft = Number.POSITIVE_INFINITY;
-      dying.alive = false;
-      dying.held.length = 0;
-      for (const end of dying.onDeath.splice(0)) end();
+      exited.alive = false;
+      exited.held.length = 0;
+      for (const end of exited.onExit.splice(0)) end();
       if (Number.isFinite(downMs)) kernel.after(downMs, undefined, () => node.start());
     },
     restart(downMs) {

@@ -98,7 +98,7 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
     nodes.set(name, node);
   });
   for (const name of EVALUATORS) {
-    const node = createNode(options, name, plan.links[name]!, ({ life, clock, bus, fall }) => {
+    const node = createNode(options, name, plan.links[name]!, ({ life, clock, bus, failWith }) => {
       const evaluator = product.startEvaluator({
         bus,
         config,
@@ -107,7 +107,7 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
         metrics: createRegistry(),
         holder: holderOf(life),
         signal: ended.signal,
-        onFatal: fall,
+        onFatal: failWith,
       });
       return { close: async () => evaluator[Symbol.asyncDispose]() };
     });
@@ -115,8 +115,8 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
   }
   let shim: ShimNode | undefined;
   const lane = plan.hasLane ? LANE : undefined;
-  const shimNode = createNode(options, SHIM, plan.links[SHIM]!, ({ life, clock, bus, fall }) => {
-    shim = startShimNode({ product, kernel, life, clock, bus, fleet, policies, lane, history, onFatal: fall });
+  const shimNode = createNode(options, SHIM, plan.links[SHIM]!, ({ life, clock, bus, failWith }) => {
+    shim = startShimNode({ product, kernel, life, clock, bus, fleet, policies, lane, history, onFatal: failWith });
     return shim;
   });
   nodes.set(SHIM, shimNode);
@@ -145,7 +145,7 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
     history,
     nowMs: () => kernel.nowMs,
     sleep: (ms) => new Promise((resolve) => kernel.after(ms, undefined, () => controllerLives && resolve())),
-    ask: (caller, path, query, body) => callShim({ caller, path, query, body }),
+    request: (caller, path, query, body) => callShim({ caller, path, query, body }),
     log: (text) => history.trace?.push(`${(kernel.nowMs / 1000).toFixed(3).padStart(8)} ${text}`),
     onOutcome: (revision, outcome) => afterOutcome(stage, revision, outcome),
   };
@@ -161,7 +161,7 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
       const asked = shim;
       if (life === undefined || asked === undefined) return;
       kernel.after(3, life, () => {
-        void asked.ask(call.caller, call.path, call.query, call.body).then((answer) => {
+        void asked.request(call.caller, call.path, call.query, call.body).then((answer) => {
           if (life.alive) kernel.after(2, undefined, () => resolve(answer));
         });
       });

@@ -51,7 +51,7 @@ const KINDS: readonly SignalKind[] = ["http", "http", "health", "http", "http", 
 
 /**
  * Generates signals one after the other, alternating between gateways; `observedAtMs` is the caller's clock.
- * @param bootMs    start of the collectors: a later source of the same gateways needs a later one
+ * @param bootMs    start of the collectors; a later source of the same gateways needs a later start
  * @param periodMs  the period in the signals
  */
 export function createSignalSource(bootMs: number, seed = 1, periodMs = PERIOD_MS): (observedAtMs: number) => BenchSignal {

@@ -48,7 +48,7 @@ export interface LocalFleetOptions {
 export interface LocalFleet {
   readonly plan: FleetPlan;
   readonly tokens: LocalTokens;
-  /** True if this directory contained no fleet before. */
+  /** Whether the directory contained no earlier fleet. */
   readonly first: boolean;
   readonly supervisor: Supervisor;
   stop(): Promise<void>;

@@ -115,7 +115,7 @@ function createPipeline({ bus, clock, log, counters }: LeaderContext, options: P
     published,
     takeCheckpoint: () => (isBroken ? undefined : encodeCheckpoint(state)),
     onPerformed: counters.performed,
-    // Only after everything is performed: a long log is then read in parts with a checkpoint after each.
+    // Resumed only after everything is performed, so that a long log is read in parts with a checkpoint after each.
     onProgress: () => {
       if (performer.waiting === 0) follower?.resume();
     },

@@ -89,8 +89,8 @@ function isUnused(error: NodeJS.ErrnoException, socket: Socket): boolean {
 }
 
 /**
- * An unused connection may stay as long as an idle one. It closes without a response: the client would read a 408 as the answer
- * to its next request.
+ * An unused connection may stay as long as an idle one. It closes without a response, because the client would read a 408 as the
+ * answer to its next request.
  */
 function closeWhenOld(socket: Socket, ageMs: number): void {
   if (ageMs >= LIMITS.keepAliveMs) socket.destroy();

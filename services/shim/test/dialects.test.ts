@@ -218,18 +218,18 @@ describe("Argo Rollouts", () => {
   });
 
   it("a revision without a verdict is announced once and held", async () => {
-    const ask = (token: "rollouts" | "operator") =>
+    const analyze = (token: "rollouts" | "operator") =>
       harness.post("/rollouts/analysis", { rollout: "payments-gateway", namespace: "prod", revision: "6f7d9c" }, token);
-    assert.equal((await ask("operator")).body.verdict, "hold");
+    assert.equal((await analyze("operator")).body.verdict, "hold");
     assert.deepEqual(await harness.stored("INPUTS"), [], "an operator's request stores nothing");
-    for (let count = 0; count < 3; count += 1) assert.equal((await ask("rollouts")).body.verdict, "hold");
+    for (let count = 0; count < 3; count += 1) assert.equal((await analyze("rollouts")).body.verdict, "hold");
     await until("the announcement is stored", async () => (await harness.stored("INPUTS")).length > 0);
     const stored = await harness.stored("INPUTS");
     assert.equal(stored.length, 1);
     assert.equal(stored[0]?.subject, "control.payments.prod.payments-gateway.announce");
     assert.deepEqual([stored[0]?.value.caller, stored[0]?.value.revision], ["rollouts", "6f7d9c"]);
     await harness.publish(aVerdict({ run: { controller_revision: "6f7d9c" } }));
-    assert.equal((await ask("rollouts")).body.verdict, "pass");
+    assert.equal((await analyze("rollouts")).body.verdict, "pass");
   });
 });
 

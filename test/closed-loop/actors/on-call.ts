@@ -38,7 +38,7 @@ export function startOnCall(options: OnCallOptions): void {
   const fullSinceMs = new Map<Mac, number>();
   let actedAtMs = Number.NEGATIVE_INFINITY;
 
-  const look = (): void => {
+  const poll = (): void => {
     const nowMs = world.nowMs();
     if (options.resumeRollout()) world.narrate("on-call  resumes the rollout that an inconclusive analysis had paused");
     // A full disk shows on every dashboard, so no runbook entry is needed.
@@ -72,7 +72,7 @@ export function startOnCall(options: OnCallOptions): void {
     actedAtMs = nowMs;
     for (const entry of found) follow(options, entry, body!, nowMs - condition.sinceMs);
   };
-  every(world, plan.windowMs, look, 1_500);
+  every(world, plan.windowMs, poll, 1_500);
 }
 
 /** A hold or a failure of an open run; undefined while nothing needs attention. */

@@ -10,7 +10,7 @@ import type { World } from "../world/world.ts";
 
 export interface Promoter {
   /** Sets the release of a slice. Its installation waits for permission. */
-  want(slice: Slice, release: ReleasePlan | undefined): void;
+  setRelease(slice: Slice, release: ReleasePlan | undefined): void;
   readonly stable: ReleasePlan | undefined;
 }
 
@@ -40,7 +40,7 @@ export function createPromoter(world: World, advisor: Pick<Advisor, "mayInstall"
     get stable() {
       return wanted.stable;
     },
-    want(slice, release) {
+    setRelease(slice, release) {
       wanted[slice] = release;
       if (isWorking || pendingMacs().length === 0) return;
       isWorking = true;

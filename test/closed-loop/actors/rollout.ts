@@ -39,8 +39,8 @@ export function startRollout(world: World, advisor: Advisor, promoter: Promoter)
     record.steps.push({ atMs: world.nowMs(), release, what, weight });
     world.narrate(`rollout  ${revision} ${what}, weight ${weight}`);
     world.setWeight(weight);
-    if (what === "rolled-back" && current === release) promoter.want("canary", promoter.stable);
-    if (what === "promoted") promoter.want("stable", release);
+    if (what === "rolled-back" && current === release) promoter.setRelease("canary", promoter.stable);
+    if (what === "promoted") promoter.setRelease("stable", release);
   };
   const drive = { flagger: driveFlagger, rollouts: driveRollouts, none: driveObservation }[plan.controller];
   const driver = drive(world, advisor, onStep);
@@ -55,16 +55,16 @@ export function startRollout(world: World, advisor: Advisor, promoter: Promoter)
     kernel.after(release.atMs + release.installAfterMs, undefined, () => {
       const isCurrent = current === undefined || plan.releases.indexOf(release) >= plan.releases.indexOf(current);
       if (isCurrent && !record.steps.some((step) => step.release === release && step.what === "rolled-back"))
-        promoter.want("canary", release);
+        promoter.setRelease("canary", release);
     });
   }
   world.onFault(({ kind, forMs }) => {
     if (kind !== "eager-pipeline" || current === undefined) return;
     const before = promoter.stable;
     const wanted = current;
-    promoter.want("stable", wanted);
+    promoter.setRelease("stable", wanted);
     kernel.after(forMs, undefined, () => {
-      if (promoter.stable === wanted && !isPromoted(wanted)) promoter.want("stable", before);
+      if (promoter.stable === wanted && !isPromoted(wanted)) promoter.setRelease("stable", before);
     });
   });
   const isPromoted = (release: ReleasePlan): boolean =>
@@ -91,9 +91,9 @@ function driveFlagger(world: World, advisor: Advisor, onStep: OnStep): Driver {
   const query = `query=${encodeURIComponent(`aviary_verdict{namespace="${CANARY.namespace}",canary="${CANARY.name}"}`)}`;
   const flagger = createFlagger({
     ...CANARY,
-    post: (path, body) => advisor.ask("flagger", path, "", body),
+    post: (path, body) => advisor.request("flagger", path, "", body),
     measure: async () => {
-      const answer = await advisor.ask("flagger", "/flagger/api/v1/query", query, "");
+      const answer = await advisor.request("flagger", "/flagger/api/v1/query", query, "");
       const value = /"value":\[\d+,"([^"]*)"\]/.exec(answer?.body ?? "")?.[1];
       return value === undefined ? Number.NaN : Number(value);
     },
@@ -130,7 +130,7 @@ function driveRollouts(world: World, advisor: Advisor, onStep: OnStep): Driver {
   let previous: string | undefined;
   const measure = async (revision: string, isLast: boolean): Promise<Measurement> => {
     const query = `namespace=${CANARY.namespace}&rollout=${CANARY.name}&revision=${revision}`;
-    const answer = await advisor.ask("rollouts", "/rollouts/analysis", query, "");
+    const answer = await advisor.request("rollouts", "/rollouts/analysis", query, "");
     if (answer?.status !== 200) return "Error";
     const { verdict, run } = JSON.parse(answer.body) as { verdict: string; run: { promotable: boolean } | null };
     if (verdict === "fail") return "Failed";
@@ -177,9 +177,9 @@ function driveObservation(world: World, advisor: Advisor, onStep: OnStep): Drive
     release = undefined;
     onStep({ what, revision: ended.name, weight: world.weight });
   };
-  const look = async (): Promise<void> => {
+  const poll = async (): Promise<void> => {
     const query = `namespace=${CANARY.namespace}&rollout=${CANARY.name}`;
-    const answer = await advisor.ask("operator", "/rollouts/analysis", query, "");
+    const answer = await advisor.request("operator", "/rollouts/analysis", query, "");
     if (release === undefined || answer?.status !== 200) return;
     const { verdict, run } = JSON.parse(answer.body) as {
       verdict: string;
@@ -194,7 +194,7 @@ function driveObservation(world: World, advisor: Advisor, onStep: OnStep): Drive
     passingSinceMs = verdict === "pass" ? (passingSinceMs ?? world.nowMs()) : undefined;
     if (passingSinceMs !== undefined && world.nowMs() - passingSinceMs >= PASS_AFTER_WINDOWS * plan.windowMs) end("promoted");
   };
-  every(world, plan.intervalMs, () => void look(), 700);
+  every(world, plan.intervalMs, () => void poll(), 700);
   return {
     deploy(next) {
       if (release !== undefined) onStep({ what: "superseded", revision: release.name, weight: world.weight });

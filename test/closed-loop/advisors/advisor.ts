@@ -10,7 +10,7 @@ import type { World } from "../world/world.ts";
 
 export interface Advisor {
   /** Answers one HTTP request; undefined if there is no response in time. */
-  ask(caller: CallerClass, path: string, query: string, body: string): Promise<Response | undefined>;
+  request(caller: CallerClass, path: string, query: string, body: string): Promise<Response | undefined>;
   /** Whether a release may be installed on this Mac now. */
   mayInstall(mac: Mac, release: ReleasePlan | undefined): boolean;
   /** Whether it reports an open run, during which it may limit the lane. */

@@ -104,7 +104,7 @@ export async function startAviary({ product, world }: AdvisorContext, mode: Poli
       paused: false,
       held: [],
       wallOffsetMs: () => 0,
-      onDeath: [],
+      onExit: [],
     };
     const onFatal = (error: unknown): void => {
       throw error;
@@ -156,12 +156,12 @@ export async function startAviary({ product, world }: AdvisorContext, mode: Poli
   });
 
   return {
-    async ask(caller, path, query, text) {
+    async request(caller, path, query, text) {
       if (evaluator.isUp && brokerUp && kernel.nowMs - leaseAtMs >= LEASE_MS) {
         leaseAtMs = kernel.nowMs;
         await leases.put(EVALUATOR_LEASE_KEY, JSON.stringify({ atMs: leaseAtMs }));
       }
-      return shim?.ask(caller, path, query, text);
+      return shim?.request(caller, path, query, text);
     },
     mayInstall(mac, release) {
       const { az, name: gateway, slice } = mac.plan;

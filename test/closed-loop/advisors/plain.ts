@@ -79,7 +79,7 @@ export function plainAdvisor(world: World, rule: Rule): Advisor {
     return measured === undefined ? SAMPLE[rule.decide()] : measured === "pass" ? "1" : "0";
   };
   return {
-    async ask(_caller, path) {
+    async request(_caller, path) {
       const outcome = rule.decide();
       const gate = /^\/flagger\/gate\/(.+)$/.exec(path)?.[1];
       if (gate === "rollback") return { status: outcome === "fail" ? 200 : 403, body: outcome };

@@ -3,7 +3,7 @@ import type { Law } from "./laws.ts";
 
 export const EXCLUDED_LAWS: Partial<Readonly<Record<Law, string>>> = {
   "unserved-promoted":
-    "a run opened by a measurement or a weight is pinned to what the Macs run at that time, and the pipeline is blocked while the run is judged",
+    "a run opened by a measurement or a weight is pinned to the Macs' release at that time, and the pipeline is blocked while the run is judged",
   "healthy-late": "after an operator aborts a run, Argo Rollouts receives a hold that never ends",
   stuck: "same cause as healthy-late: that state has no way out for a bad release either",
 };

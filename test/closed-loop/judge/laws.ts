@@ -184,7 +184,8 @@ function starvedLane({ plan, record }: FinishedWorld): Violation[] {
 }
 
 /**
- * Every rollout ends: a bad release that is the last of its world is rolled back by its end, if its traffic allows a decision.
+ * Every rollout ends. If the last release of a world is bad, it is rolled back by the end, provided that its traffic allows a
+ * decision.
  */
 function stuck(world: FinishedWorld): Violation[] {
   const { plan, record } = world;

@@ -17,9 +17,9 @@ export const onlyTheLeaderPerforms: InvariantCheck = ({ finished }) => {
 };
 
 export const nothingFalls: InvariantCheck = ({ finished }) => {
-  const fallen = finished.history.fatals.find(({ node }) => node.startsWith("evaluator"));
-  if (fallen === undefined) return undefined;
-  return { invariant: "fall", what: `${fallen.node} exited with an error: ${fallen.error}`, atMs: fallen.atMs };
+  const failed = finished.history.fatals.find(({ node }) => node.startsWith("evaluator"));
+  if (failed === undefined) return undefined;
+  return { invariant: "crash", what: `${failed.node} exited with an error: ${failed.error}`, atMs: failed.atMs };
 };
 
 /** Signals of a collector's last moments may still be in flight. */
@@ -29,12 +29,12 @@ export const collectorsLoseNothing: InvariantCheck = ({ finished }) => {
   const { history, silentMs, plan } = finished;
   const stored = new Set(history.stored.filter(({ stream }) => stream === "INPUTS").map(({ id }) => id));
   for (const { name } of plan.gateways) {
-    const died = history.deaths.some(({ node, atMs }) => node === collectorOf(name) && atMs < silentMs);
+    const exited = history.exits.some(({ node, atMs }) => node === collectorOf(name) && atMs < silentMs);
     // The disk is not used for ten seconds after an error, which may be all that is left.
     const diskFailed = plan.infrastructureFaults.some(
       (fault) => fault.kind === "broken-disk" && fault.node === collectorOf(name) && fault.atMs + fault.forMs > silentMs - 20_000,
     );
-    if (died || diskFailed) continue;
+    if (exited || diskFailed) continue;
     for (const { signal, gateway, madeAtMs } of history.emitted.values()) {
       if (gateway !== name || stored.has(signal.id) || madeAtMs > silentMs - LAST_MOMENTS_MS) continue;
       const what = `the collector of ${name} ran all the time and lost signal ${signal.seq} (${signal.kind}, made at ${seconds(madeAtMs)})`;

@@ -31,7 +31,8 @@ const gateway = z.strictObject({
 const callerSettings = z.strictObject({ interval: duration("1s", "1h").prefault("60s") });
 const flaggerSettings = callerSettings.extend({
   /**
-   * Flagger calls the gate confirm-traffic-increase of this canary: a hold is then no failed check, because the gate enforces it.
+   * Flagger calls the gate confirm-traffic-increase of this canary: a hold is then not a failed check, because the gate enforces
+   * it.
    */
   gates: z.boolean().default(false),
   /** How Flagger shifts traffic. With `ab`, pre-rollout already sends users to the canary. */

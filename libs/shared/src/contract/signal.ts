@@ -50,7 +50,7 @@ export const httpBody = z.object({
   /** Event streams and upgraded connections, whose duration is not a latency. */
   streams: count.optional(),
   /**
-   * Lines that were not understood, were lost, or have not been read yet. A line that has not been read yet is counted again,
+   * Lines that could not be parsed, were lost, or have not been read yet. A line that has not been read yet is counted again,
    * in its own class, by the signal that reads it.
    */
   unread: count.optional(),

@@ -183,7 +183,7 @@ export function problemsIn(results: readonly PromiseSettledResult<unknown>[]): C
 
 /**
  * Waits for all of several loads.
- * @param found problems of what was read before
+ * @param found problems of earlier reads
  * @throws ConfigError with `found` and the problems of all loads; any other error as it is
  */
 export async function loadAll<T extends readonly unknown[]>(

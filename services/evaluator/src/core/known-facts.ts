@@ -30,8 +30,8 @@ export function knownFacts(gateway: GatewayState, policy: AgePolicy, atMs: numbe
 }
 
 /**
- * The release of a gateway. Every signal repeats its parts, so their age is that of the kind that reads them: `skills` the hash of
- * the pack, `health` the version. The fragment hash is the collector's own and as old as its last sign of life, `health` as well.
+ * The release of a gateway. Every signal repeats its parts, so each part has the age of the kind that reads it: `skills` for the
+ * pack hash, `health` for the version. The fragment hash belongs to the collector itself and also has the age of `health`.
  */
 export function knownRelease(gateway: GatewayState, policy: AgePolicy, atMs: number): KnownRelease {
   const { gateway_version, skill_hash, fragment_hash } = gateway.release;

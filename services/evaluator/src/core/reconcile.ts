@@ -149,7 +149,7 @@ function publish(
   if (!windowClosed && !changed) return false;
   const record = verdictRecord(state, facts, decision, atMs);
   canary.lastFingerprint = fingerprint;
-  // What changed is beyond the limits of the record's lists: the broker would discard it as a duplicate.
+  // If only entries beyond the limits of the record's lists changed, the broker would discard it as a duplicate.
   if (record.body.id === canary.lastVerdictId) return false;
   canary.lastVerdictId = record.body.id;
   canary.lastOutcome = record.body.verdict;

@@ -23,7 +23,7 @@ export function createRestartTrack(): RestartTrack {
   return { uptimeMs: null, processRestarts: null, byUptime: [], byProcess: [], downSinceMs: null };
 }
 
-/** One signal and its relation to the one before of its kind. */
+/** One signal and its relation to the previous one of its kind. */
 export interface TrackedSignal {
   readonly observedAtMs: number;
   /** Whether the previous signal was still current. */
@@ -45,7 +45,7 @@ export function trackHealth(track: RestartTrack, { state, uptime_ms }: SignalBod
 
 /**
  * Applies a process signal. Returns whether it showed a restart.
- * @param isSameBoot the collector boot that sent the signal before: the count starts at 0 in each
+ * @param isSameBoot whether the same collector boot sent the previous signal; the count starts at 0 in each boot
  */
 export function trackProcess(
   track: RestartTrack,
