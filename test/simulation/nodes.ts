@@ -17,7 +17,7 @@ export interface NodeContext {
   readonly life: Life;
   readonly clock: ReturnType<typeof clockOf>;
   readonly bus: ReturnType<typeof createNodeBus>;
-  /** The process crashes; its supervisor starts another a second later. */
+  /** Ends the process with an error; its supervisor starts a new one after one second. */
   readonly failWith: (error: unknown) => void;
 }
 
@@ -139,7 +139,7 @@ export function createNode(
         if (life === ending) node.kill(healed ? 0 : downMs, "has stopped");
       };
       const closing = service;
-      // Requested inside the process: not while it is paused.
+      // The request is handled inside the process, so not while it is paused.
       kernel.after(0, ending, () => void closing.close().then(done, done));
       kernel.after(GRACEFUL_MS, undefined, done);
     },

@@ -42,7 +42,7 @@ test("slow requests are explained with the threshold, its inputs and the figures
   const { text } = explained((fleet) => {
     for (const gateway of fleet.slice("canary")) gateway.latencyMs = 60;
   }, 70);
-  assert.match(text, /canary: 600 requests reported, 600 merged, none left out/);
+  assert.match(text, /canary: 600 requests reported, 600 merged, none excluded/);
   assert.match(text, /canary: 600 requests, 0 failed \(0%\), p99 60\.\d ms; stable: 600 requests, 0 failed \(0%\), p99 40 ms/);
   assert.match(
     text,

@@ -64,11 +64,11 @@ function fault(
       })
       .reduce((sum, { signal }) => sum + (signal.kind === "http" ? signal.body.requests : 0), 0);
     if (account.seen !== account.merged + excluded)
-      return `${slice} counts ${account.seen} requests: ${account.merged} merged and ${excluded} left out`;
+      return `${slice} counts ${account.seen} requests: ${account.merged} merged and ${excluded} excluded`;
     if (account.merged !== inCells) return `the account of ${slice} has ${account.merged} merged requests, its cells ${inCells}`;
     if (account.seen < reported) return `${slice} reported ${reported} requests, of which ${account.seen} are accounted for`;
     if (complete && excluded > 0.05 * account.seen)
-      return `${excluded} of ${account.seen} requests of ${slice} are left out, and it is complete`;
+      return `${excluded} of ${account.seen} requests of ${slice} are excluded, and it is complete`;
   }
   return undefined;
 }

@@ -32,7 +32,7 @@ export const windowSummarySchema = z.object({
   expected: count,
 });
 
-/** Why reported requests were left out of a window. */
+/** Why reported requests were excluded from a window. */
 export const EXCLUSIONS = [
   /** Reported during the warm-up of the run, or by a gateway in its warm-up. */
   "warming",
@@ -56,7 +56,7 @@ export const sliceAccountSchema = z.object({
   slice: z.enum(["canary", "stable"]),
   seen: count,
   merged: count,
-  /** Requests left out, by cause; a cause without requests is absent. */
+  /** Excluded requests by cause; a cause without requests is absent. */
   excluded: z.partialRecord(z.enum(EXCLUSIONS), count),
 });
 export type SliceAccount = z.infer<typeof sliceAccountSchema>;
@@ -73,7 +73,7 @@ export const closedWindowSchema = z.object({
   window: windowMetaSchema,
   /**
    * False if a gateway was missing, restarted its collector, has a gap in its sequence or covers too little of the window, or if
-   * too many requests were left out: never a pass.
+   * too many requests were excluded: never a pass.
    */
   complete: z.boolean(),
   /** Set if it is incomplete only because it contains the warm-up of the run. */

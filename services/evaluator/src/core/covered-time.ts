@@ -17,7 +17,7 @@ export interface CoveredTime {
 
 /**
  * Ranges of one gateway in one window. A gateway that leaves more holes than this covers too little of a window anyway, so
- * further ranges are left out: the coverage is then too low, never too high.
+ * further ranges are dropped: the coverage is then too low, never too high.
  */
 const MAX_RANGES = 64;
 

@@ -1,5 +1,5 @@
 /**
- * The account of the requests that one gateway reported in one window: each request was merged, or left out for a stated reason.
+ * The account of the requests that one gateway reported in one window: each request was merged, or excluded for a stated reason.
  * Evidence that is excluded silently makes a faulty canary look healthy.
  */
 
@@ -41,7 +41,7 @@ export function selectedKinds(traffic: "real" | "synthetic" | "both"): readonly 
   return traffic === "both" ? ["http", "synthetic"] : [traffic === "real" ? "http" : "synthetic"];
 }
 
-/** Requests of one slice: all that were reported, and the part that was left out. */
+/** Requests of one slice: all that were reported, and the part that was excluded. */
 export type SliceRequests = Omit<RequestAccount, "covered">;
 
 /** Sums the accounts of one slice over its gateways and the selected kinds of traffic. */

@@ -28,7 +28,7 @@ export function stableRelease(state: State, canary: CanaryState, config: CanaryC
 
 /**
  * The release of one slice. The canary slice has none while a part of one gateway is stale. A silent stable
- * gateway is left out: otherwise its failure would make a rollback impossible.
+ * gateway is ignored, because its failure would otherwise make a rollback impossible.
  */
 function sliceRelease(state: State, config: CanaryConfig, slice: Slice): Release | null {
   const releases = gatewaysOfCanary(state, config)

@@ -1,7 +1,7 @@
 /**
  * Windows of event time, open and closed.
  *
- *   a signal arrives ──▶ window of its observed_at, still open? ──▶ merged into the cell of its slice, AZ and source, or left out
+ *   a signal arrives ──▶ window of its observed_at, still open? ──▶ merged into the cell of its slice, AZ and source, or excluded
  *                                        └── already closed: counted as late in the currently open window, never merged
  *   window end + grace, by the broker's clock ──▶ closed: summarized, checked for completeness, immutable
  *
@@ -132,12 +132,12 @@ export interface TrafficReport {
   readonly body: SignalBody<"http">;
   readonly observedAtMs: number;
   readonly periodMs: number;
-  /** Why its requests must be left out, decided by the state of its gateway and its run; undefined to merge them. */
+  /** Why its requests must be excluded, decided by the state of its gateway and its run; undefined to merge them. */
   readonly exclusion?: { readonly why: Exclusion; readonly isPlanned: boolean } | undefined;
 }
 
 /**
- * Merges one report, or accounts for it as left out.
+ * Merges one report, or accounts for it as excluded.
  * @returns `merged`, `excluded`, `late` (its window has closed), or `before` (it precedes the grid, which does not account for it)
  */
 export function mergeReport(

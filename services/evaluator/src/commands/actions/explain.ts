@@ -80,11 +80,11 @@ function factLines({ body, evidence: { closed } }: VerdictRecord): string[] {
   return lines;
 }
 
-/** `canary: 1,800 requests reported, 1,500 merged, 300 left out (warming 300)` */
+/** `canary: 1,800 requests reported, 1,500 merged, 300 excluded (warming 300)` */
 function accountText({ slice, seen, merged, excluded }: SliceAccount): string {
   const causes = Object.entries(excluded).map(([why, count]) => `${why} ${grouped(count)}`);
-  const leftOut = causes.length === 0 ? "none left out" : `${grouped(seen - merged)} left out (${causes.join(", ")})`;
-  return `${slice}: ${grouped(seen)} requests reported, ${grouped(merged)} merged, ${leftOut}`;
+  const excludedText = causes.length === 0 ? "none excluded" : `${grouped(seen - merged)} excluded (${causes.join(", ")})`;
+  return `${slice}: ${grouped(seen)} requests reported, ${grouped(merged)} merged, ${excludedText}`;
 }
 
 function judgmentLines(record: VerdictRecord, records: readonly VerdictRecord[], config: ResolvedConfig): string[] {
@@ -101,7 +101,7 @@ function judgmentLines(record: VerdictRecord, records: readonly VerdictRecord[],
   return [...(isExact ? [] : [caution, ""]), ...lines];
 }
 
-/** Judges the windows of the run again, in their order, and explains the last judgment. */
+/** Judges the windows of the run again, in order, and explains the last judgment. */
 function recompute(
   { body, evidence }: VerdictRecord,
   records: readonly VerdictRecord[],
