@@ -1,4 +1,4 @@
-/** `aviary <command> …`: connects the commands to this process: its arguments, streams, environment and signals. */
+/** `aviary <command> …`: connects the commands to the arguments, streams, environment and signals of this process. */
 import { EXIT } from "@aviary/shared/commands/command.ts";
 import { runProgram } from "@aviary/shared/commands/program.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";

@@ -104,7 +104,7 @@ async function drained(fleet: TestFleet): Promise<void> {
   );
 }
 
-test("invalid input on the real log", async (t) => {
+test("invalid messages on the real log become dead letters and change no verdict", async (t) => {
   const gateways = BAD_SIGNALS.map((_, index) => `mac-${index}`);
   const fleet = await startTestFleet(t, { parts: ["evaluator"], canaryGateways: [...gateways, "mac-late"] });
   if (fleet === undefined) return;

@@ -275,7 +275,7 @@ describe("KEDA", () => {
     const scale = body.scale as unknown as Record<string, unknown>;
     assert.deepEqual([body.verdict, body.stale, scale.allow, scale.depth], ["hold", true, 0, 24]);
     await harness.renewLease();
-    await until("the lease is seen", async () => (await harness.get("/keda/metrics", "keda")).body.verdict === "pass");
+    await until("the lease has been read", async () => (await harness.get("/keda/metrics", "keda")).body.verdict === "pass");
   });
 });
 
@@ -300,7 +300,7 @@ describe("Flagger's gates and events", () => {
     await done();
   });
 
-  it("an unknown canary returns 403 on every gate but post-rollout, and a malformed rollback call returns 400", async () => {
+  it("an unknown canary returns 403 on every gate except post-rollout, and a malformed rollback call returns 400", async () => {
     for (const name of GATES)
       assert.equal((await gate(name, { name: "nope" })).status, name === "post-rollout" ? 200 : 403, name);
     for (const body of ["", "{", "[]", '{"name":5}', `${'{"x":'.repeat(9)}1${"}".repeat(9)}`]) {

@@ -1,5 +1,5 @@
 /**
- * The fleet in one process: it starts, a run opens automatically, a broken release fails, a zone that is cut off is reported, and
+ * The fleet in one process: it starts, a run opens automatically, a faulty release fails, a zone that is cut off is reported, and
  * everything stops.
  */
 import assert from "node:assert/strict";

@@ -47,7 +47,7 @@ export function restoreTarget(state: State, canary: CanaryState, config: CanaryC
 
 /**
  * Whether the canary slice's traffic is healthy traffic: no run is open, and the slice runs stable's release. Without a stable
- * slice its own past is the only reference there is.
+ * slice, its own past is the only available reference.
  */
 export function isCanaryHealthy(state: State, canary: CanaryState, config: CanaryConfig): boolean {
   if (isOpen(canary.run)) return false;
