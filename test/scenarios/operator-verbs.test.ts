@@ -69,5 +69,5 @@ test("an operator's command that changes nothing fails with the reason", async (
   assert.equal(unheard.code, 1);
   assert.equal(JSON.parse(unheard.stdout).changed, false);
   assert.equal(JSON.parse(unheard.stdout).after, null);
-  assert.match(JSON.parse(unheard.stdout).unchanged_because, /^no evaluator leads/);
+  assert.match(JSON.parse(unheard.stdout).unchanged_because, /^no evaluator is leading/);
 });
