@@ -84,6 +84,18 @@ export const SPECIFICATION_MUTANTS: readonly SpecificationMutant[] = [
     caughtBy: "lane-starved",
   },
   {
+    name: "judged-on-the-revision-before",
+    replacements: [
+      {
+        file: "core/advance-run.ts",
+        from: "if (run.earlierRelease !== null && couldBeSame(release, run.earlierRelease)) return false;",
+        to: "",
+      },
+    ],
+    theme: "any",
+    caughtBy: "unserved-promoted",
+  },
+  {
     name: "failed-run-never-over",
     replacements: [
       {

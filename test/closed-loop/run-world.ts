@@ -9,7 +9,7 @@ import type { Advisor, AdvisorName } from "./advisors/advisor.ts";
 import { POLLING_MS, startAviary } from "./advisors/aviary.ts";
 import { CONTROLLER_OF, PLAIN_RULES, plainAdvisor } from "./advisors/plain.ts";
 import { MAX_REPLICAS, PER_REPLICA } from "./world/lane.ts";
-import { isUp, LANE, usedRatio } from "./world/mac.ts";
+import { isUp, LANE, type Mac, usedRatio } from "./world/mac.ts";
 import type { WorldPlan } from "./world/plan.ts";
 import type { WorldRecord } from "./world/samples.ts";
 import { createWorld, every, type World } from "./world/world.ts";
@@ -35,7 +35,7 @@ export async function runWorld(product: Product, drawn: WorldPlan, name: Advisor
   const rollout = startRollout(world, advisor, promoter);
   startLane(world, advisor);
   announceMaintenance(world, advisor);
-  startOnCall({ world, advisor, current: rollout.current, resumeRollout: rollout.resume });
+  startOnCall({ world, advisor, current: rollout.current, resumeRollout: rollout.resume, endRollout: rollout.end });
   await kernel.runUntil(plan.endMs);
   await advisor.close();
   return { plan, advisor: name, record: world.record };
@@ -63,12 +63,21 @@ function startLane(world: World, advisor: Advisor): void {
       jobs: lane.jobs,
       replicas: lane.replicas,
       demandSinceMs: lane.demandSinceMs,
-      isReported: reporter.collectorUp && !reporter.isCut && isUp(reporter, world.nowMs()) && !isDiskRed,
+      isReported: isReporting(reporter, world.nowMs()) && !isDiskRed,
       runOpen: advisor.runOpen(),
     });
   };
   // KEDA's schedule is independent of the Macs'.
   every(world, POLLING_MS, () => void step(), 3_300 + (plan.seed % 7) * 1_000);
+}
+
+/** Signals of a clock that is further off are rejected, and the Mac is reported. */
+const CLOCK_TOLERANCE_MS = 5_000;
+
+/** Whether the depth of the queue reaches the evaluator. */
+function isReporting(mac: Mac, nowMs: number): boolean {
+  const hasClock = Math.abs(mac.clockOffsetMs) <= CLOCK_TOLERANCE_MS;
+  return mac.collectorUp && !mac.isCut && hasClock && isUp(mac, nowMs);
 }
 
 /** Maintenance of a Mac is announced with the runbook's command before it begins. */

@@ -9,6 +9,7 @@ import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import type { Registry } from "@aviary/shared/runtime/metrics.ts";
 import type { ResolvedConfig } from "./core/resolved-config.ts";
 import { createCounters } from "./counters.ts";
+import { watchLeaderConfiguration } from "./io/configuration-conflict.ts";
 import { type LeaderContext, lead } from "./leader.ts";
 
 export interface EvaluatorOptions {
@@ -86,14 +87,19 @@ async function competeForLease(replica: Replica, signal: AbortSignal): Promise<v
   }
 }
 
-function waitForLease({ bus, holder, clock, setUnready }: Replica, signal: AbortSignal): Promise<Lease> {
+function waitForLease({ bus, holder, clock, log, config, setUnready }: Replica, signal: AbortSignal): Promise<Lease> {
+  const self = { holder, config: config.policyHash };
+  const compare = watchLeaderConfiguration({ bus, clock, log, self });
   return acquireLease({
     bus,
     key: EVALUATOR_LEASE_KEY,
-    holder,
+    ...self,
     clock,
     freeAfterMs: LEASE_FREE_MS,
-    onStandby: () => setUnready(undefined),
+    onStandby: (leader) => {
+      setUnready(undefined);
+      compare(leader);
+    },
     signal,
   });
 }

@@ -277,6 +277,21 @@ describe("KEDA", () => {
     await harness.renewLease();
     await until("the lease has been read", async () => (await harness.get("/keda/metrics", "keda")).body.verdict === "pass");
   });
+
+  it("a lane whose record is older than three ticks may not grow, although the verdict is current", async () => {
+    const atMs = harness.clock.now();
+    const putLane = async (depth: number, ageMs: number) => {
+      await harness.putLane(aLaneRecord({ depth, allow: 1, at: new Date(atMs - ageMs).toISOString() }));
+      await until("the lane is read", async () => (await harness.get("/keda/metrics", "keda")).text.includes(`"depth":${depth}`));
+      const { body } = await harness.get("/keda/metrics?lane=build-az-a", "keda");
+      return [
+        body.verdict,
+        ...["allow", "depth", "reasons"].map((key) => (body.scale as unknown as Record<string, unknown>)[key]),
+      ];
+    };
+    assert.deepEqual(await putLane(25, 90_000), ["pass", 1, 25, []]);
+    assert.deepEqual(await putLane(26, 106_000), ["pass", 0, 26, ["stale"]]);
+  });
 });
 
 describe("Flagger's gates and events", () => {

@@ -28,6 +28,8 @@ export interface Rollouts {
   deploy(revision: string): void;
   /** Resumes a rollout that an inconclusive analysis has paused. */
   resume(): void;
+  /** Aborts the rollout, as an operator does; false if none is in progress. */
+  abort(): boolean;
   /** Continues an old analysis of this revision for some measurements, as after a lost termination. */
   continueOldAnalysis(revision: string, measurements: number): void;
 }
@@ -108,6 +110,12 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
       if (!isPaused || revision === undefined) return;
       isPaused = false;
       analyze(Math.max(0, steps.indexOf(weight)));
+    },
+    abort() {
+      if (revision === undefined) return false;
+      isPaused = false;
+      finish("rolled-back");
+      return true;
     },
     continueOldAnalysis(old, measurements) {
       const again = async (left: number): Promise<void> => {

@@ -56,6 +56,8 @@ export interface Flagger {
   readonly history: readonly string[];
   /** The target's spec changed. */
   deploy(revision: string): void;
+  /** The target's spec changed back before the analysis of the new one started; false if there was nothing to revert. */
+  revert(): boolean;
   tick(): Promise<void>;
 }
 
@@ -163,6 +165,8 @@ export function createFlagger(options: FlaggerOptions): Flagger {
     step("promoted");
   };
 
+  const isIdle = (): boolean => ["Initialized", "Waiting", "Succeeded", "Failed"].includes(state.phase);
+
   return {
     get phase() {
       return state.phase;
@@ -177,10 +181,15 @@ export function createFlagger(options: FlaggerOptions): Flagger {
     deploy: (revision) => {
       state.spec = revision;
     },
+    revert() {
+      if (!isIdle() || state.spec === state.applied) return false;
+      const reverted = state.spec;
+      state.spec = state.applied;
+      step("rolled-back", reverted);
+      return true;
+    },
     async tick() {
-      const idle =
-        state.phase === "Initialized" || state.phase === "Waiting" || state.phase === "Succeeded" || state.phase === "Failed";
-      if (!idle) return analyze();
+      if (!isIdle()) return analyze();
       if (state.spec !== state.applied) return start();
     },
   };

@@ -17,6 +17,8 @@ export interface OnCallOptions {
   readonly current: () => ReleasePlan | undefined;
   /** Resumes a rollout that its controller has paused. */
   readonly resumeRollout: () => boolean;
+  /** Ends a rollout in its controller, if the controller does not do so itself. */
+  readonly endRollout: () => boolean;
 }
 
 /** How often an entry is followed for one condition, and the interval between attempts. */
@@ -107,6 +109,8 @@ function follow(options: OnCallOptions, { symptom, action }: Entry, body: Verdic
     act("clears a false positive");
     advisor.operate({ verb: "clear", ...command });
   }
+  const isBadOnHand = body.run?.state === "failed" && release !== undefined && !isHealthy(release);
+  if (action.includes("revert the change") && isBadOnHand && options.endRollout()) act(`reverts ${release.name} by hand`);
   if (action.includes("start a run") && release !== undefined) {
     act(`starts a run of ${release.name}`);
     advisor.operate({ verb: "start", caller: "operator", revision: release.name });
@@ -115,5 +119,6 @@ function follow(options: OnCallOptions, { symptom, action }: Entry, body: Verdic
   if (action.includes("aviary run abort") && isOnHold) {
     act("aborts the run");
     advisor.operate({ verb: "abort", ...command });
+    if (action.includes("end the rollout in its controller") && options.endRollout()) act("ends the rollout in its controller");
   }
 }

@@ -17,11 +17,14 @@ export interface Rollout {
   current(): ReleasePlan | undefined;
   /** Resumes a rollout that its controller has paused; false if it is not paused. */
   resume(): boolean;
+  /** People end the rollout in its controller; false if the controller ends it by itself, or has none. */
+  end(): boolean;
 }
 
 interface Driver {
   deploy(release: ReleasePlan): void;
   resume(): boolean;
+  end(): boolean;
 }
 
 type OnStep = (step: { readonly what: Step["what"]; readonly revision: string; readonly weight: number }) => void;
@@ -69,7 +72,7 @@ export function startRollout(world: World, advisor: Advisor, promoter: Promoter)
   });
   const isPromoted = (release: ReleasePlan): boolean =>
     record.steps.some((step) => step.release === release && step.what === "promoted");
-  return { current: () => current, resume: () => driver.resume() };
+  return { current: () => current, resume: () => driver.resume(), end: () => driver.end() };
 }
 
 /** Announces a revision before the controller processes it, by Flux or by a pipeline through the command line. */
@@ -122,7 +125,7 @@ function driveFlagger(world: World, advisor: Advisor, onStep: OnStep): Driver {
     },
     700,
   );
-  return { deploy: ({ name }) => flagger.deploy(name), resume: () => false };
+  return { deploy: ({ name }) => flagger.deploy(name), resume: () => false, end: () => flagger.revert() };
 }
 
 function driveRollouts(world: World, advisor: Advisor, onStep: OnStep): Driver {
@@ -160,6 +163,7 @@ function driveRollouts(world: World, advisor: Advisor, onStep: OnStep): Driver {
       rollouts.resume();
       return isPaused;
     },
+    end: () => rollouts.abort(),
   };
 }
 
@@ -204,5 +208,10 @@ function driveObservation(world: World, advisor: Advisor, onStep: OnStep): Drive
       onStep({ what: "started", revision: next.name, weight: world.weight });
     },
     resume: () => false,
+    end() {
+      if (release === undefined) return false;
+      end("rolled-back");
+      return true;
+    },
   };
 }

@@ -18,6 +18,8 @@ export interface Mac {
   bootedAtMs: number;
   /** Restarts of the gateway process, apart from those of a crash loop. */
   restarts: number;
+  /** All restarts at this collector's first observation; a collector reports those since then. */
+  restartsAtFirstReport: number | undefined;
   /** The gateway is down until this time. */
   downUntilMs: number;
   clockOffsetMs: number;
@@ -43,6 +45,7 @@ export function createMac(plan: MacPlan, index: number): Mac {
     installedAtMs: -86_400_000,
     bootedAtMs: -86_400_000,
     restarts: 0,
+    restartsAtFirstReport: undefined,
     downUntilMs: 0,
     clockOffsetMs: 0,
     isCut: false,
@@ -88,6 +91,7 @@ export function startCollector(mac: Mac, wallMs: number): void {
   mac.collectorUp = true;
   mac.collectorBoot = `${Math.floor(wallMs).toString(36)}-${contentId([mac.plan.name, wallMs, mac.seq])}`;
   mac.seq = 0;
+  mac.restartsAtFirstReport = undefined;
   mac.doctorAtMs = Number.NEGATIVE_INFINITY;
 }
 
@@ -168,7 +172,10 @@ export function collect(mac: Mac, at: Collection): Signal[] {
     add("disk", { used_ratio: used, total_bytes: TOTAL_BYTES, tier: "2TB", writable: used < 0.99 }, 2 * at.periodMs);
     const crashes = mac.release?.fault === "crash-loop" ? Math.floor((at.nowMs - mac.installedAtMs) / CRASH_LOOP_MS) : 0;
     const gatewayBoot = `${mac.plan.name}-${mac.restarts}-${crashes}`;
-    add("process", { gateway_boot: gatewayBoot, restarts: mac.restarts + crashes, rss_bytes: 300_000_000 }, 2 * at.periodMs);
+    const restarts = mac.restarts + crashes;
+    mac.restartsAtFirstReport ??= restarts;
+    const restartsSeen = Math.max(0, restarts - mac.restartsAtFirstReport);
+    add("process", { gateway_boot: gatewayBoot, restarts: restartsSeen, rss_bytes: 300_000_000 }, 2 * at.periodMs);
   }
   if (at.nowMs - mac.doctorAtMs >= DOCTOR_PERIOD_MS && up) {
     mac.doctorAtMs = at.nowMs;

@@ -250,6 +250,10 @@ export const INCIDENTS = {
     severity: "critical",
     meaning: "The log no longer contains the checkpoint's position, or is not the log of the checkpoint.",
   },
+  config_differs: {
+    severity: "critical",
+    meaning: "Two evaluators have different fleet files or policies: which of them judges depends on which one leads.",
+  },
   promotion_failed: { severity: "critical", meaning: "A promotion failed." },
   rollback_failed: { severity: "critical", meaning: "Restoring the stable release failed." },
 } as const satisfies Record<string, { severity: "warning" | "critical"; meaning: string }>;

@@ -47,8 +47,18 @@ export interface LeaseRequest {
   /** How long another owner's revision must stay unchanged, on this process's own clock, before the lease is free. */
   readonly freeAfterMs?: number;
   readonly signal: AbortSignal;
+  /** Identifies this process's configuration; kept in the lease, so that the others can compare theirs. */
+  readonly config?: string;
   /** Called whenever another owner's lease was read; the first call starts this process's measurement. */
-  readonly onStandby?: () => void;
+  readonly onStandby?: (owner: LeaseOwner) => void;
+}
+
+/** Who holds a lease, and by which configuration it works. */
+export interface LeaseOwner {
+  /** Empty while the lease is free. */
+  readonly holder: string;
+  /** Undefined if the owner states none. */
+  readonly config: string | undefined;
 }
 
 /**
@@ -61,9 +71,9 @@ export async function acquireLease(request: LeaseRequest): Promise<Lease> {
   for (;;) {
     signal.throwIfAborted();
     try {
-      const lease = await tryToAcquire(request, seen);
-      if (lease !== undefined) return lease;
-      request.onStandby?.();
+      const result = await tryToAcquire(request, seen);
+      if ("lease" in result) return result.lease;
+      request.onStandby?.(result.owner);
       await clock.sleep(POLL_INTERVAL_MS, signal);
     } catch (error) {
       signal.throwIfAborted();
@@ -74,9 +84,10 @@ export async function acquireLease(request: LeaseRequest): Promise<Lease> {
 }
 
 async function tryToAcquire(
-  { bus, key, holder, clock, freeAfterMs = LEASE_FREE_MS }: LeaseRequest,
+  request: LeaseRequest,
   seen: { revision: number; unchangedSinceMs: number },
-): Promise<Lease | undefined> {
+): Promise<{ readonly lease: Lease } | { readonly owner: LeaseOwner }> {
+  const { bus, key, holder, clock, freeAfterMs = LEASE_FREE_MS } = request;
   const bucket = await bus.bucket("lease");
   const entry = await bucket.get(key);
   const revision = entry?.revision ?? 0;
@@ -84,40 +95,46 @@ async function tryToAcquire(
     seen.revision = revision;
     seen.unchangedSinceMs = clock.monotonicMs();
   }
-  const currentHolder = entry === undefined ? "" : holderOf(entry.value);
-  const free = currentHolder === "" || currentHolder === holder || clock.monotonicMs() - seen.unchangedSinceMs >= freeAfterMs;
-  if (!free) return undefined;
+  const owner = entry === undefined ? NO_OWNER : ownerOf(entry.value);
+  const free = owner.holder === "" || owner.holder === holder || clock.monotonicMs() - seen.unchangedSinceMs >= freeAfterMs;
+  if (!free) return { owner };
   const startedAtMs = clock.monotonicMs();
-  const taken = await write(bucket, key, holder, revision, clock);
-  return taken === undefined ? undefined : keep(bucket, key, holder, { revision: taken, atMs: startedAtMs }, clock);
+  const claim: Claim = { bucket, key, owner: { holder, config: request.config }, clock };
+  const taken = await write(claim, revision);
+  return taken === undefined ? { owner } : { lease: keep(claim, { revision: taken, atMs: startedAtMs }) };
 }
 
-const leaseText = (holder: string, clock: Clock): string => JSON.stringify({ holder, at: new Date(clock.now()).toISOString() });
+const NO_OWNER: LeaseOwner = { holder: "", config: undefined };
 
-function holderOf(value: Uint8Array): string {
+function ownerOf(value: Uint8Array): LeaseOwner {
   try {
-    return String((JSON.parse(Buffer.from(value).toString()) as { holder?: unknown }).holder ?? "");
+    const { holder, config } = JSON.parse(Buffer.from(value).toString()) as { holder?: unknown; config?: unknown };
+    return { holder: String(holder ?? ""), config: typeof config === "string" ? config : undefined };
   } catch {
-    return "";
+    return NO_OWNER;
   }
 }
 
-async function write(bucket: Bucket, key: string, holder: string, revision: number, clock: Clock): Promise<number | undefined> {
+/** What this process writes, and where. */
+interface Claim {
+  readonly bucket: Bucket;
+  readonly key: string;
+  readonly owner: LeaseOwner;
+  readonly clock: Clock;
+}
+
+async function write({ bucket, key, owner, clock }: Claim, revision: number): Promise<number | undefined> {
+  const text = JSON.stringify({ ...owner, at: new Date(clock.now()).toISOString() });
   try {
-    return await bucket.update(key, leaseText(holder, clock), revision);
+    return await bucket.update(key, text, revision);
   } catch (error) {
     if (faultCode(error) === "conflict") return undefined;
     throw error;
   }
 }
 
-function keep(
-  bucket: Bucket,
-  key: string,
-  holder: string,
-  first: { readonly revision: number; readonly atMs: number },
-  clock: Clock,
-): Lease {
+function keep(claim: Claim, first: { readonly revision: number; readonly atMs: number }): Lease {
+  const { clock } = claim;
   const lost = new AbortController();
   let revision = first.revision;
   let renewedAtMs = first.atMs;
@@ -127,7 +144,7 @@ function keep(
   const renew = async (): Promise<void> => {
     const startedAtMs = clock.monotonicMs();
     try {
-      const next = await write(bucket, key, holder, revision, clock);
+      const next = await write(claim, revision);
       if (next === undefined) return lost.abort(new Error("another process holds the lease"));
       revision = next;
       renewedAtMs = startedAtMs;
@@ -144,7 +161,7 @@ function keep(
   const free = async (): Promise<void> => {
     await renewing;
     // An empty owner lets the next process take over without waiting.
-    if (!lost.signal.aborted) await write(bucket, key, "", revision, clock).catch(() => undefined);
+    if (!lost.signal.aborted) await write({ ...claim, owner: NO_OWNER }, revision).catch(() => undefined);
   };
   renewLater();
   return {

@@ -112,12 +112,12 @@ function notRestored(run: Run, config: CanaryConfig, atMs: number): Incident {
 }
 
 /**
- * New to the canary slice: neither stable's release, nor the slice's own when the run opened, nor that of the failed run which this
- * one replaced.
+ * New to the canary slice: neither stable's release, nor the slice's own when the run opened, nor that of the run which this one
+ * replaced, if it failed or was another revision's.
  */
 function isNew(run: Run, release: Release, stable: Release | null): boolean {
   if (stable !== null && couldBeSame(release, stable)) return false;
-  if (run.failedBefore !== null && couldBeSame(release, run.failedBefore)) return false;
+  if (run.earlierRelease !== null && couldBeSame(release, run.earlierRelease)) return false;
   return run.releaseBefore === null || stable !== null || !couldBeSame(release, run.releaseBefore);
 }
 

@@ -38,7 +38,8 @@ export function tickLane(state: State, lane: LaneState, atMs: number, tick: bool
   if (same && !tick) return;
   lane.record = record;
   effects.push({ kind: "lane", record });
-  if (!same || before === null) effects.push({ kind: "demand", lane: lane.name, depth: record.depth });
+  // Also when nothing changed: a tick repairs the queue that an earlier change left short, or that another client of the broker has changed.
+  effects.push({ kind: "demand", lane: lane.name, depth: record.depth });
 }
 
 function laneFactsOf(state: State, lane: LaneState, config: LaneConfig, atMs: number): LaneTickFacts {

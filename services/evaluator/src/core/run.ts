@@ -67,7 +67,7 @@ export function openRun(state: State, canary: CanaryState, config: CanaryConfig,
     announcedVersion: opening.announcedVersion,
     pinned: null,
     releaseBefore,
-    failedBefore: opening.cleared == null ? suspectRelease(replaced, releaseBefore) : null,
+    earlierRelease: opening.cleared == null ? earlierRelease(replaced, controllerRevision, releaseBefore) : null,
     retriesFailed: previous?.state === "failed",
     weight: null,
     balancerWeight: null,
@@ -98,14 +98,17 @@ export function openRun(state: State, canary: CanaryState, config: CanaryConfig,
   startGrid(canary, config, atMs);
 }
 
-/** The failed release that the Macs may still run when a run is replaced; null if it was restored, or nothing failed. */
-function suspectRelease(replaced: Run | null, releaseBefore: Release | null): Release | null {
+/**
+ * The release that the Macs may still run when a run replaces another, and that is not the new revision's: it failed, or it was another
+ * revision's. Null if a failed one was restored, or the replaced run had none.
+ */
+function earlierRelease(replaced: Run | null, revision: string | null, releaseBefore: Release | null): Release | null {
   if (replaced === null || replaced.restored) return null;
-  if (replaced.latch !== null) return replaced.pinned;
-  const { pinned, failedBefore } = replaced;
-  const isStillThere =
-    pinned === null && failedBefore !== null && releaseBefore !== null && couldBeSame(releaseBefore, failedBefore);
-  return isStillThere ? failedBefore : null;
+  const { pinned, controllerRevision } = replaced;
+  const isAnother = revision !== null && controllerRevision !== null && revision !== controllerRevision;
+  if (pinned !== null) return replaced.latch !== null || isAnother ? pinned : null;
+  const earlier = replaced.earlierRelease;
+  return earlier !== null && releaseBefore !== null && couldBeSame(releaseBefore, earlier) ? earlier : null;
 }
 
 /** Enters a state; a state that ends the run records its revision, so that observation does not analyze it again. */

@@ -19,6 +19,7 @@ const CANARY: Readonly<Partial<Record<keyof CanaryState, string>>> = {
 
 const RUN: Readonly<Partial<Record<keyof Run, string>>> = {
   releaseBefore: "before",
+  earlierRelease: "failedBefore",
   restored: "over",
 };
 
@@ -47,7 +48,7 @@ function completeRun(stored: Run): Run {
       cleared: null,
       balancerWeight: null,
       shiftedSinceMs: 0,
-      failedBefore: null,
+      earlierRelease: null,
       retriesFailed: false,
     },
     ...{ granted: (stored.weight ?? 0) > 0, promotionGranted: false, endReported: false, endedBy: null },

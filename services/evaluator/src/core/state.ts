@@ -56,8 +56,8 @@ export interface Run {
   pinned: Release | null;
   /** The canary slice's release when the run opened. */
   releaseBefore: Release | null;
-  /** The release of the failed run that this one replaced: its presence on the slice proves nothing. */
-  readonly failedBefore: Release | null;
+  /** The release of the run that this one replaced, if it failed or was another revision's: its presence on the slice proves nothing. */
+  readonly earlierRelease: Release | null;
   /** This is another attempt of a revision that failed. */
   readonly retriesFailed: boolean;
   /** Traffic share of the canary by the controller's reports, percent; null if unknown, which is not 0. */

@@ -291,6 +291,19 @@ describe("the release under test", () => {
     assert.equal(now(fleet).run.state, "warming");
   });
 
+  it("of a new revision is not the previous revision's, which the Macs still run", () => {
+    const fleet = withRun({ settleRelease: "10m" });
+    fleet.publishControl({ verb: "announce", caller: "flagger", revision: "v3", gate: "confirm-rollout" });
+    fleet.advance(30);
+    assert.deepEqual([now(fleet).run.controller_revision, now(fleet).run.state], ["v3", "pending"], now(fleet).story);
+    fleet.publishControl({ verb: "announce", caller: "flagger", revision: "v4", gate: "confirm-rollout" });
+    fleet.publishControl({ verb: "weight", caller: "flagger", weight: 10, revision: "v4" });
+    fleet.advance(300);
+    assert.deepEqual([now(fleet).run.controller_revision, now(fleet).run.state], ["v4", "pending"], now(fleet).story);
+    setPack(fleet, "c".repeat(64));
+    assert.equal(now(fleet).run.state, "warming");
+  });
+
   it("is awaited for settleRelease once traffic is shifted, and then judged as found", () => {
     const fleet = createSimulatedFleet({ policy: { settleRelease: "5m" } });
     fleet.advance(30);

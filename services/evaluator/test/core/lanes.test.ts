@@ -124,6 +124,17 @@ test("a failure is reported to people before its lane changes: incident, verdict
   assert.ok(record?.kind === "lane" && record.record.depth === 0 && record.record.allow === 0);
 });
 
+test("a lane's tick sets its demand again although nothing has changed, so that a short queue is repaired", () => {
+  const fleet = createSimulatedFleet();
+  fleet.queue.depth = 20;
+  fleet.advance(120);
+  const { effects } = reduceFleet(fleet);
+  const depths = effects.flatMap((effect) => (effect.kind === "demand" ? [effect.depth] : []));
+  const records = effects.flatMap((effect) => (effect.kind === "lane" ? [effect.record.depth] : []));
+  assert.deepEqual(depths, records);
+  assert.deepEqual(depths.slice(-3), [20, 20, 20]);
+});
+
 test("a lane follows the end of a failed run, not its latch, and may grow while a gateway is silent", () => {
   const fleet = createSimulatedFleet();
   fleet.queue.depth = 40;

@@ -1,6 +1,5 @@
-/**
- * The dialect of KEDA: a lane's gated depth with the verdict for its metrics-api scaler, and the verdict for its Prometheus scaler.
- */
+/** The dialect of KEDA: a lane's gated depth with the verdict for its metrics-api scaler, and the verdict for its Prometheus scaler. */
+import { LEASE_STALE_MS } from "@aviary/shared/contract/lease.ts";
 import type { ReasonCode } from "@aviary/shared/contract/reasons.ts";
 import { closeJson, REQUEST_BYTES_WITH_LANE, type Scale } from "../response/answer-json.ts";
 import { answerFor, type CallOrigin, claimRole, locateCanary, measurementIndexOf } from "../response/canary-answer.ts";
@@ -12,9 +11,12 @@ import { identityOfRequest } from "./verdict-json.ts";
 
 const origin: CallOrigin = { dialect: "keda", role: "scale" };
 
+/** Ticks of a lane without a new record after which its record is too old; the evaluator writes one at every tick. */
+const STALE_AFTER_TICKS = 3;
+
 /**
- * The lane as KEDA reads it. Without a fresh verdict the lane must not grow; the depth stays the last one, which keeps the
- * replicas.
+ * The lane as KEDA reads it. Without a fresh verdict and a fresh record the lane must not grow; the depth stays the last one, which
+ * keeps the replicas.
  * @param canary the key of the lane's canary, if it has one
  */
 function scaleOf(lane: string, canary: string | undefined, answer: VerdictAnswer, context: ShimContext): Scale {
@@ -37,7 +39,10 @@ function scaleOf(lane: string, canary: string | undefined, answer: VerdictAnswer
     };
   }
   const reasons = record.reasons.map(({ code }) => code);
-  return unavailable === undefined ? { ...record, reasons } : { ...record, allow: 0, reasons: [unavailable, ...reasons] };
+  const { pollingInterval } = context.fleet.lanes[lane]!;
+  const isOld = context.clock.now() - Date.parse(record.at) > STALE_AFTER_TICKS * pollingInterval + LEASE_STALE_MS;
+  const blockedBy = unavailable ?? (isOld ? "stale" : undefined);
+  return blockedBy === undefined ? { ...record, reasons } : { ...record, allow: 0, reasons: [blockedBy, ...reasons] };
 }
 
 /** A latched failure is served without a reason for its staleness; only an evaluator that is down makes it permanently stale. */

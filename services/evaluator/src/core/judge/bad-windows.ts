@@ -9,6 +9,12 @@ import { ALPHA_PART, HEALTHY_SHARE } from "./rule.ts";
 const MAX_LEFT_OUT = 1 / 4;
 
 /**
+ * The largest burst that one window may show and still be healthy. An incident that covers a part of a window looks like one enormous
+ * burst; kept in the reference, it would make the service pass for one whose failures come in such bursts.
+ */
+const LARGEST_BURST = 10;
+
+/**
  * Whether the rule would call this window bad, alone and with the default noise: its rate reaches the ceiling, and a healthy
  * service exceeds it with p <= 1/4,000.
  */
@@ -16,7 +22,8 @@ export function isBadWindow(window: Counts, ceiling: number): boolean {
   const range = withWindow(EMPTY, { ...window, healthyBad: HEALTHY_SHARE * ceiling * window.requests }, ceiling);
   if (!rateKey(range, ceiling)) return false;
   const noise = defaultNoise(ceiling);
-  return significanceKey(range, pValueOf(range, burstFactor(range, noise), { noise, meanVariance: 0 }), ALPHA_PART);
+  const bursts = Math.min(burstFactor(range, noise), LARGEST_BURST);
+  return significanceKey(range, pValueOf(range, bursts, { noise, meanVariance: 0 }), ALPHA_PART);
 }
 
 /**

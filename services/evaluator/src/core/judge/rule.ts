@@ -39,6 +39,8 @@ export const PROMOTE = 2;
 export const EVIDENCE_ERROR = 0.05;
 /** The canary is worse than stable if chance explains it with at most this probability. */
 export const ALPHA_WORSE = 0.001;
+/** It is still so if chance explains the last windows with at most this probability. */
+export const ALPHA_STILL_WORSE = 0.05;
 /** Share of requests that may be slower than a 99th percentile. */
 export const SLOW_SHARE = 0.01;
 /** Share of requests that may be slower than a 90th percentile. */

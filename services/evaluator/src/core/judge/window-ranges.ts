@@ -1,6 +1,6 @@
 /** The two-key rule for one metric of one scope: tests every window range that ends now against the four keys. */
 import type { Counts, WindowRange } from "./counts.ts";
-import { EMPTY, withWindow } from "./counts.ts";
+import { EMPTY, withWindow, withWindows } from "./counts.ts";
 import type { KeyRule } from "./keys.ts";
 import { burstFactor, environmentKey, persistenceKey, pValueOf, rateKey, significanceKey } from "./keys.ts";
 import { isSharedWindow } from "./left-out-windows.ts";
@@ -11,6 +11,7 @@ import {
   ALPHA_HOLD,
   ALPHA_PART,
   ALPHA_RUN,
+  ALPHA_STILL_WORSE,
   ALPHA_WORSE,
   EVIDENCE_ERROR,
   FEW_MAX_BAD,
@@ -20,6 +21,8 @@ import {
   STEP,
 } from "./rule.ts";
 
+/** Fewer bad requests than this do not show that the canary is worse than stable. */
+const MIN_WORSE_BAD = 5;
 /** Sentences never ask for more good requests than this. */
 const MAX_REQUESTS_NEEDED = 2 ** 40;
 
@@ -64,7 +67,7 @@ export interface Evidence {
   /** Whether gross faults (10 times the ceiling), and faults of twice the ceiling, are ruled out. */
   readonly step: boolean;
   readonly promote: boolean;
-  /** The canary is significantly worse than stable over the run. */
+  /** The canary is significantly worse than stable over the run, and its last windows still show it. */
   readonly worse: boolean;
 }
 
@@ -107,8 +110,15 @@ function continuedIncident(
   return { shown: { range, whole: false, pValue: pValueOf(range, bursts, rule), bursts, kind: "environment" }, continues };
 }
 
-export function evidenceOf({ run }: MetricSeries, rule: MetricRule): Evidence {
-  return { step: ruledOut(run, STEP, rule), promote: ruledOut(run, PROMOTE, rule), worse: isWorse(run, rule) };
+export function evidenceOf({ run, recent }: MetricSeries, rule: MetricRule): Evidence {
+  const worse =
+    run.comparedBad >= MIN_WORSE_BAD && isWorse(run, ALPHA_WORSE, rule) && (rule.version < 3 || isStillWorse(recent, rule));
+  return { step: ruledOut(run, STEP, rule), promote: ruledOut(run, PROMOTE, rule), worse };
+}
+
+/** A difference at the start of a long run, such as a slow start, does not block the promotion for the rest of it. */
+function isStillWorse(recent: readonly Counts[], rule: MetricRule): boolean {
+  return isWorse(withWindows(EMPTY, recent, rule.ceiling), ALPHA_STILL_WORSE, rule);
 }
 
 /**
@@ -221,11 +231,12 @@ export function cleanRequestsNeeded(run: WindowRange, times: number, rule: Metri
   return high;
 }
 
-function isWorse(run: WindowRange, rule: MetricRule): boolean {
-  if (run.comparedBad < 5 || run.stableBad <= 0) return false;
+function isWorse(range: WindowRange, level: number, { noise }: MetricRule): boolean {
+  const { comparedBad, stableBad, stableVariance, requests, requestSquares } = range;
+  if (stableBad <= 0) return false;
   const relativeVariance =
-    run.stableVariance / (run.stableBad * run.stableBad) +
-    (rule.noise.overdispersion * run.requestSquares) / (run.requests * run.stableBad) +
-    (rule.noise.burstFactor - 1) / run.stableBad;
-  return upperTail(run.comparedBad, run.stableBad, relativeVariance) <= ALPHA_WORSE;
+    stableVariance / (stableBad * stableBad) +
+    (noise.overdispersion * requestSquares) / (requests * stableBad) +
+    (noise.burstFactor - 1) / stableBad;
+  return upperTail(comparedBad, stableBad, relativeVariance) <= level;
 }

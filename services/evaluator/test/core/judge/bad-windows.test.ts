@@ -37,6 +37,11 @@ describe("a window of the reference", () => {
     assert.equal(isBadWindow(counts(2_700, [44, 0, 0, 0, 0]), 0.005), false);
   });
 
+  it("that an incident covers only in part is bad, however much it looks like one burst", () => {
+    assert.equal(isBadWindow(counts(6_621, [684, 524, 1, 2, 1]), 0.005), true);
+    assert.equal(isBadWindow(counts(6_649, [0, 0, 113, 900, 1_069]), 0.005), true);
+  });
+
   it("is never bad with fewer than three errors, or without requests", () => {
     assert.equal(isBadWindow(counts(3, [1, 1, 0, 0, 0]), 0.005), false);
     assert.equal(isBadWindow(NOTHING, 0.005), false);
@@ -69,6 +74,22 @@ describe("the reference", () => {
     assert.equal(figures["errors.rho"], 1e-6);
     assert.equal(figures["errors.rho"], learned(quiet).figures["errors.rho"]);
     assert.equal(learned(quiet).figures["errors.left_out"], undefined);
+  });
+
+  it("learns no bursts from an incident that straddles two windows", () => {
+    const straddled = quiet.map((healthy, k) => {
+      const errors = { 20: [1, 2, 110, 270, 270], 21: [270, 200, 1, 2, 1] }[k];
+      return errors === undefined ? healthy : cell({ slice: "stable", requests: evenly(2_700), errors });
+    });
+    const learned = (cells: typeof quiet) =>
+      referenceFrom(
+        cells.map((one, k) => closed(k, [one])),
+        POLICY,
+        "stable",
+      ).figures;
+    const [incident, calm] = [learned(straddled), learned(quiet)];
+    assert.equal(incident["errors.left_out"], 2);
+    assert.ok(Math.abs(incident["errors.phi"]! / calm["errors.phi"]! - 1) < 0.02, `${incident["errors.phi"]}`);
   });
 
   it("keeps its p99 threshold and its noise through a slow spell in the hour before the run", () => {

@@ -113,6 +113,26 @@ describe("two-key sequences", () => {
     assert.match(last.warnings.map(({ text }) => text).join("\n"), /54 of 18,000 requests failed, 6\.2 x stable's rate/);
   });
 
+  it("worse than stable only at its start: is promotable once its last twelve windows are not", () => {
+    const errors = (k: number) => (k === 0 ? 40 : 1);
+    const outcomes = judgeRun(
+      Array.from({ length: 14 }, (_, k) => closed(k, [canary(3000, errors(k)), stable(27000, 13)])),
+      { reference: noise(1e-5) },
+    );
+    const promotable = outcomes.map(({ twoKey }) => twoKey.promotable);
+    assert.deepEqual([promotable[10], promotable[11], promotable[12]], [false, false, true]);
+  });
+
+  it("mildly worse than stable with little traffic: stays so, although its last windows hold few errors", () => {
+    const outcomes = judgeRun(
+      Array.from({ length: 40 }, (_, k) => closed(k, [canary(120, k % 4 === 0 ? 1 : 0), stable(27000, 5)])),
+      { reference: noise(1e-5) },
+    );
+    const last = outcomes.at(-1)!.twoKey;
+    assert.equal(last.promotable, false);
+    assert.match(last.warnings.map(({ text }) => text).join("\n"), /x stable's rate/);
+  });
+
   it("both slices are affected: environment, not the canary", () => {
     const outcomes = judgeRun([0, 1].map((k) => closed(k, [canary(300, 9), stable(2700, 65)])));
     const last = outcomes[1]!.twoKey;
