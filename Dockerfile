@@ -4,7 +4,7 @@ ARG NODE_IMAGE=node:24-bookworm-slim
 
 FROM ${NODE_IMAGE} AS build
 WORKDIR /src
-# The manifests first: packages are installed again only when one of these changes.
+# The manifests come first, so that packages are installed again only if one of these changes.
 COPY package.json package-lock.json ./
 COPY libs/shared/package.json libs/shared/
 COPY services/collector/package.json services/collector/
@@ -33,7 +33,7 @@ RUN mkdir /data && chown 10001:10001 /data
 COPY --from=build /out ./
 COPY LICENSE ./
 USER 10001:10001
-# The ops listener of every service: is its event loop alive?
+# The ops listener of every service reports whether its event loop runs.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.AVIARY_OPS_PORT}/healthz`).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
 ENTRYPOINT ["node"]

@@ -39,7 +39,7 @@ const requireBuiltIns: Plugin = {
 };
 
 /**
- * The object `z` contains all of zod, with its messages in fifty languages: 9 MB. As a namespace it contains only what is used.
+ * The object `z` contains all of zod, with its messages in fifty languages: 9 MB. A namespace import contains only the used parts.
  */
 const partOfZod: Plugin = {
   name: "part-of-zod",
@@ -52,8 +52,8 @@ const partOfZod: Plugin = {
 };
 
 /**
- * An older Node would fail on the first missing function. Some packages are CommonJS and require built-in modules, which an ES module
- * cannot do.
+ * An older Node would fail at the first missing function. Some packages are CommonJS and need `require` for built-in modules, which
+ * an ES module does not have.
  */
 const BANNER = `
 import { createRequire as aviaryRequire } from "node:module";

@@ -4,7 +4,7 @@
  *     node scripts/fetch-node.mjs      prints the path of the Node to use
  *
  * The Node is npm's package for the platform (no install script, integrity verified by npm) and is installed in `.aviary/node`:
- * inside node_modules the next `npm ci` would delete it while it runs.
+ * in node_modules, the next `npm ci` would delete it while it is running.
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, realpathSync, writeFileSync } from "node:fs";
@@ -40,7 +40,7 @@ export function findNode() {
 
 /**
  * The path of a Node that runs this project; installs one if there is none.
- * @throws Error with instructions, if that is not possible
+ * @throws Error with instructions, if that is impossible
  */
 export async function ensureNode() {
   const found = findNode();

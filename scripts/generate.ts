@@ -74,7 +74,7 @@ function readIfThere(path: string): string | undefined {
   }
 }
 
-/** Schema files that no code describes any more. */
+/** Schema files that no code describes any longer. */
 function leftOver(wanted: ReadonlyMap<string, string>): string[] {
   mkdirSync(join(PROJECT, SCHEMA_PLACE), { recursive: true });
   return readdirSync(join(PROJECT, SCHEMA_PLACE))

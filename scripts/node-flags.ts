@@ -1,5 +1,5 @@
 /**
- * Node flags of the collector: it is nearly always idle, and on a Mac memory matters more than speed. Without V8's optimizing
+ * Node flags of the collector, which is nearly always idle: on a Mac, memory matters more than speed. Without V8's optimizing
  * compilers and with small heaps it uses 12 MB less, and still reads an access log at half its speed, because most of that is
  * JSON.parse.
  */

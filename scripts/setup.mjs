@@ -1,6 +1,6 @@
 /**
  * The prerequisites of every `npm run`, on any installed Node (18 or newer): a Node that runs TypeScript, and the packages of the
- * lock file. Plain JavaScript without packages, for that reason.
+ * lock file. This file is therefore plain JavaScript without packages.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -52,10 +52,10 @@ function installedAsLocked() {
   });
 }
 
-/** Replaces this process as far as Node allows: same terminal, same signals, same exit code. */
+/** Replaces this process as far as Node allows: with the same terminal, signals and exit code. */
 export function runInstead(node, args) {
   const child = spawn(node, args, { cwd: PROJECT, stdio: "inherit" });
-  // Ctrl-C reaches the child directly, because it belongs to the terminal; this process only has to wait for it.
+  // Ctrl-C reaches the child directly, because it belongs to the terminal; this process only waits for it.
   process.on("SIGINT", () => {});
   for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
   child.on("error", (error) => {

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** Runs the command line on this Node, or on the one in `.aviary/node` where this one cannot run TypeScript. */
+/** Runs the command line on this Node, or on the one in `.aviary/node` if this one cannot run TypeScript. */
 import { spawn } from "node:child_process";
 import * as nodeModule from "node:module";
 import { constants } from "node:os";
@@ -9,12 +9,12 @@ import { findNode } from "../../scripts/fetch-node.mjs";
 const node = findNode();
 if (node === undefined) {
   console.error(
-    `aviary needs Node 22.18 or newer, this is ${process.versions.node}. Run \`npm start\` once, or: node scripts/fetch-node.mjs`,
+    `aviary needs Node 22.18 or newer; this is ${process.versions.node}. Run \`npm start\` once, or: node scripts/fetch-node.mjs`,
   );
   process.exit(1);
 }
 if (node === process.execPath) {
-  // Keeps compiled modules between calls, which more than halves the start-up time. A bundle has nothing to gain.
+  // Caches compiled modules between calls, which more than halves the start-up time. A bundle does not benefit.
   nodeModule.enableCompileCache?.();
   await import(new URL("../src/main.ts", import.meta.url).href);
 } else {

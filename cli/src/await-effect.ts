@@ -20,7 +20,7 @@ export interface ControlRequest {
 export interface AppliedControl {
   readonly stored: Stored;
   readonly effect: ControlEffect;
-  /** Whether an evaluator renewed its lease meanwhile; only then was the message applied. */
+  /** Whether an evaluator renewed its lease meanwhile; otherwise the message was not applied. */
   readonly hasLeader: boolean;
 }
 
@@ -43,7 +43,7 @@ export async function applyControl(bus: Bus, request: ControlRequest, clock: Clo
     onMessage: (found) => {
       const summary = summaryIn(found);
       if (summary === null) return;
-      // The time of a verdict is that of the message that caused it: an earlier one does not know this message.
+      // A verdict has the time of the message that caused it, so an earlier verdict cannot reflect this message.
       if (Date.parse(summary.at) < storedAtMs) {
         before = summary;
         return;
@@ -76,7 +76,7 @@ async function storeTimeOf(bus: Bus, subject: string, { sequence }: Stored): Pro
   return found.storedAtMs;
 }
 
-/** Null for a record that another version wrote and this one cannot parse. */
+/** Null for a record of another version that cannot be parsed. */
 function summaryIn(message: StoredMessage): RunSummary | null {
   const parsed = parseVerdictRecord(JSON.parse(Buffer.from(message.data).toString()));
   return parsed.success ? summaryOf(parsed.data.body) : null;

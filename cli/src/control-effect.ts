@@ -1,9 +1,9 @@
-/** What a control message changed, from the verdicts before and after it. Pure. */
+/** Derives the effect of a control message from the verdicts before and after it. Pure. */
 import type { ControlContent } from "@aviary/shared/contract/control.ts";
 import { isOpenRun, isRestoredRun, type RunState } from "@aviary/shared/contract/run.ts";
 import type { Outcome, RunView, VerdictBody } from "@aviary/shared/contract/verdict.ts";
 
-/** The part of a verdict that operators change. */
+/** The part of a verdict that operators can change. */
 export interface RunSummary {
   readonly at: string;
   readonly verdict: Outcome;
@@ -17,14 +17,14 @@ export interface RunSummary {
   } | null;
   /** The maintenance of the canary (`gateway` is null) and of its gateways, and a pause of the run. */
   readonly held: readonly { readonly gateway: string | null; readonly text: string }[];
-  /** The verdict has more reasons than it lists, so `held` may be incomplete. */
+  /** Whether the verdict has more reasons than it lists, so that `held` may be incomplete. */
   readonly has_more_reasons: boolean;
 }
 
 export interface ControlEffect {
   /** Before the message was stored; null if no verdict had been published. */
   readonly before: RunSummary | null;
-  /** The first one that shows the effect, else the newest one; null if none was published after the message. */
+  /** The first verdict that shows the effect, or else the newest one; null if none was published after the message. */
   readonly after: RunSummary | null;
   readonly changed: boolean;
 }
@@ -45,7 +45,9 @@ function runSummaryOf(run: RunView): RunSummary["run"] {
   return { id, revision: run.controller_revision ?? run.revision, state, canary_active, attempt };
 }
 
-/** Whether `after` shows what the message requests and `before` does not: a run that moves on meanwhile is no effect of a pause. */
+/**
+ * Whether `after` shows the requested change and `before` does not: a run that progresses meanwhile is not an effect of a pause.
+ */
 export function showsEffect({ verb }: ControlContent, before: RunSummary | null, after: RunSummary): boolean {
   const [old, now] = [before?.run ?? null, after.run];
   switch (verb) {
@@ -64,7 +66,7 @@ export function showsEffect({ verb }: ControlContent, before: RunSummary | null,
   }
 }
 
-/** For people: `failed → warming, attempt 2`. */
+/** The change as text, such as `failed → warming, attempt 2`. */
 export function transitionText({ before, after }: ControlEffect): string {
   return `${stateText(before)} → ${stateText(after)}`;
 }
@@ -77,10 +79,10 @@ function stateText(summary: RunSummary | null): string {
   return `${state}${attempt}${held.map(({ text }) => `, ${text}`).join("")}`;
 }
 
-/** Why a message without effect had none, as far as the newest verdict shows it. */
+/** Why a message had no effect, as far as the newest verdict shows it. */
 export function unchangedReason(content: ControlContent, { before, after }: ControlEffect): string {
   const now = after ?? before;
-  if (now === null) return "no verdict of this canary has been published";
+  if (now === null) return "no verdict for this canary has been published";
   const { run } = now;
   const known = knownReason(content, now);
   if (known !== undefined) return known;
@@ -120,8 +122,8 @@ function knownReason(content: ControlContent, now: RunSummary): string | undefin
   }
 }
 
-/** A new end or a new reason alone causes no verdict of its own. */
-const alreadyOnHold = (text: string): string => `it is already on hold (${text}); the next window's verdict shows what is new`;
+/** A new end time or reason by itself does not cause a verdict. */
+const alreadyOnHold = (text: string): string => `it is already on hold (${text}); the next window's verdict shows the change`;
 
 function maintenanceReason(content: Extract<ControlContent, { verb: "maintenance" }>, now: RunSummary): string | undefined {
   const target = content.gateway ?? null;

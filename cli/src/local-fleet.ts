@@ -1,8 +1,8 @@
 /**
  * The connection settings that `npm start` writes for the command line.
  *
- * Environment variables win. Where one of them names a shim or a broker, the file is ignored: one command must not reach two
- * fleets.
+ * Environment variables take precedence. If one of them names a shim or a broker, the file is ignored, because one command must not
+ * reach two fleets.
  * An empty variable counts as absent.
  */
 import { readFile } from "node:fs/promises";
@@ -13,7 +13,7 @@ import type { LocalFleetSettings } from "@aviary/shared/commands/command.ts";
 const VARIABLES = ["AVIARY_URL", "AVIARY_TOKEN", "AVIARY_NATS_URL", "AVIARY_FLEET_FILE"] as const;
 /** The variables that select a fleet; a token or a fleet file may be overridden for the same fleet. */
 const ADDRESSES = ["AVIARY_URL", "AVIARY_NATS_URL"] as const;
-/** Set when the broker uses a local fleet's smaller streams. */
+/** Set if the broker uses a local fleet's smaller streams. */
 const LOCAL_STREAMS = "AVIARY_LOCAL_STREAMS";
 
 export interface CompletedEnvironment {
@@ -34,7 +34,7 @@ export async function withLocalFleet(env: NodeJS.ProcessEnv, path = settingsPath
     const value = settings[name];
     if (!isSet(env[name]) && typeof value === "string") variables[name] = value;
   }
-  // `npm start -- --embedded` records null. A file without the variable names no broker either.
+  // `npm start -- --embedded` records null. A file without the variable does not name a broker either.
   const hasBroker = variables.AVIARY_NATS_URL !== undefined;
   if (hasBroker) variables[LOCAL_STREAMS] = "1";
   return { env: { ...env, ...variables }, localFleet: { variables, hasBroker } };
@@ -58,7 +58,7 @@ async function readSettings(path: string): Promise<Readonly<Record<string, unkno
   try {
     return JSON.parse(text) as Record<string, unknown>;
   } catch (error) {
-    throw new Error(`${path}, the settings of the local fleet, is not JSON; delete it, the next \`npm start\` writes it again`, {
+    throw new Error(`${path}, the settings of the local fleet, is not JSON; delete it: the next \`npm start\` writes it again`, {
       cause: error,
     });
   }

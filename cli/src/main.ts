@@ -1,4 +1,4 @@
-/** `aviary <command> …`: connects the commands to this process: its arguments, streams, environment and signals. */
+/** `aviary <command> …`: connects the commands to the arguments, streams, environment and signals of this process. */
 import { EXIT } from "@aviary/shared/commands/command.ts";
 import { runProgram } from "@aviary/shared/commands/program.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
@@ -7,7 +7,7 @@ import { COMMANDS, GROUPS, SECTIONS } from "./commands.ts";
 import { COMPLETE_WORD, suggestionLines } from "./completion/suggest.ts";
 import { withLocalFleet } from "./local-fleet.ts";
 
-/** How long clean-up may take after Ctrl-C. */
+/** The time limit of clean-up after Ctrl-C. */
 const CLEAN_UP_MS = 2_000;
 
 const NOTES = `
@@ -53,5 +53,5 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 const code = await main(process.argv.slice(2));
 await Promise.all([process.stdout, process.stderr].map((stream) => new Promise((resolve) => stream.write("", resolve))));
-// Exit explicitly: a connection attempt that was given up can keep the process running.
+// Exits explicitly, because an abandoned connection attempt can keep the process running.
 process.exit(code);

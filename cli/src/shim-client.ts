@@ -41,7 +41,7 @@ export function shimOf({ env: { AVIARY_URL: url, AVIARY_TOKEN: token } }: Comman
 }
 
 /**
- * One GET. @throws a fault with the shim's own error text when it refuses, or with the variable to check when it is unreachable
+ * Sends one GET. @throws a fault with the shim's error text if it rejects, or with the variable to check if it is unreachable
  */
 export async function getFromShim<T>({ url, token }: ShimClient, path: string, signal: AbortSignal): Promise<T> {
   const client = createHttpClient({ loopback: true, allow: [new URL(url).hostname] });
@@ -68,7 +68,7 @@ export async function getFromShim<T>({ url, token }: ShimClient, path: string, s
   }
 }
 
-/** The error text of the shim, or the beginning of the body when something else responded. */
+/** The error text of the shim, or the beginning of the body if another server responded. */
 function errorTextOf(body: string): string {
   try {
     const { error } = JSON.parse(body) as { error?: unknown };

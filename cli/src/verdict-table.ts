@@ -17,7 +17,7 @@ export interface Style {
   readonly columns: number;
 }
 
-/** Colors and wraps for a terminal; leaves text plain for a file or a pipe, and uncolored where NO_COLOR is set. */
+/** Colors and wraps for a terminal; leaves text plain for a file or a pipe, and uncolored if NO_COLOR is set. */
 export function styleFor(stream: NodeJS.WritableStream): Style {
   return {
     paint: (format, text) => styleText(format, text, { stream: stream as NodeJS.WriteStream, validateStream: true }),
@@ -92,14 +92,14 @@ function judgeText({ judge }: VerdictBody): string {
   return `threshold rule ${judge.literal}, two-key ${judge.two_key}; policy mode ${judge.mode}`;
 }
 
-/** An answer without a stored verdict contains no gateways, and a fleet has at least one. */
+/** A fleet has at least one gateway, so an answer with none has no stored verdict. */
 function gatewaysText({ gateway: { fresh, expected } }: VerdictBody): string {
   return expected === 0 ? "gateways unknown" : `${fresh} of ${expected} gateways fresh`;
 }
 
 function laneText({ lane, record }: CanaryView["lanes"][number], { gateway }: VerdictBody): string {
   if (record === null) return `lane ${lane}: not known yet`;
-  // The record of a lane whose depth was never reported contains 0; the verdict's depth is null then.
+  // The record of a lane whose depth was never reported contains 0; the verdict's depth is then null.
   const isKnown = record.depth_true > 0 || gateway.queue_depth !== null;
   const jobs = isKnown ? formatCount(record.depth_true, "job") : "an unknown number of jobs";
   const growth = record.allow === 0 ? ", growth blocked" : "";

@@ -17,7 +17,7 @@ import { testTerminal } from "./terminal.ts";
 const BIN = fileURLToPath(new URL("../bin/aviary.mjs", import.meta.url));
 const PROJECT = fileURLToPath(new URL("../../", import.meta.url));
 const FLEET_FILE = fileURLToPath(new URL("../../examples/fleet/config/aviary.yaml", import.meta.url));
-/** Prints the name of every package that a process has imported, when it ends. */
+/** Prints the names of all packages that a process has imported when it ends. */
 const LOG_PACKAGES = new URL("log-packages.mjs", import.meta.url).href;
 const aviary = (...args: string[]) =>
   spawnSync(process.execPath, [BIN, ...args], {
@@ -89,7 +89,7 @@ test("--version prints the version of the package", () => {
   assert.equal(aviary("--version").stdout, `${manifest.version}\n`);
 });
 
-test("help starts without loading a package except the argument parser", () => {
+test("help loads no package except the argument parser", () => {
   for (const words of [["--help"], ["status", "--help"], ["--version"], ["__complete", "run", ""]]) {
     const { status, stderr } = spawnSync(process.execPath, ["--import", LOG_PACKAGES, BIN, ...words], { encoding: "utf8" });
     assert.equal(status, 0, stderr);
@@ -112,7 +112,7 @@ test("a server that is not a broker fails the command with the variable of its a
   assert.equal(stderr, `connecting to ${url}: timeout; AVIARY_NATS_URL is the address of the broker\n`);
 });
 
-test("Ctrl-C ends a command that waits for the broker: with 130, or 0 where that is its normal end", async (t) => {
+test("Ctrl-C ends a command that waits for the broker with 130, or with 0 if that is its normal end", async (t) => {
   const silent = createServer().listen(0, "127.0.0.1");
   await once(silent, "listening");
   t.after(() => silent.close());
@@ -131,7 +131,7 @@ test("Ctrl-C ends a command that waits for the broker: with 130, or 0 where that
   assert.deepEqual(await diffExited, [130, null]);
 });
 
-test("help of a command is the same through `help`", () => {
+test("`help <command>` prints the same as `<command> --help`", () => {
   assert.equal(aviary("help", "run", "start").stdout, aviary("run", "start", "--help").stdout);
   assert.match(aviary("help", "completion").stdout, /one of bash, zsh, fish/);
 });
@@ -145,14 +145,14 @@ test("an invalid shim address is reported with its variable", () => {
   assert.match(stderr, /^AVIARY_URL is "nonsense": expected a URL/);
 });
 
-test("an unreachable shim is one line on stderr and exit code 1", () => {
-  const refused = aviary("status");
-  assert.equal(refused.status, 1);
-  assert.match(refused.stderr, /127\.0\.0\.1:1.*AVIARY_URL is the address of the shim/);
-  assert.equal(refused.stderr.trim().split("\n").length, 1);
+test("an unreachable shim is reported in one line on stderr with exit code 1", () => {
+  const rejected = aviary("status");
+  assert.equal(rejected.status, 1);
+  assert.match(rejected.stderr, /127\.0\.0\.1:1.*AVIARY_URL is the address of the shim/);
+  assert.equal(rejected.stderr.trim().split("\n").length, 1);
 });
 
-test("the settings of the local fleet are used as a whole or not at all", async (t) => {
+test("the settings of the local fleet are applied completely or not at all", async (t) => {
   const directory = await mkdtemp(join(tmpdir(), "aviary-cli-"));
   t.after(() => rm(directory, { recursive: true }));
   const file = join(directory, "cli.json");

@@ -50,7 +50,7 @@ test("watch prints a canary when its verdict or reason codes change, but not whe
   let requests = 0;
   const url = await serve(t, (_, response) => {
     const canary = verdicts[Math.min(requests++, verdicts.length - 1)]!;
-    // The request after the last verdict arrives when that one has been printed.
+    // The request after the last verdict arrives once that verdict has been printed.
     if (requests > verdicts.length) stop.abort();
     response.end(JSON.stringify(overviewOf(canary)));
   });
@@ -73,7 +73,7 @@ test("status -o json prints the shim's response as one line", async (t) => {
   }
 });
 
-test("-o wide adds ids and scopes to what the table shows", () => {
+test("-o wide adds ids and scopes to the table", () => {
   const view = viewOf({ verdict: "hold", reasons: [aReason("stale", { az: "az-b", gateway: "mac-b1" })] });
   const table = overviewText(overviewOf(view), plain).split("\n");
   const wide = overviewText(overviewOf(view), plain, true).split("\n");
@@ -127,7 +127,7 @@ test("gateways and depths that were never reported are shown as unknown, not as 
   assert.match(known, /lane build: 0 of 0 jobs shown/);
 });
 
-test("streams apply names the stream that does not fit the broker's storage, and what to do", async (t) => {
+test("streams apply names the stream that does not fit the broker's storage, and the fix", async (t) => {
   if (!requireServer(t, "nats")) return;
   const small = await startNats({ storeLimit: "1GB" });
   t.after(() => small.stop());
@@ -203,7 +203,7 @@ test("a control message for an unknown canary, or without a reason, is rejected 
   }
 });
 
-test("every command explains its arguments and options, with an example, and its help fits 80 columns", async () => {
+test("every command documents its arguments and options, with an example, and its help fits 80 columns", async () => {
   for (const command of COMMANDS) {
     const terminal = testTerminal();
     Object.assign(terminal.io.stdout, { columns: 80 });

@@ -22,7 +22,7 @@ async function valuesFor(...words: string[]): Promise<string[]> {
     .map((line) => line.split("\t")[0]!);
 }
 
-test("commands, options and known values are suggested where they belong", async () => {
+test("commands, options and known values are suggested in their places", async () => {
   assert.deepEqual(await valuesFor("st"), ["status", "streams"]);
   assert.deepEqual(await valuesFor("run", "p"), ["pause"]);
   assert.deepEqual(await valuesFor("streams", ""), ["print", "diff", "apply"]);
@@ -78,7 +78,7 @@ async function linesOf(t: TestContext, shell: string, flags: readonly string[], 
 const quoted = (words: readonly string[]): string => words.map((word) => `'${word}'`).join(" ");
 
 /**
- * A developer's machine and CI always have bash. The others are checked by their own shell where it is installed, and by the
+ * A developer's machine and CI always have bash. The other scripts are checked by their own shell if it is installed, and by the
  * last test.
  */
 const isInstalled = (shell: string): boolean => spawnSync(shell, ["--version"]).error === undefined;

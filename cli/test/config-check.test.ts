@@ -107,13 +107,13 @@ test("-o json reports the same problems as values", async (t) => {
 test("--kind overrides the detection", async (t) => {
   const directory = await directoryOf(t, { "empty.yaml": "" });
   const file = join(directory, "empty.yaml");
-  assert.equal((await check(["--kind", "policy", file])).code, 0, "an empty policy has only defaults");
+  assert.equal((await check(["--kind", "policy", file])).code, 0, "an empty policy is valid and has only defaults");
   const { code, stdout } = await check(["--kind", "fleet", file]);
   assert.equal(code, 1);
   assert.match(stdout, /\(fleet\)\n {2}FAILED/);
 });
 
-test("a file without keys is not taken for a policy: it is rejected unless its kind is given", async (t) => {
+test("a file without keys is rejected unless its kind is given, never treated as a policy", async (t) => {
   const directory = await directoryOf(t, {
     "empty.yaml": "",
     "comment.yaml": "# later\n",
@@ -138,7 +138,7 @@ test("without arguments, a running local fleet's file is not checked in place of
   const localFleet = { variables: { AVIARY_FLEET_FILE: join(EXAMPLES, "aviary.yaml") }, hasBroker: true };
   const { code, stdout, stderr } = await check([], {}, localFleet);
   assert.equal(code, 2, stdout);
-  assert.match(stderr, /^no aviary\.yaml, collector\.yaml or tokens\.yaml here/);
+  assert.match(stderr, /^no aviary\.yaml, collector\.yaml or tokens\.yaml in this directory; name the files to check/);
 });
 
 test("without arguments, the files named by the services' environment variables are checked", async (t) => {
@@ -152,5 +152,5 @@ test("a fragment is rejected, and the error names the collector.yaml to check in
   const directory = await directoryOf(t, { "conf.d/shared.yaml": "probes: {}\n" });
   const { code, stdout } = await check([join(directory, "conf.d", "shared.yaml")]);
   assert.equal(code, 1);
-  assert.match(stdout, /a fragment is checked with its collector\.yaml; check that file instead/);
+  assert.match(stdout, /a fragment is checked together with its collector\.yaml; check that file instead/);
 });

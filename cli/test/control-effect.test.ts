@@ -50,7 +50,7 @@ test("a cleared failure is shown with the attempt that it opens", () => {
   assert.equal(transitionText({ before: failed, after, changed: true }), "failed → warming, attempt 2");
 });
 
-test("a command without effect explains itself from the verdict", () => {
+test("a command without effect states the reason from the verdict", () => {
   const cases: [ControlContent, RunSummary | null, RegExp][] = [
     [reasoned("clear"), active, /^no failure is latched: the run is active$/],
     [reasoned("clear"), summary({ run: null }), /^no failure is latched: no run is open$/],
@@ -64,12 +64,12 @@ test("a command without effect explains itself from the verdict", () => {
     [maintenance(false, "mac-a1"), active, /^mac-a1 is not in maintenance$/],
     [maintenance(true), active, /^the verdict shows no effect$/],
     [reasoned("resume"), summary({ verdict: "hold", reasons_more: 2 }), /more reasons than it lists/],
-    [reasoned("pause"), null, /^no verdict of this canary has been published$/],
+    [reasoned("pause"), null, /^no verdict for this canary has been published$/],
   ];
   for (const [content, now, expected] of cases) assert.match(unchangedReason(content, unchanged(now)), expected);
 });
 
-test("the end of a canary's maintenance names the gateways whose own maintenance lasts", () => {
+test("the end of a canary's maintenance lists the gateways that are still in maintenance", () => {
   const held = summary({ verdict: "hold", reasons: [aReason("maintenance", { gateway: "mac-a1" })] });
   assert.deepEqual(stillInMaintenance(maintenance(false), unchanged(held)), ["mac-a1"]);
   assert.deepEqual(stillInMaintenance(maintenance(false, "mac-a1"), unchanged(held)), []);

@@ -4,7 +4,7 @@ import type { CommandIo } from "@aviary/shared/commands/command.ts";
 
 export interface TestTerminal {
   readonly io: CommandIo;
-  /** What was written to stdout since the last call. */
+  /** The text written to stdout since the last call. */
   stdout(): string;
   stderr(): string;
 }

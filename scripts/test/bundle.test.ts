@@ -1,4 +1,4 @@
-/** A bundle runs where nothing is installed: in an empty directory, with Node only. */
+/** A bundle needs nothing but Node: it runs in an empty directory. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
@@ -56,7 +56,7 @@ describe("bundles", () => {
     }
   });
 
-  it("has no local fleet of its own: outside a checkout its directory must be named", () => {
+  it("has no default local fleet: outside a checkout, the fleet's directory must be named", () => {
     const words = [join(out, "aviary.mjs"), "fleet", "status"];
     const { status, stderr } = spawnSync(process.execPath, words, { cwd: out, encoding: "utf8", timeout: 60_000 });
     assert.equal(status, 1);

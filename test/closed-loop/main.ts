@@ -1,6 +1,6 @@
 /**
- * `npm run closed-loop -- --worlds 2000 --from 0`: runs worlds, prints the damage of Aviary beside other rules, and lists the worlds
- * that violate a law. A single world prints its story.
+ * `npm run closed-loop -- --worlds 2000 --from 0` runs worlds, prints the damage of Aviary beside other rules, and lists the
+ * worlds that violate a law. For a single world it prints the story.
  */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";

@@ -1,4 +1,4 @@
-/** Every defect of `mutants.ts`, written into a copy of the product, is detected: by its law in some world, or by its limit. */
+/** Every defect of `mutants.ts`, injected into a copy of the product, is detected by its law in some world, or by its limit. */
 import assert from "node:assert/strict";
 import { rmSync } from "node:fs";
 import { describe, it } from "node:test";
@@ -9,9 +9,9 @@ import { runWorlds } from "./pool.ts";
 import { totalsOf } from "./report.ts";
 import type { WorldResult } from "./worker.ts";
 
-describe("every defect of the specification is detected", { concurrency: 2 }, () => {
+describe("the injected defect", { concurrency: 2 }, () => {
   for (const { name, replacements, theme, caughtBy } of SPECIFICATION_MUTANTS) {
-    it(`${name} (${caughtBy})`, async (t) => {
+    it(`${name} is detected (${caughtBy})`, async (t) => {
       const copies = Object.fromEntries(
         replacements.map((each, index) => [
           each.service ?? "evaluator",

@@ -1,6 +1,6 @@
 /**
- * Defects at the level of the specification: a row of a table left out, a promise dropped. Each is one replacement per service, and
- * must be detected by a law or by a limit on the damage.
+ * Defects at the level of the specification, such as a missing row of a table or a dropped guarantee. Each is one replacement per
+ * service and must be detected by a law or by a limit on the damage.
  */
 import type { Defect } from "../simulation/mutated-copy.ts";
 import type { Law } from "./judge/laws.ts";

@@ -1,4 +1,4 @@
-/** Runs many worlds in several threads; the assignment of worlds to threads has no effect. */
+/** Runs many worlds in several threads; their assignment to threads has no effect. */
 import type { Service } from "../simulation/product.ts";
 import { runThreads } from "../simulation/threads.ts";
 import type { AdvisorName } from "./advisors/advisor.ts";
@@ -13,11 +13,11 @@ export interface PoolOptions {
   /** `any` by default. */
   readonly theme?: Theme;
   readonly copies?: Partial<Record<Service, string>>;
-  /** Starts no further world once this holds for the results so far. */
+  /** Starts no further world once this returns true for the results so far. */
   readonly until?: (results: readonly WorldResult[]) => boolean;
 }
 
-/** Results by seed, and within a seed in the order of the advisors. */
+/** Results sorted by seed, and within a seed in the order of the advisors. */
 export async function runWorlds(options: PoolOptions): Promise<WorldResult[]> {
   const { from, worlds, advisors } = options;
   const results: WorldResult[] = [];

@@ -1,4 +1,4 @@
-/** The damage of every advisor side by side, and the story of one world. */
+/** Prints the damage of every advisor side by side, and the story of one world. */
 import { loadProduct } from "../simulation/product.ts";
 import type { AdvisorName } from "./advisors/advisor.ts";
 import { addDamage, type Damage, NO_DAMAGE } from "./judge/damage.ts";
@@ -58,7 +58,7 @@ export function lawTable(results: readonly WorldResult[]): string[] {
   return [...seeds].sort().map(([law, found]) => `${law}: ${found.length} worlds, first ${found.slice(0, 12).join(" ")}`);
 }
 
-/** The story of one world in words, what it violates, and the command that replays it. */
+/** The story of one world, its violations, and the command that replays it. */
 export async function storyOf(seed: number, advisor: AdvisorName = "aviary", theme: Theme = "any"): Promise<string> {
   const finished = await runWorld(await loadProduct(), themedPlanOf(seed, theme), advisor);
   const { plan, record } = finished;

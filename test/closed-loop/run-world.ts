@@ -1,4 +1,4 @@
-/** One world with one advisor, from its plan to its record. */
+/** Runs one world with one advisor, from its plan to its record. */
 import { createKernel, START_MS } from "../simulation/kernel.ts";
 import type { Product } from "../simulation/product.ts";
 import { createKeda } from "./actors/keda.ts";
@@ -15,7 +15,7 @@ import type { WorldRecord } from "./world/samples.ts";
 import { createWorld, every, type World } from "./world/world.ts";
 
 export interface FinishedWorld {
-  /** As it was run: a controller's own thresholds bring their controller. */
+  /** The plan as run: a rule that has its own controller replaces the plan's. */
   readonly plan: WorldPlan;
   readonly advisor: AdvisorName;
   readonly record: WorldRecord;
@@ -41,14 +41,14 @@ export async function runWorld(product: Product, drawn: WorldPlan, name: Advisor
   return { plan, advisor: name, record: world.record };
 }
 
-/** From here on a disk limits the lane to its minimum: the lowest red mark of the tiers. */
+/** Disk usage from which the lane is limited to its minimum: the lowest red mark of the tiers. */
 const RED_DISK = 0.88;
 
-/** KEDA scales the lane, and every polling interval is recorded. */
+/** KEDA scales the lane; each polling interval is recorded. */
 function startLane(world: World, advisor: Advisor): void {
   const { lane, record, plan } = world;
   const keda = createKeda({
-    read: () => advisor.ask("keda", "/keda/metrics", `lane=${LANE}`, ""),
+    read: () => advisor.request("keda", "/keda/metrics", `lane=${LANE}`, ""),
     perReplica: PER_REPLICA,
     maxReplicas: MAX_REPLICAS,
     now: world.nowMs,
@@ -67,11 +67,11 @@ function startLane(world: World, advisor: Advisor): void {
       runOpen: advisor.runOpen(),
     });
   };
-  // KEDA's clock has nothing to do with the Macs'.
+  // KEDA's schedule is independent of the Macs'.
   every(world, POLLING_MS, () => void step(), 3_300 + (plan.seed % 7) * 1_000);
 }
 
-/** Signals of a clock that is further off are rejected, and the Mac is named to people. */
+/** Signals of a clock that is further off are rejected, and the Mac is reported. */
 const CLOCK_TOLERANCE_MS = 5_000;
 
 /** Whether the depth of the queue reaches the evaluator. */
@@ -80,12 +80,12 @@ function isReporting(mac: Mac, nowMs: number): boolean {
   return mac.collectorUp && !mac.isCut && hasClock && isUp(mac, nowMs);
 }
 
-/** Work on a Mac is announced with the command of the runbook before it begins. */
+/** Maintenance of a Mac is announced with the runbook's command before it begins. */
 function announceMaintenance(world: World, advisor: Advisor): void {
-  world.onTrouble((trouble) => {
-    if (trouble.kind !== "maintenance") return;
-    const until = new Date(START_MS + trouble.atMs + trouble.forMs).toISOString();
-    const work = { gateway: trouble.mac, until, mute: false, reason: "disk swap" };
+  world.onFault((fault) => {
+    if (fault.kind !== "maintenance") return;
+    const until = new Date(START_MS + fault.atMs + fault.forMs).toISOString();
+    const work = { gateway: fault.mac, until, mute: false, reason: "disk swap" };
     advisor.operate({ verb: "maintenance", caller: "operator", on: true, ...work });
   });
 }

@@ -21,7 +21,7 @@ export interface WorldResult {
   readonly advisor: AdvisorName;
   readonly damage: Damage;
   readonly violations: readonly Violation[];
-  /** What kinds of things happened in it. */
+  /** The controller, release and fault kinds that occurred in it. */
   readonly contents: readonly string[];
 }
 
@@ -35,7 +35,7 @@ if (parentPort !== null) {
     const contents = [
       `controller ${plan.controller}`,
       ...plan.releases.map(({ fault }) => `release ${fault}`),
-      ...plan.troubles.map(({ kind }) => `trouble ${kind}`),
+      ...plan.faults.map(({ kind }) => `fault ${kind}`),
     ];
     for (const advisor of advisors) {
       const finished = await runWorld(product, plan, advisor);

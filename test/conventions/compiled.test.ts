@@ -30,7 +30,7 @@ describe("compiled schemas", () => {
       // Without `strict`, a schema that cannot be compiled is interpreted silently.
       assert.doesNotThrow(
         () => z.compile(schema, { strict: true }),
-        `${name} would be interpreted, not compiled: find the refinement or transform that z.compile cannot take`,
+        `${name} would be interpreted, not compiled: find the refinement or transform that z.compile rejects`,
       );
     });
     it(`${name} is compiled in its own file, and its parse function uses the compiled schema`, () => {
@@ -73,7 +73,7 @@ describe("compiled schemas", () => {
     }
   });
 
-  it("schemas are interpreted where the process may not generate code", () => {
+  it("schemas are interpreted if the process may not generate code", () => {
     const program = `
       import { parseControl } from "@aviary/shared/contract/control.ts";
       const good = { v: 1, id: "x", caller: "operator", at: "2026-11-21T10:05:00.000Z", verb: "abort", reason: "drill" };

@@ -1,4 +1,4 @@
-/** Every package declares what it imports: an undeclared dependency works only until the package that brings it moves on. */
+/** Every package declares what it imports: an undeclared dependency works only while another package happens to install it. */
 import assert from "node:assert/strict";
 import { builtinModules } from "node:module";
 import { it } from "node:test";
@@ -34,8 +34,8 @@ function packageOf(specifier: string): string | undefined {
 }
 
 /**
- * Imports that the file's package does not declare. What the root declares for development is available to tests and tools
- * only.
+ * Imports that the file's package does not declare. The root's development dependencies are available only to tests and
+ * tools.
  */
 function undeclared(source: Source, manifest: Manifest): string[] {
   const declared = new Set([

@@ -105,13 +105,13 @@ describe("docker-compose.yml", () => {
         const source = volume.replace(/^\$\{\w+:-([^}]*)\}/, "$1").split(":")[0] as string;
         if (!source.startsWith(".")) assert.ok(source in compose.volumes, `${name}: volume ${source} is not declared`);
         else if (!PROVIDED_BY_USERS.has(source))
-          assert.ok(exists(source.slice(2)), `${name} mounts ${source}, which is not there`);
+          assert.ok(exists(source.slice(2)), `${name} mounts ${source}, which does not exist`);
       }
     }
   });
 });
 
-/** What the first stage of the Dockerfile copies: paths in the checkout, in their order. */
+/** The paths in the checkout that the first stage of the Dockerfile copies, in order. */
 const [buildStage = ""] = dockerfile.split(/^FROM (?!.* AS build$)/m);
 const copiedBy = (stage: string): string[] =>
   [...stage.matchAll(/^COPY (?!--from)(.*) \S+$/gm)].flatMap((match) => (match[1] as string).split(" "));
@@ -128,7 +128,7 @@ function buildContext(test: TestContext): string {
   for (const name of readdirSync(join(ROOT, "node_modules"))) {
     if (name !== "@aviary") symlinkSync(join(ROOT, "node_modules", name), join(packages, name));
   }
-  // Links to workspaces are relative, so that they lead to what was copied.
+  // Links to workspaces are relative, so that they point into the copy.
   for (const name of readdirSync(join(ROOT, "node_modules/@aviary")))
     symlinkSync(readlinkSync(join(ROOT, "node_modules/@aviary", name)), join(packages, "@aviary", name));
   return directory;
@@ -165,7 +165,7 @@ describe("Dockerfile", () => {
 
   it("copies only paths that exist, and every package manifest", () => {
     const copied = copiedBy(dockerfile);
-    for (const source of copied) assert.ok(exists(source), `COPY ${source}: not there`);
+    for (const source of copied) assert.ok(exists(source), `COPY ${source}: not found`);
     const manifests = filesUnder().filter((path) => /(^|\/)package\.json$/.test(path));
     assert.deepEqual(
       manifests.filter((path) => !copied.includes(path)),

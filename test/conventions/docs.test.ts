@@ -1,6 +1,6 @@
 /**
- * What prose refers to exists: paths, links, scripts and commands in Markdown, and commands recommended by messages in the
- * code.
+ * Everything that prose refers to exists: paths, links, scripts and commands in Markdown, and commands recommended by messages in
+ * the code.
  */
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path/posix";

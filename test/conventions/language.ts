@@ -55,9 +55,32 @@ export const WORD_RULES: readonly WordRule[] = [
   },
   { avoid: /\bstrangers?\b/i, write: "unknown sender, unauthenticated caller", sample: "a message of a stranger" },
   { avoid: /\bexactly if\b/i, write: "if and only if", sample: "0 exactly if growth is blocked" },
-  { avoid: /\bfor long\b/i, write: "for a long time, or how long", sample: "no message arrived for long" },
+  { avoid: /\bfor long\b(?!-)/i, write: "for a long time, or how long", sample: "no message arrived for long" },
   { avoid: /\b(?:one|two|three) of a thousand\b/i, write: "one in a thousand", sample: "in one of a thousand runs" },
   { avoid: /\bthe house\b/i, write: "the repository", sample: "the house rules" },
+  {
+    avoid: /\b(?:troubles|troubled|misfortunes?|deeds?|befalls?)\b/i,
+    write: "fault, injected fault, action",
+    sample: "misfortunes that befall a node",
+  },
+  { avoid: /\bbeliev/i, write: "plausible, current, counts as", sample: "a time that cannot be believed" },
+  { avoid: /\bunseen\b/i, write: "unread, undetected", sample: "lines that were destroyed unseen" },
+  { avoid: /\b(?:reads?|goes|carries) on\b/i, write: "continues, keeps reading", sample: "reads on in the renamed file" },
+  { avoid: /\bany more\b/i, write: "no longer", sample: "cannot be read any more" },
+  { avoid: /\bat work\b/i, write: "in progress, running, busy", sample: "jobs at work" },
+  {
+    avoid: /\b(?:counted|measured|accounted for|kept|judged|stored) apart\b/i,
+    write: "separately",
+    sample: "traffic that is counted apart",
+  },
+  { avoid: /(?:'s|s') word\b/i, write: "'s statement, declaration", sample: "an operator's word" },
+  { avoid: /\bmade (?:again|by hand)\b/i, write: "created again, handmade", sample: "a record made by hand" },
+  { avoid: /\bin peace\b/i, write: "without a fault", sample: "requests in peace" },
+  {
+    avoid: /\b(?:is|are) no (?:latency|latencies|conflict|secret|job|incident|fault)s?\b/i,
+    write: "is not a",
+    sample: "a duration that is no latency",
+  },
 ];
 
 /** Words that no identifier contains, because another term has their meaning. */
@@ -69,6 +92,8 @@ const AVOIDED_IN_NAMES: ReadonlyMap<string, string> = new Map(
     "tolerate, allow": ["forgive", "forgiven"],
     group: ["camp", "camps"],
     timeout: ["patience"],
+    "fault, injectedFault": ["troubled", "misfortune", "misfortunes", "befall"],
+    action: ["deed", "deeds"],
     "caller, replica, reader": ["nobody", "somebody", "whoever", "stranger"],
   }).flatMap(([write, words]) => words.map((word) => [word, write] as const)),
 );

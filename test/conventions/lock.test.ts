@@ -65,11 +65,11 @@ describe("package-lock.json", () => {
   });
 
   it("denies every install script by name", () => {
-    const refused = root.allowScripts as unknown as Record<string, boolean>;
+    const rejected = root.allowScripts as unknown as Record<string, boolean>;
     const asking = Object.entries(packages).filter(([, entry]) => entry.hasInstallScript);
     for (const [path] of asking) {
       const name = path.slice(path.lastIndexOf("node_modules/") + "node_modules/".length);
-      assert.equal(refused[name], false, `${name} has an install script: add it to allowScripts in package.json as false`);
+      assert.equal(rejected[name], false, `${name} has an install script: add it to allowScripts in package.json as false`);
     }
   });
 

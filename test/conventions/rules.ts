@@ -113,7 +113,7 @@ export const RULES: readonly Rule[] = [
   ),
   importRule(
     "libs import no service, command or example",
-    "libs/shared is the lowest layer; a library that depends on its users cannot be used by others",
+    "libs/shared is the lowest layer; a library that depends on its users cannot be reused",
     (path) => path.startsWith("libs/"),
     (_from, to) => !/^(services|cli|examples|tools|scripts|test)\//.test(to),
   ),
@@ -131,7 +131,7 @@ export const RULES: readonly Rule[] = [
   ),
   importRule(
     "contract/ imports the contract, the histogram, zod and hashing",
-    "both ends of every message import contract/, so its dependencies become everyone's",
+    "both ends of every message import contract/, so its dependencies become theirs",
     inContract,
     (_from, to) => inContract(to) || HISTOGRAM.test(to) || to === "zod" || to === "node:crypto",
   ),

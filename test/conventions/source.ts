@@ -40,7 +40,7 @@ export function lineAt(text: string, position: number): number {
   return line;
 }
 
-/** A slash after one of these starts a regular expression; anywhere else it is a division. */
+/** A slash after one of these starts a regular expression; any other slash is a division. */
 const BEFORE_REGEX = /(?:^|[=(,:;!&|?{}[+\-*%<>~^]|\breturn|\btypeof|\bcase|\bof|\bin|\bawait)\s*$/;
 
 /** Scans one module. */

@@ -59,7 +59,7 @@ export function writeFleetFiles(directory: string, policy: PolicyFile, canaryGat
   });
   write("policy.yaml", policy);
   write("conf.d/10-periods.yaml", PERIODS);
-  // What differs between gateways is the same here as in the example fleet.
+  // The settings that differ between gateways are the same as in the example fleet.
   copyFileSync(
     fileURLToPath(new URL("../../examples/fleet/config/collector.template.yaml", import.meta.url)),
     join(config, "collector.yaml"),

@@ -33,7 +33,7 @@ export async function publishedVerdicts(bus: Bus): Promise<VerdictRecord[]> {
 
 /**
  * The first verdict, of new or of all ones, that satisfies `match`.
- * @throws Error after a minute, with what was published instead
+ * @throws Error after a minute, with the verdicts published instead
  */
 export async function verdictWhere(
   bus: Bus,
@@ -80,7 +80,7 @@ export async function storedSignals(bus: Bus): Promise<StoredSignal[]> {
 }
 
 /**
- * The verdicts that a reduction of the whole log yields, without evaluator, checkpoint, or a clock other than the broker's: what
+ * The verdicts that a reduction of the whole log yields, without an evaluator or a checkpoint, by the broker's clock only. These
  * must have been published by now. The log must not be written to meanwhile.
  */
 export async function replayedVerdicts(bus: Bus, fleetFile: string): Promise<VerdictRecord[]> {

@@ -14,7 +14,7 @@ export interface ShimAnswer {
     readonly run: { readonly state: string } | null;
     readonly gateway: { readonly expected: number; readonly fresh: number };
   };
-  /** On this process's clock: the answer was made between these two. */
+  /** Start and end of the request on this process's clock. */
   readonly sentAtMs: number;
   readonly answeredAtMs: number;
 }

@@ -2,7 +2,7 @@
  * A fleet for scenarios: real NATS, and the real evaluator, shim and collectors as processes, with windows of a few seconds, in
  * its own directory.
  * Gateways are those of the example fleet, inside the test's process; the test writes the traffic, so every request is known.
- * Everything stops with the test, or with the test's process if that is killed.
+ * Everything stops with the test, or with the test's process if that process is killed.
  */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -60,7 +60,7 @@ export interface TestFleet {
   /**
    * Waits until the evaluator has published everything that a reduction of the log yields, and asserts that both are equal. The
    * log must not be written to meanwhile.
-   * @returns what was published
+   * @returns the published verdicts
    */
   assertMatchesReplay(): Promise<VerdictRecord[]>;
   /** Asserts that no process exited on its own, and none reported a failure. */
@@ -95,7 +95,7 @@ export async function startTestFleet(test: TestContext, options: WorldOptions): 
     const maxBytes = options.spoolBytes?.[gateway.name];
     if (maxBytes !== undefined) writeJson(join(paths.fragments(plan, gateway.name), "20-spool.yaml"), { spool: { maxBytes } });
     const real = await startGatewayOf(plan, gateway.name);
-    // Stands in for the proxy, for the probe that calls through it.
+    // Takes the place of the proxy for the probe that calls through it.
     const front = await startGateway({
       name: gateway.name,
       host: plan.host,
@@ -179,7 +179,7 @@ async function planOf(directory: string, options: WorldOptions): Promise<FleetPl
 
 function specsOf(plan: FleetPlan): Readonly<Record<Part, ChildSpec>> {
   const program = locateTestServer("nats");
-  if (program === undefined) throw new Error("nats-server disappeared");
+  if (program === undefined) throw new Error("nats-server was no longer found");
   const evaluator = evaluatorSpec(plan);
   const second = plan.opsPorts["evaluator-2"];
   return {

@@ -1,4 +1,4 @@
-/** User traffic that is known to the last request: lines in the access logs, without users. */
+/** User traffic of exactly known volume: lines in the access logs, without actual requests. */
 import { openAccessLog } from "../../examples/fleet/src/access-log.ts";
 import { type FleetPlan, paths } from "../../examples/fleet/src/layout.ts";
 

@@ -12,7 +12,7 @@ import { startTestFleet, type TestFleet } from "../fleet/test-fleet.ts";
 const BOOT = `${Date.now().toString(36)}-00000000000000ff`;
 let seq = 0;
 
-/** A valid signal, except for what `change` changes; every call has the next number. */
+/** A valid signal except for `change`; every call uses the next sequence number. */
 function signal(gateway: string, change: Record<string, unknown> = {}, body: Record<string, unknown> = {}): string {
   seq += 1;
   const latency = { scale: 6, zero: 0, offset: 340, counts: [100] };
@@ -104,7 +104,7 @@ async function drained(fleet: TestFleet): Promise<void> {
   );
 }
 
-test("invalid input on the real log", async (t) => {
+test("invalid messages on the real log become dead letters and change no verdict", async (t) => {
   const gateways = BAD_SIGNALS.map((_, index) => `mac-${index}`);
   const fleet = await startTestFleet(t, { parts: ["evaluator"], canaryGateways: [...gateways, "mac-late"] });
   if (fleet === undefined) return;
@@ -113,13 +113,13 @@ test("invalid input on the real log", async (t) => {
   const wanted = new Map<number, string>();
   const publish = async (subject: string, data: string | Uint8Array): Promise<number> =>
     (await bus.publish({ subject, data })).sequence;
-  // One gateway each, because dead letters per sender and minute are limited.
+  // One gateway for each, because dead letters are limited per sender and minute.
   for (const [index, [reason, what, payload]] of BAD_SIGNALS.entries()) {
     const gateway = `mac-${index}`;
     wanted.set(await publish(`signals.az-a.payments.${gateway}.http`, payload(gateway)), `${reason}: ${what}`);
   }
   for (const [reason, subject, data] of BAD_SUBJECTS) wanted.set(await publish(subject, data), `${reason}: ${subject}`);
-  // Late, repeated, or with a number far ahead: these are valid, but not evidence for the present.
+  // Signals that are late, repeated, or have a sequence number far ahead. They are valid but not evidence of the current state.
   const late = "signals.az-a.payments.mac-late.http";
   await publish(late, signal("mac-late", { observed_at: "1970-01-01T00:00:00.000Z" }));
   const twice = signal("mac-late");

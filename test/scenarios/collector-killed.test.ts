@@ -8,7 +8,7 @@ import { startTraffic } from "../fleet/traffic.ts";
 
 const COLLECTOR = "collector-mac-a1";
 
-test("a collector killed while it spools loses no signal", async (t) => {
+test("a collector that is killed while it spools loses no signal", async (t) => {
   const fleet = await startTestFleet(t, { parts: ["evaluator", COLLECTOR] });
   if (fleet === undefined) return;
   const { bus, relay } = fleet;
@@ -57,7 +57,7 @@ test("a collector killed while it spools loses no signal", async (t) => {
       "complete, without duplicates, in order",
     );
   }
-  // One may have been stored just when the connection was cut, and be on disk as well.
+  // A signal stored just as the connection was cut may also be on disk.
   const arrived = numbers(oldBoot).length;
   assert.ok(arrived >= before.length + spooled - 1, `${before.length} stored, ${spooled} on disk, ${arrived} arrived`);
   const firstOfNew = signals.findIndex(({ signal }) => signal.collector_boot !== oldBoot);

@@ -8,7 +8,7 @@ import { verdictWhere } from "../fleet/records.ts";
 import { COLLECTORS, startTestFleet } from "../fleet/test-fleet.ts";
 import { startTraffic } from "../fleet/traffic.ts";
 
-test("an evaluator killed within windows, and just after a verdict, loses and duplicates nothing", async (t) => {
+test("an evaluator that is killed within a window or just after a verdict loses and duplicates nothing", async (t) => {
   const fleet = await startTestFleet(t, { parts: ["evaluator", ...COLLECTORS] });
   if (fleet === undefined) return;
   const { bus } = fleet;
@@ -19,7 +19,7 @@ test("an evaluator killed within windows, and just after a verdict, loses and du
   await fleet.kill("evaluator");
   await fleet.start("evaluator");
   for (const errorRatio of [0, 0.5]) {
-    // Between this verdict and the checkpoint after it, a crash could lose or duplicate most.
+    // A crash between this verdict and the next checkpoint could lose or duplicate the most.
     await verdictWhere(bus, "a window is judged", ({ body }) => body.window !== null, "new");
     await fleet.kill("evaluator");
     traffic.fail("canary", errorRatio);

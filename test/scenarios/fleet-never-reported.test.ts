@@ -1,4 +1,4 @@
-/** A fleet whose collectors were never started: what a controller and an operator receive, with the shipped policy. */
+/** The answers that controllers and operators receive for a fleet whose collectors were never started, under the default policy. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { until } from "@aviary/shared/testing/until.ts";

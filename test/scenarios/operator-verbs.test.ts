@@ -1,4 +1,4 @@
-/** Operators' commands on a real broker and evaluator: each reports what it changed, or that nothing changed and why. */
+/** Operators' commands on a real broker and evaluator. Each reports its effect, or why nothing changed. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { runCommand } from "@aviary/shared/commands/program.ts";
@@ -69,5 +69,5 @@ test("an operator's command that changes nothing fails with the reason", async (
   assert.equal(unheard.code, 1);
   assert.equal(JSON.parse(unheard.stdout).changed, false);
   assert.equal(JSON.parse(unheard.stdout).after, null);
-  assert.match(JSON.parse(unheard.stdout).unchanged_because, /^no evaluator leads/);
+  assert.match(JSON.parse(unheard.stdout).unchanged_because, /^no evaluator is leading/);
 });

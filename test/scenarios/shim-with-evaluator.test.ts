@@ -1,4 +1,4 @@
-/** Whole rollouts: Flagger's own sequence of requests, the shim, the evaluator and a fleet, on one bus and one manual clock. */
+/** Complete rollouts: Flagger's sequence of requests, the shim, the evaluator and a fleet, on one bus and one manual clock. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
@@ -79,7 +79,7 @@ async function startAll(metadata: boolean) {
       await interval();
     }
   };
-  /** The evaluator, the shim and the sockets between them take real time: intervals pass until the run is as expected. */
+  /** The evaluator, the shim and their sockets take real time, so intervals pass until the run is as expected. */
   const untilRun = async (what: string, holds: (run: NonNullable<Awaited<ReturnType<typeof askRun>>["run"]>) => boolean) => {
     for (let count = 0; ; count += 1) {
       const { run } = await askRun();

@@ -10,7 +10,7 @@ import { COLLECTORS, startTestFleet, type TestFleet } from "../fleet/test-fleet.
 import { startTraffic } from "../fleet/traffic.ts";
 
 /**
- * Waits until the leader is not `before`, and returns how long that took. The bound of 5 s is asserted in simulated time, where
+ * Waits until the leader is no longer `before`, and returns the duration. The bound of 5 s is asserted in simulated time, where
  * no machine is loaded: services/evaluator/test/service.test.ts.
  */
 async function takenOver(t: TestContext, what: string, fleet: TestFleet, before: string): Promise<string> {
@@ -54,7 +54,7 @@ test("a standby takes over from a killed and from a suspended leader", async (t)
   await verdictWhere(bus, "a failure is published", ({ body }) => body.verdict === "fail", "new");
   assert.equal(await holder(fleet), third, "the resumed evaluator finds its lease lost");
 
-  // Its state is old, yet it must be able to lead again.
+  // Its state is outdated, but it must be able to lead again.
   await fleet.kill("evaluator");
   await takenOver(t, "the suspended evaluator leads again", fleet, third);
   await verdictWhere(bus, "it still publishes fail", ({ body }) => body.verdict === "fail", "new");

@@ -1,4 +1,6 @@
-/** The choices of a simulation: every one is drawn from the plan's seed, so a seed determines a whole history. */
+/**
+ * Random choices from a seed. Every choice of a simulation is drawn from the plan's seed, so a seed determines the whole history.
+ */
 import { seededRandom } from "../../libs/shared/src/testing/random.ts";
 
 export interface RandomChoices {

@@ -1,4 +1,4 @@
-/** What the commands of the simulation and of the closed loop share. */
+/** The common parts of the commands of simulation and closed loop. */
 
 /** An option with a whole number. @throws RangeError with the usage */
 export function wholeNumber(name: string, text: string | undefined, otherwise: number, usage: string): number {

@@ -1,6 +1,6 @@
 /**
- * The controllers. Flagger: gates, queries and events in its own order, every two seconds; a failed call is a refusal. Argo
- * Rollouts: one measurement after another. Both wait, and both give up eventually.
+ * The controllers. Flagger calls gates, queries and events in its own order every two seconds; a failed call counts as a
+ * rejection. Argo Rollouts takes one measurement after another. Both wait, and both eventually give up.
  */
 import type { CallerClass } from "@aviary/shared/contract/fleet.ts";
 import type { History } from "./history.ts";
@@ -14,18 +14,18 @@ export interface ControllerEnvironment {
   nowMs(): number;
   sleep(ms: number): Promise<void>;
   /** Calls the shim; undefined without a response in time. */
-  ask(caller: CallerClass, path: string, query: string, body: string): Promise<ShimResponse | undefined>;
+  request(caller: CallerClass, path: string, query: string, body: string): Promise<ShimResponse | undefined>;
   log(text: string): void;
-  /** The controller has started a revision, or has finished with it. */
+  /** Called when the controller has started or finished a revision. */
   onOutcome(revision: RevisionPlan, outcome: "succeeded" | "failed"): void;
 }
 
 const INTERVAL_MS = 2_000;
 const WEIGHTS = [10, 30, 50];
-/** Failed checks that make Flagger roll back. */
+/** The number of failed checks after which Flagger rolls back. */
 const THRESHOLD = 5;
 
-/** Runs as long as the simulation. */
+/** Runs until the simulation ends. */
 export async function runFlagger(environment: ControllerEnvironment, revisions: readonly RevisionPlan[]): Promise<void> {
   for (let index = 0; index < revisions.length; index++) {
     const revision = revisions[index]!;
@@ -36,7 +36,7 @@ export async function runFlagger(environment: ControllerEnvironment, revisions: 
   }
 }
 
-/** One revision, from confirm-rollout to its end; undefined if the next revision arrived in between. */
+/** Rolls out one revision, from confirm-rollout to its end; undefined if the next revision arrived meanwhile. */
 async function analyze(
   environment: ControllerEnvironment,
   revision: RevisionPlan,
@@ -47,7 +47,7 @@ async function analyze(
   const hook = (phase: string, more: object = {}): string =>
     JSON.stringify({ ...CANARY, phase, checksum: `sum-${revision.name}`, metadata: { ...metadata, ...more } });
   const gate = async (name: string, phase: string): Promise<boolean> => {
-    const answer = await environment.ask("flagger", `/flagger/gate/${name}`, "", hook(phase));
+    const answer = await environment.request("flagger", `/flagger/gate/${name}`, "", hook(phase));
     environment.log(
       `flagger  gate ${name} (${revision.name}): ${answer === undefined ? "no response" : `${answer.status} ${answer.body.trim()}`}`,
     );
@@ -55,7 +55,7 @@ async function analyze(
   };
   const event = async (phase: string, eventMessage: string): Promise<void> => {
     const more = { eventMessage, eventType: "Normal", timestamp: String(environment.nowMs()) };
-    const answer = await environment.ask("flagger", "/flagger/events", "", hook(phase, more));
+    const answer = await environment.request("flagger", "/flagger/events", "", hook(phase, more));
     environment.log(`flagger  event ${eventMessage}: ${answer?.status ?? "no response"}`);
   };
   const rollBack = async (): Promise<"failed"> => {
@@ -65,7 +65,7 @@ async function analyze(
   };
   const measure = async (): Promise<boolean> => {
     const query = `query=${encodeURIComponent(`aviary_verdict{namespace="${CANARY.namespace}",canary="${CANARY.name}"}`)}`;
-    const answer = await environment.ask("flagger", "/flagger/api/v1/query", query, "");
+    const answer = await environment.request("flagger", "/flagger/api/v1/query", query, "");
     const value = /"value":\[\d+,"([^"]*)"\]/.exec(answer?.body ?? "")?.[1];
     environment.log(`flagger  measured ${value ?? "nothing"}`);
     return Number(value ?? 0) >= 0.5;
@@ -114,7 +114,7 @@ async function analyze(
   return undefined;
 }
 
-/** Measurements until one fails, enough passed, or the next revision arrives. */
+/** Measures until one measurement fails, enough have passed, or the next revision arrives. */
 export async function runRollouts(environment: ControllerEnvironment, revisions: readonly RevisionPlan[]): Promise<void> {
   for (let index = 0; index < revisions.length; index++) {
     const revision = revisions[index]!;
@@ -123,7 +123,7 @@ export async function runRollouts(environment: ControllerEnvironment, revisions:
     let passed = 0;
     for (; environment.nowMs() < next; await environment.sleep(INTERVAL_MS)) {
       const query = `namespace=${CANARY.namespace}&rollout=${CANARY.name}&revision=${revision.name}`;
-      const answer = await environment.ask("rollouts", "/rollouts/analysis", query, "");
+      const answer = await environment.request("rollouts", "/rollouts/analysis", query, "");
       const verdict = /"verdict":"(pass|hold|fail)"/.exec(answer?.body ?? "")?.[1];
       environment.log(`rollouts measured ${verdict ?? "nothing"} of ${revision.name}`);
       if (verdict === "fail") {

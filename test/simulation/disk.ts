@@ -1,5 +1,5 @@
 /**
- * A collector's spool on a simulated disk: the bytes have the real format, the disk survives the collector, and a collector that
+ * A collector's spool on a simulated disk. The bytes have the real format, the disk outlives the collector, and a collector that
  * crashes while writing leaves a torn record.
  */
 import { retryable } from "@aviary/shared/runtime/faults.ts";
@@ -25,10 +25,10 @@ export function openDisk(disk: Disk, kernel: Kernel, life: Life): Spool {
   let open: Buffer | undefined;
   let head: readonly SpoolRecord[] | undefined;
 
-  /** A disk takes a millisecond or two; its process may crash meanwhile, and it may fail. */
+  /** An operation takes a millisecond or two; meanwhile the process may crash or the disk fail. */
   const turn = (): Promise<void> =>
     new Promise((resolve, reject) => {
-      kernel.after(2, life, () => (disk.broken ? reject(retryable("disk_unwritable", "the disk is broken")) : resolve()));
+      kernel.after(2, life, () => (disk.broken ? reject(retryable("disk_unwritable", "the disk has failed")) : resolve()));
     });
 
   const dropOldest = (): void => {
@@ -50,10 +50,10 @@ export function openDisk(disk: Disk, kernel: Kernel, life: Life): Spool {
         const before = open ?? SEGMENT_MAGIC;
         if (open === undefined) disk.segments.push(before);
         const place = disk.segments.length - 1;
-        // Half of it is written first: a crash now leaves a torn record.
+        // The first half is written separately, so that a crash now leaves a torn record.
         disk.segments[place] = Buffer.concat([before, bytes.subarray(0, bytes.length >> 1)]);
         const torn = disk.segments[place]!;
-        // Nothing is appended until it is complete.
+        // No other record is appended until this one is complete.
         open = undefined;
         await turn();
         const whole = Buffer.concat([before, bytes]);

@@ -1,4 +1,4 @@
-/** Schedules a plan in a world: releases and their faults, actions of operators, infrastructure faults. */
+/** Schedules the events of a plan: releases and their faults, operator actions, infrastructure faults. */
 import { type ControlContent, controlMessage } from "@aviary/shared/contract/control.ts";
 import { controlSubject, signalSubject } from "@aviary/shared/contract/subjects.ts";
 import type { Disk } from "./disk.ts";
@@ -6,7 +6,7 @@ import { FLEET, type Truth } from "./gateway.ts";
 import { count, type History } from "./history.ts";
 import { type Kernel, START_MS } from "./kernel.ts";
 import type { Node } from "./nodes.ts";
-import { EVALUATORS, type Misfortune, type OperatorDeed, type Plan, packOf, type RevisionPlan, SHIM } from "./plan.ts";
+import { EVALUATORS, type InfrastructureFault, type OperatorAction, type Plan, packOf, type RevisionPlan, SHIM } from "./plan.ts";
 import { CANARY } from "./shim-node.ts";
 
 export interface Stage {
@@ -16,7 +16,7 @@ export interface Stage {
   readonly nodes: ReadonlyMap<string, Node>;
   readonly disks: ReadonlyMap<string, Disk>;
   readonly truths: ReadonlyMap<string, Truth>;
-  /** Publishes like an operator's command line. */
+  /** Publishes a control message as the operator's command line does. */
   publish(subject: string, id: string | undefined, data: string): void;
 }
 
@@ -48,13 +48,14 @@ export function schedule(stage: Stage): void {
   const { plan, kernel } = stage;
   for (const revision of plan.revisions) {
     if (revision.packAfterMs !== undefined) install(stage, revision, revision.atMs + revision.packAfterMs);
-    kernel.after(revision.atMs + revision.troubleAfterMs, undefined, () => trouble(stage, revision));
+    kernel.after(revision.atMs + revision.faultAfterMs, undefined, () => injectMachineFault(stage, revision));
   }
-  for (const { deed, atMs } of plan.deeds) kernel.after(atMs, undefined, () => doDeed(stage, deed));
-  for (const misfortune of plan.misfortunes) kernel.after(misfortune.atMs, undefined, () => befall(stage, misfortune));
+  for (const { action, atMs } of plan.operatorActions) kernel.after(atMs, undefined, () => performOperatorAction(stage, action));
+  for (const fault of plan.infrastructureFaults)
+    kernel.after(fault.atMs, undefined, () => injectInfrastructureFault(stage, fault));
 }
 
-/** The canary gateways get the revision's pack, one shortly after the other. */
+/** Installs the revision's pack on the canary gateways, one shortly after another. */
 function install(stage: Stage, revision: RevisionPlan, atMs: number): void {
   slice(stage, "canary").forEach((truth, index) => {
     stage.kernel.after(atMs + index * 700, undefined, () => {
@@ -64,9 +65,11 @@ function install(stage: Stage, revision: RevisionPlan, atMs: number): void {
   });
 }
 
-/** The promoter's role: after a success stable follows, after a failure the canary is rolled back, if the plan does so. */
+/**
+ * Acts as the promoter: promotes to stable after a success, and rolls the canary back after a failure if the plan requires it.
+ */
 export function afterOutcome(stage: Stage, revision: RevisionPlan, outcome: "succeeded" | "failed"): void {
-  trace(stage, `the controller is done with ${revision.name}: ${outcome}`);
+  trace(stage, `the controller finished ${revision.name}: ${outcome}`);
   count(stage.history, `controller ${outcome}`);
   const [from, to] = outcome === "succeeded" ? (["canary", "stable"] as const) : (["stable", "canary"] as const);
   if (outcome === "failed" && !revision.isRestored) return;
@@ -77,57 +80,57 @@ export function afterOutcome(stage: Stage, revision: RevisionPlan, outcome: "suc
   });
 }
 
-/** Each fault, the machine it affects, and how it ends. */
-function troubleOf(
+/** The gateways that a fault affects, the change it makes to them, and how the change is undone. */
+function machineFaultOf(
   stage: Stage,
   revision: RevisionPlan,
-): { who: Truth[]; change: Partial<Truth>; back: Partial<Truth> } | undefined {
+): { affected: Truth[]; change: Partial<Truth>; undo: Partial<Truth> } | undefined {
   const canaries = slice(stage, "canary");
   const all = [...stage.truths.values()];
   const first = canaries.slice(0, 1);
-  switch (revision.trouble) {
+  switch (revision.fault) {
     case "none":
       return undefined;
     case "errors":
-      return { who: canaries, change: { errorShare: 0.2 }, back: { errorShare: 0 } };
+      return { affected: canaries, change: { errorShare: 0.2 }, undo: { errorShare: 0 } };
     case "latency":
-      return { who: canaries, change: { latencyMs: 900 }, back: { latencyMs: HEALTHY.latencyMs } };
+      return { affected: canaries, change: { latencyMs: 900 }, undo: { latencyMs: HEALTHY.latencyMs } };
     case "disk":
-      return { who: all.slice(-1), change: { diskUsedRatio: 0.85 }, back: { diskUsedRatio: HEALTHY.diskUsedRatio } };
+      return { affected: all.slice(-1), change: { diskUsedRatio: 0.85 }, undo: { diskUsedRatio: HEALTHY.diskUsedRatio } };
     case "down":
-      return { who: first, change: { health: "refused" }, back: { health: "up" } };
+      return { affected: first, change: { health: "refused" }, undo: { health: "up" } };
     case "environment":
-      return { who: all, change: { errorShare: 0.2 }, back: { errorShare: 0 } };
+      return { affected: all, change: { errorShare: 0.2 }, undo: { errorShare: 0 } };
     case "odd-release":
-      return { who: first, change: { pack: "d".repeat(64) }, back: { pack: canaries[1]?.pack ?? packOf(revision) } };
+      return { affected: first, change: { pack: "d".repeat(64) }, undo: { pack: canaries[1]?.pack ?? packOf(revision) } };
     case "doctor":
-      return { who: first, change: { doctorError: true }, back: { doctorError: false } };
+      return { affected: first, change: { doctorError: true }, undo: { doctorError: false } };
     case "no-traffic-reports":
-      return { who: first, change: { reportsTraffic: false }, back: { reportsTraffic: true } };
+      return { affected: first, change: { reportsTraffic: false }, undo: { reportsTraffic: true } };
     case "no-skills-reports":
-      return { who: first, change: { reportsSkills: false }, back: { reportsSkills: true } };
+      return { affected: first, change: { reportsSkills: false }, undo: { reportsSkills: true } };
     case "crash-loop":
-      return { who: first, change: { crashes: true, errorShare: 0.8 }, back: { crashes: false, errorShare: 0 } };
+      return { affected: first, change: { crashes: true, errorShare: 0.8 }, undo: { crashes: false, errorShare: 0 } };
     case "queue":
-      return { who: all, change: { queueDepth: 14 }, back: { queueDepth: 1 } };
+      return { affected: all, change: { queueDepth: 14 }, undo: { queueDepth: 1 } };
   }
 }
 
-function trouble(stage: Stage, revision: RevisionPlan): void {
-  const found = troubleOf(stage, revision);
+function injectMachineFault(stage: Stage, revision: RevisionPlan): void {
+  const found = machineFaultOf(stage, revision);
   if (found === undefined) return;
-  const { who, change, back } = found;
-  trace(stage, `trouble: ${revision.trouble}`);
-  for (const truth of who) Object.assign(truth, change);
-  stage.kernel.after(revision.troubleForMs, undefined, () => {
-    for (const truth of who) Object.assign(truth, back);
+  const { affected, change, undo } = found;
+  trace(stage, `fault: ${revision.fault}`);
+  for (const truth of affected) Object.assign(truth, change);
+  stage.kernel.after(revision.faultForMs, undefined, () => {
+    for (const truth of affected) Object.assign(truth, undo);
   });
 }
 
-function doDeed(stage: Stage, deed: OperatorDeed): void {
+function performOperatorAction(stage: Stage, action: OperatorAction): void {
   const nowMs = stage.kernel.nowMs;
   const content: ControlContent =
-    deed === "maintenance"
+    action === "maintenance"
       ? {
           verb: "maintenance",
           caller: "operator",
@@ -136,70 +139,73 @@ function doDeed(stage: Stage, deed: OperatorDeed): void {
           mute: true,
           reason: "disk swap",
         }
-      : deed === "start"
+      : action === "start"
         ? { verb: "start", caller: "operator", revision: `by-hand-${nowMs}` }
-        : { verb: deed, caller: "operator", reason: "because" };
-  trace(stage, `operator: ${deed}`);
-  count(stage.history, `operator ${deed}`);
+        : { verb: action, caller: "operator", reason: "because" };
+  trace(stage, `operator: ${action}`);
+  count(stage.history, `operator ${action}`);
   const send = (content: ControlContent): void => {
     const message = controlMessage(CANARY, content, new Date(START_MS + nowMs).toISOString(), `${nowMs}`);
     stage.publish(controlSubject(FLEET, CANARY, content.verb), message.id, JSON.stringify(message));
   };
   send(content);
-  if (deed === "pause")
+  if (action === "pause")
     stage.kernel.after(7_000, undefined, () => send({ verb: "resume", caller: "operator", reason: "seen enough" }));
 }
 
-const GARBAGE = ["{", "null", '{"v":1,"seq":NaN}', '{"v":2}', "[]"];
+const INVALID_MESSAGES = ["{", "null", '{"v":1,"seq":NaN}', '{"v":2}', "[]"];
 
-function befall(stage: Stage, misfortune: Misfortune): void {
-  switch (misfortune.kind) {
+function injectInfrastructureFault(stage: Stage, fault: InfrastructureFault): void {
+  switch (fault.kind) {
     case "blackout":
       count(stage.history, "blackout");
-      for (const name of [...EVALUATORS, SHIM]) stage.nodes.get(name)!.kill(misfortune.downMs, "crashes in the blackout");
+      for (const name of [...EVALUATORS, SHIM]) stage.nodes.get(name)!.kill(fault.downMs, "crashes in the blackout");
       break;
-    case "garbage":
-      throwGarbage(stage);
+    case "invalid-messages":
+      publishInvalidMessages(stage);
       break;
     case "broken-disk":
-      breakDisk(stage, misfortune.node, misfortune.forMs);
+      breakDisk(stage, fault.node, fault.forMs);
       break;
     default:
-      befallNode(stage.nodes.get(misfortune.node)!, misfortune);
+      injectNodeFault(stage.nodes.get(fault.node)!, fault);
   }
 }
 
-function befallNode(node: Node, misfortune: Exclude<Misfortune, { kind: "blackout" | "garbage" | "broken-disk" }>): void {
-  switch (misfortune.kind) {
+function injectNodeFault(
+  node: Node,
+  fault: Exclude<InfrastructureFault, { kind: "blackout" | "invalid-messages" | "broken-disk" }>,
+): void {
+  switch (fault.kind) {
     case "crash":
-      node.kill(misfortune.downMs, "dies");
+      node.kill(fault.downMs, "crashes");
       break;
     case "on-write":
-      node.onWrite(misfortune.nth, () => {
-        const { deed, forMs } = misfortune;
-        if (deed === "crash") node.kill(forMs, "crashes as the broker stores its write");
-        else if (deed === "pause") node.pause(forMs);
+      node.onWrite(fault.nth, () => {
+        const { effect, forMs } = fault;
+        if (effect === "crash") node.kill(forMs, "crashes when the broker stores its write");
+        else if (effect === "pause") node.pause(forMs);
         else node.cut(forMs, forMs % 2 === 0);
       });
       break;
     case "restart":
-      node.restart(misfortune.downMs);
+      node.restart(fault.downMs);
       break;
     case "pause":
-      node.pause(misfortune.forMs);
+      node.pause(fault.forMs);
       break;
     case "cut":
-      node.cut(misfortune.forMs, misfortune.isSilent);
+      node.cut(fault.forMs, fault.isSilent);
       break;
     case "clock-step":
-      node.stepClock(misfortune.byMs);
+      node.stepClock(fault.byMs);
       break;
   }
 }
 
-function throwGarbage(stage: Stage): void {
-  count(stage.history, "garbage");
-  for (const [index, data] of GARBAGE.entries()) {
+function publishInvalidMessages(stage: Stage): void {
+  count(stage.history, "invalid-messages");
+  for (const [index, data] of INVALID_MESSAGES.entries()) {
     const { az, name } = stage.plan.gateways[index % stage.plan.gateways.length]!;
     stage.publish(signalSubject({ az, fleet: FLEET, gateway: name }, "http"), undefined, data);
   }

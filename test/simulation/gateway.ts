@@ -34,7 +34,7 @@ export interface Truth {
   queueDepth: number;
   reportsTraffic: boolean;
   reportsSkills: boolean;
-  /** Its process crashes every few seconds, so that it never ends its warm-up. */
+  /** Whether its process crashes every few seconds and therefore never completes its warm-up. */
   crashes: boolean;
 }
 
@@ -51,7 +51,7 @@ export interface CollectorNodeOptions {
   readonly history: History;
   readonly gateway: WorldGateway;
   readonly truth: Truth;
-  /** One gateway reports the lane's depth. */
+  /** Whether this gateway reports the lane's depth; exactly one does. */
   readonly reportsLane: boolean;
   readonly sendsDoctor: boolean;
 }
@@ -88,7 +88,7 @@ export function startCollectorNode(options: CollectorNodeOptions): () => Promise
     ticks += 1;
     send("health", tick, healthOf(truth, kernel.nowMs));
     if (!truth.reportsTraffic) {
-      // The next report after a failure covers the time since the last one, as far as a collector goes back.
+      // The first report after a failure covers the time since the last one, up to the limit of a real collector.
     } else if (truth.health === "up") {
       const covered = tickAt(atMs, previousAt, HTTP_PERIOD_MS);
       send("http", covered, trafficOf(gateway, truth, covered.periodMs));
@@ -114,7 +114,7 @@ export function startCollectorNode(options: CollectorNodeOptions): () => Promise
   return () => outbox.close(1_000);
 }
 
-/** A queue is never constant: 0 to 6 more jobs, another number every four seconds. */
+/** Jobs on top of the configured depth: 0 to 6, changing every four seconds, because a real queue is never constant. */
 const swayAt = (nowMs: number): number => (Math.floor(nowMs / 4_000) * 5) % 7;
 
 /** 64 random bits as hex. */

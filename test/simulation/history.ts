@@ -48,7 +48,7 @@ export interface Emitted {
   readonly observedAtMs: number;
 }
 
-/** All answers of the shim about the canary at one instant, in every dialect. */
+/** The shim's answers about the canary at one instant, in every dialect. */
 export interface Sample {
   readonly atMs: number;
   /** The offset of the shim's wall clock from the broker's. */
@@ -56,7 +56,7 @@ export interface Sample {
   readonly json: Readonly<Record<string, string>>;
   /** Values of the Prometheus dialect by caller class. */
   readonly prometheus: Readonly<Record<string, string>>;
-  /** Gates: whether they allow, and the text. */
+  /** Whether each gate allows, and its text. */
   readonly gates: Readonly<Record<string, { readonly allowed: boolean; readonly text: string }>>;
 }
 
@@ -69,10 +69,10 @@ export interface History {
   /** Evaluators that exited with an error, and why. */
   readonly fatals: { readonly atMs: number; readonly node: string; readonly error: unknown }[];
   /** Ends of processes, graceful or not; milliseconds since the start. */
-  readonly deaths: { readonly atMs: number; readonly node: string }[];
-  /** Lines for people; filled only on request. */
+  readonly exits: { readonly atMs: number; readonly node: string }[];
+  /** A readable trace; recorded only on request. */
   readonly trace: string[] | undefined;
-  /** Event counts: a simulation in which nothing happens proves nothing. */
+  /** Event counts, which show that the simulation exercised anything at all. */
   readonly counts: Map<string, number>;
   order: number;
   /** Owner of the evaluators' lease at the broker; empty: none. */
@@ -87,7 +87,7 @@ export function createHistory(traced: boolean): History {
     emitted: new Map(),
     samples: [],
     fatals: [],
-    deaths: [],
+    exits: [],
     trace: traced ? [] : undefined,
     counts: new Map(),
     order: 0,

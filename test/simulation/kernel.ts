@@ -1,12 +1,12 @@
 /**
  * Simulated time: a queue of events, each due at a millisecond and owned by one process of a node (or by the world, which never
  * stops).
- * Nothing happens between events, and after each event everything that it made ready runs to completion, so one seed determines
- * one history.
+ * Nothing happens between events. After each event, everything that it made ready runs to completion, so a seed determines
+ * exactly one history.
  *
  *   alive ── its events run when they are due
  *   paused ─ its events are held in order, and run one after another when it resumes
- *   dead ─── its events are dropped: work in flight inside the process never happens
+ *   dead ─── its events are dropped, and work in flight inside the process is lost
  */
 
 import { type Clock, sleepWith } from "@aviary/shared/runtime/clock.ts";
@@ -28,7 +28,7 @@ export interface Life {
    * process.
    */
   readonly wallOffsetMs: () => number;
-  readonly onDeath: (() => void)[];
+  readonly onExit: (() => void)[];
 }
 
 interface Event {
@@ -131,7 +131,7 @@ export function createKernel(): Kernel {
   };
 }
 
-/** The clock of one process: a monotonic clock that starts with it, and a wall clock that may be wrong and may be set. */
+/** The clock of one process: a monotonic clock that starts with the process, and a wall clock that may be wrong or be set. */
 export function clockOf(kernel: Kernel, life: Life): Clock {
   const setTimer: Clock["setTimer"] = (ms, fn) => kernel.after(ms, life, fn);
   return {

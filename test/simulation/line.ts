@@ -39,7 +39,7 @@ export function createDeliveryLine(kernel: Kernel, life: Life, link: Link, delay
   const setOff = (): void => {
     if (traveling || paused || waiting.length === 0) return;
     traveling = true;
-    // While the link is cut nothing moves: check again later.
+    // While the link is cut, nothing is delivered; check again later.
     kernel.after(link.cut === "none" ? delayMs() : LOOK_MS, life, deliver);
   };
   return {

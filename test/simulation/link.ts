@@ -8,7 +8,7 @@ export interface LinkPlan {
   readonly slowMs: number;
   /** Probability that a write arrives twice. */
   readonly duplicate: number;
-  /** Probability that the broker has dropped the id of a signal that arrives twice, as it does after its duplicate window. */
+  /** Probability that the broker no longer has the id of a duplicate signal, as after its duplicate window. */
   readonly forget: number;
 }
 
@@ -17,7 +17,7 @@ export const GOOD_LINK: LinkPlan = { loss: 0, slow: 0, slowMs: 0, duplicate: 0, 
 export interface Link {
   readonly node: string;
   plan: LinkPlan;
-  /** Known: the client detects the disconnect. Silent: it believes it is connected, and nothing arrives. */
+  /** Known: the client detects the disconnect. Silent: it still reports a connection, and nothing arrives. */
   cut: "none" | "known" | "silent";
   readonly onChange: Set<() => void>;
 }

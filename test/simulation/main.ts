@@ -1,5 +1,5 @@
 /**
- * `npm run sim -- --seeds 10000 --from 0`: runs many simulated worlds and lists the seeds that violate an invariant. A single
+ * `npm run sim -- --seeds 10000 --from 0` runs many simulated worlds and lists the seeds that violate an invariant. A single
  * seed also prints its history.
  */
 import { availableParallelism } from "node:os";

@@ -1,5 +1,5 @@
 /**
- * Every defect of `mutants.ts`, written into a copy of the product, is detected by the simulation, and by the expected checker.
+ * Every defect of `mutants.ts`, injected into a copy of the product, is detected by the expected checker of the simulation.
  */
 import assert from "node:assert/strict";
 import { rmSync } from "node:fs";
@@ -10,9 +10,9 @@ import { runSeeds } from "./pool.ts";
 
 const WITHIN = 1_000;
 
-describe("every injected defect is detected", { concurrency: 2 }, () => {
+describe("the injected defect", { concurrency: 2 }, () => {
   for (const mutant of MUTANTS) {
-    it(`${mutant.name} (invariant ${mutant.caughtBy})`, async (t) => {
+    it(`${mutant.name} is detected by the checker of ${mutant.caughtBy}`, async (t) => {
       const root = writeMutatedCopy(mutant);
       const { failures, ran } = await runSeeds({
         from: 0,

@@ -1,5 +1,5 @@
 /**
- * Plausible defects of the product: each is one replacement in one file, and must be detected by the simulation. `caughtBy` is
+ * Plausible defects of the product. Each is one replacement in one file and must be detected by the simulation. `caughtBy` is
  * the invariant whose checker is expected to detect it.
  */
 import type { Defect } from "./mutated-copy.ts";

@@ -1,4 +1,4 @@
-/** A copy of one service with one defect, for the tests that prove that a simulation detects it. */
+/** A copy of one service with one injected defect, for the tests which prove that a simulation detects it. */
 import assert from "node:assert/strict";
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

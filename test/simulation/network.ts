@@ -4,7 +4,7 @@
  *   write ─▶ lost? ── sent again under the same id after 2 s, for 15 s; then a retryable fault      (as the pipelined publisher
  *   does)
  *   read  ─▶ lost? ── a retryable fault after 5 s
- *   cut   ─▶ known: the client detects the disconnect, and writes wait for the connection; silent: it believes it is connected
+ *   cut   ─▶ known: the client detects the disconnect, and writes wait for the connection; silent: it still reports a connection
  *   follow ─▶ in order, none lost, no duplicates, delayed; across disconnects
  *
  * A request in flight when its sender crashes still arrives; retries of a crashed node do not.
@@ -53,7 +53,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
     });
   };
   link.onChange.add(onLinkChange);
-  life.onDeath.push(() => link.onChange.delete(onLinkChange));
+  life.onExit.push(() => link.onChange.delete(onLinkChange));
 
   const delayMs = (): number =>
     random.chance(link.plan.slow) ? random.integer(50, Math.max(50, link.plan.slowMs)) : random.integer(1, 12);
@@ -71,13 +71,13 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
       kernel.after(random.integer(0, 30), life, fn);
     };
     link.onChange.add(look);
-    life.onDeath.push(() => link.onChange.delete(look));
+    life.onExit.push(() => link.onChange.delete(look));
   }
 
   /** One request and its response. `work` happens at the broker, at most once per attempt. */
   function exchange<T>(kind: "read" | "write", what: string, work: () => Promise<T>): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    // Work of an exited process has no effect.
+    // The work of a process that has exited has no effect.
     if (!life.alive) return promise;
     const untilMs = kernel.nowMs + (kind === "write" ? WRITE_FOR_MS : READ_FOR_MS);
     let answered = false;
@@ -114,7 +114,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
         return;
       }
       if (kind === "read" && random.chance(0.5)) {
-        // As of now, or as of the response's arrival: either is possible, and one event is cheaper than two.
+        // The value as of now; a real broker could also read it later, but one event is cheaper than two.
         void work().then(
           (value) => answer(() => resolve(value)),
           (error: unknown) => answer(() => reject(error)),
@@ -144,7 +144,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
 
   async function store(message: Outgoing): Promise<Stored> {
     const stored = await broker.publish(message);
-    if (stored.duplicate) count(history, "duplicate refused");
+    if (stored.duplicate) count(history, "duplicate dropped");
     else if (stored.stream !== "DEMAND") {
       history.order += 1;
       history.stored.push({
@@ -219,7 +219,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
         const watch = await exchange("read", `watching ${name}`, () =>
           bucket.watch((key: string, entry: BucketEntry | undefined) => line.push(() => onEntry(key, entry))),
         );
-        life.onDeath.push(() => void watch.stop());
+        life.onExit.push(() => void watch.stop());
         return {
           ready: line.behind(watch.ready),
           stop: () => {
@@ -250,7 +250,7 @@ export function createNodeBus({ kernel, broker, link, life, random, history, onW
       const follower = await exchange("read", `following ${request.stream}`, () =>
         broker.follow({ ...request, onMessage: (message) => line.push(() => request.onMessage(message)) }),
       );
-      life.onDeath.push(() => void follower.stop());
+      life.onExit.push(() => void follower.stop());
       const caughtUp = line.behind(follower.caughtUp);
       caughtUp.catch(() => undefined);
       return {

@@ -17,24 +17,24 @@ export interface NodeContext {
   readonly life: Life;
   readonly clock: ReturnType<typeof clockOf>;
   readonly bus: ReturnType<typeof createNodeBus>;
-  /** The process crashes; its supervisor starts another a second later. */
-  readonly fall: (error: unknown) => void;
+  /** Ends the process with an error; its supervisor starts a new one after one second. */
+  readonly failWith: (error: unknown) => void;
 }
 
 export interface Node {
   readonly name: string;
   readonly life: Life | undefined;
   start(): void;
-  /** Crashes now, and is restarted after `downMs`; if that is infinite, it stays off. */
+  /** Crashes now and is restarted after `downMs`; never, if that is infinite. */
   kill(downMs: number, why: string): void;
-  /** Stops gracefully, and is restarted `downMs` after that. */
+  /** Stops gracefully and is restarted `downMs` later. */
   restart(downMs: number): void;
   pause(forMs: number): void;
   cut(forMs: number, isSilent: boolean): void;
   stepClock(byMs: number): void;
-  /** Calls back at the instant at which the broker stores the n-th write of this process from now on. */
+  /** Calls back when the broker stores the n-th write of this process from now on. */
   onWrite(nth: number, fn: () => void): void;
-  /** Restored: running, or about to restart from a graceful stop, and connected; the clock is unchanged. */
+  /** Restores the node: running or about to restart after a graceful stop, and connected. Its clock is unchanged. */
   heal(): void;
 }
 
@@ -45,7 +45,7 @@ export interface NodesOptions {
   readonly history: History;
 }
 
-const RESTART_AFTER_FALL_MS = 1_000;
+const RESTART_AFTER_ERROR_MS = 1_000;
 const GRACEFUL_MS = 5_000;
 
 export function createNode(
@@ -81,7 +81,7 @@ export function createNode(
     start() {
       if (life !== undefined || isOff) return;
       lives += 1;
-      const born: Life = {
+      const started: Life = {
         node: name,
         number: lives,
         bornMs: kernel.nowMs,
@@ -89,46 +89,46 @@ export function createNode(
         paused: false,
         held: [],
         wallOffsetMs: () => wallOffsetMs,
-        onDeath: [],
+        onExit: [],
       };
-      life = born;
+      life = started;
       trace("starts");
       const bus = createNodeBus({
         kernel,
         broker,
         link,
-        life: born,
+        life: started,
         random,
         history,
         onWritten: () => {
-          if (!born.alive) return;
+          if (!started.alive) return;
           writesLeft -= 1;
           if (writesLeft > 0) return;
           writesLeft = Number.POSITIVE_INFINITY;
           atLastWrite();
         },
       });
-      const fall = (error: unknown): void => {
-        if (!born.alive) return;
+      const failWith = (error: unknown): void => {
+        if (!started.alive) return;
         history.fatals.push({ atMs: kernel.nowMs, node: name, error });
-        node.kill(RESTART_AFTER_FALL_MS, `falls: ${(error as Error).message}`);
+        node.kill(RESTART_AFTER_ERROR_MS, `exits with an error: ${(error as Error).message}`);
       };
-      service = run({ life: born, clock: clockOf(kernel, born), bus, fall });
+      service = run({ life: started, clock: clockOf(kernel, started), bus, failWith });
     },
     kill(downMs, why) {
-      // A restart that is already due does not switch it on again.
+      // A restart that is already scheduled must not turn it on again.
       if (!Number.isFinite(downMs)) isOff = true;
       if (life === undefined) return;
       trace(why);
-      count(history, `${name.split("-")[0]} died`);
-      history.deaths.push({ atMs: kernel.nowMs, node: name });
-      const dying = life;
+      count(history, `${name.split("-")[0]} crashed`);
+      history.exits.push({ atMs: kernel.nowMs, node: name });
+      const exited = life;
       life = undefined;
       service = undefined;
       writesLeft = Number.POSITIVE_INFINITY;
-      dying.alive = false;
-      dying.held.length = 0;
-      for (const end of dying.onDeath.splice(0)) end();
+      exited.alive = false;
+      exited.held.length = 0;
+      for (const end of exited.onExit.splice(0)) end();
       if (Number.isFinite(downMs)) kernel.after(downMs, undefined, () => node.start());
     },
     restart(downMs) {
@@ -139,7 +139,7 @@ export function createNode(
         if (life === ending) node.kill(healed ? 0 : downMs, "has stopped");
       };
       const closing = service;
-      // Requested inside the process: not while it is paused.
+      // The request is handled inside the process, so not while it is paused.
       kernel.after(0, ending, () => void closing.close().then(done, done));
       kernel.after(GRACEFUL_MS, undefined, done);
     },

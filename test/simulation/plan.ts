@@ -1,6 +1,6 @@
 /**
- * One seed as data: the fleet and its policy, the releases under test and their faults, and the infrastructure faults. Each seed
- * enables a few kinds of them, so that some worlds have many of one kind and some have none.
+ * The plan of one seed: the fleet and its policy, the releases under test and their faults, and the infrastructure faults. Each
+ * seed enables a few kinds of faults, so that some worlds have many of one kind and some have none.
  */
 import type { PolicyFile } from "@aviary/shared/contract/policy.ts";
 import type { Slice } from "@aviary/shared/contract/run.ts";
@@ -14,8 +14,8 @@ export interface WorldGateway {
   readonly requests: number;
 }
 
-/** Faults of the machines under test, as opposed to the nodes of Aviary. */
-export type Trouble =
+/** Faults of the machines under test. */
+export type MachineFault =
   | "none"
   | "errors"
   | "latency"
@@ -25,7 +25,7 @@ export type Trouble =
   | "odd-release"
   | "doctor"
   | "queue"
-  /** One probe of one gateway fails; the others report on. */
+  /** One probe of one gateway fails; the others keep reporting. */
   | "no-traffic-reports"
   | "no-skills-reports"
   /** One gateway crashes every few seconds, with errors. */
@@ -34,26 +34,27 @@ export type Trouble =
 export interface RevisionPlan {
   readonly name: string;
   readonly atMs: number;
-  /** When the canary gateways get its pack; undefined: the revision changes nothing on the Macs. */
+  /** When the canary gateways get its pack; undefined if the revision changes nothing on the Macs. */
   readonly packAfterMs: number | undefined;
   /** Whether the controller announces the pack. Otherwise a late pack is an unannounced change. */
   readonly announcesPack: boolean;
-  readonly trouble: Trouble;
-  readonly troubleAfterMs: number;
-  readonly troubleForMs: number;
-  /** After a failure the canary gateways are rolled back to the stable pack. */
+  readonly fault: MachineFault;
+  readonly faultAfterMs: number;
+  readonly faultForMs: number;
+  /** Whether the canary gateways are rolled back to the stable pack after a failure. */
   readonly isRestored: boolean;
 }
 
-export type Misfortune =
+/** Faults of Aviary's own nodes, their network and their disks. */
+export type InfrastructureFault =
   | { readonly kind: "crash"; readonly node: string; readonly atMs: number; readonly downMs: number }
-  /** At the instant at which the broker stores its n-th write after `atMs`: the acknowledgement is lost or late. */
+  /** Strikes when the broker stores the node's n-th write after `atMs`, so the acknowledgement is lost or late. */
   | {
       readonly kind: "on-write";
       readonly node: string;
       readonly atMs: number;
       readonly nth: number;
-      readonly deed: "crash" | "pause" | "cut";
+      readonly effect: "crash" | "pause" | "cut";
       readonly forMs: number;
     }
   | { readonly kind: "restart"; readonly node: string; readonly atMs: number; readonly downMs: number }
@@ -63,9 +64,9 @@ export type Misfortune =
   | { readonly kind: "broken-disk"; readonly node: string; readonly atMs: number; readonly forMs: number }
   /** Everything but the broker and its streams crashes at once and restarts. */
   | { readonly kind: "blackout"; readonly atMs: number; readonly downMs: number }
-  | { readonly kind: "garbage"; readonly atMs: number };
+  | { readonly kind: "invalid-messages"; readonly atMs: number };
 
-export type OperatorDeed = "pause" | "abort" | "clear" | "maintenance" | "start";
+export type OperatorAction = "pause" | "abort" | "clear" | "maintenance" | "start";
 
 export interface Plan {
   readonly seed: number;
@@ -74,12 +75,12 @@ export interface Plan {
   readonly policy: PolicyFile;
   readonly hasLane: boolean;
   readonly revisions: readonly RevisionPlan[];
-  readonly deeds: readonly { readonly deed: OperatorDeed; readonly atMs: number }[];
-  readonly misfortunes: readonly Misfortune[];
+  readonly operatorActions: readonly { readonly action: OperatorAction; readonly atMs: number }[];
+  readonly infrastructureFaults: readonly InfrastructureFault[];
   readonly links: Readonly<Record<string, LinkPlan>>;
-  /** From here on there are no faults. */
-  readonly troubledMs: number;
-  /** No faults and no operator actions: such a world must reach its goal. */
+  /** No fault starts at or after this time. */
+  readonly faultsUntilMs: number;
+  /** No faults and no operator actions; the rollout of such a world must succeed. */
   readonly isCalm: boolean;
 }
 
@@ -108,7 +109,7 @@ const SHAPES: readonly (readonly [string, Slice][])[] = [
   ],
 ];
 
-const TROUBLES: readonly Trouble[] = [
+const MACHINE_FAULTS: readonly MachineFault[] = [
   "none",
   "none",
   "no-traffic-reports",
@@ -124,7 +125,7 @@ const TROUBLES: readonly Trouble[] = [
   "doctor",
   "queue",
 ];
-const MISFORTUNES = [
+const INFRASTRUCTURE_FAULTS = [
   "crash",
   "crash",
   "on-write",
@@ -138,13 +139,13 @@ const MISFORTUNES = [
   "clock-step",
   "broken-disk",
   "blackout",
-  "garbage",
+  "invalid-messages",
 ] as const;
 
 /** The pack of a revision: 64 hex digits. */
 export const packOf = (revision: RevisionPlan): string => Buffer.from(revision.name).toString("hex").padEnd(64, "0");
 
-/** Draws the plan of one seed. */
+/** Generates the plan of one seed. */
 export function planOf(seed: number): Plan {
   const random = createChoices(seed, 0);
   const isCalm = random.chance(0.06);
@@ -154,20 +155,24 @@ export function planOf(seed: number): Plan {
     return { name, az: `az-${zone}`, slice, requests: random.integer(60, 200) };
   });
   const controller = isCalm || random.chance(0.65) ? "flagger" : random.pick(["rollouts", "none"] as const);
-  const troubledMs = isCalm ? 40_000 : random.integer(26_000, 46_000);
-  const plan: Omit<Plan, "misfortunes" | "links"> = {
+  const faultsUntilMs = isCalm ? 40_000 : random.integer(26_000, 46_000);
+  const plan: Omit<Plan, "infrastructureFaults" | "links"> = {
     seed,
     gateways,
     controller,
     policy: policyOf(random, isCalm),
     hasLane: random.chance(0.6),
-    revisions: revisionsOf(random, isCalm, troubledMs),
-    deeds: isCalm ? [] : deedsOf(random, troubledMs),
-    troubledMs,
+    revisions: revisionsOf(random, isCalm, faultsUntilMs),
+    operatorActions: isCalm ? [] : operatorActionsOf(random, faultsUntilMs),
+    faultsUntilMs,
     isCalm,
   };
   const nodes = [...EVALUATORS, ...EVALUATORS, SHIM, ...gateways.map(({ name }) => collectorOf(name))];
-  return { ...plan, misfortunes: isCalm ? [] : misfortunesOf(random, nodes, troubledMs), links: linksOf(random, nodes, isCalm) };
+  return {
+    ...plan,
+    infrastructureFaults: isCalm ? [] : infrastructureFaultsOf(random, nodes, faultsUntilMs),
+    links: linksOf(random, nodes, isCalm),
+  };
 }
 
 function policyOf(random: RandomChoices, isCalm: boolean): PolicyFile {
@@ -190,18 +195,18 @@ function policyOf(random: RandomChoices, isCalm: boolean): PolicyFile {
   };
 }
 
-function revisionsOf(random: RandomChoices, isCalm: boolean, troubledMs: number): RevisionPlan[] {
+function revisionsOf(random: RandomChoices, isCalm: boolean, faultsUntilMs: number): RevisionPlan[] {
   const revisions: RevisionPlan[] = [];
   let atMs = random.integer(2_000, 8_000);
-  for (let index = 0; index < (isCalm ? 1 : 3) && atMs < troubledMs; index++) {
+  for (let index = 0; index < (isCalm ? 1 : 3) && atMs < faultsUntilMs; index++) {
     revisions.push({
       name: `v${index + 2}`,
       atMs,
       packAfterMs: isCalm || random.chance(0.85) ? random.integer(0, 3_000) : undefined,
       announcesPack: isCalm || random.chance(0.6),
-      trouble: isCalm ? "none" : random.pick(TROUBLES),
-      troubleAfterMs: random.integer(2_000, 18_000),
-      troubleForMs: random.integer(4_000, 30_000),
+      fault: isCalm ? "none" : random.pick(MACHINE_FAULTS),
+      faultAfterMs: random.integer(2_000, 18_000),
+      faultForMs: random.integer(4_000, 30_000),
       isRestored: random.chance(0.7),
     });
     atMs += random.integer(16_000, 34_000);
@@ -209,34 +214,34 @@ function revisionsOf(random: RandomChoices, isCalm: boolean, troubledMs: number)
   return revisions;
 }
 
-function deedsOf(random: RandomChoices, troubledMs: number): Plan["deeds"] {
-  const deeds: { deed: OperatorDeed; atMs: number }[] = [];
+function operatorActionsOf(random: RandomChoices, faultsUntilMs: number): Plan["operatorActions"] {
+  const operatorActions: { action: OperatorAction; atMs: number }[] = [];
   while (random.chance(0.25)) {
-    deeds.push({
-      deed: random.pick(["pause", "abort", "clear", "clear", "maintenance", "start"] as const),
-      atMs: random.integer(6_000, troubledMs),
+    operatorActions.push({
+      action: random.pick(["pause", "abort", "clear", "clear", "maintenance", "start"] as const),
+      atMs: random.integer(6_000, faultsUntilMs),
     });
   }
-  return deeds;
+  return operatorActions;
 }
 
-function misfortunesOf(random: RandomChoices, nodes: readonly string[], troubledMs: number): Misfortune[] {
-  const kinds = Array.from({ length: random.integer(1, 3) }, () => random.pick(MISFORTUNES));
-  const list: Misfortune[] = [];
+function infrastructureFaultsOf(random: RandomChoices, nodes: readonly string[], faultsUntilMs: number): InfrastructureFault[] {
+  const kinds = Array.from({ length: random.integer(1, 3) }, () => random.pick(INFRASTRUCTURE_FAULTS));
+  const list: InfrastructureFault[] = [];
   for (let left = random.integer(1, 7); left > 0; left--) {
     const kind = random.pick(kinds);
     const node = random.pick(nodes);
-    const atMs = random.integer(1_000, troubledMs);
+    const atMs = random.integer(1_000, faultsUntilMs);
     const downMs = random.chance(0.2) ? random.integer(8_000, 25_000) : random.integer(200, 5_000);
     if (kind === "crash" || kind === "restart") list.push({ kind, node, atMs, downMs });
     else if (kind === "on-write") {
-      const deed = random.pick(["crash", "pause", "cut"] as const);
-      list.push({ kind, node, atMs, nth: random.integer(1, 12), deed, forMs: random.integer(1_000, 9_000) });
+      const effect = random.pick(["crash", "pause", "cut"] as const);
+      list.push({ kind, node, atMs, nth: random.integer(1, 12), effect, forMs: random.integer(1_000, 9_000) });
     } else if (kind === "pause") list.push({ kind, node, atMs, forMs: random.integer(500, random.chance(0.3) ? 25_000 : 7_000) });
     else if (kind === "cut") {
       const forMs = random.integer(300, random.chance(0.3) ? 30_000 : 8_000);
       list.push({ kind, node, atMs, forMs, isSilent: random.chance(0.5) });
-      // A flapping link returns, and is lost again before the backlog is sent.
+      // A flapping link comes back and fails again before the backlog is sent.
       if (random.chance(0.5))
         list.push({
           kind,
@@ -250,7 +255,7 @@ function misfortunesOf(random: RandomChoices, nodes: readonly string[], troubled
     else if (kind === "blackout") list.push({ kind, atMs, downMs });
     else list.push({ kind, atMs });
   }
-  return list.filter(({ atMs }) => atMs < troubledMs).sort((a, b) => a.atMs - b.atMs);
+  return list.filter(({ atMs }) => atMs < faultsUntilMs).sort((a, b) => a.atMs - b.atMs);
 }
 
 function clockStep(random: RandomChoices): number {

@@ -1,4 +1,4 @@
-/** Runs many seeds in several threads. The assignment of seeds to threads has no effect, because a seed is independent. */
+/** Runs many seeds in several threads. Seeds are independent, so their assignment to threads has no effect. */
 import type { Service } from "./product.ts";
 import type { Failure } from "./seed.ts";
 import { runThreads } from "./threads.ts";
@@ -10,7 +10,7 @@ export interface PoolOptions {
   readonly threads: number;
   /** Modified copies of services to run instead of the services themselves. */
   readonly copies?: Partial<Record<Service, string>>;
-  /** Start no further range once this invariant was violated; by default all seeds run. */
+  /** Starts no further range after a violation of this invariant; by default all seeds run. */
   readonly until?: string;
   readonly onProgress?: (done: number) => void;
 }

@@ -1,4 +1,4 @@
-/** The code under simulation, loaded from its own place or from a modified copy. */
+/** The code under simulation, loaded from its directory or from a modified copy. */
 import { registerHooks } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -62,7 +62,7 @@ registerHooks({
       : next(specifier, context),
 });
 
-/** Loads the product from its own place, or a service of it from `copies`, directories laid out like the service's own. */
+/** Loads the product; a service listed in `copies` is loaded from that directory, which has the layout of the service's own. */
 export async function loadProduct(copies: Partial<Record<Service, string>> = {}): Promise<Product> {
   const parts = (["evaluator", "shim", "collector"] as const).flatMap((service) =>
     PARTS[service].map((part) => join(copies[service] ?? sourceOf(service), part)),

@@ -16,7 +16,7 @@ export interface Expected {
   readonly atMs: number;
   /** The input that caused it; Infinity: the clock at the end. */
   readonly sequence: number;
-  /** It was decided by a deadline before that input, not by the input. */
+  /** True if a deadline before that input decided it, not the input itself. */
   readonly byDeadline: boolean;
 }
 

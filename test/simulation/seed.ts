@@ -49,7 +49,7 @@ export async function explainFailure(product: Product, { seed, findings: before 
   const { findings, trace } = await runSeed(product, seed, true);
   const first = findings[0];
   if (first === undefined)
-    return `seed ${seed} broke invariant ${before[0]?.invariant} (${before[0]?.what}), but not when it ran again: it depends on something outside the simulation`;
+    return `seed ${seed} broke invariant ${before[0]?.invariant} (${before[0]?.what}), but not when it ran again: the violation depends on something outside the simulation`;
   const lines = (trace ?? []).filter((line) => Number.parseFloat(line) * 1000 <= first.atMs);
   return [
     `seed ${seed} violates invariant ${first.invariant}: ${first.what}`,

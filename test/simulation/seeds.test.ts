@@ -7,29 +7,29 @@ import { explainFailure, runSeed } from "./seed.ts";
 
 const SEEDS = 500;
 
-/** Events that must have happened at least this often; otherwise the invariants were not exercised. */
+/** The minimum number of events of each kind; with fewer, the invariants were not exercised. */
 const ENOUGH: Readonly<Record<string, number>> = {
   "verdict pass": 500,
   "verdict fail": 500,
   "verdict hold": 5_000,
   "controller succeeded": 50,
   "controller failed": 50,
-  "evaluator died": 300,
+  "evaluator crashed": 300,
   "evaluator paused": 50,
   "evaluator cut": 50,
-  "collector died": 200,
+  "collector crashed": 200,
   "collector paused": 30,
   "collector cut": 30,
-  "shim died": 50,
+  "shim crashed": 50,
   "shim paused": 10,
   "shim cut": 10,
   "clock step": 50,
-  "duplicate refused": 1_000,
+  "duplicate dropped": 1_000,
   "copy stored twice": 100,
   lost: 1_000,
   timeout: 300,
   blackout: 50,
-  garbage: 50,
+  "invalid-messages": 50,
   "operator clear": 10,
   "operator abort": 5,
 };

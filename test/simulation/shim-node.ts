@@ -11,7 +11,7 @@ import type { Product } from "./product.ts";
 
 export const CANARY = { namespace: "prod", name: "payments-gateway" };
 export const CANARY_KEY = "prod/payments-gateway";
-/** Listed again: a gate that is missing in the product must be detected. */
+/** Listed independently of the product, so that a gate missing there is detected. */
 export const GATES = [
   "confirm-rollout",
   "pre-rollout",
@@ -28,9 +28,9 @@ export interface ShimResponse {
 }
 
 export interface ShimNode {
-  /** Calls one route; undefined while the shim does not listen yet. */
-  ask(caller: CallerClass, path: string, query: string, body: string): Promise<ShimResponse | undefined>;
-  /** All its answers about the canary now; undefined while it does not listen yet. */
+  /** Calls one route; undefined until the shim is listening. */
+  request(caller: CallerClass, path: string, query: string, body: string): Promise<ShimResponse | undefined>;
+  /** All its answers about the canary now; undefined until it is listening. */
   sample(): Promise<Sample | undefined>;
   close(): Promise<void>;
 }
@@ -45,7 +45,7 @@ export interface ShimNodeOptions {
   readonly policies: ReadonlyMap<string, Policy>;
   readonly lane: string | undefined;
   readonly history: History;
-  /** It could not start; its supervisor starts another one. */
+  /** It failed to start; its supervisor starts another one. */
   readonly onFatal: (error: unknown) => void;
 }
 
@@ -61,7 +61,7 @@ export function startShimNode(options: ShimNodeOptions): ShimNode {
     context = { bus, fleet, view, controlWriter, roles: product.createCallerRoles(), clock, startedAtMs, logger: silentLogger };
   }, options.onFatal);
 
-  const ask: ShimNode["ask"] = async (caller, path, query, body) => {
+  const request: ShimNode["request"] = async (caller, path, query, body) => {
     const route = routes.get(path);
     if (route === undefined) throw new RangeError(`the shim has no route ${path}`);
     if (context === undefined) return undefined;
@@ -81,7 +81,7 @@ export function startShimNode(options: ShimNodeOptions): ShimNode {
   };
 
   return {
-    ask,
+    request,
     async sample() {
       if (context === undefined) return undefined;
       const atMs = START_MS + kernel.nowMs;
@@ -92,14 +92,14 @@ export function startShimNode(options: ShimNodeOptions): ShimNode {
       const prometheus: Record<string, string> = {};
       const gates: Record<string, { allowed: boolean; text: string }> = {};
       const text = async (path: string, parameters: string): Promise<string> =>
-        (await ask("operator", path, parameters, ""))?.body ?? "";
+        (await request("operator", path, parameters, ""))?.body ?? "";
       for (const path of ["/rollouts/analysis", "/flagger/metrics", "/rollouts/analysis/errors"])
         json[path] = await text(path, identity);
       if (options.lane !== undefined) json["/keda/metrics"] = await text("/keda/metrics", `lane=${options.lane}`);
       for (const dialect of ["flagger", "rollouts", "keda"])
         prometheus[dialect] = /"value":\[\d+,"([^"]*)"\]/.exec(await text(`/${dialect}/api/v1/query`, query))?.[1] ?? "";
       for (const gate of GATES) {
-        const answer = await ask("operator", `/flagger/gate/${gate}`, "", hook);
+        const answer = await request("operator", `/flagger/gate/${gate}`, "", hook);
         gates[gate] = { allowed: answer?.status === 200, text: answer?.body ?? "" };
       }
       return { atMs, wallOffsetMs: life.wallOffsetMs(), json, prometheus, gates };

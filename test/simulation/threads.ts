@@ -1,14 +1,14 @@
-/** Threads of one worker script: each gets its next job when it has posted the result of the one before. */
+/** Threads of one worker script; each gets its next job after posting the result of its previous one. */
 import { Worker } from "node:worker_threads";
 
-/** What a worker script posts once it has loaded, before its first job. */
+/** The message that a worker script posts once it has loaded, before its first job. */
 export const READY = "ready";
 
 export interface ThreadsOptions<Job, Result> {
   readonly script: URL;
   readonly workerData: unknown;
   readonly threads: number;
-  /** The next job; undefined ends the thread. */
+  /** Returns the next job, or undefined to end the thread. */
   readonly nextJob: () => Job | undefined;
   readonly onResult: (result: Result, job: Job) => void;
   /** Names what crashed in an error: `the simulation`. */
@@ -25,7 +25,7 @@ export async function runThreads<Job, Result>(options: ThreadsOptions<Job, Resul
 function runThread<Job, Result>(options: ThreadsOptions<Job, Result>): Promise<void> {
   const { script, workerData, nextJob, onResult, subject, place } = options;
   return new Promise((resolve, reject) => {
-    // All objects of a world are short-lived.
+    // All objects of a world are short-lived, so a large young generation saves collections.
     const worker = new Worker(script, { workerData, resourceLimits: { maxYoungGenerationSizeMb: 64 } });
     let job: Job | undefined;
     worker.on("message", (message: typeof READY | Result) => {

@@ -35,7 +35,7 @@ if (parentPort !== null) {
       } catch (error) {
         failures.push({
           seed,
-          findings: [{ invariant: "fall", what: `the simulation crashed: ${(error as Error).stack}`, atMs: 0 }],
+          findings: [{ invariant: "crash", what: `the simulation crashed: ${(error as Error).stack}`, atMs: 0 }],
         });
       }
     }

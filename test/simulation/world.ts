@@ -1,5 +1,5 @@
 /**
- * One simulated world: collectors, broker, two evaluators, a shim and a controller, from the first message until every run must
+ * One simulated world: collectors, a broker, two evaluators, a shim and a controller, from the first message until every run must
  * have ended.
  *
  *   0 ── faults: releases, outages, crashes ──▶ healed ── 9 s of calm ──▶ the Macs stop reporting, one evaluator left ──▶ every
@@ -31,7 +31,7 @@ export interface Finished {
   readonly history: History;
   readonly config: ResolvedConfig;
   readonly policy: Policy;
-  readonly troubledMs: number;
+  readonly faultsUntilMs: number;
   readonly silentMs: number;
   readonly endMs: number;
   readonly events: number;
@@ -39,7 +39,7 @@ export interface Finished {
   readonly demand: number | undefined;
 }
 
-const PEACE_MS = 9_000;
+const CALM_MS = 9_000;
 const SAMPLE_EVERY_MS = 3_900;
 const CALL_TIMEOUT_MS = 5_000;
 
@@ -71,7 +71,7 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
   const config = product.resolveConfig(fleet, policies, "policy");
   const options: NodesOptions = { kernel, broker, random: createChoices(plan.seed, 1), history };
   const nodes = new Map<string, Node>();
-  /** A signal with listeners is never collected, and with it the whole world: abort all of them at the end. */
+  /** A signal with listeners is never garbage-collected and retains the whole world, so all of them are aborted at the end. */
   const ended = new AbortController();
   const disks = new Map(plan.gateways.map(({ name }) => [collectorOf(name), createDisk()]));
   const truths = new Map(plan.gateways.map(({ name }) => [name, newTruth()]));
@@ -98,7 +98,7 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
     nodes.set(name, node);
   });
   for (const name of EVALUATORS) {
-    const node = createNode(options, name, plan.links[name]!, ({ life, clock, bus, fall }) => {
+    const node = createNode(options, name, plan.links[name]!, ({ life, clock, bus, failWith }) => {
       const evaluator = product.startEvaluator({
         bus,
         config,
@@ -107,7 +107,7 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
         metrics: createRegistry(),
         holder: holderOf(life),
         signal: ended.signal,
-        onFatal: fall,
+        onFatal: failWith,
       });
       return { close: async () => evaluator[Symbol.asyncDispose]() };
     });
@@ -115,8 +115,8 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
   }
   let shim: ShimNode | undefined;
   const lane = plan.hasLane ? LANE : undefined;
-  const shimNode = createNode(options, SHIM, plan.links[SHIM]!, ({ life, clock, bus, fall }) => {
-    shim = startShimNode({ product, kernel, life, clock, bus, fleet, policies, lane, history, onFatal: fall });
+  const shimNode = createNode(options, SHIM, plan.links[SHIM]!, ({ life, clock, bus, failWith }) => {
+    shim = startShimNode({ product, kernel, life, clock, bus, fleet, policies, lane, history, onFatal: failWith });
     return shim;
   });
   nodes.set(SHIM, shimNode);
@@ -145,7 +145,7 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
     history,
     nowMs: () => kernel.nowMs,
     sleep: (ms) => new Promise((resolve) => kernel.after(ms, undefined, () => controllerLives && resolve())),
-    ask: (caller, path, query, body) => callShim({ caller, path, query, body }),
+    request: (caller, path, query, body) => callShim({ caller, path, query, body }),
     log: (text) => history.trace?.push(`${(kernel.nowMs / 1000).toFixed(3).padStart(8)} ${text}`),
     onOutcome: (revision, outcome) => afterOutcome(stage, revision, outcome),
   };
@@ -161,7 +161,7 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
       const asked = shim;
       if (life === undefined || asked === undefined) return;
       kernel.after(3, life, () => {
-        void asked.ask(call.caller, call.path, call.query, call.body).then((answer) => {
+        void asked.request(call.caller, call.path, call.query, call.body).then((answer) => {
           if (life.alive) kernel.after(2, undefined, () => resolve(answer));
         });
       });
@@ -182,10 +182,10 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
   };
   kernel.after(SAMPLE_EVERY_MS, undefined, sample);
 
-  await kernel.runUntil(plan.troubledMs);
+  await kernel.runUntil(plan.faultsUntilMs);
   for (const node of nodes.values()) node.heal();
   for (const disk of disks.values()) disk.broken = false;
-  await kernel.runUntil(plan.troubledMs + PEACE_MS);
+  await kernel.runUntil(plan.faultsUntilMs + CALM_MS);
   const silentMs = kernel.nowMs;
   controllerLives = false;
   for (const { name } of plan.gateways) nodes.get(collectorOf(name))!.kill(Number.POSITIVE_INFINITY, "is switched off");
@@ -202,7 +202,7 @@ export async function simulate(product: Product, plan: Plan, traced = false): Pr
     history,
     config,
     policy,
-    troubledMs: plan.troubledMs,
+    faultsUntilMs: plan.faultsUntilMs,
     silentMs,
     endMs: kernel.nowMs,
     events: kernel.events,

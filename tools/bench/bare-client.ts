@@ -1,4 +1,4 @@
-/** The smallest program that publishes over NATS, once per second: the peer of the collector's footprint. */
+/** The smallest program that publishes over NATS, once per second. It is the peer of the footprint benchmark. */
 import { connect } from "@nats-io/transport-node";
 
 const connection = await connect({ servers: process.argv[2] ?? "" });

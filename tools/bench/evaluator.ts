@@ -2,7 +2,7 @@
  * P4, P5: one evaluator reads a full log of real signals. Our side is the live path: follow, read (JSON, schema, identity),
  * count, reduce (sequence, deadlines, merge into the window of an active run). The peer receives the same messages and discards
  * them: the client's own ordered consumer with a callback, the same prefetch, and untouched bodies.
- * Also, without a broker: the same signals replayed from a recording.
+ * It also measures the same signals replayed from a recording, without a broker.
  */
 import assert from "node:assert/strict";
 import { createWriteStream } from "node:fs";

@@ -17,7 +17,7 @@ import { connect, type Msg } from "@nats-io/transport-node";
 import { build } from "esbuild";
 import { openAccessLog } from "../../examples/fleet/src/access-log.ts";
 import { HEALTHY_GATEWAY } from "../../examples/fleet/src/desired-state.ts";
-import { lognormal } from "../../examples/fleet/src/distributions.ts";
+import { sampleLognormal } from "../../examples/fleet/src/distributions.ts";
 import { startGateway } from "../../examples/fleet/src/gateway.ts";
 import { seededRandom } from "../../libs/shared/src/testing/random.ts";
 import { bundle } from "../../scripts/bundle.ts";
@@ -64,7 +64,7 @@ async function startGatewayWithTraffic(
   const log = openAccessLog(path);
   const random = seededRandom(7);
   const timer = setInterval(() => {
-    const duration_ms = lognormal(random, 24, 0.5);
+    const duration_ms = sampleLognormal(random, 24, 0.5);
     log.write({
       ts: new Date().toISOString(),
       status: 200,

@@ -16,7 +16,7 @@ export const BENCHMARKS: readonly BenchmarkEntry[] = [
   },
   {
     name: "verdict",
-    about: "from the end of a window to the verdict served, against a request over the same broker",
+    about: "from the end of a window to the served verdict, against a request over the same broker",
     targets: ["P7"],
     load: () => import("./verdict.ts"),
   },

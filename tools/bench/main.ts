@@ -29,7 +29,7 @@ if (name === undefined) {
       process.exitCode = 1;
     }
   }
-  // Open resources are not needed any more.
+  // Open resources are no longer needed.
   process.exit();
 }
 

@@ -1,7 +1,7 @@
 /**
  * The facts of one http signal as a Prometheus exporter would expose them, and the bytes of one scrape on the wire. Labels that
  * Prometheus adds itself (instance, zone, fleet) are omitted. Buckets are cumulative, so an exporter omits none; here only those
- * from the fastest to the slowest request are counted, although an exporter cannot know them and repeats its whole range.
+ * from the fastest to the slowest request are counted, although an exporter cannot determine them and repeats its whole range.
  */
 import type { SignalOf } from "@aviary/shared/contract/signal.ts";
 import { DEFAULT_SCALE } from "@aviary/shared/histogram.ts";
@@ -19,7 +19,7 @@ export function exposition(signal: SignalOf<"http">): string {
   const metric = (name: string, type: string, help: string, samples: readonly string[]): void =>
     void lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...samples);
   const release = `version="${signal.gateway_version}",skill_hash="${signal.skill_hash}",fragment_hash="${signal.fragment_hash}"`;
-  metric("gateway_info", "gauge", "What the gateway runs.", [`gateway_info{slice="${signal.slice}",${release}} 1`]);
+  metric("gateway_info", "gauge", "Release of the gateway.", [`gateway_info{slice="${signal.slice}",${release}} 1`]);
   metric("gateway_requests_total", "counter", "Requests.", [`gateway_requests_total{source="${source}"} ${requests}`]);
   metric("gateway_errors_total", "counter", "5xx responses.", [`gateway_errors_total{source="${source}"} ${errors_5xx}`]);
   const buckets: string[] = [];

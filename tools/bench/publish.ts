@@ -17,7 +17,7 @@ const WINDOW = 512;
 
 interface Settings {
   readonly url: string;
-  /** Makes message ids of contenders differ. */
+  /** Makes the message ids of the contenders distinct. */
   readonly seed: number;
   readonly traces?: boolean;
 }

@@ -1,4 +1,4 @@
-/** The measurements as lines: JSON for machines, a table for people. */
+/** Formats measurements: JSON for machines, a table for people. */
 import type { BenchmarkResult } from "./benchmark.ts";
 import { type Bound, boundHolds, judgeMeasurement, type MeasuredTarget, TARGETS } from "./targets.ts";
 

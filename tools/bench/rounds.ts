@@ -1,5 +1,5 @@
 /**
- * Rounds: how everything here is measured.
+ * Rounds, the method of all measurements.
  *
  *     contender A ─ round 1 ──────── round 2 ──────── ...      each contender is a separate, warmed-up process;
  *     contender B ───────── round 1 ──────── round 2 ...       only one works at a time, and they take turns
@@ -99,7 +99,7 @@ export async function takeTurns(contenders: readonly Contender[], rounds: number
   return figures;
 }
 
-/** The median; of an even number of values the mean of the middle two. @throws RangeError without values */
+/** The median; for an even number of values, the mean of the middle two. @throws RangeError without values */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;

@@ -12,7 +12,7 @@ import { benchFleetFile } from "./signals.ts";
 
 export interface ServiceProcess {
   readonly pid: number;
-  /** A figure of its own `/metrics`. */
+  /** Reads a figure from its `/metrics`. */
   metric(name: string): Promise<number>;
 }
 
@@ -30,7 +30,7 @@ const READY_MS = 30_000;
 const STOP_MS = 5_000;
 
 /**
- * Starts one of our programs (Node, its path and arguments), waits for its `/readyz`, and stops it when the stack is disposed.
+ * Starts one of Aviary's programs (Node, path and arguments), waits for its `/readyz`, and stops it when the stack is disposed.
  */
 export async function startService(
   cleanup: AsyncDisposableStack,

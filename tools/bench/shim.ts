@@ -133,7 +133,7 @@ export const benchmark: Benchmark = {
         },
         {
           id: "P3",
-          // Not per round: a percentile of one round is mostly that round's worst moment.
+          // Not per round, because a percentile of one round mostly measures its worst moment.
           ratio: busyP99 / middle(quiet, "p99Ms"),
           ours: busyP99,
           denominator: middle(quiet, "p99Ms"),
@@ -155,7 +155,7 @@ export const benchmark: Benchmark = {
   },
 };
 
-/** A round of the client within a round of the sender, and how many signals per second were stored meanwhile. */
+/** Runs a round of the client within a round of the sender; returns how many signals per second were stored meanwhile. */
 async function whileFlooded(flood: Contender, client: Contender): Promise<[Figures, number]> {
   const flooding = flood.round();
   await new Promise((resolve) => setTimeout(resolve, 500));

@@ -1,6 +1,6 @@
 /**
  * Signals of six gateways (three AZs, a canary and a stable one each): four of five are http, the mean is 549 bytes.
- * Everything is drawn from a fixed seed, so two runs publish the same bytes except for their times.
+ * All values come from a fixed seed, so two runs publish the same bytes except for their times.
  */
 
 import { type FleetFile, fleetFileSchema } from "@aviary/shared/contract/fleet.ts";
@@ -24,7 +24,7 @@ export const GATEWAYS: readonly BenchGateway[] = AZS.flatMap((az) =>
   (["canary", "stable"] as const).map((slice) => ({ az, name: `${slice === "canary" ? "c" : "s"}${az.slice(-1)}1`, slice })),
 );
 
-/** A fleet file of these gateways with the given canaries (`namespace/name`), as it would be written. */
+/** A fleet file of these gateways with the given canaries (`namespace/name`), as written by hand. */
 export function benchFleetFile(canaries: readonly string[]) {
   return {
     fleets: { [FLEET]: { gateways: GATEWAYS.map((gateway) => ({ ...gateway, tier: "2TB" })) } },
@@ -34,7 +34,7 @@ export function benchFleetFile(canaries: readonly string[]) {
   };
 }
 
-/** The same as code holds it. */
+/** The same fleet file, parsed. */
 export const benchFleet = (canaries: readonly string[]): FleetFile => fleetFileSchema.parse(benchFleetFile(canaries));
 
 export interface BenchSignal {
@@ -51,7 +51,7 @@ const KINDS: readonly SignalKind[] = ["http", "http", "health", "http", "http", 
 
 /**
  * Generates signals one after the other, alternating between gateways; `observedAtMs` is the caller's clock.
- * @param bootMs    start of the collectors: a later source of the same gateways needs a later one
+ * @param bootMs    start of the collectors; a later source of the same gateways needs a later start
  * @param periodMs  the period in the signals
  */
 export function createSignalSource(bootMs: number, seed = 1, periodMs = PERIOD_MS): (observedAtMs: number) => BenchSignal {

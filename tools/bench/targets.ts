@@ -1,6 +1,6 @@
 /**
- * The performance targets as data, one row each. A ratio is always taken against something that runs next to it in the same run,
- * so that it means the same on fast and slow machines; absolute figures are checked too where they are promised.
+ * The performance targets as data, one row each. A ratio always compares with something that runs next to it in the same run,
+ * so that it has the same meaning on fast and slow machines. Absolute figures are also checked where they are promised.
  */
 
 export interface Target {

@@ -61,7 +61,7 @@ async function watch(cleanup: AsyncDisposableStack, stack: Stack): Promise<Delay
     const verdict = data === undefined ? undefined : (JSON.parse(data) as Served);
     if (verdict === undefined || verdict.window === null || seen.has(verdict.id)) return;
     seen.add(verdict.id);
-    // A change between two windows also makes a verdict; only the one that closes a window is due at its end plus grace.
+    // A change between two windows also causes a verdict; only a verdict that closes a window is due at its end plus the grace.
     const dueAt = Date.parse(verdict.window.end) + GRACE_MS;
     if (Date.parse(verdict.at) === dueAt) delays.push(atMs - dueAt);
   };
@@ -95,7 +95,7 @@ async function watch(cleanup: AsyncDisposableStack, stack: Stack): Promise<Delay
   };
 }
 
-/** The part of a verdict event that is used here. */
+/** The part of a verdict event that this benchmark uses. */
 interface Served {
   readonly id: string;
   readonly at: string;

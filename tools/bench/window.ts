@@ -1,7 +1,7 @@
 /**
  * P8: the judge on one closed window: three metrics, three AZs with a canary and a stable slice each, and in each of these six a
- * latency histogram that fills all 1,016 buckets of scale 6 from 1 ms to 1 min. It is the 13th window of a run, so 12 are known
- * already.
+ * latency histogram that fills all 1,016 buckets of scale 6 from 1 ms to 1 min. It is the 13th window of a run, so 12 precede
+ * it.
  * The peer is one merge of two such histograms in memory. The run is healthy, like nearly all that are judged; also reported is a
  * run in which both slices have been slow from the start, so that a p-value is computed for each window range of each view.
  */

@@ -1,6 +1,6 @@
 /**
- * The files through which the command line finds the running fleet without environment variables: its connection settings, and its
- * run directory. The fleet started last owns both; once it stops, they are those of the fleet before it, if that one still runs.
+ * The files through which the command line finds the running fleet without environment variables: connection settings and run
+ * directory. The fleet started last owns both. When it stops, the files revert to the previous fleet, if that one is still running.
  */
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -8,7 +8,9 @@ import { CURRENT_FILE, type FleetPlan, SETTINGS_FILE, writeFileAtomically } from
 import { isLocked } from "./directory-lock.ts";
 import type { LocalTokens } from "./tokens.ts";
 
-/** Records where this fleet is. @returns a function that withdraws it, unless a later fleet has taken over; safe in an exit handler */
+/**
+ * Records this fleet. @returns a function that removes the record, unless a later fleet has replaced it; safe in an exit handler
+ */
 export function recordFleet(project: string, plan: FleetPlan, tokens: LocalTokens): () => void {
   const settingsFile = join(project, SETTINGS_FILE);
   const currentFile = join(project, CURRENT_FILE);
@@ -34,7 +36,7 @@ function settingsText(plan: FleetPlan, tokens: LocalTokens): string {
     AVIARY_URL: `http://${plan.host}:${plan.shimPort}`,
     AVIARY_TOKEN: tokens.operator,
     AVIARY_FLEET_FILE: plan.fleetFile,
-    // Null: there is no broker, and no other one must be used instead.
+    // Null, because there is no broker and no other one must be used instead.
     AVIARY_NATS_URL: plan.natsPort === undefined ? null : `nats://${plan.host}:${plan.natsPort}`,
   };
   return `${JSON.stringify(settings, null, 2)}\n`;

@@ -48,7 +48,7 @@ export interface LocalFleetOptions {
 export interface LocalFleet {
   readonly plan: FleetPlan;
   readonly tokens: LocalTokens;
-  /** True if this directory contained no fleet before. */
+  /** Whether the directory contained no earlier fleet. */
   readonly first: boolean;
   readonly supervisor: Supervisor;
   stop(): Promise<void>;
@@ -58,7 +58,7 @@ export interface LocalFleet {
 export async function startFleet(options: LocalFleetOptions): Promise<LocalFleet> {
   const { directory, servers, print } = options;
   const groupsFile = join(directory, "groups");
-  // Before the directory is emptied and ports are chosen: what a killed starter left behind still uses both.
+  // This precedes emptying the directory and choosing ports, because the processes of a killed starter still use both.
   await waitForGuards(groupsFile);
   if (options.fresh) emptyDirectory(directory);
   const plan = await makePlan({

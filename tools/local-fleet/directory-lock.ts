@@ -1,4 +1,4 @@
-/** One local fleet per directory: two would write the same streams. */
+/** Allows one local fleet per directory, because two would write the same streams. */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 

@@ -1,6 +1,6 @@
 /**
- * The whole local fleet in one process, on the in-memory bus: for machines without NATS and Redis, and for a first look. The same
- * services and parts, without a build lane (which needs Redis) and without persistence.
+ * The whole local fleet in one process, on the in-memory bus: for machines without NATS and Redis, and for a first look. It has the
+ * same services and parts, but neither a build lane (which needs Redis) nor persistence.
  */
 import { readFileSync, rmSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -27,7 +27,7 @@ import { followTokenFile, readTokenFile } from "../../services/shim/src/auth/tok
 import { startShim } from "../../services/shim/src/service.ts";
 import { writeCollectorFiles } from "./collector-files.ts";
 import type { LocalFleet, LocalFleetOptions } from "./compose.ts";
-import { openLogFile } from "./log-file.ts";
+import { openBoundedLog } from "./log-file.ts";
 import { choosePorts } from "./ports.ts";
 import { prepareTokens } from "./tokens.ts";
 
@@ -35,7 +35,7 @@ type Stop = () => void | PromiseLike<void>;
 
 export async function startEmbedded(options: Omit<LocalFleetOptions, "servers">): Promise<Omit<LocalFleet, "supervisor">> {
   const { directory, print } = options;
-  // The log is in memory only, so events of an earlier session would be news without a history.
+  // The log is in memory only, so events of an earlier session would arrive without their history.
   rmSync(join(directory, "control"), { recursive: true, force: true });
   const ports = (names: readonly string[]) => choosePorts(names, join(directory, "ports.json"));
   const fleetFile = withoutLanes(options.fleetFile, join(directory, "config", "aviary.yaml"));
@@ -44,7 +44,7 @@ export async function startEmbedded(options: Omit<LocalFleetOptions, "servers">)
   const tokens = prepareTokens(plan);
   resetFleet(plan, options.weight);
 
-  const log = openLogFile(paths.log(plan, "embedded"));
+  const log = openBoundedLog(paths.log(plan, "embedded"));
   const logger = createLogger({ service: "embedded", pretty: false, write: (line) => log.write(line) });
   const stops: Stop[] = [() => log.close()];
   let ended: Promise<void> | undefined;
@@ -82,7 +82,7 @@ function withoutLanes(original: string, copy: string): string {
     delete canary.lanes;
     canary.policy = resolve(dirname(original), canary.policy);
   }
-  writeFileAtomically(copy, `# Made from ${original} by npm start --embedded.\n${stringify(file)}`);
+  writeFileAtomically(copy, `# Generated from ${original} by npm start --embedded.\n${stringify(file)}`);
   return copy;
 }
 

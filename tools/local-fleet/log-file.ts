@@ -2,14 +2,14 @@
 import { closeSync, mkdirSync, openSync, readFileSync, renameSync, statSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 
-export interface LogFile {
+export interface BoundedLog {
   write(text: string | Uint8Array): void;
   close(): void;
 }
 
 const MAX_LOG_BYTES = 4 * 1024 * 1024;
 
-export function openLogFile(path: string, maxBytes = MAX_LOG_BYTES): LogFile {
+export function openBoundedLog(path: string, maxBytes = MAX_LOG_BYTES): BoundedLog {
   mkdirSync(dirname(path), { recursive: true });
   let bytes = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   let file: number | undefined = openSync(path, "a");

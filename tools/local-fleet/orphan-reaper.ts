@@ -1,8 +1,8 @@
 /**
- * Stops the children of a starter that was killed. A shell that waits on a pipe from the starter: however the starter ends, the
- * pipe closes, and the shell kills every process group listed in its file. After an orderly stop the file lists none.
+ * Stops the children of a starter that was killed. A guard, a shell, waits on a pipe from the starter. However the starter ends,
+ * the pipe closes, and the guard kills every process group listed in its file. After an orderly stop the file lists none.
  *
- * Every starter has a file of its own, and its guard reads that file once: what a later start adds is not the guard's to kill.
+ * Every starter has its own file, which its guard reads once, so the guard does not kill the processes of a later start.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -70,8 +70,9 @@ export function startGuard(groupsFile: string): Guard {
 }
 
 /**
- * Waits until the guards of earlier starters in this directory have stopped what those left behind. Call it while no other starter
- * runs here. A file whose guard no longer runs is removed: after a restart of the machine its groups belong to others.
+ * Waits until the guards of earlier starters in this directory have stopped the processes left behind. Call it while no other
+ * starter uses the directory. A file whose guard is gone is removed, because after a restart of the machine its groups belong to
+ * other programs.
  */
 export async function waitForGuards(groupsFile: string): Promise<void> {
   const directory = dirname(groupsFile);

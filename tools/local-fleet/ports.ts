@@ -1,11 +1,11 @@
-/** Free loopback ports, remembered, so that URLs stay the same between starts. */
+/** Free loopback ports, which are stored so that URLs stay the same between starts. */
 import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { writeJson } from "../../examples/fleet/src/layout.ts";
 
 const HOST = "127.0.0.1";
 
-/** A port per name: the remembered one while it is free, otherwise any free one. Rewrites the file. */
+/** Chooses a port for each name: the stored one if it is free, otherwise any free one. Rewrites the file. */
 export async function choosePorts(names: readonly string[], file: string): Promise<Readonly<Record<string, number>>> {
   const remembered = readRemembered(file);
   const chosen: Record<string, number> = {};

@@ -24,7 +24,7 @@ export function findServers(print: (line: string) => void): ServerPrograms | str
   const find = (name: ServerName): string => {
     const found = locateServer(name);
     if (found !== undefined) return found;
-    print(`${name} is not installed; fetching it for this project alone …`);
+    print(`${name} is not installed; fetching it for this project only …`);
     return fetchServer(name);
   };
   try {
@@ -34,7 +34,7 @@ export function findServers(print: (line: string) => void): ServerPrograms | str
   }
 }
 
-/** A program and its version, for people: `nats-server 2.15.2`. */
+/** A program and its version as text, such as `nats-server 2.15.2`. */
 export function versionOf(program: string): string {
   const name = basename(program);
   try {
@@ -71,7 +71,7 @@ export function natsSpec(plan: FleetPlan, program: string): ChildSpec {
 export function redisSpec(plan: FleetPlan, program: string): ChildSpec {
   const directory = join(plan.directory, "redis");
   mkdirSync(directory, { recursive: true });
-  // The demo lane may be lost at a stop: nothing is written to disk.
+  // Nothing is written to disk: the demo lane may be lost at a stop.
   const settings = ["--bind", plan.host, "--dir", directory, "--daemonize", "no", "--save", "", "--appendonly", "no"];
   return {
     name: "redis-server",
@@ -104,7 +104,7 @@ export async function answers(url: string): Promise<boolean> {
   return answer.ok;
 }
 
-/** Whether a TCP connection is accepted there. */
+/** Whether a TCP connection is accepted at this port. */
 export function accepts(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host, port, timeout: 2_000 });

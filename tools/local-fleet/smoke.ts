@@ -1,6 +1,6 @@
 /**
- * `npm start -- --smoke`: one whole story over real servers, with this program in the role of Flagger. One JSON line per step;
- * the exit code is the result.
+ * `npm start -- --smoke`: an end-to-end story on real servers, with this program in the role of Flagger. It prints one JSON line
+ * per step; the exit code is the result.
  *
  *     announced → warming → pass → 5xx: fail at the second window → the fault ends: still failed → restored → new revision → pass
  *     → a wrong skill pack in one zone: hold with its name → a full disk: the build lane at its minimum
@@ -15,11 +15,11 @@ import { type Controller, createFlaggerClient } from "./flagger-client.ts";
 import { findServers } from "./servers.ts";
 
 /**
- * A step that is not reached by then has failed. Windows are 5 s long: the longest wait is for two of them and the rest of a
+ * A step that takes longer has failed. Windows are 5 s long; the longest wait is for two windows and the rest of a
  * third.
  */
 const STEP_WITHIN_MS = 40_000;
-/** The whole context, once everything runs. */
+/** The context, complete once everything is running. */
 const SMOKE_WITHIN_MS = 120_000;
 const LOOK_EVERY_MS = 150;
 const REQUESTS_PER_SECOND = 60;
@@ -243,7 +243,7 @@ async function verdictBy(signal: AbortSignal, flagger: Controller, condition: (b
   });
 }
 
-/** Polls until the condition is met. @throws Error with the last observation when the step's time has passed */
+/** Polls until the condition is met. @throws Error with the last observation if the step's time has passed */
 async function waitFor<T>(signal: AbortSignal, what: string, look: () => Promise<readonly [boolean, T]>): Promise<T> {
   for (;;) {
     const [done, seen] = await look();

@@ -4,7 +4,7 @@
  *     npm start                      starts, or resumes the fleet below .aviary/run
  *     npm start -- --fresh           starts from scratch
  *     npm start -- --embedded        everything in one process, without NATS and Redis
- *     npm start -- --smoke           one whole story as a test, one JSON line per step
+ *     npm start -- --smoke           an end-to-end story as a test, one JSON line per step
  */
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -27,11 +27,11 @@ const HELP = `npm start -- [options]
 
 Starts a whole local fleet and prints its dashboard, until Ctrl-C.
 
-  --fresh              remove what earlier starts left in the directory, then start
+  --fresh              remove the data of earlier starts from the directory, then start
   --embedded           run everything in one process, without NATS and Redis
-  --smoke              run one whole story as a test, printing one JSON line per step
+  --smoke              run an end-to-end story as a test; prints one JSON line per step
   --directory <folder> keep the fleet's data there (default .aviary/run, .aviary/embedded or .aviary/smoke)
-  --help, -h           print this
+  --help, -h           print this help
 `;
 
 function readFlags() {
@@ -76,8 +76,8 @@ async function main(): Promise<void> {
   if (fleet.first) release(fleet.plan, "canary", FIRST_CANARY);
   const token = fleet.tokens.operator;
   const now = fleet.first
-    ? `The first run is opening: ${FIRST_CANARY} on the canary slice, next to ${stableVersion(fleet.plan)}, with ${WEIGHT}% of the traffic. Verdicts follow below.`
-    : "Resumed from the last start. Verdicts follow below.";
+    ? `The first run is opening: ${FIRST_CANARY} on the canary slice, next to ${stableVersion(fleet.plan)}, with ${WEIGHT}% of the traffic. Verdicts follow.`
+    : "Resumed from the last start. Verdicts follow.";
   const tookMs = performance.now() - startedAt;
   print(
     welcome({
@@ -124,7 +124,7 @@ async function begin(servers: ServerPrograms | string, directory: string, fresh:
   return { ...fleet, servers: names.join(", "), lacks: undefined };
 }
 
-/** Ctrl-C, a closed terminal, or a defect: everything that was started stops first. A second Ctrl-C does not wait. */
+/** On Ctrl-C, a closed terminal or a defect, all started processes are stopped first. A second Ctrl-C does not wait. */
 function endOnSignals(stopping: AbortController) {
   const life = {
     stop: async (): Promise<void> => {},

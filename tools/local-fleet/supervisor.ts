@@ -10,7 +10,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { lastLines, openLogFile } from "./log-file.ts";
+import { lastLines, openBoundedLog } from "./log-file.ts";
 import { startGuard } from "./orphan-reaper.ts";
 
 export interface ChildSpec {
@@ -21,14 +21,14 @@ export interface ChildSpec {
   readonly logFile: string;
   /** Resolves to true once the child serves; polled. */
   readonly ready: () => Promise<boolean>;
-  /** Later phases stop first: users and services before the servers they use. */
+  /** Later phases stop first, so users and services stop before the servers they use. */
   readonly phase: number;
 }
 
 export interface Supervisor {
   /** Starts a child and waits until it is ready. @throws Error with the end of its log */
   start(spec: ChildSpec): Promise<void>;
-  /** Stops a child and keeps it stopped. No effect on an unknown child. `kill` kills it without warning. */
+  /** Stops a child and keeps it stopped; no effect if the child is unknown. `kill` kills it without warning. */
   stop(name: string, how?: "ask" | "kill"): Promise<void>;
   isRunning(name: string): boolean;
   /** Whether it is running, or about to be restarted. */
@@ -76,7 +76,7 @@ export function createSupervisor({ groupsFile, print, stopWithinMs = STOP_WITHIN
 
   const launch = (child: Child): void => {
     const { spec } = child;
-    const log = openLogFile(spec.logFile);
+    const log = openBoundedLog(spec.logFile);
     log.write(`--- ${new Date().toISOString()} ${spec.command} ${spec.args.join(" ")}\n`);
     const running = spawn(spec.command, spec.args, {
       stdio: ["ignore", "pipe", "pipe"],
@@ -91,7 +91,7 @@ export function createSupervisor({ groupsFile, print, stopWithinMs = STOP_WITHIN
       const over = (how: string): void => {
         if (child.process !== running) return;
         child.process = undefined;
-        // Its descendants would hold its ports.
+        // Its descendants would keep its ports in use.
         signalGroup(running, "SIGKILL");
         log.write(`--- ${new Date().toISOString()} ${how}\n`);
         log.close();
@@ -150,7 +150,7 @@ export function createSupervisor({ groupsFile, print, stopWithinMs = STOP_WITHIN
         spec,
         process: undefined,
         exited: Promise.resolve(),
-        // Only a child that was ready once is restarted: one that cannot start is misconfigured.
+        // Only a child that was ready once is restarted, because one that cannot start is misconfigured.
         wanted: false,
         deaths: 0,
         startedAt: 0,

@@ -36,7 +36,7 @@ export interface Welcome {
   readonly isKept: boolean;
 }
 
-/** URLs, the token, and what to try next. */
+/** URLs, the token, and suggestions for next steps. */
 export function welcome({ plan, token, servers, tookMs, lacks, now, isKept }: Welcome): string {
   const shim = `http://${plan.host}:${plan.shimPort}`;
   const file = relative(process.cwd(), tokenFile(plan, "operator"));

@@ -1,4 +1,4 @@
-/** Tokens of the local fleet: one per caller class, created once, readable for their owner only. */
+/** Tokens of the local fleet: one per caller class, created once, and readable by their owner only. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { CALLER_CLASSES, type CallerClass } from "@aviary/shared/contract/fleet.ts";

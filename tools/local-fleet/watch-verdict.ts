@@ -16,7 +16,7 @@ async function readVerdict(plan: FleetPlan, token: string): Promise<VerdictBody>
   return (await answer.json()) as VerdictBody;
 }
 
-/** Time, verdict and run state; below them the first reason. */
+/** Formats time, verdict and run state, and below them the first reason. */
 function verdictLines(body: VerdictBody): string {
   const reason = body.reasons[0];
   const run =
@@ -28,7 +28,7 @@ function verdictLines(body: VerdictBody): string {
   return [first, ...wrapped(`${reason.code}: ${reason.text}`, 18).map(dim)].join("\n");
 }
 
-/** `failed and restored` once stable's release is back: the verdict stays, and only this changes. */
+/** `failed and restored` once stable's release is back; the verdict itself does not change. */
 const runState = (run: NonNullable<VerdictBody["run"]>): string =>
   run.state === "failed" && !run.canary_active ? "failed and restored" : `${run.state}${run.promotable ? ", promotable" : ""}`;
 

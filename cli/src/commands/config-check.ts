@@ -6,7 +6,7 @@ export type FileKind = (typeof FILE_KINDS)[number];
 
 const args = {
   files: {
-    description: "The files; without any, the files that the services would read",
+    description: "The files; by default, those that the services would read",
     example: "aviary.yaml",
     presence: "repeated",
     completesFiles: true,
@@ -14,7 +14,7 @@ const args = {
   },
 } as const;
 const options = {
-  kind: oneOf("kind", FILE_KINDS, { description: "The kind of all files; without it, detected from the keys of each file" }),
+  kind: oneOf("kind", FILE_KINDS, { description: "The kind of all files; by default, detected from the keys of each file" }),
 };
 
 export type CheckConfigCall = CommandCall<typeof options, typeof args>;
@@ -23,10 +23,10 @@ export const checkConfigCommand = defineCommand({
   name: "config check",
   summary: "Check fleet, policy, collector and token files",
   details:
-    "Reports every problem of every file, with its line and what is expected. A fleet file is checked with the policies that it names, " +
-    "a collector file with the fragments in conf.d next to it. Exits with 1 when a file has a problem.\n\n" +
-    "Default files: AVIARY_FLEET_FILE, AVIARY_COLLECTOR_FILE and AVIARY_TOKENS_FILE where set, and aviary.yaml, collector.yaml and " +
-    "tokens.yaml where they exist.",
+    "Reports every problem of every file, with its line and the expected value. A fleet file is checked with the policies that it names, " +
+    "a collector file with the fragments in conf.d next to it. Exits with 1 if a file has a problem.\n\n" +
+    "Default files: AVIARY_FLEET_FILE, AVIARY_COLLECTOR_FILE and AVIARY_TOKENS_FILE if set, and aviary.yaml, collector.yaml and " +
+    "tokens.yaml if they exist.",
   args,
   options,
   formats: ["table", "json"],

@@ -1,6 +1,6 @@
 /** `aviary run …`: shows the run of a canary, and publishes an operator's control messages. */
 import { type CommandCall, defineCommand } from "@aviary/shared/commands/command.ts";
-import { duration, flag, fleetOption, text } from "@aviary/shared/commands/options.ts";
+import { durationOption, flag, fleetOption, text } from "@aviary/shared/commands/options.ts";
 import { type CanaryRef, parseCanaryKey } from "@aviary/shared/contract/subjects.ts";
 
 const canarySettings = { description: "The canary, as <namespace>/<name>", example: "prod/payments-gateway" } as const;
@@ -19,7 +19,7 @@ const MAX_REASON_CHARS = 200;
 const SHOWN = "shown with the verdict";
 const RECORDED = "recorded in the event log";
 
-/** `--reason` of one verb. @param use where people find it */
+/** The option `--reason` of one verb. @param use the place in which the reason is shown */
 function reasonSettings(use: string, example: string) {
   return { description: `Why, at most ${MAX_REASON_CHARS} characters; ${use}`, example } as const;
 }
@@ -44,8 +44,8 @@ const maintenanceOptions = {
     parse: parseReason,
   },
   gateway: text("name", { description: "Only this gateway, not the whole canary", example: "mac-a1" }),
-  for: duration({ description: "End the maintenance after this time (default: until --off)", example: "2h" }),
-  mute: flag("Refuse promotions during the maintenance, and mark its notifications as expected"),
+  for: durationOption({ description: "End the maintenance after this time (default: until --off)", example: "2h" }),
+  mute: flag("Reject promotions during the maintenance, and mark its notifications as expected"),
   off: flag("End the maintenance"),
   fleet: fleetOption,
 };
@@ -57,12 +57,12 @@ export type MaintenanceCall = CommandCall<typeof maintenanceOptions, typeof args
 const control = () => import("./actions/control.ts");
 const CONTROL_FORMATS = ["table", "json"] as const;
 const EFFECT_DETAILS =
-  "Waits up to 10 s for a verdict that shows the effect, and prints the state before and after. Exits with 1 when nothing changed.";
+  "Waits up to 10 s for a verdict that shows the effect, and prints the state before and after. Exits with 1 if nothing changed.";
 
 export const showCommand = defineCommand({
   name: "run show",
   summary: "Show the run of a canary with every reason",
-  details: "The canary may be left out where the fleet has only one.",
+  details: "The canary may be omitted if the fleet has only one.",
   args: showArgs,
   options: {},
   formats: ["table", "wide", "json"],
@@ -105,11 +105,11 @@ const endArgs = {
   },
 } as const;
 
-/** Stands in for a controller that never reports the end. */
+/** Takes the place of a controller that never reports the end. */
 export const endCommand = defineCommand({
   name: "run end",
   summary: "Report the end of a run whose controller does not",
-  details: "A success counts only if the run was promotable, or its promotion was granted.",
+  details: "A success counts only if the run was promotable or its promotion was granted.",
   args: endArgs,
   options: { fleet: fleetOption },
   examples: ["aviary run end prod/payments-gateway failed"],

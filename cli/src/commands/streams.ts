@@ -23,8 +23,8 @@ export const STREAMS_COMMANDS = [
   }),
   defineCommand({
     name: "streams diff",
-    summary: "Show how the broker differs from the required streams",
-    details: "Exits with 1 when something differs.",
+    summary: "Show the differences between the broker and the required streams",
+    details: "Exits with 1 if something differs.",
     options,
     formats: ["table", "json"],
     examples: ["aviary streams diff --replicas 3"],

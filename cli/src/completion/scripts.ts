@@ -1,6 +1,6 @@
 /**
  * Completion scripts. Each passes the words of the command line to `aviary __complete`, which prints one
- * `value<TAB>description` per line, or `:files` where a file name belongs. Words are passed as arguments and never evaluated.
+ * `value<TAB>description` per line, or `:files` if a file name is expected. Words are passed as arguments and never evaluated.
  */
 import { COMPLETE_WORD, FILES_LINE } from "./suggest.ts";
 

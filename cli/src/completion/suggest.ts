@@ -5,7 +5,7 @@ import { findCommand, loadChoices } from "@aviary/shared/commands/program.ts";
 
 /** The hidden first word with which a completion script calls `aviary`. */
 export const COMPLETE_WORD = "__complete";
-/** The line that stands for file names. */
+/** The line that requests file names. */
 export const FILES_LINE = ":files";
 
 interface Suggestion {

@@ -1,5 +1,5 @@
 /** The access log of the built-in proxy: one JSON object per line, rotated by size so that it never fills the disk. */
-import { closeSync, mkdirSync, openSync, renameSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, mkdirSync, openSync, renameSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 
 /** One finished request, in the format that the collector's `access-log` probe reads. */
@@ -14,7 +14,7 @@ export interface AccessRecord {
   readonly user_agent: string;
   /** The answer's Content-Type; empty if it has none. */
   readonly content_type: string;
-  /** False if the gateway cut its response off. */
+  /** False if the gateway cut off its response. */
   readonly complete: boolean;
 }
 
@@ -30,7 +30,7 @@ const MAX_LOG_BYTES = 16 * 1024 * 1024;
 export function openAccessLog(path: string, maxBytes = MAX_LOG_BYTES): AccessLog {
   mkdirSync(dirname(path), { recursive: true });
   let file = openSync(path, "a");
-  let bytes = 0;
+  let bytes = fstatSync(file).size;
   let closed = false;
   return {
     write: (record) => {

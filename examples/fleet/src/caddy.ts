@@ -28,7 +28,7 @@ export interface CaddyBinary {
   readonly isWeighted: boolean;
 }
 
-/** The Caddy on the PATH (or `AVIARY_CADDY_BIN`). Undefined when none runs. */
+/** The Caddy on the PATH (or `AVIARY_CADDY_BIN`). Undefined if there is none that runs. */
 export function findCaddy(env: NodeJS.ProcessEnv = process.env): CaddyBinary | undefined {
   const command = env.AVIARY_CADDY_BIN ?? "caddy";
   try {
@@ -88,10 +88,10 @@ export function caddyConfig(plan: FleetPlan, weight: number, weighted: boolean):
 }
 
 /**
- * Starts Caddy and follows the rollout file. Undefined when no Caddy is found. `onExit` is called when Caddy exits
+ * Starts Caddy and follows the rollout file. Undefined if no Caddy is found. `onExit` is called when Caddy exits
  * unexpectedly.
  */
-export async function startCaddy(plan: FleetPlan, onExit: () => void): Promise<RunningProxy | undefined> {
+export async function startCaddyProxy(plan: FleetPlan, onExit: () => void): Promise<RunningProxy | undefined> {
   const binary = findCaddy();
   if (binary === undefined) return undefined;
   for (const gateway of plan.gateways) {

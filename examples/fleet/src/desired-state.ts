@@ -25,7 +25,7 @@ export interface DesiredFleet {
   readonly cut: readonly string[];
   /** Clock offset of collectors, in milliseconds by gateway name. */
   readonly clockOffsetMs: Readonly<Record<string, number>>;
-  /** Queue depth that the lane's producer maintains; null: normal operation. */
+  /** Queue depth that the lane's producer maintains; null for normal operation. */
   readonly laneDepth: number | null;
 }
 
@@ -81,7 +81,7 @@ export const POLL_INTERVAL_MS = 200;
 export function watchDesiredState<T>(path: string, read: () => T, onChange: (value: T) => void): () => void {
   let lastVersion = "";
   const poll = (): void => {
-    // Taken before the read, so that a change during the read is seen at the next poll.
+    // Taken before the read, so that the next poll detects a change during the read.
     const version = fileVersion(path);
     if (version === lastVersion) return;
     lastVersion = version;

@@ -7,7 +7,7 @@ export function exponential(random: Random, mean: number): number {
 }
 
 /** Lognormal with the given median; `sigma` 0.5 puts the 99th percentile at 3.2 medians. Box-Muller. */
-export function lognormal(random: Random, median: number, sigma: number): number {
+export function sampleLognormal(random: Random, median: number, sigma: number): number {
   const normal = Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
   return median * Math.exp(sigma * normal);
 }

@@ -22,7 +22,7 @@ interface Fault {
   /** The default target. */
   readonly defaultTarget: FaultTarget;
   apply(plan: FleetPlan, gateways: readonly FleetGateway[]): void;
-  /** The affected gateways, where they differ from the selected ones. */
+  /** The affected gateways, if they differ from the selected ones. */
   affectedGateways?(plan: FleetPlan, gateways: readonly FleetGateway[]): readonly FleetGateway[];
 }
 

@@ -6,7 +6,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { seededRandom, seedOf } from "@aviary/shared/testing/random.ts";
 import { type DesiredGateway, readDesiredGateway, watchDesiredState } from "./desired-state.ts";
-import { lognormal } from "./distributions.ts";
+import { sampleLognormal } from "./distributions.ts";
 import { type FleetPlan, gatewayOf, paths } from "./layout.ts";
 
 export interface GatewayOptions {
@@ -81,7 +81,7 @@ export async function startGateway(options: GatewayOptions): Promise<{ port: num
 
   const work = (response: ServerResponse): void => {
     const fails = random() < desired.errorRatio;
-    const delayMs = lognormal(random, MEDIAN_MS, SIGMA) + desired.slowMs;
+    const delayMs = sampleLognormal(random, MEDIAN_MS, SIGMA) + desired.slowMs;
     const answer = fails
       ? json(500, { error: { message: "model worker crashed", type: "internal_error" } })
       : json(200, { id: "chatcmpl_demo", object: "chat.completion", model: "openclaw/default", choices: [] });

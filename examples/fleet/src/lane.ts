@@ -15,7 +15,7 @@ const WORKERS = 3;
 const MEAN_ARRIVAL_MS = 1_000;
 const MEAN_JOB_MS = 1_200;
 const DEPTH_INTERVAL_MS = 500;
-/** Upper bound on the list, whatever depth is configured. */
+/** Upper bound on the list, regardless of the configured depth. */
 const MAX_DEPTH = 10_000;
 
 /** Starts the lane's producer and workers. Jobs from an earlier run are kept. */

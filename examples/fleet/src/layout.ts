@@ -1,5 +1,5 @@
 /**
- * What the parts of one local fleet share: gateways, ports and file paths.
+ * The plan that the parts of one local fleet share: gateways, ports and file paths.
  * `npm start` writes it once as `fleet.json` in the run directory, and every part and command reads it from there.
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
@@ -104,7 +104,8 @@ export function checkoutDirectory(): string | undefined {
 }
 
 /**
- * The run directory of the fleet most recently started from this project, or the default one: the same from every working directory.
+ * The run directory of the fleet most recently started from this project, or the default one. It does not depend on the working
+ * directory.
  * @throws Error that names `--directory` outside a project
  */
 export function currentDirectory(project: string | undefined = checkoutDirectory()): string {
@@ -117,7 +118,7 @@ export function currentDirectory(project: string | undefined = checkoutDirectory
   }
 }
 
-/** The plan of the fleet in this run directory. @throws Error with the fix when there is none. */
+/** The plan of the fleet in this run directory. @throws Error with the fix if there is none. */
 export function readPlan(directory: string): FleetPlan {
   let text: string;
   try {

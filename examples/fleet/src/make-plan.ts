@@ -8,7 +8,7 @@ export interface PlanOptions {
   readonly fragments: string;
   readonly seed: number;
   readonly requestsPerSecond: number;
-  /** Whether NATS and Redis run alongside; false with `--embedded`. */
+  /** Whether the fleet has NATS and Redis; false with `--embedded`. */
   readonly servers: boolean;
   readonly proxy: FleetPlan["proxy"];
   /** Chooses a port for each name. */

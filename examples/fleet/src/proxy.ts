@@ -6,7 +6,7 @@
 import { Agent, createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
 import { seededRandom, seedOf } from "@aviary/shared/testing/random.ts";
 import { type AccessLog, openAccessLog } from "./access-log.ts";
-import { type RunningProxy, startCaddy } from "./caddy.ts";
+import { type RunningProxy, startCaddyProxy } from "./caddy.ts";
 import { readDesiredRollout, watchDesiredState } from "./desired-state.ts";
 import { type FleetGateway, type FleetPlan, paths } from "./layout.ts";
 import { pick, sharesAt } from "./shares.ts";
@@ -17,7 +17,7 @@ const UPSTREAM_TIMEOUT_MS = 15_000;
 /** Starts the proxy that the plan selects. `onExit` is called when Caddy exits unexpectedly. */
 export async function startProxy(plan: FleetPlan, onExit: () => void): Promise<RunningProxy> {
   if (plan.proxy === "built-in") return startBuiltIn(plan);
-  const caddy = await startCaddy(plan, onExit);
+  const caddy = await startCaddyProxy(plan, onExit);
   if (caddy === undefined) throw new Error("caddy not found on the PATH: install it, or use the built-in proxy");
   return caddy;
 }

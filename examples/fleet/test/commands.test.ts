@@ -1,4 +1,4 @@
-/** `aviary fleet …` from the command line: its output, its changes, and its rejections. */
+/** `aviary fleet …` from the command line: output, changes and rejected calls. */
 import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -96,7 +96,7 @@ describe("aviary fleet", () => {
   });
 });
 
-test("a fleet is planned from valid files only; every problem of all files is reported at once", async () => {
+test("a fleet is planned only from valid files; all problems of all files are reported at once", async () => {
   const directory = await mkdtemp(join(tmpdir(), "aviary-plan-"));
   try {
     const fleetFile = join(directory, "aviary.yaml");

@@ -67,7 +67,7 @@ describe("shares of requests", () => {
 });
 
 describe("the Caddy configuration", () => {
-  it("repeats each gateway by its share where Caddy lacks weights, and lists it once otherwise", async () => {
+  it("repeats each gateway by its share if Caddy lacks weights, and lists it once otherwise", async () => {
     using plan = await testPlan();
     const upstreams = (weighted: boolean): readonly unknown[] => {
       const config = caddyConfig(plan, 10, weighted) as {
@@ -127,7 +127,7 @@ for (const kind of ["built-in", "caddy"] as const) {
 }
 
 describe("the log of the built-in proxy", () => {
-  it("shows a cut-off answer, an event stream, and a client that left", async () => {
+  it("shows a cut-off answer, an event stream, and a client that disconnected", async () => {
     using plan = await testPlan({ proxy: "built-in" });
     const answers: Readonly<Record<string, (response: ServerResponse) => void>> = {
       "/dies": (response) => {

@@ -1,4 +1,4 @@
-/** The relay forwards bytes both ways, refuses connections after a cut, and heals on the same port. */
+/** The relay forwards bytes both ways, rejects connections after a cut, and heals on the same port. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";

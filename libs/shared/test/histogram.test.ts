@@ -281,7 +281,7 @@ describe("wire and sparse forms", () => {
 
   const wire = { scale: 6, zero: 0, offset: 0, counts: [1] };
   const sparse = { scale: 6, zero: 2, total: 6, last: 8, pairs: [5, 1, 3, 3] };
-  const refused: Record<string, { wire?: object; sparse?: object; reason?: RegExp }> = {
+  const rejected: Record<string, { wire?: object; sparse?: object; reason?: RegExp }> = {
     "a fraction of a request": { wire: { counts: [0.5] } },
     "a negative count": { wire: { counts: [-1] } },
     "a count beyond 2^53 - 1": { wire: { zero: 2 ** 53 } },
@@ -305,12 +305,12 @@ describe("wire and sparse forms", () => {
     },
     "an index below the range of its scale": { sparse: { pairs: [-641, 1, 649, 3] }, reason: /buckets -641 to 8/ },
     "a last bucket that is not the last": { sparse: { last: 9 }, reason: /last is 9, but the pairs end at bucket 8/ },
-    "a last bucket where there is none": { sparse: { pairs: [], total: 2 }, reason: /last is 8, but the pairs end at bucket 0/ },
-    "a total that leaves something out": { sparse: { total: 4 }, reason: /total is 4, but zero and the pairs add up to 6/ },
+    "a last bucket without any buckets": { sparse: { pairs: [], total: 2 }, reason: /last is 8, but the pairs end at bucket 0/ },
+    "a total that is too small": { sparse: { total: 4 }, reason: /total is 4, but zero and the pairs add up to 6/ },
     "no total": { sparse: { total: undefined } },
     "no last bucket": { sparse: { last: undefined } },
   };
-  for (const [what, change] of Object.entries(refused)) {
+  for (const [what, change] of Object.entries(rejected)) {
     it(`rejects ${what}`, () => {
       assert.ok(outer.safeParse({ wire, sparse }).success);
       const answer = outer.safeParse({ wire: { ...wire, ...change.wire }, sparse: { ...sparse, ...change.sparse } });

@@ -1,8 +1,9 @@
 /**
  * The collector's configuration: `collector.yaml` and the fragments `conf.d/*.yaml` next to it, in alphabetical order
  * (`core/merge-config.ts`).
- * `collector.yaml` contains settings that differ between nodes (names, ports, paths), fragments contain shared ones. Every signal
- * carries the hash of the merged fragments, because gateways of one slice with different fragments must not be judged together.
+ * `collector.yaml` contains the settings that differ between nodes (names, ports, paths); fragments contain the shared ones. Every
+ * signal carries the hash of the merged fragments, because gateways of one slice with different fragments must not be judged
+ * together.
  */
 import { readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -85,7 +86,7 @@ export function collectorConfig(
 
 /**
  * Reads `file` and its fragments.
- * @param hint how to name another file, if there is none
+ * @param hint how to select another file, if there is none
  * @throws ConfigError with every problem of all files
  */
 export async function loadCollectorConfig(file: string, hint = "set AVIARY_COLLECTOR_FILE"): Promise<CollectorConfig> {
@@ -112,7 +113,7 @@ async function fragmentNames(directory: string): Promise<string[]> {
 }
 
 /**
- * Merges and validates the files that could be read. If others could not, what those may have set is not reported as missing.
+ * Merges and validates the files that could be read. A key that an unreadable file may have set is not reported as missing.
  * @throws ConfigError with every problem, those of the unreadable files first
  */
 function fromFiles(files: readonly YamlFile[], unreadable: readonly ConfigProblem[] = []): CollectorConfig {

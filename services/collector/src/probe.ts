@@ -12,7 +12,7 @@ import { z } from "zod";
 import type { ObservedRelease } from "./core/envelope.ts";
 import type { Tick } from "./core/schedule.ts";
 
-/** Facts about the gateway that one probe learns and every signal carries or another probe reads. */
+/** Facts about the gateway that one probe observes, and that every signal carries or another probe reads. */
 export interface EnvelopeFacts extends ObservedRelease {
   /** Uptime as last reported by the gateway; null before the first report. */
   readonly uptimeMs: number | null;
@@ -56,7 +56,7 @@ export interface ProbeSpec<K extends SignalKind, C extends Timing, R, S> {
   /** Whether a reading counts events since the previous reading. Such a probe first reads after one period. */
   readonly coversPeriod: boolean;
   readonly initial: S;
-  /** The facts that only this probe learns, as unknown: while it fails, the last value is not known to be true. */
+  /** The facts that only this probe observes, as unknown: while it fails, the last value may be outdated. */
   readonly unknownWhileFailing?: Partial<EnvelopeFacts>;
   create(config: C, context: ProbeContext): Source<R>;
   parse(raw: R, state: S, tick: Tick, config: C): Reading<K, S>;

@@ -25,7 +25,7 @@ export interface RunnerOptions {
   readonly log: Logger;
   readonly onSignal: (kind: SignalKind, tick: Tick, body: SignalBody<SignalKind>) => void;
   readonly onLearned: (facts: Partial<EnvelopeFacts>) => void;
-  /** Learned from every reading that fails. */
+  /** The facts to reset whenever a reading fails. */
   readonly unknownWhileFailing: Partial<EnvelopeFacts>;
   /** Called after each reading; `code` is undefined on success. */
   readonly onRead: (code: string | undefined, durationMs: number) => void;

@@ -199,7 +199,7 @@ function registerOutboxMetrics(metrics: Registry, outbox: Outbox): void {
   read("published", "Signals stored by the broker.", () => counts.published);
   read("replayed", "Signals published from disk.", () => counts.replayed);
   read("spooled", "Signals written to disk.", () => counts.spooled);
-  read("refused", "Signals permanently refused by the broker.", () => counts.refused);
+  read("refused", "Signals permanently rejected by the broker.", () => counts.rejected);
   read("overflowed", "Signals dropped because memory was full.", () => counts.overflowed);
   read("spool_dropped", "Signals dropped because the spool was full.", () => outbox.spool?.counts.dropped ?? 0);
   read("spool_damaged", "Spool segments that ended in a torn or corrupt record.", () => outbox.spool?.counts.damaged ?? 0);

@@ -24,7 +24,7 @@ async function config(test: TestContext, probes: object): Promise<string> {
 }
 
 describe("aviary collector probe", () => {
-  it("prints what would be published, for people and as JSON", async (test) => {
+  it("prints the signal that would be published, for people and as JSON", async (test) => {
     const file = await config(test, { disk: { path: await temporaryDirectory(test) } });
     const people = await run(["disk", "--config", file]);
     assert.deepEqual([people.code, people.err], [0, ""]);

@@ -74,7 +74,7 @@ describe("the collector configuration", () => {
     ]);
   });
 
-  it("reports the problems of readable files although others are broken, and no key that those may set", async (test) => {
+  it("reports the problems of readable files although others are broken, but no key that the broken files may set", async (test) => {
     const file = await files(test, {
       "collector.yaml": `${BASE.replace("az-a", "AZ A").replace("slice: canary\n", "")}probes:\n  disk: { path: /, perod: 5s }\n`,
       "conf.d/a.yaml": "a: [",
@@ -169,7 +169,7 @@ describe("fragments", () => {
     assert.deepEqual((config.probes.deps as unknown as { targets: object }).targets, { a: "tcp://a:1", b: "tcp://b:1" });
   });
 
-  it("report a clash with both files, even when the values are equal", async (test) => {
+  it("report a clash with both files, even if the values are equal", async (test) => {
     const file = await files(test, {
       "collector.yaml": `${BASE}probes:\n  disk: { path: / }\n`,
       "conf.d/a.yaml": "slice: canary\nprobes:\n  deps: { targets: { a: tcp://a:1 } }\n",

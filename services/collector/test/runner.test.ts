@@ -55,7 +55,7 @@ function setUp(
 }
 
 describe("a runner", () => {
-  it("makes what the probe learned unknown whenever a reading fails, times out or does not return", async () => {
+  it("makes the facts of the probe unknown whenever a reading fails, times out or does not return", async () => {
     let result: () => Promise<void> = async () => {};
     const { pass, learned, results, stop } = setUp(() => result());
     const returned = Promise.withResolvers<void>();

@@ -29,8 +29,8 @@ import type { SignalPublisher } from "../src/spool/publish-batch.ts";
 const IDENTITY = { az: "az-a", fleet: "payments", gateway: "mac-a1", slice: "canary" };
 
 /**
- * A healthy gateway, an access log, a skill and a rollout file, for every probe that needs no other server, at the shortest
- * period.
+ * A healthy gateway, an access log, a skill and a rollout file: the sources of every probe that needs no other server, at the
+ * shortest period.
  */
 async function gatewayAt(test: TestContext): Promise<Record<string, Record<string, unknown>>> {
   const directory = await temporaryDirectory(test);
@@ -96,7 +96,7 @@ async function readLog(bus: Bus): Promise<Log> {
   return { messages, signals };
 }
 
-/** The signals so far; empty while the broker cannot be read, such as just after its start. */
+/** The signals so far; empty while the broker cannot be read, such as shortly after its start. */
 const signalsNow = (bus: Bus): Promise<readonly Signal[]> =>
   readLog(bus).then(
     (log) => log.signals,

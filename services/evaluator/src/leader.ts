@@ -47,7 +47,7 @@ export async function lead(context: LeaderContext, lease: Lease, signal: AbortSi
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => undefined);
   const gap = await findLogGap(bus, state, log);
-  // Verdicts of a log that is gone do not show which effects of this one were performed.
+  // Verdicts of another log do not show which effects of this one were performed.
   const published = gap === undefined ? await publishedVerdicts(bus, config) : NOTHING_PUBLISHED;
   const pipeline = createPipeline(context, { state, lease, published, signal, onFatal: failed.reject });
   if (gap !== undefined) pipeline.apply(gap);
@@ -103,7 +103,7 @@ interface Pipeline {
 function createPipeline({ bus, clock, log, counters }: LeaderContext, options: PipelineOptions): Pipeline {
   const { state, lease, published, signal, onFatal } = options;
   let follower: Follower | undefined;
-  // The state may be half-changed then: it is neither reduced further nor written to a checkpoint. What was decided before is
+  // The state may then be inconsistent, so it is neither reduced further nor written to a checkpoint. Earlier effects are still
   // performed.
   let isBroken = false;
   const performer = createPerformer({
@@ -115,7 +115,7 @@ function createPipeline({ bus, clock, log, counters }: LeaderContext, options: P
     published,
     takeCheckpoint: () => (isBroken ? undefined : encodeCheckpoint(state)),
     onPerformed: counters.performed,
-    // Only after everything is performed: a long log is then read in parts with a checkpoint after each.
+    // Resumed only after everything is performed, so that a long log is read in parts with a checkpoint after each.
     onProgress: () => {
       if (performer.waiting === 0) follower?.resume();
     },
@@ -141,7 +141,7 @@ function createPipeline({ bus, clock, log, counters }: LeaderContext, options: P
   return { apply, throttle, performer };
 }
 
-/** The evaluator stops: replaying the same input would fail again, and skipping it would decide without it. */
+/** The evaluator stops, because replaying the input would fail again, and skipping it would decide without it. */
 function reducerFailed(input: Input, cause: unknown): Terminal {
   const position = input.kind === "clock" ? `the deadlines up to ${isoTime(input.atMs)}` : `message ${input.sequence} of INPUTS`;
   const what = cause instanceof Error ? cause.message : String(cause);
@@ -179,7 +179,7 @@ async function publishedVerdicts(bus: Bus, config: ResolvedConfig): Promise<Publ
   for (const canary of config.canaries.values()) {
     const message = await bus.last("VERDICTS", verdictSubject(canary.ref));
     const record = message && readVerdict(message.data);
-    // Believed, a time in the future would mark every verdict until then as published. The broker's clock may have been set back.
+    // A time in the future would mark every verdict until then as published. It occurs if the broker's clock was set back.
     if (record === undefined || isFromTheFuture(record.body, Math.min(message!.storedAtMs, brokerMs))) continue;
     const atMs = Date.parse(record.body.at);
     byCanary.set(canary.key, { id: record.body.id, atMs });

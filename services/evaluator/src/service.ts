@@ -27,8 +27,8 @@ export interface EvaluatorOptions {
 
 export interface Evaluator extends AsyncDisposable {
   /**
-   * Why it is not ready, or undefined: a standby is ready once it has read the leader's lease, a leader once it has applied what
-   * the log contained at its start.
+   * Why it is not ready, or undefined: a standby is ready once it has read the leader's lease, a leader once it has applied all
+   * messages that the log contained at its start.
    */
   notReady(): string | undefined;
 }

@@ -30,13 +30,13 @@ test("replay names a recording that does not exist", async () => {
   assert.equal(stderr, "/nowhere/case: not found; name a case folder or a file of recorded messages\n");
 });
 
-test("explain rejects what cannot be the id of a verdict", async () => {
+test("explain rejects a text that cannot be the id of a verdict", async () => {
   const { code, stderr } = await run(explainCommand, ["29507", "--fleet", FLEET_FILE]);
   assert.equal(code, 2);
   assert.match(stderr, /^verdict 29507: expected 6 to 16 hex digits\n/);
 });
 
-test("diff-policy rejects a policy with another window than every canary's, before the broker is contacted", async (t) => {
+test("diff-policy rejects a policy whose window differs from every canary's, before it contacts the broker", async (t) => {
   const policy = join(await temporaryDirectory(t), "policy.yaml");
   await writeFile(policy, "window: 7m\n");
   const { code, stderr } = await run(diffPolicyCommand, ["--policy", policy, "--fleet", FLEET_FILE]);

@@ -42,7 +42,7 @@ test("slow requests are explained with the threshold, its inputs and the figures
   const { text } = explained((fleet) => {
     for (const gateway of fleet.slice("canary")) gateway.latencyMs = 60;
   }, 70);
-  assert.match(text, /canary: 600 requests reported, 600 merged, none left out/);
+  assert.match(text, /canary: 600 requests reported, 600 merged, none excluded/);
   assert.match(text, /canary: 600 requests, 0 failed \(0%\), p99 60\.\d ms; stable: 600 requests, 0 failed \(0%\), p99 40 ms/);
   assert.match(
     text,
@@ -54,7 +54,7 @@ test("slow requests are explained with the threshold, its inputs and the figures
   );
 });
 
-test("where stable is affected too, the explanation states its rate and the comparison", () => {
+test("if stable is affected too, the explanation states its rate and the comparison", () => {
   const { record, text } = explained((fleet) => {
     for (const gateway of fleet.gateways) gateway.errors = 10;
   }, 70);

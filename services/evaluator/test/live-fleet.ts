@@ -1,4 +1,4 @@
-/** A simulated fleet on a live bus: an evaluator reads what it reports. */
+/** A simulated fleet on a live bus, whose reports an evaluator reads. */
 import assert from "node:assert/strict";
 import type { Bus } from "@aviary/shared/bus/bus.ts";
 import { controlSubject, signalMessageId, signalSubject } from "@aviary/shared/contract/subjects.ts";
@@ -12,7 +12,7 @@ import { CANARY, type SimulatedFleet } from "./core/simulated-fleet.ts";
 
 type LiveOptions = Pick<EvaluatorOptions, "bus" | "clock" | "config" | "holder"> & Partial<EvaluatorOptions>;
 
-/** Starts an evaluator; unless stated otherwise without a log, and a fatal error fails the test. */
+/** Starts an evaluator. By default it writes no logs, and a fatal error fails the test. */
 export function startLiveEvaluator(options: LiveOptions): Evaluator {
   return startEvaluator({
     log: silentLogger,
@@ -42,8 +42,8 @@ export async function publishInput(bus: Bus, input: Input): Promise<void> {
 }
 
 /**
- * Five seconds pass, on the fleet's clock and on the bus's, and the fleet's reports of them are published.
- * @param change what happens to the fleet first; its control messages are published with the reports
+ * Advances the clocks of fleet and bus by five seconds, and publishes the fleet's reports.
+ * @param change a change of the fleet before the reports; its control messages are published with them
  */
 export async function passTick(fleet: SimulatedFleet, bus: Bus, clock: ManualClock, change = (): void => {}): Promise<void> {
   const from = fleet.log.length;

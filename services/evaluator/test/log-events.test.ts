@@ -42,7 +42,7 @@ function createTestEvaluator() {
 }
 
 describe("the evaluator's log", () => {
-  it("names the lease that was acquired, and the one that was lost", async () => {
+  it("contains the acquired lease and the lost one", async () => {
     const { bus, start, logged } = createTestEvaluator();
     start();
     const acquired = await logged("lease.acquired");
@@ -63,7 +63,7 @@ describe("the evaluator's log", () => {
     assert.equal(restored.sequence, fleet.log.length);
   });
 
-  it("warns about a checkpoint that cannot be read, and the log is applied from its start", async () => {
+  it("contains a warning for an unreadable checkpoint, after which the event log is applied from its start", async () => {
     for (const value of ["not gzip", undefined]) {
       const { bus, lines, start, logged } = createTestEvaluator();
       if (value === undefined) await saveCheckpoint(bus, '{"schema":"aviary/checkpoint.v99"}', () => true);

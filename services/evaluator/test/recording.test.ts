@@ -46,7 +46,7 @@ function failingFleet(mode: "literal" | "two-key") {
   return fleet;
 }
 
-test("a message survives encoding as a line and back, even when its payload is not text", () => {
+test("a message survives encoding as a line and back, even if its payload is not text", () => {
   const messages: StoredMessage[] = [
     {
       subject: "signals.a.f.g.http",
@@ -73,7 +73,7 @@ test("a message survives encoding as a line and back, even when its payload is n
     assert.throws(() => messageOf(bad, "input.jsonl:3"), /input\.jsonl:3/);
 });
 
-test("a replay gives the same bytes: repeated, with duplicates, after restarts and with clock ticks; `replay --check` reports it", async () => {
+test("a replay yields the same bytes when repeated, with duplicates, after restarts and with clock ticks; `replay --check` reports this", async () => {
   const folder = await mkdtemp(join(tmpdir(), "aviary-replay-"));
   try {
     const fleet = failingFleet("literal");
@@ -132,7 +132,7 @@ test("a replay gives the same bytes: repeated, with duplicates, after restarts a
   }
 });
 
-test("records judged again under their own policy give the same verdicts; under another policy, the verdicts that it would have given", () => {
+test("records judged again under their own policy yield the same verdicts; under another policy, the verdicts that it would have produced", () => {
   const fleet = failingFleet("literal");
   const { verdicts } = reduceFleet(fleet);
   const [same] = rejudge(verdicts, policySchema.parse({ ...TEST_POLICY, mode: "literal" }));
@@ -200,7 +200,7 @@ test("a policy comparison lists each verdict that changes and when each rollback
   );
 });
 
-test("nothing is judged again after a failed run was restored: the canary runs stable's release", () => {
+test("no record is judged again after a failed run was restored, because the canary runs stable's release", () => {
   const fleet = failingFleet("literal");
   for (const gateway of fleet.slice("canary")) Object.assign(gateway, { version: "2026.9.6", errors: 0 });
   fleet.advance(10);
@@ -212,7 +212,7 @@ test("nothing is judged again after a failed run was restored: the canary runs s
   assert.deepEqual(
     lenient!.verdicts.filter(({ record }) => record.body.verdict === "fail").map(({ record }) => record.body.at),
     [lenient!.failedAt],
-    "the verdict that failed the run, and none of its repetitions",
+    "only the verdict that failed the run, not its repetitions",
   );
   assert.ok(verdicts.filter(({ body }) => body.verdict === "fail").length > 3);
 });

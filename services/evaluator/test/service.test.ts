@@ -71,7 +71,7 @@ test("on a live bus, the evaluator publishes what a reduction of the same log yi
     const published = (await verdictsOf(bus)).map(({ body }) => body.id);
     assert.ok(published.length > 15);
     assert.deepEqual(published, expected.slice(0, published.length), `restarts at ${restarts.join(", ")}`);
-    assert.ok(expected.length - published.length <= 1, "only a deadline of the last moment may be open");
+    assert.ok(expected.length - published.length <= 1, "only a deadline of the last instant may be pending");
     await bus[Symbol.asyncDispose]();
   }
 });
@@ -124,7 +124,7 @@ async function followConfigurations(bus: Bus): Promise<{ readonly found: Recorde
   return { found, stop: () => follower.stop() };
 }
 
-test("a leader records another configuration than the log's in it, with its values and its first message", async () => {
+test("a leader records a configuration that differs from the log's, with its values and its first message", async () => {
   const clock = manualClock(START_MS);
   const bus = createMemoryBus({ clock });
   const { found, stop } = await followConfigurations(bus);
@@ -151,12 +151,12 @@ test("a leader records another configuration than the log's in it, with its valu
   await bus[Symbol.asyncDispose]();
 });
 
-test("a configuration that the broker does not store keeps no leader from leading, and is stored once it can be", async () => {
+test("a configuration that the broker does not store yet does not prevent leading, and is stored once that is possible", async () => {
   const clock = manualClock(START_MS);
   const memory = createMemoryBus({ clock });
-  const broker = { refuses: true };
+  const broker = { rejects: true };
   const publish: Bus["publish"] = (message) =>
-    broker.refuses && message.subject.endsWith(".configure")
+    broker.rejects && message.subject.endsWith(".configure")
       ? Promise.reject(new Error("no permission"))
       : memory.publish(message);
   const bus: Bus = Object.assign(Object.create(memory), { publish });
@@ -167,7 +167,7 @@ test("a configuration that the broker does not store keeps no leader from leadin
   assert.equal(evaluator.notReady(), undefined);
   assert.ok((await verdictsOf(memory)).length > 0);
   assert.deepEqual(found, []);
-  broker.refuses = false;
+  broker.rejects = false;
   await passTime(clock, 15_000, 500);
   assert.equal(found.length, 1);
   await evaluator[Symbol.asyncDispose]();
@@ -175,7 +175,7 @@ test("a configuration that the broker does not store keeps no leader from leadin
   await memory[Symbol.asyncDispose]();
 });
 
-test("a process that no longer leads does not write its configuration over the leader's; the leader corrects what it finds", async () => {
+test("a process that no longer leads does not overwrite the leader's configuration; a leader corrects a wrong record", async () => {
   const clock = manualClock(START_MS);
   const bus = createMemoryBus({ clock });
   const fleet = createSimulatedFleet({ azs: ["az-a"] });
@@ -203,7 +203,7 @@ test("a process that no longer leads does not write its configuration over the l
   await bus[Symbol.asyncDispose]();
 });
 
-test("a configuration that the log may soon forget is recorded again, and only by a leader", async () => {
+test("a configuration whose record will soon expire is recorded again, only by a leader", async () => {
   const clock = manualClock(START_MS);
   const bus = createMemoryBus({ clock });
   const { config } = createSimulatedFleet({ azs: ["az-a"] });
@@ -341,7 +341,7 @@ test("an evaluator whose reducer throws stops with the position of the input, an
     await until("a checkpoint is stored", async () => (await checkpoints.get("evaluator")) !== undefined);
     const before = (await checkpoints.get("evaluator"))?.revision;
     if (where === "a message") {
-      // Stored together: a gateway that is down, and behind it a message that the reducer cannot process.
+      // Stored together: a gateway that is down, followed by a message that the reducer cannot process.
       for (const gateway of fleet.slice("canary")) gateway.health = "refused";
       const from = fleet.log.length;
       fleet.advance(5);
@@ -354,7 +354,7 @@ test("an evaluator whose reducer throws stops with the position of the input, an
     assert.match(errors[0]!.message, expected);
     assert.equal(errors[0]!.code, "reducer_failed");
     const { reasons } = (await verdictsOf(bus)).at(-1)!.body;
-    if (where === "a message") assert.equal(reasons[0]?.code, "gateway_down", "what was decided before is published");
+    if (where === "a message") assert.equal(reasons[0]?.code, "gateway_down", "the earlier decision is published");
     assert.equal((await checkpoints.get("evaluator"))?.revision, before, where);
     await evaluator[Symbol.asyncDispose]();
     await bus[Symbol.asyncDispose]();

@@ -22,21 +22,22 @@ export type StoreResult = "stored" | "over_limit" | "not_stored";
 
 export interface ControlWriter {
   /**
-   * Stores the drafts in order. What the broker does not store is kept, up to a limit, and stored in order once it responds again; only
-   * gate calls are not, because their callers repeat them. Never rejects; each write waits for at most the store timeout.
+   * Stores the drafts in order. Drafts that the broker does not store are kept, up to a limit, and stored in order once it responds
+   * again. Gate calls are not kept, because their callers repeat them. Never rejects; each write waits for at most the store
+   * timeout.
    */
   store(canary: Canary, drafts: readonly ControlDraft[]): Promise<StoreResult>;
   /** Stores an incident in the background; a duplicate within ten minutes is dropped. */
   storeIncident(incident: Incident): void;
-  /** Drops what is kept. */
+  /** Drops all kept messages. */
   stop(): void;
-  readonly counts: { stored: number; failed: number; refused: number };
+  readonly counts: { stored: number; failed: number; overLimit: number };
 }
 
 export function createControlWriter(bus: Bus, clock: Clock, logger: Logger): ControlWriter {
   const storedAtMs = new Map<string, number>();
   const limits = createBuckets(LIMITS.controlBurst, LIMITS.controlPerSecond, 4_096);
-  const counts = { stored: 0, failed: 0, refused: 0 };
+  const counts = { stored: 0, failed: 0, overLimit: 0 };
   let pending = 0;
 
   const isStored = (id: string): boolean => {
@@ -51,7 +52,7 @@ export function createControlWriter(bus: Bus, clock: Clock, logger: Logger): Con
 
   const publish = async (subject: string, id: string, data: string): Promise<boolean> => {
     if (isStored(id)) return true;
-    if (pending >= LIMITS.unstored) return false;
+    if (pending >= LIMITS.pendingWrites) return false;
     pending += 1;
     const stored = bus.publish({ subject, id, data }).then(
       () => true,
@@ -111,16 +112,16 @@ export function createControlWriter(bus: Bus, clock: Clock, logger: Logger): Con
         const control = controlMessage(canary.ref, content, at, discriminator);
         if (isStored(control.id) || kept.some((message) => message.control.id === control.id)) continue;
         if (!limits.take(canary.key, clock.monotonicMs())) {
-          counts.refused += 1;
+          counts.overLimit += 1;
           const fields = { canary: canary.key, verb: content.verb, caller: content.caller };
           logger.warn({ event: "control_message.over_limit", ...fields }, "too many control messages for one canary; dropped");
           return "over_limit";
         }
-        // What is kept for the canary was reported earlier, and is stored first.
+        // Messages kept for the canary were reported earlier and must be stored first.
         isLate ||= kept.some((message) => message.canary.key === canary.key);
         if (!isLate && (await send({ canary, control }))) continue;
         isLate = true;
-        // The caller of a gate was refused and asks again; everything else is not repeated.
+        // The caller of a gate was rejected and calls again; other calls are not repeated.
         if (control.verb !== "gate") keep({ canary, control });
       }
       return isLate ? "not_stored" : "stored";

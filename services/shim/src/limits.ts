@@ -1,13 +1,14 @@
 /** Limits of the shim, and the token buckets that enforce the rates. */
 
 export const LIMITS = {
-  /** Longest request body that is accepted. */
+  /** Maximum size of a request body. */
   bodyBytes: 64 * 1024,
   /**
-   * How much of a rejected body is read and discarded so that the client can read the response; beyond that the connection is closed.
+   * How much of a rejected body is read and discarded so that the client can read the response; beyond that the connection is
+   * closed.
    */
   discardedBytes: 4 * 1024 * 1024,
-  /** Deepest nesting of a JSON body. */
+  /** Maximum nesting of a JSON body. */
   jsonDepth: 8,
   /**
    * Request line and headers together. Flagger adds one more Authorization header per check when a template has both `headers`
@@ -22,12 +23,12 @@ export const LIMITS = {
   /** Open connections in total and per source address: one slow source cannot exhaust the total. */
   connections: 4_096,
   connectionsPerSource: 1_024,
-  /** A new shim is unready until it has read the verdicts, for at most this long: after that a hold is better than no answer. */
-  readyAnywayMs: 10_000,
+  /** A new shim is not ready until it has read the verdicts, for at most this long. After that, a hold is better than no answer. */
+  catchUpLimitMs: 10_000,
   /** Delay before a subscription that failed or ended is retried. */
   resubscribeMs: 1_000,
   /** Open event streams (browsers, `aviary watch`). */
-  streams: 128,
+  eventStreams: 128,
   /** A stream client with more unread bytes than this is disconnected. */
   streamBufferBytes: 1024 * 1024,
   heartbeatMs: 15_000,
@@ -37,17 +38,17 @@ export const LIMITS = {
   keptMessages: 256,
   retryStoreMs: 1_000,
   /** Writes in flight to the bus; further ones fail immediately. */
-  unstored: 256,
+  pendingWrites: 256,
   /** Control messages per canary: a burst, refilled at `controlPerSecond`. Flagger sends a handful per minute. */
   controlBurst: 120,
   controlPerSecond: 2,
   /** Log lines per source of rejected requests; further rejections are only counted. */
-  refusalBurst: 10,
-  refusalPerSecond: 0.2,
+  rejectionLogBurst: 10,
+  rejectionLogsPerSecond: 0.2,
   /** Sources with a bucket; beyond that the oldest is dropped. */
   sources: 4_096,
   /** Bytes of a rejected request's body that are read to name the canary in the log. */
-  refusedBodyBytes: 8 * 1024,
+  rejectedBodyBytes: 8 * 1024,
   /** Limits of the history route: entries per response, time per read, concurrent reads. */
   historyEntries: 500,
   historyMs: 5_000,

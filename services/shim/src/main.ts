@@ -11,7 +11,7 @@ await serviceMain({
   env: shimEnv,
   load: ({ AVIARY_FLEET_FILE: fleetFile, AVIARY_TOKENS_FILE: tokensFile }) =>
     loadShimConfig({ fleetFile, tokensFile }, systemClock.now()),
-  // No readiness check for the broker: without one, the shim still answers, with holds.
+  // No readiness check for the broker: without the broker, the shim still answers with holds.
   start: async ({ env, config: { fleet, policies, tokens: content }, bus, clock, log, metrics, opened, addCheck }) => {
     const tokens = opened.add(followTokenFile({ content, clock, log, intervalMs: longestIntervalMs(fleet) }));
     const { AVIARY_SHIM_HOST: host, AVIARY_SHIM_PORT: port } = env;

@@ -26,8 +26,8 @@ export interface ShimContext {
 export interface Call {
   readonly caller: Caller;
   /**
-   * Who the credentials of this request belong to now; undefined once they are revoked or expired. For responses that take
-   * long.
+   * The current caller for the credentials of this request; undefined once they are revoked or expired. For long-lived
+   * responses.
    */
   readonly callerNow: () => Caller | undefined;
   readonly method: string;

@@ -6,7 +6,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AuthFailures } from "./auth/auth-failures.ts";
 import { type Authenticator, cacheByConnection } from "./auth/connection-cache.ts";
-import { type AuthRefusal, type Caller, isRefusal } from "./auth/tokens.ts";
+import { type AuthRejection, type Caller, isRejection } from "./auth/tokens.ts";
 import { LIMITS } from "./limits.ts";
 import { discardBody, parseJson, readBody } from "./request/body.ts";
 import { type CanaryIdentity, mergeIdentity, readIdentity } from "./request/canary-lookup.ts";
@@ -72,12 +72,12 @@ export function createDispatcher(
     return undefined;
   };
 
-  const refuse = (
+  const reject = (
     request: IncomingMessage,
     response: ServerResponse,
     path: string,
     query: URLSearchParams,
-    refusal: AuthRefusal,
+    rejection: AuthRejection,
   ): void => {
     const fromQuery = readIdentity((key) => query.get(key) ?? undefined);
     const record = (identity: CanaryIdentity): void =>
@@ -85,17 +85,17 @@ export function createDispatcher(
         source: request.socket.remoteAddress ?? "",
         path,
         method: request.method ?? "",
-        reason: refusal.refused,
-        text: refusal.text,
-        token: refusal.tokenId,
+        reason: rejection.rejected,
+        text: rejection.text,
+        token: rejection.tokenId,
         identity: mergeIdentity(fromQuery, identity),
       });
     const announced = Number(request.headers["content-length"] ?? Number.NaN);
-    const hasSmallBody = request.method === "POST" && announced > 0 && announced <= LIMITS.refusedBodyBytes;
+    const hasSmallBody = request.method === "POST" && announced > 0 && announced <= LIMITS.rejectedBodyBytes;
     // The response is sent first; a small body is read afterwards, only to name the canary in the log.
     if (hasSmallBody) {
       send(response, UNAUTHORIZED);
-      void readBody(request, LIMITS.refusedBodyBytes).then((body) => record(body.ok ? identityOfBody(body.text) : NO_IDENTITY));
+      void readBody(request, LIMITS.rejectedBodyBytes).then((body) => record(body.ok ? identityOfBody(body.text) : NO_IDENTITY));
     } else {
       rejectEarly(request, response, UNAUTHORIZED);
       record(NO_IDENTITY);
@@ -143,10 +143,10 @@ export function createDispatcher(
         return rejectEarly(request, response, wrongMethod(route));
       }
       const caller = authenticate(request);
-      if (isRefusal(caller)) return refuse(request, response, path, query, caller);
+      if (isRejection(caller)) return reject(request, response, path, query, caller);
       const callerNow = (): Caller | undefined => {
         const now = authenticate(request);
-        return isRefusal(now) ? undefined : now;
+        return isRejection(now) ? undefined : now;
       };
       const respond = (body: string): void => {
         const call: Call = { caller, callerNow, method, query, body, params, request, response };

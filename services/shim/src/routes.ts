@@ -8,7 +8,7 @@ import { documentRoutes } from "./api/documents.ts";
 import { type Streams, streamRoute } from "./api/event-stream.ts";
 import type { Route } from "./route.ts";
 
-/** The route table. `streams` may be left out where nothing is served, as for the description alone. */
+/** The route table. `streams` may be omitted if nothing is served, as for the API description. */
 export function routesOf(streams?: Streams): readonly Route[] {
   const routes = [...ROLLOUTS_ROUTES, ...FLAGGER_ROUTES, ...KEDA_ROUTES, ...API_ROUTES, streamRoute(streams)];
   return [...routes, ...documentRoutes(routes)];

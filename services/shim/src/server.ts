@@ -14,9 +14,9 @@ export interface ServerTimeouts {
 
 export interface ServerCounts {
   readonly requests: number;
-  /** Open now. */
+  /** Number of open connections. */
   readonly connections: number;
-  readonly refusedConnections: number;
+  readonly rejectedConnections: number;
 }
 
 /** Creates a server that does not listen yet; its counts change while it runs. */
@@ -25,7 +25,7 @@ export function createShimServer(
   clock: Clock,
   timeouts: ServerTimeouts,
 ): { readonly server: Server; readonly counts: ServerCounts } {
-  const counts = { requests: 0, connections: 0, refusedConnections: 0 };
+  const counts = { requests: 0, connections: 0, rejectedConnections: 0 };
   const server = createServer(
     {
       maxHeaderSize: LIMITS.headerBytes,
@@ -52,12 +52,12 @@ export function createShimServer(
 }
 
 /**
- * One source may hold a quarter of all connections, so that a slow or leaking one leaves room for the others. Returns the time
- * each was opened.
+ * One source may hold at most a quarter of all connections, so that a slow or leaking one leaves room for others. Returns the
+ * opening time of each connection.
  */
 function limitSources(
   server: Server,
-  counts: { connections: number; refusedConnections: number },
+  counts: { connections: number; rejectedConnections: number },
   clock: Clock,
 ): WeakMap<Socket, number> {
   const open = new Map<string, number>();
@@ -66,7 +66,7 @@ function limitSources(
     const source = socket.remoteAddress ?? "";
     const openCount = (open.get(source) ?? 0) + 1;
     if (openCount > LIMITS.connectionsPerSource) {
-      counts.refusedConnections += 1;
+      counts.rejectedConnections += 1;
       socket.destroy();
       return;
     }
@@ -83,14 +83,14 @@ function limitSources(
   return openedAtMs;
 }
 
-/** A connection that a client opened in advance and has not used: node:http reports it as a request timeout. */
+/** A connection that a client opened in advance and has not used; node:http reports it as a request timeout. */
 function isUnused(error: NodeJS.ErrnoException, socket: Socket): boolean {
   return error.code === "ERR_HTTP_REQUEST_TIMEOUT" && socket.bytesRead === 0;
 }
 
 /**
- * An unused connection may stay as long as an idle one. It closes without a response: the client would read a 408 as the answer
- * to its next request.
+ * An unused connection may stay as long as an idle one. It closes without a response, because the client would read a 408 as the
+ * answer to its next request.
  */
 function closeWhenOld(socket: Socket, ageMs: number): void {
   if (ageMs >= LIMITS.keepAliveMs) socket.destroy();

@@ -77,10 +77,11 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
   return {
     url,
     port,
-    // An unreachable broker does not make a shim unready: it serves holds, and with every replica unready no request is answered.
+    // An unreachable broker does not make a shim unready. It serves holds, and if every replica were unready, no request would be
+    // answered.
     notReady: () => {
       const waitedMs = clock.monotonicMs() - listensSinceMs;
-      return view.isCaughtUp || waitedMs >= LIMITS.readyAnywayMs ? undefined : "the stored verdicts have not been read yet";
+      return view.isCaughtUp || waitedMs >= LIMITS.catchUpLimitMs ? undefined : "the stored verdicts have not been read yet";
     },
     async [Symbol.asyncDispose]() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
@@ -96,7 +97,7 @@ export async function startShim(options: ShimOptions): Promise<Shim> {
 
 interface MetricSources {
   readonly counts: ServerCounts;
-  readonly controlWriter: { readonly counts: { readonly stored: number; readonly failed: number; readonly refused: number } };
+  readonly controlWriter: { readonly counts: { readonly stored: number; readonly failed: number; readonly overLimit: number } };
   readonly authFailures: AuthFailures;
   readonly streams: Streams;
   readonly view: View;
@@ -110,8 +111,8 @@ function registerMetrics(registry: Registry, { counts, controlWriter, authFailur
   read(
     "counter",
     "connections_refused_total",
-    "Connections refused because their source had too many open.",
-    () => counts.refusedConnections,
+    "Connections rejected because their source had too many open.",
+    () => counts.rejectedConnections,
   );
   read(
     "counter",
@@ -130,7 +131,7 @@ function registerMetrics(registry: Registry, { counts, controlWriter, authFailur
     "counter",
     "messages_over_limit_total",
     "Control messages dropped because their canary exceeded its rate limit.",
-    () => controlWriter.counts.refused,
+    () => controlWriter.counts.overLimit,
   );
   read("gauge", "streams", "Open event streams.", () => streams.size);
   read("counter", "unreadable_total", "Verdicts and lane records that could not be read.", () => view.unreadable);

@@ -44,7 +44,7 @@ export interface View extends AsyncDisposable {
   lane(name: string): LaneRecord | undefined;
   /** Milliseconds since the lease was last renewed; infinite before one has been read. */
   leaseAgeMs(): number;
-  /** Unreadable records since the start. */
+  /** Number of unreadable records since the start. */
   readonly unreadable: number;
   /** Subscribes to the keys of canaries whose verdict changed; returns the unsubscribe function. */
   onVerdict(listener: (key: string) => void): () => void;
@@ -63,7 +63,7 @@ interface CachedVerdict {
   readonly validUntilMs: number;
   readonly sinceMs: number | undefined;
   readonly fresh: PreparedAnswer;
-  /** By cause; a stored verdict has three causes at most. */
+  /** Replacements by cause; a stored verdict has at most three. */
   readonly stale: Map<string, PreparedAnswer>;
 }
 
@@ -127,7 +127,7 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
   };
   const onLease = (key: string, entry: BucketEntry | undefined): void => {
     if (key !== EVALUATOR_LEASE_KEY || entry === undefined || entry.revision === state.leaseRevision) return;
-    // The first lease read may be a stopped evaluator's, so its stored age counts; later ones were renewed just now.
+    // The first lease that is read may be a stopped evaluator's, so its stored age counts; later ones have just been renewed.
     const ageMs = state.leaseRevision === 0 ? Math.max(0, clock.now() - entry.storedAtMs) : 0;
     state.leaseRevision = entry.revision;
     state.leaseAtMs = clock.monotonicMs() - ageMs;
@@ -206,7 +206,7 @@ export async function followView({ bus, fleet, policies, clock, logger }: ViewOp
   };
 }
 
-/** A verdict is valid for as long as the policy allows at most, whatever it claims. */
+/** A verdict is never valid for longer than the policy allows, whatever it claims. */
 function believedUntilMs(body: VerdictBody, policy: Policy | undefined): number {
   const claimedMs = Date.parse(body.valid_until);
   return policy === undefined ? claimedMs : Math.min(claimedMs, validUntilMs(Date.parse(body.at), policy));

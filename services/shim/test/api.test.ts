@@ -132,8 +132,8 @@ describe("the event stream", () => {
     stream.close();
   });
 
-  it("rejects a client beyond the limit with 503, and accepts one after a client has left", async () => {
-    const streams = await Promise.all(Array.from({ length: LIMITS.streams }, () => openStream()));
+  it("rejects a client beyond the limit with 503, and accepts one after another has disconnected", async () => {
+    const streams = await Promise.all(Array.from({ length: LIMITS.eventStreams }, () => openStream()));
     const rejected = await harness.get("/api/v1/stream");
     assert.equal(rejected.status, 503);
     assert.equal(rejected.headers.get("retry-after"), null);
@@ -158,7 +158,7 @@ describe("the page", () => {
     assert.equal(text.includes("innerHTML"), false);
   });
 
-  it("embeds the current canaries, and no text can close the element that contains them", async () => {
+  it("embeds the current canaries in an element that no text can close", async () => {
     const reason = aReason("over_5xx", { text: "</script><script>alert(1)</script>" });
     await harness.publish(aVerdict({ verdict: "fail", reasons: [reason] }));
     const { text } = await harness.get("/");

@@ -171,7 +171,7 @@ describe("control drafts", () => {
     });
   });
 
-  it("a gate names the revision of the open run once; a measurement does so once per interval, which shows that it is alive", () => {
+  it("a gate names the revision of the open run once; a measurement does so once per interval, which shows that its caller is alive", () => {
     const known = run({ controller_revision: "v2" });
     assert.deepEqual(draft(known, "v2", { gate: "rollout" }), []);
     const [first] = draft(known, "v2");
@@ -190,7 +190,7 @@ describe("control drafts", () => {
     assert.equal(draft(over, "v2").length, 1);
   });
 
-  it("a gate call is drafted when it reveals a weight of 0, a gate or a grant; otherwise it only shows that the caller is alive", () => {
+  it("a gate call is drafted if it implies a weight of 0, a gate or a grant; otherwise it only shows that the caller is alive", () => {
     const contentOf = (gate: GateCall["gate"], allowed: boolean, runs: StoredRuns) =>
       gateDrafts({ call: call(), gate, allowed, subject: requestSubject({ revision: "v2" }, runs), sender: FLAGGER }).map(
         ({ content }) => content,
@@ -246,7 +246,7 @@ describe("control drafts", () => {
     });
   });
 
-  it("an event about the next revision never ends the run: its phase is still the last one's", () => {
+  it("an event about the next revision never ends the run, although its phase is still the previous revision's", () => {
     const named = { phase: "Succeeded", metadata: { version: "v3" } };
     assert.deepEqual(
       eventDrafts(event("Confirm-rollout check go passed", named), run({ controller_revision: "v3" }), FLAGGER),

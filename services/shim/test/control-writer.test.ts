@@ -33,7 +33,7 @@ function startWriter() {
   return { clock, broker, writer, report };
 }
 
-test("what a controller reports while the broker is away is stored in order once it is back, before later reports", async () => {
+test("a controller's reports are stored in order after a broker outage, before later reports", async () => {
   const { clock, broker, writer, report } = startWriter();
   assert.equal(await report(10), "stored");
   broker.isUp = false;
@@ -51,7 +51,7 @@ test("what a controller reports while the broker is away is stored in order once
   writer.stop();
 });
 
-test("a gate call that was not stored is not kept: its caller was refused and asks again", async () => {
+test("a gate call that was not stored is not kept, because its caller was rejected and calls again", async () => {
   const { clock, broker, writer } = startWriter();
   broker.isUp = false;
   const content: ControlContent = { verb: "gate", caller: "flagger", gate: "confirm-traffic-increase", allowed: true };
@@ -63,7 +63,7 @@ test("a gate call that was not stored is not kept: its caller was refused and as
   writer.stop();
 });
 
-test("kept messages have a limit; beyond it the oldest is dropped", async () => {
+test("beyond the limit of kept messages, the oldest is dropped", async () => {
   const { clock, broker, writer, report } = startWriter();
   broker.isUp = false;
   for (let weight = 0; weight < LIMITS.keptMessages + 3; weight++) {

@@ -1,4 +1,4 @@
-/** Conformance over real HTTP: how Flagger, Argo Rollouts and KEDA interpret a response. */
+/** Conformance over real HTTP with the way in which Flagger, Argo Rollouts and KEDA interpret a response. */
 import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { aFleet, aLaneRecord, aReason, aVerdict } from "@aviary/shared/testing/builders.ts";
@@ -67,7 +67,7 @@ describe("every answer", () => {
     }
   });
 
-  it("is JSON with 404 for paths that do not exist, whatever they look like", async () => {
+  it("is JSON with 404 for any path that does not exist", async () => {
     for (const path of [
       "/nope",
       "/rollouts/analysis/",
@@ -97,7 +97,7 @@ describe("every answer", () => {
     assert.deepEqual(rollouts.body.measurement, { index: 6, caller: "rollouts" });
     const flagger = await harness.get("/flagger/metrics?canary=prod/payments-gateway", "operator");
     assert.equal(flagger.body.flagger, "payments-gateway");
-    assert.deepEqual(flagger.body.measurement, { index: 6, caller: "operator" }, "an operator sees the controller's index");
+    assert.deepEqual(flagger.body.measurement, { index: 6, caller: "operator" }, "an operator gets the controller's index");
     const keda = await harness.get("/keda/metrics?lane=build-az-a", "keda");
     assert.deepEqual([keda.body.keda, keda.body.measurement], ["build-az-a", { index: 11, caller: "keda" }]);
   });
@@ -218,18 +218,18 @@ describe("Argo Rollouts", () => {
   });
 
   it("a revision without a verdict is announced once and held", async () => {
-    const ask = (token: "rollouts" | "operator") =>
+    const analyze = (token: "rollouts" | "operator") =>
       harness.post("/rollouts/analysis", { rollout: "payments-gateway", namespace: "prod", revision: "6f7d9c" }, token);
-    assert.equal((await ask("operator")).body.verdict, "hold");
+    assert.equal((await analyze("operator")).body.verdict, "hold");
     assert.deepEqual(await harness.stored("INPUTS"), [], "an operator's request stores nothing");
-    for (let count = 0; count < 3; count += 1) assert.equal((await ask("rollouts")).body.verdict, "hold");
+    for (let count = 0; count < 3; count += 1) assert.equal((await analyze("rollouts")).body.verdict, "hold");
     await until("the announcement is stored", async () => (await harness.stored("INPUTS")).length > 0);
     const stored = await harness.stored("INPUTS");
     assert.equal(stored.length, 1);
     assert.equal(stored[0]?.subject, "control.payments.prod.payments-gateway.announce");
     assert.deepEqual([stored[0]?.value.caller, stored[0]?.value.revision], ["rollouts", "6f7d9c"]);
     await harness.publish(aVerdict({ run: { controller_revision: "6f7d9c" } }));
-    assert.equal((await ask("rollouts")).body.verdict, "pass");
+    assert.equal((await analyze("rollouts")).body.verdict, "pass");
   });
 });
 
@@ -253,7 +253,7 @@ describe("KEDA", () => {
     assert.deepEqual([status, body.verdict, scale.allow, scale.depth], [200, "hold", 0, null]);
   });
 
-  it("sends the token as X-API-Key, in the query, as Basic or as Bearer", async () => {
+  it("may send the token as X-API-Key, in the query, as Basic or as Bearer", async () => {
     const url = "/keda/metrics?lane=build-az-a";
     const headers = (value: Record<string, string>) => harness.get(url, null, { headers: value });
     assert.equal((await headers({ "x-api-key": TOKENS.keda })).status, 200);
@@ -275,7 +275,7 @@ describe("KEDA", () => {
     const scale = body.scale as unknown as Record<string, unknown>;
     assert.deepEqual([body.verdict, body.stale, scale.allow, scale.depth], ["hold", true, 0, 24]);
     await harness.renewLease();
-    await until("the lease is seen", async () => (await harness.get("/keda/metrics", "keda")).body.verdict === "pass");
+    await until("the lease has been read", async () => (await harness.get("/keda/metrics", "keda")).body.verdict === "pass");
   });
 
   it("a lane whose record is older than three ticks may not grow, although the verdict is current", async () => {
@@ -302,7 +302,7 @@ describe("Flagger's gates and events", () => {
     harness.post(`/flagger/gate/${name}`, flaggerBody(change), token);
   const done = async (): Promise<void> => harness[Symbol.asyncDispose]();
 
-  it("deny with 403 and allow with 200, each with one line of text", async () => {
+  it("reject with 403 and allow with 200, each with one line of text", async () => {
     await harness.publish(aVerdict({ verdict: "hold", reasons: [aReason("skill_skew")], run: { controller_revision: "v2" } }));
     for (const name of GATES) {
       const { status, text, headers } = await gate(name, { metadata: { version: "v2" } });
@@ -315,7 +315,7 @@ describe("Flagger's gates and events", () => {
     await done();
   });
 
-  it("an unknown canary returns 403 on every gate but post-rollout, and a malformed rollback call returns 400", async () => {
+  it("an unknown canary returns 403 on every gate except post-rollout, and a malformed rollback call returns 400", async () => {
     for (const name of GATES)
       assert.equal((await gate(name, { name: "nope" })).status, name === "post-rollout" ? 200 : 403, name);
     for (const body of ["", "{", "[]", '{"name":5}', `${'{"x":'.repeat(9)}1${"}".repeat(9)}`]) {
@@ -357,7 +357,7 @@ describe("Flagger's gates and events", () => {
     await done();
   });
 
-  it("a gate's answer is logged at info with the caller, the revision and the verdict that it rests on", async () => {
+  it("a gate's answer is logged at info with the caller, the revision and the verdict that it is based on", async () => {
     await harness.publish(aVerdict({ verdict: "hold", reasons: [aReason("skill_skew")], run: { controller_revision: "v2" } }));
     const { status, text } = await gate("confirm-rollout", { metadata: { version: "v2" } });
     assert.equal(status, 403);
@@ -419,17 +419,17 @@ describe("Flagger's gates and events", () => {
 
   it("an event that cannot be stored is 503, a grant that cannot be stored is 403, and other gates still follow the table", async () => {
     await done();
-    const refusing = new Error("no broker");
+    const failing = new Error("no broker");
     harness = await startHarness({
       verdicts: [aVerdict({ run: { controller_revision: "v2" } })],
-      bus: (bus) => Object.assign(Object.create(bus), { publish: () => Promise.reject(refusing) }),
+      bus: (bus) => Object.assign(Object.create(bus), { publish: () => Promise.reject(failing) }),
     });
     const event = flaggerBody({ metadata: { eventMessage: "Advance x.y canary weight 20", timestamp: "1" } });
     assert.equal((await harness.post("/flagger/events", event)).status, 503);
     assert.equal(
       (await gate("pre-rollout", { metadata: { version: "v3" } })).status,
       200,
-      "a refusal here would count as a failed check",
+      "a rejection here would count as a failed check",
     );
     assert.equal((await gate("confirm-rollout", { metadata: { version: "v3" } })).status, 403);
     assert.equal(
@@ -506,7 +506,7 @@ describe("an evaluator that has just started", () => {
     // A 0 would count as a failed check of a healthy canary.
     const early = await harness.get(`/flagger/api/v1/query?query=${QUERY}`, "flagger");
     assert.deepEqual([early.status, early.body.errorType], [503, "unavailable"]);
-    harness.clock.advance(LIMITS.readyAnywayMs);
+    harness.clock.advance(LIMITS.catchUpLimitMs);
     await harness.renewLease();
     await until("the lease is read", async () => (await harness.get("/rollouts/analysis")).body.verdict === "hold");
     assert.equal(await sample(`/flagger/api/v1/query?query=${QUERY}`, "flagger"), "0");

@@ -109,18 +109,18 @@ describe("the gate table", () => {
   }
 });
 
-/** What a call names, as a person would put it. */
-const NAMINGS = ["nothing", "the present revision", "an older revision", "a new revision"] as const;
-/** Reasons by what they mean for a gate: none, only missing evidence, measured traffic, something that is broken. */
+/** The revision that a call names, in words. */
+const NAMINGS = ["nothing", "the current revision", "an older revision", "a new revision"] as const;
+/** Reasons by their meaning for a gate: none, only missing evidence, measured traffic, or a hard fault. */
 const REASON_CLASSES = { none: undefined, evidence: "low_traffic", measured: "over_5xx", broken: "gateway_down" } as const;
 
 /**
- * The rules of the gates in words, apart from the table's code: what widens traffic needs an open run of that revision and either a pass or
- * a weight that is known to be 0 with nothing granted.
+ * The rules of the gates, independent of the table's code: a gate that widens traffic needs an open run of that revision, and
+ * either a pass or a weight that is known to be 0 with nothing granted.
  */
 function expectedOf(gate: Gate, given: Situation): boolean {
   const isOpenRun = ["pending", "warming", "active"].includes(given.state) || (given.state === "failed" && given.frozen);
-  const isAbout = given.naming === "nothing" || given.naming === "the present revision";
+  const isAbout = given.naming === "nothing" || given.naming === "the current revision";
   const isOwn = isAbout && isOpenRun;
   const ended = isAbout ? (isOpenRun ? undefined : given.state) : given.naming === "an older revision" ? given.older : "never";
   const failsNow = isOwn && given.state === "failed";
@@ -169,7 +169,7 @@ function* situations(): Generator<Situation> {
                   yield { state, frozen, naming, older, weight, granted, promotable, reason };
 }
 
-const NAME_OF = { nothing: undefined, "the present revision": "v2", "an older revision": "v1", "a new revision": "v3" } as const;
+const NAME_OF = { nothing: undefined, "the current revision": "v2", "an older revision": "v1", "a new revision": "v3" } as const;
 
 /** The stored record of a situation, and the answer of the table to it. */
 function answerOf(gate: Gate, given: Situation) {
@@ -202,7 +202,7 @@ function answerOf(gate: Gate, given: Situation) {
 
 describe("over every combination of run state, name, weight, grant and reason", () => {
   for (const gate of GATES) {
-    it(`${gate} opens exactly as the rules in words demand`, () => {
+    it(`${gate} opens exactly as the rules require`, () => {
       let count = 0;
       for (const given of situations()) {
         // No run is idle, and a pass has no reasons.
@@ -251,7 +251,7 @@ describe("in every state", () => {
     fc.assert(
       fc.property(anyFacts, (given) => {
         if (!gateAnswer("rollback", given).allowed) return;
-        // A revision that failed and was restored may be tried again, which shifts nothing.
+        // A revision that failed and was restored may be tried again, which shifts no traffic.
         const widening = hasOpenRun(given) ? CONFIRM_GATES : new Set<Gate>(["confirm-traffic-increase", "confirm-promotion"]);
         for (const gate of widening) assert.equal(gateAnswer(gate, given).allowed, false, gate);
       }),
@@ -278,7 +278,7 @@ describe("in every state", () => {
     );
   });
 
-  it("confirm-promotion opens only if no reason but missing traffic is present", () => {
+  it("confirm-promotion opens only if no reason except missing traffic is present", () => {
     fc.assert(
       fc.property(anyFacts, (given) => {
         const harmless = ["low_traffic", "late", "hold_expired"];

@@ -60,14 +60,14 @@ export interface ShimHarness extends AsyncDisposable {
   renewLease(): Promise<void>;
   get(path: string, token?: TokenName | null, init?: RequestInit): Promise<Answered>;
   post(path: string, body: unknown, token?: TokenName | null): Promise<Answered>;
-  /** Everything that a stream holds, parsed, with its subject. */
+  /** All messages of a stream, parsed, with their subjects. */
   stored(stream: StreamName): Promise<{ subject: string; value: Record<string, unknown> }[]>;
 }
 
 export interface HarnessOptions {
   readonly fleet?: FleetFile;
   readonly verdicts?: readonly VerdictRecord[];
-  /** False: as if no evaluator had ever run. */
+  /** If false, no evaluator has ever run. */
   readonly lease?: boolean;
   readonly bus?: (bus: Bus) => Bus;
   readonly timeouts?: { readonly headersMs: number; readonly requestMs: number };
@@ -142,7 +142,7 @@ export async function startHarness(options: HarnessOptions = {}): Promise<ShimHa
     },
     async [Symbol.asyncDispose]() {
       const closing = shim[Symbol.asyncDispose]();
-      // What is left of connections is closed after a moment, which this clock never reaches by itself.
+      // Remaining connections are closed after a delay, which this clock never reaches by itself.
       clock.advance(5_000);
       await closing;
       await memory[Symbol.asyncDispose]();
@@ -160,7 +160,7 @@ function parse(text: string): Answered["body"] {
   }
 }
 
-/** What Flagger posts to a gate or to the event hook. */
+/** The body that Flagger posts to a gate or to the event hook. */
 export function flaggerBody(change: Record<string, unknown> = {}): Record<string, unknown> {
   return { name: "payments-gateway", namespace: "prod", phase: "Progressing", checksum: "555b75665", ...change };
 }

@@ -86,9 +86,9 @@ describe("headers", () => {
       return raw.received;
     };
     assert.match(await send(60 * 1024), /^HTTP\/1\.1 200 /);
-    const refused = await send(70 * 1024);
-    assert.match(refused, /^HTTP\/1\.1 431 /);
-    assert.match(refused, /"errorType":"bad_request"/);
+    const rejected = await send(70 * 1024);
+    assert.match(rejected, /^HTTP\/1\.1 431 /);
+    assert.match(rejected, /"errorType":"bad_request"/);
   });
 
   it("that are not HTTP get 400, and the connection closes", async () => {

@@ -1,4 +1,4 @@
-/** What must hold in every state that the shim can be in, over real HTTP: a wrong shape here ends Flagger's or KEDA's process. */
+/** Invariants in every state of the shim, over real HTTP. A response of the wrong shape would end Flagger's or KEDA's process. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { REASON_CODES, REASONS } from "@aviary/shared/contract/reasons.ts";

@@ -33,7 +33,7 @@ describe("freshness", () => {
   const fresh: VerdictFreshness = { validUntilMs: now + 1, nowMs: now, leaseAgeMs: 0, isCaughtUp: true };
   const why = (change: Partial<VerdictFreshness>) => unavailability({ ...fresh, ...change });
 
-  it("lasts until valid_until, and while the lease moves", () => {
+  it("lasts until valid_until, as long as the lease is renewed", () => {
     assert.equal(why({}), undefined);
     assert.equal(why({ validUntilMs: now, leaseAgeMs: LEASE_STALE_MS - 1 }), undefined);
   });
@@ -94,12 +94,12 @@ describe("freshness", () => {
     assert.ok(Object.values(answer.body.concerns).every((concern) => concern !== "pass"));
   });
 
-  it("keeps a latched failure, whatever is down", () => {
+  it("keeps a latched failure, regardless of what is down", () => {
     const { body } = aVerdict({ verdict: "fail" });
     const answer = currentAnswer(body, GONE);
     assert.equal(answer.body, body);
     assert.deepEqual([answer.stale, answer.known], [true, true]);
-    // Another revision is not answered from it: what makes it old applies to that one too.
+    // It must not answer for another revision, because its staleness applies to that one too.
     const other = newRevisionAnswer(answer, "v3").body;
     assert.deepEqual([other.verdict, other.reasons[0]?.code], ["hold", "evaluator_down"]);
   });
@@ -113,7 +113,7 @@ describe("freshness", () => {
 });
 
 describe("a revision without a verdict", () => {
-  it("gets neither the pass nor the fail of another revision, but the reasons that apply to any revision", () => {
+  it("gets neither the pass nor the fail of another revision, only the reasons that apply to any revision", () => {
     for (const verdict of OUTCOMES) {
       const reasons = verdict === "pass" ? [] : [aReason("latched"), aReason("over_5xx"), aReason("disk_red")];
       const { body } = newRevisionAnswer(currentAnswer(aVerdict({ verdict, reasons }).body, undefined), "v3");
@@ -126,11 +126,11 @@ describe("a revision without a verdict", () => {
   });
 });
 
-describe("a revision that was analyzed before the present run", () => {
+describe("a revision that was analyzed before the current run", () => {
   const entry = { name: "v1", attempt: 1, at: "2026-11-21T09:00:00.000Z", end_reported: true, ended_by: null } as const;
   const pass = currentAnswer(aVerdict({ verdict: "pass" }).body, undefined);
 
-  it("fails if it failed, and is a hold superseded while another run is open, and no_run after it", () => {
+  it("fails if it failed; otherwise it is a hold with superseded while another run is open, and with no_run afterwards", () => {
     const open = pass.body.run;
     const failed = earlierRevisionAnswer(pass, { entry: { ...entry, state: "failed" }, open }).body;
     assert.deepEqual(
@@ -145,7 +145,7 @@ describe("a revision that was analyzed before the present run", () => {
 });
 
 describe("an answer for one concern", () => {
-  it("is judged by that concern alone, with the reasons that belong to it or to none", () => {
+  it("is judged by that concern only, with the reasons that belong to it or to no concern", () => {
     const concerns = { errors: "fail", latency: "pass", queue: "hold", disk: "pass", doctor: "pass", parity: "pass" } as const;
     const reasons = [aReason("over_5xx"), aReason("queue_high"), aReason("gap")];
     const answer = currentAnswer(aVerdict({ verdict: "fail", reasons, concerns }).body, undefined);
@@ -229,7 +229,7 @@ describe("the bytes of an answer", () => {
     text: fc.string({ maxLength: MAX_REASON_TEXT }),
   });
 
-  it("are at most 2 KiB of valid JSON for any verdict, and keep the first reason that is a cause", () => {
+  it("are at most 2 KiB of valid JSON for any verdict, and contain the first reason that is a cause", () => {
     const records = fc.record({
       verdict: fc.constantFrom(...OUTCOMES),
       reasons: fc.array(anyReason, { maxLength: 5 }),

@@ -13,7 +13,7 @@ import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
 import { nextTurn, passTime } from "@aviary/shared/testing/pass-time.ts";
 import { followView } from "../src/view.ts";
 
-/** A bus on which following fails while `away` is set, and whose followers can be ended. */
+/** A bus on which subscriptions fail while `away` is set, and whose subscriptions can be ended. */
 function shakyBus() {
   const clock = manualClock(Date.parse(BUILT_AT));
   const bus = createMemoryBus({ clock });

@@ -1,4 +1,4 @@
-/** The controllers' models, each against the behavior that upstream's code defines. */
+/** Each controller model behaves as the upstream code defines. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { createRollouts, type Measurement, type RolloutsStep } from "./argo-rollouts.ts";
@@ -6,7 +6,7 @@ import { createFlagger, type FlaggerStep } from "./flagger.ts";
 import { createKeda } from "./keda.ts";
 import { entriesFor, readRunbook } from "./runbook.ts";
 
-/** Argo Rollouts on a clock of its own; `measured` answers one measurement after another, the last one repeatedly. */
+/** Argo Rollouts on its own clock. `measured` lists the results of successive measurements; the last one repeats. */
 async function rollOut(measured: readonly Measurement[], measurements: number) {
   const steps: RolloutsStep[] = [];
   const asked: { atMs: number; isLast: boolean }[] = [];
@@ -84,11 +84,11 @@ describe("KEDA", () => {
     return replicas;
   }
 
-  it("starts at the first job, grows at once, and tolerates a tenth", async () => {
+  it("scales up from zero at the first job, grows at once, and tolerates a deviation of a tenth", async () => {
     assert.deepEqual(await follow([scale(0), scale(1), scale(16), scale(17), scale(18), scale(400)]), [0, 1, 2, 2, 3, 10]);
   });
 
-  it("keeps its replicas without an answer, on an error and on null", async () => {
+  it("keeps its replicas without a response, on an error and on null", async () => {
     const failed = { status: 503, body: "" };
     assert.deepEqual(await follow([scale(40), undefined, failed, scale(null)]), [5, 5, 5, 5]);
   });
@@ -132,7 +132,7 @@ describe("Flagger", () => {
     assert.ok(!asked.slice(before).some((path) => path.endsWith("confirm-rollout")));
   });
 
-  it("rolls back when failed checks reach the threshold, and treats no response as a failed check", async () => {
+  it("rolls back when failed checks reach the threshold, and counts a missing response as a failed check", async () => {
     let isDown = false;
     const flagger = createFlagger({
       namespace: "prod",
@@ -158,12 +158,12 @@ describe("the runbook", () => {
   const text =
     "# Runbook\n\n## Symptoms\n\n| Symptom | Meaning | Action |\n|---|---|---|\n| `hold`, `clock_skew` | A clock. | Fix NTP. |\n| `hold` for more than 30 minutes | Too long. | Wait. |\n| `fail`, run state `failed` | Failed. | Clear. |\n\n## Next\n";
 
-  it("is read from its table", () => {
+  it("is parsed from its table of symptoms", () => {
     assert.deepEqual(readRunbook(text)[0], { symptom: "`hold`, `clock_skew`", action: "Fix NTP." });
     assert.ok(readRunbook().length > 10);
   });
 
-  it("names a reason, the state of a failed run, and a hold whose budget is exhausted", () => {
+  it("matches a reason, the state of a failed run, and a hold whose budget is exhausted", () => {
     const entries = readRunbook(text);
     const actions = (verdict: string, state: string, codes: string[]) =>
       entriesFor(entries, { verdict, state, codes }).map(({ action }) => action);

@@ -12,7 +12,7 @@ export interface RolloutsOptions {
   readonly steps: readonly number[];
   readonly intervalMs: number;
   readonly after: (ms: number, fn: () => void) => void;
-  /** While it is down nothing is measured. */
+  /** Nothing is measured while the controller is down. */
   readonly isUp: () => boolean;
   readonly onStep: (step: RolloutsStep) => void;
   /** Sends the notification of an end, if one is configured. */
@@ -28,12 +28,12 @@ export interface RolloutsStep {
 export interface Rollouts {
   readonly isPaused: boolean;
   deploy(revision: string): void;
-  /** People resume a rollout that an inconclusive analysis has paused. */
+  /** Resumes a rollout that an inconclusive analysis has paused. */
   resume(): void;
-  /** People abort the rollout; false if none is under way. */
+  /** Aborts the rollout, as an operator does; false if none is in progress. */
   abort(): boolean;
-  /** Another analysis of this revision is still running, as after a lost termination. */
-  leaveOver(revision: string, measurements: number): void;
+  /** Continues an old analysis of this revision for some measurements, as after a lost termination. */
+  continueOldAnalysis(revision: string, measurements: number): void;
 }
 
 /** The limits of the published template. */
@@ -120,7 +120,7 @@ export function createRollouts(options: RolloutsOptions): Rollouts {
       finish("rolled-back");
       return true;
     },
-    leaveOver(old, measurements) {
+    continueOldAnalysis(old, measurements) {
       const again = async (left: number): Promise<void> => {
         if (left === 0) return;
         await measure(old, false);

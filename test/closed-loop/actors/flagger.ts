@@ -1,7 +1,7 @@
 /**
- * Flagger 1.44 (pkg/controller/scheduler.go and scheduler_hooks.go) for one weighted canary: the requests of one analysis interval
- * in order, and its reaction to their responses. The caller controls time and transport: `tick` is one analysis interval, and a
- * controller that is down does not tick. Its state survives a restart, because Kubernetes stores it.
+ * Flagger 1.44 (pkg/controller/scheduler.go and scheduler_hooks.go) for one weighted canary: the requests of one analysis
+ * interval in order, and its reaction to their responses. The caller controls time and transport: `tick` is one analysis
+ * interval, and a controller that is down does not tick. Its state survives a restart, because Kubernetes stores it.
  */
 
 export type Phase =
@@ -14,7 +14,7 @@ export type Phase =
   | "Succeeded"
   | "Failed";
 
-/** A response; undefined without one in time, which Flagger treats as a refusal. */
+/** A response; undefined if none arrived in time, which Flagger treats as a rejection. */
 export interface Response {
   readonly status: number;
   readonly body: string;
@@ -25,9 +25,9 @@ export interface FlaggerOptions {
   readonly name: string;
   /** Sends one webhook. */
   readonly post: (path: string, body: string) => Promise<Response | undefined>;
-  /** Evaluates the MetricTemplate; NaN without a value. */
+  /** Evaluates the MetricTemplate; NaN if there is no value. */
   readonly measure: () => Promise<number>;
-  /** What the hooks carry about a revision. */
+  /** The metadata of a revision in the hooks. */
   readonly metadata: (revision: string) => Readonly<Record<string, string>>;
   /** Weights in percent, ascending. */
   readonly steps: readonly number[];
@@ -42,7 +42,7 @@ export interface FlaggerOptions {
 }
 
 export interface FlaggerStep {
-  /** Promoted: the primary gets the new spec, which cannot be taken back. Finished: all traffic is on the primary. */
+  /** Promoted: the primary gets the new spec, which is irreversible. Finished: all traffic is on the primary. */
   readonly what: "started" | "widened" | "promoted" | "finished" | "rolled-back" | "superseded";
   readonly revision: string;
   readonly weight: number;

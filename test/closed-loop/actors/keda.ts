@@ -1,5 +1,5 @@
 /**
- * KEDA 2.20 with its HPA, for one lane: the operator polls for 0 to 1 and for the way back to 0, the autoscaler does everything in
+ * KEDA 2.20 with its HPA, for one lane. The operator scales from 0 to 1 and back to 0; the autoscaler does everything in
  * between. An error keeps the replicas.
  */
 import type { Response } from "./flagger.ts";

@@ -1,6 +1,6 @@
 /**
- * The on-call engineer: looks at the status once per window, and follows the runbook, late. Only what an entry names is done; a
- * condition without an entry is recorded as such.
+ * The on-call engineer: reads the status once per window and follows the runbook with a delay. Only what an entry names is done;
+ * a condition without an entry is recorded.
  */
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import type { Advisor } from "../advisors/advisor.ts";
@@ -13,7 +13,7 @@ import { type Entry, entriesFor, readRunbook } from "./runbook.ts";
 export interface OnCallOptions {
   readonly world: World;
   readonly advisor: Advisor;
-  /** The release that the pipeline is rolling out, or rolled out last. */
+  /** The release that the pipeline is rolling out or has last rolled out. */
   readonly current: () => ReleasePlan | undefined;
   /** Resumes a rollout that its controller has paused. */
   readonly resumeRollout: () => boolean;
@@ -21,12 +21,12 @@ export interface OnCallOptions {
   readonly endRollout: () => boolean;
 }
 
-/** How many times the same entry is followed for one condition, and how long in between. */
+/** How often an entry is followed for one condition, and the interval between attempts. */
 const AGAIN_AFTER_WINDOWS = 6;
-/** After this long on hold the engineer aborts the run. */
+/** Time on hold after which the engineer aborts the run. */
 const ABORT_AFTER_WINDOWS = 18;
 
-/** Share of a disk in use at which its dashboard is red. */
+/** Usage of a disk at which its dashboard is red, a ratio. */
 const FULL_DISK = 0.8;
 
 let runbook: readonly Entry[] | undefined;
@@ -40,10 +40,10 @@ export function startOnCall(options: OnCallOptions): void {
   const fullSinceMs = new Map<Mac, number>();
   let actedAtMs = Number.NEGATIVE_INFINITY;
 
-  const look = (): void => {
+  const poll = (): void => {
     const nowMs = world.nowMs();
     if (options.resumeRollout()) world.narrate("on-call  resumes the rollout that an inconclusive analysis had paused");
-    // Full disks are on every dashboard.
+    // A full disk shows on every dashboard, so no runbook entry is needed.
     for (const mac of world.macs) {
       if (usedRatio(mac, nowMs) < FULL_DISK) fullSinceMs.delete(mac);
       else if (!fullSinceMs.has(mac)) fullSinceMs.set(mac, nowMs);
@@ -74,10 +74,10 @@ export function startOnCall(options: OnCallOptions): void {
     actedAtMs = nowMs;
     for (const entry of found) follow(options, entry, body!, nowMs - condition.sinceMs);
   };
-  every(world, plan.windowMs, look, 1_500);
+  every(world, plan.windowMs, poll, 1_500);
 }
 
-/** A hold or a failure of an open run; undefined while nothing needs people. */
+/** A hold or a failure of an open run; undefined while nothing needs attention. */
 function needsPeople(body: VerdictBody): { state: string; code: string; text: string } | undefined {
   const { run, reasons, verdict } = body;
   const isOpen =
@@ -87,7 +87,7 @@ function needsPeople(body: VerdictBody): { state: string; code: string; text: st
   return { state: run.state, code: cause?.code ?? "none", text: cause?.text ?? "" };
 }
 
-/** Performs an entry's action, where it has an effect in a simulated world. */
+/** Performs an entry's action if it has an effect in a simulated world. */
 function follow(options: OnCallOptions, { symptom, action }: Entry, body: VerdictBody, lastedMs: number): void {
   const { world, advisor } = options;
   const release = options.current();
@@ -106,7 +106,7 @@ function follow(options: OnCallOptions, { symptom, action }: Entry, body: Verdic
     }
   }
   if (action.includes("aviary run clear") && body.run?.state === "failed" && release !== undefined && isHealthy(release)) {
-    act("clears the failure, a false positive");
+    act("clears a false positive");
     advisor.operate({ verb: "clear", ...command });
   }
   const isBadOnHand = body.run?.state === "failed" && release !== undefined && !isHealthy(release);

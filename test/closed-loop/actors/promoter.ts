@@ -1,6 +1,6 @@
 /**
- * The pipeline that installs packs: the new one on the canary Macs, one after another; stable's again after a failure; the new one
- * on the stable Macs after a success. It asks before each Mac and tries again until it may.
+ * The pipeline that installs packs. The new pack goes to the canary Macs one after another; after a failure they get stable's
+ * pack again, and after a success the stable Macs get the new one. Each Mac needs permission, and a rejection is retried.
  */
 import type { Slice } from "@aviary/shared/contract/run.ts";
 import type { Advisor } from "../advisors/advisor.ts";
@@ -9,15 +9,15 @@ import type { ReleasePlan } from "../world/releases.ts";
 import type { World } from "../world/world.ts";
 
 export interface Promoter {
-  /** The release of a slice from now on. Installing it takes as long as it takes to be allowed. */
-  want(slice: Slice, release: ReleasePlan | undefined): void;
+  /** Sets the release of a slice. Its installation waits for permission. */
+  setRelease(slice: Slice, release: ReleasePlan | undefined): void;
   readonly stable: ReleasePlan | undefined;
 }
 
 export function createPromoter(world: World, advisor: Pick<Advisor, "mayInstall">): Promoter {
   const { kernel, plan, record } = world;
   const wanted: Record<Slice, ReleasePlan | undefined> = { canary: undefined, stable: undefined };
-  /** One Mac takes this long; a refusal is tried again after it. */
+  /** Installation time per Mac, and the delay before a rejected installation is retried. */
   const stepMs = plan.windowMs / 10;
   let isWorking = false;
 
@@ -40,7 +40,7 @@ export function createPromoter(world: World, advisor: Pick<Advisor, "mayInstall"
     get stable() {
       return wanted.stable;
     },
-    want(slice, release) {
+    setRelease(slice, release) {
       wanted[slice] = release;
       if (isWorking || pendingMacs().length === 0) return;
       isWorking = true;

@@ -13,7 +13,7 @@ import type { Promoter } from "./promoter.ts";
 
 /** A release process, with or without a controller. */
 export interface Rollout {
-  /** The release that is rolled out, or was rolled out last. */
+  /** The release that is being rolled out or was last rolled out. */
   current(): ReleasePlan | undefined;
   /** Resumes a rollout that its controller has paused; false if it is not paused. */
   resume(): boolean;
@@ -29,11 +29,11 @@ interface Driver {
 
 type OnStep = (step: { readonly what: Step["what"]; readonly revision: string; readonly weight: number }) => void;
 
-/** Failed checks after which Flagger rolls back, as published. */
+/** The number of failed checks after which Flagger rolls back, as documented. */
 const THRESHOLD = 2;
 const LEFT_OVER_MEASUREMENTS = 8;
 
-/** Starts the controller of a world, and deploys its releases when they are due. */
+/** Starts the controller of a world and schedules the deployment of its releases. */
 export function startRollout(world: World, advisor: Advisor, promoter: Promoter): Rollout {
   const { plan, kernel, record } = world;
   let current: ReleasePlan | undefined;
@@ -42,8 +42,8 @@ export function startRollout(world: World, advisor: Advisor, promoter: Promoter)
     record.steps.push({ atMs: world.nowMs(), release, what, weight });
     world.narrate(`rollout  ${revision} ${what}, weight ${weight}`);
     world.setWeight(weight);
-    if (what === "rolled-back" && current === release) promoter.want("canary", promoter.stable);
-    if (what === "promoted") promoter.want("stable", release);
+    if (what === "rolled-back" && current === release) promoter.setRelease("canary", promoter.stable);
+    if (what === "promoted") promoter.setRelease("stable", release);
   };
   const drive = { flagger: driveFlagger, rollouts: driveRollouts, none: driveObservation }[plan.controller];
   const driver = drive(world, advisor, onStep);
@@ -58,16 +58,16 @@ export function startRollout(world: World, advisor: Advisor, promoter: Promoter)
     kernel.after(release.atMs + release.installAfterMs, undefined, () => {
       const isCurrent = current === undefined || plan.releases.indexOf(release) >= plan.releases.indexOf(current);
       if (isCurrent && !record.steps.some((step) => step.release === release && step.what === "rolled-back"))
-        promoter.want("canary", release);
+        promoter.setRelease("canary", release);
     });
   }
-  world.onTrouble(({ kind, forMs }) => {
+  world.onFault(({ kind, forMs }) => {
     if (kind !== "eager-pipeline" || current === undefined) return;
     const before = promoter.stable;
     const wanted = current;
-    promoter.want("stable", wanted);
+    promoter.setRelease("stable", wanted);
     kernel.after(forMs, undefined, () => {
-      if (promoter.stable === wanted && !isPromoted(wanted)) promoter.want("stable", before);
+      if (promoter.stable === wanted && !isPromoted(wanted)) promoter.setRelease("stable", before);
     });
   });
   const isPromoted = (release: ReleasePlan): boolean =>
@@ -75,7 +75,7 @@ export function startRollout(world: World, advisor: Advisor, promoter: Promoter)
   return { current: () => current, resume: () => driver.resume(), end: () => driver.end() };
 }
 
-/** A revision is announced before the controller sees it: by Flux, or by a pipeline through the command line. */
+/** Announces a revision before the controller processes it, by Flux or by a pipeline through the command line. */
 function announce({ plan, kernel }: World, advisor: Advisor, release: ReleasePlan): void {
   if (plan.announcer === "none") return;
   const named = { revision: release.name, skill_hash: packOf(release) };
@@ -94,9 +94,9 @@ function driveFlagger(world: World, advisor: Advisor, onStep: OnStep): Driver {
   const query = `query=${encodeURIComponent(`aviary_verdict{namespace="${CANARY.namespace}",canary="${CANARY.name}"}`)}`;
   const flagger = createFlagger({
     ...CANARY,
-    post: (path, body) => advisor.ask("flagger", path, "", body),
+    post: (path, body) => advisor.request("flagger", path, "", body),
     measure: async () => {
-      const answer = await advisor.ask("flagger", "/flagger/api/v1/query", query, "");
+      const answer = await advisor.request("flagger", "/flagger/api/v1/query", query, "");
       const value = /"value":\[\d+,"([^"]*)"\]/.exec(answer?.body ?? "")?.[1];
       return value === undefined ? Number.NaN : Number(value);
     },
@@ -134,11 +134,11 @@ function driveRollouts(world: World, advisor: Advisor, onStep: OnStep): Driver {
   let previous: string | undefined;
   const measure = async (revision: string, isLast: boolean): Promise<Measurement> => {
     const query = `namespace=${CANARY.namespace}&rollout=${CANARY.name}&revision=${revision}`;
-    const answer = await advisor.ask("rollouts", "/rollouts/analysis", query, "");
+    const answer = await advisor.request("rollouts", "/rollouts/analysis", query, "");
     if (answer?.status !== 200) return "Error";
     const { verdict, run } = JSON.parse(answer.body) as { verdict: string; run: { promotable: boolean } | null };
     if (verdict === "fail") return "Failed";
-    // The last analysis asks for the evidence of a promotion, the others for that of a step.
+    // The last analysis requires the evidence for a promotion, the others the evidence for a step.
     return verdict === "pass" && (!isLast || run?.promotable === true) ? "Successful" : "Inconclusive";
   };
   const rollouts = createRollouts({
@@ -151,11 +151,11 @@ function driveRollouts(world: World, advisor: Advisor, onStep: OnStep): Driver {
     notify: (revision, phase) => {
       if (random() < plan.lostEvents) return;
       const body = JSON.stringify({ namespace: CANARY.namespace, rollout: CANARY.name, revision, phase });
-      void advisor.ask("rollouts", "/rollouts/events", "", body);
+      void advisor.request("rollouts", "/rollouts/events", "", body);
     },
   });
-  world.onTrouble(({ kind }) => {
-    if (kind === "left-over-analysis" && previous !== undefined) rollouts.leaveOver(previous, LEFT_OVER_MEASUREMENTS);
+  world.onFault(({ kind }) => {
+    if (kind === "left-over-analysis" && previous !== undefined) rollouts.continueOldAnalysis(previous, LEFT_OVER_MEASUREMENTS);
   });
   let latest: string | undefined;
   return {
@@ -173,10 +173,10 @@ function driveRollouts(world: World, advisor: Advisor, onStep: OnStep): Driver {
   };
 }
 
-/** An advisor without runs has passed a release after this many windows of passes. */
+/** Windows of passes after which an advisor without runs has passed a release. */
 const PASS_AFTER_WINDOWS = 12;
 
-/** No controller: the canary slice has a constant share, and the pipeline acts on the verdict itself. */
+/** Without a controller, the canary slice has a constant share, and the pipeline acts on the verdict itself. */
 function driveObservation(world: World, advisor: Advisor, onStep: OnStep): Driver {
   const { plan } = world;
   let release: ReleasePlan | undefined;
@@ -187,15 +187,15 @@ function driveObservation(world: World, advisor: Advisor, onStep: OnStep): Drive
     release = undefined;
     onStep({ what, revision: ended.name, weight: world.weight });
   };
-  const look = async (): Promise<void> => {
+  const poll = async (): Promise<void> => {
     const query = `namespace=${CANARY.namespace}&rollout=${CANARY.name}`;
-    const answer = await advisor.ask("operator", "/rollouts/analysis", query, "");
+    const answer = await advisor.request("operator", "/rollouts/analysis", query, "");
     if (release === undefined || answer?.status !== 200) return;
     const { verdict, run } = JSON.parse(answer.body) as {
       verdict: string;
       run: { state?: string; since?: string } | null;
     };
-    // A run that was opened before the deployment is about an earlier release.
+    // A run opened before the deployment is of an earlier release.
     if (run?.since !== undefined && Date.parse(run.since) < START_MS + deployedAtMs) return;
     if (verdict === "fail") return end("rolled-back");
     if (run?.state === "passed") return end("promoted");
@@ -204,7 +204,7 @@ function driveObservation(world: World, advisor: Advisor, onStep: OnStep): Drive
     passingSinceMs = verdict === "pass" ? (passingSinceMs ?? world.nowMs()) : undefined;
     if (passingSinceMs !== undefined && world.nowMs() - passingSinceMs >= PASS_AFTER_WINDOWS * plan.windowMs) end("promoted");
   };
-  every(world, plan.intervalMs, () => void look(), 700);
+  every(world, plan.intervalMs, () => void poll(), 700);
   return {
     deploy(next) {
       if (release !== undefined) onStep({ what: "superseded", revision: release.name, weight: world.weight });

@@ -1,4 +1,4 @@
-/** The symptoms of `docs/runbook.md` as the on-call engineer reads them. */
+/** Parses the symptoms of `docs/runbook.md` for the on-call engineer. */
 import { readFileSync } from "node:fs";
 
 export interface Entry {
@@ -12,7 +12,7 @@ const RUNBOOK = new URL("../../../docs/runbook.md", import.meta.url);
 /** Parses the table below "## Symptoms". */
 export function readRunbook(text: string = readFileSync(RUNBOOK, "utf8")): Entry[] {
   const section = /\n## Symptoms\n([\s\S]*?)(?=\n## |$)/.exec(text)?.[1];
-  if (section === undefined) throw new Error("the runbook has no section Symptoms");
+  if (section === undefined) throw new Error('the runbook has no section "Symptoms"');
   return section
     .split("\n")
     .filter((line) => line.startsWith("| ") && !line.startsWith("| Symptom"))
@@ -22,14 +22,14 @@ export function readRunbook(text: string = readFileSync(RUNBOOK, "utf8")): Entry
     });
 }
 
-/** What the engineer sees. */
+/** The symptom that the engineer observes. */
 export interface Sight {
   readonly verdict: string;
   readonly state: string;
   readonly codes: readonly string[];
 }
 
-/** The entries whose symptom names what the engineer sees: a reason code, or the state of the run. */
+/** The entries that match the observed symptom: a reason code, or the state of the run. */
 export function entriesFor(entries: readonly Entry[], { verdict, state, codes }: Sight): Entry[] {
   const names = new Set([...codes, ...(verdict === "fail" ? [state] : [])]);
   if (codes.includes("hold_expired")) names.add("hold");

@@ -1,4 +1,4 @@
-/** An advisor answers the controllers and the promoter: Aviary, or one of the rules it is compared with. */
+/** An advisor answers the controllers and the promoter. It is Aviary, or one of the rules Aviary is compared with. */
 import type { ControlContent } from "@aviary/shared/contract/control.ts";
 import type { CallerClass } from "@aviary/shared/contract/fleet.ts";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
@@ -9,15 +9,15 @@ import type { ReleasePlan } from "../world/releases.ts";
 import type { World } from "../world/world.ts";
 
 export interface Advisor {
-  /** Answers one HTTP request; undefined without an answer in time. */
-  ask(caller: CallerClass, path: string, query: string, body: string): Promise<Response | undefined>;
+  /** Answers one HTTP request; undefined if there is no response in time. */
+  request(caller: CallerClass, path: string, query: string, body: string): Promise<Response | undefined>;
   /** Whether a release may be installed on this Mac now. */
   mayInstall(mac: Mac, release: ReleasePlan | undefined): boolean;
-  /** Whether it claims to be measuring something, during which it may limit the lane. */
+  /** Whether it reports an open run, during which it may limit the lane. */
   runOpen(): boolean;
-  /** What an operator reads; undefined where there is nothing to read. */
+  /** The status that an operator reads; undefined if there is none. */
   status(): VerdictBody | undefined;
-  /** A command of an operator; does nothing where there is nothing to command. */
+  /** Performs an operator's command; no effect on an advisor without runs. */
   operate(content: ControlContent): void;
   close(): Promise<void>;
 }

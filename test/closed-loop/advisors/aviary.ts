@@ -24,7 +24,7 @@ import { createEvaluator } from "./evaluator.ts";
 
 /** KEDA's polling interval in every world. */
 export const POLLING_MS = 30_000;
-/** The evaluator's lease is renewed at a request of a controller, if the last renewal is this old. */
+/** The lease is renewed when a controller's request arrives this long after the last renewal. */
 const LEASE_MS = 5_000;
 
 function fleetOf(plan: WorldPlan): FleetFile {
@@ -72,7 +72,7 @@ export async function startAviary({ product, world }: AdvisorContext, mode: Poli
     if (effect.kind === "verdict") {
       ({ body, promotion } = effect.record);
       narrateVerdict(body);
-      // The shim reads the body alone.
+      // The shim reads only the body.
       const record = { ...effect.record, evidence: { closed: null, reference: null } };
       void broker.publish({ subject: verdictSubject(CANARY), data: JSON.stringify(record), id: `${body.id}-${body.at}` });
     }
@@ -104,7 +104,7 @@ export async function startAviary({ product, world }: AdvisorContext, mode: Poli
       paused: false,
       held: [],
       wallOffsetMs: () => 0,
-      onDeath: [],
+      onExit: [],
     };
     const onFatal = (error: unknown): void => {
       throw error;
@@ -134,19 +134,19 @@ export async function startAviary({ product, world }: AdvisorContext, mode: Poli
       return true;
     },
   });
-  world.onTrouble((trouble) => {
-    const later = (undo: () => void): void => void kernel.after(trouble.forMs, undefined, undo);
-    if (trouble.kind === "broker-down") {
+  world.onFault((fault) => {
+    const later = (undo: () => void): void => void kernel.after(fault.forMs, undefined, undo);
+    if (fault.kind === "broker-down") {
       brokerUp = false;
       later(() => {
         brokerUp = true;
       });
     }
-    if (trouble.kind === "evaluator-down") {
+    if (fault.kind === "evaluator-down") {
       evaluator.stop();
       later(() => evaluator.start());
     }
-    if (trouble.kind === "shim-down") {
+    if (fault.kind === "shim-down") {
       void shim?.close();
       shim = undefined;
       later(() => {
@@ -156,12 +156,12 @@ export async function startAviary({ product, world }: AdvisorContext, mode: Poli
   });
 
   return {
-    async ask(caller, path, query, text) {
+    async request(caller, path, query, text) {
       if (evaluator.isUp && brokerUp && kernel.nowMs - leaseAtMs >= LEASE_MS) {
         leaseAtMs = kernel.nowMs;
         await leases.put(EVALUATOR_LEASE_KEY, JSON.stringify({ atMs: leaseAtMs }));
       }
-      return shim?.ask(caller, path, query, text);
+      return shim?.request(caller, path, query, text);
     },
     mayInstall(mac, release) {
       const { az, name: gateway, slice } = mac.plan;

@@ -1,6 +1,6 @@
 /**
- * The real reducer over a log in simulated time: an input is applied when it is stored, a deadline when it is due. While the
- * evaluator is down the log grows; afterwards it continues from its checkpoint.
+ * The real reducer over a log in simulated time. An input is applied when it is stored, a deadline when it is due. While the
+ * evaluator is down, the log grows; afterwards the evaluator continues from its checkpoint.
  */
 import type { FleetFile } from "@aviary/shared/contract/fleet.ts";
 import type { Policy } from "@aviary/shared/contract/policy.ts";
@@ -29,7 +29,7 @@ export interface SimulatedEvaluator {
   start(): void;
 }
 
-/** A deadline fires this long after it was due, when the broker's clock has passed it. */
+/** The delay of a deadline, until the broker's clock has passed it. */
 const LAG_MS = 10;
 
 export function createEvaluator(options: EvaluatorOptions): SimulatedEvaluator {

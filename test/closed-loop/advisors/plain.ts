@@ -1,6 +1,6 @@
 /**
- * The rules that Aviary is compared with. Each decides pass, hold or fail from what it can see, and answers the controllers through
- * one plain table: a confirm gate opens on a pass, rollback on a fail, and the lane is never limited.
+ * The rules that Aviary is compared with. Each decides pass, hold or fail from the data available to it, and answers through one
+ * table: confirm gates open on a pass, the rollback gate on a fail, and the lane is never limited.
  */
 import type { Outcome } from "@aviary/shared/contract/verdict.ts";
 import { knowledgeOf } from "../judge/knowledge.ts";
@@ -14,11 +14,11 @@ import type { Advisor } from "./advisor.ts";
 interface Rule {
   /** The answer of gates and analyses. */
   readonly decide: () => Outcome;
-  /** The answer of a metric check, where it is another one. */
+  /** The answer to a metric check, if it differs. */
   readonly measure?: () => Outcome;
 }
 
-/** Whether the canary's last interval is over a ceiling: what a controller's own metric sees at the balancer. */
+/** Whether the canary's last interval is over a ceiling, as a controller's own metric measures it at the balancer. */
 function lastInterval(world: World): Outcome {
   const sinceMs = world.nowMs() - Math.max(world.plan.intervalMs, world.plan.periodMs);
   let requests = 0;
@@ -38,8 +38,8 @@ function lastInterval(world: World): Outcome {
 }
 
 /**
- * Knows the truth about every release: waits for the canary Macs to run a healthy one, never widens another, and ends it when a
- * perfect judge of its traffic would know.
+ * Reads the truth about every release. It widens a healthy release once the canary Macs run it, never widens another, and fails
+ * that one when a perfect judge of its traffic would.
  */
 function oracle(world: World): Outcome {
   const release = world.plan.releases.findLast(({ atMs }) => atMs <= world.nowMs());
@@ -58,12 +58,12 @@ export const PLAIN_RULES = {
   "always-yes": () => always("pass"),
   "always-hold": () => always("hold"),
   oracle: (world: World): Rule => ({ decide: () => oracle(world) }),
-  // Its gates are open: only the metric speaks, and the second failed check ends the rollout.
+  // Its gates are open, so only the metric counts, and the second failed check ends the rollout.
   "flagger-thresholds": (world: World): Rule => ({ decide: () => "pass", measure: () => lastInterval(world) }),
   "argo-thresholds": (world: World): Rule => ({ decide: () => lastInterval(world) }),
 } as const satisfies Record<string, (world: World) => Rule>;
 
-/** The controller with which a rule is run in every world that has one; undefined: the world's own. */
+/** The controller that a rule is run with; undefined for the world's own controller. */
 export const CONTROLLER_OF: Partial<Record<string, ControllerKind>> = {
   "flagger-thresholds": "flagger",
   "argo-thresholds": "rollouts",
@@ -79,7 +79,7 @@ export function plainAdvisor(world: World, rule: Rule): Advisor {
     return measured === undefined ? SAMPLE[rule.decide()] : measured === "pass" ? "1" : "0";
   };
   return {
-    async ask(_caller, path) {
+    async request(_caller, path) {
       const outcome = rule.decide();
       const gate = /^\/flagger\/gate\/(.+)$/.exec(path)?.[1];
       if (gate === "rollback") return { status: outcome === "fail" ? 200 : 403, body: outcome };

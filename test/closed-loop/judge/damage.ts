@@ -1,4 +1,4 @@
-/** What a world cost its users and its people: the same figures for every advisor. */
+/** The damage of a world to its users and operators, in the same figures for every advisor. */
 import type { FinishedWorld } from "../run-world.ts";
 import { neededReplicas } from "../world/lane.ts";
 import { SLOW_MS, slowerThan } from "../world/latencies.ts";
@@ -7,28 +7,28 @@ import { badBecauseOfRelease, knowledgeOf } from "./knowledge.ts";
 
 export interface Damage {
   readonly worlds: number;
-  /** Releases by their truth. */
+  /** Number of releases by their true behavior. */
   readonly bad: number;
   readonly healthy: number;
   /**
    * Requests of the canary slice that were bad because of their release: all of them, and those after a perfect judge would have
-   * known. What a promoted release does on stable is counted by its promotion.
+   * decided. The damage of a promoted release on stable is counted as its promotion.
    */
   readonly badOnTrial: number;
   readonly badOnTrialAfterKnown: number;
-  /** Weight increases of bad releases after a perfect judge would have known. */
+  /** Weight increases of bad releases after a perfect judge would have decided. */
   readonly badWidened: number;
   readonly badPromoted: number;
   readonly badPromotedAfterKnown: number;
   /** Promoted before a canary Mac had served a request with it. */
   readonly badPromotedUnserved: number;
-  /** Increases and promotions of bad releases after the window in which a perfect judge knew could be read. */
+  /** Increases and promotions of bad releases after the window in which a perfect judge decided had become readable. */
   readonly badAdvancedAfterReadable: number;
   readonly healthyPromoted: number;
   readonly healthyRolledBack: number;
-  /** Minutes that healthy releases waited longer than their controller takes by itself. */
+  /** Minutes by which healthy releases were delayed beyond their controller's own steps. */
   readonly healthyHeldMin: number;
-  /** Replica minutes that a lane had too few, and more than it needed. */
+  /** Replica minutes below and above what the lane needed. */
   readonly laneStarvedMin: number;
   readonly laneOverMin: number;
 }
@@ -71,7 +71,7 @@ export function damageOf(world: FinishedWorld): Damage {
   return perRelease.reduce(addDamage, { ...NO_DAMAGE, worlds: 1, laneStarvedMin, laneOverMin });
 }
 
-/** A window can be read this long after its end. */
+/** The delay between the end of a window and its result. */
 const READ_AFTER_MS = 10_000;
 
 function releaseDamage(world: FinishedWorld, release: ReleasePlan): Damage {
@@ -112,7 +112,7 @@ function releaseDamage(world: FinishedWorld, release: ReleasePlan): Damage {
   };
 }
 
-/** Minutes from the deployment to the end of the rollout, beyond what the controller's own steps take; 0 if it was rolled back. */
+/** Minutes from deployment to the end of the rollout beyond the controller's own steps; 0 if it was rolled back. */
 function heldMin({ plan, record }: FinishedWorld, release: ReleasePlan): number {
   const steps = record.steps.filter((step) => step.release === release);
   if (steps.some(({ what }) => what === "rolled-back")) return 0;

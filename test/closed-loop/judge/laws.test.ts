@@ -1,4 +1,4 @@
-/** Every law on a record made by hand: it is violated where it must be, and not next to it. */
+/** Every law on a handmade record: the record violates it, and a near miss does not. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { FinishedWorld } from "../run-world.ts";
@@ -48,7 +48,7 @@ function lawsOf(release: ReleasePlan, record: Partial<WorldRecord>, plan: Partia
 const ended = (release: ReleasePlan): Step[] => [step(release, 40, "rolled-back")];
 
 describe("a bad release", () => {
-  it("is not widened or promoted once two windows have shown it and the second can be read", () => {
+  it("is not widened or promoted once two windows have revealed it and the second is readable", () => {
     const samples = traffic(BAD, 10, 1_000);
     const at = (window: number, what: Step["what"]) =>
       lawsOf(BAD, { traffic: samples, steps: [step(BAD, window, what), ...ended(BAD)] });
@@ -57,18 +57,18 @@ describe("a bad release", () => {
     assert.deepEqual(at(15, "promoted"), ["bad-promoted"]);
   });
 
-  it("is not proven bad by traffic that shows nothing", () => {
+  it("is not proven bad by traffic without bad requests", () => {
     const steps = [step(BAD, 15, "widened"), ...ended(BAD)];
     assert.deepEqual(lawsOf(BAD, { traffic: traffic(BAD, 10, 20), steps }), []);
   });
 
-  it("is rolled back in the end", () => {
+  it("is rolled back by the end of the world", () => {
     assert.deepEqual(lawsOf(BAD, { traffic: traffic(BAD, 40, 1_000), steps: [] }), ["stuck"]);
   });
 });
 
 describe("any release", () => {
-  it("is not promoted unless canary Macs have served requests with it, and enough of them", () => {
+  it("is not promoted unless canary Macs have served enough requests with it", () => {
     const promoted = [step(HEALTHY, 14, "promoted")];
     assert.deepEqual(lawsOf(HEALTHY, { traffic: [], steps: promoted }), ["unserved-promoted"]);
     assert.deepEqual(lawsOf(HEALTHY, { traffic: traffic(HEALTHY, 10, 50), steps: promoted }), ["unproven-promoted"]);
@@ -89,28 +89,28 @@ describe("any release", () => {
     ]);
   });
 
-  it("does not advance while a canary Mac is silent", () => {
+  it("is not advanced while a canary Mac is silent", () => {
     const mac = drawn.macs.find(({ slice }) => slice === "canary")!.name;
-    const troubles = [{ kind: "cut" as const, mac, atMs: 11 * W, forMs: 4 * W }];
+    const faults = [{ kind: "cut" as const, mac, atMs: 11 * W, forMs: 4 * W }];
     const steps = (window: number): Step[] => [step(HEALTHY, window, "widened"), step(HEALTHY, 40, "promoted")];
     const samples = traffic(HEALTHY, 30, 1_000);
-    assert.deepEqual(lawsOf(HEALTHY, { traffic: samples, steps: steps(14) }, { troubles }), ["advanced-blind"]);
-    assert.deepEqual(lawsOf(HEALTHY, { traffic: samples, steps: steps(12.5) }, { troubles }), []);
-    assert.deepEqual(lawsOf(HEALTHY, { traffic: samples, steps: steps(16) }, { troubles }), []);
+    assert.deepEqual(lawsOf(HEALTHY, { traffic: samples, steps: steps(14) }, { faults }), ["advanced-blind"]);
+    assert.deepEqual(lawsOf(HEALTHY, { traffic: samples, steps: steps(12.5) }, { faults }), []);
+    assert.deepEqual(lawsOf(HEALTHY, { traffic: samples, steps: steps(16) }, { faults }), []);
   });
 });
 
 describe("a healthy release", () => {
-  it("passes within the stated time after the last trouble, and nothing is claimed of one without traffic", () => {
+  it("passes within the stated time after the last fault; no law applies without traffic", () => {
     const samples = traffic(HEALTHY, 40, 500);
     assert.deepEqual(lawsOf(HEALTHY, { traffic: samples, steps: [] }), ["healthy-late"]);
-    assert.deepEqual(lawsOf(HEALTHY, { traffic: samples, steps: [], troubleEndMs: 45 * W }), []);
+    assert.deepEqual(lawsOf(HEALTHY, { traffic: samples, steps: [], faultsEndMs: 45 * W }), []);
     assert.deepEqual(lawsOf(HEALTHY, { traffic: samples, steps: [] }, { requestsPerWindow: 200 }), []);
     assert.deepEqual(lawsOf(HEALTHY, { traffic: samples, steps: [step(HEALTHY, 20, "promoted")] }), []);
   });
 });
 
-describe("the lane and the people", () => {
+describe("an advisor", () => {
   const views = (replicas: number, runOpen: boolean) =>
     Array.from({ length: 20 }, (_, index) => ({
       atMs: index * 30_000,
@@ -122,13 +122,13 @@ describe("the lane and the people", () => {
     }));
   const calm = { traffic: traffic(HEALTHY, 10, 1_000), steps: [step(HEALTHY, 20, "promoted")] };
 
-  it("leave no lane below its demand while no run is open", () => {
+  it("keeps no lane below its demand while no run is open", () => {
     assert.deepEqual(lawsOf(HEALTHY, { ...calm, lane: views(2, false) }), ["lane-starved"]);
     assert.deepEqual(lawsOf(HEALTHY, { ...calm, lane: views(2, true) }), []);
     assert.deepEqual(lawsOf(HEALTHY, { ...calm, lane: views(3, false) }), []);
   });
 
-  it("find every lasting condition in the runbook", () => {
+  it("reports no lasting condition that the runbook does not name", () => {
     const condition = { sinceMs: 20 * W, untilMs: 40 * W, state: "active", code: "queue_high", text: "deep" };
     assert.deepEqual(lawsOf(HEALTHY, { ...calm, conditions: [{ ...condition, isNamed: false }] }), ["unnamed"]);
     assert.deepEqual(lawsOf(HEALTHY, { ...calm, conditions: [{ ...condition, isNamed: true }] }), []);

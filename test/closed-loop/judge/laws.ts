@@ -1,10 +1,10 @@
 /**
- * The laws: what must never happen in any world, stated in terms of users, releases and people. They know the contract's promises
- * and nothing of how they are kept.
+ * The laws: what must never happen in any world, stated in terms of users, releases and people. They depend on the contract's
+ * guarantees and not on their implementation.
  */
 import type { FinishedWorld } from "../run-world.ts";
 import { PER_REPLICA } from "../world/lane.ts";
-import { plannedTroubleEndMs } from "../world/plan.ts";
+import { plannedFaultsEndMs } from "../world/plan.ts";
 import { isBad, isHealthy, type ReleasePlan } from "../world/releases.ts";
 import { knowledgeOf } from "./knowledge.ts";
 
@@ -33,14 +33,14 @@ export interface Violation {
  */
 const PROMOTION_REQUESTS = 298;
 const STEP_REQUESTS = 58;
-/** A Mac is silent after this many windows without a signal. */
+/** Windows without a signal after which a Mac counts as silent. */
 const SILENT_WINDOWS = 2;
-/** A healthy release passes within this many windows after the first step's traffic amounts to this many requests in peace. */
+/** A healthy release passes within this many windows, once the first step has had this many requests without a fault. */
 const HEALTHY_WITHIN_WINDOWS = 16;
 const HEALTHY_REQUESTS = 1_500;
-/** A lane follows its demand within this: signals, the lane's tick, and KEDA's polling. */
+/** The maximum delay of a lane behind its demand: signals, the lane's tick, and KEDA's polling. */
 const LANE_WITHIN_MS = 240_000;
-/** A condition without an entry in the runbook must end by itself within this many windows after the last trouble. */
+/** A condition without an entry in the runbook must end by itself within this many windows after the last fault. */
 const UNNAMED_WINDOWS = 14;
 
 /** All violations of one finished world, in order of time. */
@@ -61,7 +61,7 @@ export function violationsOf(world: FinishedWorld): Violation[] {
   return found.filter(({ law, atMs }) => !NEEDS_SOUND_STABLE.has(law) || atMs < spoiled).sort((a, b) => a.atMs - b.atMs);
 }
 
-/** Laws that promise nothing once stable itself is bad: a bad release, or its full disks, are then everywhere. */
+/** Laws that do not apply once stable is bad, because a bad release or its full disks are then everywhere. */
 const NEEDS_SOUND_STABLE: ReadonlySet<Law> = new Set(["healthy-late", "lane-starved", "stuck", "unnamed"]);
 
 /** When a bad or doubtful release reached stable; infinite if none did. */
@@ -74,7 +74,7 @@ function spoiledMs({ record }: FinishedWorld): number {
 
 const minutes = (ms: number): string => `${(ms / 60_000).toFixed(1)} min`;
 
-/** A bad release is neither widened nor promoted once two windows have shown it, and the second of them could be read. */
+/** A bad release is neither widened nor promoted once two windows have revealed it and the second is readable. */
 function badRelease({ plan, record }: FinishedWorld, release: ReleasePlan): Violation[] {
   const { provenAtMs } = knowledgeOf(record.traffic, release, plan.windowMs);
   const readableMs = provenAtMs + plan.windowMs + 10_000 + 2 * plan.intervalMs;
@@ -83,11 +83,11 @@ function badRelease({ plan, record }: FinishedWorld, release: ReleasePlan): Viol
     .map(({ atMs, what, weight }) => ({
       law: what === "promoted" ? "bad-promoted" : "bad-widened",
       atMs,
-      text: `${release.name} (${release.fault}, ${release.size}) was ${what === "promoted" ? "promoted" : `widened to ${weight}%`} at ${minutes(atMs)}, although two windows had shown it at ${minutes(provenAtMs)}`,
+      text: `${release.name} (${release.fault}, ${release.size}) was ${what === "promoted" ? "promoted" : `widened to ${weight}%`} at ${minutes(atMs)}, although two windows had revealed it at ${minutes(provenAtMs)}`,
     }));
 }
 
-/** Nothing is promoted that no user of the canary slice has ever met. */
+/** No release is promoted that has never served a user of the canary slice. */
 function unserved({ record }: FinishedWorld, release: ReleasePlan): Violation[] {
   const promoted = record.steps.find((step) => step.release === release && step.what === "promoted");
   if (promoted === undefined) return [];
@@ -99,7 +99,7 @@ function unserved({ record }: FinishedWorld, release: ReleasePlan): Violation[] 
   return [{ law: "unserved-promoted", atMs: promoted.atMs, text }];
 }
 
-/** Nothing is promoted, nor widened a second time, on less traffic than the ceiling takes to be shown. */
+/** No release is promoted, or widened a second time, with too few requests to show that it meets its ceiling. */
 function unproven({ plan, record }: FinishedWorld, release: ReleasePlan): Violation[] {
   const steps = record.steps.filter((step) => step.release === release);
   return steps.flatMap(({ what, atMs, weight }): Violation[] => {
@@ -118,16 +118,16 @@ function unproven({ plan, record }: FinishedWorld, release: ReleasePlan): Violat
 /** A rollout does not advance while a canary Mac is silent. */
 function advancedBlind({ plan, record }: FinishedWorld): Violation[] {
   const isCanary = (name: string): boolean => plan.macs.some((mac) => mac.name === name && mac.slice === "canary");
-  return plan.troubles.flatMap((trouble): Violation[] => {
-    if ((trouble.kind !== "cut" && trouble.kind !== "collector-down") || !isCanary(trouble.mac)) return [];
-    const silentMs = trouble.atMs + SILENT_WINDOWS * plan.windowMs;
-    const endMs = trouble.atMs + trouble.forMs;
+  return plan.faults.flatMap((fault): Violation[] => {
+    if ((fault.kind !== "cut" && fault.kind !== "collector-down") || !isCanary(fault.mac)) return [];
+    const silentMs = fault.atMs + SILENT_WINDOWS * plan.windowMs;
+    const endMs = fault.atMs + fault.forMs;
     return record.steps
       .filter(({ what, atMs }) => (what === "widened" || what === "promoted") && atMs > silentMs && atMs < endMs)
       .map(({ what, atMs, release }) => ({
         law: "advanced-blind" as const,
         atMs,
-        text: `${release.name} was ${what} at ${minutes(atMs)}, and ${trouble.mac} had been silent since ${minutes(trouble.atMs)}`,
+        text: `${release.name} was ${what} at ${minutes(atMs)}, and ${fault.mac} had been silent since ${minutes(fault.atMs)}`,
       }));
   });
 }
@@ -144,33 +144,33 @@ function unpassed({ record }: FinishedWorld, release: ReleasePlan): Violation[] 
   return [{ law: "unpassed-on-stable", atMs: installed.atMs, text }];
 }
 
-/** When everything that troubles a rollout has ended. */
-function peaceMs({ plan, record }: FinishedWorld): number {
-  return Math.max(plannedTroubleEndMs(plan), record.troubleEndMs);
+/** When the last fault that can affect a rollout has ended. */
+function calmFromMs({ plan, record }: FinishedWorld): number {
+  return Math.max(plannedFaultsEndMs(plan), record.faultsEndMs);
 }
 
-/** A healthy release that is not rolled back has passed a stated time after the last trouble. */
+/** A healthy release that is not rolled back passes within a stated time after the last fault. */
 function healthyRelease(world: FinishedWorld, release: ReleasePlan, index: number): Violation[] {
   const { plan, record } = world;
   const steps = record.steps.filter((step) => step.release === release);
   if (steps.some(({ what }) => what === "promoted" || what === "rolled-back")) return [];
   const untilMs = plan.releases[index + 1]?.atMs ?? plan.endMs;
-  const sinceMs = Math.max(peaceMs(world), release.atMs + Math.max(0, release.installAfterMs));
+  const sinceMs = Math.max(calmFromMs(world), release.atMs + Math.max(0, release.installAfterMs));
   const dueMs = dueAfterMs(world, sinceMs);
   if (dueMs >= untilMs) return [];
-  const text = `${release.name} is healthy and was not promoted by ${minutes(dueMs)}, ${minutes(dueMs - sinceMs)} after the last trouble; its last step: ${steps.at(-1)?.what ?? "none"}`;
+  const text = `${release.name} is healthy and was not promoted by ${minutes(dueMs)}, ${minutes(dueMs - sinceMs)} after the last fault; its last step: ${steps.at(-1)?.what ?? "none"}`;
   return [{ law: "healthy-late", atMs: dueMs, text }];
 }
 
-/** When a rollout is late. The first step's traffic counts, so one that is kept at weight 0 is late too. */
+/** When a rollout counts as late. It is based on the first step's traffic, so a rollout that is kept at weight 0 is late too. */
 function dueAfterMs({ plan }: FinishedWorld, sinceMs: number): number {
   const servedMs = sinceMs + (HEALTHY_REQUESTS * 100 * plan.windowMs) / (plan.requestsPerWindow * plan.steps[0]!);
   return servedMs + HEALTHY_WITHIN_WINDOWS * plan.windowMs;
 }
 
-/** No lane has fewer replicas than its demand needs while no run is open. KEDA tolerates a tenth. */
+/** No lane has fewer replicas than its demand requires while no run is open. KEDA tolerates a tenth. */
 function starvedLane({ plan, record }: FinishedWorld): Violation[] {
-  const outages = plan.troubles.filter(({ kind }) => ["evaluator-down", "broker-down", "shim-down"].includes(kind));
+  const outages = plan.faults.filter(({ kind }) => ["evaluator-down", "broker-down", "shim-down"].includes(kind));
   let fineMs = 0;
   for (const view of record.lane) {
     const isOut = outages.some(({ atMs, forMs }) => view.atMs >= atMs && view.atMs <= atMs + forMs);
@@ -183,13 +183,16 @@ function starvedLane({ plan, record }: FinishedWorld): Violation[] {
   return [];
 }
 
-/** Every rollout ends: a bad release that is the last of its world is rolled back by its end, if its traffic allows a decision. */
+/**
+ * Every rollout ends. If the last release of a world is bad, it is rolled back by the end, provided that its traffic allows a
+ * decision.
+ */
 function stuck(world: FinishedWorld): Violation[] {
   const { plan, record } = world;
   const release = plan.releases.at(-1)!;
   if (record.steps.some((step) => step.release === release && (step.what === "promoted" || step.what === "rolled-back")))
     return [];
-  const sinceMs = Math.max(peaceMs(world), release.atMs);
+  const sinceMs = Math.max(calmFromMs(world), release.atMs);
   const dueMs = dueAfterMs(world, sinceMs);
   if (!isBad(release) || dueMs > plan.endMs) return [];
   const last = record.steps.findLast((step) => step.release === release);
@@ -197,12 +200,12 @@ function stuck(world: FinishedWorld): Violation[] {
   return [{ law: "stuck", atMs: plan.endMs, text }];
 }
 
-/** Whatever lasts is in the runbook. */
+/** The runbook names every condition that lasts. */
 function unnamed(world: FinishedWorld): Violation[] {
-  const peace = peaceMs(world);
+  const calmMs = calmFromMs(world);
   return world.record.conditions
     .filter(({ isNamed, state }) => !isNamed && state !== "pending")
-    .filter(({ sinceMs, untilMs }) => untilMs - Math.max(sinceMs, peace) > UNNAMED_WINDOWS * world.plan.windowMs)
+    .filter(({ sinceMs, untilMs }) => untilMs - Math.max(sinceMs, calmMs) > UNNAMED_WINDOWS * world.plan.windowMs)
     .map(({ sinceMs, untilMs, state, code, text }) => ({
       law: "unnamed" as const,
       atMs: untilMs,

@@ -1,6 +1,6 @@
 /**
- * Limits on Aviary's damage, for what no single world can prove. Measured in the first worlds of each theme, with room for other
- * histories; lower a limit when its figure falls.
+ * Limits on Aviary's damage, for guarantees that no single world can prove. They were measured in the first worlds of each theme
+ * and leave room for other histories. Lower a limit when its figure falls.
  */
 import type { Theme } from "../world/themes.ts";
 import type { Damage } from "./damage.ts";
@@ -14,7 +14,7 @@ interface Limit {
   readonly most: number;
 }
 
-/** The worlds that the limits are about: the first ones of each theme. */
+/** The worlds to which the limits apply: the first ones of each theme. */
 export const LIMITED_WORLDS: Readonly<Record<Theme, number>> = { any: 80, incident: 40, late: 40, low: 10 };
 
 const rolledBack = ({ healthy, healthyRolledBack }: Damage): number => healthyRolledBack / healthy;
@@ -30,7 +30,7 @@ const LIMITS: readonly Limit[] = [
   { theme: "late", name: "bad-advanced", figure: advanced, most: 0.03 },
 ];
 
-/** The limits that the damage of a theme's worlds exceeds, each as a sentence. */
+/** The exceeded limits of a theme's worlds, one sentence each. */
 export function exceededLimits(theme: Theme, damage: Damage): { readonly name: LimitName; readonly text: string }[] {
   return LIMITS.filter((limit) => limit.theme === theme && !(limit.figure(damage) <= limit.most)).map(
     ({ name, figure, most }) => ({

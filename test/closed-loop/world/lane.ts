@@ -1,7 +1,7 @@
-/** The build queue and the workers that empty it: the plan sets the demand, KEDA the replicas. */
+/** The build queue and the workers that empty it. The plan sets the demand, KEDA the replicas. */
 
 export const PER_REPLICA = 8;
-/** The lane's limit while nothing is analyzed; demand above it is not starvation. */
+/** The lane's limit while no run is open; demand above it is not starvation. */
 export const MAX_REPLICAS = 100;
 export const STABLE_MAX = 2;
 
@@ -10,15 +10,15 @@ export interface LaneView {
   readonly atMs: number;
   readonly jobs: number;
   readonly replicas: number;
-  /** Since when the demand has been what it is. */
+  /** When the demand last changed. */
   readonly demandSinceMs: number;
   /** Whether the Mac that reports the depth is reporting, and no disk limits the lane. */
   readonly isReported: boolean;
-  /** Whether the advisor claims that a run is open. */
+  /** Whether the advisor reports an open run. */
   readonly runOpen: boolean;
 }
 
-/** Replicas that a number of jobs needs. */
+/** The replicas that a number of jobs needs. */
 export const neededReplicas = (jobs: number): number => Math.min(MAX_REPLICAS, Math.ceil(jobs / PER_REPLICA));
 
 export interface Lane {

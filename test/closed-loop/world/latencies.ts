@@ -1,6 +1,6 @@
 /**
  * True latencies: lognormal with median 40 ms and sigma 0.4, so that the 99th percentile of a healthy Mac is 101 ms. A Mac's
- * requests are drawn into a few classes, fine at the slow end, where percentiles are judged.
+ * requests are drawn into a few classes, which are finer at the slow end, where percentiles are judged.
  */
 import * as histogram from "@aviary/shared/histogram.ts";
 import type { Random } from "@aviary/shared/testing/random.ts";
@@ -29,7 +29,7 @@ const BODY_Z: readonly number[] = [-0.6, 0.7];
 
 const latencyAt = (z: number, factor: number): number => factor * MEDIAN_MS * Math.exp(SIGMA * z);
 
-/** A user calls a request slow above this: 15% over a healthy Mac's 99th percentile. */
+/** A request above this latency is slow for its user: 15% over a healthy Mac's 99th percentile. */
 export const SLOW_MS = 1.15 * latencyAt(2.3263, 1);
 
 /** P(Z > z), Abramowitz and Stegun 26.2.17, absolute error below 7.5e-8. */
@@ -51,7 +51,7 @@ export interface DrawnLatencies {
   readonly overCeiling: number;
 }
 
-/** Cleared for every draw: its memory is reused. */
+/** Cleared for every draw, to reuse its memory. */
 const latencies = histogram.create();
 
 /** Draws the latencies of `n` requests. */
@@ -68,7 +68,7 @@ export function drawLatencies(random: Random, n: number, factor: number, ceiling
   const body = n - left;
   const lower = Math.floor(0.6 * body);
   add(BODY_Z[0]!, lower);
-  // With a factor the body reaches the ceilings too: a share of it is drawn at its own upper end.
+  // With a factor, the bulk of the distribution reaches the ceilings too, so a share of it is drawn at its upper end.
   const upper = body - lower;
   const reaching = binomial(random, upper, 0.25);
   add(BODY_Z[1]!, upper - reaching);

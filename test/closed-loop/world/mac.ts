@@ -1,4 +1,4 @@
-/** One Mac: the gateway with its release, and the collector that reports on it. What it reports may differ from what is true. */
+/** One Mac: the gateway with its release, and the collector that reports on it. Its reports may differ from the truth. */
 import { contentId } from "@aviary/shared/contract/ids.ts";
 import type { Signal, SignalBody } from "@aviary/shared/contract/signal.ts";
 import type { SignalKind } from "@aviary/shared/contract/subjects.ts";
@@ -12,15 +12,15 @@ export const LANE = "build-az-a";
 export interface Mac {
   readonly plan: MacPlan;
   readonly index: number;
-  /** Undefined: the release before the first one of the plan. */
+  /** Undefined for the release that precedes the plan's first. */
   release: ReleasePlan | undefined;
   installedAtMs: number;
   bootedAtMs: number;
-  /** Restarts of the gateway process since the Mac was set up, besides those of a crash loop. */
+  /** Restarts of the gateway process, apart from those of a crash loop. */
   restarts: number;
-  /** All restarts when this collector first looked; a collector reports those since then. */
-  restartsAtFirstLook: number | undefined;
-  /** The gateway serves nothing until then. */
+  /** All restarts at this collector's first observation; a collector reports those since then. */
+  restartsAtFirstReport: number | undefined;
+  /** The gateway is down until this time. */
   downUntilMs: number;
   clockOffsetMs: number;
   isCut: boolean;
@@ -29,9 +29,9 @@ export interface Mac {
   seq: number;
   readonly missingProbes: Set<SignalKind>;
   logRotated: boolean;
-  /** Share of the disk filled by others. */
+  /** Share of the disk that other files fill. */
   foreignDisk: number;
-  /** Since when the release has been filling the disk: its installation, or the last time that space was freed. */
+  /** When the release began to fill the disk: at its installation, or when space was last freed. */
   diskSinceMs: number;
   doctorAtMs: number;
   spool: Signal[];
@@ -45,7 +45,7 @@ export function createMac(plan: MacPlan, index: number): Mac {
     installedAtMs: -86_400_000,
     bootedAtMs: -86_400_000,
     restarts: 0,
-    restartsAtFirstLook: undefined,
+    restartsAtFirstReport: undefined,
     downUntilMs: 0,
     clockOffsetMs: 0,
     isCut: false,
@@ -61,7 +61,7 @@ export function createMac(plan: MacPlan, index: number): Mac {
   };
 }
 
-/** The pack's hash of a release; the release before the plan's first one is `v1`. */
+/** The pack hash of a release; the release that precedes the plan's first is `v1`. */
 export function packOf(release: ReleasePlan | undefined): string {
   const name = release?.name ?? "v1";
   let pack = packs.get(name);
@@ -73,7 +73,7 @@ export function packOf(release: ReleasePlan | undefined): string {
 }
 const packs = new Map<string, string>();
 
-/** The gateway process started this long ago; a crash loop restarts it again and again. */
+/** The uptime of the gateway process; a crash loop resets it periodically. */
 export function uptimeMs(mac: Mac, nowMs: number): number {
   const sinceBoot = nowMs - mac.bootedAtMs;
   return mac.release?.fault === "crash-loop" ? Math.min(sinceBoot, (nowMs - mac.installedAtMs) % CRASH_LOOP_MS) : sinceBoot;
@@ -86,12 +86,12 @@ export function usedRatio(mac: Mac, nowMs: number): number {
 
 export const isUp = (mac: Mac, nowMs: number): boolean => nowMs >= mac.downUntilMs;
 
-/** A new collector process; its boot is named after the Mac's own clock. */
+/** Starts a new collector process, whose boot id contains the Mac's own clock. */
 export function startCollector(mac: Mac, wallMs: number): void {
   mac.collectorUp = true;
   mac.collectorBoot = `${Math.floor(wallMs).toString(36)}-${contentId([mac.plan.name, wallMs, mac.seq])}`;
   mac.seq = 0;
-  mac.restartsAtFirstLook = undefined;
+  mac.restartsAtFirstReport = undefined;
   mac.doctorAtMs = Number.NEGATIVE_INFINITY;
 }
 
@@ -104,11 +104,11 @@ export function install(mac: Mac, release: ReleasePlan | undefined, nowMs: numbe
   mac.doctorAtMs = Number.NEGATIVE_INFINITY;
 }
 
-/** Traffic of one period as the access log has it. */
+/** Traffic of one period as recorded in the access log. */
 export interface Counted {
   readonly requests: number;
   readonly errors: number;
-  /** Lines that the collector knows to have lost. */
+  /** Lines that the collector counts as lost. */
   readonly unread: number;
   readonly latency: SignalBody<"http">["latency"];
 }
@@ -121,7 +121,7 @@ export interface Collection {
   readonly wallMs: number;
   readonly periodMs: number;
   readonly counted: Counted;
-  /** Whether this is a tick of the slower probes, which have twice the period. */
+  /** Whether the slower probes, whose period is twice as long, run at this tick. */
   readonly isSlowTick: boolean;
   /** Jobs in the queue, on the Mac that reports the lane. */
   readonly jobs: number | undefined;
@@ -133,7 +133,7 @@ const DOCTOR_PERIOD_MS = 1_800_000;
 const FRAGMENT = "f".repeat(64);
 const TOTAL_BYTES = 2_000_000_000_000;
 
-/** What the collector reports at the end of one period, in the order of its sequence. */
+/** The signals of one period, in order of sequence. */
 export function collect(mac: Mac, at: Collection): Signal[] {
   if (!mac.collectorUp) return [];
   const signals: Signal[] = [];
@@ -173,8 +173,8 @@ export function collect(mac: Mac, at: Collection): Signal[] {
     const crashes = mac.release?.fault === "crash-loop" ? Math.floor((at.nowMs - mac.installedAtMs) / CRASH_LOOP_MS) : 0;
     const gatewayBoot = `${mac.plan.name}-${mac.restarts}-${crashes}`;
     const restarts = mac.restarts + crashes;
-    mac.restartsAtFirstLook ??= restarts;
-    const restartsSeen = Math.max(0, restarts - mac.restartsAtFirstLook);
+    mac.restartsAtFirstReport ??= restarts;
+    const restartsSeen = Math.max(0, restarts - mac.restartsAtFirstReport);
     add("process", { gateway_boot: gatewayBoot, restarts: restartsSeen, rss_bytes: 300_000_000 }, 2 * at.periodMs);
   }
   if (at.nowMs - mac.doctorAtMs >= DOCTOR_PERIOD_MS && up) {

@@ -1,13 +1,13 @@
 /**
- * One world as data: its fleet, traffic and policy, the releases with their true faults, and everything else that goes wrong. It
- * names no rule of the product. Times are milliseconds since the start; durations scale with the window, so that the same kinds of
- * worlds exist with short windows and with the shipped ones.
+ * The plan of one world: its fleet, traffic and policy, the releases with their true behavior, and the injected faults. It
+ * contains no rule of the product. Times are milliseconds since the start. Durations scale with the window, so that the same
+ * kinds of worlds exist with short and with default windows.
  */
 import type { PolicyFile } from "@aviary/shared/contract/policy.ts";
 import type { Slice } from "@aviary/shared/contract/run.ts";
 import { createChoices, type RandomChoices } from "../../simulation/choices.ts";
+import { drawFaults, type InjectedFault } from "./faults.ts";
 import { drawRelease, type ReleasePlan } from "./releases.ts";
-import { drawTroubles, type Trouble } from "./troubles.ts";
 
 export interface MacPlan {
   readonly name: string;
@@ -36,23 +36,26 @@ export interface WorldPlan {
   /** True error rate and median latency of a healthy Mac. */
   readonly baseRate: number;
   readonly controller: ControllerKind;
-  /** Weights in percent, in order; the canary slice's constant share where there is no controller. */
+  /** Weights in percent, in order; without a controller, the canary slice's constant share. */
   readonly steps: readonly number[];
-  /** Whether the controller names revision and pack in its hooks. Otherwise only Flagger's checksum identifies the revision. */
+  /** Whether the controller's hooks contain revision and pack. Otherwise only Flagger's checksum identifies the revision. */
   readonly namesRevision: boolean;
-  /** How a revision is announced before the controller sees it. */
+  /** How a revision is announced before the controller processes it. */
   readonly announcer: "none" | "pipeline" | "flux";
   /** Share of the controller's event messages that are lost. Argo Rollouts sends none where no notification is configured: 1. */
   readonly lostEvents: number;
   readonly releases: readonly ReleasePlan[];
-  readonly troubles: readonly Trouble[];
+  readonly faults: readonly InjectedFault[];
   readonly demand: readonly DemandPlan[];
   /** How long a condition lasts before the on-call engineer acts on it. */
   readonly onCallAfterMs: number;
   readonly endMs: number;
 }
 
-/** The policy's ceilings, which are the users' agreement and not a rule: a rate over them is what the canary exists to prevent. */
+/**
+ * The policy's ceilings. They are the agreement with the users, which the canary exists to protect, and not a rule of the
+ * product.
+ */
 export const CEILING = 0.005;
 export const SLOW_CEILING = 0.01;
 
@@ -67,33 +70,33 @@ const SHORT_POLICY: PolicyFile = {
   maxRun: "60m",
 };
 
-/** What a world with short windows has instead of the shipped defaults. */
+/** The values that replace the default policy in a world with short windows. */
 export const SHORT = { policy: SHORT_POLICY, windowMs: SHORT_WINDOW_MS, periodMs: SHORT_WINDOW_MS / 5 } as const;
 
-/** Windows after the last trouble in which every rollout must end. */
+/** Windows after the last fault in which every rollout must end. */
 const QUIET_WINDOWS = 40;
 
-/** Draws the world of one seed. */
+/** Generates the plan of one seed. */
 export function planOf(seed: number): WorldPlan {
   const random = createChoices(seed, 11);
   const isShort = random.chance(0.75);
   const windowMs = isShort ? SHORT_WINDOW_MS : SHIPPED_WINDOW_MS;
   const macs = drawMacs(random);
   const controller = random.pick<ControllerKind>(["flagger", "flagger", "flagger", "rollouts", "rollouts", "none"]);
-  // Without a controller the deployment is the installation.
+  // Without a controller, deployment and installation coincide.
   const releases = drawReleases(random, macs, windowMs).map((release) =>
     controller === "none" ? { ...release, installAfterMs: 0 } : release,
   );
   const lastMs = releases.at(-1)!.atMs;
-  const troubledMs = lastMs + random.integer(4, 20) * windowMs;
-  const troubles = drawTroubles(random, { macs, windowMs, untilMs: troubledMs, releases });
+  const faultsUntilMs = lastMs + random.integer(4, 20) * windowMs;
+  const faults = drawFaults(random, { macs, windowMs, untilMs: faultsUntilMs, releases });
   const namesRevision = controller === "rollouts" || random.chance(0.7);
   return {
     seed,
     policy: isShort ? SHORT_POLICY : {},
     windowMs,
     periodMs: windowMs / 5,
-    // A controller looks several times per window, or once.
+    // A controller queries several times per window, or once.
     intervalMs: random.chance(0.6) ? (isShort ? 20_000 : 60_000) : windowMs,
     macs,
     requestsPerWindow: random.pick([500, 2_000, 2_000, 5_000, 10_000, 30_000]),
@@ -112,10 +115,10 @@ export function planOf(seed: number): WorldPlan {
     announcer: namesRevision && controller !== "none" ? random.pick(["none", "none", "none", "pipeline", "flux"]) : "none",
     lostEvents: random.chance(0.25) ? random.pick([0.1, 0.5, ...(controller === "rollouts" ? [1, 1] : [])]) : 0,
     releases,
-    troubles,
-    demand: [...drawDemand(random, windowMs, troubledMs), { atMs: troubledMs, jobs: random.pick([0, 8]) }],
+    faults,
+    demand: [...drawDemand(random, windowMs, faultsUntilMs), { atMs: faultsUntilMs, jobs: random.pick([0, 8]) }],
     onCallAfterMs: random.pick([2, 4, 8]) * windowMs,
-    endMs: troubledMs + QUIET_WINDOWS * windowMs,
+    endMs: faultsUntilMs + QUIET_WINDOWS * windowMs,
   };
 }
 
@@ -141,7 +144,7 @@ function drawReleases(random: RandomChoices, macs: readonly MacPlan[], windowMs:
   return releases;
 }
 
-/** The depth that the policy accepts; a deeper queue is a burst, and a trouble. */
+/** The depth that the policy accepts; a deeper queue is a burst, which counts as a fault. */
 const ACCEPTED_JOBS = 12;
 
 function drawDemand(random: RandomChoices, windowMs: number, untilMs: number): DemandPlan[] {
@@ -154,8 +157,8 @@ function drawDemand(random: RandomChoices, windowMs: number, untilMs: number): D
   return demand;
 }
 
-/** When the last trouble of the plan ends, bursts of the queue included. */
-export function plannedTroubleEndMs({ troubles, demand }: Pick<WorldPlan, "troubles" | "demand">): number {
+/** When the last fault of the plan ends, including bursts of the queue. */
+export function plannedFaultsEndMs({ faults, demand }: Pick<WorldPlan, "faults" | "demand">): number {
   const burstEnds = demand.flatMap(({ jobs }, index) => (jobs > ACCEPTED_JOBS ? [demand[index + 1]?.atMs ?? 0] : []));
-  return Math.max(0, ...troubles.map(({ atMs, forMs }) => atMs + forMs), ...burstEnds);
+  return Math.max(0, ...faults.map(({ atMs, forMs }) => atMs + forMs), ...burstEnds);
 }

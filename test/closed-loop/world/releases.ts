@@ -1,8 +1,8 @@
-/** Releases and the truth about them: what a Mac that runs one really does to its users. */
+/** Releases and their true behavior towards users. */
 import type { RandomChoices } from "../../simulation/choices.ts";
 import type { MacPlan } from "./plan.ts";
 
-export type Fault =
+export type ReleaseFault =
   | "none"
   | "slow-start"
   | "errors"
@@ -16,20 +16,20 @@ export type Fault =
 
 export interface ReleasePlan {
   readonly name: string;
-  /** When its spec reaches the controller. */
+  /** The time at which its spec reaches the controller. */
   readonly atMs: number;
-  readonly fault: Fault;
-  /** True error rate in full effect; for `slow`, the factor on every latency. */
+  readonly fault: ReleaseFault;
+  /** True error rate at full effect; for `slow`, the factor on every latency. */
   readonly size: number;
-  /** When the fault sets in after the installation; for `leak`, when it is in full effect. */
+  /** Delay from the installation to the onset of the fault; for `leak`, to its full effect. */
   readonly onsetMs: number;
   /** The only AZ with the fault, for `one-az`. */
   readonly az: string | undefined;
-  /** When the pipeline starts to install the release on the canary Macs, from then on; negative: before. */
+  /** Delay from `atMs` until the pipeline starts to install the release on the canary Macs; negative if it starts before. */
   readonly installAfterMs: number;
 }
 
-/** What a Mac does to its users at one instant, without the environment. */
+/** The behavior of a Mac towards its users at one instant, without the environment. */
 export interface Behavior {
   /** Probability that a request fails. */
   readonly errorRate: number;
@@ -37,7 +37,7 @@ export interface Behavior {
   readonly slowFactor: number;
 }
 
-/** A Mac that runs a release, as far as the release's behavior depends on it. */
+/** The properties of a Mac on which a release's behavior depends. */
 export interface Installation {
   readonly az: string;
   /** Since the release was installed. */
@@ -48,7 +48,7 @@ export interface Installation {
   readonly diskMs: number;
 }
 
-const FAULTS: readonly Fault[] = [
+const RELEASE_FAULTS: readonly ReleaseFault[] = [
   ...(["none", "none", "none", "none", "none", "none", "slow-start"] as const),
   ...(["errors", "errors", "late-errors", "one-az", "leak", "crash-loop", "slow", "grey", "fills-disk"] as const),
 ];
@@ -60,10 +60,10 @@ interface ReleaseContext {
   readonly windowMs: number;
 }
 
-/** Draws one release. */
+/** Generates one release. */
 export function drawRelease(random: RandomChoices, { name, atMs, macs, windowMs }: ReleaseContext): ReleasePlan {
-  const fault = random.pick(FAULTS);
-  const onsets: Partial<Record<Fault, number>> = {
+  const fault = random.pick(RELEASE_FAULTS);
+  const onsets: Partial<Record<ReleaseFault, number>> = {
     "late-errors": random.integer(3, 10) * windowMs,
     leak: random.integer(4, 16) * windowMs,
     "slow-start": windowMs / 6,
@@ -80,7 +80,7 @@ export function drawRelease(random: RandomChoices, { name, atMs, macs, windowMs 
   };
 }
 
-function sizeOf(random: RandomChoices, fault: Fault): number {
+function sizeOf(random: RandomChoices, fault: ReleaseFault): number {
   if (fault === "slow") return random.pick([1.5, 2, 3]);
   if (fault === "grey") return random.pick([0.0075, 0.01, 0.015]);
   if (fault === "one-az") return random.pick([0.1, 0.3]);
@@ -88,7 +88,7 @@ function sizeOf(random: RandomChoices, fault: Fault): number {
   return random.pick([0.02, 0.03, 0.05, 0.1, 0.3]);
 }
 
-/** Length of one life of a crash-looping gateway, and how long it takes to start, milliseconds. */
+/** Lifetime of a crash-looping gateway process, and its start-up time, milliseconds. */
 export const CRASH_LOOP_MS = 80_000;
 const CRASH_STARTING_MS = 25_000;
 /** A full disk makes half of the requests fail. */
@@ -123,10 +123,10 @@ export function behaviorOf(release: ReleasePlan | undefined, mac: Installation, 
   }
 }
 
-/** Whether the release does no harm once it has started. */
+/** Whether the release is harmless once it has started. */
 export const isHealthy = ({ fault }: ReleasePlan): boolean => fault === "none" || fault === "slow-start";
 
-/** Whether a judge must stop it; between this and healthy is the grey zone, where only damage is counted. */
+/** Whether a judge must stop it. A release that is neither bad nor healthy is in the grey zone, where only damage is counted. */
 export const isBad = ({ fault }: ReleasePlan): boolean => !["none", "slow-start", "grey"].includes(fault);
 
 /** Share of the disk in use: a healthy Mac's, plus what the release has written. */

@@ -1,4 +1,4 @@
-/** What really happened, as the judge of the judges reads it. Times are milliseconds since the start. */
+/** The true history of a world, from which laws and damage are computed. Times are milliseconds since the start. */
 import type { Slice } from "@aviary/shared/contract/run.ts";
 import type { LaneView } from "./lane.ts";
 import type { ReleasePlan } from "./releases.ts";
@@ -12,7 +12,7 @@ export interface TrafficSample {
   readonly requests: number;
   readonly errors: number;
   readonly overCeiling: number;
-  /** True rates because of the release, without the environment. */
+  /** True rates caused by the release, without the environment. */
   readonly errorRate: number;
   readonly slowShare: number;
 }
@@ -25,14 +25,14 @@ export interface Step {
   readonly weight: number;
 }
 
-/** A release was installed on a Mac. */
+/** The installation of a release on a Mac. */
 export interface InstallationRecord {
   readonly atMs: number;
   readonly slice: Slice;
   readonly release: ReleasePlan | undefined;
 }
 
-/** A verdict that people had to look at, for as long as it lasted. */
+/** A verdict that needed attention, and how long it lasted. */
 export interface Condition {
   readonly sinceMs: number;
   untilMs: number;
@@ -50,11 +50,11 @@ export interface WorldRecord {
   readonly installations: InstallationRecord[];
   readonly lane: LaneView[];
   readonly conditions: Condition[];
-  /** When the last trouble ended; moves when an open-ended one is remedied. */
-  troubleEndMs: number;
+  /** When the last fault ended; updated when an open-ended fault is remedied. */
+  faultsEndMs: number;
   readonly story: string[];
 }
 
 export function createRecord(): WorldRecord {
-  return { traffic: [], steps: [], installations: [], lane: [], conditions: [], troubleEndMs: 0, story: [] };
+  return { traffic: [], steps: [], installations: [], lane: [], conditions: [], faultsEndMs: 0, story: [] };
 }

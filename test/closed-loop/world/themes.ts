@@ -1,19 +1,22 @@
 /**
- * Worlds of one kind, for a promise that a world drawn at random seldom tests. A theme changes a drawn plan: short windows, one
- * release that is on the canary Macs when its rollout starts, and nothing else that goes wrong.
+ * Worlds of one kind, for guarantees that random worlds rarely exercise. A theme modifies a generated plan: short windows, one
+ * release that is already on the canary Macs when its rollout starts, and no other fault.
  */
 import { createChoices, type RandomChoices } from "../../simulation/choices.ts";
 import { planOf, SHORT, type WorldPlan } from "./plan.ts";
 import type { ReleasePlan } from "./releases.ts";
 
-/** any: as drawn; incident: a healthy release meets a shared incident; late: it turns bad near its promotion; low: little traffic. */
+/**
+ * any: unmodified; incident: a shared incident during a healthy release; late: a release turns bad near its promotion; low:
+ * little traffic.
+ */
 export const THEMES = ["any", "incident", "late", "low"] as const;
 export type Theme = (typeof THEMES)[number];
 
 const RELEASE_AT_WINDOWS = 14;
 const END_AT_WINDOWS = 40;
 
-/** Draws the world of one seed and theme. */
+/** Generates the plan of one seed and theme. */
 export function themedPlanOf(seed: number, theme: Theme): WorldPlan {
   const drawn = planOf(seed);
   if (theme === "any") return drawn;
@@ -39,7 +42,7 @@ export function themedPlanOf(seed: number, theme: Theme): WorldPlan {
     requestsPerWindow: random.pick([2_000, 5_000, 10_000]),
     steps: [10, 30, 50],
     releases: [release],
-    troubles: [],
+    faults: [],
     demand: [{ atMs: 0, jobs: 4 }],
     endMs: END_AT_WINDOWS * windowMs,
   };
@@ -51,7 +54,7 @@ const CHANGES: Readonly<
 > = {
   incident: ({ windowMs }, { atMs }, random) => ({
     intervalMs: windowMs,
-    troubles: [
+    faults: [
       {
         kind: "incident",
         atMs: atMs + random.integer(1, 3 * windowMs),
@@ -64,7 +67,7 @@ const CHANGES: Readonly<
   late: ({ windowMs }, release, random) => ({
     controller: "flagger",
     intervalMs: windowMs,
-    // More steps than promotable takes, so that a run is promotable before it is asked.
+    // More steps than a run needs to become promotable, so that it is promotable before the promotion is requested.
     steps: [10, 15, 20, 25],
     requestsPerWindow: 10_000,
     releases: [

@@ -1,4 +1,4 @@
-/** True traffic: who gets how many requests, and how many of them fail or are slow. */
+/** True traffic: the requests of each Mac, and how many of them fail or are slow. */
 import { type Random, seededRandom } from "@aviary/shared/testing/random.ts";
 import { binomial } from "../../../tools/judge-report/distributions.ts";
 import { type DrawnLatencies, drawLatencies, SLOW_MS, slowerThan } from "./latencies.ts";
@@ -19,7 +19,7 @@ export interface Period {
   readonly index: number;
   readonly endMs: number;
   readonly forMs: number;
-  /** Share of the traffic that goes to the canary slice, 0 to 1. */
+  /** Share of the traffic that is routed to the canary slice, 0 to 1. */
   readonly canaryShare: number;
   readonly environment: Environment;
 }
@@ -33,7 +33,7 @@ export interface MacTraffic {
 /** Points in a period at which a Mac's behavior is averaged. */
 const POINTS = 4;
 
-/** The traffic of every Mac in one period. Equal seeds and shares give equal numbers under every advisor. */
+/** The traffic of every Mac in one period. Equal seeds and shares produce equal numbers under every advisor. */
 export function drawTraffic(plan: WorldPlan, macs: readonly Mac[], period: Period): MacTraffic[] {
   const total = Math.round((plan.requestsPerWindow * period.forMs) / plan.windowMs);
   return macs.map((mac) => {
@@ -50,7 +50,7 @@ export function drawTraffic(plan: WorldPlan, macs: readonly Mac[], period: Perio
 interface Draw {
   readonly period: Period;
   readonly random: Random;
-  /** No Mac of the slice is up: every request fails. */
+  /** Every request fails while no Mac of the slice is up. */
   readonly isOut: boolean;
 }
 

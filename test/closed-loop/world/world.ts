@@ -1,18 +1,18 @@
-/** The world in motion: Macs that serve and report, a balancer that follows the real weight, and troubles that come and go. */
+/** A running world: Macs that serve and report, a balancer that applies the real weight, and the faults as they start and end. */
 import type { Signal } from "@aviary/shared/contract/signal.ts";
 import { type Kernel, START_MS } from "../../simulation/kernel.ts";
 import type { Product } from "../../simulation/product.ts";
+import { describeFault, type InjectedFault } from "./faults.ts";
 import { createLane, type Lane } from "./lane.ts";
 import { collect, createMac, isUp, type Mac, startCollector } from "./mac.ts";
-import { troubleMac } from "./mac-troubles.ts";
+import { injectMacFault } from "./mac-faults.ts";
 import type { WorldPlan } from "./plan.ts";
 import { createRecord, type WorldRecord } from "./samples.ts";
 import { drawTraffic, type Environment } from "./traffic.ts";
-import { type Trouble, troubleText } from "./troubles.ts";
 
 /** What receives the signals. */
 export interface Receiver {
-  /** Stores signals in order; false while it cannot be reached. */
+  /** Stores signals in order; returns false while it is unreachable. */
   store(signals: readonly Signal[]): boolean;
 }
 
@@ -28,13 +28,13 @@ export interface World {
   setWeight(percent: number): void;
   /** Adds one line to the story. */
   narrate(text: string): void;
-  /** Signals go here from now on. */
+  /** Sets the receiver of all further signals. */
   connect(receiver: Receiver): void;
-  /** The on-call engineer remedies what is wrong with a Mac. */
+  /** Repairs a part of a Mac, as the on-call engineer does. */
   remedy(mac: Mac, what: "disk" | "clock" | "collector"): void;
   readonly controllerUp: boolean;
-  /** Calls back when a trouble begins. */
-  onTrouble(listener: (trouble: Trouble) => void): void;
+  /** Calls the listener whenever a fault starts. */
+  onFault(listener: (fault: InjectedFault) => void): void;
 }
 
 /** Calls `step` every `everyMs`, from `everyMs` on, until the end of the world. */
@@ -51,7 +51,7 @@ export function createWorld(plan: WorldPlan, kernel: Kernel, product: Product): 
   const record = createRecord();
   const macs = plan.macs.map(createMac);
   const lane = createLane();
-  const listeners: ((trouble: Trouble) => void)[] = [];
+  const listeners: ((fault: InjectedFault) => void)[] = [];
   const balancer = { weight: plan.controller === "none" ? plan.steps[0]! : 0, sinceMs: 0, weightMs: 0, tickMs: 0 };
   let receiver: Receiver | undefined;
   let controllerDownUntilMs = 0;
@@ -85,9 +85,9 @@ export function createWorld(plan: WorldPlan, kernel: Kernel, product: Product): 
       if (what === "disk") Object.assign(mac, { foreignDisk: 0, diskSinceMs: kernel.nowMs });
       if (what === "clock") mac.clockOffsetMs = 0;
       if (what === "collector" && !mac.collectorUp) startCollector(mac, START_MS + kernel.nowMs + mac.clockOffsetMs);
-      record.troubleEndMs = Math.max(record.troubleEndMs, kernel.nowMs);
+      record.faultsEndMs = Math.max(record.faultsEndMs, kernel.nowMs);
     },
-    onTrouble: (listener) => void listeners.push(listener),
+    onFault: (listener) => void listeners.push(listener),
   };
 
   /** The mean share of the canary since the last tick. */
@@ -100,13 +100,12 @@ export function createWorld(plan: WorldPlan, kernel: Kernel, product: Product): 
   const environment = (): Environment => {
     let errorRate = 0;
     let slowFactor = 1;
-    for (const trouble of plan.troubles) {
-      if (trouble.kind !== "incident") continue;
-      const overlapMs =
-        Math.min(kernel.nowMs, trouble.atMs + trouble.forMs) - Math.max(kernel.nowMs - plan.periodMs, trouble.atMs);
+    for (const fault of plan.faults) {
+      if (fault.kind !== "incident") continue;
+      const overlapMs = Math.min(kernel.nowMs, fault.atMs + fault.forMs) - Math.max(kernel.nowMs - plan.periodMs, fault.atMs);
       if (overlapMs <= 0) continue;
-      errorRate += (trouble.errorRate * overlapMs) / plan.periodMs;
-      if (overlapMs > plan.periodMs / 2) slowFactor *= trouble.slowFactor;
+      errorRate += (fault.errorRate * overlapMs) / plan.periodMs;
+      if (overlapMs > plan.periodMs / 2) slowFactor *= fault.slowFactor;
     }
     return { errorRate, slowFactor };
   };
@@ -127,7 +126,7 @@ export function createWorld(plan: WorldPlan, kernel: Kernel, product: Product): 
         unread: up ? sample.requests - Math.floor(sample.requests * kept) : 0,
         latency: up ? latencies.wire : { scale: 6, zero: 0, offset: 0, counts: [] },
       };
-      // The last stable Mac reports the queue and, where no controller does, the balancer's weight.
+      // The last stable Mac reports the queue and, if no controller does, the balancer's weight.
       const isReporter = mac === macs.at(-1);
       const signals = collect(mac, {
         product,
@@ -142,14 +141,14 @@ export function createWorld(plan: WorldPlan, kernel: Kernel, product: Product): 
       deliver(mac, signals);
     }
   };
-  const begin = (trouble: Trouble): void => {
-    world.narrate(`${troubleText(trouble)}, for ${(trouble.forMs / 60_000).toFixed(1)} min`);
-    const endMs = trouble.atMs + trouble.forMs;
-    if (trouble.kind === "controller-down") controllerDownUntilMs = Math.max(controllerDownUntilMs, endMs);
-    if ("mac" in trouble) troubleMac(world, macs.find(({ plan: { name } }) => name === trouble.mac)!, trouble);
-    for (const listener of listeners) listener(trouble);
-    kernel.after(trouble.forMs, undefined, () => {
-      record.troubleEndMs = Math.max(record.troubleEndMs, kernel.nowMs);
+  const begin = (fault: InjectedFault): void => {
+    world.narrate(`${describeFault(fault)}, for ${(fault.forMs / 60_000).toFixed(1)} min`);
+    const endMs = fault.atMs + fault.forMs;
+    if (fault.kind === "controller-down") controllerDownUntilMs = Math.max(controllerDownUntilMs, endMs);
+    if ("mac" in fault) injectMacFault(world, macs.find(({ plan: { name } }) => name === fault.mac)!, fault);
+    for (const listener of listeners) listener(fault);
+    kernel.after(fault.forMs, undefined, () => {
+      record.faultsEndMs = Math.max(record.faultsEndMs, kernel.nowMs);
     });
   };
 
@@ -157,6 +156,6 @@ export function createWorld(plan: WorldPlan, kernel: Kernel, product: Product): 
   every(world, plan.periodMs, tick);
   for (const { atMs, jobs } of plan.demand)
     kernel.after(atMs, undefined, () => Object.assign(lane, { jobs, demandSinceMs: kernel.nowMs }));
-  for (const trouble of plan.troubles) kernel.after(trouble.atMs, undefined, () => begin(trouble));
+  for (const fault of plan.faults) kernel.after(fault.atMs, undefined, () => begin(fault));
   return world;
 }

@@ -16,7 +16,7 @@ export interface Arrived extends Emitted {
 
 export const TOO_FAR_AHEAD_MS = 5_000;
 const YELLOW = 0.78;
-/** A pass needs 90%; this leaves room for tenths of a second that a signal covers in part. */
+/** A pass requires 90%. The margin is for tenths of a second that a signal covers only partly. */
 const LEAST_KNOWN = 0.85;
 
 export const absenceIsNeverPass: InvariantCheck = (checked) => {
@@ -61,7 +61,7 @@ function whyNot({ finished }: Case, body: PublishedBody, all: readonly Arrived[]
   const startMs = Date.parse(window.start);
   const endMs = Date.parse(window.end);
   const closedMs = endMs + policy.graceMs;
-  if (atMs < closedMs) return `its window closes only at ${seconds(closedMs - START_MS)}`;
+  if (atMs < closedMs) return `its window does not close before ${seconds(closedMs - START_MS)}`;
 
   const releases = new Map<string, Set<string>>();
   let canaryRequests = 0;

@@ -1,6 +1,6 @@
 /**
- * Every request is accounted for: a record names all requests that were reported in time for its window, its account adds up to
- * its cells, and a complete window leaves out at most 5%.
+ * Every request is accounted for: a record covers all requests that were reported in time for its window, its account equals the
+ * sum of its cells, and a complete window excludes at most 5%.
  */
 import { START_MS } from "../kernel.ts";
 import { type Arrived, arrivedSignals, TOO_FAR_AHEAD_MS } from "./absence.ts";
@@ -57,18 +57,18 @@ function fault(
       .reduce((sum, { requests }) => sum + requests, 0);
     const reported = arrived
       .filter(({ gateway, observedAtMs, storedAtMs }) => {
-        // Stored before the window began, by a clock that is ahead: the run may not have been open yet.
+        // Stored before the window began, by a collector whose clock is ahead; the run may not have been open yet.
         const isInTime = storedAtMs >= startMs && storedAtMs <= closedMs;
         const isInside = observedAtMs >= startMs && observedAtMs < endMs && isInTime;
         return isInside && sliceOf.get(gateway) === slice && observedAtMs - storedAtMs <= TOO_FAR_AHEAD_MS;
       })
       .reduce((sum, { signal }) => sum + (signal.kind === "http" ? signal.body.requests : 0), 0);
     if (account.seen !== account.merged + excluded)
-      return `${slice} has seen ${account.seen} requests: ${account.merged} merged and ${excluded} left out`;
+      return `${slice} counts ${account.seen} requests: ${account.merged} merged and ${excluded} excluded`;
     if (account.merged !== inCells) return `the account of ${slice} has ${account.merged} merged requests, its cells ${inCells}`;
     if (account.seen < reported) return `${slice} reported ${reported} requests, of which ${account.seen} are accounted for`;
     if (complete && excluded > 0.05 * account.seen)
-      return `${excluded} of ${account.seen} requests of ${slice} are left out, and it is complete`;
+      return `${excluded} of ${account.seen} requests of ${slice} are excluded, and it is complete`;
   }
   return undefined;
 }

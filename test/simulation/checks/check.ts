@@ -1,4 +1,4 @@
-/** A checker reads one finished simulation and returns a violation in one sentence, or nothing. */
+/** A checker reads one finished simulation and returns a violation as one sentence, or undefined. */
 import type { Product } from "../product.ts";
 import type { ReplayResult } from "../replay-result.ts";
 import type { Finished } from "../world.ts";
@@ -11,7 +11,7 @@ export interface Case {
   readonly verdicts: readonly PublishedVerdict[];
 }
 
-/** A published verdict, as seen by a reader without the product's code. */
+/** A published verdict, as read without the product's code. */
 export interface PublishedVerdict {
   readonly atMs: number;
   /** When the broker stored it, milliseconds since the epoch. */

@@ -40,7 +40,7 @@ export const checkpointsFollowEffects: InvariantCheck = ({ finished, replayed })
   return undefined;
 };
 
-/** Inputs applied after a checkpoint: more than two windows. All of them would cost as much as the simulation. */
+/** Inputs applied after a checkpoint: more than two windows. Applying all of them would cost as much as the simulation. */
 const REPLAYED_INPUTS = 80;
 
 /** Restores one checkpoint of the history and applies the log after it: nothing that follows may differ. */
@@ -48,7 +48,7 @@ export const restartIsReplay: InvariantCheck = ({ product, finished, replayed })
   const { history, plan, config } = finished;
   const checkpoints = history.puts.filter(({ bucket }) => bucket === "checkpoint");
   const gaps = gapsOf(history.stored);
-  // One that was written while signals were missing reveals most.
+  // A checkpoint written while signals were missing reveals the most.
   const inGap = checkpoints.filter(({ order }) => gaps.some(({ from, to }) => order > from && order < to));
   const pool = inGap.length > 0 ? inGap : checkpoints;
   const chosen = pool[(plan.seed * 7) % Math.max(1, pool.length)];
@@ -96,7 +96,7 @@ function gapsOf(stored: readonly StoredRecord[]): { readonly from: number; reado
   return gaps;
 }
 
-/** The part of a text that differs from the other. */
+/** The part of `text` that differs from `other`. */
 function cut(text: string | undefined, other: string | undefined): string {
   if (text === undefined) return "nothing";
   let at = 0;

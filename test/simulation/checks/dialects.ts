@@ -51,7 +51,7 @@ function unlike(sample: Sample, answer: ServedAnswer, byId: ReadonlyMap<string, 
   }
   for (const [dialect, value] of Object.entries(sample.prometheus)) {
     const counted = dialect !== "flagger" || (isOpenRun(answer.run) && answer.run?.gated === true);
-    // A shim that has just started has no number for Flagger yet.
+    // A newly started shim has no number for Flagger yet.
     if (dialect === "flagger" && value === "" && answer.reasons.some(({ code }) => code === "not_ready")) continue;
     const wanted = answer.verdict === "pass" ? "1" : answer.verdict === "hold" && counted ? "0.5" : "0";
     if (value !== wanted) return `the verdict is ${answer.verdict}, and the query of ${dialect} returns ${value || "nothing"}`;
@@ -85,7 +85,7 @@ function wrongGate(sample: Sample, answer: ServedAnswer, stored: PublishedVerdic
   const current = isOpen || stored?.body.current === undefined ? present : [...codesOf(stored.body.current), ...expired];
   const isHard = current.some((code) => REASONS[code as ReasonCode].hard);
   const isFailing = isOpen && verdict === "fail";
-  // Nothing that was not read allows anything, and neither does what an operator aborted.
+  // A verdict that was not read allows nothing, and neither does a run that an operator aborted.
   const isUnread = present.includes("not_ready") || (answer.stale === true && isNotCaughtUp(sample));
   const early = isOpen
     ? !isFailing && (verdict === "pass" || (!isHard && run?.mac_release_ok === true))

@@ -38,7 +38,7 @@ export const failsLatch: InvariantCheck = ({ finished, verdicts }) => {
   return undefined;
 };
 
-/** Whether an operator had started a run by then, which may replace a failed one. */
+/** Whether an operator had started a run by then; such a run may replace a failed one. */
 const isOperators = ({ history }: Case["finished"], atMs: number): boolean =>
   history.stored.some(({ subject, atMs: storedAtMs }) => subject.endsWith(".start") && storedAtMs <= atMs);
 
@@ -46,7 +46,7 @@ const OVER = new Set(["passed", "aborted", "superseded", "expired", "unjudged", 
 
 export const runsEnd: InvariantCheck = ({ finished, verdicts }) => {
   const { policy, endMs, history, plan } = finished;
-  // A caller that still asks keeps its pending run; a failed run stays, and is reported at its limit.
+  // A caller that keeps querying keeps its pending run; a failed run stays, and is reported at its limit.
   const limits = { pending: policy.maxRunMs, warming: policy.maxRunMs, active: policy.maxRunMs };
   const slackMs = 3_000;
   for (const { body } of verdicts) {

@@ -1,4 +1,4 @@
-/** All checkers in order: the one that explains most comes first. */
+/** All checkers; the ones whose findings explain the most come first. */
 import { absenceIsNeverPass } from "./absence.ts";
 import { everyRequestIsAccountedFor } from "./accounts.ts";
 import type { InvariantCheck } from "./check.ts";

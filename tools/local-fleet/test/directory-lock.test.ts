@@ -19,7 +19,7 @@ describe("the lock of a fleet's directory", () => {
   });
   afterEach(() => rmSync(join(directory, ".."), { recursive: true, force: true }));
 
-  it("is refused while a running process holds it, and free once released", () => {
+  it("is rejected while a running process holds it, and is free once released", () => {
     const release = lockDirectory(directory);
     assert.throws(() => lockDirectory(directory), new RegExp(`already running here \\(process ${process.pid}\\)`));
     release();
@@ -33,7 +33,7 @@ describe("the lock of a fleet's directory", () => {
     lockDirectory(directory)();
   });
 
-  it("names a folder: a file at its path is reported with the option", () => {
+  it("is taken for a folder only: a file at its path is reported with the option", () => {
     mkdirSync(join(directory, ".."), { recursive: true });
     writeFileSync(directory, "");
     for (const path of [directory, join(directory, "below")])
@@ -66,7 +66,7 @@ describe("the lock of a fleet's directory", () => {
 });
 
 describe("the flags of npm start", () => {
-  it("are explained by --help", () => {
+  it("are documented by --help", () => {
     const { status, stdout } = spawnSync(process.execPath, [START, "--help"], { encoding: "utf8", timeout: 60_000 });
     assert.equal(status, 0);
     for (const flag of ["--fresh", "--embedded", "--smoke", "--directory", "--help"]) assert.ok(stdout.includes(flag), flag);
@@ -103,7 +103,7 @@ describe("the settings of the command line", () => {
     return existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as { AVIARY_TOKEN: string }).AVIARY_TOKEN : undefined;
   };
 
-  it("are those of the fleet started last, and after it of the one before it while that runs", () => {
+  it("are those of the fleet started last and, once it stops, of the previous one if that is still running", () => {
     const first = start("first", 4_222);
     const second = start("second", 4_223);
     assert.equal(owner(), "second");
@@ -116,7 +116,7 @@ describe("the settings of the command line", () => {
     assert.equal(currentDirectory(project), join(project, "first"), "its files can be changed for the next start");
   });
 
-  it("are left to a later fleet by an earlier one that stops first", () => {
+  it("are unchanged when an earlier fleet stops before a later one", () => {
     const first = start("first");
     const second = start("second");
     first.stop();

@@ -1,5 +1,5 @@
 /**
- * The fleet in one process: it starts, a run opens automatically, a broken release fails, a zone that is cut off is reported, and
+ * The fleet in one process: it starts, a run opens automatically, a faulty release fails, a zone that is cut off is reported, and
  * everything stops.
  */
 import assert from "node:assert/strict";
@@ -80,7 +80,7 @@ describe("embedded fleet", () => {
 });
 
 describe("one fleet per directory", () => {
-  it("refuses a second one while the first runs, and takes over from one that has exited", () => {
+  it("rejects a second fleet while the first runs, and takes over from one that has exited", () => {
     const directory = mkdtempSync(join(tmpdir(), "aviary-lock-"));
     try {
       const release = lockDirectory(directory);

@@ -1,4 +1,4 @@
-/** Children are started, restarted when they exit, and stopped, even if their starter is killed. */
+/** The supervisor starts children, restarts them when they exit, and stops them, even if their starter is killed. */
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { until } from "@aviary/shared/testing/until.ts";
-import { openLogFile } from "../log-file.ts";
+import { openBoundedLog } from "../log-file.ts";
 import { waitForGuards } from "../orphan-reaper.ts";
 import { choosePorts } from "../ports.ts";
 import { type ChildSpec, createSupervisor, type Supervisor } from "../supervisor.ts";
@@ -61,7 +61,7 @@ function supervise(lines: string[] = [], stopWithinMs = 6_000): Supervisor {
 }
 
 describe("supervisor", () => {
-  it("restarts a child that exits, reports it in one line, and stops it for good", async () => {
+  it("restarts a child that exits, reports it in one line, and stops it permanently", async () => {
     const lines: string[] = [];
     const supervisor = supervise(lines);
     await supervisor.start(shell("part", "sleep 600"));
@@ -91,7 +91,7 @@ describe("supervisor", () => {
     assert.ok(existsSync(join(directory, "order-server")));
   });
 
-  it("stops what an exited child has left behind", async () => {
+  it("stops the descendants that an exited child has left behind", async () => {
     const inner = join(directory, "inner");
     const supervisor = supervise();
     await supervisor.start(shell("parent", `test -e ${inner} || { sleep 600 & echo $! > ${inner}; }; sleep 600`));
@@ -125,7 +125,7 @@ describe("supervisor", () => {
   });
 
   it("starts again right after its starter was killed, and the old guard stops only what the old starter had started", async () => {
-    // Ignores SIGTERM, so that the old guard is still at work when the next start comes.
+    // Ignores SIGTERM, so that the old guard is still busy at the next start.
     const starter = await startStarter("slow", "trap '' TERM", "while :; do sleep 0.2; done");
     starter.kill();
     const supervisor = supervise();
@@ -138,13 +138,13 @@ describe("supervisor", () => {
     assert.ok(supervisor.isRunning("next"));
   });
 
-  it("can be awaited: the next start begins when the old guard has finished", async () => {
+  it("can be awaited, so that the next start begins after the old guard has finished", async () => {
     const starter = await startStarter("slow", "trap 'sleep 0.5; exit 0' TERM", "while :; do sleep 0.1; done");
     starter.kill();
     await waitForGuards(join(directory, "groups"));
     assert.ok(!isAlive(starter.part));
     assert.deepEqual(groupFiles(), []);
-    // The guard of a machine that was restarted: its process is gone, and its groups may be anyone's.
+    // A guard from before a restart of the machine: its process is gone, and its groups may belong to any program.
     const { pid } = spawnSync(process.execPath, ["--version"]);
     writeFileSync(join(directory, "groups.0123"), `${pid}\n${process.pid}\n`);
     await waitForGuards(join(directory, "groups"));
@@ -154,7 +154,7 @@ describe("supervisor", () => {
 
 const groupFiles = (): string[] => readdirSync(directory).filter((name) => name.startsWith("groups."));
 
-/** A starter with one part, in a process of its own. @param first what the part runs before it is ready */
+/** A starter with one part, in a separate process. @param first the command that the part runs before it is ready */
 async function startStarter(name: string, first: string, script: string): Promise<{ readonly part: number; kill(): void }> {
   const pidFile = join(directory, `${name}.pid`);
   const started = join(directory, `${name}.started`);
@@ -176,7 +176,7 @@ async function startStarter(name: string, first: string, script: string): Promis
 describe("log file", () => {
   it("never exceeds its limit by more than one write, and keeps the previous one", () => {
     const path = join(directory, "a.log");
-    const log = openLogFile(path, 100);
+    const log = openBoundedLog(path, 100);
     for (let index = 0; index < 20; index += 1) log.write(`${String(index).padStart(2)} ${"x".repeat(36)}\n`);
     log.close();
     log.write("late");
@@ -187,7 +187,7 @@ describe("log file", () => {
 });
 
 describe("ports", () => {
-  it("are distinct, and stay the same while they are free", async () => {
+  it("are distinct, and are chosen again while they are free", async () => {
     const file = join(directory, "ports.json");
     const names = Array.from({ length: 30 }, (_, index) => `port-${index}`);
     const first = await choosePorts(names, file);

@@ -18,7 +18,7 @@ import type { CheckConfigCall, FileKind } from "../config-check.ts";
 
 interface Report {
   readonly file: string;
-  /** null where the file cannot be read or is not YAML. */
+  /** Null if the file cannot be read or is not YAML. */
   readonly kind: FileKind | null;
   readonly ok: boolean;
   readonly problems: readonly ConfigProblem[];
@@ -26,7 +26,8 @@ interface Report {
 
 export async function checkConfigFiles({ args, options, output, io }: CheckConfigCall): Promise<number> {
   const files = args.files.length > 0 ? args.files.map((file) => ({ file, kind: options.kind })) : defaultFiles(io, options.kind);
-  if (files.length === 0) throw terminal("usage", "no aviary.yaml, collector.yaml or tokens.yaml here: name the files to check");
+  if (files.length === 0)
+    throw terminal("usage", "no aviary.yaml, collector.yaml or tokens.yaml in this directory; name the files to check");
   const reports: Report[] = [];
   for (const { file, kind } of files) reports.push(await checkFile(file, kind));
   const style = styleFor(io.stdout);
@@ -40,18 +41,18 @@ export async function checkConfigFiles({ args, options, output, io }: CheckConfi
 
 interface NamedFile {
   readonly file: string;
-  /** Undefined: detected from the file. */
+  /** Undefined to detect it from the file. */
   readonly kind: FileKind | undefined;
 }
 
-/** The files of the services: variable, usual name and kind. */
+/** The files of the services: variable, default name and kind. */
 const USUAL_FILES = [
   ["AVIARY_FLEET_FILE", "aviary.yaml", "fleet"],
   ["AVIARY_COLLECTOR_FILE", "collector.yaml", "collector"],
   ["AVIARY_TOKENS_FILE", "tokens.yaml", "tokens"],
 ] as const;
 
-/** The files that the services would read here. Those of a local fleet are elsewhere, so its settings name none. */
+/** The files that the services would read in this directory. A local fleet's files are elsewhere, so its settings are ignored. */
 function defaultFiles({ env, localFleet }: CommandIo, given: FileKind | undefined): NamedFile[] {
   return USUAL_FILES.flatMap(([variable, usual, usualKind]): NamedFile[] => {
     const named = localFleet?.variables[variable] === undefined ? env[variable] : undefined;
@@ -75,13 +76,13 @@ const CHECKS: Readonly<Record<FileKind, (file: string) => Promise<readonly Confi
   tokens: (file) => checkTokens(file, systemClock.now()),
 };
 
-/** Keys at the root of a file that only one kind has. */
+/** Top-level keys that only one kind of file has. */
 const KIND_OF_KEY: ReadonlyMap<string, FileKind> = new Map([
   ...["fleets", "canaries", "lanes"].map((key) => [key, "fleet"] as const),
   ...["az", "fleet", "gateway", "slice", "probes", "spool", "allowHosts"].map((key) => [key, "collector"] as const),
 ]);
 
-/** Usual names, for files whose keys do not show their kind. */
+/** Default names, for files whose keys do not identify their kind. */
 const KIND_OF_NAME: ReadonlyMap<string, FileKind> = new Map(USUAL_FILES.map(([, name, kind]) => [name, kind]));
 
 type Detected =
@@ -98,7 +99,7 @@ async function detectKind(file: string): Promise<Detected> {
   );
   if (problems.length > 0) return { kind: null, problems };
   if (basename(dirname(file)) === "conf.d") {
-    const reason = "a fragment is checked with its collector.yaml; check that file instead";
+    const reason = "a fragment is checked together with its collector.yaml; check that file instead";
     return { kind: null, problems: [{ source: file, path: "", reason }] };
   }
   if (Array.isArray(value)) return { kind: "tokens" };

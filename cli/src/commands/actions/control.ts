@@ -1,4 +1,6 @@
-/** Publishes an operator's control message to the event log, after checking its names against the fleet file, and prints its effect. */
+/**
+ * Publishes an operator's control message to the event log, after checking its names against the fleet file, and prints its effect.
+ */
 import { hostname, userInfo } from "node:os";
 import { EXIT } from "@aviary/shared/commands/command.ts";
 import { openBus } from "@aviary/shared/commands/open-bus.ts";
@@ -14,14 +16,14 @@ import { type AppliedControl, applyControl } from "../../await-effect.ts";
 import { stillInMaintenance, transitionText, unchangedReason } from "../../control-effect.ts";
 import type { ControlCall } from "../run.ts";
 
-/** The message id contains the time, so that an operator can send the same command twice. */
+/** The message id contains the time, so that an operator can repeat a command. */
 export async function publishControl(call: ControlCall, content: ControlContent): Promise<number> {
   const { args, options, io, resources } = call;
   const key = canaryKey(args.canary);
   const fleet = await fleetOf(options.fleet, key, content);
   const at = isoTime(systemClock.now());
   const message = controlMessage(args.canary, { ...content, by: operatorName() }, at, at);
-  // What the evaluator would reject is not published.
+  // A message that the evaluator would reject is not published.
   const checked = checkConfig(content.verb, message, controlSchema);
   if (!checked.ok) {
     const texts = checked.problems.map(({ path, expected }) => `${content.verb}: invalid ${path}: expected ${expected}`);
@@ -33,7 +35,7 @@ export async function publishControl(call: ControlCall, content: ControlContent)
   return applied.effect.changed ? EXIT.success : EXIT.failure;
 }
 
-/** Who runs this command, for audits: `ada@laptop`. */
+/** The user who runs this command, for audits, such as `ada@laptop`. */
 function operatorName(): string {
   return `${userInfo().username}@${hostname()}`.slice(0, 128);
 }
@@ -44,7 +46,7 @@ function report({ args, output, io }: ControlCall, content: ControlContent, { st
     ? null
     : hasLeader
       ? unchangedReason(content, effect)
-      : "no evaluator leads; the message takes effect once one does";
+      : "no evaluator is leading; the message takes effect once one is";
   if (output === "json") {
     io.stdout.write(`${JSON.stringify({ message: stored.sequence, ...effect, unchanged_because: why })}\n`);
     return;

@@ -28,6 +28,6 @@ async function onlyCanary(io: CommandIo): Promise<CanaryRef> {
   const { canaries } = await getFromShim<Overview>(shimOf(io), "/api/v1/canaries", io.signal);
   const [only, ...others] = canaries.map((canary) => canary.subject);
   if (only === undefined || others.length > 0)
-    throw terminal("usage", `name one canary: ${canaries.map(({ subject }) => canaryKey(subject)).join(", ")}`);
+    throw terminal("usage", `name one of these canaries: ${canaries.map(({ subject }) => canaryKey(subject)).join(", ")}`);
   return only;
 }

@@ -39,7 +39,7 @@ const appliedText = ({ object, text, remedy }: Difference): string =>
 
 async function requiredStreams({ options, io }: StreamsCall): Promise<Topology> {
   const { fleet } = await loadFleet(options.fleet, FLEET_OPTION_HINT);
-  // A lane that no canary names has no consumer.
+  // A lane without a canary has no consumer.
   const lanes = Object.values(fleet.canaries).flatMap((canary) => canary.lanes.filter((lane) => fleet.lanes[lane] !== undefined));
   // JetStream reserves the byte limits, which a laptop's disk may not have: `npm start` sets the variable.
   const isLocal = options.local || (io.env.AVIARY_LOCAL_STREAMS ?? "") !== "";

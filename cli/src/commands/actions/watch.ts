@@ -11,7 +11,7 @@ export async function watch({ output, io }: WatchCall): Promise<number> {
   const shim = shimOf(io);
   const printChange = changePrinter(output === "json", io, styleFor(io.stdout));
   let isReachable = true;
-  // The first request must succeed: a wrong address is an error, a shim that restarts later is not.
+  // The first request must succeed, because a wrong address is an error. A later failure may be a restart of the shim.
   let overview: Overview | undefined = await getFromShim<Overview>(shim, "/api/v1/canaries", io.signal);
   while (!io.signal.aborted) {
     for (const canary of overview?.canaries ?? []) printChange(canary);
@@ -25,7 +25,7 @@ export async function watch({ output, io }: WatchCall): Promise<number> {
   return EXIT.success;
 }
 
-/** Prints a canary unless the previous print of it was the same. */
+/** Prints a canary unless it was last printed in the same state. */
 function changePrinter(isJson: boolean, io: CommandIo, style: Style): (canary: CanaryView) => void {
   const lastPrinted = new Map<string, string>();
   return (canary) => {

@@ -74,7 +74,7 @@ export const FLEET_COMMANDS = [
     name: "fleet restore",
     summary: "Install stable's release on the canary slice",
     options,
-    run: async (call) => (await actions()).restoreCanary(call),
+    run: async (call) => (await actions()).restoreCanarySlice(call),
   }),
   defineCommand({
     name: "fleet promote",

@@ -74,7 +74,7 @@ export interface Follower {
 }
 
 export interface StreamState {
-  /** When the stream was created, milliseconds since the epoch: a stream that was deleted and made again differs. */
+  /** When the stream was created, milliseconds since the epoch. A stream that was deleted and created again has another time. */
   readonly createdAtMs: number;
   readonly messages: number;
   readonly firstSequence: number;

@@ -1,23 +1,23 @@
-/** Whether a follower has handled everything that its stream contained when it started. */
+/** Tracks whether a follower has handled everything that its stream contained when the follower started. */
 
 export interface CaughtUp {
   readonly promise: Promise<void>;
   readonly reached: boolean;
-  /** A consumer was created with this number of messages to deliver. */
+  /** Records that a consumer was created with this number of messages to deliver. */
   expect(messages: number): void;
-  /** A message was delivered with this number of messages after it. */
+  /** Records a delivery, and the number of messages after it. */
   delivered(pendingAfter: number): void;
-  /** Nothing was left to deliver. */
+  /** Records that nothing was left to deliver. */
   sawEnd(): void;
-  /** Everything received was handled: resolves if the end was seen. */
+  /** Records that everything received was handled; resolves the promise if the end was reached. */
   reach(): void;
-  /** Rejects, unless it was reached before. */
+  /** Rejects the promise, unless the end was reached before. */
   fail(error: Error): void;
 }
 
 export function createCaughtUp(): CaughtUp {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  // Not every reader waits for it.
+  // Not every caller awaits it.
   promise.catch(() => undefined);
   const state = { expected: 0, sawEnd: false, reached: false };
   return {

@@ -54,7 +54,7 @@ export function deferredBus(options: DeferredBusOptions): DeferredBus {
         if (leaving.signal.aborted) return;
         const code = faultCode(error);
         if (code === "broker_denied") throw error;
-        // Any other failure may pass: a booting Mac has no name resolution and no routes for a while.
+        // Any other failure may be temporary: a booting Mac has no name resolution and no routes for a while.
         if (code !== lastCode)
           log.warn({ event: "broker.unreachable", err: error, code }, "cannot reach the broker yet; retrying");
         lastCode = code;

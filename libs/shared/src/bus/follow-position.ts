@@ -1,13 +1,13 @@
-/** Where a follower is in its stream, and the consumer that continues from there. */
+/** The position of a follower in its stream, and the consumer that continues from there. */
 import { AckPolicy, type ConsumerConfig, DeliverPolicy } from "@nats-io/jetstream";
 import { nanos } from "@nats-io/nats-core";
 import type { FollowOptions } from "./bus.ts";
 
 export interface Position {
-  /** The highest sequence received; before that, the one before the first that is wanted. */
+  /** The highest sequence received; initially, the one before the first requested sequence. */
   lastSequence: number;
   receivedAny: boolean;
-  /** Whether the end of the stream at the start is known: what "new" refers to, also after a restart. */
+  /** Whether the end of the stream at the start is known. "New" is relative to it, also after a restart. */
   isLocated: boolean;
 }
 
@@ -43,7 +43,7 @@ export function consumerConfig(request: ConsumerRequest): Partial<ConsumerConfig
   };
 }
 
-/** Where a new consumer starts: as requested, or after the last message received. */
+/** The start of a new consumer: as requested, or after the last message received. */
 function startOf({ from, subjects, serverFilters, position, isCaughtUp }: ConsumerRequest): Partial<ConsumerConfig> {
   // Until the initial state is complete, "last per subject" is requested again as such; messages already received are skipped.
   if (from === "last-per-subject" && !isCaughtUp) {

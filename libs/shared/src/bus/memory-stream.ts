@@ -1,4 +1,4 @@
-/** One stream of the memory bus: messages with increasing sequences, limits of age and size, and a record of message ids. */
+/** One stream of the memory bus: messages with increasing sequences, limits of age and size, and the ids of recent messages. */
 import type { Headers, Outgoing, Stored, StoredMessage, StreamState } from "./bus.ts";
 import type { StreamShape } from "./streams.ts";
 import { matchesAny } from "./subject-match.ts";

@@ -104,7 +104,7 @@ export function createMemoryBus(options: MemoryBusOptions = {}): Bus {
     async follow(request) {
       open();
       if (workQueues.has(request.stream))
-        throw terminal("broker_refused", `${request.stream} is a work queue: take from it instead of following it`);
+        throw terminal("broker_refused", `${request.stream} is a work queue, which cannot be followed; take messages from it`);
       return follow(streamOf(request.stream), request);
     },
     async last(stream, subject) {

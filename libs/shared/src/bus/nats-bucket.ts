@@ -45,7 +45,7 @@ export async function openBucket(context: BucketContext, name: BucketName): Prom
     if (!/^[-/=\w]+(\.[-/=\w]+)*$/.test(key))
       throw terminal(
         "key_invalid",
-        `invalid bucket key ${JSON.stringify(key)}: allowed are letters, digits and - / _ =, with single dots between parts`,
+        `invalid bucket key ${JSON.stringify(key)}: use letters, digits and - / _ =, with single dots between parts`,
       );
     return prefix + key;
   }

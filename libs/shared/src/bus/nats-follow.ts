@@ -36,7 +36,7 @@ export type FollowRequest = Omit<FollowOptions, "stream"> & { readonly stream: s
 
 const MAX_SILENT_TICKS = 2;
 const RETRY = { baseMs: 100, ceilingMs: 2_000 };
-/** While a cluster elects leaders, a stream may be reported as missing; after about ten seconds it really is. */
+/** While a cluster elects leaders, a stream may be reported as missing. After about ten seconds it counts as missing. */
 const NOT_FOUND_LIMIT = 8;
 
 /** One follower. `generation` increases with every consumer; callbacks of an earlier one are ignored. */
@@ -269,7 +269,7 @@ function finish(following: Following, error: Error | undefined): void {
 function watchSilence(following: Following): () => void {
   const { clock } = following.context;
   const tick = (): void => {
-    // A paused reader requests nothing, so silence means nothing.
+    // A paused reader requests nothing, so silence is expected.
     following.silentTicks = following.buffer.isPaused || following.consumer === "" ? 0 : following.silentTicks + 1;
     if (following.silentTicks > MAX_SILENT_TICKS) restart(following);
     cancel = clock.setTimer(HEARTBEAT_MS, tick, { background: true });

@@ -13,7 +13,7 @@ export interface TakeContext {
   readonly namesReason: boolean;
 }
 
-/** How long after its own limit a request may stay unanswered before it counts as lost. */
+/** How long a request may remain unanswered beyond its own limit before it counts as lost. */
 const LOST_MS = 5000;
 const ANSWER_TIMEOUT_MS = 5000;
 

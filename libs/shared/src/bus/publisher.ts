@@ -63,7 +63,7 @@ interface Pending {
   readonly deadlineMs: number;
   attempts: number;
   retryAtMs: number;
-  refusal: string;
+  lastFailure: string;
 }
 
 interface Publishing {
@@ -147,7 +147,7 @@ function publish(publishing: Publishing, message: Outgoing, token: string): Prom
   const { closed, limits, waiting, inFlight, clock } = publishing;
   if (closed !== undefined) return Promise.reject(closed);
   if (waiting.size >= limits.maxWaiting) {
-    const text = `${limits.maxWaiting} messages are already waiting; slow down or retry later`;
+    const text = `${limits.maxWaiting} messages are already waiting; publish more slowly, or retry later`;
     return Promise.reject(retryable("publish_overload", text));
   }
   return new Promise((resolve, reject) => {
@@ -161,7 +161,7 @@ function publish(publishing: Publishing, message: Outgoing, token: string): Prom
       deadlineMs: clock.monotonicMs() + limits.timeoutMs,
       attempts: 0,
       retryAtMs: 0,
-      refusal: "no response from the broker",
+      lastFailure: "no response from the broker",
     };
     if (publishing.connected && hasRoom(publishing)) {
       inFlight.set(token, pending);
@@ -189,7 +189,7 @@ function onResponse(publishing: Publishing, message: Msg): void {
   if (pending === undefined) return;
   const response = readResponse(message);
   if (response.kind === "retry") {
-    pending.refusal = response.reason;
+    pending.lastFailure = response.reason;
     pending.retryAtMs = clock.monotonicMs() + backoffMs(pending.attempts, RETRY, Math.random);
     return;
   }
@@ -248,12 +248,12 @@ function reject({ inFlight }: Publishing, pending: Pending, fault: Fault): void 
   pending.reject(fault);
 }
 
-function outOfAttempts({ subject, attempts, refusal }: Pending): Fault {
-  return retryable("publish_timeout", `${subject} was not stored after ${attempts} attempts: ${refusal}`);
+function outOfAttempts({ subject, attempts, lastFailure }: Pending): Fault {
+  return retryable("publish_timeout", `${subject} was not stored after ${attempts} attempts: ${lastFailure}`);
 }
 
-function outOfTime({ connected, limits }: Publishing, { subject, refusal }: Pending): Fault {
-  const why = connected ? refusal : "not connected to the broker";
+function outOfTime({ connected, limits }: Publishing, { subject, lastFailure }: Pending): Fault {
+  const why = connected ? lastFailure : "not connected to the broker";
   return retryable("publish_timeout", `${subject} was not stored within ${limits.timeoutMs} ms: ${why}`);
 }
 

@@ -59,8 +59,9 @@ export async function verifyStreams(connection: NatsConnection, wanted: Topology
 }
 
 /**
- * Creates what is missing and updates what can be updated in place; never deletes a stream or bucket; a lower limit removes the oldest messages. Idempotent. Returns what it changed.
- * @throws Terminal `streams_differ` if differences remain that only recreating would fix, with all of them in the message
+ * Creates what is missing and updates what can be updated in place; never deletes a stream or bucket; a lower limit removes the
+ * oldest messages. Idempotent. Returns what it changed.
+ * @throws Terminal `streams_differ` if differences remain that only recreating would fix, with all differences in the message
  */
 export async function applyStreams(connection: NatsConnection, wanted: Topology): Promise<Difference[]> {
   const differences = await verifyStreams(connection, wanted);

@@ -1,5 +1,5 @@
 /**
- * What a subcommand of `aviary` declares. Parsing, help, completion, exit codes and clean-up follow from the declaration
+ * The declaration of a subcommand of `aviary`, from which parsing, help, completion, exit codes and clean-up follow
  * (`program.ts`).
  *
  * Declarations are loaded on every invocation, so they must stay cheap to import: `run` imports the implementation when it is
@@ -11,9 +11,9 @@ import type { ArgumentSpec, OptionSpec, ValueOf } from "./options.ts";
 /** The exit codes of every command; help lists them. */
 export const EXIT = { success: 0, failure: 1, usage: 2, interrupted: 130 } as const;
 
-/** The part of the environment that comes from the local fleet of `npm start`. */
+/** The environment variables that the local fleet of `npm start` provides. */
 export interface LocalFleetSettings {
-  /** The variables that it sets. */
+  /** The variables it sets. */
   readonly variables: Readonly<NodeJS.ProcessEnv>;
   /** False for an embedded fleet, whose bus is in the memory of its process. */
   readonly hasBroker: boolean;
@@ -25,7 +25,7 @@ export interface CommandIo {
   stderr: NodeJS.WritableStream;
   /** Includes the variables of `localFleet`. */
   env: NodeJS.ProcessEnv;
-  /** Absent where no local fleet was started, or the environment names another one. */
+  /** Absent if no local fleet is running, or if the environment selects another fleet. */
   localFleet?: LocalFleetSettings;
   /** Aborts on Ctrl-C. */
   signal: AbortSignal;
@@ -43,7 +43,7 @@ export interface CommandCall<Options extends OptionSpecs = OptionSpecs, Args ext
   /** The format of `--output`; `table` for a command that offers none. */
   readonly output: OutputFormat;
   readonly io: CommandIo;
-  /** Closed newest first when the command succeeds, fails or is interrupted. */
+  /** Disposed newest first when the command succeeds, fails or is interrupted. */
   readonly resources: Opened;
 }
 

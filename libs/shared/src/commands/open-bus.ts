@@ -6,7 +6,7 @@ import { faultCode, terminal } from "../runtime/faults.ts";
 import { natsEnv, natsLogin } from "../runtime/nats-login.ts";
 import type { CommandIo } from "./command.ts";
 
-/** @throws Terminal that names AVIARY_NATS_URL when there is no broker of this fleet, or it cannot be reached */
+/** @throws Terminal that names AVIARY_NATS_URL if this fleet has no broker, or it cannot be reached */
 export async function openBus(io: CommandIo): Promise<NatsBus> {
   requireBroker(io);
   const login = await natsLogin(readEnv(z.strictObject(natsEnv), io.env));
@@ -18,8 +18,8 @@ export async function openBus(io: CommandIo): Promise<NatsBus> {
 }
 
 /**
- * The services' default address is not used: any broker may listen there, such as one behind a forwarded port.
- * @throws Terminal `no_broker` where no broker is named
+ * The services' default address is not used, because any broker may listen there, such as one behind a forwarded port.
+ * @throws Terminal `no_broker` if no broker is named
  */
 function requireBroker({ env, localFleet }: CommandIo): void {
   if ((env.AVIARY_NATS_URL ?? "") !== "") return;

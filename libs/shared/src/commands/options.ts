@@ -1,21 +1,21 @@
-/** Options and arguments of commands: what they accept, and what help and completion show about them. */
+/** Options and arguments of commands: the values they accept, and their help and completion. */
 
-/** Known values; a function where the list belongs to a module that is costly to load. */
+/** Known values, or a function if the list belongs to a module that is costly to load. */
 export type Choices = readonly string[] | (() => Promise<readonly string[]>);
 
 interface Settings {
-  /** What it is for: imperative or a noun phrase, without a full stop. */
+  /** Its purpose: imperative or a noun phrase, without a full stop. */
   readonly description: string;
   /** One valid value. */
   readonly example?: string;
-  /** The units that a value may or must have. */
+  /** The units that a value can have. */
   readonly unit?: string;
 }
 
 export interface OptionSettings extends Settings {
   readonly default?: string;
   readonly required?: true;
-  /** The environment variable that is read where the option is absent. */
+  /** The environment variable that is read if the option is absent. */
   readonly variable?: string;
 }
 
@@ -78,7 +78,7 @@ export function oneOf<const Known extends readonly string[], const S extends Opt
 }
 
 /** `--option <duration>` such as `30m`, as milliseconds. */
-export function duration<const S extends OptionSettings>(settings: S): OptionSpec<Presence<number, S>> {
+export function durationOption<const S extends OptionSettings>(settings: S): OptionSpec<Presence<number, S>> {
   return { placeholder: "duration", unit: "ms, s, m, h or d", ...settings, parse: parseDurationText } as OptionSpec<
     Presence<number, S>
   >;
@@ -103,7 +103,7 @@ export const fleetOption = file({
   default: "aviary.yaml",
 });
 
-/** How to name another fleet file, where `fleetOption` is an option. */
+/** How to select another fleet file, for commands with `fleetOption`. */
 export const FLEET_OPTION_HINT = "set AVIARY_FLEET_FILE or --fleet";
 
 /** `skillHash` as typed: `--skill-hash`. */

@@ -95,7 +95,7 @@ function outputOptions(formats: readonly OutputFormat[]): Option[] {
   if (formats.length === 0) return [];
   const description = described("The output format", [choiceNote(formats), `default: ${formats[0]}`]);
   const output = new Option("-o, --output <format>", description);
-  // `--json` is the spelling from before `--output`; scripts use it.
+  // `--json` predates `--output`; scripts still use it.
   return formats.includes("json") ? [output, new Option("--json").implies({ output: "json" }).hideHelp()] : [output];
 }
 

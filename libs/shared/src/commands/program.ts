@@ -7,7 +7,7 @@ import { execute, type Invocation } from "./execute.ts";
 import { addCommand, createRoot, EXIT_CODES, type LoadedChoices } from "./parser.ts";
 
 export interface Section {
-  /** Above these commands in help. */
+  /** The heading above these commands in help. */
   readonly heading: string;
   readonly commands: readonly Command[];
 }
@@ -44,7 +44,7 @@ export async function runProgram(program: Program, words: readonly string[], io:
   }
   const unknown = unknownWord(commands, words);
   try {
-    // With `--help` after it, commander would print the help of the words before the unknown one.
+    // With `--help` after an unknown word, commander would print the help of the words before it.
     root.parse(unknown === undefined ? [...words] : words.slice(0, unknown + 1), { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
@@ -65,7 +65,7 @@ export function findCommand(commands: readonly Command[], words: readonly string
   return commands.find(({ name }) => name.split(" ").every((part, index) => words[index] === part));
 }
 
-/** The index of the first word that belongs to no command; undefined where the words select a command or begin the name of one. */
+/** The index of the first word that belongs to no command; undefined if the words select a command or begin the name of one. */
 function unknownWord(commands: readonly Command[], words: readonly string[]): number | undefined {
   let names = commands.map(({ name }) => name.split(" "));
   for (const [index, word] of words.entries()) {

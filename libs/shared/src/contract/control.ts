@@ -12,23 +12,23 @@ const shared = {
   v: z.literal(1),
   id: z.string().min(1).max(128),
   caller: z.enum(CALLER_CLASSES),
-  /** When the caller sent it, by the clock of the shim or CLI: for people. The reducer uses the broker's store time. */
+  /** When the caller sent it, by the clock of the shim or CLI. For people only: the reducer uses the broker's store time. */
   at: isoTimeSchema,
-  /** Who sent it: a token's id, or user and host of a command line. For audits. */
+  /** The sender, for audits: a token's id, or the user and host of a command line. */
   by: z.string().max(128).optional(),
 };
 const text = z.string().max(200);
 const revision = z.string().min(1).max(128);
 
 export const controlSchema = z.discriminatedUnion("verb", [
-  /** A new revision is about to be analyzed. `skill_hash` and `gateway_version` if the announcer has them. */
+  /** Announces a revision to be analyzed, with `skill_hash` and `gateway_version` if the announcer has them. */
   z.object({
     ...shared,
     verb: z.literal("announce"),
     revision,
     skill_hash: hash64.optional(),
     gateway_version: z.string().max(64).optional(),
-    /** The gate whose call named the revision; absent if a measurement or an event source named it. */
+    /** The gate whose call named the revision; absent if it was named by a measurement or an event. */
     gate: z.string().max(64).optional(),
   }),
   /** An operator opens a run manually. */
@@ -60,8 +60,8 @@ export const controlSchema = z.discriminatedUnion("verb", [
     reason: text,
   }),
   /**
-   * The configuration that the leading evaluator judges by, for audits. It is also the first message of a log whose gateways have never
-   * reported: time counts from there.
+   * The configuration that the leading evaluator judges by, for audits. It is also the first message of a log whose gateways have
+   * never reported: time counts from there.
    */
   z.object({
     ...shared,

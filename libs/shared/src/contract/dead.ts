@@ -30,7 +30,7 @@ export const deadLetterSchema = z.object({
   stored_at: isoTimeSchema,
   /** The start of the payload as text, without control characters. */
   excerpt: z.string().max(MAX_DEAD_EXCERPT),
-  /** How many messages of the same sender and reason were suppressed since the last dead letter. */
+  /** The number of messages of the same sender and reason that were suppressed since the last dead letter. */
   suppressed: z.int().min(0),
 });
 export type DeadLetter = z.infer<typeof deadLetterSchema>;

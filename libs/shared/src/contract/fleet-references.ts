@@ -1,5 +1,5 @@
 /**
- * References between the keys of `aviary.yaml`. The file may be malformed elsewhere: whatever has the expected shape is checked,
+ * References between the keys of `aviary.yaml`. The file may be malformed elsewhere. Every part with the expected shape is checked,
  * so that one report contains every problem.
  */
 import { isMapping, type Mapping } from "./mapping.ts";
@@ -11,7 +11,7 @@ export interface ReferenceProblem {
 
 const MAX_NAMES_SHOWN = 12;
 
-/** Every reference of the file that does not resolve, and every name that must be unique and is not. */
+/** All references of the file that do not resolve, and all names that should be unique and are not. */
 export function referenceProblems(file: unknown): ReferenceProblem[] {
   if (!isMapping(file)) return [];
   const { fleets, canaries, lanes } = file;
@@ -67,7 +67,10 @@ function laneProblems(canaries: unknown, lanes: unknown): ReferenceProblem[] {
   );
 }
 
-/** A lane is in an AZ of its canary's fleet: no collector elsewhere reads its depth. A lane that no canary names may be in any. */
+/**
+ * A lane must be in an AZ of its canary's fleet, because no other collector reads its depth. A lane without a canary may be in any
+ * AZ.
+ */
 function laneAzProblems({ fleets, canaries, lanes }: Mapping): ReferenceProblem[] {
   const azsByFleet = new Map(entriesOf(fleets).map(([name, fleet]) => [name, azsOf(fleet)]));
   const everywhere = [...azsByFleet.values()].flat();
@@ -76,7 +79,7 @@ function laneAzProblems({ fleets, canaries, lanes }: Mapping): ReferenceProblem[
     const owner = entriesOf(canaries).find(([, canary]) => listOf(canary, "lanes").includes(name))?.[1];
     const fleet = isMapping(owner) && typeof owner.fleet === "string" ? owner.fleet : undefined;
     const azs = fleet === undefined ? everywhere : (azsByFleet.get(fleet) ?? []);
-    // A fleet without gateways is reported elsewhere.
+    // A fleet without gateways is reported separately.
     if (azs.length === 0 || azs.includes(lane.az)) return [];
     const names = [...new Set(azs)].slice(0, MAX_NAMES_SHOWN).join(", ");
     return [{ path: ["lanes", name, "az"], message: `expected an AZ in which the fleet has a gateway: ${names}` }];

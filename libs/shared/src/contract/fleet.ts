@@ -1,6 +1,6 @@
 /**
- * `aviary.yaml`: expected gateways, canaries, and lanes scaled by KEDA. Read by everything but collectors.
- * Without it, a missing gateway would go unnoticed.
+ * `aviary.yaml`: expected gateways, canaries, and lanes scaled by KEDA. Read by everything except collectors.
+ * Without it, a missing gateway would go undetected.
  */
 import { z } from "zod";
 import { areNumbers, EVEN_IF_MALFORMED } from "./even-if-malformed.ts";
@@ -30,7 +30,10 @@ const gateway = z.strictObject({
 
 const callerSettings = z.strictObject({ interval: duration("1s", "1h").prefault("60s") });
 const flaggerSettings = callerSettings.extend({
-  /** Flagger calls the gate confirm-traffic-increase of this canary: a hold is then no failed check, because the gate enforces it. */
+  /**
+   * Flagger calls the gate confirm-traffic-increase of this canary: a hold is then not a failed check, because the gate enforces
+   * it.
+   */
   gates: z.boolean().default(false),
   /** How Flagger shifts traffic. With `ab`, pre-rollout already sends users to the canary. */
   strategy: z.enum(["weighted", "blue-green", "ab"]).default("weighted"),
@@ -41,9 +44,9 @@ const canary = z.strictObject({
   policy: z.string().min(1),
   hosts: z.array(host).max(32).default([]),
   lanes: z.array(token).max(32).default([]),
-  /** The class that announces revisions and shifts traffic. Without it, the first judging class that names a run takes its seat. */
+  /** The class that announces revisions and shifts traffic. If absent, the first judging class that names a run takes its seat. */
   judge: z.enum(JUDGING_CLASSES).optional(),
-  /** The weights of the rollout, percent; the first one is what a granted increase means at least. */
+  /** The weights of the rollout, percent; a granted increase implies at least the first one. */
   steps: z.array(z.number().gt(0).max(100)).max(64).default([]),
   callers: z
     .strictObject({
@@ -66,7 +69,7 @@ const lane = z
     pollingInterval: duration("1s", "10m").prefault("30s"),
     cooldown: duration("1s", "1h").prefault("120s"),
   })
-  // A comparison with a missing or malformed number is false: that problem has its own message.
+  // False if a number is missing or malformed, which has its own message.
   .refine((value) => !(areNumbers(value, "min", "stableMax") && value.min > value.stableMax), {
     error: "expected at most the value of stableMax",
     path: ["min"],

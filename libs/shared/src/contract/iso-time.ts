@@ -21,7 +21,7 @@ export function parseIsoTime(text: string): number {
   const hours = twoDigits(text, 11);
   const minutes = twoDigits(text, 14);
   const seconds = twoDigits(text, 17);
-  // 24:00:00 is the end of a day, and too rare to optimize.
+  // 24:00:00 is the end of a day; it is too rare to optimize.
   if (hours > 23 || minutes > 59 || seconds > 59) return Date.parse(text);
   return dayMs + hours * 3_600_000 + minutes * 60_000 + seconds * 1_000 + (text.charCodeAt(20) - 48) * 100 + twoDigits(text, 21);
 }

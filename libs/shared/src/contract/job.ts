@@ -10,7 +10,7 @@ const safePath = z
   .max(1_024)
   .regex(/^[^\0\n\r]+$/)
   .refine((path) => !path.startsWith("-") && !path.split("/").includes(".."), {
-    error: "a path must not start with - or climb with ..",
+    error: "a path must neither start with - nor contain ..",
   });
 
 export const jobSchema = z.object({

@@ -14,7 +14,7 @@ export const laneRecordSchema = z.object({
   depth_true: count,
   /** The gated depth: the true depth, capped at perReplica × the allowed replicas. */
   depth: count,
-  /** ceil(depth / perReplica), at least the lane's minimum unless a cap is lower; the previous replicas while the depth is unknown. */
+  /** ceil(depth / perReplica), and at least the lane's minimum unless a cap is lower; unchanged while the depth is unknown. */
   replicas: count,
   max_replicas: count,
   /** 0 if growth is blocked, otherwise 1. */

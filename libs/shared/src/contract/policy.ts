@@ -6,7 +6,7 @@ import { duration } from "./units.ts";
 const ratio = (min: number, max: number) => z.number().min(min).max(max);
 const marks = z
   .strictObject({ yellow: ratio(0.01, 1), red: ratio(0.01, 1) })
-  // A comparison with a missing or malformed number is false: that problem has its own message.
+  // False if a number is missing or malformed, which has its own message.
   .refine((tier) => !(areNumbers(tier, "yellow", "red") && tier.yellow >= tier.red), {
     error: "expected less than red",
     path: ["yellow"],
@@ -19,7 +19,7 @@ const thresholds = z.strictObject({
   maxP99: duration("1ms", "10m").prefault("220ms"),
   /** Canary p99 over stable p99; 1.15 is a regression of 15%. */
   maxP99RegressionRatio: ratio(1.01, 100).default(1.15),
-  /** A p99 regression below this difference is none, whatever its ratio: 2.0 ms against 1.6 ms. */
+  /** A smaller difference in p99 is not a regression, whatever its ratio, such as 2.0 ms against 1.6 ms. */
   minLatencyDelta: duration("0ms", "10m").prefault("5ms"),
   maxQueueDepth: z.int().min(1).max(1_000_000).default(12),
 });
@@ -60,21 +60,26 @@ export const policySchema = z
       .prefault({}),
     evidence: z.enum(["strict", "normal", "eager"]).default("normal"),
     traffic: z.enum(["real", "synthetic", "both"]).default("real"),
-    /** What a canary with far more 4xx responses than stable is. */
+    /** The outcome for a canary with far more 4xx responses than stable. */
     over4xx: z.enum(["hold", "fail"]).default("hold"),
     macRelease: z.enum(["optional", "required"]).default("optional"),
     promoteAfterPassWindows: z.int().min(1).max(1_000).default(2),
     passAfterWindows: z.int().min(1).max(10_000).default(12),
     holdBudget: duration("1s", "7d").prefault("30m"),
     maxPending: duration("1s", "7d").prefault("2h"),
-    /** How long a canary slice that still runs stable's release may take to change once traffic is shifted; then it is judged as it is. */
+    /**
+     * How long the canary slice may keep running stable's release once traffic is shifted; after that it is judged with the release
+     * it runs.
+     */
     settleRelease: duration("0s", "1d").prefault("10m"),
-    /** How long the judging caller may be silent during a run; `auto`: 10 intervals, at least 10m; the whole run for Argo Rollouts. */
+    /**
+     * How long the judging caller may be silent during a run; `auto`: 10 intervals, at least 10m; the whole run for Argo Rollouts.
+     */
     callerLease: z.union([z.literal("auto"), duration("1s", "7d")]).prefault("auto"),
     maxRun: duration("1s", "30d").prefault("24h"),
-    /** Restarts of canary gateways in one run that fail it, unless stable's restart as often. */
+    /** Restarts of canary gateways that fail a run, unless stable gateways restart as often. */
     maxRestarts: z.int().min(1).max(100).default(3),
-    /** Stable may get only a release that passed, its own, or a first one. */
+    /** Whether stable may get only a release that passed, its own release, or a first release. */
     stableNeedsPass: z.boolean().default(true),
     /** Hold until a Doctor report for the release was received; `auto`: from gateways whose collector sends such reports. */
     doctorBeforeTraffic: z.union([z.literal("auto"), z.boolean()]).default("auto"),
@@ -118,11 +123,11 @@ export type Policy = z.output<typeof policySchema>;
 /** Sub-windows of one window, which distinguish bursts from rates. */
 export const SLOTS = 5;
 /**
- * How far ahead of the broker's clock a signal may be, milliseconds; beyond it the signal is a dead letter and its gateway is on
- * hold.
+ * How far ahead of the broker's clock a signal may be, milliseconds; beyond it, the signal is a dead letter and its gateway causes
+ * a hold.
  */
 export const MAX_CLOCK_AHEAD_MS = 5_000;
-/** A disk mark clears this far below it, so that a disk at the edge does not flap (a ratio of the capacity). */
+/** A disk mark clears when usage is this far below it, so that a disk near the mark does not flap (a ratio of the capacity). */
 export const DISK_HYSTERESIS_RATIO = 0.02;
 
 /** Keys that later versions added. */
@@ -130,8 +135,8 @@ const ADDED = ["over4xx"] as const;
 const ADDED_THRESHOLDS = ["minLatencyDeltaMs"] as const;
 
 /**
- * The part of a policy that its hash covers: keys that a later version added count only with another value than their default, so
- * that an upgrade changes no hash.
+ * The part of a policy that its hash covers. A key that a later version added is included only if it differs from its default, so
+ * that an upgrade does not change the hash.
  */
 export function hashedPolicy(policy: Policy): object {
   const defaults = defaultPolicy();

@@ -1,5 +1,5 @@
 /**
- * Whether an artifact may be installed on a gateway now: the one rule of promoter, shim and CLI. Pure.
+ * Whether an artifact may be installed on a gateway now; promoter, shim and CLI share this rule. Pure.
  *
  *                    canary slice                              stable slice
  *   no open run      any artifact, unless it failed last       stable's own; any on a gateway that has none;
@@ -8,17 +8,17 @@
  *   warming, active  the pinned one, where something else runs  stable's own, where something else runs
  *   failed           stable's only                             stable's own, where something else runs
  *
- * It reads structured facts, never a list of reasons, which is cut. Everything is refused while a lane of the canary scales, while the
- * verdict of an open run is not current, and on a gateway in muted maintenance; restoring a failed canary is not refused for lanes or an
- * old verdict.
+ * It reads structured facts, never the list of reasons, which may be truncated. Every promotion is rejected while a lane of the
+ * canary scales, while the verdict of an open run is not current, and on a gateway in muted maintenance. Restoring a failed canary
+ * is allowed in spite of lanes and of an old verdict.
  */
 import { z } from "zod";
 import { isOpenRun, type RunState, type Slice } from "./run.ts";
 import { hash64 } from "./signal.ts";
 
-/** What a verdict record contains for this rule. Hashes of skill packs; null: unknown, or none. */
+/** The part of a verdict record made for this rule: hashes of skill packs; null if unknown or absent. */
 export const promotionFactsSchema = z.object({
-  /** What all stable gateways run, or agreed on last; else what passed last. */
+  /** The pack that all stable gateways run or last agreed on; otherwise the one that passed last. */
   stable: hash64.nullable(),
   /** The pack of the last run that passed. */
   passed: hash64.nullable(),
@@ -28,7 +28,7 @@ export const promotionFactsSchema = z.object({
   announced: hash64.nullable(),
   /** The pack that the open run pinned. */
   pinned: hash64.nullable(),
-  /** Whether the policy opens stable only to what passed. */
+  /** Whether the policy allows only packs that passed on stable. */
   stable_needs_pass: z.boolean(),
   /** Gateways in muted maintenance, `<az>/<name>`; `*` if the whole canary is. */
   muted: z.array(z.string().max(128)).max(1_000),
@@ -47,7 +47,7 @@ export interface PromotionTarget {
   readonly az: string;
   readonly gateway: string;
   readonly slice: Slice;
-  /** What it has now; null: nothing. */
+  /** The pack it has now; null if none. */
   readonly installed: string | null;
 }
 
@@ -67,17 +67,17 @@ export interface PromotionRequest {
   readonly hash: string;
   /** All lanes of the canary. */
   readonly lanes: readonly ScalingLane[];
-  /** When the promotion was first requested, milliseconds since the epoch: it waits for lanes for at most three cooldowns. */
+  /** When the promotion was first requested, milliseconds since the epoch. It waits for lanes for at most three cooldowns. */
   readonly requestedAtMs: number;
   readonly atMs: number;
-  /** An operator's named exception from `needs_pass`, for the audit. */
+  /** An operator's exception from `needs_pass`, with name and reason for the audit. */
   readonly override?: { readonly by: string; readonly reason: string };
 }
 
-export interface Allowed {
+export interface PromotionAllowed {
   readonly allowed: true;
 }
-export type RefusalCode =
+export type PromotionRejectionCode =
   | "no_verdict"
   | "verdict_stale"
   | "maintenance"
@@ -89,32 +89,32 @@ export type RefusalCode =
   | "run_active"
   | "needs_pass"
   | "not_canary_slice";
-export interface Refusal {
+export interface PromotionRejection {
   readonly allowed: false;
-  readonly code: RefusalCode;
+  readonly code: PromotionRejectionCode;
   readonly text: string;
 }
 
-const ALLOWED: Allowed = { allowed: true };
-const refuse = (code: RefusalCode, text: string): Refusal => ({ allowed: false, code, text });
+const ALLOWED: PromotionAllowed = { allowed: true };
+const reject = (code: PromotionRejectionCode, text: string): PromotionRejection => ({ allowed: false, code, text });
 const short = (hash: string | null): string => hash?.slice(0, 12) ?? "unknown";
 
 /** A promotion waits for lanes for at most this many of their cooldowns. */
 const MAX_COOLDOWNS = 3;
 
-/** Decides. The first rule that refuses is the answer. */
-export function mayPromote(request: PromotionRequest): Allowed | Refusal {
+/** Applies the rules in order; the first rejection is the answer. */
+export function mayPromote(request: PromotionRequest): PromotionAllowed | PromotionRejection {
   const { verdict, target, hash } = request;
   if (verdict === undefined || verdict.promotion === null)
-    return refuse("no_verdict", "no verdict with the facts for a promotion was published for this canary yet");
+    return reject("no_verdict", "no verdict with promotion facts has been published for this canary yet");
   const { run, promotion: facts } = verdict;
   if (facts.muted.includes("*") || facts.muted.includes(`${target.az}/${target.gateway}`))
-    return refuse("maintenance", `${target.gateway} is in muted maintenance: end it with \`aviary run maintenance --off\` first`);
+    return reject("maintenance", `${target.gateway} is in muted maintenance: end it with \`aviary run maintenance --off\` first`);
   if (run?.state === "failed" && run.canary_active) return restoring(run.id, facts, target, hash);
   if (isOpenRun(run) && request.atMs > Date.parse(verdict.valid_until))
-    return refuse(
+    return reject(
       "verdict_stale",
-      `the last verdict was valid until ${verdict.valid_until} and run ${run?.id} has not ended: wait for a current verdict`,
+      `the last verdict expired at ${verdict.valid_until} and run ${run?.id} has not ended: wait for a current verdict`,
     );
   const scaling = scalingLane(request);
   if (scaling !== undefined) return scaling;
@@ -122,20 +122,25 @@ export function mayPromote(request: PromotionRequest): Allowed | Refusal {
   return run.state === "pending" ? pending(run.id, facts, target, hash) : measured(run.id, run.state, facts, target, hash);
 }
 
-function restoring(id: string, { stable }: PromotionFacts, target: PromotionTarget, hash: string): Allowed | Refusal {
-  // A stable gateway that lost its pack keeps the slice from agreeing, and the canary from being restored.
+function restoring(
+  id: string,
+  { stable }: PromotionFacts,
+  target: PromotionTarget,
+  hash: string,
+): PromotionAllowed | PromotionRejection {
+  // A stable gateway without its pack prevents the slice from agreeing and the canary from being restored.
   if (target.slice === "stable" && stable !== null && hash === stable && target.installed !== stable) return ALLOWED;
-  if (target.slice !== "canary") return refuse("not_canary_slice", `run ${id} failed: only the canary slice may be restored`);
+  if (target.slice !== "canary") return reject("not_canary_slice", `run ${id} failed: only the canary slice may be restored`);
   if (stable === null || hash !== stable)
-    return refuse("not_stable", `run ${id} failed: only stable's pack ${short(stable)} may be installed, not ${short(hash)}`);
+    return reject("not_stable", `run ${id} failed: only stable's pack ${short(stable)} may be installed, not ${short(hash)}`);
   return ALLOWED;
 }
 
-function scalingLane({ lanes, requestedAtMs, atMs }: PromotionRequest): Refusal | undefined {
+function scalingLane({ lanes, requestedAtMs, atMs }: PromotionRequest): PromotionRejection | undefined {
   for (const { lane, replicas, changed_at, cooldownMs } of lanes) {
     const isScaling = changed_at !== null && atMs - Date.parse(changed_at) < cooldownMs;
     if (isScaling && atMs - requestedAtMs < MAX_COOLDOWNS * cooldownMs)
-      return refuse(
+      return reject(
         "lane_scaling",
         `lane ${lane} changed to ${replicas} replicas at ${changed_at}: wait one cooldown (${cooldownMs / 1_000} s)`,
       );
@@ -143,32 +148,37 @@ function scalingLane({ lanes, requestedAtMs, atMs }: PromotionRequest): Refusal 
   return undefined;
 }
 
-function withoutRun(facts: PromotionFacts, { target, hash, override }: PromotionRequest): Allowed | Refusal {
+function withoutRun(facts: PromotionFacts, { target, hash, override }: PromotionRequest): PromotionAllowed | PromotionRejection {
   if (target.slice === "canary") {
     if (hash === facts.failed && hash !== facts.stable)
-      return refuse("failed_release", `pack ${short(hash)} failed: announce it again to analyze it once more`);
+      return reject("failed_release", `pack ${short(hash)} failed: announce it again to have it analyzed again`);
     return ALLOWED;
   }
   if (hash === facts.stable || target.installed === null || !facts.stable_needs_pass || hash === facts.passed) return ALLOWED;
   if (override !== undefined) return ALLOWED;
-  return refuse(
+  return reject(
     "needs_pass",
     `stable may get only the pack that passed last, ${short(facts.passed)} (stableNeedsPass), not ${short(hash)}`,
   );
 }
 
-function pending(id: string, facts: PromotionFacts, { slice }: PromotionTarget, hash: string): Allowed | Refusal {
+function pending(
+  id: string,
+  facts: PromotionFacts,
+  { slice }: PromotionTarget,
+  hash: string,
+): PromotionAllowed | PromotionRejection {
   if (slice === "stable") {
     if (facts.passed !== null && hash === facts.passed) return ALLOWED;
-    return refuse("needs_pass", `run ${id} is pending: stable may get only the pack that passed last, ${short(facts.passed)}`);
+    return reject("needs_pass", `run ${id} is pending: stable may get only the pack that passed last, ${short(facts.passed)}`);
   }
   if (hash === facts.stable) return ALLOWED;
   if (facts.announced === null) {
-    if (hash === facts.failed) return refuse("failed_release", `pack ${short(hash)} failed, and run ${id} did not announce it`);
+    if (hash === facts.failed) return reject("failed_release", `pack ${short(hash)} failed, and run ${id} did not announce it`);
     return ALLOWED;
   }
   if (hash === facts.announced) return ALLOWED;
-  return refuse("not_announced", `run ${id} announced ${short(facts.announced)}, not ${short(hash)}`);
+  return reject("not_announced", `run ${id} announced ${short(facts.announced)}, not ${short(hash)}`);
 }
 
 function measured(
@@ -177,11 +187,11 @@ function measured(
   facts: PromotionFacts,
   { slice, installed }: PromotionTarget,
   hash: string,
-): Allowed | Refusal {
+): PromotionAllowed | PromotionRejection {
   const wanted = slice === "canary" ? facts.pinned : facts.stable;
   if (installed === wanted || wanted === null)
-    return refuse("run_active", `run ${id} is ${state}: nothing is promoted while a canary is analyzed`);
+    return reject("run_active", `run ${id} is ${state}: nothing is promoted while a canary is analyzed`);
   if (hash === wanted) return ALLOWED;
   const code = slice === "canary" ? "not_pinned" : "not_stable";
-  return refuse(code, `run ${id} is ${state}: only ${short(wanted)} may be installed on this gateway, not ${short(hash)}`);
+  return reject(code, `run ${id} is ${state}: only ${short(wanted)} may be installed on this gateway, not ${short(hash)}`);
 }

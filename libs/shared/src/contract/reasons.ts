@@ -41,13 +41,13 @@ export const REASONS = {
   stale: {
     effect: "hold",
     hard: true,
-    meaning: "A fact about a gateway is unknown: it has sent no signal of that kind for two periods and the grace.",
+    meaning: "A fact about a gateway is unknown: the gateway has sent no signal of that kind for two periods and the grace.",
   },
   gap: {
     effect: "hold",
     hard: true,
     meaning:
-      "A window is incomplete: signals of an expected gateway are missing, its traffic covers too little of the window, or too many requests were left out.",
+      "A window is incomplete: signals of an expected gateway are missing, its traffic covers too little of the window, or too many requests were excluded.",
   },
   late: {
     effect: "hold",
@@ -172,10 +172,10 @@ export const REASONS = {
 export type ReasonCode = keyof typeof REASONS;
 export const REASON_CODES = Object.keys(REASONS) as ReasonCode[];
 
-/** Reasons that only state a lack of new evidence; with any other present, a run is not promotable. */
+/** Reasons that only state a lack of new evidence. Any other current reason makes a run not promotable. */
 const HARMLESS: ReadonlySet<ReasonCode> = new Set(["low_traffic", "late", "hold_expired"]);
 
-/** Whether this reason, present now, keeps a run from being promoted, whatever its evidence. */
+/** Whether this reason, while current, prevents a promotion regardless of the evidence. */
 export const blocksPromotion = (code: ReasonCode): boolean => !HARMLESS.has(code);
 
 /** Maximum length of the text of a reason or gap, in characters. */
@@ -184,7 +184,7 @@ export const MAX_REASON_TEXT = 160;
 /** The text, truncated to the maximum length of a reason. */
 export const reasonText = (text: string): string => text.slice(0, MAX_REASON_TEXT);
 
-/** One reason of a verdict: a code, a place, the numbers, and one line for people. */
+/** One reason of a verdict: a code, the affected part, the numbers, and one line of text. */
 export const reasonSchema = z.object({
   code: z.enum(REASON_CODES as [ReasonCode, ...ReasonCode[]]),
   metric: z.string().max(40).optional(),
@@ -217,11 +217,11 @@ export const INCIDENTS = {
   },
   run_unjudged: {
     severity: "warning",
-    meaning: "A controller reported success of a run that had not earned a promotion; stable stays closed for its release.",
+    meaning: "A controller reported success of a run without the evidence for a promotion; its release is not allowed on stable.",
   },
   not_restored: {
     severity: "critical",
-    meaning: "A failed run is older than the longest run, and its canary slice is not back on stable's release.",
+    meaning: "A failed run is older than `maxRun`, and its canary slice is not back on stable's release.",
   },
   caller_gone: {
     severity: "warning",
@@ -229,11 +229,11 @@ export const INCIDENTS = {
   },
   left_over_caller: {
     severity: "warning",
-    meaning: "A controller still names an older revision than that of the open run, such as an analysis that was left over.",
+    meaning: "A controller, such as a left-over analysis, names an older revision than that of the open run.",
   },
   end_ignored: {
     severity: "warning",
-    meaning: "A controller reported the end of another revision than that of the present run.",
+    meaning: "A controller reported the end of a revision other than that of the current run.",
   },
   caller_conflict: { severity: "warning", meaning: "Two judging caller classes queried one canary within a minute." },
   auth_failed: {
@@ -248,7 +248,7 @@ export const INCIDENTS = {
   clock_skew: { severity: "warning", meaning: "The clock of a Mac is more than five seconds off, or the broker's was set back." },
   log_gap: {
     severity: "critical",
-    meaning: "The log no longer contains the position of a checkpoint, or is another log than the checkpoint's.",
+    meaning: "The log no longer contains the checkpoint's position, or is not the log of the checkpoint.",
   },
   config_differs: {
     severity: "critical",

@@ -10,7 +10,7 @@ export const receiptSchema = z.object({
   kind: z.enum(["skills", "gateway"]),
   hash_before: hash64.nullable(),
   hash_after: hash64.nullable(),
-  /** The fencing token of the step; null for a refusal before the lock was acquired. */
+  /** The fencing token of the step; null for a rejection before the lock was acquired. */
   fence: z.int().min(0).nullable(),
   reason: z.string().max(300),
   at: isoTimeSchema,

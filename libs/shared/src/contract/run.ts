@@ -29,7 +29,7 @@ export const RUN_STATES = [
 ] as const;
 export type RunState = (typeof RUN_STATES)[number];
 
-/** The part of a run from which its progress is read; a `RunView` has it. */
+/** The fields of a run that determine its progress, as in a `RunView`. */
 export interface RunProgress {
   readonly state: RunState;
   readonly canary_active: boolean;
@@ -50,7 +50,7 @@ export function isRestoredRun(run: RunProgress | null): boolean {
 
 export type Slice = "canary" | "stable";
 
-/** What a gateway runs. `null` means unknown. */
+/** The release of a gateway. `null` means unknown. */
 export interface Release {
   readonly gateway_version: string | null;
   readonly skill_hash: string | null;

@@ -18,7 +18,7 @@ export const isoTimeSchema = z
   );
 export const tokenText = z.string().regex(/^[a-z0-9-]{1,63}$/, "expected [a-z0-9-]{1,63}");
 export const hash64 = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 lower-case hex digits");
-/** A count: an integer, 0 to 2^53 - 1. */
+/** A count: an integer from 0 to 2^53 - 1. */
 export const count = z.int().min(0);
 const share = z.number().min(0).max(1);
 const shortText = z.string().max(200);
@@ -47,14 +47,14 @@ export const httpBody = z.object({
   aborted: count.optional(),
   /** Requests of health checkers and of collectors, by User-Agent. */
   probes: count.optional(),
-  /** Event streams and upgraded connections, whose duration is no latency. */
+  /** Event streams and upgraded connections, whose duration is not a latency. */
   streams: count.optional(),
   /**
-   * Lines that were not understood, were lost, or have not been read yet. A line that has not been read yet is counted again,
+   * Lines that could not be parsed, were lost, or have not been read yet. A line that has not been read yet is counted again,
    * in its own class, by the signal that reads it.
    */
   unread: count.optional(),
-  /** Durations of `requests`. A cut-off answer without a known duration is not among them. */
+  /** Durations of `requests`, except of cut-off answers without a known duration. */
   latency: latencyWireSchema,
 });
 
@@ -75,7 +75,7 @@ export const diskBody = z.object({
   /** 0 to 1. Space that the operating system could purge counts as used. */
   used_ratio: share,
   total_bytes: count,
-  /** The part of the used space that macOS frees by itself when it is needed, bytes; absent where it is unknown. */
+  /** The part of the used space that macOS frees automatically when it is needed, bytes; absent if unknown. */
   purgeable_bytes: count.optional(),
   tier: z.enum(["1TB", "2TB"]),
   writable: z.boolean(),
@@ -91,7 +91,7 @@ export const doctorBody = z.object({
   warnings: z.array(finding).max(20),
   /** Findings of severity error that were not accepted for this gateway before. */
   new_vs_baseline: z.array(finding).max(20),
-  /** The run produced no readable report: neither a pass nor a failure. */
+  /** Doctor produced no readable report, which is neither a pass nor a failure. */
   unknown: z.boolean(),
 });
 
@@ -132,7 +132,7 @@ const envelope = {
   collector_boot: z.string().regex(/^[a-z0-9-]{1,63}$/),
   /** Starts at 1 and counts over all kinds of one collector boot. */
   seq: z.int().min(1),
-  /** A claim; the fleet file is authoritative, a mismatch is a hold. */
+  /** A claim: the fleet file is authoritative, and a mismatch is a hold. */
   slice: z.enum(["canary", "stable"]),
   gateway_version: z.string().min(1).max(64).nullable(),
   skill_hash: hash64.nullable(),

@@ -23,7 +23,7 @@ export function validUntilMs(atMs: number, { windowMs, graceMs }: Pick<Policy, "
 }
 
 /**
- * Whether a verdict claims to have been decided after it was stored. Its time is then neither an age nor an order, whichever
+ * Whether a verdict claims to have been decided after it was stored. Its time then determines neither age nor order, whichever
  * process wrote it.
  * @param storedAtMs the broker's store time of its message
  */
@@ -107,7 +107,7 @@ export const verdictBodySchema = z.object({
     max_5xx_rate: z.number(),
     max_p99_ms: z.number(),
     max_p99_regression_ratio: z.number(),
-    /** Absent in records of version 2 of the rule, which had none. */
+    /** Absent in records of version 2 of the rule. */
     min_latency_delta_ms: z.number().optional(),
     max_queue_depth: z.number(),
   }),
@@ -120,7 +120,7 @@ export const verdictBodySchema = z.object({
       since: isoTimeSchema,
       /** Traffic share of the canary, percent; null if unknown, which is not 0. The larger of `weight_claims`. */
       weight: z.number().nullable(),
-      /** What the controller and the load balancer report; null if one of them has reported nothing. */
+      /** The weights that controller and load balancer report; null for one that has reported none. */
       weight_claims: z.object({ controller: z.number().nullable(), balancer: z.number().nullable() }).optional(),
       canary_active: z.boolean(),
       promotable: z.boolean(),
@@ -134,15 +134,15 @@ export const verdictBodySchema = z.object({
       attempt: z.int().min(1).default(1),
       /** The gate confirm-traffic-increase was called during this run, so a hold can be returned without counting as a success. */
       gated: z.boolean(),
-      /** An increase of the weight was granted and not withdrawn. */
+      /** Whether an increase of the weight was granted and not withdrawn. */
       granted: z.boolean().default(false),
       /** The gate confirm-promotion was granted during this run. */
       promotion_granted: z.boolean().default(false),
-      /** An operator's word that the previous attempt's failure was wrong. */
+      /** An operator declared the previous attempt's failure a false positive. */
       cleared: z.object({ by: z.string(), reason: z.string(), at: isoTimeSchema }).nullable().default(null),
       /** The canary slice runs the release under test, or the policy does not require it. */
       mac_release_ok: z.boolean(),
-      /** The skill pack under test (announced or pinned) and stable's: what the promoter may install where. */
+      /** The skill packs under test (announced or pinned) and of stable, from which the promoter decides what may be installed. */
       announced_hash: hash64.nullable(),
       stable_hash: hash64.nullable(),
     })
@@ -152,13 +152,13 @@ export const verdictBodySchema = z.object({
   valid_until: isoTimeSchema,
 });
 
-/** A weight for people. */
+/** Formats a weight for people. */
 export const formatWeight = (weight: number | null): string => (weight === null ? "unknown" : `${weight}%`);
 
 export type VerdictBody = z.infer<typeof verdictBodySchema>;
 export type RunView = NonNullable<VerdictBody["run"]>;
 
-/** The judge's reference: learned before the run and frozen at its start. */
+/** The judge's reference, estimated before the run and frozen at its start. */
 export const referenceSchema = z.object({
   windows: count,
   from: z.enum(["stable", "same-gateways", "none"]),
@@ -171,28 +171,30 @@ export const revisionSchema = z.object({
   name: z.string().max(128),
   attempt: z.int().min(1),
   state: z.enum(RUN_STATES),
-  /** When it entered the state. */
+  /** The time at which it entered the state. */
   at: isoTimeSchema,
-  /** The controller has reported the end of this attempt. */
+  /** Whether the controller has reported the end of this attempt. */
   end_reported: z.boolean(),
-  /** Who ended it; null if its own rules did. */
+  /** The caller that ended it; null if its own rules did. */
   ended_by: z.enum(["controller", "operator"]).nullable().default(null),
 });
 export type RevisionEntry = z.infer<typeof revisionSchema>;
-/** Number of revisions in a record. */
+/** Maximum number of revisions in a record. */
 export const MAX_REVISIONS = 32;
 
 export const verdictRecordSchema = z.object({
   body: verdictBodySchema,
   /** The last revisions that controllers named, oldest first. */
   revisions: z.array(revisionSchema).max(MAX_REVISIONS).default([]),
-  /** What decides which artifacts may be installed now; null in records of earlier versions. */
+  /** The facts that decide which artifacts may be installed now; null in records of earlier versions. */
   promotion: promotionFactsSchema.nullable().default(null),
   /** The judge's input: the window that this verdict closed or was last based on; null before the first window has closed. */
   evidence: z.object({
     closed: closedWindowSchema.nullable(),
     reference: referenceSchema.nullable(),
-    /** Indexes of the last windows that are in no sum of the run, because stable accounts for them; absent if there are none. */
+    /**
+     * Indexes of the last windows that are left out of the run's sums, because stable accounts for them; absent if there are none.
+     */
     left_out: z.array(count).max(12).optional(),
   }),
 });

@@ -32,7 +32,7 @@ export const windowSummarySchema = z.object({
   expected: count,
 });
 
-/** Why reported requests were left out of a window. */
+/** Why reported requests were excluded from a window. */
 export const EXCLUSIONS = [
   /** Reported during the warm-up of the run, or by a gateway in its warm-up. */
   "warming",
@@ -40,21 +40,23 @@ export const EXCLUSIONS = [
   "maintenance",
   /** Stored after their own window had closed; counted in the window that was open then. */
   "late",
-  /** Reported under a time or a sequence number that cannot be believed. */
+  /** Reported with an implausible time or sequence number. */
   "lost",
-  /** Reported for a period longer than a window, so that no window can be named. */
+  /** Reported for a period longer than a window, so that the window cannot be determined. */
   "unslotted",
   /** Lines of an access log that the collector could not read. */
   "unread",
 ] as const;
 export type Exclusion = (typeof EXCLUSIONS)[number];
 
-/** The account of one slice's requests in one window, of the traffic that the policy selects: `seen` is `merged` plus `excluded`. */
+/**
+ * The account of one slice's requests in one window, of the traffic that the policy selects: `seen` is `merged` plus `excluded`.
+ */
 export const sliceAccountSchema = z.object({
   slice: z.enum(["canary", "stable"]),
   seen: count,
   merged: count,
-  /** Requests left out, by cause; a cause without requests is absent. */
+  /** Excluded requests by cause; a cause without requests is absent. */
   excluded: z.partialRecord(z.enum(EXCLUSIONS), count),
 });
 export type SliceAccount = z.infer<typeof sliceAccountSchema>;
@@ -71,10 +73,10 @@ export const closedWindowSchema = z.object({
   window: windowMetaSchema,
   /**
    * False if a gateway was missing, restarted its collector, has a gap in its sequence or covers too little of the window, or if
-   * too many requests were left out: never a pass.
+   * too many requests were excluded: never a pass.
    */
   complete: z.boolean(),
-  /** Set if it is incomplete only because the warm-up of the run lies in it. */
+  /** Set if it is incomplete only because it contains the warm-up of the run. */
   warm_up: z.literal(true).optional(),
   /** Why it is incomplete, one line per cause, at most 8. */
   gaps: z.array(z.string().max(MAX_REASON_TEXT)).max(8),

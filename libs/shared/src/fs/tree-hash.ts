@@ -28,7 +28,7 @@ export type TreeEntry =
   | { readonly type: "directory"; readonly path: string }
   | { readonly type: "other"; readonly path: string };
 
-export type TreeRefusalCode =
+export type TreeRejectionCode =
   | "name_not_nfc"
   | "name_unreadable"
   | "name_control"
@@ -37,9 +37,9 @@ export type TreeRefusalCode =
   | "link_spaced"
   | "not_a_file";
 
-export interface TreeRefusal {
+export interface TreeRejection {
   readonly path: string;
-  readonly code: TreeRefusalCode;
+  readonly code: TreeRejectionCode;
   /** The problem and its fix, in one sentence. */
   readonly text: string;
 }
@@ -51,17 +51,19 @@ export interface HashedTree {
   readonly lines: readonly string[];
 }
 
-export type TreeResult = ({ readonly ok: true } & HashedTree) | { readonly ok: false; readonly refusals: readonly TreeRefusal[] };
+export type TreeResult =
+  | ({ readonly ok: true } & HashedTree)
+  | { readonly ok: false; readonly rejections: readonly TreeRejection[] };
 
 /** The tree contains entries that cannot be hashed; the error lists all of them. */
-export class TreeRefused extends Error {
+export class TreeRejected extends Error {
   override readonly name = "TreeRefused";
-  readonly refusals: readonly TreeRefusal[];
-  constructor(root: string, refusals: readonly TreeRefusal[]) {
-    const shown = refusals.slice(0, 10).map((refusal) => `${JSON.stringify(refusal.path)}: ${refusal.text}`);
-    const more = refusals.length > 10 ? [`and ${refusals.length - 10} more`] : [];
+  readonly rejections: readonly TreeRejection[];
+  constructor(root: string, rejections: readonly TreeRejection[]) {
+    const shown = rejections.slice(0, 10).map((rejection) => `${JSON.stringify(rejection.path)}: ${rejection.text}`);
+    const more = rejections.length > 10 ? [`and ${rejections.length - 10} more`] : [];
     super(`${root} cannot be hashed: ${[...shown, ...more].join("; ")}`);
-    this.refusals = refusals;
+    this.rejections = rejections;
   }
 }
 
@@ -75,13 +77,13 @@ export function isIgnoredName(name: string, isDirectory: boolean): boolean {
 /** The hash of the entries of a tree, in any order, or all problems with them. Pure. */
 export function treeHash(entries: Iterable<TreeEntry>): TreeResult {
   const lines: string[] = [];
-  const refusals: TreeRefusal[] = [];
+  const rejections: TreeRejection[] = [];
   for (const entry of entries) {
-    const refusal = refuse(entry);
-    if (refusal === undefined) lines.push(lineOf(entry));
-    else refusals.push({ path: entry.path, ...refusal });
+    const rejection = rejectionOf(entry);
+    if (rejection === undefined) lines.push(lineOf(entry));
+    else rejections.push({ path: entry.path, ...rejection });
   }
-  if (refusals.length > 0) return { ok: false, refusals };
+  if (rejections.length > 0) return { ok: false, rejections };
   lines.sort();
   return { ok: true, hash: hashLines(lines), lines };
 }
@@ -97,17 +99,17 @@ function lineOf(entry: TreeEntry): string {
   }
 }
 
-type RefusalReason = Omit<TreeRefusal, "path">;
+type RejectionReason = Omit<TreeRejection, "path">;
 
-function refuse(entry: TreeEntry): RefusalReason | undefined {
-  const name = refuseName(entry.path) ?? (entry.type === "link" ? refuseName(entry.target) : undefined);
+function rejectionOf(entry: TreeEntry): RejectionReason | undefined {
+  const name = nameRejection(entry.path) ?? (entry.type === "link" ? nameRejection(entry.target) : undefined);
   if (name !== undefined) return name;
-  if (entry.type === "link") return refuseLink(entry.path, entry.target);
+  if (entry.type === "link") return linkRejection(entry.path, entry.target);
   if (entry.type !== "other") return undefined;
   return { code: "not_a_file", text: "not a file, directory or symbolic link; remove it" };
 }
 
-function refuseName(text: string): RefusalReason | undefined {
+function nameRejection(text: string): RejectionReason | undefined {
   if (text.includes("\u{FFFD}")) return { code: "name_unreadable", text: "the name is not valid UTF-8; rename it" };
   if (/[\u{0}-\u{1f}\u{7f}]/u.test(text))
     return { code: "name_control", text: "the name contains a control character; rename it" };
@@ -119,7 +121,7 @@ function refuseName(text: string): RefusalReason | undefined {
  * A target may climb only with leading `..`, because the parent directories of a link are real directories. A `..` after a name
  * could pass through another link and end elsewhere.
  */
-function refuseLink(path: string, target: string): RefusalReason | undefined {
+function linkRejection(path: string, target: string): RejectionReason | undefined {
   if (path.includes(" ")) return { code: "link_spaced", text: "a link must not have a space in its path; rename it" };
   if (target.startsWith("/")) return { code: "link_absolute", text: `points to the absolute path ${target}; make it relative` };
   const steps = target.split("/").filter((step) => step !== "" && step !== ".");
@@ -147,7 +149,7 @@ export interface HashTreeOptions {
 /**
  * Hashes the tree below `root` on disk. `root` itself may be a link (to a release directory); it is resolved once, so that
  * switching it meanwhile does not mix two trees.
- * @throws TreeRefused with everything that is not allowed in a tree; the file system's error for unreadable entries; RangeError
+ * @throws TreeRejected with everything that is not allowed in a tree; the file system's error for unreadable entries; RangeError
  * for too many entries; the signal's reason.
  */
 export async function hashTree(root: string, options: HashTreeOptions = {}): Promise<HashedTree> {
@@ -159,11 +161,11 @@ export async function hashTree(root: string, options: HashTreeOptions = {}): Pro
   if (options.cache !== undefined)
     for (const path of options.cache.keys()) if (path.startsWith(`${base}/`) && !seen.has(path)) options.cache.delete(path);
   const result = treeHash(entries);
-  if (!result.ok) throw new TreeRefused(root, result.refusals);
+  if (!result.ok) throw new TreeRejected(root, result.rejections);
   return result;
 }
 
-/** Adds the entries below `base/relative`; returns how many of its entries are not ignored. */
+/** Adds the entries below `base/relative`; returns the number of entries that are not excluded. */
 async function walk(
   base: string,
   relative: string,
@@ -176,7 +178,7 @@ async function walk(
   const counted = found.filter((child) => !isIgnoredName(child.name, child.isDirectory()));
   for (const child of counted) {
     const path = relative === "" ? child.name : `${relative}/${child.name}`;
-    if (child.isDirectory() && refuseName(child.name) === undefined) {
+    if (child.isDirectory() && nameRejection(child.name) === undefined) {
       if ((await walk(base, path, entries, seen, options)) === 0) entries.push({ type: "directory", path });
     } else {
       entries.push(await readEntry(base, path, seen, options));
@@ -188,8 +190,8 @@ async function walk(
 }
 
 async function readEntry(base: string, path: string, seen: Set<string>, options: HashTreeOptions): Promise<TreeEntry> {
-  // Such a name is rejected anyway, and the file may not be accessible under it.
-  if (refuseName(path) !== undefined) return { type: "other", path };
+  // Such a name is rejected anyway, and the file may be inaccessible under it.
+  if (nameRejection(path) !== undefined) return { type: "other", path };
   const full = join(base, path);
   const stats = await lstat(full);
   if (stats.isSymbolicLink()) return { type: "link", path, target: await readlink(full) };

@@ -7,7 +7,7 @@ export interface ConfigFinding {
   readonly keys: readonly PropertyKey[];
   readonly found: string;
   readonly expected: string;
-  /** A refinement's: the value has the right shape. */
+  /** True for a refinement: the value has the right shape. */
   readonly isRule?: boolean;
 }
 
@@ -116,7 +116,7 @@ function describe(schema: z.core.$ZodType, value: unknown, issue: Issue): Config
   return [{ keys: issue.path, found, expected, ...(issue.code === "custom" ? { isRule: true } : {}) }];
 }
 
-/** A number written as `0.5%` is meant as a ratio; `found` is the value as shown. */
+/** A suggestion for a number written as `0.5%`, which is meant as a ratio; `found` is the value as shown. */
 function fractionHint(issue: Issue, found: string): string {
   const percent =
     issue.code === "invalid_type" && issue.expected === "number" ? /^"(\d+(?:\.\d+)?) ?%"$/.exec(found)?.[1] : undefined;

@@ -23,7 +23,7 @@ interface ProblemPlace {
   readonly path: string;
 }
 
-/** A value that its key does not accept. */
+/** A value that its key rejects. */
 export interface ValueProblem extends ProblemPlace {
   readonly found: string;
   readonly expected: string;
@@ -33,11 +33,11 @@ export interface ValueProblem extends ProblemPlace {
 
 /** A file or key that yields no value. */
 export interface SourceProblem extends ProblemPlace {
-  /** What is wrong, such as "invalid YAML: …" or "not found". */
+  /** The problem, such as "invalid YAML: …" or "not found". */
   readonly reason: string;
-  /** For a file that cannot be read: what kind of file it is, such as "fleet file". */
+  /** For a file that cannot be read: its kind, such as "fleet file". */
   readonly unreadable?: string;
-  /** For a file that cannot be read: how to name another one. */
+  /** For a file that cannot be read: how to select another one. */
   readonly hint?: string;
 }
 
@@ -67,7 +67,7 @@ export interface YamlFile {
   readonly lineOf: LineOf;
 }
 
-/** Larger files are rejected; a configuration of this size is a mistake. */
+/** Larger files are rejected, because a configuration of this size is a mistake. */
 export const MAX_FILE_BYTES = 1_048_576;
 const MAX_PROBLEMS_SHOWN = 50;
 
@@ -91,7 +91,7 @@ export function formatProblems(problems: readonly ConfigProblem[]): string {
   return lines.join("\n");
 }
 
-/** A problem of the value as written, found apart from the schema; `message` reads like a refinement's. */
+/** A problem of the value as written that the schema cannot find; `message` has the form of a refinement's. */
 export interface RawProblem {
   readonly path: readonly PropertyKey[];
   readonly message: string;
@@ -148,8 +148,8 @@ export async function loadYamlFile<S extends z.ZodType>(path: string, schema: S)
 }
 
 /**
- * Whether another file could solve the problem by setting more keys: a required key is set nowhere, or a mapping lacks one of
- * them. The entries of a list are in one file.
+ * Whether another file could solve the problem by setting more keys: a required key is not set, or a mapping lacks one of
+ * them. All entries of a list are in one file.
  */
 export const isIncomplete = ({ found, path, isRule }: ValueProblem): boolean =>
   found === MISSING || (isRule === true && found === A_MAPPING && !path.includes("["));
@@ -158,7 +158,7 @@ export const isIncomplete = ({ found, path, isRule }: ValueProblem): boolean =>
 export const isUnreadable = (problem: ConfigProblem): problem is SourceProblem =>
   "reason" in problem && problem.unreadable !== undefined;
 
-/** What the error of a file that cannot be read means, as the end of a sentence that begins with the file. */
+/** The meaning of an error on reading a file, as the end of a sentence that begins with the file name. */
 export function readFailure(error: unknown): string {
   const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
   return UNREADABLE[code] ?? `cannot be read (${code})`;
@@ -183,7 +183,7 @@ export function problemsIn(results: readonly PromiseSettledResult<unknown>[]): C
 
 /**
  * Waits for all of several loads.
- * @param found problems of what was read before
+ * @param found problems of earlier reads
  * @throws ConfigError with `found` and the problems of all loads; any other error as it is
  */
 export async function loadAll<T extends readonly unknown[]>(
@@ -196,7 +196,7 @@ export async function loadAll<T extends readonly unknown[]>(
   return results.map((result) => (result as PromiseFulfilledResult<unknown>).value) as unknown as T;
 }
 
-/** For the problem of a file that cannot be read: what kind it is and how to name another, because its path is most likely wrong. */
+/** The kind of file and how to select another one, for a file that cannot be read: its path is most likely wrong. */
 export interface FileDescription {
   readonly kind?: string;
   readonly hint?: string;
@@ -253,7 +253,7 @@ export function parseYaml(source: string, text: string): YamlFile {
   throw new ConfigError([{ source, path: "", reason: "invalid YAML: an alias contains itself" }]);
 }
 
-/** Whatever reads the value expects a tree. */
+/** All readers of the value expect a tree. */
 function isCyclic(value: unknown): boolean {
   try {
     JSON.stringify(value);
@@ -297,8 +297,8 @@ export function formatPath(keys: readonly PropertyKey[]): string {
 export interface CheckedEnv<T> {
   readonly problems: readonly ConfigProblem[];
   /**
-   * With the default of every invalid variable, so that what else depends on the environment is checked all the same; undefined
-   * if one of them has no default.
+   * The environment with defaults in place of invalid variables, so that everything that depends on it is still checked; undefined
+   * if an invalid variable has no default.
    */
   readonly value: T | undefined;
 }

@@ -117,7 +117,7 @@ export function mayCall(state: Backoff, nowMs: number): boolean {
 
 /**
  * The wait after a failure that `failures` others preceded. It is in [d/2, d) with d = min(ceilingMs, baseMs × 2^failures):
- * half is fixed, so that an unlucky draw cannot cause a hot loop, and half is random, so that callers do not return
+ * half is fixed, so that a short random wait cannot cause a hot loop, and half is random, so that callers do not return
  * simultaneously.
  */
 export function backoffMs(failures: number, { baseMs, ceilingMs }: BackoffLimits, random: () => number): number {

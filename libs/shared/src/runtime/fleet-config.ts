@@ -14,12 +14,12 @@ export interface Fleet {
   readonly policyHash: string;
 }
 
-/** How the caller of a service names another fleet file. */
+/** How to select another fleet file for a service. */
 const FLEET_FILE_HINT = "set AVIARY_FLEET_FILE";
 
 /**
  * Reads the fleet file and every policy it refers to; policy paths are relative to the fleet file.
- * @param hint how to name another fleet file, if there is none at `path`
+ * @param hint how to select another fleet file, if there is none at `path`
  * @throws ConfigError with every problem of every file: unreadable, not YAML, or not matching the schema
  */
 export async function loadFleet(path: string, hint = FLEET_FILE_HINT): Promise<Fleet> {

@@ -205,8 +205,8 @@ function exchange(
     });
     sent.on("response", (response) => {
       phase = "reading";
-      const refusal = refuse(response, request, target);
-      if (refusal !== undefined) return giveUp(refusal);
+      const rejection = rejectHead(response, request, target);
+      if (rejection !== undefined) return giveUp(rejection);
       const chunks: Buffer[] = [];
       let size = 0;
       response.on("data", (chunk: Buffer) => {
@@ -230,7 +230,7 @@ function exchange(
 }
 
 /** The reason to reject a response by its head alone. */
-function refuse(response: IncomingMessage, request: HttpRequest, target: string): Fault | undefined {
+function rejectHead(response: IncomingMessage, request: HttpRequest, target: string): Fault | undefined {
   const status = response.statusCode ?? 0;
   const { location } = response.headers;
   if (status >= 300 && status < 400 && (status !== 304 || location !== undefined)) {

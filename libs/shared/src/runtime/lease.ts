@@ -41,7 +41,7 @@ export interface LeaseRequest {
   readonly bus: Bus;
   /** Key in the bucket `lease`. */
   readonly key: string;
-  /** Identifies this process; a process that finds its own name takes over immediately. */
+  /** Identifies this process. A process that finds its own name in the lease takes over immediately. */
   readonly holder: string;
   readonly clock: Clock;
   /** How long another owner's revision must stay unchanged, on this process's own clock, before the lease is free. */

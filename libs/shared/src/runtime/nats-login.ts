@@ -1,4 +1,4 @@
-/** Where the broker is and how to log in to it, read in one place by every service and the command line. */
+/** The broker's address and login, read here for every service and the command line. */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { z } from "zod";

@@ -36,7 +36,7 @@ export interface ServiceDefinition<Schema extends z.ZodObject, Config> {
   readonly load: (env: z.output<Schema>) => Promise<Config>;
   /** The client name shown by the broker's monitoring; `aviary-<name>` by default. */
   readonly clientName?: (config: Config) => string;
-  /** Replaces the system clock, for clock-skew drills. */
+  /** Replaces the system clock, for drills with a wrong clock. */
   readonly clock?: (env: z.output<Schema>, system: Clock) => Clock;
   /** Opens the service's own parts and registers them with `opened`. */
   readonly start: (parts: ServiceParts<z.output<Schema>, Config>) => Promise<void>;
@@ -91,7 +91,7 @@ function startOps(env: ServiceEnv, registry: Registry, clock: Clock, start: Read
   return startOpsServer({ registry, host: env.AVIARY_OPS_HOST, port: env.AVIARY_OPS_PORT, clock, checks: { start } });
 }
 
-/** A readiness check for services that are useless without their broker. */
+/** A readiness check for services that cannot work without their broker. */
 export function brokerCheck(bus: DeferredBus): ReadyCheck {
   return () => (bus.status === "connected" ? undefined : `the broker is ${bus.status}`);
 }

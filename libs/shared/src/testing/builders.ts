@@ -1,4 +1,4 @@
-/** Valid records with minimal code: a test states what it is about, the builder fills in the rest. */
+/** Builds valid records: a test states the relevant fields, and the builder fills in the rest. */
 import { type FleetFile, fleetFileSchema } from "../contract/fleet.ts";
 import type { LaneRecord } from "../contract/lane.ts";
 import type { Reason, ReasonCode } from "../contract/reasons.ts";

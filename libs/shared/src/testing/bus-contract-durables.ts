@@ -15,7 +15,7 @@ const textOf = (delivery: Delivery | undefined): string | undefined =>
  * Adjusts the demand of a lane to `depth` as the evaluator does: reads the actual state, publishes what is missing, takes and
  * acknowledges the excess. `id` identifies the decision. Returns the resulting depth.
  */
-export async function setDemand(bus: Bus, lane: string, depth: number, id: string): Promise<number> {
+export async function adjustDemand(bus: Bus, lane: string, depth: number, id: string): Promise<number> {
   const { pending, ackPending } = await bus.durableState("DEMAND", lane);
   const before = pending + ackPending;
   const missing = Math.max(depth - before, 0);
@@ -55,7 +55,7 @@ export function durableContract(bus: () => Bus): void {
     const other = await durable("keda-other");
     await add(other, "1", "2");
     for (const [round, depth] of DEMAND_DEPTHS.entries()) {
-      assert.equal(await setDemand(bus(), lane, depth, `round-${round}`), depth);
+      assert.equal(await adjustDemand(bus(), lane, depth, `round-${round}`), depth);
       const state = () => bus().durableState("DEMAND", lane);
       // A current server notifies its consumers of new messages a moment after acknowledging them.
       await until(`${depth} are pending`, async () => (await state()).pending === depth);

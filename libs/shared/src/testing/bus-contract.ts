@@ -12,7 +12,7 @@ import { until } from "./until.ts";
 
 export interface BusUnderTest {
   readonly bus: Bus;
-  /** Opens another bus on the same broker, or a new one where there is no broker, for tests that close it. */
+  /** Opens another bus on the same broker, or a new bus if there is no broker, for tests that close it. */
   another(): Promise<Bus>;
   close(): Promise<void>;
 }

@@ -80,7 +80,7 @@ const RECIPES: Readonly<Record<ServerName, Recipe>> = {
   nginx: {
     programs: ["nginx"],
     variables: ["AVIARY_NGINX_BIN", "NGINX_BIN"],
-    // Ubuntu has the program in a package of its own until 23.04.
+    // Until 23.04, Ubuntu has the program in a separate package.
     packages: [["nginx"], ["nginx-core"]],
     withDependencies: true,
     newerSuites: [],
@@ -126,7 +126,7 @@ export function locateServer(name: ServerName, env: NodeJS.ProcessEnv = process.
   return serverCandidates(name, env)[0];
 }
 
-/** Installation instructions for a missing server. */
+/** Instructions for installing a missing server. */
 export function howToInstall(name: ServerName): string {
   const { brew, variables } = RECIPES[name];
   return `${name} was not found: "brew install ${brew}" on a Mac, "node libs/shared/src/testing/fetch-servers.ts ${name}" on Debian or Ubuntu (installs nothing), or set ${variables.at(-1)}`;
@@ -243,7 +243,7 @@ function readAptSources(): AptSource[] {
   const all = files
     .filter((file) => existsSync(file))
     .flatMap((file) => parseAptSources(readFileSync(file, "utf8"), file.endsWith(".sources")));
-  // Only the distribution's own archives: others do not contain these servers, and an unreachable one would delay everything.
+  // Only the distribution's own archives. Others do not contain these servers, and an unreachable one would delay the fetch.
   const own = all.filter((source) => /\/(debian|debian-security|ubuntu|ubuntu-ports|raspbian)\/?$/.test(source.uri));
   return own.length > 0 ? own : all;
 }

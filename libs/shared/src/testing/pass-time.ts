@@ -1,7 +1,7 @@
-/** Lets the time of a manual clock pass, and everything run that becomes ready meanwhile. */
+/** Advances a manual clock and runs everything that becomes ready meanwhile. */
 import type { ManualClock } from "./manual-clock.ts";
 
-/** Everything that is ready runs before this resolves. */
+/** Resolves after everything that is ready has run. */
 export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** Advances the clock by `ms`, in steps, after each of which everything that is ready runs. */

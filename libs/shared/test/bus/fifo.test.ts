@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { createFifo } from "../../src/bus/fifo.ts";
 
 describe("a queue", () => {
-  it("returns what an array returns, for any sequence of operations", () => {
+  it("returns the same values as an array, for any sequence of operations", () => {
     const operation = fc.oneof(
       fc.record({ kind: fc.constant("push" as const), count: fc.integer({ min: 1, max: 5_000 }) }),
       fc.record({ kind: fc.constant("shift" as const), count: fc.integer({ min: 1, max: 6_000 }) }),

@@ -57,7 +57,7 @@ describe("a message buffer", () => {
     assert.deepEqual(seen, [1, 3, 4]);
   });
 
-  it("delivers nothing after it was closed, also by its handler", () => {
+  it("delivers nothing after it was closed, even by its handler", () => {
     const seen: number[] = [];
     const buffer = createMessageBuffer<number>((message) => {
       seen.push(message);

@@ -11,7 +11,7 @@ interface Pull {
   readonly expires: number;
 }
 
-/** A broker with one stream that sends only what the test asks for. */
+/** A broker with one stream that sends only the messages a test requests. */
 function silentBroker() {
   const pulls: Pull[] = [];
   let deliver: NonNullable<SubscriptionOptions["callback"]> = () => undefined;

@@ -1,4 +1,4 @@
-/** How followers, durables and buckets survive a server crash and restart, and how differences of streams are reported. */
+/** Followers, durables and buckets survive a server crash and restart, and differences of streams are reported. */
 import assert from "node:assert/strict";
 import { describe, type TestContext, test } from "node:test";
 import { jetstreamManager } from "@nats-io/jetstream";
@@ -7,7 +7,7 @@ import { connectNats, type NatsBus } from "../../src/bus/nats.ts";
 import { LOCAL_MAX_BYTES, topology } from "../../src/bus/streams.ts";
 import { applyStreams, verifyStreams } from "../../src/bus/streams-apply.ts";
 import { faultCode } from "../../src/runtime/faults.ts";
-import { DEMAND_DEPTHS, setDemand } from "../../src/testing/bus-contract-durables.ts";
+import { adjustDemand, DEMAND_DEPTHS } from "../../src/testing/bus-contract-durables.ts";
 import { type RunningNats, requireServer, startNats } from "../../src/testing/servers.ts";
 import { until } from "../../src/testing/until.ts";
 
@@ -112,8 +112,8 @@ for (const version of ["nats-2.9", "nats-current"] as const) {
       if (up === undefined) return;
       const { server, bus } = up;
       await bus.ensureDurable({ stream: "DEMAND", name: "short", filter: "demand.short", ackWaitMs: 1000 });
-      await setDemand(bus, "short", 20, "a");
-      await setDemand(bus, "short", 12, "b");
+      await adjustDemand(bus, "short", 20, "a");
+      await adjustDemand(bus, "short", 12, "b");
       const bucket = await bus.bucket("lease");
       const revision = await bucket.update("leader", "a", 0);
       const changes: string[] = [];
@@ -129,7 +129,7 @@ for (const version of ["nats-2.9", "nats-current"] as const) {
       ] as const) {
         let ticks = 0;
         await until(`demand is ${depth}`, async () => {
-          await setDemand(bus, "short", depth, `${tick}-${ticks++}`);
+          await adjustDemand(bus, "short", depth, `${tick}-${ticks++}`);
           const { pending, ackPending } = await bus.durableState("DEMAND", "short");
           return pending + ackPending === depth;
         });
@@ -201,7 +201,7 @@ for (const version of ["nats-2.9", "nats-current"] as const) {
       if (up === undefined) return;
       const { server, bus } = up;
       for (const [round, depth] of DEMAND_DEPTHS.entries()) {
-        await setDemand(bus, "build-az-a", depth, `round-${round}`);
+        await adjustDemand(bus, "build-az-a", depth, `round-${round}`);
         // The server answers an acknowledgement before its monitoring page counts it; KEDA polls every half minute.
         await until(`KEDA reads ${depth}`, async () => (await kedaLag(server, "build-az-a")) === depth);
       }
@@ -233,7 +233,7 @@ test("no server at all is a retryable fault", async () => {
   );
 });
 
-/** What the scaler reads: `num_pending + num_ack_pending` of the named consumer in `/jsz`. */
+/** The value that the scaler reads: `num_pending + num_ack_pending` of the named consumer in `/jsz`. */
 async function kedaLag(server: RunningNats, consumer: string): Promise<number> {
   const answer = await fetch(`${server.monitorUrl}/jsz?acc=$G&consumers=true&config=true`);
   const body = (await answer.json()) as {

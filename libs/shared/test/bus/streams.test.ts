@@ -84,7 +84,7 @@ describe("subject filters", () => {
   const token = fc.stringMatching(/^[a-z0-9-]{1,4}$/);
   const tokens = fc.array(token, { minLength: 1, maxLength: 6 });
 
-  test("select as in NATS", () => {
+  test("select the same subjects as in NATS", () => {
     const cases: [string, string, boolean][] = [
       ["a.b", "a.b", true],
       ["a.b", "a.b.c", false],

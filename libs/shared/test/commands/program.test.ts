@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { PassThrough } from "node:stream";
 import { describe, it } from "node:test";
 import { type Command, type CommandIo, defineCommand } from "../../src/commands/command.ts";
-import { argument, duration, file, flag, oneOf, text } from "../../src/commands/options.ts";
+import { argument, durationOption, file, flag, oneOf, text } from "../../src/commands/options.ts";
 import { runCommand } from "../../src/commands/program.ts";
 import { tableLines, wrapText } from "../../src/commands/terminal-text.ts";
 import { terminal } from "../../src/runtime/faults.ts";
@@ -24,7 +24,7 @@ const everyOption = defineCommand({
     more: argument({ description: "Further places", presence: "repeated" }),
   },
   options: {
-    since: duration({ description: "How far back", default: "7d" }),
+    since: durationOption({ description: "How far back", default: "7d" }),
     fleetFile: file({ description: "The file", variable: "FLEET", example: "a.yaml" }),
     size: oneOf("size", ["small", "large"], { description: "How large" }),
     reason: text("text", { description: "Why", required: true }),
@@ -75,7 +75,7 @@ describe("a command", () => {
     }
   });
 
-  it("explains every option in its help: type, choices, unit, example, variable and default", async () => {
+  it("documents every option in its help: type, choices, unit, example, variable and default", async () => {
     const { code, stdout } = await run(everyOption, ["--help"], { columns: 120 });
     assert.equal(code, 0);
     for (const line of [

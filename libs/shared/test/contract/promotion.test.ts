@@ -1,12 +1,12 @@
-/** The one rule of promotion: each refusal by its code, and what is allowed. */
+/** The promotion rule: each rejection with its code, and each case that is allowed. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import {
   mayPromote,
   type PromotionFacts,
+  type PromotionRejectionCode,
   type PromotionRequest,
   type PromotionVerdict,
-  type RefusalCode,
   type ScalingLane,
 } from "../../src/contract/promotion.ts";
 import type { RunState } from "../../src/contract/run.ts";
@@ -28,7 +28,7 @@ const FACTS: PromotionFacts = {
   muted: [],
 };
 
-/** A verdict of a run in this state; `over` for none. A failed run is frozen. */
+/** A verdict of a run in this state, or without a run for `over`. A failed run is frozen. */
 function verdict(state: RunState | "over" | "restored", facts: Partial<PromotionFacts> = {}): PromotionVerdict {
   const active = ["warming", "active", "failed"].includes(state);
   const run =
@@ -53,7 +53,7 @@ function decide({ slice, installed = STABLE, when: _, ...row }: Row) {
   return mayPromote({ verdict: verdict("over"), hash: NEW, lanes: [], requestedAtMs: T0, atMs: T0, ...row, target });
 }
 
-const REFUSED: readonly (Row & { readonly code: RefusalCode })[] = [
+const REJECTED: readonly (Row & { readonly code: PromotionRejectionCode })[] = [
   { when: "no verdict was published", verdict: undefined, slice: "canary", code: "no_verdict" },
   { when: "the verdict has no facts", verdict: { ...verdict("over"), promotion: null }, slice: "canary", code: "no_verdict" },
   {
@@ -112,14 +112,14 @@ const REFUSED: readonly (Row & { readonly code: RefusalCode })[] = [
     code: "failed_release",
   },
   {
-    when: "a canary is warming and runs what it should",
+    when: "a canary is warming and runs its pinned pack",
     verdict: verdict("warming", { pinned: NEW }),
     installed: NEW,
     slice: "canary",
     code: "run_active",
   },
   {
-    when: "a canary is measured and stable runs its own",
+    when: "a canary is measured and stable runs its own pack",
     verdict: verdict("active", { pinned: NEW }),
     hash: STABLE,
     slice: "stable",
@@ -127,13 +127,13 @@ const REFUSED: readonly (Row & { readonly code: RefusalCode })[] = [
   },
   { when: "a canary is measured and nothing is pinned", verdict: verdict("active"), slice: "canary", code: "run_active" },
   {
-    when: "a canary gateway runs something else and this is not the pinned pack",
+    when: "a canary gateway runs another pack and this is not the pinned one",
     verdict: verdict("active", { pinned: OTHER }),
     slice: "canary",
     code: "not_pinned",
   },
   {
-    when: "a stable gateway runs something else and this is not stable's pack",
+    when: "a stable gateway runs another pack and this is not stable's",
     verdict: verdict("active", { pinned: NEW }),
     installed: OTHER,
     slice: "stable",
@@ -166,7 +166,7 @@ const ALLOWED: readonly Row[] = [
     verdict: verdict("over", { failed: OTHER }),
   },
   { when: "stable is repaired with its own pack", hash: STABLE, installed: OTHER, slice: "stable" },
-  { when: "a stable gateway has none yet", installed: null, slice: "stable" },
+  { when: "a stable gateway has no pack yet", installed: null, slice: "stable" },
   { when: "the pack passed last", verdict: verdict("passed", { passed: NEW }), slice: "stable" },
   { when: "the policy does not require a pass", verdict: verdict("over", { stable_needs_pass: false }), slice: "stable" },
   { when: "an operator overrides a missing pass by name and reason", override: { by: "ada", reason: "hotfix" }, slice: "stable" },
@@ -193,7 +193,7 @@ const ALLOWED: readonly Row[] = [
     slice: "stable",
   },
   {
-    when: "stable's pack restores a failed canary, whatever lanes do and however old the verdict is",
+    when: "stable's pack restores a failed canary, regardless of lanes and of the verdict's age",
     verdict: verdict("failed"),
     hash: STABLE,
     lanes: [lane(0)],
@@ -201,7 +201,12 @@ const ALLOWED: readonly Row[] = [
     slice: "canary",
   },
   { when: "the lane's cooldown has passed", lanes: [lane(COOLDOWN_MS)], slice: "canary" },
-  { when: "it has waited for lanes for three cooldowns", lanes: [lane(0)], requestedAtMs: T0 - 3 * COOLDOWN_MS, slice: "canary" },
+  {
+    when: "the promotion has waited for lanes for three cooldowns",
+    lanes: [lane(0)],
+    requestedAtMs: T0 - 3 * COOLDOWN_MS,
+    slice: "canary",
+  },
   {
     when: "a stable gateway that lost stable's pack keeps a failed run from being restored",
     verdict: verdict("failed"),
@@ -213,8 +218,8 @@ const ALLOWED: readonly Row[] = [
 ];
 
 describe("mayPromote", () => {
-  for (const row of REFUSED) {
-    it(`refuses ${row.slice} with ${row.code} if ${row.when}`, () => {
+  for (const row of REJECTED) {
+    it(`rejects ${row.slice} with ${row.code} if ${row.when}`, () => {
       const decision = decide(row);
       assert.ok(!decision.allowed, "allowed");
       assert.equal(decision.code, row.code);
@@ -228,9 +233,9 @@ describe("mayPromote", () => {
     });
   }
 
-  it("has a row for every refusal", () => {
+  it("has a row for every rejection", () => {
     // The record has every code as a key, or the type check fails.
-    const codes: Record<RefusalCode, true> = {
+    const codes: Record<PromotionRejectionCode, true> = {
       no_verdict: true,
       verdict_stale: true,
       maintenance: true,
@@ -243,6 +248,6 @@ describe("mayPromote", () => {
       needs_pass: true,
       not_canary_slice: true,
     };
-    assert.deepEqual([...new Set(REFUSED.map(({ code }) => code))].sort(), Object.keys(codes).sort());
+    assert.deepEqual([...new Set(REJECTED.map(({ code }) => code))].sort(), Object.keys(codes).sort());
   });
 });

@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import { afterEach, describe, it } from "node:test";
 import fc from "fast-check";
 import { sha256Hex } from "../../src/contract/ids.ts";
-import { hashTree, type TreeEntry, type TreeHashCache, TreeRefused, treeHash } from "../../src/fs/tree-hash.ts";
+import { hashTree, type TreeEntry, type TreeHashCache, TreeRejected, treeHash } from "../../src/fs/tree-hash.ts";
 
 const made: string[] = [];
 afterEach(async () => {
@@ -29,13 +29,13 @@ async function tree(content: Readonly<Record<string, string>>): Promise<string> 
 
 const hashOf = async (content: Readonly<Record<string, string>>): Promise<string> => (await hashTree(await tree(content))).hash;
 
-async function refusalOf(content: Readonly<Record<string, string>>): Promise<string[]> {
+async function rejectionsOf(content: Readonly<Record<string, string>>): Promise<string[]> {
   const root = await tree(content);
   try {
     await hashTree(root);
   } catch (error) {
-    assert.ok(error instanceof TreeRefused, String(error));
-    return error.refusals.map((refusal) => `${refusal.code} ${refusal.path}`);
+    assert.ok(error instanceof TreeRejected, String(error));
+    return error.rejections.map((rejection) => `${rejection.code} ${rejection.path}`);
   }
   return [];
 }
@@ -120,7 +120,7 @@ describe("the hashed content", () => {
 
 describe("hashTree", () => {
   it("rejects links that leave the tree, and lists all of them", async () => {
-    const refused = await refusalOf({
+    const rejected = await rejectionsOf({
       a: "1",
       abs: "->/etc/passwd",
       out: "->../x",
@@ -128,30 +128,30 @@ describe("hashTree", () => {
       "d/in": "->../a",
       trick: "->d/../../x",
     });
-    assert.deepEqual(refused.sort(), ["link_absolute abs", "link_escapes d/out", "link_escapes out", "link_escapes trick"]);
+    assert.deepEqual(rejected.sort(), ["link_absolute abs", "link_escapes d/out", "link_escapes out", "link_escapes trick"]);
   });
 
   it("rejects a .. that passes through another link", async () => {
-    assert.deepEqual(await refusalOf({ self: "->.", out: "->self/../secret", "d/ok": "->../self" }), ["link_escapes out"]);
+    assert.deepEqual(await rejectionsOf({ self: "->.", out: "->self/../secret", "d/ok": "->../self" }), ["link_escapes out"]);
   });
 
   it("rejects names and link targets that are not NFC", async () => {
     const decomposed = "e\u0301";
-    assert.deepEqual(await refusalOf({ [`d/${decomposed}`]: "1" }), [`name_not_nfc d/${decomposed}`]);
-    assert.deepEqual(await refusalOf({ [`${decomposed}/x`]: "1" }), [`name_not_nfc ${decomposed}`]);
-    assert.deepEqual(await refusalOf({ l: `->${decomposed}` }), ["name_not_nfc l"]);
-    assert.deepEqual(await refusalOf({ é: "1" }), []);
+    assert.deepEqual(await rejectionsOf({ [`d/${decomposed}`]: "1" }), [`name_not_nfc d/${decomposed}`]);
+    assert.deepEqual(await rejectionsOf({ [`${decomposed}/x`]: "1" }), [`name_not_nfc ${decomposed}`]);
+    assert.deepEqual(await rejectionsOf({ l: `->${decomposed}` }), ["name_not_nfc l"]);
+    assert.deepEqual(await rejectionsOf({ é: "1" }), []);
   });
 
   it("rejects names with line breaks and links with spaces, which could forge a line", async () => {
-    assert.deepEqual(await refusalOf({ "a\nf b": "1" }), ["name_control a\nf b"]);
-    assert.deepEqual(await refusalOf({ "a b": "->c", "c d": "1" }), ["link_spaced a b"]);
+    assert.deepEqual(await rejectionsOf({ "a\nf b": "1" }), ["name_control a\nf b"]);
+    assert.deepEqual(await rejectionsOf({ "a b": "->c", "c d": "1" }), ["link_spaced a b"]);
   });
 
   it("rejects pipes", async () => {
     const root = await tree({ a: "1" });
     assert.equal(spawnSync("mkfifo", [join(root, "pipe")]).status, 0);
-    await assert.rejects(hashTree(root), (error) => error instanceof TreeRefused && error.refusals[0]?.code === "not_a_file");
+    await assert.rejects(hashTree(root), (error) => error instanceof TreeRejected && error.rejections[0]?.code === "not_a_file");
   });
 
   it("rejects trees with too many entries", async () => {

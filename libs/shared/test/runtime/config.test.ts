@@ -238,7 +238,7 @@ describe("the environment", () => {
 });
 
 describe("names and sizes", () => {
-  it("the nearest name tolerates typing errors and other spellings, not other words", () => {
+  it("the nearest name tolerates typing errors and spelling variants, but not other words", () => {
     const known = ["max5xxRate", "maxP99", "maxQueueDepth"];
     assert.equal(nearestName("max_5xx_rate", known), "max5xxRate");
     assert.equal(nearestName("maxQueueDetph", known), "maxQueueDepth");

@@ -120,7 +120,7 @@ describe("a response", () => {
 });
 
 describe("a failed call", () => {
-  it("is refused without a listener", async () => {
+  it("is refused if there is no listener", async () => {
     const port = await tcp(() => {});
     closers.splice(0).forEach((close) => {
       close();

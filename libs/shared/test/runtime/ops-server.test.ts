@@ -20,7 +20,7 @@ async function start(options: Partial<OpsServerOptions> = {}): Promise<OpsServer
   return server;
 }
 
-async function ask(server: OpsServer, path: string, method: "GET" | "HEAD" | "POST" = "GET") {
+async function get(server: OpsServer, path: string, method: "GET" | "HEAD" | "POST" = "GET") {
   const url = `http://127.0.0.1:${server.port}${path}`;
   const answer = await client.send({ url, method, timeoutMs: 10_000, maxBytes: 100_000, accept: () => true });
   return { status: answer.status, type: answer.headers["content-type"], text: answer.body.toString() };
@@ -28,7 +28,7 @@ async function ask(server: OpsServer, path: string, method: "GET" | "HEAD" | "PO
 
 describe("the ops listener", () => {
   it("reports liveness", async () => {
-    assert.deepEqual(await ask(await start(), "/healthz"), {
+    assert.deepEqual(await get(await start(), "/healthz"), {
       status: 200,
       type: "application/json; charset=utf-8",
       text: '{"status":"ok"}',
@@ -41,7 +41,7 @@ describe("the ops listener", () => {
     const remove = server.addCheck("tokens", () => {
       throw new Error("cannot read redis://me:hunter2@host");
     });
-    const failing = await ask(server, "/readyz");
+    const failing = await get(server, "/readyz");
     assert.equal(failing.status, 503);
     assert.deepEqual(JSON.parse(failing.text), {
       ready: false,
@@ -52,7 +52,7 @@ describe("the ops listener", () => {
     });
     bus = undefined;
     remove();
-    assert.deepEqual(await ask(server, "/readyz?x=1"), {
+    assert.deepEqual(await get(server, "/readyz?x=1"), {
       status: 200,
       type: "application/json; charset=utf-8",
       text: '{"ready":true,"failing":[]}',
@@ -73,10 +73,10 @@ describe("the ops listener", () => {
         },
       },
     });
-    const asking = [ask(server, "/readyz"), ask(server, "/readyz")];
+    const pending = [get(server, "/readyz"), get(server, "/readyz")];
     await called.promise;
     // Both requests may not have arrived yet; advance time until both are answered.
-    const answers = Promise.all(asking);
+    const answers = Promise.all(pending);
     let done = false;
     void answers.then(() => {
       done = true;
@@ -96,7 +96,7 @@ describe("the ops listener", () => {
   it("exposes the metrics", async () => {
     const registry = createRegistry();
     registry.counter("c_total", "C.").series().inc();
-    const answer = await ask(await start({ registry }), "/metrics");
+    const answer = await get(await start({ registry }), "/metrics");
     assert.equal(answer.type, "text/plain; version=0.0.4; charset=utf-8");
     assert.equal(answer.text, "# HELP c_total C.\n# TYPE c_total counter\nc_total 1\n");
   });
@@ -104,12 +104,12 @@ describe("the ops listener", () => {
   it("returns JSON 404 for unknown paths and 405 for other methods; HEAD has no body", async () => {
     const server = await start();
     for (const path of ["/", "/constructor", "/healthz/", "//healthz"]) {
-      const answer = await ask(server, path);
+      const answer = await get(server, path);
       assert.equal(answer.status, 404);
       assert.deepEqual(JSON.parse(answer.text), { error: "not_found", known: ["/healthz", "/readyz", "/metrics"] });
     }
-    assert.equal((await ask(server, "/healthz", "POST")).status, 405);
-    assert.deepEqual(await ask(server, "/healthz", "HEAD"), { status: 200, type: "application/json; charset=utf-8", text: "" });
+    assert.equal((await get(server, "/healthz", "POST")).status, 405);
+    assert.deepEqual(await get(server, "/healthz", "HEAD"), { status: 200, type: "application/json; charset=utf-8", text: "" });
   });
 
   it("reports a port that is in use", async () => {
@@ -129,10 +129,10 @@ describe("the ops listener", () => {
 
   it("stops while connections are open", async () => {
     const server = await start();
-    await ask(server, "/healthz");
+    await get(server, "/healthz");
     await server[Symbol.asyncDispose]();
     await assert.rejects(
-      ask(server, "/healthz"),
+      get(server, "/healthz"),
       (error) => error instanceof Error && "code" in error && error.code === "refused",
     );
   });

@@ -1,10 +1,10 @@
 /**
- * One access log line as a finished request. A reader per format: `caddy-line.ts`, `nginx-line.ts` and `json-line.ts`; what a
- * request counts as is decided in `request-class.ts`.
+ * One access log line as a finished request. Each format has a reader: `caddy-line.ts`, `nginx-line.ts` and `json-line.ts`.
+ * `request-class.ts` decides the class of a request.
  */
 import { isMapping, type Mapping } from "@aviary/shared/contract/mapping.ts";
 
-/** How an answer ended. `client`: the client closed the connection first. `cut_off`: it is shorter than announced. */
+/** How an answer ended. `client`: the client closed the connection first. `cut_off`: the answer is shorter than announced. */
 export type AnswerEnd = "complete" | "client" | "cut_off";
 
 export interface LoggedRequest {
@@ -12,9 +12,9 @@ export interface LoggedRequest {
   readonly finishedAtMs: number;
   /** 100 to 999; 0 if no answer was sent. */
   readonly status: number;
-  /** Undefined where the log does not contain it although the request finished. */
+  /** Undefined if the log does not contain it although the request finished. */
   readonly durationMs: number | undefined;
-  /** Empty if the client sent none; undefined if the line does not show whether it did. */
+  /** Empty if the client sent none; undefined if the line does not contain it. */
   readonly userAgent: string | undefined;
   readonly host: string | undefined;
   readonly method: string | undefined;
@@ -22,14 +22,14 @@ export interface LoggedRequest {
   readonly path: string | undefined;
   /** The answer's Content-Type. */
   readonly contentType: string | undefined;
-  /** Whether request or answer asks for another protocol on this connection (the header Upgrade). */
+  /** Whether the request or the answer requests another protocol on this connection (the header Upgrade). */
   readonly hasUpgrade: boolean;
   readonly end: AnswerEnd;
 }
 
 /**
- * `other`: a line that is recognized as something else than a request, such as Caddy's own messages. `unread`: any other line,
- * with the reason and what to change.
+ * `other`: a line that is recognizably not a request, such as Caddy's own messages. `unread`: any other line,
+ * with the reason and the fix.
  */
 export type LogLine =
   | { readonly kind: "request"; readonly request: LoggedRequest }
@@ -42,12 +42,12 @@ export type LineReader = (line: string) => LogLine;
 export const OTHER: LogLine = { kind: "other" };
 export const unread = (why: string): LogLine => ({ kind: "unread", why });
 
-/** newsyslog writes this line into a new log file, whatever the format of the log (newsyslog.conf(5), flag B). */
+/** newsyslog writes this line into a new log file of any format (newsyslog.conf(5), flag B). */
 export function isRotationNote(line: string): boolean {
   return /^[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S+ newsyslog\[\d+\]: logfile turned over/.test(line);
 }
 
-/** A status from a log: 100 to 999, or 0 where the writer has 0 or -1 because nothing was sent. Undefined for anything else. */
+/** A status from a log: 100 to 999, or 0 if the writer logs 0 or -1 because nothing was sent. Undefined for anything else. */
 export function readStatus(value: unknown): number | undefined {
   const status = typeof value === "string" && /^-?\d{1,3}$/.test(value) ? Number(value) : value;
   if (status === 0 || status === -1) return 0;

@@ -1,7 +1,7 @@
 /**
  * Counts the lines of an access log by class. Every line is in exactly one count of one signal: `requests`, `aborted`, `probes`,
- * `streams` or `unread`; or it is left out, because it is not a request of this gateway's traffic (`counts.leftOut`): a message of
- * the proxy, another host, or a request that finished before the collector started.
+ * `streams` or `unread`; or it is left out, because it is not a request of this gateway's traffic (`counts.leftOut`). Such lines
+ * are messages of the proxy, requests of other hosts, and requests that finished before the collector started.
  */
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import * as histogram from "@aviary/shared/histogram.ts";
@@ -10,11 +10,11 @@ import { countRequest, type HttpCounts, newCounts, toHttpBody } from "./http-cou
 import { type ClassRules, classOf, isServerError } from "./request-class.ts";
 
 export interface TallyRules extends ClassRules {
-  /** Host header values that are counted; empty: all. */
+  /** Host header values that are counted; all if empty. */
   readonly hosts: readonly string[];
-  /** A request that took at least this long is not believed, milliseconds. */
+  /** A request that took at least this long is implausible, milliseconds. */
   readonly longestMs: number;
-  /** Whether users' requests are known to have a User-Agent, so that a log without any was filtered. */
+  /** Whether users' requests have a User-Agent, so that a log without User-Agents must have been filtered. */
   readonly requireUserAgent: boolean;
   /** Requests that finished earlier are left out, milliseconds since the epoch. */
   readonly startedAtMs: number;
@@ -27,13 +27,13 @@ export interface AccessCounts extends HttpCounts {
   unread: number;
 }
 
-/** What one reading found, apart from the counts. */
+/** The findings of one reading, apart from the counts. */
 export interface ReadingSummary {
-  /** Lines that were understood. */
+  /** Lines that were parsed. */
   readonly understood: number;
   readonly unread: number;
   readonly leftOut: number;
-  /** Why the first unread line was not understood. */
+  /** Why the first unread line was not parsed. */
   readonly why: string | undefined;
 }
 
@@ -43,10 +43,10 @@ export interface AccessTally {
   add(line: string): void;
   /** Adds lines that no longer exist. */
   addLost(lines: number): void;
-  /** What this reading has found so far. */
+  /** The findings of this reading so far. */
   summary(): ReadingSummary;
   /**
-   * Ends the period. Without this call its counts belong to the next one.
+   * Ends the period. Without this call, its counts belong to the next period.
    * @param waiting lines that exist and have not been read yet
    */
   close(waiting: number): SignalBody<"http">;
@@ -90,7 +90,7 @@ export function createTally(read: LineReader, rules: TallyRules): AccessTally {
   return {
     begin(atMs) {
       found = { understood: 0, unread: 0, leftOut: 0, why: undefined };
-      // After the clock was set back, the start cannot be compared with any later time.
+      // After the clock was set back, no later time can be compared with the start.
       if (atMs < startedAtMs) startedAtMs = 0;
       if (atMs === boundaryMs) return;
       // Periods are contiguous: requests after the last boundary belong to this period.
@@ -124,7 +124,7 @@ export function createTally(read: LineReader, rules: TallyRules): AccessTally {
   };
 }
 
-/** Counts a request in its class; returns why it cannot be believed, if it cannot. */
+/** Counts a request in its class; returns the reason if the request is implausible. */
 function count(counts: AccessCounts, request: LoggedRequest, rules: TallyRules): string | undefined {
   switch (classOf(request, rules)) {
     case "health_check":

@@ -1,7 +1,7 @@
 /**
  * Caddy's JSON access log (https://caddyserver.com/docs/caddyfile/directives/log). `ts` is when the request finished, in any of
  * Caddy's `time_format`s that states its zone. `duration` is in seconds unless `duration_format` is set; as text
- * (`duration_format string`) it names its unit itself.
+ * (`duration_format string`) it contains its unit.
  *
  * Caddy 2 logs an upgraded connection with status 0 or 101, and an extended CONNECT (RFC 8441) as method CONNECT with status 200.
  * When the upstream dies in the middle of an answer, newer versions end the handler with a panic and log a duration of exactly 0.
@@ -22,7 +22,7 @@ import { type DurationUnit, readDuration, readGoDuration, readInstant } from "./
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** Loggers of access logs; Caddy also writes errors and debug messages about a request, with the same fields. */
+/** The loggers of access logs. Caddy's errors and debug messages about a request have the same fields. */
 const ACCESS_LOGGER = "http.log.access";
 const ACCESS_MESSAGE = "handled request";
 
@@ -35,7 +35,7 @@ export function caddyReader(unit: DurationUnit): LineReader {
       const isMessage = typeof logger === "string" || typeof msg === "string";
       return isMessage ? OTHER : unread("neither a logger nor a message; keep Caddy's default keys");
     }
-    if (typeof request !== "object" || request === null) return unread("no request; do not delete it in a log filter");
+    if (typeof request !== "object" || request === null) return unread("request is missing; do not delete it in a log filter");
     return readRecord(record, request as Fields, unit);
   };
 }
@@ -73,9 +73,9 @@ function readRecord(record: Fields, request: Fields, unit: DurationUnit): LogLin
 const OTHER_UNIT = 'set "durationUnit" to the duration_format of Caddy\'s encoder';
 
 /**
- * Caddy writes seconds as a fraction with nanoseconds, and milliseconds and nanoseconds as whole numbers. So a number may show that
- * it is not in the configured unit, and is rejected instead of moving every latency by orders of magnitude. `isZero`: exactly 0,
- * which no handler takes, at a resolution that would show it.
+ * Caddy writes seconds as a fraction with nanoseconds, and milliseconds and nanoseconds as whole numbers. A number that cannot be
+ * in the configured unit is therefore rejected, instead of changing every latency by orders of magnitude. `isZero`: exactly 0 at a
+ * resolution at which no handler takes 0.
  */
 function durationOf(value: unknown, unit: DurationUnit): { ms: number; isZero: boolean } | { why: string } {
   if (typeof value === "string") {

@@ -4,7 +4,7 @@ import { type GatewayRef, type SignalKind, signalMessageId } from "@aviary/share
 import type { Tick } from "./schedule.ts";
 
 /** Constant while a collector runs. */
-export interface Sender {
+export interface SignalSender {
   readonly gateway: GatewayRef;
   readonly slice: "canary" | "stable";
   readonly boot: string;
@@ -25,7 +25,7 @@ export function collectorBoot(startedAtMs: number, randomHex: string): string {
   return `${Math.floor(startedAtMs).toString(36)}-${randomHex}`;
 }
 
-/** What one signal adds to its sender. */
+/** The part of a signal that is not its sender. */
 export interface SignalContent<K extends SignalKind> {
   readonly release: ObservedRelease;
   /** Counts from 1 across all kinds of one boot. */
@@ -36,7 +36,7 @@ export interface SignalContent<K extends SignalKind> {
 }
 
 /** Builds a complete signal. */
-export function makeSignal<K extends SignalKind>(sender: Sender, content: SignalContent<K>): Signal {
+export function makeSignal<K extends SignalKind>(sender: SignalSender, content: SignalContent<K>): Signal {
   const { release, seq, kind, tick, body } = content;
   const { az, fleet, gateway } = sender.gateway;
   return {

@@ -1,6 +1,6 @@
 /**
- * Classifies the three probe responses of an OpenClaw gateway. A bare 200 proves nothing: unknown paths return the HTML control page with 200,
- * and `/healthz` stays 200 while the gateway drains. So only JSON with the route's own shape counts.
+ * Classifies the three probe responses of an OpenClaw gateway. A bare 200 proves nothing: unknown paths return the HTML control
+ * page with 200, and `/healthz` stays 200 while the gateway drains. Only JSON with the route's own shape therefore counts.
  *
  *     first match                                                  state
  *     startupz or readyz reports draining                          draining
@@ -41,12 +41,12 @@ export interface HealthState {
 export interface Health {
   readonly body: SignalBody<"health">;
   readonly state: HealthState;
-  /** The running version, when `/startupz` reports it. */
+  /** The running version, if `/startupz` reports it. */
   readonly version: string | undefined;
 }
 
 const uptime = z.number().min(0).optional();
-/** Every entry of a list of names: a text, or an object with an id. One odd entry hides no other. */
+/** The entries of a list of names, each a text or an object with an id. A malformed entry does not hide the others. */
 const names = z
   .array(z.unknown())
   .catch([])

@@ -5,7 +5,7 @@ import * as histogram from "@aviary/shared/histogram.ts";
 /** An answered request from any source. */
 export interface AnsweredRequest {
   readonly status: number;
-  /** Undefined if it is not known; then the request has no latency. */
+  /** Undefined if unknown; the request then has no latency. */
   readonly durationMs: number | undefined;
   /** Status 500 to 599, or cut off. */
   readonly isServerError: boolean;

@@ -1,12 +1,13 @@
 /**
- * JSON access logs whose fields are named by a table: the example fleet's own, Traefik's, and those whose fields are chosen in the
- * proxy's configuration (Envoy's `json_format`, HAProxy's `log-format` with `%{+json}o`).
+ * JSON access logs whose field names come from a table: the example fleet's, Traefik's, and those whose fields the proxy's
+ * configuration chooses (Envoy's `json_format`, HAProxy's `log-format` with `%{+json}o`).
  *
- * What ended a request is in a field of its own, in the proxy's own code:
+ * A separate field contains the proxy's code for how a request ended:
  * - Envoy: `%RESPONSE_FLAGS%` (https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage): `DC` and
  *   `DPE` are the client's; `U…`, `LR`, `SI`, `DT` and `DO` end an answer that had started;
- * - HAProxy: `%ts` (https://docs.haproxy.org/3.0/configuration.html#8.5): the first letter is `C` or `c` for the client, `-`, `L` or
- *   `P` for an answer that was sent completely, anything else for an answer that the server or HAProxy broke off.
+ * - HAProxy: `%ts` (https://docs.haproxy.org/3.0/configuration.html#8.5): the first letter is `C` or `c` for the client, `-`, `L`
+ * or
+ *   `P` for an answer that was sent completely, anything else for an answer that the server or HAProxy cut off.
  */
 import {
   type AnswerEnd,
@@ -21,11 +22,11 @@ import {
 } from "./access-line.ts";
 import { type DurationUnit, readDuration, readInstant } from "./log-time.ts";
 
-/** Field names. A line without one of the optional fields does not state that property. */
+/** Field names. A property whose optional field is absent is unknown. */
 export interface JsonFields {
   /** When the request finished. */
   readonly time?: string | undefined;
-  /** When it started, where the log has no time of its end. */
+  /** When it started, if the log does not contain the time of its end. */
   readonly startTime?: string | undefined;
   readonly status: string;
   readonly duration: string;
@@ -37,7 +38,7 @@ export interface JsonFields {
   readonly bodyBytes?: string | undefined;
   readonly contentLength?: string | undefined;
   readonly upgrade?: string | undefined;
-  /** False: the answer was cut off. */
+  /** False if the answer was cut off. */
   readonly complete?: string | undefined;
   readonly envoyFlags?: string | undefined;
   readonly haproxyTermination?: string | undefined;
@@ -56,7 +57,9 @@ export const JSONL_FIELDS: JsonFields = {
   complete: "complete",
 };
 
-/** Traefik's JSON log; headers are logged only with `fields.headers` (https://doc.traefik.io/traefik/observability/access-logs/). */
+/**
+ * Traefik's JSON log; headers are logged only with `fields.headers` (https://doc.traefik.io/traefik/observability/access-logs/).
+ */
 export const TRAEFIK_FIELDS: JsonFields = {
   time: "time",
   status: "DownstreamStatus",
@@ -129,7 +132,7 @@ function endOf(flags: string | undefined, termination: string | undefined, statu
   if (flags !== undefined) {
     const set = flags.split(",");
     if (set.some((flag) => CLIENT_FLAGS.has(flag))) return "client";
-    // Envoy answered these with a status of its own; below 500 the answer had started.
+    // Envoy answers these with its own status; below 500, the answer had already started.
     if (status < 500 && set.some((flag) => CUT_OFF_FLAG.test(flag) && !ANSWERED_FLAGS.has(flag))) return "cut_off";
   }
   const [cause] = termination ?? "-";

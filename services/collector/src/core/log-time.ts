@@ -1,4 +1,4 @@
-/** Times and durations as log writers spell them. Nothing is guessed: a value whose zone or unit is not stated is not read. */
+/** Parses times and durations in the formats of log writers. Nothing is guessed: a value without its zone or unit is rejected. */
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 

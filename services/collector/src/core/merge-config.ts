@@ -1,6 +1,6 @@
 /**
  * Merging `collector.yaml` with its fragments. Every leaf (a scalar or a list) has exactly one owner: the first file that sets it.
- * Mappings are merged. A second file that sets the same leaf, even to the same value, is a clash that names both files,
+ * Mappings are merged. A second file that sets the same leaf, even to the same value, causes a clash that names both files,
  * so that behavior never depends on file order.
  */
 import { isMapping } from "@aviary/shared/contract/mapping.ts";

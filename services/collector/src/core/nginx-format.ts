@@ -2,16 +2,16 @@
  * Splits nginx log lines into values by their `log_format`, without regular expressions: the format is split at its variables, and
  * each value ends at the literal text that follows its variable. Linear in the length of any line.
  *
- * A quote inside a value is written `\x22`, or `\"` with `escape=json`, and a control character is escaped too, so the first bare
- * quote or tab ends a value that clients write. Such a value with another text after it has no certain end, and its format is
- * rejected.
+ * A quote inside a value is written `\x22`, or `\"` with `escape=json`, and a control character is escaped too, so the first
+ * unescaped quote or tab ends a value that clients write. Such a value followed by any other text has no certain end, so its format
+ * is rejected.
  *
  * `$upstream_…` variables are lists when a request was passed on: `502, 200` for the servers tried, ` : ` between groups
  * (https://nginx.org/en/docs/http/ngx_http_upstream_module.html#variables). nginx writes such lists for failed upstreams, so a line
  * with one is never skipped.
  */
 
-/** Required variables: one of each group, with the value it provides. */
+/** Required variables, one from each group, with the value that the group provides. */
 const NEEDED: readonly (readonly [string, readonly string[]])[] = [
   ["when the request finished", ["msec", "time_iso8601", "time_local"]],
   ["the status", ["status"]],
@@ -81,10 +81,10 @@ export function readNginxLine(format: NginxFormat, line: string): ReadonlyMap<st
   return values;
 }
 
-/** Where a value ends that starts at `from`; -1 if its literal does not follow. */
+/** The end of the value that starts at `from`; -1 if its literal does not follow. */
 function endOf(line: string, from: number, variable: string, literal: string, next: string): number {
   if (isList(variable)) return endOfList(line, from, literal);
-  // A user name may contain any text but quotes, so it ends where the last literal before the next quote starts.
+  // A user name may contain anything except quotes, so it ends at the last literal before the next quote.
   if (variable === "remote_user" && next.includes('"')) {
     const until = line.indexOf(next, from);
     return until === -1 ? -1 : line.lastIndexOf(literal, until - literal.length);
@@ -100,12 +100,12 @@ function isEscaped(line: string, from: number, at: number): boolean {
   return backslashes % 2 === 1;
 }
 
-/** Where `literal` follows a list; -1 if it does not. `-` stands for no upstream. */
+/** The end of a list that `literal` follows; -1 if there is none. `-` stands for no upstream. */
 function endOfList(line: string, from: number, literal: string): number {
   for (let at = from; ; ) {
     const end = line.indexOf(literal, line[at] === "-" ? at + 1 : at);
     if (end === -1) return -1;
-    // The literal may start like a separator: a space after the comma, or the comma itself.
+    // The literal may start with the characters of a separator: a space, or the comma itself.
     if (line[end - 1] === "," && line[end] === " ") at = end + 1;
     else if (line.startsWith(", ", end)) at = end + 2;
     else if (line.startsWith(" : ", end)) at = end + 3;

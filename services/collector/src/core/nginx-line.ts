@@ -1,7 +1,7 @@
 /**
- * nginx access log lines of any `log_format` that can be split with certainty (`nginx-format.ts`). What a line does not contain is
- * not concluded: without `$sent_http_content_type` an event stream looks like a slow request, and without `$request_completion` or
- * `$sent_http_content_length` a cut-off answer looks complete.
+ * nginx access log lines of any `log_format` that can be split with certainty (`nginx-format.ts`). Nothing is inferred
+ * from absent values: without `$sent_http_content_type` an event stream looks like a slow request, and without
+ * `$request_completion` or `$sent_http_content_length` a cut-off answer looks complete.
  */
 import { isShort, type LineReader, type LogLine, readBytes, readStatus, unread } from "./access-line.ts";
 import { readDuration, readInstant } from "./log-time.ts";

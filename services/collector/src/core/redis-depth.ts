@@ -1,4 +1,4 @@
-/** Depth of a queue in Redis: which values to read and how to total them. */
+/** The depth of a queue in Redis: the values to read, and how to total them. */
 
 /** A read-only query. `now` is replaced by the time of the Redis server, milliseconds since the epoch. */
 export type RedisQuery =
@@ -14,16 +14,16 @@ export interface BullQueue {
   readonly prefix: string;
   /** Also count jobs that are not due. */
   readonly countDelayed: boolean;
-  /** Also count jobs at work. */
+  /** Also count jobs in progress. */
   readonly countActive: boolean;
 }
 
-/** Why a depth cannot be stated. */
+/** Why a depth is unknown. */
 export interface NoDepth {
   readonly why: string;
 }
 
-/** What to read for one queue, and its depth given the replies in the same order. */
+/** The queries for one queue, and its depth given their replies in the same order. */
 export interface DepthPlan {
   readonly queries: readonly RedisQuery[];
   readonly depth: (replies: readonly unknown[]) => number | NoDepth;
@@ -37,13 +37,13 @@ export function listPlan(key: string): DepthPlan {
 /**
  * A BullMQ queue: jobs that a worker can start now, `<prefix>:<queue>:<state>` (https://docs.bullmq.io/guide/architecture).
  *
- * - `wait` is a list. Before version 5 it may contain a marker `0:<time>` at either end, which is no job.
+ * - `wait` is a list. Before version 5 it may contain a marker `0:<time>` at either end, which is not a job.
  * - `prioritized` is a sorted set.
  * - `delayed` is a sorted set by `time × 4096 + counter`. Jobs stay in it when they are due until a worker moves them, so without
  *   workers they would never count.
  * - While the queue is paused (field `paused` of `meta`), nothing can be started, wherever the jobs are: before version 6 in the
  *   list `paused`, later in `wait`.
- * - `active` jobs count only with `countActive`: they are at work, and a lane that scales to 0 interrupts them.
+ * - `active` jobs count only with `countActive`: they are in progress, and a lane that scales to 0 interrupts them.
  * - Jobs waiting for children never count.
  *
  * A queue that no program has ever opened has none of these keys and is an error, because its name is probably wrong.

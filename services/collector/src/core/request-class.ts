@@ -1,9 +1,9 @@
-/** What a logged request counts as. Every request is in exactly one class. */
+/** The class of a logged request. Every request is in exactly one class. */
 import type { LoggedRequest } from "./access-line.ts";
 
 /**
  * `request`: a user's request that was answered. `aborted`: it ended without an answer. `health_check`: sent by a health checker
- * or a collector. `long_lived`: an event stream or an upgraded connection, whose duration is no latency.
+ * or a collector. `long_lived`: an event stream or an upgraded connection, whose duration is not a latency.
  */
 export type RequestClass = "request" | "aborted" | "health_check" | "long_lived";
 
@@ -19,7 +19,7 @@ const SYNTHETIC_AGENT_PREFIX = "aviary-synthetic/";
 /** User-Agent of every collector request. */
 export const SYNTHETIC_AGENT = `${SYNTHETIC_AGENT_PREFIX}1`;
 
-/** User-Agent prefixes of widespread health checkers: Kubernetes, load balancers, service meshes, and monitoring services. */
+/** User-Agent prefixes of common health checkers: Kubernetes, load balancers, service meshes, and monitoring services. */
 export const HEALTH_CHECKERS: readonly string[] = [
   "kube-probe/",
   "ELB-HealthChecker/",
@@ -64,12 +64,13 @@ function isHealthCheck(userAgent: string | undefined, { healthCheckers }: ClassR
   return agent.startsWith(SYNTHETIC_AGENT_PREFIX) || healthCheckers.some((prefix) => agent.startsWith(prefix));
 }
 
-/** Media types of answers without an end of their own. */
+/** Media types of answers that do not end by themselves. */
 const ENDLESS_TYPE = /^(?:text\/event-stream|multipart\/x-mixed-replace)\s*(?:;|$)/i;
 
 /**
  * A connection that switched protocols: status 101; an upgrade that the log writer gave no status; or CONNECT with 2xx, which also
- * starts a WebSocket over HTTP/2 and HTTP/3 (RFC 8441, RFC 9220). Or an answer of an endless type. A failed attempt is a request.
+ * starts a WebSocket over HTTP/2 and HTTP/3 (RFC 8441, RFC 9220). An answer of an endless type counts too. A failed attempt is a
+ * request.
  */
 function isLongLived({ status, hasUpgrade, method, contentType, path }: LoggedRequest, rules: ClassRules): boolean {
   if (status === 101 || (status === 0 && hasUpgrade)) return true;

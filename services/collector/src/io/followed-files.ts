@@ -1,5 +1,5 @@
 /**
- * The files that a tail follows, and what becomes of them when their log is rotated or truncated: state and transitions of
+ * The files that a tail follows, and their transitions when the log is rotated or truncated. This is the state of
  * `tail.ts`.
  */
 import {
@@ -20,11 +20,11 @@ export const QUIET_READS = 2;
 const MAX_OLD_FILES = 4;
 /** Statistics of one read. */
 export interface TailReport {
-  /** Without the holes of truncated files. */
+  /** Bytes read, without the holes of truncated files. */
   readonly bytes: number;
   /** Bytes left unread because the budget was exhausted. */
   readonly unreadBytes: number;
-  /** About how many lines these are. */
+  /** Estimated number of these lines. */
   readonly unreadLines: number;
   readonly rotations: number;
   readonly truncations: number;
@@ -36,7 +36,7 @@ export interface TailReport {
   readonly isNotReopened: boolean;
 }
 
-/** What a read has found so far. */
+/** The findings of a read so far. */
 export type OpenReport = { -readonly [Key in keyof TailReport]: TailReport[Key] };
 
 export interface TailState {
@@ -54,7 +54,7 @@ export interface TailState {
   unreported: Pick<TailReport, "rotations" | "truncations" | "oversizedLines" | "lost">;
 }
 
-/** One call of `read`: its limits, and what it has found so far. */
+/** One call of `read`: its limits and its findings so far. */
 export interface TailRead {
   readonly budgetBytes: number;
   readonly signal: AbortSignal;
@@ -65,7 +65,7 @@ export interface TailRead {
 /** Oldest first. */
 export const filesOf = (state: TailState): LogFile[] => (state.current === undefined ? state.old : [...state.old, state.current]);
 
-/** Makes the current file an old one, and follows files that were rotated in and out since the last read. */
+/** Moves the current file to the old files, and follows files that were rotated in and out since the last read. */
 export async function rotate(state: TailState, file: LogFile, newIdentity: string | undefined, read: TailRead): Promise<void> {
   read.report.rotations += 1;
   const added = (await newlyRotated(state)).filter(({ identity }) => identity !== file.identity && identity !== newIdentity);
@@ -88,7 +88,7 @@ export async function newlyRotated(state: TailState): Promise<readonly RotatedFi
 }
 
 /**
- * Rewinds a file that was truncated; the rest of its text is read from the copy that was made before, if one of the added files is
+ * Rewinds a truncated file. The rest of its text is read from the copy that was made before, if one of the added files is
  * that copy.
  * @returns the copy
  */
@@ -137,8 +137,8 @@ export async function readOn(state: TailState, file: LogFile, { budgetBytes, rep
 }
 
 /**
- * Closes old files that their writer has left: they are quiet, and a newer file has been written to. Above the limit the one that
- * has been quiet for longest goes, but not the newest that was written to.
+ * Closes old files whose writer has moved on: they are quiet, and a newer file has been written to. Above the limit, the file that
+ * has been quiet for longest is closed, but never the newest one that was written to.
  */
 export async function closeFinished(state: TailState, read: TailRead): Promise<void> {
   const files = filesOf(state);

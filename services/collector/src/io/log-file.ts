@@ -14,7 +14,7 @@ export interface LogFile {
   /** Device and inode. */
   readonly identity: string;
   position: number;
-  /** Whether its writer has written a line to it since it was opened. */
+  /** Whether a line has been written to it since it was opened. */
   hasDelivered: boolean;
   /** Consecutive reads that found nothing new. */
   quietReads: number;
@@ -26,7 +26,7 @@ export interface LogFile {
   fingerprint: Buffer;
 }
 
-/** Limits of one read, and what it has found so far. */
+/** Limits of one read, and its findings so far. */
 export interface LineSink {
   readonly onLine: (line: string) => void;
   readonly maxLineBytes: number;
@@ -68,7 +68,7 @@ export async function openLogFile(path: string, from: "beginning" | "end"): Prom
   const last = mark.at(-1);
   return {
     handle,
-    identity: identityOf(stats),
+    identity: fileIdentity(stats),
     position,
     hasDelivered: false,
     quietReads: 0,
@@ -78,7 +78,7 @@ export async function openLogFile(path: string, from: "beginning" | "end"): Prom
   };
 }
 
-export function identityOf({ dev, ino }: { readonly dev: bigint | number; readonly ino: bigint | number }): string {
+export function fileIdentity({ dev, ino }: { readonly dev: bigint | number; readonly ino: bigint | number }): string {
   return `${dev}:${ino}`;
 }
 
@@ -90,7 +90,7 @@ export async function wasTruncated(file: LogFile): Promise<boolean> {
   return (await file.handle.stat()).size < file.position || !(await hasMark(file.handle, file));
 }
 
-/** Whether `copy` has the same bytes before the read position of `file`, as a copy made before a truncation has. */
+/** Whether `copy` has the same bytes before the read position of `file`, like a copy made before a truncation. */
 export async function isCopyOf(copy: LogFile, file: LogFile): Promise<boolean> {
   return file.fingerprint.length > 0 && (await hasMark(copy.handle, file));
 }
@@ -112,7 +112,7 @@ export function rewind(file: LogFile): void {
 }
 
 /**
- * Reads the next bytes into `chunk` and passes their complete lines on.
+ * Reads the next bytes into `chunk` and emits their complete lines.
  * @returns the number of bytes read, and of those that count for a budget: a chunk of a hole does not
  */
 export async function readChunk(
@@ -135,7 +135,7 @@ export async function readChunk(
   return { bytes: bytesRead, counted: bytesRead };
 }
 
-/** Passes on an unfinished last line, because its writer has left the file, and closes it. */
+/** Emits an unfinished last line, because the writer has moved on to another file, and closes the file. */
 export async function retire(file: LogFile, sink: LineSink): Promise<void> {
   endLine(file, EMPTY, sink);
   await file.handle.close();

@@ -1,8 +1,9 @@
 /**
  * An HTTP client that trusts the certificates of one file and nothing else.
  *
- * A certificate in the file that belongs to the server itself is pinned: it may lack the server's address, because no other server
- * has its key. A certificate that an authority in the file signed must contain the address, as usual. An expired one is rejected.
+ * A certificate in the file that is the server's own is pinned: it may lack the server's address, because no other server
+ * has its key. A certificate signed by an authority in the file must contain the address, as usual. Expired certificates are
+ * rejected.
  */
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";

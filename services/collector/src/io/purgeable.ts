@@ -1,17 +1,18 @@
 /**
- * Purgeable space of an APFS volume: what macOS frees by itself when space is needed (snapshots, caches). statfs counts it as used.
+ * Purgeable space of an APFS volume: space that macOS frees automatically when it is needed (snapshots, caches). statfs counts it
+ * as used.
  *
- * Foundation states the capacity that is available "for important usage", which includes purgeable space
+ * Foundation reports the capacity that is available "for important usage", which includes purgeable space
  * (https://developer.apple.com/documentation/foundation/urlresourcevalues/volumeavailablecapacityforimportantusage); the difference
- * to the free space of statfs is purgeable. Only a program can ask Foundation, so `osascript`, which every Mac has, is started, at
- * most once per minute. The value is unknown wherever that is not possible, never 0.
+ * to the free space of statfs is purgeable. It is read with `osascript`, which every Mac has, at
+ * most once per minute. If that is not possible, the value is unknown, never 0.
  */
 import { execFile } from "node:child_process";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 
 export interface PurgeableOptions {
   readonly clock: Clock;
-  /** Path of osascript; undefined where there is none. */
+  /** Path of osascript; undefined if there is none. */
   readonly program: string | undefined;
 }
 
@@ -54,7 +55,7 @@ function run(program: string, path: string, signal: AbortSignal): Promise<string
   });
 }
 
-/** Foundation states 0 for volumes that do not support the question. */
+/** Foundation reports 0 for volumes that do not support this property. */
 function readCount(output: string): number | undefined {
   const bytes = /^\d{1,16}$/.test(output.trim()) ? Number(output) : 0;
   return bytes > 0 ? bytes : undefined;

@@ -1,7 +1,9 @@
 /** Replies to read-only queries, from Redis in one transaction, so that a job moving between two keys is counted once. */
-import { retryable, Terminal, terminal } from "@aviary/shared/runtime/faults.ts";
+import { type Retryable, retryable, Terminal, terminal } from "@aviary/shared/runtime/faults.ts";
 import type { ChainableCommander, Redis } from "ioredis";
 import { highestDueScore, type RedisQuery } from "../core/redis-depth.ts";
+
+const DEFAULT_PORT = 6379;
 
 export interface RedisReplies extends AsyncDisposable {
   /**
@@ -17,10 +19,16 @@ export interface RedisReplies extends AsyncDisposable {
  */
 export function redisReplies(url: string, timeoutMs: number): RedisReplies {
   let client: Promise<Redis> | undefined;
+  /** The last error of the connection: a command only reports that the connection is closed. */
+  let connectionError: unknown;
+  const onError = (error: unknown): void => {
+    connectionError = error;
+  };
   return {
     async read(queries, signal) {
       signal.throwIfAborted();
-      client ??= makeClient(url, timeoutMs);
+      client ??= makeClient(url, timeoutMs, onError);
+      connectionError = undefined;
       try {
         const redis = await client;
         if (redis.status !== "ready") await connect(redis);
@@ -31,7 +39,7 @@ export function redisReplies(url: string, timeoutMs: number): RedisReplies {
         if (results?.length !== queries.length) throw new Error("the transaction was not executed");
         return results.map(([error, reply], index) => replyOf(error, reply, queries[index] as RedisQuery));
       } catch (error) {
-        throw error instanceof Terminal ? error : retryable("redis_unavailable", `Redis: ${reasonOf(error)}`, error);
+        throw error instanceof Terminal ? error : unavailable(url, connectionError ?? error);
       }
     },
     async [Symbol.asyncDispose]() {
@@ -61,7 +69,7 @@ function add(transaction: ChainableCommander, query: RedisQuery, nowMs: number):
   }
 }
 
-async function makeClient(url: string, timeoutMs: number): Promise<Redis> {
+async function makeClient(url: string, timeoutMs: number, onError: (error: unknown) => void): Promise<Redis> {
   const { Redis } = await import("ioredis");
   const redis = new Redis(url, {
     lazyConnect: true,
@@ -72,8 +80,7 @@ async function makeClient(url: string, timeoutMs: number): Promise<Redis> {
     commandTimeout: timeoutMs,
     connectionName: "aviary-collector",
   });
-  // Failures reach the caller; without a listener ioredis also prints them.
-  redis.on("error", () => {});
+  redis.on("error", onError);
   return redis;
 }
 
@@ -101,6 +108,18 @@ function wrongType({ key, command }: RedisQuery, cause: Error): Terminal {
   return terminal("wrong_type", `the Redis key ${key} is not a ${TYPES[command]}; check the lane's key or queue name`, cause);
 }
 
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+/** Names the server without the user and password of its URL. */
+function unavailable(url: string, error: unknown): Retryable {
+  const message = error instanceof Error ? error.message : String(error);
+  const isRejected = /^(?:NOAUTH|WRONGPASS|NOPERM|ERR AUTH)/.test(message);
+  const fix = isRejected
+    ? `check user and password in the lane's "redis"`
+    : `check that it runs and that the lane's "redis" is its address`;
+  return retryable("redis_unavailable", `Redis at ${redisAddress(url)}: ${message}; ${fix}`, error);
+}
+
+/** `host:port` of a Redis URL, with the default port if the URL has none. */
+export function redisAddress(url: string): string {
+  const { hostname, port } = new URL(url);
+  return `${hostname}:${port === "" ? DEFAULT_PORT : port}`;
 }

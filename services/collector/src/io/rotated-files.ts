@@ -1,18 +1,18 @@
 /** Rotated siblings of a log, found by the names that newsyslog, logrotate and Caddy give them. */
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, extname, join } from "node:path";
-import { identityOf, isMissing } from "./log-file.ts";
+import { fileIdentity, isMissing } from "./log-file.ts";
 
 export interface RotatedFile {
   readonly path: string;
   readonly identity: string;
-  /** Distinguishes a file from an older one whose inode it got. */
+  /** Distinguishes a file from an older one with the same inode number. */
   readonly createdAtNs: bigint;
   readonly size: number;
 }
 
 /**
- * Whether a name is that of a rotated, uncompressed file of this log: `access.log.0`, `access.log-20261126`, or Caddy's
+ * Whether a name belongs to a rotated, uncompressed file of this log: `access.log.0`, `access.log-20261126`, or Caddy's
  * `access-2026-11-26T07-51-34.228.log`.
  */
 function isRotatedName(log: string, name: string): boolean {
@@ -40,20 +40,20 @@ export async function rotatedFiles(path: string): Promise<readonly RotatedFile[]
       throw error;
     });
     if (stats?.isFile())
-      found.push({ path: file, identity: identityOf(stats), createdAtNs: stats.birthtimeNs, size: Number(stats.size) });
+      found.push({ path: file, identity: fileIdentity(stats), createdAtNs: stats.birthtimeNs, size: Number(stats.size) });
   }
   return found;
 }
 
 const isSame = (a: RotatedFile, b: RotatedFile): boolean => a.identity === b.identity && a.createdAtNs === b.createdAtNs;
 
-/** The files of the second look that are not in the first, oldest first. */
+/** The files of the second listing that are not in the first, oldest first. */
 export function addedBetween(before: readonly RotatedFile[], after: readonly RotatedFile[]): readonly RotatedFile[] {
   const added = after.filter((file) => !before.some((known) => isSame(known, file)));
   return added.sort((a, b) => (a.createdAtNs < b.createdAtNs ? -1 : 1));
 }
 
-/** A file that has grown between two looks. */
+/** A file that has grown between two listings. */
 export function grownBetween(before: readonly RotatedFile[], after: readonly RotatedFile[]): RotatedFile | undefined {
   return after.find((file) => before.some((known) => isSame(known, file) && file.size > known.size));
 }

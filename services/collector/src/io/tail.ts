@@ -1,17 +1,17 @@
 /**
  * Follows a log that another process writes and rotates, in bounded memory.
  *
- *     current ──path has another inode──▶ old: read on, while the new file is read from its start
+ *     current ──path has another inode──▶ old: still read, while the new file is read from its start
  *     current ──file shrank, or the last read bytes changed──▶ truncated: read from the start
  *     old ──quiet for two reads, and a newer file has been written to──▶ closed
  *     old ──too many, quiet for longest──▶ closed
  *
- * A proxy that does not reopen its log keeps writing to the renamed file, which is then read on. If it was renamed before the
- * collector started, reading fails with `not_reopened`.
+ * A proxy that does not reopen its log keeps writing to the renamed file, which continues to be read. If the file was renamed
+ * before the collector started, reading fails with `not_reopened`.
  *
  * A file that was rotated in and out between two reads is found by its name unless it has been compressed, and so is the copy of a
- * truncated file (`copytruncate`). What may have been destroyed unseen is reported in `lost`: the end of a truncated file without a copy, and the
- * unread rest of a file that was closed.
+ * truncated file (`copytruncate`). Lines that may have been destroyed unread are reported in `lost`: the end of a truncated file
+ * without a copy, and the unread rest of a file that was closed.
  */
 import { stat } from "node:fs/promises";
 import { retryable } from "@aviary/shared/runtime/faults.ts";
@@ -27,7 +27,7 @@ import {
   type TailReport,
   type TailState,
 } from "./followed-files.ts";
-import { CHUNK_BYTES, identityOf, isMissing, type LogFile, openLogFile, wasTruncated } from "./log-file.ts";
+import { CHUNK_BYTES, fileIdentity, isMissing, type LogFile, openLogFile, wasTruncated } from "./log-file.ts";
 import { grownBetween, rotatedFiles } from "./rotated-files.ts";
 
 export interface TailOptions {
@@ -93,7 +93,7 @@ async function readAll(state: TailState, read: TailRead): Promise<void> {
   takeBack(state, identity);
   await readOldFiles(state, read);
   if (identity === undefined) {
-    // The proxy may go on with the renamed file, or create the new one in a moment.
+    // The proxy may continue with the renamed file, or create the new one shortly.
     if (state.old.some((file) => file.quietReads < QUIET_READS)) return countUnread(state, read);
     throw retryable("no_such_file", `${state.path} not found; check the proxy's log settings`);
   }
@@ -120,7 +120,7 @@ async function readOldFiles(state: TailState, read: TailRead): Promise<void> {
       await readOn(state, file, read);
     } catch (error) {
       if (!isFileError(error)) throw error;
-      // It is reported once, by this reading, and dropped: an old file that stays unreadable must not hide the current one.
+      // It is reported once, by this reading, and dropped, because a permanently unreadable old file must not hide the current one.
       read.report.lost += 1;
       state.old.splice(state.old.indexOf(file), 1);
       await file.handle.close().catch(() => undefined);
@@ -136,7 +136,7 @@ async function readCurrent(state: TailState, file: LogFile, read: TailRead): Pro
   await readOn(state, file, read);
 }
 
-/** Looks for a rotated file that grows while everything that is followed is quiet. */
+/** Looks for a rotated file that grows while all followed files are quiet. */
 async function findOtherWriter(state: TailState, { report }: TailRead): Promise<void> {
   if (report.bytes > 0) {
     state.whileQuiet = [];
@@ -155,7 +155,7 @@ async function findOtherWriter(state: TailState, { report }: TailRead): Promise<
 
 async function identityAt(path: string): Promise<string | undefined> {
   try {
-    return identityOf(await stat(path, { bigint: true }));
+    return fileIdentity(await stat(path, { bigint: true }));
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;

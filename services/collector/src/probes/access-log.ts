@@ -1,8 +1,9 @@
 /**
- * Requests, errors and latency of user traffic, from the access log of the proxy in front of the gateway. The gateway exposes no HTTP metrics.
+ * Requests, errors and latency of user traffic, from the access log of the proxy in front of the gateway. The gateway exposes no
+ * HTTP metrics.
  *
- * A signal counts the requests that finished in `[at - period, at)`. A late line is counted in the next signal. Requests that finished before
- * the collector started are left out. Each reading has a byte budget; the rest of a burst is read in the next one.
+ * A signal counts the requests that finished in `[at - period, at)`. A late line is counted in the next signal. Requests that
+ * finished before the collector started are left out. Each reading has a byte budget; the rest of a burst is read in the next one.
  * Every line is accounted for (`core/access-tally.ts`).
  */
 
@@ -28,11 +29,11 @@ import { defineProbe, type ProbeContext, type Source, timing } from "../probe.ts
 const LOG_FORMATS = ["caddy", "nginx", "traefik", "json", "jsonl"] as const;
 
 const fieldName = z.string().min(1).max(128);
-/** For `json`: the names of the log's fields. */
+/** For `json`: the log's field names. */
 const fields = z.strictObject({
   /** When the request finished: ISO 8601 with a zone, or a number since the epoch. */
   time: fieldName.optional(),
-  /** When it started; its duration is added. */
+  /** When the request started; its duration is added. */
   startTime: fieldName.optional(),
   status: fieldName,
   duration: fieldName,
@@ -72,14 +73,14 @@ const config = z
     fields: fields.optional(),
     /** Count only requests for these hosts; empty counts all. The log must include the host. */
     hosts: z.array(z.string().min(1).max(255)).max(32).default([]),
-    /** User-Agent prefixes of health checkers, whose requests are counted apart. */
+    /** User-Agent prefixes of health checkers, whose requests are counted separately. */
     healthCheckers: z
       .array(z.string().min(1).max(255))
       .max(64)
       .default([...HEALTH_CHECKERS]),
     /** Prefixes of paths whose answers are event streams. */
     longLivedPaths: z.array(z.string().startsWith("/").max(512)).max(32).default([]),
-    /** A request that took at least this long is not believed: its line counts as unread. */
+    /** A request that took at least this long is implausible, and its line counts as unread. */
     longest: duration("1s", "7d").prefault("10m"),
     /** False if users' requests have no User-Agent. */
     requireUserAgent: z.boolean().default(true),
@@ -91,7 +92,7 @@ const config = z
   }, EVEN_IF_MALFORMED);
 type Config = z.output<typeof config>;
 
-/** What the settings of one format lack, or set for another. `entry` may have any shape. */
+/** Settings that the format requires and `entry` lacks, or that belong to another format. `entry` may have any shape. */
 function contradictions(entry: unknown): string[] {
   if (!isMapping(entry)) return [];
   const { format, fields: given, durationUnit, hosts, logFormat } = entry;
@@ -152,7 +153,7 @@ function readLog(settings: Config, context: ProbeContext): Source<SignalBody<"ht
         `none of ${found.unread} new lines of ${path} could be read as ${settings.format}: ${found.why}`,
       );
     }
-    // A reading that timed out reports nothing: its requests belong to the next one.
+    // A reading that timed out reports nothing; its requests belong to the next one.
     signal.throwIfAborted();
     return tally.close(report.unreadLines);
   }

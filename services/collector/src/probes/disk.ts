@@ -1,6 +1,6 @@
 /**
- * The volume with the gateway's state: used ratio, size tier, and whether it is writable. The gateway's own `/readyz` stays 200 on a full disk.
- * Purgeable space of APFS counts as used, and is stated beside it where it is known (`io/purgeable.ts`).
+ * The volume with the gateway's state: used ratio, size tier, and whether it is writable. The gateway's own `/readyz` stays 200 on
+ * a full disk. Purgeable space of APFS counts as used and, if known, is also reported separately (`io/purgeable.ts`).
  */
 import { open, rm } from "node:fs/promises";
 import { join } from "node:path";

@@ -1,8 +1,8 @@
 /**
- * Health of the local OpenClaw gateway, from its own probe routes. Requests use loopback without proxy headers, because the gateway exposes
- * details to local callers only. `workerUrl` checks the path through the load balancer.
+ * Health of the local OpenClaw gateway, from its own probe routes. Requests use loopback without proxy headers, because the gateway
+ * exposes details to local callers only. `workerUrl` checks the path through the load balancer.
  *
- * A gateway with `gateway.tls.enabled` has a certificate that it signed itself and that names no host. `caFile` contains that
+ * A gateway with `gateway.tls.enabled` has a self-signed certificate without a host name. `caFile` contains that
  * certificate, or the authority that signed it, and nothing else is trusted.
  */
 
@@ -25,7 +25,7 @@ const config = z
     url: z.url({ protocol: /^https?$/, error: "an http:// or https:// URL" }).default("http://127.0.0.1:18789"),
     /** Timeout of one request. Three attempts must fit into `timeout`. */
     answerTimeout: duration("50ms", "1m").prefault("1s"),
-    /** A gateway with less uptime is warming. */
+    /** A gateway with a shorter uptime is warming. */
     warmup: duration("0s", "1h").prefault("60s"),
     /** A path of the worker or the VIP; any status below 500 means reachable. */
     workerUrl: z.url({ protocol: /^https?$/, error: "an http:// or https:// URL" }).optional(),
@@ -79,7 +79,7 @@ export const gatewayProbes = defineProbe({
   },
   parse(results: GatewayProbeResults, state, tick, { warmup: warmUpMs }) {
     const health = classifyHealth(results, state, tick.atMs, warmUpMs);
-    // A version that this reading does not show may have changed since.
+    // The version may have changed since it was last reported.
     const gatewayVersion = health.version?.slice(0, 64) ?? null;
     return { bodies: [health.body], state: health.state, learned: { uptimeMs: health.body.uptime_ms, gatewayVersion } };
   },

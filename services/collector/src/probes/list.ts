@@ -1,5 +1,5 @@
 /**
- * All probes in start order. The first two learn the gateway's release, which every signal carries.
+ * All probes in start order. The first two observe the gateway's release, which every signal carries.
  *
  * Signal sources not implemented yet, and where each would read:
  *   http from Prometheus   an instant query, for gateways that run as pods

@@ -1,6 +1,6 @@
 /**
- * Depth of each build lane: the length of a Redis list, or the jobs of a BullMQ queue that a worker can start. One signal per lane. A lane
- * whose depth cannot be read has no signal in that reading; the other lanes are unaffected.
+ * Depth of each build lane: the length of a Redis list, or the jobs of a BullMQ queue that a worker can start. One signal per lane.
+ * A lane whose depth cannot be read has no signal in that reading; the other lanes are unaffected.
  */
 import { EVEN_IF_MALFORMED } from "@aviary/shared/contract/even-if-malformed.ts";
 import { isMapping } from "@aviary/shared/contract/mapping.ts";
@@ -9,7 +9,7 @@ import { TOKEN_PATTERN } from "@aviary/shared/contract/subjects.ts";
 import { Terminal, terminal } from "@aviary/shared/runtime/faults.ts";
 import { z } from "zod";
 import { bullPlan, type DepthPlan, listPlan } from "../core/redis-depth.ts";
-import { type RedisReplies, redisReplies } from "../io/redis-replies.ts";
+import { type RedisReplies, redisAddress, redisReplies } from "../io/redis-replies.ts";
 import { createUpstream } from "../io/upstream.ts";
 import { defineProbe, type ProbeContext, type Source, timing } from "../probe.ts";
 
@@ -25,7 +25,7 @@ const lane = z
         prefix: z.string().min(1).max(256).default("bull"),
         /** Also count jobs that are not due. */
         countDelayed: z.boolean().default(false),
-        /** Also count jobs at work, so that a lane with long jobs does not look empty. */
+        /** Also count jobs in progress, so that a lane with long jobs does not look empty. */
         countActive: z.boolean().default(false),
       })
       .optional(),
@@ -60,7 +60,7 @@ export const queue = defineProbe({
 function readLanes({ lanes, period: pauseMs }: Config, context: ProbeContext): Source<readonly SignalBody<"queue">[]> {
   const servers = [...new Set(Object.values(lanes).map((entry) => entry.redis))].map((url) => ({
     replies: redisReplies(url, REDIS_TIMEOUT_MS),
-    upstream: createUpstream({ name: `Redis ${new URL(url).host}`, ...context, pauseMs, ceilingMs: MAX_BACKOFF_MS }),
+    upstream: createUpstream({ name: `Redis at ${redisAddress(url)}`, ...context, pauseMs, ceilingMs: MAX_BACKOFF_MS }),
     lanes: Object.entries(lanes)
       .filter(([, entry]) => entry.redis === url)
       .map(([name, entry]) => ({ name, role: entry.role, plan: planOf(entry) })),

@@ -1,9 +1,10 @@
 /**
- * Synthetic requests through the VIP at a constant rate, for canaries without user traffic. A dedicated User-Agent excludes them from access-log
- * counts, and a dedicated signal source keeps them separate from user traffic.
+ * Synthetic requests through the VIP at a constant rate, for canaries without user traffic. A dedicated User-Agent excludes them
+ * from access-log counts, and a dedicated signal source keeps them separate from user traffic.
  *
- * Requests are never retried, because each one is a measurement. A timeout or connection failure counts as an error, as for a user. A response
- * without JSON, or with a status of 300 to 499, indicates a wrong path or credentials: the reading fails until the configuration is fixed.
+ * Requests are never retried, because each one is a measurement. A timeout or connection failure counts as an error, as for a user.
+ * A response without JSON, or with a status of 300 to 499, indicates a wrong path or credentials: the reading fails until the
+ * configuration is fixed.
  */
 import { duration } from "@aviary/shared/contract/units.ts";
 import { terminal } from "@aviary/shared/runtime/faults.ts";
@@ -71,7 +72,7 @@ function sendSteadily({ url, rate, answerTimeout: timeoutMs }: Config, context: 
     async read() {
       const wrong = misdirected;
       misdirected = 0;
-      // The requests that were measured stay counted, for the next reading.
+      // The measured requests stay counted for the next reading.
       if (wrong > 0)
         throw terminal("misdirected", `${wrong} synthetic requests returned no JSON, or a status of 300 to 499; check "url"`);
       const seen = counts;
@@ -85,7 +86,10 @@ function sendSteadily({ url, rate, answerTimeout: timeoutMs }: Config, context: 
   };
 }
 
-/** The status to count; undefined for a misdirected request. A timeout or refusal counts as 504, as a proxy would report it. */
+/**
+ * The status to count; undefined for a misdirected request. A timeout or a refused connection counts as 504, as a proxy would
+ * report it.
+ */
 function statusOf(answer: ProbeResult): number | undefined {
   if (answer.kind === "timeout" || answer.kind === "refused") return 504;
   if (answer.kind === "failed") return answer.code === "redirect" || answer.code === "bad_url" ? undefined : 502;

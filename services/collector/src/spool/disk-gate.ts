@@ -2,7 +2,7 @@
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import { retryable } from "@aviary/shared/runtime/faults.ts";
 
-/** How long the disk is skipped after it failed. */
+/** How long the disk is skipped after a failure. */
 const DISK_RETRY_MS = 10_000;
 const DISK_TIMEOUT_MS = 5_000;
 

@@ -1,7 +1,7 @@
 /**
  * Queue between the probes and the broker. Accepts signals without blocking a probe and publishes them in `seq` order.
  *
- *     take ─▶ memory (newest) ─connected, disk empty─────────────────────────▶ broker
+ *     add  ─▶ memory (newest) ─connected, disk empty─────────────────────────▶ broker
  *               │ disconnected, or too many behind a replay                        ▲
  *               ▼                                                                 │
  *             disk (older, possibly from an earlier process) ─connected: oldest first┘
@@ -11,7 +11,7 @@
  * failure. Records stored after that one are published twice under one id, and the broker and the evaluator deduplicate them.
  *
  * Limits: `maxInMemory` records in memory, the spool's cap on disk. Beyond either, the oldest record is dropped and counted.
- * A record that the broker refuses permanently is dropped too, because it would block all records behind it.
+ * A record that the broker rejects permanently is dropped too, because it would block all records behind it.
  */
 
 import { within } from "@aviary/shared/runtime/abort.ts";
@@ -43,8 +43,8 @@ export interface OutboxCounts {
   replayed: number;
   /** Dropped because memory was full. */
   overflowed: number;
-  /** Permanently refused by the broker. */
-  refused: number;
+  /** Permanently rejected by the broker. */
+  rejected: number;
 }
 
 export interface Outbox {
@@ -124,7 +124,7 @@ function initialState(options: OutboxOptions): OutboxState {
     ...options,
     maxInMemory: options.maxInMemory ?? DEFAULT_MAX_IN_MEMORY,
     window: options.window ?? DEFAULT_WINDOW,
-    counts: { published: 0, spooled: 0, replayed: 0, overflowed: 0, refused: 0 },
+    counts: { published: 0, spooled: 0, replayed: 0, overflowed: 0, rejected: 0 },
     disk: openDiskGate(),
     closing: Promise.withResolvers<void>(),
     loggedAtMs: new Map(),
@@ -206,10 +206,10 @@ async function publish(state: OutboxState, records: readonly SpoolRecord[]): Pro
     closing: closing.promise,
     onFailure: (kind, error) => {
       if (kind === "retryable") logFailure(state, "outbox.publish_failed", error, "publish failed; retrying");
-      else logFailure(state, "outbox.signal_refused", error, "broker refused a signal permanently; dropped");
+      else logFailure(state, "outbox.signal_refused", error, "broker rejected a signal permanently; dropped");
     },
   });
-  counts.refused += batch.refused;
+  counts.rejected += batch.rejected;
   counts.published += batch.stored;
   const isComplete = batch.done === records.length;
   state.backoff = isComplete ? noBackoff : afterFailure(state.backoff, clock.monotonicMs(), PUBLISH_RETRY, state.random);

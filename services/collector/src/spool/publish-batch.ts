@@ -7,13 +7,13 @@ import type { SpoolRecord } from "./record.ts";
 export type SignalPublisher = Pick<Bus, "status" | "onStatus" | "publish">;
 
 /** `undefined`: not confirmed, publish again. */
-type PublishResult = "stored" | "refused" | undefined;
+type PublishResult = "stored" | "rejected" | undefined;
 
 export interface BatchResult {
-  /** Records from the start of the batch that need no further attempt: stored, or permanently refused. */
+  /** Records from the start of the batch that need no further attempt: stored, or permanently rejected. */
   readonly done: number;
   readonly stored: number;
-  readonly refused: number;
+  readonly rejected: number;
 }
 
 export interface BatchOptions {
@@ -21,7 +21,7 @@ export interface BatchOptions {
   readonly records: readonly SpoolRecord[];
   /** Resolves when the outbox closes; waiting for the broker then ends. */
   readonly closing: Promise<void>;
-  readonly onFailure: (kind: "retryable" | "refused", error: unknown) => void;
+  readonly onFailure: (kind: "retryable" | "rejected", error: unknown) => void;
 }
 
 /** Publishes the batch. Never throws: records after the first unconfirmed one are to be published again, under the same ids. */
@@ -38,8 +38,8 @@ export async function publishBatch({ bus, records, closing, onFailure }: BatchOp
       results[index] = "stored";
     } catch (error) {
       if (isRetryable(error) || faultCode(error) === "bus_closed") return onFailure("retryable", error);
-      results[index] = "refused";
-      onFailure("refused", error);
+      results[index] = "rejected";
+      onFailure("rejected", error);
     }
   });
   await Promise.race([Promise.all(attempts), disconnected.promise, closing]);
@@ -50,6 +50,6 @@ export async function publishBatch({ bus, records, closing, onFailure }: BatchOp
 function countResults(results: readonly PublishResult[]): BatchResult {
   const unconfirmed = results.indexOf(undefined);
   const done = results.slice(0, unconfirmed === -1 ? results.length : unconfirmed);
-  const refused = done.filter((result) => result === "refused").length;
-  return { done: done.length, stored: done.length - refused, refused };
+  const rejected = done.filter((result) => result === "rejected").length;
+  return { done: done.length, stored: done.length - rejected, rejected };
 }

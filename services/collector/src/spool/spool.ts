@@ -48,7 +48,7 @@ export interface Spool {
   readonly isEmpty: boolean;
   readonly bytes: number;
   readonly counts: Readonly<SpoolCounts>;
-  /** Appends records. @throws Retryable `disk_red` or `disk_unwritable`; some of the records may be on disk nevertheless. */
+  /** Appends records. @throws Retryable `disk_red` or `disk_unwritable`; some of the records may still have been written. */
   append(records: readonly SpoolRecord[]): Promise<void>;
   /**
    * The unpublished records of the oldest non-empty segment; empty when the spool is empty. @throws Retryable
@@ -107,7 +107,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     const isNew = open === undefined;
     if (isNew) number += 1;
     const segment = open ?? { path: join(directory, `${String(number).padStart(10, "0")}.seg`), bytes: 0 };
-    // Not appendable until the write completes: a failed write may leave a torn record.
+    // No appends until the write completes, because a failed write may leave a torn record.
     open = undefined;
     try {
       if (isNew) await createDirectory(directory);

@@ -43,7 +43,7 @@ function whyUnread(text: string, unit: DurationUnit = "s"): string {
 }
 
 describe("a Caddy line", () => {
-  it("has seconds, and headers as lists", () => {
+  it("has its duration in seconds, and headers as lists", () => {
     assert.deepEqual(read(line()), {
       finishedAtMs: AT + 250,
       status: 200,
@@ -58,14 +58,14 @@ describe("a Caddy line", () => {
     });
   });
 
-  it("may have its time in every time_format with a zone", () => {
+  it("may have its time in any time_format with a zone", () => {
     for (const ts of ["2026-11-21T05:28:50.250Z", "2026-11-21T06:28:50.250+0100", AT + 250, (AT + 250) * 1_000_000])
       assert.equal(Math.round(read(line({ ts })).finishedAtMs), AT + 250, String(ts));
     assert.equal(read(line({ ts: "21/Nov/2026:06:28:50 +0100" })).finishedAtMs, AT);
     assert.match(whyUnread(line({ ts: "2026/11/21 05:28:50" })), /no time zone/);
   });
 
-  it("may have its duration in every duration_format", () => {
+  it("may have its duration in any duration_format", () => {
     assert.equal(read(line({ duration: 41 }), "ms").durationMs, 41);
     assert.equal(Math.round(read(line({ duration: 41_250_000 }), "ns").durationMs ?? 0), 41);
     assert.equal(read(line({ duration: "41.25ms" })).durationMs, 41.25);
@@ -84,7 +84,7 @@ describe("a Caddy line", () => {
     assert.match(whyUnread(line({ duration: "soon" })), /not a duration/);
   });
 
-  it("is unread when a log filter deleted what is needed", () => {
+  it("is unread if a log filter deleted a required field", () => {
     for (const [change, why] of [
       [{ ts: undefined }, /ts is missing/],
       [{ status: undefined }, /status is missing/],
@@ -97,7 +97,7 @@ describe("a Caddy line", () => {
     assert.equal(read(line({}, { headers: { Accept: ["*/*"] } })).userAgent, undefined);
   });
 
-  it("of another logger is left out, even with the fields of a request", () => {
+  it("of another logger is left out, even if it has the fields of a request", () => {
     for (const change of [
       { logger: "http.log.error.log0", msg: "dial tcp: connection refused", status: 502 },
       { logger: "http.handlers.reverse_proxy", msg: "upstream roundtrip" },
@@ -114,7 +114,7 @@ describe("a Caddy line", () => {
   });
 });
 
-describe("an answer that was cut off, in Caddy's log", () => {
+describe("a cut-off answer in Caddy's log", () => {
   const headers = { "Content-Length": ["1000"] };
   it("is shorter than its Content-Length, and an error", () => {
     const found = read(line({ size: 4, resp_headers: headers, duration: 0.057 }));
@@ -138,7 +138,7 @@ describe("an answer that was cut off, in Caddy's log", () => {
     }
   });
 
-  it("is not assumed of answers without a body, nor below the resolution of a log in milliseconds", () => {
+  it("is assumed neither of answers without a body, nor below the resolution of a log in milliseconds", () => {
     assert.equal(read(line({ size: 0, resp_headers: headers }, { method: "HEAD" })).end, "complete");
     assert.equal(read(line({ size: 0, resp_headers: headers, status: 304 })).end, "complete");
     assert.equal(read(line({ size: 1000, resp_headers: headers })).end, "complete");
@@ -175,7 +175,7 @@ describe("a long-lived connection in Caddy's log", () => {
     assert.equal(classIn({ duration: 0, resp_headers: { "Content-Type": ["text/event-stream"] } }), "long_lived");
   });
 
-  it("is not a failed attempt, which is a request", () => {
+  it("is not assumed of a failed attempt, which is a request", () => {
     assert.equal(classIn({ status: 502 }, { headers: upgrade }), "request");
     assert.equal(classIn({ status: 503, resp_headers: { "Content-Type": ["text/event-stream"] } }), "request");
     assert.equal(classIn({ status: 405 }, { method: "CONNECT" }), "request");

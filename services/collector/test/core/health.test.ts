@@ -56,7 +56,7 @@ describe("recorded responses", () => {
   it("a gateway that recovered from a stall is up", () =>
     assert.equal(judge({ readyz: recorded("readyz-after-stall") }).body.state, "up"));
 
-  it("responses without details still determine readiness, and warm-up counts from the first of them", () => {
+  it("responses without details still determine readiness, and warm-up is measured from the first of them", () => {
     const remote = { startupz: recorded("startupz-remote-unauth"), readyz: recorded("readyz-remote-unauth") };
     const first = judge(remote);
     assert.deepEqual([first.body.state, first.body.uptime_ms, first.body.warm, first.version], ["up", null, false, undefined]);
@@ -127,7 +127,7 @@ describe("unexpected responses", () => {
     );
   });
 
-  it("an entry of `failing` that is no text hides no other entry", () => {
+  it("an entry of `failing` that is not a text does not hide the others", () => {
     const failing = [{ id: "channel:telegram", reason: "stale" }, { name: "x" }, 7, null, "gateway-draining"];
     const { body } = judge({ startupz: { kind: "other", status: 200 }, readyz: json(503, { ready: false, failing }) });
     assert.deepEqual(body.failing, ["channel:telegram", "x", "unnamed", "unnamed", "gateway-draining"]);
@@ -135,7 +135,7 @@ describe("unexpected responses", () => {
     assert.equal(judge({ readyz: json(503, { ready: false, failing: [] }) }).body.state, "not_ready");
   });
 
-  it("a refusal, a redirect and an authentication error are named in `failing`", () => {
+  it("a 403, a redirect and an authentication error are named in `failing`", () => {
     for (const [readyz, text] of [
       [json(403, { error: { type: "forbidden" } }), "readyz: unexpected JSON with status 403"],
       [{ kind: "other", status: 403 }, "readyz: status 403 without JSON"],

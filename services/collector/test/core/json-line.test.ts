@@ -21,13 +21,13 @@ describe("JSON lines of the example fleet", () => {
   const reader = jsonReader(JSONL_FIELDS, "ms");
   const record = { ts: "2026-11-21T05:28:50.250Z", status: 503, duration_ms: 7, method: "GET", uri: "/", user_agent: "load/1" };
 
-  it("have ISO times or seconds", () => {
+  it("may have their time in ISO format or in seconds", () => {
     const found = read(reader, record);
     assert.deepEqual([found.finishedAtMs, found.status, found.durationMs, found.userAgent], [AT, 503, 7, "load/1"]);
     assert.equal(read(reader, { ...record, ts: AT / 1_000 }).finishedAtMs, AT);
   });
 
-  it("state event streams and cut-off answers, where the proxy knows them", () => {
+  it("mark event streams and cut-off answers, if the proxy logs them", () => {
     assert.equal(classOf(read(reader, { ...record, status: 200, content_type: "text/event-stream" }), RULES), "long_lived");
     assert.equal(read(reader, { ...record, status: 200, complete: false }).end, "cut_off");
     assert.equal(read(reader, { ...record, status: 200, complete: true }).end, "complete");
@@ -81,7 +81,7 @@ describe("Traefik's JSON log", () => {
   });
 });
 
-describe("a JSON log with fields of its own", () => {
+describe("a JSON log with configured fields", () => {
   const envoy: JsonFields = {
     startTime: "start_time",
     status: "response_code",
@@ -100,7 +100,7 @@ describe("a JSON log with fields of its own", () => {
   };
   const inEnvoy = (change: object) => read(jsonReader(envoy, "ms"), { ...record, ...change });
 
-  it("may have the start of a request, to which its duration is added", () => {
+  it("may have the start time of a request, to which the duration is added", () => {
     assert.equal(inEnvoy({}).finishedAtMs, AT);
     assert.equal(inEnvoy({ duration: "50", response_code: "200" }).finishedAtMs, AT);
   });

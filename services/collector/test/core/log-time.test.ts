@@ -24,12 +24,12 @@ describe("an instant", () => {
     assert.equal(readInstant("2026-11-21T05:28:50Z"), AT - 250);
   });
 
-  it("is not read without its zone, because the machine's own would be a guess", () => {
+  it("is not read without its zone, because the machine's zone would be a guess", () => {
     for (const text of ["2026/11/21 05:28:50", "2026-11-21T05:28:50", "2026-11-21", "Nov 21 05:28:50", "5:28AM"])
       assert.equal(readInstant(text), undefined, text);
   });
 
-  it("is not read from anything that is none", () => {
+  it("is not read from any other text", () => {
     for (const value of [
       0,
       -1,

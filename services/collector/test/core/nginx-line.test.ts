@@ -85,14 +85,14 @@ describe("an nginx line", () => {
     assert.equal(read("502, 200,200,0.1,1795238930.250,app", csv).status, 200);
   });
 
-  it("ends the user name where the time starts, whatever the client calls itself", () => {
+  it("ends the user name where the time starts, whatever name the client sends", () => {
     for (const user of ["-", "a [b", "x [21/Nov/2020:00:00:00 +0000] y", "[", " [ ["]) {
       const found = read(`10.0.0.7 - ${user} [21/Nov/2026:06:28:50 +0100] "GET / HTTP/1.1" 401 1 "-" "app/1" 0.125`);
       assert.deepEqual([found.finishedAtMs, found.status], [AT, 401], user);
     }
   });
 
-  it("is read for odd requests: no request line, TLS bytes, HTTP/3, a dropped connection", () => {
+  it("is read for unusual requests: no request line, TLS bytes, HTTP/3, a dropped connection", () => {
     const odd = (request: string, status: string, rest = '"-" "-"') =>
       read(`10.0.0.7 - - [21/Nov/2026:06:28:50 +0100] "${request}" ${status} 157 ${rest} 0.000`);
     assert.deepEqual([odd("\\x16\\x03\\x01\\x00\\xF4\\x01", "400").method, odd("", "400").path], [undefined, undefined]);
@@ -128,7 +128,7 @@ describe("an nginx line", () => {
   });
 });
 
-describe("a class in nginx's log", () => {
+describe("a request in nginx's log", () => {
   const format = formatOf(
     '$msec $status $request_time "$request" "$http_user_agent" $body_bytes_sent $sent_http_content_length "$sent_http_content_type" "$request_completion"',
   );
@@ -157,7 +157,7 @@ describe("a class in nginx's log", () => {
       assert.equal(classIn({ status, completion: "-", bytes: "0" }), "aborted", String(status));
   });
 
-  it("is a cut-off answer when it is shorter than announced, or not completed", () => {
+  it("is a cut-off answer if it is shorter than announced or was not completed", () => {
     assert.equal(found({ bytes: "4", length: "1000" }).end, "cut_off");
     assert.equal(found({ completion: "-", length: "-" }).end, "cut_off");
     assert.equal(found({ completion: "", length: "-" }).end, "cut_off");
@@ -179,7 +179,7 @@ describe("a log_format", () => {
       assert.match(missingIn(format), missing);
   });
 
-  it("is rejected when a list in it has no certain end", () => {
+  it("is rejected if a list in it has no certain end", () => {
     for (const separator of [", ", " : "])
       assert.match(
         missingIn(`$upstream_status${separator}$status $request_time $msec $http_user_agent`),
@@ -187,7 +187,7 @@ describe("a log_format", () => {
       );
   });
 
-  it("is rejected when clients could write the text that ends a value", () => {
+  it("is rejected if clients could write the text that ends a value", () => {
     for (const [format, name] of [
       ["$msec $http_user_agent $status $request_time", "http_user_agent"],
       ["$msec $request $status $request_time $http_user_agent", "request"],

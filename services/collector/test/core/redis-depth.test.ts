@@ -19,7 +19,7 @@ describe("queue depths", () => {
     assert.deepEqual([commandFor(false), commandFor(true)], ["zcount_due", "zcard"]);
   });
 
-  it("of BullMQ do not count a marker, whichever end of the list it is at", () => {
+  it("of BullMQ do not count a marker at either end of the list", () => {
     const depth = (waiting: number, first: string | null, last: string | null) =>
       bullPlan(queue).depth([waiting, first, last, 0, 0, 9, 0, 1, ...Array(8).fill(0)]);
     assert.deepEqual(

@@ -21,7 +21,7 @@ const request = (change: Partial<LoggedRequest>): LoggedRequest => ({
 const classIn = (change: Partial<LoggedRequest>) => classOf(request(change), RULES);
 
 describe("the class of a request", () => {
-  it("is a health check by its User-Agent, whatever its status", () => {
+  it("is a health check by its User-Agent, regardless of its status", () => {
     for (const userAgent of [
       "kube-probe/1.31",
       "ELB-HealthChecker/2.0",
@@ -43,18 +43,18 @@ describe("the class of a request", () => {
     assert.equal(classIn({ path: "/v1/models" }), "request");
   });
 
-  it("is aborted when the client or the proxy ended it before an answer", () => {
+  it("is aborted if the client or the proxy ended it before an answer", () => {
     for (const status of [0, 408, 444, 460, 499]) assert.equal(classIn({ status }), "aborted", String(status));
     assert.equal(classIn({ end: "client" }), "aborted");
   });
 
-  it("is never an error for a client, and always one for a cut-off answer", () => {
+  it("is never an error because of the client, and always one for a cut-off answer", () => {
     for (const status of [200, 302, 404, 429, 600]) assert.equal(isServerError(request({ status })), false, String(status));
     for (const status of [500, 503, 599]) assert.equal(isServerError(request({ status })), true, String(status));
     assert.equal(isServerError(request({ end: "cut_off" })), true);
   });
 
-  it("is one of four for any request", () => {
+  it("is one of the four classes for any request", () => {
     fc.assert(
       fc.property(
         fc.record({

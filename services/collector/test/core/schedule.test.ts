@@ -15,7 +15,7 @@ describe("the schedule grid", () => {
           const [before, after] = [gridBefore(now, period, phase), gridAfter(now, period, phase)];
           assert.ok(before <= now && now < after && after - before === period);
           assert.ok(phase >= 0 && phase < period && phase % 1_000 === 0);
-          assert.equal(gridBefore(before, period, phase), before, "a grid instant is its own last instant");
+          assert.equal(gridBefore(before, period, phase), before, "returns a grid instant as its own last instant");
         },
       ),
     );

@@ -20,7 +20,7 @@ async function setUp(test: TestContext, output: string, exit = 0) {
 }
 
 describe("purgeable space", () => {
-  it("is what is available for important usage beyond the free space", async (test) => {
+  it("is the capacity available for important usage beyond the free space", async (test) => {
     const { read } = await setUp(test, "500000000000");
     assert.equal(await read("/Users/openclaw", 200_000_000_000, NEVER), 300_000_000_000);
     const { read: full } = await setUp(test, "100");

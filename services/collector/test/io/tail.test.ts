@@ -101,7 +101,7 @@ describe("rotation by rename", () => {
     assert.deepEqual((await read()).lines, ["b", "last"]);
   });
 
-  it("reads on in a renamed file whose writer never reopens its log", async (test) => {
+  it("keeps reading a renamed file whose writer never reopens its log", async (test) => {
     const { path, read } = await follow(test, "");
     const writer = await open(path, "a");
     atEnd(test, () => writer.close());
@@ -109,7 +109,7 @@ describe("rotation by rename", () => {
     await writeFile(path, NOTE);
     assert.equal((await read()).isNotReopened, false);
     for (let count = 0; count < 20; count += 1) {
-      // Nights without a request are longer than any grace.
+      // A night without requests is longer than any grace.
       for (let night = 0; night < count; night += 1) assert.deepEqual((await read()).lines, []);
       await writer.write(`${count}\n`);
       const { lines, isNotReopened } = await read();
@@ -117,7 +117,7 @@ describe("rotation by rename", () => {
     }
   });
 
-  it("keeps the file that is written to, however often empty files are rotated after it", async (test) => {
+  it("keeps the file that is written to, regardless of how many empty files are rotated after it", async (test) => {
     const { path, read } = await follow(test, "");
     const writer = await open(path, "a");
     atEnd(test, () => writer.close());
@@ -134,7 +134,7 @@ describe("rotation by rename", () => {
     assert.deepEqual((await read()).lines, ["last"]);
   });
 
-  it("fails when a file that was renamed before the start is written to instead of the log", async (test) => {
+  it("fails if the proxy writes to a file that was renamed before the start instead of to the log", async (test) => {
     const path = join(await temporaryDirectory(test), "access.log");
     await writeFile(`${path}.0`, "old\n");
     await writeFile(path, "");
@@ -147,7 +147,7 @@ describe("rotation by rename", () => {
     assert.deepEqual((await readLines(tail)).lines, ["reopened"]);
   });
 
-  it("reads on in a file that gets its old name again", async (test) => {
+  it("keeps reading a file that gets its old name back", async (test) => {
     const { path, read } = await follow(test, "");
     await appendFile(path, "a\n");
     await read();
@@ -242,7 +242,7 @@ describe("truncation", () => {
     assert.deepEqual([after.lines, after.truncations], [["bbbb", "bbbb"], 1]);
   });
 
-  it("counts what may have been lost, unless the copy of the file has it", async (test) => {
+  it("counts lines that may have been lost, unless the copy of the file contains them", async (test) => {
     const { path, read } = await follow(test, "");
     await appendFile(path, "one\n");
     await read();
@@ -282,7 +282,7 @@ describe("truncation", () => {
       }
     });
 
-  it("is reported by the next read when a read that noticed it fails", async (test) => {
+  it("is reported by the next read if the read that detected it fails", async (test) => {
     const { path, tail, read } = await follow(test, "", 10);
     await appendFile(path, "one\n");
     await read();
@@ -332,7 +332,7 @@ it("a tail emits every line once and in order across writes, reads and rotations
           files.push("");
         }
       }
-      // The writer has gone on to the newest file, so the older ones are complete.
+      // The writer has moved on to the newest file, so the older ones are complete.
       await appendFile(path, "\nend\n");
       files.push(`${files.pop()}\nend\n`);
       for (let n = 0; n < 4; n++) await tail.read(BUDGET, (line) => got.push(line), NEVER);

@@ -123,7 +123,7 @@ describe("the access-log probe", () => {
     assert.equal(context.counted.get("left_out_lines"), 1);
   });
 
-  it("keeps the p99 of requests below any event stream", async (test) => {
+  it("keeps event streams out of the p99 of requests", async (test) => {
     const { probe, log } = await setUp(test);
     for (let count = 0; count < 97; count += 1) await log(1, { duration_ms: 20 });
     for (let count = 0; count < 3; count += 1) await log(1, { duration_ms: 10_800_000, content_type: "text/event-stream" });
@@ -131,7 +131,7 @@ describe("the access-log probe", () => {
     assert.ok((histogram.quantile(histogram.fromWire(latency), 0.99) ?? 0) < 21);
   });
 
-  it("counts the streams of configured paths, and the probes of configured health checkers, apart", async (test) => {
+  it("counts streams of configured paths and requests of configured health checkers separately", async (test) => {
     const { probe, log } = await setUp(test, { longLivedPaths: ["/v1/events"], healthCheckers: ["Acme-Monitor/"] });
     await log(1, { uri: "/v1/events?since=7", duration_ms: 10_800_000 });
     await log(1, { user_agent: "acme-monitor/7" });
@@ -140,7 +140,7 @@ describe("the access-log probe", () => {
     assert.deepEqual({ streams, probes, requests, unread }, { streams: 1, probes: 1, requests: 1, unread: 0 });
   });
 
-  it("does not believe a request that took at least as long as configured", async (test) => {
+  it("counts a request that took at least as long as configured as unread", async (test) => {
     const { probe, log } = await setUp(test, { longest: "2s" });
     await log(1, { duration_ms: 1_999 });
     await log(1, { duration_ms: 2_000 });
@@ -150,7 +150,7 @@ describe("the access-log probe", () => {
     await assert.rejects(probe.read(START + 10_000), { code: "wrong_format", message: /longer than "longest"/ });
   });
 
-  it("fails while no line shows a User-Agent, and counts those lines as unread once one does", async (test) => {
+  it("fails while no line has a User-Agent, and counts those lines as unread once a line has one", async (test) => {
     const { probe, log } = await setUp(test);
     await log(1, { user_agent: undefined });
     await log(1, { user_agent: undefined });
@@ -161,13 +161,13 @@ describe("the access-log probe", () => {
     assert.deepEqual({ requests, unread }, { requests: 2, unread: 2 });
   });
 
-  it("counts requests without a User-Agent where clients are known to send none", async (test) => {
+  it("counts requests without a User-Agent if clients are known to send none", async (test) => {
     const { probe, log } = await setUp(test, { requireUserAgent: false });
     await log(1, { user_agent: undefined });
     assert.equal(http(await probe.read(START + 5_000)).requests, 1);
   });
 
-  it("counts lines that are not read yet, and then reads them", async (test) => {
+  it("counts lines that have not been read yet, and then reads them", async (test) => {
     const { path, probe } = await setUp(test, { budget: "64KiB" });
     await appendFile(path, lineAt(1).repeat(2_000));
     const first = http(await probe.read(START + 5_000));
@@ -197,7 +197,7 @@ describe("the access-log probe", () => {
     assert.equal(http(await probe.read(START + 10_000)).errors_5xx, 1);
   });
 
-  it("counts what a proxy writes to a log that it never reopens, and logs a warning once", async (test) => {
+  it("counts the lines of a proxy that never reopens its log, and logs a warning once", async (test) => {
     const warnings: unknown[] = [];
     const { path, probe } = await setUp(test, {}, { warn: (fields: unknown) => warnings.push(fields) });
     const writer = await open(path, "a");
@@ -217,7 +217,7 @@ describe("the access-log probe", () => {
     await log(1, { host: "stable.example" });
     await log(1);
     const { requests, unread } = http(await probe.read(START + 5_000));
-    assert.deepEqual({ requests, unread }, { requests: 1, unread: 1 }, "a line without a host may be ours");
+    assert.deepEqual({ requests, unread }, { requests: 1, unread: 1 }, "a line without a host may belong to this gateway");
   });
 
   it("fails on a log of another format", async (test) => {
@@ -229,7 +229,7 @@ describe("the access-log probe", () => {
     });
   });
 
-  it("counts single bad lines separately", async (test) => {
+  it("counts single malformed lines separately", async (test) => {
     const { path, probe, log, context } = await setUp(test);
     await appendFile(path, "half a li\n");
     await log(1);
@@ -289,7 +289,7 @@ describe("the configuration of the access-log probe", () => {
   };
   const fields = { time: "t", status: "s", duration: "d", userAgent: "ua" };
 
-  it("is rejected where a line could not be read without guessing", () => {
+  it("is rejected if lines could not be read without guessing", () => {
     for (const [settings, message] of [
       [{ format: "json", durationUnit: "ms" }, /"fields"/],
       [{ format: "json", fields }, /"durationUnit"/],

@@ -1,4 +1,4 @@
-/** Every line that a proxy writes is counted in exactly one class, whatever happens to the file in between. */
+/** Every line that a proxy writes is counted in exactly one class, whatever happens to the file before it is read. */
 import assert from "node:assert/strict";
 import { appendFile, copyFile, type FileHandle, open, rename, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -45,12 +45,15 @@ const LINES: readonly (readonly [text: string, of: Class])[] = [
   ["é".repeat(200_000), "unread"],
 ];
 
-/** How the proxy holds its log: opened for every line; kept open through renames; or kept open at a position, without O_APPEND. */
+/**
+ * How the proxy writes its log: it opens the file for every line, keeps it open through renames, or keeps it open at a position,
+ * without O_APPEND.
+ */
 type WriterKind = "reopens" | "keeps" | "positions";
 
 interface Writer {
   write(text: string): Promise<void>;
-  /** After a rename: the proxies that reopen their log do. */
+  /** After a rename, the proxies that reopen their log do so. */
   reopen(): Promise<void>;
   close(): Promise<void>;
 }
@@ -74,11 +77,11 @@ async function openWriter(kind: WriterKind, path: string): Promise<Writer> {
   };
 }
 
-/** What the proxy has written, and what the signals contain. */
+/** The lines that the proxy has written, and those that the signals contain. */
 interface Books {
   readonly written: Record<Class, number>;
   readonly counted: Record<Class, number>;
-  /** Lines that were truncated away before any read. */
+  /** Lines that a truncation removed before any read. */
   destroyed: number;
 }
 
@@ -111,7 +114,7 @@ class Scenario {
   #atMs = START + 5_000;
   #rotations = 0;
   #lines = 0;
-  /** The rest of a line that was begun, and its class. */
+  /** The rest of an unfinished line, and its class. */
   #rest: readonly [string, Class] | undefined;
 
   constructor(path: string, context: TestProbeContext, probe: TestProbe, writer: Writer, kind: WriterKind) {
@@ -182,7 +185,7 @@ class Scenario {
   }
 
   async #rotate(): Promise<void> {
-    // A proxy that reopens its log finishes its line first; the others go on in the renamed file.
+    // A proxy that reopens its log finishes its line first; the others continue in the renamed file.
     await this.#finishLine();
     this.#rotations += 1;
     await rename(this.path, `${this.path}.${this.#rotations}`);
@@ -206,7 +209,7 @@ class Scenario {
     await truncate(this.path, 0);
   }
 
-  /** Writes a last line, reads everything, and returns the books. */
+  /** Writes a last line, reads everything, and returns the counts. */
   async finish(): Promise<Books> {
     await this.#write(LINES[0]);
     for (let count = 0; count < 4; count += 1) await this.read();
@@ -234,7 +237,7 @@ for (const kind of ["reopens", "keeps", "positions"] as const)
         for (const one of steps) await scenario.perform(one);
         const { written, counted, destroyed } = await scenario.finish();
         const lost = scenario.context.counted.get("lost_lines") ?? 0;
-        assert.ok(destroyed === 0 || lost > 0, "lines were destroyed unseen, and no signal shows it");
+        assert.ok(destroyed === 0 || lost > 0, "lines were destroyed unread, and no signal reports them");
         const sum = (classes: Record<Class, number>): number => Object.values(classes).reduce((a, b) => a + b, 0);
         assert.equal(sum(counted) - lost, sum(written) - destroyed);
         if (lost === 0) assert.deepEqual(counted, written);

@@ -10,7 +10,7 @@ import { openProbe } from "../probe-context.ts";
 import { serveHttp } from "../serve-http.ts";
 
 describe("the deps probe", () => {
-  it("reports latency per target, and hanging, refusing or failing targets as not ok", async (test) => {
+  it("reports latency per target, and hanging, closed and failing targets as not ok", async (test) => {
     const tcp = createTcpServer((socket) => socket.destroy());
     tcp.listen(0, "127.0.0.1");
     await once(tcp, "listening");

@@ -46,7 +46,7 @@ describe("the disk probe", () => {
     });
   });
 
-  it("states purgeable space beside the used space, where it is known", async (test) => {
+  it("reports purgeable space in addition to the used space, if it is known", async (test) => {
     const path = await temporaryDirectory(test);
     const statfsFile = join(path, "statfs.json");
     const use = { total_bytes: 2e12, used_ratio: 0.86 };

@@ -1,4 +1,4 @@
-/** The gateway probe against gateways with TLS, whose certificates are made by openssl. */
+/** The gateway probe against gateways with TLS, whose certificates openssl creates. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { copyFile, readFile, writeFile } from "node:fs/promises";
@@ -27,12 +27,12 @@ function openssl(directory: string, ...args: string[]): void {
   execFileSync("openssl", args, { cwd: directory, stdio: "pipe" });
 }
 
-/** Makes `<name>.pem` and `<name>.key`, self-signed and with a common name only, as OpenClaw does. */
+/** Creates `<name>.pem` and `<name>.key`, self-signed and with a common name only, as OpenClaw does. */
 function makeCertificate(directory: string, name: string, ...more: string[]): void {
   openssl(directory, "req", "-x509", ...newKey(name), "-out", `${name}.pem`, ...more);
 }
 
-/** Only `openssl ca` makes a certificate of the past, in every version. */
+/** Of all openssl commands, only `openssl ca` can create an expired certificate in every version. */
 async function makeExpiredCertificate(directory: string, name: string): Promise<void> {
   const section = "database = index.txt\nserial = serial\nnew_certs_dir = .\ndefault_md = sha256\npolicy = names\n";
   await writeFile(join(directory, "ca.cnf"), `[ca]\ndefault_ca = test\n[test]\n${section}[names]\ncommonName = supplied\n`);
@@ -56,7 +56,7 @@ describe("a gateway with its own certificate", () => {
   const stateOf = async (test: TestContext, settings: object): Promise<SignalBody<"health">> =>
     (await openProbe(test, gatewayProbes, { answerTimeout: "10s", ...settings }).read()).bodies[0] as SignalBody<"health">;
 
-  it("is up if the file contains that certificate, and not trusted otherwise", async (test) => {
+  it("is up if the file contains that certificate, and is not trusted otherwise", async (test) => {
     const directory = await temporaryDirectory(test);
     makeCertificate(directory, "gateway");
     makeCertificate(directory, "other");

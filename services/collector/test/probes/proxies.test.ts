@@ -1,4 +1,4 @@
-/** The access-log probe on the logs of real proxies, with a gateway that answers in every way it can. */
+/** The access-log probe on the logs of real proxies, with a gateway that produces every kind of answer. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { EventEmitter, once } from "node:events";
@@ -20,7 +20,7 @@ import { listen } from "../serve-http.ts";
 const NGINX_FORMAT =
   '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" $request_time $sent_http_content_length "$sent_http_content_type" "$request_completion"';
 
-/** Requests that the gateway has received and does not answer. */
+/** Requests that the gateway has received and leaves unanswered. */
 const arrivals = new EventEmitter();
 
 const ANSWERS: Readonly<Record<string, (request: IncomingMessage, response: ServerResponse) => void>> = {
@@ -38,7 +38,7 @@ const ANSWERS: Readonly<Record<string, (request: IncomingMessage, response: Serv
     setTimeout(() => response.destroy(), 50);
   },
   "/length": (_, response) => void response.writeHead(200, { "content-length": "2" }).end("{}"),
-  // Answers nothing until the client gives up.
+  // Sends nothing until the client gives up.
   "/silent": () => void arrivals.emit("silent"),
 };
 
@@ -56,7 +56,7 @@ async function startGateway(test: TestContext): Promise<number> {
   return await listen(test, server);
 }
 
-/** Sends one request on a connection of its own, and reads the answer as far as it comes. */
+/** Sends one request on a new connection, and reads as much of the answer as arrives. */
 async function send(url: string, options: { agent?: string; method?: string; giveUp?: Promise<unknown> } = {}): Promise<void> {
   const { agent = "app/1", method = "GET", giveUp } = options;
   const sent = request(url, { method, agent: false, headers: { "user-agent": agent } });
@@ -124,7 +124,7 @@ function openAccessLog(test: TestContext, settings: object) {
   return { read: () => probe.read(context.clock.now() + 1_000) };
 }
 
-/** Reads with the probe what the proxy at `url` logs, and checks it. */
+/** Reads the log of the proxy at `url` with the probe, and checks the counts. */
 async function checkEverything(test: TestContext, url: string, path: string, settings: object): Promise<void> {
   const probe = openAccessLog(test, { path, ...settings });
   await probe.read();
@@ -164,7 +164,7 @@ describe("Caddy", () => {
 
   for (const [what, block, agent, message] of [
     [
-      "whose encoder has another unit than the configuration is rejected",
+      "whose encoder uses another unit than the configuration is rejected",
       "format json {\n duration_format nano\n }",
       "app/1",
       /durationUnit/,
@@ -226,7 +226,7 @@ server {
       await checkEverything(test, url, path, { format: "nginx", logFormat: format });
     });
 
-  it("writes odd lines for odd requests, and each is counted in a class", async (test) => {
+  it("writes unusual lines for unusual requests, and each is counted in a class", async (test) => {
     if (!requireServer(test, "nginx")) return;
     const path = join(await temporaryDirectory(test), "access.log");
     const { url, port } = await start(test, path, NGINX_FORMAT);

@@ -33,7 +33,7 @@ describe("the queue probe", { skip: missing ?? false }, () => {
     assert.deepEqual((await probe.read()).bodies, [{ lane: "build-az-a", role: "build", depth: 3 }]);
   });
 
-  /** A queue as BullMQ leaves it, with these keys. */
+  /** A queue with these keys, in BullMQ's layout. */
   const queueOf = async (name: string, fill: (key: (state: string) => string) => Promise<unknown>): Promise<void> => {
     await redis.hset(`bull:${name}:meta`, "opts.maxLenEvents", "10000", "version", "bullmq:5.81.5");
     await fill((state) => `bull:${name}:${state}`);
@@ -66,7 +66,7 @@ describe("the queue probe", { skip: missing ?? false }, () => {
     assert.equal(await depthOf(test, "delayed", { countDelayed: true }), 5);
   });
 
-  it("counts no job of a paused queue but those at work, wherever the version keeps them", async (test) => {
+  it("counts only jobs in progress of a paused queue, wherever the BullMQ version keeps the others", async (test) => {
     for (const [name, list] of [
       ["paused5", "paused"],
       ["paused6", "wait"],
@@ -143,6 +143,24 @@ describe("the queue probe", { skip: missing ?? false }, () => {
     const alone = open(test, { away: { redis: "redis://127.0.0.1:1", list: "x" } });
     await assert.rejects(alone.read(), { code: "redis_unavailable" });
     await assert.rejects(alone.read(), { code: "backing_off" });
+  });
+
+  it("names the server that it cannot read, without its password, and the setting to check", async (test) => {
+    const closed = open(test, { l: { redis: "redis://user:hunter2@127.0.0.1:1", list: "x" } });
+    await assert.rejects(closed.read(), {
+      message:
+        /^Redis at 127\.0\.0\.1:1: connect ECONNREFUSED .*; check that it runs and that the lane's "redis" is its address$/,
+    });
+    const { port } = new URL(server.url);
+    const denied = open(test, { l: { redis: `redis://user:hunter2@127.0.0.1:${port}`, list: "x" } });
+    await assert.rejects(denied.read(), (error: Error) => {
+      assert.match(
+        error.message,
+        new RegExp(`^Redis at 127\\.0\\.0\\.1:${port}: WRONGPASS .*; check user and password in the lane's "redis"$`),
+      );
+      assert.doesNotMatch(error.message, /hunter2/);
+      return true;
+    });
   });
 
   it("reads a restarted Redis again", async (test) => {

@@ -55,7 +55,7 @@ describe("the synthetic probe", () => {
     await assert.rejects(probe.read(), { code: "misdirected" });
   });
 
-  it("keeps what it measured when another request was misdirected, and reports it with the next reading", async (test) => {
+  it("keeps its measurements if another request was misdirected, and reports them with the next reading", async (test) => {
     let asked = 0;
     const url = await serveHttp(test, (_request, response) => {
       asked += 1;

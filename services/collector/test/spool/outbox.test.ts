@@ -23,7 +23,7 @@ function fakeBroker() {
     stored,
     inFlight: 0,
     mostInFlight: 0,
-    outcome: (_id: string): "store" | "again" | "refuse" | "hang" => "store",
+    outcome: (_id: string): "store" | "again" | "reject" | "hang" => "store",
     onStatus(listener: (status: BusStatus) => void) {
       listeners.add(listener);
       return () => listeners.delete(listener);
@@ -36,7 +36,7 @@ function fakeBroker() {
       if (outcome === "hang") await new Promise(() => {});
       broker.inFlight -= 1;
       if (outcome === "again") throw retryable("publish_timeout", "no answer");
-      if (outcome === "refuse") throw terminal("publish_refused", "no");
+      if (outcome === "reject") throw terminal("publish_refused", "no");
       if (!stored.includes(id)) stored.push(id);
       return STORED;
     },
@@ -108,13 +108,13 @@ describe("an outbox with a connected broker", () => {
     assert.deepEqual([...broker.stored].sort(), ids(0, 40).sort());
   });
 
-  it("drops only the permanently refused record", async (test) => {
+  it("drops only the permanently rejected record", async (test) => {
     const { broker, outbox, take } = await setUp(test);
-    broker.outcome = (id) => (id === "boot.1" ? "refuse" : "store");
+    broker.outcome = (id) => (id === "boot.1" ? "reject" : "store");
     take(0, 4);
     await outbox.settled();
     assert.deepEqual(broker.stored, ["boot.0", "boot.2", "boot.3"]);
-    assert.equal(outbox.counts.refused, 1);
+    assert.equal(outbox.counts.rejected, 1);
   });
 });
 

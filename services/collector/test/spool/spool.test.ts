@@ -95,7 +95,7 @@ describe("the spool", () => {
     assert.equal(next.counts.damaged, 1);
   });
 
-  it("reports damage with the segment and what it kept and lost", async (test) => {
+  it("reports damage with the segment, and the records kept and lost", async (test) => {
     const { spool, directory } = await open(test);
     await spool.append(records(0, 5));
     const [name] = await readdir(directory);
@@ -184,7 +184,7 @@ describe("the spool", () => {
     assert.deepEqual(await drain(next), [0, 1, 2, 3]);
   });
 
-  it("fails to open where its directory cannot be created", async (test) => {
+  it("fails to open if its directory cannot be created", async (test) => {
     const parent = await temporaryDirectory(test);
     await writeFile(join(parent, "file"), "");
     await assert.rejects(open(test, { directory: join(parent, "file", "spool") }), { code: "disk_unwritable" });

@@ -1,9 +1,9 @@
 import { type CommandCall, defineCommand } from "@aviary/shared/commands/command.ts";
-import { duration, file, fleetOption } from "@aviary/shared/commands/options.ts";
+import { durationOption, file, fleetOption } from "@aviary/shared/commands/options.ts";
 
 const options = {
   policy: file({ description: "The policy to compare with", example: "policies/stricter.yaml", required: true }),
-  since: duration({ description: "Start of the range, as a time before now", example: "6h", default: "7d" }),
+  since: durationOption({ description: "Start of the range, as a time before now", example: "6h", default: "7d" }),
   fleet: fleetOption,
 };
 

@@ -2,7 +2,7 @@
 import type { Bus, FollowOptions } from "@aviary/shared/bus/bus.ts";
 import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 
-/** The records that VERDICTS holds now. Skips records that another version wrote and this one cannot parse. */
+/** The current records of VERDICTS. Skips records of other versions that this one cannot parse. */
 export async function readVerdicts(
   bus: Bus,
   from: FollowOptions["from"],

@@ -1,10 +1,10 @@
 import { type CommandCall, defineCommand } from "@aviary/shared/commands/command.ts";
-import { duration, fleetOption, folder, text } from "@aviary/shared/commands/options.ts";
+import { durationOption, fleetOption, folder, text } from "@aviary/shared/commands/options.ts";
 
 const options = {
-  since: duration({ description: "Start of the segment, as a time before now", example: "2h", required: true }),
+  since: durationOption({ description: "Start of the segment, as a time before now", example: "2h", required: true }),
   out: folder({
-    description: "The case folder to create; must not exist or be empty",
+    description: "The case folder to create; must be absent or empty",
     example: "cases/2026-11-21",
     required: true,
   }),

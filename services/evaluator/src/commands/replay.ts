@@ -1,5 +1,5 @@
 import { type CommandCall, defineCommand } from "@aviary/shared/commands/command.ts";
-import { duration, file, flag } from "@aviary/shared/commands/options.ts";
+import { durationOption, file, flag } from "@aviary/shared/commands/options.ts";
 
 const args = {
   recording: {
@@ -11,12 +11,12 @@ const args = {
   },
 } as const;
 const options = {
-  since: duration({
+  since: durationOption({
     description: "Replay the event log instead, and print its verdicts since this time before now",
     example: "6h",
   }),
   fleet: file({
-    description: "The fleet file; without it the case folder's own, else AVIARY_FLEET_FILE, else aviary.yaml",
+    description: "The fleet file; by default the case folder's, else AVIARY_FLEET_FILE, else aviary.yaml",
   }),
   check: flag("Replay again with duplicates, restarts and clock ticks, and compare; exits with 1 on a difference"),
 };
@@ -26,7 +26,7 @@ export type ReplayCall = CommandCall<typeof options, typeof args>;
 export const replayCommand = defineCommand({
   name: "replay",
   summary: "Replay recorded signals and print the verdicts",
-  details: "The same messages give the same verdicts, byte for byte. Name a recording or give --since.",
+  details: "The same messages yield the same verdicts, byte for byte. Name a recording or use --since.",
   args,
   options,
   formats: ["table", "json"],

@@ -12,7 +12,8 @@ import { type CanaryState, isOpen, type Run, type State, startGrid } from "./sta
 
 /**
  * Changes of the run that no message requests: pending to warming when the Macs run the release, warming to active, an observed
- * release superseded, restored after a failure, expiry, the silence of its caller. Called whenever a fact changed or a deadline fired.
+ * release superseded, restored after a failure, expiry, the silence of its caller. Called whenever a fact changed or a deadline
+ * fired.
  */
 export function advance(state: State, canary: CanaryState, config: CanaryConfig, atMs: number): Incident[] {
   if (canary.maintenance !== null && canary.maintenance.untilMs <= atMs) canary.maintenance = null;
@@ -39,8 +40,8 @@ interface Advance {
 }
 
 /**
- * Whether the warm-up of a pending run starts: its release is on the canary slice, or the controller shifts traffic and the Macs had
- * time to change.
+ * Whether the warm-up of a pending run starts: its release is on the canary slice, or the controller shifts traffic and the Macs
+ * had time to change.
  */
 function isReadyToWarm({ run, slices, config: { policy }, atMs }: Advance): boolean {
   const release = slices.canary;
@@ -58,7 +59,7 @@ function advanceAnalysis({ canary, run, slices, config, atMs }: Advance): void {
     return;
   }
   if (release !== null && run.pinned !== null && !couldBeSame(run.pinned, release) && isAnnounced(run, release)) {
-    // The announced pack arrives while traffic already shifts: what was measured before was another release.
+    // The announced pack arrives while traffic is already shifted, so earlier measurements are of another release.
     run.pinned = release;
     restartEvidence(canary, config, atMs);
     return;

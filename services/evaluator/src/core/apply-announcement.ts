@@ -1,4 +1,4 @@
-/** Applies the name of a revision: it opens a run, adopts one, advances the present one, or is left over from an earlier one. */
+/** Applies the name of a revision. It opens a run, adopts one, advances the current one, or is left over from an earlier one. */
 import type { Control } from "@aviary/shared/contract/control.ts";
 import { isJudgingClass } from "@aviary/shared/contract/fleet.ts";
 import type { Incident } from "@aviary/shared/contract/incident.ts";

@@ -1,8 +1,8 @@
 /**
  * Applies control messages to a canary's run.
  *
- * Revision, weight, phase, gates and end are the judging caller's to report (`callers.ts`): from any other class they change nothing and
- * raise an incident. Operators may do everything.
+ * Revision, weight, phase, gates and end are the judging caller's to report (`callers.ts`): from any other class they change
+ * nothing and raise an incident. Operators may do everything.
  */
 import type { Control } from "@aviary/shared/contract/control.ts";
 import type { Incident } from "@aviary/shared/contract/incident.ts";
@@ -43,7 +43,7 @@ export function applyControl(step: ControlStep): Incident[] {
   }
 }
 
-/** What controllers report. */
+/** Reports of controllers. */
 function applyReport(step: ControlStep, control: Verb<"announce" | "weight" | "phase" | "gate" | "end">): Incident[] {
   const { canary, config, atMs } = step;
   const { caller } = control;
@@ -71,7 +71,7 @@ function applyReport(step: ControlStep, control: Verb<"announce" | "weight" | "p
   }
 }
 
-/** A message that names nothing is about the present run; a late one about another revision changes nothing. */
+/** A message that names no revision is about the current run; a late one about another revision changes nothing. */
 function isForRun(run: Run, revision: string | undefined): boolean {
   return revision === undefined || revision === run.controllerRevision;
 }
@@ -84,8 +84,8 @@ function applyWeight(run: Run, weight: number, atMs: number): void {
 }
 
 /**
- * Flagger calls pre-rollout at weight 0 only, so that call is a statement about the weight and withdraws a grant. A granted increase
- * is traffic from then on, however long its event takes.
+ * Flagger calls pre-rollout at weight 0 only, so that call is a statement about the weight and withdraws a grant. A granted
+ * increase is traffic from then on, however long its event takes.
  */
 function applyGate({ canary, config, atMs }: ControlStep, run: Run, { gate, allowed }: Verb<"gate">): void {
   if (gate === "pre-rollout") {
@@ -163,8 +163,8 @@ function applyOperatorVerb(step: ControlStep, control: OperatorVerb): void {
 }
 
 /**
- * An operator's word that the failure was wrong: the same revision gets a new run, which warms up at once if its release is still on the
- * canary slice.
+ * Clears a failure that an operator declares a false positive: the same revision gets a new run, which warms up at once if its
+ * release is still on the canary slice.
  */
 function clearFailure({ state, canary, config, atMs }: ControlStep, control: Verb<"clear">): void {
   const failed = canary.run;

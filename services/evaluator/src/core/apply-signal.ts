@@ -50,15 +50,18 @@ interface Applied {
   readonly storedAtMs: number;
   readonly observedAtMs: number;
   readonly periodMs: number;
-  /** The observation of its kind before it was still current. */
+  /** Whether the previous observation of its kind was still current. */
   readonly isContinuous: boolean;
-  /** That observation came from the same collector boot. */
+  /** Whether that observation came from the same collector boot. */
   readonly isSameBoot: boolean;
-  /** The gateway is in maintenance. */
+  /** Whether the gateway is in maintenance. */
   readonly isPlanned: boolean;
 }
 
-/** Bodies that belong to the time of their observation, whatever arrived before them. Returns whether a fact changed. */
+/**
+ * Applies bodies that belong to the time of their observation, regardless of their order of arrival. Returns whether a fact
+ * changed.
+ */
 function applyCounts(applied: Applied, signal: Signal): boolean {
   const { state, gateway, keys, observedAtMs, periodMs } = applied;
   if (signal.kind === "queue") return keys.map((key) => applyDepth(applied, key, signal.body)).includes(true);
@@ -72,7 +75,7 @@ function applyCounts(applied: Applied, signal: Signal): boolean {
   return false;
 }
 
-/** Bodies of which only the newest counts. Returns whether a fact changed. */
+/** Applies bodies of which only the newest counts. Returns whether a fact changed. */
 function applyFact(applied: Applied, signal: Signal): boolean {
   const { gateway, keys } = applied;
   switch (signal.kind) {
@@ -109,8 +112,8 @@ const RUN_WARMING = { why: "warming", isPlanned: true } as const;
 const GATEWAY_WARMING = { why: "warming", isPlanned: false } as const;
 
 /**
- * Why the traffic of a gateway is left out. That of a gateway or canary in maintenance, or of a paused run, shows the work and not
- * the release; that of a canary gateway during a warm-up, its own or the run's, is not judged.
+ * Why the traffic of a gateway is excluded. In maintenance, or while the run is paused, traffic reflects the work and not the
+ * release. During a warm-up, of the gateway or of the run, traffic of a canary gateway is not judged.
  */
 function exclusionOf(
   { run, maintenance }: CanaryState,

@@ -29,7 +29,7 @@ export function recordAttempt(canary: CanaryState, name: string, attempt: number
   canary.revisions = [...others, entry].slice(-MAX_REVISIONS);
 }
 
-/** Copies the state of the present run to its attempt. */
+/** Copies the state of the current run to its attempt. */
 export function updateAttempt(canary: CanaryState, run: Run): void {
   if (run.controllerRevision === null) return;
   const entry = attemptOf(canary, run.controllerRevision);

@@ -36,7 +36,7 @@ export function stepBack(state: State, toMs: number, effects: Effect[]): void {
   for (const canary of state.canaries.values()) {
     const config = state.config.canaries.get(canary.key)!;
     stepCanaryBack(canary, config, step);
-    // The messages of another log may precede what was decided from the one before: that gap is named already.
+    // The messages of a new log may precede decisions based on the previous log; that gap is already reported.
     if (canary.logGap) continue;
     canary.brokerStep = step;
     const facts = { sender: "broker", set_back_ms: step.byMs };

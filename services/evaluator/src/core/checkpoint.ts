@@ -22,7 +22,7 @@ interface CheckpointFile {
   readonly config_hashes?: Readonly<Record<string, string>>;
   /** The first sequence not yet applied. */
   readonly replay_from: number;
-  /** When the log was created; absent in versions that did not know it. */
+  /** When the log was created; absent in earlier versions. */
   readonly log_created_at_ms?: number | null;
   readonly state: Pick<State, "sequence" | "nowMs" | "lanes" | "dead" | "nextDeadlineMs" | "lastCheckpointMs"> & {
     readonly gateways: ReadonlyMap<string, StoredGateway>;

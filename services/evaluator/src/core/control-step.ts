@@ -1,4 +1,4 @@
-/** What applying a control message needs, and what every kind of it does. */
+/** The inputs for applying a control message, and the steps that all kinds share. */
 import type { Control } from "@aviary/shared/contract/control.ts";
 import { isJudgingClass } from "@aviary/shared/contract/fleet.ts";
 import { type Incident, incident } from "@aviary/shared/contract/incident.ts";
@@ -8,7 +8,7 @@ import type { CanaryConfig } from "./resolved-config.ts";
 import { subjectOf } from "./run.ts";
 import type { CanaryState, Run, State } from "./state.ts";
 
-/** One control message and what it is applied to. */
+/** One control message and its target. */
 export interface ControlStep<C extends Control = Control> {
   readonly state: State;
   readonly canary: CanaryState;

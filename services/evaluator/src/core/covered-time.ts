@@ -1,6 +1,6 @@
 /**
  * The event time that the signals of one gateway cover: disjoint ranges in order. Each signal covers the period before its
- * `observed_at`; ranges of event time without a signal are holes, whatever the newest signal shows.
+ * `observed_at`; ranges of event time without a signal are holes, regardless of the newest signal.
  */
 
 /** A range of event time `[fromMs, toMs)`. */
@@ -17,7 +17,7 @@ export interface CoveredTime {
 
 /**
  * Ranges of one gateway in one window. A gateway that leaves more holes than this covers too little of a window anyway, so
- * further ranges are left out: the coverage is then too low, never too high.
+ * further ranges are dropped: the coverage is then too low, never too high.
  */
 const MAX_RANGES = 64;
 

@@ -12,7 +12,7 @@ import type { State } from "./state.ts";
 
 export const DEAD_PER_MINUTE = 10;
 
-/** Senders that are in no fleet file count as one, because they can choose any number of names. */
+/** Senders that are not in a fleet file count as one, because their names are arbitrary. */
 const UNKNOWN_SENDER = "unknown";
 
 /**

@@ -11,8 +11,8 @@ export interface DiskMark {
   /** Broker time of the reading that first showed this level. */
   readonly sinceMs: number;
   /**
-   * Event time at which the level rose to this one; null if its rise was not observed, because the reading before is absent or was
-   * too old. Only an observed rise can have begun in a run.
+   * Event time at which the level rose to this one; null if its rise was not observed, because the previous reading is absent or
+   * was stale. Only an observed rise can have begun in a run.
    */
   readonly roseAtMs: number | null;
 }
@@ -21,7 +21,7 @@ export interface DiskReading {
   readonly usedRatio: number;
   readonly observedAtMs: number;
   readonly storedAtMs: number;
-  /** The reading before was still current. */
+  /** Whether the previous reading was still current. */
   readonly isContinuous: boolean;
 }
 

@@ -1,8 +1,8 @@
-/** Since when Doctor's findings exist: a finding that a gateway had before a run does not fail the run. */
+/** When Doctor's findings began: a finding that a gateway had before a run does not fail the run. */
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 
 /**
- * Event time at which each present finding began, by its `check_id`: the observation of the first report with it after a report
+ * Event time at which each current finding began, by its `check_id`: the observation of the first report with it after a report
  * without it. Null if no report without it is known.
  */
 export type FindingsBegan = ReadonlyMap<string, number | null>;
@@ -10,11 +10,11 @@ export type FindingsBegan = ReadonlyMap<string, number | null>;
 export interface DoctorHistory {
   readonly before: SignalBody<"doctor"> | null;
   readonly began: FindingsBegan;
-  /** The report before was still current. */
+  /** Whether the previous report was still current. */
   readonly isContinuous: boolean;
 }
 
-/** The beginnings after a report. An unreadable report has no findings: those known before it stay. */
+/** The updated start times after a report. An unreadable report contains no findings, so those known before it stay. */
 export function nextFindingsBegan(
   { before, began, isContinuous }: DoctorHistory,
   report: SignalBody<"doctor">,

@@ -1,6 +1,6 @@
 /**
- * How long an observed fact is known. It is unknown two periods and the grace after its observation: a probe that fails makes
- * its fact unknown, and never leaves the last one standing.
+ * How long an observed fact remains known. Two periods and the grace after its observation it is unknown: if a probe fails, its
+ * last fact must not stay in force.
  */
 import type { Policy } from "@aviary/shared/contract/policy.ts";
 import { DEFAULT_PERIOD_MS, staleAtMs } from "@aviary/shared/contract/signal.ts";
@@ -14,8 +14,8 @@ export type FactKind = SignalKind | "synthetic";
 export type AgePolicy = Pick<Policy, "windowMs" | "graceMs">;
 
 /**
- * When a fact becomes unknown, milliseconds since the epoch. The period in a signal is a claim: it is believed up to the policy's
- * window, and up to the default period for kinds that are rarer than a window.
+ * When a fact becomes unknown, milliseconds since the epoch. The period in a signal is a claim, which is capped at the policy's
+ * window, or at the default period for kinds that are rarer than a window.
  */
 export function factStaleAtMs(
   kind: FactKind,
@@ -26,7 +26,7 @@ export function factStaleAtMs(
   return staleAtMs({ observedAtMs, periodMs: Math.min(periodMs, longestMs) }, graceMs);
 }
 
-/** Whether the newest signal of a kind is still believed at `atMs`. */
+/** Whether the newest signal of a kind is still current at `atMs`. */
 export function isCurrent({ seen }: Pick<GatewayState, "seen">, kind: FactKind, policy: AgePolicy, atMs: number): boolean {
   const observation = seen.get(kind);
   return observation !== undefined && atMs < factStaleAtMs(kind, observation, policy);

@@ -22,7 +22,7 @@ export interface HardReason {
 /** The facts a check may use. */
 export interface GatewayFacts {
   readonly gateway: GatewayState;
-  /** What is known of it at `nowMs`. */
+  /** The known facts at `nowMs`. */
   readonly known: KnownFacts;
   /** Its disk level under the canary's policy; undefined before its first reading. */
   readonly diskMark: DiskMark | undefined;
@@ -34,7 +34,7 @@ export interface GatewayFacts {
   readonly runSinceMs: number | undefined;
 }
 
-/** What one check found. */
+/** The result of one check. */
 export interface CheckResult {
   readonly holds?: readonly Reason[];
   readonly hard?: readonly HardReason[];
@@ -56,7 +56,7 @@ export function reasonOf(gateway: GatewayState, code: ReasonCode, text: string, 
   };
 }
 
-/** A reason whose text is a clause of its own, such as "disk 95% full", and not a predicate of the gateway. */
+/** A reason whose text is a complete clause, such as "disk 95% full", and not a predicate of the gateway. */
 function reportOf(gateway: GatewayState, code: ReasonCode, clause: string, numbers: Partial<Reason> = {}): Reason {
   return { ...reasonOf(gateway, code, "", numbers), text: reasonText(`${gateway.name} (${gateway.az}): ${clause}`) };
 }
@@ -68,7 +68,7 @@ function requiredKinds(facts: GatewayFacts): RequiredKind[] {
   const { traffic } = facts.config.policy;
   const kinds: RequiredKind[] = ["health", "disk", "skills"];
   kinds.push(...selectedKinds(traffic));
-  // Before its first report, a required Doctor is a reason of its own.
+  // Before its first report, a required Doctor has a separate reason.
   if (requiresDoctor(facts) && facts.gateway.doctor !== null) kinds.push("doctor");
   return kinds;
 }

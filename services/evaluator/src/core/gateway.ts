@@ -1,6 +1,6 @@
 /**
  * The state of one gateway: the newest signal of each kind with its age, and its release. Each function applies one body and
- * returns whether a *fact* changed, that is, something a verdict may show. What depends on a policy is kept by the canaries.
+ * returns whether a *fact* changed, that is, something a verdict may show. State that depends on a policy is in the canaries.
  */
 import { type Release, type Slice, sameRelease } from "@aviary/shared/contract/run.ts";
 import type { Signal, SignalBody } from "@aviary/shared/contract/signal.ts";
@@ -16,15 +16,15 @@ export interface Observation {
   observedAtMs: number;
   periodMs: number;
   /**
-   * The shorter of the last two periods: a report after a failure covers more than the probe's own period, which it must not
-   * stretch.
+   * The shorter of the last two periods: a report after a failure covers more than the probe's own period and must not extend
+   * it.
    */
   cadenceMs: number;
   /** Null if an earlier version stored it. */
   boot: string | null;
 }
 
-/** The collector boot that reported a part of the release last. */
+/** The collector boot that last reported each part of the release. */
 export type ReleaseBoots = Record<keyof Release, string | null>;
 
 export interface GatewayState {
@@ -51,7 +51,7 @@ export interface GatewayState {
   readonly clock: ClockTrack;
   maintenanceUntilMs: number;
   maintenanceReason: string;
-  /** Nothing is promoted to it during the maintenance. */
+  /** Whether promotions to it are blocked during the maintenance. */
   maintenanceMuted: boolean;
 }
 
@@ -195,7 +195,7 @@ export function applyHealth(gateway: GatewayState, body: SignalBody<"health">): 
   );
 }
 
-/** @returns whether a fact changed; the levels of a policy's marks are the canaries' (`disk-marks.ts`) */
+/** @returns whether a fact changed; the canaries track the levels of their own policy's marks (`disk-marks.ts`) */
 export function applyDisk(gateway: GatewayState, body: SignalBody<"disk">): boolean {
   const before = gateway.disk;
   gateway.disk = body;
@@ -204,7 +204,7 @@ export function applyDisk(gateway: GatewayState, body: SignalBody<"disk">): bool
 
 const findings = (list: readonly { readonly check_id: string }[]): string => list.map((finding) => finding.check_id).join();
 
-/** @param isContinuous the report before was still current */
+/** @param isContinuous whether the previous report was still current */
 export function applyDoctor(
   gateway: GatewayState,
   body: SignalBody<"doctor">,

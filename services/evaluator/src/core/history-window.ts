@@ -16,7 +16,7 @@ const TAIL_FROM = 0.8;
 export const MAX_HISTORY_BUCKETS = 1_500;
 const MIN_HISTORY_SCALE = 3;
 
-/** @param keepsCanary whether the canary slice is healthy traffic; while it is under test, it is no reference */
+/** @param keepsCanary whether the canary slice is healthy traffic; while under test, it must not become a reference */
 export function historyWindow(closed: ClosedWindow, keepsCanary: boolean): ClosedWindow {
   const cells = closed.cells.filter(({ slice }) => keepsCanary || slice !== "canary");
   const bySlice = Map.groupBy(cells, ({ slice, source }) => `${slice}|${source}`);

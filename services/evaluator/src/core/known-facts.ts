@@ -1,4 +1,4 @@
-/** What is known of a gateway at one instant: the newest report of each kind, as long as it is current. Null is unknown. */
+/** The known facts about a gateway at one instant: the newest report of each kind, while it is current. Null means unknown. */
 import type { Release } from "@aviary/shared/contract/run.ts";
 import type { SignalBody } from "@aviary/shared/contract/signal.ts";
 import { type AgePolicy, isCurrent } from "./freshness.ts";
@@ -13,7 +13,7 @@ export interface KnownFacts {
 }
 
 export interface KnownRelease extends Release {
-  /** A part was reported, and its report is too old to be believed. */
+  /** Whether a part was reported and its report is stale. */
   readonly isOutdated: boolean;
 }
 
@@ -30,8 +30,8 @@ export function knownFacts(gateway: GatewayState, policy: AgePolicy, atMs: numbe
 }
 
 /**
- * The release of a gateway. Every signal repeats its parts, so their age is that of the kind that reads them: `skills` the hash of
- * the pack, `health` the version. The fragment hash is the collector's own and as old as its last sign of life, `health` as well.
+ * The release of a gateway. Every signal repeats its parts, so each part has the age of the kind that reads it: `skills` for the
+ * pack hash, `health` for the version. The fragment hash belongs to the collector itself and also has the age of `health`.
  */
 export function knownRelease(gateway: GatewayState, policy: AgePolicy, atMs: number): KnownRelease {
   const { gateway_version, skill_hash, fragment_hash } = gateway.release;

@@ -3,9 +3,9 @@
  * lane tick.
  *
  * Replicas follow KEDA's own arithmetic, ceil(depth / perReplica), so capping the depth at perReplica × n allows n replicas
- * without a second mechanism. Without an open run nothing is capped, whatever is silent or degraded, except by a red disk: a lane is
- * limited to measure a canary, never for lack of one. The caps, from weak to strong; the strongest that applies wins, and each adds its
- * reason:
+ * without a second mechanism. Without an open run, only a red disk caps the depth, whatever else is silent or degraded: a lane is
+ * limited to measure a canary, never for lack of one. The caps, from weak to strong; the strongest applicable cap wins, and each
+ * adds its reason:
  *
  *   a run is active and has not passed        stable max + 1
  *   degraded for two lane ticks               no more than run now

@@ -51,7 +51,7 @@ const isSame = (known: Release | null, release: Release): boolean => known !== n
 
 /**
  * How long the whole canary slice must agree on a new release before observation opens a run: two periods of its health signals,
- * each believed up to one window.
+ * each capped at one window.
  */
 export function observationMs(state: State, config: CanaryConfig): number {
   let periodMs = 0;

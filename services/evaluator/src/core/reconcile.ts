@@ -82,7 +82,7 @@ function failRun(step: Reconciliation, { failing, reasons }: Decision): void {
   run.latch = { verdictId: null, atMs, reasons: [...reasons], concern: failing! };
   run.promotable = false;
   moveTo(canary, "failed", atMs);
-  // A canary slice that is already back on stable's release ends the run at once.
+  // If the canary slice is already back on stable's release, the run ends at once.
   advanceRun(step);
   const first = reasons[0];
   effects.push({
@@ -134,7 +134,10 @@ function countHold({ config, atMs, effects }: Reconciliation, run: Run, budget: 
   });
 }
 
-/** Publishes a verdict if a window closed or its content changed, and ticks the canary's lanes in the latter case. Returns whether it did. */
+/**
+ * Publishes a verdict if a window closed or its content changed, and ticks the canary's lanes in the latter case. Returns whether
+ * it did.
+ */
 function publish(
   { state, canary, config, atMs, effects, windowClosed }: Reconciliation,
   facts: CanaryFacts,
@@ -145,7 +148,7 @@ function publish(
   if (!windowClosed && !changed) return false;
   const record = verdictRecord(state, facts, decision, atMs);
   canary.lastFingerprint = fingerprint;
-  // What changed is beyond the limits of the record's lists: the broker would discard it as a duplicate.
+  // If only entries beyond the limits of the record's lists changed, the broker would discard it as a duplicate.
   if (record.body.id === canary.lastVerdictId) return false;
   canary.lastVerdictId = record.body.id;
   canary.lastDegraded = record.body.degraded;
@@ -157,7 +160,7 @@ function publish(
   return true;
 }
 
-/** What makes two verdicts different enough to publish the second: outcome, reasons, warnings and run. */
+/** A second verdict is published if these differ from the first: outcome, reasons, warnings and run. */
 function fingerprintOf({ run, revisions }: CanaryState, { verdict, reasons, warnings, current = [] }: Decision): string {
   return JSON.stringify([
     verdict,
@@ -169,7 +172,7 @@ function fingerprintOf({ run, revisions }: CanaryState, { verdict, reasons, warn
   ]);
 }
 
-/** What the record contains of a run, apart from counts. */
+/** The run's fields in the record, apart from counts. */
 function runFingerprint(run: Run): unknown[] {
   const { id, state, promotable, controllerRevision, seat, gated, granted, promotionGranted, restored, endReported } = run;
   const weights = [run.weight, run.balancerWeight];

@@ -249,7 +249,7 @@ function reduceSignal(state: State, input: SignalInput, effects: Effect[]): void
   if (changed) reconcileFleet(state, signal.fleet, storedAtMs, effects);
 }
 
-/** Requests whose window cannot be known are left out of every canary's window by name. */
+/** Requests whose window cannot be determined are excluded from every canary's window with the cause. */
 function accountForLost(state: State, gateway: GatewayState, signal: Signal): void {
   if (signal.kind !== "http") return;
   for (const key of state.config.canariesOfFleet.get(signal.fleet) ?? []) {

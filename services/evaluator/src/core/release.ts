@@ -22,8 +22,8 @@ export function couldBeSame(a: Release, b: Release): boolean {
 }
 
 /**
- * The one release of all these gateways; `null` if there are none, they differ, one has never reported, or a part of one is too
- * old to be believed.
+ * The common release of all these gateways; `null` if there are none, they differ, one has never reported, or a part of one is
+ * stale.
  */
 export function agreedRelease(releases: readonly GatewayRelease[]): Release | null {
   let agreed: Release | null = null;

@@ -1,20 +1,20 @@
 /**
- * The account of the requests that one gateway reported in one window: each request was merged, or left out for a stated reason.
- * Evidence that is left out without a word makes a faulty canary look healthy.
+ * The account of the requests that one gateway reported in one window: each request was merged, or excluded for a stated reason.
+ * Evidence that is excluded silently makes a faulty canary look healthy.
  */
 
 import type { Slice } from "@aviary/shared/contract/run.ts";
 import { EXCLUSIONS, type Exclusion, type SliceAccount } from "@aviary/shared/contract/window.ts";
 import { type CoveredTime, createCoveredTime } from "./covered-time.ts";
 
-/** Real traffic and synthetic requests are accounted for apart, because a policy selects between them. */
+/** Real traffic and synthetic requests are accounted for separately, because a policy selects between them. */
 export type TrafficKind = "http" | "synthetic";
 
 export interface RequestAccount {
   merged: number;
   /** A cause without requests is absent: most gateways leave out nothing, and every checkpoint contains all accounts. */
   readonly excluded: Partial<Record<Exclusion, number>>;
-  /** The part of `excluded.warming` that the warm-up of the run explains: it is planned, and no fault of a gateway. */
+  /** The part of `excluded.warming` that the warm-up of the run explains, which is planned and not caused by a gateway. */
   plannedWarming: number;
   /** Event time of the merged signals. */
   readonly covered: CoveredTime;
@@ -41,7 +41,7 @@ export function selectedKinds(traffic: "real" | "synthetic" | "both"): readonly 
   return traffic === "both" ? ["http", "synthetic"] : [traffic === "real" ? "http" : "synthetic"];
 }
 
-/** Requests of one slice: all that were reported, and the part that was left out. */
+/** Requests of one slice: all that were reported, and the part that was excluded. */
 export type SliceRequests = Omit<RequestAccount, "covered">;
 
 /** Sums the accounts of one slice over its gateways and the selected kinds of traffic. */

@@ -23,12 +23,12 @@ export function createRestartTrack(): RestartTrack {
   return { uptimeMs: null, processRestarts: null, byUptime: [], byProcess: [], downSinceMs: null };
 }
 
-/** One signal and its relation to the one before of its kind. */
+/** One signal and its relation to the previous one of its kind. */
 export interface TrackedSignal {
   readonly observedAtMs: number;
-  /** The signal before was still current. */
+  /** Whether the previous signal was still current. */
   readonly isContinuous: boolean;
-  /** The gateway is in maintenance: a restart is part of the work. */
+  /** Whether the gateway is in maintenance, when a restart is part of the work. */
   readonly isPlanned: boolean;
 }
 
@@ -45,14 +45,14 @@ export function trackHealth(track: RestartTrack, { state, uptime_ms }: SignalBod
 
 /**
  * Applies a process signal. Returns whether it showed a restart.
- * @param isSameBoot the collector boot that sent the signal before: the count starts at 0 in each
+ * @param isSameBoot whether the same collector boot sent the previous signal; the count starts at 0 in each boot
  */
 export function trackProcess(
   track: RestartTrack,
   { restarts }: SignalBody<"process">,
   signal: TrackedSignal & { readonly isSameBoot: boolean },
 ): boolean {
-  // The first report is the baseline; that of another collector counts from the start of that collector.
+  // The first report is the starting point; that of another collector counts from the start of that collector.
   const before = track.processRestarts ?? restarts;
   const more = signal.isSameBoot || track.processRestarts === null ? restarts - before : restarts;
   track.processRestarts = restarts;

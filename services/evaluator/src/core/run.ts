@@ -1,6 +1,6 @@
 /**
- * The run's state machine (states and diagram: contract/run.ts): opening, entering a state, dropping evidence. Every function modifies
- * one canary. `atMs` is the broker time of the input or deadline that caused it.
+ * The run's state machine (states and diagram: contract/run.ts): opening, entering a state, dropping evidence. Every function
+ * modifies one canary. `atMs` is the broker time of the input or deadline that caused it.
  */
 
 import type { JudgingClass } from "@aviary/shared/contract/fleet.ts";
@@ -39,7 +39,9 @@ interface Opening {
   readonly cleared?: Run["cleared"];
 }
 
-/** Opens a run: ends the previous one, starts a new window grid, freezes the reference. A failed run that it replaces stays failed. */
+/**
+ * Opens a run: ends the previous one, starts a new window grid, freezes the reference. A failed run that it replaces stays failed.
+ */
 export function openRun(state: State, canary: CanaryState, config: CanaryConfig, opening: Opening, atMs: number): void {
   const replaced = canary.run;
   if (isOpen(replaced) && replaced?.state !== "failed") moveTo(canary, "superseded", atMs);
@@ -144,7 +146,7 @@ export function startWarming(state: State, canary: CanaryState, config: CanaryCo
   run.judgeFromMs = atMs + config.policy.warmupMs;
 }
 
-/** Forgets what was measured and judged so far. */
+/** Drops all measurements and judgments so far. */
 export function dropEvidence(canary: CanaryState): void {
   canary.lastPromotable = false;
   if (canary.run === null) return;
@@ -152,7 +154,7 @@ export function dropEvidence(canary: CanaryState): void {
   Object.assign(canary.run, { promotable: false, promotionGranted: false, consecutivePass: 0 });
 }
 
-/** Nothing that was measured so far counts for the run: it warms up again. */
+/** Discards all earlier measurements for the run, which warms up again. */
 export function restartEvidence(canary: CanaryState, config: CanaryConfig, atMs: number): void {
   const run = canary.run!;
   dropEvidence(canary);

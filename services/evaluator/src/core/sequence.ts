@@ -140,8 +140,8 @@ function recordInOtherBoot(track: SequenceTrack, boot: string, seq: number, obse
 }
 
 /**
- * The first contact with a gateway: earlier signals may still be on their way, out of order, or may be older than the log. They are
- * accepted if they arrive, and missing from no window if they do not.
+ * On the first contact with a gateway, earlier signals may still be in flight or may be older than the log. They are accepted if
+ * they arrive, and count as missing in no window if they do not.
  */
 function expectEarlier(track: SequenceTrack, seq: number, observedAtMs: number): void {
   track.boots[0]!.holes.push({ from: 1, to: seq - 1, afterMs: IN_NO_WINDOW_MS, beforeMs: observedAtMs });

@@ -1,6 +1,6 @@
 /**
  * Conditions on the canary slice as a whole, compared with stable: gateways that restart during a run, and a slice that is down.
- * Both are hard signals once the slice alone is affected.
+ * Both are hard signals once only this slice is affected.
  */
 import { formatTimeOfDay } from "@aviary/shared/contract/iso-time.ts";
 import { reasonText } from "@aviary/shared/contract/reasons.ts";

@@ -1,4 +1,4 @@
-/** What each slice runs now, and what a canary goes back to. */
+/** The release of each slice, and the release that a canary is restored to. */
 import type { Release, Slice } from "@aviary/shared/contract/run.ts";
 import { sameRelease } from "@aviary/shared/contract/run.ts";
 import { knownRelease } from "./known-facts.ts";
@@ -27,8 +27,8 @@ export function stableRelease(state: State, canary: CanaryState, config: CanaryC
 }
 
 /**
- * The release of one slice. The canary slice has none while a part of one gateway is too old to be believed. A silent stable
- * gateway is left out: otherwise its failure would make a rollback impossible.
+ * The release of one slice. The canary slice has none while a part of one gateway is stale. A silent stable
+ * gateway is ignored, because its failure would otherwise make a rollback impossible.
  */
 function sliceRelease(state: State, config: CanaryConfig, slice: Slice): Release | null {
   const releases = gatewaysOfCanary(state, config)
@@ -38,8 +38,8 @@ function sliceRelease(state: State, config: CanaryConfig, slice: Slice): Release
 }
 
 /**
- * What a failed canary is restored to, and stable is repaired with: stable's release, or the last one that its gateways agreed on, or the
- * last one that passed. Never the release under test.
+ * The release with which a failed canary is restored and stable is repaired: stable's, or the last one that its gateways agreed on,
+ * or the last one that passed. It is never the release under test.
  */
 export function restoreTarget(state: State, canary: CanaryState, config: CanaryConfig): Release | null {
   return stableRelease(state, canary, config) ?? canary.lastStable ?? canary.passedRelease;
@@ -47,7 +47,7 @@ export function restoreTarget(state: State, canary: CanaryState, config: CanaryC
 
 /**
  * Whether the canary slice's traffic is healthy traffic: no run is open, and the slice runs stable's release. Without a stable
- * slice its own past is the only reference there is.
+ * slice, its own past is the only available reference.
  */
 export function isCanaryHealthy(state: State, canary: CanaryState, config: CanaryConfig): boolean {
   if (isOpen(canary.run)) return false;

@@ -41,14 +41,14 @@ export interface Run {
   seat: JudgingClass | null;
   /** Newest message of the judging caller about this run; the run's start before one. */
   lastCallMs: number;
-  /** An operator's word that the previous attempt's failure was wrong. */
+  /** An operator declared the previous attempt's failure a false positive. */
   readonly cleared: { readonly by: string; readonly reason: string; readonly atMs: number } | null;
   /** Store time of the message that opened the run: the origin of its windows. */
   readonly sinceMs: number;
   state: RunState;
   /** When the current state was entered. */
   stateSinceMs: number;
-  /** Judged from here on; earlier traffic is warm-up. */
+  /** Traffic is judged from this time on; earlier traffic is warm-up. */
   judgeFromMs: number;
   announcedHash: string | null;
   announcedVersion: string | null;
@@ -140,7 +140,7 @@ export interface CanaryState {
   /** Disk levels against the marks of the canary's policy, by gateway key. */
   disks: Map<string, DiskMark>;
   logGap: boolean;
-  /** The broker's clock was set back, and no complete window has closed since. */
+  /** Set while the broker's clock was set back and no complete window has closed since. */
   brokerStep: BrokerStep | null;
   /** Ids of the most recently emitted incidents, newest last: each is emitted once. */
   emittedIncidentIds: string[];

@@ -1,4 +1,6 @@
-/** Decides a canary's verdict from the judge's outcome, the current conditions, and the state of the run: an ordered list of rules. */
+/**
+ * Decides a canary's verdict from the judge's outcome, the current conditions, and the state of the run: an ordered list of rules.
+ */
 
 import { formatTimeOfDay } from "@aviary/shared/contract/iso-time.ts";
 import { type Reason, reasonText } from "@aviary/shared/contract/reasons.ts";
@@ -34,7 +36,7 @@ export interface Decision {
   readonly verdict: Outcome;
   readonly reasons: readonly Reason[];
   readonly warnings: readonly Reason[];
-  /** While a fail is latched: what is wrong with the canary now. */
+  /** While a fail is latched: the current reasons. */
   readonly current?: readonly Reason[];
   /** The concern that fails the run, if this decision fails it. */
   readonly failing: Latch["concern"] | undefined;

@@ -1,6 +1,6 @@
 /**
  * Whether a window is complete: for every expected gateway no signal is missing and its merged traffic covers at least 90% of
- * the window, and of each slice at most 5% of the requests were left out.
+ * the window, and of each slice at most 5% of the requests were excluded.
  */
 import { reasonText } from "@aviary/shared/contract/reasons.ts";
 import type { Slice } from "@aviary/shared/contract/run.ts";
@@ -19,7 +19,7 @@ import { missingIn } from "./sequence.ts";
 
 /** The part of a window that each gateway's merged traffic must cover, a ratio. */
 export const REQUIRED_COVERAGE = 0.9;
-/** The part of a slice's requests that may be left out, a ratio. */
+/** The part of a slice's requests that may be excluded, a ratio. */
 export const MAX_EXCLUDED = 0.05;
 
 export interface WindowEvidence {
@@ -31,14 +31,14 @@ export interface WindowEvidence {
   readonly kinds: readonly TrafficKind[];
   readonly startMs: number;
   readonly endMs: number;
-  /** Traffic of the canary slice is judged from here on: the end of the run's warm-up. */
+  /** The end of the run's warm-up, from which traffic of the canary slice is judged. */
   readonly judgedFromMs: number;
 }
 
 export interface Completeness {
   /** Why the window is incomplete, one line per cause; empty if it is complete. */
   readonly gaps: readonly string[];
-  /** It is incomplete, and the warm-up of the run is the only cause. */
+  /** Whether it is incomplete only because of the run's warm-up. */
   readonly isWarmUp: boolean;
 }
 
@@ -86,7 +86,7 @@ function excludedGap({ accounts, kinds }: WindowEvidence, slice: Slice, skipsWar
   const excluded = excludedSum(requests) - planned;
   const seen = requests.merged + excluded;
   if (excluded <= MAX_EXCLUDED * seen) return [];
-  return [`${slice}: ${excluded} of ${seen} requests are left out (${namedExclusions(requests, planned)})`];
+  return [`${slice}: ${excluded} of ${seen} requests are excluded (${namedExclusions(requests, planned)})`];
 }
 
 function namedExclusions({ excluded }: SliceRequests, planned: number): string {

@@ -1,7 +1,7 @@
 /**
  * Windows of event time, open and closed.
  *
- *   a signal arrives ──▶ window of its observed_at, still open? ──▶ merged into the cell of its slice, AZ and source, or left out
+ *   a signal arrives ──▶ window of its observed_at, still open? ──▶ merged into the cell of its slice, AZ and source, or excluded
  *                                        └── already closed: counted as late in the currently open window, never merged
  *   window end + grace, by the broker's clock ──▶ closed: summarized, checked for completeness, immutable
  *
@@ -132,12 +132,12 @@ export interface TrafficReport {
   readonly body: SignalBody<"http">;
   readonly observedAtMs: number;
   readonly periodMs: number;
-  /** Why its requests must be left out, decided by the state of its gateway and its run; undefined to merge them. */
+  /** Why its requests must be excluded, decided by the state of its gateway and its run; undefined to merge them. */
   readonly exclusion?: { readonly why: Exclusion; readonly isPlanned: boolean } | undefined;
 }
 
 /**
- * Merges one report, or accounts for it as left out.
+ * Merges one report, or accounts for it as excluded.
  * @returns `merged`, `excluded`, `late` (its window has closed), or `before` (it precedes the grid, which does not account for it)
  */
 export function mergeReport(
@@ -212,14 +212,14 @@ function closedSlots(cell: WindowCell): WindowSlot[] {
   }));
 }
 
-/** What closing a window requires of its canary. */
+/** The facts about its canary that closing a window requires. */
 export interface WindowClose {
   /** The canary's expected gateways, in file order, without those in maintenance. */
   readonly gateways: readonly GatewayState[];
   /** The canary's weight at the close, percent; null if unknown. */
   readonly weight: number | null;
   readonly traffic: Policy["traffic"];
-  /** Traffic of the canary slice is judged from here on: the end of the run's warm-up. */
+  /** The end of the run's warm-up, from which traffic of the canary slice is judged. */
   readonly judgedFromMs: number;
 }
 

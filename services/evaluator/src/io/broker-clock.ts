@@ -13,7 +13,7 @@ export interface BrokerClock {
 }
 
 export function createBrokerClock(bus: Bus, clock: Clock): BrokerClock {
-  // Measured from the request, not from the response: after a slow response an instant seems too early, never too late.
+  // Measured from the request, not from the response, so that after a slow response an instant seems too early, never too late.
   let offsetMs = 0;
   let readAtMs = Number.NEGATIVE_INFINITY;
   return {

@@ -15,7 +15,7 @@ export const MAX_CHECKPOINT_BYTES = 256 * 1024;
 /** The checkpoint's key in its bucket. */
 const KEY = "evaluator";
 
-/** Not on the main thread: compressing a large checkpoint takes longer than a verdict may wait. */
+/** Compressed off the main thread, because a large checkpoint takes longer than a verdict may wait. */
 const compress = promisify(gzip);
 
 /**

@@ -1,6 +1,6 @@
 /**
- * Keeps the leader's configuration of each canary in the log: it is written when the log names another one, and again every day, because
- * the log forgets. A log thus has a first message, from which deadlines count, even if no gateway ever reports.
+ * Keeps the leader's configuration of each canary in the log. It is written when the log has another one, and again every day,
+ * because the log has an age limit. A log thus has a first message, from which deadlines count, even if no gateway ever reports.
  */
 import type { Bus } from "@aviary/shared/bus/bus.ts";
 import { controlMessage } from "@aviary/shared/contract/control.ts";
@@ -16,22 +16,22 @@ export interface ConfigurationRecord {
   readonly config: ResolvedConfig;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Caught up with the log. */
+  /** Whether the leader has caught up with the log. */
   readonly state: State;
   /** The first message that this leader applied. */
   readonly fromSequence: number;
-  /** Whether this process still leads: another leader's record is not overwritten. */
+  /** Whether this process still leads; otherwise another leader's record would be overwritten. */
   readonly isLeading: () => boolean;
   /** Ends the loop. */
   readonly signal: AbortSignal;
 }
 
-/** How often the log is compared with the files, and a failed write is retried. */
+/** The interval at which the log is compared with the files and a failed write is retried. */
 const COMPARE_EVERY_MS = 10_000;
 /** The log keeps three days. */
 const REPEAT_AFTER_MS = 24 * 3_600_000;
 
-/** Runs until the signal aborts; never rejects. A record that cannot be stored is logged once per cause, and stops nothing. */
+/** Runs until the signal aborts; never rejects. A record that cannot be stored is logged once per cause and has no other effect. */
 export async function keepConfiguration(record: ConfigurationRecord): Promise<void> {
   const { log, clock, signal } = record;
   let lastMessage: string | undefined;
@@ -49,7 +49,7 @@ export async function keepConfiguration(record: ConfigurationRecord): Promise<vo
   }
 }
 
-/** Publishes one `configure` message per canary whose record is missing, another one, or old. */
+/** Publishes one `configure` message per canary whose record is missing, different or old. */
 async function recordChanges(record: ConfigurationRecord): Promise<void> {
   for (const canary of record.config.canaries.values()) {
     if (record.signal.aborted || !record.isLeading()) return;
@@ -67,7 +67,7 @@ async function publishRecord({ bus, clock, fromSequence }: ConfigurationRecord, 
     from_sequence: fromSequence,
     policy: { ...policy },
   };
-  // Every write is intended: the broker must not take it for a repetition of an earlier one.
+  // Every write is intended, so the broker must not treat it as a duplicate of an earlier one.
   const at = isoTime(clock.now());
   const message = controlMessage(ref, content, at, at);
   await bus.publish({ subject: controlSubject(fleet, ref, content.verb), data: JSON.stringify(message), id: message.id });

@@ -26,7 +26,7 @@ export interface DeadlineWatchOptions {
   readonly log: Logger;
   readonly state: State;
   readonly apply: (input: Input) => void;
-  /** The log is another one than the state is of. */
+  /** Called if the log is not the one that the state belongs to. */
   readonly onLogReplaced: () => void;
   readonly signal: AbortSignal;
 }
@@ -99,7 +99,7 @@ function setTimer(watch: Watch, delayMs: number): void {
   watch.cancelTimer = watch.clock.setTimer(delayMs, () => void check(watch));
 }
 
-/** Checks whether the next deadline is due; tries again soon if that cannot be decided. */
+/** Checks whether the next deadline is due; retries soon if that cannot be decided. */
 async function check(watch: Watch): Promise<void> {
   if (watch.isChecking) return;
   if (watch.brokerClock.untilMs(watch.state.nextDeadlineMs) > 0) return arm(watch);

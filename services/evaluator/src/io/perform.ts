@@ -46,7 +46,7 @@ export interface PerformerOptions {
    */
   readonly takeCheckpoint: () => string | undefined;
   readonly onPerformed: (kind: Effect["kind"]) => void;
-  /** A batch has left the queue. */
+  /** Called when a batch has left the queue. */
   readonly onProgress: () => void;
   readonly onFatal: (error: unknown) => void;
   readonly signal: AbortSignal;

@@ -42,7 +42,7 @@ test("a collector that no longer reports a part of the release makes it unknown 
   fleet.advance(5);
   Object.assign(canary, { pack: null });
   fleet.advance(5);
-  assert.equal(newestBody(fleet).gateway.skill_hash, null, "the same boot cannot read it any more");
+  assert.equal(newestBody(fleet).gateway.skill_hash, null, "the same boot can no longer read it");
 });
 
 test("a dependency probe that stops raises a warning, which ends when the collector restarts without the probe", () => {
@@ -129,7 +129,7 @@ test("each canary of a fleet compares a disk with its own marks, in any order of
   }
 });
 
-test("each canary of a fleet has its own grace: one that was stale under the shorter recovers with the next signal", () => {
+test("each canary of a fleet has its own grace: a canary that was stale under the shorter one recovers with the next signal", () => {
   const fleet = createSimulatedFleet({ lane: false });
   fleet.advance(300);
   fleet.gateway("canary-a").silent = true;
@@ -149,7 +149,7 @@ test("each canary of a fleet has its own grace: one that was stale under the sho
   assert.deepEqual(staleOf(quick.at(-1)!.body.reasons), []);
 });
 
-test("a Doctor finding that a canary gateway had before the run is a hold, and one that began in the run fails it", () => {
+test("a Doctor finding that a canary gateway had before the run is a hold, and a finding that began in the run fails it", () => {
   const fleet = createSimulatedFleet();
   for (const gateway of fleet.gateways) gateway.sendsDoctor = true;
   fleet.gateway("canary-a").doctorErrors = ["gateway.port"];

@@ -72,7 +72,7 @@ describe("a message of a caller that does not judge the run", () => {
     });
   }
 
-  it("neither ends a latched failure nor its freeze", () => {
+  it("ends neither a latched failure nor its freeze", () => {
     const fleet = withRun();
     fail(fleet);
     for (const message of MESSAGES) fleet.publishControl(message);
@@ -93,7 +93,7 @@ describe("the seat of a run", () => {
     assert.deepEqual([run.controller_revision, run.seat, run.attempt], ["v3", "rollouts", 1]);
   });
 
-  it("of a run that Flux opened goes to the judging caller, whose name it adopts; Flux interrupts no run", () => {
+  it("of a run that Flux opened goes to the judging caller, whose name the run adopts; Flux interrupts no run", () => {
     const fleet = createSimulatedFleet();
     fleet.advance(30);
     fleet.publishControl({ verb: "announce", caller: "flux", revision: "main@sha1:1" });
@@ -118,7 +118,7 @@ describe("a revision that is named again", () => {
     return fleet;
   };
 
-  it("by Flagger's first gate after its end was reported is the next attempt; by a later gate it is not", () => {
+  it("by Flagger's first gate after its end was reported starts the next attempt; by a later gate it does not", () => {
     const fleet = ended("failed");
     fleet.publishControl({ ...FLAGGER_CALLS, revision: "v2", gate: "rollout" });
     fleet.advance(1);
@@ -132,7 +132,7 @@ describe("a revision that is named again", () => {
     );
   });
 
-  it("after a failure waits until the run is over, and then is the next attempt with its own evidence", () => {
+  it("after a failure waits until the run is over, and then starts the next attempt with its own evidence", () => {
     const fleet = withRun();
     fail(fleet);
     fleet.publishControl({ verb: "end", caller: "flagger", result: "failed", revision: "v2" });
@@ -149,7 +149,7 @@ describe("a revision that is named again", () => {
     assert.deepEqual([run.attempt, run.promotable, body.verdict, run.latched_by], [2, false, "hold", null]);
   });
 
-  it("by an analysis that was left over changes nothing and is reported", () => {
+  it("by a left-over analysis changes nothing and is reported", () => {
     const fleet = createSimulatedFleet();
     fleet.advance(30);
     const measure = (revision: string) => fleet.publishControl({ verb: "announce", caller: "rollouts", revision });
@@ -174,7 +174,7 @@ describe("a revision that is named again", () => {
     );
   });
 
-  it("by an analysis after a pause of two intervals is the next attempt", () => {
+  it("by an analysis after a pause of two intervals starts the next attempt", () => {
     const fleet = createSimulatedFleet();
     fleet.advance(30);
     fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v1" });
@@ -186,7 +186,7 @@ describe("a revision that is named again", () => {
     assert.deepEqual([now(fleet).run.controller_revision, now(fleet).run.attempt], ["v1", 2]);
   });
 
-  it("after an operator's abort is opened by an operator only", () => {
+  it("after an operator's abort starts an attempt only for an operator", () => {
     const fleet = withRun();
     fleet.publishControl({ verb: "abort", caller: "operator", reason: "wrong build" });
     fleet.publishControl({ verb: "end", caller: "flagger", result: "failed", revision: "v2" });
@@ -316,7 +316,7 @@ describe("the release under test", () => {
     assert.equal(now(fleet).run.state, "warming");
   });
 
-  it("of a new revision is not that of the revision before, which the Macs still run", () => {
+  it("of a new revision is not the previous revision's, which the Macs still run", () => {
     const fleet = withRun({ settleRelease: "10m" });
     fleet.publishControl({ verb: "announce", caller: "flagger", revision: "v3", gate: "confirm-rollout" });
     fleet.advance(30);
@@ -329,7 +329,7 @@ describe("the release under test", () => {
     assert.equal(now(fleet).run.state, "warming");
   });
 
-  it("is awaited for settleRelease once traffic shifts, and then judged as it is", () => {
+  it("is awaited for settleRelease once traffic is shifted, and then judged as found", () => {
     const fleet = createSimulatedFleet({ policy: { settleRelease: "5m" } });
     fleet.advance(30);
     fleet.publishControl({ ...FLAGGER_CALLS, revision: "v2", gate: "confirm-rollout" });
@@ -343,7 +343,7 @@ describe("the release under test", () => {
 });
 
 describe("evidence", () => {
-  it("of another pack does not count once the announced one arrives: the run warms up again", () => {
+  it("before the announced pack arrived leaves no evidence: the run warms up again", () => {
     const fleet = createSimulatedFleet();
     fleet.advance(60);
     fleet.publishControl({ ...FLAGGER_CALLS, revision: "v2", gate: "confirm-rollout", skill_hash: NEW_PACK });
@@ -411,7 +411,7 @@ describe("a failed pack", () => {
     }
   });
 
-  it("is the release of its own next attempt once it was restored and installed again", () => {
+  it("is the release of its next attempt once it was restored and installed again", () => {
     const fleet = withRun({ settleRelease: "10m", macRelease: "required" });
     fail(fleet);
     fleet.publishControl({ verb: "end", caller: "flagger", result: "failed", revision: "v2" });
@@ -423,7 +423,7 @@ describe("a failed pack", () => {
     assert.deepEqual([now(fleet).run.attempt, now(fleet).run.state], [2, "warming"], now(fleet).story);
   });
 
-  it("is never what the canary is restored to, although a stable gateway differs", () => {
+  it("is never the release that the canary is restored to, even if a stable gateway differs", () => {
     const fleet = withRun();
     fleet.gateway("stable-a").pack = "d".repeat(64);
     fail(fleet);

@@ -122,7 +122,7 @@ test("a step of the broker's clock yields the same bytes after a crash at any me
   for (let cut = from - 5; cut < to + 40; cut += 3) assert.equal(JSON.stringify(effectsOf(cut)), whole, `cut at ${cut}`);
 });
 
-test("messages of a log that replaced another one may precede the state, which is a gap and no step of the broker's clock", () => {
+test("messages of a log that replaced another one may precede the state, which is a gap and not a step of the broker's clock", () => {
   const fleet = createMeasuredFleet();
   const { state } = reduceLog(fleet.config, fleet.log, fleet.now() + 60_000);
   const from = fleet.log.length;

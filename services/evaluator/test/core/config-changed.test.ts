@@ -28,7 +28,7 @@ function kept(before: ResolvedConfig, after: ResolvedConfig): string[] {
   return [...restored.canaries.values()].filter(({ grid }) => grid!.next > 0).map(({ key }) => key);
 }
 
-test("a changed policy resets the evidence of its canary only", () => {
+test("a changed policy resets the evidence of its own canary only", () => {
   const before = configOf({ one: {}, two: {} });
   assert.deepEqual(kept(before, configOf({ one: {}, two: {} })), ["prod/one", "prod/two"]);
   assert.deepEqual(kept(before, configOf({ one: {}, two: { thresholds: { max5xxRate: 0.01 } } })), ["prod/one"]);
@@ -42,7 +42,7 @@ test("a change to another fleet resets nothing, and a changed gateway resets its
   assert.deepEqual(kept(before, here), []);
 });
 
-test("a setting that is stated with its default value changes nothing", () => {
+test("a setting that is given its default value changes nothing", () => {
   const before = configOf({ one: {} });
   assert.equal(
     before.canaries.get("prod/one")!.configHash,

@@ -16,7 +16,7 @@ test("one report at the end of a window does not cover the window", () => {
   assert.equal(ratioOf(covering([300_000, 5_000]), 0, 300_000), 5_000 / 300_000);
 });
 
-test("the last period of a window is reported by the next window and counts as covered, a longer end does not", () => {
+test("the last period of a window is reported by the next window and counts as covered; a longer end does not", () => {
   const reports = Array.from({ length: 10 }, (_, index) => [1_000 + index * 2_000, 2_000] as const);
   assert.equal(ratioOf(covering(...reports), 0, 20_000), 1);
   assert.equal(ratioOf(covering(...reports.slice(0, 5)), 0, 20_000), (9_000 + 2_000) / 20_000);
@@ -45,7 +45,7 @@ test("time that is covered twice counts once, in any order of the reports", () =
   );
 });
 
-test("a gateway with very many holes covers too little, never too much", () => {
+test("a gateway with very many holes is credited with too little coverage, never too much", () => {
   const covered = createCoveredTime();
   for (let index = 0; index < 10_000; index++) addCovered(covered, index * 10, 1);
   assert.ok(covered.ranges.length <= 64);

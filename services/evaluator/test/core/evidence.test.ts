@@ -57,7 +57,7 @@ test("a gateway that has never reported puts the verdict on hold with `not_repor
   assert.equal(newestBody(fleet).degraded, true);
 });
 
-test("a gap in a gateway's sequence makes the window a hold; a gap that is filled in time does not", () => {
+test("a gap in a gateway's sequence puts its window on hold; a gap that is filled in time does not", () => {
   const fleet = createMeasuredFleet();
   fleet.advance(5);
   const lostAt = fleet.log.length - 8;
@@ -183,7 +183,7 @@ test("a delayed signal does not prove that the clock is correct again", () => {
   assert.ok(last.reasons.some(({ code, gateway }) => code === "clock_skew" && gateway === "canary-a"));
 });
 
-test("a disk mark crossed during a run fails it at once, one crossed before is a hold, and a mark clears two points below it", () => {
+test("a disk mark crossed during a run fails it at once, a mark crossed before is a hold, and both clear two points below", () => {
   const crossed = createMeasuredFleet();
   crossed.gateway("stable-a").diskUsedRatio = 0.78;
   crossed.advance(10);

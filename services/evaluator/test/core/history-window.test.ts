@@ -1,4 +1,4 @@
-/** What the next run's reference keeps of a closed window. */
+/** The part of a closed window that is kept for the next run's reference. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { ClosedWindow, WindowSummary } from "@aviary/shared/contract/window.ts";

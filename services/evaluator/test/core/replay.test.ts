@@ -73,7 +73,7 @@ test("the same log yields the same bytes live, with clock ticks at any time in b
   );
 });
 
-test("messages stored twice by the broker change no verdict", () => {
+test("a message that the broker stored twice changes no verdict", () => {
   const fleet = eventfulLog();
   const expected = reduceLog(fleet.config, fleet.log, fleet.now() + 100).verdicts.map(({ body }) => ({
     ...body,

@@ -25,7 +25,7 @@ function measured(policy = {}): SimulatedFleet {
 
 const excludedSum = ({ excluded }: SliceAccount): number => EXCLUSIONS.reduce((sum, why) => sum + (excluded[why] ?? 0), 0);
 
-test("every reported request is merged or left out by name, and complete windows leave out at most 5%", () => {
+test("every reported request is merged or excluded with its cause, and complete windows exclude at most 5%", () => {
   const fleet = measured();
   fleet.advance(60);
   fleet.gateway("canary-b").warm = false;
@@ -97,7 +97,7 @@ test("the warm-up of a run makes its first window a `warming` hold that is not d
   assert.deepEqual(accounts!.find(({ slice }) => slice === "canary")!.excluded, { warming: 600 });
 });
 
-test("a gateway that restarts during the run's warm-up is not excused by it", () => {
+test("the run's warm-up does not excuse a gateway that restarts during it", () => {
   const fleet = measured();
   fleet.gateway("canary-a").warm = false;
   fleet.advance(35);

@@ -25,7 +25,7 @@ function restart(fleet: SimulatedFleet, gateways: readonly GatewayPlan[], second
 const AT = { isContinuous: true, isPlanned: false };
 
 describe("the restarts of a gateway", () => {
-  test("are a lower uptime or a higher process count, and one that both report counts once", () => {
+  test("are detected by a lower uptime or a higher process count, and count once if both report them", () => {
     const track = createRestartTrack();
     const health = { failing: [], suppressed: [], warm: true, worker_reachable: true };
     const up = (uptime_ms: number | null, observedAtMs: number) =>
@@ -35,7 +35,7 @@ describe("the restarts of a gateway", () => {
     assert.equal(up(50_000, 1), false);
     assert.equal(up(null, 2), false, "an unknown uptime is not a restart");
     assert.equal(up(55_000, 3), false);
-    assert.equal(process(7, 3), false, "the first report is the baseline");
+    assert.equal(process(7, 3), false, "the first report is the starting point");
     assert.equal(up(2_000, 4), true);
     assert.equal(process(8, 5), true);
     assert.equal(restartsSince(track, 0), 1);
@@ -53,7 +53,7 @@ describe("the restarts of a gateway", () => {
   });
 });
 
-test("a canary gateway that restarts in a run is a hold restarting with its name, until one window has passed", () => {
+test("a canary gateway that restarts in a run causes a `restarting` hold with its name until one window has passed", () => {
   const fleet = createMeasuredFleet();
   restart(fleet, [fleet.gateway("canary-a")]);
   const { verdict, reasons } = newestBody(fleet);
@@ -62,7 +62,7 @@ test("a canary gateway that restarts in a run is a hold restarting with its name
   assert.equal(newestBody(fleet).verdict, "pass", story(fleet));
 });
 
-test("a canary that crash-loops fails with the window of its third restart while stable does not restart", () => {
+test("a canary that crash-loops fails with the window of its third restart, if stable does not restart", () => {
   for (const mode of ["literal", "two-key"] as const) {
     const fleet = createMeasuredFleet({ policy: { mode } });
     for (let crash = 1; crash <= 3; crash++) {
@@ -98,7 +98,7 @@ test("restarts that stable's gateways share, that are part of maintenance, or th
   assert.notEqual(newestBody(installed).verdict, "fail", story(installed));
 });
 
-test("a canary slice that is down for a whole window while stable is up fails, and with stable it does not", () => {
+test("a canary slice that is down for a whole window fails if stable is up, and does not fail if stable is down too", () => {
   const alone = createMeasuredFleet();
   for (const gateway of alone.slice("canary")) Object.assign(gateway, { health: "refused", requests: 0 });
   alone.advance(25);

@@ -177,7 +177,7 @@ test("an Argo Rollouts analysis starts at its first request", () => {
   assert.equal(newestBody(fleet).verdict, "pass", timeline(reduceFleet(fleet).verdicts).join("\n"));
 });
 
-test("no state waits for an operator: a pending and an active run expire, a failed one is reported and stays failed", () => {
+test("no state waits for an operator: pending and active runs expire, and a failed run is reported and stays failed", () => {
   for (const until of ["pending", "active", "failed"] as const) {
     const fleet = createSimulatedFleet({ policy: { maxPending: "5m", maxRun: "10m" } });
     fleet.advance(30);
@@ -196,7 +196,7 @@ test("no state waits for an operator: a pending and an active run expire, a fail
   }
 });
 
-test("a run that ends before a window closes judges nothing: never a pass, and the next run is not affected", () => {
+test("a run that ends before a window closes is never a pass and does not affect the next run", () => {
   const ends = {
     unjudged: { verb: "end", caller: "rollouts", result: "succeeded", revision: "v2" },
     aborted: { verb: "abort", caller: "operator", reason: "never mind" },
@@ -251,7 +251,7 @@ test("an operator can abort, clear and pause a run and put its canary into maint
   const { state, attempt, cleared } = newestBody(fleet).run!;
   assert.deepEqual([state, attempt, cleared?.reason], ["warming", 2, "a test of the load generator"]);
   assert.equal(newestBody(fleet).verdict, "hold");
-  assert.equal(newestBody(fleet).concerns.errors, "hold", "a cleared failure is not a verdict any more");
+  assert.equal(newestBody(fleet).concerns.errors, "hold", "a cleared failure is no longer the verdict");
   assert.equal(newestBody(fleet).judge.two_key, "hold");
   fleet.publishControl({ verb: "maintenance", caller: "operator", on: true, mute: true, reason: "new disks" });
   fleet.advance(5);

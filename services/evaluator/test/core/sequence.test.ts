@@ -6,7 +6,7 @@ import { createSimulatedFleet, reduceFleet, timeline } from "./simulated-fleet.t
 
 const DAY_MS = 86_400_000;
 
-test("a boot is newer than one seen before it, whatever the clock in its name shows", () => {
+test("a boot is newer than every boot seen before it, regardless of the time in its name", () => {
   const track = createSequenceTrack();
   assert.equal(recordArrival(track, `${(30 * DAY_MS).toString(36)}-a`, 1, 1_000), "new");
   assert.equal(recordArrival(track, "1-b", 1, 2_000), "new");
@@ -30,7 +30,7 @@ test("a gateway whose clock was wrong when its collector booted is measured agai
   }
 });
 
-test("signals sent before the first one that arrived count when they arrive, and are missing from no window until then", () => {
+test("signals sent before the first to arrive count when they arrive, and are missing from no window until then", () => {
   const track = createSequenceTrack();
   assert.equal(recordArrival(track, "a", 3, 3_000), "new");
   assert.equal(missingIn(track, 0, 10_000), undefined);
@@ -42,7 +42,7 @@ test("signals sent before the first one that arrived count when they arrive, and
   assert.ok(isNewest(track, "a", 3));
 });
 
-test("signals of a boot that was forgotten do not count twice, and their time is lost", () => {
+test("signals of a dropped boot do not count twice, and their time is lost", () => {
   const track = createSequenceTrack();
   for (const boot of ["a", "b", "c", "d", "e"]) recordArrival(track, boot, 1, 1_000);
   assert.equal(recordArrival(track, "a", 1, 50_000), "unknown-boot");
@@ -51,7 +51,7 @@ test("signals of a boot that was forgotten do not count twice, and their time is
   assert.ok(track.boots.length <= 4 && track.dropped.length <= 32 && track.lost.length <= 64);
 });
 
-test("gaps are bounded however they open, and the time of a dropped gap stays lost", () => {
+test("the number of gaps is bounded, and the time of a dropped gap stays lost", () => {
   const random = seededRandom(7);
   const track = createSequenceTrack();
   recordArrival(track, "a", 1, 1_000);

@@ -1,4 +1,4 @@
-/** The policy that is shipped, whole: what a healthy and a bad release experience under it. */
+/** The complete default policy, applied to a healthy and to a bad release. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createSimulatedFleet, NEW_PACK, reduceFleet, type SimulatedFleet, timeline } from "./simulated-fleet.ts";

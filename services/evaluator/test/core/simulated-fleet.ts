@@ -43,13 +43,13 @@ export interface GatewayPlan {
   claims: "canary" | "stable";
   doctorErrors: string[];
   sendsDoctor: boolean;
-  /** As the gateway reports it; constant unless a test changes it. */
+  /** The value that the gateway reports; constant unless a test changes it. */
   uptimeMs: number;
-  /** Up for longer than its warm-up. */
+  /** Whether it has been up for longer than its warm-up. */
   warm: boolean;
-  /** Sends http signals. */
+  /** Whether it sends http signals. */
   reportsTraffic: boolean;
-  /** Its skills probe works. */
+  /** Whether its skills probe works. */
   readsSkills: boolean;
   /** Lines per report that its collector could not read. */
   unread: number;

@@ -53,7 +53,7 @@ describe("a checkpoint of an earlier version", () => {
     assert.equal(canary.rollbackRelease?.gateway_version, "2026.9.6");
   });
 
-  it("keeps an ended failure, and reads a weight of 0, which stood for an unknown one too, as unknown", () => {
+  it("keeps an ended failure, and reads a weight of 0 as unknown, because it stood for an unknown weight too", () => {
     const file = JSON.parse(stored);
     const [[, canary]] = file.state.canaries.$map;
     canary.run.over = true;
@@ -88,7 +88,7 @@ describe("a checkpoint of an earlier version", () => {
 });
 
 describe("a verdict record of an earlier version", () => {
-  it("is parsed with every field and value it has", () => {
+  it("is parsed with all its fields and values", () => {
     const record = JSON.parse(readFileSync(`${CASE}verdict.json`, "utf8"));
     const parsed = parseVerdictRecord(record);
     assert.ok(parsed.success);

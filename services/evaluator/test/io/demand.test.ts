@@ -19,7 +19,7 @@ async function followsDepth(bus: Bus): Promise<void> {
   }
 }
 
-test("an evaluator that loses the lease during a change leaves the queue as it is", async () => {
+test("an evaluator that loses the lease during a change stops changing the queue", async () => {
   const bus = createMemoryBus();
   await ensureDemand(bus, LANE);
   let asked = 0;

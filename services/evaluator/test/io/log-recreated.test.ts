@@ -1,4 +1,4 @@
-/** INPUTS is deleted and made again on a real server, with more messages than the checkpoint's position. */
+/** INPUTS is deleted and created again on a real server, with more messages than the checkpoint's position. */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { connectNats, type NatsBus } from "@aviary/shared/bus/nats.ts";
@@ -46,7 +46,7 @@ async function incidentCodes(bus: NatsBus): Promise<string[]> {
 
 const start = (bus: NatsBus, holder: string) => startLiveEvaluator({ bus, config, clock: systemClock, holder });
 
-/** The log is another one, begins with an operator's abort, and is longer than the one before. */
+/** A new log that begins with an operator's abort and is longer than the previous one. */
 async function recreateLog(bus: NatsBus): Promise<void> {
   await bus.connection.request("$JS.API.STREAM.DELETE.INPUTS");
   await applyStreams(bus.connection, TOPOLOGY);

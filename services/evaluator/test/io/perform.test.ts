@@ -67,10 +67,10 @@ test("the newest verdict is not published again, even if the broker has dropped 
   assert.equal((await bus.streamState("VERDICTS")).messages, 2);
 });
 
-test("after a permanent failure no effect is performed: no checkpoint points past it", async () => {
+test("after a permanent failure no effect is performed, so no checkpoint points past it", async () => {
   const bus = createMemoryBus({ clock: manualClock(AT_MS) });
-  const refusing = Object.create(bus, { publish: { value: () => Promise.reject(terminal("publish_refused", "no")) } }) as Bus;
-  const { performer, seen } = performerOn(refusing);
+  const failing = Object.create(bus, { publish: { value: () => Promise.reject(terminal("publish_refused", "no")) } }) as Bus;
+  const { performer, seen } = performerOn(failing);
   performer.enqueue(batchAt(AT_MS, [verdictAt(BUILT_AT)]));
   await performer.idle();
   assert.equal(seen.fatal.length, 1);

@@ -35,7 +35,7 @@ export const ROLLOUTS_ROUTES: readonly Route[] = [
   ...ANALYSIS_CONCERNS.map((concern) =>
     verdictRoute({
       path: `/rollouts/analysis/${concern}`,
-      summary: `The verdict judged by ${concern} alone`,
+      summary: `The verdict as judged by ${concern} alone`,
       origin,
       concern,
     }),

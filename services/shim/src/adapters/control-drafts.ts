@@ -1,9 +1,11 @@
 /**
- * Derives control messages from a caller's request. Pure. Ids derive from content: a hook that is retried, or sent to two replicas, is one
- * message. A call without new information yields none, except one message per interval that shows that the caller is alive.
+ * Derives control messages from a caller's request. Pure. Ids derive from content, so a hook that is retried, or sent to two
+ * replicas, is one message. A call without new information yields no message, except one per interval that shows that the caller is
+ * alive.
  *
- * A revision is named by the webhook's metadata (`revision` or `version`), or from pre-rollout on by Flagger's checksum. At confirm-rollout
- * the checksum is still the previous revision's. A name takes precedence over a checksum, because only some hooks may carry the metadata.
+ * A revision is named by the webhook's metadata (`revision` or `version`), or by Flagger's checksum from pre-rollout on. At
+ * confirm-rollout the checksum is still the previous revision's. A name takes precedence over a checksum, because only some hooks
+ * may have the metadata.
  */
 import type { ControlContent } from "@aviary/shared/contract/control.ts";
 import type { CallerClass } from "@aviary/shared/contract/fleet.ts";
@@ -12,18 +14,18 @@ import type { NamedRevision, RequestSubject, Standing, StoredRuns } from "../res
 import type { Gate } from "./flagger-gates.ts";
 import { type EventMeaning, type FlaggerCall, RUNNING_PHASES, readEventMessage } from "./flagger-payload.ts";
 
-/** A control message without an id; `discriminator` separates equal content that is intended twice. */
+/** A control message without an id. `discriminator` separates two intended messages with equal content. */
 export interface ControlDraft {
   readonly content: ControlContent;
   readonly discriminator: string;
 }
 
-/** Who calls, and in which of its intervals. */
-export interface Sender {
+/** The caller, and the ordinal of its interval. */
+export interface ControlSender {
   readonly class: CallerClass;
   /** The token's id. */
   readonly id: string;
-  /** The ordinal of the caller's interval: what it repeats within one is one message. */
+  /** The ordinal of the caller's interval; repetitions within an interval are one message. */
   readonly interval: number;
 }
 
@@ -32,7 +34,7 @@ const checksumName = (call: FlaggerCall): string => `${CHECKSUM}${call.checksum.
 const runKey = ({ run }: StoredRuns): string => run?.id ?? "none";
 const named = (revision: string | undefined) => (revision === undefined ? {} : { revision });
 
-/** Phases without an analysis: a call in one of them is about the next revision. */
+/** Phases without an analysis. A call in one of them is about the next revision. */
 const BETWEEN_ANALYSES: ReadonlySet<string> = new Set(["Initialized", "Waiting", "Succeeded", "Failed"]);
 
 /** The revision that a gate call is about. */
@@ -65,7 +67,7 @@ function hasBegun(run: StoredRuns["run"]): run is NonNullable<StoredRuns["run"]>
  * Drafts the end of a run whose report was lost: confirm-rollout shows it, because Flagger asks it only between two analyses, and its
  * phase is then the result of the last one. While Flagger waits, the result is unknown: no success without a granted promotion.
  */
-export function lostEndDrafts(call: FlaggerCall, gate: Gate, runs: StoredRuns, sender: Sender): ControlDraft[] {
+export function lostEndDrafts(call: FlaggerCall, gate: Gate, runs: StoredRuns, sender: ControlSender): ControlDraft[] {
   const { run } = runs;
   if (gate !== "confirm-rollout" || !BETWEEN_ANALYSES.has(call.phase) || !hasBegun(run)) return [];
   const isSuccess = call.phase === "Succeeded" || (call.phase !== "Failed" && run.promotion_granted);
@@ -79,11 +81,16 @@ export interface ReleaseDetails {
   readonly gate?: Gate | undefined;
 }
 
-/** Gates that Flagger calls at weight 0 only: they can start another attempt. */
+/** Gates that Flagger calls at weight 0 only. They can start another attempt. */
 const FIRST_GATES: ReadonlySet<string> = new Set(["confirm-rollout", "pre-rollout"]);
 
-/** Drafts the announcement of a revision that has no open run, or that its caller still names. */
-export function announceDrafts(standing: Standing, details: ReleaseDetails, runs: StoredRuns, sender: Sender): ControlDraft[] {
+/** Drafts the announcement of a revision without an open run, or of one that its caller keeps naming. */
+export function announceDrafts(
+  standing: Standing,
+  details: ReleaseDetails,
+  runs: StoredRuns,
+  sender: ControlSender,
+): ControlDraft[] {
   const { skillHash, gatewayVersion, gate } = details;
   const announce = (revision: string, discriminator: string): ControlDraft[] => {
     const release = {
@@ -97,7 +104,7 @@ export function announceDrafts(standing: Standing, details: ReleaseDetails, runs
     case "new":
       return standing.revision === undefined ? [] : announce(standing.revision, runKey(runs));
     case "open":
-      // A measurement names its revision in every interval: that is how its caller is known to be alive.
+      // A measurement names its revision in every interval, which shows that its caller is alive.
       if (gate !== undefined || standing.run.controller_revision === null) return [];
       return announce(standing.run.controller_revision, `${runKey(runs)}/${sender.interval}`);
     case "over":
@@ -109,18 +116,18 @@ export function announceDrafts(standing: Standing, details: ReleaseDetails, runs
   }
 }
 
-/** One call of a gate, and what was decided. */
+/** One call of a gate, and the decision. */
 export interface GateCall {
   readonly call: FlaggerCall;
   readonly gate: Gate;
   readonly allowed: boolean;
   readonly subject: RequestSubject;
-  readonly sender: Sender;
+  readonly sender: ControlSender;
 }
 
 /**
- * Drafts what a gate call reveals besides the revision: that the weight is 0, that an increase or the promotion is granted, the end of the
- * run, and that the caller is alive.
+ * Drafts the other information in a gate call: a weight of 0, a granted increase or promotion, the end of the run, and that the
+ * caller is alive.
  */
 export function gateDrafts({ call, gate, allowed, subject: { named: about, runs, standing }, sender }: GateCall): ControlDraft[] {
   if (gate === "post-rollout") {
@@ -134,7 +141,7 @@ export function gateDrafts({ call, gate, allowed, subject: { named: about, runs,
       : (gate === "pre-rollout" && (run.weight !== 0 || run.granted)) ||
         (gate === "confirm-traffic-increase" && (!run.gated || (allowed && !run.granted))) ||
         (gate === "confirm-promotion" && allowed && !run.promotion_granted);
-  // What was undone may be repeated within the interval: it is another message.
+  // A fact that was undone may recur within the interval, as another message.
   const discriminator = `${runKey(runs)}/${sender.interval}/${run?.granted ?? "-"}/${run?.weight ?? "-"}`;
   const from = { caller: sender.class, by: sender.id, ...named(about.revision) };
   if (isNews) return [{ content: { verb: "gate", gate, allowed, ...from }, discriminator }];
@@ -142,8 +149,8 @@ export function gateDrafts({ call, gate, allowed, subject: { named: about, runs,
   return [{ content: { verb: "phase", phase: call.phase, ...from }, discriminator }];
 }
 
-/** Drafts what an event reveals: weight, phase, the end of the run. An event opens no run. */
-export function eventDrafts(call: FlaggerCall, runs: StoredRuns, sender: Sender): ControlDraft[] {
+/** Drafts the information in an event: weight, phase, and the end of the run. An event opens no run. */
+export function eventDrafts(call: FlaggerCall, runs: StoredRuns, sender: ControlSender): ControlDraft[] {
   const from = { caller: sender.class, by: sender.id };
   const isRunning = RUNNING_PHASES.has(call.phase);
   const meaning: EventMeaning | undefined = call.event && readEventMessage(call.event.message);
@@ -170,7 +177,7 @@ export function endDrafts(
   result: "succeeded" | "failed",
   revision: string | undefined,
   runs: StoredRuns,
-  sender: Sender,
+  sender: ControlSender,
 ): ControlDraft[] {
   const name = revision ?? runs.run?.controller_revision;
   const entry = runs.revisions.findLast((each) => each.name === name);

@@ -1,5 +1,5 @@
 /**
- * The answers to Flagger's gate webhooks: one table, as one pure function.
+ * The answers to Flagger's gate webhooks, as one table and one pure function.
  *
  *                                              pass   hold                          fail   no open run for      unknown canary, or
  *                                                                                          the revision         verdicts not read yet
@@ -16,10 +16,11 @@
  *   rollback (200 means: roll back)            403    403                           200    200 if it failed     403
  *   post-rollout                               200    200                           200    200                  200
  *
- * While the weight is known to be 0 no canary traffic exists, so the first row requires preconditions and no evidence. An unknown weight is
- * not 0. A refused pre-rollout or rollout hook counts as a failed check, so a hold allows them and stops at the confirm gates, where
- * waiting is free. With the strategy `ab`, pre-rollout already sends users to the canary and follows the row of confirm-rollout.
- * Whatever widens needs an open run of the named revision. Refusals are 403, never 409 or 5xx: Flagger retries a 5xx and discards its text.
+ * While the weight is known to be 0 no canary traffic exists, so the first row requires preconditions and no evidence. An unknown
+ * weight is not 0. A rejected pre-rollout or rollout hook counts as a failed check, so a hold allows them and stops at the confirm
+ * gates, where waiting costs nothing. With the strategy `ab`, pre-rollout already sends users to the canary and follows the row of
+ * confirm-rollout. Every gate that widens needs an open run of the named revision. Rejections are 403, never 409 or 5xx: Flagger
+ * retries a 5xx and discards its text.
  */
 import { blocksPromotion, REASONS, type Reason } from "@aviary/shared/contract/reasons.ts";
 import type { RunState } from "@aviary/shared/contract/run.ts";
@@ -36,7 +37,7 @@ export const GATES = [
 ] as const;
 export type Gate = (typeof GATES)[number];
 
-/** Gates where a hold is free: a call to one of these proves that the controller honors holds. */
+/** Gates at which a hold costs nothing. A call to one of them proves that the controller honors holds. */
 export const CONFIRM_GATES: ReadonlySet<Gate> = new Set(["confirm-rollout", "confirm-traffic-increase", "confirm-promotion"]);
 
 export type Strategy = "weighted" | "blue-green" | "ab";
@@ -51,7 +52,7 @@ export interface OpenRunFacts {
   /** An increase was granted in this run. */
   readonly granted: boolean;
   readonly promotable: boolean;
-  /** The Macs run the release under test, or the policy does not require it. */
+  /** Whether the Macs run the release under test, or the policy does not require it. */
   readonly mac_release_ok: boolean;
 }
 
@@ -59,10 +60,10 @@ export interface OpenRunFacts {
 export interface ClosedRunFacts {
   /** How its newest attempt ended; null if it was never analyzed. */
   readonly state: RunState | null;
-  /** A failed attempt whose canary slice is not back on stable's release. */
+  /** Whether its attempt failed and the canary slice is not back on stable's release. */
   readonly isRestoring: boolean;
   readonly abortedByOperator: boolean;
-  /** The policy requires its release on the Macs before traffic is shifted, and the call names it. */
+  /** Whether the policy requires its release on the Macs before traffic is shifted, and the call names that release. */
   readonly needsMacRelease: boolean;
 }
 
@@ -70,9 +71,9 @@ export interface ClosedRunFacts {
 export interface GateFacts {
   /** False for a canary that is not configured or not served on this host. */
   readonly known: boolean;
-  /** The outcome for the open run; a revision without one has none. */
+  /** The outcome for the open run; a revision without an open run has none. */
   readonly verdict: Outcome;
-  /** What is wrong with the canary now, the most important first. */
+  /** The current reasons, most important first. */
   readonly reasons: readonly Pick<Reason, "code" | "text">[];
   readonly run: OpenRunFacts | ClosedRunFacts;
   /** Flagger's strategy for this canary. */
@@ -81,7 +82,7 @@ export interface GateFacts {
 
 export interface GateAnswer {
   readonly allowed: boolean;
-  /** One line, at most 200 characters: Flagger shows it in the Kubernetes Event of a refused pre-rollout or rollout hook. */
+  /** One line, at most 200 characters: Flagger shows it in the Kubernetes Event of a rejected pre-rollout or rollout hook. */
   readonly text: string;
 }
 
@@ -106,7 +107,7 @@ export function gateAnswer(gate: Gate, facts: GateFacts): GateAnswer {
   if (!known || reasons.some(({ code }) => code === "not_ready")) return deny(gate === "rollback" ? `no rollback: ${why}` : why);
   const row = sendsUsers(gate, strategy) ? "confirm-rollout" : gate;
   if (isOpen(run)) return openRunAnswer(row, facts, run, why);
-  // Whatever row it follows, this hook comes after confirm-rollout has opened another attempt.
+  // Flagger calls this hook after confirm-rollout has opened another attempt, whichever row applies.
   const isPast = gate === "pre-rollout" && (run.state === "failed" || run.state === "aborted");
   return closedRunAnswer(isPast ? gate : row, facts, run, why);
 }
@@ -145,7 +146,7 @@ function closedRunAnswer(gate: Gate, { reasons }: GateFacts, run: ClosedRunFacts
     case "rollout":
       if (state === "failed") return deny("this revision failed");
       if (state === "aborted") return deny("the run of this revision was aborted");
-      return allow("no run of this revision is open; nothing is widened");
+      return allow("no run of this revision is open, so traffic must not widen");
     default:
       return deny(
         reasons[0] === undefined || reasons[0].code === "no_run"

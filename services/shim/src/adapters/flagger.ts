@@ -8,11 +8,11 @@ import type { Caller } from "../auth/tokens.ts";
 import { parseJson } from "../request/body.ts";
 import type { CanaryLookup } from "../request/canary-lookup.ts";
 import { answerFor, type CallOrigin, claimRole, locateCanary, senderOf, storedRuns } from "../response/canary-answer.ts";
-import { problem, type Reply, text } from "../response/reply.ts";
+import { plainText, problem, type Reply } from "../response/reply.ts";
 import {
   endedAs,
-  judgingCaller,
-  maySpeak,
+  judgingClass,
+  mayChangeRun,
   type RequestSubject,
   requestSubject,
   type StoredRuns,
@@ -62,7 +62,7 @@ export function gateFacts(answer: VerdictAnswer, { standing, runs }: RequestSubj
   const { body, known } = answer;
   const strategy = strategyOf(canary);
   const verdict = body.verdict;
-  // The run of the answer: a stale one is not promotable.
+  // The run as served: a stale run is not promotable.
   if (standing.kind === "open" && body.run !== null) return { known, verdict, reasons: body.reasons, run: body.run, strategy };
   const run = {
     state: endedAs(standing),
@@ -70,7 +70,7 @@ export function gateFacts(answer: VerdictAnswer, { standing, runs }: RequestSubj
     abortedByOperator: wasAbortedByOperator(standing, runs),
     needsMacRelease: standing.kind === "new" && standing.revision !== undefined && canary?.policy?.macRelease === "required",
   };
-  // For another revision than the present one: its stored reasons do not apply.
+  // For a revision other than the current one, whose stored reasons do not apply.
   const reasons = standing.kind === "over" ? currentReasons(answer) : applicableReasons(answer);
   return { known, verdict, reasons, run, strategy };
 }
@@ -92,7 +92,7 @@ function handleGate(gate: Gate) {
       (await storeGateCall(found.canary, call, { call: flagger, gate, subject, allowed: decided.allowed }, context));
     const final = isStored ? decided : { allowed: false, text: "the call could not be stored: the broker did not respond" };
     logGate({ gate, caller: call.caller, flagger, verdict: answer.body, answer: final }, context.logger);
-    return text(final.allowed ? 200 : 403, final.text);
+    return plainText(final.allowed ? 200 : 403, final.text);
   };
 }
 
@@ -100,17 +100,17 @@ function handleGate(gate: Gate) {
 const WIDENING: ReadonlySet<Gate> = new Set(["confirm-traffic-increase", "confirm-promotion"]);
 const FOREIGN_ANSWER: GateAnswer = { allowed: false, text: "caller_conflict: another controller judges this canary" };
 
-/** Whether another controller class judges this canary: the evaluator would not learn what this caller widens. */
+/** Whether another controller class judges this canary, so that the evaluator would ignore what this caller widens. */
 function isForeignCaller({ caller }: Call, canary: Canary, { run }: StoredRuns, context: ShimContext): boolean {
   const conflict = claimRole(caller, canary, origin, context);
   if (caller.class === "operator") return false;
-  const judge = judgingCaller(canary.entry.judge, run);
+  const judge = judgingClass(canary.entry.judge, run);
   return judge === null ? conflict : judge !== caller.class;
 }
 
 /**
- * Stores what a gate call reveals; false if the gate depends on it and it was not stored. Only the judging caller's own call counts: an
- * operator's, or another controller's, stores nothing.
+ * Stores the information in a gate call; returns false if the gate depends on it and it was not stored. Only the judging caller's
+ * calls count: those of an operator or another controller store nothing.
  */
 async function storeGateCall(
   canary: Canary,
@@ -120,13 +120,13 @@ async function storeGateCall(
 ): Promise<boolean> {
   const { call, gate, subject } = gateCall;
   const { standing, runs } = subject;
-  if (!maySpeak(caller.class, canary.entry.judge, runs.run)) return true;
+  if (!mayChangeRun(caller.class, canary.entry.judge, runs.run)) return true;
   const sender = senderOf(caller, canary, origin, context);
   const announced =
     gate === "post-rollout" || gate === "rollback" ? [] : announceDrafts(standing, { ...call, gate }, runs, sender);
   const drafts = [...lostEndDrafts(call, gate, runs, sender), ...announced, ...gateDrafts({ ...gateCall, sender })];
   const stored = await context.controlWriter.store(canary, drafts);
-  // The evaluator would not know of the traffic.
+  // The evaluator would be unaware of the traffic.
   const needsStoring = CONFIRM_GATES.has(gate) || sendsUsers(gate, strategyOf(canary));
   return stored === "stored" || !needsStoring || (announced.length === 0 && !gateCall.allowed);
 }

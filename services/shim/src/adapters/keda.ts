@@ -7,7 +7,7 @@ import { jsonBytes } from "../response/reply.ts";
 import type { VerdictAnswer } from "../response/verdict-answer.ts";
 import type { Call, HandlerResult, Route, ShimContext } from "../route.ts";
 import { prometheusRoute } from "./prometheus.ts";
-import { identityOf } from "./verdict-json.ts";
+import { identityOfRequest } from "./verdict-json.ts";
 
 const origin: CallOrigin = { dialect: "keda", role: "scale" };
 
@@ -15,8 +15,8 @@ const origin: CallOrigin = { dialect: "keda", role: "scale" };
 const STALE_AFTER_TICKS = 3;
 
 /**
- * The lane as KEDA reads it. Without a fresh verdict and a fresh record the lane may not grow; its depth stays the last one, which keeps
- * the replicas.
+ * The lane as KEDA reads it. Without a fresh verdict and a fresh record the lane must not grow; the depth stays the last one, which
+ * keeps the replicas.
  * @param canary the key of the lane's canary, if it has one
  */
 function scaleOf(lane: string, canary: string | undefined, answer: VerdictAnswer, context: ShimContext): Scale {
@@ -34,7 +34,7 @@ function scaleOf(lane: string, canary: string | undefined, answer: VerdictAnswer
       changed_at: null,
       allow: 0,
       degraded_ticks: 0,
-      // A running evaluator publishes every lane: without a record it has just started.
+      // A running evaluator publishes every lane, so without a record it has just started.
       reasons: [canary === undefined ? "unknown_canary" : (unavailable ?? "not_ready")],
     };
   }
@@ -45,19 +45,19 @@ function scaleOf(lane: string, canary: string | undefined, answer: VerdictAnswer
   return blockedBy === undefined ? { ...record, reasons } : { ...record, allow: 0, reasons: [blockedBy, ...reasons] };
 }
 
-/** A latched failure is served without a reason for being stale; only an evaluator that is down makes one stale permanently. */
+/** A latched failure is served without a reason for its staleness; only an evaluator that is down makes it permanently stale. */
 function unavailableCode({ body, stale }: VerdictAnswer): ReasonCode | undefined {
   if (!stale) return undefined;
   return body.reasons.some(({ code }) => code === "not_ready") ? "not_ready" : "evaluator_down";
 }
 
-/** Serves a lane: the one that the query names, or the first of the canary. */
+/** Serves the lane that the query names, or the canary's first lane. */
 function handleLane(call: Call, context: ShimContext): HandlerResult {
   const requested = call.query.get("lane")?.slice(0, 63) ?? undefined;
   const owner = [...context.view.canaries.values()].find(
     ({ entry }) => requested !== undefined && entry.lanes.includes(requested),
   );
-  const identity = owner === undefined ? identityOf(call) : { ...owner.ref, revision: undefined };
+  const identity = owner === undefined ? identityOfRequest(call) : { ...owner.ref, revision: undefined };
   const found = locateCanary(call, identity, context);
   if ("forbidden" in found) return found;
   const isKnownLane = requested === undefined || owner !== undefined;

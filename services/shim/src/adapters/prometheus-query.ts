@@ -7,9 +7,9 @@ export type Query =
   | { readonly kind: "verdict"; readonly namespace: string | undefined; readonly canary: string }
   | { readonly kind: "bad"; readonly text: string };
 
-export const SERIES = "aviary_verdict";
+export const VERDICT_SERIES = "aviary_verdict";
 const MAX_QUERY = 1_024;
-const EXPECTED = `expected ${SERIES}{namespace="…",canary="…"} or vector(1)`;
+const EXPECTED = `expected ${VERDICT_SERIES}{namespace="…",canary="…"} or vector(1)`;
 
 /** Parses a query; whitespace between its parts is ignored. */
 export function readQuery(source: string): Query {
@@ -19,7 +19,7 @@ export function readQuery(source: string): Query {
   if (query.length > MAX_QUERY) return bad("the query is too long");
   if (/^vector\s*\(\s*1\s*\)$/.test(query)) return { kind: "one" };
   const open = query.indexOf("{");
-  if (open < 0 || !query.endsWith("}") || query.slice(0, open).trim() !== SERIES) {
+  if (open < 0 || !query.endsWith("}") || query.slice(0, open).trim() !== VERDICT_SERIES) {
     return bad(`cannot parse ${JSON.stringify(query.slice(0, 60))}`);
   }
   const labels: { namespace?: string; canary?: string } = {};
@@ -38,7 +38,7 @@ export function readQuery(source: string): Query {
   return { kind: "verdict", namespace: labels.namespace, canary: labels.canary };
 }
 
-/** Whether Prometheus accepts a time: Unix seconds or RFC 3339. The value is ignored: the answer is as of now. */
+/** Whether Prometheus would accept a time, in Unix seconds or RFC 3339. The value is ignored: the answer is as of now. */
 export function isTime(text: string): boolean {
   if (/^\d{1,12}(?:\.\d{1,9})?(?:e[+]?\d{1,2})?$/.test(text)) return true;
   return (
@@ -47,7 +47,8 @@ export function isTime(text: string): boolean {
 }
 
 /**
- * One series with one sample. The sample is a string, because a number makes KEDA's operator exit; a `value` shorter than two entries makes Flagger exit.
+ * One series with one sample. The sample is a string, because a number makes KEDA's operator exit; a `value` shorter than two
+ * entries makes Flagger exit.
  * @param seconds Unix time of the sample
  * @param warnings shown by Argo Rollouts in the measurement's metadata
  */

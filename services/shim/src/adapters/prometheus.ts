@@ -3,8 +3,8 @@
  * 1 pass, 0.5 hold, 0 fail.
  *
  * Flagger counts 0.5 as a success (`thresholdRange.min: 0.5`), because its confirm gates enforce a hold without a penalty.
- * A run without a gate call has no such guard: there a hold is 0, and the rollout fails closed. A shim that has just started returns 503
- * instead, for a few seconds: a 0 would count as a failed check of a healthy canary.
+ * A run without a gate call has no such guard; there a hold is 0, and the rollout fails closed. A newly started shim returns 503
+ * instead for a few seconds, because a 0 would count as a failed check of a healthy canary.
  */
 import type { CanaryEntry } from "@aviary/shared/contract/fleet.ts";
 import { isOpenRun } from "@aviary/shared/contract/run.ts";
@@ -14,11 +14,11 @@ import { readIdentity } from "../request/canary-lookup.ts";
 import { type CallOrigin, claimRole, locateCanary, presentAnswer } from "../response/canary-answer.ts";
 import { jsonText, problem } from "../response/reply.ts";
 import type { Call, HandlerResult, Route, ShimContext } from "../route.ts";
-import { isTime, readQuery, SERIES, vectorJson } from "./prometheus-query.ts";
+import { isTime, readQuery, VERDICT_SERIES, vectorJson } from "./prometheus-query.ts";
 
 /**
- * Whether Flagger's next widening is guarded by a gate: this run has seen one, or the fleet file declares it. With blue/green and A/B
- * testing no weight is increased between measurements, and the other gates guard the promotion.
+ * Whether a gate guards Flagger's next increase: this run had a gate call, or the fleet file declares gates. With blue/green and
+ * A/B testing no weight is increased between measurements, and the other gates guard the promotion.
  */
 function isGuarded({ run }: VerdictBody, entry: CanaryEntry): boolean {
   return isOpenRun(run) && (run?.gated === true || isDeclaredGuarded(entry));
@@ -27,7 +27,7 @@ function isGuarded({ run }: VerdictBody, entry: CanaryEntry): boolean {
 const isDeclaredGuarded = ({ callers: { flagger } }: CanaryEntry): boolean =>
   flagger !== undefined && (flagger.gates || flagger.strategy !== "weighted");
 
-const isStartingUp = ({ clock, startedAtMs }: ShimContext): boolean => clock.monotonicMs() - startedAtMs < LIMITS.readyAnywayMs;
+const isStartingUp = ({ clock, startedAtMs }: ShimContext): boolean => clock.monotonicMs() - startedAtMs < LIMITS.catchUpLimitMs;
 
 /** The sample of a verdict in one dialect. */
 function sampleOf(body: VerdictBody, dialect: CallOrigin["dialect"], entry: CanaryEntry): "1" | "0.5" | "0" {
@@ -36,7 +36,7 @@ function sampleOf(body: VerdictBody, dialect: CallOrigin["dialect"], entry: Cana
   return dialect !== "flagger" || isGuarded(body, entry) ? "0.5" : "0";
 }
 
-/** The query parameters: from the form if there is one, else from the URL. */
+/** The query parameters, from the form if there is one, otherwise from the URL. */
 function parametersOf(call: Call): URLSearchParams {
   return call.body === "" ? call.query : new URLSearchParams(call.body);
 }
@@ -70,7 +70,7 @@ function handleQuery(origin: CallOrigin) {
     const warnings = [...body.reasons, ...body.warnings].map(({ code, text }) => `${code}: ${text}`);
     if (claimRole(call.caller, found.canary, origin, context))
       warnings.push("caller_conflict: another controller class also queries this canary");
-    const metric = { __name__: SERIES, namespace: found.canary.ref.namespace, canary: found.canary.ref.name };
+    const metric = { __name__: VERDICT_SERIES, namespace: found.canary.ref.namespace, canary: found.canary.ref.name };
     return jsonText(
       vectorJson(
         metric,

@@ -1,4 +1,4 @@
-/** The verdict as JSON, which the dialects share. Always 200 for an authenticated caller. */
+/** The verdict as JSON, shared by the dialects. Always 200 for an authenticated caller. */
 import { parseJson } from "../request/body.ts";
 import { identityOfQuery, mergeIdentity, readIdentity } from "../request/canary-lookup.ts";
 import { closeJson, REQUEST_BYTES } from "../response/answer-json.ts";
@@ -19,7 +19,7 @@ import type { Call, HandlerResult, Route, ShimContext } from "../route.ts";
 const KEYS = { flagger: "flagger", rollouts: "rollout", keda: "keda" } as const;
 
 /** The canary that a request names, in its body or its query. */
-export function identityOf(call: Call) {
+export function identityOfRequest(call: Call) {
   const fromQuery = identityOfQuery(call.query);
   const parsed = call.body === "" ? undefined : parseJson(call.body);
   if (typeof parsed !== "object" || parsed === null) return fromQuery;
@@ -31,7 +31,7 @@ export function identityOf(call: Call) {
 
 function handleMeasurement(origin: CallOrigin, concern?: AnalysisConcern) {
   return (call: Call, context: ShimContext): HandlerResult => {
-    const identity = identityOf(call);
+    const identity = identityOfRequest(call);
     const found = locateCanary(call, identity, context);
     if ("forbidden" in found) return found;
     const subject = requestSubject(identity, storedRuns(found.canary, context));
@@ -59,7 +59,7 @@ export interface VerdictRoute {
   readonly path: string;
   readonly summary: string;
   readonly origin: CallOrigin;
-  /** Judged by this concern alone. */
+  /** Judged by this concern only. */
   readonly concern?: AnalysisConcern;
 }
 

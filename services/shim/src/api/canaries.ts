@@ -1,4 +1,4 @@
-/** The API of the CLI and the dashboard: uncut bodies, lanes, history. */
+/** The API of the CLI and the dashboard: complete bodies, lanes, history. */
 import { REASONS } from "@aviary/shared/contract/reasons.ts";
 import { verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import { parseVerdictRecord, type VerdictBody } from "@aviary/shared/contract/verdict.ts";
@@ -9,7 +9,7 @@ import { json, problem } from "../response/reply.ts";
 import type { Call, HandlerResult, Route, ShimContext } from "../route.ts";
 import type { Canary } from "../view.ts";
 
-/** Canaries that an error message lists. */
+/** Maximum number of canaries that an error message lists. */
 const MAX_LISTED = 10;
 
 /** One canary as the API shows it. */
@@ -143,7 +143,7 @@ export const API_ROUTES: readonly Route[] = [
   {
     path: "/api/v1/canaries/{namespace}/{name}",
     methods: ["GET"],
-    summary: "One canary, uncut, with its evidence",
+    summary: "One canary in full, with its evidence",
     responseKind: "json",
     handle: getCanary,
   },

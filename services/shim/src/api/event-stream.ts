@@ -1,7 +1,7 @@
 /**
  * Server-sent events: the state of every canary, then every change. One event is one canary in the API's form. A browser that
  * reconnects receives the full state again, so no event is stored. A stream ends within a second when its token is revoked,
- * expires or sees other canaries.
+ * expires or gets access to other canaries.
  */
 import type { ServerResponse } from "node:http";
 import { LIMITS } from "../limits.ts";
@@ -59,7 +59,7 @@ export function createStreams(context: ShimContext): Streams {
     const visible = visibleTo(caller, context);
     return visible.length === visibleKeys.size && visible.every(({ key }) => visibleKeys.has(key));
   };
-  // Tokens are revoked, and verdicts go stale, without a message, so both are polled.
+  // No message announces that a token was revoked or that a verdict became stale, so both are polled.
   every(1_000, () => {
     for (const client of clients) {
       if (isStillAllowed(client)) continue;
@@ -83,7 +83,8 @@ export function createStreams(context: ShimContext): Streams {
       return clients.size;
     },
     open(call) {
-      if (clients.size >= LIMITS.streams) return problem(503, "busy", `the limit of ${LIMITS.streams} open streams is reached`);
+      if (clients.size >= LIMITS.eventStreams)
+        return problem(503, "busy", `the limit of ${LIMITS.eventStreams} open streams is reached`);
       const visible = visibleTo(call.caller, context);
       const client: Client = {
         response: call.response,

@@ -20,9 +20,9 @@ const answerSchema = verdictBodySchema.extend({
     .literal(true)
     .optional()
     .describe("there is no fresh verdict; the first reason is evaluator_down or not_ready, unless a failure is latched"),
-  flagger: z.string().optional().describe("the canary's name, on routes for Flagger"),
-  rollout: z.string().optional().describe("the canary's name, on routes for Argo Rollouts"),
-  keda: z.string().optional().describe("the lane's name, on routes for KEDA"),
+  flagger: z.string().optional().describe("name of the canary, on routes for Flagger"),
+  rollout: z.string().optional().describe("name of the canary, on routes for Argo Rollouts"),
+  keda: z.string().optional().describe("name of the lane, on routes for KEDA"),
   measurement: z
     .object({ index: z.int().min(0), caller: z.enum(CALLER_CLASSES) })
     .describe("index: floor((now - run.since) / the caller's interval) + 1, and 0 without a run"),
@@ -49,7 +49,7 @@ const SCHEMAS: Readonly<Record<string, { readonly schema: z.ZodType; readonly ti
   digest: { schema: digestSchema, title: "A digest: one notification" },
   receipt: { schema: receiptSchema, title: "A receipt of a promotion" },
   job: { schema: jobSchema, title: "A promotion job" },
-  dead: { schema: deadLetterSchema, title: "A dead letter: an unreadable message, and why" },
+  dead: { schema: deadLetterSchema, title: "A dead letter: an invalid message, with the reason" },
   "file-aviary": { schema: fleetFileSchema, title: "aviary.yaml" },
   "file-policy": { schema: policySchema, title: "A policy file" },
   "file-tokens": { schema: tokenFileSchema, title: "tokens.yaml" },

@@ -14,7 +14,7 @@ import { type CanaryIdentity, findCanary } from "../request/canary-lookup.ts";
 import { type CallOrigin, measurementIndexOf } from "../response/canary-answer.ts";
 import type { ShimContext } from "../route.ts";
 
-/** A rejected request, as far as it is known. */
+/** A rejected request, with the facts that are known. */
 export interface RejectedRequest {
   readonly source: string;
   readonly path: string;
@@ -80,7 +80,7 @@ export function createAuthFailures(context: ShimContext, clock: Clock, logger: L
 
 /** Limits the log lines per source; returns the number suppressed since the last line, or `undefined` for a line to suppress. */
 function createLineLimit(clock: Clock): { take(source: string): { readonly suppressed: number } | undefined } {
-  const lines = createBuckets(LIMITS.refusalBurst, LIMITS.refusalPerSecond, LIMITS.sources);
+  const lines = createBuckets(LIMITS.rejectionLogBurst, LIMITS.rejectionLogsPerSecond, LIMITS.sources);
   const suppressedBySource = new Map<string, number>();
   return {
     take(source) {
@@ -129,12 +129,12 @@ function factsOf(rejected: RejectedRequest, canary: ReturnType<typeof canaryOf>,
   };
 }
 
-/** The facts for a log line: the logger redacts a field named `token`, and hash digits are no secret. */
+/** The facts for a log line: the logger redacts a field named `token`, and hash digits are not secret. */
 function loggable({ token, ...facts }: RejectionFacts) {
   return { ...facts, token_id: token };
 }
 
-/** Controllers always send their token, so on a controller's route missing credentials are a failure. */
+/** Controllers always send their token, so missing credentials on a controller's route are a failure. */
 function isChallenge({ reason, path }: RejectedRequest): boolean {
   return reason === "missing_credentials" && !/^\/(flagger|rollouts|keda)(\/|$)/.test(path);
 }

@@ -3,8 +3,8 @@
  *
  * A canary has two roles: `judge` for the controller that shifts its traffic (Flagger or Argo Rollouts), and `scale` for the
  * one that scales its lanes (KEDA). The first class to call holds the role until it has made no call for a minute. Another
- * class gets the same verdict, marked `caller_conflict`. There are two roles because KEDA next to Flagger is normal. Operators
- * hold no role: their calls only compare answers.
+ * class gets the same verdict, marked `caller_conflict`. There are two roles, because KEDA next to Flagger is normal. Operators
+ * hold no role, because their calls only read answers.
  */
 import type { CallerClass } from "@aviary/shared/contract/fleet.ts";
 

@@ -7,7 +7,7 @@ import { timingSafeEqual } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
-import { type AuthRefusal, type Caller, isRefusal, type TokenRequest } from "./tokens.ts";
+import { type AuthRejection, type Caller, isRejection, type TokenRequest } from "./tokens.ts";
 
 /** How long an accepted credential is cached. */
 const CACHED_MS = 1_000;
@@ -22,14 +22,14 @@ interface CachedCredential {
 
 /** Authenticates requests: a token file, or a fixed store. */
 export interface Authenticator {
-  authenticate(request: TokenRequest): Caller | AuthRefusal;
+  authenticate(request: TokenRequest): Caller | AuthRejection;
 }
 
 /** Wraps an authenticator with a cache per connection. */
 export function cacheByConnection(
   authenticator: Authenticator,
   clock: Clock,
-): (request: IncomingMessage) => Caller | AuthRefusal {
+): (request: IncomingMessage) => Caller | AuthRejection {
   const cache = new WeakMap<Socket, CachedCredential>();
   const scratch = Buffer.alloc(MAX_BYTES);
   return (request) => {
@@ -41,7 +41,7 @@ export function cacheByConnection(
       if (isSameLength && timingSafeEqual(scratch.subarray(0, length), cached.credential)) return cached.caller;
     }
     const answer = authenticate(authenticator, request);
-    if (!isRefusal(answer) && credential !== undefined && credential.length <= MAX_BYTES) {
+    if (!isRejection(answer) && credential !== undefined && credential.length <= MAX_BYTES) {
       const bytes = Buffer.from(credential, "latin1");
       cache.set(request.socket, { credential: bytes, caller: answer, untilMs: clock.monotonicMs() + CACHED_MS });
     }
@@ -53,9 +53,9 @@ export function cacheByConnection(
  * `headers` keeps only the first of several Authorization values; the slower `headersDistinct` is read only when that one is
  * rejected.
  */
-function authenticate(authenticator: Authenticator, request: IncomingMessage): Caller | AuthRefusal {
+function authenticate(authenticator: Authenticator, request: IncomingMessage): Caller | AuthRejection {
   const first = authenticator.authenticate(request as TokenRequest);
-  if (!isRefusal(first)) return first;
+  if (!isRejection(first)) return first;
   return authenticator.authenticate({ headers: request.headersDistinct, url: request.url });
 }
 

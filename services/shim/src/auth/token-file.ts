@@ -14,7 +14,7 @@ import { ConfigError, type ConfigProblem, parseConfig, readYamlFile, type YamlFi
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
 import { checkTokenFile, type TokenFileCheck } from "./token-rotation.ts";
 import {
-  type AuthRefusal,
+  type AuthRejection,
   type Caller,
   createTokenStore,
   type TokenEntry,
@@ -32,7 +32,7 @@ export interface TokenFileContent {
 }
 
 export interface TokenFileOptions {
-  /** What `readTokenFile` returned at the start. */
+  /** The result of `readTokenFile` at the start. */
   readonly content: TokenFileContent;
   readonly clock: Clock;
   readonly log: Logger;
@@ -44,10 +44,11 @@ export interface TokenFileOptions {
 
 export interface TokenFile extends Disposable {
   /** Authenticates a request as of now. */
-  authenticate(request: TokenRequest): Caller | AuthRefusal;
+  authenticate(request: TokenRequest): Caller | AuthRejection;
   uses(): readonly TokenUse[];
   /**
-   * The problem of the current file while older entries stay in use; undefined when the file is valid. Fits a readiness check.
+   * The problem of the current file while older entries stay in use; undefined if the file is valid. Suitable for a readiness
+   * check.
    */
   problem(): string | undefined;
   /** Polls the file now; resolves once a change is applied or rejected. Never rejects. */
@@ -59,7 +60,7 @@ export interface TokenFile extends Disposable {
  * @throws ConfigError with every problem: a service does not start without a valid list of callers.
  */
 export async function readTokenFile(path: string, nowMs: number): Promise<TokenFileContent> {
-  // Before the content: a change in between is then noticed by the first poll.
+  // Read before the content, so that the first poll detects a change in between.
   const signature = await signatureOf(path);
   return { path, signature, entries: await readEntries(path, { nowMs }) };
 }

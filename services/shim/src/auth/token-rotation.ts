@@ -39,7 +39,7 @@ export interface TokenFileCheck {
   readonly entries: readonly TokenEntry[];
   /** The moment the file was written, milliseconds since the epoch. */
   readonly nowMs: number;
-  /** What an overlap is checked against. Without it, one near its end looks the same as one that is too short. */
+  /** The entries before this change. Without them, an overlap near its end is indistinguishable from one that is too short. */
   readonly previous?: PreviousTokens;
 }
 
@@ -96,7 +96,7 @@ function checkIds(entries: readonly TokenEntry[], nowMs: number, report: Report)
   }
 }
 
-/** An overlap that this change shortens must leave a controller the time to switch. */
+/** An overlap that this change shortens must leave controllers enough time to switch. */
 function checkOverlaps(entries: readonly TokenEntry[], previous: PreviousTokens, nowMs: number, report: Report): void {
   const earlier = new Map(previous.entries.map((entry) => [entry.sha256, entry]));
   const minimumMs = minimumOverlapMs(previous.intervalMs);

@@ -2,7 +2,7 @@
  * Authentication by token: identifies the caller and its class.
  *
  * The token file contains SHA-256 hashes only. Every candidate is hashed and compared with every entry by `timingSafeEqual`,
- * without an early exit: a valid, invalid and expired token take the same time. A refusal never echoes the credentials.
+ * without an early exit, so valid, invalid and expired tokens take the same time. A rejection never echoes the credentials.
  * Rotation: `token-rotation.ts`.
  */
 import { hash, randomBytes, timingSafeEqual } from "node:crypto";
@@ -20,7 +20,7 @@ export const tokenEntrySchema = z.strictObject({
     .min(1)
     .max(64)
     .optional(),
-  /** From this time on the token is refused. */
+  /** The token is rejected from this time on. */
   notAfter: z.iso
     .datetime({ offset: true })
     .transform((text) => Date.parse(text))
@@ -32,26 +32,26 @@ export const tokenFileSchema = z.array(tokenEntrySchema).max(64);
 export type TokenEntry = z.output<typeof tokenEntrySchema>;
 
 export interface Caller {
-  /** The first 8 hex digits of the token's hash: what logs may show. */
+  /** The first 8 hex digits of the token's hash, which logs may show. */
   readonly tokenId: string;
   readonly id: string;
   readonly class: CallerClass;
-  /** null: all. */
+  /** Null for all. */
   readonly namespaces: readonly string[] | null;
 }
 
-export type AuthRefusalCode =
+export type AuthRejectionCode =
   | "missing_credentials"
   | "malformed_credentials"
   | "unknown_token"
   | "expired_token"
   | "token_in_query";
 
-/** Why a request is refused, for logs and incidents. The response must be the same for every code. */
-export interface AuthRefusal {
-  readonly refused: AuthRefusalCode;
+/** Why a request is rejected, for logs and incidents. The response must be the same for every code. */
+export interface AuthRejection {
+  readonly rejected: AuthRejectionCode;
   readonly text: string;
-  /** Only for a token of the file. */
+  /** Only for a token in the file. */
   readonly tokenId?: string;
 }
 
@@ -74,14 +74,14 @@ export interface TokenUse {
   readonly lastSeenAtMs: number | null;
 }
 
-/** Candidates per request; of more, the last ones count. */
+/** Maximum number of candidates per request; the last ones count. */
 const MAX_CANDIDATES = 64;
 const MAX_TOKEN_CHARS = 512;
 const MAX_QUERY_CHARS = 8_192;
 
-/** Whether a result of `authenticate` is a refusal. */
-export function isRefusal(answer: Caller | AuthRefusal): answer is AuthRefusal {
-  return "refused" in answer;
+/** Whether a result of `authenticate` is a rejection. */
+export function isRejection(answer: Caller | AuthRejection): answer is AuthRejection {
+  return "rejected" in answer;
 }
 
 /** Whether a caller may read a namespace. */
@@ -103,7 +103,7 @@ export function generateToken(): { readonly token: string; readonly sha256: stri
 /** The entries of a token file, prepared for comparison. */
 export interface TokenStore {
   /** Authenticates a request at `nowMs` (milliseconds since the epoch). */
-  authenticate(request: TokenRequest, nowMs: number): Caller | AuthRefusal;
+  authenticate(request: TokenRequest, nowMs: number): Caller | AuthRejection;
   /** All entries with their last use, which a rotation checks before it removes the previous token. */
   uses(): readonly TokenUse[];
   /** Replaces the entries and keeps their last use. Validates nothing: see `checkTokenFile` in `token-rotation.ts`. */
@@ -120,7 +120,7 @@ interface PreparedEntry {
   readonly notAfter: number;
 }
 
-/** Makes a store of the given entries. */
+/** Creates a store of the given entries. */
 export function createTokenStore(entries: readonly TokenEntry[]): TokenStore {
   let known: readonly PreparedEntry[] = entries.map(prepare);
   const lastSeenAtMs = new Map<string, number>();
@@ -128,7 +128,7 @@ export function createTokenStore(entries: readonly TokenEntry[]): TokenStore {
     authenticate: (request, nowMs) => {
       const found = candidatesOf(request);
       const answer = compare(known, found, nowMs);
-      if (!isRefusal(answer)) lastSeenAtMs.set(answer.tokenId, nowMs);
+      if (!isRejection(answer)) lastSeenAtMs.set(answer.tokenId, nowMs);
       return answer;
     },
     uses: () =>
@@ -157,7 +157,7 @@ function prepare(entry: TokenEntry): PreparedEntry {
   return { caller, digest: Buffer.from(entry.sha256, "latin1"), notAfter: entry.notAfter ?? Number.POSITIVE_INFINITY };
 }
 
-function compare(known: readonly PreparedEntry[], candidates: Candidates, nowMs: number): Caller | AuthRefusal {
+function compare(known: readonly PreparedEntry[], candidates: Candidates, nowMs: number): Caller | AuthRejection {
   let accepted: PreparedEntry | undefined;
   let expired: PreparedEntry | undefined;
   let misplaced: PreparedEntry | undefined;
@@ -175,19 +175,19 @@ function compare(known: readonly PreparedEntry[], candidates: Candidates, nowMs:
   }
   if (accepted !== undefined) return accepted.caller;
   if (expired !== undefined) {
-    return { refused: "expired_token", text: `the token ${expired.caller.id} has expired`, tokenId: expired.caller.tokenId };
+    return { rejected: "expired_token", text: `the token ${expired.caller.id} has expired`, tokenId: expired.caller.tokenId };
   }
   if (misplaced !== undefined) {
     return {
-      refused: "token_in_query",
+      rejected: "token_in_query",
       text: "only a KEDA token may be sent in the query; use a header",
       tokenId: misplaced.caller.tokenId,
     };
   }
-  if (candidates.list.length > 0) return { refused: "unknown_token", text: "unknown token" };
+  if (candidates.list.length > 0) return { rejected: "unknown_token", text: "unknown token" };
   if (candidates.wereSent)
-    return { refused: "malformed_credentials", text: "the credentials are neither Bearer, Basic nor an API key" };
-  return { refused: "missing_credentials", text: "no credentials" };
+    return { rejected: "malformed_credentials", text: "the credentials are neither Bearer, Basic nor an API key" };
+  return { rejected: "missing_credentials", text: "no credentials" };
 }
 
 interface Candidates {
@@ -243,7 +243,7 @@ function addAuthorization(tokens: string[], value: string): void {
     addToken(tokens, match[2]);
     return;
   }
-  // Flagger's webhooks carry a secret only in the URL's userinfo, which Go sends as Basic: as the password, or alone as the
+  // Flagger's webhooks carry a secret only in the URL's userinfo, which Go sends as Basic: as the password, or by itself as the
   // user name.
   const pair = Buffer.from(match[2].slice(0, 2 * MAX_TOKEN_CHARS), "base64").toString("utf8");
   const colon = pair.indexOf(":");

@@ -60,7 +60,7 @@ function splitHost(host: string): { readonly name: string; readonly port: string
 }
 
 /**
- * Whether a canary is served on a host: on every host by default, else on its `hosts` only.
+ * Whether a canary is served on a host: on every host by default, otherwise only on its `hosts`.
  * @param host lower case, with or without a port and the final dot of a fully qualified name
  */
 export function isServedOn(entry: Pick<CanaryEntry, "hosts">, host: string): boolean {

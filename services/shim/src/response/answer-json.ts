@@ -16,7 +16,7 @@ const keepReasons =
   (body) => {
     const left = body.reasons.length - count;
     if (left <= 0) return body;
-    // The latch is in `run.latched_by` too; its cause is in the reasons only.
+    // The latch is also in `run.latched_by`, but its cause only in the reasons.
     const causes = body.reasons.filter(({ code }) => code !== "latched");
     const latched = body.reasons.filter(({ code }) => code === "latched");
     return { ...body, reasons: [...causes, ...latched].slice(0, count), reasons_more: (body.reasons_more ?? 0) + left };
@@ -32,20 +32,20 @@ const shortTexts =
     warnings: body.warnings.map((warning) => ({ ...warning, text: cutText(warning.text, chars) })),
   });
 const withoutCurrent: Cut = ({ current, ...body }) => body;
-/** What the gates and audits read, from the stored record. */
+/** Keys that gates and audits read from the stored record. */
 const withoutAudit: Cut = (body) => {
   if (body.run === null) return body;
   const { weight_claims, granted, promotion_granted, cleared, ...run } = body.run;
   return { ...body, run: run as VerdictBody["run"] };
 };
-/** Only the promoter reads the hashes, and it reads the stream. */
+/** Only the promoter reads the hashes, and it reads them from the stream. */
 const withoutHashes: Cut = (body) => ({
   ...body,
   run: body.run === null ? null : { ...body.run, announced_hash: null, stable_hash: null },
 });
 const withoutNoise: Cut = (body) => ({ ...body, judge: { ...body.judge, noise: null } });
 
-/** Rounds rates to five digits: more is noise, and an unrounded quotient takes twenty characters. */
+/** Rounds rates to five digits. Further digits are noise, and an unrounded quotient takes twenty characters. */
 const roundFigures: Cut = (body) => {
   const round = (rate: number | null): number | null => (rate === null ? null : Number(rate.toFixed(5)));
   const slice = <F extends VerdictBody["canary"]>(figures: F): F => ({
@@ -77,8 +77,8 @@ const shortNames: Cut = (body) => ({
 const withoutSkillHash: Cut = (body) => ({ ...body, gateway: { ...body.gateway, skill_hash: null, gateway_version: null } });
 
 /**
- * Cuts in order: first what no program reads, then the later reasons. The first reason that is a cause always stays, uncut if
- * possible.
+ * Cuts in order: first the keys that no program reads, then the later reasons. The first reason that is a cause always stays,
+ * complete if possible.
  */
 const CUTS: readonly Cut[] = [
   roundFigures,
@@ -106,7 +106,7 @@ function cutText(text: string, chars: number): string {
 /**
  * Serializes a body without its closing brace, with `reserved` bytes left for the parts of a request.
  * The limit is 2 KiB because Argo Rollouts stores every measurement in etcd. `/api/v1/canaries/<namespace>/<name>` serves the
- * uncut body.
+ * complete body.
  */
 export function openJson(body: VerdictBody, stale: boolean, reserved: number): OpenJson {
   let cut = body;
@@ -127,7 +127,7 @@ function serialize(body: VerdictBody, stale: boolean): string {
 /** A JSON answer without the parts of a request. */
 export interface OpenJson {
   readonly text: string;
-  /** The last complete answer, and its closing: all callers of a class get the same answer within one measurement. */
+  /** The last complete answer and its closing part. All callers of a class get the same answer within one measurement. */
   last: { readonly closing: string; readonly answer: Buffer } | undefined;
 }
 

@@ -1,7 +1,7 @@
 /** Resolves a request to its canary and its answer: visibility, revision, measurement index, caller role. */
 import type { CallerClass } from "@aviary/shared/contract/fleet.ts";
 import { incident } from "@aviary/shared/contract/incident.ts";
-import { announceDrafts, type Sender } from "../adapters/control-drafts.ts";
+import { announceDrafts, type ControlSender } from "../adapters/control-drafts.ts";
 import type { CallerRole } from "../auth/caller-roles.ts";
 import type { Caller } from "../auth/tokens.ts";
 import { mayAccess } from "../auth/tokens.ts";
@@ -11,10 +11,10 @@ import type { Call, Forbidden, ShimContext } from "../route.ts";
 import type { Canary } from "../view.ts";
 import { measurementIndex } from "./answer-json.ts";
 import { type PreparedAnswer, prepare } from "./prepared-answer.ts";
-import { isRetry, maySpeak, NO_RUNS, type RequestSubject, type StoredRuns } from "./standing.ts";
+import { isRetry, mayChangeRun, NO_RUNS, type RequestSubject, type StoredRuns } from "./standing.ts";
 import { absentAnswer, earlierRevisionAnswer, newRevisionAnswer } from "./verdict-answer.ts";
 
-/** The controller that a route is for, and the role that a call claims. */
+/** The controller that a route serves, and the role that a call claims. */
 export interface CallOrigin {
   readonly dialect: "flagger" | "rollouts" | "keda";
   readonly role: CallerRole;
@@ -29,7 +29,7 @@ export function visibleTo(caller: Caller, context: ShimContext): readonly Canary
   return caller.namespaces === null ? all : all.filter(({ ref }) => mayAccess(caller, ref.namespace));
 }
 
-/** Finds the canary of a request, or reports that the caller may not read it. */
+/** Finds the canary of a request, or reports that the caller has no access to it. */
 export function locateCanary(
   { caller, request }: Call,
   identity: CanaryIdentity,
@@ -82,15 +82,15 @@ export function measurementAnswer(
   context: ShimContext,
 ): PreparedAnswer {
   const { named, runs } = subject;
-  const isJudging = found.canary !== undefined && maySpeak(caller.class, found.canary.entry.judge, runs.run);
+  const isJudging = found.canary !== undefined && mayChangeRun(caller.class, found.canary.entry.judge, runs.run);
   if (caller.class !== "rollouts" || !isJudging || named.revision === undefined || !isRetry(subject))
     return answerFor(found, subject, context);
   return prepare(newRevisionAnswer(presentAnswer(found, context).answer, named.revision));
 }
 
 /**
- * Stores, in the background, that a controller's measurement names a revision: for the first time, again, or still. Only the judging
- * caller's word counts; operators announce nothing.
+ * Stores, in the background, that a controller's measurement names a revision. Only the judging caller's measurements count;
+ * operators announce nothing.
  */
 export function announceRevision(
   { caller }: Call,
@@ -99,18 +99,18 @@ export function announceRevision(
   origin: CallOrigin,
   context: ShimContext,
 ): void {
-  if (named.revision === undefined || !maySpeak(caller.class, canary.entry.judge, runs.run)) return;
+  if (named.revision === undefined || !mayChangeRun(caller.class, canary.entry.judge, runs.run)) return;
   const drafts = announceDrafts(standing, {}, runs, senderOf(caller, canary, origin, context));
   if (drafts.length > 0) void context.controlWriter.store(canary, drafts);
 }
 
 /** The sender of control messages. */
-export function senderOf(caller: Caller, canary: Canary, origin: CallOrigin, { clock }: ShimContext): Sender {
+export function senderOf(caller: Caller, canary: Canary, origin: CallOrigin, { clock }: ShimContext): ControlSender {
   const intervalMs = pollingIntervalMs(canary, caller.class, origin);
   return { class: caller.class, id: caller.id, interval: Math.floor(clock.now() / intervalMs) };
 }
 
-/** The polling interval of a caller class. An operator gets the interval of the route's controller, so both see the same index. */
+/** The polling interval of a caller class. An operator gets the interval of the route's controller, so both get the same index. */
 export function pollingIntervalMs(canary: Canary, caller: CallerClass, origin: CallOrigin): number {
   const controller = caller === "operator" ? origin.dialect : caller;
   return canary.entry.callers[controller]?.interval ?? DEFAULT_INTERVAL_MS;

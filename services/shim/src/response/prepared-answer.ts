@@ -7,7 +7,7 @@ export interface PreparedAnswer {
   readonly answer: VerdictAnswer;
   /** The body's JSON without its closing brace, with `reserved` bytes left below the size limit. */
   open(reserved: number): OpenJson;
-  /** The answer judged by one concern alone. */
+  /** The answer as judged by one concern only. */
   concern(concern: AnalysisConcern): PreparedAnswer;
 }
 

@@ -17,7 +17,7 @@ export const jsonText = (body: string): Reply => ({ status: 200, type: JSON_TYPE
 /** 200 with serialized JSON as bytes, which must not be changed afterwards. */
 export const jsonBytes = (body: Buffer): Reply => ({ status: 200, type: JSON_TYPE, body });
 export const json = (value: unknown): Reply => jsonText(JSON.stringify(value));
-export const text = (status: number, line: string): Reply => ({ status, type: TEXT_TYPE, body: `${line}\n` });
+export const plainText = (status: number, line: string): Reply => ({ status, type: TEXT_TYPE, body: `${line}\n` });
 
 /** An error in the shape of the Prometheus API, whose clients display it. */
 export function problem(status: number, errorType: string, error: string, headers?: readonly string[]): Reply {

@@ -1,14 +1,15 @@
 /**
- * How a request relates to the runs of a stored verdict: which revision it names, and whether the open run is about that one. Pure.
+ * How a request relates to the runs of a stored verdict: which revision it names, and whether the open run is of that revision.
+ * Pure.
  *
- * A request that names nothing is about the present run, which is the newest. A revision without an open run gets nothing from the run of
- * another revision: neither its pass, nor its fail, nor its weight.
+ * A request that names no revision is about the current run, which is the newest. A revision without an open run inherits nothing
+ * from the run of another revision: neither pass, nor fail, nor weight.
  */
 import { type CallerClass, isJudgingClass, type JudgingClass } from "@aviary/shared/contract/fleet.ts";
 import { isOpenRun, type RunState } from "@aviary/shared/contract/run.ts";
 import type { RevisionEntry, RunView } from "@aviary/shared/contract/verdict.ts";
 
-/** What a stored verdict contains of its runs. */
+/** The runs in a stored verdict. */
 export interface StoredRuns {
   readonly run: RunView | null;
   /** The newest attempt of each revision, oldest first. */
@@ -19,18 +20,21 @@ export const NO_RUNS: StoredRuns = { run: null, revisions: [] };
 
 /** The revision that a request names. */
 export interface NamedRevision {
-  /** Undefined if the request names none. */
+  /** Undefined if the request names no revision. */
   readonly revision: string | undefined;
-  /** The request is about a revision whose name it does not contain: Flagger's checksum at confirm-rollout is still the previous one's. */
+  /**
+   * Whether the request is about a revision that it does not name: at confirm-rollout, Flagger's checksum is still the previous
+   * one's.
+   */
   readonly isAnotherOne?: boolean;
 }
 
 export type Standing =
-  /** The present run is open, and the request is about it. */
+  /** The current run is open, and the request is about it. */
   | { readonly kind: "open"; readonly run: RunView }
-  /** The present run is over, and the request is about it. */
+  /** The current run has ended, and the request is about it. */
   | { readonly kind: "over"; readonly run: RunView }
-  /** The revision was analyzed before the present run. */
+  /** The revision was analyzed before the current run. */
   | { readonly kind: "earlier"; readonly entry: RevisionEntry; readonly open: RunView | null }
   /** The revision was never analyzed; `revision` is undefined if the request does not name it. */
   | { readonly kind: "new"; readonly revision: string | undefined };
@@ -87,14 +91,14 @@ export function wasAbortedByOperator(standing: Standing, { revisions }: StoredRu
   return revisions.findLast((entry) => entry.name === name)?.ended_by !== "controller";
 }
 
-/** The class that judges now: the configured one, else the holder of the open run's seat; null if neither. */
-export function judgingCaller(judge: JudgingClass | undefined, run: RunView | null): JudgingClass | null {
+/** The class that judges now: the configured one, otherwise the holder of the open run's seat; null if there is neither. */
+export function judgingClass(judge: JudgingClass | undefined, run: RunView | null): JudgingClass | null {
   return judge ?? (isOpenRun(run) ? (run?.seat ?? null) : null);
 }
 
 /** Whether a caller's messages about runs are applied. */
-export function maySpeak(caller: CallerClass, judge: JudgingClass | undefined, run: RunView | null): boolean {
+export function mayChangeRun(caller: CallerClass, judge: JudgingClass | undefined, run: RunView | null): boolean {
   if (!isJudgingClass(caller)) return false;
-  const seat = judgingCaller(judge, run);
+  const seat = judgingClass(judge, run);
   return seat === null || seat === caller;
 }

@@ -23,11 +23,11 @@ import {
 } from "@aviary/shared/contract/verdict.ts";
 import type { Standing } from "./standing.ts";
 
-/** A verdict body as it is served: the stored one, or its replacement. */
+/** A verdict body as served: the stored one, or its replacement. */
 export interface VerdictAnswer {
   readonly body: VerdictBody;
   readonly stale: boolean;
-  /** Why the stored verdict is not current, where the body does not contain it: a latched failure stays as it is. */
+  /** Why the stored verdict is not current, if the body does not state it: a latched failure is served unchanged. */
   readonly unavailable?: Reason;
   /** False for a canary that is not configured or not served on this host. */
   readonly known: boolean;
@@ -39,7 +39,7 @@ export interface Unavailable {
   readonly text: string;
 }
 
-/** What decides whether a canary's verdict is fresh. */
+/** The facts that decide whether a canary's verdict is fresh. */
 export interface VerdictFreshness {
   /** The stored verdict's `valid_until`; `undefined` without a stored verdict. */
   readonly validUntilMs: number | undefined;
@@ -80,7 +80,7 @@ function leaseCause(leaseAgeMs: number): string | undefined {
   return undefined;
 }
 
-/** The stored verdict as of now: unchanged while fresh or failed, else a hold. */
+/** The stored verdict as of now: unchanged while fresh or failed, otherwise a hold. */
 export function currentAnswer(body: VerdictBody, cause: Unavailable | undefined): VerdictAnswer {
   if (cause === undefined) return { body, stale: false, known: true };
   const reason: Reason = { code: cause.code, text: reasonText(`${cause.text}: hold until a fresh one is published`) };
@@ -130,7 +130,7 @@ function withoutOutcome(body: VerdictBody): Omit<VerdictBody, keyof OutcomeField
   return rest;
 }
 
-/** What is wrong with the canary now. */
+/** The canary's current reasons. */
 export function currentReasons({ body: { current, reasons }, unavailable }: VerdictAnswer): readonly Reason[] {
   const now = current ?? reasons;
   return unavailable === undefined ? now : [unavailable, ...now];
@@ -159,17 +159,17 @@ function withoutRun(answer: VerdictAnswer, outcome: "hold" | "fail", first: Reas
  */
 export function newRevisionAnswer(answer: VerdictAnswer, revision: string | undefined): VerdictAnswer {
   const named = revision === undefined ? "another revision" : `revision ${revision.slice(0, 60)}`;
-  return withoutRun(answer, "hold", { code: "pending", text: `${named} is announced and has no verdict yet` });
+  return withoutRun(answer, "hold", { code: "pending", text: `${named} is announced but has no verdict yet` });
 }
 
-/** The answer for a revision that was analyzed before the present run: a fail if it failed, else a hold. */
+/** The answer for a revision that was analyzed before the current run: a fail if it failed, otherwise a hold. */
 export function earlierRevisionAnswer(
   answer: VerdictAnswer,
   { entry, open }: Omit<Extract<Standing, { kind: "earlier" }>, "kind">,
 ): VerdictAnswer {
   const name = `revision ${entry.name.slice(0, 60)}`;
   if (entry.state === "failed") {
-    const text = `${name} failed at ${entry.at}; it stays failed until a new attempt of it is opened`;
+    const text = `${name} failed at ${entry.at}; it stays failed until a new attempt is opened`;
     return withoutRun(answer, "fail", { code: "latched", text: reasonText(text) });
   }
   if (open === null)
@@ -285,7 +285,7 @@ function concernOutcome({ verdict, concerns, reasons }: VerdictBody, concern: An
   return concerns[concern] === "pass" && !isHeldAsWhole ? "pass" : "hold";
 }
 
-/** The verdict judged by one concern alone: its outcome, and the reasons that belong to it or to no concern. */
+/** The verdict as judged by one concern only: its outcome, and the reasons that belong to it or to no concern. */
 export function concernAnswer(answer: VerdictAnswer, concern: AnalysisConcern): VerdictAnswer {
   const { body } = answer;
   const verdict = concernOutcome(body, concern);

@@ -1,4 +1,4 @@
-/** Authentication and authorization over HTTP, and how rejected requests are recorded. */
+/** Authentication and authorization over HTTP, and the records of rejected requests. */
 import assert from "node:assert/strict";
 import { afterEach, describe, it } from "node:test";
 import { aFleet, aVerdict } from "@aviary/shared/testing/builders.ts";
@@ -9,7 +9,7 @@ import { EXPIRES_AFTER_MS, flaggerBody, type ShimHarness, startHarness, TOKENS }
 
 let harness: ShimHarness;
 afterEach(() => harness[Symbol.asyncDispose]());
-const refusals = () => harness.log.filter(({ event }) => event === "auth.refused");
+const rejections = () => harness.log.filter(({ event }) => event === "auth.refused");
 const challenges = () => harness.log.filter(({ event }) => event === "auth.challenged");
 
 describe("credentials", () => {
@@ -78,14 +78,14 @@ describe("credentials", () => {
   });
 });
 
-describe("a refusal", () => {
-  it("is logged with namespace, name and measurement, and is one incident", async () => {
+describe("a rejected request", () => {
+  it("is logged with namespace, name and measurement, and raises one incident", async () => {
     harness = await startHarness({ verdicts: [aVerdict()] });
     await harness.get("/rollouts/analysis?namespace=prod&rollout=payments-gateway", null);
     const answer = await harness.get("/flagger/gate/rollback", null, { method: "POST", body: JSON.stringify(flaggerBody()) });
     assert.equal(answer.status, 401);
-    await until("both are logged", () => refusals().length === 2);
-    for (const line of refusals()) {
+    await until("both are logged", () => rejections().length === 2);
+    for (const line of rejections()) {
       assert.deepEqual([line.namespace, line.name, line.measurement_index], ["prod", "payments-gateway", 6]);
     }
     await until("the incident is stored", async () => (await harness.stored("INCIDENTS")).length > 0);
@@ -99,12 +99,12 @@ describe("a refusal", () => {
     );
   });
 
-  it("without credentials on the dashboard or the API is a browser's challenge: logged at info, and no incident", async () => {
+  it("without credentials on the dashboard or the API is a challenge: it is logged at info and raises no incident", async () => {
     harness = await startHarness({ verdicts: [aVerdict()] });
     assert.equal((await harness.get("/", null)).status, 401);
     assert.equal((await harness.get("/api/v1/canaries", null)).status, 401);
     await harness.get("/api/v1/canaries", null, { headers: { authorization: "Bearer not-a-token" } });
-    await until("the refusal is logged", () => refusals().length === 1);
+    await until("the rejection is logged", () => rejections().length === 1);
     assert.deepEqual(
       challenges().map(({ level, reason }) => [level, reason]),
       [
@@ -112,45 +112,45 @@ describe("a refusal", () => {
         ["info", "missing_credentials"],
       ],
     );
-    assert.deepEqual([refusals()[0]?.level, refusals()[0]?.reason], ["warn", "unknown_token"]);
+    assert.deepEqual([rejections()[0]?.level, rejections()[0]?.reason], ["warn", "unknown_token"]);
     await until("the incident is stored", async () => (await harness.stored("INCIDENTS")).length > 0);
     const reasons = (await harness.stored("INCIDENTS")).map(({ value }) => (value.facts as { reason: string }).reason);
     assert.deepEqual(reasons, ["unknown_token"]);
   });
 
-  it("is recorded however many challenges its source has caused before", async () => {
+  it("is recorded regardless of how many challenges its source has caused before", async () => {
     harness = await startHarness({ verdicts: [aVerdict()] });
-    const pageLoads = LIMITS.refusalBurst + 5;
+    const pageLoads = LIMITS.rejectionLogBurst + 5;
     for (let load = 0; load < pageLoads; load += 1) await harness.get("/", null);
-    assert.equal(challenges().length, LIMITS.refusalBurst, "further challenges are only counted");
+    assert.equal(challenges().length, LIMITS.rejectionLogBurst, "further challenges are only counted");
     await harness.get("/", null, { headers: { authorization: "Bearer not-a-token" } });
-    await until("the refusal is logged", () => refusals().length === 1);
-    assert.deepEqual([refusals()[0]?.level, refusals()[0]?.reason], ["warn", "unknown_token"]);
-    assert.equal(refusals()[0]?.suppressed, undefined, "suppressed challenges are not counted as refusals");
+    await until("the rejection is logged", () => rejections().length === 1);
+    assert.deepEqual([rejections()[0]?.level, rejections()[0]?.reason], ["warn", "unknown_token"]);
+    assert.equal(rejections()[0]?.suppressed, undefined, "suppressed challenges are not counted as rejections");
     await until("the incident is stored", async () => (await harness.stored("INCIDENTS")).length === 1);
     harness.clock.advance(60_000);
     await harness.get("/", null);
     assert.equal(challenges().at(-1)?.suppressed, 5);
   });
 
-  it("without credentials is an incident on every controller's route, and on no other", async () => {
+  it("without credentials raises an incident on every controller's route, and on no other", async () => {
     harness = await startHarness({ verdicts: [aVerdict()] });
     const other = ["/", "/api/v1/canaries", "/api/v1/stream", "/openapi.json", "/schemas/verdict.json"];
     for (const path of other) assert.equal((await harness.get(path, null)).status, 401, path);
     const controller = ["/flagger/metrics", "/rollouts/analysis", "/keda/metrics"];
     for (const path of controller) assert.equal((await harness.get(path, null)).status, 401, path);
-    await until("all are logged", () => refusals().length + challenges().length === other.length + controller.length);
+    await until("all are logged", () => rejections().length + challenges().length === other.length + controller.length);
     assert.deepEqual(
       challenges().map(({ path }) => path),
       other,
     );
     assert.deepEqual(
-      refusals().map(({ path }) => path),
+      rejections().map(({ path }) => path),
       controller,
     );
   });
 
-  it("for an expired token names the token's id and hash digits, also on the dashboard, and is an incident", async () => {
+  it("with an expired token is logged with the token's id and hash digits, and raises an incident, even on the dashboard", async () => {
     harness = await startHarness({ verdicts: [aVerdict()] });
     harness.clock.advance(EXPIRES_AFTER_MS - 1);
     assert.equal((await harness.get("/", "expiring")).status, 200, "accepted until its end");
@@ -159,21 +159,21 @@ describe("a refusal", () => {
     const answer = await harness.get("/", "expiring");
     assert.deepEqual([answer.status, answer.body.errorType], [401, "unauthorized"]);
     assert.equal(answer.text.includes("expired"), false, "the response does not reveal the cause");
-    const [line] = refusals();
+    const [line] = rejections();
     assert.deepEqual([line?.level, line?.reason], ["warn", "expired_token"]);
     assert.equal(line?.token_id, hashToken(TOKENS.expiring).slice(0, 8));
     assert.match(String(line?.msg), /the token expiring has expired/);
     await until("the incident is stored", async () => (await harness.stored("INCIDENTS")).length === 1);
   });
 
-  it("with 403 is never a challenge: a valid token without the permission is a warning and an incident on every route", async () => {
+  it("with a valid token but without the permission is never a challenge: it causes a warning and an incident on every route", async () => {
     harness = await startHarness({ verdicts: [aVerdict()] });
     const answer = await harness.post("/flagger/gate/rollback", flaggerBody(), "rollouts");
     assert.deepEqual([answer.status, answer.body.errorType], [403, "forbidden"]);
     const other = await harness.get("/rollouts/analysis?namespace=stage&rollout=gw", "prod-only");
     assert.equal(other.status, 403);
     assert.deepEqual(
-      refusals().map(({ level, reason }) => [level, reason]),
+      rejections().map(({ level, reason }) => [level, reason]),
       [
         ["warn", "forbidden"],
         ["warn", "forbidden"],
@@ -183,27 +183,27 @@ describe("a refusal", () => {
     await until("both incidents are stored", async () => (await harness.stored("INCIDENTS")).length === 2);
   });
 
-  it("never contains the credentials", async () => {
+  it("is recorded without its credentials", async () => {
     harness = await startHarness({ verdicts: [aVerdict()] });
     await harness.get("/flagger/metrics?api_key=avy_secret-in-the-query", null, {
       headers: { authorization: "Bearer avy_secret-in-a-header" },
     });
-    await until("it is logged", () => refusals().length === 1);
+    await until("it is logged", () => rejections().length === 1);
     await until("the incident is stored", async () => (await harness.stored("INCIDENTS")).length === 1);
     assert.equal(JSON.stringify([harness.log, await harness.stored("INCIDENTS")]).includes("secret-in"), false);
   });
 
-  it("repeated a thousand times by one source causes a few lines and one incident, and every request gets its 401", async () => {
+  it("repeated a thousand times by one source causes a few log lines and one incident, and a 401 for each", async () => {
     harness = await startHarness({ verdicts: [aVerdict()] });
     for (let round = 0; round < 20; round += 1) {
       const answers = await Promise.all(Array.from({ length: 50 }, () => harness.get("/flagger/metrics", null)));
       assert.ok(answers.every(({ status }) => status === 401));
     }
-    assert.equal(refusals().length, LIMITS.refusalBurst);
+    assert.equal(rejections().length, LIMITS.rejectionLogBurst);
     assert.equal((await harness.stored("INCIDENTS")).length, 1);
     harness.clock.advance(60_000);
     await harness.get("/flagger/metrics", null);
-    assert.equal(refusals().at(-1)?.suppressed, 990);
+    assert.equal(rejections().at(-1)?.suppressed, 990);
   });
 });
 

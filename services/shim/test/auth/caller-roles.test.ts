@@ -21,7 +21,7 @@ describe("the roles of a canary", () => {
     assert.equal(roles.claim("prod/gw", "judge", "operator", 2), undefined);
   });
 
-  it("KEDA next to Flagger is no conflict; on the judge's role it conflicts and never holds it", () => {
+  it("KEDA does not conflict with Flagger; in the judge's role it conflicts and never holds the role", () => {
     const roles = createCallerRoles();
     assert.equal(roles.claim("prod/gw", "judge", "keda", 0), undefined);
     assert.equal(roles.claim("prod/gw", "judge", "flagger", 1), undefined);

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, it } from "node:test";
 import { createLogger } from "@aviary/shared/runtime/logger.ts";
 import { type ManualClock, manualClock } from "@aviary/shared/testing/manual-clock.ts";
 import { followTokenFile, readTokenFile, type TokenFile } from "../../src/auth/token-file.ts";
-import { hashToken, isRefusal } from "../../src/auth/tokens.ts";
+import { hashToken, isRejection } from "../../src/auth/tokens.ts";
 
 let folder: string;
 let path: string;
@@ -45,9 +45,9 @@ async function open(): Promise<TokenFile> {
   return opened;
 }
 const accepts = (file: TokenFile, token: string): boolean =>
-  !isRefusal(file.authenticate({ headers: { authorization: `Bearer ${token}` } }));
+  !isRejection(file.authenticate({ headers: { authorization: `Bearer ${token}` } }));
 
-/** One look at the file, as the timer would start it. */
+/** One poll of the file, as the timer would start it. */
 async function tick(file: TokenFile): Promise<void> {
   clock.advance(2_000);
   await file.refresh();
@@ -80,15 +80,15 @@ describe("a token file that changes", () => {
   it("rejects no request during a rotation", async () => {
     await put(line("old"));
     const file = await open();
-    let refused = 0;
+    let rejected = 0;
     for (let index = 0; index < 10_000; index += 1) {
       if (index === 3_000) {
         await put(line("old", clock.now() + 7 * 86_400_000) + line("new"));
         await tick(file);
       }
-      if (!accepts(file, index < 6_000 ? "old" : "new")) refused += 1;
+      if (!accepts(file, index < 6_000 ? "old" : "new")) rejected += 1;
     }
-    assert.equal(refused, 0);
+    assert.equal(rejected, 0);
   });
 
   it("a removed token is rejected after the next poll, at most 2 s later", async () => {

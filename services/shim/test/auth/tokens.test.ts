@@ -5,12 +5,12 @@ import { redactText } from "@aviary/shared/runtime/redact.ts";
 import fc from "fast-check";
 import { checkTokenFile, minimumOverlapMs, rotationOverlapMs } from "../../src/auth/token-rotation.ts";
 import {
-  type AuthRefusal,
+  type AuthRejection,
   type Caller,
   createTokenStore,
   generateToken,
   hashToken,
-  isRefusal,
+  isRejection,
   mayAccess,
   type TokenEntry,
   tokenFileSchema,
@@ -34,9 +34,9 @@ const store = createTokenStore([
   entry("gone", { id: "gone", notAfter: NOW }),
 ]);
 
-/** The id of the caller, or the code of the refusal. */
-function who(answer: Caller | AuthRefusal): string {
-  return isRefusal(answer) ? answer.refused : answer.id;
+/** The id of the caller, or the code of the rejection. */
+function who(answer: Caller | AuthRejection): string {
+  return isRejection(answer) ? answer.rejected : answer.id;
 }
 const basic = (pair: string): string => `Basic ${Buffer.from(pair).toString("base64")}`;
 
@@ -49,10 +49,10 @@ describe("authenticate", () => {
       namespaces: ["prod", "stage"],
     });
     const caller = store.authenticate({ headers: { authorization: `Bearer ${previous}` } }, NOW);
-    assert.ok(!isRefusal(caller) && caller.namespaces === null && mayAccess(caller, "anything"));
+    assert.ok(!isRejection(caller) && caller.namespaces === null && mayAccess(caller, "anything"));
   });
 
-  it("accepts a token from every place where a controller can send it", () => {
+  it("accepts a token from every place in which a controller can send it", () => {
     const ways: Record<string, Parameters<typeof store.authenticate>[0]> = {
       bearer: { headers: { authorization: `Bearer ${current}` } },
       "bearer, lower case": { headers: { authorization: `bearer  ${current} ` } },
@@ -78,7 +78,7 @@ describe("authenticate", () => {
     assert.equal(who(store.authenticate({ headers: { authorization: [...many, `Bearer ${current}`] } }, NOW)), "flagger-prod");
   });
 
-  it("refuses everything else with the code of its cause", () => {
+  it("rejects everything else with the code of its cause", () => {
     const cases: readonly [string, Parameters<typeof store.authenticate>[0]][] = [
       ["missing_credentials", { headers: {} }],
       ["missing_credentials", { headers: {}, url: "/keda/metrics?lane=a" }],
@@ -101,21 +101,21 @@ describe("authenticate", () => {
   it("the previous token is accepted until its end and not at it", () => {
     const request = { headers: { authorization: `Bearer ${previous}` } };
     assert.equal(who(store.authenticate(request, NOW + 7 * DAY - 1)), "flagger-prod");
-    const refusal = store.authenticate(request, NOW + 7 * DAY);
-    assert.deepEqual(refusal, {
-      refused: "expired_token",
+    const rejection = store.authenticate(request, NOW + 7 * DAY);
+    assert.deepEqual(rejection, {
+      rejected: "expired_token",
       text: "the token flagger-prod has expired",
       tokenId: hashToken(previous).slice(0, 8),
     });
   });
 
-  it("a refusal never echoes the credentials", () => {
+  it("a rejection never echoes the credentials", () => {
     const text = fc.string({ minLength: 6, maxLength: 60 });
     fc.assert(
       fc.property(text, fc.constantFrom("Bearer ", "Basic ", ""), fc.boolean(), (secret, scheme, inQuery) => {
         const headers = inQuery ? {} : { authorization: `${scheme}${secret}`, "x-api-key": secret };
         const answer = store.authenticate({ headers, url: inQuery ? `/x?api_key=${encodeURIComponent(secret)}` : "/x" }, NOW);
-        assert.ok(isRefusal(answer));
+        assert.ok(isRejection(answer));
         // Words of the fixed texts cannot be distinguished from an echo.
         if (!/^[a-z ;]+$/i.test(secret)) assert.ok(!answer.text.includes(secret));
       }),
@@ -205,11 +205,11 @@ describe("rotation with an overlap", () => {
     assert.deepEqual(check([entry("a", { notAfter: NOW + 6 * MINUTE }), entry("b")], before), []);
   });
 
-  it("an overlap below the minimum is refused, with the earliest time that would do", () => {
+  it("an overlap below the minimum is rejected with the earliest acceptable time", () => {
     assert.deepEqual(check([entry("a", { notAfter: NOW + 6 * MINUTE - 1 }), entry("b")], [entry("a")]), [
       "t: [0].notAfter: found an overlap of 360 s, expected 2026-11-01T00:06:00.000Z or later; to revoke immediately, remove the entry",
     ]);
-    // Cutting a running overlap short is the same mistake.
+    // Shortening a running overlap is the same mistake.
     assert.equal(
       check([entry("a", { notAfter: NOW + MINUTE }), entry("b")], [entry("a", { notAfter: NOW + DAY }), entry("b")]).length,
       1,

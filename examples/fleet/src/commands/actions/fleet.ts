@@ -33,7 +33,7 @@ export async function installOnCanary({ args: { version }, options, io }: Releas
   return await report(plan, `the canary slice runs ${version}; stable runs ${stableVersion(plan)}`, io);
 }
 
-export async function restoreCanary({ options, io }: FleetCall): Promise<number> {
+export async function restoreCanarySlice({ options, io }: FleetCall): Promise<number> {
   const plan = planOf(options.directory);
   release(plan, "canary", stableVersion(plan));
   return await report(plan, `the canary slice is back on ${stableVersion(plan)}`, io);

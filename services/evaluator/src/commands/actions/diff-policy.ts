@@ -23,7 +23,7 @@ export async function diffPolicy({ options, output, io, resources }: DiffPolicyC
   let code: number = EXIT.success;
   for (const { ref, policy: current } of canaries) {
     const key = canaryKey(ref);
-    // A run is judged from its start, which may precede the range by as long as its policy allows a run to last.
+    // A run is judged from its start, which may precede the range by up to the policy's maximum length of a run.
     const longestRunMs = Math.max(current.maxPendingMs, current.maxRunMs);
     const records = await readVerdicts(bus, { time: fromMs - longestRunMs }, [verdictSubject(ref)]);
     const otherMs = otherWindow(records, policy);
@@ -43,7 +43,7 @@ function requireWindow(policy: Policy, windows: ReadonlySet<number>): void {
   if (windows.size > 0 && !windows.has(policy.windowMs)) throw terminal("usage", windowText(policy, [...windows]));
 }
 
-/** The length of the first recorded window that the policy does not have; undefined if all have its length. */
+/** The length of the first recorded window that differs from the policy's; undefined if there is none. */
 export function otherWindow(records: readonly VerdictRecord[], { windowMs }: Policy): number | undefined {
   return records
     .flatMap(({ evidence: { closed } }) =>
@@ -55,7 +55,7 @@ export function otherWindow(records: readonly VerdictRecord[], { windowMs }: Pol
 const windowText = (policy: Policy, recordedMs: readonly number[]): string =>
   `the policy's window is ${formatDuration(policy.windowMs)} and the recorded windows are ${recordedMs.map(formatDuration).join(", ")}; recorded windows cannot be judged at another length`;
 
-/** The run with its verdicts since `fromMs`; empty when it has none. */
+/** The run with its verdicts since `fromMs`; empty if it has none. */
 function since(run: RejudgedRun, fromMs: number): RejudgedRun[] {
   const verdicts = run.verdicts.filter(({ record }) => Date.parse(record.body.at) >= fromMs);
   return verdicts.length === 0 ? [] : [{ ...run, verdicts }];

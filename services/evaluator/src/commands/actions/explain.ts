@@ -34,7 +34,7 @@ export async function explain({ args: { verdict: id }, options, io, resources }:
   return EXIT.success;
 }
 
-/** Continuation lines are indented more than the line that they continue. */
+/** Continuation lines are indented further than the line they continue. */
 function wrapped(line: string, columns: number): string[] {
   const indent = /^ */.exec(line)?.[0] ?? "";
   return wrapText(line, columns, `${indent}    `);
@@ -80,11 +80,11 @@ function factLines({ body, evidence: { closed } }: VerdictRecord): string[] {
   return lines;
 }
 
-/** `canary: 1,800 requests reported, 1,500 merged, 300 left out (warming 300)` */
+/** `canary: 1,800 requests reported, 1,500 merged, 300 excluded (warming 300)` */
 function accountText({ slice, seen, merged, excluded }: SliceAccount): string {
   const causes = Object.entries(excluded).map(([why, count]) => `${why} ${grouped(count)}`);
-  const leftOut = causes.length === 0 ? "none left out" : `${grouped(seen - merged)} left out (${causes.join(", ")})`;
-  return `${slice}: ${grouped(seen)} requests reported, ${grouped(merged)} merged, ${leftOut}`;
+  const excludedText = causes.length === 0 ? "none excluded" : `${grouped(seen - merged)} excluded (${causes.join(", ")})`;
+  return `${slice}: ${grouped(seen)} requests reported, ${grouped(merged)} merged, ${excludedText}`;
 }
 
 function judgmentLines(record: VerdictRecord, records: readonly VerdictRecord[], config: ResolvedConfig): string[] {
@@ -101,7 +101,7 @@ function judgmentLines(record: VerdictRecord, records: readonly VerdictRecord[],
   return [...(isExact ? [] : [caution, ""]), ...lines];
 }
 
-/** Judges the windows of the run again, in their order, and explains the last judgment. */
+/** Judges the windows of the run again, in order, and explains the last judgment. */
 function recompute(
   { body, evidence }: VerdictRecord,
   records: readonly VerdictRecord[],
@@ -119,7 +119,7 @@ function recompute(
   const upTo = (count: number): ClosedWindow[] => windows.slice(Math.max(0, count - JUDGED_WINDOWS), count);
   for (let count = 1; count < windows.length; count++) memory = judge(upTo(count), policy, run(count - 1)).memory;
   const judged = [upTo(windows.length), policy, run(windows.length - 1)] as const;
-  // The first record of a run is from its opening; each window adds one.
+  // The first record of a run is of its opening; each window adds one.
   const first = records.find((candidate) => candidate.body.run?.id === body.run?.id);
   const isComplete = first !== undefined && Date.parse(first.body.at) <= Date.parse(body.run?.since ?? "") + policy.windowMs;
   const isSame = body.judge.luck === null || body.judge.luck === judge(...judged).pValue;
@@ -156,7 +156,7 @@ function judgedWindows(record: VerdictRecord, records: readonly VerdictRecord[])
   for (const { body, evidence } of records) {
     if (body.run?.id !== record.body.run?.id || body.subject.name !== record.body.subject.name || evidence.closed === null)
       continue;
-    // The window of the verdict that failed the run was judged; later windows were not.
+    // The window of the verdict that failed the run is the last one that was judged.
     const judged = wasJudged(body) && (body.run?.state === "active" || body.run?.latched_by === null);
     if (judged && Date.parse(body.at) <= Date.parse(record.body.at)) windows.set(evidence.closed.window.index, evidence.closed);
   }

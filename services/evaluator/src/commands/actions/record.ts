@@ -40,13 +40,13 @@ export async function record({ options: { since: sinceMs, out, note, fleet }, io
 }
 
 interface RecordedSegment {
-  /** The encoded state before the first message; undefined when the segment begins with the log. */
+  /** The encoded state before the first message; undefined if the segment begins with the log. */
   readonly state: string | undefined;
   readonly lines: readonly string[];
   readonly verdicts: readonly VerdictRecord[];
 }
 
-/** Replays the whole log and keeps what follows `fromMs`. @throws Terminal when that is nothing, or too much for one case */
+/** Replays the whole log and keeps the messages since `fromMs`. @throws Terminal if there are none, or too many for one case */
 async function readSegment(bus: Bus, config: ResolvedConfig, fromMs: number): Promise<RecordedSegment> {
   const replay = createReplay(config);
   const lines: string[] = [];
@@ -97,7 +97,7 @@ async function requireNewFolder(out: string): Promise<void> {
 }
 
 /**
- * The policies that a fleet file names, as relative paths. @throws Terminal `usage` for one outside the folder of the fleet
+ * The policies of a fleet file, as relative paths. @throws Terminal `usage` for one outside the folder of the fleet
  * file
  */
 async function policyFiles(fleetPath: string): Promise<string[]> {

@@ -64,7 +64,7 @@ async function replayWith({ path, folder, config }: Recording, apply: Apply): Pr
   return replayed;
 }
 
-/** What must not change a verdict. */
+/** The disturbances that must not change a verdict. */
 const DISTURBANCES: Readonly<Record<string, Apply>> = {
   "a second time": (replayed, message) => replayed.apply(message),
   "with every message delivered twice": (replayed, message) => {

@@ -1,23 +1,23 @@
-/** The effect of a trouble on its Mac, and its end. */
+/** Applies a fault to its Mac and schedules its end. */
 import { START_MS } from "../../simulation/kernel.ts";
+import type { InjectedFault } from "./faults.ts";
 import { type Mac, startCollector } from "./mac.ts";
-import type { Trouble } from "./troubles.ts";
 import type { World } from "./world.ts";
 
 /** Above the yellow mark and below the red one of either tier. */
 const FOREIGN_DISK = 0.84;
 
-/** Begins a trouble of one Mac, and schedules its end. */
-export function troubleMac(world: World, mac: Mac, trouble: Trouble): void {
+/** Starts a fault of one Mac, and schedules its end. */
+export function injectMacFault(world: World, mac: Mac, fault: InjectedFault): void {
   const { kernel } = world;
-  const atEnd = (undo: () => void): void => void kernel.after(trouble.forMs, undefined, undo);
-  switch (trouble.kind) {
+  const atEnd = (undo: () => void): void => void kernel.after(fault.forMs, undefined, undo);
+  switch (fault.kind) {
     case "reboot":
-      reboot(world, mac, trouble.forMs, trouble.clockOffsetMs);
+      reboot(world, mac, fault.forMs, fault.clockOffsetMs);
       atEnd(() => Object.assign(mac, { clockOffsetMs: 0 }));
       break;
     case "maintenance":
-      kernel.after(trouble.forMs / 4, undefined, () => reboot(world, mac, trouble.forMs, 0));
+      kernel.after(fault.forMs / 4, undefined, () => reboot(world, mac, fault.forMs, 0));
       break;
     case "cut":
       mac.isCut = true;
@@ -28,7 +28,7 @@ export function troubleMac(world: World, mac: Mac, trouble: Trouble): void {
       atEnd(() => world.remedy(mac, "collector"));
       break;
     case "probe-gone": {
-      const { probe } = trouble;
+      const { probe } = fault;
       mac.missingProbes.add(probe);
       atEnd(() => mac.missingProbes.delete(probe));
       break;
@@ -43,7 +43,7 @@ export function troubleMac(world: World, mac: Mac, trouble: Trouble): void {
   }
 }
 
-/** Down for at most half a window, so that the collector is back before the trouble ends. */
+/** Down for at most half a window, so that the collector is back before the fault ends. */
 function reboot({ kernel, plan }: World, mac: Mac, forMs: number, clockOffsetMs: number): void {
   const downMs = Math.min(forMs / 2, plan.windowMs / 2);
   mac.collectorUp = false;

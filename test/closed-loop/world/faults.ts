@@ -1,12 +1,15 @@
-/** Everything that goes wrong besides the releases: machines, networks, the environment, the processes of Aviary, the controllers. */
+/**
+ * Injected faults that are not caused by a release: of machines, networks, the environment, Aviary's processes and the
+ * controllers.
+ */
 import type { RandomChoices } from "../../simulation/choices.ts";
 import type { MacPlan } from "./plan.ts";
 import type { ReleasePlan } from "./releases.ts";
 
-/** One trouble. Times are milliseconds since the start. */
-export type Trouble = { readonly atMs: number; readonly forMs: number } & (
+/** One injected fault. Times are milliseconds since the start. */
+export type InjectedFault = { readonly atMs: number; readonly forMs: number } & (
   | { readonly kind: "incident"; readonly errorRate: number; readonly slowFactor: number }
-  /** The Mac reboots; its clock is off by this much until the trouble ends. */
+  /** The Mac reboots; its clock is off by this much until the fault ends. */
   | { readonly kind: "reboot"; readonly mac: string; readonly clockOffsetMs: number }
   /** The Mac is cut off: its collector spools. */
   | { readonly kind: "cut"; readonly mac: string }
@@ -16,9 +19,9 @@ export type Trouble = { readonly atMs: number; readonly forMs: number } & (
   | { readonly kind: "probe-gone"; readonly mac: string; readonly probe: "http" | "health" | "disk" }
   /** The access log is rotated, and half of its lines are lost for a while. */
   | { readonly kind: "log-rotated"; readonly mac: string }
-  /** Foreign files fill the disk until the on-call engineer frees it. */
+  /** Other files fill the disk until the on-call engineer frees it. */
   | { readonly kind: "disk-fills"; readonly mac: string }
-  /** Announced work on one Mac, which is down in the middle of it. */
+  /** Announced maintenance of one Mac, during which it reboots. */
   | { readonly kind: "maintenance"; readonly mac: string }
   | { readonly kind: "evaluator-down" }
   | { readonly kind: "shim-down" }
@@ -30,9 +33,9 @@ export type Trouble = { readonly atMs: number; readonly forMs: number } & (
   | { readonly kind: "eager-pipeline" }
 );
 
-export type TroubleKind = Trouble["kind"];
+export type FaultKind = InjectedFault["kind"];
 
-const KINDS: readonly TroubleKind[] = [
+const KINDS: readonly FaultKind[] = [
   "incident",
   "incident",
   "incident",
@@ -53,26 +56,26 @@ const KINDS: readonly TroubleKind[] = [
   "eager-pipeline",
 ];
 
-interface TroubleContext {
+interface FaultContext {
   readonly macs: readonly MacPlan[];
   readonly windowMs: number;
   readonly untilMs: number;
   readonly releases: readonly ReleasePlan[];
 }
 
-/** Draws the troubles of a world: none in a third of them, up to four of one kind or of two kinds in the others. */
-export function drawTroubles(random: RandomChoices, context: TroubleContext): Trouble[] {
+/** Generates the faults of a world: none in a third of the worlds, otherwise up to four faults of one or two kinds. */
+export function drawFaults(random: RandomChoices, context: FaultContext): InjectedFault[] {
   if (random.chance(0.33)) return [];
   const kind = random.pick(KINDS);
   const kinds = random.chance(0.5) ? [kind] : [kind, random.pick(KINDS)];
   const count = random.integer(1, 4);
-  return Array.from({ length: count }, () => drawTrouble(random, random.pick(kinds), context)).sort((a, b) => a.atMs - b.atMs);
+  return Array.from({ length: count }, () => drawFault(random, random.pick(kinds), context)).sort((a, b) => a.atMs - b.atMs);
 }
 
-function drawTrouble(random: RandomChoices, kind: TroubleKind, context: TroubleContext): Trouble {
+function drawFault(random: RandomChoices, kind: FaultKind, context: FaultContext): InjectedFault {
   const { windowMs, untilMs, macs, releases } = context;
   const forMs = Math.round(windowMs * random.pick([0.3, 0.5, 1, 2, 4]));
-  // Half of them near a release: during its rollout, or shortly before it.
+  // Half of the faults are near a release: during its rollout, or shortly before.
   const near = random.chance(0.5) ? random.pick(releases).atMs + random.integer(-6, 8) * windowMs : undefined;
   const drawnMs = near ?? random.integer(0, Math.max(1, Math.floor(untilMs / windowMs))) * windowMs;
   const atMs = Math.max(windowMs, Math.min(drawnMs + random.integer(0, windowMs), untilMs - forMs));
@@ -98,25 +101,25 @@ function drawTrouble(random: RandomChoices, kind: TroubleKind, context: TroubleC
   }
 }
 
-/** One line about a trouble, for the story of its world. */
-export function troubleText(trouble: Trouble): string {
-  switch (trouble.kind) {
+/** One line that describes a fault in the story of its world. */
+export function describeFault(fault: InjectedFault): string {
+  switch (fault.kind) {
     case "incident":
-      return `an incident hits both slices (${100 * trouble.errorRate}% errors, latency × ${trouble.slowFactor})`;
+      return `an incident hits both slices (${100 * fault.errorRate}% errors, latency × ${fault.slowFactor})`;
     case "reboot":
-      return `${trouble.mac} reboots${trouble.clockOffsetMs === 0 ? "" : `, its clock off by ${trouble.clockOffsetMs / 1_000} s`}`;
+      return `${fault.mac} reboots${fault.clockOffsetMs === 0 ? "" : `, its clock off by ${fault.clockOffsetMs / 1_000} s`}`;
     case "probe-gone":
-      return `the ${trouble.probe} probe of ${trouble.mac} reports nothing`;
+      return `the ${fault.probe} probe of ${fault.mac} reports nothing`;
     case "cut":
-      return `${trouble.mac} is cut off from the broker`;
+      return `${fault.mac} is cut off from the broker`;
     case "collector-down":
-      return `the collector of ${trouble.mac} is down`;
+      return `the collector of ${fault.mac} is down`;
     case "log-rotated":
-      return `the access log of ${trouble.mac} is rotated and lines are lost`;
+      return `the access log of ${fault.mac} is rotated and lines are lost`;
     case "disk-fills":
-      return `the disk of ${trouble.mac} fills up`;
+      return `the disk of ${fault.mac} fills up`;
     case "maintenance":
-      return `maintenance of ${trouble.mac}`;
+      return `maintenance of ${fault.mac}`;
     case "evaluator-down":
       return "no evaluator is running";
     case "shim-down":
