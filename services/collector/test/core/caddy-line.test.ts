@@ -89,7 +89,7 @@ describe("a Caddy line", () => {
       [{ ts: undefined }, /ts is missing/],
       [{ status: undefined }, /status is missing/],
       [{ duration: undefined }, /duration is missing/],
-      [{ request: undefined }, /no request/],
+      [{ request: undefined }, /request is missing/],
       [{ logger: undefined, msg: undefined }, /default keys/],
     ] as const)
       assert.match(whyUnread(line(change)), why);
