@@ -84,18 +84,6 @@ export const SPECIFICATION_MUTANTS: readonly SpecificationMutant[] = [
     caughtBy: "lane-starved",
   },
   {
-    name: "judged-on-the-revision-before",
-    replacements: [
-      {
-        file: "core/advance-run.ts",
-        from: "if (run.replacedRelease !== null && couldBeSame(release, run.replacedRelease)) return false;",
-        to: "",
-      },
-    ],
-    theme: "any",
-    caughtBy: "unserved-promoted",
-  },
-  {
     name: "failed-run-never-over",
     replacements: [
       {
