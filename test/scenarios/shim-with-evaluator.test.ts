@@ -96,7 +96,7 @@ async function startAll(metadata: boolean) {
     await bus[Symbol.asyncDispose]();
   };
   const put = (pack: string): void => {
-    for (const gateway of fleet.slice("canary")) gateway.pack = pack;
+    fleet.install("canary", pack);
   };
   return { flagger, fleet, interval, untilPhase, untilRun, put, stop };
 }
@@ -154,7 +154,7 @@ for (const metadata of [true, false]) {
         flagger.deploy(revision);
         await rollout.interval();
         await rollout.untilPhase("Succeeded");
-        for (const gateway of rollout.fleet.slice("stable")) gateway.pack = pack;
+        rollout.fleet.install("stable", pack);
         for (let count = 0; count < 3; count += 1) await rollout.interval();
         await rollout.untilRun("passed", ({ state }) => state === "passed");
       }

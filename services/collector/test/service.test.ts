@@ -20,6 +20,7 @@ import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { silentLogger } from "@aviary/shared/runtime/logger.ts";
 import { createRegistry } from "@aviary/shared/runtime/metrics.ts";
 import { freePort, type RunningNats, requireServer, startNats } from "@aviary/shared/testing/servers.ts";
+import { storedMessages } from "@aviary/shared/testing/stored-messages.ts";
 import { atEnd, temporaryDirectory } from "@aviary/shared/testing/temporary.ts";
 import { until } from "@aviary/shared/testing/until.ts";
 import { collectorConfig } from "../src/config.ts";
@@ -76,15 +77,7 @@ interface Log {
 
 /** All messages of the stream, validated against the contract. */
 async function readLog(bus: Bus): Promise<Log> {
-  const messages: StoredMessage[] = [];
-  const follower = await bus.follow({
-    stream: "INPUTS",
-    subjects: [subjectFilters.signals],
-    from: "all",
-    onMessage: (message) => messages.push(message),
-  });
-  await follower.caughtUp;
-  await follower.stop();
+  const messages = await storedMessages(bus, "INPUTS", [subjectFilters.signals]);
   const signals = messages.map((message) => {
     const result = parseSignal(JSON.parse(Buffer.from(message.data).toString("utf8")));
     assert.ok(result.success, result.error?.message);

@@ -8,9 +8,11 @@ import { type Policy, type PolicyFile, policySchema } from "@aviary/shared/contr
 import { controlSubject, deadSubject, signalSubject, verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import type { Terminal } from "@aviary/shared/runtime/faults.ts";
+import { parseJsonBytes } from "@aviary/shared/runtime/json.ts";
 import { silentLogger } from "@aviary/shared/runtime/logger.ts";
 import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
 import { nextTurn, passTime } from "@aviary/shared/testing/pass-time.ts";
+import { storedMessages } from "@aviary/shared/testing/stored-messages.ts";
 import { until } from "@aviary/shared/testing/until.ts";
 import type { Input } from "../src/core/inputs.ts";
 import { resolveConfig } from "../src/core/resolved-config.ts";
@@ -21,19 +23,11 @@ import { CANARY, CANARY_KEY, createSimulatedFleet, reduceLog, START_MS, TEST_POL
 import { passTick, publishInput, startLiveEvaluator } from "./live-fleet.ts";
 
 async function verdictsOf(bus: Bus): Promise<VerdictRecord[]> {
-  const records: VerdictRecord[] = [];
-  const follower = await bus.follow({
-    stream: "VERDICTS",
-    from: "all",
-    onMessage: (message) => {
-      const parsed = parseVerdictRecord(JSON.parse(Buffer.from(message.data).toString()));
-      assert.ok(parsed.success);
-      records.push(parsed.data);
-    },
+  return (await storedMessages(bus, "VERDICTS")).map(({ data }) => {
+    const parsed = parseVerdictRecord(parseJsonBytes(data));
+    assert.ok(parsed.success);
+    return parsed.data;
   });
-  await follower.caughtUp;
-  await follower.stop();
-  return records;
 }
 
 test("on a live bus, the evaluator publishes what a reduction of the same log yields, across restarts at any time", async () => {
@@ -56,14 +50,7 @@ test("on a live bus, the evaluator publishes what a reduction of the same log yi
     await passTime(clock, 5_000, 50);
     await evaluator[Symbol.asyncDispose]();
 
-    const log: Input[] = [];
-    const readInput = createInputReader();
-    const follower = await bus.follow({
-      stream: "INPUTS",
-      from: "all",
-      onMessage: (message) => void log.push(readInput(message)),
-    });
-    await follower.caughtUp;
+    const log = (await storedMessages(bus, "INPUTS")).map(createInputReader());
     const configured = log.filter((input) => input.kind === "control" && input.control.verb === "configure");
     assert.equal(configured.length, 1, "a restart with the same files writes no second configuration");
     assert.equal(log.length, fleet.log.length + 1);
@@ -403,16 +390,9 @@ test("invalid messages become dead letters with their reason, and the reducer co
     await nextTurn();
     return (await bus.streamState("DEAD")).messages >= bad.length;
   });
-  const reasons: string[] = [];
-  const follower = await bus.follow({
-    stream: "DEAD",
-    subjects: [deadSubject("evaluator")],
-    from: "all",
-    onMessage: (message) => void reasons.push(JSON.parse(Buffer.from(message.data).toString()).reason),
-  });
-  await follower.caughtUp;
+  const letters = await storedMessages(bus, "DEAD", [deadSubject("evaluator")]);
   assert.deepEqual(
-    reasons,
+    letters.map(({ data }) => (parseJsonBytes(data) as { reason: string }).reason),
     bad.map(([reason]) => reason),
   );
   assert.ok((await verdictsOf(bus)).every(({ body: published }) => published.verdict === "hold"));

@@ -10,6 +10,7 @@ import type { VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 import { createLogger } from "@aviary/shared/runtime/logger.ts";
 import { aFleet, BUILT_AT } from "@aviary/shared/testing/builders.ts";
 import { type ManualClock, manualClock } from "@aviary/shared/testing/manual-clock.ts";
+import { storedMessages } from "@aviary/shared/testing/stored-messages.ts";
 import { until } from "@aviary/shared/testing/until.ts";
 import { createTokenStore, hashToken, type TokenEntry } from "../src/auth/tokens.ts";
 import { type Shim, startShim } from "../src/service.ts";
@@ -132,13 +133,8 @@ export async function startHarness(options: HarnessOptions = {}): Promise<ShimHa
       await (await memory.bucket("lane")).put(record.lane, JSON.stringify(record));
     },
     async stored(stream) {
-      const found: { subject: string; value: Record<string, unknown> }[] = [];
-      const onMessage = (message: { subject: string; data: Uint8Array }): void =>
-        void found.push({ subject: message.subject, value: JSON.parse(new TextDecoder().decode(message.data)) });
-      const follower = await memory.follow({ stream, from: "all", onMessage });
-      await follower.caughtUp;
-      await follower.stop();
-      return found;
+      const messages = await storedMessages(memory, stream);
+      return messages.map(({ subject, data }) => ({ subject, value: JSON.parse(Buffer.from(data).toString()) }));
     },
     async [Symbol.asyncDispose]() {
       const closing = shim[Symbol.asyncDispose]();

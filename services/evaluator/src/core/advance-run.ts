@@ -1,10 +1,10 @@
 /** The transitions of a run that no message requests: they follow from the releases on the Macs, from time, and from silence. */
 import { type Incident, incident } from "@aviary/shared/contract/incident.ts";
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
-import { type Release, sameRelease } from "@aviary/shared/contract/run.ts";
+import type { Release } from "@aviary/shared/contract/run.ts";
 import { callerGoneAtMs, followsMacs } from "./callers.ts";
 import { observeRelease } from "./observe-release.ts";
-import { couldBeSame } from "./release.ts";
+import { couldBeSame, isKnownSame } from "./release.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
 import { moveTo, restartEvidence, startWarming, subjectOf } from "./run.ts";
 import { canaryGateways, canaryRelease, restoreTarget, type Slices, stableRelease } from "./slice-releases.ts";
@@ -53,7 +53,10 @@ function isReadyToWarm({ run, slices, config: { policy }, atMs }: Advance): bool
 
 function advanceAnalysis({ canary, run, slices, config, atMs }: Advance): void {
   const release = slices.canary;
-  if (followsMacs(run, config) && (run.openedBy === "observation" ? isBackAtStable(slices) : isUndone(run, slices))) {
+  if (
+    followsMacs(run, config) &&
+    (run.openedBy === "observation" ? isKnownSame(release, slices.stable) : isUndone(run, slices))
+  ) {
     moveTo(canary, "superseded", atMs);
     startGrid(canary, config, atMs);
     return;
@@ -69,19 +72,15 @@ function advanceAnalysis({ canary, run, slices, config, atMs }: Advance): void {
   if (run.state === "warming" && atMs >= run.judgeFromMs) moveTo(canary, "active", atMs);
 }
 
-const isBackAtStable = ({ canary: release, stable }: Slices): boolean =>
-  release !== null && stable !== null && sameRelease(release, stable);
-
 /** Whether the release under test was removed from the canary slice again. */
-const isUndone = ({ pinned }: Run, slices: Slices): boolean =>
-  pinned !== null && slices.stable !== null && !sameRelease(pinned, slices.stable) && isBackAtStable(slices);
+const isUndone = ({ pinned }: Run, { canary: release, stable }: Slices): boolean =>
+  pinned !== null && !isKnownSame(pinned, stable) && isKnownSame(release, stable);
 
 const isAnnounced = (run: Run, release: Release): boolean =>
   run.announcedHash !== null && release.skill_hash === run.announcedHash;
 
 function restoreFailed({ state, canary, run, slices, config, atMs }: Advance): void {
-  const target = restoreTarget(state, canary, config);
-  const isBack = slices.canary !== null && target !== null && sameRelease(slices.canary, target);
+  const isBack = isKnownSame(slices.canary, restoreTarget(state, canary, config));
   const isGone = run.endReported && canaryGateways(state, config).every(({ maintenanceUntilMs }) => maintenanceUntilMs > atMs);
   if (!isBack && !isGone) return;
   run.restored = true;

@@ -43,8 +43,8 @@ export function applyAnnouncement(step: ControlStep<Announcement>): Incident[] {
 }
 
 /**
- * What Flux's name of a revision does. It counts if it is a new one, or without a judging caller also one that was named before another. It interrupts no failure, and no
- * run that a controller or an operator takes part in.
+ * What Flux's name of a revision does. It counts if it is a new one, or without a judging caller also one that was named before
+ * another. It interrupts no failure, and no run that a controller or an operator takes part in.
  */
 function announcerChange({ canary, config, control, atMs }: ControlStep<Announcement>): "opens" | "is adopted" | "nothing" {
   const { run } = canary;

@@ -3,7 +3,7 @@ import type { Release } from "@aviary/shared/contract/run.ts";
 import { sameRelease } from "@aviary/shared/contract/run.ts";
 import { followsMacs } from "./callers.ts";
 import { isCurrent } from "./freshness.ts";
-import { couldBeSame } from "./release.ts";
+import { couldBeSame, isKnownSame } from "./release.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
 import { openRun, revisionOf, startWarming } from "./run.ts";
 import { canaryGateways, canaryRelease, type Slices, stableRelease } from "./slice-releases.ts";
@@ -22,11 +22,11 @@ export function observeRelease(
     canary.observed = null;
     return;
   }
-  const sameAsStable = stable !== null && sameRelease(release, stable);
+  const sameAsStable = isKnownSame(release, stable);
   if (!isOpen(run) && (sameAsStable || (!config.hasStable && canary.rollbackRelease === null))) canary.rollbackRelease = release;
   const comparable = stable !== null && !couldBeSame(release, stable);
   const underTest =
-    run !== null && isOpen(run) && (!followsMacs(run, config) || isSame(run.pinned ?? run.releaseBefore, release));
+    run !== null && isOpen(run) && (!followsMacs(run, config) || isKnownSame(run.pinned ?? run.releaseBefore, release));
   const done = canary.finished.includes(revisionOf(release, null));
   if (config.hasJudge || !comparable || underTest || done || !canarySliceFresh(state, config, atMs)) {
     canary.observed = null;
@@ -46,8 +46,6 @@ export function observeRelease(
   );
   startWarming(state, canary, config, atMs);
 }
-
-const isSame = (known: Release | null, release: Release): boolean => known !== null && sameRelease(known, release);
 
 /**
  * How long the whole canary slice must agree on a new release before observation opens a run: two periods of its health signals,
@@ -75,7 +73,6 @@ export function alreadyAnalyzedRelease(state: State, canary: CanaryState, config
   if (release === null) return undefined;
   const stable = stableRelease(state, canary, config);
   if (stable === null || couldBeSame(release, stable)) return undefined;
-  const pinned = canary.run?.pinned ?? null;
-  if (pinned !== null && sameRelease(pinned, release)) return undefined;
+  if (isKnownSame(canary.run?.pinned ?? null, release)) return undefined;
   return canary.finished.includes(revisionOf(release, null)) ? release : undefined;
 }

@@ -21,6 +21,11 @@ export function couldBeSame(a: Release, b: Release): boolean {
   return PARTS.every(({ part }) => a[part] === b[part] || a[part] === null || b[part] === null);
 }
 
+/** Whether both releases are known, and equal. */
+export function isKnownSame(a: Release | null, b: Release | null): boolean {
+  return a !== null && b !== null && sameRelease(a, b);
+}
+
 /**
  * The common release of all these gateways; `null` if there are none, they differ, one has never reported, or a part of one is
  * stale.

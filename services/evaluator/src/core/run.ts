@@ -6,10 +6,10 @@
 import type { JudgingClass } from "@aviary/shared/contract/fleet.ts";
 import { contentId } from "@aviary/shared/contract/ids.ts";
 import type { Incident } from "@aviary/shared/contract/incident.ts";
-import { type Release, type RunState, sameRelease } from "@aviary/shared/contract/run.ts";
+import type { Release, RunState } from "@aviary/shared/contract/run.ts";
 import { attemptOf, recordAttempt, updateAttempt } from "./attempts.ts";
 import { referenceFrom } from "./judge/learn-reference.ts";
-import { couldBeSame } from "./release.ts";
+import { couldBeSame, isKnownSame } from "./release.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
 import { canaryRelease } from "./slice-releases.ts";
 import { type CanaryState, isOpen, type Opener, type Run, type State, startGrid } from "./state.ts";
@@ -130,8 +130,7 @@ export function moveTo(canary: CanaryState, to: RunState, atMs: number): void {
   }
   if (to === "passed") canary.passedRelease = run.pinned;
   if (to === "failed") canary.failedRelease = run.pinned;
-  if (to === "passed" && canary.failedRelease !== null && run.pinned !== null && sameRelease(canary.failedRelease, run.pinned))
-    canary.failedRelease = null;
+  if (to === "passed" && isKnownSame(canary.failedRelease, run.pinned)) canary.failedRelease = null;
   updateAttempt(canary, run);
 }
 

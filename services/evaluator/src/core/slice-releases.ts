@@ -2,12 +2,12 @@
 import type { Release, Slice } from "@aviary/shared/contract/run.ts";
 import { sameRelease } from "@aviary/shared/contract/run.ts";
 import { knownRelease } from "./known-facts.ts";
-import { agreedRelease } from "./release.ts";
+import { agreedRelease, isKnownSame } from "./release.ts";
 import type { CanaryConfig } from "./resolved-config.ts";
 import { type CanaryState, gatewaysOfCanary, isOpen, type State } from "./state.ts";
 
-export /** What each slice runs now; null if its gateways disagree or are unknown. */
-interface Slices {
+/** What each slice runs now; null if its gateways disagree or are unknown. */
+export interface Slices {
   readonly canary: Release | null;
   readonly stable: Release | null;
 }
@@ -51,8 +51,7 @@ export function restoreTarget(state: State, canary: CanaryState, config: CanaryC
  */
 export function isCanaryHealthy(state: State, canary: CanaryState, config: CanaryConfig): boolean {
   if (isOpen(canary.run)) return false;
-  const [release, stable] = [canaryRelease(state, config), stableRelease(state, canary, config)];
-  return !config.hasStable || (release !== null && stable !== null && sameRelease(release, stable));
+  return !config.hasStable || isKnownSame(canaryRelease(state, config), stableRelease(state, canary, config));
 }
 
 /** Whether the canary slice changed its release during the run without an announcement. Returns its current release. */

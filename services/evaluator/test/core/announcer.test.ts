@@ -6,10 +6,9 @@ import {
   createSimulatedFleet,
   type FleetOptions,
   NEW_PACK,
-  reduceFleet,
+  newestRecord,
   type SimulatedFleet,
   STABLE_PACK,
-  timeline,
 } from "./simulated-fleet.ts";
 
 const THIRD_PACK = sha256Hex("third pack");
@@ -21,17 +20,15 @@ function withFlux(policy: NonNullable<FleetOptions["policy"]> = { passAfterWindo
 }
 
 function now(fleet: SimulatedFleet) {
-  const { verdicts } = reduceFleet(fleet);
-  const { body, revisions } = verdicts.at(-1)!;
-  const named = revisions.map(({ name, attempt, state }) => `${name} ${attempt} ${state}`);
-  return { body, run: body.run!, named, story: timeline(verdicts).join("\n") };
+  const record = newestRecord(fleet);
+  return { ...record, named: record.revisions.map(({ name, attempt, state }) => `${name} ${attempt} ${state}`) };
 }
 
 const name = (fleet: SimulatedFleet, revision: string, skill_hash?: string): void =>
   fleet.publishControl({ verb: "announce", caller: "flux", revision, ...(skill_hash === undefined ? {} : { skill_hash }) });
 
 function install(fleet: SimulatedFleet, pack: string, seconds = 15): void {
-  for (const gateway of fleet.slice("canary")) gateway.pack = pack;
+  fleet.install("canary", pack);
   fleet.advance(seconds);
 }
 
@@ -63,10 +60,10 @@ describe("a run that Flux announces without a judging caller", () => {
   it("opens each time when Flux goes from one revision to another and back", () => {
     const fleet = withFlux();
     roll(fleet, "main@1", NEW_PACK);
-    for (const gateway of fleet.slice("stable")) gateway.pack = NEW_PACK;
+    fleet.install("stable", NEW_PACK);
     roll(fleet, "main@2", THIRD_PACK);
     assert.deepEqual(now(fleet).named, ["main@1 1 passed", "main@2 1 passed"], now(fleet).story);
-    for (const gateway of fleet.slice("stable")) gateway.pack = THIRD_PACK;
+    fleet.install("stable", THIRD_PACK);
     roll(fleet, "main@1", NEW_PACK);
     assert.deepEqual(now(fleet).named, ["main@2 1 passed", "main@1 2 passed"], now(fleet).story);
   });

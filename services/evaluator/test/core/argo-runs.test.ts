@@ -1,7 +1,7 @@
 /** Runs that Argo Rollouts measures: how they end, and how the next attempt opens. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { createSimulatedFleet, NEW_PACK, reduceFleet, type SimulatedFleet, STABLE_PACK, timeline } from "./simulated-fleet.ts";
+import { createSimulatedFleet, NEW_PACK, newestRecord, type SimulatedFleet, STABLE_PACK } from "./simulated-fleet.ts";
 
 function withArgo(): SimulatedFleet {
   const fleet = createSimulatedFleet({ controller: "rollouts", policy: { passAfterWindows: 3 } });
@@ -9,18 +9,12 @@ function withArgo(): SimulatedFleet {
   return fleet;
 }
 
-function now(fleet: SimulatedFleet) {
-  const { verdicts } = reduceFleet(fleet);
-  const { body } = verdicts.at(-1)!;
-  return { body, run: body.run!, story: timeline(verdicts).join("\n") };
-}
-
 const measure = (fleet: SimulatedFleet): void => fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "6d5f" });
 const end = (fleet: SimulatedFleet, result: "succeeded" | "failed"): void =>
   fleet.publishControl({ verb: "end", caller: "rollouts", revision: "6d5f", result });
 
 function install(fleet: SimulatedFleet, pack: string): void {
-  for (const gateway of fleet.slice("canary")) gateway.pack = pack;
+  fleet.install("canary", pack);
   fleet.advance(10);
 }
 
@@ -37,7 +31,7 @@ describe("a run that Argo Rollouts measures", () => {
     const fleet = withArgo();
     install(fleet, NEW_PACK);
     measureFor(fleet, 8);
-    const { body, run, story } = now(fleet);
+    const { body, run, story } = newestRecord(fleet);
     assert.deepEqual([body.verdict, run.state], ["pass", "active"], story);
     assert.ok(body.judge.consecutive_pass > 3);
   });
@@ -47,9 +41,9 @@ describe("a run that Argo Rollouts measures", () => {
     install(fleet, NEW_PACK);
     measureFor(fleet, 4);
     fleet.advance(60);
-    assert.equal(now(fleet).run.state, "active", "one late measurement is no silence");
+    assert.equal(newestRecord(fleet).run.state, "active", "one late measurement is no silence");
     fleet.advance(60);
-    assert.equal(now(fleet).run.state, "passed", now(fleet).story);
+    assert.equal(newestRecord(fleet).run.state, "passed", newestRecord(fleet).story);
   });
 
   it("that passed by itself is followed by the next attempt when it is measured again", () => {
@@ -58,7 +52,7 @@ describe("a run that Argo Rollouts measures", () => {
     measureFor(fleet, 4);
     fleet.advance(120);
     measureFor(fleet, 3);
-    const { run, body, story } = now(fleet);
+    const { run, body, story } = newestRecord(fleet);
     assert.deepEqual([run.attempt, run.state, body.verdict, run.promotable], [2, "active", "pass", true], story);
   });
 
@@ -69,14 +63,14 @@ describe("a run that Argo Rollouts measures", () => {
       for (const gateway of fleet.slice("canary")) gateway.errors = 50;
       measureFor(fleet, 2);
       for (const gateway of fleet.slice("canary")) gateway.errors = 0;
-      assert.equal(now(fleet).body.verdict, "fail", now(fleet).story);
+      assert.equal(newestRecord(fleet).body.verdict, "fail", newestRecord(fleet).story);
       if (reported) end(fleet, "failed");
       install(fleet, STABLE_PACK);
       fleet.advance(120);
       measure(fleet);
       install(fleet, NEW_PACK);
-      const { run, body } = now(fleet);
-      assert.deepEqual([run.attempt, body.verdict], reported ? [2, "hold"] : [1, "fail"], now(fleet).story);
+      const { run, body } = newestRecord(fleet);
+      assert.deepEqual([run.attempt, body.verdict], reported ? [2, "hold"] : [1, "fail"], newestRecord(fleet).story);
     }
   });
 
@@ -90,7 +84,7 @@ describe("a run that Argo Rollouts measures", () => {
       measureFor(fleet, minutes);
       end(fleet, "succeeded");
       fleet.advance(5);
-      assert.equal(now(fleet).run.state, state, now(fleet).story);
+      assert.equal(newestRecord(fleet).run.state, state, newestRecord(fleet).story);
     }
   });
 });

@@ -7,20 +7,13 @@ import {
   CANARY_KEY,
   createSimulatedFleet,
   NEW_PACK,
+  newestRecord,
   reduceFleet,
   type SimulatedFleet,
   STABLE_PACK,
-  timeline,
 } from "./simulated-fleet.ts";
 
 const FLAGGER_CALLS = { verb: "announce", caller: "flagger" } as const;
-
-function now(fleet: SimulatedFleet) {
-  const { verdicts, effects } = reduceFleet(fleet);
-  const record = verdicts[verdicts.length - 1]!;
-  const incidents = effects.flatMap((effect) => (effect.kind === "incident" ? [effect.incident.code] : []));
-  return { ...record, run: record.body.run!, incidents, story: timeline(verdicts).join("\n") };
-}
 
 /** A fleet whose canary slice runs the new pack, with a run of v2 that Flagger opened and gave traffic. */
 function withRun(policy = {}): SimulatedFleet {
@@ -31,12 +24,12 @@ function withRun(policy = {}): SimulatedFleet {
   fleet.publishControl({ verb: "gate", caller: "flagger", gate: "pre-rollout", allowed: true, revision: "v2" });
   fleet.publishControl({ verb: "weight", caller: "flagger", weight: 10, revision: "v2" });
   fleet.advance(60);
-  assert.equal(now(fleet).run.state, "active", now(fleet).story);
+  assert.equal(newestRecord(fleet).run.state, "active", newestRecord(fleet).story);
   return fleet;
 }
 
 function setPack(fleet: SimulatedFleet, pack: string): void {
-  for (const gateway of fleet.slice("canary")) gateway.pack = pack;
+  fleet.install("canary", pack);
   fleet.advance(10);
 }
 
@@ -44,7 +37,7 @@ function fail(fleet: SimulatedFleet): void {
   for (const gateway of fleet.slice("canary")) gateway.errors = 50;
   fleet.advance(95);
   for (const gateway of fleet.slice("canary")) gateway.errors = 0;
-  assert.equal(now(fleet).body.verdict, "fail", now(fleet).story);
+  assert.equal(newestRecord(fleet).body.verdict, "fail", newestRecord(fleet).story);
 }
 
 describe("a message of a caller that does not judge the run", () => {
@@ -59,11 +52,11 @@ describe("a message of a caller that does not judge the run", () => {
   for (const message of MESSAGES) {
     it(`${message.verb} of ${message.caller} changes nothing and raises one incident`, () => {
       const fleet = withRun();
-      const before = now(fleet).run;
+      const before = newestRecord(fleet).run;
       fleet.publishControl(message);
       fleet.publishControl({ ...message });
       fleet.advance(1);
-      const { run, incidents } = now(fleet);
+      const { run, incidents } = newestRecord(fleet);
       assert.deepEqual(run, before);
       assert.deepEqual(
         incidents.filter((code) => code === "caller_conflict"),
@@ -77,7 +70,7 @@ describe("a message of a caller that does not judge the run", () => {
     fail(fleet);
     for (const message of MESSAGES) fleet.publishControl(message);
     fleet.advance(10);
-    const { body, run } = now(fleet);
+    const { body, run } = newestRecord(fleet);
     assert.deepEqual([body.verdict, run.state, run.canary_active, run.controller_revision], ["fail", "failed", true, "v2"]);
   });
 });
@@ -85,11 +78,11 @@ describe("a message of a caller that does not judge the run", () => {
 describe("the seat of a run", () => {
   it("belongs to the first judging class that names it, ends with the run, and is in the record", () => {
     const fleet = withRun();
-    assert.equal(now(fleet).run.seat, "flagger");
+    assert.equal(newestRecord(fleet).run.seat, "flagger");
     fleet.publishControl({ verb: "end", caller: "flagger", result: "failed", revision: "v2" });
     fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v3" });
     fleet.advance(1);
-    const { run } = now(fleet);
+    const { run } = newestRecord(fleet);
     assert.deepEqual([run.controller_revision, run.seat, run.attempt], ["v3", "rollouts", 1]);
   });
 
@@ -98,15 +91,15 @@ describe("the seat of a run", () => {
     fleet.advance(30);
     fleet.publishControl({ verb: "announce", caller: "flux", revision: "main@sha1:1" });
     fleet.advance(1);
-    const opened = now(fleet).run;
+    const opened = newestRecord(fleet).run;
     assert.deepEqual([opened.state, opened.seat], ["pending", null]);
     fleet.publishControl({ ...FLAGGER_CALLS, revision: "v2", gate: "confirm-rollout" });
     fleet.advance(1);
-    const adopted = now(fleet).run;
+    const adopted = newestRecord(fleet).run;
     assert.deepEqual([adopted.id, adopted.controller_revision, adopted.seat], [opened.id, "v2", "flagger"]);
     fleet.publishControl({ verb: "announce", caller: "flux", revision: "main@sha1:2" });
     fleet.advance(1);
-    assert.equal(now(fleet).run.id, opened.id);
+    assert.equal(newestRecord(fleet).run.id, opened.id);
   });
 });
 
@@ -122,12 +115,12 @@ describe("a revision that is named again", () => {
     const fleet = ended("failed");
     fleet.publishControl({ ...FLAGGER_CALLS, revision: "v2", gate: "rollout" });
     fleet.advance(1);
-    assert.deepEqual([now(fleet).run.state, now(fleet).run.attempt], ["aborted", 1]);
+    assert.deepEqual([newestRecord(fleet).run.state, newestRecord(fleet).run.attempt], ["aborted", 1]);
     fleet.publishControl({ ...FLAGGER_CALLS, revision: "v2", gate: "confirm-rollout" });
     fleet.advance(1);
-    assert.deepEqual([now(fleet).run.state, now(fleet).run.attempt], ["warming", 2]);
+    assert.deepEqual([newestRecord(fleet).run.state, newestRecord(fleet).run.attempt], ["warming", 2]);
     assert.deepEqual(
-      now(fleet).revisions.map(({ name, attempt }) => [name, attempt]),
+      newestRecord(fleet).revisions.map(({ name, attempt }) => [name, attempt]),
       [["v2", 2]],
     );
   });
@@ -137,15 +130,15 @@ describe("a revision that is named again", () => {
     fail(fleet);
     fleet.publishControl({ verb: "end", caller: "flagger", result: "failed", revision: "v2" });
     fleet.advance(5);
-    assert.equal(now(fleet).run.canary_active, true, "the Macs still run the failed pack");
+    assert.equal(newestRecord(fleet).run.canary_active, true, "the Macs still run the failed pack");
     fleet.publishControl({ ...FLAGGER_CALLS, revision: "v2", gate: "confirm-rollout" });
     fleet.advance(5);
-    assert.equal(now(fleet).body.verdict, "fail");
+    assert.equal(newestRecord(fleet).body.verdict, "fail");
     setPack(fleet, STABLE_PACK);
-    assert.equal(now(fleet).run.canary_active, false);
+    assert.equal(newestRecord(fleet).run.canary_active, false);
     fleet.publishControl({ ...FLAGGER_CALLS, revision: "v2", gate: "pre-rollout" });
     fleet.advance(5);
-    const { run, body } = now(fleet);
+    const { run, body } = newestRecord(fleet);
     assert.deepEqual([run.attempt, run.promotable, body.verdict, run.latched_by], [2, false, "hold", null]);
   });
 
@@ -162,7 +155,7 @@ describe("a revision that is named again", () => {
       measure("v2");
     }
     fleet.advance(1);
-    const { run, incidents, revisions } = now(fleet);
+    const { run, incidents, revisions } = newestRecord(fleet);
     assert.deepEqual([run.controller_revision, run.attempt], ["v2", 1]);
     assert.ok(incidents.includes("left_over_caller"));
     assert.deepEqual(
@@ -183,7 +176,7 @@ describe("a revision that is named again", () => {
     fleet.advance(200);
     fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v1" });
     fleet.advance(1);
-    assert.deepEqual([now(fleet).run.controller_revision, now(fleet).run.attempt], ["v1", 2]);
+    assert.deepEqual([newestRecord(fleet).run.controller_revision, newestRecord(fleet).run.attempt], ["v1", 2]);
   });
 
   it("after an operator's abort starts an attempt only for an operator", () => {
@@ -192,10 +185,10 @@ describe("a revision that is named again", () => {
     fleet.publishControl({ verb: "end", caller: "flagger", result: "failed", revision: "v2" });
     fleet.publishControl({ ...FLAGGER_CALLS, revision: "v2", gate: "confirm-rollout" });
     fleet.advance(1);
-    assert.deepEqual([now(fleet).run.state, now(fleet).run.attempt], ["aborted", 1]);
+    assert.deepEqual([newestRecord(fleet).run.state, newestRecord(fleet).run.attempt], ["aborted", 1]);
     fleet.publishControl({ verb: "start", caller: "operator", revision: "v2" });
     fleet.advance(1);
-    assert.equal(now(fleet).run.attempt, 2);
+    assert.equal(newestRecord(fleet).run.attempt, 2);
   });
 });
 
@@ -205,10 +198,10 @@ describe("the weight", () => {
     fleet.advance(30);
     fleet.publishControl({ ...FLAGGER_CALLS, revision: "v2", gate: "confirm-rollout" });
     fleet.advance(1);
-    assert.equal(now(fleet).run.weight, null);
+    assert.equal(newestRecord(fleet).run.weight, null);
     fleet.publishControl({ verb: "gate", caller: "flagger", gate: "pre-rollout", allowed: true, revision: "v2" });
     fleet.advance(1);
-    assert.equal(now(fleet).run.weight, 0);
+    assert.equal(newestRecord(fleet).run.weight, 0);
   });
 
   it("is above 0 as soon as an increase is granted, and 0 again when pre-rollout withdraws the grant", () => {
@@ -220,10 +213,10 @@ describe("the weight", () => {
     gate("pre-rollout");
     gate("confirm-traffic-increase");
     fleet.advance(1);
-    assert.deepEqual([now(fleet).run.granted, now(fleet).run.weight], [true, 1]);
+    assert.deepEqual([newestRecord(fleet).run.granted, newestRecord(fleet).run.weight], [true, 1]);
     gate("pre-rollout");
     fleet.advance(1);
-    assert.deepEqual([now(fleet).run.granted, now(fleet).run.weight], [false, 0]);
+    assert.deepEqual([newestRecord(fleet).run.granted, newestRecord(fleet).run.weight], [false, 0]);
   });
 });
 
@@ -232,27 +225,27 @@ describe("a controller's end", () => {
     const fleet = withRun();
     fleet.publishControl({ verb: "end", caller: "flagger", result: "succeeded", revision: "v1" });
     fleet.advance(1);
-    assert.equal(now(fleet).run.state, "active");
-    assert.ok(now(fleet).incidents.includes("end_ignored"));
+    assert.equal(newestRecord(fleet).run.state, "active");
+    assert.ok(newestRecord(fleet).incidents.includes("end_ignored"));
   });
 
   it("is a pass only if the run was promotable, or its promotion was granted", () => {
     const early = withRun({ promoteAfterPassWindows: 12 });
     early.publishControl({ verb: "end", caller: "flagger", result: "succeeded", revision: "v2" });
     early.advance(1);
-    assert.equal(now(early).run.state, "unjudged");
-    assert.ok(now(early).incidents.includes("run_unjudged"));
-    assert.equal(now(early).body.stable_may_promote, false);
+    assert.equal(newestRecord(early).run.state, "unjudged");
+    assert.ok(newestRecord(early).incidents.includes("run_unjudged"));
+    assert.equal(newestRecord(early).body.stable_may_promote, false);
     const earned = withRun();
     earned.advance(120);
-    assert.equal(now(earned).run.promotable, true, now(earned).story);
+    assert.equal(newestRecord(earned).run.promotable, true, newestRecord(earned).story);
     earned.publishControl({ verb: "gate", caller: "flagger", gate: "confirm-promotion", allowed: true, revision: "v2" });
     for (const gateway of earned.slice("canary")) gateway.health = "timeout";
     earned.advance(10);
     earned.publishControl({ verb: "end", caller: "flagger", result: "succeeded", revision: "v2" });
     earned.advance(1);
-    assert.equal(now(earned).run.state, "passed");
-    assert.equal(now(earned).body.stable_may_promote, true);
+    assert.equal(newestRecord(earned).run.state, "passed");
+    assert.equal(newestRecord(earned).body.stable_may_promote, true);
   });
 });
 
@@ -260,23 +253,23 @@ describe("a silent judging caller", () => {
   it("is a hold with an incident after its lease, and its next call clears it", () => {
     const fleet = withRun({ callerLease: "2m" });
     fleet.advance(180);
-    const gone = now(fleet);
+    const gone = newestRecord(fleet);
     assert.deepEqual([gone.body.verdict, gone.body.reasons[0]?.code], ["hold", "caller_gone"], gone.story);
     assert.equal(gone.incidents.filter((code) => code === "caller_gone").length, 1);
     fleet.publishControl({ verb: "phase", caller: "flagger", phase: "Progressing", revision: "v2" });
     fleet.advance(1);
-    assert.equal(now(fleet).body.verdict, "pass", now(fleet).story);
+    assert.equal(newestRecord(fleet).body.verdict, "pass", newestRecord(fleet).story);
   });
 
   it("ends the run as passed if its promotion was granted, and as expired if its release was removed", () => {
     const promoted = withRun({ callerLease: "2m" });
     promoted.publishControl({ verb: "gate", caller: "flagger", gate: "confirm-promotion", allowed: true, revision: "v2" });
     promoted.advance(150);
-    assert.equal(now(promoted).run.state, "passed", now(promoted).story);
+    assert.equal(newestRecord(promoted).run.state, "passed", newestRecord(promoted).story);
     const removed = withRun({ callerLease: "2m" });
     setPack(removed, STABLE_PACK);
     removed.advance(150);
-    assert.equal(now(removed).run.state, "expired", now(removed).story);
+    assert.equal(newestRecord(removed).run.state, "expired", newestRecord(removed).story);
   });
 });
 
@@ -288,11 +281,11 @@ describe("the release under test", () => {
       fleet.publishControl({ ...FLAGGER_CALLS, revision: "v3", gate: "confirm-rollout" });
       fleet.publishControl({ verb: "weight", caller: "flagger", weight: 10, revision: "v3" });
       fleet.advance(30);
-      assert.equal(now(fleet).run.state, "pending", now(fleet).story);
+      assert.equal(newestRecord(fleet).run.state, "pending", newestRecord(fleet).story);
       setPack(fleet, "c".repeat(64));
-      assert.equal(now(fleet).run.state, "warming", now(fleet).story);
+      assert.equal(newestRecord(fleet).run.state, "warming", newestRecord(fleet).story);
       fleet.advance(60);
-      assert.equal(now(fleet).body.verdict, "pass", now(fleet).story);
+      assert.equal(newestRecord(fleet).body.verdict, "pass", newestRecord(fleet).story);
     }
   });
 
@@ -301,9 +294,9 @@ describe("the release under test", () => {
     fleet.publishControl({ ...FLAGGER_CALLS, revision: "v3", gate: "confirm-rollout" });
     fleet.publishControl({ verb: "weight", caller: "flagger", weight: 10, revision: "v3" });
     fleet.advance(170);
-    assert.equal(now(fleet).run.state, "pending");
+    assert.equal(newestRecord(fleet).run.state, "pending");
     fleet.advance(15);
-    assert.equal(now(fleet).run.state, "warming", now(fleet).story);
+    assert.equal(newestRecord(fleet).run.state, "warming", newestRecord(fleet).story);
   });
 
   it("of a new revision is not the failed one that the Macs still run", () => {
@@ -311,22 +304,34 @@ describe("the release under test", () => {
     fail(fleet);
     fleet.publishControl({ ...FLAGGER_CALLS, revision: "v3", gate: "confirm-rollout" });
     fleet.advance(30);
-    assert.deepEqual([now(fleet).run.controller_revision, now(fleet).run.state], ["v3", "pending"], now(fleet).story);
+    assert.deepEqual(
+      [newestRecord(fleet).run.controller_revision, newestRecord(fleet).run.state],
+      ["v3", "pending"],
+      newestRecord(fleet).story,
+    );
     setPack(fleet, "c".repeat(64));
-    assert.equal(now(fleet).run.state, "warming");
+    assert.equal(newestRecord(fleet).run.state, "warming");
   });
 
   it("of a new revision is not the previous revision's, which the Macs still run", () => {
     const fleet = withRun({ settleRelease: "10m" });
     fleet.publishControl({ verb: "announce", caller: "flagger", revision: "v3", gate: "confirm-rollout" });
     fleet.advance(30);
-    assert.deepEqual([now(fleet).run.controller_revision, now(fleet).run.state], ["v3", "pending"], now(fleet).story);
+    assert.deepEqual(
+      [newestRecord(fleet).run.controller_revision, newestRecord(fleet).run.state],
+      ["v3", "pending"],
+      newestRecord(fleet).story,
+    );
     fleet.publishControl({ verb: "announce", caller: "flagger", revision: "v4", gate: "confirm-rollout" });
     fleet.publishControl({ verb: "weight", caller: "flagger", weight: 10, revision: "v4" });
     fleet.advance(300);
-    assert.deepEqual([now(fleet).run.controller_revision, now(fleet).run.state], ["v4", "pending"], now(fleet).story);
+    assert.deepEqual(
+      [newestRecord(fleet).run.controller_revision, newestRecord(fleet).run.state],
+      ["v4", "pending"],
+      newestRecord(fleet).story,
+    );
     setPack(fleet, "c".repeat(64));
-    assert.equal(now(fleet).run.state, "warming");
+    assert.equal(newestRecord(fleet).run.state, "warming");
   });
 
   it("is awaited for settleRelease once traffic is shifted, and then judged as found", () => {
@@ -336,9 +341,9 @@ describe("the release under test", () => {
     fleet.publishControl({ verb: "phase", caller: "flagger", phase: "Progressing", revision: "v2" });
     fleet.publishControl({ verb: "weight", caller: "flagger", weight: 10, revision: "v2" });
     fleet.advance(240);
-    assert.equal(now(fleet).run.state, "pending", "a phase pins nothing");
+    assert.equal(newestRecord(fleet).run.state, "pending", "a phase pins nothing");
     fleet.advance(62);
-    assert.equal(now(fleet).run.state, "warming");
+    assert.equal(newestRecord(fleet).run.state, "warming");
   });
 });
 
@@ -349,24 +354,24 @@ describe("evidence", () => {
     fleet.publishControl({ ...FLAGGER_CALLS, revision: "v2", gate: "confirm-rollout", skill_hash: NEW_PACK });
     fleet.publishControl({ verb: "weight", caller: "flagger", weight: 10, revision: "v2" });
     fleet.advance(150);
-    assert.equal(now(fleet).run.promotable, true, now(fleet).story);
+    assert.equal(newestRecord(fleet).run.promotable, true, newestRecord(fleet).story);
     setPack(fleet, NEW_PACK);
-    const { run, body } = now(fleet);
+    const { run, body } = newestRecord(fleet);
     assert.deepEqual([run.state, run.promotable, body.verdict], ["warming", false, "hold"]);
     for (const gateway of fleet.slice("canary")) gateway.errors = 60;
     fleet.advance(5);
     fleet.publishControl({ verb: "end", caller: "flagger", result: "succeeded", revision: "v2" });
     fleet.advance(1);
-    assert.equal(now(fleet).run.state, "unjudged", now(fleet).story);
+    assert.equal(newestRecord(fleet).run.state, "unjudged", newestRecord(fleet).story);
   });
 
   it("does not count after Flagger has restarted its analysis from weight 0 under the same name", () => {
     const fleet = withRun();
     fleet.advance(120);
-    assert.equal(now(fleet).run.promotable, true);
+    assert.equal(newestRecord(fleet).run.promotable, true);
     fleet.publishControl({ verb: "gate", caller: "flagger", gate: "pre-rollout", allowed: true, revision: "v2" });
     fleet.advance(1);
-    const { run } = now(fleet);
+    const { run } = newestRecord(fleet);
     assert.deepEqual([run.state, run.weight, run.promotable], ["warming", 0, false]);
   });
 
@@ -376,15 +381,15 @@ describe("evidence", () => {
       fleet.publishControl({ verb: "gate", caller: "flagger", gate: name, allowed: true, revision: "v2" });
     gate("confirm-traffic-increase");
     fleet.advance(120);
-    assert.equal(now(fleet).run.promotable, true);
+    assert.equal(newestRecord(fleet).run.promotable, true);
     fleet.publishControl({ verb: "weight", caller: "flagger", weight: 0, revision: "v2" });
     gate("pre-rollout");
     fleet.advance(1);
-    assert.deepEqual([now(fleet).run.state, now(fleet).run.promotable], ["warming", false]);
+    assert.deepEqual([newestRecord(fleet).run.state, newestRecord(fleet).run.promotable], ["warming", false]);
     fleet.advance(10);
     gate("pre-rollout");
     fleet.advance(1);
-    assert.equal(now(fleet).run.state, "active", "it restarts once, however often the gate is called");
+    assert.equal(newestRecord(fleet).run.state, "active", "it restarts once, however often the gate is called");
   });
 
   it("does not count under another policy, across a restart", () => {
@@ -406,8 +411,12 @@ describe("a failed pack", () => {
     for (const revision of ["v3", "v4", "v5"]) {
       fleet.publishControl({ ...FLAGGER_CALLS, revision, gate: "confirm-rollout" });
       fleet.advance(30);
-      const { run } = now(fleet);
-      assert.deepEqual([run.controller_revision, run.state, run.mac_release_ok], [revision, "pending", false], now(fleet).story);
+      const { run } = newestRecord(fleet);
+      assert.deepEqual(
+        [run.controller_revision, run.state, run.mac_release_ok],
+        [revision, "pending", false],
+        newestRecord(fleet).story,
+      );
     }
   });
 
@@ -418,18 +427,18 @@ describe("a failed pack", () => {
     setPack(fleet, STABLE_PACK);
     fleet.publishControl({ ...FLAGGER_CALLS, revision: "v2", gate: "confirm-rollout" });
     fleet.advance(5);
-    assert.equal(now(fleet).promotion?.failed, null, "the promoter may install it");
+    assert.equal(newestRecord(fleet).promotion?.failed, null, "the promoter may install it");
     setPack(fleet, NEW_PACK);
-    assert.deepEqual([now(fleet).run.attempt, now(fleet).run.state], [2, "warming"], now(fleet).story);
+    assert.deepEqual([newestRecord(fleet).run.attempt, newestRecord(fleet).run.state], [2, "warming"], newestRecord(fleet).story);
   });
 
   it("is never the release that the canary is restored to, even if a stable gateway differs", () => {
     const fleet = withRun();
     fleet.gateway("stable-a").pack = "d".repeat(64);
     fail(fleet);
-    assert.equal(now(fleet).promotion?.stable, STABLE_PACK, "the last pack that the slice agreed on");
+    assert.equal(newestRecord(fleet).promotion?.stable, STABLE_PACK, "the last pack that the slice agreed on");
     setPack(fleet, STABLE_PACK);
-    assert.equal(now(fleet).run.canary_active, false);
+    assert.equal(newestRecord(fleet).run.canary_active, false);
   });
 });
 
@@ -438,13 +447,13 @@ describe("an operator's verb", () => {
     it(`of ${caller} changes nothing and raises an incident`, () => {
       const fleet = withRun();
       fail(fleet);
-      const before = now(fleet).run;
+      const before = newestRecord(fleet).run;
       fleet.publishControl({ verb: "clear", caller, reason: "x" });
       fleet.publishControl({ verb: "start", caller, revision: "v9" });
       fleet.publishControl({ verb: "pause", caller, reason: "x" });
       fleet.advance(1);
-      assert.deepEqual(now(fleet).run, before);
-      assert.ok(now(fleet).incidents.includes("caller_conflict"));
+      assert.deepEqual(newestRecord(fleet).run, before);
+      assert.ok(newestRecord(fleet).incidents.includes("caller_conflict"));
     });
   }
 });

@@ -309,7 +309,7 @@ test("a delayed signal of another kind does not restore an earlier release", () 
     input.kind === "signal" && input.signal.gateway === "canary-a" && input.signal.kind === "doctor";
   const delayedAt = fleet.log.findLastIndex(isDelayed);
   const delayed = fleet.log[delayedAt]!;
-  for (const gateway of fleet.slice("canary")) gateway.pack = "e".repeat(64);
+  fleet.install("canary", "e".repeat(64));
   fleet.advance(5);
   assert.ok(fleet.log.findLastIndex(isDelayed) === delayedAt, "its successor of the same kind has not been sent yet");
   const storedAtMs = fleet.now() + 1;

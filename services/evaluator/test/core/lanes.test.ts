@@ -146,7 +146,7 @@ test("a lane follows the end of a failed run, not its latch, and may grow while 
   fleet.advance(60);
   assert.deepEqual([lane().depth, lane().allow], [40, 1], "no run is open");
   fleet.publishControl({ verb: "announce", caller: "rollouts", revision: "v2" });
-  for (const gateway of fleet.slice("canary")) gateway.pack = "d".repeat(64);
+  fleet.install("canary", "d".repeat(64));
   fleet.advance(60);
   for (const gateway of fleet.slice("canary")) gateway.errors = 100;
   fleet.advance(120);

@@ -48,7 +48,7 @@ test("a Flagger canary goes from announced to passed, after which stable may be 
   assert.deepEqual(promotion(fleet, "canary", STABLE_PACK), { allowed: true });
   assert.equal(promotion(fleet, "stable", NEW_PACK).allowed, false);
 
-  for (const gateway of fleet.slice("canary")) gateway.pack = NEW_PACK;
+  fleet.install("canary", NEW_PACK);
   fleet.advance(5);
   assert.equal(newestBody(fleet).run?.state, "warming");
   assert.equal(promotion(fleet, "canary", NEW_PACK, NEW_PACK).allowed, false);
@@ -67,7 +67,7 @@ test("a Flagger canary goes from announced to passed, after which stable may be 
   const passed = newestBody(fleet);
   assert.equal(passed.run?.state, "passed");
   assert.deepEqual(promotion(fleet, "stable", NEW_PACK), { allowed: true });
-  for (const gateway of fleet.slice("stable")) gateway.pack = NEW_PACK;
+  fleet.install("stable", NEW_PACK);
   fleet.advance(60);
   fleet.publishControl({ verb: "announce", caller: "flagger", revision: "v2" });
   fleet.advance(10);
@@ -130,12 +130,12 @@ test("without a controller, a release on the whole canary slice opens a run, pas
   assert.equal(newestBody(fleet).run, null, "one odd gateway is skew, not a run");
   const skew = newestBody(fleet).reasons.find((reason) => reason.code === "skill_skew");
   assert.equal(skew?.az, "az-b");
-  for (const gateway of fleet.slice("canary")) gateway.pack = NEW_PACK;
+  fleet.install("canary", NEW_PACK);
   fleet.advance(30);
   assert.equal(newestBody(fleet).run?.canary_active, true);
   fleet.advance(180);
   assert.equal(newestBody(fleet).run?.state, "passed", timeline(reduceFleet(fleet).verdicts).join("\n"));
-  for (const gateway of fleet.slice("stable")) gateway.pack = NEW_PACK;
+  fleet.install("stable", NEW_PACK);
   fleet.advance(60);
   assert.equal(newestBody(fleet).run?.state, "passed");
 });
@@ -144,7 +144,7 @@ test("without a controller, a release that returns after its run is reported, an
   const fleet = createSimulatedFleet({ controller: false, policy: { passAfterWindows: 3 } });
   fleet.advance(60);
   const give = (pack: string): void => {
-    for (const gateway of fleet.slice("canary")) gateway.pack = pack;
+    fleet.install("canary", pack);
     fleet.advance(240);
   };
   give(NEW_PACK);

@@ -12,7 +12,7 @@ function startRollout(): SimulatedFleet {
   const gate = (name: string): void =>
     fleet.publishControl({ verb: "gate", caller: "flagger", gate: name, allowed: true, revision: "v2" });
   fleet.publishControl({ verb: "announce", caller: "flagger", revision: "v2", gate: "confirm-rollout" });
-  for (const gateway of fleet.slice("canary")) gateway.pack = NEW_PACK;
+  fleet.install("canary", NEW_PACK);
   fleet.advance(MINUTE);
   gate("pre-rollout");
   gate("confirm-traffic-increase");

@@ -197,6 +197,10 @@ export function createSimulatedFleet(options: FleetOptions = {}) {
     now: () => nowMs,
     gateway: (name: string): GatewayPlan => gateways.find((gateway) => gateway.name === name)!,
     slice: (slice: "canary" | "stable"): GatewayPlan[] => gateways.filter((gateway) => gateway.slice === slice),
+    /** Puts a pack on every gateway of a slice. */
+    install(slice: "canary" | "stable", pack: string): void {
+      for (const gateway of this.slice(slice)) gateway.pack = pack;
+    },
     send,
     publishControl(content: ControlContent, discriminator = `${log.length}`): void {
       append({ kind: "control", control: controlMessage(CANARY, content, new Date(nowMs).toISOString(), discriminator) });
@@ -259,6 +263,14 @@ export function reduceLog(
 /** The result of `reduceLog` for a fleet's log up to now. */
 export function reduceFleet(fleet: SimulatedFleet): Reduction {
   return reduceLog(fleet.config, fleet.log, fleet.now() + 100);
+}
+
+/** The newest record of a fleet, its run, the incidents so far, and the history in words. */
+export function newestRecord(fleet: SimulatedFleet) {
+  const { verdicts, effects } = reduceFleet(fleet);
+  const record = verdicts.at(-1)!;
+  const incidents = effects.flatMap((effect) => (effect.kind === "incident" ? [effect.incident.code] : []));
+  return { ...record, run: record.body.run!, incidents, story: timeline(verdicts).join("\n") };
 }
 
 /** The newest verdict of a fleet. */

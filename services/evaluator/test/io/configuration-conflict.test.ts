@@ -5,8 +5,10 @@ import { createMemoryBus } from "@aviary/shared/bus/memory.ts";
 import { fleetFileSchema } from "@aviary/shared/contract/fleet.ts";
 import { type Incident, parseIncident } from "@aviary/shared/contract/incident.ts";
 import { defaultPolicy } from "@aviary/shared/contract/policy.ts";
+import { parseJsonBytes } from "@aviary/shared/runtime/json.ts";
 import { manualClock } from "@aviary/shared/testing/manual-clock.ts";
 import { nextTurn, passTime } from "@aviary/shared/testing/pass-time.ts";
+import { storedMessages } from "@aviary/shared/testing/stored-messages.ts";
 import { resolveConfig } from "../../src/core/resolved-config.ts";
 import { REPORT_AFTER_MS, watchLeaderConfiguration } from "../../src/io/configuration-conflict.ts";
 import { CANARY_KEY, START_MS } from "../core/simulated-fleet.ts";
@@ -28,19 +30,12 @@ async function reportsOf(leader: string, standby: string, forMs: number): Promis
   await using second = startLiveEvaluator({ bus, clock, config: configOf(standby), holder: "two" });
   await passTime(clock, forMs, 200);
   assert.equal(second.notReady(), undefined, "it stands by");
-  const reports: Incident[] = [];
-  const follower = await bus.follow({
-    stream: "INCIDENTS",
-    from: "all",
-    onMessage: (message) => {
-      const parsed = parseIncident(JSON.parse(Buffer.from(message.data).toString()));
-      assert.ok(parsed.success);
-      if (parsed.data.code === "config_differs") reports.push(parsed.data);
-    },
+  const incidents = (await storedMessages(bus, "INCIDENTS")).map(({ data }) => {
+    const parsed = parseIncident(parseJsonBytes(data));
+    assert.ok(parsed.success);
+    return parsed.data;
   });
-  await follower.caughtUp;
-  await follower.stop();
-  return reports;
+  return incidents.filter(({ code }) => code === "config_differs");
 }
 
 describe("a standby with another configuration than the leader's", () => {

@@ -10,6 +10,7 @@ import { controlSubject, verdictSubject } from "@aviary/shared/contract/subjects
 import { parseVerdictRecord, type VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import { systemClock } from "@aviary/shared/runtime/clock.ts";
 import { missingServer, startNats } from "@aviary/shared/testing/servers.ts";
+import { storedMessages } from "@aviary/shared/testing/stored-messages.ts";
 import { until } from "@aviary/shared/testing/until.ts";
 import { CANARY, createSimulatedFleet } from "../core/simulated-fleet.ts";
 import { startLiveEvaluator } from "../live-fleet.ts";
@@ -30,18 +31,8 @@ async function lastVerdict(bus: NatsBus): Promise<VerdictBody | undefined> {
 }
 
 async function incidentCodes(bus: NatsBus): Promise<string[]> {
-  const codes: string[] = [];
-  const follower = await bus.follow({
-    stream: "INCIDENTS",
-    from: "all",
-    onMessage: ({ data }) => {
-      const parsed = parseIncident(JSON.parse(Buffer.from(data).toString()));
-      if (parsed.success) codes.push(parsed.data.code);
-    },
-  });
-  await follower.caughtUp;
-  await follower.stop();
-  return codes;
+  const incidents = await storedMessages(bus, "INCIDENTS");
+  return incidents.flatMap(({ data }) => parseIncident(JSON.parse(Buffer.from(data).toString())).data?.code ?? []);
 }
 
 const start = (bus: NatsBus, holder: string) => startLiveEvaluator({ bus, config, clock: systemClock, holder });

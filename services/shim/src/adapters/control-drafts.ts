@@ -10,7 +10,7 @@
 import type { ControlContent } from "@aviary/shared/contract/control.ts";
 import type { CallerClass } from "@aviary/shared/contract/fleet.ts";
 import { isOpenRun } from "@aviary/shared/contract/run.ts";
-import type { NamedRevision, RequestSubject, Standing, StoredRuns } from "../response/standing.ts";
+import { entryOf, type NamedRevision, type RequestSubject, type Standing, type StoredRuns } from "../response/standing.ts";
 import type { Gate } from "./flagger-gates.ts";
 import { type EventMeaning, type FlaggerCall, RUNNING_PHASES, readEventMessage } from "./flagger-payload.ts";
 
@@ -50,12 +50,9 @@ export function namedAtGate(call: FlaggerCall, gate: Gate, { run, revisions }: S
   }
   if (gate === "confirm-rollout" || call.checksum === "") return { revision: undefined };
   if (run === null || last === null || last.startsWith(CHECKSUM)) return { revision: checksumName(call) };
-  const isTakenByName = isOpenRun(run) || (run.state === "aborted" && !endedByController(last, revisions));
+  const isTakenByName = isOpenRun(run) || (run.state === "aborted" && entryOf(last, revisions)?.ended_by !== "controller");
   return isTakenByName ? { revision: undefined } : { revision: checksumName(call) };
 }
-
-const endedByController = (name: string, revisions: StoredRuns["revisions"]): boolean =>
-  revisions.findLast((entry) => entry.name === name)?.ended_by === "controller";
 
 /** Whether Flagger has shifted traffic in this run, which is still analyzed: it asks confirm-rollout again only after its end. */
 function hasBegun(run: StoredRuns["run"]): run is NonNullable<StoredRuns["run"]> {
@@ -172,7 +169,10 @@ function endedRevision(call: FlaggerCall, { run }: StoredRuns): string | undefin
   return run?.controller_revision?.startsWith(CHECKSUM) === true && call.checksum !== "" ? checksumName(call) : undefined;
 }
 
-/** Drafts the end of a revision. It is reported once per attempt. Without a known verdict the message is stored: the evaluator may know more. */
+/**
+ * Drafts the end of a revision. It is reported once per attempt. Without a verdict the message is stored anyway, because the evaluator
+ * may have a newer state.
+ */
 export function endDrafts(
   result: "succeeded" | "failed",
   revision: string | undefined,
@@ -180,7 +180,7 @@ export function endDrafts(
   sender: ControlSender,
 ): ControlDraft[] {
   const name = revision ?? runs.run?.controller_revision;
-  const entry = runs.revisions.findLast((each) => each.name === name);
+  const entry = entryOf(name, runs.revisions);
   if (runs.run !== null && !isOpenRun(runs.run) && entry?.end_reported !== false) return [];
   // A message that is stored late must not end the next run.
   const content: ControlContent = { verb: "end", caller: sender.class, by: sender.id, result, ...named(name ?? undefined) };

@@ -39,11 +39,16 @@ export type Standing =
   /** The revision was never analyzed; `revision` is undefined if the request does not name it. */
   | { readonly kind: "new"; readonly revision: string | undefined };
 
+/** The newest attempt of a revision; undefined without a name, or if it was never analyzed. */
+export function entryOf(name: string | null | undefined, revisions: StoredRuns["revisions"]): RevisionEntry | undefined {
+  return name == null ? undefined : revisions.findLast((entry) => entry.name === name);
+}
+
 /** Relates a request to the stored runs. */
 export function standingOf({ revision, isAnotherOne }: NamedRevision, { run, revisions }: StoredRuns): Standing {
   const isPresent = revision === undefined ? isAnotherOne !== true : run?.controller_revision === revision;
   if (isPresent && run !== null) return { kind: isOpenRun(run) ? "open" : "over", run };
-  const entry = revision === undefined ? undefined : revisions.findLast(({ name }) => name === revision);
+  const entry = entryOf(revision, revisions);
   if (entry !== undefined) return { kind: "earlier", entry, open: isOpenRun(run) ? run : null };
   return { kind: "new", revision };
 }
@@ -72,23 +77,25 @@ export function endedAs(standing: Standing): RunState | null {
   }
 }
 
+/** The newest attempt of the revision of an ended run. */
+function endedEntry(standing: Standing, revisions: StoredRuns["revisions"]): RevisionEntry | undefined {
+  if (standing.kind === "over") return entryOf(standing.run.controller_revision, revisions);
+  return standing.kind === "earlier" ? standing.entry : undefined;
+}
+
 /**
  * Whether a measurement can be the start of the next attempt of a failed revision: no run is open, and the end of the failed one was
  * reported. The evaluator opens the attempt after a pause; the failure is then not the answer, or every retry would fail at once.
  */
 export function isRetry({ standing, runs: { revisions } }: RequestSubject): boolean {
   if (endedAs(standing) !== "failed" || (standing.kind === "earlier" && standing.open !== null)) return false;
-  const name =
-    standing.kind === "over" ? standing.run.controller_revision : standing.kind === "earlier" ? standing.entry.name : null;
-  return name !== null && revisions.findLast((entry) => entry.name === name)?.end_reported === true;
+  return endedEntry(standing, revisions)?.end_reported === true;
 }
 
 /** Whether an operator aborted the newest attempt. */
 export function wasAbortedByOperator(standing: Standing, { revisions }: StoredRuns): boolean {
   if (endedAs(standing) !== "aborted") return false;
-  const name =
-    standing.kind === "over" ? standing.run.controller_revision : standing.kind === "earlier" ? standing.entry.name : null;
-  return revisions.findLast((entry) => entry.name === name)?.ended_by !== "controller";
+  return endedEntry(standing, revisions)?.ended_by !== "controller";
 }
 
 /** The class that judges now: the configured one, otherwise the holder of the open run's seat; null if there is neither. */

@@ -1,0 +1,19 @@
+/** Reads a whole stream at once. */
+import type { Bus, StoredMessage } from "../bus/bus.ts";
+import type { StreamName } from "../bus/streams.ts";
+
+/**
+ * The messages that a stream contains now, oldest first.
+ * @param subjects filters; all subjects without one
+ */
+export async function storedMessages(
+  bus: Pick<Bus, "follow">,
+  stream: StreamName,
+  subjects: readonly string[] = [],
+): Promise<StoredMessage[]> {
+  const messages: StoredMessage[] = [];
+  const follower = await bus.follow({ stream, subjects, from: "all", onMessage: (message) => void messages.push(message) });
+  await follower.caughtUp;
+  await follower.stop();
+  return messages;
+}
