@@ -3,10 +3,10 @@
  * a controller that repeats a request causes no write.
  */
 
-import type { Bus } from "@aviary/shared/bus/bus.ts";
+import type { Bus, Outgoing } from "@aviary/shared/bus/bus.ts";
 import { type Control, controlMessage } from "@aviary/shared/contract/control.ts";
-import type { Incident } from "@aviary/shared/contract/incident.ts";
-import { controlSubject, incidentSubject } from "@aviary/shared/contract/subjects.ts";
+import { type Incident, incidentMessage } from "@aviary/shared/contract/incident.ts";
+import { controlSubject } from "@aviary/shared/contract/subjects.ts";
 import { within } from "@aviary/shared/runtime/abort.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
@@ -50,11 +50,12 @@ export function createControlWriter(bus: Bus, clock: Clock, logger: Logger): Con
     storedAtMs.set(id, clock.monotonicMs());
   };
 
-  const publish = async (subject: string, id: string, data: string): Promise<boolean> => {
+  const publish = async (message: Outgoing & { readonly id: string }): Promise<boolean> => {
+    const { id, subject } = message;
     if (isStored(id)) return true;
     if (pending >= LIMITS.pendingWrites) return false;
     pending += 1;
-    const stored = bus.publish({ subject, id, data }).then(
+    const stored = bus.publish(message).then(
       () => true,
       (error: unknown) => {
         logger.warn({ event: "message.store_failed", err: error, subject }, "could not store a message on the bus");
@@ -97,7 +98,7 @@ export function createControlWriter(bus: Bus, clock: Clock, logger: Logger): Con
   };
   const send = async ({ canary, control }: KeptMessage): Promise<boolean> => {
     const subject = controlSubject(canary.entry.fleet, canary.ref, control.verb);
-    if (!(await publish(subject, control.id, JSON.stringify(control)))) return false;
+    if (!(await publish({ subject, data: JSON.stringify(control), id: control.id }))) return false;
     const { verb, caller, id } = control;
     logger.info({ event: "control_message.accepted", canary: canary.key, verb, caller, id }, "control message stored");
     return true;
@@ -127,8 +128,7 @@ export function createControlWriter(bus: Bus, clock: Clock, logger: Logger): Con
       return isLate ? "not_stored" : "stored";
     },
     storeIncident(incident) {
-      const subject = incidentSubject(incident.subject, incident.code);
-      void publish(subject, incident.id, JSON.stringify(incident));
+      void publish(incidentMessage(incident));
     },
     stop: () => cancelRetry?.(),
   };

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { contentId } from "./ids.ts";
 import { INCIDENTS, type IncidentCode } from "./reasons.ts";
 import { isoTimeSchema } from "./signal.ts";
+import { incidentSubject } from "./subjects.ts";
 
 const codes = Object.keys(INCIDENTS) as [IncidentCode, ...IncidentCode[]];
 
@@ -37,4 +38,9 @@ export function incident(
   const canaryName = where.subject ? `${where.subject.namespace}/${where.subject.name}` : "-";
   const dedup = [code, canaryName, where.az ?? "-", where.gateway ?? "-", scope].join("|").slice(0, 200);
   return { id, code, ...where, severity: INCIDENTS[code].severity, at, facts, dedup_key: dedup };
+}
+
+/** The message that publishes an incident. Its id makes a repetition the same message. */
+export function incidentMessage(report: Incident): { readonly subject: string; readonly data: string; readonly id: string } {
+  return { subject: incidentSubject(report.subject, report.code), data: JSON.stringify(report), id: report.id };
 }

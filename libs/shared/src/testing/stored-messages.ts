@@ -1,5 +1,6 @@
 /** Reads a whole stream at once. */
 import type { Bus, StoredMessage } from "../bus/bus.ts";
+import { scanStream } from "../bus/scan-stream.ts";
 import type { StreamName } from "../bus/streams.ts";
 
 /**
@@ -12,8 +13,6 @@ export async function storedMessages(
   subjects: readonly string[] = [],
 ): Promise<StoredMessage[]> {
   const messages: StoredMessage[] = [];
-  const follower = await bus.follow({ stream, subjects, from: "all", onMessage: (message) => void messages.push(message) });
-  await follower.caughtUp;
-  await follower.stop();
+  await scanStream(bus, { stream, subjects, from: "all", onMessage: (message) => void messages.push(message) });
   return messages;
 }

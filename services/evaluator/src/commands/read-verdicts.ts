@@ -1,5 +1,6 @@
 /** Reads verdict records from the stream, oldest first. */
 import type { Bus, FollowOptions } from "@aviary/shared/bus/bus.ts";
+import { scanStream } from "@aviary/shared/bus/scan-stream.ts";
 import { parseVerdictRecord, type VerdictRecord } from "@aviary/shared/contract/verdict.ts";
 
 /** The current records of VERDICTS. Skips records of other versions that this one cannot parse. */
@@ -9,7 +10,7 @@ export async function readVerdicts(
   subjects: readonly string[] = [],
 ): Promise<VerdictRecord[]> {
   const records: VerdictRecord[] = [];
-  const follower = await bus.follow({
+  await scanStream(bus, {
     stream: "VERDICTS",
     subjects,
     from,
@@ -18,7 +19,5 @@ export async function readVerdicts(
       if (parsed.success) records.push(parsed.data);
     },
   });
-  await follower.caughtUp;
-  await follower.stop();
   return records;
 }

@@ -3,9 +3,8 @@
  * A standby compares its own configuration with the one that the leader keeps in the lease.
  */
 import type { Bus } from "@aviary/shared/bus/bus.ts";
-import { incident } from "@aviary/shared/contract/incident.ts";
+import { incident, incidentMessage } from "@aviary/shared/contract/incident.ts";
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
-import { incidentSubject } from "@aviary/shared/contract/subjects.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import type { LeaseOwner } from "@aviary/shared/runtime/lease.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
@@ -45,7 +44,7 @@ export function watchLeaderConfiguration({ bus, clock, log, self }: Configuratio
       "this standby and the leader have different fleet files or policies: deploy the same files to every replica",
     );
     const report = incident("config_differs", isoTime(clock.now()), `${leader.config}|${self.config}`, {}, facts);
-    bus.publish({ subject: incidentSubject(undefined, report.code), data: JSON.stringify(report), id: report.id }).catch(() => {
+    bus.publish(incidentMessage(report)).catch(() => {
       reportAtMs = clock.monotonicMs() + RETRY_AFTER_MS;
     });
   };

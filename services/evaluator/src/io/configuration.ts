@@ -8,6 +8,7 @@ import { isoTime } from "@aviary/shared/contract/iso-time.ts";
 import { controlSubject } from "@aviary/shared/contract/subjects.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import type { Logger } from "@aviary/shared/runtime/logger.ts";
+import { repeat } from "@aviary/shared/runtime/repeat.ts";
 import type { CanaryConfig, ResolvedConfig } from "../core/resolved-config.ts";
 import type { State } from "../core/state.ts";
 
@@ -34,19 +35,9 @@ const REPEAT_AFTER_MS = 24 * 3_600_000;
 /** Runs until the signal aborts; never rejects. A record that cannot be stored is logged once per cause and has no other effect. */
 export async function keepConfiguration(record: ConfigurationRecord): Promise<void> {
   const { log, clock, signal } = record;
-  let lastMessage: string | undefined;
-  while (!signal.aborted) {
-    try {
-      await recordChanges(record);
-      lastMessage = undefined;
-    } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      if (message !== lastMessage && !signal.aborted)
-        log.warn({ event: "configuration.not_recorded", err: error }, "could not record the configuration in the log; retrying");
-      lastMessage = message;
-    }
-    await clock.sleep(COMPARE_EVERY_MS, signal).catch(() => undefined);
-  }
+  const onFailure = (error: unknown): void =>
+    log.warn({ event: "configuration.not_recorded", err: error }, "could not record the configuration in the log; retrying");
+  await repeat({ clock, everyMs: COMPARE_EVERY_MS, signal, onFailure }, () => recordChanges(record));
 }
 
 /** Publishes one `configure` message per canary whose record is missing, different or old. */

@@ -5,7 +5,8 @@
  */
 import type { Bus } from "@aviary/shared/bus/bus.ts";
 import type { DeadLetter } from "@aviary/shared/contract/dead.ts";
-import { canaryKey, deadSubject, incidentSubject, verdictSubject } from "@aviary/shared/contract/subjects.ts";
+import { incidentMessage } from "@aviary/shared/contract/incident.ts";
+import { canaryKey, deadSubject, verdictSubject } from "@aviary/shared/contract/subjects.ts";
 import type { VerdictBody } from "@aviary/shared/contract/verdict.ts";
 import type { Clock } from "@aviary/shared/runtime/clock.ts";
 import { isRetryable } from "@aviary/shared/runtime/faults.ts";
@@ -161,15 +162,9 @@ async function perform(options: PerformerOptions, effect: Exclude<Effect, { kind
       await bus.publish({ subject: deadSubject("evaluator"), data: JSON.stringify(effect.letter), id: effect.id });
       logRejected(options.log, effect.letter);
       return;
-    case "incident": {
-      const { incident } = effect;
-      await bus.publish({
-        subject: incidentSubject(incident.subject, incident.code),
-        data: JSON.stringify(incident),
-        id: incident.id,
-      });
+    case "incident":
+      await bus.publish(incidentMessage(effect.incident));
       return;
-    }
     case "verdict": {
       const { body } = effect.record;
       await inSpan("verdict", { "aviary.verdict.id": body.id, "aviary.verdict": body.verdict }, () =>

@@ -1,8 +1,10 @@
 /** `aviary record`: saves a segment of the event log as a case folder. */
+
 import { copyFile, mkdir, readdir, writeFile } from "node:fs/promises";
 import { dirname, isAbsolute, join, normalize } from "node:path";
 import { gzipSync } from "node:zlib";
 import type { Bus } from "@aviary/shared/bus/bus.ts";
+import { scanStream } from "@aviary/shared/bus/scan-stream.ts";
 import { EXIT } from "@aviary/shared/commands/command.ts";
 import { openBus } from "@aviary/shared/commands/open-bus.ts";
 import { isoTime } from "@aviary/shared/contract/iso-time.ts";
@@ -52,7 +54,7 @@ async function readSegment(bus: Bus, config: ResolvedConfig, fromMs: number): Pr
   const lines: string[] = [];
   let state: string | undefined;
   let verdictsBefore = 0;
-  const follower = await bus.follow({
+  await scanStream(bus, {
     stream: "INPUTS",
     from: "all",
     onMessage: (message) => {
@@ -66,8 +68,6 @@ async function readSegment(bus: Bus, config: ResolvedConfig, fromMs: number): Pr
       replay.apply(message);
     },
   });
-  await follower.caughtUp;
-  await follower.stop();
   if (lines.length === 0) throw terminal("nothing_recorded", `INPUTS has no message since ${isoTime(fromMs)}`);
   if (lines.length > MAX_MESSAGES)
     throw terminal(

@@ -2,9 +2,11 @@
  * `aviary replay`: replays recorded messages and prints their verdicts; `--check` also replays them under disturbances and
  * compares.
  */
+
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { StoredMessage } from "@aviary/shared/bus/bus.ts";
+import { scanStream } from "@aviary/shared/bus/scan-stream.ts";
 import { type CommandIo, EXIT } from "@aviary/shared/commands/command.ts";
 import { openBus } from "@aviary/shared/commands/open-bus.ts";
 import type { VerdictRecord } from "@aviary/shared/contract/verdict.ts";
@@ -115,9 +117,7 @@ async function replayLog(sinceMs: number, call: ReplayCall): Promise<number> {
   const config = await openConfig(options.fleet ?? defaultFleetFile(io));
   const bus = resources.add(await openBus(io));
   const replayed = createReplay(config);
-  const follower = await bus.follow({ stream: "INPUTS", from: "all", onMessage: (message) => replayed.apply(message) });
-  await follower.caughtUp;
-  await follower.stop();
+  await scanStream(bus, { stream: "INPUTS", from: "all", onMessage: (message) => replayed.apply(message) });
   const fromMs = systemClock.now() - sinceMs;
   const isRecent = (record: VerdictRecord): boolean => Date.parse(record.body.at) >= fromMs;
   const recent = replayed.verdicts.filter(isRecent);
